@@ -1,0 +1,59 @@
+# Everything there is to do with a clone. Each target installs what it needs, says what it does, and can be run twice.
+# Works with GNU Make 3.81 and a POSIX shell.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# `make serve PORT=8081 HOST=0.0.0.0`. HOST counts only on make's command line: some shells export their machine's name as HOST.
+SERVE := $(if $(PORT),--port $(PORT))
+ifeq ($(origin HOST),command line)
+SERVE += --host $(HOST)
+endif
+
+.PHONY: help serve demo test lint bench docs lock clean runtime tools
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+serve: runtime ## start Ringbook here; PORT=8081 and HOST=0.0.0.0 change where it listens
+	@.venv/bin/ringbook serve $(SERVE)
+
+demo: runtime ## play the day of an app against a running `make serve`; PORT=8081 if it listens there
+	@.venv/bin/python demo/play.py $(if $(PORT),--endpoint http://127.0.0.1:$(PORT))
+
+test: tools ## run all tests; TESTS="tests/core -k force" runs some
+	@echo "Running the tests on two processes ..."
+	@.venv/bin/python -m pytest -n 2 --dist loadscope -q $(TESTS)
+
+lint: ## check style, types and the floors of the house
+	@sh scripts/venv.sh requirements-dev.lock
+	@echo "Checking style (ruff), types (mypy) and floors (import-linter) ..."
+	@.venv/bin/ruff check --quiet
+	@.venv/bin/ruff format --check --quiet || { echo "Run .venv/bin/ruff format to mend the format." >&2; exit 1; }
+	@.venv/bin/mypy --strict src
+	@said=$$(.venv/bin/lint-imports --no-logo) || { echo "$$said" >&2; exit 1; }
+
+bench: ## measure speed and memory
+	@sh scripts/venv.sh requirements-dev.lock
+	@.venv/bin/python bench/run.py
+
+docs: runtime ## write docs/openapi.json anew from the route table
+	@.venv/bin/ringbook openapi >docs/openapi.json.new
+	@mv docs/openapi.json.new docs/openapi.json
+	@echo "docs/openapi.json is up to date."
+
+lock: ## renew the lock files from pyproject.toml
+	@sh scripts/venv.sh requirements-dev.lock
+	@sh scripts/lock.sh
+
+clean: ## remove what make made; databases stay
+	@rm -rf .venv .venv.lock tests/e2e/node_modules .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "Removed .venv, node_modules and the caches."
+
+runtime:
+	@sh scripts/venv.sh requirements.lock
+
+tools:
+	@sh scripts/test-tools.sh
+	@sh scripts/venv.sh requirements-dev.lock

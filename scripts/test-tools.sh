@@ -1,0 +1,58 @@
+#!/bin/sh
+# See that what the tests need besides Python packages is here. As root on Debian what is missing is installed,
+# elsewhere it is named, and the exit status is 2. Then the two npm packages that the tests drive are installed.
+set -eu
+PATH=$PATH:/usr/sbin:/sbin
+
+has() { command -v "$1" >/dev/null 2>&1; }
+# A wheel brings PostgreSQL to these machines.
+has_postgresql() {
+    case $(uname -m) in x86_64 | aarch64 | arm64) return 0 ;; esac
+    [ -n "${TEST_POSTGRESQL_URL:-}" ] || ls -d /usr/lib/postgresql/1[6-9] >/dev/null 2>&1
+}
+node_is_new() { has node && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ]; }
+missing() {
+    sh scripts/python.sh >/dev/null 2>&1 || echo python3-venv
+    node_is_new || echo nodejs
+    has npm || echo npm
+    has pgbouncer || echo pgbouncer
+    has_postgresql || echo postgresql
+}
+by_apt() { [ "$(id -u)" = 0 ] && has apt-get; }
+
+install_by_apt() {
+    echo "Installing $1 by apt-get ..."
+    log=$(mktemp)
+    if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $1; } \
+        >"$log" 2>&1 </dev/null; then
+        tail -n 20 "$log" >&2
+        echo "apt-get could not install $1; its last lines are above." >&2
+        exit 2
+    fi
+    rm -f "$log"
+}
+
+name_them() {
+    echo "The tests need what is missing here: $1 (nodejs 20 or newer)." >&2
+    if has brew; then
+        echo "Get it by: brew install $(echo "$1" | sed 's/python3-venv/python@3.13/; s/nodejs/node/; s/npm/node/')" >&2
+    else
+        echo "Get it by: sudo apt-get install $1 (Debian 13; elsewhere the packages of the same names)" >&2
+    fi
+    exit 2
+}
+
+wanted=$(missing | tr '\n' ' ' | sed 's/ $//')
+if [ -n "$wanted" ]; then
+    if by_apt; then install_by_apt "$wanted"; else name_them "$wanted"; fi
+    still=$(missing | tr '\n' ' ' | sed 's/ $//')
+    [ -z "$still" ] || name_them "$still"
+fi
+
+cd tests/e2e
+stamp=node_modules/installed
+want=$(cksum <package-lock.json)
+[ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && exit 0
+echo "Installing the npm packages connectycube and quickblox into tests/e2e/node_modules ..."
+npm ci --ignore-scripts --omit=optional --no-audit --no-fund --silent
+echo "$want" >"$stamp"

@@ -1,0 +1,37 @@
+#!/bin/sh
+# Make .venv hold exactly what a lock file names, and Ringbook itself from src/. Quick when nothing has changed.
+#   sh scripts/venv.sh requirements.lock
+set -eu
+lock=$1
+stamp=.venv/installed-$lock
+# The place is part of it: the programs in a venv know where they live.
+want="$(pwd) $(cksum <"$lock") $(cksum <pyproject.toml)"
+
+ready() { [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && .venv/bin/python -c 'import ringbook' 2>/dev/null; }
+pip() { .venv/bin/python -m pip --disable-pip-version-check --quiet "$@"; }
+
+# `make demo` in a second terminal may come while `make serve` is still installing.
+alone() {
+    until ln -s $$ .venv.lock 2>/dev/null; do
+        [ -w . ] || { echo "Cannot write to $(pwd), where .venv would be made." >&2; exit 1; }
+        holder=$(readlink .venv.lock) || continue
+        kill -0 "$holder" 2>/dev/null || rm -f .venv.lock
+        sleep 1
+    done
+    trap 'rm -f .venv.lock' EXIT
+    trap 'exit 130' INT TERM
+}
+
+ready && exit 0
+alone
+ready && exit 0
+python=$(sh scripts/python.sh)
+echo "Installing what $lock names into .venv (once; about a minute) ..."
+if [ "$(cat .venv/place 2>/dev/null)" != "$(pwd)" ] || ! pip --version >/dev/null 2>&1; then
+    rm -rf .venv
+    "$python" -m venv .venv
+    pwd >.venv/place
+fi
+pip install --require-hashes -r "$lock"
+pip install --no-deps -e .
+echo "$want" >"$stamp"

@@ -1,0 +1,16 @@
+"""Ringbook: people's address books, who of their contacts is registered, and who has joined.
+
+The house, from the roof to the ground; imports go down only, and a test holds it:
+
+    roof     cli  serving  app      the only place that builds
+    edges    api/  worker           apps arrive · time arrives
+    rules    core/                  what we promise; alone changes rows
+    world    store/                 databases
+    ground   model  phone  errors  config
+
+The first argument of a function says how it touches the world: `db` opens its own transaction, `tx` works inside
+the caller's, neither is pure. `api/wire.py` alone knows how apps spell things, `store/db/` and `store/migrations/`
+alone know which database it is, `phone.py` alone knows the numbering library.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,245 @@
+"""Every knob of the process: name, type, default, unit, meaning; read once, checked once.
+
+`Config` and `Limits` are the list; `load` reads them, `settings` describes them for docs and tests.
+
+A setting called `port` is RINGBOOK_PORT in the environment and `port` in the TOML file; the command line wins
+over the environment, the environment over the file. A secret may also stand in a file of its own:
+RINGBOOK_DATABASE_FILE (or `database_file`) names a file that holds what RINGBOOK_DATABASE would.
+"""
+
+import difflib
+import ipaddress
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import msgspec
+from msgspec import Meta
+
+PREFIX = "RINGBOOK_"
+TRUE = {"1", "true", "yes", "on"}
+FALSE = {"0", "false", "no", "off", ""}
+
+
+class ConfigError(Exception):
+    """A setting that is unknown, wrong or missing; the text names it and says what it accepts."""
+
+
+def knob(
+    meaning: str, unit: str = "", *, low: int | None = None, high: int | None = None, secret: bool = False
+) -> Meta:
+    """What a setting means; `unit` of its number, `low` and `high` the least and most it may be."""
+    return Meta(description=meaning, ge=low, le=high, extra={"unit": unit, "secret": secret})
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one caller may do; beyond a limit the answer is a refusal and nothing is changed."""
+
+    max_body_bytes: Annotated[int, knob("largest request body", "bytes", low=1024)] = 8 * 1024 * 1024
+    max_book_contacts: Annotated[int, knob("contacts in one address book", "contacts", low=1)] = 50_000
+    max_upload_contacts: Annotated[int, knob("contacts in one upload", "contacts", low=1)] = 50_000
+    max_books: Annotated[int, knob("address books (devices) of one user", "books", low=1)] = 20
+    max_subscriptions: Annotated[int, knob("push subscriptions of one user", "subscriptions", low=1)] = 10
+    permits: Annotated[
+        int, knob("numbers new to a user's books that may come at once; 0 = no limit", "numbers", low=0)
+    ] = 50_000
+    permits_per_hour: Annotated[int, knob("permits that come back to a user each hour; 0 = none", "numbers", low=0)] = 6
+    guest_permits: Annotated[int, knob("the same as `permits`, for a guest; 0 = no limit", "numbers", low=0)] = 100
+    address_permits_per_day: Annotated[
+        int, knob("new numbers from one address (IPv6: one /64) in a day; 0 = no limit", "numbers", low=0)
+    ] = 500_000
+    wrong_passwords: Annotated[
+        int, knob("wrong passwords for one account from one address before it waits; 0 = no limit", "tries", low=0)
+    ] = 10
+    wrong_password_minutes: Annotated[int, knob("time in which wrong passwords are counted", "minutes", low=1)] = 15
+    new_accounts_per_hour: Annotated[
+        int, knob("accounts made from one address (IPv6: one /64) in an hour; 0 = no limit", "accounts", low=0)
+    ] = 1_000
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of one process."""
+
+    database: Annotated[
+        str,
+        knob("sqlite:///FILE (from the working directory) or postgresql://USER:PASSWORD@HOST/NAME", secret=True),
+    ] = "sqlite:///ringbook.db"
+    database_pool: Annotated[int, knob("PostgreSQL connections of one process", "connections", low=1)] = 10
+    host: Annotated[str, knob("address to listen on; 0.0.0.0 or :: for every network of this machine")] = "127.0.0.1"
+    port: Annotated[int, knob("port to listen on; 0 = any free one", low=0, high=65535)] = 8080
+    admin_port: Annotated[
+        int,
+        knob("port of its own for /dashboard, /docs, /metrics, then gone from `port`; 0 = off", low=0, high=65535),
+    ] = 0
+    workers: Annotated[int, knob("processes that serve (PostgreSQL only)", "processes", low=1)] = 1
+    threads: Annotated[int, knob("requests a process works on at the same time", "threads", low=1)] = 8
+    trusted_proxies: Annotated[
+        tuple[str, ...], knob("addresses or networks of reverse proxies whose X-Forwarded-For and -Proto are believed")
+    ] = ()
+    tls_cert: Annotated[str, knob("file with the certificate chain (PEM), to speak TLS directly")] = ""
+    tls_key: Annotated[str, knob("file with the certificate's private key (PEM)")] = ""
+    metrics_token: Annotated[
+        str, knob("bearer token that may read /metrics from elsewhere than this machine; empty = nobody", secret=True)
+    ] = ""
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], knob("least serious log line written")] = "info"
+    allow_private_addresses: Annotated[
+        bool, knob("let users' and applications' addresses lead to loopback and private networks (for development)")
+    ] = False
+    limits: Limits = Limits()
+
+    def __repr__(self) -> str:
+        # The database URL may hold a password, and a repr ends up in logs.
+        return f"Config(port={self.port}, workers={self.workers})"
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One knob as documentation shows it."""
+
+    name: str
+    type: Any
+    default: Any
+    unit: str
+    meaning: str
+    accepts: str
+    secret: bool
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment."""
+        return PREFIX + self.name.upper()
+
+
+def settings() -> list[Setting]:
+    """Every knob, those of the process first, then the limits."""
+    return [*_described(Config), *_described(Limits)]
+
+
+def load(environ: Mapping[str, str], file: Path | str | None = None, given: Mapping[str, Any] | None = None) -> Config:
+    """The settings of this process: `given` (command line) over `environ` over the TOML `file` over the defaults.
+
+    An unknown or wrong setting is a ConfigError that names it and what it accepts.
+    """
+    values = {**_from_file(file), **_from_environment(environ), **_from_command(given or {})}
+    limits = Limits(**{name: values.pop(name) for name in Limits.__struct_fields__ if name in values})
+    return _consistent(Config(**values, limits=limits))
+
+
+def _described(struct: type[msgspec.Struct]) -> Iterator[Setting]:
+    for field in msgspec.structs.fields(struct):
+        if get_origin(field.type) is Annotated:
+            kind, meta = get_args(field.type)
+            extra = meta.extra
+            accepts = _accepts(field.name, kind, meta)
+            yield Setting(
+                field.name, field.type, field.default, extra["unit"], meta.description, accepts, extra["secret"]
+            )
+
+
+def _accepts(name: str, kind: Any, meta: Meta) -> str:
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(get_args(kind))
+    if kind is bool:
+        return "true or false"
+    if kind is int:
+        return (
+            f"a whole number from {meta.ge} to {meta.le}"
+            if meta.le is not None
+            else f"a whole number, {meta.ge} or more"
+        )
+    return {
+        "database": "sqlite:///FILE or postgresql://…",
+        "trusted_proxies": "addresses and networks separated by commas, such as 10.0.0.1, 192.168.0.0/16",
+    }.get(name, "text")
+
+
+def _from_command(given: Mapping[str, Any]) -> dict[str, Any]:
+    return _read({name: value for name, value in given.items() if value is not None}, lambda name: "--" + name)
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    written = {name.removeprefix(PREFIX).lower(): value for name, value in environ.items() if name.startswith(PREFIX)}
+    return _read(written, lambda name: PREFIX + name.upper())
+
+
+def _from_file(file: Path | str | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        written = tomllib.loads(Path(file).read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not TOML ({error})") from None
+    return _read(written, lambda name: f"{name} in {file}")
+
+
+def _read(written: Mapping[str, Any], shown: Callable[[str], str]) -> dict[str, Any]:
+    """The checked values of one source; `shown` spells a setting's name as that source does."""
+    known = {setting.name: setting for setting in settings()}
+    secrets = {f"{setting.name}_file": setting for setting in known.values() if setting.secret}
+    values: dict[str, Any] = {}
+    for name, value in written.items():
+        if name not in known and name not in secrets:
+            raise ConfigError(_unknown(name, shown, [*known, *secrets]))
+        setting = known.get(name) or secrets[name]
+        if setting.name in values:
+            raise ConfigError(f"{shown(setting.name)} and {shown(setting.name + '_file')}: give one of the two")
+        text = value if name in known else _secret(shown(name), value)
+        values[setting.name] = _value(setting, text, shown(name))
+    return values
+
+
+def _unknown(name: str, shown: Callable[[str], str], names: list[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {shown(close[0])}?" if close else "docs/configuration.md lists them all"
+    return f"{shown(name)} is not a setting; {hint}"
+
+
+def _secret(shown: str, file: Any) -> str:
+    try:
+        return Path(file).read_text("utf-8").strip()
+    except (OSError, TypeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{shown}: {file!r} cannot be read ({getattr(error, 'strerror', 'not a text file')})"
+        ) from None
+
+
+def _value(setting: Setting, written: Any, shown: str) -> Any:
+    try:
+        value = msgspec.convert(_loosened(setting, written), setting.type, strict=not isinstance(written, str))
+        return _checked(setting.name, value)
+    except (msgspec.ValidationError, ValueError):
+        got = "its value" if setting.secret else repr(written)
+        raise ConfigError(f"{shown}: {got} is not accepted; it takes {setting.accepts}") from None
+
+
+def _loosened(setting: Setting, written: Any) -> Any:
+    """What was typed, a step nearer to the setting's type: words for booleans, commas for lists."""
+    if not isinstance(written, str):
+        return written
+    text = written.strip()
+    if isinstance(setting.default, bool):
+        return {**dict.fromkeys(TRUE, True), **dict.fromkeys(FALSE, False)}.get(text.lower(), text)
+    if isinstance(setting.default, tuple):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text.lower() if setting.name == "log_level" else text
+
+
+def _checked(name: str, value: Any) -> Any:
+    """What a type cannot say; ValueError if it is wrong."""
+    if name == "database" and not re.match(r"sqlite:///.|postgres(ql)?://", value):
+        raise ValueError(name)
+    if name == "trusted_proxies":
+        # Whole networks, spelt so that no reader takes `10.0.0.5/8` for a name.
+        return tuple(str(ipaddress.ip_network(network, strict=False)) for network in value)
+    return value
+
+
+def _consistent(config: Config) -> Config:
+    if bool(config.tls_cert) != bool(config.tls_key):
+        raise ConfigError("RINGBOOK_TLS_CERT and RINGBOOK_TLS_KEY belong together: set both, or neither")
+    if config.admin_port and config.admin_port == config.port:
+        raise ConfigError("RINGBOOK_ADMIN_PORT must differ from RINGBOOK_PORT")
+    return config

@@ -1,0 +1,65 @@
+"""Figures for Prometheus: what was answered, what became of contacts, how the pools stand.
+
+    answered, uploaded, matched     count one request, one upload, one look-up
+    measure(gauges)                 what the gauges show from now on, for this process
+    forget(pid)                     leave a dead process out of the gauges
+    exposition()                    the text of /metrics: sums over all processes
+
+With several processes each writes its figures to a file in PROMETHEUS_MULTIPROC_DIR, which must be set before this
+module is imported (`serving` does it); the process that is asked adds the files up.
+"""
+
+import os
+
+import prometheus_client
+from prometheus_client import Counter, Gauge, Histogram, multiprocess
+
+REQUESTS = Counter("ringbook_requests", "Requests answered.", ["method", "route", "status"])
+SECONDS = Histogram(
+    "ringbook_request_seconds",
+    "Time to answer, by route.",
+    ["route"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
+CONTACTS = Counter("ringbook_contacts", "Contacts by what an upload did with them.", ["outcome"])
+MATCHED = Counter("ringbook_contacts_matched", "Registered users found among somebody's contacts.")
+STATE = Gauge(
+    "ringbook_now", "Connections of the database, and who waits for one.", ["what"], multiprocess_mode="livesum"
+)
+
+
+def answered(method: str, route: str, status: int, seconds: float) -> None:
+    """One request was answered; `route` is its template, never the path that was asked for."""
+    REQUESTS.labels(method, route, str(status)).inc()
+    SECONDS.labels(route).observe(seconds)
+
+
+def uploaded(*, created: int, updated: int, deleted: int, rejected: int) -> None:
+    """One upload was stored."""
+    for outcome, count in locals().copy().items():
+        CONTACTS.labels(outcome).inc(count)
+
+
+def matched(count: int) -> None:
+    """So many registered users were named to somebody who holds their numbers."""
+    MATCHED.inc(count)
+
+
+def measure(gauges: dict[str, int]) -> None:
+    """How this process stands now."""
+    for what, value in gauges.items():
+        STATE.labels(what).set(value)
+
+
+def forget(pid: int) -> None:
+    """A process of ours is gone: its gauges no longer count, its sums do."""
+    multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+def exposition() -> tuple[bytes, str]:
+    """The text that Prometheus reads, and its content type."""
+    registry: prometheus_client.CollectorRegistry = prometheus_client.REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = prometheus_client.CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return prometheus_client.generate_latest(registry), prometheus_client.CONTENT_TYPE_LATEST

@@ -1,0 +1,154 @@
+"""The nouns, as frozen values.
+
+    AppSettings, App            an application, and what its owner has decided
+    Session, Caller             proof of who asks, and who that is for one request
+    User, NewUser               a person's account
+    Entry, Contact, Report      a line of an upload, a line of a book, what an upload did
+    Registered                  a contact who is a user
+    Subscription                where a push reaches a device
+
+Times are UTC seconds since 1970; a `number` is the 64-bit integer of `phone.read`.
+"""
+
+from enum import Enum
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+GLOBAL_BOOK = 0
+GUEST_SECONDS = 24 * 3600
+
+
+class AppSettings(Struct, frozen=True, kw_only=True):
+    """What an application's owner decides; `ringbook app set` changes one, and every process knows within 5 seconds."""
+
+    session_creates_user: Annotated[
+        bool, Meta(description="an unknown login with a password makes a new user when it opens a session")
+    ] = True
+    users_v1_list: Annotated[
+        bool, Meta(description="users may list all users, and look them up by full name and by tags, the V1 way")
+    ] = False
+    default_region: Annotated[
+        str,
+        Meta(description="two-letter country code by which national numbers are read; empty = digits match digits"),
+    ] = ""
+    profiles: Annotated[
+        Literal["known", "open"],
+        Meta(description="who sees a user's phone and e-mail: those who hold the number in a book, or everybody"),
+    ] = "known"
+
+
+class App(Struct, frozen=True, kw_only=True):
+    """An application: the keys its SDK carries and its settings."""
+
+    id: int
+    name: str
+    auth_key: str
+    auth_secret: str
+    hash_key: bytes
+    vapid_public_key: str
+    settings: AppSettings
+    created_at: int
+
+
+class Session(Struct, frozen=True, kw_only=True):
+    """An opened session; `user_id` is None for the application's own. The token itself is nowhere stored."""
+
+    id: int
+    app_id: int
+    user_id: int | None
+    nonce: int
+    ts: int
+    created_at: int
+    last_used_at: int
+    expires_at: int
+    guest_until: int | None = None
+
+
+class Caller(Struct, frozen=True, kw_only=True):
+    """Who asks, for one request: a user of an application, from an address."""
+
+    app: App
+    user_id: int
+    is_guest: bool
+    address: str
+
+
+class User(Struct, frozen=True, kw_only=True):
+    """An account, with everything its owner may see of it."""
+
+    id: int
+    app_id: int
+    login: str | None
+    email: str | None
+    full_name: str | None
+    phone: str | None
+    external_id: str | None
+    external_user_id: int | None
+    facebook_id: str | None
+    twitter_id: str | None
+    website: str | None
+    avatar: str | None
+    custom_data: str | None
+    timezone: int | None
+    user_tags: str | None
+    is_guest: bool
+    created_at: int
+    updated_at: int
+    last_request_at: int | None
+
+
+class Reason(Enum):
+    """Why an entry of an upload was not taken."""
+
+    FIELDS = "a field is missing, of the wrong kind, or holds what cannot be stored"
+    PHONE_LENGTH = "the number has fewer than 10 or more than 15 digits"
+    NAME_LENGTH = "the name has no character or more than 255"
+
+
+class Entry(Struct, frozen=True):
+    """A line of an upload as the phone wrote it; `name` may be None only to destroy."""
+
+    phone: str
+    name: str | None
+    destroy: bool = False
+
+
+class Contact(Struct, frozen=True):
+    """A line of a book. `typed` is the spelling where it differs from the digits; `seq` is the place in the book."""
+
+    number: int
+    name: str
+    typed: str | None
+    seq: int
+
+
+class Report(Struct, frozen=True):
+    """What an upload did; `rejected` maps the position of an entry in the upload to the reasons."""
+
+    created: int
+    updated: int
+    deleted: int
+    rejected: dict[int, list[Reason]]
+
+
+class Registered(Struct, frozen=True):
+    """A contact who is a user, with the name from the caller's own book."""
+
+    user: User
+    contact_name: str
+
+
+class Subscription(Struct, frozen=True, kw_only=True):
+    """Where a push reaches a device. `token` is the push token, or the endpoint of a Web Push subscription."""
+
+    id: int
+    user_id: int
+    device: str
+    platform: str
+    channel: str
+    environment: str
+    bundle: str | None
+    token: str
+    web_auth: str | None = None
+    web_p256dh: str | None = None

@@ -1,0 +1,152 @@
+"""What people type, as a number: the only file that knows the numbering library.
+
+`read` makes a number of what was typed, `digits` gives its digits back, `masked` shows it in logs and errors.
+`is_region` checks the setting `default_region`, `looks_like_number` helps privacy, `library` names what is in use.
+
+A number is a 64-bit integer: its digits as an integer, plus 10**15 for each leading zero.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Any
+
+MIN_DIGITS, MAX_DIGITS = 10, 15
+_ZERO = 10**15
+_FORMATTING = frozenset("-.()/")
+# Dashes that Unicode does not file under "dash punctuation", and the mark that a Japanese keyboard offers as one.
+_MORE_DASHES = frozenset("\u2053\u207b\u208b\u2212\u30fc")
+
+
+class Unreadable(ValueError):
+    """Something else than digits and formatting was typed."""
+
+
+class WrongLength(ValueError):
+    """The number has fewer than 10 or more than 15 digits."""
+
+
+def read(typed: str, region: str = "") -> int:
+    """The number that was meant by what somebody typed.
+
+    region   two-letter code of the country whose national spellings are understood; without it digits match digits
+
+    A `+` or `00` at the start makes it international. International numbers, and with a region all others, are read
+    by the numbering library; what that calls not possible keeps the digits that were typed.
+    Raises Unreadable or WrongLength.
+    """
+    found = _digits_meant(typed, region)
+    if not MIN_DIGITS <= len(found) <= MAX_DIGITS:
+        raise WrongLength(f"a number has {MIN_DIGITS} to {MAX_DIGITS} digits")
+    value = int(found)
+    # The common case pays nothing for the rare one.
+    return value if found[0] != "0" else value + _ZERO * (len(found) - len(found.lstrip("0")))
+
+
+def digits(number: int) -> str:
+    """The digits of a number made by `read`, leading zeros included."""
+    zeros, value = divmod(number, _ZERO)
+    return "0" * zeros + str(value or "")
+
+
+def masked(number: int) -> str:
+    """A number as logs and errors may show it: `…23`."""
+    return "…" + digits(number)[-2:]
+
+
+def is_region(region: str) -> bool:
+    """Is this the code of a country (ISO 3166, upper case) whose numbering plan is known?"""
+    return bool(region in _library.SUPPORTED_REGIONS)
+
+
+def looks_like_number(text: str) -> bool:
+    """Would this text, a login for one, read as somebody's phone number?"""
+    try:
+        read(text)
+    except (Unreadable, WrongLength):
+        return False
+    return True
+
+
+def library() -> str:
+    """The numbering library in use and the release of its metadata, in words."""
+    metadata = getattr(_library, "__phonenumbers_version__", _library.__version__)
+    return f"{_library.__name__} {_library.__version__}, metadata {metadata}"
+
+
+def _digits_meant(typed: str, region: str) -> str:
+    kept = typed if typed.isascii() and typed.isdigit() else _without_formatting(typed)
+    international = kept[:1] == "+" or kept[:2] == "00"
+    if "+" in kept:
+        kept = kept.replace("+", "")
+    if international:
+        kept = _without_prefix(kept)
+        return _numbering_plan(f"+{kept}", "") or kept
+    return _numbering_plan(kept, region) or kept if region else kept
+
+
+def _without_formatting(typed: str) -> str:
+    kept = typed.translate(_FOLDS)
+    bare = kept.replace("+", "")
+    if bare and not (bare.isascii() and bare.isdigit()):
+        raise Unreadable("a number is digits and formatting")
+    return kept
+
+
+def _without_prefix(kept: str) -> str:
+    # All of them, so that the digits of a number read as the same number again.
+    while kept[:2] == "00":
+        kept = kept[2:]
+    return kept
+
+
+def _numbering_plan(text: str, region: str) -> str:
+    """The digits of an international number, or "" if no country's numbers look so."""
+    # The library takes 3 us and more a try; nothing this long is a number, with prefixes and all.
+    if len(text) > 2 * MAX_DIGITS:
+        return ""
+    try:
+        parsed = _library.parse(text, region or None)
+    except _library.NumberParseException:
+        return ""
+    if _library.is_possible_number_with_reason(parsed) != _library.ValidationResult.IS_POSSIBLE:
+        return ""
+    return str(_library.format_number(parsed, _library.PhoneNumberFormat.E164))[1:]
+
+
+def _fold(character: str) -> str:
+    """A digit as ASCII, formatting as nothing, anything else as it is."""
+    category = unicodedata.category(character)
+    if category == "Nd":
+        return str(unicodedata.decimal(character))
+    # Full-width and small forms are written like their plain ones.
+    plain = unicodedata.normalize("NFKC", character)
+    dropped = plain in _FORMATTING or character in _MORE_DASHES or character.isspace() or category in ("Cf", "Pd")
+    return "" if dropped else plain if plain == "+" else character
+
+
+class _Folds(dict[int, str]):
+    """`_fold` as a table for `str.translate`: ASCII ready made, so that a hostile text cannot make it grow."""
+
+    def __missing__(self, code: int) -> str:
+        return _fold(chr(code))
+
+
+_FOLDS = _Folds({code: _fold(chr(code)) for code in range(128)})
+
+
+def _load() -> Any:
+    try:
+        import rphonenumbers  # type: ignore[import-untyped]
+
+        return rphonenumbers
+    except ImportError:
+        # The fallback keeps hundreds of patterns in the cache of `re`; with its 512 places it is ten times slower.
+        re._MAXCACHE = 8192  # type: ignore[attr-defined]
+        import phonenumbers
+
+        return phonenumbers
+
+
+_library = _load()

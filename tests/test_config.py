@@ -1,0 +1,112 @@
+"""Settings: where they come from, which source wins, and what is said about a wrong one."""
+
+import pytest
+
+from ringbook.config import ConfigError, load, settings
+
+
+def test_without_any_setting_the_defaults_hold():
+    defaults = load({})
+    assert (defaults.database, defaults.host, defaults.port) == ("sqlite:///ringbook.db", "127.0.0.1", 8080)
+    assert defaults.limits.max_body_bytes == 8 * 1024 * 1024
+    assert defaults.limits.permits == 50_000
+
+
+def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_path):
+    file = tmp_path / "ringbook.toml"
+    file.write_text("port = 1001\nthreads = 3\nworkers = 5\nmax_books = 7\n")
+    read = load({"RINGBOOK_PORT": "1002", "RINGBOOK_THREADS": "4", "PATH": "/bin"}, file, {"port": 1003, "host": None})
+    assert (read.port, read.threads, read.workers, read.limits.max_books) == (1003, 4, 5, 7)
+    assert read.host == "127.0.0.1"
+
+
+@pytest.mark.parametrize("typed, meant", [("on", True), ("TRUE", True), ("1", True), ("no", False), ("", False)])
+def test_booleans_are_read_as_people_write_them(typed, meant):
+    assert load({"RINGBOOK_ALLOW_PRIVATE_ADDRESSES": typed}).allow_private_addresses is meant
+
+
+def test_trusted_proxies_become_whole_networks(tmp_path):
+    file = tmp_path / "ringbook.toml"
+    file.write_text('trusted_proxies = ["10.0.0.5/8", "::1"]\n')
+    assert load({}, file).trusted_proxies == ("10.0.0.0/8", "::1/128")
+    assert load({"RINGBOOK_TRUSTED_PROXIES": "192.0.2.1, 10.1.2.3/16"}).trusted_proxies == (
+        "192.0.2.1/32",
+        "10.1.0.0/16",
+    )
+
+
+def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path):
+    (tmp_path / "token").write_text("open-sesame\n")
+    file = tmp_path / "ringbook.toml"
+    file.write_text(f'metrics_token_file = "{tmp_path}/token"\n')
+    assert load({"RINGBOOK_METRICS_TOKEN_FILE": f"{tmp_path}/token"}).metrics_token == "open-sesame"
+    assert load({}, file).metrics_token == "open-sesame"
+    assert load({"RINGBOOK_METRICS_TOKEN": "nearer"}, file).metrics_token == "nearer"
+
+
+@pytest.mark.parametrize(
+    "environ, said",
+    [
+        ({"RINGBOOK_PROT": "1"}, "RINGBOOK_PROT is not a setting; did you mean RINGBOOK_PORT?"),
+        ({"RINGBOOK_ZZZ": "1"}, "RINGBOOK_ZZZ is not a setting; docs/configuration.md lists them all"),
+        ({"RINGBOOK_PORT": "80a"}, "RINGBOOK_PORT: '80a' is not accepted; it takes a whole number from 0 to 65535"),
+        ({"RINGBOOK_PORT": "65536"}, "RINGBOOK_PORT: '65536' is not accepted; it takes a whole number from 0 to 65535"),
+        ({"RINGBOOK_WORKERS": "0"}, "RINGBOOK_WORKERS: '0' is not accepted; it takes a whole number, 1 or more"),
+        ({"RINGBOOK_LOG_LEVEL": "loud"}, "it takes one of debug, info, warning, error"),
+        ({"RINGBOOK_ALLOW_PRIVATE_ADDRESSES": "maybe"}, "it takes true or false"),
+        ({"RINGBOOK_TRUSTED_PROXIES": "proxy.example"}, "RINGBOOK_TRUSTED_PROXIES: 'proxy.example' is not accepted"),
+        ({"RINGBOOK_HOST_FILE": "x"}, "RINGBOOK_HOST_FILE is not a setting"),
+        ({"RINGBOOK_DATABASE_FILE": "/nowhere"}, "RINGBOOK_DATABASE_FILE: '/nowhere' cannot be read"),
+        ({"RINGBOOK_METRICS_TOKEN": "a", "RINGBOOK_METRICS_TOKEN_FILE": "/dev/null"}, "give one of the two"),
+        ({"RINGBOOK_TLS_CERT": "cert.pem"}, "RINGBOOK_TLS_CERT and RINGBOOK_TLS_KEY belong together"),
+        ({"RINGBOOK_ADMIN_PORT": "8080"}, "RINGBOOK_ADMIN_PORT must differ from RINGBOOK_PORT"),
+    ],
+)
+def test_what_is_said_about_a_wrong_setting(environ, said):
+    with pytest.raises(ConfigError) as refused:
+        load(environ)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("prot = 1", "prot in FILE is not a setting; did you mean port in FILE?"),
+        ('port = "x"', "port in FILE: 'x' is not accepted"),
+        ("port = true", "port in FILE: True is not accepted"),
+        ("[limits]\nmax_books = 3", "limits in FILE is not a setting"),
+        ("port = ", "FILE: not TOML"),
+    ],
+)
+def test_what_is_said_about_a_wrong_file(tmp_path, text, said):
+    file = tmp_path / "ringbook.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        load({}, file)
+    assert said in str(refused.value).replace(str(file), "FILE")
+
+
+def test_a_file_that_is_not_there_is_named():
+    with pytest.raises(ConfigError, match="nowhere.toml: cannot be read"):
+        load({}, "nowhere.toml")
+
+
+def test_a_secret_is_never_repeated():
+    url = "mysql://ann:hunter2@db/ringbook"
+    with pytest.raises(ConfigError) as refused:
+        load({"RINGBOOK_DATABASE": url})
+    assert "hunter2" not in str(refused.value)
+    assert "hunter2" not in repr(load({"RINGBOOK_DATABASE": url.replace("mysql", "postgresql")}))
+
+
+NO_UNIT = {"port", "admin_port", "allow_private_addresses"}
+
+
+@pytest.mark.parametrize("setting", settings(), ids=lambda setting: setting.name)
+def test_every_knob_says_what_it_is_and_takes_its_own_default(setting):
+    assert setting.meaning
+    assert setting.accepts
+    assert setting.unit or setting.name in NO_UNIT or not isinstance(setting.default, int)
+    typed = "" if setting.default == () else str(setting.default)
+    assert load({setting.variable: typed}) == load({})

@@ -1,0 +1,204 @@
+import random
+import subprocess
+import sys
+import unicodedata
+
+import phonenumbers
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ringbook import phone
+
+# Every character that must make no difference, straight from the Unicode names and categories.
+BLANKS = " \t\n\u00a0\u1680\u2002\u2007\u2009\u202f\u205f\u3000"
+DASHES = "".join(chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) == "Pd") + "\u2212\u30fc"
+INVISIBLE = "\u00ad\u200b\u200e\u200f\u202a\u202c\u2066\u2069\ufeff"
+BRACKETS_AND_DOTS = "().-/（）．／"
+FORMATTING = BLANKS + DASHES + INVISIBLE + BRACKETS_AND_DOTS
+
+ascii_digits = st.text("0123456789", min_size=1, max_size=18)
+regions = st.sampled_from(["", "GB", "US", "DE", "IN", "BR", "AU", "IT"])
+
+
+@pytest.mark.parametrize(
+    "typed, region, number",
+    [
+        ("447700900123", "", 447700900123),
+        ("+44 7700 900123", "", 447700900123),
+        ("+44 (0)7700 900123", "", 447700900123),
+        ("0044 7700 900123", "", 447700900123),
+        ("  (+44) 7700/900-123 ", "", 447700900123),
+        ("\u202a+44\u00a07700\u2011900\u2011123\u202c", "", 447700900123),
+        ("＋４４（０）７７００　９００１２３", "", 447700900123),
+        ("+٤٤ ٧٧٠٠ ٩٠٠١٢٣", "", 447700900123),
+        ("44+7700+900123", "", 447700900123),
+        ("1-202-555-0142", "", 12025550142),
+        ("(202) 555-0142", "", 2025550142),
+        ("(202) 555-0142", "US", 12025550142),
+        ("1 202 555 0142", "US", 12025550142),
+        ("011 44 7700 900123", "US", 447700900123),
+        ("07700 900 456", "GB", 447700900456),
+        ("447700900456", "GB", 447700900456),
+        ("+1 202 555 0142", "GB", 12025550142),
+        ("0491 570 156", "AU", 61491570156),
+        ("+39 06 1234 5678", "", 390612345678),
+    ],
+)
+def test_what_people_type_reads_as_the_number_they_mean(typed, region, number):
+    assert phone.read(typed, region) == number
+
+
+@pytest.mark.parametrize(
+    "typed, region, kept",
+    [
+        ("+999 1234567", "", "9991234567"),
+        ("00999 1234567", "", "9991234567"),
+        ("+1 202 555 01429", "", "120255501429"),
+        ("123456789012345", "GB", "123456789012345"),
+        ("07700 900456", "XX", "07700900456"),
+        ("+0 447700900123", "GB", "0447700900123"),
+    ],
+)
+def test_what_no_country_has_stays_as_its_digits(typed, region, kept):
+    assert phone.digits(phone.read(typed, region)) == kept
+
+
+def test_a_number_that_only_neighbours_can_dial_is_not_completed():
+    assert phone.read("020 7946 0123", "GB") == 442079460123
+    with pytest.raises(phone.WrongLength):
+        phone.read("7946 0123", "GB")
+
+
+def test_leading_zeros_without_a_region_count():
+    with_zero, without = phone.read("07700 900456"), phone.read("7700 900456")
+    assert with_zero != without
+    assert (phone.digits(with_zero), phone.digits(without)) == ("07700900456", "7700900456")
+
+
+@pytest.mark.parametrize(
+    "typed", ["call me", "07700 900456 ext 2", "*100*447700900123#", "+44,7700900123", "½" * 11, "²" * 11]
+)
+def test_letters_and_signs_are_unreadable(typed):
+    with pytest.raises(phone.Unreadable):
+        phone.read(typed)
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "   ", "+", "()", "123456789", "1234567890123456", "0" * 15, "+49" + "1" * 15, "9" * 100_000]
+)
+def test_fewer_than_10_or_more_than_15_digits_are_refused(typed):
+    with pytest.raises(phone.WrongLength):
+        phone.read(typed)
+
+
+@pytest.mark.parametrize("length", [10, 15])
+def test_10_and_15_digits_are_read(length):
+    assert phone.digits(phone.read("9" * length)) == "9" * length
+
+
+@given(st.text(), st.one_of(regions, st.text(max_size=3)))
+@example("+\ud83d", "")
+@example("\x00", "GB")
+def test_any_text_reads_or_is_refused(typed, region):
+    try:
+        number = phone.read(typed, region)
+    except (phone.Unreadable, phone.WrongLength):
+        return
+    assert 0 < number < 2**63
+
+
+@given(st.sampled_from(["", "+", "00", "0"]), ascii_digits, regions)
+@example("00", "0" * 13 + "1", "")
+@example("+", "0" * 13 + "1", "")
+def test_the_digits_of_a_number_read_as_that_number(prefix, typed, region):
+    try:
+        number = phone.read(prefix + typed, region)
+    except phone.WrongLength:
+        return
+    assert phone.MIN_DIGITS <= len(phone.digits(number)) <= phone.MAX_DIGITS
+    assert phone.read(phone.digits(number)) == number
+
+
+@given(st.sampled_from(["", "+", "00"]), ascii_digits, regions, st.data())
+def test_formatting_never_changes_the_reading(prefix, typed, region, data):
+    plain = prefix + typed
+    marks = data.draw(st.lists(st.text(FORMATTING, max_size=2), min_size=len(plain) + 1, max_size=len(plain) + 1))
+    dressed = marks[0] + "".join(character + mark for character, mark in zip(plain, marks[1:], strict=True))
+    assert reading(dressed, region) == reading(plain, region)
+
+
+@given(ascii_digits, regions, st.sampled_from("٠۰०০߀０𝟎"))
+def test_digits_of_every_script_are_the_same_digits(typed, region, zero):
+    assert reading(typed.translate({ord("0") + n: ord(zero) + n for n in range(10)}), region) == reading(typed, region)
+
+
+def reading(typed, region=""):
+    """What `read` says, a refusal by its name."""
+    try:
+        return phone.read(typed, region)
+    except ValueError as refusal:
+        return type(refusal).__name__
+
+
+def spellings(seed):
+    """Numbers of every country as people write them, right and wrong, each with the region of its writer."""
+    chance = random.Random(seed)
+    for region in sorted(phonenumbers.SUPPORTED_REGIONS):
+        example = phonenumbers.example_number_for_type(region, phonenumbers.PhoneNumberType.MOBILE)
+        parsed = example or phonenumbers.example_number(region)
+        for style in (phonenumbers.PhoneNumberFormat.INTERNATIONAL, phonenumbers.PhoneNumberFormat.NATIONAL):
+            typed = phonenumbers.format_number(parsed, style)
+            yield typed, region
+            yield typed.replace("+", "00"), region
+            yield typed[: -chance.randint(1, 3)], region
+            yield typed + str(chance.randint(0, 999)), region
+            yield typed, chance.choice(["GB", "US", "DE", "JP"])
+
+
+def test_both_libraries_read_alike(monkeypatch):
+    cases = list(spellings(seed=2))
+    fast = [reading(*case) for case in cases]
+    monkeypatch.setattr(phone, "_library", phonenumbers)
+    slow = [reading(*case) for case in cases]
+    apart = [case for case, one, other in zip(cases, fast, slow, strict=True) if one != other]
+    assert sum(isinstance(number, int) for number in fast) > len(cases) / 2
+    # The two carry metadata of different months: a country that changed its plan in between may differ.
+    assert len(apart) <= len(cases) / 500, apart
+
+
+def test_without_the_fast_library_the_other_one_serves():
+    program = """
+import sys
+sys.modules["rphonenumbers"] = None
+from ringbook import phone
+print(phone.library().split()[0], phone.read("+44 (0)7700 900123"), phone.is_region("GB"))
+"""
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout == "phonenumbers 447700900123 True\n"
+
+
+def test_masked_shows_the_last_two_digits_only():
+    assert phone.masked(447700900123) == "…23"
+    assert phone.masked(phone.read("07700 900400")) == "…00"
+
+
+@pytest.mark.parametrize(
+    "region, known", [("GB", True), ("US", True), ("gb", False), ("XX", False), ("001", False), ("", False)]
+)
+def test_regions_are_two_capital_letters(region, known):
+    assert phone.is_region(region) is known
+
+
+@pytest.mark.parametrize(
+    "login, numeric",
+    [("+44 7700 900123", True), ("447700900123", True), ("ann", False), ("ann.447700900123", False), ("12345", False)],
+)
+def test_a_login_may_look_like_a_number(login, numeric):
+    assert phone.looks_like_number(login) is numeric
+
+
+def test_the_library_is_named_with_its_metadata():
+    name, version, word, metadata = phone.library().split()
+    assert name == "rphonenumbers" and word == "metadata"
+    assert version[0].isdigit() and metadata[0].isdigit()
