@@ -1,0 +1,90 @@
+"""Applications.
+
+insert, all_, by_id, by_auth_key      one row each
+set_keys, set_settings, delete        changes
+holds_numbers                         has anything been read by the application's region yet?
+some_users, forget                    what deleting an application takes along
+"""
+
+from .db import Row, Tx
+
+COLUMNS = "id, name, auth_key, auth_secret, hash_key, vapid_public_key, settings, created_at"
+
+
+def insert(
+    tx: Tx,
+    *,
+    name: str,
+    auth_key: str,
+    auth_secret: str,
+    hash_key: bytes,
+    vapid: tuple[str, str],
+    settings: str,
+    now: int,
+) -> int:
+    """Add an application; `vapid` is its public and its private key for Web Push. Returns its id."""
+    row = tx.one(
+        "INSERT INTO applications (name, auth_key, auth_secret, hash_key, vapid_public_key, vapid_private_key,"
+        " settings, created_at)"
+        " VALUES (:name, :auth_key, :auth_secret, :hash_key, :vapid_public_key, :vapid_private_key, :settings, :now)"
+        " RETURNING id",
+        name=name,
+        auth_key=auth_key,
+        auth_secret=auth_secret,
+        hash_key=hash_key,
+        vapid_public_key=vapid[0],
+        vapid_private_key=vapid[1],
+        settings=settings,
+        now=now,
+    )
+    assert row
+    return int(row["id"])
+
+
+def all_(tx: Tx) -> list[Row]:
+    """Every application, oldest first."""
+    return tx.all(f"SELECT {COLUMNS} FROM applications ORDER BY id")
+
+
+def by_id(tx: Tx, app_id: int) -> Row | None:
+    """One application."""
+    return tx.one(f"SELECT {COLUMNS} FROM applications WHERE id = :app_id", app_id=app_id)
+
+
+def by_auth_key(tx: Tx, auth_key: str) -> Row | None:
+    """The application that an SDK's authorization key names."""
+    return tx.one(f"SELECT {COLUMNS} FROM applications WHERE auth_key = :auth_key", auth_key=auth_key)
+
+
+def set_keys(tx: Tx, app_id: int, auth_key: str, auth_secret: str) -> int:
+    """Replace both keys; how many applications that touched."""
+    return tx.run(
+        "UPDATE applications SET auth_key = :auth_key, auth_secret = :auth_secret WHERE id = :app_id",
+        app_id=app_id,
+        auth_key=auth_key,
+        auth_secret=auth_secret,
+    )
+
+
+def set_settings(tx: Tx, app_id: int, settings: str) -> None:
+    """Replace the settings."""
+    tx.run("UPDATE applications SET settings = :settings WHERE id = :app_id", app_id=app_id, settings=settings)
+
+
+def holds_numbers(tx: Tx, app_id: int) -> bool:
+    """Does the application hold a phone or a contact?"""
+    found = tx.tuples("SELECT 1 FROM numbers WHERE app_id = :app_id LIMIT 1", app_id=app_id)
+    return bool(found or tx.tuples("SELECT 1 FROM contacts WHERE app_id = :app_id LIMIT 1", app_id=app_id))
+
+
+def some_users(tx: Tx, app_id: int, limit: int) -> list[int]:
+    """Up to `limit` of the application's user ids."""
+    rows = tx.tuples("SELECT id FROM users WHERE app_id = :app_id ORDER BY id LIMIT :limit", app_id=app_id, limit=limit)
+    return [row[0] for row in rows]
+
+
+def forget(tx: Tx, app_id: int) -> None:
+    """Remove the application's own sessions, what its signatures left behind, and its row."""
+    tx.run("DELETE FROM sessions WHERE app_id = :app_id", app_id=app_id)
+    tx.run("DELETE FROM nonces WHERE app_id = :app_id", app_id=app_id)
+    tx.run("DELETE FROM applications WHERE id = :app_id", app_id=app_id)

@@ -1,0 +1,184 @@
+"""Address books and their contacts.
+
+lock_book, set_book, forget_book      one row per book: the lock an upload takes and the sizes it checks
+contacts_among, whole_book            what an upload compares with
+elsewhere                             which numbers the owner's other books hold
+put, drop                             the net change, sorted by number
+in_order, registered                  reading a book, and who of it is a user
+holds                                 which of these users' numbers are in any of the owner's books
+"""
+
+from collections.abc import Sequence
+
+from ..model import GLOBAL_BOOK, Contact
+from .db import Row, Rows, Tx
+
+FIRST_SEQ = 2**20
+
+
+def lock_book(tx: Tx, owner_id: int, device: str, now: int) -> Row | None:
+    """Lock a known book until the transaction ends, and read it: book, size, next_seq."""
+    return tx.one(
+        "UPDATE books SET synced_at = :now WHERE owner_id = :owner_id AND device = :device"
+        " RETURNING book, size, next_seq",
+        owner_id=owner_id,
+        device=device,
+        now=now,
+    )
+
+
+def lock_owner(tx: Tx, app_id: int, owner_id: int, now: int) -> Row:
+    """Make the owner's global book if need be, and lock it: whoever adds a book to this owner waits here."""
+    row = tx.one(
+        "INSERT INTO books (owner_id, book, app_id, device, size, next_seq, synced_at)"
+        " VALUES (:owner_id, :book, :app_id, '', 0, :seq, :now)"
+        " ON CONFLICT (owner_id, device) DO UPDATE SET synced_at = excluded.synced_at"
+        " RETURNING book, size, next_seq",
+        owner_id=owner_id,
+        book=GLOBAL_BOOK,
+        app_id=app_id,
+        seq=FIRST_SEQ,
+        now=now,
+    )
+    assert row
+    return row
+
+
+def numbers_of_books(tx: Tx, owner_id: int) -> list[int]:
+    """The owner's books, by their small numbers."""
+    return [row[0] for row in tx.tuples("SELECT book FROM books WHERE owner_id = :owner_id", owner_id=owner_id)]
+
+
+def add_book(tx: Tx, app_id: int, owner_id: int, book: int, device: str, now: int) -> Row:
+    """Add an empty book for a device, locked by having been written."""
+    tx.run(
+        "INSERT INTO books (owner_id, book, app_id, device, size, next_seq, synced_at)"
+        " VALUES (:owner_id, :book, :app_id, :device, 0, :seq, :now)",
+        owner_id=owner_id,
+        book=book,
+        app_id=app_id,
+        device=device,
+        seq=FIRST_SEQ,
+        now=now,
+    )
+    return {"book": book, "size": 0, "next_seq": FIRST_SEQ}
+
+
+def set_book(tx: Tx, owner_id: int, book: int, size: int, next_seq: int) -> None:
+    """Write down how many contacts the book has now, and the place of its next one."""
+    tx.run(
+        "UPDATE books SET size = :size, next_seq = :next_seq WHERE owner_id = :owner_id AND book = :book",
+        owner_id=owner_id,
+        book=book,
+        size=size,
+        next_seq=next_seq,
+    )
+
+
+def forget_book(tx: Tx, owner_id: int, book: int) -> None:
+    """Remove an emptied book of a device, so that another device may have its place."""
+    tx.run("DELETE FROM books WHERE owner_id = :owner_id AND book = :book", owner_id=owner_id, book=book)
+
+
+def contacts_among(tx: Tx, owner_id: int, book: int, numbers: Sequence[int]) -> dict[int, Contact]:
+    """The contacts of a book that have one of these numbers."""
+    rows = tx.tuples(
+        "SELECT c.number, c.name, c.typed, c.seq FROM :numbers AS n"
+        " CROSS JOIN contacts AS c WHERE c.owner_id = :owner_id AND c.book = :book AND c.number = n.number",
+        owner_id=owner_id,
+        book=book,
+        numbers=Rows.of("number", numbers),
+    )
+    return {row[0]: Contact(*row) for row in rows}
+
+
+def whole_book(tx: Tx, owner_id: int, book: int) -> dict[int, Contact]:
+    """Every contact of a book, in no order."""
+    rows = tx.tuples(
+        "SELECT number, name, typed, seq FROM contacts WHERE owner_id = :owner_id AND book = :book",
+        owner_id=owner_id,
+        book=book,
+    )
+    return {row[0]: Contact(*row) for row in rows}
+
+
+def elsewhere(tx: Tx, owner_id: int, book: int, numbers: Sequence[int]) -> set[int]:
+    """Those of these numbers that another book of the owner holds."""
+    rows = tx.tuples(
+        "SELECT c.number FROM :numbers AS n"
+        " CROSS JOIN contacts AS c WHERE c.owner_id = :owner_id AND c.number = n.number AND c.book <> :book",
+        owner_id=owner_id,
+        book=book,
+        numbers=Rows.of("number", numbers),
+    )
+    return {row[0] for row in rows}
+
+
+def put(tx: Tx, app_id: int, owner_id: int, book: int, contacts: Sequence[Contact]) -> None:
+    """Write new and changed contacts, which come sorted by number."""
+    columns: dict[str, type] = {"number": int, "name": str, "typed": str, "seq": int}
+    tx.run(
+        "INSERT INTO contacts (owner_id, book, number, app_id, name, typed, seq)"
+        " SELECT :owner_id, :book, r.number, :app_id, r.name, r.typed, r.seq FROM :contacts AS r WHERE 1 = 1"
+        " ON CONFLICT (owner_id, book, number)"
+        " DO UPDATE SET name = excluded.name, typed = excluded.typed, seq = excluded.seq",
+        app_id=app_id,
+        owner_id=owner_id,
+        book=book,
+        contacts=Rows(columns, [(c.number, c.name, c.typed, c.seq) for c in contacts]),
+    )
+
+
+def drop(tx: Tx, owner_id: int, book: int, numbers: Sequence[int]) -> None:
+    """Remove the contacts with these numbers."""
+    tx.run(
+        "DELETE FROM contacts WHERE owner_id = :owner_id AND book = :book"
+        " AND number IN (SELECT n.number FROM :numbers AS n)",
+        owner_id=owner_id,
+        book=book,
+        numbers=Rows.of("number", numbers),
+    )
+
+
+def in_order(tx: Tx, owner_id: int, device: str) -> list[tuple[int, str | None, str]]:
+    """(number, typed, name) of a device's book, in upload order; nothing for an unknown device."""
+    rows = tx.tuples(
+        "SELECT c.number, c.typed, c.name FROM books AS b"
+        " JOIN contacts AS c ON c.owner_id = b.owner_id AND c.book = b.book"
+        " WHERE b.owner_id = :owner_id AND b.device = :device ORDER BY c.seq, c.number",
+        owner_id=owner_id,
+        device=device,
+    )
+    return [(number, typed, name) for number, typed, name in rows]
+
+
+def registered(tx: Tx, owner_id: int, device: str) -> list[tuple[int, str]]:
+    """(user id, name in this book) of the users who answer to a contact of it, each user once, in the book's order."""
+    rows = tx.tuples(
+        "SELECT n.user_id, c.name FROM books AS b CROSS JOIN contacts AS c CROSS JOIN numbers AS n"
+        " WHERE b.owner_id = :owner_id AND b.device = :device AND c.owner_id = b.owner_id AND c.book = b.book"
+        " AND n.app_id = c.app_id AND n.number = c.number ORDER BY c.seq, c.number, n.user_id",
+        owner_id=owner_id,
+        device=device,
+    )
+    first: dict[int, str] = {}
+    for user_id, name in rows:
+        first.setdefault(user_id, name)
+    return list(first.items())
+
+
+def holds(tx: Tx, owner_id: int, user_ids: Sequence[int]) -> set[int]:
+    """Those of these users one of whose numbers is in any book of the owner."""
+    rows = tx.tuples(
+        "SELECT DISTINCT n.user_id FROM :user_ids AS u"
+        " CROSS JOIN numbers AS n CROSS JOIN contacts AS c"
+        " WHERE n.user_id = u.id AND c.app_id = n.app_id AND c.number = n.number AND c.owner_id = :owner_id",
+        owner_id=owner_id,
+        user_ids=Rows.of("id", user_ids),
+    )
+    return {row[0] for row in rows}
+
+
+def delete_all(tx: Tx, owner_id: int) -> None:
+    """Remove every contact of an owner whose books are gone already."""
+    tx.run("DELETE FROM contacts WHERE owner_id = :owner_id", owner_id=owner_id)

@@ -1,0 +1,45 @@
+"""Connections, transactions, and the two databases behind one set of statements.
+
+    connect(url) → Database         read() and write() give a Tx; close() ends it
+    Tx.all, one, tuples, run        whole statements with `:name` parameters; Tx.next_id draws from a sequence
+    Rows                            a list of rows as **one** parameter: `… FROM :rows AS r`
+
+A statement is the same text for SQLite (3.38 or newer) and PostgreSQL. `Rows` travels as a JSON array to the first and
+as one array per column to the second. Nothing relies on the state of a database session, so a pooler that hands a
+connection to another client after each transaction may stand between.
+
+`contract.py` is what `store/` sees, `sqlite.py` and `postgres.py` are the two ways of keeping it.
+
+Driver errors become refusals here and nowhere else: a database that is away, locked or full is `errors.Unavailable`,
+a broken constraint is `errors.Conflict`; anything else is a bug and stays what it is.
+"""
+
+from pathlib import Path
+
+from .contract import Database, Row, Rows, Tx
+from .postgres import Postgres
+from .sqlite import Sqlite, open_sqlite
+
+__all__ = ["Database", "Row", "Rows", "Tx", "connect", "is_sqlite", "open_sqlite", "sqlite_file"]
+
+
+def connect(url: str, *, pool: int = 10) -> Database:
+    """Open `sqlite:///file` or `postgresql://…`; `pool` is the most PostgreSQL connections of this process."""
+    if is_sqlite(url):
+        return Sqlite(sqlite_file(url))
+    if url.startswith(("postgresql://", "postgres://")):
+        return Postgres(url, pool)
+    raise ValueError("the database must be sqlite:///FILE or postgresql://USER@HOST/NAME")
+
+
+def is_sqlite(url: str) -> bool:
+    """Is it a file of ours, so that there is one writer?"""
+    return url.startswith("sqlite://")
+
+
+def sqlite_file(url: str) -> Path:
+    """`sqlite:///ringbook.db` is in the working directory, `sqlite:////var/lib/…` is absolute."""
+    name = url.removeprefix("sqlite:///")
+    if name == url or not name:
+        raise ValueError("a SQLite database is written sqlite:///FILE, with three slashes before the file")
+    return Path(name)

@@ -1,0 +1,67 @@
+"""What both databases promise: connections, transactions, and rows as parameters."""
+
+import re
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Row = dict[str, Any]
+PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
+AWAY = "The database cannot be reached just now. Try again."
+BUSY = "Another request is changing the same thing. Try again."
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows as one parameter: `columns` maps each name to int or str, `rows` are tuples in that order."""
+
+    columns: dict[str, type]
+    rows: Sequence[tuple[Any, ...]]
+
+    @classmethod
+    def of(cls, name: str, values: Sequence[Any]) -> "Rows":
+        """One column of numbers, or of texts if the first value is one."""
+        kind = str if values and isinstance(values[0], str) else int
+        return cls({name: kind}, [(value,) for value in values])
+
+
+class Tx(Protocol):
+    """What a function in `store/` may ask of a transaction."""
+
+    def all(self, sql: str, **params: Any) -> list[Row]:
+        """Every row, as dicts by column name."""
+
+    def one(self, sql: str, **params: Any) -> Row | None:
+        """The first row, or None."""
+
+    def tuples(self, sql: str, **params: Any) -> list[tuple[Any, ...]]:
+        """Every row as a tuple: for thousands of rows."""
+
+    def run(self, sql: str, **params: Any) -> int:
+        """Carry out, and say how many rows it touched."""
+
+    def next_id(self, sequence: str) -> int:
+        """The next value of a sequence, below 2^31; after the last it starts again at 1."""
+
+    def alone(self, what: str) -> None:
+        """Wait until no other transaction is doing `what`, and keep others out of it until this one ends."""
+
+
+class Database(Protocol):
+    """A pool of connections to one database."""
+
+    def read(self) -> AbstractContextManager[Tx]:
+        """For statements that change nothing."""
+
+    def write(self) -> AbstractContextManager[Tx]:
+        """One transaction: all of it, or, when an exception passes through, nothing."""
+
+    def gauges(self) -> dict[str, int]:
+        """The pool, for the metrics: connections open, idle, and requests that wait for one."""
+
+    def version(self) -> tuple[str, bool]:
+        """The product with its version, and whether it is new enough."""
+
+    def close(self) -> None:
+        """Let every connection go."""

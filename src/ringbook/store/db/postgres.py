@@ -1,0 +1,123 @@
+"""PostgreSQL: a pool of connections, nothing of which relies on the state of a database session."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
+from typing import Any, cast
+
+from ... import errors
+from .contract import AWAY, BUSY, PARAMETER, Row, Rows, Tx
+
+ARRAYS = {int: "bigint[]", str: "text[]"}
+
+
+class Postgres:
+    """A pool of connections; each write is one transaction at READ COMMITTED, each statement of a read its own."""
+
+    def __init__(self, url: str, size: int) -> None:
+        import psycopg
+        import psycopg_pool
+
+        # Prepared statements live in a database session, and behind a pooler there is none to rely on.
+        options = {"autocommit": True, "prepare_threshold": None, "connect_timeout": 5}
+        self._pool = psycopg_pool.ConnectionPool(
+            url, min_size=1, max_size=size, timeout=5, kwargs=options, open=False, name="ringbook"
+        )
+        self._pool.open()
+        self._errors = postgres_errors(psycopg, self._look_after)
+
+    @contextmanager
+    def read(self) -> Iterator[Tx]:
+        with self._errors(), self._pool.connection() as connection:
+            yield PostgresTx(connection)
+
+    @contextmanager
+    def write(self) -> Iterator[Tx]:
+        with self._errors(), self._pool.connection() as connection, connection.transaction():
+            yield PostgresTx(connection)
+
+    def gauges(self) -> dict[str, int]:
+        stats = self._pool.get_stats()
+        names = {"open": "pool_size", "idle": "pool_available", "waiting": "requests_waiting"}
+        return {name: stats.get(key, 0) for name, key in names.items()}
+
+    def version(self) -> tuple[str, bool]:
+        with self.read() as tx:
+            number = int(tx.tuples("SELECT current_setting('server_version_num')")[0][0])
+        return f"PostgreSQL {number // 10000}.{number % 10000}", number >= 160000
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def _look_after(self) -> None:
+        """After a lost connection, replace at once whatever else in the pool was lost with it."""
+        threading.Thread(target=self._pool.check, daemon=True).start()
+
+
+class PostgresTx:
+    """A transaction on PostgreSQL."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def all(self, sql: str, **params: Any) -> list[Row]:
+        cursor = self._execute(sql, params)
+        names = [column.name for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def one(self, sql: str, **params: Any) -> Row | None:
+        rows = self.all(sql, **params)
+        return rows[0] if rows else None
+
+    def tuples(self, sql: str, **params: Any) -> list[tuple[Any, ...]]:
+        return cast(list[tuple[Any, ...]], self._execute(sql, params).fetchall())
+
+    def run(self, sql: str, **params: Any) -> int:
+        return cast(int, self._execute(sql, params).rowcount)
+
+    def next_id(self, sequence: str) -> int:
+        return cast(int, self.tuples("SELECT nextval(:name)", name=sequence)[0][0])
+
+    def alone(self, what: str) -> None:
+        self._execute("SELECT pg_advisory_xact_lock(hashtext(:what))", {"what": what})
+
+    def _execute(self, sql: str, params: dict[str, Any]) -> Any:
+        lists = {name: rows for name, rows in params.items() if isinstance(rows, Rows)}
+        sql = postgres_statement(sql, tuple((name, tuple(rows.columns.items())) for name, rows in lists.items()))
+        for name, rows in lists.items():
+            columns = list(zip(*rows.rows, strict=True)) or [()] * len(rows.columns)
+            params |= {f"{name}_{position}": list(column) for position, column in enumerate(columns)}
+        cursor = self._connection.cursor(binary=True)
+        return cursor.execute(sql, params)
+
+
+@lru_cache(maxsize=512)
+def postgres_statement(sql: str, lists: tuple[tuple[str, tuple[tuple[str, type], ...]], ...]) -> str:
+    """Spell the parameters as psycopg does; a list becomes `unnest` over binary arrays, twice as fast as text ones."""
+    tables = {name: postgres_table(name, columns) for name, columns in lists}
+    return PARAMETER.sub(lambda found: tables.get(found[1]) or f"%({found[1]})s", sql.replace("%", "%%"))
+
+
+def postgres_table(name: str, columns: tuple[tuple[str, type], ...]) -> str:
+    arrays = ", ".join(f"%({name}_{position})b::{ARRAYS[kind]}" for position, (_, kind) in enumerate(columns))
+    return f"(SELECT * FROM unnest({arrays}) AS _({', '.join(column for column, _ in columns)}))"
+
+
+def postgres_errors(psycopg: Any, lost: Callable[[], None]) -> Callable[[], AbstractContextManager[None]]:
+    """Turn the driver's errors into refusals; `lost` is called when a connection is."""
+    busy = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.LockNotAvailable)
+
+    @contextmanager
+    def translated() -> Iterator[None]:
+        try:
+            yield
+        except psycopg.errors.IntegrityError as error:
+            raise errors.Conflict(BUSY) from error
+        except busy as error:
+            raise errors.Unavailable(BUSY) from error
+        except psycopg.OperationalError as error:
+            lost()
+            raise errors.Unavailable(AWAY) from error
+
+    return translated

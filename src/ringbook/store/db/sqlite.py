@@ -1,0 +1,181 @@
+"""SQLite: one file, one writer at a time, as many readers as there are threads."""
+
+import os
+import queue
+import re
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from ... import errors
+from .contract import AWAY, BUSY, Row, Rows, Tx
+
+WRITE_WAIT_SECONDS = 10
+PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",  # what was answered survives a power cut
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA busy_timeout = 10000",
+    "PRAGMA wal_autocheckpoint = 16000",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA cache_size = -16384",
+)
+SQLITE_AWAY = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_NOTADB,
+}
+
+
+def open_sqlite(file: Path) -> sqlite3.Connection:
+    """A connection with our settings; a new file belongs to its owner alone."""
+    try:
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise errors.Unavailable(f"cannot open the database {file}: {error.strerror}") from error
+    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, cached_statements=256)
+    for pragma in PRAGMAS:
+        connection.execute(pragma)
+    return connection
+
+
+class Sqlite:
+    """One writing connection behind a lock, and as many reading ones as there are threads that read."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
+        self._all: list[sqlite3.Connection] = []
+        self._turn = threading.Lock()
+        self._waiting = 0
+
+    @contextmanager
+    def read(self) -> Iterator[Tx]:
+        with sqlite_errors():
+            connection = self._take()
+            try:
+                yield SqliteTx(connection)
+            finally:
+                self._idle.put(connection)
+
+    @contextmanager
+    def write(self) -> Iterator[Tx]:
+        with self._my_turn(), sqlite_errors():
+            connection = self._take()
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                yield SqliteTx(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            finally:
+                self._idle.put(connection)
+
+    def gauges(self) -> dict[str, int]:
+        return {"open": len(self._all), "idle": self._idle.qsize(), "waiting": self._waiting}
+
+    def version(self) -> tuple[str, bool]:
+        return f"SQLite {sqlite3.sqlite_version}", sqlite3.sqlite_version_info >= (3, 38)
+
+    def close(self) -> None:
+        while self._all:
+            self._all.pop().close()
+
+    def _take(self) -> sqlite3.Connection:
+        try:
+            return self._idle.get_nowait()
+        except queue.Empty:
+            connection = open_sqlite(self.file)
+            self._all.append(connection)
+            return connection
+
+    @contextmanager
+    def _my_turn(self) -> Iterator[None]:
+        self._waiting += 1
+        mine = self._turn.acquire(timeout=WRITE_WAIT_SECONDS)
+        self._waiting -= 1
+        if not mine:
+            raise errors.Unavailable(BUSY)
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+
+class SqliteTx:
+    """A transaction on SQLite."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def all(self, sql: str, **params: Any) -> list[Row]:
+        cursor = self._execute(sql, params)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def one(self, sql: str, **params: Any) -> Row | None:
+        rows = self.all(sql, **params)
+        return rows[0] if rows else None
+
+    def tuples(self, sql: str, **params: Any) -> list[tuple[Any, ...]]:
+        return self._execute(sql, params).fetchall()
+
+    def run(self, sql: str, **params: Any) -> int:
+        return self._execute(sql, params).rowcount
+
+    def next_id(self, sequence: str) -> int:
+        row = self.one(
+            "UPDATE sequences SET value = CASE WHEN value >= 2147483647 THEN 1 ELSE value + 1 END"
+            " WHERE name = :sequence RETURNING value",
+            sequence=sequence,
+        )
+        return cast(int, row["value"]) if row else 0
+
+    def alone(self, what: str) -> None:
+        pass  # BEGIN IMMEDIATE has seen to it
+
+    def _execute(self, sql: str, params: dict[str, Any]) -> sqlite3.Cursor:
+        lists = {name: rows for name, rows in params.items() if isinstance(rows, Rows)}
+        if not lists:
+            return self._connection.execute(sql, params)
+        sql = sqlite_statement(sql, tuple((name, tuple(rows.columns)) for name, rows in lists.items()))
+        return self._connection.execute(sql, params | {name: as_json(rows) for name, rows in lists.items()})
+
+
+@lru_cache(maxsize=512)
+def sqlite_statement(sql: str, lists: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
+    """Put a table expression over `json_each` where a list is named."""
+    for name, columns in lists:
+        fields = ", ".join(f"value ->> {position} AS {column}" for position, column in enumerate(columns))
+        sql = re.sub(rf"(?<![:\w]):{name}\b", f"(SELECT {fields} FROM json_each(:{name}))", sql)
+    return sql
+
+
+def as_json(rows: Rows) -> str:
+    return msgspec.json.encode(rows.rows).decode()
+
+
+@contextmanager
+def sqlite_errors() -> Iterator[None]:
+    """Turn the driver's errors into refusals."""
+    try:
+        yield
+    except sqlite3.IntegrityError as error:
+        raise errors.Conflict(BUSY) from error
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in SQLITE_AWAY:
+            raise errors.Unavailable(AWAY) from error
+        raise

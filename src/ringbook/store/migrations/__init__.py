@@ -1,0 +1,101 @@
+"""The schema, one file per revision in `versions/`, carried out by Alembic with plain SQL.
+
+    migrate(url)    bring a database to this code's revision; several at once wait for each other
+    state(db)       what a database is, compared with what this code needs
+
+Each revision is one transaction. The table `schema_state` says which revision the database has and the oldest code
+revision that may serve on it, so that one process after the other can be upgraded.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ... import errors
+from .. import db
+
+HEAD = "0001"
+LOCK = 7_246_426  # any number, so long as it is always the same
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The revision of a database ("" when empty), and the oldest code that may serve on it."""
+
+    revision: str
+    serves_from: str
+
+    @property
+    def current(self) -> bool:
+        """May this code serve on it?"""
+        return self.revision == HEAD or (self.revision > HEAD and self.serves_from <= HEAD)
+
+    @property
+    def trouble(self) -> str:
+        """Why this code may not serve on it, and what to do; "" when it may."""
+        if self.current:
+            return ""
+        if self.revision > HEAD:
+            return f"the database has schema {self.revision}, newer than this Ringbook ({HEAD}): install the newer one"
+        found = f"schema {self.revision}" if self.revision else "no schema yet"
+        return f"the database has {found} and this Ringbook needs {HEAD}: run `ringbook migrate`"
+
+
+def state(database: db.Database) -> State:
+    """Read the state; a database without our tables has revision ""."""
+    try:
+        with database.read() as tx:
+            row = tx.one("SELECT revision, serves_from FROM schema_state")
+    except errors.Refused:
+        raise
+    except Exception as error:  # no such table, whichever driver says so
+        if "schema_state" not in str(error):
+            raise
+        return State("", "")
+    return State(row["revision"], row["serves_from"]) if row else State("", "")
+
+
+def migrate(url: str) -> str:
+    """Bring the database to `HEAD` and return the revision it had before."""
+    from alembic import command
+    from alembic.config import Config
+
+    with connection(url) as connected:
+        config = Config()
+        config.set_main_option("script_location", "ringbook:store/migrations")
+        config.set_main_option("path_separator", "os")
+        config.attributes["connection"] = connected
+        before = revision(connected)
+        command.upgrade(config, "head")
+    return before
+
+
+def revision(connected: Any) -> str:
+    """What Alembic wrote down last, "" on an empty database."""
+    from alembic.runtime.migration import MigrationContext
+
+    return MigrationContext.configure(connected).get_current_revision() or ""
+
+
+@contextmanager
+def connection(url: str) -> Iterator[Any]:
+    """One SQLAlchemy connection in one transaction, for Alembic alone."""
+    import sqlalchemy
+
+    if db.is_sqlite(url):
+        engine = sqlalchemy.create_engine("sqlite://", creator=lambda: db.open_sqlite(db.sqlite_file(url)))
+        # The driver would commit before each CREATE TABLE; we begin ourselves, so that a revision is all or nothing.
+        sqlalchemy.event.listen(engine, "begin", lambda begun: begun.exec_driver_sql("BEGIN IMMEDIATE"))
+    else:
+        address = url.split("://", 1)[1]
+        engine = sqlalchemy.create_engine(f"postgresql+psycopg://{address}")
+    try:
+        with engine.begin() as connected:
+            if not db.is_sqlite(url):
+                connected.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+            yield connected
+    except sqlalchemy.exc.OperationalError as error:
+        raise errors.Unavailable(f"cannot migrate: {error.orig}") from error
+    finally:
+        engine.dispose()

@@ -1,0 +1,28 @@
+"""The few words in which the two databases' table definitions differ.
+
+statements(sql, sqlite)    a script with {words} → its statements in one database's words
+"""
+
+SQLITE = {
+    "id": "INTEGER PRIMARY KEY AUTOINCREMENT",  # a deleted highest id must not come back
+    "folded": "TEXT",
+    "bytes": "BLOB",
+    "real": "REAL",
+    "keyed": "WITHOUT ROWID",
+}
+POSTGRES = {
+    "folded": 'text COLLATE "C"',
+    "bytes": "bytea",
+    "real": "double precision",
+    "keyed": "",
+}
+
+
+def statements(sql: str, *, sqlite: bool) -> list[str]:
+    """Split at semicolons; lines that begin with `sqlite:` or `postgres:` are for that database alone."""
+    mine, other = ("sqlite:", "postgres:") if sqlite else ("postgres:", "sqlite:")
+    lines = [line.removeprefix(mine) for line in sql.splitlines() if not line.startswith(other)]
+    text = "\n".join(lines)
+    for word, meaning in (SQLITE if sqlite else POSTGRES).items():
+        text = text.replace("{" + word + "}", meaning)
+    return [statement.strip() for statement in text.split(";") if statement.strip()]

@@ -1,0 +1,128 @@
+"""Sessions, and the signatures that have opened one. A token is stored as its SHA-256 and nothing else.
+
+insert, by_token, touch, set_user     one session
+end, end_by_id, end_others            end sessions; each says who used them last and when
+sweep                                 end expired ones
+remember_signature, sweep_signatures  each signature opens one session
+"""
+
+from .db import Row, Tx
+
+COLUMNS = "id, app_id, user_id, nonce, ts, created_at, last_used_at, expires_at, guest_until"
+
+
+def insert(
+    tx: Tx,
+    token_hash: bytes,
+    *,
+    app_id: int,
+    user_id: int | None,
+    nonce: int,
+    ts: int,
+    now: int,
+    expires_at: int,
+    guest_until: int | None,
+) -> Row:
+    """Add a session."""
+    row = tx.one(
+        "INSERT INTO sessions (token_hash, id, app_id, user_id, nonce, ts, created_at, last_used_at, expires_at,"
+        " guest_until)"
+        " VALUES (:token_hash, :id, :app_id, :user_id, :nonce, :ts, :now, :now, :expires_at, :guest_until)"
+        f" RETURNING {COLUMNS}",
+        token_hash=token_hash,
+        id=tx.next_id("session_ids"),
+        app_id=app_id,
+        user_id=user_id,
+        nonce=nonce,
+        ts=ts,
+        now=now,
+        expires_at=expires_at,
+        guest_until=guest_until,
+    )
+    assert row
+    return row
+
+
+def by_token(tx: Tx, token_hash: bytes, now: int) -> Row | None:
+    """The session with this token, unless it has expired."""
+    return tx.one(
+        f"SELECT {COLUMNS} FROM sessions WHERE token_hash = :token_hash AND expires_at > :now",
+        token_hash=token_hash,
+        now=now,
+    )
+
+
+def touch(tx: Tx, token_hash: bytes, now: int, expires_at: int) -> None:
+    """Write down that the session was used."""
+    tx.run(
+        "UPDATE sessions SET last_used_at = :now, expires_at = :expires_at WHERE token_hash = :token_hash",
+        token_hash=token_hash,
+        now=now,
+        expires_at=expires_at,
+    )
+
+
+def set_user(tx: Tx, token_hash: bytes, user_id: int | None, now: int, expires_at: int) -> Row | None:
+    """Make it another user's session, or with None the application's own."""
+    return tx.one(
+        "UPDATE sessions SET user_id = :user_id, guest_until = NULL, last_used_at = :now, expires_at = :expires_at"
+        f" WHERE token_hash = :token_hash RETURNING {COLUMNS}",
+        token_hash=token_hash,
+        user_id=user_id,
+        now=now,
+        expires_at=expires_at,
+    )
+
+
+def end(tx: Tx, token_hash: bytes) -> list[Row]:
+    """End the session with this token."""
+    return tx.all(
+        "DELETE FROM sessions WHERE token_hash = :token_hash RETURNING user_id, last_used_at", token_hash=token_hash
+    )
+
+
+def end_by_id(tx: Tx, user_id: int, session_id: int) -> list[Row]:
+    """End a user's session by its id."""
+    return tx.all(
+        "DELETE FROM sessions WHERE user_id = :user_id AND id = :session_id RETURNING user_id, last_used_at",
+        user_id=user_id,
+        session_id=session_id,
+    )
+
+
+def end_others(tx: Tx, user_id: int, keep: bytes) -> list[Row]:
+    """End all of a user's sessions but the one with this token hash; b"" keeps none."""
+    return tx.all(
+        "DELETE FROM sessions WHERE user_id = :user_id AND token_hash <> :keep RETURNING user_id, last_used_at",
+        user_id=user_id,
+        keep=keep,
+    )
+
+
+def sweep(tx: Tx, now: int, limit: int) -> list[Row]:
+    """End up to `limit` expired sessions."""
+    return tx.all(
+        "DELETE FROM sessions WHERE expires_at <= :now"
+        " AND token_hash IN (SELECT token_hash FROM sessions WHERE expires_at <= :now LIMIT :limit)"
+        " RETURNING user_id, last_used_at",
+        now=now,
+        limit=limit,
+    )
+
+
+def remember_signature(tx: Tx, app_id: int, signature: str, expires_at: int) -> bool:
+    """Write a signature down; False when it has been used before."""
+    return bool(
+        tx.run(
+            "INSERT INTO nonces (app_id, signature, expires_at) VALUES (:app_id, :signature, :expires_at)"
+            " ON CONFLICT (app_id, signature) DO NOTHING",
+            app_id=app_id,
+            signature=signature,
+            expires_at=expires_at,
+        )
+    )
+
+
+def sweep_signatures(tx: Tx, now: int) -> int:
+    """Forget signatures whose time window is over."""
+    return tx.run("DELETE FROM nonces WHERE expires_at < :now", now=now)

@@ -1,0 +1,113 @@
+"""Push subscriptions.
+
+find, insert, renew            one per user, device, channel and environment
+of_user, delete                a user's own
+leave_elsewhere                a push token stands once per application and channel
+drop_oldest                    beyond the limit
+"""
+
+from ..model import Subscription
+from .db import Row, Tx
+
+COLUMNS = "id, user_id, device, platform, channel, environment, bundle, token, web_auth, web_p256dh"
+
+
+def _subscription(row: Row) -> Subscription:
+    return Subscription(**row)
+
+
+def find(tx: Tx, user_id: int, device: str, channel: str, environment: str) -> int | None:
+    """The id of the subscription that a registration renews."""
+    row = tx.one(
+        "SELECT id FROM subscriptions WHERE user_id = :user_id AND device = :device"
+        " AND channel = :channel AND environment = :environment",
+        user_id=user_id,
+        device=device,
+        channel=channel,
+        environment=environment,
+    )
+    return row["id"] if row else None
+
+
+def insert(tx: Tx, app_id: int, subscription: Subscription, token_hash: bytes, now: int) -> Subscription:
+    """Add a subscription; its id is drawn here. At the same moment from elsewhere, the later one renews it."""
+    row = tx.one(
+        "INSERT INTO subscriptions (user_id, app_id, device, platform, channel, environment, bundle, token, token_hash,"
+        " web_auth, web_p256dh, created_at, updated_at)"
+        " VALUES (:user_id, :app_id, :device, :platform, :channel, :environment, :bundle, :token, :token_hash,"
+        " :web_auth, :web_p256dh, :now, :now)"
+        " ON CONFLICT (user_id, device, channel, environment) DO UPDATE SET platform = excluded.platform,"
+        " bundle = excluded.bundle, token = excluded.token, token_hash = excluded.token_hash,"
+        " web_auth = excluded.web_auth, web_p256dh = excluded.web_p256dh, updated_at = excluded.updated_at"
+        f" RETURNING {COLUMNS}",
+        app_id=app_id,
+        user_id=subscription.user_id,
+        device=subscription.device,
+        platform=subscription.platform,
+        channel=subscription.channel,
+        environment=subscription.environment,
+        bundle=subscription.bundle,
+        token=subscription.token,
+        token_hash=token_hash,
+        web_auth=subscription.web_auth,
+        web_p256dh=subscription.web_p256dh,
+        now=now,
+    )
+    assert row
+    return _subscription(row)
+
+
+def renew(tx: Tx, subscription: Subscription, token_hash: bytes, now: int) -> Subscription | None:
+    """Give a known subscription its new token; it keeps its id. None when it has just gone."""
+    row = tx.one(
+        "UPDATE subscriptions SET platform = :platform, bundle = :bundle, token = :token, token_hash = :token_hash,"
+        " web_auth = :web_auth, web_p256dh = :web_p256dh, updated_at = :now"
+        f" WHERE user_id = :user_id AND id = :id RETURNING {COLUMNS}",
+        id=subscription.id,
+        user_id=subscription.user_id,
+        platform=subscription.platform,
+        bundle=subscription.bundle,
+        token=subscription.token,
+        token_hash=token_hash,
+        web_auth=subscription.web_auth,
+        web_p256dh=subscription.web_p256dh,
+        now=now,
+    )
+    return _subscription(row) if row else None
+
+
+def of_user(tx: Tx, user_id: int) -> list[Subscription]:
+    """A user's subscriptions, oldest first."""
+    rows = tx.all(f"SELECT {COLUMNS} FROM subscriptions WHERE user_id = :user_id ORDER BY id", user_id=user_id)
+    return [_subscription(row) for row in rows]
+
+
+def delete(tx: Tx, user_id: int, subscription_id: int) -> bool:
+    """Remove one of a user's subscriptions; False when there is none."""
+    return bool(
+        tx.run("DELETE FROM subscriptions WHERE user_id = :user_id AND id = :id", user_id=user_id, id=subscription_id)
+    )
+
+
+def leave_elsewhere(tx: Tx, app_id: int, channel: str, token_hash: bytes, user_id: int, kept: int) -> None:
+    """Remove the other subscriptions with this push token: it belongs to whoever registered it last."""
+    tx.run(
+        "DELETE FROM subscriptions WHERE app_id = :app_id AND channel = :channel AND token_hash = :token_hash"
+        " AND NOT (user_id = :user_id AND id = :kept)",
+        app_id=app_id,
+        channel=channel,
+        token_hash=token_hash,
+        user_id=user_id,
+        kept=kept,
+    )
+
+
+def drop_oldest(tx: Tx, user_id: int, keep: int) -> None:
+    """Keep the `keep` subscriptions that were renewed last."""
+    tx.run(
+        "DELETE FROM subscriptions WHERE user_id = :user_id AND id IN"
+        " (SELECT id FROM subscriptions WHERE user_id = :user_id"
+        " ORDER BY updated_at DESC, id DESC LIMIT 1000 OFFSET :keep)",
+        user_id=user_id,
+        keep=keep,
+    )

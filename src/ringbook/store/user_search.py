@@ -1,0 +1,134 @@
+"""Finding users by conditions that all hold at once.
+
+    Condition      what must be true of one field
+    page, count    the users of whom all conditions are true: some of them in order, and how many there are
+
+The statements are put together from the fragments in this file; whatever a caller names is a parameter.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..model import User
+from .db import Rows, Tx
+from .users import COLUMNS, made
+
+Operator = Literal["in", "nin", "start_with", "gt", "gte", "lt", "lte"]
+LAST = "\U0010ffff"  # no character comes after it
+
+# How a field is compared and sorted: folded where case does not count.
+FIELDS = {
+    "id": "u.id",
+    "login": "u.login_folded",
+    "email": "u.email_folded",
+    "full_name": "u.full_name_folded",
+    "phone": "u.phone",
+    "external_id": "u.external_id",
+    "external_user_id": "u.external_user_id",
+    "facebook_id": "u.facebook_id",
+    "twitter_id": "u.twitter_id",
+    "user_tags": "u.user_tags",
+    "last_request_at": "u.last_request_at",
+    "created_at": "u.created_at",
+    "updated_at": "u.updated_at",
+}
+# A user may have several of these.
+AMONG = {
+    "phone": "SELECT n.user_id FROM {values} AS v CROSS JOIN numbers AS n"
+    " WHERE n.app_id = :app_id AND n.number = v.value",
+    "user_tags": "SELECT t.user_id FROM {values} AS v CROSS JOIN tags AS t"
+    " WHERE t.app_id = :app_id AND t.tag = v.value",
+}
+BY_ID = {"id", *AMONG}
+TAG_PREFIX = "u.id IN (SELECT t.user_id FROM tags AS t WHERE t.app_id = :app_id AND t.tag >= {low} AND t.tag < {high})"
+COMPARED = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+SHOWN_LOGIN = "CASE WHEN u.login_private = 0 THEN u.login_folded END"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What must be true of a field of `FIELDS`.
+
+    values   any number for `in` and `nin`, else one; texts folded, times in seconds, a phone as its number (for
+             `start_with` as text). No value is in an empty list, and a user without a value is in none.
+    """
+
+    field: str
+    operator: Operator
+    values: tuple[str | int, ...]
+
+
+def page(
+    tx: Tx,
+    app_id: int,
+    conditions: Sequence[Condition],
+    *,
+    sort: str,
+    descending: bool,
+    offset: int,
+    limit: int,
+    logins: bool,
+) -> list[User]:
+    """Users in the order of a field, those without it last, equals by id.
+
+    logins   False: a login that is an e-mail or a number neither places a user nor is found by its beginning
+    """
+    where, params = _where(conditions, logins=logins)
+    key = SHOWN_LOGIN if sort == "login" and not logins else FIELDS[sort]
+    rows = tx.all(
+        f"SELECT {COLUMNS} FROM users AS u WHERE {where}"
+        f" ORDER BY {key} {'DESC' if descending else 'ASC'} NULLS LAST, u.id LIMIT :limit OFFSET :offset",
+        app_id=app_id,
+        limit=limit,
+        offset=offset,
+        **params,
+    )
+    return [made(row) for row in rows]
+
+
+def count(tx: Tx, app_id: int, conditions: Sequence[Condition], *, logins: bool) -> int:
+    """How many users there are of whom all conditions are true."""
+    where, params = _where(conditions, logins=logins)
+    return int(tx.tuples(f"SELECT count(*) FROM users AS u WHERE {where}", app_id=app_id, **params)[0][0])
+
+
+def _where(conditions: Sequence[Condition], *, logins: bool) -> tuple[str, dict[str, Any]]:
+    # SQLite, which counts nothing beforehand, would walk the application's index where ids are given; "+" keeps it off.
+    ids_given = any(condition.field in BY_ID and condition.operator != "nin" for condition in conditions)
+    parts = ["+u.app_id = :app_id" if ids_given else "u.app_id = :app_id"]
+    params: dict[str, Any] = {}
+    for position, condition in enumerate(conditions):
+        part, named = _part(condition, f"c{position}", logins=logins)
+        parts.append(part)
+        params |= named
+    return " AND ".join(parts), params
+
+
+def _part(condition: Condition, name: str, *, logins: bool) -> tuple[str, dict[str, Any]]:
+    """One condition as a fragment, and its parameters, whose names begin with `name`."""
+    field, operator, values = condition.field, condition.operator, condition.values
+    if operator == "in":
+        return (_among(field, name), {name: Rows.of("value", values)}) if values else ("1 = 0", {})
+    if operator == "nin":
+        # Also true of a user who has no value, so that what is missing cannot be told from what is not named.
+        part = f"({_among(field, name)}) IS NOT TRUE"
+        return (part, {name: Rows.of("value", values)}) if values else ("1 = 1", {})
+    if operator == "start_with":
+        low = str(values[0])
+        return _prefix(field, name, logins=logins), {f"{name}_low": low, f"{name}_high": low + LAST}
+    return f"{FIELDS[field]} {COMPARED[operator]} :{name}", {name: values[0]}
+
+
+def _among(field: str, name: str) -> str:
+    if field in AMONG:
+        return f"u.id IN ({AMONG[field].format(values=':' + name)})"
+    return f"{FIELDS[field]} IN (SELECT v.value FROM :{name} AS v)"
+
+
+def _prefix(field: str, name: str, *, logins: bool) -> str:
+    low, high = f":{name}_low", f":{name}_high"
+    if field == "user_tags":
+        return TAG_PREFIX.format(low=low, high=high)
+    part = f"{FIELDS[field]} >= {low} AND {FIELDS[field]} < {high}"
+    return part + " AND u.login_private = 0" if field == "login" and not logins else part

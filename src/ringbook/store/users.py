@@ -1,0 +1,253 @@
+"""Users, the numbers they answer to, and their tags.
+
+    fold                                    how logins, e-mails, names and tags are compared
+    by_id, by_ids, by_login, by_email       one user, or several by id
+    find_for_sign_in, secrets               what a password is compared with
+    set_password, use_up                    a new password, and the end of a one-time one
+    insert, change, delete                  an account
+    taken                                   which value of a new or changed account somebody else has
+    set_number, numbers_of, set_tags        the numbers a user answers to, and the tags
+    mark_seen, expired_guests               what sweeps write and read
+
+Finding users by conditions stands in `user_search.py`.
+
+Case and order are the same on both databases: what is compared is folded, and folded columns order by code points.
+"""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..model import User
+from .db import Row, Rows, Tx
+
+COLUMNS = ", ".join(f"u.{name}" for name in User.__struct_fields__)
+# What `change` may be asked to write; its statement is put together from these names and nothing else.
+CHANGEABLE = (
+    "login",
+    "login_folded",
+    "login_private",
+    "email",
+    "email_folded",
+    "full_name",
+    "full_name_folded",
+    "phone",
+    "password_hash",
+    "one_time_until",
+    "external_id",
+    "external_user_id",
+    "facebook_id",
+    "twitter_id",
+    "website",
+    "avatar",
+    "custom_data",
+    "timezone",
+    "user_tags",
+)
+INSERTED = ("app_id", *CHANGEABLE, "is_guest", "guest_until", "created_at", "updated_at")
+UNIQUE = {
+    "login": "login_folded",
+    "email": "email_folded",
+    "external_user_id": "external_user_id",
+    "facebook_id": "facebook_id",
+}
+
+
+def fold(text: str) -> str:
+    """A text as it is compared: composed, without case, without outer blanks."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).strip()
+
+
+# ── one user, or several by id ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def by_id(tx: Tx, app_id: int, user_id: int) -> User | None:
+    """The user with this id."""
+    return _user(
+        tx.one(f"SELECT {COLUMNS} FROM users AS u WHERE u.id = :id AND u.app_id = :app_id", id=user_id, app_id=app_id)
+    )
+
+
+def by_ids(tx: Tx, app_id: int, ids: Sequence[int]) -> dict[int, User]:
+    """Those of these ids that are users of the application."""
+    rows = tx.all(
+        f"SELECT {COLUMNS} FROM :ids AS i CROSS JOIN users AS u WHERE u.id = i.id AND u.app_id = :app_id",
+        ids=Rows.of("id", ids),
+        app_id=app_id,
+    )
+    return {row["id"]: made(row) for row in rows}
+
+
+def by_login(tx: Tx, app_id: int, login: str) -> User | None:
+    """The user with this login, in any case."""
+    return _with(tx, app_id, "login_folded", fold(login))
+
+
+def by_email(tx: Tx, app_id: int, email: str) -> User | None:
+    """The user with this e-mail, in any case."""
+    return _with(tx, app_id, "email_folded", fold(email))
+
+
+def _with(tx: Tx, app_id: int, column: str, value: str | int) -> User | None:
+    """The user with this value in one of the columns of `UNIQUE`."""
+    return _user(
+        tx.one(
+            f"SELECT {COLUMNS} FROM users AS u WHERE u.app_id = :app_id AND u.{column} = :value",
+            app_id=app_id,
+            value=value,
+        )
+    )
+
+
+def _user(row: Row | None) -> User | None:
+    return made(row) if row else None
+
+
+def made(row: Row) -> User:
+    """A user of a row of `COLUMNS`."""
+    return User(**{**row, "is_guest": bool(row["is_guest"])})
+
+
+# ── passwords ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+SECRETS = "u.id, u.password_hash, u.one_time_until, u.is_guest"
+
+
+def find_for_sign_in(tx: Tx, app_id: int, login: str | None, email: str | None) -> Row | None:
+    """id, password_hash, one_time_until and is_guest of the user with this login or else this e-mail."""
+    column, value = ("login_folded", login) if login else ("email_folded", email or "")
+    return tx.one(
+        f"SELECT {SECRETS} FROM users AS u WHERE u.app_id = :app_id AND u.{column} = :value",
+        app_id=app_id,
+        value=fold(value),
+    )
+
+
+def secrets(tx: Tx, app_id: int, user_id: int) -> Row | None:
+    """The same four, by id."""
+    return tx.one(
+        f"SELECT {SECRETS} FROM users AS u WHERE u.id = :id AND u.app_id = :app_id", id=user_id, app_id=app_id
+    )
+
+
+# ── an account ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def insert(tx: Tx, app_id: int, values: Mapping[str, Any], now: int) -> int | None:
+    """Add a user and return the id; None, and nothing is added, when a unique value is somebody else's (see `taken`).
+
+    values   by column, those of `CHANGEABLE` and `is_guest`, `guest_until`; what is missing is NULL
+    """
+    given = {"is_guest": 0, "login_private": 0, **values, "app_id": app_id, "created_at": now, "updated_at": now}
+    row = tx.one(
+        f"INSERT INTO users ({', '.join(INSERTED)}) VALUES ({', '.join(f':{name}' for name in INSERTED)})"
+        " ON CONFLICT DO NOTHING RETURNING id",
+        **{name: given.get(name) for name in INSERTED},
+    )
+    return row["id"] if row else None
+
+
+def change(tx: Tx, app_id: int, user_id: int, values: Mapping[str, Any], now: int) -> bool:
+    """Write these columns of `CHANGEABLE` and move `updated_at`; False when there is no such user."""
+    written = "".join(f", {name} = :{name}" for name in CHANGEABLE if name in values)
+    rows = tx.run(
+        f"UPDATE users SET updated_at = :now{written} WHERE id = :user_id AND app_id = :app_id",
+        now=now,
+        user_id=user_id,
+        app_id=app_id,
+        **{name: values[name] for name in CHANGEABLE if name in values},
+    )
+    return rows == 1
+
+
+def set_password(tx: Tx, user_id: int, password_hash: str, one_time_until: int | None) -> bool:
+    """Replace the password; False for nobody and for a guest.
+
+    one_time_until   the password opens one session, until then; None: as many as are wanted
+    """
+    rows = tx.run(
+        "UPDATE users SET password_hash = :password_hash, one_time_until = :until WHERE id = :id AND is_guest = 0",
+        password_hash=password_hash,
+        until=one_time_until,
+        id=user_id,
+    )
+    return rows == 1
+
+
+def use_up(tx: Tx, user_id: int, password_hash: str) -> bool:
+    """End a one-time password; False when another sign-in was first."""
+    rows = tx.run(
+        "UPDATE users SET one_time_until = 0 WHERE id = :id AND password_hash = :password_hash AND one_time_until > 0",
+        id=user_id,
+        password_hash=password_hash,
+    )
+    return rows == 1
+
+
+def delete(tx: Tx, user_id: int) -> bool:
+    """Remove a user with numbers, tags, sessions, books and subscriptions; the contacts stay, as nothing binds them."""
+    return tx.run("DELETE FROM users WHERE id = :id", id=user_id) == 1
+
+
+def taken(tx: Tx, app_id: int, values: Mapping[str, Any], *, except_id: int = 0) -> str | None:
+    """The first field of `UNIQUE` whose value another user of the application has."""
+    for field, column in UNIQUE.items():
+        value = values.get(column)
+        found = _with(tx, app_id, column, value) if value is not None else None
+        if found and found.id != except_id:
+            return field
+    return None
+
+
+# ── numbers and tags ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def set_number(tx: Tx, app_id: int, user_id: int, number: int | None) -> None:
+    """The user answers to this number and to no other; None: to none. A number that stays keeps its proof."""
+    tx.run("DELETE FROM numbers WHERE user_id = :user_id AND number <> :number", user_id=user_id, number=number or 0)
+    if number is not None:
+        tx.run(
+            "INSERT INTO numbers (app_id, number, user_id) VALUES (:app_id, :number, :user_id)"
+            " ON CONFLICT (app_id, number, user_id) DO NOTHING",
+            app_id=app_id,
+            number=number,
+            user_id=user_id,
+        )
+
+
+def numbers_of(tx: Tx, user_id: int) -> list[int]:
+    """The numbers that a user answers to."""
+    return [row[0] for row in tx.tuples("SELECT number FROM numbers WHERE user_id = :user_id", user_id=user_id)]
+
+
+def set_tags(tx: Tx, app_id: int, user_id: int, tags: Sequence[str]) -> None:
+    """The user has these tags, which come folded, and no other."""
+    tx.run("DELETE FROM tags WHERE user_id = :user_id", user_id=user_id)
+    if tags:
+        tx.run(
+            "INSERT INTO tags (app_id, tag, user_id) SELECT :app_id, t.tag, :user_id FROM :tags AS t WHERE 1 = 1"
+            " ON CONFLICT (app_id, tag, user_id) DO NOTHING",
+            app_id=app_id,
+            user_id=user_id,
+            tags=Rows.of("tag", tags),
+        )
+
+
+# ── what sweeps write and read ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def mark_seen(tx: Tx, user_id: int, at: int) -> None:
+    """Remember when the user was last there; an earlier time than the known one changes nothing."""
+    tx.run(
+        "UPDATE users SET last_request_at = :at WHERE id = :id AND (last_request_at IS NULL OR last_request_at < :at)",
+        id=user_id,
+        at=at,
+    )
+
+
+def expired_guests(tx: Tx, now: int, limit: int) -> list[int]:
+    """Ids of up to `limit` guests whose day is over."""
+    rows = tx.tuples(
+        "SELECT id FROM users WHERE guest_until <= :now ORDER BY guest_until LIMIT :limit", now=now, limit=limit
+    )
+    return [row[0] for row in rows]

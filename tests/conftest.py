@@ -1,0 +1,60 @@
+"""What tests are given: databases, open or by URL, and a running server, on SQLite and on PostgreSQL."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from servers import DATABASES, Databases, Postgresql, Server, serve, tail
+
+from ringbook.store import db as store
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """Fresh databases of every kind: `with databases.fresh("pgbouncer") as url`."""
+    with ExitStack() as stack:
+        yield Databases(tmp_path_factory.mktemp("databases"), stack)
+
+
+@pytest.fixture(scope="session")
+def postgresql(databases: Databases) -> Postgresql:
+    """A PostgreSQL server of this test process."""
+    return databases.postgresql
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest, databases: Databases) -> Iterator[str]:
+    """A fresh database with today's schema, once on SQLite and once on PostgreSQL."""
+    with databases.fresh(request.param) as url:
+        yield url
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[store.Database]:
+    """The same, open."""
+    opened = store.connect(database_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def server(
+    request: pytest.FixtureRequest, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """`ringbook serve`, one for all tests of a file, once on SQLite and once on PostgreSQL."""
+    with (
+        databases.fresh(request.param) as url,
+        serve(url, tmp_path_factory.mktemp("server")) as running,
+    ):
+        yield running
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Show, below a failed test, what its server wrote."""
+    report = yield
+    running = getattr(item, "funcargs", {}).get("server")
+    if report.failed and isinstance(running, Server):
+        report.sections.append(("ringbook serve", tail(running.log)))
+    return report

