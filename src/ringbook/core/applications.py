@@ -1,0 +1,205 @@
+"""Applications: their keys and settings.
+
+first                         application 1, made by the first start on an empty database
+create, rotate_keys, delete   one application
+all_, get                     read from the database
+cached, by_auth_key           read for a request, at most CACHE_SECONDS old
+change                        set one setting; `settings` lists them
+"""
+
+import base64
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from .. import errors, phone
+from ..model import App, AppSettings
+from ..store import applications as store
+from ..store.db import Database, Row
+from . import users
+
+CACHE_SECONDS = 3  # a change reaches every process within 5
+BATCH = 100
+UNKNOWN_APP = "No application found"
+
+_cache: dict[tuple[int, object], tuple[float, App]] = {}
+
+
+def first(db: Database, now: int) -> App | None:
+    """Make application 1 unless there is an application; None when there is. Several processes may try at once."""
+    keys = _keys()
+    with db.write() as tx:
+        tx.alone("first application")
+        if store.all_(tx):
+            return None
+        app_id = store.insert(tx, name="My app", **keys, now=now)
+    return get(db, app_id)
+
+
+def create(db: Database, name: str, now: int) -> App:
+    """Make an application with fresh keys."""
+    if not name.strip() or len(name) > 100:
+        raise errors.Invalid("must have 1 to 100 characters", field="name")
+    keys = _keys()
+    with db.write() as tx:
+        app_id = store.insert(tx, name=name.strip(), **keys, now=now)
+    return get(db, app_id)
+
+
+def all_(db: Database) -> list[App]:
+    """Every application, oldest first."""
+    with db.read() as tx:
+        return [_app(row) for row in store.all_(tx)]
+
+
+def get(db: Database, app_id: int) -> App:
+    """One application; NotFound names the command that lists them."""
+    with db.read() as tx:
+        row = store.by_id(tx, app_id)
+    if not row:
+        raise errors.NotFound(f"there is no application {app_id}; `ringbook app list` shows those there are")
+    return _app(row)
+
+
+def cached(db: Database, app_id: int) -> App:
+    """One application, for a request."""
+    return _remembered(db, app_id, lambda: get(db, app_id))
+
+
+def by_auth_key(db: Database, auth_key: str) -> App:
+    """The application that a CB-AuthKey header names; Unauthorized when it names none."""
+
+    def read() -> App:
+        with db.read() as tx:
+            row = store.by_auth_key(tx, auth_key)
+        if not row:
+            raise errors.Unauthorized("Unauthorized")
+        return _app(row)
+
+    return _remembered(db, auth_key, read)
+
+
+def named(db: Database, app_id: int | None, auth_key: str | None) -> App:
+    """The application that both its id and its key name, as opening a session asks for."""
+    try:
+        app = by_auth_key(db, auth_key or "")
+    except errors.Unauthorized:
+        raise errors.Invalid(UNKNOWN_APP) from None
+    if app.id != app_id:
+        raise errors.Invalid(UNKNOWN_APP)
+    return app
+
+
+def rotate_keys(db: Database, app_id: int) -> App:
+    """Give the application new keys; the old ones stop working within CACHE_SECONDS."""
+    keys = _keys()
+    with db.write() as tx:
+        store.set_keys(tx, app_id, keys["auth_key"], keys["auth_secret"])
+    return get(db, app_id)
+
+
+def delete(db: Database, app_id: int, progress: Callable[[int], None] = lambda deleted: None) -> int:
+    """Remove the application and all its users, one transaction each; how many users that were.
+
+    progress   called with the number of users deleted so far
+    """
+    rotate_keys(db, app_id)  # nobody signs up any more
+    deleted = 0
+    while True:
+        with db.read() as tx:
+            ids = store.some_users(tx, app_id, BATCH)
+        if not ids:
+            break
+        for user_id in ids:
+            users.erase(db, user_id)
+            deleted += 1
+            progress(deleted)
+    with db.write() as tx:
+        store.forget(tx, app_id)
+    return deleted
+
+
+# ── settings ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def change(db: Database, app_id: int, key: str, value: str) -> App:
+    """Set one setting from its text; Invalid says what the setting accepts."""
+    app = get(db, app_id)
+    if key not in AppSettings.__struct_fields__:
+        known = ", ".join(AppSettings.__struct_fields__)
+        raise errors.Invalid(f"there is no setting {key}; there are {known}", field=key)
+    settings = msgspec.structs.replace(app.settings, **{key: _read(key, value)})
+    with db.write() as tx:
+        moved = settings.default_region != app.settings.default_region
+        if moved and store.holds_numbers(tx, app_id):
+            reason = "cannot change any more: the numbers of this application were read with the old one"
+            raise errors.Invalid(reason, field=key)
+        store.set_settings(tx, app_id, msgspec.json.encode(settings).decode())
+    return get(db, app_id)
+
+
+BOOLEANS = {"on": True, "true": True, "1": True, "yes": True, "off": False, "false": False, "0": False, "no": False}
+
+
+def _read(key: str, value: str) -> Any:
+    if key == "default_region":
+        return _region(value.strip().upper())
+    if isinstance(getattr(AppSettings(), key), bool):
+        if value.lower() not in BOOLEANS:
+            raise errors.Invalid("must be true or false", field=key)
+        return BOOLEANS[value.lower()]
+    try:
+        return getattr(msgspec.convert({key: value}, AppSettings), key)
+    except msgspec.ValidationError:
+        raise errors.Invalid("must be known or open", field=key) from None
+
+
+def _region(value: str) -> str:
+    if value and not phone.is_region(value):
+        raise errors.Invalid("must be a two-letter country code such as GB, or empty", field="default_region")
+    return value
+
+
+# ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _remembered(db: Database, key: object, read: Callable[[], App]) -> App:
+    known = _cache.get((id(db), key))
+    if known and time.monotonic() - known[0] < CACHE_SECONDS:
+        return known[1]
+    app = read()
+    _cache[id(db), key] = time.monotonic(), app
+    return app
+
+
+def _app(row: Row) -> App:
+    settings = msgspec.json.decode(row["settings"], type=AppSettings)
+    return App(**{**row, "settings": settings, "hash_key": bytes(row["hash_key"])})
+
+
+def _keys() -> dict[str, Any]:
+    return {
+        "auth_key": secrets.token_hex(12),
+        "auth_secret": secrets.token_hex(20),
+        "hash_key": secrets.token_bytes(32),
+        "vapid": _vapid_keys(),
+        "settings": msgspec.json.encode(AppSettings()).decode(),
+    }
+
+
+def _vapid_keys() -> tuple[str, str]:
+    """A P-256 key pair, public and private, as base64url without padding (RFC 8292 §3.2)."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    private = ec.generate_private_key(ec.SECP256R1())
+    point = private.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+    number = private.private_numbers().private_value.to_bytes(32)
+    return _base64url(point), _base64url(number)
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")

@@ -1,0 +1,150 @@
+"""The main job: keep people's address books, and find which of their contacts are users.
+
+    upload        take a whole book or a change of it
+    retrieve      give a book back as it was typed
+    registered    the contacts who are users
+    known_to      which users the caller may see phone and e-mail of
+    pay           what a number that is new to the caller's books costs
+
+An upload is decided by the pure functions of `core/diff.py` and written in one transaction, behind the lock of the
+book's row: two uploads to one book take turns, and neither loses or doubles anything.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+from .. import errors, phone
+from ..config import Limits
+from ..model import Caller, Contact, Entry, Registered, Report
+from ..store import books, buckets, users
+from ..store.db import Database, Row, Tx
+from . import limits as rates
+from .diff import Changes, check, diff
+
+DEVICE_CHARACTERS = 64
+
+
+def upload(
+    db: Database,
+    limits: Limits,
+    caller: Caller,
+    entries: Sequence[Entry | None],
+    *,
+    device: str = "",
+    force: bool = False,
+    now: int,
+) -> Report:
+    """Apply the entries to the caller's book of this device, all that can be taken or, when refused, none.
+
+    entries   in the phone's order; None stands for what was not an entry
+    device    the device's udid, at most 64 characters; "" is the book that all of the user's devices share
+    force     the book is then exactly what was accepted
+
+    Raises Invalid for a book or an upload over its limit, TooMany when the numbers are more than the caller may ask
+    about. When every entry of a non-empty `force` upload is rejected nothing is changed: an app's formatting bug must
+    not wipe a book.
+    """
+    if len(entries) > limits.max_upload_contacts:
+        raise errors.Invalid(f"has more than {limits.max_upload_contacts} entries", field="contacts")
+    if len(device) > DEVICE_CHARACTERS:
+        raise errors.Invalid(f"is longer than {DEVICE_CHARACTERS} characters", field="udid")
+    accepted, rejected = check(entries, caller.app.settings.default_region)
+    if not accepted and (rejected or not force):
+        return Report(0, 0, 0, rejected)
+    with db.write() as tx:
+        book = _locked(tx, limits, caller, device, now)
+        numbers = sorted({entry.number for entry in accepted})
+        held = _held(tx, caller, book, numbers, force=force)
+        changes = diff(held, accepted, force=force, next_seq=book["next_seq"])
+        _check_size(limits, book, changes)
+        unknown = _unknown(tx, caller, book, changes.new, now)
+        _write(tx, caller, book, device, changes, now)
+        # Last, since the bucket of an address is shared: until the commit others behind it wait here.
+        pay(tx, limits, caller, unknown, now)
+    return Report(changes.created, changes.updated, changes.deleted, rejected)
+
+
+def _held(tx: Tx, caller: Caller, book: Row, numbers: list[int], *, force: bool) -> dict[int, Contact]:
+    if not book["size"]:
+        return {}
+    if force:
+        return books.whole_book(tx, caller.user_id, book["book"])
+    return books.contacts_among(tx, caller.user_id, book["book"], numbers)
+
+
+def _locked(tx: Tx, limits: Limits, caller: Caller, device: str, now: int) -> Row:
+    """The book's row, locked; made at a device's first upload."""
+    known = books.lock_book(tx, caller.user_id, device, now)
+    if known:
+        return known
+    shared = books.lock_owner(tx, caller.app.id, caller.user_id, now)
+    if not device:
+        return shared
+    taken = books.numbers_of_books(tx, caller.user_id)
+    if len(taken) >= limits.max_books:
+        reason = f"is one device too many: a user has at most {limits.max_books} books; emptying one frees its place"
+        raise errors.Invalid(reason, field="udid")
+    return books.add_book(tx, caller.app.id, caller.user_id, max(taken) + 1, device, now)
+
+
+def _check_size(limits: Limits, book: Row, changes: Changes) -> None:
+    size = book["size"] + len(changes.new) - len(changes.drop)
+    if size > limits.max_book_contacts and changes.new:
+        raise errors.Invalid(f"would make a book of more than {limits.max_book_contacts} contacts", field="contacts")
+
+
+def _write(tx: Tx, caller: Caller, book: Row, device: str, changes: Changes, now: int) -> None:
+    if changes.put:
+        books.put(tx, caller.app.id, caller.user_id, book["book"], changes.put)
+    if changes.drop:
+        books.drop(tx, caller.user_id, book["book"], changes.drop)
+        buckets.remember_removed(tx, caller.user_id, _hashes(caller, changes.drop), now)
+    size = book["size"] + len(changes.new) - len(changes.drop)
+    if device and not size:
+        books.forget_book(tx, caller.user_id, book["book"])
+    elif changes.new or changes.drop or changes.next_seq != book["next_seq"]:
+        books.set_book(tx, caller.user_id, book["book"], size, changes.next_seq)
+
+
+def _unknown(tx: Tx, caller: Caller, book: Row, new: list[int], now: int) -> int:
+    """How many of the numbers that are new to this book the caller has not held lately, in any book."""
+    if not new:
+        return 0
+    others = books.elsewhere(tx, caller.user_id, book["book"], new)
+    hashes = _hashes(caller, [number for number in new if number not in others])
+    return len(hashes) - len(buckets.removed_among(tx, caller.user_id, hashes, now - rates.REMEMBERED_SECONDS))
+
+
+def _hashes(caller: Caller, numbers: Sequence[int]) -> list[int]:
+    """Keyed hashes, as signed 64-bit integers: what is removed is no longer stored as a number."""
+    key = caller.app.hash_key
+    hashes = (hashlib.blake2b(number.to_bytes(8), key=key, digest_size=8).digest() for number in numbers)
+    return sorted(int.from_bytes(hash_, signed=True) for hash_ in hashes)
+
+
+def pay(tx: Tx, limits: Limits, caller: Caller, cost: int, now: int) -> None:
+    """Charge the caller, then the address, for asking about values; registered or not, they cost the same."""
+    rates.charge(tx, rates.permits(limits, caller), cost, now)
+    rates.charge(tx, rates.address_permits(limits, caller.address), cost, now)
+
+
+def retrieve(db: Database, caller: Caller, device: str = "") -> list[tuple[str, str]]:
+    """(phone, name) of each contact in a book, in upload order, spelled as it was uploaded."""
+    with db.read() as tx:
+        rows = books.in_order(tx, caller.user_id, device)
+    return [(typed or phone.digits(number), name) for number, typed, name in rows]
+
+
+def registered(db: Database, caller: Caller, device: str = "") -> list[Registered]:
+    """The users among a book's contacts, each once, in the book's order, with the name from the book."""
+    with db.read() as tx:
+        names = dict(books.registered(tx, caller.user_id, device))
+        found = users.by_ids(tx, caller.app.id, list(names)) if names else {}
+    return [Registered(found[user_id], name) for user_id, name in names.items() if user_id in found]
+
+
+def known_to(tx: Tx, caller: Caller, user_ids: Sequence[int]) -> set[int]:
+    """Those of these users whose phone and e-mail the caller may see: contacts of the caller's, and the caller."""
+    if caller.app.settings.profiles == "open":
+        return set(user_ids)
+    return books.holds(tx, caller.user_id, user_ids) | {caller.user_id}

@@ -1,0 +1,127 @@
+"""How often: buckets that fill by use and drain with time.
+
+    Bucket                       a name, how much it holds, and how fast that comes back
+    charge(tx, bucket, cost)     use some of it, or refuse with how long to wait
+    give_back(tx, bucket)        undo a charge that turned out to be owed to nobody
+    forget_user(tx, id)          forget what is remembered of a user who is gone
+    sweep(db, now)               forget what no longer limits anybody
+    permits, address_permits, passwords, accounts     the buckets there are
+
+A bucket lives in the database, so that every process draws on the same one. Its name never holds a number or a name.
+"""
+
+import hashlib
+import ipaddress
+import math
+from dataclasses import dataclass
+
+from .. import errors
+from ..config import Limits
+from ..model import Caller
+from ..store import buckets
+from ..store.db import Database, Tx
+
+HOUR, DAY = 3600, 86400
+NEVER = 2**40
+REMEMBERED_SECONDS = 30 * DAY  # for so long a removed number can be added back for nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """`capacity` may be used at once, `per_second` of it comes back; capacity 0 means no limit."""
+
+    name: str
+    capacity: int
+    per_second: float
+    reason: str
+
+
+def permits(limits: Limits, caller: Caller) -> Bucket:
+    """Numbers that one user may ask about: the limit on reading out who is registered."""
+    capacity = limits.guest_permits if caller.is_guest else limits.permits
+    rate = limits.permits_per_hour / HOUR
+    return Bucket(_permits_name(caller.user_id), capacity, rate, "Too many new numbers for this user")
+
+
+def _permits_name(user_id: int) -> str:
+    return f"permits:{user_id}"
+
+
+def address_permits(limits: Limits, address: str) -> Bucket:
+    """The same for everybody behind one address."""
+    a_day = limits.address_permits_per_day
+    return Bucket(f"permits@{network(address)}", a_day, a_day / DAY, "Too many new numbers from this address")
+
+
+def passwords(limits: Limits, app_id: int, account: str, address: str) -> Bucket:
+    """Wrong passwords for one account from one address; `account` is a user id or what was given for one."""
+    who = hashlib.sha256(f"{app_id}:{account}".encode()).hexdigest()[:24]
+    seconds = limits.wrong_password_minutes * 60
+    name = f"password:{who}@{network(address)}"
+    return Bucket(name, limits.wrong_passwords, limits.wrong_passwords / seconds, "Too many wrong passwords")
+
+
+def accounts(limits: Limits, address: str) -> Bucket:
+    """New accounts from one address."""
+    an_hour = limits.new_accounts_per_hour
+    return Bucket(f"accounts@{network(address)}", an_hour, an_hour / HOUR, "Too many new accounts from this address")
+
+
+def network(address: str) -> str:
+    """What counts as one address: all of IPv4's, the first 64 bits of IPv6's."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    if ip.ipv4_mapped:
+        return str(ip.ipv4_mapped)
+    return str(ipaddress.ip_network((ip, 64), strict=False))
+
+
+def charge(tx: Tx, bucket: Bucket, cost: int, now: int) -> None:
+    """Use `cost` of the bucket, or raise TooMany and leave it as it is."""
+    if not bucket.capacity or not cost:
+        return
+    row = buckets.lock(tx, bucket.name, now)
+    used = drained(row["used"], row["at"], bucket.per_second, now) + cost
+    if used > bucket.capacity:
+        raise errors.TooMany(bucket.reason, wait_seconds=wait(used - bucket.capacity, bucket.per_second))
+    write(tx, bucket, used, now)
+
+
+def give_back(tx: Tx, bucket: Bucket, cost: int, now: int) -> None:
+    """Take a charge back."""
+    if bucket.capacity:
+        row = buckets.lock(tx, bucket.name, now)
+        write(tx, bucket, max(0.0, drained(row["used"], row["at"], bucket.per_second, now) - cost), now)
+
+
+def write(tx: Tx, bucket: Bucket, used: float, now: int) -> None:
+    """Write down what is used, and when all of it will have come back."""
+    empty_at = now + math.ceil(used / bucket.per_second) if bucket.per_second else NEVER
+    buckets.set_used(tx, bucket.name, used, now, empty_at)
+
+
+def drained(used: float, at: int, per_second: float, now: int) -> float:
+    """What is still used of a bucket some time later; a clock that went back drains nothing."""
+    return max(0.0, used - max(0, now - at) * per_second)
+
+
+def wait(amount: float, per_second: float) -> int:
+    """Seconds until `amount` has come back; 30 days where it never does, or not sooner."""
+    most = 30 * DAY
+    return min(most, max(1, math.ceil(amount / per_second))) if per_second else most
+
+
+def forget_user(tx: Tx, user_id: int) -> None:
+    """Forget the numbers that a user has removed, and the permits used."""
+    buckets.forget_owner(tx, user_id)
+    buckets.forget(tx, _permits_name(user_id))
+
+
+def sweep(db: Database, now: int, batch: int = 500) -> int:
+    """Forget up to `batch` empty buckets and as many removed numbers whose time is over; how many that were."""
+    with db.write() as tx:
+        return buckets.sweep(tx, now, now - REMEMBERED_SECONDS, batch)

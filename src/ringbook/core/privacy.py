@@ -1,0 +1,116 @@
+"""Nobody reads out the user base: what a user may see of another one, and what asking costs.
+
+    is_private     would this login tell an e-mail or a phone number?
+    key            an e-mail or a phone, in any spelling, as one value
+    Named, charge  the e-mails and phones that a query names; each that the caller does not hold already costs a permit
+    seen           users as the caller may see them
+
+Another user's phone and e-mail, and a login that is one of these, show to a caller who holds the user's number in a
+book, who has named the very value (and so has paid for it), or when the application's setting `profiles` is `open`.
+A value costs the same whether somebody has it or not, so that an answer tells no more than was paid for.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from .. import phone
+from ..config import Limits
+from ..model import Caller, User
+from ..store import books, users
+from ..store.db import Database, Tx
+from . import discovery
+
+SHORTEST = 7  # digits of a national number, without its area
+NO_BOOK = -1
+
+Named = frozenset[int | str]
+NOTHING: Named = frozenset()
+
+
+def is_private(login: str) -> bool:
+    """Is this login an e-mail, or digits and formatting enough for a phone number of any country?"""
+    if "@" in login:
+        return True
+    try:
+        phone.read(login)
+    except phone.Unreadable:
+        return False
+    except phone.WrongLength:
+        return sum(character.isdecimal() for character in login) >= SHORTEST
+    return True
+
+
+def number(typed: str | None, region: str) -> int | None:
+    """The number that was typed, None if it is none."""
+    try:
+        return phone.read(typed or "", region)
+    except (phone.Unreadable, phone.WrongLength):
+        return None
+
+
+def key(text: str, region: str) -> int | str:
+    """An e-mail, a phone or a login of either kind: its number if it is one, else folded."""
+    found = number(text, region)
+    return users.fold(text) if found is None else found
+
+
+def is_open(caller: Caller) -> bool:
+    """Has the application's owner decided that everybody sees phones and e-mails?"""
+    return caller.app.settings.profiles == "open"
+
+
+# ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def charge(db: Database, limits: Limits, caller: Caller, named: Iterable[int | str], now: int) -> None:
+    """Take a permit for each value that the caller does not hold, or raise TooMany.
+
+    Committed before anything is looked up: what is then answered, or refused, has been paid for.
+    """
+    values = set(named)
+    if not values:
+        return
+    with db.read() as tx:
+        cost = len(values - _held(tx, caller, values))
+    if cost:
+        with db.write() as tx:
+            discovery.pay(tx, limits, caller, cost, now)
+
+
+def _held(tx: Tx, caller: Caller, values: set[int | str]) -> set[int | str]:
+    """Those of the values that are the caller's own, or numbers in a book of the caller's."""
+    numbers = [value for value in values if isinstance(value, int)]
+    held: set[int | str] = set(users.numbers_of(tx, caller.user_id))
+    if numbers:
+        held |= books.elsewhere(tx, caller.user_id, NO_BOOK, numbers)
+    own = users.by_id(tx, caller.app.id, caller.user_id)
+    region = caller.app.settings.default_region
+    return held | {key(text, region) for text in (own and own.login, own and own.email) if text}
+
+
+# ── seeing ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def seen(tx: Tx, caller: Caller, found: Sequence[User], named: Named = NOTHING) -> list[User]:
+    """The users as the caller may see them, who has named these values."""
+    if is_open(caller) or not found:
+        return list(found)
+    known = discovery.known_to(tx, caller, [user.id for user in found])
+    region = caller.app.settings.default_region
+    return [user if user.id in known else veiled(user, named, region) for user in found]
+
+
+def veiled(user: User, named: Named, region: str) -> User:
+    """A user without phone and e-mail, and without a login that is one of these, save what was named."""
+    private = user.login is not None and is_private(user.login)
+    return msgspec.structs.replace(
+        user,
+        phone=_if_named(user.phone, named, region),
+        email=_if_named(user.email, named, region),
+        login=_if_named(user.login, named, region) if private else user.login,
+    )
+
+
+def _if_named(text: str | None, named: Named, region: str) -> str | None:
+    return text if text and key(text, region) in named else None

@@ -1,0 +1,260 @@
+"""Sessions: who is asking, and for how long that is believed.
+
+    open_application, open_user, open_guest    `POST /session`
+    sign_in, sign_out                          the same token for another user, or for none
+    current                                    the session of a token, kept alive by its use
+    end, end_by_id, end_others                 before its time
+    check_signature                            the HMAC that QuickBlox SDKs and old ConnectyCube ones send
+    sweep                                      expired sessions, guests whose day is over
+
+A session lives 2 hours from its last use, a guest's 24 hours from sign-up.
+"""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+
+from .. import errors
+from ..config import Limits
+from ..model import GUEST_SECONDS, App, Session, User
+from ..store import sessions as store
+from ..store import users as user_store
+from ..store.db import Database, Row, Tx
+from . import limits as rates
+from . import passwords, users
+
+LIFE_SECONDS = 2 * 3600
+TOUCH_SECONDS = 60
+WINDOW_SECONDS = 3600
+UNAUTHORIZED = "Unauthorized"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A session, its token, and its user (None for the application's own)."""
+
+    session: Session
+    token: str
+    user: User | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What somebody signs in with; login and email may both be given."""
+
+    login: str
+    email: str
+    password: str
+
+
+# ── opening ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def open_application(db: Database, app: App, *, ts: int, nonce: int, now: int) -> Opened:
+    """A session without a user: enough to sign up and to sign in."""
+    with db.write() as tx:
+        session, token = _insert(tx, app, None, ts=ts, nonce=nonce, now=now)
+    return Opened(session, token)
+
+
+def open_user(
+    db: Database, limits: Limits, app: App, given: Credentials, address: str, *, ts: int, nonce: int, now: int
+) -> Opened:
+    """A user's session; an unknown login becomes a user, unless the application's settings say no."""
+    user_id = _proven(db, limits, app, given, address, now)
+    if user_id is None:
+        user_id = _created(db, limits, app, given, address, now)
+    with db.write() as tx:
+        session, token = _insert(tx, app, user_id, ts=ts, nonce=nonce, now=now)
+        user = _seen(tx, limits, app, user_id, address, now)
+    return Opened(session, token, user)
+
+
+def _created(db: Database, limits: Limits, app: App, given: Credentials, address: str, now: int) -> int:
+    """A new user's id. An app opens several sessions at once; all but the first sign in to what that made."""
+    if not app.settings.session_creates_user:
+        raise errors.NotFound("User not found")
+    try:
+        return users.create(db, limits, app, given.login, given.email, given.password, address, now).id
+    except errors.Conflict:
+        user_id = _proven(db, limits, app, given, address, now)
+        if user_id is None:
+            raise
+        return user_id
+
+
+def open_guest(
+    db: Database, limits: Limits, app: App, full_name: str, address: str, *, ts: int, nonce: int, now: int
+) -> Opened:
+    """A new guest's session; both are gone after a day."""
+    guest = users.guest(db, limits, app, full_name, address, now)
+    with db.write() as tx:
+        session, token = _insert(tx, app, guest.id, ts=ts, nonce=nonce, now=now, guest_until=now + GUEST_SECONDS)
+    return Opened(session, token, guest)
+
+
+def sign_in(db: Database, limits: Limits, app: App, token: str, given: Credentials, address: str, now: int) -> Opened:
+    """Make the session of this token the user's; a login that nobody has is refused like a wrong password."""
+    user_id = _proven(db, limits, app, given, address, now)
+    if user_id is None:
+        _unknown(db, limits, app, given, address, now)
+        raise errors.Unauthorized(UNAUTHORIZED)
+    with db.write() as tx:
+        row = store.set_user(tx, digest(token), user_id, now, now + LIFE_SECONDS)
+        if not row:
+            raise errors.SessionGone
+        user = _seen(tx, limits, app, user_id, address, now)
+    return Opened(Session(**row), token, user)
+
+
+def sign_out(db: Database, token: str, now: int) -> None:
+    """Make the session of this token the application's own again."""
+    with db.write() as tx:
+        before = store.by_token(tx, digest(token), now)
+        if before and before["user_id"]:
+            user_store.mark_seen(tx, before["user_id"], now)
+        store.set_user(tx, digest(token), None, now, now + LIFE_SECONDS)
+
+
+def _insert(
+    tx: Tx, app: App, user_id: int | None, *, ts: int, nonce: int, now: int, guest_until: int | None = None
+) -> tuple[Session, str]:
+    token = secrets.token_hex(20)
+    row = store.insert(
+        tx,
+        digest(token),
+        app_id=app.id,
+        user_id=user_id,
+        nonce=nonce,
+        ts=ts,
+        now=now,
+        expires_at=guest_until or now + LIFE_SECONDS,
+        guest_until=guest_until,
+    )
+    return Session(**row), token
+
+
+def digest(token: str) -> bytes:
+    """What is stored of a token: it is random, so one SHA-256 is enough."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+# ── proving ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _proven(db: Database, limits: Limits, app: App, given: Credentials, address: str, now: int) -> int | None:
+    """The id of the user whose password this is, None when nobody has the login; Unauthorized, or TooMany.
+
+    A try is charged before the password is looked at, so that many at once cannot outrun the limit.
+    """
+    with db.read() as tx:
+        known = user_store.find_for_sign_in(tx, app.id, given.login, given.email)
+    if not known:
+        return None
+    bucket = rates.passwords(limits, app.id, str(known["id"]), address)
+    with db.write() as tx:
+        rates.charge(tx, bucket, 1, now)
+    if not passwords.matches(known["password_hash"], given.password):
+        raise errors.Unauthorized(UNAUTHORIZED)
+    users.spend_one_time(db, known, now)
+    return int(known["id"])
+
+
+def _unknown(db: Database, limits: Limits, app: App, given: Credentials, address: str, now: int) -> None:
+    """Take as long, and count as much, as a wrong password for a login that exists."""
+    bucket = rates.passwords(limits, app.id, user_store.fold(given.login or given.email), address)
+    with db.write() as tx:
+        rates.charge(tx, bucket, 1, now)
+    passwords.matches(None, given.password)
+
+
+def _seen(tx: Tx, limits: Limits, app: App, user_id: int, address: str, now: int) -> User:
+    """Right password: give the try back, and note that the user was here."""
+    rates.give_back(tx, rates.passwords(limits, app.id, str(user_id), address), 1, now)
+    user_store.mark_seen(tx, user_id, now)
+    user = user_store.by_id(tx, app.id, user_id)
+    if not user:
+        raise errors.Unauthorized(UNAUTHORIZED)
+    return user
+
+
+def check_signature(
+    db: Database, app: App, message: str, signature: str, timestamp: int | None, *, once: bool, now: int
+) -> None:
+    """Refuse a signature that is wrong, too old, or (`once`) has been used before.
+
+    message     all other parameters, `name=value`, sorted by name, joined with &
+    signature   HMAC of it with the application's secret, in hex: SHA-1 (40) or SHA-256 (64)
+    """
+    algorithm = "sha256" if len(signature) == 64 else "sha1"
+    right = hmac.new(app.auth_secret.encode(), message.encode("utf-8", "surrogatepass"), algorithm).hexdigest()
+    if not hmac.compare_digest(right.encode(), signature.lower().encode("utf-8", "surrogatepass")):
+        raise errors.Invalid("Unexpected signature")
+    if timestamp is None or abs(now - timestamp) > WINDOW_SECONDS:
+        raise errors.Invalid("Bad timestamp")
+    if once:
+        with db.write() as tx:
+            if not store.remember_signature(tx, app.id, signature.lower(), timestamp + WINDOW_SECONDS + 1):
+                raise errors.Invalid("Unexpected signature")
+
+
+# ── using and ending ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def current(db: Database, token: str, now: int) -> Session | None:
+    """The session of this token, None when it is unknown or over; its use is written back at most once a minute."""
+    with db.read() as tx:
+        row = store.by_token(tx, digest(token), now)
+    if row and now - row["last_used_at"] >= TOUCH_SECONDS:
+        row |= {"last_used_at": now, "expires_at": row["guest_until"] or now + LIFE_SECONDS}
+        with db.write() as tx:
+            store.touch(tx, digest(token), now, row["expires_at"])
+    return Session(**row) if row else None
+
+
+def user_of(db: Database, session: Session) -> User | None:
+    """The user of a session, None of the application's own."""
+    if not session.user_id:
+        return None
+    with db.read() as tx:
+        return user_store.by_id(tx, session.app_id, session.user_id)
+
+
+def end(db: Database, token: str) -> None:
+    """The token is dead at once."""
+    with db.write() as tx:
+        _note_last_use(tx, store.end(tx, digest(token)))
+
+
+def end_by_id(db: Database, user_id: int, session_id: int) -> None:
+    """End one of the user's own sessions."""
+    with db.write() as tx:
+        ended = store.end_by_id(tx, user_id, session_id)
+        if not ended:
+            raise errors.NotFound("Not found")
+        _note_last_use(tx, ended)
+
+
+def end_others(db: Database, user_id: int, keep: str) -> None:
+    """End all of the user's sessions but the one of this token."""
+    with db.write() as tx:
+        _note_last_use(tx, store.end_others(tx, user_id, digest(keep)))
+
+
+def _note_last_use(tx: Tx, ended: list[Row]) -> None:
+    last: dict[int, int] = {}
+    for row in ended:
+        if row["user_id"]:
+            last[row["user_id"]] = max(last.get(row["user_id"], 0), row["last_used_at"])
+    for user_id in sorted(last):
+        user_store.mark_seen(tx, user_id, last[user_id])
+
+
+def sweep(db: Database, now: int, batch: int = 500) -> int:
+    """End up to `batch` expired sessions and erase as many guests whose day is over; how many that were."""
+    with db.write() as tx:
+        ended = store.sweep(tx, now, batch)
+        _note_last_use(tx, ended)
+        store.sweep_signatures(tx, now)
+    return len(ended) + users.erase_guests(db, now, batch)

@@ -1,0 +1,150 @@
+"""Push subscriptions: where a user's devices can be reached.
+
+    subscribe      one device, one or more channels; again with the same device it renews the token
+    of_user        a user's own
+    unsubscribe    end one
+    check          is it a subscription that a provider could use?
+
+One per user, device, channel and environment. A push token belongs to whoever registered it last: when somebody else
+signs in on a phone, the former user's pushes must not appear there. Source: protocol.md §5.
+"""
+
+import base64
+import binascii
+import hashlib
+import ipaddress
+import re
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import msgspec
+
+from .. import errors
+from ..config import Config
+from ..model import App, Subscription
+from ..store import subscriptions as store
+from ..store.db import Database, Tx
+
+CHANNELS = ("apns", "apns_voip", "gcm", "web")
+PLATFORMS = ("ios", "android", "web")
+ENVIRONMENTS = ("development", "production")
+# APNs device tokens are hex of variable length, never to be assumed 32 bytes (Apple, "Registering your app with APNs").
+TOKEN = {
+    "apns": re.compile(r"[0-9A-Fa-f]{32,400}"),
+    "apns_voip": re.compile(r"[0-9A-Fa-f]{32,400}"),
+    "gcm": re.compile(r"[\x21-\x7e]{10,4096}"),
+}
+LONGEST = 255
+INVALID = "is invalid"
+
+
+def subscribe(db: Database, config: Config, app: App, wished: Sequence[Subscription], now: int) -> list[Subscription]:
+    """Store each of the wished subscriptions (id 0 until then), all or none; they come back with their ids."""
+    for subscription in wished:
+        check(subscription, allow_private=config.allow_private_addresses)
+    with db.write() as tx:
+        stored = [_store(tx, app, subscription, now) for subscription in wished]
+        store.drop_oldest(tx, wished[0].user_id, config.limits.max_subscriptions)
+    return stored
+
+
+def _store(tx: Tx, app: App, wished: Subscription, now: int) -> Subscription:
+    token_hash = hashlib.sha256(wished.token.encode()).digest()
+    tx.alone(f"push token {token_hash.hex()}")
+    known = store.find(tx, wished.user_id, wished.device, wished.channel, wished.environment)
+    stored = None
+    if known is not None:  # no new id is drawn for it: ids must last
+        stored = store.renew(tx, msgspec.structs.replace(wished, id=known), token_hash, now)
+    stored = stored or store.insert(tx, app.id, wished, token_hash, now)
+    store.leave_elsewhere(tx, app.id, wished.channel, token_hash, stored.user_id, stored.id)
+    return stored
+
+
+def of_user(db: Database, user_id: int) -> list[Subscription]:
+    """A user's subscriptions, oldest first."""
+    with db.read() as tx:
+        return store.of_user(tx, user_id)
+
+
+def unsubscribe(db: Database, user_id: int, subscription_id: int) -> None:
+    """End one of the user's subscriptions; NotFound for somebody else's."""
+    with db.write() as tx:
+        if not store.delete(tx, user_id, subscription_id):
+            raise errors.NotFound("Not found")
+
+
+# ── checking ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def check(wished: Subscription, *, allow_private: bool) -> None:
+    """Raise Invalid, naming the field, unless a provider could use this."""
+    _one_of(wished.channel, CHANNELS, "notification_channel")
+    _one_of(wished.environment, ENVIRONMENTS, "environment")
+    _one_of(wished.platform, PLATFORMS, "platform")
+    if not wished.device:
+        raise errors.Invalid("can't be blank", field="udid")
+    for field, value in (("udid", wished.device), ("bundle_identifier", wished.bundle or "")):
+        if len(value) > LONGEST:
+            raise errors.Invalid(f"is longer than {LONGEST} characters", field=field)
+    if wished.channel == "web":
+        _check_web(wished, allow_private=allow_private)
+    elif not wished.token:
+        raise errors.Invalid("can't be blank", field="client_identification_sequence")
+    elif not TOKEN[wished.channel].fullmatch(wished.token):
+        raise errors.Invalid(INVALID, field="client_identification_sequence")
+
+
+def _one_of(value: str, known: Sequence[str], field: str) -> None:
+    if value not in known:
+        raise errors.Invalid(f"must be one of {', '.join(known)}", field=field)
+
+
+def _check_web(wished: Subscription, *, allow_private: bool) -> None:
+    """The browser's three values (W3C Push API, PushSubscription; RFC 8291 §3.1: a P-256 point and 16 bytes)."""
+    if not reachable(wished.token, allow_private=allow_private):
+        raise errors.Invalid("must be an https address on the public internet", field="web_endpoint")
+    if len(_decoded(wished.web_auth)) != 16:
+        raise errors.Invalid(INVALID, field="web_auth")
+    if not on_curve(_decoded(wished.web_p256dh)):
+        raise errors.Invalid(INVALID, field="web_p256dh")
+
+
+def reachable(url: str, *, allow_private: bool) -> bool:
+    """May we be sent there on a user's word? A name that leads to a private address is found out when sending."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    if len(url) > 2048 or not host or parts.scheme not in (("https", "http") if allow_private else ("https",)):
+        return False
+    return allow_private or not _private(host)
+
+
+def _private(host: str) -> bool:
+    if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
+        return True
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return host.replace(".", "").isdigit()  # 127.1 and the like
+
+
+def _decoded(value: str | None) -> bytes:
+    try:
+        return base64.urlsafe_b64decode((value or "") + "==")
+    except (ValueError, binascii.Error):
+        return b""
+
+
+def on_curve(point: bytes) -> bool:
+    """Is this an uncompressed point of P-256?"""
+    if len(point) != 65:
+        return False
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    try:
+        ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,116 @@
+"""Queries for users: what may be asked, and what of it names an e-mail or a phone. Pure.
+
+    Asked       a condition as an app has written it
+    query       conditions, order and page → a Query, or Invalid with the reason
+    Query       what `users.search` looks up
+    named       the e-mails and phones in it, each of which costs a permit
+
+Sources: protocol.md §3.3; ConnectyCube, Server API, Users, "Retrieve Users V2" for what stands alone.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .. import errors
+from ..model import App
+from ..store.user_search import FIELDS as FIELDS  # with Operator, for the edges: they do not reach into the store
+from ..store.user_search import Condition
+from ..store.user_search import Operator as Operator
+from ..store.users import fold
+from . import privacy
+
+DATES = {"last_request_at", "created_at", "updated_at"}
+NUMBERS = {"id", "external_user_id"}
+TEXTS = FIELDS.keys() - DATES - NUMBERS
+# Nobody searches these by beginning, order or range while profiles are `known`: step by step that spells them out.
+GUARDED = {"phone", "email"}
+COMPARING = {"gt", "gte", "lt", "lte"}
+MOST_PER_PAGE = 100
+MOST_VALUES = 1_000
+PREFIX_CHARACTERS, PREFIX_USERS = 4, 5
+LARGEST_OFFSET = 2**31 - 1
+# Texts in which case counts lose their outer blanks, as they did when they were stored.
+COMPARED_AS: dict[str, Callable[[str], str]] = dict.fromkeys(("login", "email", "full_name", "user_tags"), fold)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A condition as written: texts as they are, numbers and times (seconds) already read."""
+
+    field: str
+    operator: Operator
+    values: tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What to look up, in which order, and which page of it."""
+
+    conditions: tuple[Condition, ...]
+    sort: str = "id"
+    descending: bool = False
+    offset: int = 0
+    limit: int = MOST_PER_PAGE
+
+
+def query(app: App, asked: Sequence[Asked], *, sort: str, descending: bool, offset: int, limit: int) -> Query:
+    """The query, with every rule checked that holds for both versions of the API.
+
+    limit   at most 100; with `start_with` it is 5, whatever was asked (protocol §3.3)
+    """
+    is_open = app.settings.profiles == "open"
+    if sort not in FIELDS or (sort in GUARDED and not is_open):
+        raise errors.Invalid(f"users cannot be sorted by {sort}")
+    if not 0 <= offset <= LARGEST_OFFSET or limit < 1:
+        raise errors.Invalid("the page must begin at 0 or later and hold 1 user or more")
+    for one in asked:
+        _check(one, is_open=is_open)
+    prefixed = any(one.operator == "start_with" for one in asked)
+    conditions = tuple(_condition(one, app.settings.default_region) for one in asked)
+    return Query(conditions, sort, descending, offset, PREFIX_USERS if prefixed else min(limit, MOST_PER_PAGE))
+
+
+def stands_alone(asked: Asked) -> bool:
+    """May this condition be the only one of a V2 query?"""
+    return asked.field not in DATES and asked.operator in ("in", "start_with")
+
+
+def named(app: App, conditions: Sequence[Condition]) -> privacy.Named:
+    """The values whose owner, or absence, the answer would tell: phones, e-mails, and logins that are either."""
+    region = app.settings.default_region
+    values: set[int | str] = set()
+    for condition in conditions:
+        if condition.operator == "start_with":
+            continue  # finds no hidden value, or hides none
+        if condition.field in GUARDED:
+            values.update(condition.values)
+        elif condition.field == "login":
+            texts = map(str, condition.values)
+            values.update(privacy.key(text, region) for text in texts if privacy.is_private(text))
+    return frozenset(values)
+
+
+def _check(asked: Asked, *, is_open: bool) -> None:
+    field, operator, values = asked.field, asked.operator, asked.values
+    if len(values) > MOST_VALUES:
+        raise errors.Invalid(f"has more than {MOST_VALUES} values", field=field)
+    if operator in COMPARING and field in ():
+        raise errors.Invalid(f"cannot be compared with {operator}", field=field)
+    if operator != "start_with":
+        return
+    if field not in TEXTS or (field in GUARDED and not is_open):
+        raise errors.Invalid("cannot be searched with start_with", field=field)
+    if len(str(values[0]).strip()) < PREFIX_CHARACTERS:
+        raise errors.Invalid(f"start_with needs at least {PREFIX_CHARACTERS} characters", field=field)
+
+
+def _condition(asked: Asked, region: str) -> Condition:
+    values = asked.values
+    if asked.field == "phone" and asked.operator != "start_with":
+        # What is no number belongs to nobody, whatever it says.
+        numbers = {privacy.number(str(value), region) for value in values}
+        values = tuple(sorted(number for number in numbers if number is not None))
+    elif asked.field in TEXTS:
+        spelled = COMPARED_AS.get(asked.field, str.strip)
+        values = tuple(sorted({spelled(str(value)) for value in values}))
+    return Condition(asked.field, asked.operator, values)

@@ -1,0 +1,386 @@
+"""Users: sign up, change and leave, and look each other up.
+
+    sign_up, create, guest       a new account
+    update                       a change of one's own
+    leave, erase, erase_guests   the end of an account, and of everything about it
+    reset_password               a one-time password, by an admin; spend_one_time ends it
+    find, search                 other people, as far as `privacy` lets the caller see them
+
+What an app may say is `Fields`; the rules for each stand in `columns`. Nobody changes anybody else.
+"""
+
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any, TypedDict, cast
+
+from .. import errors
+from ..config import Limits
+from ..model import GUEST_SECONDS, App, Caller, User
+from ..store import books, sessions, user_search
+from ..store import users as store
+from ..store.db import Database, Row, Tx
+from ..store.users import fold
+from . import limits as rates
+from . import passwords, privacy
+from .user_search import Asked, Query, named, query
+
+ONE_TIME_SECONDS = 24 * 3600
+MOST_TAGS = 5
+MIN_LOGIN_CHARACTERS = 3
+DAY_MINUTES = 24 * 60
+EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+# The most characters of each text. Except for the login's these are ours: protocol §3.2 names none.
+MOST_CHARACTERS = {
+    "login": 70,
+    "email": 254,
+    "full_name": 255,
+    "phone": 64,
+    "external_id": 255,
+    "facebook_id": 255,
+    "twitter_id": 255,
+    "website": 2_000,
+    "avatar": 2_000,
+    "custom_data": 20_000,
+}
+TAG_CHARACTERS = 64
+# Values that say who somebody is: a guest is nobody, and a change of these would tell whether another one has them.
+IDENTIFYING = ("login", "email", "phone")
+
+
+class Fields(TypedDict, total=False):
+    """What an app says about its user. Absent: stays as it is; None or blank: there is none."""
+
+    login: str | None
+    email: str | None
+    password: str | None
+    old_password: str | None
+    phone: str | None
+    full_name: str | None
+    external_id: str | None
+    external_user_id: int | None
+    facebook_id: str | None
+    twitter_id: str | None
+    website: str | None
+    avatar: str | None
+    custom_data: str | None
+    timezone: int | None
+    tag_list: list[str] | None
+
+
+# ── a new account ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def sign_up(db: Database, limits: Limits, app: App, fields: Fields, address: str, now: int) -> User:
+    """Make an account with a password; it counts for the address, also when a value turns out to be taken.
+
+    Raises Invalid that names the field, Conflict when a unique value is taken, TooMany.
+    """
+    values = columns(fields)
+    if not (values.get("login") or values.get("email")):
+        raise errors.Invalid("login or email is required")
+    password = fields.get("password")
+    if not password:
+        raise errors.Invalid("can't be blank", field="password")
+    passwords.check(password)
+    _count_account(db, limits, address, now)
+    values["password_hash"] = passwords.hashed(password)
+    with db.write() as tx:
+        return _added(tx, app, values, now)
+
+
+def create(
+    db: Database, limits: Limits, app: App, login: str, email: str, password: str, address: str, now: int
+) -> User:
+    """Make an account of what somebody tried to sign in with."""
+    return sign_up(db, limits, app, {"login": login, "email": email, "password": password}, address, now)
+
+
+def guest(db: Database, limits: Limits, app: App, full_name: str, address: str, now: int) -> User:
+    """Make an account for a day, without a password or a number (protocol §2.1)."""
+    values = columns({"login": f"guest_login_{secrets.token_hex(16)}", "full_name": full_name})
+    _count_account(db, limits, address, now)
+    with db.write() as tx:
+        return _added(tx, app, values | {"phone": "", "is_guest": 1, "guest_until": now + GUEST_SECONDS}, now)
+
+
+def _count_account(db: Database, limits: Limits, address: str, now: int) -> None:
+    with db.write() as tx:
+        rates.charge(tx, rates.accounts(limits, address), 1, now)
+
+
+def _added(tx: Tx, app: App, values: dict[str, Any], now: int) -> User:
+    user_id = store.insert(tx, app.id, values, now)
+    if user_id is None:
+        raise _conflict(store.taken(tx, app.id, values))
+    _write_beside(tx, app, user_id, values)
+    user = store.by_id(tx, app.id, user_id)
+    assert user
+    return user
+
+
+def _write_beside(tx: Tx, app: App, user_id: int, values: Mapping[str, Any]) -> None:
+    """Keep the tables of numbers and tags like the account."""
+    if "phone" in values:
+        store.set_number(tx, app.id, user_id, privacy.number(values["phone"], app.settings.default_region))
+    if "user_tags" in values:
+        store.set_tags(tx, app.id, user_id, [fold(tag) for tag in (values["user_tags"] or "").split(",") if tag])
+
+
+def _conflict(field: str | None) -> errors.Conflict:
+    return errors.Conflict("has already been taken", field=field or "")
+
+
+# ── a change of one's own ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def update(
+    db: Database, limits: Limits, caller: Caller, user_id: int, fields: Fields, *, session: bytes, now: int
+) -> User:
+    """Change the caller's own account.
+
+    session   the hash of the caller's token: a new password ends all other sessions
+
+    A new phone, e-mail or login of either kind costs a permit, whoever has it: else a change would be a free question.
+    Raises Forbidden for somebody else's account, Invalid, Conflict, TooMany.
+    """
+    values, password = columns(fields), fields.get("password")
+    user = _own(db, caller, user_id)
+    said = [name for name in IDENTIFYING if name in values]
+    new = {name: values[name] for name in said if values[name] != (getattr(user, name) or None)}
+    _check_change(user, values, new, password=password is not None)
+    if "phone" not in new:
+        values.pop("phone", None)  # as it is: "" of a guest
+    if password is not None:
+        passwords.check(password)
+        _prove(db, limits, caller, fields.get("old_password") or "", now)
+        values |= {"password_hash": passwords.hashed(password), "one_time_until": None}
+    privacy.charge(db, limits, caller, _told_by(new, caller.app.settings.default_region), now)
+    with db.write() as tx:
+        if field := store.taken(tx, caller.app.id, values, except_id=user_id):
+            raise _conflict(field)
+        return _changed(tx, caller, values, session, now)
+
+
+def _own(db: Database, caller: Caller, user_id: int) -> User:
+    if user_id != caller.user_id:
+        raise errors.Forbidden("You may only change yourself")
+    with db.read() as tx:
+        user = store.by_id(tx, caller.app.id, user_id)
+    if not user:
+        raise errors.SessionGone
+    return user
+
+
+def _check_change(user: User, values: Mapping[str, Any], new: Mapping[str, Any], *, password: bool) -> None:
+    if user.is_guest and (new or password):
+        raise errors.Invalid("cannot be changed by a guest", field=next(iter(new), "password"))
+    if not (values.get("login", user.login) or values.get("email", user.email)):
+        raise errors.Invalid("login or email is required")
+
+
+def _told_by(new: Mapping[str, Any], region: str) -> set[int | str]:
+    """The values that would tell whether somebody else has them."""
+    login, email, typed = new.get("login"), new.get("email"), new.get("phone")
+    told = {privacy.key(login, region)} if login and privacy.is_private(login) else set()
+    told |= {privacy.key(email, region)} if email else set()
+    number = privacy.number(typed, region)
+    return told if number is None else told | {number}
+
+
+def _prove(db: Database, limits: Limits, caller: Caller, password: str, now: int) -> None:
+    """Is this the caller's password? A try counts before it is looked at, and is given back when it was right."""
+    if not password:
+        raise errors.Invalid("is required with a new password", field="old_password")
+    bucket = rates.passwords(limits, caller.app.id, str(caller.user_id), caller.address)
+    with db.write() as tx:
+        rates.charge(tx, bucket, 1, now)
+        known = store.secrets(tx, caller.app.id, caller.user_id)
+    if not known or not passwords.matches(known["password_hash"], password):
+        raise errors.Invalid("is wrong", field="old_password")
+    with db.write() as tx:
+        rates.give_back(tx, bucket, 1, now)
+
+
+def _changed(tx: Tx, caller: Caller, values: Mapping[str, Any], session: bytes, now: int) -> User:
+    if not store.change(tx, caller.app.id, caller.user_id, values, now):
+        raise errors.SessionGone
+    _write_beside(tx, caller.app, caller.user_id, values)
+    if "password_hash" in values:
+        sessions.end_others(tx, caller.user_id, session)
+    user = store.by_id(tx, caller.app.id, caller.user_id)
+    assert user
+    return user
+
+
+# ── what an app says, as columns ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def columns(fields: Fields) -> dict[str, Any]:
+    """What to write for what was said, trimmed and checked; passwords are not among it.
+
+    Raises Invalid with the field's name. Texts have at most `MOST_CHARACTERS`, a user at most 5 tags of 64.
+    Source: protocol §3.2.
+    """
+    said = cast(Mapping[str, Any], fields)
+    values: dict[str, Any] = {name: _text(name, said[name]) for name in MOST_CHARACTERS if name in said}
+    values |= _login(values) | _email(values) | _website(values) | _full_name(values)
+    if "tag_list" in said:
+        values["user_tags"] = _tags(said["tag_list"] or [])
+    if "timezone" in said:
+        values["timezone"] = _timezone(said["timezone"])
+    if "external_user_id" in said:
+        values["external_user_id"] = said["external_user_id"]
+    return values
+
+
+def _text(name: str, text: str | None) -> str | None:
+    trimmed = (text or "").strip()
+    if len(trimmed) > MOST_CHARACTERS[name]:
+        raise errors.Invalid(f"is too long (maximum is {MOST_CHARACTERS[name]} characters)", field=name)
+    return trimmed or None
+
+
+def _login(values: Mapping[str, Any]) -> dict[str, Any]:
+    if "login" not in values:
+        return {}
+    login = values["login"]
+    if login is None:
+        return {"login_folded": None, "login_private": 0}
+    if len(login) < MIN_LOGIN_CHARACTERS:
+        raise errors.Invalid(f"is too short (minimum is {MIN_LOGIN_CHARACTERS} characters)", field="login")
+    return {"login_folded": fold(login), "login_private": int(privacy.is_private(login))}
+
+
+def _email(values: Mapping[str, Any]) -> dict[str, Any]:
+    if "email" not in values:
+        return {}
+    email = values["email"]
+    if email is not None and not EMAIL.fullmatch(email):
+        raise errors.Invalid("must be an e-mail address", field="email")
+    return {"email_folded": email and fold(email)}
+
+
+def _website(values: Mapping[str, Any]) -> dict[str, Any]:
+    website = values.get("website")
+    if not website:
+        return {}
+    scheme = SCHEME.match(website)
+    if scheme and scheme[1].lower() not in ("http", "https"):
+        raise errors.Invalid("must be an http or https address", field="website")
+    return {} if scheme else {"website": f"http://{website}"}
+
+
+def _full_name(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {"full_name_folded": values["full_name"] and fold(values["full_name"])} if "full_name" in values else {}
+
+
+def _tags(tags: list[str]) -> str | None:
+    """The tags with commas between, each once, in any case."""
+    each = {fold(tag): tag.strip() for tag in reversed(tags) if tag.strip()}
+    if len(each) > MOST_TAGS:
+        raise errors.Invalid(f"has more than {MOST_TAGS} tags", field="tag_list")
+    if any("," in tag or len(tag) > TAG_CHARACTERS for tag in each.values()):
+        raise errors.Invalid(f"has a tag with a comma or of more than {TAG_CHARACTERS} characters", field="tag_list")
+    return ",".join(reversed(each.values())) or None
+
+
+def _timezone(minutes: int | None) -> int | None:
+    if minutes is not None and abs(minutes) > DAY_MINUTES:
+        raise errors.Invalid("must be minutes, a day of them at most", field="timezone")
+    return minutes
+
+
+# ── the end of an account ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def leave(db: Database, caller: Caller, user_id: int) -> None:
+    """Remove the caller's own account; Forbidden for somebody else's."""
+    if user_id != caller.user_id:
+        raise errors.Forbidden("You may only delete yourself")
+    erase(db, user_id)
+
+
+def erase(db: Database, user_id: int) -> bool:
+    """Remove a user and everything about the user; False when there is no such user."""
+    with db.write() as tx:
+        # First, and alone among its kind in the transaction: on a Citus cluster users are a reference table.
+        found = store.delete(tx, user_id)
+        books.delete_all(tx, user_id)
+        rates.forget_user(tx, user_id)
+    return found
+
+
+def erase_guests(db: Database, now: int, batch: int) -> int:
+    """Remove up to `batch` guests whose day is over, one transaction each; how many that were."""
+    with db.read() as tx:
+        over = store.expired_guests(tx, now, batch)
+    for user_id in over:
+        erase(db, user_id)
+    return len(over)
+
+
+# ── one-time passwords ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def reset_password(db: Database, user_id: int, now: int) -> str:
+    """Replace a user's password by one that opens one session within 24 hours, and end the sessions there are.
+
+    The old password is of no use any more. NotFound for an id that nobody has, and for a guest's.
+    """
+    password = passwords.one_time()
+    stored = passwords.hashed(password)
+    with db.write() as tx:
+        if not store.set_password(tx, user_id, stored, now + ONE_TIME_SECONDS):
+            raise errors.NotFound(f"there is no user {user_id} with a password")
+        sessions.end_others(tx, user_id, b"")
+    return password
+
+
+def spend_one_time(db: Database, known: Row, now: int) -> None:
+    """A right password was given: if it is a one-time one, end it, or raise Unauthorized when it has ended already.
+
+    known   the row of `find_for_sign_in`
+    """
+    if known["one_time_until"] is None:
+        return
+    with db.write() as tx:
+        spent = known["one_time_until"] > now and store.use_up(tx, known["id"], known["password_hash"])
+    if not spent:
+        raise errors.Unauthorized("Unauthorized")
+
+
+# ── looking each other up ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def search(db: Database, limits: Limits, caller: Caller, asked: Query, now: int) -> tuple[list[User], int]:
+    """A page of the users who fit, as the caller may see them, and how many fit in all.
+
+    What the query names of phones and e-mails is paid for first (`privacy.charge`); TooMany when that is too much.
+    """
+    values = named(caller.app, asked.conditions)
+    privacy.charge(db, limits, caller, values, now)
+    logins = privacy.is_open(caller)
+    with db.read() as tx:
+        found = user_search.page(
+            tx,
+            caller.app.id,
+            asked.conditions,
+            sort=asked.sort,
+            descending=asked.descending,
+            offset=asked.offset,
+            limit=asked.limit,
+            logins=logins,
+        )
+        total = user_search.count(tx, caller.app.id, asked.conditions, logins=logins)
+        return privacy.seen(tx, caller, found, values), total
+
+
+def find(db: Database, limits: Limits, caller: Caller, field: str, value: str | int, now: int) -> User:
+    """The oldest user with this value in a field; NotFound."""
+    one = query(caller.app, [Asked(field, "in", (value,))], sort="id", descending=False, offset=0, limit=1)
+    found, _ = search(db, limits, caller, one, now)
+    if not found:
+        raise errors.NotFound("Not found")
+    return found[0]

@@ -1,0 +1,282 @@
+"""Where a user's devices can be reached: what is accepted, and whose it is."""
+
+import base64
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from ringbook import errors
+from ringbook.config import Config, Limits
+from ringbook.core import applications, subscriptions
+from ringbook.core.subscriptions import check, reachable
+from ringbook.model import App, Subscription
+from ringbook.store.db import Database
+
+NOW = 1_800_000_000
+HEX = "0f" * 32
+
+
+def base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+POINT = (
+    ec.generate_private_key(ec.SECP256R1())
+    .public_key()
+    .public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+)
+ANDROID = Subscription(
+    id=0,
+    user_id=1,
+    device="phone",
+    platform="android",
+    channel="gcm",
+    environment="production",
+    bundle="com.example",
+    token="fcm-token-0001",
+)
+BROWSER = msgspec.structs.replace(
+    ANDROID,
+    platform="web",
+    channel="web",
+    token="https://push.example.com/x",
+    web_auth=base64url(b"0123456789abcdef"),
+    web_p256dh=base64url(POINT),
+)
+
+
+def but(wished: Subscription, **values: Any) -> Subscription:
+    return msgspec.structs.replace(wished, **values)
+
+
+# ── what a provider could use ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "wished",
+    [
+        ANDROID,
+        BROWSER,
+        but(ANDROID, bundle=None),
+        but(ANDROID, environment="development"),
+        but(ANDROID, channel="apns", platform="ios", token=HEX),
+        but(ANDROID, channel="apns_voip", platform="ios", token=HEX.upper()),
+        but(ANDROID, token="x" * 4096),
+        but(ANDROID, device="x" * 255),
+        but(BROWSER, web_auth=base64url(b"0123456789abcdef") + "=="),
+    ],
+)
+def test_what_a_provider_could_use_is_taken(wished):
+    check(wished, allow_private=False)
+
+
+@pytest.mark.parametrize(
+    "field, wished",
+    [
+        ("notification_channel", but(ANDROID, channel="email")),
+        ("notification_channel", but(ANDROID, channel="")),
+        ("environment", but(ANDROID, environment="")),
+        ("environment", but(ANDROID, environment="Production")),
+        ("platform", but(ANDROID, platform="")),
+        ("platform", but(ANDROID, platform="symbian")),
+        ("udid", but(ANDROID, device="")),
+        ("udid", but(ANDROID, device="x" * 256)),
+        ("bundle_identifier", but(ANDROID, bundle="x" * 256)),
+        ("client_identification_sequence", but(ANDROID, token="")),
+        ("client_identification_sequence", but(ANDROID, token="short")),
+        ("client_identification_sequence", but(ANDROID, token="with blank in it")),
+        ("client_identification_sequence", but(ANDROID, token="x" * 4097)),
+        ("client_identification_sequence", but(ANDROID, channel="apns", token="not-hex" * 8)),
+        ("client_identification_sequence", but(ANDROID, channel="apns", token="0f" * 15)),
+        ("client_identification_sequence", but(ANDROID, channel="apns_voip", token=f"{HEX}\n")),
+        ("web_endpoint", but(BROWSER, token="")),
+        ("web_endpoint", but(BROWSER, token="http://push.example.com/x")),
+        ("web_endpoint", but(BROWSER, token="https://push.example.com/" + "x" * 2048)),
+        ("web_auth", but(BROWSER, web_auth=None)),
+        ("web_auth", but(BROWSER, web_auth=base64url(b"short"))),
+        ("web_auth", but(BROWSER, web_auth="not base64 é")),
+        ("web_p256dh", but(BROWSER, web_p256dh=None)),
+        ("web_p256dh", but(BROWSER, web_p256dh=base64url(POINT[:-1]))),
+        ("web_p256dh", but(BROWSER, web_p256dh=base64url(b"\4" + b"\1" * 64))),
+    ],
+)
+def test_what_no_provider_could_use_is_refused_by_field(field, wished):
+    with pytest.raises(errors.Invalid) as refused:
+        check(wished, allow_private=False)
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://localhost/x",
+        "https://db.internal/x",
+        "https://printer.local/x",
+        "https://127.0.0.1/x",
+        "https://127.1/x",
+        "https://2130706433/x",
+        "https://10.0.0.1/x",
+        "https://192.168.1.1/x",
+        "https://169.254.169.254/latest",
+        "https://[::1]/x",
+        "https://[fd00::1]/x",
+        "https://[::ffff:10.0.0.1]/x",
+        "https:///x",
+        "https://[/x",
+        "file:///etc/passwd",
+        "push.example.com",
+        "",
+    ],
+)
+def test_no_endpoint_leads_into_our_own_network(url):
+    assert not reachable(url, allow_private=False)
+
+
+def test_for_development_an_endpoint_may_be_here():
+    assert reachable("http://127.0.0.1:9000/x", allow_private=True)
+    assert not reachable("file:///etc/passwd", allow_private=True)
+
+
+# ── whose it is ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def app(db: Database) -> App:
+    return applications.create(db, "tests", NOW)
+
+
+def user(db: Database, app: App) -> int:
+    with db.write() as tx:
+        row = tx.one(
+            "INSERT INTO users (app_id, is_guest, created_at, updated_at) VALUES (:a, 0, 0, 0) RETURNING id", a=app.id
+        )
+    assert row
+    return int(row["id"])
+
+
+def subscribe(db: Database, app: App, *wished: Subscription, now: int = NOW, most: int = 10) -> list[int]:
+    config = Config(limits=Limits(max_subscriptions=most))
+    return [one.id for one in subscriptions.subscribe(db, config, app, wished, now)]
+
+
+def tokens(db: Database, user_id: int) -> list[str]:
+    return [one.token for one in subscriptions.of_user(db, user_id)]
+
+
+def test_what_was_stored_comes_back_whole(db, app):
+    ann = user(db, app)
+    wished = [but(ANDROID, user_id=ann), but(BROWSER, user_id=ann)]
+    first, second = subscribe(db, app, *wished)
+    assert subscriptions.of_user(db, ann) == [but(wished[0], id=first), but(wished[1], id=second)]
+
+
+def test_the_same_device_again_renews_the_token_and_keeps_the_id(db, app):
+    ann = user(db, app)
+    first = subscribe(db, app, but(ANDROID, user_id=ann))
+    again = subscribe(db, app, but(ANDROID, user_id=ann, token="fcm-token-0002", bundle=None), now=NOW + 1)
+    assert (again, tokens(db, ann)) == (first, ["fcm-token-0002"])
+
+
+def test_renewing_draws_no_new_id(db, app):
+    ann = user(db, app)
+    (first,) = subscribe(db, app, but(ANDROID, user_id=ann))
+    for n in range(5):
+        subscribe(db, app, but(ANDROID, user_id=ann, token=f"fcm-token-000{n}"))
+    assert subscribe(db, app, but(ANDROID, user_id=ann, device="tablet", token="fcm-token-tablet")) == [first + 1]
+
+
+def test_device_channel_and_environment_make_a_subscription(db, app):
+    ann = user(db, app)
+    different = [
+        but(ANDROID, user_id=ann),
+        but(ANDROID, user_id=ann, environment="development", token="fcm-token-0002"),
+        but(ANDROID, user_id=ann, device="tablet", token="fcm-token-0003"),
+        but(ANDROID, user_id=ann, channel="apns", token=HEX),
+        but(ANDROID, user_id=ann, channel="apns_voip", token=HEX),
+    ]
+    assert len(set(subscribe(db, app, *different))) == len(subscriptions.of_user(db, ann)) == 5
+
+
+def test_a_token_belongs_to_whoever_registered_it_last(db, app):
+    ann, bob = user(db, app), user(db, app)
+    subscribe(db, app, but(ANDROID, user_id=ann))
+    subscribe(db, app, but(ANDROID, user_id=bob))
+    assert (tokens(db, ann), tokens(db, bob)) == ([], [ANDROID.token])
+    subscribe(db, app, but(ANDROID, user_id=ann))
+    assert (tokens(db, ann), tokens(db, bob)) == ([ANDROID.token], [])
+
+
+def test_a_token_of_another_application_is_another_token(db, app):
+    ann, other = user(db, app), applications.create(db, "other", NOW)
+    bob = user(db, other)
+    subscribe(db, app, but(ANDROID, user_id=ann))
+    subscribe(db, other, but(ANDROID, user_id=bob))
+    assert tokens(db, ann) == tokens(db, bob) == [ANDROID.token]
+
+
+def test_a_token_on_another_device_of_the_same_user_leaves_the_first(db, app):
+    ann = user(db, app)
+    subscribe(db, app, but(ANDROID, user_id=ann))
+    subscribe(db, app, but(ANDROID, user_id=ann, device="restored"))
+    assert [one.device for one in subscriptions.of_user(db, ann)] == ["restored"]
+
+
+def test_all_or_none(db, app):
+    ann = user(db, app)
+    with pytest.raises(errors.Invalid):
+        subscribe(db, app, but(ANDROID, user_id=ann), but(ANDROID, user_id=ann, channel="email"))
+    assert tokens(db, ann) == []
+
+
+def test_beyond_the_limit_the_longest_unrenewed_goes(db, app):
+    ann = user(db, app)
+    for n in range(3):
+        subscribe(db, app, but(ANDROID, user_id=ann, device=f"d{n}", token=f"fcm-token-{n:04}"), now=NOW + n, most=3)
+    subscribe(db, app, but(ANDROID, user_id=ann, device="d0", token="fcm-token-0000"), now=NOW + 3, most=3)
+    subscribe(db, app, but(ANDROID, user_id=ann, device="d3", token="fcm-token-0003"), now=NOW + 4, most=3)
+    assert {one.device for one in subscriptions.of_user(db, ann)} == {"d0", "d2", "d3"}
+
+
+def test_one_ends_ones_own_only(db, app):
+    ann, bob = user(db, app), user(db, app)
+    (mine,) = subscribe(db, app, but(ANDROID, user_id=ann))
+    for who, which in ((bob, mine), (ann, mine + 1)):
+        with pytest.raises(errors.NotFound):
+            subscriptions.unsubscribe(db, who, which)
+    subscriptions.unsubscribe(db, ann, mine)
+    assert tokens(db, ann) == []
+
+
+def test_many_at_once_leave_one_of_each(db, app):
+    people = [user(db, app) for _ in range(4)]
+
+    def register(n: int) -> None:
+        subscribe(db, app, but(ANDROID, user_id=people[n % 4]))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(register, range(32)))
+    assert [token for person in people for token in tokens(db, person)] == [ANDROID.token]
+
+
+def test_two_tokens_swapped_at_once_end_up_once_each(db, app):
+    """Each registration may take a token from the other user; whoever stood in the way is told to try again."""
+    ann, bob = user(db, app), user(db, app)
+
+    def register(n: int) -> None:
+        who, token = (ann, bob)[n % 2], ("fcm-token-0001", "fcm-token-0002")[n // 2 % 2]
+        for _ in range(20):
+            with suppress(errors.Unavailable):
+                subscribe(db, app, but(ANDROID, user_id=who, token=token))
+                return
+        raise AssertionError("still in each other's way after 20 tries")
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(register, range(16)))
+    left = tokens(db, ann) + tokens(db, bob)
+    assert left
+    assert len(left) == len(set(left))
