@@ -1,0 +1,165 @@
+"""Address books over HTTP (protocol §4): upload, read back, find who is registered."""
+
+import json
+from typing import Any
+
+import msgspec
+
+from .. import errors, metrics
+from ..core import discovery
+from ..model import Entry
+from .endpoint import Answer, Call, Route
+from .shapes import ContactOut, RegisteredPage, ReportOut, UploadRequest, registered_out, report_out
+from .wire import flag, storable, text
+
+
+class _Upload(msgspec.Struct):
+    """An upload's outermost shape, with the contacts still as bytes."""
+
+    contacts: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    force: Any = None
+    udid: Any = None
+
+
+class _Contact(msgspec.Struct):
+    """An entry with its scalars still as the app wrote them."""
+
+    phone: str | int | None = None
+    name: str | None = None
+    destroy: Any = None
+
+
+_upload = msgspec.json.Decoder(_Upload)
+_items = msgspec.json.Decoder(list[msgspec.Raw])
+_contact = msgspec.json.Decoder(_Contact)
+UDID = {"udid": "the device whose book is meant; without it, the book that all of the user's devices share"}
+
+
+def upload(call: Call) -> Answer:
+    """Upload contacts
+
+    Entries are applied in order: a new number is created, a known one renamed, one with `destroy` deleted. Entries
+    that cannot be taken are reported in `rejected`, by position from 0, and the others are applied. With `force` the
+    book is then exactly what was accepted; if every entry of a non-empty upload was rejected, nothing is changed.
+    """
+    contacts, force, udid = carried(call)
+    report = discovery.upload(
+        call.db,
+        call.config.limits,
+        call.caller,
+        [entry(item) for item in contacts],
+        device=device(udid),
+        force=flag(force, "force"),
+        now=call.now,
+    )
+    metrics.uploaded(
+        created=report.created, updated=report.updated, deleted=report.deleted, rejected=len(report.rejected)
+    )
+    return Answer(report_out(report))
+
+
+def carried(call: Call) -> tuple[list[Any], Any, Any]:
+    """The contacts, one by one still undecoded, with force and udid: so that one bad entry refuses only itself."""
+    if call.body.lstrip()[:1] != b"{":
+        return of_form(call.values)
+    try:
+        body = _upload.decode(call.body)
+        items = _items.decode(body.contacts) if isinstance(body.contacts, msgspec.Raw) else None
+    except msgspec.ValidationError:
+        raise errors.Invalid("must be an array", field="contacts") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return of_form(with_cut_texts(call.body))
+    if items is None:
+        return of_form(call.values)
+    return list(items), body.force, body.udid
+
+
+def with_cut_texts(body: bytes) -> dict[str, Any]:
+    """JSON in which a text holds half an emoji or bad UTF-8: the usual decoder refuses the whole body for it.
+
+    The slower one leaves a lone surrogate in the text, and `entry` then refuses that entry alone (protocol §4.1.9).
+    """
+    try:
+        values = json.loads(body.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError):
+        raise errors.Malformed("The body is not valid JSON") from None
+    if not isinstance(values, dict):
+        raise errors.Malformed("The body must be a JSON object")
+    return values
+
+
+def of_form(values: dict[str, Any]) -> tuple[list[Any], Any, Any]:
+    """The same of a form, or of JSON with flat keys; there `contacts` may be a text that holds JSON."""
+    contacts = values.get("contacts")
+    if isinstance(contacts, str) and contacts:
+        try:
+            contacts = msgspec.json.decode(contacts)
+        except (msgspec.DecodeError, RecursionError):
+            raise errors.Malformed("contacts is not valid JSON") from None
+    if contacts is None:
+        raise errors.Invalid("is required", field="contacts")
+    if not isinstance(contacts, list):
+        raise errors.Invalid("must be an array", field="contacts")
+    return contacts, values.get("force"), values.get("udid")
+
+
+def entry(item: Any) -> Entry | None:
+    """One entry, or None if it is not one: a field missing, of the wrong kind, or with what cannot be stored."""
+    try:
+        contact = _contact.decode(item) if isinstance(item, msgspec.Raw) else msgspec.convert(item, _Contact)
+        destroy = flag(contact.destroy, "destroy")
+        phone = None if contact.phone is None else str(contact.phone)
+    except (ValueError, RecursionError, errors.Invalid):  # msgspec's errors and bad UTF-8 are ValueErrors
+        return None
+    name = contact.name
+    if phone is None or (name is None and not destroy):
+        return None
+    if name and ("\0" in name or not storable(name)):
+        return None
+    return Entry(phone, name, destroy)
+
+
+def device(udid: Any) -> str:
+    """The device's udid; null, "" and the words that SDKs write for nothing are the shared book (protocol §4.4)."""
+    return "" if udid in (None, "", "null", "undefined") else text(udid, "udid")
+
+
+def show(call: Call) -> Answer:
+    """Read an address book back
+
+    In upload order, phone and name as they were uploaded.
+    """
+    rows = discovery.retrieve(call.db, call.caller, device(call.values.get("udid")))
+    return Answer([ContactOut(phone, name) for phone, name in rows])
+
+
+def show_registered(call: Call) -> Answer:
+    """Find the contacts who are registered
+
+    In the book's order, each user once, with the name from the caller's own book.
+    """
+    compact = flag(call.values.get("compact"), "compact")
+    found = discovery.registered(call.db, call.caller, device(call.values.get("udid")))
+    metrics.matched(len(found))
+    return Answer(RegisteredPage([registered_out(item, compact=compact) for item in found]))
+
+
+ROUTES = [
+    Route(
+        method="POST",
+        path="/address_book",
+        handler=upload,
+        request=UploadRequest,
+        answer=ReportOut,
+        refusals=(422, 429),
+    ),
+    Route(method="GET", path="/address_book", handler=show, query=UDID, answer=list[ContactOut], refusals=(422,)),
+    Route(
+        method="GET",
+        path="/address_book/registered_users",
+        handler=show_registered,
+        query=UDID | {"compact": "1: only id, phone and address_book_name of each user"},
+        answer=RegisteredPage,
+        refusals=(422,),
+    ),
+]

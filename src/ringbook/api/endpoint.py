@@ -1,0 +1,237 @@
+"""One way from a request to its answer: read, decode, know who asks, call, spell.
+
+    Who, Route       who may call, and a row of the table of routes
+    Call             one request, as a handler gets it
+    Answer           what a handler gives back
+    endpoint(…)      a row of the table → what the toolkit calls
+
+A handler is a plain function that runs in a thread. The toolkit's loop only reads the socket.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from .. import errors, metrics
+from ..config import Config
+from ..core import applications, sessions
+from ..logs import log
+from ..model import App, Caller, Session
+from ..store.db import Database
+from . import forms, wire
+from .wire import Dialect
+
+JSON = "application/json; charset=utf-8"  # without the charset, Flutter shows names as mojibake (protocol §11.5)
+PATIENCE = 8  # how many times the allowed size is read from a client that sends too much, so that it hears the answer
+
+
+class Who(Enum):
+    """Who may call."""
+
+    ANYBODY = "anybody"
+    APPLICATION = "an application session, a user session, or the CB-AuthKey header"
+    SESSION = "any session"
+    USER = "a user session"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is sent back: a status, a value that becomes JSON (None: an empty body), and a session that was opened."""
+
+    body: Any = None
+    status: int = 200
+    session: Session | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """A row of the table: what is called where, by whom, and what OpenAPI says about it."""
+
+    method: str
+    path: str
+    handler: "Callable[[Call], Answer]"
+    who: Who = Who.USER
+    status: int = 200
+    request: Any = None
+    answer: Any = None
+    query: dict[str, str] = field(default_factory=dict)
+    refusals: tuple[int, ...] = ()
+    hashes: bool = False  # may hash a password: waits in a line of its own, so that nobody else does
+
+
+@dataclass
+class Call:
+    """One request. `values` are its parameters, wherever they stood; `session` is set once it is known."""
+
+    db: Database
+    config: Config
+    route: Route
+    request: Request
+    body: bytes
+    now: int
+    session: Session | None = None
+
+    @cached_property
+    def dialect(self) -> Dialect:
+        """QuickBlox if any of its headers is there, else ConnectyCube (protocol §1.2)."""
+        names = self.request.headers.keys()
+        quickblox = any(name.startswith(("qb-", "quickblox-")) for name in names)
+        return Dialect.QUICKBLOX if quickblox else Dialect.CONNECTYCUBE
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """Query and body merged; on a GET the query wins, else the body (protocol §1.4)."""
+        headers = self.request.headers
+        body_wins = self.request.method not in ("GET", "DELETE")
+        query = self.request.scope["query_string"].decode("utf-8", "replace")
+        return forms.merged(query, self.body, headers.get("content-type", ""), body_wins=body_wins)
+
+    @cached_property
+    def address(self) -> str:
+        """Where the request came from; behind a trusted proxy, what that says."""
+        return self.request.client.host if self.request.client else ""
+
+    @property
+    def token(self) -> str:
+        """The session token, "" when there is none: Flutter sends an empty header then."""
+        headers = self.request.headers
+        return (headers.get("cb-token") or headers.get("qb-token") or "").strip()
+
+    @property
+    def app(self) -> App:
+        """The application that the session, or the key of a sign-up, belongs to."""
+        if self.session:
+            return applications.cached(self.db, self.session.app_id)
+        return applications.by_auth_key(self.db, self.request.headers.get("cb-authkey", "").strip())
+
+    @property
+    def user_id(self) -> int:
+        """The user who asks; NeedUser when the session is the application's own."""
+        if not self.session or not self.session.user_id:
+            raise errors.NeedUser
+        return self.session.user_id
+
+    @property
+    def caller(self) -> Caller:
+        """The user who asks, with the application and the address."""
+        guest = self.session is not None and self.session.guest_until is not None
+        return Caller(app=self.app, user_id=self.user_id, is_guest=guest, address=self.address)
+
+    def path_id(self, name: str = "id") -> int:
+        """An id in the path; what cannot be one is not found."""
+        text = self.request.path_params[name]
+        number = int(text) if text.isascii() and text.isdigit() and len(text) < 11 else 0
+        if not 0 < number <= wire.LARGEST_ID:
+            raise errors.NotFound("Not found")
+        return number
+
+
+def endpoint(db: Database, config: Config, route: Route, lane: anyio.CapacityLimiter) -> Any:
+    """What the toolkit calls for a row of the table; `lane` bounds how many run at once."""
+
+    async def call(request: Request) -> Response:
+        started = time.perf_counter()
+        this = Call(db=db, config=config, route=route, request=request, body=b"", now=int(time.time()))
+        try:
+            this.body = await read_body(request, config.limits.max_body_bytes)
+            response = await anyio.to_thread.run_sync(carry_out, this, limiter=lane)
+        except errors.Refused as refused:
+            response = refused_response(this, refused)
+        except ClientDisconnect:
+            response = Response(status_code=400)
+        tell(this, response.status_code, time.perf_counter() - started)
+        return response
+
+    return call
+
+
+def tell(call: Call, status: int, seconds: float) -> None:
+    """One log line and one count for one request; the path's template stands for the path."""
+    metrics.answered(call.route.method, call.route.path, status, seconds)
+    session = call.session
+    log.info(
+        "request",
+        method=call.route.method,
+        route=call.route.path,
+        status=status,
+        ms=round(seconds * 1000, 1),
+        app=session.app_id if session else None,
+        user=session.user_id if session else None,
+    )
+
+
+async def read_body(request: Request, limit_bytes: int) -> bytes:
+    """The body, or TooLarge; of a body that is too large the rest is read and dropped, within reason."""
+    chunks = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size <= limit_bytes:
+            chunks.append(chunk)
+        elif size > limit_bytes * PATIENCE:
+            break
+    if size > limit_bytes:
+        raise errors.TooLarge(f"The body is larger than {limit_bytes} bytes")
+    return b"".join(chunks)
+
+
+def carry_out(call: Call) -> Response:
+    """Everything that happens in the thread: who asks, what they get, how it is spelled."""
+    try:
+        identify(call)
+        answer = call.route.handler(call)
+        call.session = answer.session or call.session
+        return response(call, answer.status, answer.body)
+    except errors.Refused as refused:
+        return refused_response(call, refused)
+    except Exception:
+        log.exception("request failed", route=call.route.path)
+        return response(call, 500, wire.Errors(["Internal error"]))
+
+
+def identify(call: Call) -> None:
+    """Find the session that the route asks for. A call that needs none never looks at the token (protocol §11.1)."""
+    who = call.route.who
+    if who is Who.ANYBODY:
+        return
+    if not call.token:
+        if who is Who.APPLICATION and call.request.headers.get("cb-authkey"):
+            return
+        raise errors.Unauthorized("Token is required")
+    call.session = sessions.current(call.db, call.token, call.now)
+    if not call.session:
+        if who is Who.APPLICATION and call.request.headers.get("cb-authkey"):
+            return
+        raise errors.SessionGone
+    if who is Who.USER:
+        _ = call.user_id
+
+
+def refused_response(call: Call, refused: errors.Refused) -> Response:
+    """A refusal, in the documented shape; with how long to wait where that is known."""
+    answered = response(call, wire.status(refused, call.dialect), wire.refusal(refused))
+    if isinstance(refused, errors.TooMany):
+        answered.headers["Retry-After"] = str(refused.wait_seconds)
+    elif isinstance(refused, errors.Unavailable):
+        answered.headers["Retry-After"] = "1"
+        log.warning("unavailable", route=call.route.path, reason=refused.reason)
+    return answered
+
+
+def response(call: Call, status: int, body: Any) -> Response:
+    """JSON, and when there is a session, its end in both dialects' headers."""
+    content = b"" if body is None else msgspec.json.encode(body)
+    headers = {}
+    if call.session:
+        ends = wire.expiration(call.session.expires_at)
+        headers = {"CB-Token-ExpirationDate": ends, "QB-Token-ExpirationDate": ends}
+    return Response(content, status_code=status, headers=headers, media_type=None if body is None else JSON)

@@ -1,0 +1,125 @@
+"""What a request carries, as one dictionary, however the client has written it.
+
+    merged(query, body, content_type, body_wins=…)   query and body together
+    from_query(query)                                brackets, or JSON where a client sends that as its query
+    from_body(body, content_type)                    JSON, or a form with brackets
+    nested(pairs)                                    Rails' bracket form → dictionaries and lists
+
+Clients differ: JSON with any content type, `user[login]=x`, `contacts[0][name]=x`, `contacts[][name]=x`, and
+`?{"udid":"X"}`.
+Sources: protocol.md §1.4 (encodings and their quirks) and, for brackets, what Rack's query parser does.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+from .. import errors
+
+MOST_PAIRS = 500_000
+DEEPEST, DEEPEST_JSON = 8, 64
+NOTHING = {"undefined", "null"}  # what CCJS writes into a query for a value that is not there
+
+
+def merged(query: str, body: bytes, content_type: str, *, body_wins: bool) -> dict[str, Any]:
+    """Query and body as one dictionary; a name that stands in both is taken from the body or from the query."""
+    asked, sent = from_query(query), from_body(body, content_type)
+    return asked | sent if body_wins else sent | asked
+
+
+def from_query(query: str) -> dict[str, Any]:
+    """The query as a dictionary; the words `undefined` and `null` are None."""
+    plain = unquote(query)
+    if plain.startswith("{"):
+        return _object(plain.encode("utf-8", "replace"))
+    values = nested(_pairs(query))
+    return {name: None if isinstance(value, str) and value in NOTHING else value for name, value in values.items()}
+
+
+def from_body(body: bytes, content_type: str) -> dict[str, Any]:
+    """The body as a dictionary; {} when it is empty, whatever its content type."""
+    start = body.lstrip()[:1]
+    if not start:
+        return {}
+    if start in (b"{", b"[") or "json" in content_type.lower():
+        return _object(body)
+    try:
+        return nested(_pairs(body.decode()))
+    except UnicodeDecodeError:
+        raise errors.Malformed("The body is not UTF-8") from None
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise errors.Malformed("The body is not valid JSON") from None
+    if not isinstance(value, dict):
+        raise errors.Malformed("The body must be a JSON object")
+    if not _within(DEEPEST_JSON, value):
+        raise errors.Malformed("The body is nested too deeply")
+    # Flat keys as in the docs' samples: {"user[login]": "x"}.
+    if any("[" in name for name in value):
+        return nested(value.items())
+    return value
+
+
+def _within(levels: int, value: Any) -> bool:
+    """Is the value nested no deeper than this? Whoever walks through it afterwards has no bottom to fear."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels > 0 and all(_within(levels - 1, item) for item in inside)
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_PAIRS, errors="strict")
+    except (ValueError, UnicodeDecodeError):
+        raise errors.Malformed("The parameters cannot be read") from None
+
+
+def nested(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """`a[b]=1`, `a[]=1`, `a[0][b]=1`, `a[][b]=1` as dictionaries and lists; {"0": …, "1": …} becomes a list."""
+    root: dict[str, Any] = {}
+    for name, value in pairs:
+        if name:
+            _put(root, _path(name), value)
+    return {name: _listed(value) for name, value in root.items()}
+
+
+def _path(name: str) -> list[str]:
+    head, bracket, rest = name.partition("[")
+    if not bracket or not head or not rest.endswith("]"):
+        return [name]
+    path = [head, *rest[:-1].split("][")]
+    if len(path) > DEEPEST:
+        raise errors.Malformed("The parameters are nested too deeply")
+    return path
+
+
+def _put(place: dict[str, Any], path: list[str], value: Any) -> None:
+    for key, following in zip(path, path[1:], strict=False):
+        key = _index(place, key, following, path) if key == "" else key
+        below = place.setdefault(key, {})
+        if not isinstance(below, dict):
+            below = place[key] = {}
+        place = below
+    place[str(len(place)) if path[-1] == "" else path[-1]] = value
+
+
+def _index(place: dict[str, Any], _key: str, following: str, path: list[str]) -> str:
+    """Where `a[][b]` goes: into the last element, or a new one once that has a `b`."""
+    last = len(place) - 1
+    fits = last >= 0 and isinstance(place.get(str(last)), dict) and following and following not in place[str(last)]
+    return str(last if fits else last + 1)
+
+
+def _listed(value: Any) -> Any:
+    """Dictionaries whose keys are all whole numbers are lists, in the order of the numbers."""
+    if not isinstance(value, dict):
+        return value
+    inside = {name: _listed(item) for name, item in value.items()}
+    if inside and all(name.isascii() and name.isdigit() and len(name) < 10 for name in inside):
+        return [inside[name] for name in sorted(inside, key=int)]
+    return inside

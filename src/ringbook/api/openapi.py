@@ -1,0 +1,138 @@
+"""The API described for programs (OpenAPI 3.1), made from the table of routes and the types of `shapes.py`.
+
+document()     the description, as JSON-able values
+page()         the same for people, as one HTML page
+"""
+
+import inspect
+import re
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from .. import __version__
+from .endpoint import Route, Who
+from .routes import ROUTES
+from .wire import Errors
+
+REFERENCE = "#/components/schemas/{name}"
+REFUSALS = {
+    400: "The request cannot be read, or is larger than the server reads.",
+    401: "The token is missing, unknown or over; or a password is wrong.",
+    403: "The session belongs to no user, or the thing to another user.",
+    404: "There is no such thing, or not for this caller.",
+    422: "It can be read, but not accepted; the body says why, by field.",
+    429: "Too often. `Retry-After` says how many seconds to wait.",
+    503: "The database cannot be reached just now. Try again.",
+}
+EXPIRATION = {
+    name: {
+        "description": "When the session ends, UTC; each request moves it.",
+        "schema": {"type": "string", "examples": ["2021-06-04 12:10:53 UTC"]},
+    }
+    for name in ("CB-Token-ExpirationDate", "QB-Token-ExpirationDate")
+}
+SECURITY: dict[Who, list[dict[str, list[str]]]] = {
+    Who.ANYBODY: [],
+    Who.SESSION: [{"CB-Token": []}, {"QB-Token": []}],
+    Who.USER: [{"CB-Token": []}, {"QB-Token": []}],
+    Who.APPLICATION: [{"CB-Token": []}, {"QB-Token": []}, {"CB-AuthKey": []}],
+}
+
+
+@cache
+def document() -> dict[str, Any]:
+    """The whole description. Every path is also served with `.json` behind it."""
+    kinds = [kind for route in ROUTES for kind in (route.request, route.answer) if kind] + [Errors]
+    schemas, components = msgspec.json.schema_components(kinds, ref_template=REFERENCE)
+    schema_of = {repr(kind): schema for kind, schema in zip(kinds, schemas, strict=True)}
+    paths: dict[str, Any] = {}
+    for route in ROUTES:
+        paths.setdefault(plain_path(route.path), {})[route.method.lower()] = operation(route, schema_of)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Ringbook",
+            "version": __version__,
+            "description": "Address books and contact discovery, as the ConnectyCube and QuickBlox SDKs ask for it. "
+            "Every path is also served with `.json` behind it.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                name: {"type": "apiKey", "in": "header", "name": name}
+                for name in ("CB-Token", "QB-Token", "CB-AuthKey")
+            },
+        },
+    }
+
+
+def plain_path(path: str) -> str:
+    """`/users/external/{id:path}` as OpenAPI writes it."""
+    return re.sub(r"\{(\w+):\w+\}", r"{\1}", path)
+
+
+def operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
+    """One route."""
+    summary, _, description = inspect.cleandoc(route.handler.__doc__ or "").partition("\n\n")
+    described: dict[str, Any] = {
+        "operationId": f"{route.method.lower()}{re.sub(r'[^a-z0-9]+', '_', route.path.lower()).rstrip('_')}",
+        "tags": [route.path.split("/")[1]],
+        "summary": summary,
+        "parameters": [*path_parameters(route), *query_parameters(route)],
+        "responses": answers(route, schema_of),
+        "security": SECURITY[route.who],
+        "x-caller": route.who.value,
+    }
+    if description:
+        described["description"] = " ".join(description.split())
+    if route.request:
+        schema = {"schema": schema_of[repr(route.request)]}
+        content = {"application/json": schema, "application/x-www-form-urlencoded": schema}
+        described["requestBody"] = {"required": True, "content": content}
+    return described
+
+
+def path_parameters(route: Route) -> list[dict[str, Any]]:
+    """`{id}` is an integer, anything else a text."""
+    found = re.findall(r"\{(\w+)(?::(\w+))?\}", route.path)
+    whole = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"} if kind else whole}
+        for name, kind in found
+    ]
+
+
+def query_parameters(route: Route) -> list[dict[str, Any]]:
+    """What may stand in the query; the value of each is read leniently."""
+    return [
+        {"name": name, "in": "query", "required": False, "description": meaning, "schema": {"type": "string"}}
+        for name, meaning in route.query.items()
+    ]
+
+
+def answers(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
+    """The answer that was asked for, and each refusal that can come instead."""
+    found: dict[str, Any] = {str(route.status): {"description": "Done.", "headers": EXPIRATION}}
+    if route.answer:
+        found[str(route.status)]["content"] = {"application/json": {"schema": schema_of[repr(route.answer)]}}
+    problem = {"application/json": {"schema": schema_of[repr(Errors)]}}
+    for status in sorted({*refusals(route)}):
+        found[str(status)] = {"description": REFUSALS[status], "content": problem}
+    return found
+
+
+def refusals(route: Route) -> list[int]:
+    """What any request may be refused with, by who may call, and what this route adds."""
+    by_caller = {Who.ANYBODY: [], Who.USER: [401, 403, 422]}.get(route.who, [401])
+    return [400, 503, *by_caller, *route.refusals]
+
+
+def page() -> str:
+    """The description as a page."""
+    from .page import render
+
+    return render(document())

@@ -1,0 +1,206 @@
+"""The API's description arranged for people: what `templates/docs.html` shows.
+
+render(document)     the page, as HTML
+groups(document)     the operations by tag, in the order of the table of routes
+example(…)           a value that a schema describes, made from the examples of its fields
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from markupsafe import Markup, escape
+
+Schema = dict[str, Any]
+Document = dict[str, Any]
+
+KINDS = {"string": "text", "integer": "integer", "boolean": "true or false", "null": "null", "object": "object"}
+# What stands in an example where a schema names none.
+PLAIN = {"string": "…", "integer": 0, "boolean": False, "null": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A row of a table: `path` says where the field is (`user.`, `contacts[].`), `name` what it is called."""
+
+    path: str
+    name: str
+    kind: str
+    required: bool
+    meaning: str
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An answer that may come: its status, what that means, and for the one asked for its body."""
+
+    status: str
+    meaning: str
+    fields: list[Field]
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A method of a path."""
+
+    id: str
+    method: str
+    path: str
+    summary: str
+    description: str
+    caller: str
+    parameters: list[Field]
+    fields: list[Field]
+    example: str
+    answer: Outcome | None
+    refusals: list[Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Operations that belong together."""
+
+    id: str
+    title: str
+    operations: list[Operation]
+
+
+def render(document: Document) -> str:
+    """The whole page, complete in itself: no script, nothing from elsewhere."""
+    import jinja2
+
+    folder = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+    environment = jinja2.Environment(loader=folder, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["prose"] = prose
+    return environment.get_template("docs.html").render(info=document["info"], groups=groups(document))
+
+
+def prose(text: str) -> Markup:
+    """A text as HTML, with what stands between backticks as code."""
+    parts = [f"<code>{escape(part)}</code>" if at % 2 else escape(part) for at, part in enumerate(text.split("`"))]
+    return Markup("").join(Markup(part) for part in parts)
+
+
+def groups(document: Document) -> list[Group]:
+    """The operations by their first tag."""
+    schemas = document["components"]["schemas"]
+    by_tag: dict[str, list[Operation]] = {}
+    for path, methods in document["paths"].items():
+        for method, described in methods.items():
+            by_tag.setdefault(described["tags"][0], []).append(_operation(path, method, described, schemas))
+    return [Group(tag, tag.replace("_", " ").capitalize(), operations) for tag, operations in by_tag.items()]
+
+
+def _operation(path: str, method: str, described: Document, schemas: Schema) -> Operation:
+    asked = described.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+    outcomes = [_outcome(status, answer, schemas) for status, answer in described["responses"].items()]
+    return Operation(
+        id=described["operationId"],
+        method=method.upper(),
+        path=path,
+        summary=described["summary"],
+        description=described.get("description", ""),
+        caller=described["x-caller"],
+        parameters=[_parameter(one) for one in described["parameters"]],
+        fields=list(fields(asked, schemas)) if asked else [],
+        example=as_json(example(asked, schemas, asked=True)) if asked else "",
+        answer=next((one for one in outcomes if one.status < "300"), None),
+        refusals=[one for one in outcomes if one.status >= "300"],
+    )
+
+
+def _parameter(one: Document) -> Field:
+    where = "in the path" if one["in"] == "path" else "in the query"
+    return Field("", one["name"], KINDS[one["schema"]["type"]], one["required"], one.get("description", where), "")
+
+
+def _outcome(status: str, answer: Document, schemas: Schema) -> Outcome:
+    schema = answer.get("content", {}).get("application/json", {}).get("schema")
+    if not schema or status >= "300":
+        return Outcome(status, answer["description"], [], "")
+    body = as_json(example(schema, schemas))
+    return Outcome(status, answer["description"], list(fields(schema, schemas, nulls=True)), body)
+
+
+# ── schemas ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def fields(schema: Schema, schemas: Schema, path: str = "", *, nulls: bool = False) -> Iterator[Field]:
+    """Each field of a body, one after the other, those of objects after the object; `nulls`: say where null may be."""
+    schema = meant(schema, schemas)
+    if schema.get("type") == "array":
+        yield from fields(schema["items"], schemas, f"{path}[].", nulls=nulls)
+    for name, written in schema.get("properties", {}).items():
+        inner = meant(written, schemas)
+        yield _field(path, name, written, inner, name in schema.get("required", []), nulls=nulls)
+        if inner.get("type") == "array":
+            yield from fields(inner["items"], schemas, f"{path}{name}[].", nulls=nulls)
+        else:
+            yield from fields(inner, schemas, f"{path}{name}.", nulls=nulls)
+
+
+def _field(path: str, name: str, written: Schema, inner: Schema, required: bool, *, nulls: bool) -> Field:
+    kind = kind_of(inner) + (" or null" if nulls and {"type": "null"} in written.get("anyOf", []) else "")
+    examples = inner.get("examples") or [""]
+    shown = examples[0] if isinstance(examples[0], str) else as_json(examples[0], indent=0)
+    # A nested object explains itself in the rows below it.
+    meaning = "" if "properties" in inner else inner.get("description", "")
+    longest = f"at most {inner['maxLength']} characters" if "maxLength" in inner else ""
+    return Field(path, name, kind, required, "; ".join(filter(None, (meaning, longest))), shown)
+
+
+def kind_of(schema: Schema) -> str:
+    """A schema's type in words."""
+    if "anyOf" in schema:
+        return " or ".join(kind_of(part) for part in schema["anyOf"])
+    if schema.get("type") == "array":
+        inner = schema["items"]
+        return "list of objects" if "$ref" in inner else f"list of {kind_of(inner)}s"
+    return KINDS.get(schema.get("type", ""), "anything")
+
+
+def meant(schema: Schema, schemas: Schema) -> Schema:
+    """The schema itself, behind references and the null that may stand instead."""
+    if "$ref" in schema:
+        return meant(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    others = [part for part in schema.get("anyOf", []) if part != {"type": "null"}]
+    return meant(others[0], schemas) if len(others) == 1 else schema
+
+
+def example(schema: Schema, schemas: Schema, *, asked: bool = False) -> Any:
+    """A value that fits; of what is `asked` for, without flags and without what is optional and has no example."""
+    may_be_null = {"type": "null"} in schema.get("anyOf", [])
+    schema = meant(schema, schemas)
+    if schema.get("examples"):
+        value = schema["examples"][0]
+        return [value] if schema.get("type") == "array" and not isinstance(value, list) else value
+    if "anyOf" in schema:
+        return example(schema["anyOf"][0], schemas, asked=asked)
+    if schema.get("type") == "array":
+        return [example(schema["items"], schemas, asked=asked)]
+    if "properties" in schema:
+        required = schema.get("required", [])
+        return {
+            name: example(inner, schemas, asked=asked)
+            for name, inner in schema["properties"].items()
+            if not asked or name in required or worth_showing(meant(inner, schemas), schemas)
+        }
+    return None if may_be_null else PLAIN.get(schema.get("type", ""))
+
+
+def worth_showing(schema: Schema, schemas: Schema) -> bool:
+    """Does this optional field make a request clearer? Flags ask for something special."""
+    if schema.get("type") == "boolean":
+        return False
+    inner = [meant(part, schemas) for part in schema.get("properties", {}).values()]
+    return bool(schema.get("examples")) or any(worth_showing(part, schemas) for part in inner)
+
+
+def as_json(value: Any, indent: int = 2) -> str:
+    """A value as JSON to read."""
+    text = msgspec.json.encode(value)
+    return (msgspec.json.format(text, indent=indent) if indent else text).decode()

@@ -1,0 +1,80 @@
+"""The API as one table, and the application that serves it.
+
+ROUTES        every route, in the order in which they are tried
+api(config, db)
+"""
+
+import anyio
+import starlette.routing
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..config import Config
+from ..core.passwords import AT_ONCE
+from ..store.db import Database
+from . import address_book, sessions, subscriptions, users
+from .endpoint import Route, endpoint
+
+ROUTES: list[Route] = [*sessions.ROUTES, *users.ROUTES, *address_book.ROUTES, *subscriptions.ROUTES]
+EXPOSED = ["CB-Token-ExpirationDate", "QB-Token-ExpirationDate", "Retry-After"]
+
+
+def api(config: Config, db: Database) -> ASGIApp:
+    """The API of one process. Requests that may hash a password wait in a line of their own."""
+    lanes = {False: anyio.CapacityLimiter(config.threads), True: anyio.CapacityLimiter(AT_ONCE + 2)}
+    served = Starlette(
+        routes=[as_route(db, config, route, lanes[route.hashes]) for route in ROUTES],
+        middleware=[
+            Middleware(
+                CORSMiddleware,
+                allow_origins=["*"],
+                allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+                allow_headers=["*"],
+                expose_headers=EXPOSED,
+                max_age=7200,
+            ),
+            Middleware(GZipMiddleware, minimum_size=1024, compresslevel=5),
+            Middleware(Spelling),
+        ],
+        exception_handlers={404: nothing, 405: nothing},
+    )
+    served.router.redirect_slashes = False  # SDKs take a redirection for a failure without a body (protocol §1.5)
+    return served
+
+
+def as_route(db: Database, config: Config, route: Route, lane: anyio.CapacityLimiter) -> starlette.routing.Route:
+    """A row of the table, as the toolkit wants it."""
+    return starlette.routing.Route(route.path, endpoint(db, config, route, lane), methods=[route.method])
+
+
+async def nothing(_request: Request, _error: Exception) -> Response:
+    """No such path, or not with this method; SDKs lose the body of a 405 (protocol §1.5)."""
+    return Response('{"errors":["Not found"]}', 404, media_type="application/json; charset=utf-8")
+
+
+class Spelling:
+    """Paths end in `.json` or do not; a POST may ask to be taken as another method (protocol §1.1)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope["path"] = scope["path"].removesuffix(".json")
+            wished = dict(scope["headers"]).get(b"x-http-method-override", b"").decode("latin-1").upper()
+            if scope["method"] == "POST" and wished in ("PUT", "PATCH", "DELETE"):
+                scope["method"] = wished
+        await self.app(scope, receive, send)
+
+
+def paths() -> dict[str, list[Route]]:
+    """The table by path, for whoever describes it."""
+    found: dict[str, list[Route]] = {}
+    for route in ROUTES:
+        found.setdefault(route.path, []).append(route)
+    return found

@@ -1,0 +1,78 @@
+"""Push subscriptions over HTTP (protocol §5), and events (§6), which nothing delivers yet."""
+
+from .. import errors
+from ..core import subscriptions
+from ..model import Subscription
+from .endpoint import Answer, Call, Route
+from .shapes import DeviceIn, OneSubscription, PushTokenIn, SubscriptionRequest, subscription_out
+from .wire import take
+
+
+def subscribe(call: Call) -> Answer:
+    """Register a device for pushes
+
+    One subscription per user, device, channel and environment: registering again renews the push token and keeps the
+    id. A push token belongs to the user who registered it last.
+    """
+    wished = wishes(take(SubscriptionRequest, call.values), call.user_id)
+    stored = subscriptions.subscribe(call.db, call.config, call.app, wished, call.now)
+    return Answer([subscription_out(one) for one in stored], status=201)
+
+
+def wishes(asked: SubscriptionRequest, user_id: int) -> list[Subscription]:
+    """One wish per channel; QuickBlox's native SDKs repeat token and bundle inside `device`."""
+    token, device = asked.push_token or PushTokenIn(), asked.device or DeviceIn()
+    channels = asked.notification_channel or asked.notification_channels or []
+    if not channels:
+        raise errors.Invalid("can't be blank", field="notification_channel")
+    push_token = token.client_identification_sequence or device.client_identification_sequence or ""
+    return [
+        Subscription(
+            id=0,
+            user_id=user_id,
+            device=device.udid or "",
+            platform=device.platform or "",
+            channel=channel,
+            environment=token.environment or "",
+            bundle=token.bundle_identifier or device.bundle_identifier,
+            token=(token.web_endpoint or "") if channel == "web" else push_token,
+            web_auth=token.web_auth if channel == "web" else None,
+            web_p256dh=token.web_p256dh if channel == "web" else None,
+        )
+        for channel in dict.fromkeys(channels)
+    ]
+
+
+def show(call: Call) -> Answer:
+    """List one's subscriptions"""
+    return Answer([subscription_out(one) for one in subscriptions.of_user(call.db, call.user_id)])
+
+
+def unsubscribe(call: Call) -> Answer:
+    """End one of one's subscriptions"""
+    subscriptions.unsubscribe(call.db, call.user_id, call.path_id())
+    return Answer()
+
+
+def refuse_event(call: Call) -> Answer:
+    """Send a push (not yet)
+
+    Subscriptions are stored, but this server delivers no pushes yet: every event is answered with 422.
+    """
+    raise errors.Invalid("this server stores push subscriptions but does not deliver pushes yet")
+
+
+ROUTES = [
+    Route(
+        method="POST",
+        path="/subscriptions",
+        handler=subscribe,
+        status=201,
+        request=SubscriptionRequest,
+        answer=list[OneSubscription],
+        refusals=(422,),
+    ),
+    Route(method="GET", path="/subscriptions", handler=show, answer=list[OneSubscription]),
+    Route(method="DELETE", path="/subscriptions/{id}", handler=unsubscribe, refusals=(404,)),
+    Route(method="POST", path="/events", handler=refuse_event, status=201, refusals=(422,)),
+]

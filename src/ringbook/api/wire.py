@@ -1,0 +1,192 @@
+"""How apps spell things, in both dialects: fields, dates, errors, statuses. Nothing behind this file knows.
+
+    Dialect                                  ConnectyCube or QuickBlox
+    take(kind, values)                       lenient reading: a request's values as a struct of `kind`
+    integer, flag, text, moment              lenient reading: one value
+    status, refusal, retry_after             what a refusal looks like
+    iso, expiration                          dates in bodies and in headers
+
+What requests and answers look like as a whole stands in `shapes.py`.
+Sources: protocol.md, section by section.
+"""
+
+import types
+import typing
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import Enum
+from functools import lru_cache
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Struct, UnsetType
+
+from .. import errors
+
+T = TypeVar("T", bound=Struct)
+LARGEST_ID = 2**31 - 1
+
+
+class Dialect(Enum):
+    """Which family of SDKs is asking."""
+
+    CONNECTYCUBE = "CB"
+    QUICKBLOX = "QB"
+
+
+# ── refusals ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+STATUS: dict[type[errors.Refused], int] = {
+    errors.Malformed: 400,
+    errors.TooLarge: 400,
+    errors.Unauthorized: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Invalid: 422,
+    errors.TooMany: 429,
+    errors.Unavailable: 503,
+}
+# These are answered as {"errors": {"base": […]}} also without a field, the others as {"errors": […]} (protocol §1.6).
+MAPPED = (errors.Invalid, errors.Forbidden, errors.SessionGone)
+
+
+def status(refused: errors.Refused, dialect: Dialect) -> int:
+    """The status of a refusal; QuickBlox answers 422 where a user is needed, ConnectyCube 403."""
+    if dialect is Dialect.QUICKBLOX and isinstance(refused, errors.NeedUser):
+        return 422
+    return next(STATUS[kind] for kind in type(refused).__mro__ if kind in STATUS)
+
+
+class Errors(Struct):
+    """A refusal: reasons as a list, or by field (`base` for the request as a whole)."""
+
+    errors: list[str] | dict[str, list[str]]
+
+
+def refusal(refused: errors.Refused) -> Errors:
+    """The body of a refusal, in one of its two shapes."""
+    if refused.field or isinstance(refused, MAPPED):
+        return Errors({refused.field or "base": [refused.reason]})
+    return Errors([refused.reason])
+
+
+# ── dates ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def iso(seconds: int) -> str:
+    """`2018-12-05T11:58:02Z`, as in every body."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def iso_or_none(seconds: int | None) -> str | None:
+    return None if seconds is None else iso(seconds)
+
+
+def expiration(seconds: int) -> str:
+    """`2021-06-04 12:10:53 UTC`: the one spelling of a token's end that every SDK parses (protocol §1.3, §11.4)."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+# ── lenient reading ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+YES = {"1", "true"}
+NO = {"0", "false", "", "null", "undefined"}
+
+
+def integer(value: Any, field: str) -> int:
+    """An integer, or the text of one; beyond 64 bits it is refused, since no database holds it."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise errors.Invalid("must be an integer", field=field)
+    try:
+        number = int(value) if len(str(value)) < 20 else 2**64
+    except ValueError:
+        raise errors.Invalid("must be an integer", field=field) from None
+    if abs(number) >= 2**63:
+        raise errors.Invalid("must be an integer of at most 64 bits", field=field)
+    return number
+
+
+def flag(value: Any, field: str) -> bool:
+    """A boolean in any of the spellings of protocol §1.4."""
+    spelled = "" if value is None else str(value).lower()
+    if spelled in YES | NO and isinstance(value, bool | int | str | None):
+        return spelled in YES
+    raise errors.Invalid("must be 0 or 1", field=field)
+
+
+def text(value: Any, field: str) -> str:
+    """A text that every database can hold; a number is read as its digits."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise errors.Invalid("must be a text", field=field)
+    if "\0" in value or not storable(value):
+        raise errors.Invalid("holds characters that cannot be stored", field=field)
+    return value
+
+
+def storable(value: str) -> bool:
+    """Is it valid Unicode? Half an emoji (a lone surrogate) is not."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def moment(value: Any, field: str) -> int:
+    """A date as ISO 8601 or as Unix seconds → Unix seconds."""
+    if isinstance(value, str) and not value.strip().lstrip("-").isdigit():
+        try:
+            when = datetime.fromisoformat(value.strip())
+        except ValueError:
+            raise errors.Invalid("must be a date: ISO 8601 or Unix seconds", field=field) from None
+        return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp())
+    return integer(value, field)
+
+
+def texts(value: Any, field: str) -> list[str]:
+    """A list of texts, or a text with commas (also escaped ones, as QuickBlox sends them)."""
+    if isinstance(value, list):
+        return [part for item in value for part in texts(item, field)]
+    parts = text(value, field).replace("%2c", ",").replace("%2C", ",").split(",")
+    return [part.strip() for part in parts if part.strip()]
+
+
+READERS: dict[Any, Callable[[Any, str], Any]] = {int: integer, bool: flag, str: text, list[str]: texts}
+
+
+def take(kind: type[T], values: Any, *, field: str = "") -> T:
+    """Read a request's values as `kind`: unknown names are ignored, scalars are read leniently, null stays null.
+
+    Raises Invalid that names the field.
+    """
+    if not isinstance(values, dict):
+        raise errors.Invalid("must be an object", field=field)
+    found = {name: _read(reader, values[key], key) for name, key, reader in _fields(kind) if key in values}
+    return kind(**found)
+
+
+def _read(reader: Any, value: Any, field: str) -> Any:
+    if value is None:
+        return None
+    if isinstance(reader, type) and issubclass(reader, Struct):
+        return take(reader, value, field=field)
+    return READERS[reader](value, field)
+
+
+@lru_cache
+def _fields(kind: type[Struct]) -> list[tuple[str, str, Any]]:
+    """(attribute, name on the wire, reader) of each field."""
+    hints = typing.get_type_hints(kind)
+    info = msgspec.structs.fields(kind)
+    return [(field.name, field.encode_name, _plain(hints[field.name])) for field in info]
+
+
+def _plain(hint: Any) -> Any:
+    """The type that counts in `str | None | UnsetType`."""
+    if typing.get_origin(hint) is Annotated:
+        return _plain(typing.get_args(hint)[0])
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return next(_plain(part) for part in typing.get_args(hint) if part not in (types.NoneType, UnsetType))
+    return hint
