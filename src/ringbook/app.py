@@ -1,0 +1,182 @@
+"""Puts the house together, and stands at its door.
+
+    build(config, db)    what one process serves
+
+The door answers what belongs to no application (/healthz, /readyz, /metrics, /docs, /openapi.json) and gives everything
+else to the API. One log line and one count per request: `api.endpoint` writes them for the API's routes, the door for
+all others.
+"""
+
+import hmac
+import ipaddress
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from . import errors, metrics
+from .config import Config
+from .logs import log
+from .store import migrations
+from .store.db import Database
+
+METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
+NOWHERE = "none"
+FORWARDING = {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip"}
+MOVED = ("/metrics", "/docs", "/openapi.json", "/dashboard")  # to the admin port, where there is one
+
+
+def build(config: Config, db: Database) -> ASGIApp:
+    """The application of one process; the database stays open until its owner closes it."""
+    from .api import routes
+
+    return Door(config, db, routes.api(config, db))
+
+
+class Door:
+    """Every request passes here first and last."""
+
+    def __init__(self, config: Config, db: Database, api: ASGIApp) -> None:
+        self._config = config
+        self._db = db
+        self._api = api
+        self._own: dict[str, Callable[[Scope], Awaitable[Response]]] = {
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics,
+            "/docs": self._docs,
+            "/openapi.json": self._openapi,
+        }
+        # The library's type for an ASGI application is its own, and narrower.
+        inside: Any = self._rooms
+        self._inside: Any = (
+            ProxyHeadersMiddleware(inside, list(config.trusted_proxies)) if config.trusted_proxies else inside
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        visit = Visit(scope, send)
+        scope["client"] = plain(scope.get("client"))
+        scope["direct"] = is_direct(scope)
+        try:
+            await self._inside(scope, receive, visit.send)
+        except Exception:
+            log.exception("request failed")
+            if not visit.status:
+                await JSONResponse({"errors": ["Internal error"]}, 500)(scope, receive, visit.send)
+        # The toolkit names an endpoint when a route of the API was found; that has told of itself.
+        if "endpoint" not in scope:
+            visit.tell(scope["path"] if scope["path"] in self._own else NOWHERE)
+
+    async def _rooms(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if not self._here(path, scope):
+            await nothing(scope, receive, send)
+        elif path in self._own and scope["method"] in {"GET", "HEAD"}:
+            response = await self._own[path](scope)
+            await response(scope, receive, send)
+        else:
+            await self._api(scope, receive, send)
+
+    def _here(self, path: str, scope: Scope) -> bool:
+        """Is this path served at the port that was asked?"""
+        if not self._config.admin_port:
+            return True
+        moved = path in MOVED or path.startswith("/dashboard/")
+        at_admin_port = scope["server"][1] == self._config.admin_port
+        return moved == at_admin_port or path in {"/healthz", "/readyz"}
+
+    async def _healthz(self, _scope: Scope) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def _readyz(self, _scope: Scope) -> Response:
+        trouble = await run_in_threadpool(trouble_of, self._db)
+        return JSONResponse({"status": trouble or "ready"}, 503 if trouble else 200)
+
+    async def _metrics(self, scope: Scope) -> Response:
+        if not scope["direct"] and not has_token(scope, self._config.metrics_token):
+            return JSONResponse({"errors": ["Ask from this machine, or with the token RINGBOOK_METRICS_TOKEN"]}, 403)
+        metrics.measure(self._db.gauges())
+        text, content_type = await run_in_threadpool(metrics.exposition)
+        return Response(text, headers={"content-type": content_type})
+
+    async def _docs(self, _scope: Scope) -> Response:
+        from .api import openapi
+
+        return HTMLResponse(await run_in_threadpool(openapi.page))
+
+    async def _openapi(self, _scope: Scope) -> Response:
+        from .api import openapi
+
+        return JSONResponse(await run_in_threadpool(openapi.document))
+
+
+class Visit:
+    """A request that the door itself tells of."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._started = time.perf_counter()
+        self._method = scope["method"] if scope["method"] in METHODS else "other"
+        self._send = send
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        """Pass an answer on, and remember its status."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self._send(message)
+
+    def tell(self, route: str) -> None:
+        """Count it and log it; status 0 says that nobody was there any more to be answered."""
+        seconds = time.perf_counter() - self._started
+        metrics.answered(self._method, route, self.status, seconds)
+        log.info("request", method=self._method, route=route, status=self.status, ms=round(seconds * 1000, 1))
+
+
+async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """There is nothing here."""
+    await JSONResponse({"errors": ["Not found"]}, 404)(scope, receive, send)
+
+
+def trouble_of(db: Database) -> str:
+    """Why this process cannot do its work just now; "" when it can."""
+    try:
+        return migrations.state(db).trouble
+    except errors.Unavailable as away:
+        return away.reason
+
+
+def plain(client: tuple[str, int] | None) -> tuple[str, int] | None:
+    """An IPv4 client of a socket that listens to both kinds, as IPv4."""
+    return (client[0].removeprefix("::ffff:"), client[1]) if client and "." in client[0] else client
+
+
+def is_direct(scope: Scope) -> bool:
+    """Does somebody on this machine ask, with nobody in between and by a name of this machine?
+
+    The name counts because a page in a browser here may have its own name lead to us.
+    """
+    headers = dict(scope["headers"])
+    host = headers.get(b"host", b"").decode("latin1")
+    return is_loopback((scope["client"] or ("", 0))[0]) and is_loopback(host) and not FORWARDING & headers.keys()
+
+
+def is_loopback(host: str) -> bool:
+    """localhost, 127.0.0.0/8 or ::1, with a port or without."""
+    try:
+        name = host if host.count(":") > 1 and "]" not in host else urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def has_token(scope: Scope, token: str) -> bool:
+    """Is the right bearer token there? An empty one is nobody's."""
+    given = dict(scope["headers"]).get(b"authorization", b"")
+    return bool(token) and hmac.compare_digest(given, b"Bearer " + token.encode())

@@ -1,0 +1,93 @@
+"""Is everything there that serving needs? Each answer names what it looked at and, when it is wrong, what to do.
+
+readiness(config)       every Check, for `ringbook check`
+tls_trouble(config)     why TLS cannot be spoken with the given files; "" when it can
+"""
+
+import platform
+import ssl
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from . import errors, phone
+from .config import Config
+from .store import db as databases
+from .store import migrations
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One thing looked at: is it right, and what was seen."""
+
+    what: str
+    ok: bool
+    seen: str
+
+
+def readiness(config: Config) -> Iterator[Check]:
+    """Look at everything, one after the other; a database that is not there ends the questions about it."""
+    yield Check("Python", sys.version_info >= (3, 11), f"{platform.python_version()} (3.11 or newer)")
+    yield Check("phone numbers", True, phone.library())
+    yield from _files(config)
+    yield from _database(config)
+
+
+def tls_trouble(config: Config) -> str:
+    """Try the files as the server will."""
+    if not config.tls_cert:
+        return ""
+    try:
+        # Without an answer at hand the library would ask the terminal for the key's password.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(config.tls_cert, config.tls_key, password=lambda: "")
+    except ssl.SSLError as error:
+        return f"RINGBOOK_TLS_CERT and RINGBOOK_TLS_KEY must be a certificate and its open key ({error.reason})"
+    except OSError as error:
+        return f"RINGBOOK_TLS_CERT or RINGBOOK_TLS_KEY cannot be read ({error.strerror})"
+    return ""
+
+
+def missing(config: Config) -> str:
+    """Why there is no database to speak of; "" when there is one. Opening a missing file would make it."""
+    if not databases.is_sqlite(config.database) or databases.sqlite_file(config.database).exists():
+        return ""
+    file = databases.sqlite_file(config.database).absolute()
+    return (
+        f"there is no database {file}: `ringbook serve` and `ringbook migrate` make one (RINGBOOK_DATABASE says where)"
+    )
+
+
+def _files(config: Config) -> Iterator[Check]:
+    """Files with secrets must be their owner's alone."""
+    if config.tls_cert:
+        trouble = tls_trouble(config)
+        yield Check("TLS", not trouble, trouble or f"{config.tls_cert} and its key go together")
+        yield from _private("TLS key", Path(config.tls_key))
+    if databases.is_sqlite(config.database):
+        file = databases.sqlite_file(config.database)
+        for name in (file, Path(f"{file}-wal")):
+            yield from _private("database file", name)
+
+
+def _private(what: str, file: Path) -> Iterator[Check]:
+    if file.exists():
+        mode = file.stat().st_mode & 0o777
+        advice = "" if mode & 0o077 == 0 else f", open to others: chmod 600 {file}"
+        yield Check(what, not advice, f"{file} has mode {mode:o}{advice}")
+
+
+def _database(config: Config) -> Iterator[Check]:
+    if absent := missing(config):
+        yield Check("database", False, absent)
+        return
+    db = databases.connect(config.database, pool=1)
+    try:
+        product, new_enough = db.version()
+        yield Check("database", new_enough, product if new_enough else f"{product} is too old")
+        state = migrations.state(db)
+        yield Check("schema", state.current, state.trouble or f"revision {state.revision}")
+    except errors.Refused as refused:
+        yield Check("database", False, refused.reason)
+    finally:
+        db.close()

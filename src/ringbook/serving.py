@@ -1,0 +1,240 @@
+"""The process that serves: sockets, signals, children, and an orderly end.
+
+    run(config)           listen, make the database ready, greet, serve until a signal; the exit code
+    listen(host, port)    a listening socket, or CannotServe with what to do
+
+One process serves on SQLite. On PostgreSQL there may be several: this one then supervises, keeps the time (`worker`)
+and holds the listening sockets that its children share. Children end with their parent, however it ended.
+"""
+
+import errno
+import functools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from . import __version__, banner, checks, logs
+from .config import PREFIX, Config
+
+if TYPE_CHECKING:
+    from .model import App
+    from .store.db import Database
+
+GRACE_SECONDS = 10
+BACKLOG = 2048
+METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
+ONE_WRITER = "SQLite has one writer, so one process serves; for more, set RINGBOOK_DATABASE=postgresql://…"
+
+
+class CannotServe(Exception):
+    """Why serving cannot begin, in one line that says what to do."""
+
+
+def run(config: Config, *, keep_time: bool = True) -> int:
+    """Serve until SIGTERM or SIGINT, then finish what is in flight within 10 s; return the exit code.
+
+    keep_time    also do what is due (`worker`)
+    """
+    _at_signals(lambda *_: sys.exit(0))
+    config = _as_one_writer(config)
+    sockets = [listen(config.host, config.port)]
+    if config.admin_port:
+        sockets.append(listen(config.host, config.admin_port))
+    if trouble := checks.tls_trouble(config):
+        raise CannotServe(trouble)
+    with _figures_shared(config.workers), _ready(config) as (db, first):
+        _greet(config, sockets[0].getsockname()[1], first)
+        with _time_kept(db, keep_time):
+            return _many(config, sockets) if config.workers > 1 else _one(config, sockets, db)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens, so that connections wait from now on; CannotServe if it cannot."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if host == "::":
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        raise CannotServe(_why_not(host, port, error)) from None
+    return listener
+
+
+def _at_signals(do: Callable[..., None]) -> None:
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, do)
+
+
+def _as_one_writer(config: Config) -> Config:
+    if config.workers == 1 or not config.database.startswith("sqlite"):
+        return config
+    logs.log.warning(ONE_WRITER)
+    return msgspec.structs.replace(config, workers=1)
+
+
+def _greet(config: Config, port: int, first: "App | None") -> None:
+    """Say where we are; on the first start a terminal, and nobody else, is also shown the keys."""
+    url = banner.url(config, port)
+    if first and sys.stdout.isatty():
+        print(banner.welcome(first, url), flush=True)
+    elif first:
+        logs.log.info(f"first start: `ringbook app show {first.id} --secrets` shows the keys of application {first.id}")
+    logs.log.info("serving", url=url, version=__version__)
+
+
+def _why_not(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        other = port + 1 if port < 65535 else port - 1
+        return f"port {port} is in use: make serve PORT={other} (or ringbook serve --port {other})"
+    if error.errno == errno.EACCES:
+        return f"port {port} is for the system: take one from 1024 up (ringbook serve --port 8080)"
+    return f"cannot listen on {host}: {error.strerror} (RINGBOOK_HOST takes an address of this machine)"
+
+
+@contextmanager
+def _figures_shared(workers: int) -> "Iterator[None]":
+    """With several processes, a directory in which each leaves its figures for /metrics."""
+    if workers == 1:
+        yield
+        return
+    os.environ[METRICS_DIR] = tempfile.mkdtemp(prefix="ringbook-metrics-")
+    try:
+        yield
+    finally:
+        shutil.rmtree(os.environ.pop(METRICS_DIR), ignore_errors=True)
+
+
+@contextmanager
+def _ready(config: Config) -> "Iterator[tuple[Database, App | None]]":
+    """An open database with the right schema and an application; the application if it was made just now."""
+    from .core import applications
+    from .store import db as databases
+    from .store import migrations
+
+    db = databases.connect(config.database, pool=config.database_pool)
+    try:
+        if databases.is_sqlite(config.database) and migrations.state(db).revision < migrations.HEAD:
+            _migrate(config.database)
+        if trouble := migrations.state(db).trouble:
+            raise CannotServe(trouble)
+        yield db, applications.first(db, int(time.time()))
+    finally:
+        db.close()
+
+
+def _migrate(url: str) -> None:
+    """In a process of its own: what migrating needs would stay in memory for as long as we serve, 40 MiB of it."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    command = [sys.executable, "-m", "ringbook.cli", "migrate"]
+    done = subprocess.run(command, env=others | {f"{PREFIX}DATABASE": url}, capture_output=True, text=True)
+    if done.returncode:
+        raise CannotServe(done.stderr.strip().rpartition("\n")[2].removeprefix("ringbook: "))
+
+
+@contextmanager
+def _time_kept(db: "Database", wanted: bool) -> "Iterator[None]":
+    from . import worker
+
+    stop = threading.Event()
+    thread = threading.Thread(target=worker.run, args=(db, stop), name="worker", daemon=True)
+    if wanted:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        if wanted:
+            thread.join(GRACE_SECONDS / 2)
+
+
+def _one(config: Config, sockets: list[socket.socket], db: "Database") -> int:
+    from . import app
+
+    server = uvicorn.Server(_settings(config, app.build(config, db)))
+    # For a signal before the server listens for them itself, and for the one that it raises again when it has ended.
+    _at_signals(lambda *_: setattr(server, "should_exit", True))
+    server.run(sockets)
+    return 0
+
+
+def _many(config: Config, sockets: list[socket.socket]) -> int:
+    supervisor = Supervisor(_settings(config, functools.partial(_child, config, os.getpid()), factory=True), sockets)
+    supervisor.run()
+    return 1 if supervisor.failed else 0
+
+
+class Supervisor(Multiprocess):
+    """Keeps as many children as asked for; says so when one had to be replaced."""
+
+    failed = False
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace children that died or hang; one that never began to serve ends them all."""
+        from . import metrics
+
+        before, ending = {process.pid for process in self.processes}, self.should_exit.is_set()
+        super().keep_subprocess_alive()
+        for pid in before - {process.pid for process in self.processes}:
+            metrics.forget(pid or 0)
+            logs.log.warning("a serving process died and was replaced", pid=pid)
+        self.failed = self.failed or self.should_exit.is_set() != ending
+
+
+def _child(config: Config, parent: int) -> Any:
+    """What a child serves; called in the child."""
+    from . import app
+    from .store import db as databases
+
+    logs.start(config.log_level)
+    db = databases.connect(config.database, pool=config.database_pool)
+    threading.Thread(target=_beat, args=(db, parent), name="heartbeat", daemon=True).start()
+    return app.build(config, db)
+
+
+def _beat(db: "Database", parent: int) -> None:
+    """Leave figures for whichever process is asked for them, and end when the parent is gone."""
+    from . import metrics
+
+    while os.getppid() == parent:
+        metrics.measure(db.gauges())
+        time.sleep(0.5)
+    with suppress(KeyError):
+        shutil.rmtree(os.environ[METRICS_DIR], ignore_errors=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _settings(config: Config, application: Any, *, factory: bool = False) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        factory=factory,
+        interface="asgi3",
+        lifespan="on",
+        loop="auto",
+        http="httptools",
+        ws="none",
+        workers=config.workers,
+        backlog=BACKLOG,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # `app` reads them, and remembers who connected
+        ssl_certfile=config.tls_cert or None,
+        ssl_keyfile=config.tls_key or None,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )

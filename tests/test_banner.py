@@ -1,0 +1,53 @@
+"""The words of the first start. That the printed JavaScript works is shown in tests/test_serving.py."""
+
+import pytest
+
+from ringbook import banner
+from ringbook.config import load
+from ringbook.model import App, AppSettings
+
+APP = App(
+    id=7,
+    name="My app",
+    auth_key="the-key",
+    auth_secret="the-secret",
+    hash_key=b"",
+    vapid_public_key="",
+    settings=AppSettings(),
+    created_at=0,
+)
+
+
+@pytest.mark.parametrize(
+    "environ, url",
+    [
+        ({}, "http://127.0.0.1:8081"),
+        ({"RINGBOOK_HOST": "0.0.0.0"}, "http://127.0.0.1:8081"),
+        ({"RINGBOOK_HOST": "::"}, "http://[::1]:8081"),
+        ({"RINGBOOK_HOST": "::1"}, "http://[::1]:8081"),
+        ({"RINGBOOK_HOST": "192.0.2.7"}, "http://192.0.2.7:8081"),
+        ({"RINGBOOK_TLS_CERT": "cert.pem", "RINGBOOK_TLS_KEY": "key.pem"}, "https://127.0.0.1:8081"),
+    ],
+)
+def test_the_address_that_is_shown_can_be_reached_from_this_machine(environ, url):
+    assert banner.url(load(environ), 8081) == url
+
+
+def test_every_sdk_finds_its_lines():
+    text = banner.welcome(APP, "http://127.0.0.1:8081")
+    assert (
+        'ConnectyCube.init({ appId: 7, authKey: "the-key" }, { endpoints: { api_url: "http://127.0.0.1:8081" } });'
+        in text
+    )
+    assert text.count('setEndpoints("http://10.0.2.2:8081", "chat.invalid");') == 2
+    assert 'init("7", "the-key");' in text
+    assert 'init("7", "the-key", "the-secret");' in text
+    assert "adb reverse tcp:8081 tcp:8081" in text
+    assert "--host 0.0.0.0" in text
+    assert "ringbook app show 7 --secrets" in text
+
+
+def test_the_javascript_to_connect_is_three_lines():
+    text = banner.welcome(APP, "http://127.0.0.1:8081")
+    connect = text.split("signs up:\n\n")[1].split("\n\n")[0].splitlines()
+    assert len(connect) == 3

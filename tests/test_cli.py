@@ -1,0 +1,265 @@
+"""The commands as an operator or a script runs them: what they print, and how they end."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from servers import Databases, environment, program
+
+from ringbook import cli
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it wrote."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def ringbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in an empty directory, on the database file `ringbook.db` there."""
+
+    def run(*words: str, **settings: str) -> Ended:
+        for name in [name for name in os.environ if name.startswith("RINGBOOK_")]:
+            monkeypatch.delenv(name)
+        for name, value in ({"database": "sqlite:///ringbook.db"} | settings).items():
+            monkeypatch.setenv(f"RINGBOOK_{name.upper()}", value)
+        monkeypatch.setattr(sys, "argv", ["ringbook", *words])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        written = capsys.readouterr()
+        return Ended(end.value.code, written.out, written.err)
+
+    monkeypatch.chdir(tmp_path)
+    return run
+
+
+def answer(done: Ended) -> dict[str, object]:
+    assert done.returncode == 0, done.stderr
+    read: dict[str, object] = json.loads(done.stdout)
+    return read
+
+
+def test_create_on_an_empty_directory_makes_the_database_and_answers_the_keys(ringbook, tmp_path):
+    made = answer(ringbook("app", "create", "Friends", "--json"))
+    assert set(made) == {"application_id", "auth_key", "auth_secret"}
+    assert made["application_id"] == 1
+    assert (tmp_path / "ringbook.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_show_masks_what_is_secret_unless_asked(ringbook):
+    made = answer(ringbook("app", "create", "Friends", "--json"))
+    shown = answer(ringbook("app", "show", "1", "--json"))
+    assert (shown["application_id"], shown["name"], shown["auth_key"]) == (1, "Friends", made["auth_key"])
+    assert shown["vapid_public_key"]
+    assert shown["session_creates_user"] is True
+    assert made["auth_secret"] not in json.dumps(shown)
+    assert answer(ringbook("app", "show", "1", "--json", "--secrets"))["auth_secret"] == made["auth_secret"]
+    assert made["auth_secret"] in ringbook("app", "show", "1", "--secrets").stdout
+
+
+def test_a_setting_is_changed_and_a_wrong_one_is_refused_as_wrong_use(ringbook):
+    ringbook("app", "create", "Friends")
+    assert ringbook("app", "set", "1", "default_region", "gb").returncode == 0
+    assert answer(ringbook("app", "show", "1", "--json"))["default_region"] == "GB"
+    for key, value, said in [
+        ("default_region", "Atlantis", "default_region"),
+        ("profiles", "closed", "known or open"),
+        ("colour", "red", "colour"),
+    ]:
+        refused = ringbook("app", "set", "1", key, value)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert said in refused.stderr
+        assert refused.stderr.count("\n") == 1
+
+
+def test_rotated_keys_are_new(ringbook):
+    made = answer(ringbook("app", "create", "Friends", "--json"))
+    rotated = answer(ringbook("app", "rotate-keys", "1", "--json"))
+    assert rotated["application_id"] == 1
+    assert rotated["auth_key"] != made["auth_key"]
+    assert rotated["auth_secret"] != made["auth_secret"]
+
+
+def test_list_shows_every_application_in_words_and_in_json(ringbook):
+    ringbook("app", "create", "Friends")
+    ringbook("app", "create", "Foes")
+    listed = json.loads(ringbook("app", "list", "--json").stdout)
+    assert [(one["application_id"], one["name"]) for one in listed] == [(1, "Friends"), (2, "Foes")]
+    words = ringbook("app", "list").stdout
+    assert "Friends" in words
+    assert listed[0]["auth_key"] in words
+
+
+def test_deleting_needs_a_yes_where_nobody_can_be_asked(ringbook):
+    ringbook("app", "create", "Friends")
+    refused = ringbook("app", "delete", "1")
+    assert refused.returncode == 2
+    assert "--yes" in refused.stderr
+    assert ringbook("app", "delete", "1", "--yes").returncode == 0
+    gone = ringbook("app", "show", "1")
+    assert gone.returncode == 1
+    assert "there is no application 1" in gone.stderr
+
+
+@pytest.mark.parametrize("typed, code", [("Foes", 1), ("Friends", 0)])
+def test_on_a_terminal_deleting_asks_for_the_name(ringbook, tmp_path, typed, code):
+    ringbook("app", "create", "Friends")
+    ours, theirs = pty.openpty()
+    surroundings = environment("sqlite:///ringbook.db")
+    process = subprocess.Popen(
+        [program(), "app", "delete", "1"], stdin=theirs, stdout=subprocess.PIPE, cwd=tmp_path, env=surroundings
+    )
+    os.write(ours, f"{typed}\n".encode())
+    said = process.communicate(timeout=30)[0].decode()
+    os.close(ours)
+    os.close(theirs)
+    assert "Friends" in said
+    assert process.returncode == code
+    assert ringbook("app", "show", "1").returncode == 1 - code
+
+
+@pytest.mark.parametrize(
+    "words", [["app", "list"], ["users", "reset-password", "1"], ["admin", "create", "a@b.example"]]
+)
+def test_without_a_database_a_command_says_so_and_makes_none(ringbook, tmp_path, words):
+    refused = ringbook(*words)
+    assert refused.returncode == 1
+    assert "ringbook migrate" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_on_an_empty_postgresql_database_a_command_asks_for_the_migration(ringbook, databases: Databases):
+    with databases.postgresql.database() as url:
+        refused = ringbook("app", "create", "Friends", database=url)
+        assert refused.returncode == 1
+        assert "run `ringbook migrate`" in refused.stderr
+        assert ringbook("migrate", database=url).returncode == 0
+        assert "already" in ringbook("migrate", database=url).stdout
+        assert answer(ringbook("app", "create", "Friends", "--json", database=url))["application_id"] == 1
+
+
+def test_a_database_that_cannot_be_reached_is_a_failure_in_one_line(ringbook):
+    refused = ringbook("app", "list", database="postgresql://nobody@127.0.0.1:1/none")
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert "cannot be reached" in refused.stderr
+
+
+def test_an_admin_gets_a_password_and_another_one(ringbook):
+    ringbook("migrate")
+    made = answer(ringbook("admin", "create", "ann@example.com", "--json"))
+    assert made["email"] == "ann@example.com"
+    assert ringbook("admin", "create", "ann@example.com").returncode == 2
+    renewed = answer(ringbook("admin", "reset-password", "ann@example.com", "--json"))
+    assert renewed["password"] != made["password"]
+    assert ringbook("admin", "reset-password", "bob@example.com").returncode == 1
+
+
+def test_the_password_of_a_user_who_is_not_there_cannot_be_reset(ringbook):
+    ringbook("migrate")
+    refused = ringbook("users", "reset-password", "7")
+    assert (refused.returncode, refused.stdout) == (1, "")
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["swerve"], "swerve"),
+        (["serve", "--prot", "1"], "--prot"),
+        (["serve", "--port", "x"], "--port"),
+        (["serve", "--port", "70000"], "--port: 70000 is not accepted; it takes a whole number from 0 to 65535"),
+        (["app", "show"], "ID"),
+        (["app", "show", "one"], "one"),
+        (["app", "show", "1", "2"], "2"),
+        (["app", "show", "1", "--config", "nowhere.toml"], "nowhere.toml: cannot be read"),
+    ],
+)
+def test_wrong_use_is_one_line_and_ends_with_2(ringbook, words, said):
+    refused = ringbook(*words)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("ringbook: ")
+    assert refused.stderr.count("\n") == 1
+    assert said in refused.stderr
+
+
+@pytest.mark.parametrize("words", [["serve"], ["check"], ["app", "list"]])
+def test_an_unknown_setting_stops_every_command(ringbook, words):
+    refused = ringbook(*words, prot="1")
+    assert refused.returncode == 2
+    assert refused.stderr == "ringbook: RINGBOOK_PROT is not a setting; did you mean RINGBOOK_PORT?\n"
+
+
+def test_a_configuration_file_goes_before_or_after_the_command(ringbook, tmp_path):
+    (tmp_path / "ringbook.toml").write_text("prot = 1\n")
+    for words in (["--config", "ringbook.toml", "migrate"], ["migrate", "--config", "ringbook.toml"]):
+        assert "prot in ringbook.toml is not a setting" in ringbook(*words).stderr
+
+
+def test_check_names_what_is_right_and_what_is_not(ringbook, tmp_path):
+    absent = ringbook("check")
+    assert absent.returncode == 1
+    assert "NO   database: there is no database" in absent.stdout
+    assert not (tmp_path / "ringbook.db").exists()
+    ringbook("migrate")
+    fine = ringbook("check")
+    assert fine.returncode == 0, fine.stdout
+    for what in ("Python", "phone numbers", "database: SQLite", "schema: revision", "database file"):
+        assert what in fine.stdout
+    (tmp_path / "ringbook.db").chmod(0o644)
+    open_to_all = json.loads(ringbook("check", "--json").stdout)
+    assert [one["what"] for one in open_to_all if not one["ok"]] == ["database file"]
+
+
+def test_check_looks_whether_certificate_and_key_go_together(ringbook, tmp_path):
+    import trustme
+
+    authority = trustme.CA()
+    one, other = authority.issue_cert("localhost"), authority.issue_cert("localhost")
+    one.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    one.private_key_pem.write_to_path(tmp_path / "key.pem")
+    (tmp_path / "key.pem").chmod(0o600)
+    other.private_key_pem.write_to_path(tmp_path / "other.pem")
+    ringbook("migrate")
+    assert ringbook("check", tls_cert="cert.pem", tls_key="key.pem").returncode == 0
+    wrong = ringbook("check", tls_cert="cert.pem", tls_key="other.pem")
+    assert wrong.returncode == 1
+    assert "NO   TLS:" in wrong.stdout
+    missing = ringbook("check", tls_cert="cert.pem", tls_key="nowhere.pem")
+    assert "RINGBOOK_TLS_KEY cannot be read" in missing.stdout
+
+
+def test_openapi_is_a_document_that_names_the_upload(ringbook):
+    document = answer(ringbook("openapi"))
+    assert str(document["openapi"]).startswith("3.1")
+    assert "/address_book" in document["paths"]
+
+
+def test_help_and_version(ringbook):
+    assert "serve" in ringbook("--help").stdout
+    assert "--no-worker" in ringbook("serve", "--help").stdout
+    assert ringbook("--version").stdout.strip().count(".") == 2
+
+
+def test_a_reader_that_goes_away_is_no_traceback(ringbook, tmp_path):
+    ringbook("migrate")
+    surroundings = environment("sqlite:///ringbook.db")
+    process = subprocess.Popen(
+        [program(), "check"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, env=surroundings
+    )
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    assert "Traceback" not in process.stderr.read().decode()
+    process.wait(30)

@@ -1,0 +1,462 @@
+"""The running process: how it starts, who may ask it what, how it ends. Real processes, real signals."""
+
+import contextlib
+import http.client
+import json
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import servers
+from servers import Databases, Server, environment, free_port, program
+
+from ringbook.core import applications
+from ringbook.serving import CannotServe, listen
+from ringbook.store import db as store
+
+SDK = Path(__file__).parent / "e2e"
+PATIENCE_SECONDS = 30
+
+
+def ask(
+    port: int, path: str, method: str = "GET", body: Any = None, *, tls: ssl.SSLContext | None = None, **headers: str
+) -> tuple[int, str]:
+    """Status and body of one request on a connection of its own; `x_forwarded_for` is the header X-Forwarded-For."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    if tls:
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=tls)
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    with contextlib.closing(connection):
+        sent = None if body is None else json.dumps(body)
+        connection.request(method, path, sent, named | ({"content-type": "application/json"} if sent else {}))
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+def session_of(server: Server, login: str, **headers: str) -> tuple[int, Any]:
+    """Open a session for a login, which signs up if nobody has it."""
+    app = server.app
+    user = {"login": login, "password": "correct-horse"}
+    body = {"application_id": app.application_id, "auth_key": app.auth_key, "user": user}
+    status, text = ask(server.port, "/session", "POST", body, **headers)
+    return status, json.loads(text)
+
+
+def eventually(true: Callable[[], bool], what: str) -> None:
+    """Wait until something is so; it fails the test when it does not come about."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def lines(server: Server) -> list[dict[str, Any]]:
+    """The log lines of a server whose stderr is not a terminal."""
+    return [json.loads(line) for line in server.printed.splitlines()]
+
+
+@pytest.fixture
+def sqlite(databases: Databases) -> Iterator[str]:
+    with databases.fresh("sqlite") as url:
+        yield url
+
+
+@pytest.fixture
+def postgres(databases: Databases) -> Iterator[str]:
+    with databases.fresh("postgresql") as url:
+        yield url
+
+
+# ── starting ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def refused_start(database_url: str, *options: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    command = [str(program()), "serve", *options]
+    surroundings = environment(database_url, **settings)
+    return subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+
+
+def test_a_busy_port_is_one_line_that_says_what_to_do(sqlite):
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        refused = refused_start(sqlite, "--port", str(port))
+    said = f"port {port} is in use: make serve PORT={port + 1} (or ringbook serve --port {port + 1})"
+    assert (refused.returncode, refused.stderr) == (1, f"ringbook: {said}\n")
+
+
+def test_a_host_that_is_not_ours_is_named():
+    with pytest.raises(CannotServe, match="cannot listen on 192.0.2.1.*RINGBOOK_HOST"):
+        listen("192.0.2.1", free_port())
+
+
+def test_an_unknown_setting_stops_the_start(sqlite):
+    refused = refused_start(sqlite, prot="1")
+    assert refused.returncode == 2
+    assert refused.stderr == "ringbook: RINGBOOK_PROT is not a setting; did you mean RINGBOOK_PORT?\n"
+
+
+def test_an_empty_postgresql_database_is_not_served(databases):
+    with databases.postgresql.database() as url:
+        refused = refused_start(url, "--port", str(free_port()))
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "run `ringbook migrate`" in refused.stderr
+
+
+def test_on_sqlite_several_workers_are_one_and_it_says_why(sqlite, tmp_path):
+    with servers.serve(sqlite, tmp_path, "--workers", "3") as server:
+        assert "SQLite has one writer" in server.printed
+        assert children(server.process.pid) == []
+        assert ask(server.port, "/healthz")[0] == 200
+
+
+def test_tls_is_spoken_directly(sqlite, tmp_path):
+    import trustme
+
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    files = {"tls_cert": str(tmp_path / "server.pem"), "tls_key": str(tmp_path / "server.pem")}
+    with servers.serve(sqlite, tmp_path, ca=tmp_path / "ca.pem", **files) as server:
+        trusted = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+        assert ask(server.port, "/healthz", tls=trusted)[0] == 200
+        with pytest.raises((OSError, http.client.HTTPException)):
+            ask(server.port, "/healthz")
+
+
+# ── the first start ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Terminal:
+    """`ringbook serve` on a terminal of its own."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self._ours, theirs = pty.openpty()
+        surroundings = environment(f"sqlite:///{folder}/first.db")
+        command = [str(program()), "serve", "--port", str(port)]
+        self.process = subprocess.Popen(command, env=surroundings, stdin=theirs, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        self.port = port
+        self.shown = ""
+
+    def read_until(self, words: str) -> str:
+        """Everything shown so far, once these words are among it."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while words not in self.shown:
+            assert time.monotonic() < deadline, f"never showed {words!r}, only: {self.shown}"
+            if select.select([self._ours], [], [], 0.1)[0]:
+                self.shown += os.read(self._ours, 65536).decode().replace("\r\n", "\n")
+        return self.shown
+
+    def end(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(PATIENCE_SECONDS)
+        os.close(self._ours)
+        return code
+
+
+@contextlib.contextmanager
+def terminal(folder: Path, port: int) -> Iterator[Terminal]:
+    shown = Terminal(folder, port)
+    try:
+        yield shown
+    finally:
+        assert shown.end() == 0
+
+
+def pasted(shown: str) -> str:
+    """The JavaScript of the banner: the indented lines below its two headings."""
+    part = shown.split("JavaScript (npm install connectycube@6)")[1].split("Flutter 3")[0]
+    return "\n".join(line for line in part.splitlines() if line.startswith("    "))
+
+
+def test_the_printed_javascript_signs_up_uploads_and_sees_a_friend(tmp_path):
+    with terminal(tmp_path, free_port()) as newcomer:
+        code = pasted(newcomer.read_until("phone in this network"))
+        for _ in ("once", "and once more"):
+            ran = run_javascript(code)
+            items = json.loads(ran.splitlines()[-1])["items"]
+            assert [item["user"]["full_name"] for item in items] == ["Bob"], ran
+
+
+def run_javascript(code: str) -> str:
+    command = ["node", "--input-type=module", "-"]
+    ran = subprocess.run(command, input=code, cwd=SDK, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_the_keys_are_shown_once_and_log_lines_on_a_terminal_are_for_people(tmp_path):
+    port = free_port()
+    with terminal(tmp_path, port) as first:
+        secret = re.search(r"auth secret +(\w+)", first.read_until("phone in this network"))
+        assert secret
+    with terminal(tmp_path, port) as second:
+        assert secret[1] not in second.read_until("serving")
+        assert "auth key" not in second.shown
+        assert ask(port, "/healthz")[0] == 200
+        line = next(line for line in second.read_until("/healthz").splitlines() if "/healthz" in line)
+        assert not line.startswith("{")
+
+
+def test_elsewhere_than_on_a_terminal_no_key_is_shown_but_the_command_that_shows_them(tmp_path):
+    url = f"sqlite:///{tmp_path}/first.db"
+    with servers.serve(url, tmp_path) as server:
+        db = store.connect(url)
+        first = applications.get(db, 1)
+        db.close()
+        assert "`ringbook app show 1 --secrets`" in server.printed
+        assert first.auth_key not in server.printed
+        assert first.auth_secret not in server.printed
+
+
+# ── several processes ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def children(parent: int) -> list[int]:
+    """The living processes whose parent this is."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in listed.splitlines()]
+    return [int(pid) for pid, ppid, state in rows if int(ppid) == parent and not state.startswith("Z")]
+
+
+def serving_children(server: Server) -> list[int]:
+    """Without the helper process of Python's multiprocessing."""
+    return [pid for pid in children(server.process.pid) if b"resource_tracker" not in command_of(pid)]
+
+
+def command_of(pid: int) -> bytes:
+    return subprocess.run(["ps", "-p", str(pid), "-o", "args="], capture_output=True).stdout
+
+
+def alive(pid: int) -> bool:
+    state = subprocess.run(["ps", "-p", str(pid), "-o", "stat="], capture_output=True, text=True).stdout.strip()
+    return bool(state) and not state.startswith("Z")
+
+
+def can_connect(port: int) -> bool:
+    with socket.socket() as one:
+        one.settimeout(1)
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_children_end_with_their_parent_when_it_is_killed(postgres, tmp_path):
+    log = (tmp_path / "log").open("wb")
+    port = free_port()
+    command = [str(program()), "serve", "--workers", "2", "--port", str(port)]
+    parent = subprocess.Popen(command, env=environment(postgres), stdout=log, stderr=log)
+    server = Server(f"http://127.0.0.1:{port}", postgres, servers.Application(0, "", ""), tmp_path / "log", parent)
+    eventually(lambda: can_connect(port) and ready(port), "it never answered")
+    eventually(lambda: len(serving_children(server)) == 2, "there are not two children")
+    orphans = serving_children(server)
+    parent.kill()
+    parent.wait()
+    eventually(lambda: not any(alive(pid) for pid in orphans), "children outlived their parent")
+    assert not can_connect(port)
+    log.close()
+    assert "Traceback" not in server.printed
+
+
+def ready(port: int) -> bool:
+    try:
+        return ask(port, "/readyz")[0] == 200
+    except OSError:
+        return False
+
+
+def test_a_child_that_dies_is_replaced_and_its_figures_stay(postgres, tmp_path):
+    with servers.serve(postgres, tmp_path, "--workers", "2") as server:
+        eventually(lambda: len(serving_children(server)) == 2, "there are not two children")
+        for _ in range(20):
+            ask(server.port, "/healthz")
+        before = serving_children(server)
+        os.kill(before[0], signal.SIGKILL)
+        eventually(lambda: len(set(serving_children(server)) - set(before)) == 1, "nobody took its place")
+        eventually(lambda: ready(server.port), "it never answered again")
+        assert figure(server, 'ringbook_requests_total{method="GET",route="/healthz",status="200"}') == 20
+
+
+def test_with_several_processes_sigterm_ends_all_in_order(postgres, tmp_path):
+    with servers.serve(postgres, tmp_path, "--workers", "2") as server:
+        eventually(lambda: len(serving_children(server)) == 2, "there are not two children")
+        ours = serving_children(server)
+    assert server.process.returncode == 0
+    assert not any(alive(pid) for pid in ours)
+    assert "Traceback" not in server.printed
+
+
+# ── ending ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_sigterm_finishes_what_is_in_flight(sqlite, tmp_path):
+    with servers.serve(sqlite, tmp_path) as server:
+        body = json.dumps({"application_id": server.app.application_id, "auth_key": server.app.auth_key}).encode()
+        with socket.create_connection(("127.0.0.1", server.port)) as slow:
+            head = f"POST /session HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+            slow.sendall(head.encode() + body[:10])
+            time.sleep(0.3)
+            server.process.send_signal(signal.SIGTERM)
+            eventually(lambda: not can_connect(server.port), "it still takes connections")
+            slow.sendall(body[10:])
+            answer = slow.makefile("rb").read().decode()
+        assert server.process.wait(PATIENCE_SECONDS) == 0
+    assert answer.startswith("HTTP/1.1 201 ")
+    assert '"token":' in answer
+
+
+def test_a_client_that_never_finishes_does_not_keep_the_server(sqlite, tmp_path):
+    with servers.serve(sqlite, tmp_path) as server, socket.create_connection(("127.0.0.1", server.port)) as stuck:
+        stuck.sendall(b"POST /session HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        time.sleep(0.3)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(servers.STOP_SECONDS) == 0
+    assert "Traceback" not in server.printed
+
+
+# ── behind a proxy ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("proxies, second", [("127.0.0.0/8", 201), ("", 429)])
+def test_forwarded_headers_are_believed_from_trusted_proxies_only(sqlite, tmp_path, proxies, second):
+    """One new account per address and hour: who is the second one's address?"""
+    with servers.serve(sqlite, tmp_path, trusted_proxies=proxies, new_accounts_per_hour="1") as server:
+        assert session_of(server, "ann", x_forwarded_for="198.51.100.1")[0] == 201
+        assert session_of(server, "bob", x_forwarded_for="203.0.113.9, 198.51.100.2")[0] == second
+        assert session_of(server, "eve", x_forwarded_for="203.0.113.7, 198.51.100.1")[0] == 429
+
+
+# ── /metrics and the admin port ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def figure(server: Server, name: str) -> float:
+    """One figure of /metrics; 0 if it is not there."""
+    _, text = ask(server.port, "/metrics")
+    return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
+
+
+@pytest.mark.parametrize(
+    "headers, status",
+    [
+        ({}, 200),
+        ({"host": "localhost:8080"}, 200),
+        ({"x_forwarded_for": "127.0.0.1"}, 403),
+        ({"forwarded": "for=127.0.0.1"}, 403),
+        ({"via": "1.1 proxy"}, 403),
+        ({"host": "rebound.example"}, 403),
+        ({"x_forwarded_for": "198.51.100.1", "authorization": "Bearer open-sesame"}, 200),
+        ({"x_forwarded_for": "198.51.100.1", "authorization": "Bearer wrong"}, 403),
+        ({"x_forwarded_for": "198.51.100.1", "authorization": "Bearer "}, 403),
+    ],
+)
+def test_metrics_are_for_this_machine_or_for_who_has_the_token(guarded, headers, status):
+    assert ask(guarded.port, "/metrics", **headers)[0] == status
+
+
+@pytest.fixture(scope="module")
+def guarded(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("guarded")
+    with (
+        databases.fresh("sqlite") as url,
+        servers.serve(url, folder, metrics_token="open-sesame", trusted_proxies="127.0.0.1") as server,
+    ):
+        yield server
+
+
+def test_the_figures_are_sums_over_all_processes(postgres, tmp_path):
+    with servers.serve(postgres, tmp_path, "--workers", "2") as server:
+        eventually(lambda: figure(server, 'ringbook_now{what="open"}') >= 2, "one of the two pools is missing")
+        for _ in range(40):
+            assert ask(server.port, "/users/1")[0] == 401
+        assert figure(server, 'ringbook_requests_total{method="GET",route="/users/{id}",status="401"}') == 40
+        assert figure(server, 'ringbook_request_seconds_count{route="/users/{id}"}') == 40
+
+
+def test_the_admin_port_takes_what_is_for_operators_from_the_public_one(sqlite, tmp_path):
+    admin = free_port()
+    with servers.serve(sqlite, tmp_path, admin_port=str(admin)) as server:
+        for path, public, private in [
+            ("/metrics", 404, 200),
+            ("/docs", 404, 200),
+            ("/openapi.json", 404, 200),
+            ("/dashboard", 404, 404),
+            ("/healthz", 200, 200),
+            ("/readyz", 200, 200),
+            ("/users/1", 401, 404),
+        ]:
+            assert (ask(server.port, path)[0], ask(admin, path)[0]) == (public, private), path
+
+
+def test_without_an_admin_port_everything_is_at_the_one_port(guarded):
+    for path in ("/metrics", "/docs", "/openapi.json", "/healthz", "/readyz"):
+        assert ask(guarded.port, path)[0] == 200, path
+    assert "/address_book" in ask(guarded.port, "/docs")[1]
+
+
+def test_not_ready_when_the_database_is_gone_but_alive(databases, tmp_path):
+    with (
+        databases.fresh("postgresql") as url,
+        servers.serve(url, tmp_path) as server,
+    ):
+        databases.postgresql.run(f"DROP DATABASE {servers.name_in(url)} WITH (FORCE)")
+        assert ask(server.port, "/readyz")[0] == 503
+        assert ask(server.port, "/healthz")[0] == 200
+
+
+# ── log lines ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_each_request_is_one_line_and_none_holds_what_is_other_peoples(guarded):
+    before = len(lines(guarded))
+    _, opened = session_of(guarded, "zoe-secret-login")
+    token, user_id = opened["session"]["token"], opened["session"]["user_id"]
+    contacts = [{"name": "Quentin Unique", "phone": "12025550177"}]
+    ask(guarded.port, "/address_book.json", "POST", {"contacts": contacts}, cb_token=token)
+    ask(guarded.port, "/address_book/registered_users?hidden-query=1", cb_token=token)
+    ask(guarded.port, "/no/such/path-of-mine", cb_token=token)
+    ask(guarded.port, "/users/phone?phone=12025550177", cb_token="not-a-token-of-ours")
+    new = lines(guarded)[before:]
+    assert [line["event"] for line in new] == ["request"] * 5
+    assert [line["route"] for line in new][:4] == [
+        "/session",
+        "/address_book",
+        "/address_book/registered_users",
+        "none",
+    ]
+    assert {line.get("user") for line in new[:3]} == {user_id}
+    assert all(line["status"] and line["ms"] >= 0 for line in new)
+    private = [
+        "zoe-secret",
+        "correct-horse",
+        "Quentin",
+        "5550177",
+        "hidden-query",
+        "path-of-mine",
+        token,
+        "not-a-token",
+    ]
+    assert [word for word in private if word in guarded.printed] == []
+
+
+# ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_worker_alone_ends_at_sigterm(sqlite, tmp_path):
+    log = (tmp_path / "log").open("wb")
+    process = subprocess.Popen([program(), "worker"], env=environment(sqlite), stdout=log, stderr=log)
+    eventually(lambda: "working" in (tmp_path / "log").read_text(), "it never began")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE_SECONDS) == 0
+    log.close()
