@@ -1,0 +1,93 @@
+"""The unmodified npm packages of ConnectyCube and QuickBlox, driven against a running server."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trustme
+from servers import DATABASES, Databases, Server, serve
+
+HERE = Path(__file__).parent
+KIT_SECONDS = 150
+
+# Checks of a kit that fail because we decided otherwise, each with its reason. Exactly these fail.
+CONNECTYCUBE_DECIDED: dict[str, str] = {}
+QUICKBLOX_DECIDED: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a kit said: how many checks passed, the names of those that did not, and every word of it."""
+
+    passed: int
+    failed: set[str]
+    words: str
+
+
+def drive(kit: str, server: Server, *options: str, ca: Path | None = None) -> Verdict:
+    """Run a kit against a server, with its checks of undocumented behaviour, without events (they come later)."""
+    node = shutil.which("node")
+    assert node, "node 20 or newer is missing; make test installs it on Debian as root"
+    assert (HERE / "node_modules").exists(), "the npm packages are missing; make test installs them"
+    app = server.app
+    keys = ["--app-id", str(app.application_id), "--auth-key", app.auth_key, "--auth-secret", app.auth_secret]
+    command = [node, f"sdk_{kit}.mjs", "--endpoint", server.url, *keys, "--strict", "--skip-events", *options]
+    environment = os.environ | ({"NODE_EXTRA_CA_CERTS": str(ca)} if ca else {})
+    done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, timeout=KIT_SECONDS)
+    return verdict(done.stdout + done.stderr)
+
+
+def verdict(words: str) -> Verdict:
+    """Read what a kit prints: a line `FAIL  name  got …` per failed check, and `N passed, M failed` at its end."""
+    end = re.search(r"^(\d+) passed, (\d+) failed$", words, re.MULTILINE)
+    assert end, words
+    names = [name.partition("  got ")[0] for name in re.findall(r"^FAIL  (.*)$", words, re.MULTILINE)]
+    assert len(names) == int(end[2]), words
+    return Verdict(int(end[1]), set(names), words)
+
+
+def agree(found: Verdict, decided: dict[str, str], checks: int) -> None:
+    """All checks ran, and exactly those failed that we decided otherwise."""
+    assert found.failed == set(decided), found.words
+    assert found.passed + len(found.failed) >= checks, found.words
+
+
+@contextmanager
+def behind_tls(databases: Databases, folder: Path) -> Iterator[tuple[Server, Path]]:
+    """A server with a certificate of our own authority, and the authority's file."""
+    authority, files = trustme.CA(), {name: folder / f"{name}.pem" for name in ("ca", "cert", "key")}
+    certificate = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(files["ca"])
+    certificate.private_key_pem.write_to_path(files["key"])
+    for blob in certificate.cert_chain_pems:
+        blob.write_to_path(files["cert"], append=True)
+    tls = {"tls_cert": str(files["cert"]), "tls_key": str(files["key"])}
+    with databases.fresh("sqlite") as url, serve(url, folder, ca=files["ca"], **tls) as server:
+        yield server, files["ca"]
+
+
+@pytest.mark.parametrize("kind", [*DATABASES, "pgbouncer"])
+def test_connectycubes_sdk_finds_what_it_expects(kind: str, databases: Databases, tmp_path: Path) -> None:
+    with databases.fresh(kind) as url, serve(url, tmp_path) as server:
+        agree(drive("connectycube", server), CONNECTYCUBE_DECIDED, checks=286)
+
+
+@pytest.mark.parametrize("hashed", ["sha1", "sha256"])
+def test_quickbloxs_sdk_finds_what_it_expects(hashed: str, server: Server) -> None:
+    agree(drive("quickblox", server, "--hash", hashed), QUICKBLOX_DECIDED, checks=163)
+
+
+def test_quickbloxs_sdk_over_tls(databases: Databases, tmp_path: Path) -> None:
+    with behind_tls(databases, tmp_path) as (server, ca):
+        agree(drive("quickblox", server, ca=ca), QUICKBLOX_DECIDED, checks=163)
+
+
+def test_connectycubes_sdk_on_two_processes(databases: Databases, tmp_path: Path) -> None:
+    with databases.fresh("postgresql") as url, serve(url, tmp_path, "--workers", "2") as server:
+        agree(drive("connectycube", server), CONNECTYCUBE_DECIDED, checks=286)
