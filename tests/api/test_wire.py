@@ -1,6 +1,5 @@
 """Every documented request and answer, from the files in tests/wire/ (their README says how to read them)."""
 
-import hashlib
 import hmac
 import json
 import re

@@ -7,7 +7,7 @@
 
 Clients differ: JSON with any content type, `user[login]=x`, `contacts[0][name]=x`, `contacts[][name]=x`, and
 `?{"udid":"X"}`.
-Sources: protocol.md §1.4 (encodings and their quirks) and, for brackets, what Rack's query parser does.
+Sources: docs/wire.md §1.4 (encodings and their quirks) and, for brackets, what Rack's query parser does.
 """
 
 from collections.abc import Iterable

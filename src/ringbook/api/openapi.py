@@ -131,6 +131,7 @@ def refusals(route: Route) -> list[int]:
     return [400, 503, *by_caller, *route.refusals]
 
 
+@cache
 def page() -> str:
     """The description as a page."""
     from .page import render

@@ -4,7 +4,7 @@
     …Out             what apps receive
     user_out, …      our nouns → what apps receive
 
-Sources: protocol.md §2 (sessions), §3 (users), §4 (address book), §5 (subscriptions).
+Sources: docs/wire.md §2 (sessions), §3 (users), §4 (address book), §5 (subscriptions).
 """
 
 from typing import Annotated, Any

@@ -7,7 +7,7 @@
     iso, expiration                          dates in bodies and in headers
 
 What requests and answers look like as a whole stands in `shapes.py`.
-Sources: protocol.md, section by section.
+Sources: docs/wire.md, section by section.
 """
 
 import types

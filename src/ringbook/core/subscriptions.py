@@ -6,7 +6,7 @@
     check          is it a subscription that a provider could use?
 
 One per user, device, channel and environment. A push token belongs to whoever registered it last: when somebody else
-signs in on a phone, the former user's pushes must not appear there. Source: protocol.md §5.
+signs in on a phone, the former user's pushes must not appear there. Source: docs/wire.md §5.
 """
 
 import base64

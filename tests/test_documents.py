@@ -1,0 +1,210 @@
+"""The documents say what the code does: every route, setting, limit, metric and command, and no dead link.
+
+Tables are compared row by row with what the code says of itself; a failure shows the row that is missing.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, get_args, get_origin
+
+import cyclopts
+import msgspec
+import pytest
+from prometheus_client.metrics import MetricWrapperBase
+
+from ringbook import cli, config, metrics
+from ringbook.api import openapi
+from ringbook.api.routes import ROUTES
+from ringbook.model import AppSettings
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "demo").glob("*.md")])
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def words(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+def rows(name: str, first: str) -> set[str]:
+    """The rows of a page's tables whose first cell fits the pattern `first`."""
+    return {line for line in words(name).splitlines() if re.match(rf"\| {first} \|", line)}
+
+
+def shown(value: object) -> str:
+    """A default as the tables show it."""
+    if value == "" or value == ():
+        return "none"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+# ── tables ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_route_is_in_the_table_of_the_api():
+    expected = set()
+    for route in ROUTES:
+        path = openapi.plain_path(route.path)
+        summary = openapi.document()["paths"][path][route.method.lower()]["summary"]
+        expected.add(f"| `{route.method}` | `{path}` | {route.who.value} | {summary} |")
+    assert rows("docs/api.md", "`(GET|POST|PUT|PATCH|DELETE)`") == expected
+
+
+def test_every_setting_and_limit_of_the_process_is_in_the_tables():
+    expected = set()
+    for setting in config.settings():
+        accepts, unit = setting.accepts.replace("|", "\\|"), setting.unit or "–"
+        expected.add(f"| `{setting.variable}` | {accepts} | {shown(setting.default)} | {unit} | {setting.meaning} |")
+    assert rows("docs/configuration.md", "`RINGBOOK_[A-Z_]+`") == expected
+
+
+def test_every_setting_of_an_application_is_in_the_table():
+    expected = set()
+    for field in msgspec.structs.fields(AppSettings):
+        kind, meta = get_args(field.type)
+        accepts = {bool: "true or false", str: "text"}.get(kind, kind)
+        accepts = " or ".join(get_args(kind)) if get_origin(kind) is Literal else accepts
+        expected.add(f"| `{field.name}` | {accepts} | {shown(field.default)} | {meta.description} |")
+    assert rows("docs/configuration.md", "`[a-z][a-z0-9_]+`") == expected
+
+
+def test_every_metric_is_in_the_table_with_its_labels():
+    expected = set()
+    for one in vars(metrics).values():
+        if isinstance(one, MetricWrapperBase):
+            family = one.describe()[0]
+            name = family.name + ("_total" if family.type == "counter" else "")
+            labels = ", ".join(f"`{label}`" for label in one._labelnames) or "–"
+            expected.add(f"| `{name}` | {family.type} | {labels} | {family.documentation} |")
+    assert rows("docs/operations.md", "`ringbook_[a-z_]+`") == expected
+
+
+def commands(app: cyclopts.App, name: str = "ringbook") -> Iterator[tuple[str, cyclopts.App]]:
+    """Every command, with the words it is called by."""
+    below = [one for one in app if not one.startswith("-")]
+    if not below:
+        yield name, app
+    for one in below:
+        yield from commands(app[one], f"{name} {one}")
+
+
+COMMANDS = dict(commands(cli.cli))
+
+
+def test_every_command_is_in_the_table():
+    expected = {f"| `{name}` | {command.help.splitlines()[0]} |" for name, command in COMMANDS.items()}
+    assert rows("docs/operations.md", "`ringbook [a-z -]+`") == expected
+
+
+def test_the_tables_are_not_empty():
+    assert len(ROUTES) > 20 and len(config.settings()) > 20 and len(COMMANDS) > 10
+
+
+# ── what is named exists ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pages
+def test_every_variable_that_is_named_is_a_setting(page):
+    known = {setting.variable for setting in config.settings()}
+    known |= {f"{setting.variable}_FILE" for setting in config.settings() if setting.secret}
+    named = set(re.findall(r"RINGBOOK_[A-Z_]*[A-Z]", page.read_text("utf-8")))
+    assert named - {"RINGBOOK_X", "RINGBOOK_X_FILE"} <= known
+
+
+def test_every_event_in_the_table_of_the_log_is_one_that_is_logged():
+    table = words("docs/operations.md").partition("| event | says |\n")[2].partition("\n\n")[0]
+    events = re.findall(r"`([^`]+)`", " ".join(re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE)))
+    source = "\n".join(file.read_text("utf-8") for file in (ROOT / "src").rglob("*.py"))
+    assert len(events) > 5
+    assert [event for event in events if not re.search(rf'log\.\w+\(\s*"{re.escape(event)}"', source)] == []
+
+
+def slug(heading: str) -> str:
+    """The anchor of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pages
+def test_every_relative_link_leads_somewhere(page):
+    dead = []
+    for target in re.findall(r"\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"", page.read_text("utf-8")):
+        target = "".join(target)
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        name, _, anchor = target.partition("#")
+        place = (page.parent / name).resolve() if name else page
+        if not place.exists() or (anchor and anchor not in anchors(place)):
+            dead.append(target)
+    assert dead == []
+
+
+def anchors(page: Path) -> set[str]:
+    """What can be linked to in a page."""
+    return {slug(found) for found in re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)}
+
+
+def fenced(page: Path) -> list[str]:
+    """The lines of a page's code blocks."""
+    blocks = re.findall(r"^ *```\w*\n(.*?)^ *```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+TARGETS = set(re.findall(r"^([a-z]+):", words("Makefile"), re.MULTILINE))
+
+
+@pages
+def test_every_make_target_in_a_code_block_exists(page):
+    named = {found[1] for line in fenced(page) if (found := re.match(r"\s*make ([a-z]+)", line))}
+    assert named <= TARGETS
+
+
+@pages
+def test_every_command_in_a_code_block_exists(page):
+    unknown = []
+    for line in fenced(page):
+        found = re.search(r"(?:^|[\s/=])ringbook ((?:[a-z][a-z-]*(?= |$) ?)+)", line)
+        if found and not any(known_as(found[1], name) for name in COMMANDS):
+            unknown.append(line)
+    assert unknown == []
+
+
+def known_as(given: str, name: str) -> bool:
+    """`app set` fits the command `ringbook app set`, and so does `app set` with words behind it."""
+    return f"ringbook {given} ".startswith(name + " ")
+
+
+@pages
+def test_every_option_in_a_code_block_exists(page):
+    known = {"--help", "--version", "--config", *(option for one in COMMANDS.values() for option in options(one))}
+    named = {
+        option for line in fenced(page) if "ringbook " in line for option in re.findall(r" (--[a-z][a-z-]*)", line)
+    }
+    assert named <= known
+
+
+def options(command: cyclopts.App) -> set[str]:
+    """What a command takes that begins with two hyphens."""
+    arguments = command.assemble_argument_collection()
+    return {name for argument in arguments for name in argument.names if name.startswith("--")}
+
+
+def named_sections(text: str) -> set[str]:
+    """`protocol §1.3, §11.4` names 1.3 and 11.4; of `§4.1.9` the first two levels count."""
+    chains = re.findall(r"(?:(?:protocol|wire)(?:\.md)?,? |\"about\": \")(§\d[\d.]*(?:[^§\n]{1,20}§\d[\d.]*)*)", text)
+    return {found for chain in chains for found in re.findall(r"§(\d+(?:\.\d+)?)", chain)}
+
+
+def test_every_section_of_the_wire_protocol_that_the_code_names_is_there():
+    files = [*(ROOT / "src").rglob("*.py"), *(ROOT / "tests" / "wire").glob("*.json")]
+    files += [file for file in (ROOT / "tests").rglob("*.py") if "node_modules" not in file.parts]
+    named = {section for file in files for section in named_sections(file.read_text("utf-8"))}
+    assert len(named) > 20
+    there = set(re.findall(r"^(?:#+|\|) ([\d.]*\d) ", words("docs/wire.md"), re.MULTILINE))
+    assert named <= there
+
+
+def test_the_description_in_docs_is_the_one_of_this_code():
+    """When it is not: `make docs`."""
+    written = msgspec.json.decode((ROOT / "docs/openapi.json").read_bytes())
+    assert written == msgspec.json.decode(msgspec.json.encode(openapi.document()))
