@@ -38,6 +38,7 @@ bench: ## measure speed and memory
 	@.venv/bin/python bench/run.py
 
 docs: runtime ## write docs/openapi.json anew from the route table
+	@mkdir -p docs
 	@.venv/bin/ringbook openapi >docs/openapi.json.new
 	@mv docs/openapi.json.new docs/openapi.json
 	@echo "docs/openapi.json is up to date."

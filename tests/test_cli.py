@@ -59,6 +59,13 @@ def test_create_on_an_empty_directory_makes_the_database_and_answers_the_keys(ri
     assert (tmp_path / "ringbook.db").stat().st_mode & 0o777 == 0o600
 
 
+def test_create_on_an_empty_file_makes_the_schema_but_no_other_command_does(ringbook, tmp_path):
+    (tmp_path / "ringbook.db").touch()
+    assert "run `ringbook migrate`" in ringbook("app", "list").stderr
+    assert ringbook("app", "create", "Friends").returncode == 0
+    assert "Friends" in ringbook("app", "list").stdout
+
+
 def test_show_masks_what_is_secret_unless_asked(ringbook):
     made = answer(ringbook("app", "create", "Friends", "--json"))
     shown = answer(ringbook("app", "show", "1", "--json"))

@@ -45,6 +45,7 @@ class Door:
         self._config = config
         self._db = db
         self._api = api
+        self._methods: dict[Any, set[str]] = {route.endpoint: route.methods for route in getattr(api, "routes", ())}
         self._own: dict[str, Callable[[Scope], Awaitable[Response]]] = {
             "/healthz": self._healthz,
             "/readyz": self._readyz,
@@ -70,8 +71,8 @@ class Door:
             log.exception("request failed")
             if not visit.status:
                 await JSONResponse({"errors": ["Internal error"]}, 500)(scope, receive, visit.send)
-        # The toolkit names an endpoint when a route of the API was found; that has told of itself.
-        if "endpoint" not in scope:
+        # Where a route of the API was found, and has this method, `api.endpoint` has told of it.
+        if scope["method"] not in self._methods.get(scope.get("endpoint"), ()):
             visit.tell(scope["path"] if scope["path"] in self._own else NOWHERE)
 
     async def _rooms(self, scope: Scope, receive: Receive, send: Send) -> None:

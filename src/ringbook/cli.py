@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .model import App
     from .store.db import Database
 
-FAILED, WRONG_USE = 1, 2
+FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 MASK = "********"
 
 File = Annotated[Path | None, Parameter(parse=False)]
@@ -64,6 +64,8 @@ def main() -> None:
         # Whoever read our answer has gone; python would complain once more while it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FAILED
+    except (KeyboardInterrupt, EOFError):
+        code = INTERRUPTED
     sys.exit(code)
 
 
@@ -121,9 +123,8 @@ def migrate(*, file: File) -> None:
     from .store import migrations
 
     before = migrations.migrate(_settings(file).database)
-    _say(
-        f"schema {migrations.HEAD} (it was there already)" if before == migrations.HEAD else f"schema {migrations.HEAD}"
-    )
+    already = " (it was there already)" if before == migrations.HEAD else ""
+    _say(f"schema {migrations.HEAD}{already}")
 
 
 @cli.command
@@ -165,13 +166,13 @@ def app_list(*, as_json: Json = False, file: File) -> None:
     from .core import applications
 
     with _database(_settings(file)) as db:
-        found = [
-            {"application_id": one.id, "name": one.name, "auth_key": one.auth_key} for one in applications.all_(db)
-        ]
+        found = [_listed(one) for one in applications.all_(db)]
     if as_json:
         _say_json(found)
-    else:
+    elif found:
         _table(found)
+    else:
+        _say("no application yet: `ringbook app create NAME` makes one")
 
 
 @app.command(name="show")
@@ -252,7 +253,7 @@ def _settings(file: Path | None, given: dict[str, Any] | None = None, *, long: b
 
 @contextmanager
 def _database(settings: config.Config, *, make: bool = False) -> "Iterator[Database]":
-    """The database, if its schema is the right one; `make` makes a SQLite file that is not there yet."""
+    """The database, if its schema is the right one; `make` makes one in a SQLite file that is empty or not there."""
     from . import checks
     from .store import db as databases
     from .store import migrations
@@ -260,10 +261,10 @@ def _database(settings: config.Config, *, make: bool = False) -> "Iterator[Datab
     absent = checks.missing(settings)
     if absent and not make:
         raise Failed(absent)
-    if absent:
-        migrations.migrate(settings.database)
     db = databases.connect(settings.database, pool=2)
     try:
+        if make and databases.is_sqlite(settings.database) and not migrations.state(db).revision:
+            migrations.migrate(settings.database)
         if trouble := migrations.state(db).trouble:
             raise Failed(trouble)
         yield db
@@ -309,13 +310,11 @@ def _answer(values: dict[str, Any], as_json: bool) -> None:
 
 
 def _table(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*(rows[0] if rows else ["no application yet: ringbook app create NAME"]), box=None)
-    for row in rows:
-        table.add_row(*map(str, row.values()))
-    Console().print(table)
+    """Columns as wide as they need to be: a key that is cut off is of no use."""
+    lines = [list(rows[0]), *(list(map(_word, row.values())) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        _say("  ".join(f"{word:{width}}" for word, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _word(value: Any) -> str:

@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -231,6 +232,8 @@ def _checked(name: str, value: Any) -> Any:
     """What a type cannot say; ValueError if it is wrong."""
     if name == "database" and not re.match(r"sqlite:///.|postgres(ql)?://", value):
         raise ValueError(name)
+    if name == "database":
+        _ = urlsplit(value).port  # what is no port must not be found out later, in words that quote the password
     if name == "trusted_proxies":
         # Whole networks, spelt so that no reader takes `10.0.0.5/8` for a name.
         return tuple(str(ipaddress.ip_network(network, strict=False)) for network in value)

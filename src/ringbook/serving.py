@@ -20,11 +20,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import uvicorn
-from uvicorn.supervisors import Multiprocess
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from . import __version__, banner, checks, logs
 from .config import PREFIX, Config
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from .store.db import Database
 
 GRACE_SECONDS = 10
+LAST_SECONDS = 1
 BACKLOG = 2048
 METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 ONE_WRITER = "SQLite has one writer, so one process serves; for more, set RINGBOOK_DATABASE=postgresql://…"
@@ -166,11 +169,22 @@ def _time_kept(db: "Database", wanted: bool) -> "Iterator[None]":
 def _one(config: Config, sockets: list[socket.socket], db: "Database") -> int:
     from . import app
 
-    server = uvicorn.Server(_settings(config, app.build(config, db)))
+    server = Server(_settings(config, app.build(config, db)))
     # For a signal before the server listens for them itself, and for the one that it raises again when it has ended.
     _at_signals(lambda *_: setattr(server, "should_exit", True))
     server.run(sockets)
     return 0
+
+
+class Server(uvicorn.Server):
+    """Ends in time also when a request hangs where nothing reaches it, such as in a database that is silent."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end, and end for good a little after the grace that requests have."""
+        super().handle_exit(sig, frame)
+        last = threading.Timer(GRACE_SECONDS + LAST_SECONDS, os._exit, (1,))
+        last.daemon = True
+        last.start()
 
 
 def _many(config: Config, sockets: list[socket.socket]) -> int:
@@ -180,20 +194,42 @@ def _many(config: Config, sockets: list[socket.socket]) -> int:
 
 
 class Supervisor(Multiprocess):
-    """Keeps as many children as asked for; says so when one had to be replaced."""
+    """Keeps as many children as asked for."""
 
     failed = False
 
     def keep_subprocess_alive(self) -> None:
-        """Replace children that died or hang; one that never began to serve ends them all."""
+        """Replace children that died; one that could not begin to serve ends them all.
+
+        The library would also kill children that are slow to answer it, and on a busy machine all of them are.
+        """
+        for place, process in enumerate(self.processes):
+            if process.process.is_alive() or self.should_exit.is_set():
+                continue
+            if process.exitcode == STARTUP_FAILURE:
+                self.failed = True
+                self.should_exit.set()
+            else:
+                self.processes[place] = self._replacement(process)
+
+    def _replacement(self, dead: Process) -> Process:
         from . import metrics
 
-        before, ending = {process.pid for process in self.processes}, self.should_exit.is_set()
-        super().keep_subprocess_alive()
-        for pid in before - {process.pid for process in self.processes}:
-            metrics.forget(pid or 0)
-            logs.log.warning("a serving process died and was replaced", pid=pid)
-        self.failed = self.failed or self.should_exit.is_set() != ending
+        metrics.forget(dead.pid or 0)
+        logs.log.warning("a serving process died and is replaced", pid=dead.pid, code=dead.exitcode)
+        process = Process(self.config, self.sockets)
+        process.start()
+        return process
+
+    def join_all(self) -> None:
+        """Wait for the children, and end those for good that hang."""
+        deadline = time.monotonic() + GRACE_SECONDS + LAST_SECONDS
+        for process in self.processes:
+            process.process.join(max(0.0, deadline - time.monotonic()))
+            if process.process.exitcode is None:
+                self.failed = True
+                process.process.kill()
+                process.process.join()
 
 
 def _child(config: Config, parent: int) -> Any:
@@ -217,6 +253,8 @@ def _beat(db: "Database", parent: int) -> None:
     with suppress(KeyError):
         shutil.rmtree(os.environ[METRICS_DIR], ignore_errors=True)
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_SECONDS + LAST_SECONDS)
+    os._exit(1)
 
 
 def _settings(config: Config, application: Any, *, factory: bool = False) -> uvicorn.Config:
@@ -224,7 +262,7 @@ def _settings(config: Config, application: Any, *, factory: bool = False) -> uvi
         application,
         factory=factory,
         interface="asgi3",
-        lifespan="on",
+        lifespan="off",
         loop="auto",
         http="httptools",
         ws="none",

@@ -24,7 +24,7 @@ PRAGMAS = (
     "PRAGMA busy_timeout = 10000",
     "PRAGMA wal_autocheckpoint = 16000",
     "PRAGMA temp_store = MEMORY",
-    "PRAGMA cache_size = -16384",
+    "PRAGMA cache_size = -8192",
 )
 SQLITE_AWAY = {
     sqlite3.SQLITE_BUSY,
@@ -41,7 +41,11 @@ SQLITE_AWAY = {
 def open_sqlite(file: Path) -> sqlite3.Connection:
     """A connection with our settings; a new file belongs to its owner alone."""
     try:
-        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+        # Only a file that is not there yet: closing one that is would drop this process's locks on it (POSIX), and the
+        # next program to leave the database would delete the log that we go on writing to (SQLite, "How To Corrupt", 2.2).
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        pass
     except OSError as error:
         raise errors.Unavailable(f"cannot open the database {file}: {error.strerror}") from error
     connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, cached_statements=256)
