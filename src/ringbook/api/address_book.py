@@ -94,7 +94,7 @@ def of_form(values: dict[str, Any]) -> tuple[list[Any], Any, Any]:
     if isinstance(contacts, str) and contacts:
         try:
             contacts = msgspec.json.decode(contacts)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
             raise errors.Malformed("contacts is not valid JSON") from None
     if contacts is None:
         raise errors.Invalid("is required", field="contacts")

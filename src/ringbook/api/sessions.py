@@ -73,7 +73,7 @@ def refuse_provider(values: dict[str, Any]) -> None:
     """Say that a provider cannot be used, rather than open a session for nobody."""
     provider = values.get("provider")
     if provider or any(name in values for name in PROVIDERS):
-        name = provider if provider in PROVIDERS else "this provider"
+        name = provider if isinstance(provider, str) and provider in PROVIDERS else "this provider"
         reason = f"signing in with {name} is not supported by this server: use login or email"
         raise errors.Invalid(reason, field="provider")
 

@@ -78,8 +78,10 @@ def _locked(tx: Tx, limits: Limits, caller: Caller, device: str, now: int) -> Ro
     if known:
         return known
     shared = books.lock_owner(tx, caller.app.id, caller.user_id, now)
-    if not device:
-        return shared
+    # Whoever held the owner's lock until now may have made the book that was missing.
+    known = books.lock_book(tx, caller.user_id, device, now) if device else shared
+    if known:
+        return known
     taken = books.numbers_of_books(tx, caller.user_id)
     if len(taken) >= limits.max_books:
         reason = f"is one device too many: a user has at most {limits.max_books} books; emptying one frees its place"

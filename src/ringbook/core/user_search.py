@@ -5,7 +5,7 @@
     Query       what `users.search` looks up
     named       the e-mails and phones in it, each of which costs a permit
 
-Sources: protocol.md §3.3; ConnectyCube, Server API, Users, "Retrieve Users V2" for what stands alone.
+Sources: docs/wire.md §3.3; ConnectyCube, Server API, Users, "Retrieve Users V2" for what stands alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -94,7 +94,7 @@ def _check(asked: Asked, *, is_open: bool) -> None:
     field, operator, values = asked.field, asked.operator, asked.values
     if len(values) > MOST_VALUES:
         raise errors.Invalid(f"has more than {MOST_VALUES} values", field=field)
-    if operator in COMPARING and field in ():
+    if operator in COMPARING and field in TEXTS:
         raise errors.Invalid(f"cannot be compared with {operator}", field=field)
     if operator != "start_with":
         return

@@ -1,6 +1,7 @@
 """Address books and their contacts.
 
-lock_book, set_book, forget_book      one row per book: the lock an upload takes and the sizes it checks
+lock_book, lock_owner, lock_all       one row per book: the lock an upload takes
+add_book, set_book, forget_book       and the sizes it checks
 contacts_among, whole_book            what an upload compares with
 elsewhere                             which numbers the owner's other books hold
 put, drop                             the net change, sorted by number
@@ -42,6 +43,11 @@ def lock_owner(tx: Tx, app_id: int, owner_id: int, now: int) -> Row:
     )
     assert row
     return row
+
+
+def lock_all(tx: Tx, owner_id: int) -> None:
+    """Lock the owner's books until the transaction ends: no upload to them is under way, and none begins."""
+    tx.run("UPDATE books SET synced_at = synced_at WHERE owner_id = :owner_id", owner_id=owner_id)
 
 
 def numbers_of_books(tx: Tx, owner_id: int) -> list[int]:

@@ -11,7 +11,8 @@ connection to another client after each transaction may stand between.
 `contract.py` is what `store/` sees, `sqlite.py` and `postgres.py` are the two ways of keeping it.
 
 Driver errors become refusals here and nowhere else: a database that is away, locked or full is `errors.Unavailable`,
-a broken constraint is `errors.Conflict`; anything else is a bug and stays what it is.
+a broken constraint is `errors.Conflict`, a reference to a user or an application that has just gone `errors.SessionGone`;
+anything else is a bug and stays what it is.
 """
 
 from pathlib import Path

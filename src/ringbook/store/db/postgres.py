@@ -112,6 +112,8 @@ def postgres_errors(psycopg: Any, lost: Callable[[], None]) -> Callable[[], Abst
     def translated() -> Iterator[None]:
         try:
             yield
+        except psycopg.errors.ForeignKeyViolation as error:  # the user, or the application, has just been deleted
+            raise errors.SessionGone from error
         except psycopg.errors.IntegrityError as error:
             raise errors.Conflict(BUSY) from error
         except busy as error:

@@ -178,6 +178,8 @@ def sqlite_errors() -> Iterator[None]:
     try:
         yield
     except sqlite3.IntegrityError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:  # the user, or the application, is gone
+            raise errors.SessionGone from error
         raise errors.Conflict(BUSY) from error
     except sqlite3.DatabaseError as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in SQLITE_AWAY:

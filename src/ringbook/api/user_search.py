@@ -1,0 +1,254 @@
+"""Queries for users over HTTP (protocol §3.3): V2, and the lists of V1.
+
+Here a query is spelled; what may be asked, and what it costs, stands in `core/user_search.py` and `core/privacy.py`.
+"""
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+from .. import errors
+from ..core import users
+from ..core.user_search import (
+    COMPARING,
+    DATES,
+    FIELDS,
+    LARGEST_OFFSET,
+    MOST_PER_PAGE,
+    NUMBERS,
+    Asked,
+    Operator,
+    Query,
+    query,
+    stands_alone,
+)
+from .endpoint import Answer, Call, Route
+from .shapes import OldUserPage, OneUser, UserPage, user_out
+from .wire import integer, moment, text, texts
+
+PAGING = {
+    "offset": "users to skip",
+    "limit": "users to show, at most 100",
+    "sort_asc": "a field",
+    "sort_desc": "a field",
+}
+OPERATORS: dict[str, Operator] = {name: name for name in get_args(Operator)}
+OLD_OPERATORS: dict[str, Operator] = {
+    "eq": "in",
+    "in": "in",
+    "ne": "nin",
+    "gt": "gt",
+    "ge": "gte",
+    "lt": "lt",
+    "le": "lte",
+}
+OLD_PAGING = {"page": "from 1", "per_page": "users on a page, 10 or as many as this, at most 100"}
+OLD_PER_PAGE = 10
+LISTING_FORBIDDEN = "Users retrieving forbidden in admin panel: `ringbook app set {app} users_v1_list true` allows it"
+
+
+def parameter(call: Call, name: str) -> str:
+    """A parameter that must be there."""
+    value = call.values.get(name)
+    if value is None or value == "":
+        raise errors.Invalid("is required", field=name)
+    return text(value, name)
+
+
+# ── V2: a query ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def search(call: Call) -> Answer:
+    """Look users up by a query
+
+    `field=value`, `field[in][]=…`, `field[nin][]=…` (up to 1,000 values each), `field[start_with]=…` (4 characters or
+    more, shows at most 5 users), and for dates `field[gt|gte|lt|lte]=…` (ISO 8601 or Unix seconds). All conditions
+    must hold, and at least one of them be `=`, `in` or `start_with` on a field that is no date. Each phone and email
+    that is named costs one permit unless the caller holds it, whether somebody has it or not; while the application's
+    setting `profiles` is `known`, neither can be searched by beginning nor sorted by.
+    """
+    asked = query_of(call)
+    page, total = users.search(call.db, call.config.limits, call.caller, asked, call.now)
+    return Answer(UserPage(asked.limit, asked.offset, total, [user_out(user) for user in page]))
+
+
+def query_of(call: Call) -> Query:
+    """The query in the request's parameters; Invalid says what of it cannot be asked."""
+    values = {name: value for name, value in call.values.items() if value is not None}
+    asked = [one for name in values.keys() - PAGING.keys() for one in asked_of(name, values[name])]
+    if not any(stands_alone(one) for one in asked):
+        raise errors.Invalid("The query needs a field that is no date with =, in or start_with")
+    if any(one.operator in COMPARING and one.field in NUMBERS for one in asked):
+        raise errors.Invalid("Only dates can be compared")
+    return query(
+        call.app,
+        asked,
+        sort=text(values.get("sort_desc") or values.get("sort_asc") or "id", "sort"),
+        descending=bool(values.get("sort_desc")),
+        offset=integer(values.get("offset", 0), "offset"),
+        limit=integer(values.get("limit", MOST_PER_PAGE), "limit"),
+    )
+
+
+def asked_of(field: str, value: Any) -> list[Asked]:
+    """The conditions on one field: `x`, `["x", "y"]` or `{"in": ["x", "y"], "gt": …}`."""
+    if not isinstance(value, dict):
+        listed = value if isinstance(value, list) else [value]
+        return [Asked(field, "in", tuple(read(field, item) for item in listed))]
+    return [Asked(field, operator(name, field), operands(field, name, inner)) for name, inner in value.items()]
+
+
+def operator(name: str, field: str, known: dict[str, Operator] = OPERATORS) -> Operator:
+    """An operator by its name."""
+    if name not in known:
+        raise errors.Invalid(f"has an operator that is not one of {', '.join(known)}", field=field)
+    return known[name]
+
+
+def operands(field: str, operator: str, value: Any) -> tuple[str | int, ...]:
+    """The values of an operator: for lists also a text with commas."""
+    if operator not in ("in", "nin"):
+        return (read(field, value),)
+    listed = value if isinstance(value, list) else texts(value, field)
+    return tuple(read(field, item) for item in listed)
+
+
+def read(field: str, value: Any) -> str | int:
+    """A value as its field's kind."""
+    if field not in FIELDS:
+        raise errors.Invalid("is not a field that users can be searched by", field=field)
+    return reader(field)(value, field)
+
+
+def reader(field: str) -> Callable[[Any, str], str | int]:
+    """What reads a field's values."""
+    if field in NUMBERS:
+        return integer
+    return moment if field in DATES else text
+
+
+# ── V1: lists ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def list_users(call: Call) -> Answer:
+    """List users (V1)
+
+    `filter[]=TYPE FIELD OPERATOR VALUE` with eq, ne, in, gt, ge, lt, le or between; `order=asc|desc TYPE FIELD`. With
+    a filter `id in` or `id eq` this always works; without one, only if the application's setting `users_v1_list`
+    allows it. What V2 says of phones and emails holds here too.
+    """
+    asked = [one for filter_ in filters(call.values.get("filter")) for one in old_asked(filter_)]
+    if not any(one.field == "id" and one.operator == "in" for one in asked):
+        allow_listing(call)
+    return old_page(call, asked)
+
+
+def by_full_name(call: Call) -> Answer:
+    """Look users up by full name (V1)
+
+    If the application's setting `users_v1_list` allows it.
+    """
+    allow_listing(call)
+    return old_page(call, [Asked("full_name", "in", (parameter(call, "full_name"),))])
+
+
+def by_tags(call: Call) -> Answer:
+    """Look users up by tags (V1)
+
+    Users with at least one of the tags, if the application's setting `users_v1_list` allows it.
+    """
+    allow_listing(call)
+    tags = texts(call.values.get("tags") or parameter(call, "tags"), "tags")
+    return old_page(call, [Asked("user_tags", "in", tuple(tags))])
+
+
+def allow_listing(call: Call) -> None:
+    """Refuse to list users unless the application's owner wants it (protocol §1.6)."""
+    if not call.app.settings.users_v1_list:
+        raise errors.Invalid(LISTING_FORBIDDEN.format(app=call.app.id))
+
+
+def old_page(call: Call, asked: list[Asked]) -> Answer:
+    """A page of users, each wrapped."""
+    number, size = page_number(call, "page", 1), min(page_number(call, "per_page", OLD_PER_PAGE), 100)
+    sort, descending = order(call.values.get("order"))
+    offset = (number - 1) * size
+    wanted = query(call.app, asked, sort=sort, descending=descending, offset=offset, limit=size)
+    page, total = users.search(call.db, call.config.limits, call.caller, wanted, call.now)
+    return Answer(OldUserPage(number, size, total, [OneUser(user_out(user)) for user in page]))
+
+
+def page_number(call: Call, name: str, default: int) -> int:
+    """A parameter that counts from 1."""
+    value = call.values.get(name)
+    number = default if value is None or value == "" else integer(value, name)
+    if not 1 <= number <= LARGEST_OFFSET // 100:
+        raise errors.Invalid("must be 1 or more", field=name)
+    return number
+
+
+def order(value: Any) -> tuple[str, bool]:
+    """`desc date created_at` as the field and whether it descends; by id when there is none."""
+    if not value:
+        return "id", False
+    words = text(value, "order").split()
+    if len(words) != 3 or words[0] not in ("asc", "desc"):
+        raise errors.Invalid("must be asc or desc, a type and a field", field="order")
+    return words[2], words[0] == "desc"
+
+
+def filters(value: Any) -> list[str]:
+    """The filters in `filter[]=…`, `filter[gt]=…` or `filter=…`."""
+    listed = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else [value]
+    return [text(item, "filter") for item in listed if item]
+
+
+def old_asked(filter_: str) -> list[Asked]:
+    """`number id in 1,2` as a condition; `between` as two."""
+    words = filter_.split(maxsplit=3)
+    if len(words) != 4:
+        raise errors.Invalid("must be a type, a field, an operator and a value", field="filter")
+    _, field, name, value = words
+    if name == "between":
+        low, comma, high = value.partition(",")
+        if not comma:
+            raise errors.Invalid("between needs two values with a comma", field="filter")
+        return [Asked(field, "gte", (old_read(field, low),)), Asked(field, "lte", (old_read(field, high),))]
+    listed = texts(value, field) if name == "in" else [value]
+    values = tuple(old_read(field, item) for item in listed)
+    return [Asked(field, operator(name, field, OLD_OPERATORS), values)]
+
+
+def old_read(field: str, value: str) -> str | int:
+    """A value as its field's kind; dates are also written 2018.12.05."""
+    return read(field, value.replace(".", "-") if field in DATES else value)
+
+
+QUERY = PAGING | dict.fromkeys(FIELDS, "a value, or with an operator in brackets")
+
+ROUTES: list[Route] = [
+    Route(
+        method="GET",
+        path="/users",
+        handler=list_users,
+        query=OLD_PAGING | {"filter[]": "TYPE FIELD OPERATOR VALUE, any number of times", "order": "asc TYPE FIELD"},
+        answer=OldUserPage,
+        refusals=(422, 429),
+    ),
+    Route(method="GET", path="/users/v2", handler=search, query=QUERY, answer=UserPage, refusals=(422, 429)),
+    Route(
+        method="GET",
+        path="/users/by_full_name",
+        handler=by_full_name,
+        query={"full_name": "the whole name, in any case", **OLD_PAGING},
+        answer=OldUserPage,
+        refusals=(422,),
+    ),
+    Route(
+        method="GET",
+        path="/users/by_tags",
+        handler=by_tags,
+        query={"tags": "with commas between", **OLD_PAGING},
+        answer=OldUserPage,
+        refusals=(422,),
+    ),
+]
