@@ -55,6 +55,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         int, knob("wrong passwords for one account from one address before it waits; 0 = no limit", "tries", low=0)
     ] = 10
     wrong_password_minutes: Annotated[int, knob("time in which wrong passwords are counted", "minutes", low=1)] = 15
+    wrong_sign_ins_per_hour: Annotated[
+        int,
+        knob(
+            "sign-ins refused to one address (IPv6: one /64) in an hour, whichever accounts; 0 = no limit",
+            "tries",
+            low=0,
+        ),
+    ] = 1_000
     new_accounts_per_hour: Annotated[
         int, knob("accounts made from one address (IPv6: one /64) in an hour; 0 = no limit", "accounts", low=0)
     ] = 1_000

@@ -5,7 +5,7 @@
     give_back(tx, bucket)        undo a charge that turned out to be owed to nobody
     forget_user(tx, id)          forget what is remembered of a user who is gone
     sweep(db, now)               forget what no longer limits anybody
-    permits, address_permits, passwords, accounts     the buckets there are
+    permits, address_permits, passwords, sign_ins, accounts     the buckets there are
 
 A bucket lives in the database, so that every process draws on the same one. Its name never holds a number or a name.
 """
@@ -59,6 +59,14 @@ def passwords(limits: Limits, app_id: int, account: str, address: str) -> Bucket
     seconds = limits.wrong_password_minutes * 60
     name = f"password:{who}@{network(address)}"
     return Bucket(name, limits.wrong_passwords, limits.wrong_passwords / seconds, "Too many wrong passwords")
+
+
+def sign_ins(limits: Limits, address: str) -> Bucket:
+    """Refused sign-ins from one address: each tells something of who has an account."""
+    an_hour = limits.wrong_sign_ins_per_hour
+    return Bucket(
+        f"sign-ins@{network(address)}", an_hour, an_hour / HOUR, "Too many refused sign-ins from this address"
+    )
 
 
 def accounts(limits: Limits, address: str) -> Bucket:

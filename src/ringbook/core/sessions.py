@@ -74,6 +74,7 @@ def open_user(
 def _created(db: Database, limits: Limits, app: App, given: Credentials, address: str, now: int) -> int:
     """A new user's id. An app opens several sessions at once; all but the first sign in to what that made."""
     if not app.settings.session_creates_user:
+        _count_refusal(db, limits, address, now)
         raise errors.NotFound("User not found")
     try:
         return users.create(db, limits, app, given.login, given.email, given.password, address, now).id
@@ -156,6 +157,7 @@ def _proven(db: Database, limits: Limits, app: App, given: Credentials, address:
     with db.write() as tx:
         rates.charge(tx, bucket, 1, now)
     if not passwords.matches(known["password_hash"], given.password):
+        _count_refusal(db, limits, address, now)
         raise errors.Unauthorized(UNAUTHORIZED)
     users.spend_one_time(db, known, now)
     return int(known["id"])
@@ -167,6 +169,13 @@ def _unknown(db: Database, limits: Limits, app: App, given: Credentials, address
     with db.write() as tx:
         rates.charge(tx, bucket, 1, now)
     passwords.matches(None, given.password)
+    _count_refusal(db, limits, address, now)
+
+
+def _count_refusal(db: Database, limits: Limits, address: str, now: int) -> None:
+    """A refusal tells whether there is such an account; once an address has had enough of them it hears TooMany."""
+    with db.write() as tx:
+        rates.charge(tx, rates.sign_ins(limits, address), 1, now)
 
 
 def _seen(tx: Tx, limits: Limits, app: App, user_id: int, address: str, now: int) -> User:

@@ -1,0 +1,111 @@
+"""Sessions, on both databases: how long they live, and what guessing costs."""
+
+import pytest
+
+from ringbook import errors
+from ringbook.config import Limits
+from ringbook.core import applications, sessions, users
+from ringbook.core.sessions import Credentials
+from ringbook.model import App
+from ringbook.store import db as store
+
+NOW = 1_800_000_000
+ADDRESS = "192.0.2.1"
+ANN = Credentials("ann", "", "correct-horse")
+
+
+@pytest.fixture
+def app(db: store.Database) -> App:
+    return applications.create(db, "test", NOW)
+
+
+def opened(db, app, given: Credentials = ANN, *, limits: Limits | None = None, now: int = NOW) -> sessions.Opened:
+    return sessions.open_user(db, limits or Limits(), app, given, ADDRESS, ts=now, nonce=0, now=now)
+
+
+def test_a_session_lives_two_hours_from_its_last_use(db, app):
+    token = opened(db, app).token
+    assert sessions.current(db, token, NOW + 7100).expires_at == NOW + 7100 + 7200
+    assert sessions.current(db, token, NOW + 7100 + 7199)
+    assert sessions.current(db, token, NOW + 7100 + 7199 + 7200) is None
+
+
+def test_its_use_is_written_back_at_most_once_a_minute(db, app):
+    token = opened(db, app).token
+    assert sessions.current(db, token, NOW + 59).expires_at == NOW + 7200
+    assert sessions.current(db, token, NOW + 60).expires_at == NOW + 60 + 7200
+
+
+def test_a_guests_session_ends_a_day_after_sign_up_however_often_it_is_used(db, app):
+    guest = sessions.open_guest(db, Limits(), app, "Olof", ADDRESS, ts=NOW, nonce=0, now=NOW)
+    assert sessions.current(db, guest.token, NOW + 86399).expires_at == NOW + 86400
+    assert sessions.current(db, guest.token, NOW + 86400) is None
+
+
+def test_a_sweep_ends_expired_sessions_and_erases_guests_whose_day_is_over(db, app):
+    guest = sessions.open_guest(db, Limits(), app, "Olof", ADDRESS, ts=NOW, nonce=0, now=NOW)
+    ann = opened(db, app)
+    sessions.sweep(db, NOW + 86400)
+    with db.read() as tx:
+        assert tx.tuples("SELECT count(*) FROM sessions") == [(0,)]
+        assert tx.tuples("SELECT id, last_request_at FROM users") == [(ann.user.id, NOW)]
+    assert guest.user.id != ann.user.id
+
+
+def test_five_sessions_at_once_for_a_new_login_make_one_user(db, app):
+    first = opened(db, app)
+    # What the second of two sees: nobody has the login when it looks, and somebody has it when it writes.
+    assert sessions._created(db, Limits(), app, ANN, ADDRESS, NOW) == first.user.id
+
+
+def test_a_right_password_gives_its_try_back(db, app):
+    few = Limits(wrong_passwords=1)
+    for _ in range(3):
+        opened(db, app, limits=few)
+
+
+def test_refused_sign_ins_count_for_the_address_whichever_the_accounts(db, app):
+    applications.change(db, app.id, "session_creates_user", "false")
+    app = applications.get(db, app.id)
+    few = Limits(wrong_sign_ins_per_hour=2)
+    users.sign_up(db, few, app, {"login": "ann", "password": "correct-horse"}, ADDRESS, NOW)
+    with pytest.raises(errors.Unauthorized):
+        opened(db, app, Credentials("ann", "", "wrong-horse"), limits=few)
+    with pytest.raises(errors.NotFound):
+        opened(db, app, Credentials("nobody", "", "wrong-horse"), limits=few)
+    for login in ("ann", "nobody"):
+        with pytest.raises(errors.TooMany) as refused:
+            opened(db, app, Credentials(login, "", "wrong-horse"), limits=few)
+        assert refused.value.wait_seconds == 1800
+    assert opened(db, app, limits=few).user.login == "ann"
+
+
+def test_a_password_reset_by_an_admin_opens_one_session_within_a_day(db, app):
+    user = opened(db, app).user
+    password = users.reset_password(db, user.id, NOW)
+    assert opened(db, app, Credentials("ann", "", password)).user.id == user.id
+    with pytest.raises(errors.Unauthorized):
+        opened(db, app, Credentials("ann", "", password))
+    late = users.reset_password(db, user.id, NOW)
+    with pytest.raises(errors.Unauthorized):
+        opened(db, app, Credentials("ann", "", late), now=NOW + 86401)
+
+
+@pytest.mark.parametrize("digits", [40, 64])
+def test_a_signature_opens_one_session_and_only_within_its_hour(db, app, digits):
+    import hashlib
+    import hmac
+
+    algorithm = hashlib.sha1 if digits == 40 else hashlib.sha256
+    right = hmac.new(app.auth_secret.encode(), b"a=1", algorithm).hexdigest()
+
+    def check(signature: str, *, message: str = "a=1", now: int = NOW, once: bool = True) -> None:
+        sessions.check_signature(db, app, message, signature, NOW, once=once, now=now)
+
+    check(right, once=False)
+    check(right.upper())
+    for wrong in (lambda: check(right), lambda: check(right, message="a=2"), lambda: check("0" * digits)):
+        with pytest.raises(errors.Invalid, match="Unexpected signature"):
+            wrong()
+    with pytest.raises(errors.Invalid, match="Bad timestamp"):
+        check(right, now=NOW + 3601)
