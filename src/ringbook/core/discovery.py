@@ -112,7 +112,7 @@ def _unknown(tx: Tx, caller: Caller, book: Row, new: list[int], now: int) -> int
     """How many of the numbers that are new to this book the caller has not held lately, in any book."""
     if not new:
         return 0
-    others = books.elsewhere(tx, caller.user_id, book["book"], new)
+    others = books.elsewhere(tx, caller.app.id, caller.user_id, book["book"], new)
     hashes = _hashes(caller, [number for number in new if number not in others])
     return len(hashes) - len(buckets.removed_among(tx, caller.user_id, hashes, now - rates.REMEMBERED_SECONDS))
 

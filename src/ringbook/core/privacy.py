@@ -83,7 +83,7 @@ def _held(tx: Tx, caller: Caller, values: set[int | str]) -> set[int | str]:
     numbers = [value for value in values if isinstance(value, int)]
     held: set[int | str] = set(users.numbers_of(tx, caller.user_id))
     if numbers:
-        held |= books.elsewhere(tx, caller.user_id, NO_BOOK, numbers)
+        held |= books.elsewhere(tx, caller.app.id, caller.user_id, NO_BOOK, numbers)
     own = users.by_id(tx, caller.app.id, caller.user_id)
     region = caller.app.settings.default_region
     return held | {key(text, region) for text in (own and own.login, own and own.email) if text}

@@ -89,8 +89,8 @@ def forget_book(tx: Tx, owner_id: int, book: int) -> None:
 def contacts_among(tx: Tx, owner_id: int, book: int, numbers: Sequence[int]) -> dict[int, Contact]:
     """The contacts of a book that have one of these numbers."""
     rows = tx.tuples(
-        "SELECT c.number, c.name, c.typed, c.seq FROM :numbers AS n"
-        " CROSS JOIN contacts AS c WHERE c.owner_id = :owner_id AND c.book = :book AND c.number = n.number",
+        "SELECT number, name, typed, seq FROM contacts"
+        " WHERE owner_id = :owner_id AND book = :book AND number IN :numbers",
         owner_id=owner_id,
         book=book,
         numbers=Rows.of("number", numbers),
@@ -108,11 +108,12 @@ def whole_book(tx: Tx, owner_id: int, book: int) -> dict[int, Contact]:
     return {row[0]: Contact(*row) for row in rows}
 
 
-def elsewhere(tx: Tx, owner_id: int, book: int, numbers: Sequence[int]) -> set[int]:
+def elsewhere(tx: Tx, app_id: int, owner_id: int, book: int, numbers: Sequence[int]) -> set[int]:
     """Those of these numbers that another book of the owner holds."""
     rows = tx.tuples(
-        "SELECT c.number FROM :numbers AS n"
-        " CROSS JOIN contacts AS c WHERE c.owner_id = :owner_id AND c.number = n.number AND c.book <> :book",
+        "SELECT number FROM contacts WHERE app_id = :app_id AND number IN :numbers"
+        " AND owner_id = :owner_id AND book <> :book",
+        app_id=app_id,
         owner_id=owner_id,
         book=book,
         numbers=Rows.of("number", numbers),
@@ -138,8 +139,7 @@ def put(tx: Tx, app_id: int, owner_id: int, book: int, contacts: Sequence[Contac
 def drop(tx: Tx, owner_id: int, book: int, numbers: Sequence[int]) -> None:
     """Remove the contacts with these numbers."""
     tx.run(
-        "DELETE FROM contacts WHERE owner_id = :owner_id AND book = :book"
-        " AND number IN (SELECT n.number FROM :numbers AS n)",
+        "DELETE FROM contacts WHERE owner_id = :owner_id AND book = :book AND number IN :numbers",
         owner_id=owner_id,
         book=book,
         numbers=Rows.of("number", numbers),
@@ -176,9 +176,9 @@ def registered(tx: Tx, owner_id: int, device: str) -> list[tuple[int, str]]:
 def holds(tx: Tx, owner_id: int, user_ids: Sequence[int]) -> set[int]:
     """Those of these users one of whose numbers is in any book of the owner."""
     rows = tx.tuples(
-        "SELECT DISTINCT n.user_id FROM :user_ids AS u"
-        " CROSS JOIN numbers AS n CROSS JOIN contacts AS c"
-        " WHERE n.user_id = u.id AND c.app_id = n.app_id AND c.number = n.number AND c.owner_id = :owner_id",
+        "SELECT DISTINCT n.user_id FROM numbers AS n CROSS JOIN contacts AS c"
+        " WHERE n.user_id IN :user_ids"
+        " AND c.app_id = n.app_id AND c.number = n.number AND c.owner_id = :owner_id",
         owner_id=owner_id,
         user_ids=Rows.of("id", user_ids),
     )

@@ -48,8 +48,7 @@ def remember_removed(tx: Tx, owner_id: int, hashes: Sequence[int], now: int) -> 
 def removed_among(tx: Tx, owner_id: int, hashes: Sequence[int], since: int) -> set[int]:
     """Those of these hashes that the owner has removed since then."""
     rows = tx.tuples(
-        "SELECT r.hash FROM :hashes AS h CROSS JOIN removed AS r"
-        " WHERE r.owner_id = :owner_id AND r.hash = h.hash AND r.at >= :since",
+        "SELECT hash FROM removed WHERE owner_id = :owner_id AND hash IN :hashes AND at >= :since",
         owner_id=owner_id,
         since=since,
         hashes=Rows.of("hash", hashes),

@@ -70,8 +70,9 @@ def by_id(tx: Tx, app_id: int, user_id: int) -> User | None:
 
 def by_ids(tx: Tx, app_id: int, ids: Sequence[int]) -> dict[int, User]:
     """Those of these ids that are users of the application."""
+    # "+" keeps SQLite, which counts nothing beforehand, off the application's index.
     rows = tx.all(
-        f"SELECT {COLUMNS} FROM :ids AS i CROSS JOIN users AS u WHERE u.id = i.id AND u.app_id = :app_id",
+        f"SELECT {COLUMNS} FROM users AS u WHERE u.id IN :ids AND +u.app_id = :app_id",
         ids=Rows.of("id", ids),
         app_id=app_id,
     )

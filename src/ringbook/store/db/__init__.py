@@ -2,7 +2,7 @@
 
     connect(url) → Database         read() and write() give a Tx; close() ends it
     Tx.all, one, tuples, run        whole statements with `:name` parameters; Tx.next_id draws from a sequence
-    Rows                            a list of rows as **one** parameter: `… FROM :rows AS r`
+    Rows                            a list as **one** parameter: `… FROM :rows AS r`, or of one column `… IN :numbers`
 
 A statement is the same text for SQLite (3.38 or newer) and PostgreSQL. `Rows` travels as a JSON array to the first and
 as one array per column to the second. Nothing relies on the state of a database session, so a pooler that hands a
@@ -11,8 +11,8 @@ connection to another client after each transaction may stand between.
 `contract.py` is what `store/` sees, `sqlite.py` and `postgres.py` are the two ways of keeping it.
 
 Driver errors become refusals here and nowhere else: a database that is away, locked or full is `errors.Unavailable`,
-a broken constraint is `errors.Conflict`, a reference to a user or an application that has just gone `errors.SessionGone`;
-anything else is a bug and stays what it is.
+a broken constraint is `errors.Conflict`, a reference to a user or an application that has just gone is
+`errors.SessionGone`; anything else is a bug and stays what it is.
 """
 
 from pathlib import Path

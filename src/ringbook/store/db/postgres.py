@@ -1,5 +1,6 @@
 """PostgreSQL: a pool of connections, nothing of which relies on the state of a database session."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -94,13 +95,25 @@ class PostgresTx:
 
 @lru_cache(maxsize=512)
 def postgres_statement(sql: str, lists: tuple[tuple[str, tuple[tuple[str, type], ...]], ...]) -> str:
-    """Spell the parameters as psycopg does; a list becomes `unnest` over binary arrays, twice as fast as text ones."""
+    """Spell the parameters as psycopg does; a list becomes `unnest` over binary arrays, twice as fast as text ones.
+
+    `IN :list` becomes `= ANY(array)`: that looks each value up in the index whatever the planner believes, while a join
+    with 50,000 values walked them once per row as long as a new table had no statistics.
+    """
+    sql = sql.replace("%", "%%")
+    for name, columns in lists:
+        if len(columns) == 1:
+            sql = re.sub(rf"\bIN :{name}\b", f"= ANY({postgres_array(name, 0, columns[0][1])})", sql)
     tables = {name: postgres_table(name, columns) for name, columns in lists}
-    return PARAMETER.sub(lambda found: tables.get(found[1]) or f"%({found[1]})s", sql.replace("%", "%%"))
+    return PARAMETER.sub(lambda found: tables.get(found[1]) or f"%({found[1]})s", sql)
+
+
+def postgres_array(name: str, position: int, kind: type) -> str:
+    return f"%({name}_{position})b::{ARRAYS[kind]}"
 
 
 def postgres_table(name: str, columns: tuple[tuple[str, type], ...]) -> str:
-    arrays = ", ".join(f"%({name}_{position})b::{ARRAYS[kind]}" for position, (_, kind) in enumerate(columns))
+    arrays = ", ".join(postgres_array(name, position, kind) for position, (_, kind) in enumerate(columns))
     return f"(SELECT * FROM unnest({arrays}) AS _({', '.join(column for column, _ in columns)}))"
 
 

@@ -41,8 +41,9 @@ SQLITE_AWAY = {
 def open_sqlite(file: Path) -> sqlite3.Connection:
     """A connection with our settings; a new file belongs to its owner alone."""
     try:
-        # Only a file that is not there yet: closing one that is would drop this process's locks on it (POSIX), and the
-        # next program to leave the database would delete the log that we go on writing to (SQLite, "How To Corrupt", 2.2).
+        # Only a file that is not there yet. Closing one that is would drop this process's locks on it, as POSIX has it,
+        # and the next program to leave the database would delete the log that we go on writing to
+        # (SQLite, "How To Corrupt An SQLite Database File", 2.2).
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
         pass

@@ -57,7 +57,7 @@ def state(database: db.Database) -> State:
 
 
 def migrate(url: str) -> str:
-    """Bring the database to `HEAD` and return the revision it had before."""
+    """Bring the database to `HEAD` and return the revision it had before; Unavailable when it is away, or newer."""
     from alembic import command
     from alembic.config import Config
 
@@ -67,6 +67,8 @@ def migrate(url: str) -> str:
         config.set_main_option("path_separator", "os")
         config.attributes["connection"] = connected
         before = revision(connected)
+        if before > HEAD:
+            raise errors.Unavailable(f"cannot migrate: {State(before, before).trouble}")
         command.upgrade(config, "head")
     return before
 
