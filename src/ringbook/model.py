@@ -106,15 +106,15 @@ class Reason(Enum):
     NAME_LENGTH = "the name has no character or more than 255"
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True, gc=False):
     """A line of an upload as the phone wrote it; `name` may be None only to destroy."""
 
     phone: str
-    name: str | None
-    destroy: bool = False
+    name: str | None = None
+    destroy: bool | None = False
 
 
-class Contact(Struct, frozen=True):
+class Contact(Struct, frozen=True, gc=False):
     """A line of a book. `typed` is the spelling where it differs from the digits; `seq` is the place in the book."""
 
     number: int

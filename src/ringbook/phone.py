@@ -76,6 +76,8 @@ def library() -> str:
 
 
 def _digits_meant(typed: str, region: str) -> str:
+    if typed[:1] == "+" and typed[1:2] != "0" and typed[1:].isdigit() and typed.isascii():
+        return _numbering_plan(typed, "") or typed[1:]  # as most phones spell most numbers
     kept = typed if typed.isascii() and typed.isdigit() else _without_formatting(typed)
     international = kept[:1] == "+" or kept[:2] == "00"
     if "+" in kept:

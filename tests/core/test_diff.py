@@ -121,7 +121,7 @@ def test_the_same_upload_twice_changes_nothing(accepted, force):
     ("entry", "reasons"),
     [
         (None, [Reason.FIELDS]),
-        (Entry("12025550142", None), [Reason.NAME_LENGTH]),
+        (Entry("12025550142", None), [Reason.FIELDS]),
         (Entry("12025550142", ""), [Reason.NAME_LENGTH]),
         (Entry("12025550142", "n" * 256), [Reason.NAME_LENGTH]),
         (Entry("123", ""), [Reason.PHONE_LENGTH, Reason.NAME_LENGTH]),

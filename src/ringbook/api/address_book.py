@@ -1,6 +1,8 @@
 """Address books over HTTP (protocol §4): upload, read back, find who is registered."""
 
 import json
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -30,8 +32,10 @@ class _Contact(msgspec.Struct):
 
 
 _upload = msgspec.json.Decoder(_Upload)
+_entries = msgspec.json.Decoder(list[Entry])
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 _contact = msgspec.json.Decoder(_Contact)
+NUL = b"\\u0000"
 UDID = {"udid": "the device whose book is meant; without it, the book that all of the user's devices share"}
 
 
@@ -47,7 +51,7 @@ def upload(call: Call) -> Answer:
         call.db,
         call.config.limits,
         call.caller,
-        [entry(item) for item in contacts],
+        contacts,
         device=device(udid),
         force=flag(force, "force"),
         now=call.now,
@@ -58,20 +62,28 @@ def upload(call: Call) -> Answer:
     return Answer(report_out(report))
 
 
-def carried(call: Call) -> tuple[list[Any], Any, Any]:
-    """The contacts, one by one still undecoded, with force and udid: so that one bad entry refuses only itself."""
+def carried(call: Call) -> tuple[Sequence[Entry | None], Any, Any]:
+    """The entries, with force and udid; None for what is no entry, so that one bad entry refuses only itself."""
     if call.body.lstrip()[:1] != b"{":
         return of_form(call.values)
     try:
         body = _upload.decode(call.body)
-        items = _items.decode(body.contacts) if isinstance(body.contacts, msgspec.Raw) else None
+        entries = decoded(body.contacts) if isinstance(body.contacts, msgspec.Raw) else None
     except msgspec.ValidationError:
         raise errors.Invalid("must be an array", field="contacts") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return of_form(with_cut_texts(call.body))
-    if items is None:
+    if entries is None:
         return of_form(call.values)
-    return list(items), body.force, body.udid
+    return entries, body.force, body.udid
+
+
+def decoded(contacts: msgspec.Raw) -> Sequence[Entry | None]:
+    """The entries of a JSON array: all at once where each is well formed, else one by one."""
+    if NUL not in bytes(contacts):
+        with suppress(msgspec.ValidationError, UnicodeDecodeError):
+            return _entries.decode(contacts)
+    return [entry(item) for item in _items.decode(contacts)]
 
 
 def with_cut_texts(body: bytes) -> dict[str, Any]:
@@ -88,7 +100,7 @@ def with_cut_texts(body: bytes) -> dict[str, Any]:
     return values
 
 
-def of_form(values: dict[str, Any]) -> tuple[list[Any], Any, Any]:
+def of_form(values: dict[str, Any]) -> tuple[Sequence[Entry | None], Any, Any]:
     """The same of a form, or of JSON with flat keys; there `contacts` may be a text that holds JSON."""
     contacts = values.get("contacts")
     if isinstance(contacts, str) and contacts:
@@ -100,7 +112,7 @@ def of_form(values: dict[str, Any]) -> tuple[list[Any], Any, Any]:
         raise errors.Invalid("is required", field="contacts")
     if not isinstance(contacts, list):
         raise errors.Invalid("must be an array", field="contacts")
-    return contacts, values.get("force"), values.get("udid")
+    return [entry(item) for item in contacts], values.get("force"), values.get("udid")
 
 
 def entry(item: Any) -> Entry | None:
@@ -112,7 +124,7 @@ def entry(item: Any) -> Entry | None:
     except (ValueError, RecursionError, errors.Invalid):  # msgspec's errors and bad UTF-8 are ValueErrors
         return None
     name = contact.name
-    if phone is None or (name is None and not destroy):
+    if phone is None:
         return None
     if name and ("\0" in name or not storable(name)):
         return None

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from msgspec import Struct
+
 from .. import phone
 from ..model import Contact, Entry, Reason
 
@@ -20,8 +22,7 @@ NAME_CHARACTERS = 255
 GAP = 2**20  # between two neighbours, so that one can be moved without moving the others
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Struct, frozen=True, gc=False):
     """An entry that can be applied; `typed` is None where it is exactly the number's digits."""
 
     number: int
@@ -57,6 +58,8 @@ def check(entries: Sequence[Entry | None], region: str) -> tuple[list[Accepted],
 
 
 def _read(entry: Entry, region: str) -> Accepted | list[Reason]:
+    if entry.name is None and not entry.destroy:
+        return [Reason.FIELDS]
     reasons = []
     number = 0
     try:
@@ -70,8 +73,8 @@ def _read(entry: Entry, region: str) -> Accepted | list[Reason]:
         reasons.append(Reason.NAME_LENGTH)
     if reasons:
         return reasons
-    typed = None if entry.phone == phone.digits(number) else entry.phone
-    return Accepted(number, name, typed, entry.destroy)
+    typed = None if entry.phone.isdigit() and entry.phone == phone.digits(number) else entry.phone
+    return Accepted(number, name, typed, bool(entry.destroy))
 
 
 def diff(book: dict[int, Contact], accepted: Sequence[Accepted], *, force: bool, next_seq: int = GAP) -> Changes:

@@ -113,8 +113,11 @@ def _unknown(tx: Tx, caller: Caller, book: Row, new: list[int], now: int) -> int
     if not new:
         return 0
     others = books.elsewhere(tx, caller.app.id, caller.user_id, book["book"], new)
-    hashes = _hashes(caller, [number for number in new if number not in others])
-    return len(hashes) - len(buckets.removed_among(tx, caller.user_id, hashes, now - rates.REMEMBERED_SECONDS))
+    unknown = [number for number in new if number not in others]
+    if not buckets.has_removed(tx, caller.user_id):
+        return len(unknown)
+    known = buckets.removed_among(tx, caller.user_id, _hashes(caller, unknown), now - rates.REMEMBERED_SECONDS)
+    return len(unknown) - len(known)
 
 
 def _hashes(caller: Caller, numbers: Sequence[int]) -> list[int]:

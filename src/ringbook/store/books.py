@@ -11,6 +11,7 @@ holds                                 which of these users' numbers are in any o
 
 from collections.abc import Sequence
 
+from .. import errors
 from ..model import GLOBAL_BOOK, Contact
 from .db import Row, Rows, Tx
 
@@ -30,18 +31,19 @@ def lock_book(tx: Tx, owner_id: int, device: str, now: int) -> Row | None:
 
 def lock_owner(tx: Tx, app_id: int, owner_id: int, now: int) -> Row:
     """Make the owner's global book if need be, and lock it: whoever adds a book to this owner waits here."""
-    row = tx.one(
+    # DO UPDATE would watch one of the table's two unique keys, and two first uploads at once could meet in the other.
+    tx.run(
         "INSERT INTO books (owner_id, book, app_id, device, size, next_seq, synced_at)"
-        " VALUES (:owner_id, :book, :app_id, '', 0, :seq, :now)"
-        " ON CONFLICT (owner_id, device) DO UPDATE SET synced_at = excluded.synced_at"
-        " RETURNING book, size, next_seq",
+        " VALUES (:owner_id, :book, :app_id, '', 0, :seq, :now) ON CONFLICT DO NOTHING",
         owner_id=owner_id,
         book=GLOBAL_BOOK,
         app_id=app_id,
         seq=FIRST_SEQ,
         now=now,
     )
-    assert row
+    row = lock_book(tx, owner_id, "", now)
+    if not row:  # the owner was deleted while we waited
+        raise errors.SessionGone
     return row
 
 

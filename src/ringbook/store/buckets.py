@@ -1,7 +1,7 @@
 """What the limits remember: buckets, and the numbers that somebody has removed a short while ago.
 
 lock, set_used                          one bucket: how much of it is used, and since when
-remember_removed, removed_among         hashes of removed numbers
+remember_removed, has_removed, removed_among         hashes of removed numbers
 forget, forget_owner                    a bucket, and what an owner has removed
 sweep                                   forget what no longer limits anybody
 """
@@ -43,6 +43,11 @@ def remember_removed(tx: Tx, owner_id: int, hashes: Sequence[int], now: int) -> 
         now=now,
         hashes=Rows.of("hash", hashes),
     )
+
+
+def has_removed(tx: Tx, owner_id: int) -> bool:
+    """Has the owner removed anything that is still remembered?"""
+    return bool(tx.tuples("SELECT 1 FROM removed WHERE owner_id = :owner_id LIMIT 1", owner_id=owner_id))
 
 
 def removed_among(tx: Tx, owner_id: int, hashes: Sequence[int], since: int) -> set[int]:

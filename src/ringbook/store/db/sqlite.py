@@ -24,7 +24,7 @@ PRAGMAS = (
     "PRAGMA busy_timeout = 10000",
     "PRAGMA wal_autocheckpoint = 16000",
     "PRAGMA temp_store = MEMORY",
-    "PRAGMA cache_size = -8192",
+    "PRAGMA cache_size = -4096",
 )
 SQLITE_AWAY = {
     sqlite3.SQLITE_BUSY,
