@@ -7,6 +7,7 @@ else to the API. One log line and one count per request: `api.endpoint` writes t
 all others.
 """
 
+import gc
 import hmac
 import ipaddress
 import time
@@ -35,7 +36,11 @@ def build(config: Config, db: Database) -> ASGIApp:
     """The application of one process; the database stays open until its owner closes it."""
     from .api import routes
 
-    return Door(config, db, routes.api(config, db))
+    door = Door(config, db, routes.api(config, db))
+    # What stays for ever need not be walked again each time an upload has made its thousands of objects.
+    gc.collect()
+    gc.freeze()
+    return door
 
 
 class Door:

@@ -23,7 +23,15 @@ class Postgres:
         # Prepared statements live in a database session, and behind a pooler there is none to rely on.
         options = {"autocommit": True, "prepare_threshold": None, "connect_timeout": 5}
         self._pool = psycopg_pool.ConnectionPool(
-            url, min_size=1, max_size=size, timeout=5, kwargs=options, open=False, name="ringbook"
+            url,
+            min_size=1,
+            max_size=size,
+            timeout=5,
+            # Its pauses between attempts double for so long, then begin anew: after an hour away, no hour of waiting.
+            reconnect_timeout=5,
+            kwargs=options,
+            open=False,
+            name="ringbook",
         )
         self._pool.open()
         self._errors = postgres_errors(psycopg, self._look_after)
