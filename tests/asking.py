@@ -1,23 +1,31 @@
 """What tests of the edge ask a server, byte for byte, and what it answers.
 
-    ask(server, …)       one request on a connection of its own → Answer
-    person(server, …)    somebody signed in, who asks with a token
-    line(n)              a contact for an upload, with a number reserved for fiction
+ask(server, …)       one request on a connection of its own → Answer
+person(server, …)    somebody signed in, who asks with a token
+guest(server, …)     the same for a day
+line(n)              a contact for an upload, with a number reserved for fiction
+rows, write          the database behind a server
+at_once(calls)       many calls at the same moment
 """
 
 import contextlib
 import http.client
 import json
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from email.message import Message
-from typing import Any
+from typing import Any, TypeVar
 
 from servers import Application, Server
 
+from ringbook.store import db as databases
+
 PASSWORD = "correct-horse"
 JSON = "application/json"
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -64,10 +72,11 @@ class Person:
     id: int
     token: str
     login: str = ""
+    address: str = ""
 
     def ask(self, method: str, path: str, value: Any = None, **more: Any) -> Answer:
-        """Ask with this person's token."""
-        headers = {"CB-Token": self.token} | more.pop("headers", {})
+        """Ask with this person's token, from this person's address."""
+        headers = {"CB-Token": self.token} | came_from(self.address) | more.pop("headers", {})
         return ask(self.server, method, path, value, headers=headers, **more)
 
     def upload(self, contacts: list[Any], **options: Any) -> Answer:
@@ -82,34 +91,77 @@ class Person:
 
     def signed_in_again(self) -> "Person":
         """The same person with one more session."""
-        return replace(self, token=opened(self.server, self.app, {"login": self.login, "password": PASSWORD})["token"])
+        given = {"login": self.login, "password": PASSWORD}
+        return replace(self, token=opened(self.server, self.app, given, self.address)["token"])
 
 
-def opened(server: Server, app: Application, user: dict[str, Any] | None = None, **headers: str) -> Any:
-    """The session that `POST /session` opens: the application's own without a user."""
+def came_from(address: str) -> dict[str, str]:
+    """What a proxy says of where a request came from."""
+    return {"X-Forwarded-For": address} if address else {}
+
+
+def open_session(server: Server, app: Application, user: dict[str, Any] | None = None, address: str = "") -> Answer:
+    """`POST /session`: the application's own without a user."""
     keys = {"application_id": app.application_id, "auth_key": app.auth_key}
-    answer = ask(server, "POST", "/session", keys | ({"user": user} if user else {}), headers=headers)
+    return ask(server, "POST", "/session", keys | ({"user": user} if user else {}), headers=came_from(address))
+
+
+def opened(server: Server, app: Application, user: dict[str, Any] | None = None, address: str = "") -> Any:
+    """The session that it answers."""
+    answer = open_session(server, app, user, address)
     assert answer.status == 201, answer
     return answer.json["session"]
 
 
-def person(server: Server, app: Application | None = None, **profile: Any) -> Person:
+def person(server: Server, app: Application | None = None, address: str = "", **profile: Any) -> Person:
     """Somebody new, signed in; `profile` as `PUT /users/{id}` takes it."""
     app = app or server.app
     login = f"user-{uuid.uuid4().hex}"
-    session = opened(server, app, {"login": login, "password": PASSWORD})
-    who = Person(server, app, session["user_id"], session["token"], login)
+    session = opened(server, app, {"login": login, "password": PASSWORD}, address)
+    who = Person(server, app, session["user_id"], session["token"], login, address)
     if profile:
         changed = who.ask("PUT", f"/users/{who.id}", {"user": profile})
         assert changed.status == 200, changed
     return who
 
 
-def guest(server: Server, app: Application | None = None) -> Person:
+def guest(server: Server, app: Application | None = None, address: str = "") -> Person:
     """Somebody new, for a day."""
     app = app or server.app
-    session = opened(server, app, {"guest": "1", "full_name": "Guest"})
-    return Person(server, app, session["user_id"], session["token"])
+    session = opened(server, app, {"guest": "1", "full_name": "Guest"}, address)
+    return Person(server, app, session["user_id"], session["token"], address=address)
+
+
+def rows(server: Server, sql: str, **params: Any) -> list[dict[str, Any]]:
+    """What the database behind a server holds."""
+    database = databases.connect(server.database_url, pool=1)
+    try:
+        with database.read() as tx:
+            return tx.all(sql, **params)
+    finally:
+        database.close()
+
+
+def write(server: Server, sql: str, **params: Any) -> int:
+    """Change the database behind a server's back, as time would; how many rows that were."""
+    database = databases.connect(server.database_url, pool=1)
+    try:
+        with database.write() as tx:
+            return tx.run(sql, **params)
+    finally:
+        database.close()
+
+
+def at_once(calls: Sequence[Callable[[], Result]]) -> list[Result]:
+    """Make all calls at the same moment, each in a thread of its own; their results in order."""
+    together = threading.Barrier(len(calls))
+
+    def call(one: Callable[[], Result]) -> Result:
+        together.wait()
+        return one()
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return list(threads.map(call, calls))
 
 
 def line(n: int, name: str = "x") -> dict[str, str]:

@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from ringbook import worker
+from ringbook.config import Limits
 from ringbook.core import sessions
 from ringbook.store import db as store
 
@@ -56,8 +57,8 @@ def test_a_turn_takes_expired_sessions_away(db: store.Database):
     from ringbook.core import applications
 
     app = applications.create(db, "Friends", 1_000)
-    sessions.open_application(db, app, ts=0, nonce=0, now=1_000)
-    latest = sessions.open_application(db, app, ts=0, nonce=0, now=9_000)
+    sessions.open_application(db, Limits(), app, "192.0.2.9", ts=0, nonce=0, now=1_000)
+    latest = sessions.open_application(db, Limits(), app, "192.0.2.9", ts=0, nonce=0, now=9_000)
     worker.turn(db, 1_000 + sessions.LIFE_SECONDS + 1, threading.Event())
     with db.read() as tx:
         assert tx.all("SELECT id FROM sessions") == [{"id": latest.session.id}]

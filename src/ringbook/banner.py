@@ -23,14 +23,15 @@ The database was empty, so an application has been made. Your apps carry its key
 
 They are shown here this once; afterwards by: ringbook app show {id} --secrets
 
-JavaScript (npm install connectycube@6). Connect and sign Ann in; an unknown login signs up:
+What the API answers to: {url}/docs
+
+JavaScript (npm install connectycube@6; save as app.mjs). Connect and sign Ann in; an unknown login signs up:
 
     import ConnectyCube from "connectycube";
-    ConnectyCube.init({{ appId: {id}, authKey: "{key}" }}, {{ endpoints: {{ api_url: "{url}" }} }});
+    ConnectyCube.init({{ appId: {id}, authKey: "{key}" }}, {options});
     await ConnectyCube.createSession({{ login: "ann", password: "ann-12345" }});
 
-Then a friend signs up, Ann uploads her address book and sees who of it is here:
-
+    // Then a friend signs up, Ann uploads her address book and sees who of it is here:
     const friend = {{ login: "bob", password: "bob-12345", full_name: "Bob", phone: "+1 (202) 555-0142" }};
     await ConnectyCube.users.signup(friend).catch(() => "Bob was here before");
     await ConnectyCube.addressbook.uploadAddressBook([{{ name: "Bobby", phone: "12025550142" }}]);
@@ -68,6 +69,7 @@ def welcome(app: App, url: str) -> str:
     return WELCOME.format(
         version=__version__,
         url=url,
+        options=f'{{ endpoints: {{ api_url: "{url}" }}, debug: {{ mode: 0 }} }}',
         id=app.id,
         key=app.auth_key,
         secret=app.auth_secret,

@@ -58,6 +58,10 @@ def main() -> None:
         code = cli.meta(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
     except (cyclopts.CycloptsError, config.ConfigError, WrongUse, errors.Invalid) as error:
         code = _complain(error, WRONG_USE)
+    except errors.Unavailable as error:
+        # Here, where no stranger reads it, also why.
+        why = str(error.__cause__ or "").partition("\n")[0]
+        code = _complain(Failed(f"{error} ({why})" if why else str(error)), FAILED)
     except (Failed, errors.Refused) as error:
         code = _complain(error, FAILED)
     except BrokenPipeError:
@@ -216,7 +220,7 @@ def app_delete(id: int, /, *, yes: Yes = False, file: File) -> None:
 
 @admin.command(name="create")
 def admin_create(email: str, /, *, as_json: Json = False, file: File) -> None:
-    """Let somebody use the dashboard, with a password that is shown this once."""
+    """Let somebody use the dashboard, which a later version brings; the password is shown this once."""
     from .core import admins
 
     with _database(_settings(file)) as db:

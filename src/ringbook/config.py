@@ -63,6 +63,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             low=0,
         ),
     ] = 1_000
+    new_sessions_per_hour: Annotated[
+        int, knob("sessions without a user opened from one address in an hour; 0 = no limit", "sessions", low=0)
+    ] = 10_000
     new_accounts_per_hour: Annotated[
         int, knob("accounts made from one address (IPv6: one /64) in an hour; 0 = no limit", "accounts", low=0)
     ] = 1_000

@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 GLOBAL_BOOK = 0
+SEQ_GAP = 2**20  # between two neighbours in a book, so that one can be moved without moving the others
 GUEST_SECONDS = 24 * 3600
 
 

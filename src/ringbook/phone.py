@@ -98,9 +98,8 @@ def _without_formatting(typed: str) -> str:
 
 def _without_prefix(kept: str) -> str:
     # All of them, so that the digits of a number read as the same number again.
-    while kept[:2] == "00":
-        kept = kept[2:]
-    return kept
+    zeros = len(kept) - len(kept.lstrip("0"))
+    return kept[zeros - zeros % 2 :]
 
 
 def _numbering_plan(text: str, region: str) -> str:

@@ -55,7 +55,7 @@ def run(config: Config, *, keep_time: bool = True) -> int:
     config = _as_one_writer(config)
     sockets = [listen(config.host, config.port)]
     if config.admin_port:
-        sockets.append(listen(config.host, config.admin_port))
+        sockets.append(listen(config.host, config.admin_port, admin=True))
     if trouble := checks.tls_trouble(config):
         raise CannotServe(trouble)
     with _figures_shared(config.workers), _ready(config) as (db, first):
@@ -64,7 +64,7 @@ def run(config: Config, *, keep_time: bool = True) -> int:
             return _many(config, sockets) if config.workers > 1 else _one(config, sockets, db)
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, *, admin: bool = False) -> socket.socket:
     """A socket that listens, so that connections wait from now on; CannotServe if it cannot."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -75,7 +75,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind(address)
         listener.listen(BACKLOG)
     except OSError as error:
-        raise CannotServe(_why_not(host, port, error)) from None
+        raise CannotServe(_why_not(host, port, error, admin=admin)) from None
     return listener
 
 
@@ -101,9 +101,11 @@ def _greet(config: Config, port: int, first: "App | None") -> None:
     logs.log.info("serving", url=url, version=__version__)
 
 
-def _why_not(host: str, port: int, error: OSError) -> str:
+def _why_not(host: str, port: int, error: OSError, *, admin: bool) -> str:
     if error.errno == errno.EADDRINUSE:
         other = port + 1 if port < 65535 else port - 1
+        if admin:
+            return f"port {port} is in use: RINGBOOK_ADMIN_PORT={other}"
         return f"port {port} is in use: make serve PORT={other} (or ringbook serve --port {other})"
     if error.errno == errno.EACCES:
         return f"port {port} is for the system: take one from 1024 up (ringbook serve --port 8080)"

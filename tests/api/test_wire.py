@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from asking import PASSWORD, Answer, Person, ask, opened
 from servers import Application, Server
 
+from ringbook.api.openapi import document
 from ringbook.core import applications
 from ringbook.store import db as databases
 
@@ -20,6 +22,7 @@ FILES = sorted((Path(__file__).parent.parent / "wire").glob("*.json"))
 VALUE = re.compile(r"\$\{([\w.]+)(:text)?\}")
 PLACEHOLDER = re.compile(r"<(any|text|int|id|token|date|expiration)(?: as (\w+))?>")
 OTHERS = "<others>"
+DESCRIPTION: dict[str, Any] = json.loads(json.dumps(document()))
 Known = dict[str, Any]
 
 
@@ -38,6 +41,7 @@ def test_the_wire(file, server, database):
     for exchange in case["exchanges"]:
         answer = send(server, exchange["request"], known)
         compare(answer, exchange["answer"], known)
+        described(exchange["request"], answer)
 
 
 def test_there_are_files():
@@ -165,3 +169,29 @@ KINDS = {
     "date": is_date,
     "expiration": is_expiration,
 }
+
+
+# ── what OpenAPI says of it ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def described(request: Any, answer: Answer) -> None:
+    """Does the description know this status, and is the body what it says?"""
+    operation = operation_of(request["method"], request["path"].split("?")[0].removesuffix(".json"))
+    if operation is None or "X-HTTP-Method-Override" in request.get("headers", {}):
+        return
+    known = operation["responses"].get(str(answer.status))
+    assert known, f"{answer.status} is not described"
+    schema = known.get("content", {}).get("application/json", {}).get("schema")
+    assert (schema is None) == (answer.raw == b""), answer.raw
+    if schema:
+        jsonschema_rs.validate(schema | {"components": DESCRIPTION["components"]}, answer.json)
+
+
+def operation_of(method: str, path: str) -> Any:
+    """The description of what answers there; fixed paths win over those with an id."""
+    paths = sorted(DESCRIPTION["paths"], key=lambda template: "{" in template)
+    for template in paths:
+        pattern = re.sub(r"\{\w+\}", "[^/]+", template)
+        if re.fullmatch(pattern, path) and method.lower() in DESCRIPTION["paths"][template]:
+            return DESCRIPTION["paths"][template][method.lower()]
+    return None

@@ -389,7 +389,7 @@ def test_right_passwords_are_not_counted(db, app):
 
 
 def test_a_login_that_nobody_has_counts_like_a_wrong_password(db, app):
-    token = sessions.open_application(db, app, ts=NOW, nonce=0, now=NOW).token
+    token = sessions.open_application(db, Limits(), app, "192.0.2.9", ts=NOW, nonce=0, now=NOW).token
     given = Credentials("nobody", "", "some-password")
     for _ in range(3):
         with pytest.raises(errors.Unauthorized):

@@ -55,7 +55,7 @@ def test_a_sweep_ends_expired_sessions_and_erases_guests_whose_day_is_over(db, a
 def test_five_sessions_at_once_for_a_new_login_make_one_user(db, app):
     first = opened(db, app)
     # What the second of two sees: nobody has the login when it looks, and somebody has it when it writes.
-    assert sessions._created(db, Limits(), app, ANN, ADDRESS, NOW) == first.user.id
+    assert sessions._created(db, Limits(), app, ANN, ADDRESS, NOW)["id"] == first.user.id
 
 
 def test_a_right_password_gives_its_try_back(db, app):
@@ -65,19 +65,50 @@ def test_a_right_password_gives_its_try_back(db, app):
 
 
 def test_refused_sign_ins_count_for_the_address_whichever_the_accounts(db, app):
-    applications.change(db, app.id, "session_creates_user", "false")
-    app = applications.get(db, app.id)
+    app = applications.change(db, app.id, "session_creates_user", "false")
     few = Limits(wrong_sign_ins_per_hour=2)
     users.sign_up(db, few, app, {"login": "ann", "password": "correct-horse"}, ADDRESS, NOW)
+    assert opened(db, app, limits=few).user.login == "ann"  # a right one costs nothing
     with pytest.raises(errors.Unauthorized):
         opened(db, app, Credentials("ann", "", "wrong-horse"), limits=few)
     with pytest.raises(errors.NotFound):
         opened(db, app, Credentials("nobody", "", "wrong-horse"), limits=few)
-    for login in ("ann", "nobody"):
+    for login, password in (("ann", "wrong-horse"), ("nobody", "wrong-horse"), ("ann", "x"), ("ann", "correct-horse")):
         with pytest.raises(errors.TooMany) as refused:
-            opened(db, app, Credentials(login, "", "wrong-horse"), limits=few)
+            opened(db, app, Credentials(login, "", password), limits=few)
         assert refused.value.wait_seconds == 1800
-    assert opened(db, app, limits=few).user.login == "ann"
+
+
+def test_a_name_costs_the_same_whether_or_not_somebody_has_it(db, app):
+    """Were known accounts counted apart from unknown ones, two names could be tested for being one person."""
+    fields: users.Fields = {"login": "ann", "email": "ann@example.com", "password": "correct-horse"}
+    users.sign_up(db, Limits(), app, fields, ADDRESS, NOW)
+    few = Limits(wrong_passwords=2)
+    token = sessions.open_application(db, few, app, ADDRESS, ts=NOW, nonce=0, now=NOW).token
+
+    def told(login: str, email: str) -> type[Exception]:
+        with pytest.raises(errors.Refused) as refused:
+            sessions.sign_in(db, few, app, token, Credentials(login, email, "wrong-horse"), ADDRESS, NOW)
+        return refused.type
+
+    for given in (("ann", ""), ("", "ann@example.com"), ("", "nobody@example.com")):
+        assert [told(*given) for _ in range(3)] == [errors.Unauthorized, errors.Unauthorized, errors.TooMany]
+
+
+def test_a_sign_in_in_flight_does_not_outlive_a_new_password(db, app, monkeypatch):
+    user = opened(db, app).user
+    matches = sessions.passwords.matches
+
+    def meanwhile(stored, password):
+        right = matches(stored, password)
+        users.reset_password(db, user.id, NOW)
+        return right
+
+    monkeypatch.setattr(sessions.passwords, "matches", meanwhile)
+    with pytest.raises(errors.Unauthorized):
+        opened(db, app)
+    with db.read() as tx:
+        assert tx.tuples("SELECT count(*) FROM sessions WHERE user_id IS NOT NULL") == [(0,)]
 
 
 def test_a_password_reset_by_an_admin_opens_one_session_within_a_day(db, app):

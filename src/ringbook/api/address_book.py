@@ -164,6 +164,7 @@ ROUTES = [
         request=UploadRequest,
         answer=ReportOut,
         refusals=(422, 429),
+        large=True,
     ),
     Route(method="GET", path="/address_book", handler=show, query=UDID, answer=list[ContactOut], refusals=(422,)),
     Route(

@@ -31,6 +31,8 @@ from . import forms, wire
 from .wire import Dialect
 
 JSON = "application/json; charset=utf-8"  # without the charset, Flutter shows names as mojibake (protocol §11.5)
+SMALL_BYTES = 256 * 1024  # of every body but an upload's: a profile fits, with custom_data written as \\u escapes
+BODY_SECONDS = 60
 PATIENCE = 8  # how many times the allowed size is read from a client that sends too much, so that it hears the answer
 
 
@@ -65,6 +67,7 @@ class Route:
     answer: Any = None
     query: dict[str, str] = field(default_factory=dict)
     refusals: tuple[int, ...] = ()
+    large: bool = False  # its body may be as large as the setting allows
     hashes: bool = False  # may hash a password: waits in a line of its own, so that nobody else does
 
 
@@ -138,14 +141,20 @@ class Call:
 def endpoint(db: Database, config: Config, route: Route, lane: anyio.CapacityLimiter) -> Any:
     """What the toolkit calls for a row of the table; `lane` bounds how many run at once."""
 
+    largest = config.limits.max_body_bytes
+    limit_bytes = largest if route.large else min(SMALL_BYTES, largest)
+
     async def call(request: Request) -> Response:
         started = time.perf_counter()
         this = Call(db=db, config=config, route=route, request=request, body=b"", now=int(time.time()))
         try:
-            this.body = await read_body(request, config.limits.max_body_bytes)
+            with anyio.fail_after(BODY_SECONDS):
+                this.body = await read_body(request, limit_bytes)
             response = await anyio.to_thread.run_sync(carry_out, this, limiter=lane)
         except errors.Refused as refused:
             response = refused_response(this, refused)
+        except TimeoutError:
+            response = refused_response(this, errors.Malformed(f"The body did not arrive within {BODY_SECONDS} s"))
         except ClientDisconnect:
             response = Response(status_code=400)
         tell(this, response.status_code, time.perf_counter() - started)
@@ -223,7 +232,8 @@ def refused_response(call: Call, refused: errors.Refused) -> Response:
         answered.headers["Retry-After"] = str(refused.wait_seconds)
     elif isinstance(refused, errors.Unavailable):
         answered.headers["Retry-After"] = "1"
-        log.warning("unavailable", route=call.route.path, reason=refused.reason)
+        why = type(refused.__cause__).__name__ if refused.__cause__ else None
+        log.warning("unavailable", route=call.route.path, reason=refused.reason, why=why)
     return answered
 
 

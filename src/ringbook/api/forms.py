@@ -18,7 +18,8 @@ import msgspec
 
 from .. import errors
 
-MOST_PAIRS = 500_000
+MOST_PAIRS = 200_000
+MOST_NODES = 600_000  # 50,000 contacts of three fields, and a third more
 DEEPEST, DEEPEST_JSON = 8, 64
 NOTHING = {"undefined", "null"}  # what CCJS writes into a query for a value that is not there
 
@@ -82,9 +83,14 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 def nested(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """`a[b]=1`, `a[]=1`, `a[0][b]=1`, `a[][b]=1` as dictionaries and lists; {"0": …, "1": …} becomes a list."""
     root: dict[str, Any] = {}
+    nodes = 0
     for name, value in pairs:
+        path = _path(name)
+        nodes += len(path)
+        if nodes > MOST_NODES:
+            raise errors.Malformed("The parameters are too many")
         if name:
-            _put(root, _path(name), value)
+            _put(root, path, value)
     return {name: _listed(value) for name, value in root.items()}
 
 
@@ -100,7 +106,7 @@ def _path(name: str) -> list[str]:
 
 def _put(place: dict[str, Any], path: list[str], value: Any) -> None:
     for key, following in zip(path, path[1:], strict=False):
-        key = _index(place, key, following, path) if key == "" else key
+        key = _index(place, following) if key == "" else key
         below = place.setdefault(key, {})
         if not isinstance(below, dict):
             below = place[key] = {}
@@ -108,7 +114,7 @@ def _put(place: dict[str, Any], path: list[str], value: Any) -> None:
     place[str(len(place)) if path[-1] == "" else path[-1]] = value
 
 
-def _index(place: dict[str, Any], _key: str, following: str, path: list[str]) -> str:
+def _index(place: dict[str, Any], following: str) -> str:
     """Where `a[][b]` goes: into the last element, or a new one once that has a `b`."""
     last = len(place) - 1
     fits = last >= 0 and isinstance(place.get(str(last)), dict) and following and following not in place[str(last)]

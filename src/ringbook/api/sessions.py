@@ -34,7 +34,7 @@ def opened_for(call: Call, app: App, asked: SessionRequest) -> sessions.Opened:
     ts, nonce = asked.timestamp if asked.timestamp is not None else call.now, asked.nonce or 0
     common: dict[str, Any] = {"ts": ts, "nonce": nonce, "now": call.now}
     if asked.user is None:
-        return sessions.open_application(call.db, app, **common)
+        return sessions.open_application(call.db, call.config.limits, app, call.address, **common)
     limits = call.config.limits
     if asked.user.guest:
         return sessions.open_guest(call.db, limits, app, asked.user.full_name or "", call.address, **common)

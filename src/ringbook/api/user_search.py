@@ -74,7 +74,7 @@ def search(call: Call) -> Answer:
 def query_of(call: Call) -> Query:
     """The query in the request's parameters; Invalid says what of it cannot be asked."""
     values = {name: value for name, value in call.values.items() if value is not None}
-    asked = [one for name in values.keys() - PAGING.keys() for one in asked_of(name, values[name])]
+    asked = [one for name in sorted(values.keys() - PAGING.keys()) for one in asked_of(name, values[name])]
     if not any(stands_alone(one) for one in asked):
         raise errors.Invalid("The query needs a field that is no date with =, in or start_with")
     if any(one.operator in COMPARING and one.field in NUMBERS for one in asked):
@@ -91,6 +91,8 @@ def query_of(call: Call) -> Query:
 
 def asked_of(field: str, value: Any) -> list[Asked]:
     """The conditions on one field: `x`, `["x", "y"]` or `{"in": ["x", "y"], "gt": …}`."""
+    if field not in FIELDS:
+        raise errors.Invalid("is not a field that users can be searched by", field=field)
     if not isinstance(value, dict):
         listed = value if isinstance(value, list) else [value]
         return [Asked(field, "in", tuple(read(field, item) for item in listed))]

@@ -3,7 +3,7 @@
     Dialect                                  ConnectyCube or QuickBlox
     take(kind, values)                       lenient reading: a request's values as a struct of `kind`
     integer, flag, text, moment              lenient reading: one value
-    status, refusal, retry_after             what a refusal looks like
+    status, refusal             what a refusal looks like
     iso, expiration                          dates in bodies and in headers
 
 What requests and answers look like as a whole stands in `shapes.py`.
@@ -79,6 +79,7 @@ def iso(seconds: int) -> str:
 
 
 def iso_or_none(seconds: int | None) -> str | None:
+    """The same, or null."""
     return None if seconds is None else iso(seconds)
 
 

@@ -106,7 +106,9 @@ def delete(db: Database, app_id: int, progress: Callable[[int], None] = lambda d
 
     progress   called with the number of users deleted so far
     """
-    rotate_keys(db, app_id)  # nobody signs up any more
+    rotate_keys(db, app_id)
+    with db.write() as tx:
+        store.end_sessions(tx, app_id)  # nobody signs up any more
     deleted = 0
     while True:
         with db.read() as tx:

@@ -16,10 +16,11 @@ from itertools import pairwise
 from msgspec import Struct
 
 from .. import phone
+from ..model import SEQ_GAP as GAP
 from ..model import Contact, Entry, Reason
 
 NAME_CHARACTERS = 255
-GAP = 2**20  # between two neighbours, so that one can be moved without moving the others
+TYPED_CHARACTERS = 64  # a number with all its formatting; the spelling is stored
 
 
 class Accepted(Struct, frozen=True, gc=False):
@@ -60,6 +61,8 @@ def check(entries: Sequence[Entry | None], region: str) -> tuple[list[Accepted],
 def _read(entry: Entry, region: str) -> Accepted | list[Reason]:
     if entry.name is None and not entry.destroy:
         return [Reason.FIELDS]
+    if len(entry.phone) > TYPED_CHARACTERS:
+        return [Reason.PHONE_LENGTH if entry.phone.isdigit() else Reason.FIELDS]
     reasons = []
     number = 0
     try:

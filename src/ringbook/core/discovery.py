@@ -11,7 +11,7 @@ book's row: two uploads to one book take turns, and neither loses or doubles any
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .. import errors, phone
 from ..config import Limits
@@ -100,7 +100,8 @@ def _write(tx: Tx, caller: Caller, book: Row, device: str, changes: Changes, now
         books.put(tx, caller.app.id, caller.user_id, book["book"], changes.put)
     if changes.drop:
         books.drop(tx, caller.user_id, book["book"], changes.drop)
-        buckets.remember_removed(tx, caller.user_id, _hashes(caller, changes.drop), now)
+        hashes = sorted(map(_hash_with(caller.app.hash_key), changes.drop))
+        buckets.remember_removed(tx, caller.user_id, hashes, now)
     size = book["size"] + len(changes.new) - len(changes.drop)
     if device and not size:
         books.forget_book(tx, caller.user_id, book["book"])
@@ -114,17 +115,25 @@ def _unknown(tx: Tx, caller: Caller, book: Row, new: list[int], now: int) -> int
         return 0
     others = books.elsewhere(tx, caller.app.id, caller.user_id, book["book"], new)
     unknown = [number for number in new if number not in others]
+    return len(unknown) - len(removed_lately(tx, caller, unknown, now))
+
+
+def removed_lately(tx: Tx, caller: Caller, numbers: Sequence[int], now: int) -> set[int]:
+    """Those of these numbers that the caller has removed from a book a short while ago."""
     if not buckets.has_removed(tx, caller.user_id):
-        return len(unknown)
-    known = buckets.removed_among(tx, caller.user_id, _hashes(caller, unknown), now - rates.REMEMBERED_SECONDS)
-    return len(unknown) - len(known)
+        return set()
+    hashes = dict(zip(map(_hash_with(caller.app.hash_key), numbers), numbers, strict=True))
+    known = buckets.removed_among(tx, caller.user_id, list(hashes), now - rates.REMEMBERED_SECONDS)
+    return {hashes[found] for found in known}
 
 
-def _hashes(caller: Caller, numbers: Sequence[int]) -> list[int]:
-    """Keyed hashes, as signed 64-bit integers: what is removed is no longer stored as a number."""
-    key = caller.app.hash_key
-    hashes = (hashlib.blake2b(number.to_bytes(8), key=key, digest_size=8).digest() for number in numbers)
-    return sorted(int.from_bytes(hash_, signed=True) for hash_ in hashes)
+def _hash_with(key: bytes) -> Callable[[int], int]:
+    """A keyed hash, as a signed 64-bit integer: what is removed is no longer stored as a number."""
+
+    def hashed(number: int) -> int:
+        return int.from_bytes(hashlib.blake2b(number.to_bytes(8), key=key, digest_size=8).digest(), signed=True)
+
+    return hashed
 
 
 def pay(tx: Tx, limits: Limits, caller: Caller, cost: int, now: int) -> None:

@@ -5,7 +5,7 @@
     give_back(tx, bucket)        undo a charge that turned out to be owed to nobody
     forget_user(tx, id)          forget what is remembered of a user who is gone
     sweep(db, now)               forget what no longer limits anybody
-    permits, address_permits, passwords, sign_ins, accounts     the buckets there are
+    permits, address_permits, passwords, sign_ins, sessions, accounts     the buckets there are
 
 A bucket lives in the database, so that every process draws on the same one. Its name never holds a number or a name.
 """
@@ -54,7 +54,10 @@ def address_permits(limits: Limits, address: str) -> Bucket:
 
 
 def passwords(limits: Limits, app_id: int, account: str, address: str) -> Bucket:
-    """Wrong passwords for one account from one address; `account` is a user id or what was given for one."""
+    """Wrong passwords for one account from one address.
+
+    account   what was given for one, known or not: were known accounts told from others, so could whoever asks
+    """
     who = hashlib.sha256(f"{app_id}:{account}".encode()).hexdigest()[:24]
     seconds = limits.wrong_password_minutes * 60
     name = f"password:{who}@{network(address)}"
@@ -62,11 +65,17 @@ def passwords(limits: Limits, app_id: int, account: str, address: str) -> Bucket
 
 
 def sign_ins(limits: Limits, address: str) -> Bucket:
-    """Refused sign-ins from one address: each tells something of who has an account."""
+    """Refused sign-ins from one address: each tells whether there is such an account."""
     an_hour = limits.wrong_sign_ins_per_hour
     return Bucket(
         f"sign-ins@{network(address)}", an_hour, an_hour / HOUR, "Too many refused sign-ins from this address"
     )
+
+
+def sessions(limits: Limits, address: str) -> Bucket:
+    """Sessions without a user from one address: each is a row."""
+    an_hour = limits.new_sessions_per_hour
+    return Bucket(f"sessions@{network(address)}", an_hour, an_hour / HOUR, "Too many new sessions from this address")
 
 
 def accounts(limits: Limits, address: str) -> Bucket:
@@ -95,7 +104,8 @@ def charge(tx: Tx, bucket: Bucket, cost: int, now: int) -> None:
     row = buckets.lock(tx, bucket.name, now)
     used = drained(row["used"], row["at"], bucket.per_second, now) + cost
     if used > bucket.capacity:
-        raise errors.TooMany(bucket.reason, wait_seconds=wait(used - bucket.capacity, bucket.per_second))
+        reason = bucket.reason if cost <= bucket.capacity else f"{bucket.reason}: at most {bucket.capacity} at once"
+        raise errors.TooMany(reason, wait_seconds=wait(used - bucket.capacity, bucket.per_second))
     write(tx, bucket, used, now)
 
 

@@ -72,18 +72,19 @@ def charge(db: Database, limits: Limits, caller: Caller, named: Iterable[int | s
     if not values:
         return
     with db.read() as tx:
-        cost = len(values - _held(tx, caller, values))
+        cost = len(values - _held(tx, caller, values, now))
     if cost:
         with db.write() as tx:
             discovery.pay(tx, limits, caller, cost, now)
 
 
-def _held(tx: Tx, caller: Caller, values: set[int | str]) -> set[int | str]:
-    """Those of the values that are the caller's own, or numbers in a book of the caller's."""
+def _held(tx: Tx, caller: Caller, values: set[int | str], now: int) -> set[int | str]:
+    """Those of the values that are the caller's own, or numbers that a book of the caller's has or had lately."""
     numbers = [value for value in values if isinstance(value, int)]
     held: set[int | str] = set(users.numbers_of(tx, caller.user_id))
     if numbers:
         held |= books.elsewhere(tx, caller.app.id, caller.user_id, NO_BOOK, numbers)
+        held |= discovery.removed_lately(tx, caller, numbers, now)
     own = users.by_id(tx, caller.app.id, caller.user_id)
     region = caller.app.settings.default_region
     return held | {key(text, region) for text in (own and own.login, own and own.email) if text}

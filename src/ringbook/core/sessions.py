@@ -15,6 +15,8 @@ import hmac
 import secrets
 from dataclasses import dataclass
 
+import msgspec
+
 from .. import errors
 from ..config import Limits
 from ..model import GUEST_SECONDS, App, Session, User
@@ -51,9 +53,10 @@ class Credentials:
 # ── opening ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def open_application(db: Database, app: App, *, ts: int, nonce: int, now: int) -> Opened:
+def open_application(db: Database, limits: Limits, app: App, address: str, *, ts: int, nonce: int, now: int) -> Opened:
     """A session without a user: enough to sign up and to sign in."""
     with db.write() as tx:
+        rates.charge(tx, rates.sessions(limits, address), 1, now)
         session, token = _insert(tx, app, None, ts=ts, nonce=nonce, now=now)
     return Opened(session, token)
 
@@ -62,27 +65,26 @@ def open_user(
     db: Database, limits: Limits, app: App, given: Credentials, address: str, *, ts: int, nonce: int, now: int
 ) -> Opened:
     """A user's session; an unknown login becomes a user, unless the application's settings say no."""
-    user_id = _proven(db, limits, app, given, address, now)
-    if user_id is None:
-        user_id = _created(db, limits, app, given, address, now)
+    _try(db, limits, app, given, address, now)
+    known = _proven(db, app, given, now) or _created(db, limits, app, given, address, now)
     with db.write() as tx:
-        session, token = _insert(tx, app, user_id, ts=ts, nonce=nonce, now=now)
-        user = _seen(tx, limits, app, user_id, address, now)
+        session, token = _insert(tx, app, known["id"], ts=ts, nonce=nonce, now=now)
+        user = _seen(tx, limits, app, known, given, address, now)
     return Opened(session, token, user)
 
 
-def _created(db: Database, limits: Limits, app: App, given: Credentials, address: str, now: int) -> int:
-    """A new user's id. An app opens several sessions at once; all but the first sign in to what that made."""
+def _created(db: Database, limits: Limits, app: App, given: Credentials, address: str, now: int) -> Row:
+    """A new user. An app opens several sessions at once; all but the first sign in to what that made."""
     if not app.settings.session_creates_user:
-        _count_refusal(db, limits, address, now)
         raise errors.NotFound("User not found")
     try:
-        return users.create(db, limits, app, given.login, given.email, given.password, address, now).id
+        user = users.create(db, limits, app, given.login, given.email, given.password, address, now)
     except errors.Conflict:
-        user_id = _proven(db, limits, app, given, address, now)
-        if user_id is None:
+        known = _proven(db, app, given, now)
+        if known is None:
             raise
-        return user_id
+        return known
+    return {"id": user.id}
 
 
 def open_guest(
@@ -97,15 +99,18 @@ def open_guest(
 
 def sign_in(db: Database, limits: Limits, app: App, token: str, given: Credentials, address: str, now: int) -> Opened:
     """Make the session of this token the user's; a login that nobody has is refused like a wrong password."""
-    user_id = _proven(db, limits, app, given, address, now)
-    if user_id is None:
-        _unknown(db, limits, app, given, address, now)
+    _try(db, limits, app, given, address, now)
+    known = _proven(db, app, given, now)
+    if known is None:
+        passwords.matches(None, given.password)  # takes as long
         raise errors.Unauthorized(UNAUTHORIZED)
     with db.write() as tx:
-        row = store.set_user(tx, digest(token), user_id, now, now + LIFE_SECONDS)
-        if not row:
+        before = store.by_token(tx, digest(token), now)
+        row = store.set_user(tx, digest(token), known["id"], now, now + LIFE_SECONDS)
+        if not before or not row:
             raise errors.SessionGone
-        user = _seen(tx, limits, app, user_id, address, now)
+        users.note_last_use(tx, [before])
+        user = _seen(tx, limits, app, known, given, address, now)
     return Opened(Session(**row), token, user)
 
 
@@ -113,8 +118,8 @@ def sign_out(db: Database, token: str, now: int) -> None:
     """Make the session of this token the application's own again."""
     with db.write() as tx:
         before = store.by_token(tx, digest(token), now)
-        if before and before["user_id"]:
-            user_store.mark_seen(tx, before["user_id"], now)
+        if before:
+            users.note_last_use(tx, [before | {"last_used_at": now}])
         store.set_user(tx, digest(token), None, now, now + LIFE_SECONDS)
 
 
@@ -144,48 +149,42 @@ def digest(token: str) -> bytes:
 # ── proving ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _proven(db: Database, limits: Limits, app: App, given: Credentials, address: str, now: int) -> int | None:
-    """The id of the user whose password this is, None when nobody has the login; Unauthorized, or TooMany.
+def _try(db: Database, limits: Limits, app: App, given: Credentials, address: str, now: int) -> None:
+    """Charge a try before anything is looked up, so that neither many at once nor the answer tell more than was paid.
 
-    A try is charged before the password is looked at, so that many at once cannot outrun the limit.
+    What was given stands for the account, whether there is one or not. `_seen` gives the try back.
     """
+    with db.write() as tx:
+        rates.charge(tx, _tries(limits, app, given, address), 1, now)
+        rates.charge(tx, rates.sign_ins(limits, address), 1, now)
+
+
+def _tries(limits: Limits, app: App, given: Credentials, address: str) -> rates.Bucket:
+    return rates.passwords(limits, app.id, users.name_tried(given.login, given.email), address)
+
+
+def _proven(db: Database, app: App, given: Credentials, now: int) -> Row | None:
+    """The user whose password this is, None when nobody has the login; Unauthorized."""
     with db.read() as tx:
         known = user_store.find_for_sign_in(tx, app.id, given.login, given.email)
     if not known:
         return None
-    bucket = rates.passwords(limits, app.id, str(known["id"]), address)
-    with db.write() as tx:
-        rates.charge(tx, bucket, 1, now)
     if not passwords.matches(known["password_hash"], given.password):
-        _count_refusal(db, limits, address, now)
         raise errors.Unauthorized(UNAUTHORIZED)
     users.spend_one_time(db, known, now)
-    return int(known["id"])
+    return known
 
 
-def _unknown(db: Database, limits: Limits, app: App, given: Credentials, address: str, now: int) -> None:
-    """Take as long, and count as much, as a wrong password for a login that exists."""
-    bucket = rates.passwords(limits, app.id, user_store.fold(given.login or given.email), address)
-    with db.write() as tx:
-        rates.charge(tx, bucket, 1, now)
-    passwords.matches(None, given.password)
-    _count_refusal(db, limits, address, now)
-
-
-def _count_refusal(db: Database, limits: Limits, address: str, now: int) -> None:
-    """A refusal tells whether there is such an account; once an address has had enough of them it hears TooMany."""
-    with db.write() as tx:
-        rates.charge(tx, rates.sign_ins(limits, address), 1, now)
-
-
-def _seen(tx: Tx, limits: Limits, app: App, user_id: int, address: str, now: int) -> User:
-    """Right password: give the try back, and note that the user was here."""
-    rates.give_back(tx, rates.passwords(limits, app.id, str(user_id), address), 1, now)
-    user_store.mark_seen(tx, user_id, now)
-    user = user_store.by_id(tx, app.id, user_id)
-    if not user:
+def _seen(tx: Tx, limits: Limits, app: App, known: Row, given: Credentials, address: str, now: int) -> User:
+    """Give the try back, and note that the user was here; Unauthorized if the password has just been replaced."""
+    rates.give_back(tx, _tries(limits, app, given, address), 1, now)
+    rates.give_back(tx, rates.sign_ins(limits, address), 1, now)
+    stored = user_store.secrets(tx, app.id, known["id"])
+    user = user_store.by_id(tx, app.id, known["id"])
+    if not user or not stored or stored["password_hash"] != known.get("password_hash", stored["password_hash"]):
         raise errors.Unauthorized(UNAUTHORIZED)
-    return user
+    user_store.mark_seen(tx, user.id, now)
+    return msgspec.structs.replace(user, last_request_at=now)
 
 
 def check_signature(
@@ -233,7 +232,7 @@ def user_of(db: Database, session: Session) -> User | None:
 def end(db: Database, token: str) -> None:
     """The token is dead at once."""
     with db.write() as tx:
-        _note_last_use(tx, store.end(tx, digest(token)))
+        users.note_last_use(tx, store.end(tx, digest(token)))
 
 
 def end_by_id(db: Database, user_id: int, session_id: int) -> None:
@@ -242,28 +241,19 @@ def end_by_id(db: Database, user_id: int, session_id: int) -> None:
         ended = store.end_by_id(tx, user_id, session_id)
         if not ended:
             raise errors.NotFound("Not found")
-        _note_last_use(tx, ended)
+        users.note_last_use(tx, ended)
 
 
 def end_others(db: Database, user_id: int, keep: str) -> None:
     """End all of the user's sessions but the one of this token."""
     with db.write() as tx:
-        _note_last_use(tx, store.end_others(tx, user_id, digest(keep)))
-
-
-def _note_last_use(tx: Tx, ended: list[Row]) -> None:
-    last: dict[int, int] = {}
-    for row in ended:
-        if row["user_id"]:
-            last[row["user_id"]] = max(last.get(row["user_id"], 0), row["last_used_at"])
-    for user_id in sorted(last):
-        user_store.mark_seen(tx, user_id, last[user_id])
+        users.note_last_use(tx, store.end_others(tx, user_id, digest(keep)))
 
 
 def sweep(db: Database, now: int, batch: int = 500) -> int:
     """End up to `batch` expired sessions and erase as many guests whose day is over; how many that were."""
     with db.write() as tx:
         ended = store.sweep(tx, now, batch)
-        _note_last_use(tx, ended)
-        store.sweep_signatures(tx, now)
-    return len(ended) + users.erase_guests(db, now, batch)
+        users.note_last_use(tx, ended)
+        signatures = store.sweep_signatures(tx, now, batch)
+    return len(ended) + signatures + users.erase_guests(db, now, batch)

@@ -36,6 +36,7 @@ TOKEN = {
 }
 LONGEST = 255
 INVALID = "is invalid"
+GLOBAL_UNICAST, SIX_TO_FOUR = ipaddress.ip_network("2000::/3"), ipaddress.ip_network("2002::/16")
 
 
 def subscribe(db: Database, config: Config, app: App, wished: Sequence[Subscription], now: int) -> list[Subscription]:
@@ -122,12 +123,17 @@ def reachable(url: str, *, allow_private: bool) -> bool:
 
 
 def _private(host: str) -> bool:
+    """Is it a name or an address of a private network, in whatever spelling?"""
+    host = host.rstrip(".").lower()
     if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
         return True
     try:
-        return not ipaddress.ip_address(host).is_global
+        ip = ipaddress.ip_address(host)
     except ValueError:
-        return host.replace(".", "").isdigit()  # 127.1 and the like
+        last = host.rpartition(".")[2]
+        return "." not in host or last.isdigit() or last.startswith("0x")  # an intranet's name; 127.1, 0x7f.1
+    tunnelled = ip.version == 6 and not (ip in GLOBAL_UNICAST and ip not in SIX_TO_FOUR)  # NAT64 and others lead inside
+    return tunnelled or not ip.is_global
 
 
 def _decoded(value: str | None) -> bytes:

@@ -27,6 +27,7 @@ GUARDED = {"phone", "email"}
 COMPARING = {"gt", "gte", "lt", "lte"}
 MOST_PER_PAGE = 100
 MOST_VALUES = 1_000
+MOST_CONDITIONS = 20
 PREFIX_CHARACTERS, PREFIX_USERS = 4, 5
 LARGEST_OFFSET = 2**31 - 1
 # Texts in which case counts lose their outer blanks, as they did when they were stored.
@@ -63,6 +64,8 @@ def query(app: App, asked: Sequence[Asked], *, sort: str, descending: bool, offs
         raise errors.Invalid(f"users cannot be sorted by {sort}")
     if not 0 <= offset <= LARGEST_OFFSET or limit < 1:
         raise errors.Invalid("the page must begin at 0 or later and hold 1 user or more")
+    if len(asked) > MOST_CONDITIONS:
+        raise errors.Invalid(f"the query has more than {MOST_CONDITIONS} conditions")
     for one in asked:
         _check(one, is_open=is_open)
     prefixed = any(one.operator == "start_with" for one in asked)

@@ -10,7 +10,7 @@ What an app may say of a user, and the rules for each field, stand in `profile.p
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import errors
@@ -45,7 +45,7 @@ def sign_up(db: Database, limits: Limits, app: App, fields: Fields, address: str
     if not password:
         raise errors.Invalid("can't be blank", field="password")
     passwords.check(password)
-    _count_account(db, limits, address, now)
+    _count_account(db, limits, address, now, numbers=1 if values.get("phone") else 0)
     values["password_hash"] = passwords.hashed(password)
     with db.write() as tx:
         return _added(tx, app, values, now)
@@ -66,9 +66,11 @@ def guest(db: Database, limits: Limits, app: App, full_name: str, address: str, 
         return _added(tx, app, values | {"phone": "", "is_guest": 1, "guest_until": now + GUEST_SECONDS}, now)
 
 
-def _count_account(db: Database, limits: Limits, address: str, now: int) -> None:
+def _count_account(db: Database, limits: Limits, address: str, now: int, *, numbers: int = 0) -> None:
+    """An account counts for the address; so does its number, since who else has it can be asked for nothing then."""
     with db.write() as tx:
         rates.charge(tx, rates.accounts(limits, address), 1, now)
+        rates.charge(tx, rates.address_permits(limits, address), numbers, now)
 
 
 def _added(tx: Tx, app: App, values: dict[str, Any], now: int) -> User:
@@ -115,13 +117,24 @@ def update(
         values.pop("phone", None)  # as it is: "" of a guest
     if password is not None:
         passwords.check(password)
-        _prove(db, limits, caller, fields.get("old_password") or "", now)
+        _prove(db, limits, caller, user, fields.get("old_password") or "", now)
         values |= {"password_hash": passwords.hashed(password), "one_time_until": None}
     privacy.charge(db, limits, caller, _told_by(new, caller.app.settings.default_region), now)
-    with db.write() as tx:
-        if field := store.taken(tx, caller.app.id, values, except_id=user_id):
-            raise _conflict(field)
-        return _changed(tx, caller, values, session, now)
+    try:
+        with db.write() as tx:
+            _refuse_taken(tx, caller, values)
+            return _changed(tx, caller, values, session, now)
+    except errors.Conflict as conflict:
+        if conflict.field:
+            raise
+    with db.read() as tx:  # somebody else was first, between our look and our write
+        _refuse_taken(tx, caller, values)
+    raise errors.Unavailable("Another request is changing the same thing. Try again.")
+
+
+def _refuse_taken(tx: Tx, caller: Caller, values: Mapping[str, Any]) -> None:
+    if field := store.taken(tx, caller.app.id, values, except_id=caller.user_id):
+        raise _conflict(field)
 
 
 def _own(db: Database, caller: Caller, user_id: int) -> User:
@@ -150,18 +163,30 @@ def _told_by(new: Mapping[str, Any], region: str) -> set[int | str]:
     return told if number is None else told | {number}
 
 
-def _prove(db: Database, limits: Limits, caller: Caller, password: str, now: int) -> None:
-    """Is this the caller's password? A try counts before it is looked at, and is given back when it was right."""
+def _prove(db: Database, limits: Limits, caller: Caller, user: User, password: str, now: int) -> None:
+    """Is this the caller's password? A try counts before it is looked at, and is given back when it was right.
+
+    It counts for each name by which the user signs in: guessing here leaves no more tries there.
+    """
     if not password:
         raise errors.Invalid("is required with a new password", field="old_password")
-    bucket = rates.passwords(limits, caller.app.id, str(caller.user_id), caller.address)
+    names = [(user.login, ""), ("", user.email)]
+    named = [name_tried(login or "", email or "") for login, email in names if login or email]
+    tries = [rates.passwords(limits, caller.app.id, name, caller.address) for name in sorted(named)]
     with db.write() as tx:
-        rates.charge(tx, bucket, 1, now)
+        for bucket in tries:
+            rates.charge(tx, bucket, 1, now)
         known = store.secrets(tx, caller.app.id, caller.user_id)
     if not known or not passwords.matches(known["password_hash"], password):
         raise errors.Invalid("is wrong", field="old_password")
     with db.write() as tx:
-        rates.give_back(tx, bucket, 1, now)
+        for bucket in tries:
+            rates.give_back(tx, bucket, 1, now)
+
+
+def name_tried(login: str, email: str) -> str:
+    """What stands for an account while its password is tried: what was given, whether there is one or not."""
+    return f"login {fold(login)}" if login else f"email {fold(email)}"
 
 
 def _changed(tx: Tx, caller: Caller, values: Mapping[str, Any], session: bytes, now: int) -> User:
@@ -169,7 +194,7 @@ def _changed(tx: Tx, caller: Caller, values: Mapping[str, Any], session: bytes, 
         raise errors.SessionGone
     _write_beside(tx, caller.app, caller.user_id, values)
     if "password_hash" in values:
-        sessions.end_others(tx, caller.user_id, session)
+        note_last_use(tx, sessions.end_others(tx, caller.user_id, session))
     user = store.by_id(tx, caller.app.id, caller.user_id)
     assert user
     return user
@@ -219,8 +244,18 @@ def reset_password(db: Database, user_id: int, now: int) -> str:
     with db.write() as tx:
         if not store.set_password(tx, user_id, stored, now + ONE_TIME_SECONDS):
             raise errors.NotFound(f"there is no user {user_id} with a password")
-        sessions.end_others(tx, user_id, b"")
+        note_last_use(tx, sessions.end_others(tx, user_id, b""))
     return password
+
+
+def note_last_use(tx: Tx, ended: Sequence[Row]) -> None:
+    """Write down when the users of ended sessions were last there."""
+    last: dict[int, int] = {}
+    for row in ended:
+        if row["user_id"]:
+            last[row["user_id"]] = max(last.get(row["user_id"], 0), row["last_used_at"])
+    for user_id in sorted(last):
+        store.mark_seen(tx, user_id, last[user_id])
 
 
 def spend_one_time(db: Database, known: Row, now: int) -> None:

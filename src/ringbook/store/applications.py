@@ -3,7 +3,7 @@
 insert, all_, by_id, by_auth_key      one row each
 set_keys, set_settings, delete        changes
 holds_numbers                         has anything been read by the application's region yet?
-some_users, forget                    what deleting an application takes along
+some_users, end_sessions, forget      what deleting an application takes along
 """
 
 from .db import Row, Tx
@@ -83,8 +83,13 @@ def some_users(tx: Tx, app_id: int, limit: int) -> list[int]:
     return [row[0] for row in rows]
 
 
-def forget(tx: Tx, app_id: int) -> None:
-    """Remove the application's own sessions, what its signatures left behind, and its row."""
+def end_sessions(tx: Tx, app_id: int) -> None:
+    """End every session of the application and of its users."""
     tx.run("DELETE FROM sessions WHERE app_id = :app_id", app_id=app_id)
+
+
+def forget(tx: Tx, app_id: int) -> None:
+    """Remove what the application's sessions and signatures left behind, and its row."""
+    end_sessions(tx, app_id)
     tx.run("DELETE FROM nonces WHERE app_id = :app_id", app_id=app_id)
     tx.run("DELETE FROM applications WHERE id = :app_id", app_id=app_id)

@@ -12,10 +12,8 @@ holds                                 which of these users' numbers are in any o
 from collections.abc import Sequence
 
 from .. import errors
-from ..model import GLOBAL_BOOK, Contact
+from ..model import GLOBAL_BOOK, SEQ_GAP, Contact
 from .db import Row, Rows, Tx
-
-FIRST_SEQ = 2**20
 
 
 def lock_book(tx: Tx, owner_id: int, device: str, now: int) -> Row | None:
@@ -38,7 +36,7 @@ def lock_owner(tx: Tx, app_id: int, owner_id: int, now: int) -> Row:
         owner_id=owner_id,
         book=GLOBAL_BOOK,
         app_id=app_id,
-        seq=FIRST_SEQ,
+        seq=SEQ_GAP,
         now=now,
     )
     row = lock_book(tx, owner_id, "", now)
@@ -66,10 +64,10 @@ def add_book(tx: Tx, app_id: int, owner_id: int, book: int, device: str, now: in
         book=book,
         app_id=app_id,
         device=device,
-        seq=FIRST_SEQ,
+        seq=SEQ_GAP,
         now=now,
     )
-    return {"book": book, "size": 0, "next_seq": FIRST_SEQ}
+    return {"book": book, "size": 0, "next_seq": SEQ_GAP}
 
 
 def set_book(tx: Tx, owner_id: int, book: int, size: int, next_seq: int) -> None:

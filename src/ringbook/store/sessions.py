@@ -123,6 +123,11 @@ def remember_signature(tx: Tx, app_id: int, signature: str, expires_at: int) -> 
     )
 
 
-def sweep_signatures(tx: Tx, now: int) -> int:
-    """Forget signatures whose time window is over."""
-    return tx.run("DELETE FROM nonces WHERE expires_at < :now", now=now)
+def sweep_signatures(tx: Tx, now: int, limit: int) -> int:
+    """Forget up to `limit` signatures whose time window is over."""
+    return tx.run(
+        "DELETE FROM nonces WHERE expires_at < :now AND (app_id, signature) IN"
+        " (SELECT app_id, signature FROM nonces WHERE expires_at < :now LIMIT :limit)",
+        now=now,
+        limit=limit,
+    )

@@ -53,8 +53,15 @@ UNIQUE = {
 }
 
 
+FOLDED_CHARACTERS = 1_000
+
+
 def fold(text: str) -> str:
-    """A text as it is compared: composed, without case, without outer blanks."""
+    """A text as it is compared: composed, without case, without outer blanks.
+
+    Beyond `FOLDED_CHARACTERS` it is cut: nothing that long is stored, and composing takes quadratic time.
+    """
+    text = text[:FOLDED_CHARACTERS]
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).strip()
 
 

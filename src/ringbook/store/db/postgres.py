@@ -13,6 +13,17 @@ from .contract import AWAY, BUSY, PARAMETER, Row, Rows, Tx
 ARRAYS = {int: "bigint[]", str: "text[]"}
 
 
+def check_address(url: str) -> None:
+    """Raise Invalid, without quoting it, for an address that the driver cannot read."""
+    import psycopg
+
+    try:
+        psycopg.conninfo.conninfo_to_dict(url)
+    except psycopg.Error:
+        reason = "is no address that PostgreSQL understands; in a password, write @ / % and blanks as %40 %2F %25 %20"
+        raise errors.Invalid(reason, field="RINGBOOK_DATABASE") from None
+
+
 class Postgres:
     """A pool of connections; each write is one transaction at READ COMMITTED, each statement of a read its own."""
 
@@ -20,6 +31,7 @@ class Postgres:
         import psycopg
         import psycopg_pool
 
+        check_address(url)
         # Prepared statements live in a database session, and behind a pooler there is none to rely on.
         options = {"autocommit": True, "prepare_threshold": None, "connect_timeout": 5}
         self._pool = psycopg_pool.ConnectionPool(

@@ -14,6 +14,7 @@ from typing import Any
 
 from ... import errors
 from .. import db
+from ..db.postgres import check_address
 
 HEAD = "0001"
 LOCK = 7_246_426  # any number, so long as it is always the same
@@ -90,8 +91,10 @@ def connection(url: str) -> Iterator[Any]:
         # The driver would commit before each CREATE TABLE; we begin ourselves, so that a revision is all or nothing.
         sqlalchemy.event.listen(engine, "begin", lambda begun: begun.exec_driver_sql("BEGIN IMMEDIATE"))
     else:
-        address = url.split("://", 1)[1]
-        engine = sqlalchemy.create_engine(f"postgresql+psycopg://{address}")
+        import psycopg
+
+        check_address(url)
+        engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url))
     try:
         with engine.begin() as connected:
             if not db.is_sqlite(url):

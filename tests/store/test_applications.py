@@ -1,0 +1,114 @@
+"""Applications and admins in both databases."""
+
+from typing import Any
+
+import pytest
+
+from ringbook import errors
+from ringbook.store import admins, sessions, users
+from ringbook.store import applications as store
+from ringbook.store.db import Database
+
+NOW = 1_800_000_000
+
+
+def added(db: Database, key: str) -> int:
+    with db.write() as tx:
+        return store.insert(
+            tx,
+            name=f"app {key}",
+            auth_key=key,
+            auth_secret="secret",
+            hash_key=b"\0\xff",
+            vapid=("public", "private"),
+            settings="{}",
+            now=NOW,
+        )
+
+
+def by_id(db: Database, app_id: int) -> dict[str, Any] | None:
+    with db.read() as tx:
+        return store.by_id(tx, app_id)
+
+
+def test_an_application_comes_back_by_id_and_by_key_without_its_private_key(db):
+    first, second = added(db, "k1"), added(db, "k2")
+    with db.read() as tx:
+        assert [row["id"] for row in store.all_(tx)] == [first, second] == [1, 2]
+        row = store.by_auth_key(tx, "k2")
+        assert row == store.by_id(tx, second)
+        assert store.by_auth_key(tx, "k") is None
+        assert store.by_id(tx, 3) is None
+    assert row
+    assert (row["name"], bytes(row["hash_key"]), row["vapid_public_key"]) == ("app k2", b"\0\xff", "public")
+    assert "private" not in row.values()
+
+
+def test_a_key_names_one_application(db):
+    added(db, "k1")
+    with pytest.raises(errors.Conflict):
+        added(db, "k1")
+
+
+def test_keys_and_settings_change(db):
+    app_id = added(db, "k1")
+    with db.write() as tx:
+        assert store.set_keys(tx, app_id, "new", "newer") == 1
+        assert store.set_keys(tx, 99, "none", "none") == 0
+        store.set_settings(tx, app_id, '{"a": 1}')
+    row = by_id(db, app_id)
+    assert row
+    assert (row["auth_key"], row["auth_secret"], row["settings"]) == ("new", "newer", '{"a": 1}')
+
+
+@pytest.mark.parametrize("table", ["numbers", "contacts"])
+def test_whether_it_holds_numbers(db, table):
+    mine, other = added(db, "k1"), added(db, "k2")
+    with db.write() as tx:
+        user_id = users.insert(tx, other, {}, NOW)
+        if table == "numbers":
+            tx.run("INSERT INTO numbers (app_id, number, user_id) VALUES (:a, 12025550101, :u)", a=other, u=user_id)
+        else:
+            tx.run("INSERT INTO contacts VALUES (:u, 0, 12025550101, :a, 'x', NULL, 0)", a=other, u=user_id)
+        assert store.holds_numbers(tx, other)
+        assert not store.holds_numbers(tx, mine)
+
+
+def test_forgetting_one_leaves_the_others(db):
+    mine, other = added(db, "k1"), added(db, "k2")
+    for n, app_id in enumerate((mine, other)):
+        with db.write() as tx:
+            given: dict[str, Any] = {"nonce": 0, "ts": 0, "now": NOW, "expires_at": NOW, "guest_until": None}
+            sessions.insert(tx, bytes([n]), app_id=app_id, user_id=None, **given)
+            sessions.remember_signature(tx, app_id, "s", NOW)
+    with db.write() as tx:
+        store.forget(tx, mine)
+        assert tx.tuples("SELECT app_id FROM sessions") == tx.tuples("SELECT app_id FROM nonces") == [(other,)]
+    assert by_id(db, mine) is None
+    assert by_id(db, other)
+
+
+def test_an_application_with_users_is_not_forgotten(db):
+    app_id = added(db, "k1")
+    with db.write() as tx:
+        users.insert(tx, app_id, {}, NOW)
+    with pytest.raises(errors.Refused), db.write() as tx:
+        store.forget(tx, app_id)
+    assert by_id(db, app_id)
+
+
+def test_some_users_are_the_oldest_and_its_own(db):
+    mine, other = added(db, "k1"), added(db, "k2")
+    with db.write() as tx:
+        ids = [users.insert(tx, app_id, {}, NOW) for app_id in (mine, other, mine, mine)]
+        assert store.some_users(tx, mine, 2) == [ids[0], ids[2]]
+        assert store.some_users(tx, mine, 9) == [ids[0], ids[2], ids[3]]
+
+
+def test_an_admin_is_added_once_and_gets_a_new_password(db):
+    with db.write() as tx:
+        assert admins.insert(tx, "ann@example.org", "hash", NOW)
+        assert not admins.insert(tx, "ann@example.org", "other", NOW)
+        assert admins.set_password(tx, "ann@example.org", "new")
+        assert not admins.set_password(tx, "bob@example.org", "new")
+        assert tx.tuples("SELECT email, password_hash FROM admins") == [("ann@example.org", "new")]

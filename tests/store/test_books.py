@@ -1,0 +1,234 @@
+"""Address books in both databases: every statement, its usual case and its edges."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from ringbook import errors
+from ringbook.core import applications
+from ringbook.model import SEQ_GAP, Contact
+from ringbook.store import books, users
+from ringbook.store.db import Database
+
+NOW = 1_800_000_000
+ANN, BOB, CAT, DAN = 12025550101, 12025550102, 12025550103, 12025550104
+STEP = SEQ_GAP
+
+
+@pytest.fixture
+def app_id(db: Database) -> int:
+    return applications.create(db, "tests", NOW).id
+
+
+@pytest.fixture
+def owner(db: Database, app_id: int) -> int:
+    return user(db, app_id)
+
+
+def user(db: Database, app_id: int, *numbers: int) -> int:
+    with db.write() as tx:
+        user_id = users.insert(tx, app_id, {}, NOW)
+        assert user_id
+        for number in numbers:
+            tx.run("INSERT INTO numbers (app_id, number, user_id) VALUES (:a, :n, :u)", a=app_id, n=number, u=user_id)
+    return user_id
+
+
+def contact(number: int, seq: int, name: str = "x", typed: str | None = None) -> Contact:
+    return Contact(number, name, typed, seq)
+
+
+def put(db: Database, app_id: int, owner: int, book: int, *contacts: Contact) -> None:
+    with db.write() as tx:
+        books.put(tx, app_id, owner, book, sorted(contacts, key=lambda one: one.number))
+
+
+def whole(db: Database, owner: int, book: int = 0) -> dict[int, Contact]:
+    with db.read() as tx:
+        return books.whole_book(tx, owner, book)
+
+
+def device_book(db: Database, app_id: int, owner: int, book: int, device: str) -> None:
+    with db.write() as tx:
+        books.add_book(tx, app_id, owner, book, device, NOW)
+
+
+# ── the rows of books ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_global_book_is_made_once_and_read_ever_after(db, app_id, owner):
+    with db.write() as tx:
+        assert books.lock_book(tx, owner, "", NOW) is None
+        assert books.lock_owner(tx, app_id, owner, NOW) == {"book": 0, "size": 0, "next_seq": STEP}
+        books.set_book(tx, owner, 0, 3, 4 * STEP)
+        assert books.lock_owner(tx, app_id, owner, NOW + 1) == {"book": 0, "size": 3, "next_seq": 4 * STEP}
+        assert books.lock_book(tx, owner, "", NOW + 2) == {"book": 0, "size": 3, "next_seq": 4 * STEP}
+        assert tx.tuples("SELECT synced_at FROM books") == [(NOW + 2,)]
+
+
+def test_devices_have_books_of_their_own_until_these_are_forgotten(db, app_id, owner):
+    with db.write() as tx:
+        books.lock_owner(tx, app_id, owner, NOW)
+        assert books.add_book(tx, app_id, owner, 1, "phone", NOW) == {"book": 1, "size": 0, "next_seq": STEP}
+        assert books.lock_book(tx, owner, "phone", NOW) == {"book": 1, "size": 0, "next_seq": STEP}
+        assert books.lock_book(tx, owner, "Phone", NOW) is None
+        assert sorted(books.numbers_of_books(tx, owner)) == [0, 1]
+        books.forget_book(tx, owner, 1)
+        assert books.numbers_of_books(tx, owner) == [0]
+
+
+def test_one_device_has_one_book_and_one_number_is_one_book(db, app_id, owner):
+    device_book(db, app_id, owner, 1, "phone")
+    for book, device in ((2, "phone"), (1, "tablet")):
+        with pytest.raises(errors.Conflict):
+            device_book(db, app_id, owner, book, device)
+
+
+def test_nobody_who_is_gone_has_a_book(db, app_id):
+    with pytest.raises(errors.SessionGone), db.write() as tx:
+        books.lock_owner(tx, app_id, 4711, NOW)
+
+
+def test_a_locked_book_is_waited_for(db, app_id, owner):
+    """Two that read, think and write lose nothing."""
+    with db.write() as tx:
+        books.lock_owner(tx, app_id, owner, NOW)
+
+    def add_one(_: int) -> None:
+        with db.write() as tx:
+            book = books.lock_book(tx, owner, "", NOW)
+            assert book
+            books.set_book(tx, owner, 0, book["size"] + 1, book["next_seq"] + STEP)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(add_one, range(40)))
+    with db.write() as tx:
+        assert books.lock_book(tx, owner, "", NOW) == {"book": 0, "size": 40, "next_seq": 41 * STEP}
+
+
+def test_books_go_with_their_owner_and_so_do_contacts_when_asked(db, app_id, owner):
+    other = user(db, app_id)
+    for who in (owner, other):
+        device_book(db, app_id, who, 1, "phone")
+        put(db, app_id, who, 1, contact(ANN, STEP))
+    with db.write() as tx:
+        books.lock_all(tx, owner)
+        assert users.delete(tx, owner)
+        books.delete_all(tx, owner)
+        assert tx.tuples("SELECT owner_id FROM books") == [(other,)]
+    assert (whole(db, owner, 1), len(whole(db, other, 1))) == ({}, 1)
+
+
+# ── contacts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_contacts_are_written_changed_and_dropped(db, app_id, owner):
+    ann, bob = contact(ANN, STEP, "Ann", "+1 202-555-0101"), contact(BOB, 2 * STEP, "Bob 😀")
+    put(db, app_id, owner, 0, ann, bob)
+    assert whole(db, owner) == {ANN: ann, BOB: bob}
+    changed = contact(ANN, 3 * STEP, "Annie")
+    put(db, app_id, owner, 0, changed, contact(CAT, 4 * STEP))
+    assert whole(db, owner) == {ANN: changed, BOB: bob, CAT: contact(CAT, 4 * STEP)}
+    with db.write() as tx:
+        books.drop(tx, owner, 0, [BOB, CAT, DAN])
+    assert whole(db, owner) == {ANN: changed}
+
+
+def test_numbers_with_leading_zeros_and_places_before_the_first_are_kept(db, app_id, owner):
+    odd = contact(3 * 10**15 + 712345678, -5 * STEP)
+    put(db, app_id, owner, 0, odd)
+    assert whole(db, owner) == {odd.number: odd}
+
+
+def test_nothing_to_write_is_no_error(db, app_id, owner):
+    put(db, app_id, owner, 0)
+    with db.write() as tx:
+        books.drop(tx, owner, 0, [])
+        assert books.contacts_among(tx, owner, 0, []) == {}
+        assert books.elsewhere(tx, app_id, owner, 0, []) == set()
+        assert books.holds(tx, owner, []) == set()
+
+
+def test_only_the_contacts_that_were_asked_for_are_read(db, app_id, owner):
+    put(db, app_id, owner, 0, contact(ANN, STEP), contact(BOB, 2 * STEP))
+    put(db, app_id, owner, 1, contact(CAT, STEP))
+    put(db, app_id, user(db, app_id), 0, contact(DAN, STEP))
+    with db.read() as tx:
+        assert books.contacts_among(tx, owner, 0, [BOB, CAT, DAN]) == {BOB: contact(BOB, 2 * STEP)}
+
+
+def test_books_and_owners_do_not_mix(db, app_id, owner):
+    other = user(db, app_id)
+    for who, book in ((owner, 0), (owner, 1), (other, 0)):
+        put(db, app_id, who, book, contact(ANN, STEP, f"{who} {book}"))
+    with db.write() as tx:
+        books.drop(tx, owner, 0, [ANN])
+    assert whole(db, owner) == {}
+    assert [one.name for one in (whole(db, owner, 1) | whole(db, other)).values()] == [f"{other} 0"]
+
+
+def test_what_other_books_hold(db, app_id, owner):
+    put(db, app_id, owner, 1, contact(ANN, STEP))
+    put(db, app_id, owner, 2, contact(ANN, STEP), contact(BOB, STEP))
+    put(db, app_id, user(db, app_id), 3, contact(CAT, STEP))
+    with db.read() as tx:
+        assert books.elsewhere(tx, app_id, owner, 0, [ANN, BOB, CAT]) == {ANN, BOB}
+        assert books.elsewhere(tx, app_id, owner, 2, [ANN, BOB, CAT]) == {ANN}
+
+
+def test_fifty_thousand_contacts_in_one_statement(db, app_id, owner):
+    many = [contact(99900000000 + n, n * STEP) for n in range(50_000)]
+    put(db, app_id, owner, 0, *many)
+    with db.read() as tx:
+        assert len(books.contacts_among(tx, owner, 0, [one.number for one in many])) == 50_000
+    with db.write() as tx:
+        books.drop(tx, owner, 0, [one.number for one in many])
+    assert whole(db, owner) == {}
+
+
+# ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_book_is_read_in_its_order_not_by_number(db, app_id, owner):
+    device_book(db, app_id, owner, 1, "phone")
+    put(db, app_id, owner, 1, contact(ANN, 3), contact(BOB, 1, "Bob", "Bob's"), contact(CAT, -2), contact(DAN, 2))
+    with db.read() as tx:
+        assert [number for number, _, _ in books.in_order(tx, owner, "phone")] == [CAT, BOB, DAN, ANN]
+        assert books.in_order(tx, owner, "phone")[1] == (BOB, "Bob's", "Bob")
+        assert books.in_order(tx, owner, "") == books.in_order(tx, owner, "tablet") == []
+
+
+def test_who_of_a_book_is_registered(db, app_id, owner):
+    bob, cat, twin = user(db, app_id, BOB), user(db, app_id, CAT), user(db, app_id, BOB)
+    user(db, app_id, DAN)
+    user(db, applications.create(db, "other", NOW).id, ANN)
+    device_book(db, app_id, owner, 1, "phone")
+    put(db, app_id, owner, 1, contact(ANN, 1), contact(CAT, 2, "Cat"), contact(BOB, 3, "Bob"))
+    with db.read() as tx:
+        assert books.registered(tx, owner, "phone") == [(cat, "Cat"), (bob, "Bob"), (twin, "Bob")]
+        assert books.registered(tx, owner, "") == []
+
+
+def test_a_user_with_two_numbers_is_found_once_by_the_first(db, app_id, owner):
+    both = user(db, app_id, ANN, BOB)
+    device_book(db, app_id, owner, 1, "phone")
+    put(db, app_id, owner, 1, contact(ANN, 2, "second"), contact(BOB, 1, "first"))
+    with db.read() as tx:
+        assert books.registered(tx, owner, "phone") == [(both, "first")]
+
+
+def test_whom_an_owner_holds_in_any_book(db, app_id, owner):
+    ann, bob, cat = user(db, app_id, ANN), user(db, app_id, BOB, DAN), user(db, app_id, CAT)
+    put(db, app_id, owner, 0, contact(ANN, 1))
+    put(db, app_id, owner, 7, contact(DAN, 1))
+    put(db, app_id, user(db, app_id), 0, contact(CAT, 1))
+    with db.read() as tx:
+        assert books.holds(tx, owner, [ann, bob, cat, 4711]) == {ann, bob}
+        assert books.holds(tx, owner, [cat]) == set()
+
+
+def test_a_number_of_another_application_is_another_number(db, app_id, owner):
+    stranger = user(db, applications.create(db, "other", NOW).id, ANN)
+    put(db, app_id, owner, 0, contact(ANN, 1))
+    with db.read() as tx:
+        assert books.holds(tx, owner, [stranger]) == set()

@@ -1,0 +1,456 @@
+"""Connections and transactions: the same promises kept by both databases."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ringbook import errors
+from ringbook.store import db as databases
+from ringbook.store.db import Database, Rows
+
+TEXTS = ["", "a'b\"c", "100%", "%s :name ::text", "é😀\u200f", "\n\t\\", "null", "[1]", " x "]
+NUMBERS = [0, 1, -1, 2**31, 2**63 - 1, -(2**63)]
+
+
+@pytest.fixture
+def table(db: Database) -> Iterator[Database]:
+    """A database with a table of its own."""
+    with db.write() as tx:
+        tx.run("CREATE TABLE things (n BIGINT PRIMARY KEY, t TEXT)")
+    yield db
+
+
+def put(db: Database, *rows: tuple[int, str | None]) -> int:
+    with db.write() as tx:
+        return tx.run(
+            "INSERT INTO things (n, t) SELECT r.n, r.t FROM :rows AS r WHERE 1 = 1",
+            rows=Rows({"n": int, "t": str}, list(rows)),
+        )
+
+
+def held(db: Database) -> list[tuple[int, str | None]]:
+    with db.read() as tx:
+        return [(n, t) for n, t in tx.tuples("SELECT n, t FROM things ORDER BY n")]
+
+
+# ── statements ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_four_ways_of_asking(table):
+    put(table, (1, "a"), (2, None))
+    with table.write() as tx:
+        assert tx.all("SELECT n, t FROM things ORDER BY n") == [{"n": 1, "t": "a"}, {"n": 2, "t": None}]
+        assert tx.one("SELECT t FROM things WHERE n = :n", n=1) == {"t": "a"}
+        assert tx.one("SELECT t FROM things WHERE n = :n", n=3) is None
+        assert tx.tuples("SELECT n FROM things WHERE n > :n", n=2) == []
+        assert tx.run("UPDATE things SET t = :t", t="b") == 2
+        assert tx.run("DELETE FROM things WHERE n = :n", n=3) == 0
+        assert tx.all("DELETE FROM things WHERE n = 2 RETURNING t") == [{"t": "b"}]
+
+
+@pytest.mark.parametrize("value", [*TEXTS, None])
+def test_texts_come_back_as_they_were_given(table, value):
+    put(table, (1, value))
+    with table.write() as tx:
+        tx.run("INSERT INTO things VALUES (2, :t)", t=value)
+    assert held(table) == [(1, value), (2, value)]
+
+
+@pytest.mark.parametrize("value", NUMBERS)
+def test_numbers_come_back_as_they_were_given(table, value):
+    put(table, (value, None))
+    with table.read() as tx:
+        assert tx.tuples("SELECT n FROM things WHERE n = :n", n=value) == [(value,)]
+        assert tx.tuples("SELECT n.n FROM :ns AS n", ns=Rows.of("n", [value])) == [(value,)]
+
+
+def test_a_parameter_may_stand_more_than_once_and_be_a_prefix_of_another(table):
+    with table.read() as tx:
+        row = tx.one(
+            "SELECT CAST(:a AS BIGINT) AS x, CAST(:a AS BIGINT) + CAST(:ab AS BIGINT) AS y"
+            " FROM :a_rows AS r WHERE r.n = :ab",
+            a=1,
+            ab=2,
+            a_rows=Rows.of("n", [2]),
+        )
+    assert row == {"x": 1, "y": 3}
+
+
+def test_rows_keep_their_order_and_their_doubles(table):
+    with table.read() as tx:
+        asked = [3, 1, 2, 1]
+        assert [n for (n,) in tx.tuples("SELECT r.n FROM :rows AS r", rows=Rows.of("n", asked))] == asked
+
+
+def test_no_rows_are_none(table):
+    assert put(table) == 0
+    with table.read() as tx:
+        assert tx.tuples("SELECT r.n FROM :rows AS r", rows=Rows.of("n", [])) == []
+
+
+def test_a_list_may_say_which_values_are_meant(table):
+    put(table, (1, "a"), (2, "b"), (3, None))
+    with table.write() as tx:
+        assert tx.tuples("SELECT n FROM things WHERE n IN :ns ORDER BY n", ns=Rows.of("n", [3, 1, 1, 9])) == [
+            (1,),
+            (3,),
+        ]
+        assert tx.tuples("SELECT n FROM things WHERE t IN :ts", ts=Rows.of("t", ["b", "z"])) == [(2,)]
+        assert tx.tuples("SELECT n FROM things WHERE n IN :ns", ns=Rows.of("n", [])) == []
+        assert tx.run("DELETE FROM things WHERE n IN :ns", ns=Rows.of("n", [1, 2])) == 2
+    assert held(table) == [(3, None)]
+
+
+def test_two_lists_in_one_statement(table):
+    with table.read() as tx:
+        found = tx.tuples(
+            "SELECT a.n, b.t FROM :a AS a CROSS JOIN :b AS b ORDER BY a.n, b.t",
+            a=Rows.of("n", [1, 2]),
+            b=Rows.of("t", ["x", "y"]),
+        )
+    assert found == [(1, "x"), (1, "y"), (2, "x"), (2, "y")]
+
+
+def test_fifty_thousand_rows_are_one_parameter(table):
+    assert put(table, *((n, f"name {n}") for n in range(50_000))) == 50_000
+    assert held(table)[-1] == (49_999, "name 49999")
+
+
+def test_bytes_come_back_as_they_were_given(db):
+    everything, app = bytes(range(256)), app_id(db)
+    with db.write() as tx:
+        tx.run("INSERT INTO sessions VALUES (:h, 1, :a, NULL, 0, 0, 0, 0, 0, NULL)", h=everything, a=app)
+        assert tx.tuples("SELECT token_hash FROM sessions WHERE token_hash = :h", h=everything) == [(everything,)]
+
+
+def app_id(db: Database) -> int:
+    with db.write() as tx:
+        row = tx.one(
+            "INSERT INTO applications (name, auth_key, auth_secret, hash_key, vapid_public_key, vapid_private_key,"
+            " settings, created_at) VALUES ('', '', '', :key, '', '', '{}', 0) RETURNING id",
+            key=b"",
+        )
+    assert row
+    return int(row["id"])
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8), max_size=8))
+def test_folded_texts_have_one_order_on_both(db, texts):
+    """By code points, whatever the database's own collation is."""
+    texts = sorted(set(texts))
+    with db.write() as tx:
+        tx.run("DELETE FROM tags")
+        tx.run("DELETE FROM users")
+        app = tx.one("SELECT max(id) AS id FROM applications") or {}
+    app_ = app.get("id") or app_id(db)
+    with db.write() as tx:
+        user = tx.one(
+            "INSERT INTO users (app_id, is_guest, created_at, updated_at) VALUES (:a, 0, 0, 0) RETURNING id", a=app_
+        )
+        assert user
+        tx.run(
+            "INSERT INTO tags (app_id, tag, user_id) SELECT 1, t.tag, :u FROM :tags AS t WHERE 1 = 1",
+            u=user["id"],
+            tags=Rows.of("tag", texts[::-1]),
+        )
+        assert [tag for (tag,) in tx.tuples("SELECT tag FROM tags ORDER BY tag")] == texts
+
+
+# ── transactions ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Oops(Exception):
+    pass
+
+
+def test_an_exception_undoes_all_of_it(table):
+    with pytest.raises(Oops), table.write() as tx:
+        tx.run("INSERT INTO things VALUES (1, 'a')")
+        raise Oops
+    assert held(table) == []
+    put(table, (1, "b"))
+    assert held(table) == [(1, "b")]
+
+
+def test_a_refused_statement_undoes_all_of_it(table):
+    with pytest.raises(errors.Conflict), table.write() as tx:
+        tx.run("INSERT INTO things VALUES (1, 'a')")
+        tx.run("INSERT INTO things VALUES (1, 'b')")
+    assert held(table) == []
+
+
+def test_nobody_sees_what_is_not_committed(table):
+    with table.write() as tx:
+        tx.run("INSERT INTO things VALUES (1, 'a')")
+        assert held(table) == []
+    assert held(table) == [(1, "a")]
+
+
+def test_reading_does_not_wait_for_writing(table):
+    put(table, (1, "a"))
+    with table.write() as tx, ThreadPoolExecutor(1) as other:
+        tx.run("UPDATE things SET t = 'b'")
+        assert other.submit(held, table).result(5) == [(1, "a")]
+
+
+def test_changes_at_once_are_all_kept(table):
+    put(table, (1, ""))
+
+    def add(_: int) -> None:
+        with table.write() as tx:
+            tx.run("UPDATE things SET t = t || 'x' WHERE n = 1")
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(add, range(100)))
+    assert held(table) == [(1, "x" * 100)]
+
+
+def test_one_alone_keeps_the_others_out(table):
+    """Whoever looks before it leaps must be alone with it."""
+
+    def add_once(n: int) -> None:
+        with table.write() as tx:
+            tx.alone("the first thing")
+            if not tx.one("SELECT n FROM things"):
+                tx.run("INSERT INTO things VALUES (:n, NULL)", n=n)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(add_once, range(16)))
+    assert len(held(table)) == 1
+
+
+def test_a_sequence_gives_each_number_once_and_cycles_below_two_to_the_31(db):
+    def draw(_: int) -> int:
+        with db.write() as tx:
+            return tx.next_id("session_ids")
+
+    with ThreadPoolExecutor(4) as threads:
+        drawn = list(threads.map(draw, range(40)))
+    assert sorted(drawn) == list(range(1, 41))
+    set_sequence(db, 2**31 - 3)
+    assert [draw(0) for _ in range(4)] == [2**31 - 2, 2**31 - 1, 1, 2]
+
+
+def set_sequence(db: Database, value: int) -> None:
+    """The value that was drawn last."""
+    with db.write() as tx:
+        if type(db).__name__ == "Sqlite":
+            tx.run("UPDATE sequences SET value = :value WHERE name = 'session_ids'", value=value)
+        else:
+            tx.all("SELECT setval('session_ids', :value)", value=value)
+
+
+# ── refusals ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_reference_to_a_user_who_is_gone_is_a_session_that_is_gone(db):
+    with pytest.raises(errors.SessionGone), db.write() as tx:
+        tx.run("INSERT INTO books VALUES (4711, 0, 1, '', 0, 0, 0)")
+
+
+def test_a_bug_stays_what_it_is(db):
+    with pytest.raises(Exception, match="nothing") as raised, db.write() as tx:
+        tx.run("SELECT * FROM nothing")
+    assert not isinstance(raised.value, errors.Refused)
+    with db.read() as tx:
+        assert tx.tuples("SELECT 1") == [(1,)]
+
+
+@pytest.mark.parametrize("url", ["mysql://x", "sqlite:relative.db", "sqlite://", "sqlite:///", "ringbook.db"])
+def test_what_is_no_database_is_said_to_be_none(url):
+    with pytest.raises(ValueError, match="sqlite:///FILE"):
+        databases.connect(url)
+
+
+def test_gauges_say_how_many_connections_there_are(db):
+    with db.write() as tx:
+        tx.tuples("SELECT 1")
+        gauges = db.gauges()
+    assert gauges.keys() == {"open", "idle", "waiting"}
+    assert gauges["open"] >= 1
+    assert gauges["waiting"] == 0
+
+
+def test_the_version_is_known_and_new_enough(db):
+    product, new_enough = db.version()
+    assert product.split(" ")[0] in ("SQLite", "PostgreSQL")
+    assert new_enough
+
+
+# ── SQLite ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Database]:
+    opened = databases.connect(f"sqlite:///{tmp_path}/new.db")
+    with opened.write() as tx:
+        tx.run("CREATE TABLE things (n BIGINT PRIMARY KEY, t TEXT)")
+    yield opened
+    opened.close()
+
+
+def test_its_files_are_their_owners_alone(sqlite, tmp_path):
+    put(sqlite, (1, "a"))
+    modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    assert modes == {"new.db": 0o600, "new.db-wal": 0o600, "new.db-shm": 0o600}
+
+
+def test_what_was_answered_is_on_the_disk_and_references_hold(sqlite):
+    with sqlite.write() as tx:
+        settings_ = {
+            name: tx.tuples(f"PRAGMA {name}")[0][0] for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+    assert settings_ == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+ELSEWHERE = """
+import sys
+from ringbook.store import db
+other = db.connect(sys.argv[1])
+with other.read() as tx:
+    print(tx.tuples("SELECT count(*) FROM things")[0][0])
+other.close()
+"""
+
+
+def seen_elsewhere(url: str) -> int:
+    """How many things another program sees that opens the database and leaves it again."""
+    ran = subprocess.run([sys.executable, "-c", ELSEWHERE, url], capture_output=True, text=True, check=True)
+    return int(ran.stdout)
+
+
+def test_another_program_that_comes_and_goes_takes_nothing_along(sqlite, tmp_path):
+    """Opening a second connection once dropped the locks of the first: whoever left then deleted the log in use."""
+    url = f"sqlite:///{tmp_path}/new.db"
+    with sqlite.read(), sqlite.read():
+        pass
+    assert seen_elsewhere(url) == 0
+    put(sqlite, (1, "a"))
+    assert seen_elsewhere(url) == 1
+    put(sqlite, (2, "b"))
+    assert seen_elsewhere(url) == 2
+
+
+def test_a_folder_that_is_not_there_is_unavailable(tmp_path):
+    nowhere = databases.connect(f"sqlite:///{tmp_path}/none/x.db")
+    with pytest.raises(errors.Unavailable, match="cannot open the database"), nowhere.read():
+        pass
+
+
+def test_a_file_that_is_no_database_is_unavailable_and_stays_as_it_is(tmp_path):
+    file = tmp_path / "letter.txt"
+    file.write_text("Dear Ann, " * 100)
+    with pytest.raises(errors.Unavailable), databases.connect(f"sqlite:///{file}").read() as tx:
+        tx.tuples("SELECT 1")
+    assert file.read_text() == "Dear Ann, " * 100
+
+
+def test_a_full_disk_is_unavailable_and_what_was_there_stays(sqlite):
+    put(sqlite, (1, "a"))
+    with sqlite.write() as tx:
+        (pages,) = tx.tuples("PRAGMA page_count")[0]
+        tx.run(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(errors.Unavailable):
+        put(sqlite, *((n, "x" * 200) for n in range(2, 1_000)))
+    assert held(sqlite) == [(1, "a")]
+
+
+def test_writers_wait_for_their_turn_and_give_up_after_a_while(sqlite, monkeypatch):
+    monkeypatch.setattr("ringbook.store.db.sqlite.WRITE_WAIT_SECONDS", 0.05)
+    inside, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with sqlite.write():
+            inside.set()
+            done.wait(10)
+
+    with ThreadPoolExecutor(1) as other:
+        holding = other.submit(hold)
+        assert inside.wait(10)
+        with pytest.raises(errors.Unavailable, match="Another request"), sqlite.write():
+            pass
+        assert sqlite.gauges()["waiting"] == 0
+        done.set()
+        holding.result()
+    put(sqlite, (1, "a"))
+
+
+# ── PostgreSQL ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with request.getfixturevalue("databases").fresh("postgresql") as url:
+        yield url
+
+
+@pytest.fixture
+def postgres(postgres_url: str) -> Iterator[Database]:
+    opened = databases.connect(postgres_url, pool=3)
+    yield opened
+    opened.close()
+
+
+def test_connections_that_were_cut_are_replaced(postgres, postgres_url):
+    with postgres.read() as one, postgres.read() as two:
+        one.tuples("SELECT 1")
+        two.tuples("SELECT 1")
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    said = [attempt(postgres) for _ in range(20)]
+    assert said[-10:] == ["answered"] * 10
+    assert set(said) <= {"answered", "unavailable"}
+
+
+def attempt(db: Database) -> str:
+    try:
+        with db.read() as tx:
+            tx.tuples("SELECT 1")
+    except errors.Unavailable:
+        return "unavailable"
+    return "answered"
+
+
+def test_a_server_that_is_not_there_is_unavailable():
+    nowhere = databases.connect("postgresql://nobody@127.0.0.1:1/none", pool=1)
+    with pytest.raises(errors.Unavailable), nowhere.read() as tx:
+        tx.tuples("SELECT 1")
+    nowhere.close()
+
+
+def test_two_who_block_each_other_are_told_to_try_again(postgres):
+    with postgres.write() as tx:
+        tx.run("CREATE TABLE things (n BIGINT PRIMARY KEY, t TEXT)")
+    put(postgres, (1, ""), (2, ""))
+    together = threading.Barrier(2)
+
+    def change(first: int, second: int) -> str:
+        try:
+            with postgres.write() as tx:
+                tx.run("UPDATE things SET t = 'x' WHERE n = :n", n=first)
+                together.wait(10)
+                tx.run("UPDATE things SET t = 'x' WHERE n = :n", n=second)
+        except errors.Unavailable as refused:
+            return refused.reason
+        return "done"
+
+    with ThreadPoolExecutor(2) as threads:
+        said = list(threads.map(change, (1, 2), (2, 1)))
+    assert sorted(said) == ["Another request is changing the same thing. Try again.", "done"]
+
+
+def test_more_requests_than_connections_wait_for_one(postgres):
+    with ThreadPoolExecutor(12) as threads:
+        assert list(threads.map(lambda _: attempt(postgres), range(60))) == ["answered"] * 60

@@ -1,0 +1,224 @@
+"""The schema: one way up, one transaction at a time, and nobody serves on what they do not know."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import servers
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from asking import ask
+from servers import DATABASES, Databases, environment, free_port, program
+
+from ringbook.store import db as databases_
+from ringbook.store import migrations
+from ringbook.store.migrations import HEAD
+
+FOLDER = Path(migrations.__file__).parent
+NEWER = "9001"
+
+
+def config(folder: Path = FOLDER) -> Config:
+    found = Config()
+    found.set_main_option("script_location", str(folder))
+    found.set_main_option("path_separator", "os")
+    return found
+
+
+@pytest.fixture(params=DATABASES)
+def empty(request: pytest.FixtureRequest, databases: Databases, tmp_path: Path) -> Iterator[str]:
+    """A database with nothing in it."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/empty.db"
+    else:
+        with databases.postgresql.database() as url:
+            yield url
+
+
+def state(url: str) -> migrations.State:
+    database = databases_.connect(url, pool=1)
+    try:
+        return migrations.state(database)
+    finally:
+        database.close()
+
+
+def tables(url: str) -> set[str]:
+    """The names of all tables, by whatever catalogue the database keeps."""
+    catalogue = "sqlite_schema" if databases_.is_sqlite(url) else "pg_tables WHERE schemaname = 'public'"
+    name = "name" if databases_.is_sqlite(url) else "tablename"
+    database = databases_.connect(url, pool=1)
+    try:
+        with database.read() as tx:
+            return {row[0] for row in tx.tuples(f"SELECT {name} FROM {catalogue}")}
+    finally:
+        database.close()
+
+
+def set_state(url: str, revision: str, serves_from: str) -> None:
+    """What another release of Ringbook would have left."""
+    database = databases_.connect(url, pool=1)
+    with database.write() as tx:
+        tx.run(
+            "UPDATE schema_state SET revision = :revision, serves_from = :oldest", revision=revision, oldest=serves_from
+        )
+        tx.run("UPDATE alembic_version SET version_num = :revision", revision=revision)
+    database.close()
+
+
+# ── the revisions ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_code_and_its_revisions_agree_on_the_newest():
+    assert ScriptDirectory.from_config(config()).get_heads() == [HEAD]
+
+
+def test_revisions_follow_each_other_in_the_order_of_their_names():
+    """`State` compares them as texts."""
+    script = ScriptDirectory.from_config(config())
+    names = [revision.revision for revision in script.walk_revisions()][::-1]
+    assert names == sorted(names)
+    assert {len(name) for name in names} == {4}
+
+
+def test_an_empty_database_comes_up_to_date_and_twice_is_harmless(empty):
+    assert state(empty) == migrations.State("", "")
+    assert migrations.migrate(empty) == ""
+    before = tables(empty)
+    assert {"users", "contacts", "sessions", "schema_state"} <= before
+    assert migrations.migrate(empty) == HEAD
+    assert tables(empty) == before
+    assert state(empty).current
+    assert state(empty).revision == HEAD
+
+
+def test_two_at_once_wait_for_each_other(empty):
+    command_ = [program(), "migrate"]
+    both = [
+        subprocess.Popen(command_, env=environment(empty), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for _ in range(2)
+    ]
+    said = [one.communicate(timeout=60)[0] for one in both]
+    assert [one.returncode for one in both] == [0, 0], said
+    assert state(empty).current
+
+
+BROKEN = """
+from alembic import op
+revision = "{revision}"
+down_revision = "{before}"
+
+def upgrade():
+    op.execute("CREATE TABLE half_done (n INTEGER)")
+    op.execute("INSERT INTO half_done VALUES (1)")
+    op.execute("UPDATE schema_state SET revision = '{revision}'")
+    op.execute("INSERT INTO no_such_table VALUES (1)")
+"""
+
+
+def with_broken_revision(folder: Path) -> Path:
+    """A copy of the revisions with one more, that fails in its middle."""
+    copy = Path(shutil.copytree(FOLDER, folder / "migrations", ignore=shutil.ignore_patterns("__pycache__")))
+    (copy / "versions" / f"{NEWER}_broken.py").write_text(BROKEN.format(revision=NEWER, before=HEAD))
+    return copy
+
+
+def upgrade(url: str, folder: Path) -> None:
+    with migrations.connection(url) as connected:
+        found = config(folder)
+        found.attributes["connection"] = connected
+        command.upgrade(found, "head")
+
+
+def test_a_revision_that_fails_leaves_nothing(empty, tmp_path):
+    migrations.migrate(empty)
+    before = tables(empty)
+    with pytest.raises(Exception, match="no_such_table"):
+        upgrade(empty, with_broken_revision(tmp_path))
+    assert (tables(empty), state(empty).revision) == (before, HEAD)
+    assert migrations.migrate(empty) == HEAD
+
+
+def test_on_an_empty_database_too(empty, tmp_path):
+    with pytest.raises(Exception, match="no_such_table"):
+        upgrade(empty, with_broken_revision(tmp_path))
+    assert "half_done" not in tables(empty)
+    assert state(empty).revision in ("", HEAD)
+    migrations.migrate(empty)
+    assert state(empty).current
+
+
+def test_a_database_that_is_away_is_said_to_be():
+    with pytest.raises(Exception, match="cannot migrate") as refused:
+        migrations.migrate("postgresql://nobody@127.0.0.1:1/none")
+    assert "Traceback" not in str(refused.value)
+
+
+# ── who may serve ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "revision, serves_from, words",
+    [
+        (HEAD, HEAD, []),
+        ("", "", ["no schema yet", "ringbook migrate"]),
+        ("0000", "0000", ["schema 0000", "ringbook migrate"]),
+        (NEWER, NEWER, [f"schema {NEWER}", "newer", "install"]),
+        (NEWER, "0002", [f"schema {NEWER}", "newer", "install"]),
+        (NEWER, HEAD, []),
+        (NEWER, "0000", []),
+    ],
+)
+def test_who_may_serve_on_which_schema(revision, serves_from, words):
+    found = migrations.State(revision, serves_from)
+    assert found.current == (not words)
+    assert all(word in found.trouble for word in words)
+    assert bool(found.trouble) == bool(words)
+
+
+def refused_start(url: str) -> str:
+    ran = subprocess.run(
+        [program(), "serve", "--port", str(free_port())],
+        env=environment(url),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.returncode == 1
+    return ran.stderr
+
+
+def test_on_a_newer_schema_nobody_serves_without_its_permission(database_url):
+    set_state(database_url, NEWER, NEWER)
+    said = refused_start(database_url)
+    assert f"newer than this Ringbook ({HEAD}): install the newer one" in said
+    assert "Traceback" not in said
+
+
+def test_on_a_newer_schema_that_permits_it_the_server_serves(database_url, tmp_path):
+    """So processes are upgraded one after the other."""
+    set_state(database_url, NEWER, HEAD)
+    with servers.serve(database_url, tmp_path) as server:
+        assert ask(server, "GET", "/readyz").status == 200
+
+
+def test_a_server_whose_schema_moves_on_without_it_says_so(database_url, tmp_path):
+    with servers.serve(database_url, tmp_path) as server:
+        assert ask(server, "GET", "/readyz").status == 200
+        set_state(database_url, NEWER, NEWER)
+        answer: Any = ask(server, "GET", "/readyz")
+        assert answer.status == 503
+        assert "newer" in answer.json["status"]
+        assert ask(server, "GET", "/healthz").status == 200
+
+
+def test_migrating_a_newer_database_says_so_and_changes_nothing(database_url):
+    set_state(database_url, NEWER, HEAD)
+    ran = subprocess.run([program(), "migrate"], env=environment(database_url), capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
+    assert "newer" in ran.stderr
+    assert state(database_url) == migrations.State(NEWER, HEAD)

@@ -1,0 +1,287 @@
+"""What goes wrong around a server: the database goes away and comes back, a pooler stands between, the power goes."""
+
+import resource
+import signal
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from http.client import HTTPException
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+import servers
+from asking import PASSWORD, Answer, Person, ask, at_once, guest, line, lines, open_session, person, rows
+from servers import DATABASES, Databases, Server, serve
+
+PATIENCE_SECONDS = 60
+
+
+def eventually(true: Callable[[], bool], what: str) -> None:
+    """Wait until something is so; it fails the test when it does not come about."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+# ── PostgreSQL goes away and comes back ──────────────────────────────────────────────────────────────────────────────
+
+
+class Stoppable:
+    """A PostgreSQL server that can be stopped and started again, with what it held."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stack = ExitStack()
+        initdb, self._postgres = servers.postgresql_programs(folder)
+        servers.as_nobody(
+            [initdb, "-D", folder / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
+        )
+        self._port = servers.free_port()
+        self.url = f"postgresql://postgres@127.0.0.1:{self._port}/postgres"
+
+    def start(self) -> None:
+        settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "shared_buffers=16MB"]
+        words = [word for setting in settings for word in ("-c", setting)]
+        command = [self._postgres, "-D", self._folder / "data", "-p", self._port, *words]
+        log = self._folder / "log"
+        running = servers.running(command, log, stop=signal.SIGINT, user=servers.nobody())
+        process = self._stack.enter_context(running)
+        once = servers.Postgresql(self.url)
+        servers.wait_until(lambda: once.run("SELECT 1"), psycopg.OperationalError, process, log)
+
+    def stop(self) -> None:
+        self._stack.close()
+
+
+@pytest.fixture
+def stoppable() -> Iterator[Stoppable]:
+    with servers.private_folder() as folder:
+        made = Stoppable(folder)
+        made.start()
+        servers.migrate(made.url)
+        yield made
+        made.stop()
+
+
+def is_unavailable(answer: Answer) -> bool:
+    assert answer.status == 503, answer
+    assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert answer.json == {"errors": ["The database cannot be reached just now. Try again."]}
+    return int(answer.headers["Retry-After"]) > 0
+
+
+def test_a_database_that_goes_away_is_503_and_comes_back_by_itself(stoppable, tmp_path):
+    with serve(stoppable.url, tmp_path) as server:
+        who = person(server)
+        who.upload(lines(0, 5))
+        stoppable.stop()
+        asked = [
+            partial(who.ask, "GET", "/address_book"),
+            partial(who.upload, lines(5, 5)),
+            partial(open_session, server, server.app),
+            partial(ask, server, "POST", "/users", {"user": {"login": "x"}}, headers={"CB-AuthKey": "unknown"}),
+            partial(ask, server, "GET", "/readyz"),
+            partial(ask, server, "GET", "/healthz"),
+            partial(ask, server, "GET", "/no/such/path"),
+        ]
+        *refused, not_ready, alive, not_found = at_once(asked)
+        assert all(is_unavailable(answer) for answer in refused)
+        assert (not_ready.status, alive.status, not_found.status) == (503, 200, 404)
+        stoppable.start()
+        eventually(lambda: who.ask("GET", "/address_book").status == 200, "it never answered again")
+        assert ask(server, "GET", "/readyz").status == 200
+        assert [who.ask("GET", "/address_book").status for _ in range(20)] == [200] * 20
+        assert who.upload(lines(5, 5)).json["created"] == 5
+        assert len(who.book()) == 10
+        assert "Traceback" not in server.printed
+
+
+def test_a_server_starts_only_once_its_database_is_there(stoppable, tmp_path):
+    stoppable.stop()
+    with pytest.raises(RuntimeError, match="cannot be reached"), serve(stoppable.url, tmp_path):
+        pass
+    stoppable.start()
+
+
+# ── a pooler stands between ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def pooled(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server behind PgBouncer in transaction mode: each transaction may come to another connection."""
+    with databases.fresh("pgbouncer") as url, serve(url, tmp_path_factory.mktemp("pooled")) as running:
+        yield running
+
+
+def journey(server: Server, n: int) -> list[int]:
+    """What an app does in its first minute, and its answers."""
+    who = person(server, phone=line(n)["phone"], full_name=f"Person {n}")
+    subscription = {
+        "notification_channels": ["gcm"],
+        "push_token": {"environment": "production", "client_identification_sequence": f"fcm-token-{n:04}"},
+        "device": {"platform": "android", "udid": "phone"},
+    }
+    answers = [
+        who.upload(lines(0, 40), force=1),
+        who.upload(lines(20, 40), udid="phone"),
+        who.upload([{**line(0), "destroy": 1}, line(50)]),
+        who.ask("GET", "/address_book"),
+        who.ask("GET", "/address_book/registered_users?compact=1"),
+        who.ask("POST", "/subscriptions", subscription),
+        who.ask("GET", "/subscriptions"),
+        who.ask("GET", f"/users/v2?id[in][]={who.id}&sort_asc=login"),
+        who.ask("GET", f"/users/phone?phone={line(n)['phone']}"),
+        who.ask("PUT", f"/users/{who.id}", {"user": {"tag_list": "a,b"}}),
+        who.signed_in_again().ask("DELETE", "/session/list"),
+    ]
+    assert len(answers[3].json) == 40
+    assert len(answers[4].json["items"]) >= (n in range(1, 40))
+    return [answer.status for answer in answers]
+
+
+JOURNEY = [200, 200, 200, 200, 200, 201, 200, 200, 200, 200, 200]
+
+
+def test_behind_a_pooler_everything_works_for_many_at_once(pooled):
+    assert at_once([partial(journey, pooled, n) for n in range(1, 13)]) == [JOURNEY] * 12
+    assert "Traceback" not in pooled.printed
+
+
+def test_behind_a_pooler_uploads_to_one_book_take_turns(pooled):
+    who = person(pooled)
+    answers = at_once([partial(who.upload, lines(n * 5, 20)) for n in range(12)])
+    assert {answer.status for answer in answers} == {200}
+    assert len(who.book()) == 11 * 5 + 20
+
+
+def test_behind_a_pooler_a_first_start_and_a_guests_day_work(databases, tmp_path):
+    """Migrating, making the first application and deleting an account rely on no database session either."""
+    with databases.postgresql.database() as direct:
+        url = urlsplit(direct)._replace(netloc=databases.pgbouncer).geturl()
+        assert "schema" in servers.ringbook("migrate", database_url=url).stdout
+        with serve(url, tmp_path) as server:
+            assert [row["name"] for row in rows(server, "SELECT name FROM applications ORDER BY id")] == [
+                "My app",
+                "tests",
+            ]
+            who = guest(server)
+            assert who.upload(lines(0, 5)).status == 200
+            assert who.ask("DELETE", f"/users/{who.id}").status == 200
+            assert rows(server, "SELECT * FROM contacts") == []
+
+
+# ── the power goes ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+def test_what_was_answered_survives_kill_9(databases, tmp_path, kind):
+    with databases.fresh(kind) as url:
+        with serve(url, tmp_path) as server:
+            people = [person(server) for _ in range(3)]
+            answered = upload_until_killed(server, people)
+        with serve(url, tmp_path) as server:
+            for who, promised in zip(people, answered, strict=True):
+                there = Person(server, who.app, who.id, who.token).book()
+                phones = [phone for phone, _ in there]
+                assert set(promised) <= set(phones)
+                assert len(phones) == len(set(phones)) <= len(promised) + 1
+            sizes = rows(server, "SELECT size FROM books ORDER BY owner_id")
+            assert [row["size"] for row in sizes] == [
+                row["n"]
+                for row in rows(server, "SELECT count(*) AS n FROM contacts GROUP BY owner_id ORDER BY owner_id")
+            ]
+
+
+def upload_until_killed(server: Server, people: list[Person]) -> list[list[str]]:
+    """Each uploads one contact after the other until the server is killed; the phones whose upload was answered."""
+    enough = threading.Semaphore(0)
+
+    def upload(who: Person) -> list[str]:
+        answered: list[str] = []
+        for n in range(1_000):
+            try:
+                assert who.upload([line(n)]).status == 200
+            except (OSError, HTTPException):
+                break
+            answered.append(line(n)["phone"])
+            enough.release()
+        return answered
+
+    with ThreadPoolExecutor(len(people)) as threads:
+        uploads = [threads.submit(upload, who) for who in people]
+        for _ in range(60):
+            assert enough.acquire(timeout=PATIENCE_SECONDS)
+        server.process.kill()
+        server.process.wait()
+        answered = [upload.result() for upload in uploads]
+    assert sum(map(len, answered)) >= 60
+    return answered
+
+
+# ── the disk is full, the file is busy ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def on_sqlite(databases: Databases, tmp_path: Path) -> Iterator[Server]:
+    with databases.fresh("sqlite") as url, serve(url, tmp_path) as running:
+        yield running
+
+
+@contextmanager
+def full_disk(server: Server) -> Iterator[None]:
+    """No file of the server may grow beyond 64 KiB more than its write-ahead log has now."""
+    log = Path(server.database_url.removeprefix("sqlite:///") + "-wal")
+    limit, hard = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (log.stat().st_size + 65536, hard))
+    try:
+        yield
+    finally:
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (limit, hard))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="another process's limits can be changed on Linux only")
+def test_a_full_disk_is_503_and_loses_nothing(on_sqlite):
+    who = person(on_sqlite)
+    assert who.upload(lines(0, 100)).status == 200
+    with full_disk(on_sqlite):
+        assert is_unavailable(who.upload(lines(100, 5_000)))
+        assert len(who.book()) == 100
+        assert ask(on_sqlite, "GET", "/healthz").status == 200
+    assert who.upload(lines(100, 500)).json["created"] == 500
+    assert len(who.book()) == 600
+    with sqlite3.connect(on_sqlite.database_url.removeprefix("sqlite:///")) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_another_program_that_writes_for_a_while_is_waited_for(on_sqlite):
+    who = person(on_sqlite)
+    other = sqlite3.connect(on_sqlite.database_url.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(who.upload, lines(0, 5))
+        assert who.book() == []
+        time.sleep(0.5)
+        assert not waiting.done()
+        other.execute("COMMIT")
+        assert waiting.result().json["created"] == 5
+    other.close()
+
+
+def test_commands_beside_a_running_server_see_and_keep_what_it_writes(on_sqlite):
+    """`ringbook app …` opens the same file and leaves it again."""
+    who = person(on_sqlite)
+    at_once([partial(who.upload, lines(n, 1)) for n in range(8)])
+    servers.ringbook("app", "set", str(who.app.application_id), "profiles", "open", database_url=on_sqlite.database_url)
+    assert who.upload(lines(100, 5)).status == 200
+    servers.ringbook("app", "list", database_url=on_sqlite.database_url)
+    assert len(who.book()) == 13
+    assert len(rows(on_sqlite, "SELECT * FROM contacts")) == 13
+    assert open_session(on_sqlite, who.app, {"login": who.login, "password": PASSWORD}).status == 201
