@@ -36,8 +36,8 @@ def test_the_address_that_is_shown_can_be_reached_from_this_machine(environ, url
 def test_every_sdk_finds_its_lines():
     text = banner.welcome(APP, "http://127.0.0.1:8081")
     assert (
-        'ConnectyCube.init({ appId: 7, authKey: "the-key" }, { endpoints: { api_url: "http://127.0.0.1:8081" }, debug: { mode: 0 } });'
-        in text
+        'ConnectyCube.init({ appId: 7, authKey: "the-key" },'
+        ' { endpoints: { api_url: "http://127.0.0.1:8081" }, debug: { mode: 0 } });' in text
     )
     assert text.count('setEndpoints("http://10.0.2.2:8081", "chat.invalid");') == 2
     assert 'init("7", "the-key");' in text
