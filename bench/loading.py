@@ -1,0 +1,142 @@
+"""Fill a database as years of use would have: users, numbers, books with contacts, sessions.
+
+load(url, world, app_id, …)     straight into the tables, much faster than over HTTP
+token(owner_id)                 the session token of an owner
+"""
+
+import hashlib
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from typing import Any, Protocol
+
+import psycopg
+from databases import file_of
+from world import GAP, World, placed
+
+BOOK = 1_000
+SESSION_SECONDS = 12 * 3600
+TABLES: dict[str, tuple[str, ...]] = {
+    "users": (
+        *("id", "app_id", "login", "login_folded", "full_name", "full_name_folded", "phone"),
+        *("password_hash", "is_guest", "created_at", "updated_at"),
+    ),
+    "numbers": ("app_id", "number", "user_id"),
+    "books": ("owner_id", "book", "app_id", "device", "size", "next_seq", "synced_at"),
+    "contacts": ("owner_id", "book", "number", "app_id", "name", "typed", "seq"),
+    "sessions": ("token_hash", "id", "app_id", "user_id", "nonce", "ts", "created_at", "last_used_at", "expires_at"),
+}
+Fill = Callable[[str, Sequence[str], Iterable[tuple[Any, ...]]], None]
+Advance = Callable[[str, int], None]
+
+
+class Progress(Protocol):
+    """Somebody who is told what is going on, and how much of it is done."""
+
+    def __call__(self, what: str, done: int, of: int, /) -> None:
+        """So much is done."""
+
+
+def load(url: str, world: World, app_id: int, holders: Sequence[int], owners: Sequence[int], tell: Progress) -> None:
+    """Load the world's users; `holders` have a book of 1,000 contacts, `owners` a session and no book."""
+    now = int(time.time())
+    amounts = {
+        "users": (world.users, users(world, app_id, now)),
+        "numbers": (world.users, numbers(world, app_id)),
+        "books": (len(holders), books(app_id, holders, now)),
+        "contacts": (len(holders) * BOOK, contacts(world, app_id, holders)),
+        "sessions": (len(owners), sessions(app_id, owners, now)),
+    }
+    with filling(url) as fill:
+        for table, (count, rows) in amounts.items():
+            fill(table, TABLES[table], counted(rows, f"{table} loaded", count, tell))
+
+
+def token(owner_id: int) -> str:
+    """The session token of an owner: it need not be a secret here."""
+    return f"{owner_id:040x}"
+
+
+# ── the rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def users(world: World, app_id: int, now: int) -> Iterator[tuple[Any, ...]]:
+    """Everybody, with a login, a name and a phone; the password matches nothing, and is as long as a real one."""
+    for user_id in range(1, world.users + 1):
+        login, name, phone = f"user{user_id}", f"Ann Example {user_id}", str(world.number_of(user_id))
+        yield user_id, app_id, login, login, name, name.lower(), phone, "-" * 97, 0, now, now
+
+
+def numbers(world: World, app_id: int) -> Iterator[tuple[Any, ...]]:
+    """The number that each user answers to, in the table's order."""
+    everybody = ((app_id, world.number_of(user_id), user_id) for user_id in range(1, world.users + 1))
+    return iter(sorted(everybody))
+
+
+def books(app_id: int, holders: Sequence[int], now: int) -> Iterator[tuple[Any, ...]]:
+    """A row for each book."""
+    return ((holder, 0, app_id, "", BOOK, (BOOK + 1) * GAP, now) for holder in holders)
+
+
+def contacts(world: World, app_id: int, holders: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+    """The contacts of each book, in the table's order."""
+    for holder in holders:
+        for number, name, typed, seq in sorted(placed(world.book(holder, BOOK))):
+            yield holder, 0, number, app_id, name, typed, seq
+
+
+def sessions(app_id: int, owners: Sequence[int], now: int) -> Iterator[tuple[Any, ...]]:
+    """A session for each owner."""
+    for position, owner in enumerate(owners, 1):
+        digest = hashlib.sha256(token(owner).encode()).digest()
+        yield digest, position, app_id, owner, 0, now, now, now, now + SESSION_SECONDS
+
+
+def counted(rows: Iterable[tuple[Any, ...]], what: str, of: int, tell: Progress) -> Iterator[tuple[Any, ...]]:
+    """The rows, telling now and then how many have passed."""
+    for done, row in enumerate(rows, 1):
+        yield row
+        if done % 5_000 == 0 or done == of:
+            tell(what, done, of)
+
+
+# ── the tables ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def filling(url: str) -> AbstractContextManager[Fill]:
+    """How rows get into the tables of this database."""
+    return filling_sqlite(url) if url.startswith("sqlite") else filling_postgresql(url)
+
+
+@contextmanager
+def filling_sqlite(url: str) -> Iterator[Fill]:
+    """One transaction, which need not survive a power cut; afterwards everything is in the file itself."""
+    with closing(sqlite3.connect(file_of(url), isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("PRAGMA cache_size = -262144")
+
+        def fill(table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
+            places = ", ".join("?" * len(columns))
+            connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", rows)
+
+        connection.execute("BEGIN IMMEDIATE")
+        yield fill
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+@contextmanager
+def filling_postgresql(url: str) -> Iterator[Fill]:
+    """COPY, then the statistics and the rest that autovacuum would do in the middle of the measuring."""
+    with psycopg.connect(url, autocommit=True) as connection:
+
+        def fill(table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
+            with connection.cursor().copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
+                for row in rows:
+                    copy.write_row(row)
+
+        with connection.transaction():
+            yield fill
+        connection.execute("VACUUM (ANALYZE)")
+        connection.execute("CHECKPOINT")

@@ -1,0 +1,76 @@
+"""The machine that figures come from, without its name or anybody's paths.
+
+facts()                what it is, by name, for the head of the results
+resident(pid)          the memory of a process now and at its highest, in bytes; Linux only
+cpu_seconds(pid)       what a process has used of the processor, all its threads; Linux only
+sync_seconds(folder)   how long the disk under a folder takes to keep a page
+"""
+
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from ringbook import phone
+
+MEBIBYTE = 2**20
+
+
+def facts() -> dict[str, str]:
+    """Processor, memory, system, Python, and the libraries that an upload passes through."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    libraries = ("msgspec", "starlette", "uvicorn", "psycopg")
+    return {
+        "processor": f"{processor()}, {os.cpu_count()} cores",
+        "memory": f"{memory / 2**30:.0f} GiB",
+        # What comes after the dash may name whoever built the kernel.
+        "system": f"{platform.system()} {platform.release().split('-')[0]}, {platform.machine()}",
+        "Python": f"{platform.python_version()} ({platform.python_implementation()})",
+        "numbers": phone.library(),
+        "libraries": ", ".join(f"{name} {version(name)}" for name in libraries),
+    }
+
+
+def processor() -> str:
+    """The processor's model."""
+    listed = Path("/proc/cpuinfo")
+    if listed.exists():
+        for line in listed.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"
+
+
+def resident(pid: int) -> tuple[int, int] | None:
+    """Bytes of a process in memory, now and at its highest."""
+    if sys.platform != "linux":
+        return None
+    lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    now, highest = (int(lines[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
+    return now, highest
+
+
+def cpu_seconds(pid: int) -> float:
+    """Seconds on a processor, nan where the system does not tell by the nanosecond."""
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+    except OSError:
+        return float("nan")
+
+
+def sync_seconds(folder: Path, tries: int = 30) -> float:
+    """The median time of writing 4 KiB so that they survive a power cut."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return statistics.median(one_sync(file.fileno()) for _ in range(tries))
+
+
+def one_sync(file: int) -> float:
+    started = time.perf_counter()
+    os.write(file, bytes(4096))
+    os.fsync(file)
+    return time.perf_counter() - started

@@ -1,0 +1,64 @@
+"""Processes that the bench starts, and ends again.
+
+running(command, log)         a process, for as long as a block lasts
+wait_until(attempt, …)        until what it serves answers
+free_port()                   a port that nothing listens on
+"""
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+START_SECONDS, STOP_SECONDS = 60, 30
+
+
+@contextmanager
+def running(
+    command: list[Any],
+    log: Path,
+    *,
+    stop: signal.Signals = signal.SIGTERM,
+    environment: Mapping[str, str] | None = None,
+    user: str | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that writes to `log`; asked to stop afterwards, and killed if it does not."""
+    words = [str(word) for word in command]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, user=user
+        )
+    try:
+        yield process
+    finally:
+        process.send_signal(stop)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_until(
+    attempt: Callable[[], object], trouble: type[Exception], process: subprocess.Popen[bytes], log: Path
+) -> None:
+    """Try until it succeeds; a process that ended, or takes too long, ends the bench with what it wrote."""
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            attempt()
+            return
+        except trouble:
+            time.sleep(0.05)
+    raise SystemExit(f"a server does not answer; it wrote:\n{log.read_text()[-2000:]}")
+
+
+def free_port() -> int:
+    """A port on the loopback that nothing listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

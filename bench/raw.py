@@ -1,0 +1,202 @@
+"""The raw side: the best statements for the same work, on one connection, straight from Python.
+
+    open_raw(url, app_id)      a Raw for SQLite or for PostgreSQL
+
+An upload is one transaction with an upsert that leaves unchanged rows alone, sorted by key, and where something goes a
+DELETE; on PostgreSQL, where little has changed, the upsert is given only the rows that differ, by a join. There is no
+HTTP, no JSON, no reading of numbers, no counting, no session, no permit, no row in `books`. What comes ready made from
+`world` is prepared before the clock starts.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import psycopg
+from databases import file_of
+from world import Contact, Upload
+
+from ringbook.store.db.sqlite import PRAGMAS
+
+COMPACT = ("id", "phone")
+WHOLE = (
+    *("id", "app_id", "login", "email", "full_name", "phone", "external_id", "external_user_id", "facebook_id"),
+    *("twitter_id", "website", "avatar", "custom_data", "timezone", "user_tags", "is_guest", "created_at"),
+    *("updated_at", "last_request_at"),
+)
+COLUMNS = "(owner_id, book, number, app_id, name, typed, seq)"
+CONFLICT = """ON CONFLICT (owner_id, book, number) DO UPDATE SET name = excluded.name, typed = excluded.typed
+ WHERE contacts.name <> excluded.name OR contacts.typed {differs} excluded.typed"""
+BOOK = "SELECT number, name, typed FROM contacts WHERE owner_id = {} AND book = 0 ORDER BY {order}"
+FOUND = """SELECT {columns}, c.name FROM contacts AS c CROSS JOIN numbers AS n CROSS JOIN users AS u
+ WHERE c.owner_id = {} AND c.book = 0 AND n.app_id = c.app_id AND n.number = c.number AND u.id = n.user_id
+ ORDER BY c.seq"""
+
+
+class Cost(NamedTuple):
+    """Seconds on the clock, and seconds on the processor."""
+
+    clock: float
+    cpu: float
+
+
+def timed(work: Callable[[], Any], cpu_seconds: Callable[[], float] = time.process_time) -> tuple[Cost, Any]:
+    """What it cost, and what it answered; `cpu_seconds` reads the processor's clock of whoever does the work."""
+    before, started = cpu_seconds(), time.perf_counter()
+    answer = work()
+    clock = time.perf_counter() - started
+    return Cost(clock, cpu_seconds() - before), answer
+
+
+def expect(seen: object, expected: object, what: str) -> None:
+    """End the bench when a side did not do the work it was measured for."""
+    if seen != expected:
+        raise SystemExit(f"{what}: {seen} instead of {expected}")
+
+
+class Raw(Protocol):
+    """A side that is measured; each call answers what it cost, after its counts were checked."""
+
+    def upload(self, owner_id: int, upload: Upload) -> Cost:
+        """Write what one upload changes."""
+
+    def retrieve(self, owner_id: int, book: Sequence[Contact]) -> Cost:
+        """Read a book in its order."""
+
+    def registered(self, owner_id: int, book: Sequence[Contact], *, compact: bool) -> Cost:
+        """Find who of a book is a user."""
+
+    def contents(self, owner_id: int) -> list[tuple[Any, ...]]:
+        """A book as it stands, to compare sides with each other."""
+
+    def close(self) -> None:
+        """Let the connection go."""
+
+
+def open_raw(url: str, app_id: int) -> Raw:
+    """A connection of our own to one database."""
+    return RawSqlite(url, app_id) if url.startswith("sqlite") else RawPostgres(url, app_id)
+
+
+# ── SQLite ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class RawSqlite:
+    """One connection with the server's settings."""
+
+    def __init__(self, url: str, app_id: int) -> None:
+        self._app_id = app_id
+        self._connection = sqlite3.connect(file_of(url), isolation_level=None)
+        for pragma in PRAGMAS:
+            self._connection.execute(pragma)
+
+    def upload(self, owner_id: int, upload: Upload) -> Cost:
+        rows = [(owner_id, number, self._app_id, name, typed, seq) for number, name, typed, seq in upload.put]
+        numbers = json.dumps([row[0] for row in upload.put] if upload.whole else upload.drop)
+        removing = bool(upload.whole or upload.drop)
+        word = "NOT IN" if upload.whole else "IN"
+
+        def work() -> int:
+            run = self._connection.execute
+            run("BEGIN IMMEDIATE")
+            changes = self._connection.executemany(UPSERT, rows).rowcount
+            changes += run(REMOVE.format(word), (owner_id, numbers)).rowcount if removing else 0
+            run("COMMIT")
+            return changes
+
+        cost, changes = timed(work)
+        expect(changes, upload.changes + upload.answer["deleted"], "rows changed by the raw statement")
+        return cost
+
+    def retrieve(self, owner_id: int, book: Sequence[Contact]) -> Cost:
+        return self._read(BOOK.format("?", order="seq, number"), owner_id, len(book))
+
+    def registered(self, owner_id: int, book: Sequence[Contact], *, compact: bool) -> Cost:
+        return self._read(FOUND.format("?", columns=columns(compact)), owner_id, sum(one.is_user for one in book))
+
+    def contents(self, owner_id: int) -> list[tuple[Any, ...]]:
+        return self._connection.execute(BOOK.format("?", order="number"), (owner_id,)).fetchall()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _read(self, sql: str, owner_id: int, expected: int) -> Cost:
+        cost, rows = timed(self._connection.execute(sql, (owner_id,)).fetchall)
+        expect(len(rows), expected, "rows read by the raw statement")
+        return cost
+
+
+UPSERT = f"INSERT INTO contacts {COLUMNS} VALUES (?, 0, ?, ?, ?, ?, ?) {CONFLICT.format(differs='IS NOT')}"
+REMOVE = "DELETE FROM contacts WHERE owner_id = ? AND book = 0 AND number {} (SELECT value FROM json_each(?))"
+
+
+# ── PostgreSQL ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class RawPostgres:
+    """One connection that prepares what it repeats, with binary arrays as parameters and binary answers."""
+
+    def __init__(self, url: str, app_id: int) -> None:
+        self._app_id = app_id
+        self._connection = psycopg.connect(url, autocommit=True, prepare_threshold=0)
+
+    def upload(self, owner_id: int, upload: Upload) -> Cost:
+        numbers, names, typed, seqs = (list(column) for column in zip(*upload.put, strict=True))
+        known = {"owner": owner_id, "app": self._app_id, "numbers": numbers, "names": names}
+        known |= {"typed": typed, "seqs": seqs}
+        # Looking first is faster where little has changed, and slower where all is new.
+        put = PG_UPSERT if upload.changes * 2 > len(upload.put) else PG_LOOK
+        removing = PG_KEEP if upload.whole else PG_REMOVE if upload.drop else ""
+        gone = {"owner": owner_id, "numbers": numbers if upload.whole else upload.drop}
+
+        def work() -> int:
+            if not removing:
+                return self._run(put, known).rowcount
+            with self._connection.transaction():
+                return self._run(put, known).rowcount + self._run(removing, gone).rowcount
+
+        cost, changes = timed(work)
+        expect(changes, upload.changes + upload.answer["deleted"], "rows changed by the raw statement")
+        return cost
+
+    def retrieve(self, owner_id: int, book: Sequence[Contact]) -> Cost:
+        return self._read(BOOK.format("%(owner)s", order="seq, number"), owner_id, len(book))
+
+    def registered(self, owner_id: int, book: Sequence[Contact], *, compact: bool) -> Cost:
+        users = sum(one.is_user for one in book)
+        return self._read(FOUND.format("%(owner)s", columns=columns(compact)), owner_id, users)
+
+    def contents(self, owner_id: int) -> list[tuple[Any, ...]]:
+        return self._run(BOOK.format("%(owner)s", order="number"), {"owner": owner_id}).fetchall()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _read(self, sql: str, owner_id: int, expected: int) -> Cost:
+        cost, rows = timed(lambda: self._run(sql, {"owner": owner_id}).fetchall())
+        expect(len(rows), expected, "rows read by the raw statement")
+        return cost
+
+    def _run(self, sql: str, params: dict[str, Any]) -> psycopg.Cursor[Any]:
+        return self._connection.cursor(binary=True).execute(sql, params)
+
+
+PG_ROWS = f"""INSERT INTO contacts {COLUMNS}
+ SELECT %(owner)s, 0, r.number, %(app)s, r.name, r.typed, r.seq
+ FROM unnest(%(numbers)b::bigint[], %(names)b::text[], %(typed)b::text[], %(seqs)b::bigint[])
+ AS r (number, name, typed, seq) """
+PG_CONFLICT = CONFLICT.format(differs="IS DISTINCT FROM")
+PG_UPSERT = PG_ROWS + PG_CONFLICT
+PG_LOOK = f"""{PG_ROWS} LEFT JOIN contacts AS c
+ ON c.owner_id = %(owner)s AND c.book = 0 AND c.number = r.number
+ WHERE c.number IS NULL OR c.name <> r.name OR c.typed IS DISTINCT FROM r.typed {PG_CONFLICT}"""
+PG_REMOVE = "DELETE FROM contacts WHERE owner_id = %(owner)s AND book = 0 AND number = ANY (%(numbers)b::bigint[])"
+PG_KEEP = """DELETE FROM contacts AS c WHERE c.owner_id = %(owner)s AND c.book = 0
+ AND NOT EXISTS (SELECT 1 FROM unnest(%(numbers)b::bigint[]) AS k (number) WHERE k.number = c.number)"""
+
+
+def columns(compact: bool) -> str:
+    """What is read of a user, as the two answers of the API need it."""
+    return ", ".join(f"u.{name}" for name in (COMPACT if compact else WHOLE))

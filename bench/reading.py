@@ -1,0 +1,87 @@
+"""Where the time of an upload goes before the database: the pure steps, one by one, in this process.
+
+python bench/reading.py [--json]
+
+figures()      what each step costs for one contact, in seconds
+"""
+
+import argparse
+import json
+import time
+import timeit
+from collections.abc import Callable
+from typing import Any
+
+from raw import expect
+from world import Steps, World
+
+from ringbook import phone
+from ringbook.api import address_book
+from ringbook.api.endpoint import Call
+from ringbook.core import diff
+
+REPEATS, CONTACTS = 15, 1_000
+SPELLINGS = (
+    ("digits", "12025550142", ""),
+    ("international, formatted", "+1 (202) 555-0142", ""),
+    ("international, bare", "+12025550142", ""),
+    ("no country has it", "+999123456789", ""),
+    ("national, with region US", "(202) 555-0142", "US"),
+    ("national, with region GB", "07700 900123", "GB"),
+)
+
+
+def figures() -> dict[str, float]:
+    """Seconds for one contact: reading each spelling of a number, then each step of an upload of 1,000."""
+    return {f"read a number: {name}": reading(typed, region) for name, typed, region in SPELLINGS} | upload_steps()
+
+
+def reading(typed: str, region: str) -> float:
+    """Seconds to read one number, as is usual for phones: many different ones."""
+    return best(lambda: [phone.read(typed, region) for _ in range(CONTACTS)])
+
+
+def upload_steps() -> dict[str, float]:
+    """Each step for the mix of spellings that the bench uploads."""
+    world = World(100_000)
+    body = Steps(world, world.book(1, CONTACTS)).new.body
+    marred = body.replace(b'"contacts":[', b'"contacts":[7,', 1)
+    entries = address_book.carried(call(body))[0]
+    accepted, _ = diff.check(entries, "")
+    book = {contact.number: contact for contact in diff.diff({}, accepted, force=False).put}
+    expect(len(book), CONTACTS, "contacts accepted")
+    expect(address_book.carried(call(marred))[0], [None, *entries], "entries beside a malformed one")
+    return {
+        "decode the body": best(lambda: address_book.carried(call(body))),
+        "decode the body, one entry malformed": best(lambda: address_book.carried(call(marred))),
+        "check the entries (numbers included)": best(lambda: diff.check(entries, "")),
+        "diff, all new": best(lambda: diff.diff({}, accepted, force=False)),
+        "diff, nothing new": best(lambda: diff.diff(book, accepted, force=False)),
+        "diff, nothing new, `force`": best(lambda: diff.diff(book, accepted, force=True)),
+    }
+
+
+def call(body: bytes) -> Call:
+    """A request of which only the body counts."""
+    nothing: Any = None
+    return Call(db=nothing, config=nothing, route=nothing, request=nothing, body=body, now=0)
+
+
+def best(work: Callable[[], object]) -> float:
+    """Seconds on the processor for one contact of work on 1,000: the least of some tries, as others only ever add."""
+    work()
+    return min(timeit.repeat(work, timer=time.process_time, number=3, repeat=REPEATS)) / 3 / CONTACTS
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What the steps of an upload cost before the database.")
+    parser.add_argument("--json", action="store_true", help="print seconds for one contact as JSON")
+    found = figures()
+    if parser.parse_args().json:
+        print(json.dumps(found, indent=2))
+    else:
+        print("\n".join(f"{seconds * 1e6:8.2f} us  {name}" for name, seconds in found.items()))
+
+
+if __name__ == "__main__":
+    main()

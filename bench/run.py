@@ -1,0 +1,201 @@
+"""Measure Ringbook over HTTP beside the raw statements for the same work.
+
+    make bench                                        both databases, about ten minutes; writes bench/results/
+    python bench/run.py --quick --database sqlite     one minute, with 100,000 users; writes nothing
+
+What is measured, and what the figures mean: bench/README.md.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import machine
+import reading
+from databases import KINDS, Place, place
+from loading import load
+from raw import expect, open_raw
+from report import DEFAULTS, UNLIMITED, Result, markdown, plain, table
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rounds import BOOK, CASES, LARGE, LARGE_CASES, MIDDLE, MIDDLE_CASES, RAW, Case, Samples, Side, crowd, measure
+from served import NO_LIMITS, ringbook, serve
+from world import World
+
+from ringbook import __version__
+from ringbook.store import migrations
+
+RESULTS = Path(__file__).with_name("results")
+CROWD = 8
+Tell = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured."""
+
+    users: int
+    holders: int
+    rounds: int
+    large: int
+    warm_up: int = 3
+
+    @property
+    def usual(self) -> int:
+        """Rounds with the warm-up."""
+        return self.rounds + self.warm_up
+
+    @property
+    def owners(self) -> int:
+        """How many owners with an empty book that takes."""
+        return self.usual + 2 * self.large + CROWD
+
+
+FULL = Size(users=1_000_000, holders=500, rounds=60, large=5)
+QUICK = Size(users=100_000, holders=50, rounds=10, large=2)
+
+
+class Bench:
+    """One run on one database."""
+
+    def __init__(self, kind: str, size: Size, tell: Tell) -> None:
+        self.kind = kind
+        self.size = size
+        self.tell = tell
+        self.world = World(size.users)
+        # The last users own the books that are measured; holders of full books are spread over the others.
+        self.owners = list(range(size.users - size.owners + 1, size.users + 1))
+        self.holders = list(range(1, size.users // 2, size.users // 2 // size.holders))[: size.holders]
+
+    def run(self) -> Result:
+        """Load, measure, compare what the sides hold in the end."""
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringbook-bench-")))
+            where = stack.enter_context(place(self.kind, folder))
+            url, app_id = self.loaded(where)
+            urls = dict(zip((DEFAULTS, UNLIMITED, RAW), where.copies(url, 3), strict=True))
+            measured, memory = self.measured(urls, app_id, folder)
+            self.compare(urls, app_id)
+            facts = self.facts(where, folder)
+        return Result(self.kind, time.strftime("%Y-%m-%d", time.gmtime()), facts, measured, memory, reading.figures())
+
+    def loaded(self, where: Place) -> tuple[str, int]:
+        """A database as years of use would have made it, and the application in it."""
+        url = where.empty()
+        migrations.migrate(url)
+        app_id = json.loads(ringbook(url, "app", "create", "bench", "--json"))["application_id"]
+        load(url, self.world, app_id, self.holders, self.owners, self.tell)
+        return url, app_id
+
+    def measured(
+        self, urls: dict[str, str], app_id: int, folder: Path
+    ) -> tuple[list[tuple[Case, Samples]], dict[str, tuple[int, int] | None]]:
+        """Speed on three sides, and the memory of the server with the limits that are the default."""
+        with (
+            serve(urls[DEFAULTS], folder) as served,
+            serve(urls[UNLIMITED], folder, **NO_LIMITS) as unlimited,
+            closing(open_raw(urls[RAW], app_id)) as raw,
+        ):
+            sides: dict[str, Side] = {RAW: raw, DEFAULTS: served, UNLIMITED: unlimited}
+            memory = {"the start": machine.resident(served.pid)}
+            found = self.rounds(sides, self.owners[: self.size.usual], CASES, BOOK)
+            memory[f"{self.size.usual} rounds"] = machine.resident(served.pid)
+            crowd(served, self.world, self.owners[-CROWD:])
+            memory[f"{CROWD} clients at once"] = machine.resident(served.pid)
+            middle, large = self.few(0), self.few(1)
+            found += self.rounds(sides, middle, MIDDLE_CASES, MIDDLE)
+            found += self.rounds(sides, large, LARGE_CASES, LARGE)
+            memory[f"{len(large)} uploads of {LARGE:,}"] = machine.resident(served.pid)
+        return found, memory
+
+    def few(self, turn: int) -> list[int]:
+        """Owners for the large books."""
+        start = self.size.usual + turn * self.size.large
+        return self.owners[start : start + self.size.large]
+
+    def rounds(
+        self, sides: dict[str, Side], owners: list[int], cases: Sequence[Case], contacts: int
+    ) -> list[tuple[Case, Samples]]:
+        """Books of one size."""
+        warm_up = self.size.warm_up if contacts == BOOK else 0
+        found = measure(sides, self.world, owners, warm_up=warm_up, cases=cases, size=contacts, tell=self.tell)
+        return [(case, found[case.name]) for case in cases]
+
+    def compare(self, urls: dict[str, str], app_id: int) -> None:
+        """The same contacts on every side, or the bench has measured different work."""
+        with ExitStack() as stack:
+            sides = [stack.enter_context(closing(open_raw(url, app_id))) for url in urls.values()]
+            for owner in self.owners[:-CROWD]:
+                first, *others = [side.contents(owner) for side in sides]
+                for other in others:
+                    expect(other == first, True, f"the sides hold the same contacts of owner {owner}")
+
+    def facts(self, where: Place, folder: Path) -> dict[str, str]:
+        """What was measured, on what."""
+        size = self.size
+        return {
+            "measured": f"Ringbook {__version__}, one process, one client; {size.rounds} rounds after {size.warm_up}",
+            "tables": f"{size.users:,} users, {size.holders * 1_000:,} contacts before the first round",
+            "database": where.described(),
+            **machine.facts(),
+            "disk": f"{machine.sync_seconds(folder) * 1e3:.2f} ms to keep a page of 4 KiB (fsync)",
+            "load": f"{os.getloadavg()[0]:.1f} processes on average in the last minute, the bench included",
+        }
+
+
+def main() -> int:
+    arguments = parsed()
+    size = QUICK if arguments.quick else FULL
+    results = []
+    for kind in arguments.database or KINDS:
+        with told() as tell:
+            results.append(Bench(kind, size, tell).run())
+        if not arguments.json:
+            Console(width=None if sys.stdout.isatty() else 160).print(table(results[-1]))
+        if not arguments.quick:
+            keep(results[-1])
+    if arguments.json:
+        print(json.dumps([plain(result) for result in results], indent=2))
+    return 0
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure Ringbook over HTTP beside raw statements for the same work.")
+    parser.add_argument("--quick", action="store_true", help="a short run on smaller tables, which writes no file")
+    parser.add_argument("--database", action="append", choices=KINDS, help="only this one (default: both)")
+    parser.add_argument("--json", action="store_true", help="print every sample as JSON instead of tables")
+    return parser.parse_args()
+
+
+def keep(result: Result) -> None:
+    """Write the day's file."""
+    file = RESULTS / f"{result.date}-{result.kind}.md"
+    file.write_text(markdown(result))
+    print(f"written to bench/results/{file.name}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def told() -> Iterator[Tell]:
+    """A progress bar on stderr, a line for each thing that is done."""
+    shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*shown, console=Console(stderr=True)) as progress:
+        lines: dict[str, TaskID] = {}
+
+        def tell(what: str, done: int, of: int) -> None:
+            if what not in lines:
+                lines[what] = progress.add_task(what, total=of)
+            progress.update(lines[what], completed=done)
+
+        yield tell
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""The HTTP side: one `ringbook serve` process and one connection to it, kept alive.
+
+    serve(url, app_id, folder)      the server on a database, for as long as a block lasts
+    Served.upload, retrieve, …      what `raw` does, over HTTP; each answers what it cost
+
+The clock runs from the first byte of the request until the last byte of the answer; what the answer says is read and
+compared afterwards.
+"""
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import machine
+from loading import token
+from processes import free_port, running, wait_until
+from raw import Cost, expect, timed
+from world import Contact, Upload
+
+NO_LIMITS = {"PERMITS": "0", "ADDRESS_PERMITS_PER_DAY": "0", "NEW_ACCOUNTS_PER_HOUR": "0"}
+SILENT_SECONDS = 2
+
+
+class Served:
+    """A side that is measured."""
+
+    def __init__(self, port: int, pid: int) -> None:
+        self.pid = pid
+        self._port = port
+        self._used = 0.0
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+
+    def upload(self, owner_id: int, upload: Upload) -> Cost:
+        """POST /address_book"""
+        cost, answer = self._ask("POST", "/address_book", owner_id, upload.body)
+        expect(answer, upload.answer, "answer to an upload")
+        return cost
+
+    def retrieve(self, owner_id: int, book: Sequence[Contact]) -> Cost:
+        """GET /address_book"""
+        cost, answer = self._ask("GET", "/address_book", owner_id)
+        expect([one["phone"] for one in answer], [contact.typed for contact in book], "phones in a book")
+        return cost
+
+    def registered(self, owner_id: int, book: Sequence[Contact], *, compact: bool) -> Cost:
+        """GET /address_book/registered_users"""
+        path = f"/address_book/registered_users?compact={int(compact)}"
+        cost, answer = self._ask("GET", path, owner_id)
+        names = [item["user"]["address_book_name"] for item in answer["items"]]
+        expect(names, [contact.name for contact in book if contact.is_user], "names of registered contacts")
+        return cost
+
+    def another(self) -> "Served":
+        """One more connection to the same server."""
+        return Served(self._port, self.pid)
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._connection.close()
+
+    def _ask(self, method: str, path: str, owner_id: int, body: bytes | None = None) -> tuple[Cost, Any]:
+        headers = {"CB-Token": token(owner_id)} | ({"Content-Type": "application/json"} if body else {})
+        self._connect()
+
+        def work() -> tuple[int, bytes]:
+            self._connection.request(method, path, body, headers)
+            answer = self._connection.getresponse()
+            return answer.status, answer.read()
+
+        cost, (status, answer) = timed(work, lambda: machine.cpu_seconds(self.pid))
+        expect(status, 200, f"{method} {path}, which answered {answer[:200]!r}")
+        return cost, json.loads(answer)
+
+    def _connect(self) -> None:
+        """Before the clock starts: the server lets go of a connection that was silent for 5 seconds."""
+        if time.monotonic() - self._used > SILENT_SECONDS:
+            self._connection.close()
+            self._connection.connect()
+        self._used = time.monotonic()
+
+
+@contextmanager
+def serve(url: str, folder: Path, **settings: str) -> Iterator[Served]:
+    """`ringbook serve` on a free port; `settings` are those of the environment, without RINGBOOK_."""
+    port, log = free_port(), folder / "serve.log"
+    command = [Path(sys.executable).with_name("ringbook"), "serve", "--port", port]
+    with running(command, log, environment=environment(url, **settings)) as process:
+        ready = f"http://127.0.0.1:{port}/readyz"
+        wait_until(lambda: urllib.request.urlopen(ready, timeout=5).read(), OSError, process, log)
+        with closing(Served(port, process.pid)) as served:
+            yield served
+
+
+def ringbook(url: str, *words: str) -> str:
+    """What a `ringbook` command prints; one that fails ends the bench."""
+    command = (Path(sys.executable).with_name("ringbook"), *words)
+    done = subprocess.run(command, env=environment(url), capture_output=True, text=True)
+    expect(done.returncode, 0, f"ringbook {words[0]} wrote {done.stderr}; its exit code")
+    return done.stdout
+
+
+def environment(url: str, **settings: str) -> dict[str, str]:
+    """This process's environment, but of Ringbook's settings only these."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("RINGBOOK_")}
+    return others | {f"RINGBOOK_{name}": value for name, value in ({"DATABASE": url} | settings).items()}

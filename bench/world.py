@@ -1,0 +1,201 @@
+"""The people, books and uploads that are measured; the same for every side, and the same in every run.
+
+    World(users)                 who is registered, under which numbers
+    World.book(owner, size)      an address book, of which a fifth is registered
+    Steps(world, book)           the uploads that one owner makes, one after the other
+
+No number can ring anybody. Half of a book are American numbers kept for fiction (NPA 555-01xx), spelled as phones show
+them, `+1 (202) 555-0142`; there are 80,000 of those. The others begin with 999, a country code that nobody has, and
+are digits alone; there are as many of them as it takes, spread over the whole table of users.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from random import Random
+from typing import Any
+
+import msgspec
+
+FICTIONAL, TAKEN_EVERY = 80_000, 5
+TURNS = FICTIONAL // TAKEN_EVERY
+SYNTHETIC, APART = 999_000_000_000, 37
+GAP = 2**20
+GIVEN = ("Ann", "Björn", "Chloé", "Dmitri", "Elif", "Fatou", "Hana", "Jürgen", "Łukasz", "नेहा", "Olamide", "יעל")
+FAMILY = ("Example", "Sample", "Specimen", "Muster", "Placeholder", "Untel", "Fulana", "Rossi 🏡", "", "(work)")
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A line of a book; `typed` is what the phone sends, `number` how the server reads it."""
+
+    number: int
+    typed: str
+    name: str
+    is_user: bool
+
+    @property
+    def spelling(self) -> str | None:
+        """What is stored beside the number: the spelling where it is not exactly the digits."""
+        return None if self.typed == str(self.number) else self.typed
+
+
+Row = tuple[int, str, str | None, int]  # number, name, typed, seq
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One upload, ready made for both sides.
+
+    body, answer    what is sent over HTTP, and what must come back
+    put, drop       the same as rows, sorted by number, and as numbers to remove
+    whole           with `force`: what is not in `put` goes as well
+    changes         how many rows differ from those that are there; the others need not be written
+    """
+
+    body: bytes
+    answer: dict[str, Any]
+    put: list[Row]
+    drop: list[int]
+    whole: bool
+    changes: int
+
+    @property
+    def entries(self) -> int:
+        """How many lines are sent."""
+        return len(self.put) + len(self.drop)
+
+
+class World:
+    """So many users, each with one number."""
+
+    def __init__(self, users: int) -> None:
+        self.users = users
+        self.stride = users // TURNS
+
+    def number_of(self, user_id: int) -> int:
+        """A fictional number for every `stride`th user, a synthetic one for all others."""
+        turn, rest = divmod(user_id, self.stride)
+        return fictional(turn * TAKEN_EVERY)[0] if not rest and turn < TURNS else SYNTHETIC + user_id * APART
+
+    def book(self, owner_id: int, size: int) -> list[Contact]:
+        """An owner's book in the phone's order: a fifth users, half fictional and half synthetic numbers."""
+        random, tenth = Random(owner_id), size // 10
+        near = self.users // self.stride
+        book = [
+            *(self._fictional(random, turn * TAKEN_EVERY) for turn in random.sample(range(1, TURNS), tenth)),
+            *(self._fictional(random, index) for index in random.sample(FREE, 4 * tenth)),
+            *(self._synthetic(random, turn * self.stride + 1, 0) for turn in random.sample(range(near), tenth)),
+            *(self._synthetic(random, user_id, 1) for user_id in random.sample(range(self.users), 4 * tenth)),
+        ]
+        random.shuffle(book)
+        return book
+
+    def strangers(self, book: Sequence[Contact], count: int) -> list[Contact]:
+        """Contacts that are neither in the book nor users."""
+        random, held = Random(count), {contact.number for contact in book}
+        found = (self._synthetic(random, user_id, 2) for user_id in range(self.users))
+        return list(islice((contact for contact in found if contact.number not in held), count))
+
+    def _fictional(self, random: Random, index: int) -> Contact:
+        number, typed = fictional(index)
+        return Contact(number, typed, named(random), index % TAKEN_EVERY == 0)
+
+    def _synthetic(self, random: Random, user_id: int, off: int) -> Contact:
+        """The number of that user, or, with `off`, one beside it that nobody has."""
+        number = SYNTHETIC + user_id * APART + off
+        return Contact(number, str(number), named(random), off == 0)
+
+
+FREE = [index for index in range(FICTIONAL) if index % TAKEN_EVERY]
+
+
+def fictional(index: int) -> tuple[int, str]:
+    """One of the 80,000 numbers NPA 555-0100 to 555-0199, and a way to write it."""
+    area, line = 200 + index // 100, index % 100
+    spellings = (f"+1 ({area}) 555-01{line:02}", f"+1{area}55501{line:02}", f"+1-{area}-555-01{line:02}")
+    return int(f"1{area}55501{line:02}"), spellings[index % 3]
+
+
+def named(random: Random) -> str:
+    """A name as address books hold it."""
+    return f"{random.choice(GIVEN)} {random.choice(FAMILY)} {random.randrange(100)}"
+
+
+class Steps:
+    """What one owner uploads to an empty book, in this order; each is made when it is first asked for."""
+
+    def __init__(self, world: World, book: list[Contact]) -> None:
+        self._world = world
+        self._first = book
+
+    @cached_property
+    def new(self) -> Upload:
+        """All of the book."""
+        count = len(self._first)
+        return upload(self._first, self._first, changes=count, created=count)
+
+    @cached_property
+    def same(self) -> Upload:
+        """The same again."""
+        return upload(self._first, self._first, changes=0, updated=len(self._first))
+
+    @property
+    def change(self) -> Upload:
+        """A diff of 10."""
+        return self._second[1]
+
+    @cached_property
+    def force(self) -> Upload:
+        """The whole book, in which 10 are different again."""
+        known, updated = self._second[0], len(self._first) - 4
+        return upload(self.book, known, whole=True, changes=6, created=4, updated=updated, deleted=4)
+
+    @property
+    def book(self) -> list[Contact]:
+        """What is there in the end."""
+        return self._third[0]
+
+    @cached_property
+    def _second(self) -> tuple[list[Contact], Upload]:
+        return changed(self._world, self._first)
+
+    @cached_property
+    def _third(self) -> tuple[list[Contact], Upload]:
+        return changed(self._world, self._second[0])
+
+
+def changed(world: World, book: list[Contact]) -> tuple[list[Contact], Upload]:
+    """The book after 4 contacts came, 2 were renamed and 4 went, and the upload that says so."""
+    free = [contact for contact in book if not contact.is_user]
+    gone = free[:4]
+    renamed = {one.number: Contact(one.number, one.typed, f"{one.name} II", False) for one in free[4:6]}
+    new = world.strangers(book, 4)
+    after = [renamed.get(contact.number, contact) for contact in book if contact not in gone]
+    change = upload([*renamed.values(), *new], book, drop=gone, changes=6, created=4, updated=2, deleted=4)
+    return [*after, *new], change
+
+
+def upload(
+    put: list[Contact],
+    known: list[Contact],
+    *,
+    drop: Sequence[Contact] = (),
+    whole: bool = False,
+    changes: int,
+    **counts: int,
+) -> Upload:
+    """An upload on top of a known book."""
+    sent: list[dict[str, Any]] = [{"name": contact.name, "phone": contact.typed} for contact in put]
+    sent += [{"phone": contact.typed, "destroy": 1} for contact in drop]
+    body = msgspec.json.encode({"contacts": sent, "force": int(whole)})
+    answer = {"created": 0, "updated": 0, "deleted": 0, "rejected": {}} | counts
+    rows = sorted(placed(put, len(known)))
+    return Upload(body, answer, rows, [contact.number for contact in drop], whole, changes)
+
+
+def placed(contacts: Sequence[Contact], after: int = 0) -> Iterator[Row]:
+    """Rows of contacts in their order, behind those that are there already."""
+    for position, contact in enumerate(contacts, after + 1):
+        yield contact.number, contact.name, contact.spelling, position * GAP
