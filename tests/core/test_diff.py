@@ -127,6 +127,8 @@ def test_the_same_upload_twice_changes_nothing(accepted, force):
         (Entry("123", ""), [Reason.PHONE_LENGTH, Reason.NAME_LENGTH]),
         (Entry("call me", "Ann"), [Reason.FIELDS]),
         (Entry("12", None, destroy=True), [Reason.PHONE_LENGTH]),
+        (Entry(" " * 60 + "12025550142", "Ann"), [Reason.FIELDS]),
+        (Entry("1" * 65, "Ann"), [Reason.PHONE_LENGTH]),
     ],
 )
 def test_what_an_entry_is_rejected_for(entry, reasons):
