@@ -3,7 +3,7 @@
     open_raw(url, app_id)      a Raw for SQLite or for PostgreSQL
 
 An upload is one transaction with an upsert that leaves unchanged rows alone, sorted by key, and where something goes a
-DELETE; on PostgreSQL, where little has changed, the upsert is given only the rows that differ, by a join. There is no
+DELETE; on PostgreSQL, where little has changed, a join first leaves the upsert only the rows that differ. There is no
 HTTP, no JSON, no reading of numbers, no counting, no session, no permit, no row in `books`. What comes ready made from
 `world` is prepared before the clock starts.
 """

@@ -1,6 +1,6 @@
 """Measure Ringbook over HTTP beside the raw statements for the same work.
 
-    make bench                                        both databases, about ten minutes; writes bench/results/
+    make bench                                        both databases, five to ten minutes; writes bench/results/
     python bench/run.py --quick --database sqlite     one minute, with 100,000 users; writes nothing
 
 What is measured, and what the figures mean: bench/README.md.
