@@ -25,7 +25,7 @@ They are shown here this once; afterwards by: ringbook app show {id} --secrets
 
 What the API answers to: {url}/docs
 
-JavaScript (npm install connectycube@6; save as app.mjs). Connect and sign Ann in; an unknown login signs up:
+JavaScript (npm install connectycube@6), in a file app.mjs. Connect and sign Ann in; an unknown login signs up:
 
     import ConnectyCube from "connectycube";
     ConnectyCube.init({{ appId: {id}, authKey: "{key}" }}, {options});
