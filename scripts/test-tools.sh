@@ -1,6 +1,6 @@
 #!/bin/sh
 # See that what the tests need besides Python packages is here. As root on Debian what is missing is installed,
-# elsewhere it is named, and the exit status is 2. Then the two npm packages that the tests drive are installed.
+# elsewhere it is named, and the exit status is 2. Then the npm packages that the tests drive are installed.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -53,6 +53,6 @@ cd tests/e2e
 stamp=node_modules/installed
 want=$(cksum <package-lock.json)
 [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && exit 0
-echo "Installing the npm packages connectycube and quickblox into tests/e2e/node_modules ..."
+echo "Installing the npm packages connectycube, quickblox and firebase-tools (270 MB) into tests/e2e/node_modules ..."
 npm ci --ignore-scripts --omit=optional --no-audit --no-fund --silent
 echo "$want" >"$stamp"

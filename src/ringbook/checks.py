@@ -14,8 +14,12 @@ import msgspec
 
 from . import errors, phone
 from .config import Config
+from .core import applications
+from .model import App
 from .store import db as databases
 from .store import migrations
+from .verify import Outside, sms
+from .verify.outgoing import Outgoing, Unreachable
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -64,10 +68,21 @@ def _files(config: Config) -> Iterator[Check]:
         trouble = tls_trouble(config)
         yield Check("TLS", not trouble, trouble or f"{config.tls_cert} and its key go together")
         yield from _private("TLS key", Path(config.tls_key))
+    if config.ca_file:
+        trouble = _authorities_trouble(config.ca_file)
+        yield Check("certificate authorities", not trouble, trouble or config.ca_file)
     if databases.is_sqlite(config.database):
         file = databases.sqlite_file(config.database)
         for name in (file, Path(f"{file}-wal")):
             yield from _private("database file", name)
+
+
+def _authorities_trouble(file: str) -> str:
+    try:
+        ssl.create_default_context(cafile=file)
+    except OSError as error:
+        return f"RINGBOOK_CA_FILE must be a file with certificates, PEM ({error.strerror})"
+    return ""
 
 
 def _private(what: str, file: Path) -> Iterator[Check]:
@@ -87,7 +102,45 @@ def _database(config: Config) -> Iterator[Check]:
         yield Check("database", new_enough, product if new_enough else f"{product} is too old")
         state = migrations.state(db)
         yield Check("schema", state.current, state.trouble or f"revision {state.revision}")
+        if state.current:
+            apps = applications.all_(db)
+            yield from _firebase(config, apps)
+            yield from _gateways(config, apps)
     except errors.Refused as refused:
         yield Check("database", False, refused.reason)
     finally:
         db.close()
+
+
+def _firebase(config: Config, apps: list[App]) -> Iterator[Check]:
+    """Can Firebase's tokens be verified? Asked only where an application believes them."""
+    if not any(app.settings.firebase_project_id for app in apps):
+        return
+    certificates = Outside.of(config).certificates
+    if certificates is None:
+        yield Check("Firebase", True, f"WITHOUT SIGNATURES, by the emulator {config.firebase_auth_emulator_host}")
+        return
+    try:
+        yield Check("Firebase", True, f"{len(certificates.fetched())} certificates from {certificates.url}")
+    except Unreachable as trouble:
+        yield Check("Firebase", False, f"no certificates from {certificates.url}: {trouble}")
+
+
+def _gateways(config: Config, apps: list[App]) -> Iterator[Check]:
+    """Who sends each application's one-time codes; nothing is sent to find out."""
+    outgoing = Outgoing(config.allow_private_addresses, config.ca_file)
+    for app in apps:
+        if app.settings.sms_gateway:
+            trouble = sms.trouble(app.settings) or _silence(outgoing, sms.address(app.settings))
+            seen = f"by {app.settings.sms_gateway}, to {app.settings.sms_regions or 'no country'}"
+            yield Check(f"one-time codes of application {app.id}", not trouble, trouble or seen)
+
+
+def _silence(outgoing: Outgoing, address: str) -> str:
+    """Why an address gives no answer; "" when it gives one, whatever it says, and when there is no address."""
+    try:
+        if address:
+            outgoing.request("HEAD", address)
+    except Unreachable as unreachable:
+        return str(unreachable)
+    return ""

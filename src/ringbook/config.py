@@ -66,6 +66,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     new_sessions_per_hour: Annotated[
         int, knob("sessions without a user opened from one address in an hour; 0 = no limit", "sessions", low=0)
     ] = 10_000
+    codes_per_number_per_hour: Annotated[
+        int, knob("one-time codes sent to one number in an hour; 0 = no limit", "codes", low=0)
+    ] = 5
+    codes_per_address_per_hour: Annotated[
+        int, knob("one-time codes asked for from one address (IPv6: one /64) in an hour; 0 = no limit", "codes", low=0)
+    ] = 60
     new_accounts_per_hour: Annotated[
         int, knob("accounts made from one address (IPv6: one /64) in an hour; 0 = no limit", "accounts", low=0)
     ] = 1_000
@@ -99,6 +105,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     allow_private_addresses: Annotated[
         bool, knob("let users' and applications' addresses lead to loopback and private networks (for development)")
     ] = False
+    ca_file: Annotated[str, knob("file with certificate authorities (PEM) that outgoing requests also believe")] = ""
+    firebase_certificates_url: Annotated[
+        str, knob("where the certificates of Firebase's ID tokens are published; empty = Google's address")
+    ] = ""
+    firebase_auth_emulator_host: Annotated[
+        str,
+        knob("host:port of a Firebase Auth emulator, whose unsigned tokens are then believed: for development only"),
+    ] = ""
     limits: Limits = Limits()
 
     def __repr__(self) -> str:

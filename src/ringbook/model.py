@@ -1,6 +1,6 @@
 """The nouns, as frozen values.
 
-    AppSettings, App            an application, and what its owner has decided
+    AppSettings, App            an application, and what its owner has decided (`setting` describes one)
     Session, Caller             proof of who asks, and who that is for one request
     User, NewUser               a person's account
     Entry, Contact, Report      a line of an upload, a line of a book, what an upload did
@@ -20,23 +20,67 @@ SEQ_GAP = 2**20  # between two neighbours in a book, so that one can be moved wi
 GUEST_SECONDS = 24 * 3600
 
 
+def setting(description: str, *, secret: bool = False) -> Meta:
+    """What a setting means; a secret one is never shown again."""
+    return Meta(description=description, extra={"secret": secret})
+
+
 class AppSettings(Struct, frozen=True, kw_only=True):
     """What an application's owner decides; `ringbook app set` changes one, and every process knows within 5 seconds."""
 
     session_creates_user: Annotated[
-        bool, Meta(description="an unknown login with a password makes a new user when it opens a session")
+        bool, setting("an unknown login with a password makes a new user when it opens a session")
     ] = True
     users_v1_list: Annotated[
-        bool, Meta(description="users may list all users, and look them up by full name and by tags, the V1 way")
+        bool, setting("users may list all users, and look them up by full name and by tags, the V1 way")
     ] = False
     default_region: Annotated[
         str,
-        Meta(description="two-letter country code by which national numbers are read; empty = digits match digits"),
+        setting("two-letter country code by which national numbers are read; empty = digits match digits"),
     ] = ""
     profiles: Annotated[
         Literal["known", "open"],
-        Meta(description="who sees a user's phone and e-mail: those who hold the number in a book, or everybody"),
+        setting("who sees a user's phone and e-mail: those who hold the number in a book, or everybody"),
     ] = "known"
+    require_verified_number: Annotated[
+        Literal["auto", "on", "off"],
+        setting("only numbers that were proven are found; auto = on from the application's first proven number"),
+    ] = "auto"
+    reassigned_after_days: Annotated[
+        int, setting("a number proven again after so many days without a request opens a new account; 0 = never")
+    ] = 180
+    firebase_project_id: Annotated[
+        str, setting("the Firebase project whose ID tokens are believed; empty = Firebase cannot be used")
+    ] = ""
+    cidp_url: Annotated[
+        str, setting("address that your identity provider verifies log-ins at; empty = there is none")
+    ] = ""
+    cidp_request: Annotated[
+        str, setting("parameters of that request, as JSON; #{login} stands for the login that was given")
+    ] = '{"token": "#{login}"}'
+    cidp_response: Annotated[
+        str, setting("where its answer holds uid, login, full_name, email and phone, as JSON; uid is needed")
+    ] = '{"uid": "#{user.id}"}'
+    sms_gateway: Annotated[
+        Literal["", "console", "http", "twilio"],
+        setting("who sends one-time codes: console (prints them, for development), http, twilio; empty = nobody"),
+    ] = ""
+    sms_regions: Annotated[
+        str, setting("country codes that codes are sent to, with commas, such as GB,IE; empty = none")
+    ] = ""
+    sms_daily_cap: Annotated[int, setting("codes sent in a day at most; 0 = no limit")] = 1_000
+    sms_text: Annotated[str, setting("text of the message; %s stands for the code")] = "%s is your code."
+    sms_gateway_url: Annotated[str, setting("http: the gateway's address; twilio: only to replace Twilio's")] = ""
+    sms_gateway_method: Annotated[Literal["POST", "PUT", "GET"], setting("http: the method")] = "POST"
+    sms_gateway_headers: Annotated[str, setting("http: headers, as a JSON object", secret=True)] = (
+        '{"Content-Type": "application/json"}'
+    )
+    sms_gateway_body: Annotated[
+        str, setting("http: the body; #{to} stands for the number with its +, #{text} for the text, both escaped")
+    ] = '{"to": "#{to}", "text": "#{text}"}'
+    sms_twilio_account_sid: Annotated[str, setting("twilio: the account SID")] = ""
+    sms_twilio_auth_token: Annotated[str, setting("twilio: the auth token", secret=True)] = ""
+    sms_twilio_from: Annotated[str, setting("twilio: the number or messaging service that sends")] = ""
 
 
 class App(Struct, frozen=True, kw_only=True):
@@ -50,6 +94,13 @@ class App(Struct, frozen=True, kw_only=True):
     vapid_public_key: str
     settings: AppSettings
     created_at: int
+    verified_since: int | None = None
+
+    @property
+    def verified_only(self) -> bool:
+        """Do only proven numbers count?"""
+        wanted = self.settings.require_verified_number
+        return wanted == "on" or (wanted == "auto" and self.verified_since is not None)
 
 
 class Session(Struct, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """What people type, as a number: the only file that knows the numbering library.
 
 `read` makes a number of what was typed, `digits` gives its digits back, `masked` shows it in logs and errors.
+`dialled` reads only what can be called from everywhere, `region_of` tells a number's country.
 `is_region` checks the setting `default_region`, `looks_like_number` helps privacy, `library` names what is in use.
 
 A number is a 64-bit integer: its digits as an integer, plus 10**15 for each leading zero.
@@ -53,6 +54,36 @@ def digits(number: int) -> str:
 def masked(number: int) -> str:
     """A number as logs and errors may show it: `…23`."""
     return "…" + digits(number)[-2:]
+
+
+def dialled(typed: str, region: str = "") -> int | None:
+    """The number that was typed, if it says its country and that country has such numbers; else None.
+
+    A `+` or `00` says the country, and `region` does for what has neither. Never another number than `read` gives.
+    """
+    try:
+        kept = _without_formatting(typed)
+    except Unreadable:
+        return None
+    bare = kept.replace("+", "")
+    if kept[:1] == "+" or kept[:2] == "00":
+        found = _numbering_plan(f"+{_without_prefix(bare)}", "")
+    else:
+        found = _numbering_plan(bare, region) if region else ""
+    return int(found) if MIN_DIGITS <= len(found) <= MAX_DIGITS else None
+
+
+def region_of(number: int) -> str:
+    """The two-letter code of the country of an international number, "" when there is none.
+
+    Where countries share a calling code, a number that none of them has given out counts as the largest one's.
+    """
+    try:
+        parsed = _library.parse(f"+{digits(number)}", None)
+    except _library.NumberParseException:
+        return ""
+    region = _library.region_code_for_number(parsed) or _library.region_code_for_country_code(parsed.country_code)
+    return str(region) if is_region(region) else ""
 
 
 def is_region(region: str) -> bool:

@@ -42,6 +42,12 @@ METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 ONE_WRITER = "SQLite has one writer, so one process serves; for more, set RINGBOOK_DATABASE=postgresql://…"
 
 
+UNSIGNED = (
+    "RINGBOOK_FIREBASE_AUTH_EMULATOR_HOST is set: Firebase ID tokens are believed WITHOUT A SIGNATURE,"
+    " so anybody can sign in as anybody. For development only"
+)
+
+
 class CannotServe(Exception):
     """Why serving cannot begin, in one line that says what to do."""
 
@@ -99,6 +105,8 @@ def _greet(config: Config, port: int, first: "App | None") -> None:
     elif first:
         logs.log.info(f"first start: `ringbook app show {first.id} --secrets` shows the keys of application {first.id}")
     logs.log.info("serving", url=url, version=__version__)
+    if config.firebase_auth_emulator_host:
+        logs.log.warning(UNSIGNED)
 
 
 def _why_not(host: str, port: int, error: OSError, *, admin: bool) -> str:

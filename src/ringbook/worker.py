@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .core import limits, sessions
+from .core import codes, limits, sessions
 from .logs import log
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ MOST_BATCHES = 1_000  # in a turn: no part starves the others
 PARTS: dict[str, "Callable[[Database, int], int]"] = {
     "sessions and guests": sessions.sweep,
     "limits": limits.sweep,
+    "one-time codes": codes.sweep,
 }
 
 

@@ -85,6 +85,16 @@ def test_a_bucket_without_refill_never_comes_back(db):
     assert limits.sweep(db, NOW + 1000 * DAY) == 0
 
 
+def test_a_bucket_that_ends_holds_until_then_and_is_forgotten_after(db):
+    today = Bucket("today", 2, 0, "too many", ends_at=NOW + 100)
+    charge(db, today, 2, NOW)
+    with pytest.raises(errors.TooMany) as refused:
+        charge(db, today, 1, NOW + 99)
+    assert refused.value.wait_seconds == 1
+    assert limits.sweep(db, NOW + 100) == 0
+    assert limits.sweep(db, NOW + 101) == 1
+
+
 def test_what_is_given_back_can_be_used_again(db):
     charge(db, TEN, 10)
     with db.write() as tx:

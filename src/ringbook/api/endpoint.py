@@ -27,6 +27,7 @@ from ..core import applications, sessions
 from ..logs import log
 from ..model import App, Caller, Session
 from ..store.db import Database
+from ..verify import Outside
 from . import forms, wire
 from .wire import Dialect
 
@@ -65,10 +66,11 @@ class Route:
     status: int = 200
     request: Any = None
     answer: Any = None
+    also: dict[int, Any] = field(default_factory=dict)  # other answers that are no refusals
     query: dict[str, str] = field(default_factory=dict)
     refusals: tuple[int, ...] = ()
     large: bool = False  # its body may be as large as the setting allows
-    hashes: bool = False  # may hash a password: waits in a line of its own, so that nobody else does
+    slow: bool = False  # may hash a password, or ask outside: waits in a line of its own, so that nobody else does
 
 
 @dataclass
@@ -81,6 +83,7 @@ class Call:
     request: Request
     body: bytes
     now: int
+    outside: Outside
     session: Session | None = None
 
     @cached_property
@@ -138,7 +141,7 @@ class Call:
         return number
 
 
-def endpoint(db: Database, config: Config, route: Route, lane: anyio.CapacityLimiter) -> Any:
+def endpoint(db: Database, config: Config, outside: Outside, route: Route, lane: anyio.CapacityLimiter) -> Any:
     """What the toolkit calls for a row of the table; `lane` bounds how many run at once."""
 
     largest = config.limits.max_body_bytes
@@ -146,7 +149,7 @@ def endpoint(db: Database, config: Config, route: Route, lane: anyio.CapacityLim
 
     async def call(request: Request) -> Response:
         started = time.perf_counter()
-        this = Call(db=db, config=config, route=route, request=request, body=b"", now=int(time.time()))
+        this = Call(db=db, config=config, route=route, request=request, body=b"", now=int(time.time()), outside=outside)
         try:
             with anyio.fail_after(BODY_SECONDS):
                 this.body = await read_body(request, limit_bytes)

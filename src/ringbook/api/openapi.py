@@ -44,7 +44,9 @@ SECURITY: dict[Who, list[dict[str, list[str]]]] = {
 @cache
 def document() -> dict[str, Any]:
     """The whole description. Every path is also served with `.json` behind it."""
-    kinds = [kind for route in ROUTES for kind in (route.request, route.answer) if kind] + [Errors]
+    kinds = [kind for route in ROUTES for kind in (route.request, route.answer, *route.also.values()) if kind] + [
+        Errors
+    ]
     schemas, components = msgspec.json.schema_components(kinds, ref_template=REFERENCE)
     schema_of = {repr(kind): schema for kind, schema in zip(kinds, schemas, strict=True)}
     paths: dict[str, Any] = {}
@@ -117,6 +119,9 @@ def query_parameters(route: Route) -> list[dict[str, Any]]:
 def answers(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
     """The answer that was asked for, and each refusal that can come instead."""
     found: dict[str, Any] = {str(route.status): {"description": "Done.", "headers": EXPIRATION}}
+    for status, kind in route.also.items():
+        content = {"application/json": {"schema": schema_of[repr(kind)]}}
+        found[str(status)] = {"description": "Asked for; another request follows.", "content": content}
     if route.answer:
         found[str(route.status)]["content"] = {"application/json": {"schema": schema_of[repr(route.answer)]}}
     problem = {"application/json": {"schema": schema_of[repr(Errors)]}}

@@ -98,6 +98,7 @@ def groups(document: Document) -> list[Group]:
 def _operation(path: str, method: str, described: Document, schemas: Schema) -> Operation:
     asked = described.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
     outcomes = [_outcome(status, answer, schemas) for status, answer in described["responses"].items()]
+    answer = next((one for one in outcomes if one.status < "300"), None)
     return Operation(
         id=described["operationId"],
         method=method.upper(),
@@ -108,8 +109,8 @@ def _operation(path: str, method: str, described: Document, schemas: Schema) -> 
         parameters=[_parameter(one) for one in described["parameters"]],
         fields=list(fields(asked, schemas)) if asked else [],
         example=as_json(example(asked, schemas, asked=True)) if asked else "",
-        answer=next((one for one in outcomes if one.status < "300"), None),
-        refusals=[one for one in outcomes if one.status >= "300"],
+        answer=answer,
+        refusals=[one for one in outcomes if one is not answer],
     )
 
 

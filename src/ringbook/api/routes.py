@@ -15,20 +15,22 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..config import Config
-from ..core.passwords import AT_ONCE
 from ..store.db import Database
+from ..verify import Outside
 from . import address_book, sessions, subscriptions, users
 from .endpoint import Route, endpoint
 
 ROUTES: list[Route] = [*sessions.ROUTES, *users.ROUTES, *address_book.ROUTES, *subscriptions.ROUTES]
+SLOW_AT_ONCE = 16  # of which `passwords` lets as many hash as there are cores
 EXPOSED = ["CB-Token-ExpirationDate", "QB-Token-ExpirationDate", "Retry-After"]
 
 
 def api(config: Config, db: Database) -> ASGIApp:
-    """The API of one process. Requests that may hash a password wait in a line of their own."""
-    lanes = {False: anyio.CapacityLimiter(config.threads), True: anyio.CapacityLimiter(AT_ONCE + 2)}
+    """The API of one process. Requests that may hash a password or ask outside wait in a line of their own."""
+    lanes = {False: anyio.CapacityLimiter(config.threads), True: anyio.CapacityLimiter(SLOW_AT_ONCE)}
+    outside = Outside.of(config)
     served = Starlette(
-        routes=[as_route(db, config, route, lanes[route.hashes]) for route in ROUTES],
+        routes=[as_route(db, config, outside, route, lanes[route.slow]) for route in ROUTES],
         middleware=[
             Middleware(
                 CORSMiddleware,
@@ -47,9 +49,12 @@ def api(config: Config, db: Database) -> ASGIApp:
     return served
 
 
-def as_route(db: Database, config: Config, route: Route, lane: anyio.CapacityLimiter) -> starlette.routing.Route:
+def as_route(
+    db: Database, config: Config, outside: Outside, route: Route, lane: anyio.CapacityLimiter
+) -> starlette.routing.Route:
     """A row of the table, as the toolkit wants it."""
-    return starlette.routing.Route(route.path, endpoint(db, config, route, lane), methods=[route.method])
+    called = endpoint(db, config, outside, route, lane)
+    return starlette.routing.Route(route.path, called, methods=[route.method])
 
 
 async def nothing(_request: Request, _error: Exception) -> Response:

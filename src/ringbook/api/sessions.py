@@ -6,24 +6,26 @@ from .. import errors
 from ..core import applications, sessions
 from ..core.sessions import Credentials
 from ..model import App
+from . import proofs
 from .endpoint import Answer, Call, Route, Who
-from .shapes import LoginRequest, OneSession, OneUser, SessionRequest, SignInIn, session_out, user_out
+from .shapes import CodeAsked, LoginRequest, OneSession, OneUser, SessionRequest, SignInIn, session_out, user_out
 from .wire import Dialect, take
-
-PROVIDERS = {"facebook", "twitter", "firebase_phone", "firebase_email"}
 
 
 def open_session(call: Call) -> Answer:
     """Open a session
 
-    For the application itself, for a user with login or email and password, or for a guest. A login that nobody has
-    makes a new user, unless the application's setting `session_creates_user` is off (404 then). Requests of QuickBlox
-    SDKs must be signed; a signature that is sent must be right.
+    For the application itself, for a user, or for a guest. A user signs in with login or email and password, or with a
+    `provider`: `firebase_phone` or `firebase_email` with an ID token, `phone` with a code that a first request has
+    asked for (202). A login that nobody has, and a proof of somebody new, makes a user, unless the application's
+    setting `session_creates_user` is off (404 then). Requests of QuickBlox SDKs must be signed; a signature that is
+    sent must be right.
     """
     asked = take(SessionRequest, call.values)
     app = applications.named(call.db, asked.application_id, asked.auth_key)
     check_signature(call, app, asked)
-    refuse_provider(call.values)
+    if proofs.asks_for_code(call.values):
+        return proofs.ask_for_code(call, app)
     opened = opened_for(call, app, asked)
     answer = session_out(opened.session, opened.token, opened.user, call.dialect)
     return Answer(answer, status=201, session=opened.session)
@@ -33,12 +35,27 @@ def opened_for(call: Call, app: App, asked: SessionRequest) -> sessions.Opened:
     """The session that was asked for: the application's, a guest's or a user's."""
     ts, nonce = asked.timestamp if asked.timestamp is not None else call.now, asked.nonce or 0
     common: dict[str, Any] = {"ts": ts, "nonce": nonce, "now": call.now}
+    if proofs.provider(call.values):
+        return sessions.open_proven(call.db, app, proofs.user_of(call, app), **common)
     if asked.user is None:
         return sessions.open_application(call.db, call.config.limits, app, call.address, **common)
     limits = call.config.limits
     if asked.user.guest:
         return sessions.open_guest(call.db, limits, app, asked.user.full_name or "", call.address, **common)
+    if asks_provider(call, app, asked.user):
+        return sessions.open_proven(call.db, app, user_of_provider(call, app, asked.user), **common)
     return sessions.open_user(call.db, limits, app, credentials(asked.user), call.address, **common)
+
+
+def asks_provider(call: Call, app: App, given: SignInIn | LoginRequest) -> bool:
+    """Does the application's own identity provider know this log-in? It is asked for all that have no password here."""
+    login, email = (given.login or "").strip(), (given.email or "").strip()
+    return bool(app.settings.cidp_url and login) and not sessions.has_password(call.db, app, login, email)
+
+
+def user_of_provider(call: Call, app: App, given: SignInIn | LoginRequest) -> int:
+    """The user whom the identity provider names."""
+    return proofs.user_of_provider(call, app, (given.login or "").strip(), given.password or "")
 
 
 def check_signature(call: Call, app: App, asked: SessionRequest) -> None:
@@ -67,15 +84,6 @@ def flat(name: str, value: Any) -> list[tuple[str, str]]:
     if isinstance(value, list):
         return [(name, ",".join(str(item) for item in value))]
     return [(name, str(value).lower() if isinstance(value, bool) else str(value))]
-
-
-def refuse_provider(values: dict[str, Any]) -> None:
-    """Say that a provider cannot be used, rather than open a session for nobody."""
-    provider = values.get("provider")
-    if provider or any(name in values for name in PROVIDERS):
-        name = provider if isinstance(provider, str) and provider in PROVIDERS else "this provider"
-        reason = f"signing in with {name} is not supported by this server: use login or email"
-        raise errors.Invalid(reason, field="provider")
 
 
 def credentials(given: SignInIn | LoginRequest) -> Credentials:
@@ -118,13 +126,25 @@ def end_session_by_id(call: Call) -> Answer:
 def sign_in(call: Call) -> Answer:
     """Sign in
 
-    The session of this token becomes the user's. A login that nobody has is refused like a wrong password.
+    The session of this token becomes the user's. A login that nobody has is refused like a wrong password. With a
+    `provider` as when opening a session; the first step of `phone` is answered with the code's request_id.
     """
-    refuse_provider(call.values)
-    given = credentials(take(LoginRequest, call.values))
-    opened = sessions.sign_in(call.db, call.config.limits, call.app, call.token, given, call.address, call.now)
+    given = take(LoginRequest, call.values)
+    if proofs.asks_for_code(call.values):
+        return proofs.ask_for_code(call, call.app)
+    opened = signed_in(call, call.app, given)
     assert opened.user
     return Answer(OneUser(user_out(opened.user)), status=202, session=opened.session)
+
+
+def signed_in(call: Call, app: App, given: LoginRequest) -> sessions.Opened:
+    """The session of this token, now the user's."""
+    if proofs.provider(call.values):
+        return sessions.sign_in_proven(call.db, app, call.token, proofs.user_of(call, app), call.now)
+    if asks_provider(call, app, given):
+        return sessions.sign_in_proven(call.db, app, call.token, user_of_provider(call, app, given), call.now)
+    limits = call.config.limits
+    return sessions.sign_in(call.db, limits, app, call.token, credentials(given), call.address, call.now)
 
 
 def sign_out(call: Call) -> Answer:
@@ -145,8 +165,9 @@ ROUTES = [
         status=201,
         request=SessionRequest,
         answer=OneSession,
+        also={202: CodeAsked},
         refusals=(401, 404, 422, 429),
-        hashes=True,
+        slow=True,
     ),
     Route(method="GET", path="/session", handler=show_session, who=Who.SESSION, answer=OneSession),
     Route(method="DELETE", path="/session", handler=end_session, who=Who.SESSION),
@@ -160,8 +181,8 @@ ROUTES = [
         status=202,
         request=LoginRequest,
         answer=OneUser,
-        refusals=(422, 429),
-        hashes=True,
+        refusals=(404, 422, 429),
+        slow=True,
     ),
     Route(method="DELETE", path="/login", handler=sign_out, who=Who.SESSION),
 ]

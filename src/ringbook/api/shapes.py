@@ -56,6 +56,15 @@ class UserRequest(Struct):
     user: UserIn
 
 
+class ChangeRequest(Struct, kw_only=True):
+    """A change of oneself; with a provider and its proof beside it, also of the number."""
+
+    user: UserIn
+    provider: Annotated[str, Meta(description="firebase_phone or phone")] | None = None
+    firebase_phone: "FirebaseIn | None" = None
+    phone: "PhoneIn | None" = None
+
+
 class UserOut(Struct, kw_only=True):
     """A user. Of somebody else, `phone` and `email` are null unless the caller knows them already."""
 
@@ -141,6 +150,42 @@ class SignInIn(Struct, kw_only=True):
     full_name: Annotated[str, Meta(description="of a guest")] | None = None
 
 
+class FirebaseIn(Struct, kw_only=True):
+    """A Firebase ID token."""
+
+    project_id: Annotated[str, Meta(description="the application's Firebase project")] | None = None
+    access_token: Annotated[str, Meta(description="the ID token")] | None = None
+
+
+class PhoneIn(Struct, kw_only=True):
+    """First `number`: a code is sent to it (202). Then `request_id` and `code`: they open the session."""
+
+    number: Annotated[str, Meta(description="international, in any spelling", examples=["+44 7700 900123"])] | None = (
+        None
+    )
+    request_id: Annotated[str, Meta(description="from the answer to the first step")] | None = None
+    code: Annotated[str, Meta(description="six digits", examples=["123456"])] | None = None
+
+
+class CodeOut(Struct):
+    """A code is on its way."""
+
+    request_id: Annotated[str, Meta(examples=["3f6c0d9a51be4c7e8a20"])]
+    expires_at: Date
+    resend_at: Annotated[str, Meta(description="when another code may be asked for", examples=["2018-12-05T11:58:32Z"])]
+
+
+class CodeAsked(Struct):
+    """A code that was asked for, wrapped."""
+
+    verification: CodeOut
+
+
+Provider = Annotated[
+    str, Meta(description="firebase_phone, firebase_email or phone, with the object of that name", examples=["phone"])
+]
+
+
 class SessionRequest(Struct, kw_only=True):
     """Without `user` and `provider` this opens the application's own session."""
 
@@ -156,7 +201,10 @@ class SessionRequest(Struct, kw_only=True):
         | None
     ) = None
     user: SignInIn | None = None
-    provider: Annotated[str, Meta(description="not supported yet: answered with 422")] | None = None
+    provider: Provider | None = None
+    firebase_phone: FirebaseIn | None = None
+    firebase_email: FirebaseIn | None = None
+    phone: PhoneIn | None = None
 
 
 class LoginRequest(Struct, kw_only=True):
@@ -165,7 +213,10 @@ class LoginRequest(Struct, kw_only=True):
     login: Login | None = None
     email: Email | None = None
     password: Password | None = None
-    provider: Annotated[str, Meta(description="not supported yet: answered with 422")] | None = None
+    provider: Provider | None = None
+    firebase_phone: FirebaseIn | None = None
+    firebase_email: FirebaseIn | None = None
+    phone: PhoneIn | None = None
 
 
 class SessionOut(Struct, kw_only=True):

@@ -7,9 +7,9 @@ from msgspec import UNSET
 from .. import errors
 from ..core import sessions, users
 from ..core.profile import Fields
-from . import user_search
+from . import proofs, user_search
 from .endpoint import Answer, Call, Route, Who
-from .shapes import OneUser, UserIn, UserRequest, user_out
+from .shapes import ChangeRequest, OneUser, UserIn, UserRequest, user_out
 from .user_search import parameter
 from .wire import take, text
 
@@ -38,7 +38,9 @@ def change(call: Call) -> Answer:
 
     Only what is sent changes; null or a blank text removes a value. A new password needs the old one, and ends the
     user's other sessions. The rules are those of signing up. A guest changes neither login, email, phone nor password.
+    A number that was proven changes only with `provider` and a proof of the new one beside `user`.
     """
+    proven = proofs.proven_phone(call, call.app) if proofs.provider(call.values) else ""
     user = users.update(
         call.db,
         call.config.limits,
@@ -47,13 +49,14 @@ def change(call: Call) -> Answer:
         fields_of(call),
         session=sessions.digest(call.token),
         now=call.now,
+        proven_phone=proven,
     )
     return Answer(OneUser(user_out(user)))
 
 
 def fields_of(call: Call) -> Fields:
     """What the app says about its user: the fields that are there."""
-    values = call.values.get("user")
+    values = call.values.get("user", {} if proofs.provider(call.values) else None)
     if not isinstance(values, dict):
         raise errors.Invalid("is required", field="user")
     given = take(UserIn, values)
@@ -172,7 +175,7 @@ ROUTES: list[Route] = [
         request=UserRequest,
         answer=OneUser,
         refusals=(422, 429),
-        hashes=True,
+        slow=True,
     ),
     *(
         Route(
@@ -216,10 +219,10 @@ ROUTES: list[Route] = [
         method="PUT",
         path="/users/{id}",
         handler=change,
-        request=UserRequest,
+        request=ChangeRequest,
         answer=OneUser,
         refusals=(404, 422, 429),
-        hashes=True,
+        slow=True,
     ),
     Route(method="DELETE", path="/users/{id}", handler=leave, refusals=(404,)),
 ]

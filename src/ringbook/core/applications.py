@@ -10,6 +10,7 @@ change                        set one setting; `settings` lists them
 import base64
 import secrets
 import time
+import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -147,22 +148,72 @@ BOOLEANS = {"on": True, "true": True, "1": True, "yes": True, "off": False, "fal
 
 
 def _read(key: str, value: str) -> Any:
-    if key == "default_region":
-        return _region(value.strip().upper())
-    if isinstance(getattr(AppSettings(), key), bool):
+    """A setting's value from its text, checked by the rule that goes with its name or its type."""
+    kind = msgspec.structs.fields(AppSettings)[AppSettings.__struct_fields__.index(key)].type
+    plain = typing.get_args(kind)[0]
+    if key in CHECKS:
+        value = CHECKS[key](value, key)
+    if plain is bool:
         if value.lower() not in BOOLEANS:
             raise errors.Invalid("must be true or false", field=key)
         return BOOLEANS[value.lower()]
-    try:
-        return getattr(msgspec.convert({key: value}, AppSettings), key)
-    except msgspec.ValidationError:
-        raise errors.Invalid("must be known or open", field=key) from None
-
-
-def _region(value: str) -> str:
-    if value and not phone.is_region(value):
-        raise errors.Invalid("must be a two-letter country code such as GB, or empty", field="default_region")
+    if plain is int:
+        if not (value.isascii() and value.isdigit() and len(value) < 10):
+            raise errors.Invalid("must be a whole number, 0 or more", field=key)
+        return int(value)
+    choices = typing.get_args(plain)
+    if choices and value not in choices:
+        raise errors.Invalid(f"must be {' or '.join(choice or '(empty)' for choice in choices)}", field=key)
     return value
+
+
+def _region(value: str, key: str) -> str:
+    code = value.strip().upper()
+    if code and not phone.is_region(code):
+        raise errors.Invalid("must be a two-letter country code such as GB, or empty", field=key)
+    return code
+
+
+def _regions(value: str, key: str) -> str:
+    return ",".join(_region(code, key) for code in value.split(",") if code.strip())
+
+
+def _address(value: str, key: str) -> str:
+    if value and not value.startswith(("https://", "http://")):
+        raise errors.Invalid("must be an address with https:// (or http:// for development)", field=key)
+    return value
+
+
+def _object_of_texts(value: str, key: str) -> str:
+    try:
+        msgspec.json.decode(value, type=dict[str, str])
+    except msgspec.DecodeError:
+        raise errors.Invalid("must be a JSON object whose values are texts", field=key) from None
+    return value
+
+
+def _with_uid(value: str, key: str) -> str:
+    if "uid" not in msgspec.json.decode(_object_of_texts(value, key)):
+        raise errors.Invalid("must say where uid is", field=key)
+    return value
+
+
+def _with_code(value: str, key: str) -> str:
+    if value.count("%s") != 1:
+        raise errors.Invalid("must hold %s once: there the code is put", field=key)
+    return value
+
+
+CHECKS: dict[str, Callable[[str, str], str]] = {
+    "default_region": _region,
+    "sms_regions": _regions,
+    "cidp_url": _address,
+    "sms_gateway_url": _address,
+    "cidp_request": _object_of_texts,
+    "cidp_response": _with_uid,
+    "sms_gateway_headers": _object_of_texts,
+    "sms_text": _with_code,
+}
 
 
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -152,7 +152,7 @@ def retrieve(db: Database, caller: Caller, device: str = "") -> list[tuple[str, 
 def registered(db: Database, caller: Caller, device: str = "") -> list[Registered]:
     """The users among a book's contacts, each once, in the book's order, with the name from the book."""
     with db.read() as tx:
-        names = dict(books.registered(tx, caller.user_id, device))
+        names = dict(books.registered(tx, caller.user_id, device, proven=caller.app.verified_only))
         found = users.by_ids(tx, caller.app.id, list(names)) if names else {}
     return [Registered(found[user_id], name) for user_id, name in names.items() if user_id in found]
 
@@ -161,4 +161,4 @@ def known_to(tx: Tx, caller: Caller, user_ids: Sequence[int]) -> set[int]:
     """Those of these users whose phone and e-mail the caller may see: contacts of the caller's, and the caller."""
     if caller.app.settings.profiles == "open":
         return set(user_ids)
-    return books.holds(tx, caller.user_id, user_ids) | {caller.user_id}
+    return books.holds(tx, caller.user_id, user_ids, proven=caller.app.verified_only) | {caller.user_id}

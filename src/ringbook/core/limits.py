@@ -5,19 +5,21 @@
     give_back(tx, bucket)        undo a charge that turned out to be owed to nobody
     forget_user(tx, id)          forget what is remembered of a user who is gone
     sweep(db, now)               forget what no longer limits anybody
-    permits, address_permits, passwords, sign_ins, sessions, accounts     the buckets there are
+    permits, address_permits, passwords, sign_ins, sessions, accounts     the buckets there are,
+    codes_to_number, codes_for_address, codes_of_day  and those of one-time codes
 
 A bucket lives in the database, so that every process draws on the same one. Its name never holds a number or a name.
 """
 
 import hashlib
+import hmac
 import ipaddress
 import math
 from dataclasses import dataclass
 
 from .. import errors
 from ..config import Limits
-from ..model import Caller
+from ..model import App, Caller
 from ..store import buckets
 from ..store.db import Database, Tx
 
@@ -28,12 +30,16 @@ REMEMBERED_SECONDS = 30 * DAY  # for so long a removed number can be added back 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """`capacity` may be used at once, `per_second` of it comes back; capacity 0 means no limit."""
+    """`capacity` may be used at once, `per_second` of it comes back; capacity 0 means no limit.
+
+    `ends_at` is when a bucket that nothing comes back to is over; 0 = never.
+    """
 
     name: str
     capacity: int
     per_second: float
     reason: str
+    ends_at: int = 0
 
 
 def permits(limits: Limits, caller: Caller) -> Bucket:
@@ -84,6 +90,26 @@ def accounts(limits: Limits, address: str) -> Bucket:
     return Bucket(f"accounts@{network(address)}", an_hour, an_hour / HOUR, "Too many new accounts from this address")
 
 
+def codes_to_number(limits: Limits, app: App, number: int) -> Bucket:
+    """One-time codes sent to one number of an application; the name is a keyed hash, not the number."""
+    an_hour = limits.codes_per_number_per_hour
+    who = hmac.new(app.hash_key, f"codes to {number}".encode(), "sha256").hexdigest()[:24]
+    return Bucket(f"codes:{app.id}:{who}", an_hour, an_hour / HOUR, "Too many codes for this number")
+
+
+def codes_for_address(limits: Limits, address: str) -> Bucket:
+    """One-time codes asked for from one address."""
+    an_hour = limits.codes_per_address_per_hour
+    return Bucket(f"codes@{network(address)}", an_hour, an_hour / HOUR, "Too many codes from this address")
+
+
+def codes_of_day(app: App, now: int) -> Bucket:
+    """One-time codes that an application sends in a day (UTC). Whole: what it costs is bounded to the message."""
+    day = now // DAY
+    cap, reason = app.settings.sms_daily_cap, "Too many codes from this application today"
+    return Bucket(f"codes:{app.id}:day {day}", cap, 0, reason, ends_at=(day + 1) * DAY)
+
+
 def network(address: str) -> str:
     """What counts as one address: all of IPv4's, the first 64 bits of IPv6's."""
     try:
@@ -105,7 +131,8 @@ def charge(tx: Tx, bucket: Bucket, cost: int, now: int) -> None:
     used = drained(row["used"], row["at"], bucket.per_second, now) + cost
     if used > bucket.capacity:
         reason = bucket.reason if cost <= bucket.capacity else f"{bucket.reason}: at most {bucket.capacity} at once"
-        raise errors.TooMany(reason, wait_seconds=wait(used - bucket.capacity, bucket.per_second))
+        seconds = bucket.ends_at - now if bucket.ends_at else wait(used - bucket.capacity, bucket.per_second)
+        raise errors.TooMany(reason, wait_seconds=seconds)
     write(tx, bucket, used, now)
 
 
@@ -118,7 +145,7 @@ def give_back(tx: Tx, bucket: Bucket, cost: int, now: int) -> None:
 
 def write(tx: Tx, bucket: Bucket, used: float, now: int) -> None:
     """Write down what is used, and when all of it will have come back."""
-    empty_at = now + math.ceil(used / bucket.per_second) if bucket.per_second else NEVER
+    empty_at = now + math.ceil(used / bucket.per_second) if bucket.per_second else bucket.ends_at or NEVER
     buckets.set_used(tx, bucket.name, used, now, empty_at)
 
 

@@ -2,6 +2,7 @@
 
     open_application, open_user, open_guest    `POST /session`
     sign_in, sign_out                          the same token for another user, or for none
+    open_proven, sign_in_proven                the same for a user whom a proof has named (`core/proofs.py`)
     current                                    the session of a token, kept alive by its use
     end, end_by_id, end_others                 before its time
     check_signature                            the HMAC that QuickBlox SDKs and old ConnectyCube ones send
@@ -14,8 +15,6 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
-
-import msgspec
 
 from .. import errors
 from ..config import Limits
@@ -97,6 +96,22 @@ def open_guest(
     return Opened(session, token, guest)
 
 
+def open_proven(db: Database, app: App, user_id: int, *, ts: int, nonce: int, now: int) -> Opened:
+    """A session of the user whom a proof has named."""
+    with db.write() as tx:
+        session, token = _insert(tx, app, user_id, ts=ts, nonce=nonce, now=now)
+        user = _here(tx, app, user_id, now)
+    return Opened(session, token, user)
+
+
+def sign_in_proven(db: Database, app: App, token: str, user_id: int, now: int) -> Opened:
+    """Make the session of this token that of the user whom a proof has named."""
+    with db.write() as tx:
+        session = _become(tx, token, user_id, now)
+        user = _here(tx, app, user_id, now)
+    return Opened(session, token, user)
+
+
 def sign_in(db: Database, limits: Limits, app: App, token: str, given: Credentials, address: str, now: int) -> Opened:
     """Make the session of this token the user's; a login that nobody has is refused like a wrong password."""
     _try(db, limits, app, given, address, now)
@@ -105,13 +120,25 @@ def sign_in(db: Database, limits: Limits, app: App, token: str, given: Credentia
         passwords.matches(None, given.password)  # takes as long
         raise errors.Unauthorized(UNAUTHORIZED)
     with db.write() as tx:
-        before = store.by_token(tx, digest(token), now)
-        row = store.set_user(tx, digest(token), known["id"], now, now + LIFE_SECONDS)
-        if not before or not row:
-            raise errors.SessionGone
-        users.note_last_use(tx, [before])
+        session = _become(tx, token, known["id"], now)
         user = _seen(tx, limits, app, known, given, address, now)
-    return Opened(Session(**row), token, user)
+    return Opened(session, token, user)
+
+
+def _become(tx: Tx, token: str, user_id: int, now: int) -> Session:
+    before = store.by_token(tx, digest(token), now)
+    row = store.set_user(tx, digest(token), user_id, now, now + LIFE_SECONDS)
+    if not before or not row:
+        raise errors.SessionGone
+    users.note_last_use(tx, [before])
+    return Session(**row)
+
+
+def has_password(db: Database, app: App, login: str, email: str) -> bool:
+    """Is there a user with this login or e-mail who signs in with a password?"""
+    with db.read() as tx:
+        known = user_store.find_for_sign_in(tx, app.id, login, email)
+    return bool(known and known["password_hash"])
 
 
 def sign_out(db: Database, token: str, now: int) -> None:
@@ -180,11 +207,18 @@ def _seen(tx: Tx, limits: Limits, app: App, known: Row, given: Credentials, addr
     rates.give_back(tx, _tries(limits, app, given, address), 1, now)
     rates.give_back(tx, rates.sign_ins(limits, address), 1, now)
     stored = user_store.secrets(tx, app.id, known["id"])
-    user = user_store.by_id(tx, app.id, known["id"])
-    if not user or not stored or stored["password_hash"] != known.get("password_hash", stored["password_hash"]):
+    if not stored or stored["password_hash"] != known.get("password_hash", stored["password_hash"]):
         raise errors.Unauthorized(UNAUTHORIZED)
-    user_store.mark_seen(tx, user.id, now)
-    return msgspec.structs.replace(user, last_request_at=now)
+    return _here(tx, app, known["id"], now)
+
+
+def _here(tx: Tx, app: App, user_id: int, now: int) -> User:
+    """Note that the user was here."""
+    user_store.mark_seen(tx, user_id, now)
+    user = user_store.by_id(tx, app.id, user_id)
+    if not user:
+        raise errors.Unauthorized(UNAUTHORIZED)
+    return user
 
 
 def check_signature(

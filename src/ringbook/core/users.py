@@ -1,6 +1,6 @@
 """Users: sign up, change and leave, and look each other up.
 
-    sign_up, create, guest       a new account
+    sign_up, create, guest, add  a new account
     update                       a change of one's own
     leave, erase, erase_guests   the end of an account, and of everything about it
     reset_password               a one-time password, by an admin; spend_one_time ends it
@@ -11,7 +11,8 @@ What an app may say of a user, and the rules for each field, stand in `profile.p
 
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
 from .. import errors
 from ..config import Limits
@@ -21,7 +22,7 @@ from ..store import users as store
 from ..store.db import Database, Row, Tx
 from ..store.users import fold
 from . import limits as rates
-from . import passwords, privacy
+from . import numbers, passwords, privacy
 from .profile import Fields, columns
 from .user_search import Asked, Query, named, query
 
@@ -48,7 +49,7 @@ def sign_up(db: Database, limits: Limits, app: App, fields: Fields, address: str
     _count_account(db, limits, address, now, numbers=1 if values.get("phone") else 0)
     values["password_hash"] = passwords.hashed(password)
     with db.write() as tx:
-        return _added(tx, app, values, now)
+        return add(tx, app, values, now)
 
 
 def create(
@@ -63,7 +64,7 @@ def guest(db: Database, limits: Limits, app: App, full_name: str, address: str, 
     values = columns({"login": f"guest_login_{secrets.token_hex(16)}", "full_name": full_name})
     _count_account(db, limits, address, now)
     with db.write() as tx:
-        return _added(tx, app, values | {"phone": "", "is_guest": 1, "guest_until": now + GUEST_SECONDS}, now)
+        return add(tx, app, values | {"phone": "", "is_guest": 1, "guest_until": now + GUEST_SECONDS}, now)
 
 
 def _count_account(db: Database, limits: Limits, address: str, now: int, *, numbers: int = 0) -> None:
@@ -73,7 +74,8 @@ def _count_account(db: Database, limits: Limits, address: str, now: int, *, numb
         rates.charge(tx, rates.address_permits(limits, address), numbers, now)
 
 
-def _added(tx: Tx, app: App, values: dict[str, Any], now: int) -> User:
+def add(tx: Tx, app: App, values: dict[str, Any], now: int) -> User:
+    """Make an account of these columns; Conflict when a unique value is taken."""
     user_id = store.insert(tx, app.id, values, now)
     if user_id is None:
         raise _conflict(store.taken(tx, app.id, values))
@@ -81,6 +83,16 @@ def _added(tx: Tx, app: App, values: dict[str, Any], now: int) -> User:
     user = store.by_id(tx, app.id, user_id)
     assert user
     return user
+
+
+def untaken(tx: Tx, app: App, fields: Fields) -> Fields:
+    """What of these fields can be stored: without values that are wrong, or that somebody else has."""
+    kept: dict[str, Any] = {}
+    for name, value in fields.items():
+        with suppress(errors.Invalid):
+            if not store.taken(tx, app.id, columns(cast(Fields, {name: value}))):
+                kept[name] = value
+    return cast(Fields, kept)
 
 
 def _write_beside(tx: Tx, app: App, user_id: int, values: Mapping[str, Any]) -> None:
@@ -99,15 +111,26 @@ def _conflict(field: str | None) -> errors.Conflict:
 
 
 def update(
-    db: Database, limits: Limits, caller: Caller, user_id: int, fields: Fields, *, session: bytes, now: int
+    db: Database,
+    limits: Limits,
+    caller: Caller,
+    user_id: int,
+    fields: Fields,
+    *,
+    session: bytes,
+    now: int,
+    proven_phone: str = "",
 ) -> User:
     """Change the caller's own account.
 
-    session   the hash of the caller's token: a new password ends all other sessions
+    session        the hash of the caller's token: a new password ends all other sessions
+    proven_phone   a number that the caller has just proven: it is taken over, and the former one let go
 
     A new phone, e-mail or login of either kind costs a permit, whoever has it: else a change would be a free question.
     Raises Forbidden for somebody else's account, Invalid, Conflict, TooMany.
     """
+    if proven_phone:
+        fields = {**fields, "phone": proven_phone}
     values, password = columns(fields), fields.get("password")
     user = _own(db, caller, user_id)
     said = [name for name in IDENTIFYING if name in values]
@@ -119,11 +142,17 @@ def update(
         passwords.check(password)
         _prove(db, limits, caller, user, fields.get("old_password") or "", now)
         values |= {"password_hash": passwords.hashed(password), "one_time_until": None}
-    privacy.charge(db, limits, caller, _told_by(new, caller.app.settings.default_region), now)
+    asked = {name: value for name, value in new.items() if not (proven_phone and name == "phone")}
+    privacy.charge(db, limits, caller, _told_by(asked, caller.app.settings.default_region), now)
     try:
         with db.write() as tx:
             _refuse_taken(tx, caller, values)
-            return _changed(tx, caller, values, session, now)
+            if "phone" in values and not proven_phone:
+                numbers.check_unproven(tx, caller.app, user_id, values["phone"])
+            user = _changed(tx, caller, values, session, now)
+            if proven_phone:
+                numbers.take_over(tx, caller.app, user_id, numbers.read(caller.app, proven_phone), now)
+            return user
     except errors.Conflict as conflict:
         if conflict.field:
             raise
@@ -150,7 +179,8 @@ def _own(db: Database, caller: Caller, user_id: int) -> User:
 def _check_change(user: User, values: Mapping[str, Any], new: Mapping[str, Any], *, password: bool) -> None:
     if user.is_guest and (new or password):
         raise errors.Invalid("cannot be changed by a guest", field=next(iter(new), "password"))
-    if not (values.get("login", user.login) or values.get("email", user.email)):
+    had, has = user.login or user.email, values.get("login", user.login) or values.get("email", user.email)
+    if had and not has:  # who signs in by a proof needs neither
         raise errors.Invalid("login or email is required")
 
 
@@ -281,7 +311,7 @@ def search(db: Database, limits: Limits, caller: Caller, asked: Query, now: int)
     """
     values = named(caller.app, asked.conditions)
     privacy.charge(db, limits, caller, values, now)
-    logins = privacy.is_open(caller)
+    logins, proven = privacy.is_open(caller), caller.app.verified_only
     with db.read() as tx:
         found = user_search.page(
             tx,
@@ -292,8 +322,9 @@ def search(db: Database, limits: Limits, caller: Caller, asked: Query, now: int)
             offset=asked.offset,
             limit=asked.limit,
             logins=logins,
+            proven=proven,
         )
-        total = user_search.count(tx, caller.app.id, asked.conditions, logins=logins)
+        total = user_search.count(tx, caller.app.id, asked.conditions, logins=logins, proven=proven)
         return privacy.seen(tx, caller, found, values), total
 
 

@@ -8,7 +8,7 @@ some_users, end_sessions, forget      what deleting an application takes along
 
 from .db import Row, Tx
 
-COLUMNS = "id, name, auth_key, auth_secret, hash_key, vapid_public_key, settings, created_at"
+COLUMNS = "id, name, auth_key, auth_secret, hash_key, vapid_public_key, settings, created_at, verified_since"
 
 
 def insert(
@@ -71,6 +71,15 @@ def set_settings(tx: Tx, app_id: int, settings: str) -> None:
     tx.run("UPDATE applications SET settings = :settings WHERE id = :app_id", app_id=app_id, settings=settings)
 
 
+def set_verified(tx: Tx, app_id: int, now: int) -> None:
+    """Note the application's first proven number."""
+    tx.run(
+        "UPDATE applications SET verified_since = :now WHERE id = :app_id AND verified_since IS NULL",
+        app_id=app_id,
+        now=now,
+    )
+
+
 def holds_numbers(tx: Tx, app_id: int) -> bool:
     """Does the application hold a phone or a contact?"""
     found = tx.tuples("SELECT 1 FROM numbers WHERE app_id = :app_id LIMIT 1", app_id=app_id)
@@ -92,4 +101,5 @@ def forget(tx: Tx, app_id: int) -> None:
     """Remove what the application's sessions and signatures left behind, and its row."""
     end_sessions(tx, app_id)
     tx.run("DELETE FROM nonces WHERE app_id = :app_id", app_id=app_id)
+    tx.run("DELETE FROM codes WHERE app_id = :app_id", app_id=app_id)
     tx.run("DELETE FROM applications WHERE id = :app_id", app_id=app_id)

@@ -89,6 +89,11 @@ def delete(tx: Tx, user_id: int, subscription_id: int) -> bool:
     )
 
 
+def delete_all(tx: Tx, user_id: int) -> None:
+    """Remove all of a user's subscriptions."""
+    tx.run("DELETE FROM subscriptions WHERE user_id = :user_id", user_id=user_id)
+
+
 def leave_elsewhere(tx: Tx, app_id: int, channel: str, token_hash: bytes, user_id: int, kept: int) -> None:
     """Remove the other subscriptions with this push token: it belongs to whoever registered it last."""
     tx.run(

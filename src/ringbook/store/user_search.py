@@ -36,7 +36,7 @@ FIELDS = {
 # A user may have several of these.
 AMONG = {
     "phone": "SELECT n.user_id FROM {values} AS v CROSS JOIN numbers AS n"
-    " WHERE n.app_id = :app_id AND n.number = v.value",
+    " WHERE n.app_id = :app_id AND n.number = v.value AND (n.verified_at IS NOT NULL OR :proven = 0)",
     "user_tags": "SELECT t.user_id FROM {values} AS v CROSS JOIN tags AS t"
     " WHERE t.app_id = :app_id AND t.tag = v.value",
 }
@@ -69,9 +69,11 @@ def page(
     offset: int,
     limit: int,
     logins: bool,
+    proven: bool,
 ) -> list[User]:
     """Users in the order of a field, those without it last, equals by id.
 
+    proven   only numbers that their users have proven are found
     logins   False: a login that is an e-mail or a number neither places a user nor is found by its beginning
     """
     where, params = _where(conditions, logins=logins)
@@ -80,6 +82,7 @@ def page(
         f"SELECT {COLUMNS} FROM users AS u WHERE {where}"
         f" ORDER BY {key} {'DESC' if descending else 'ASC'} NULLS LAST, u.id LIMIT :limit OFFSET :offset",
         app_id=app_id,
+        proven=int(proven),
         limit=limit,
         offset=offset,
         **params,
@@ -87,10 +90,11 @@ def page(
     return [made(row) for row in rows]
 
 
-def count(tx: Tx, app_id: int, conditions: Sequence[Condition], *, logins: bool) -> int:
+def count(tx: Tx, app_id: int, conditions: Sequence[Condition], *, logins: bool, proven: bool) -> int:
     """How many users there are of whom all conditions are true."""
     where, params = _where(conditions, logins=logins)
-    return int(tx.tuples(f"SELECT count(*) FROM users AS u WHERE {where}", app_id=app_id, **params)[0][0])
+    sql = f"SELECT count(*) FROM users AS u WHERE {where}"
+    return int(tx.tuples(sql, app_id=app_id, proven=int(proven), **params)[0][0])
 
 
 def _where(conditions: Sequence[Condition], *, logins: bool) -> tuple[str, dict[str, Any]]:

@@ -44,6 +44,9 @@ class Tx(Protocol):
     def next_id(self, sequence: str) -> int:
         """The next value of a sequence, below 2^31; after the last it starts again at 1."""
 
+    def reserve_ids(self, table: str, sequence: str, last: int) -> None:
+        """Whoever is added to this table from now on draws an id larger than `last`."""
+
     def alone(self, what: str) -> None:
         """Wait until no other transaction is doing `what`, and keep others out of it until this one ends."""
 

@@ -100,6 +100,12 @@ class PostgresTx:
     def next_id(self, sequence: str) -> int:
         return cast(int, self.tuples("SELECT nextval(:name)", name=sequence)[0][0])
 
+    def reserve_ids(self, table: str, sequence: str, last: int) -> None:
+        # Nobody inserts under this lock, so that no id is drawn between looking at the sequence and moving it.
+        self._execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE", {})
+        moved = f"SELECT setval('{sequence}', :last) FROM {sequence} WHERE last_value <= :last"
+        self._execute(moved, {"last": last})
+
     def alone(self, what: str) -> None:
         self._execute("SELECT pg_advisory_xact_lock(hashtext(:what))", {"what": what})
 

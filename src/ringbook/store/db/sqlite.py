@@ -149,6 +149,12 @@ class SqliteTx:
         )
         return cast(int, row["value"]) if row else 0
 
+    def reserve_ids(self, table: str, sequence: str, last: int) -> None:
+        # What AUTOINCREMENT goes by (SQLite, "SQLite Autoincrement": ordinary statements may change this table).
+        if not self.one("SELECT 1 FROM sqlite_sequence WHERE name = :table", table=table):
+            self.run("INSERT INTO sqlite_sequence (name, seq) VALUES (:table, 0)", table=table)
+        self.run("UPDATE sqlite_sequence SET seq = :last WHERE name = :table AND seq < :last", table=table, last=last)
+
     def alone(self, what: str) -> None:
         pass  # BEGIN IMMEDIATE has seen to it
 

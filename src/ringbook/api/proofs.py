@@ -1,0 +1,95 @@
+"""What a request proves: who signs in with a provider, or by a code (protocol §2.1, §2.3, docs/api.md).
+
+provider           the provider that a request names, if any
+asks_for_code      is this the first of the two steps of a sign-in by code?
+ask_for_code       the first step
+user_of            the user whom the proof in a request names, found or made
+proven_phone       the number that a request proves, for a change of one's own
+user_of_provider   the user whom the application's own identity provider names
+"""
+
+from typing import Any
+
+from .. import errors
+from ..core import codes, proofs
+from ..model import App
+from ..verify import cidp, firebase
+from .endpoint import Answer, Call
+from .shapes import CodeAsked, CodeOut, FirebaseIn, PhoneIn
+from .wire import iso, take
+
+FIREBASE = ("firebase_phone", "firebase_email")
+PROVIDERS = (*FIREBASE, "phone", "facebook", "twitter")
+
+
+def provider(values: dict[str, Any]) -> str:
+    """The provider by its name, or by the object that goes with it; "" when there is none."""
+    named = values.get("provider")
+    if named is None or named == "":
+        return next((name for name in PROVIDERS if isinstance(values.get(name), dict)), "")
+    if named not in (*FIREBASE, "phone"):
+        known = named if named in PROVIDERS else "this provider"
+        reason = f"signing in with {known} is not supported by this server: use {', '.join((*FIREBASE, 'phone'))}"
+        raise errors.Invalid(reason, field="provider")
+    return str(named)
+
+
+def asks_for_code(values: dict[str, Any]) -> bool:
+    """A number without a code."""
+    given = values.get("phone")
+    return provider(values) == "phone" and isinstance(given, dict) and not given.get("code")
+
+
+def ask_for_code(call: Call, app: App) -> Answer:
+    """Send a code to a number; the answer is the same whether or not somebody has it."""
+    given = take(PhoneIn, call.values.get("phone"), field="phone")
+    if not given.number:
+        raise errors.Invalid("can't be blank", field="number")
+    limits, outgoing = call.config.limits, call.outside.outgoing
+    asked = codes.ask(call.db, limits, app, outgoing, given.number, call.address, call.now)
+    return Answer(CodeAsked(CodeOut(asked.request_id, iso(asked.expires_at), iso(asked.resend_at))), status=202)
+
+
+def user_of(call: Call, app: App) -> int:
+    """The id of the user whom the proof names."""
+    limits = call.config.limits
+    if provider(call.values) == "firebase_email":
+        return proofs.by_email(call.db, limits, app, firebase_proof(call, app), call.address, call.now)
+    return proofs.by_phone(call.db, limits, app, proven_phone(call, app), call.address, call.now)
+
+
+def proven_phone(call: Call, app: App) -> str:
+    """The number that is proven, as the prover spells it."""
+    name = provider(call.values)
+    if name == "phone":
+        given = take(PhoneIn, call.values.get("phone"), field="phone")
+        if not (given.request_id and given.code):
+            raise errors.Invalid("request_id and code are required", field="phone")
+        return codes.answer(call.db, app, given.request_id, given.code, call.now)
+    if name != "firebase_phone":
+        raise errors.Invalid("proves no phone number", field="provider")
+    proof = firebase_proof(call, app)
+    if not proof.phone:
+        raise errors.Invalid("the Firebase token holds no phone number", field="access_token")
+    return proof.phone
+
+
+def firebase_proof(call: Call, app: App) -> firebase.Proof:
+    """What the ID token proves, for the project that the application's owner has named, whatever the request says."""
+    project = app.settings.firebase_project_id
+    if not project:
+        reason = f"Firebase is not set up for this application: `ringbook app set {app.id} firebase_project_id PROJECT`"
+        raise errors.Invalid(reason, field="provider")
+    name = provider(call.values)
+    given = take(FirebaseIn, call.values.get(name), field=name)
+    if not given.access_token:
+        raise errors.Invalid("can't be blank", field="access_token")
+    if given.project_id not in (None, "", project):
+        raise errors.Invalid("is not this application's Firebase project", field="project_id")
+    return firebase.verify(given.access_token, project, call.outside.certificates, call.now)
+
+
+def user_of_provider(call: Call, app: App, login: str, password: str) -> int:
+    """The id of the user whom the application's identity provider knows by this log-in."""
+    identity = cidp.identify(app.settings, call.outside.outgoing, login, password)
+    return proofs.by_provider(call.db, call.config.limits, app, identity, call.address, call.now)

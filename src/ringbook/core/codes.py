@@ -1,0 +1,156 @@
+"""One-time codes: who reads a code that was sent to a number has that number.
+
+    ask(db, limits, app, …)          send a code → Asked
+    answer(db, app, request_id, …)   the number, as it was typed when the code was asked for
+    sweep(db, now)                   forget codes whose time is over
+
+A number has one open code, the last one that was asked for; asking again ends the one before. Nothing here looks at
+accounts, so what is answered tells nobody whether a number has one.
+"""
+
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+
+from .. import errors, phone
+from ..config import Limits
+from ..logs import log
+from ..model import App
+from ..store import codes as store
+from ..store.db import Database, Tx
+from ..verify import sms
+from ..verify.outgoing import Outgoing
+from . import limits as rates
+from .limits import Bucket
+
+LIFE_SECONDS = 600
+RESEND_SECONDS = 30
+REPEAT_SECONDS = 60  # an app whose answer was lost asks again with the same code
+MOST_ATTEMPTS = 5
+LONGEST_TYPED = 64
+REQUEST_ID = re.compile(r"[0-9a-f]{32}")
+OVER = "is no longer valid: ask for a new one"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A code is on its way; from `resend_at` another one may be asked for."""
+
+    request_id: str
+    expires_at: int
+    resend_at: int
+
+
+# ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def ask(db: Database, limits: Limits, app: App, outgoing: Outgoing, typed: str, address: str, now: int) -> Asked:
+    """Send a code to a number. The code that was sent to it before ends.
+
+    Raises Invalid for a number that codes are not sent to and where sending is not set up, TooMany, and Unavailable
+    when the gateway fails: then nothing was charged, and the code can be asked for again at once.
+    """
+    if trouble := sms.trouble(app.settings):
+        raise errors.Invalid(f"one-time codes are not set up for this application: {trouble}", field="provider")
+    number = _allowed(app, typed)
+    request_id, code = secrets.token_hex(16), f"{secrets.randbelow(10**6):06}"
+    buckets = _buckets(limits, app, number, address, now)
+    with db.write() as tx:
+        _put(tx, app, number, typed, request_id, code, now)
+        for bucket in buckets:
+            rates.charge(tx, bucket, 1, now)
+    try:
+        sms.send(app.settings, outgoing, phone.digits(number), app.settings.sms_text.replace("%s", code))
+    except Exception as error:
+        _undo(db, app, request_id, buckets, now)
+        # What refuses is told in words of ours; what any other error says may quote the message.
+        why = str(error.__cause__ or error) if isinstance(error, errors.Refused) else type(error).__name__
+        log.warning("code not sent", app=app.id, number=phone.masked(number), why=why)
+        raise
+    log.info("code sent", app=app.id, number=phone.masked(number))
+    return Asked(request_id, now + LIFE_SECONDS, now + RESEND_SECONDS)
+
+
+def _allowed(app: App, typed: str) -> int:
+    """The number, if codes may be sent to it."""
+    number = phone.dialled(typed, app.settings.default_region) if len(typed) <= LONGEST_TYPED else None
+    if number is None:
+        raise errors.Invalid("must be a whole phone number, + and country code first", field="number")
+    if phone.region_of(number) not in app.settings.sms_regions.split(","):
+        raise errors.Invalid("is in a country that this application sends no codes to (sms_regions)", field="number")
+    return number
+
+
+def _buckets(limits: Limits, app: App, number: int, address: str, now: int) -> list[Bucket]:
+    """What a code is charged to, always in this order: two that wait for each other would wait for ever."""
+    return [
+        rates.codes_to_number(limits, app, number),
+        rates.codes_for_address(limits, address),
+        rates.codes_of_day(app, now),
+    ]
+
+
+def _put(tx: Tx, app: App, number: int, typed: str, request_id: str, code: str, now: int) -> None:
+    last_at = store.put(
+        tx,
+        app.id,
+        number,
+        request_id=request_id,
+        typed=typed,
+        code_hash=_digest(app, request_id, code),
+        now=now,
+        expires_at=now + LIFE_SECONDS,
+        asked_before=now - RESEND_SECONDS,
+    )
+    if last_at is not None:
+        seconds = max(1, last_at + RESEND_SECONDS - now)
+        raise errors.TooMany("A code has just been sent to this number", wait_seconds=seconds)
+
+
+def _undo(db: Database, app: App, request_id: str, buckets: list[Bucket], now: int) -> None:
+    """Nothing was sent: nothing is owed, and nobody waits."""
+    with db.write() as tx:
+        store.drop(tx, app.id, request_id)
+        for bucket in buckets:
+            rates.give_back(tx, bucket, 1, now)
+
+
+def _digest(app: App, request_id: str, code: str) -> bytes:
+    """What is stored of a code. Keyed: there are only a million, and a plain hash of each is soon made."""
+    message = f"{request_id} {code}".encode("utf-8", "surrogatepass")
+    return hmac.digest(app.hash_key, message, "sha256")
+
+
+# ── answering ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def answer(db: Database, app: App, request_id: str, code: str, now: int) -> str:
+    """The number that the code was sent to, as it was typed when the code was asked for.
+
+    A code is good once; the same right answer is taken again for REPEAT_SECONDS, so that one that was lost on its way
+    costs no second message. Each wrong one counts before it is looked at: Invalid, and TooMany after MOST_ATTEMPTS.
+    """
+    if not REQUEST_ID.fullmatch(request_id):
+        raise errors.Invalid(OVER, field="code")
+    given = _digest(app, request_id, "".join(code.split()))
+    with db.write() as tx:
+        row = store.try_(tx, app.id, request_id, now, now - REPEAT_SECONDS)
+        left = row is not None and row["attempts"] <= MOST_ATTEMPTS
+        right = left and row is not None and hmac.compare_digest(bytes(row["code_hash"]), given)
+        if right:
+            store.accept(tx, app.id, request_id, now)
+    if row is None:
+        raise errors.Invalid(OVER, field="code")
+    if not left:
+        seconds = max(1, int(row["created_at"]) + RESEND_SECONDS - now)
+        raise errors.TooMany("Too many wrong codes: ask for a new one", wait_seconds=seconds)
+    if not right:
+        raise errors.Invalid("is wrong", field="code")
+    return str(row["typed"])
+
+
+def sweep(db: Database, now: int, batch: int = 500) -> int:
+    """Forget up to `batch` codes that nothing can be answered to any more; how many that were."""
+    with db.write() as tx:
+        return store.sweep(tx, now - REPEAT_SECONDS, batch)

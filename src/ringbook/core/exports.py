@@ -1,0 +1,60 @@
+"""Everything about one user, to hand over to whoever asks for it.
+
+everything    the account and all that hangs on it, ready for JSON
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from .. import errors, phone
+from ..store import exports as store
+from ..store.db import Database, Row, Tx
+
+TIMES = {"created_at", "updated_at", "last_request_at", "last_used_at", "expires_at", "synced_at"}
+TIMES |= {"imported_at", "verified_at", "answered_at"}
+
+
+def everything(db: Database, user_id: int) -> dict[str, Any]:
+    """What is stored about a user: times in ISO 8601, numbers as digits, contacts as they were typed.
+
+    Passwords, session tokens and codes are stored only as hashes, and are not in it; push tokens are. Of numbers that
+    were removed from a book only a count is left. Raises NotFound.
+    """
+    with db.read() as tx:
+        user = store.user(tx, user_id)
+        if not user:
+            raise errors.NotFound(f"there is no user {user_id}")
+        application = {"id": user.pop("app_id"), "name": user.pop("application")}
+        flags = {name: bool(user[name]) for name in ("is_guest", "has_password")}
+        return {
+            "application": application,
+            "user": _shown(user) | flags,
+            "numbers": [_shown(row) for row in store.numbers(tx, user_id)],
+            "tags": store.tags(tx, user_id),
+            "sessions": [_shown(row) for row in store.sessions(tx, user_id)],
+            "address_books": [_book(tx, user_id, row) for row in store.books(tx, user_id)],
+            "subscriptions": [_shown(row) for row in store.subscriptions(tx, user_id)],
+            "removed_contacts": store.removed(tx, user_id),
+            "codes": [_shown(row) for row in store.codes(tx, user_id)],
+        }
+
+
+def _book(tx: Tx, user_id: int, row: Row) -> dict[str, Any]:
+    contacts = [
+        {"phone": contact["typed"] or phone.digits(contact["number"]), "name": contact["name"]}
+        for contact in store.contacts(tx, user_id, row["book"])
+    ]
+    return _shown({"device": row["device"], "synced_at": row["synced_at"]}) | {"contacts": contacts}
+
+
+def _shown(row: Row) -> dict[str, Any]:
+    """A row with its times and numbers as people read them."""
+    return {name: _value(name, value) for name, value in row.items()}
+
+
+def _value(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name == "number":
+        return phone.digits(value)
+    return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if name in TIMES else value

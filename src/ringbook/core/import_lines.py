@@ -1,0 +1,232 @@
+"""The lines of a file with users: reading them, and what each says. Nothing here knows the database.
+
+Lines      the lines of a CSV or JSONL file, as often as they are asked for
+wanted     what a line says of a user, checked by the rules of `profile.py`
+"""
+
+import csv
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from .. import errors
+from . import privacy, profile
+
+PROFILE = ("login", "email", "phone", "full_name", "external_id", "facebook_id", "twitter_id")
+COLUMNS = ("id", *PROFILE, "verified", "external_user_id", "last_request_at", "created_at")
+SUFFIXES = (".csv", ".jsonl")
+LARGEST_ID = 2**31 - 1  # SDKs keep ids in 32 bits (protocol §1.7)
+EARLIEST = 10**8  # 1973; below it, digits are rather a date such as 20181205
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line: where it began in the file and its values by column, or why it cannot be read."""
+
+    number: int
+    values: Mapping[str, Any]
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a line says: columns of `users`, the number that its phone reads as, and whether that was proven.
+
+    A column that the file does not have is not in `said`; `verified` is then None.
+    """
+
+    line: int
+    id: int
+    said: dict[str, Any]
+    number: int | None
+    verified: bool | None
+
+
+# ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Lines:
+    """The lines of a file; each iteration reads it anew.
+
+    Raises Invalid for a file that is no CSV or JSONL, and for a CSV header with columns that are unknown or double.
+    """
+
+    def __init__(self, file: Path) -> None:
+        if file.suffix.lower() not in SUFFIXES:
+            raise errors.Invalid(f"{file.name} must end with {' or '.join(SUFFIXES)}")
+        self._file = file
+
+    def __iter__(self) -> Iterator[Line]:
+        return _csv(self._file) if self._file.suffix.lower() == ".csv" else _jsonl(self._file)
+
+
+def _csv(file: Path) -> Iterator[Line]:
+    # Bytes that are no UTF-8 come through as characters that `_text` refuses: one bad line must not stop the others.
+    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as opened:
+        reader = csv.reader(opened, strict=True)
+        header = _header(reader)
+        while True:
+            number = reader.line_num + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield Line(number, {}, f"is not CSV: {error}")
+                continue
+            if len(cells) == len(header):
+                yield Line(number, dict(zip(header, cells, strict=True)))
+            elif cells:
+                yield Line(number, {}, f"has {len(cells)} cells where the header has {len(header)}")
+
+
+def _header(reader: Iterator[list[str]]) -> list[str]:
+    try:
+        header = [cell.strip() for cell in next(reader, [])]
+    except csv.Error as error:
+        raise errors.Invalid(f"the first line is not CSV: {error}") from None
+    if unknown := _unknown(header):
+        raise errors.Invalid(unknown)
+    if len(set(header)) < len(header) or "id" not in header:
+        raise errors.Invalid("the first line must name each column once, and id among them")
+    return header
+
+
+def _unknown(names: "list[str] | dict[str, Any]") -> str:
+    unknown = [name for name in names if name not in COLUMNS]
+    return f"unknown column {', '.join(unknown)}; there are {', '.join(COLUMNS)}" if unknown else ""
+
+
+def _jsonl(file: Path) -> Iterator[Line]:
+    with file.open("rb") as opened:
+        for number, line in enumerate(opened, 1):
+            text = line.removeprefix(BYTE_ORDER_MARK).strip() if number == 1 else line.strip()
+            if text:
+                yield _object(number, text)
+
+
+def _object(number: int, text: bytes) -> Line:
+    try:
+        values = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Line(number, {}, f"is not JSON: {error}")
+    if not isinstance(values, dict):
+        return Line(number, {}, "is not a JSON object")
+    return Line(number, values, _unknown(values))
+
+
+# ── what a line says ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def id_of(line: Line) -> int | None:
+    """The line's id; None when it has none, or one that cannot be kept."""
+    try:
+        return _id(line.values.get("id"))
+    except errors.Invalid:
+        return None
+
+
+def wanted(line: Line, region: str, now: int) -> Wanted:
+    """What a line says of a user, checked; Invalid with the reason when it cannot be taken.
+
+    region   the application's default_region, by which the phone is read
+    now      the time of the import: a user was made, and was last there, before it
+    """
+    if line.trouble:
+        raise errors.Invalid(line.trouble)
+    values = line.values
+    texts = {name: _text(values[name], name) for name in PROFILE if name in values}
+    said = profile.columns(cast(profile.Fields, texts))
+    if "external_user_id" in values:
+        said["external_user_id"] = _or_none(_integer, values["external_user_id"], "external_user_id")
+    said |= _times(values, now)
+    number = privacy.number(said.get("phone"), region)
+    verified = _flag(values["verified"]) if "verified" in values else None
+    if verified and number is None:
+        raise errors.Invalid("needs a phone of 10 to 15 digits", field="verified")
+    return Wanted(line.number, _id(values.get("id")), said, number, verified)
+
+
+def _id(value: Any) -> int:
+    number = _or_none(_integer, value, "id")
+    if number is None or not 1 <= number <= LARGEST_ID:
+        raise errors.Invalid(f"must be a whole number from 1 to {LARGEST_ID}", field="id")
+    return number
+
+
+def _text(value: Any, field: str) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str | None):
+        raise errors.Invalid("must be a text", field=field)
+    if value and ("\0" in value or not value.isascii() and _broken(value)):
+        raise errors.Invalid("holds characters that cannot be stored, or is not UTF-8", field=field)
+    return value
+
+
+def _broken(text: str) -> bool:
+    """Are there lone surrogates in it? That is no Unicode, and no database takes it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _or_none(reader: Callable[[Any, str], int], value: Any, field: str) -> int | None:
+    blank = value is None or (isinstance(value, str) and not value.strip())
+    return None if blank else reader(value, field)
+
+
+def _integer(value: Any, field: str) -> int:
+    digits = value.strip() if isinstance(value, str) else value
+    if isinstance(digits, str) and digits.isascii() and digits.removeprefix("-").isdigit() and len(digits) < 20:
+        digits = int(digits)
+    if isinstance(digits, bool) or not isinstance(digits, int) or abs(digits) >= 2**63:
+        raise errors.Invalid("must be a whole number of at most 64 bits", field=field)
+    return digits
+
+
+def _times(values: Mapping[str, Any], now: int) -> dict[str, int | None]:
+    times = {
+        name: _or_none(_moment, values[name], name) for name in ("last_request_at", "created_at") if name in values
+    }
+    for name, at in times.items():
+        if at is not None and at >= now:
+            raise errors.Invalid("is in the future", field=name)
+    if times.get("created_at", now) is None:
+        del times["created_at"]
+    return times
+
+
+def _moment(value: Any, field: str) -> int:
+    """A time in seconds since 1970, or in ISO 8601, of which the blank and `UTC` of ConnectyCube are a dialect."""
+    try:
+        return _seconds(value, field)
+    except (errors.Invalid, ValueError, OverflowError):
+        reason = "must be a time after 1973, in ISO 8601 or in seconds since 1970"
+        raise errors.Invalid(reason, field=field) from None
+
+
+def _seconds(value: Any, field: str) -> int:
+    if isinstance(value, str) and not value.strip().isdigit():
+        when = datetime.fromisoformat(value.strip().replace(" UTC", "+00:00"))
+        seconds = int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp())
+    else:
+        seconds = _integer(value, field)
+    if seconds < EARLIEST:
+        raise ValueError
+    return seconds
+
+
+def _flag(value: Any) -> bool:
+    spelled = "false" if value is None else str(value).strip().lower()
+    if spelled and spelled not in FLAGS:
+        raise errors.Invalid("must be true or false", field="verified")
+    return FLAGS.get(spelled, False)

@@ -1,0 +1,91 @@
+"""One-time codes: the last one that was asked for, for each number of an application. Never the code itself.
+
+put, drop          a code is asked for; it could not be sent
+try_, accept       an answer is counted; it was right
+sweep              forget those whose time is over
+"""
+
+from .db import Row, Tx
+
+
+def put(
+    tx: Tx,
+    app_id: int,
+    number: int,
+    *,
+    request_id: str,
+    typed: str,
+    code_hash: bytes,
+    now: int,
+    expires_at: int,
+    asked_before: int,
+) -> int | None:
+    """Put a code in the place of the number's last one, if that was asked for by `asked_before`.
+
+    Returns None, or when the last one was asked for that is too young.
+    """
+    done = tx.run(
+        "INSERT INTO codes (app_id, number, request_id, typed, code_hash, created_at, expires_at, attempts)"
+        " VALUES (:app_id, :number, :request_id, :typed, :code_hash, :now, :expires_at, 0)"
+        " ON CONFLICT (app_id, number) DO UPDATE SET request_id = excluded.request_id, typed = excluded.typed,"
+        " code_hash = excluded.code_hash, created_at = excluded.created_at, expires_at = excluded.expires_at,"
+        " attempts = 0, answered_at = NULL WHERE codes.created_at <= :asked_before",
+        app_id=app_id,
+        number=number,
+        request_id=request_id,
+        typed=typed,
+        code_hash=code_hash,
+        now=now,
+        expires_at=expires_at,
+        asked_before=asked_before,
+    )
+    if done:
+        return None
+    last = tx.one(
+        "SELECT created_at FROM codes WHERE app_id = :app_id AND number = :number", app_id=app_id, number=number
+    )
+    return int(last["created_at"]) if last else now
+
+
+def drop(tx: Tx, app_id: int, request_id: str) -> None:
+    """Forget a code."""
+    tx.run(
+        "DELETE FROM codes WHERE app_id = :app_id AND request_id = :request_id", app_id=app_id, request_id=request_id
+    )
+
+
+def try_(tx: Tx, app_id: int, request_id: str, now: int, answered_since: int) -> Row | None:
+    """Count an answer, and read what it is compared with; None when the code is over, or was answered before then.
+
+    The row stays locked until the transaction ends, so that answers at the same time are counted one by one.
+    """
+    return tx.one(
+        "UPDATE codes SET attempts = attempts + 1 WHERE app_id = :app_id AND request_id = :request_id"
+        " AND (answered_at >= :answered_since OR (answered_at IS NULL AND expires_at > :now))"
+        " RETURNING typed, code_hash, attempts, created_at",
+        app_id=app_id,
+        request_id=request_id,
+        now=now,
+        answered_since=answered_since,
+    )
+
+
+def accept(tx: Tx, app_id: int, request_id: str, now: int) -> None:
+    """The answer was right: it does not count, and the first one's time is noted."""
+    tx.run(
+        "UPDATE codes SET attempts = attempts - 1, answered_at = COALESCE(answered_at, :now)"
+        " WHERE app_id = :app_id AND request_id = :request_id",
+        app_id=app_id,
+        request_id=request_id,
+        now=now,
+    )
+
+
+def sweep(tx: Tx, expired_before: int, limit: int) -> int:
+    """Forget up to `limit` codes that expired before then; how many that were."""
+    return tx.run(
+        "DELETE FROM codes WHERE expires_at < :before AND (app_id, number) IN"
+        " (SELECT app_id, number FROM codes WHERE expires_at < :before LIMIT :limit)",
+        before=expired_before,
+        limit=limit,
+    )

@@ -1,0 +1,78 @@
+"""Everything about one user, as it is stored; hashes and tokens of sessions stay where they are.
+
+user                                     the account
+numbers, tags, sessions                  what stands beside it
+books, contacts                          the address books
+subscriptions, codes, removed            where pushes go, codes under way, numbers removed lately
+"""
+
+from .db import Row, Tx
+
+PROFILE = (
+    "u.id, u.app_id, a.name AS application, u.login, u.email, u.full_name, u.phone, u.external_id, u.external_user_id,"
+    " u.facebook_id, u.twitter_id, u.website, u.avatar, u.custom_data, u.timezone, u.firebase_uid, u.cidp_uid,"
+    " u.is_guest, u.created_at, u.updated_at, u.last_request_at, u.imported_at,"
+    " CASE WHEN u.password_hash IS NULL THEN 0 ELSE 1 END AS has_password"
+)
+
+
+def user(tx: Tx, user_id: int) -> Row | None:
+    """The account, with the application's name."""
+    return tx.one(
+        f"SELECT {PROFILE} FROM users AS u JOIN applications AS a ON a.id = u.app_id WHERE u.id = :id", id=user_id
+    )
+
+
+def numbers(tx: Tx, user_id: int) -> list[Row]:
+    """The numbers that the user answers to, and when they were proven."""
+    return tx.all("SELECT number, verified_at FROM numbers WHERE user_id = :id ORDER BY number", id=user_id)
+
+
+def tags(tx: Tx, user_id: int) -> list[str]:
+    """The user's tags, as they are compared."""
+    return [row[0] for row in tx.tuples("SELECT tag FROM tags WHERE user_id = :id ORDER BY tag", id=user_id)]
+
+
+def sessions(tx: Tx, user_id: int) -> list[Row]:
+    """The open sessions."""
+    return tx.all(
+        "SELECT id, created_at, last_used_at, expires_at FROM sessions WHERE user_id = :id ORDER BY created_at, id",
+        id=user_id,
+    )
+
+
+def books(tx: Tx, user_id: int) -> list[Row]:
+    """The address books, the one of all devices first."""
+    return tx.all("SELECT book, device, synced_at FROM books WHERE owner_id = :id ORDER BY book", id=user_id)
+
+
+def contacts(tx: Tx, user_id: int, book: int) -> list[Row]:
+    """The contacts of a book, in upload order."""
+    return tx.all(
+        "SELECT number, typed, name FROM contacts WHERE owner_id = :id AND book = :book ORDER BY seq, number",
+        id=user_id,
+        book=book,
+    )
+
+
+def subscriptions(tx: Tx, user_id: int) -> list[Row]:
+    """The push subscriptions, with the tokens and keys, which are the user's own."""
+    return tx.all(
+        "SELECT id, device, platform, channel, environment, bundle, token, web_auth, web_p256dh, created_at, updated_at"
+        " FROM subscriptions WHERE user_id = :id ORDER BY id",
+        id=user_id,
+    )
+
+
+def codes(tx: Tx, user_id: int) -> list[Row]:
+    """One-time codes that were asked for with the user's number."""
+    return tx.all(
+        "SELECT c.number, c.typed, c.created_at, c.expires_at, c.attempts, c.answered_at FROM numbers AS n"
+        " JOIN codes AS c ON c.app_id = n.app_id AND c.number = n.number WHERE n.user_id = :id ORDER BY c.number",
+        id=user_id,
+    )
+
+
+def removed(tx: Tx, user_id: int) -> int:
+    """How many numbers, removed from the books in the last 30 days, are remembered as hashes."""
+    return int(tx.tuples("SELECT COUNT(*) FROM removed WHERE owner_id = :id", id=user_id)[0][0])

@@ -1,0 +1,136 @@
+"""Bringing a user base along: many users at once, with the ids they have had elsewhere.
+
+known, holders, proven        what is there already under these ids, with these values, of these numbers
+reserve                       who signs up from now on gets a larger id
+insert, update                accounts
+forget_numbers, add_numbers   the numbers that they answer to
+
+A user is *untouched* while nothing but imports has written the account: from the first sign-in on it is the user's own.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .db import Row, Rows, Tx
+
+# The columns that an import writes, beside those that every account has.
+WRITTEN: dict[str, type] = {
+    "login": str,
+    "login_folded": str,
+    "login_private": int,
+    "email": str,
+    "email_folded": str,
+    "full_name": str,
+    "full_name_folded": str,
+    "phone": str,
+    "external_id": str,
+    "external_user_id": int,
+    "facebook_id": str,
+    "twitter_id": str,
+    "last_request_at": int,
+    "created_at": int,
+}
+UNIQUE = ("login_folded", "email_folded", "external_user_id", "facebook_id")
+# An import names only times before its own, and a sign-in moves last_request_at.
+UNTOUCHED = (
+    "u.imported_at IS NOT NULL AND (u.last_request_at IS NULL OR u.last_request_at < u.imported_at)"
+    " AND u.password_hash IS NULL AND u.firebase_uid IS NULL AND u.cidp_uid IS NULL"
+)
+
+
+def known(tx: Tx, ids: Sequence[int]) -> dict[int, Row]:
+    """By id: app_id, imported_at, untouched (0 or 1), number, verified_at and `WRITTEN` of the users with these ids."""
+    written = ", ".join(f"u.{name}" for name in WRITTEN)
+    rows = tx.all(
+        f"SELECT u.id, u.app_id, u.imported_at, CASE WHEN {UNTOUCHED} THEN 1 ELSE 0 END AS untouched,"
+        f" n.number, n.verified_at, {written}"
+        " FROM :ids AS i CROSS JOIN users AS u"
+        " LEFT JOIN numbers AS n ON n.user_id = u.id AND n.user_id BETWEEN :low AND :high"
+        " WHERE u.id = i.id AND u.id BETWEEN :low AND :high",
+        ids=Rows.of("id", ids),
+        low=min(ids),
+        high=max(ids),
+    )
+    return {row["id"]: row for row in rows}
+
+
+def holders(tx: Tx, app_id: int, column: str, values: Sequence[Any]) -> dict[Any, int]:
+    """By value: the user of the application who has it in this column of `UNIQUE`."""
+    assert column in UNIQUE
+    # One look at the index for each value: left to choose, PostgreSQL reads the whole table for every batch.
+    rows: Any = tx.tuples(
+        "SELECT h.value, h.id FROM (SELECT v.value, (SELECT u.id FROM users AS u"
+        f" WHERE u.app_id = :app_id AND u.{column} = v.value) AS id FROM :values AS v) AS h WHERE h.id IS NOT NULL",
+        app_id=app_id,
+        values=Rows.of("value", values),
+    )
+    return dict(rows)
+
+
+def proven(tx: Tx, app_id: int, numbers: Sequence[int]) -> dict[int, int]:
+    """By number: the user who has proven it here; what an import says of an untouched user is no such proof."""
+    rows: Any = tx.tuples(
+        "SELECT p.number, p.user_id FROM (SELECT v.number, (SELECT MIN(n.user_id) FROM numbers AS n"
+        " JOIN users AS u ON u.id = n.user_id WHERE n.app_id = :app_id AND n.number = v.number"
+        f" AND n.verified_at IS NOT NULL AND NOT ({UNTOUCHED})) AS user_id FROM :numbers AS v) AS p"
+        " WHERE p.user_id IS NOT NULL",
+        app_id=app_id,
+        numbers=Rows.of("number", numbers),
+    )
+    return dict(rows)
+
+
+def reserve(tx: Tx, last: int) -> None:
+    """Who signs up from now on gets an id larger than this one."""
+    tx.reserve_ids("users", "user_ids", last)
+
+
+def insert(tx: Tx, app_id: int, users: Sequence[Row], now: int) -> bool:
+    """Add users, of whom `id` and `WRITTEN` are given; False when one of them came into the way of another request."""
+    names = ", ".join(WRITTEN)
+    given = ", ".join(f"r.{name}" for name in WRITTEN)
+    added = tx.run(
+        f"INSERT INTO users (id, app_id, {names}, is_guest, updated_at, imported_at)"
+        f" SELECT r.id, :app_id, {given}, 0, :now, :now FROM :rows AS r WHERE 1 = 1 ON CONFLICT DO NOTHING",
+        app_id=app_id,
+        now=now,
+        rows=_rows(users),
+    )
+    return added == len(users)
+
+
+def update(tx: Tx, users: Sequence[Row], now: int) -> bool:
+    """Write `WRITTEN` of these untouched users; False when one of them is untouched no longer."""
+    # First without what is unique: two users may be about to exchange their logins.
+    tx.run(
+        f"UPDATE users SET {', '.join(f'{name} = NULL' for name in UNIQUE)} WHERE id IN (SELECT i.id FROM :ids AS i)",
+        ids=Rows.of("id", [user["id"] for user in users]),
+    )
+    changed = tx.run(
+        f"UPDATE users AS u SET {', '.join(f'{name} = r.{name}' for name in WRITTEN)},"
+        f" updated_at = :now, imported_at = :now FROM :rows AS r WHERE u.id = r.id AND {UNTOUCHED}",
+        now=now,
+        rows=_rows(users),
+    )
+    return changed == len(users)
+
+
+def forget_numbers(tx: Tx, ids: Sequence[int]) -> None:
+    """These users answer to no number."""
+    tx.run("DELETE FROM numbers WHERE user_id IN (SELECT i.id FROM :ids AS i)", ids=Rows.of("id", ids))
+
+
+def add_numbers(tx: Tx, app_id: int, users: Sequence[Row]) -> None:
+    """These users, who have answered to none, answer to their `number`, proven at `verified_at` or not."""
+    columns: dict[str, type] = {"number": int, "id": int, "verified_at": int}
+    answering = [(user["number"], user["id"], user["verified_at"]) for user in users if user["number"] is not None]
+    tx.run(
+        "INSERT INTO numbers (app_id, number, user_id, verified_at)"
+        " SELECT :app_id, r.number, r.id, r.verified_at FROM :rows AS r",
+        app_id=app_id,
+        rows=Rows(columns, answering),
+    )
+
+
+def _rows(users: Iterable[Row]) -> Rows:
+    return Rows({"id": int, **WRITTEN}, [(user["id"], *(user[name] for name in WRITTEN)) for user in users])

@@ -1,0 +1,126 @@
+"""An application's own identity provider: it is asked who a log-in belongs to, and its answer is believed.
+
+    Identity                          whom the provider names, and what it says of them
+    identify(settings, outgoing, …)   ask it; Invalid when it says no
+
+Source: protocol §2.3. The request is made of `cidp_request`, a JSON object of parameters in which #{login} and
+#{password} stand for what was typed; the answer is read by `cidp_response`, a JSON object of texts in which
+#{user.id} stands for the value at that path.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from .. import errors
+from ..logs import log
+from ..model import AppSettings
+from .outgoing import Answer, Outgoing, Unreachable
+
+REFUSED = 'Custom Identity Provider responded with an error = "{error}". Status code = {status}'
+PLACE = re.compile(r"#\{([^{}]*)\}")
+LARGEST_LOGIN = 8192
+LARGEST_UID = 255
+LARGEST_ERROR = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom the provider names; "" where it says nothing."""
+
+    uid: str
+    login: str
+    full_name: str
+    email: str
+    phone: str
+
+
+def identify(settings: AppSettings, outgoing: Outgoing, login: str, password: str) -> Identity:
+    """Ask the provider once, without following a redirect.
+
+    Raises Invalid with the documented text when it answers anything but 200 with a uid, Unavailable when it does not
+    answer, or has an address that we do not go to.
+    """
+    if len(login) + len(password) > LARGEST_LOGIN:
+        raise errors.Invalid("is too long", field="login")
+    url = request_url(settings, login, password)
+    try:
+        answer = outgoing.request("GET", url, headers={"Accept": "application/json"})
+    except Unreachable as error:
+        log.warning("identity provider not reached", why=str(error))
+        raise errors.Unavailable("the identity provider cannot be reached just now. Try again.") from None
+    return read_answer(answer, msgspec.json.decode(settings.cidp_response, type=dict[str, str]))
+
+
+def request_url(settings: AppSettings, login: str, password: str) -> str:
+    """The address to ask, with what was typed in its place; a query that the address has already is kept."""
+    typed = {"login": login, "password": password}
+    request = msgspec.json.decode(settings.cidp_request, type=dict[str, str])
+    filled = {name: _filled(template, lambda place: typed.get(place, "")) for name, template in request.items()}
+    query = urlencode(filled, errors="replace")
+    address = settings.cidp_url.partition("#")[0]
+    return f"{address}{'&' if '?' in address else '?'}{query}"
+
+
+def read_answer(answer: Answer, mapping: dict[str, str]) -> Identity:
+    """The identity in an answer, read by the application's mapping."""
+    if answer.status != 200:
+        raise _refused(_error_text(answer), answer.status)
+    try:
+        values: Any = msgspec.json.decode(answer.body)
+    except (ValueError, RecursionError):
+        raise _refused("the answer is not JSON", answer.status) from None
+    said = {name: _cleaned(_filled(template, lambda path: _at(values, path))) for name, template in mapping.items()}
+    uid = said.get("uid", "")
+    paths = [path.strip() for path in PLACE.findall(mapping.get("uid", ""))]
+    # A uid of which a part is missing, or that is the same for everybody, would let people into one another's account.
+    if not uid or not paths or not all(_at(values, path) for path in paths):
+        raise _refused("the answer holds no uid", answer.status)
+    if len(uid) > LARGEST_UID:
+        raise _refused("the uid is too long", answer.status)
+    return Identity(uid, **{name: said.get(name, "") for name in ("login", "full_name", "email", "phone")})
+
+
+def _filled(template: str, value: Callable[[str], str]) -> str:
+    return PLACE.sub(lambda place: value(place[1].strip()), template)
+
+
+def _at(values: Any, path: str) -> str:
+    """The text or integer at a dotted path, "" when there is none; a number in the path counts in a list."""
+    for step in path.split("."):
+        if isinstance(values, dict):
+            values = values.get(step)
+        elif isinstance(values, list) and step.isascii() and step.isdigit() and int(step[:9]) < len(values):
+            values = values[int(step[:9])]
+        else:
+            return ""
+    return str(values) if isinstance(values, str | int) and not isinstance(values, bool) else ""
+
+
+def _error_text(answer: Answer) -> str:
+    """What the provider says is wrong: the `error` or `message` of JSON, a short text, or what its status means."""
+    try:
+        values: Any = msgspec.json.decode(answer.body)
+        said = _at(values, "error") or _at(values, "message") or (values if isinstance(values, str) else "")
+    except (ValueError, RecursionError):
+        said = answer.body.decode("utf-8", "ignore")
+        said = "" if said.lstrip().startswith(("<", "{", "[")) else said
+    return _cleaned(said)[:LARGEST_ERROR] or _phrase(answer.status)
+
+
+def _phrase(status: int) -> str:
+    return HTTPStatus(status).phrase if status in set(HTTPStatus) else "no reason given"
+
+
+def _cleaned(text: str) -> str:
+    """In one line, without what cannot be seen."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _refused(error: str, status: int) -> errors.Invalid:
+    return errors.Invalid(REFUSED.format(error=error, status=status))

@@ -1,0 +1,202 @@
+"""Requests that we make ourselves, to addresses that an admin or a provider has named.
+
+    Outgoing                 how: time, private addresses allowed or not, an extra certificate authority
+    Outgoing.request(…)      one request → Answer; Unreachable says why there is none
+    is_public(address)       is it of the public internet?
+
+A name is looked up once, checked, and connected to as it was checked, so that it cannot lead to a private network at a
+second look. Redirects are not followed: an answer of 3xx is an answer like any other. Nothing is asked of a proxy.
+"""
+
+import http.client
+import io
+import ipaddress
+import queue
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+LARGEST_BYTES = 1024 * 1024
+TIMEOUT_SECONDS = 5.0
+INTERNET_6 = ipaddress.ip_network("2000::/3")  # what IPv6 has for the public internet; the rest is for special purposes
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+Addresses = list[tuple[Any, ...]]
+
+
+class Unreachable(Exception):
+    """There is no answer; the text says why, without the address's path and query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back; header names are lower case."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """Plain http goes only where private addresses are allowed; `ca_file`, PEM, adds to the authorities believed."""
+
+    allow_private: bool = False
+    ca_file: str = ""
+    timeout_seconds: float = TIMEOUT_SECONDS
+
+    def request(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> Answer:
+        """Make one request; whatever happens, it takes little more than `timeout_seconds`."""
+        parts = self._checked(url)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        until = time.monotonic() + self.timeout_seconds
+        connection = http.client.HTTPConnection(parts.netloc)
+        try:
+            connection.sock = self._socket(parts, until)
+            connection.sock.settimeout(_left(until))
+            connection.request(method, target, body=body, headers={"User-Agent": "Ringbook", **(headers or {})})
+            return _answer(connection.sock, method, until)
+        except Unreachable:
+            raise
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise Unreachable(f"{parts.hostname} does not answer ({_words(error)})") from error
+        finally:
+            connection.close()
+
+    def _checked(self, url: str) -> SplitResult:
+        try:
+            parts = urlsplit(url)
+            usable = bool(parts.hostname) and parts.port != 0 and parts.scheme in ("http", "https")
+        except ValueError:
+            usable = False
+        if not usable or not url.isascii() or not url.isprintable() or " " in url:
+            raise Unreachable("the address is not an http or https one, in ASCII and without blanks")
+        if "@" in parts.netloc:
+            raise Unreachable("the address must not hold a user or password")
+        if parts.scheme == "http" and not self.allow_private:
+            raise Unreachable("the address must begin with https:// (RINGBOOK_ALLOW_PRIVATE_ADDRESSES allows http)")
+        return parts
+
+    def _socket(self, parts: SplitResult, until: float) -> socket.socket:
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        found = _looked_up(host, port, until)
+        if not self.allow_private and not all(is_public(address[4][0]) for address in found):
+            raise Unreachable(f"{host} is on a private network (RINGBOOK_ALLOW_PRIVATE_ADDRESSES allows it)")
+        plain = _connected(found, until)
+        if parts.scheme == "http":
+            return plain
+        try:
+            plain.settimeout(_left(until))
+            return self._tls().wrap_socket(plain, server_hostname=host)
+        except BaseException:
+            plain.close()
+            raise
+
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        if self.ca_file:
+            context.load_verify_locations(self.ca_file)
+        return context
+
+
+def is_public(address: str) -> bool:
+    """Is it an address of the public internet? One of IPv6 that leads to one of IPv4 counts as that."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ipaddress.IPv4Address(ip.packed[-4:]) if ip in NAT64 else None)
+        return is_public(str(inner)) if inner else ip.is_global and ip in INTERNET_6
+    return ip.is_global and not ip.is_multicast
+
+
+def _looked_up(host: str, port: int, until: float) -> Addresses:
+    """The addresses of a name. The system's resolver knows no timeout: we stop waiting for it."""
+    answers: queue.SimpleQueue[Addresses | Exception] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            answers.put(list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
+        except (OSError, ValueError) as error:
+            answers.put(error)
+
+    threading.Thread(target=look_up, daemon=True).start()
+    try:
+        answer = answers.get(timeout=_left(until))
+    except queue.Empty:
+        raise TimeoutError from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _connected(found: Addresses, until: float) -> socket.socket:
+    """A connection to the first address that takes one, of a name's several."""
+    trouble: OSError = OSError("no address")
+    for family, kind, protocol, _, address in found:
+        plain = socket.socket(family, kind, protocol)
+        try:
+            plain.settimeout(_left(until))
+            plain.connect(address)
+            return plain
+        except OSError as error:
+            plain.close()
+            trouble = error
+    raise trouble
+
+
+def _answer(connected: socket.socket, method: str, until: float) -> Answer:
+    patient: Any = Patient(connected, until)
+    response = http.client.HTTPResponse(patient, method=method)
+    try:
+        response.begin()
+        body = response.read(LARGEST_BYTES + 1)
+    finally:
+        response.close()
+    if len(body) > LARGEST_BYTES:
+        raise http.client.HTTPException("too much")
+    if response.length:
+        raise http.client.IncompleteRead(b"")
+    return Answer(response.status, body, {name.lower(): value for name, value in response.getheaders()})
+
+
+class Patient(io.RawIOBase):
+    """Reads from a socket until a moment, so that an answer that comes drop by drop gains no time."""
+
+    def __init__(self, connected: socket.socket, until: float) -> None:
+        self._socket = connected
+        self._until = until
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """What the library asks a socket for."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        """It can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what has come, or wait for it."""
+        self._socket.settimeout(_left(self._until))
+        return self._socket.recv_into(buffer)
+
+
+def _left(until: float) -> float:
+    """The seconds that are left; TimeoutError when there are none."""
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, in few words; the library's own may quote what was sent."""
+    if isinstance(error, TimeoutError):
+        return "it took too long"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not believed: {error.verify_message}"
+    return (isinstance(error, OSError) and error.strerror) or type(error).__name__

@@ -1,0 +1,150 @@
+"""Text messages: handed to the gateway that the application's owner has chosen.
+
+    send(settings, outgoing, number, text)   the gateway has taken it, or Unavailable
+    trouble(settings)                        what is missing before anything can be sent; "" when nothing is
+    address(settings)                        where the gateway is, without anything that sends
+
+`console` prints the message, for development. `http` makes one request, put together from the settings; `twilio` is the
+same with settings of ours. In address and body #{to} stands for the number with its +, and #{text} for the message,
+written as the address or the body's Content-Type (JSON, where the settings name none) needs it. 2xx means sent; what
+else a gateway says is not passed on, since it may quote the number.
+
+Source for Twilio: its pages "Messages resource" (POST to /2010-04-01/Accounts/{AccountSid}/Messages.json with To, Body,
+and From or MessagingServiceSid, as a form) and "REST API: requests" (HTTP basic authentication).
+"""
+
+import base64
+import json
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import quote, quote_plus
+from xml.sax.saxutils import escape
+
+import msgspec
+
+from .. import errors
+from ..model import AppSettings
+from .outgoing import Outgoing, Unreachable
+
+TWILIO = "https://api.twilio.com"
+TWILIO_PATH = "/2010-04-01/Accounts/{sid}/Messages.json"
+SERVICE = "MG"  # how the SID of a Twilio messaging service begins
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+PLACE = re.compile(r"#\{(to|text)\}")
+HOST = re.compile(r"https?://(?:#\{\w+\}|[^/?#])*", re.IGNORECASE)
+AGAIN = "The code could not be sent: the gateway {why}. Try again."
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A request with places for number and text."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: str
+
+
+def send(settings: AppSettings, outgoing: Outgoing, number: str, text: str) -> None:
+    """Hand a message over, to be sent to a number (its digits, country first)."""
+    if settings.sms_gateway == "console":
+        _print(number, text)
+        return
+    template = TEMPLATES[settings.sms_gateway](settings)
+    values = {"to": f"+{number}", "text": text}
+    url, body = filled_url(template.url, values), filled_body(template, values)
+    try:
+        answer = outgoing.request(template.method, url, headers=template.headers, body=body)
+    except Unreachable as unreachable:
+        raise errors.Unavailable(AGAIN.format(why="cannot be reached")) from unreachable
+    if not 200 <= answer.status < 300:
+        raise errors.Unavailable(AGAIN.format(why=f"answered {answer.status}"))
+
+
+def trouble(settings: AppSettings) -> str:
+    """The first setting that is missing, in words."""
+    if not settings.sms_gateway:
+        return "sms_gateway is empty"
+    missing = [name for name in NEEDED[settings.sms_gateway] if not getattr(settings, name)]
+    if missing:
+        return f"{missing[0]} is empty"
+    return "" if settings.sms_regions else "sms_regions is empty, so no code is sent to any country"
+
+
+def address(settings: AppSettings) -> str:
+    """The root of the gateway's server, "" when nothing is sent over the network."""
+    if settings.sms_gateway not in TEMPLATES:
+        return ""
+    found = HOST.match(TEMPLATES[settings.sms_gateway](settings).url)
+    return f"{found[0]}/" if found else ""
+
+
+def filled_url(url: str, values: dict[str, str]) -> str:
+    """The address with its places filled, after the host: nobody's number becomes a name to look up."""
+    found = HOST.match(url)
+    end = found.end() if found else 0
+    return url[:end] + _filled(url[end:], values, _in_address)
+
+
+def filled_body(template: Template, values: dict[str, str]) -> bytes | None:
+    """The body with its places filled; a GET has none."""
+    if template.method == "GET":
+        return None
+    kind = next((value for name, value in template.headers.items() if name.lower() == "content-type"), "")
+    media = kind.partition(";")[0].strip().lower()
+    write = next((write for ending, write in WRITTEN.items() if media.endswith(ending)), str)
+    return _filled(template.body, values, write).encode()
+
+
+def _filled(template: str, values: dict[str, str], write: Callable[[str], str]) -> str:
+    return PLACE.sub(lambda place: write(values[place[1]]), template)
+
+
+def _in_address(value: str) -> str:
+    return quote(value, safe="")
+
+
+def _in_json(value: str) -> str:
+    return json.dumps(value)[1:-1]
+
+
+def _in_xml(value: str) -> str:
+    return escape(value, {'"': "&quot;"})
+
+
+# How a value is written within a body, by the end of the body's Content-Type; in any other just as it is.
+WRITTEN: dict[str, Callable[[str], str]] = {"json": _in_json, "x-www-form-urlencoded": quote_plus, "xml": _in_xml}
+
+
+def _http(settings: AppSettings) -> Template:
+    headers = msgspec.json.decode(settings.sms_gateway_headers, type=dict[str, str])
+    if not any(name.lower() == "content-type" for name in headers):
+        headers["Content-Type"] = JSON
+    return Template(settings.sms_gateway_method, settings.sms_gateway_url, headers, settings.sms_gateway_body)
+
+
+def _twilio(settings: AppSettings) -> Template:
+    sid, sender = settings.sms_twilio_account_sid, settings.sms_twilio_from
+    root = (settings.sms_gateway_url or TWILIO).rstrip("/")
+    login = base64.b64encode(f"{sid}:{settings.sms_twilio_auth_token}".encode()).decode()
+    who = "MessagingServiceSid" if sender.startswith(SERVICE) else "From"
+    body = f"To=#{{to}}&{who}={quote_plus(sender)}&Body=#{{text}}"
+    url = root + TWILIO_PATH.format(sid=quote(sid, safe=""))
+    return Template("POST", url, {"Content-Type": FORM, "Authorization": f"Basic {login}"}, body)
+
+
+TEMPLATES: dict[str, Callable[[AppSettings], Template]] = {"http": _http, "twilio": _twilio}
+NEEDED: dict[str, tuple[str, ...]] = {
+    "console": (),
+    "http": ("sms_gateway_url",),
+    "twilio": ("sms_twilio_account_sid", "sms_twilio_auth_token", "sms_twilio_from"),
+}
+
+
+def _print(number: str, text: str) -> None:
+    """The one place where a code may be seen: whoever develops an app has no gateway."""
+    sys.stderr.write(f"DEVELOPMENT (sms_gateway = console, nothing is sent): to …{number[-2:]}: {text}\n")
+    sys.stderr.flush()

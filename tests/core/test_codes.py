@@ -1,0 +1,478 @@
+"""One-time codes: who is sent one, what an answer is worth, and what it costs. Pure in `now`; both databases."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+import pytest
+import structlog
+from servers import free_port
+from verify.gateway import Gateway, listening
+
+from ringbook import errors, worker
+from ringbook.config import Limits
+from ringbook.core import applications, codes
+from ringbook.core.codes import LIFE_SECONDS, MOST_ATTEMPTS, REPEAT_SECONDS, RESEND_SECONDS, Asked
+from ringbook.core.limits import DAY, HOUR
+from ringbook.model import App
+from ringbook.store.db import Database
+from ringbook.verify.outgoing import Outgoing
+
+NOW = 1_800_000_000
+LOCAL = Outgoing(allow_private=True, timeout_seconds=10)
+ANN, BOB = "+44 7700 900123", "+1 202-555-0142"
+HERE, ELSEWHERE = "192.0.2.1", "192.0.2.2"
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    with listening() as running:
+        yield running
+
+
+@pytest.fixture
+def app(db: Database, gateway: Gateway) -> App:
+    return with_settings(applications.create(db, "tests", NOW), sms_gateway_url=f"{gateway.url}/send")
+
+
+def with_settings(app: App, **settings: Any) -> App:
+    usual = {"sms_gateway": "http", "sms_regions": "GB,US"}
+    return msgspec.structs.replace(app, settings=msgspec.structs.replace(app.settings, **usual | settings))
+
+
+def ask(
+    db: Database, app: App, typed: str = ANN, now: int = NOW, *, address: str = HERE, limits: Limits | None = None
+) -> Asked:
+    return codes.ask(db, limits or Limits(), app, LOCAL, typed, address, now)
+
+
+def code(gateway: Gateway) -> str:
+    """The code in the last message."""
+    return str(json.loads(gateway.asked[-1].body)["text"].split()[0])
+
+
+def wrong(gateway: Gateway, step: int = 1) -> str:
+    return f"{(int(code(gateway)) + step) % 10**6:06}"
+
+
+def rows(db: Database, table: str) -> list[dict[str, Any]]:
+    with db.read() as tx:
+        return tx.all(f"SELECT * FROM {table}")
+
+
+# ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_code_of_six_digits_is_sent_to_the_number_and_opens_it(db, app, gateway):
+    asked = ask(db, app, "0044 (0)7700 / 900-123")
+    assert (asked.expires_at, asked.resend_at) == (NOW + 600, NOW + 30)
+    message = json.loads(gateway.asked[0].body)
+    assert message["to"] == "+447700900123"
+    assert message["text"] == f"{code(gateway)} is your code." and len(code(gateway)) == 6 and code(gateway).isdigit()
+    assert codes.answer(db, app, asked.request_id, code(gateway), NOW + 1) == "0044 (0)7700 / 900-123"
+
+
+def test_codes_that_begin_with_zeros_keep_them(db, app, gateway, monkeypatch):
+    monkeypatch.setattr(codes.secrets, "randbelow", lambda below: 42 if below == 10**6 else 0)
+    asked = ask(db, app)
+    assert code(gateway) == "000042"
+    with pytest.raises(errors.Invalid):
+        codes.answer(db, app, asked.request_id, "42", NOW)
+    assert codes.answer(db, app, asked.request_id, " 000 042\n", NOW) == ANN
+
+
+def test_codes_and_request_ids_come_from_all_there_are(db, app, gateway):
+    free = Limits(codes_per_number_per_hour=0, codes_per_address_per_hour=0)
+    ids = {ask(db, app, ANN, NOW + n * RESEND_SECONDS, limits=free).request_id for n in range(20)}
+    sent = [int(json.loads(asked.body)["text"].split()[0]) for asked in gateway.asked]
+    assert len(ids) == 20 and len(set(sent)) > 15
+    assert min(sent) < 500_000 < max(sent)  # false for one run in half a million
+
+
+def test_the_code_is_stored_as_a_keyed_hash_only(db, app, gateway):
+    asked = ask(db, app)
+    stored = rows(db, "codes")[0]
+    assert code(gateway) not in repr(stored)
+    plain = [code(gateway), asked.request_id + code(gateway), f"{asked.request_id} {code(gateway)}"]
+    assert bytes(stored["code_hash"]) not in [hashlib.sha256(text.encode()).digest() for text in plain]
+    assert len(bytes(stored["code_hash"])) == 32
+
+
+def test_no_transaction_is_open_while_the_gateway_is_asked(db, app, gateway):
+    gateway.during = lambda: applications.create(db, "meanwhile", NOW)
+    gateway.status = 500
+    with pytest.raises(errors.Unavailable, match="answered 500"):
+        ask(db, app)
+    assert [row["name"] for row in rows(db, "applications")] == ["tests", "meanwhile"]
+
+
+def test_who_has_an_account_is_answered_like_everybody_else(db, app, gateway):
+    with db.write() as tx:
+        row = tx.one(
+            "INSERT INTO users (app_id, phone, is_guest, created_at, updated_at) VALUES (:app, :ann, 0, 0, 0)"
+            " RETURNING id",
+            app=app.id,
+            ann=ANN,
+        )
+        tx.run("INSERT INTO numbers (app_id, number, user_id) VALUES (:a, 447700900123, :u)", a=app.id, u=row["id"])
+    known, unknown = ask(db, app, ANN), ask(db, app, BOB)
+    assert (known.expires_at, known.resend_at) == (unknown.expires_at, unknown.resend_at)
+    assert [json.loads(asked.body)["text"][6:] for asked in gateway.asked] == [" is your code."] * 2
+    for typed in (ANN, BOB):
+        with pytest.raises(errors.TooMany, match="just been sent") as refused:
+            ask(db, app, typed, NOW + 10)
+        assert refused.value.wait_seconds == 20
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "",
+        "call me",
+        "7700 900123",
+        "07700 900123",
+        "447700900123",
+        "2025550142",
+        "+44 7700 9001",
+        "+999 1234567890",
+        "+1 202 555 01425",
+        "+44 7700 900123" + " " * 60,
+        "+44\x007700900123",
+        "+\ud83d447700900123",
+    ],
+)
+def test_a_number_that_is_not_whole_or_not_possible_is_refused(db, app, gateway, typed):
+    with pytest.raises(errors.Invalid) as refused:
+        ask(db, app, typed)
+    assert refused.value.field == "number"
+    assert (gateway.asked, rows(db, "codes"), rows(db, "buckets")) == ([], [], [])
+
+
+def test_national_numbers_are_sent_to_where_the_application_says_they_are_read(db, app, gateway):
+    at_home = with_settings(app, default_region="GB", sms_gateway_url=app.settings.sms_gateway_url)
+    asked = ask(db, at_home, "07700 900123")
+    assert json.loads(gateway.asked[0].body)["to"] == "+447700900123"
+    assert codes.answer(db, at_home, asked.request_id, code(gateway), NOW) == "07700 900123"
+
+
+def test_digits_that_are_no_number_at_home_are_not_read_as_one_of_another_country(db, app, gateway):
+    everywhere = {"sms_regions": "US,EG", "sms_gateway_url": app.settings.sms_gateway_url}
+    ask(db, with_settings(app, **everywhere), "+20 000 000 000")
+    with pytest.raises(errors.Invalid, match="whole phone number"):
+        ask(db, with_settings(app, default_region="US", **everywhere), "20 000 000 000")
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "+33 6 39 98 12 34",  # France
+        "+1 242 555 0142",  # the Bahamas, with the calling code of the United States
+        "+1 876 555 0142",  # Jamaica, likewise
+        "+882 99 999 999 99",  # a network of no country
+        "+800 1234 5678",
+    ],
+)
+def test_a_country_that_is_not_named_is_sent_nothing(db, app, gateway, typed):
+    with pytest.raises(errors.Invalid, match="sms_regions") as refused:
+        ask(db, app, typed)
+    assert refused.value.field == "number"
+    assert gateway.asked == []
+
+
+@pytest.mark.parametrize(
+    "settings, named",
+    [
+        ({"sms_regions": ""}, "sms_regions"),
+        ({"sms_gateway": ""}, "sms_gateway"),
+        ({"sms_gateway": "twilio"}, "sms_twilio_account_sid"),
+        ({"sms_gateway_url": ""}, "sms_gateway_url"),
+    ],
+)
+def test_what_is_not_set_up_is_named(db, app, gateway, settings, named):
+    with pytest.raises(errors.Invalid, match=named) as refused:
+        ask(db, with_settings(app, **settings))
+    assert refused.value.field == "provider"
+    assert (gateway.asked, rows(db, "codes"), rows(db, "buckets")) == ([], [], [])
+
+
+# ── asking again ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_another_code_can_be_asked_for_after_30_seconds(db, app, gateway):
+    ask(db, app)
+    for seconds in (0, 1, 29):
+        with pytest.raises(errors.TooMany) as refused:
+            ask(db, app, "0044 7700 900123", NOW + seconds)
+        assert refused.value.wait_seconds == 30 - seconds
+    assert len(gateway.asked) == 1
+    assert ask(db, app, ANN, NOW + 30).resend_at == NOW + 60
+
+
+def test_asking_again_ends_the_code_before(db, app, gateway):
+    first = ask(db, app)
+    old = code(gateway)
+    second = ask(db, app, ANN, NOW + 30)
+    with pytest.raises(errors.Invalid, match="no longer valid"):
+        codes.answer(db, app, first.request_id, old, NOW + 31)
+    with pytest.raises(errors.Invalid, match="no longer valid"):
+        codes.answer(db, app, first.request_id, code(gateway), NOW + 31)
+    assert codes.answer(db, app, second.request_id, code(gateway), NOW + 31) == ANN
+    assert len(rows(db, "codes")) == 1
+
+
+def test_asking_again_gives_attempts_anew(db, app, gateway):
+    first = ask(db, app)
+    for _ in range(MOST_ATTEMPTS):
+        with pytest.raises(errors.Invalid):
+            codes.answer(db, app, first.request_id, wrong(gateway), NOW)
+    second = ask(db, app, ANN, NOW + 30)
+    assert codes.answer(db, app, second.request_id, code(gateway), NOW + 30) == ANN
+
+
+def test_many_who_ask_at_once_for_one_number_cost_one_message(db, app, gateway):
+    gate = threading.Barrier(6)
+
+    def try_one(_: int) -> bool:
+        gate.wait()
+        try:
+            ask(db, app)
+        except errors.TooMany:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as threads:
+        assert sum(threads.map(try_one, range(6))) == 1
+    assert len(gateway.asked) == 1
+
+
+def test_two_applications_do_not_share_a_number(db, app, gateway):
+    other = with_settings(applications.create(db, "other", NOW), sms_gateway_url=f"{gateway.url}/")
+    first, mine = ask(db, app), code(gateway)
+    ask(db, other)
+    with pytest.raises(errors.Invalid, match="no longer valid"):
+        codes.answer(db, other, first.request_id, mine, NOW)
+    assert codes.answer(db, app, first.request_id, mine, NOW) == ANN
+
+
+# ── limits ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_codes_to_one_number_are_limited_and_the_wait_is_told(db, app, gateway):
+    few = Limits(codes_per_number_per_hour=2)
+    for n in range(2):
+        ask(db, app, ANN, NOW + 30 * n, address=f"192.0.2.{n}", limits=few)
+    with pytest.raises(errors.TooMany, match="this number") as refused:
+        ask(db, app, ANN, NOW + 60, limits=few)
+    wait = refused.value.wait_seconds
+    assert wait - (HOUR / 2 - 60) in (0, 1)  # rounded up
+    ask(db, app, BOB, NOW + 60, limits=few)
+    with pytest.raises(errors.TooMany):
+        ask(db, app, ANN, NOW + 60 + wait - 2, limits=few)
+    ask(db, app, ANN, NOW + 60 + wait, limits=few)
+    assert len(gateway.asked) == 4
+
+
+def test_codes_from_one_address_are_limited_and_the_wait_is_told(db, app, gateway):
+    few = Limits(codes_per_address_per_hour=3)
+    for n in range(3):
+        ask(db, app, f"+44 7700 90010{n}", address="2001:db8::1", limits=few)
+    with pytest.raises(errors.TooMany, match="this address") as refused:
+        ask(db, app, address="2001:db8::2", limits=few)
+    assert refused.value.wait_seconds == HOUR / 3
+    ask(db, app, address="2001:db8:0:1::1", limits=few)
+    assert len(gateway.asked) == 4
+
+
+def test_codes_of_one_application_are_limited_to_the_day_and_the_wait_is_told(db, app, gateway):
+    capped = with_settings(app, sms_daily_cap=3, sms_gateway_url=app.settings.sms_gateway_url)
+    midnight = (NOW // DAY + 1) * DAY
+    for n in range(3):
+        ask(db, capped, f"+44 7700 90010{n}", midnight - 100)
+    for now in (midnight - 100, midnight - 1):
+        with pytest.raises(errors.TooMany, match="application today") as refused:
+            ask(db, capped, ANN, now)
+        assert refused.value.wait_seconds == midnight - now
+    ask(db, capped, ANN, midnight)
+    assert len(gateway.asked) == 4
+
+
+def test_what_is_refused_by_one_limit_costs_nothing_of_the_others_and_keeps_the_code_before(db, app, gateway):
+    first = ask(db, app)
+    before = rows(db, "buckets")
+    capped = with_settings(app, sms_daily_cap=1, sms_gateway_url=app.settings.sms_gateway_url)
+    with pytest.raises(errors.TooMany, match="application today"):
+        ask(db, capped, ANN, NOW + 60)
+    assert rows(db, "buckets") == before
+    assert codes.answer(db, app, first.request_id, code(gateway), NOW + 61) == ANN
+
+
+def test_no_limit_is_no_limit(db, app, gateway):
+    free = with_settings(app, sms_daily_cap=0, sms_gateway_url=app.settings.sms_gateway_url)
+    for n in range(8):
+        ask(db, free, ANN, NOW + 30 * n, limits=Limits(codes_per_number_per_hour=0, codes_per_address_per_hour=0))
+    assert (len(gateway.asked), rows(db, "buckets")) == (8, [])
+
+
+def test_names_of_buckets_hold_no_number(db, app):
+    ask(db, app)
+    names = [row["name"] for row in rows(db, "buckets")]
+    assert len(names) == 3 and not any("7700900123" in name for name in names)
+
+
+# ── a gateway that fails ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_gateway_that_fails_costs_nothing_and_can_be_asked_again_at_once(db, app, gateway):
+    once = Limits(codes_per_number_per_hour=1, codes_per_address_per_hour=1)
+    capped = with_settings(app, sms_daily_cap=1, sms_gateway_url=app.settings.sms_gateway_url)
+    gateway.status = 503
+    for _ in range(3):
+        with pytest.raises(errors.Unavailable, match="answered 503. Try again"):
+            ask(db, capped, limits=once)
+    assert rows(db, "codes") == []
+    assert [row["used"] for row in rows(db, "buckets")] == [0, 0, 0]
+    gateway.status = 200
+    asked = ask(db, capped, limits=once)
+    assert codes.answer(db, capped, asked.request_id, code(gateway), NOW) == ANN
+
+
+def test_a_gateway_that_is_away_is_the_same(db, app, gateway):
+    away = with_settings(app, sms_gateway_url=f"http://127.0.0.1:{free_port()}/")
+    with pytest.raises(errors.Unavailable, match="cannot be reached"):
+        ask(db, away)
+    assert rows(db, "codes") == []
+    assert ask(db, app).resend_at == NOW + 30
+
+
+def test_logs_show_masked_numbers_and_never_a_code(db, app, gateway):
+    with structlog.testing.capture_logs() as lines:
+        asked = ask(db, app)
+        right = code(gateway)
+        for given in (wrong(gateway), right):
+            try_to_answer(db, app, asked, given)
+        gateway.status, gateway.body = 400, b"+447700900123"
+        with pytest.raises(errors.Unavailable):
+            ask(db, app, ANN, NOW + 60)
+    assert [(line["event"], line["number"]) for line in lines] == [("code sent", "…23"), ("code not sent", "…23")]
+    assert "answered 400" in lines[1]["why"]
+    assert not any(secret in repr(lines) for secret in ("7700900123", right, code(gateway), asked.request_id))
+
+
+# ── answering ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def try_to_answer(db: Database, app: App, asked: Asked, given: str, now: int = NOW) -> str:
+    """What came of it: the number, or the refusal's name and words."""
+    try:
+        return codes.answer(db, app, asked.request_id, given, now)
+    except errors.Refused as refused:
+        return f"{type(refused).__name__} {refused.reason}"
+
+
+def test_a_wrong_code_is_refused_and_the_right_one_is_still_taken(db, app, gateway):
+    asked = ask(db, app)
+    for given in (wrong(gateway), "", "x" * 10_000, "\x00", "\ud83d", code(gateway)[:5]):
+        with pytest.raises((errors.Invalid, errors.TooMany)) as refused:
+            codes.answer(db, app, asked.request_id, given, NOW)
+    assert isinstance(refused.value, errors.TooMany)
+    again = ask(db, app, ANN, NOW + 30)
+    with pytest.raises(errors.Invalid, match="is wrong") as invalid:
+        codes.answer(db, app, again.request_id, wrong(gateway), NOW + 30)
+    assert invalid.value.field == "code"
+    assert codes.answer(db, app, again.request_id, code(gateway), NOW + 30) == ANN
+
+
+def test_five_attempts_the_last_may_be_right(db, app, gateway):
+    asked = ask(db, app)
+    for n in range(1, MOST_ATTEMPTS):
+        assert try_to_answer(db, app, asked, wrong(gateway, n)) == "Invalid is wrong"
+    assert codes.answer(db, app, asked.request_id, code(gateway), NOW) == ANN
+
+
+def test_after_five_wrong_codes_the_right_one_comes_too_late(db, app, gateway):
+    asked = ask(db, app)
+    for n in range(1, MOST_ATTEMPTS + 1):
+        assert try_to_answer(db, app, asked, wrong(gateway, n)) == "Invalid is wrong"
+    for now, wait in ((NOW, 30), (NOW + 10, 20), (NOW + 500, 1)):
+        with pytest.raises(errors.TooMany, match="ask for a new one") as refused:
+            codes.answer(db, app, asked.request_id, code(gateway), now)
+        assert refused.value.wait_seconds == wait
+
+
+def test_many_who_guess_at_once_have_five_attempts_between_them(db, app, gateway):
+    asked = ask(db, app)
+    guesses = [wrong(gateway, n) for n in range(1, 33)]
+    with ThreadPoolExecutor(8) as threads:
+        came = list(threads.map(lambda given: try_to_answer(db, app, asked, given), guesses))
+    assert sorted(set(came)) == ["Invalid is wrong", "TooMany Too many wrong codes: ask for a new one"]
+    assert came.count("Invalid is wrong") == MOST_ATTEMPTS
+
+
+def test_a_code_lives_ten_minutes(db, app, gateway):
+    asked = ask(db, app)
+    assert try_to_answer(db, app, asked, code(gateway), NOW + LIFE_SECONDS).startswith("Invalid is no longer valid")
+    assert codes.answer(db, app, asked.request_id, code(gateway), NOW + LIFE_SECONDS - 1) == ANN
+
+
+def test_a_code_is_good_once_but_the_same_answer_counts_for_a_minute(db, app, gateway):
+    asked = ask(db, app)
+    first = NOW + 100
+    for now in (first, first, first + 59, first + REPEAT_SECONDS):
+        assert codes.answer(db, app, asked.request_id, code(gateway), now) == ANN
+    for now in (first + REPEAT_SECONDS + 1, first + 300):
+        with pytest.raises(errors.Invalid, match="no longer valid") as refused:
+            codes.answer(db, app, asked.request_id, code(gateway), now)
+        assert refused.value.field == "code"
+    assert len(gateway.asked) == 1
+
+
+def test_a_lost_answer_is_made_up_for_also_when_the_code_has_expired_since(db, app, gateway):
+    asked = ask(db, app)
+    last = NOW + LIFE_SECONDS - 1
+    for now in (last, last + REPEAT_SECONDS):
+        assert codes.answer(db, app, asked.request_id, code(gateway), now) == ANN
+    codes.sweep(db, last + REPEAT_SECONDS)
+    assert codes.answer(db, app, asked.request_id, code(gateway), last + REPEAT_SECONDS) == ANN
+
+
+def test_right_answers_use_up_no_attempts_and_wrong_ones_after_them_do(db, app, gateway):
+    asked = ask(db, app)
+    for n in range(1, MOST_ATTEMPTS):
+        try_to_answer(db, app, asked, wrong(gateway, n))
+    with ThreadPoolExecutor(4) as threads:
+        came = threads.map(lambda _: try_to_answer(db, app, asked, code(gateway)), range(12))
+    assert set(came) == {ANN}
+    assert try_to_answer(db, app, asked, wrong(gateway)) == "Invalid is wrong"
+    assert try_to_answer(db, app, asked, code(gateway)).startswith("TooMany")
+
+
+@pytest.mark.parametrize("request_id", ["", "0" * 32, "x", "\x00", "\ud83d", "0" * 100_000, "٠" * 32])
+def test_a_request_that_nobody_made_is_refused(db, app, gateway, request_id):
+    ask(db, app)
+    with pytest.raises(errors.Invalid, match="no longer valid") as refused:
+        codes.answer(db, app, request_id, code(gateway), NOW)
+    assert refused.value.field == "code"
+
+
+# ── what is left behind ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_sweep_forgets_codes_whose_time_is_over_a_batch_at_a_time(db, app):
+    for n in range(5):
+        ask(db, app, f"+44 7700 90010{n}")
+    ask(db, app, ANN, NOW + 100)
+    over = NOW + LIFE_SECONDS + REPEAT_SECONDS
+    assert codes.sweep(db, over) == 0
+    assert [codes.sweep(db, over + 1, batch=2) for _ in range(4)] == [2, 2, 1, 0]
+    assert [row["number"] for row in rows(db, "codes")] == [447700900123]
+
+
+def test_the_worker_sweeps_codes_and_the_buckets_of_a_day_that_is_over(db, app):
+    ask(db, app)
+    tomorrow = (NOW // DAY + 1) * DAY
+    worker.turn(db, tomorrow + 2 * HOUR, threading.Event())
+    assert (rows(db, "codes"), rows(db, "buckets")) == ([], [])

@@ -1,0 +1,101 @@
+"""Everything about one user: all that is stored is handed over, and no secret of the server's is."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from ringbook import errors
+from ringbook.config import Limits
+from ringbook.core import applications, discovery, exports, sessions, users
+from ringbook.core.sessions import Credentials
+from ringbook.model import App, Caller, Entry
+from ringbook.store.db import Database
+
+NOW = 1_800_000_000
+LIMITS = Limits()
+HERE, PASSWORD = "192.0.2.1", "correct-horse"
+ANN = "+1 202 555 0101"
+# What a row of the database may say that no export shows: hashes, and what only compares, counts or orders.
+HIDDEN = {"password_hash", "one_time_until", "guest_until", "login_folded", "login_private", "email_folded"}
+HIDDEN |= {"full_name_folded", "user_tags", "app_id"}
+
+
+@pytest.fixture
+def app(db: Database) -> App:
+    return applications.create(db, "Friends", NOW)
+
+
+@pytest.fixture
+def ann(db: Database, app: App) -> Caller:
+    said: Any = {"login": "ann", "password": PASSWORD, "phone": ANN, "tag_list": ["VIP"], "website": "example.com"}
+    user = users.sign_up(db, LIMITS, app, said, HERE, NOW)
+    return Caller(app=app, user_id=user.id, is_guest=False, address=HERE)
+
+
+def test_everything_that_hangs_on_an_account_is_in_its_export(db, app, ann):
+    opened = sessions.open_user(db, LIMITS, app, Credentials("ann", "", PASSWORD), HERE, ts=NOW, nonce=0, now=NOW)
+    entries = [Entry("+44 7700 900123", "Bob"), Entry("12025550102", "Carol"), Entry("+12025550103", "Dave")]
+    discovery.upload(db, LIMITS, ann, entries, now=NOW)
+    discovery.upload(db, LIMITS, ann, [Entry("12025550103", None, destroy=True)], now=NOW)
+    discovery.upload(db, LIMITS, ann, entries[:1], device="phone-2", now=NOW)
+    with db.write() as tx:
+        tx.run(
+            "INSERT INTO subscriptions (user_id, app_id, device, platform, channel, environment, token, token_hash,"
+            " created_at, updated_at)"
+            " VALUES (:id, :app, 'd', 'android', 'gcm', 'production', 'push-token', :hash, :now, :now)",
+            id=ann.user_id,
+            app=app.id,
+            hash=b"h",
+            now=NOW,
+        )
+        tx.run(
+            "INSERT INTO codes (app_id, number, request_id, typed, code_hash, created_at, expires_at, attempts)"
+            " VALUES (:app, 12025550101, 'asked-by-ann', :typed, :hash, :now, :until, 2)",
+            app=app.id,
+            typed=ANN,
+            hash=b"h",
+            now=NOW,
+            until=NOW + 600,
+        )
+    told = exports.everything(db, ann.user_id)
+    assert told["application"] == {"id": app.id, "name": "Friends"}
+    assert (told["user"]["login"], told["user"]["phone"]) == ("ann", ANN)
+    assert (told["user"]["website"], told["user"]["has_password"]) == ("http://example.com", True)
+    assert told["user"]["created_at"] == "2027-01-15T08:00:00Z"
+    assert told["numbers"] == [{"number": "12025550101", "verified_at": None}]
+    assert told["tags"] == ["vip"]
+    assert [one["id"] for one in told["sessions"]] == [opened.session.id]
+    bob, carol = {"phone": "+44 7700 900123", "name": "Bob"}, {"phone": "12025550102", "name": "Carol"}
+    assert [(book["device"], book["contacts"]) for book in told["address_books"]] == [
+        ("", [bob, carol]),
+        ("phone-2", [bob]),
+    ]
+    assert told["removed_contacts"] == 1
+    assert [one["token"] for one in told["subscriptions"]] == ["push-token"]
+    assert [(one["number"], one["attempts"]) for one in told["codes"]] == [("12025550101", 2)]
+    written = msgspec.json.encode(told).decode()
+    assert opened.token not in written and "asked-by-ann" not in written and "$argon2" not in written
+
+
+def test_every_column_of_an_account_is_exported_or_known_to_be_hidden(db, ann):
+    with db.read() as tx:
+        row = tx.one("SELECT * FROM users WHERE id = :id", id=ann.user_id)
+    assert row
+    assert set(row) - set(exports.everything(db, ann.user_id)["user"]) == HIDDEN
+
+
+def test_an_export_is_about_one_user_only(db, app, ann):
+    said: Any = {"login": "bob", "password": PASSWORD, "phone": "+44 7700 900123", "full_name": "Bob Example"}
+    bob = users.sign_up(db, LIMITS, app, said, HERE, NOW)
+    other = Caller(app=app, user_id=bob.id, is_guest=False, address=HERE)
+    discovery.upload(db, LIMITS, other, [Entry(ANN, "My Ann")], now=NOW)
+    written = json.dumps(exports.everything(db, ann.user_id))
+    assert "Bob" not in written and "My Ann" not in written and "7700" not in written
+
+
+def test_after_erasing_there_is_nothing_to_export(db, ann):
+    users.erase(db, ann.user_id)
+    with pytest.raises(errors.NotFound, match=f"no user {ann.user_id}"):
+        exports.everything(db, ann.user_id)

@@ -1,0 +1,216 @@
+"""Which account a proof opens, and whose number it then is, on both databases."""
+
+import threading
+
+import pytest
+
+from ringbook import errors
+from ringbook.config import Limits
+from ringbook.core import applications, discovery, proofs, sessions, users
+from ringbook.model import App, Caller, Entry
+from ringbook.store import db as store
+from ringbook.store import proofs as proof_store
+from ringbook.verify.cidp import Identity
+from ringbook.verify.firebase import Proof
+
+NOW = 1_800_000_000
+DAY = 86400
+LIMITS = Limits()
+ADDRESS = "192.0.2.1"
+ANN, BOB = "+12025550101", "+447700900123"
+
+
+@pytest.fixture
+def app(db: store.Database) -> App:
+    return applications.create(db, "test", NOW)
+
+
+def fresh(db: store.Database, app: App) -> App:
+    """The application as it is now: its first proven number changes what counts."""
+    return applications.get(db, app.id)
+
+
+def proven(db: store.Database, app: App, phone: str, now: int = NOW) -> int:
+    return proofs.by_phone(db, LIMITS, app, phone, ADDRESS, now)
+
+
+def typed(db: store.Database, app: App, login: str, phone: str) -> Caller:
+    fields: users.Fields = {"login": login, "password": "correct-horse", "phone": phone}
+    return caller(app, users.sign_up(db, LIMITS, app, fields, ADDRESS, NOW).id)
+
+
+def caller(app: App, user_id: int) -> Caller:
+    return Caller(app=app, user_id=user_id, is_guest=False, address=ADDRESS)
+
+
+def phone_of(db: store.Database, app: App, user_id: int) -> str | None:
+    with db.read() as tx:
+        from ringbook.store import users as user_store
+
+        return user_store.by_id(tx, app.id, user_id).phone
+
+
+def imported(db: store.Database, user_id: int, last_request_at: int | None = None) -> None:
+    with db.write() as tx:
+        tx.run(
+            "UPDATE users SET imported_at = :now, last_request_at = :at WHERE id = :id",
+            now=NOW,
+            at=last_request_at,
+            id=user_id,
+        )
+
+
+def change(db, who: Caller, **options):
+    fields = options.pop("fields", {})
+    return users.update(db, LIMITS, who, who.user_id, fields, session=b"", now=NOW, **options)
+
+
+def test_a_proven_number_opens_the_same_account_each_time(db, app):
+    assert proven(db, app, ANN) == proven(db, app, ANN, NOW + DAY)
+    assert phone_of(db, app, proven(db, app, ANN)) == ANN
+
+
+def test_two_proofs_at_once_make_one_account(db, app):
+    found: list[int] = []
+    threads = [threading.Thread(target=lambda: found.append(proven(db, app, ANN))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert len(set(found)) == 1
+
+
+def test_who_only_typed_a_number_loses_it_to_whoever_proves_it_and_keeps_the_account(db, app):
+    squatter = typed(db, app, "squatter", ANN)
+    owner = proven(db, app, ANN)
+    assert owner != squatter.user_id
+    assert phone_of(db, app, squatter.user_id) is None
+    assert phone_of(db, app, owner) == ANN
+
+
+def test_an_imported_account_is_entered_and_of_several_the_one_used_last(db, app):
+    older, newer = typed(db, app, "older", ANN), typed(db, app, "newer", ANN)
+    imported(db, older.user_id, NOW - 5 * DAY)
+    imported(db, newer.user_id, NOW - 2 * DAY)
+    assert proven(db, app, ANN) == newer.user_id
+    assert phone_of(db, app, older.user_id) is None
+
+
+def test_a_number_proven_after_half_a_year_of_silence_opens_a_new_account(db, app):
+    old = proven(db, app, ANN)
+    session = sessions.open_proven(db, app, old, ts=NOW, nonce=0, now=NOW)
+    later = NOW + 181 * DAY
+    new = proven(db, app, ANN, later)
+    assert new != old
+    assert phone_of(db, app, old) is None
+    assert sessions.current(db, session.token, NOW) is None
+
+
+def test_a_used_account_is_not_silent(db, app):
+    old = proven(db, app, ANN)
+    sessions.open_proven(db, app, old, ts=NOW, nonce=0, now=NOW + 100 * DAY)
+    assert proven(db, app, ANN, NOW + 200 * DAY) == old
+
+
+def test_zero_days_never_hand_a_number_on(db, app):
+    app = applications.change(db, app.id, "reassigned_after_days", "0")
+    assert proven(db, app, ANN) == proven(db, app, ANN, NOW + 5000 * DAY)
+
+
+def test_from_the_first_proven_number_only_proven_ones_are_found(db, app):
+    owner = typed(db, app, "owner", "12025550199")
+    bob = typed(db, app, "bob", BOB)
+    discovery.upload(db, LIMITS, owner, [Entry(ANN, "Ann"), Entry(BOB, "Bob")], now=NOW)
+    assert [item.user.id for item in discovery.registered(db, owner)] == [bob.user_id]
+    ann = proven(db, app, ANN)
+    owner = caller(fresh(db, app), owner.user_id)
+    assert [item.user.id for item in discovery.registered(db, owner)] == [ann]
+    with pytest.raises(errors.NotFound):
+        users.find(db, LIMITS, owner, "phone", BOB, NOW)
+    assert users.find(db, LIMITS, owner, "phone", ANN, NOW).id == ann
+    assert users.find(db, LIMITS, owner, "id", bob.user_id, NOW).phone is None
+
+
+@pytest.mark.parametrize(("setting", "found"), [("off", {"ann", "bob"}), ("on", {"ann"})])
+def test_the_owner_may_decide_what_counts(db, app, setting, found):
+    ids = {"bob": typed(db, app, "bob", BOB).user_id, "ann": proven(db, app, ANN)}
+    app = applications.change(db, app.id, "require_verified_number", setting)
+    owner = typed(db, app, "owner", "12025550199")
+    discovery.upload(db, LIMITS, owner, [Entry(ANN, "Ann"), Entry(BOB, "Bob")], now=NOW)
+    assert {item.user.id for item in discovery.registered(db, owner)} == {ids[name] for name in found}
+
+
+def test_a_proven_number_changes_only_by_proof(db, app):
+    ann = caller(app, proven(db, app, ANN))
+    for phone in (BOB, "", None):
+        with pytest.raises(errors.Invalid) as refused:
+            change(db, ann, fields={"phone": phone, "full_name": "x"})
+        assert refused.value.field == "phone"
+    assert change(db, ann, fields={"phone": "1 (202) 555-0101"}).phone == "1 (202) 555-0101"
+    with db.read() as tx:
+        assert proof_store.verified_of(tx, ann.user_id) == 12025550101
+
+
+def test_a_proof_gives_the_new_number_and_lets_the_old_one_go(db, app):
+    ann = caller(app, proven(db, app, ANN))
+    squatter = typed(db, app, "squatter", BOB)
+    assert change(db, ann, proven_phone=BOB).phone == BOB
+    assert phone_of(db, app, squatter.user_id) is None
+    with db.read() as tx:
+        assert proof_store.holders(tx, app.id, 12025550101) == []
+        assert proof_store.verified_of(tx, ann.user_id) == 447700900123
+
+
+def test_of_two_who_have_proven_a_number_the_later_has_it_and_the_earlier_is_signed_out(db, app):
+    earlier = proven(db, app, ANN)
+    session = sessions.open_proven(db, app, earlier, ts=NOW, nonce=0, now=NOW)
+    later = typed(db, app, "later", BOB)
+    change(db, later, proven_phone=ANN)
+    assert phone_of(db, app, earlier) is None
+    assert sessions.current(db, session.token, NOW) is None
+    assert proven(db, app, ANN) == later.user_id
+
+
+def test_an_unknown_number_makes_nobody_when_sessions_may_not(db, app):
+    app = applications.change(db, app.id, "session_creates_user", "false")
+    with pytest.raises(errors.NotFound):
+        proven(db, app, ANN)
+
+
+def by_email(db, app, email: str = "ann@example.com", subject: str = "s1") -> int:
+    return proofs.by_email(db, LIMITS, app, Proof(subject, "", email), ADDRESS, NOW)
+
+
+def test_firebase_knows_its_users_by_subject_whatever_becomes_of_the_e_mail(db, app):
+    assert by_email(db, app) == by_email(db, app, "other@example.com")
+
+
+def test_a_typed_e_mail_is_lost_to_whoever_verified_it_and_the_account_is_not_entered(db, app):
+    fields: users.Fields = {"email": "ann@example.com", "password": "correct-horse"}
+    squatter = users.sign_up(db, LIMITS, app, fields, ADDRESS, NOW)
+    owner = by_email(db, app)
+    assert owner != squatter.id
+    with db.read() as tx:
+        assert tx.tuples("SELECT email FROM users ORDER BY id") == [(None,), ("ann@example.com",)]
+
+
+def test_an_imported_account_is_entered_by_its_verified_e_mail(db, app):
+    fields: users.Fields = {"email": "ann@example.com", "password": "correct-horse"}
+    known = users.sign_up(db, LIMITS, app, fields, ADDRESS, NOW)
+    imported(db, known.id)
+    assert by_email(db, app) == known.id
+
+
+def test_an_e_mail_that_firebase_has_not_verified_opens_nothing(db, app):
+    with pytest.raises(errors.Invalid):
+        by_email(db, app, "")
+
+
+def test_an_identity_provider_knows_its_users_by_uid_and_fills_new_profiles_with_what_is_free(db, app):
+    typed(db, app, "taken", BOB)
+    identity = Identity(uid="7", login="taken", full_name="Ann", email="ann@example.com", phone="+1 202 555 0101")
+    user_id = proofs.by_provider(db, LIMITS, app, identity, ADDRESS, NOW)
+    assert proofs.by_provider(db, LIMITS, app, identity, ADDRESS, NOW) == user_id
+    user = users.find(db, LIMITS, caller(app, user_id), "id", user_id, NOW)
+    assert (user.login, user.full_name, user.email, user.phone) == (None, "Ann", "ann@example.com", "+1 202 555 0101")

@@ -1,0 +1,115 @@
+"""What `ringbook check` says of what lies outside: Firebase, and gateways, which are sent nothing to find out."""
+
+from pathlib import Path
+
+import pytest
+from servers import Databases, application, free_port
+from verify.certificates import Key, publishing
+from verify.gateway import listening
+
+from ringbook import checks
+from ringbook.config import Config
+from ringbook.core import applications
+from ringbook.store import db as databases
+
+KEY = Key("key-1")
+
+
+def seen(what: str, database: str, **settings: str) -> list[tuple[bool, str]]:
+    config = Config(database=database, **settings)
+    return [(check.ok, check.seen) for check in checks.readiness(config) if check.what == what]
+
+
+@pytest.fixture
+def database(databases: Databases, tmp_path: Path):
+    with databases.fresh("sqlite") as url:
+        yield url
+
+
+def test_firebase_is_looked_at_only_where_an_application_believes_its_tokens(database: str):
+    application(database)
+    with publishing(KEY) as source:
+        assert seen("Firebase", database, firebase_certificates_url=source.url) == []
+        application(database, firebase_project_id="demo-ringbook")
+        fetched = (True, f"1 certificates from {source.url}")
+        assert seen("Firebase", database, firebase_certificates_url=source.url) == [fetched]
+        assert source.asked == 1
+
+
+def test_certificates_that_cannot_be_fetched_are_told_with_the_reason(database: str):
+    application(database, firebase_project_id="demo-ringbook")
+    with publishing(KEY) as source:
+        source.status = 404
+        ((ok, words),) = seen("Firebase", database, firebase_certificates_url=source.url)
+        assert not ok and source.url in words and "status 404" in words
+    away = f"http://127.0.0.1:{free_port()}/"
+    ((ok, words),) = seen("Firebase", database, firebase_certificates_url=away)
+    assert not ok and "127.0.0.1 does not answer (Connection refused)" in words
+
+
+def test_the_emulator_is_told_of(database: str):
+    application(database, firebase_project_id="demo-ringbook")
+    ((ok, words),) = seen("Firebase", database, firebase_auth_emulator_host="127.0.0.1:9099")
+    assert ok and "WITHOUT SIGNATURES" in words and "127.0.0.1:9099" in words
+
+
+def test_a_file_of_authorities_must_hold_some(database: str, tmp_path: Path):
+    good, empty = tmp_path / "good.pem", tmp_path / "empty.pem"
+    good.write_text(KEY.certificate)
+    empty.write_text("")
+    assert seen("certificate authorities", database) == []
+    assert seen("certificate authorities", database, ca_file=str(good)) == [(True, str(good))]
+    for file in (empty, tmp_path / "none.pem"):
+        ((ok, words),) = seen("certificate authorities", database, ca_file=str(file))
+        assert not ok and "RINGBOOK_CA_FILE" in words
+
+
+def gateways(url: str, *, private: bool = True, **settings: str) -> list[tuple[bool, str]]:
+    """Whether all is well with the gateway of a new application, and what was seen."""
+    db = databases.connect(url)
+    try:
+        app = applications.create(db, "Friends", 0)
+        for key, value in settings.items():
+            applications.change(db, app.id, key, value)
+    finally:
+        db.close()
+    found = checks.readiness(Config(database=url, allow_private_addresses=private))
+    return [(check.ok, check.seen) for check in found if check.what == f"one-time codes of application {app.id}"]
+
+
+def test_an_application_without_a_gateway_is_not_asked_about(database_url: str):
+    assert gateways(database_url) == []
+
+
+@pytest.mark.parametrize("status", [200, 401, 404, 405, 500])
+def test_any_answer_is_an_answer_and_nothing_is_sent(database_url: str, status: int):
+    with listening() as gateway:
+        gateway.status = status
+        where = f"{gateway.url}/send?to=#{{to}}&key=k"
+        seen = gateways(database_url, sms_gateway="http", sms_gateway_url=where, sms_regions="GB,US")
+        assert seen == [(True, "by http, to GB,US")]
+        assert [(asked.method, asked.path, asked.body) for asked in gateway.asked] == [("HEAD", "/", b"")]
+        assert "authorization" not in gateway.asked[0].headers
+
+
+def test_twilio_is_looked_for_without_its_keys(database_url: str):
+    with listening() as gateway:
+        keys = {"sms_twilio_account_sid": "AC00", "sms_twilio_auth_token": "x", "sms_twilio_from": "MG00"}
+        seen = gateways(database_url, sms_gateway="twilio", sms_gateway_url=gateway.url, sms_regions="GB", **keys)
+        assert seen == [(True, "by twilio, to GB")]
+        assert (gateway.asked[0].method, "authorization" in gateway.asked[0].headers) == ("HEAD", False)
+
+
+def test_a_gateway_that_does_not_answer_is_told(database_url: str):
+    where = f"http://127.0.0.1:{free_port()}/"
+    [(ok, seen)] = gateways(database_url, sms_gateway="http", sms_gateway_url=where, sms_regions="GB")
+    assert not ok and "127.0.0.1 does not answer" in seen
+    [(ok, seen)] = gateways(database_url, private=False, sms_gateway="http", sms_gateway_url=where, sms_regions="GB")
+    assert not ok and "RINGBOOK_ALLOW_PRIVATE_ADDRESSES" in seen
+
+
+def test_what_is_missing_is_named(database_url: str):
+    assert gateways(database_url, sms_gateway="http", sms_regions="GB") == [(False, "sms_gateway_url is empty")]
+    [(ok, seen)] = gateways(database_url, sms_gateway="console")
+    assert not ok and seen.startswith("sms_regions is empty")
+    assert gateways(database_url, sms_gateway="console", sms_regions="GB") == [(True, "by console, to GB")]

@@ -1,0 +1,249 @@
+"""Requests that we make: what is sent and read, where they never go, and that none lasts longer than it may."""
+
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from servers import free_port
+from verify.gateway import Gateway, listening
+
+from ringbook.verify import outgoing
+from ringbook.verify.outgoing import LARGEST_BYTES, Outgoing, Unreachable, is_public
+
+LOCAL = Outgoing(allow_private=True, timeout_seconds=10)
+HASTY = Outgoing(allow_private=True, timeout_seconds=0.3)
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    with listening() as running:
+        yield running
+
+
+def test_a_request_arrives_as_it_was_meant_and_its_answer_is_read(gateway):
+    gateway.status, gateway.body, gateway.headers = 207, b"\x00all", {"X-Kind": "Some"}
+    answer = LOCAL.request("PUT", f"{gateway.url}/a/b?c=d%20e", headers={"X-Key": "k"}, body=b"body")
+    asked = gateway.asked[0]
+    assert (asked.method, asked.path, asked.body) == ("PUT", "/a/b?c=d%20e", b"body")
+    assert (asked.headers["x-key"], asked.headers["user-agent"]) == ("k", "Ringbook")
+    assert (answer.status, answer.body, answer.headers["x-kind"]) == (207, b"\x00all", "Some")
+
+
+def test_an_address_without_a_path_asks_for_the_root(gateway):
+    LOCAL.request("GET", f"{gateway.url}?a=1#part")
+    assert gateway.asked[0].path == "/?a=1"
+
+
+def test_head_has_an_answer_without_a_body(gateway):
+    gateway.body = b"seven"
+    assert LOCAL.request("HEAD", gateway.url).body == b""
+
+
+def test_redirects_are_not_followed(gateway):
+    with listening() as other:
+        gateway.status, gateway.headers = 302, {"Location": other.url}
+        assert LOCAL.request("GET", gateway.url).status == 302
+        assert other.asked == []
+
+
+def test_no_proxy_of_the_surroundings_is_asked(gateway, monkeypatch):
+    with listening() as proxy:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        assert LOCAL.request("GET", gateway.url).status == 200
+        assert proxy.asked == []
+
+
+# ── where it never goes ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "//127.0.0.1/",
+        "ftp://example.org/",
+        "file:///etc/passwd",
+        "https://",
+        "https:///path",
+        "https://example.org:0/",
+        "https://example.org:99999/",
+        "https://[::1/",
+        "https://exa mple.org/",
+        "https://example.org/a b",
+        "https://example.org/\r\nX: y",
+        "https://exämple.org/",
+        "https://user:password@example.org/",
+    ],
+)
+def test_addresses_that_are_none_are_refused(url):
+    with pytest.raises(Unreachable):
+        LOCAL.request("GET", url)
+
+
+def test_plain_http_is_refused_unless_private_addresses_are_allowed(gateway):
+    with pytest.raises(Unreachable, match="https"):
+        Outgoing().request("GET", gateway.url)
+    assert gateway.asked == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "0.0.0.0", "localhost", "[::1]", "[::ffff:127.0.0.1]", "[::]"])
+def test_a_private_address_is_never_connected_to(host):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0)
+        with pytest.raises(Unreachable, match="private network|does not answer"):
+            Outgoing(timeout_seconds=5).request("GET", f"https://{host}:{server.getsockname()[1]}/")
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+@pytest.mark.parametrize(
+    "address, public",
+    [
+        ("192.0.2.1", False),
+        ("8.8.8.8", True),
+        ("10.1.2.3", False),
+        ("172.16.0.1", False),
+        ("192.168.1.1", False),
+        ("169.254.169.254", False),
+        ("100.64.0.1", False),
+        ("127.0.0.53", False),
+        ("0.0.0.0", False),
+        ("224.0.0.1", False),
+        ("255.255.255.255", False),
+        ("2606:4700:4700::1111", True),
+        ("::", False),
+        ("::1", False),
+        ("fe80::1%eth0", False),
+        ("fc00::1", False),
+        ("fd12:3456::1", False),
+        ("ff02::1", False),
+        ("2001:db8::1", False),
+        ("::ffff:10.0.0.1", False),
+        ("::ffff:8.8.8.8", True),
+        ("64:ff9b::7f00:1", False),
+        ("64:ff9b::808:808", True),
+        ("2002:7f00:1::", False),
+    ],
+)
+def test_which_addresses_are_of_the_public_internet(address, public):
+    assert is_public(address) is public
+
+
+def test_one_private_address_among_those_of_a_name_is_enough_to_refuse(monkeypatch):
+    answers = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, 443)) for ip in ("8.8.8.8", "10.0.0.1")]
+    monkeypatch.setattr(outgoing.socket, "getaddrinfo", lambda *_, **__: answers)
+    with pytest.raises(Unreachable, match="private network"):
+        Outgoing().request("GET", "https://two.example/")
+
+
+def test_a_name_is_looked_up_once_so_that_it_cannot_change_after_the_check(gateway, monkeypatch):
+    port, looked_up = int(gateway.url.rpartition(":")[2]), []
+
+    def look_up(host, *_, **__):
+        looked_up.append(host)
+        ip = "127.0.0.1" if len(looked_up) == 1 else "127.0.0.2"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port))]
+
+    monkeypatch.setattr(outgoing.socket, "getaddrinfo", look_up)
+    LOCAL.request("GET", f"http://name.example:{port}/")
+    assert looked_up == ["name.example"]
+    assert gateway.asked[0].headers["host"] == f"name.example:{port}"
+
+
+# ── TLS ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def speaking_tls(authority: trustme.CA, name: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+def test_an_authority_of_the_operators_own_is_believed(authority, tmp_path: Path):
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    with listening(speaking_tls(authority, "127.0.0.1")) as secure:
+        answer = Outgoing(True, str(tmp_path / "ca.pem"), 10).request("GET", secure.url)
+        assert (answer.status, len(secure.asked)) == (200, 1)
+
+
+def test_a_certificate_of_nobody_known_or_for_another_name_is_not_believed(authority, tmp_path: Path):
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    with listening(speaking_tls(authority, "127.0.0.1")) as secure, pytest.raises(Unreachable, match="not believed"):
+        LOCAL.request("GET", secure.url)
+    with listening(speaking_tls(authority, "other.example")) as other, pytest.raises(Unreachable, match="not believed"):
+        Outgoing(True, str(tmp_path / "ca.pem"), 10).request("GET", other.url)
+    assert (secure.asked, other.asked) == ([], [])
+
+
+# ── answers that are none ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_nobody_listens():
+    with pytest.raises(Unreachable, match="127.0.0.1 does not answer"):
+        LOCAL.request("GET", f"http://127.0.0.1:{free_port()}/")
+
+
+def test_an_answer_that_does_not_come_is_not_waited_for(gateway):
+    done = threading.Event()
+    gateway.during = lambda: done.wait(60)
+    with pytest.raises(Unreachable, match="too long"):
+        HASTY.request("GET", gateway.url)
+    done.set()
+
+
+@pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n"])
+def test_an_answer_that_comes_drop_by_drop_gains_no_time(gateway, start):
+    done = threading.Event()
+
+    def drip(write):
+        write(start)
+        while not done.wait(0.02):
+            write(b"a")
+
+    gateway.raw = drip
+    with pytest.raises(Unreachable):
+        HASTY.request("GET", gateway.url)
+    done.set()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"hello\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+    ],
+)
+def test_an_answer_that_breaks_off_or_is_none_is_no_answer(gateway, answer):
+    gateway.raw = lambda write: write(answer)
+    with pytest.raises(Unreachable):
+        LOCAL.request("GET", gateway.url)
+
+
+def test_an_answer_is_read_up_to_a_size(gateway):
+    gateway.body = b"x" * LARGEST_BYTES
+    assert len(LOCAL.request("GET", gateway.url).body) == LARGEST_BYTES
+    gateway.body += b"x"
+    with pytest.raises(Unreachable):
+        LOCAL.request("GET", gateway.url)
+
+
+def test_what_is_refused_says_nothing_of_path_query_and_header(gateway):
+    gateway.raw = lambda write: write(b"447700900123\r\n\r\n")
+    for headers in ({}, {"X-Key": "447700900123\r\nX: y"}, {"X-Key": "447700900123 ü→"}):
+        with pytest.raises(Unreachable) as refused:
+            LOCAL.request("GET", f"{gateway.url}/447700900123?to=447700900123", headers=headers)
+        assert "447700900123" not in str(refused.value)
+    assert len(gateway.asked) == 1
