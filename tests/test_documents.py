@@ -63,8 +63,9 @@ def test_every_setting_of_an_application_is_in_the_table():
     expected = set()
     for field in msgspec.structs.fields(AppSettings):
         kind, meta = get_args(field.type)
-        accepts = {bool: "true or false", str: "text"}.get(kind, kind)
-        accepts = " or ".join(get_args(kind)) if get_origin(kind) is Literal else accepts
+        accepts = {bool: "true or false", str: "text", int: "a whole number, 0 or more"}.get(kind, kind)
+        choices = [choice or "(empty)" for choice in get_args(kind)] if get_origin(kind) is Literal else []
+        accepts = " or ".join(choices) or accepts
         expected.add(f"| `{field.name}` | {accepts} | {shown(field.default)} | {meta.description} |")
     assert rows("docs/configuration.md", "`[a-z][a-z0-9_]+`") == expected
 

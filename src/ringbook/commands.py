@@ -1,0 +1,111 @@
+"""What every command needs: its settings, the database, and ways to ask and to answer.
+
+settings, database           what a command works with
+sure                         somebody means it
+answer, table, say, say_json on stdout, for people and for programs
+Failed, WrongUse             how a command ends when it cannot; one line on stderr
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from cyclopts import Parameter
+
+from . import config, logs
+
+if TYPE_CHECKING:
+    from .store.db import Database
+
+File = Annotated[Path | None, Parameter(parse=False)]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="answer in JSON")]
+Yes = Annotated[bool, Parameter(negative="", help="do not ask")]
+
+
+class Failed(Exception):
+    """The command could not do what it should; one line for stderr."""
+
+
+class WrongUse(Exception):
+    """The command was not given what it needs; one line for stderr."""
+
+
+def settings(file: Path | None, given: dict[str, Any] | None = None, *, long: bool = False) -> config.Config:
+    """The settings; only commands that run `long` write log lines, the others say themselves what went wrong."""
+    found = config.load(os.environ, file, given)
+    logs.start(found.log_level if long or found.log_level == "debug" else "error")
+    return found
+
+
+@contextmanager
+def database(found: config.Config, *, make: bool = False) -> "Iterator[Database]":
+    """The database, if its schema is the right one; `make` makes one in a SQLite file that is empty or not there."""
+    from . import checks
+    from .store import db as databases
+    from .store import migrations
+
+    absent = checks.missing(found)
+    if absent and not make:
+        raise Failed(absent)
+    db = databases.connect(found.database, pool=2)
+    try:
+        if make and databases.is_sqlite(found.database) and not migrations.state(db).revision:
+            migrations.migrate(found.database)
+        if trouble := migrations.state(db).trouble:
+            raise Failed(trouble)
+        yield db
+    finally:
+        db.close()
+
+
+def sure(warning: str, name: str, typed: str, *, yes: bool) -> None:
+    """Have `typed` typed before something goes for good; `name` says what it is, `warning` what happens."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise WrongUse(f"{warning}: add --yes")
+    print(f"{warning}, for good.")
+    if input(f"Type {name} ({typed}) to go on: ").strip() != typed:
+        raise Failed(f"that is not {name}; nothing is deleted")
+
+
+def answer(values: dict[str, Any], as_json: bool) -> None:
+    """Names with their values: a line each, or one JSON object."""
+    if as_json:
+        say_json(values)
+    else:
+        width = max(map(len, values))
+        say("\n".join(f"{name:{width}}  {word(value)}" for name, value in values.items()))
+
+
+def table(rows: list[dict[str, Any]]) -> None:
+    """Columns as wide as they need to be: a key that is cut off is of no use."""
+    lines = [list(rows[0]), *(list(map(word, row.values())) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        say("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def word(value: Any) -> str:
+    """A value as people read it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def say_json(value: Any) -> None:
+    """A value for programs."""
+    say(msgspec.json.format(msgspec.json.encode(value)).decode())
+
+
+def say(text: str) -> None:
+    """A line for whoever reads our output."""
+    print(text, flush=True)
+
+
+def now() -> int:
+    """The time, in UTC seconds."""
+    return int(time.time())

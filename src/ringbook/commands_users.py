@@ -1,0 +1,150 @@
+"""`ringbook users …`: people's accounts, brought in, handed over, and erased.
+
+users_import, users_export, users_erase, users_reset_password
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import cyclopts
+import msgspec
+from cyclopts import Parameter
+
+from . import commands
+from .commands import Failed, File, Json, Yes
+
+if TYPE_CHECKING:
+    from .core.imports import Report
+
+DryRun = Annotated[bool, Parameter(negative="", help="write nothing, only say what would happen")]
+Output = Annotated[Path | None, Parameter(help="file to write, readable by you alone; it must not be there yet")]
+
+users = cyclopts.App(name="users", help="People's accounts.")
+
+
+@users.command(name="import")
+def users_import(
+    path: Path,
+    /,
+    *,
+    app: Annotated[int, Parameter(help="id of the application that the users belong to")],
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    file: File,
+) -> int:
+    """Bring users along, with the ids they have had, from a .csv or .jsonl file; it may be imported again.
+
+    Columns: id, login, email, phone, verified, full_name, external_id, external_user_id, facebook_id, twitter_id,
+    last_request_at, created_at. Lines that cannot be taken are named on stderr, and the exit code is then 1.
+    """
+    from .core import applications, imports
+
+    with commands.database(commands.settings(file)) as db, _unreadable(path), _progress() as progress:
+        one, lines = applications.get(db, app), imports.Lines(path)
+        report = imports.bring(db, one, lines, dry_run=dry_run, progress=progress, now=commands.now())
+    for refusal in report.refused:
+        print(f"line {refusal.line}: {refusal.reason}", file=sys.stderr)
+    _tell(report, dry_run=dry_run, as_json=as_json)
+    return 1 if report.refused else 0
+
+
+@users.command(name="export")
+def users_export(id: int, /, *, output: Output = None, file: File) -> None:
+    """Print everything that is stored about a user, as JSON."""
+    from .core import exports
+
+    with commands.database(commands.settings(file)) as db:
+        everything = exports.everything(db, id)
+    if output:
+        _write(output, msgspec.json.format(msgspec.json.encode(everything)) + b"\n")
+        commands.say(f"everything about user {id} is in {output}")
+    else:
+        commands.say_json(everything)
+
+
+@users.command(name="erase")
+def users_erase(id: int, /, *, yes: Yes = False, as_json: Json = False, file: File) -> None:
+    """Erase a user and everything about the user, for good."""
+    from .core import exports
+    from .core import users as core
+
+    with commands.database(commands.settings(file)) as db:
+        erased = _amounts(exports.everything(db, id))
+        commands.sure(
+            f"this erases user {id} with address books, sessions and subscriptions", "the id", str(id), yes=yes
+        )
+        if not core.erase(db, id):
+            raise Failed(f"there is no user {id} any more")
+    commands.answer({"user_id": id} | erased, as_json)
+
+
+@users.command(name="reset-password")
+def users_reset_password(id: int, /, *, as_json: Json = False, file: File) -> None:
+    """Give a user a one-time password, shown this once."""
+    from .core import users
+
+    with commands.database(commands.settings(file)) as db:
+        commands.answer({"user_id": id, "password": users.reset_password(db, id, commands.now())}, as_json)
+
+
+# ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _unreadable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Failed(f"{path} cannot be read: {error.strerror}") from None
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Shows how far it is, where somebody watches."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), "lines", TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("")
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _tell(report: "Report", *, dry_run: bool, as_json: bool) -> None:
+    refused = [{"line": one.line, "reason": one.reason} for one in report.refused]
+    said: dict[str, Any] = {
+        "dry_run": dry_run,
+        "added": report.added,
+        "changed": report.changed,
+        "unchanged": report.unchanged,
+        "without_number": report.without_number,
+    }
+    commands.answer(said | {"refused": refused if as_json else len(refused)}, as_json)
+
+
+def _amounts(everything: dict[str, Any]) -> dict[str, int]:
+    """How much of each there is."""
+    books = everything["address_books"]
+    return {
+        "sessions": len(everything["sessions"]),
+        "address_books": len(books),
+        "contacts": sum(len(book["contacts"]) for book in books),
+        "subscriptions": len(everything["subscriptions"]),
+        "numbers": len(everything["numbers"]),
+    }
+
+
+def _write(output: Path, content: bytes) -> None:
+    """Write a new file of one's own: one that is there already may be open to others."""
+    try:
+        with open(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
+            opened.write(content)
+    except OSError as error:
+        raise Failed(f"{output} cannot be written: {error.strerror}") from None

@@ -1,0 +1,203 @@
+"""`ringbook users …` as an operator or a script runs it, and what `app show` keeps to itself."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from servers import Databases, application, environment, program
+
+from ringbook import cli
+
+TABLE = "id,login,phone,verified,full_name\n1005,ann,+12025550101,true,Ann Example\n1006,bob,+447700900123,,Bob\n"
+WRONG = TABLE + "1007,ann,,,Another Ann\nx,dave,,,Dave\n"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it wrote."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def ringbook(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command on a database, in this process."""
+
+    def run(*words: str, database_url: str) -> Ended:
+        for name in [name for name in os.environ if name.startswith("RINGBOOK_")]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("RINGBOOK_DATABASE", database_url)
+        monkeypatch.setattr(sys, "argv", ["ringbook", *words])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        written = capsys.readouterr()
+        return Ended(end.value.code, written.out, written.err)
+
+    return run
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, databases: Databases):
+    with databases.fresh(request.param) as found:
+        application(found)
+        yield found
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "users.csv"
+    path.write_text(TABLE)
+    return path
+
+
+def brought(ringbook: Run, url: str, file: Path, *options: str) -> tuple[int, dict[str, object], str]:
+    done = ringbook("users", "import", str(file), "--app", "1", "--json", *options, database_url=url)
+    return done.returncode, json.loads(done.stdout), done.stderr
+
+
+def answer(added: int = 0, unchanged: int = 0, *, dry_run: bool = False) -> dict[str, object]:
+    counts = {"added": added, "changed": 0, "unchanged": unchanged, "without_number": 0}
+    return {"dry_run": dry_run, **counts, "refused": []}
+
+
+def test_a_dry_run_writes_nothing_and_the_same_file_twice_changes_nothing(ringbook, url, file):
+    assert brought(ringbook, url, file, "--dry-run") == (0, answer(2, dry_run=True), "")
+    assert brought(ringbook, url, file) == (0, answer(2), "")
+    assert brought(ringbook, url, file) == (0, answer(0, 2), "")
+    exported = json.loads(ringbook("users", "export", "1005", database_url=url).stdout)
+    assert exported["user"]["full_name"] == "Ann Example"
+    assert exported["numbers"][0]["verified_at"]
+
+
+def test_refused_lines_are_named_and_the_others_go_in(ringbook, url, file):
+    file.write_text(WRONG)
+    code, said, stderr = brought(ringbook, url, file)
+    assert (code, said["added"]) == (1, 2)
+    refused = [
+        {"line": 4, "reason": "login: is taken by user 1005"},
+        {"line": 5, "reason": "id: must be a whole number of at most 64 bits"},
+    ]
+    assert said["refused"] == refused
+    assert stderr.splitlines() == [f"line {one['line']}: {one['reason']}" for one in refused]
+    words = ringbook("users", "import", str(file), "--app", "1", database_url=url)
+    assert words.returncode == 1
+    assert "unchanged       2" in words.stdout and "refused         2" in words.stdout
+
+
+@pytest.mark.parametrize(
+    "name, content, code, said",
+    [
+        ("nowhere.csv", None, 1, "nowhere.csv cannot be read: No such file"),
+        ("users.txt", TABLE, 2, "must end with .csv or .jsonl"),
+        ("users.csv", "id,colour\n1,red\n", 2, "unknown column colour"),
+    ],
+)
+def test_a_file_that_is_none_is_one_line_on_stderr(ringbook, databases: Databases, tmp_path, name, content, code, said):
+    if content:
+        (tmp_path / name).write_text(content)
+    with databases.fresh("sqlite") as url:
+        application(url)
+        done = ringbook("users", "import", str(tmp_path / name), "--app", "1", database_url=url)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_an_application_that_is_not_there_is_named(ringbook, url, file):
+    done = ringbook("users", "import", str(file), "--app", "7", database_url=url)
+    assert done.returncode == 1
+    assert "there is no application 7" in done.stderr
+
+
+def test_a_terminal_sees_how_far_it_is(databases: Databases, file):
+    with databases.fresh("sqlite") as url:
+        application(url)
+        ours, theirs = pty.openpty()
+        command = [program(), "users", "import", str(file), "--app", "1"]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=theirs, env=environment(url) | {"TERM": "xterm"}
+        )
+        said = process.communicate(timeout=30)[0].decode()
+        os.close(theirs)
+        shown = os.read(ours, 100_000).decode()
+        os.close(ours)
+    assert process.returncode == 0
+    assert "2/2" in shown
+    assert "2/2" not in said and "added" in said
+
+
+def test_an_export_to_a_file_is_for_its_owner_alone_and_overwrites_nothing(ringbook, url, file, tmp_path):
+    brought(ringbook, url, file)
+    output = tmp_path / "ann.json"
+    done = ringbook("users", "export", "1005", "--output", str(output), database_url=url)
+    assert done.returncode == 0, done.stderr
+    assert output.stat().st_mode & 0o777 == 0o600
+    assert json.loads(output.read_text())["user"]["login"] == "ann"
+    again = ringbook("users", "export", "1006", "--output", str(output), database_url=url)
+    assert again.returncode == 1
+    assert "cannot be written: File exists" in again.stderr
+    assert json.loads(output.read_text())["user"]["login"] == "ann"
+
+
+@pytest.mark.parametrize("command", [["export", "7"], ["erase", "7", "--yes"]])
+def test_a_user_who_is_not_there_is_named(ringbook, url, command):
+    done = ringbook("users", *command, database_url=url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no user 7" in done.stderr
+
+
+def test_erasing_needs_a_yes_and_tells_what_went(ringbook, url, file):
+    brought(ringbook, url, file)
+    refused = ringbook("users", "erase", "1005", database_url=url)
+    assert refused.returncode == 2
+    assert "--yes" in refused.stderr
+    done = ringbook("users", "erase", "1005", "--yes", "--json", database_url=url)
+    gone = {"user_id": 1005, "sessions": 0, "address_books": 0, "contacts": 0, "subscriptions": 0, "numbers": 1}
+    assert json.loads(done.stdout) == gone
+    assert ringbook("users", "export", "1005", database_url=url).returncode == 1
+    assert ringbook("users", "export", "1006", database_url=url).returncode == 0
+
+
+@pytest.mark.parametrize("typed, code", [("1006", 1), ("1005", 0)])
+def test_on_a_terminal_erasing_asks_for_the_id(ringbook, databases: Databases, file, typed, code):
+    with databases.fresh("sqlite") as url:
+        application(url)
+        brought(ringbook, url, file)
+        ours, theirs = pty.openpty()
+        command = [program(), "users", "erase", "1005"]
+        process = subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, env=environment(url))
+        os.write(ours, f"{typed}\n".encode())
+        process.communicate(timeout=30)
+        os.close(ours)
+        os.close(theirs)
+        assert process.returncode == code
+        assert ringbook("users", "export", "1005", database_url=url).returncode == 1 - code
+
+
+def test_app_show_masks_secret_settings(ringbook, databases: Databases):
+    with databases.fresh("sqlite") as url:
+        application(url)
+
+        def shown(*options: str) -> dict[str, object]:
+            found: dict[str, object] = json.loads(
+                ringbook("app", "show", "1", "--json", *options, database_url=url).stdout
+            )
+            return found
+
+        assert shown()["sms_twilio_auth_token"] == ""
+        ringbook("app", "set", "1", "sms_twilio_auth_token", "very-secret", database_url=url)
+        ringbook("app", "set", "1", "sms_gateway_headers", '{"Authorization": "very-secret"}', database_url=url)
+        for options in ([], ["--secrets"]):
+            found = shown(*options)
+            assert "very-secret" not in json.dumps(found)
+            assert found["sms_twilio_auth_token"] == found["sms_gateway_headers"] == "********"
