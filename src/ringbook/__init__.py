@@ -2,11 +2,11 @@
 
 The house, from the roof to the ground; imports go down only, and a test holds it:
 
-    roof     cli  serving  app      the only place that builds
+    roof     cli  commands  serving  banner  checks  app      the only place that builds
     edges    api/  worker           apps arrive · time arrives
     rules    core/                  what we promise; alone changes rows
-    world    store/                 databases
-    ground   model  phone  errors  config
+    world    store/  verify/        databases · proofs of who somebody is
+    ground   model  phone  errors  config  logs  metrics
 
 The first argument of a function says how it touches the world: `db` opens its own transaction, `tx` works inside
 the caller's, neither is pure. `api/wire.py` alone knows how apps spell things, `store/db/` and `store/migrations/`
