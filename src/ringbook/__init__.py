@@ -6,6 +6,7 @@ The house, from the roof to the ground; imports go down only, and a test holds i
     edges    api/  worker           apps arrive · time arrives
     rules    core/                  what we promise; alone changes rows
     world    store/  verify/        databases · proofs of who somebody is
+             outgoing               the requests that we make
     ground   model  phone  errors  config  logs  metrics
 
 The first argument of a function says how it touches the world: `db` opens its own transaction, `tx` works inside

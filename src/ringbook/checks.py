@@ -16,10 +16,10 @@ from . import errors, phone
 from .config import Config
 from .core import applications
 from .model import App
+from .outgoing import Outgoing, Unreachable
 from .store import db as databases
 from .store import migrations
 from .verify import Outside, sms
-from .verify.outgoing import Outgoing, Unreachable
 
 
 class Check(msgspec.Struct, frozen=True):

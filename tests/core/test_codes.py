@@ -19,8 +19,8 @@ from ringbook.core import applications, codes
 from ringbook.core.codes import LIFE_SECONDS, MOST_ATTEMPTS, REPEAT_SECONDS, RESEND_SECONDS, Asked
 from ringbook.core.limits import DAY, HOUR
 from ringbook.model import App
+from ringbook.outgoing import Outgoing
 from ringbook.store.db import Database
-from ringbook.verify.outgoing import Outgoing
 
 NOW = 1_800_000_000
 LOCAL = Outgoing(allow_private=True, timeout_seconds=10)

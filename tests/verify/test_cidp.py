@@ -13,9 +13,9 @@ from verify.certificates import Source, answering
 
 from ringbook import errors
 from ringbook.model import AppSettings
+from ringbook.outgoing import Answer, Outgoing
 from ringbook.verify import cidp
 from ringbook.verify.cidp import Identity
-from ringbook.verify.outgoing import Answer, Outgoing
 
 LOCAL = Outgoing(allow_private=True, timeout_seconds=2)
 ANN = {"user": {"id": 7, "name": "Ann", "mail": "ann@example.com", "phones": ["+12025550142"]}, "login": "ann"}

@@ -20,9 +20,9 @@ from verify.certificates import PHONE, PROJECT, Key, Source, claims, publishing
 
 from ringbook import errors
 from ringbook.config import Config
+from ringbook.outgoing import Answer, Outgoing, Unreachable
 from ringbook.verify import Outside, firebase
 from ringbook.verify.firebase import Certificates, Proof, fresh_seconds, read_keys
-from ringbook.verify.outgoing import Answer, Outgoing, Unreachable
 
 NOW = 1_800_000_000
 LOCAL = Outgoing(allow_private=True, timeout_seconds=2)

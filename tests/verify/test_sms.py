@@ -16,8 +16,8 @@ from verify.gateway import Asked, Gateway, listening
 
 from ringbook import errors
 from ringbook.model import AppSettings
+from ringbook.outgoing import Outgoing
 from ringbook.verify import sms
-from ringbook.verify.outgoing import Outgoing
 from ringbook.verify.sms import FORM, Template
 
 LOCAL = Outgoing(allow_private=True, timeout_seconds=10)

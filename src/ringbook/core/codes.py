@@ -17,10 +17,10 @@ from .. import errors, phone
 from ..config import Limits
 from ..logs import log
 from ..model import App
+from ..outgoing import Outgoing
 from ..store import codes as store
 from ..store.db import Database, Tx
 from ..verify import sms
-from ..verify.outgoing import Outgoing
 from . import limits as rates
 from .limits import Bucket
 

@@ -6,8 +6,8 @@ Outside       what a process needs to ask outside: how to make requests, and Fir
 from dataclasses import dataclass
 
 from ..config import Config
+from ..outgoing import Outgoing
 from .firebase import CERTIFICATES_URL, Certificates
-from .outgoing import Outgoing
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import trustme
 from servers import free_port
 from verify.gateway import Gateway, listening
 
-from ringbook.verify import outgoing
-from ringbook.verify.outgoing import LARGEST_BYTES, Outgoing, Unreachable, is_public
+from ringbook import outgoing
+from ringbook.outgoing import LARGEST_BYTES, Outgoing, Unreachable, is_public
 
 LOCAL = Outgoing(allow_private=True, timeout_seconds=10)
 HASTY = Outgoing(allow_private=True, timeout_seconds=0.3)
