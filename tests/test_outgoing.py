@@ -12,7 +12,7 @@ from servers import free_port
 from verify.gateway import Gateway, listening
 
 from ringbook import outgoing
-from ringbook.outgoing import LARGEST_BYTES, Outgoing, Unreachable, is_public
+from ringbook.outgoing import LARGEST_BYTES, Outgoing, Unreachable, is_public, may_be_public
 
 LOCAL = Outgoing(allow_private=True, timeout_seconds=10)
 HASTY = Outgoing(allow_private=True, timeout_seconds=0.3)
@@ -132,6 +132,34 @@ def test_a_private_address_is_never_connected_to(host):
 )
 def test_which_addresses_are_of_the_public_internet(address, public):
     assert is_public(address) is public
+
+
+@pytest.mark.parametrize(
+    "host, maybe",
+    [
+        ("push.example.com", True),
+        ("push.example.com.", True),
+        ("8.8.8.8", True),
+        ("2606:4700:4700::1111", True),
+        ("localhost", False),
+        ("LocalHost.", False),
+        ("db.internal", False),
+        ("printer.local", False),
+        ("a.localhost", False),
+        ("printer", False),
+        ("", False),
+        ("127.1", False),
+        ("0x7f.1", False),
+        ("0x7f000001", False),
+        ("2130706433", False),
+        ("10.0.0.1", False),
+        ("::ffff:10.0.0.1", False),
+        ("64:ff9b::a00:1", False),
+        ("2002:a00:1::", False),
+    ],
+)
+def test_which_names_and_addresses_may_be_of_the_public_internet(host, maybe):
+    assert may_be_public(host) is maybe
 
 
 def test_one_private_address_among_those_of_a_name_is_enough_to_refuse(monkeypatch):

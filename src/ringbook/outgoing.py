@@ -3,6 +3,7 @@
     Outgoing                 how: time, private addresses allowed or not, an extra certificate authority
     Outgoing.request(…)      one request → Answer; Unreachable says why there is none
     is_public(address)       is it of the public internet?
+    may_be_public(host)      the same for what stands in an address before any look-up
 
 A name is looked up once, checked, and connected to as it was checked, so that it cannot lead to a private network at a
 second look. Redirects are not followed: an answer of 3xx is an answer like any other. Nothing is asked of a proxy.
@@ -112,6 +113,18 @@ def is_public(address: str) -> bool:
         inner = ip.ipv4_mapped or ip.sixtofour or (ipaddress.IPv4Address(ip.packed[-4:]) if ip in NAT64 else None)
         return is_public(str(inner)) if inner else ip.is_global and ip in INTERNET_6
     return ip.is_global and not ip.is_multicast
+
+
+def may_be_public(host: str) -> bool:
+    """Could this name or address, in whatever spelling, be of the public internet? Where a name leads is seen later."""
+    host = host.rstrip(".").lower()
+    if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
+        return False
+    try:
+        return is_public(host)
+    except ValueError:
+        last = host.rpartition(".")[2]
+        return "." in host and not last.isdigit() and not last.startswith("0x")  # an intranet's name; 127.1, 0x7f.1
 
 
 def _looked_up(host: str, port: int, until: float) -> Addresses:

@@ -1,6 +1,6 @@
-"""A small server on the loopback that takes messages as a gateway does, and answers as a test wants.
+"""A small server on the loopback that notes what it is asked, and answers as a test wants.
 
-Gateway       where it is, what it was asked, what it answers
+Gateway       where it is, what it was asked, what it answers: an SMS gateway, an identity provider, a source of keys
 listening()   the server, as a context
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,22 @@ class Gateway:
     raw: Callable[[Callable[[bytes], Any]], Any] | None = None  # writes the whole answer itself
     asked: list[Asked] = field(default_factory=list)
 
+    @property
+    def paths(self) -> list[str]:
+        """What was asked for, queries included."""
+        return [one.path for one in self.asked]
+
+
+Kind = TypeVar("Kind", bound=Gateway)
+
 
 @contextmanager
-def listening(tls: ssl.SSLContext | None = None) -> Iterator[Gateway]:
-    """The server; with `tls` it speaks that."""
+def listening(tls: ssl.SSLContext | None = None, *, kind: type[Kind] = Gateway) -> Iterator[Kind]:
+    """The server, of a kind that may know more than `Gateway`; with `tls` it speaks that."""
     server = Listener(("127.0.0.1", 0), Answering)
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    server.gateway = gateway = Gateway(f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}")
+    server.gateway = gateway = kind(f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from servers import free_port
-from verify.certificates import Source, answering
+from verify.gateway import Gateway, listening
 
 from ringbook import errors
 from ringbook.model import AppSettings
@@ -29,13 +29,14 @@ EVERYTHING = {
 
 
 @pytest.fixture
-def provider() -> Iterator[Source]:
+def provider() -> Iterator[Gateway]:
     """A provider that knows Ann, whatever it is asked."""
-    with answering(json.dumps(ANN).encode()) as source:
-        yield source
+    with listening() as running:
+        running.url, running.body = f"{running.url}/here", json.dumps(ANN).encode()
+        yield running
 
 
-def settings(provider: Source, **others: str) -> AppSettings:
+def settings(provider: Gateway, **others: str) -> AppSettings:
     """An application's, with this provider."""
     return AppSettings(**({"cidp_url": provider.url, "cidp_response": json.dumps(EVERYTHING)} | others))
 
@@ -47,16 +48,16 @@ def asked(app: AppSettings, login: str = "token-1", password: str = "x") -> Iden
 # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_log_in_goes_to_the_provider_and_its_answer_says_who_it_is(provider: Source):
+def test_the_log_in_goes_to_the_provider_and_its_answer_says_who_it_is(provider: Gateway):
     assert asked(settings(provider)) == Identity("7", "ann", "Ann", "ann@example.com", "+12025550142")
     assert provider.paths == ["/here?token=token-1"]
 
 
-def test_by_default_only_the_uid_is_taken(provider: Source):
+def test_by_default_only_the_uid_is_taken(provider: Gateway):
     assert asked(AppSettings(cidp_url=provider.url)) == Identity("7", "", "", "", "")
 
 
-def test_parameters_are_filled_in_and_escaped(provider: Source):
+def test_parameters_are_filled_in_and_escaped(provider: Gateway):
     request = {"u": "#{login}", "p": "#{password}", "both": "#{login}:#{ password }", "key": "k&1", "none": "#{other}"}
     asked(settings(provider, cidp_request=json.dumps(request)), "a&b=ü #{password}", "p+%41\n")
     (path,) = provider.paths
@@ -69,7 +70,7 @@ def test_parameters_are_filled_in_and_escaped(provider: Source):
     }
 
 
-def test_a_query_that_the_address_has_is_kept_and_a_fragment_is_not_sent(provider: Source):
+def test_a_query_that_the_address_has_is_kept_and_a_fragment_is_not_sent(provider: Gateway):
     asked(settings(provider, cidp_url=f"{provider.url}?tenant=5#top"))
     assert provider.paths == ["/here?tenant=5&token=token-1"]
 
@@ -82,7 +83,7 @@ def test_what_was_typed_stays_in_its_parameter(login: str, password: str):
     assert parse_qsl(urlsplit(url).query, keep_blank_values=True) == [("a", login), ("b", password)]
 
 
-def test_a_log_in_that_is_too_long_is_not_sent(provider: Source):
+def test_a_log_in_that_is_too_long_is_not_sent(provider: Gateway):
     with pytest.raises(errors.Invalid, match="too long"):
         asked(settings(provider), "x" * 8192)
     assert provider.paths == []
@@ -171,7 +172,7 @@ REFUSALS: list[tuple[int, bytes, str]] = [
 
 
 @pytest.mark.parametrize("status, body, error", REFUSALS)
-def test_a_no_has_the_documented_words(status: int, body: bytes, error: str, provider: Source):
+def test_a_no_has_the_documented_words(status: int, body: bytes, error: str, provider: Gateway):
     provider.status, provider.body = status, body
     with pytest.raises(errors.Invalid) as refused:
         asked(settings(provider))
@@ -179,8 +180,8 @@ def test_a_no_has_the_documented_words(status: int, body: bytes, error: str, pro
     assert (refused.value.reason, refused.value.field) == (said, "")
 
 
-def test_a_redirect_is_not_followed(provider: Source):
-    with answering() as elsewhere:
+def test_a_redirect_is_not_followed(provider: Gateway):
+    with listening() as elsewhere:
         provider.status, provider.headers = 302, {"Location": elsewhere.url}
         with pytest.raises(errors.Invalid, match="Status code = 302"):
             asked(settings(provider))
@@ -196,7 +197,7 @@ def test_a_redirect_is_not_followed(provider: Source):
     ],
 )
 def test_a_private_address_is_not_asked_unless_it_is_allowed(
-    url: str, why: str, provider: Source, capfd: pytest.CaptureFixture[str]
+    url: str, why: str, provider: Gateway, capfd: pytest.CaptureFixture[str]
 ):
     address = url.format(port=urlsplit(provider.url).port)
     with pytest.raises(errors.Unavailable):
@@ -205,7 +206,7 @@ def test_a_private_address_is_not_asked_unless_it_is_allowed(
     assert why in "".join(capfd.readouterr())
 
 
-def test_a_provider_that_is_away_or_too_long_winded_is_unavailable(provider: Source):
+def test_a_provider_that_is_away_or_too_long_winded_is_unavailable(provider: Gateway):
     provider.body = b'{"user": {"id": 7}, "more": "' + b"x" * 1_100_000 + b'"}'
     with pytest.raises(errors.Unavailable):
         asked(settings(provider))
@@ -213,7 +214,7 @@ def test_a_provider_that_is_away_or_too_long_winded_is_unavailable(provider: Sou
         asked(settings(provider, cidp_url=f"http://127.0.0.1:{free_port()}/"))
 
 
-def test_nothing_that_was_typed_or_answered_is_logged(provider: Source, capfd: pytest.CaptureFixture[str]):
+def test_nothing_that_was_typed_or_answered_is_logged(provider: Gateway, capfd: pytest.CaptureFixture[str]):
     with pytest.raises(errors.Unavailable):
         asked(
             settings(provider, cidp_url=f"http://127.0.0.1:{free_port()}/secret-path"),

@@ -12,7 +12,6 @@ signs in on a phone, the former user's pushes must not appear there. Source: doc
 import base64
 import binascii
 import hashlib
-import ipaddress
 import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
@@ -22,6 +21,7 @@ import msgspec
 from .. import errors
 from ..config import Config
 from ..model import App, Subscription
+from ..outgoing import may_be_public
 from ..store import subscriptions as store
 from ..store.db import Database, Tx
 
@@ -36,7 +36,6 @@ TOKEN = {
 }
 LONGEST = 255
 INVALID = "is invalid"
-GLOBAL_UNICAST, SIX_TO_FOUR = ipaddress.ip_network("2000::/3"), ipaddress.ip_network("2002::/16")
 
 
 def subscribe(db: Database, config: Config, app: App, wished: Sequence[Subscription], now: int) -> list[Subscription]:
@@ -119,21 +118,7 @@ def reachable(url: str, *, allow_private: bool) -> bool:
         return False
     if len(url) > 2048 or not host or parts.scheme not in (("https", "http") if allow_private else ("https",)):
         return False
-    return allow_private or not _private(host)
-
-
-def _private(host: str) -> bool:
-    """Is it a name or an address of a private network, in whatever spelling?"""
-    host = host.rstrip(".").lower()
-    if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
-        return True
-    try:
-        ip = ipaddress.ip_address(host)
-    except ValueError:
-        last = host.rpartition(".")[2]
-        return "." not in host or last.isdigit() or last.startswith("0x")  # an intranet's name; 127.1, 0x7f.1
-    tunnelled = ip.version == 6 and not (ip in GLOBAL_UNICAST and ip not in SIX_TO_FOUR)  # NAT64 and others lead inside
-    return tunnelled or not ip.is_global
+    return allow_private or may_be_public(host)
 
 
 def _decoded(value: str | None) -> bytes:

@@ -60,20 +60,19 @@ class Certificates:
         self._not_before = 0  # a source that takes long to fail is left alone for as long again
         self._unknown_at = -UNKNOWN_KEY_SECONDS
         self._fetches = 0
-        self._failed = False
         self._turn = threading.Lock()
 
     def key(self, key_id: str, now: int) -> RSAPublicKey | None:
-        """The key with this id, None when the source has none; Unavailable when the source cannot be asked for it.
+        """The key with this id, None when it is not among those known; Unavailable when none is known at all.
 
-        One thread fetches at a time. Another one makes do with an old key, or waits for that fetch.
+        While the source cannot be reached, the keys that are known are all there are: a made-up key id is refused then
+        as at any other time. One thread fetches at a time; another one makes do with an old key, or waits for that.
         """
         if now >= self._stale_at or key_id not in self._keys:
             self._fetch(key_id, now)
-        key = self._keys.get(key_id)
-        if key is None and (self._failed or not self._keys):
+        if not self._keys:
             raise errors.Unavailable("Firebase's certificates cannot be fetched just now. Try again.")
-        return key
+        return self._keys.get(key_id)
 
     def fetched(self) -> Keys:
         """What the source has now, nothing kept; Unreachable says why there is nothing."""
@@ -104,10 +103,8 @@ class Certificates:
         try:
             self._keys, fresh = self._asked()
             self._stale_at = now + fresh
-            self._failed = False
         except Unreachable as error:
             log.warning("Firebase certificates not fetched", url=self.url, why=str(error))
-            self._failed = True
             self._not_before = now + round(2 * (time.monotonic() - began))
             if self._keys:
                 self._stale_at = max(self._stale_at, now + OLD_KEYS_SECONDS)
@@ -180,7 +177,7 @@ def verify(token: str, project: str, certificates: Certificates | None, now: int
 
     certificates   None: tokens of the Firebase Auth emulator, which nobody has signed, are believed, and no others
 
-    What a token says of its signature is looked at before anything is fetched. Unavailable: no key could be fetched.
+    What a token says of its signature is looked at before anything is fetched. Unavailable: no key is known at all.
     """
     if len(token) > LARGEST_TOKEN:
         raise _invalid("it is too long")

@@ -9,8 +9,9 @@ same with settings of ours. In address and body #{to} stands for the number with
 written as the address or the body's Content-Type (JSON, where the settings name none) needs it. 2xx means sent; what
 else a gateway says is not passed on, since it may quote the number.
 
-Source for Twilio: its pages "Messages resource" (POST to /2010-04-01/Accounts/{AccountSid}/Messages.json with To, Body,
-and From or MessagingServiceSid, as a form) and "REST API: requests" (HTTP basic authentication).
+Sources for Twilio: its pages "Messages resource" of the Messaging API (POST to /2010-04-01/Accounts/{AccountSid}/
+Messages.json with To, Body, and From or MessagingServiceSid) and "Twilio API requests" (a form, and HTTP basic
+authentication with the account SID as the user and the auth token as the password).
 """
 
 import base64
