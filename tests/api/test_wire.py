@@ -40,6 +40,7 @@ def test_the_wire(file, server, database):
     known = given(case.get("given", {}), server, database)
     for exchange in case["exchanges"]:
         answer = send(server, exchange["request"], known)
+        known |= last_code(server)
         compare(answer, exchange["answer"], known)
         described(exchange["request"], answer)
 
@@ -75,6 +76,12 @@ def somebody(server: Server, app: Application, name: str, book: Any = (), books:
         contacts = [{"phone": phone, "name": label} for phone, label in pairs]
         assert who.upload(contacts, udid=udid).json["created"] == len(contacts)
     return {f"{name}.id": who.id, f"{name}.token": who.token, f"{name}.session": session["id"]}
+
+
+def last_code(server: Server) -> Known:
+    """The code in the message that the gateway for development has printed last, and one that is wrong."""
+    codes = re.findall(r"^DEVELOPMENT .*: (\d{6}) is your code", server.printed, re.MULTILINE)
+    return {"code": codes[-1], "code.wrong": f"{(int(codes[-1]) + 1) % 10**6:06}"} if codes else {}
 
 
 # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────────

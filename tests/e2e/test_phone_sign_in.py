@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from asking import Answer, ask
 from servers import DATABASES, Databases, Server, application, firebase_auth, free_port, serve
-from verify.certificates import PHONE, PROJECT, Key, answering, claims, publishing
+from verify.certificates import PHONE, PROJECT, Key, claims, publishing
+from verify.gateway import listening
 
 HERE = Path(__file__).parent
 KEY, STRANGER = Key("key-1"), Key("key-2")
@@ -39,15 +40,24 @@ def sign_in(server: Server, token: str) -> Answer:
 
 @pytest.mark.parametrize("kind", DATABASES)
 def test_connectycubes_sdk_signs_in_by_phone(kind: str, emulator: str, databases: Databases, tmp_path: Path) -> None:
+    with databases.fresh(kind) as url, serve(url, tmp_path, firebase_auth_emulator_host=emulator) as running:
+        played("phone_sign_in.mjs", with_firebase(running), "--emulator", emulator, "--project", PROJECT)
+
+
+def test_connectycubes_sdk_signs_in_by_one_time_codes(databases: Databases, tmp_path: Path) -> None:
+    with databases.fresh("sqlite") as url, serve(url, tmp_path) as running:
+        server = replace(running, app=application(url, sms_gateway="console", sms_regions="US"))
+        played("sign_in_by_code.mjs", server, "--log", str(server.log))
+
+
+def played(script: str, server: Server, *options: str) -> None:
+    """Play a script of the SDK against a server, to its end."""
     node = shutil.which("node")
     assert node, "node 20 or newer is missing; make test installs it on Debian as root"
-    with databases.fresh(kind) as url, serve(url, tmp_path, firebase_auth_emulator_host=emulator) as running:
-        server = with_firebase(running)
-        keys = ["--app-id", str(server.app.application_id), "--auth-key", server.app.auth_key]
-        command = [node, "phone_sign_in.mjs", "--endpoint", server.url, *keys]
-        command += ["--emulator", emulator, "--project", PROJECT]
-        done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0 and done.stdout.endswith("all seen\n"), done.stdout + done.stderr + server.printed
+    keys = ["--app-id", str(server.app.application_id), "--auth-key", server.app.auth_key]
+    command = [node, script, "--endpoint", server.url, *keys, *options]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.endswith("all seen\n"), done.stdout + done.stderr + server.printed
 
 
 def test_a_server_with_the_emulator_says_so_loudly(databases: Databases, tmp_path: Path) -> None:
@@ -103,12 +113,13 @@ def test_without_certificates_there_is_no_sign_in_until_they_are_back(databases:
 def test_an_identity_provider_says_who_a_log_in_belongs_to(databases: Databases, tmp_path: Path) -> None:
     ann = json.dumps({"user": {"id": "a-7", "name": "Ann"}}).encode()
     with (
-        answering(ann) as provider,
+        listening() as provider,
         databases.fresh("sqlite") as url,
         serve(url, tmp_path, allow_private_addresses="true") as running,
     ):
         mapping = '{"uid": "#{user.id}", "full_name": "#{user.name}"}'
-        app = application(url, cidp_url=provider.url, cidp_response=mapping)
+        app = application(url, cidp_url=f"{provider.url}/here", cidp_response=mapping)
+        provider.body = ann
         keys = {"application_id": app.application_id, "auth_key": app.auth_key}
 
         def signed_in(token: str) -> Answer:
@@ -128,7 +139,7 @@ def test_an_identity_provider_says_who_a_log_in_belongs_to(databases: Databases,
 
 def test_an_identity_provider_on_a_private_network_is_not_asked(databases: Databases, tmp_path: Path) -> None:
     with (
-        answering(b'{"user": {"id": 7}}') as provider,
+        listening() as provider,
         databases.fresh("sqlite") as url,
         serve(url, tmp_path) as server,
     ):

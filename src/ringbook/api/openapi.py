@@ -24,7 +24,7 @@ REFUSALS = {
     404: "There is no such thing, or not for this caller.",
     422: "It can be read, but not accepted; the body says why, by field.",
     429: "Too often. `Retry-After` says how many seconds to wait.",
-    503: "The database cannot be reached just now. Try again.",
+    503: "The database, or a service that must be asked, cannot be reached just now. Try again.",
 }
 EXPIRATION = {
     name: {
@@ -119,11 +119,16 @@ def query_parameters(route: Route) -> list[dict[str, Any]]:
 def answers(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
     """The answer that was asked for, and each refusal that can come instead."""
     found: dict[str, Any] = {str(route.status): {"description": "Done.", "headers": EXPIRATION}}
-    for status, kind in route.also.items():
-        content = {"application/json": {"schema": schema_of[repr(kind)]}}
-        found[str(status)] = {"description": "Asked for; another request follows.", "content": content}
     if route.answer:
         found[str(route.status)]["content"] = {"application/json": {"schema": schema_of[repr(route.answer)]}}
+    for status, kind in route.also.items():
+        schema = schema_of[repr(kind)]
+        if status == route.status:
+            done = found[str(status)]["content"]["application/json"]
+            done["schema"] = {"anyOf": [done["schema"], schema]}
+        else:
+            content = {"application/json": {"schema": schema}}
+            found[str(status)] = {"description": "Asked for; another request follows.", "content": content}
     problem = {"application/json": {"schema": schema_of[repr(Errors)]}}
     for status in sorted({*refusals(route)}):
         found[str(status)] = {"description": REFUSALS[status], "content": problem}

@@ -133,6 +133,8 @@ def _outcome(status: str, answer: Document, schemas: Schema) -> Outcome:
 def fields(schema: Schema, schemas: Schema, path: str = "", *, nulls: bool = False) -> Iterator[Field]:
     """Each field of a body, one after the other, those of objects after the object; `nulls`: say where null may be."""
     schema = meant(schema, schemas)
+    for other in schema.get("anyOf", []):
+        yield from fields(other, schemas, path, nulls=nulls)
     if schema.get("type") == "array":
         yield from fields(schema["items"], schemas, f"{path}[].", nulls=nulls)
     for name, written in schema.get("properties", {}).items():

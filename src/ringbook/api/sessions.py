@@ -17,7 +17,8 @@ def open_session(call: Call) -> Answer:
 
     For the application itself, for a user, or for a guest. A user signs in with login or email and password, or with a
     `provider`: `firebase_phone` or `firebase_email` with an ID token, `phone` with a code that a first request has
-    asked for (202). A login that nobody has, and a proof of somebody new, makes a user, unless the application's
+    asked for (202). Where the application has an identity provider of its own, a log-in without a password here is
+    verified there. A login that nobody has, and a proof of somebody new, makes a user, unless the application's
     setting `session_creates_user` is off (404 then). Requests of QuickBlox SDKs must be signed; a signature that is
     sent must be right.
     """
@@ -127,7 +128,8 @@ def sign_in(call: Call) -> Answer:
     """Sign in
 
     The session of this token becomes the user's. A login that nobody has is refused like a wrong password. With a
-    `provider` as when opening a session; the first step of `phone` is answered with the code's request_id.
+    `provider` as when opening a session; the first step of `phone` is answered with the code's request_id. An identity
+    provider of the application's own is asked as when opening a session.
     """
     given = take(LoginRequest, call.values)
     if proofs.asks_for_code(call.values):
@@ -181,6 +183,7 @@ ROUTES = [
         status=202,
         request=LoginRequest,
         answer=OneUser,
+        also={202: CodeAsked},
         refusals=(404, 422, 429),
         slow=True,
     ),
