@@ -5,11 +5,12 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import structlog
 from servers import Databases, environment, program
 
 from ringbook import cli
@@ -28,7 +29,7 @@ Run = Callable[..., Ended]
 
 
 @pytest.fixture
-def ringbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def ringbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Run a command in an empty directory, on the database file `ringbook.db` there."""
 
     def run(*words: str, **settings: str) -> Ended:
@@ -43,7 +44,8 @@ def ringbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         return Ended(end.value.code, written.out, written.err)
 
     monkeypatch.chdir(tmp_path)
-    return run
+    yield run
+    structlog.reset_defaults()  # a command says for the whole process what is logged
 
 
 def answer(done: Ended) -> dict[str, object]:
@@ -84,7 +86,8 @@ def test_a_setting_is_changed_and_a_wrong_one_is_refused_as_wrong_use(ringbook):
     for key, value, said in [
         ("default_region", "Atlantis", "default_region"),
         ("profiles", "closed", "known or open"),
-        ("colour", "red", "colour"),
+        ("colour", "red", "there is no setting colour; there are session_creates_user, "),
+        ("profile", "open", "there is no setting profile; did you mean profiles? There are session_creates_user, "),
     ]:
         refused = ringbook("app", "set", "1", key, value)
         assert (refused.returncode, refused.stdout) == (2, "")
@@ -92,9 +95,72 @@ def test_a_setting_is_changed_and_a_wrong_one_is_refused_as_wrong_use(ringbook):
         assert refused.stderr.count("\n") == 1
 
 
+def setting(ringbook: Run, key: str) -> object:
+    return answer(ringbook("app", "show", "1", "--json"))[key]
+
+
+@pytest.mark.parametrize(
+    "content, value",
+    [
+        (b'{"token": "#{login}", "note": "a\\nb"}\n', '{"token": "#{login}", "note": "a\\nb"}'),
+        (b'{\n  "token": "x"\n}\n\n', '{\n  "token": "x"\n}\n'),
+        (b'{"token": "x"}\r\n', '{"token": "x"}'),
+        (b'{"token": "\xc3\xbc"}', '{"token": "ü"}'),
+    ],
+)
+def test_a_setting_may_come_from_a_file_without_its_last_newline(ringbook, tmp_path, content, value):
+    ringbook("app", "create", "Friends")
+    (tmp_path / "value.txt").write_bytes(content)
+    assert ringbook("app", "set", "1", "cidp_request", "@value.txt").returncode == 0
+    assert setting(ringbook, "cidp_request") == value
+
+
+def test_a_value_that_begins_with_an_at_sign_goes_through_a_file(ringbook, tmp_path):
+    ringbook("app", "create", "Friends")
+    (tmp_path / "value.txt").write_text("@friends\n")
+    ringbook("app", "set", "1", "firebase_project_id", f"@{tmp_path / 'value.txt'}")
+    assert setting(ringbook, "firebase_project_id") == "@friends"
+
+
+@pytest.mark.parametrize(
+    "name, content, code, said",
+    [
+        ("nowhere.txt", None, 1, "nowhere.txt cannot be read: No such file"),
+        (".", None, 1, ". cannot be read: Is a directory"),
+        ("", None, 1, "the file after @ cannot be read: No such file"),
+        ("a\0b", None, 1, "cannot be read: that is no name of a file"),
+        ("latin1.txt", b"caf\xe9", 2, "latin1.txt is not UTF-8"),
+        ("large.txt", b"x" * (2**20 + 1), 2, "large.txt is larger than 1 MiB"),
+    ],
+)
+def test_a_file_that_holds_no_value_is_one_line_on_stderr(ringbook, tmp_path, name, content, code, said):
+    ringbook("app", "create", "Friends")
+    if content:
+        (tmp_path / name).write_bytes(content)
+    refused = ringbook("app", "set", "1", "sms_twilio_auth_token", f"@{name}")
+    assert (refused.returncode, refused.stdout) == (code, "")
+    assert said in refused.stderr and refused.stderr.count("\n") == 1
+    assert setting(ringbook, "sms_twilio_auth_token") == ""
+
+
+def test_a_file_of_just_a_mebibyte_is_read(ringbook, tmp_path):
+    ringbook("app", "create", "Friends")
+    (tmp_path / "large.txt").write_bytes(b"x" * 2**20)
+    assert ringbook("app", "set", "1", "firebase_project_id", "@large.txt").returncode == 0
+
+
+def test_the_help_of_app_set_says_where_the_settings_are_listed_and_what_an_at_sign_means(ringbook):
+    words = " ".join(ringbook("app", "set", "--help").stdout.split())
+    assert "ringbook app show" in words and "@FILE" in words
+
+
 def test_rotated_keys_are_new(ringbook):
     made = answer(ringbook("app", "create", "Friends", "--json"))
-    rotated = answer(ringbook("app", "rotate-keys", "1", "--json"))
+    refused = ringbook("app", "rotate-keys", "1", "--json")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "no installed app" in refused.stderr and "--yes" in refused.stderr
+    assert answer(ringbook("app", "show", "1", "--json"))["auth_key"] == made["auth_key"]
+    rotated = answer(ringbook("app", "rotate-keys", "1", "--json", "--yes"))
     assert rotated["application_id"] == 1
     assert rotated["auth_key"] != made["auth_key"]
     assert rotated["auth_secret"] != made["auth_secret"]

@@ -5,11 +5,12 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import structlog
 from servers import Databases, application, environment, program
 
 from ringbook import cli
@@ -31,7 +32,7 @@ Run = Callable[..., Ended]
 
 
 @pytest.fixture
-def ringbook(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def ringbook(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Run a command on a database, in this process."""
 
     def run(*words: str, database_url: str) -> Ended:
@@ -44,7 +45,8 @@ def ringbook(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         written = capsys.readouterr()
         return Ended(end.value.code, written.out, written.err)
 
-    return run
+    yield run
+    structlog.reset_defaults()  # a command says for the whole process what is logged
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -182,6 +184,59 @@ def test_on_a_terminal_erasing_asks_for_the_id(ringbook, databases: Databases, f
         os.close(theirs)
         assert process.returncode == code
         assert ringbook("users", "export", "1005", database_url=url).returncode == 1 - code
+
+
+def test_a_number_is_given_to_a_user_and_taken_from_whoever_has_it_now(ringbook, url, file):
+    file.write_text("id,login,phone,verified\n1005,ann,,\n1006,bob,+12025550101,true\n")
+    brought(ringbook, url, file)
+    give = ("users", "give-number", "1005", "+1 202 555 0101", "--app", "1")
+    refused = ringbook(*give, database_url=url)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "user 1006 has it now" in refused.stderr and "--yes" in refused.stderr
+    done = ringbook(*give, "--yes", "--json", database_url=url)
+    assert json.loads(done.stdout) == {"user_id": 1005, "phone": "+1 202 555 0101", "taken_from": [1006]}
+    exported = {one: json.loads(ringbook("users", "export", one, database_url=url).stdout) for one in ("1005", "1006")}
+    assert exported["1005"]["user"]["phone"] == "+1 202 555 0101"
+    assert exported["1005"]["numbers"][0]["verified_at"]
+    assert (exported["1006"]["user"]["phone"], exported["1006"]["numbers"]) == (None, [])
+    again = ringbook(*give, database_url=url)
+    assert again.returncode == 0, again.stderr
+    assert "nobody" in again.stdout
+
+
+@pytest.mark.parametrize(
+    "words, code, said",
+    [
+        (["7", "+12025550142", "--app", "1"], 1, "there is no user 7 in application 1"),
+        (["1005", "+12025550142", "--app", "7"], 1, "there is no application 7"),
+        (["1005", "12", "--app", "1"], 2, "phone: is not a phone number of 10 to 15 digits"),
+        (["1005", "+12025550142"], 2, "--app"),
+        (["ann", "+12025550142", "--app", "1"], 2, "ann"),
+    ],
+)
+def test_a_number_that_cannot_be_given_is_one_line_on_stderr(ringbook, databases: Databases, file, words, code, said):
+    with databases.fresh("sqlite") as url:
+        application(url)
+        brought(ringbook, url, file)
+        done = ringbook("users", "give-number", *words, database_url=url)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_password_is_reset_by_id_or_with_the_application_by_login(ringbook, url, file):
+    brought(ringbook, url, file)
+    for words in (["1005"], ["ann", "--app", "1"], ["ANN", "--app", "1"]):
+        done = ringbook("users", "reset-password", *words, "--json", database_url=url)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["user_id"] == 1005
+    for words, code, said in [
+        (["ann"], 2, "a login or an e-mail needs --app ID"),
+        (["nobody", "--app", "1"], 1, "application 1 has no user with this login or e-mail"),
+        (["ann", "--app", "7"], 1, "there is no application 7"),
+    ]:
+        done = ringbook("users", "reset-password", *words, database_url=url)
+        assert (done.returncode, done.stdout) == (code, "")
+        assert said in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_app_show_masks_secret_settings(ringbook, databases: Databases):

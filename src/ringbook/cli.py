@@ -8,6 +8,7 @@
 `--config FILE` goes with each of them, `--json` with those whose answer a program may read.
 """
 
+import difflib
 import os
 import signal
 import sys
@@ -176,20 +177,28 @@ def app_show(id: int, /, *, as_json: Json = False, secrets: Secrets = False, fil
 
 @app.command(name="set")
 def app_set(id: int, key: str, value: Value, /, *, file: File) -> None:
-    """Change a setting; every running process knows within 5 seconds."""
+    """Change a setting that `ringbook app show` lists; every running process knows within 5 seconds.
+
+    VALUE is the setting's text, or @FILE for the text of a file without the newline at its end. A text that itself
+    begins with @ is given as a file.
+    """
     from .core import applications
 
+    _check_key(key)
     with commands.database(commands.settings(file)) as db:
-        applications.change(db, id, key, value)
+        applications.change(db, id, key, commands.content(value))
     commands.say(f"application {id}: {key} is set")
 
 
 @app.command(name="rotate-keys")
-def app_rotate_keys(id: int, /, *, as_json: Json = False, file: File) -> None:
+def app_rotate_keys(id: int, /, *, yes: Yes = False, as_json: Json = False, file: File) -> None:
     """Give an application a new auth key and secret; apps that carry the old ones can open no more sessions."""
     from .core import applications
 
     with commands.database(commands.settings(file)) as db:
+        one = applications.get(db, id)
+        warning = f"no installed app of application {id} ({one.name}) can open a session until it carries the new keys"
+        commands.sure(warning, "its name", one.name, yes=yes)
         commands.answer(_keys(applications.rotate_keys(db, id)), as_json)
 
 
@@ -200,7 +209,7 @@ def app_delete(id: int, /, *, yes: Yes = False, file: File) -> None:
 
     with commands.database(commands.settings(file)) as db:
         one = applications.get(db, id)
-        warning = f"this deletes application {id} ({one.name}) with all its users and address books"
+        warning = f"this deletes application {id} ({one.name}) with all its users and address books, for good"
         commands.sure(warning, "its name", one.name, yes=yes)
         deleted = applications.delete(db, id, _counted)
     commands.say(f"application {id} is deleted, with {deleted} users")
@@ -225,6 +234,17 @@ def admin_reset_password(email: str, /, *, as_json: Json = False, file: File) ->
 
 
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _check_key(key: str) -> None:
+    """A name that is nearly one of a setting is answered with that, before all that there are."""
+    from .model import AppSettings
+
+    known = list(AppSettings.__struct_fields__)
+    if key not in known:
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean {near[0]}? There" if near else "there"
+        raise WrongUse(f"there is no setting {key}; {hint} are {', '.join(known)}")
 
 
 def _listed(one: "App") -> dict[str, Any]:

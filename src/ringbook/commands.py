@@ -1,6 +1,7 @@
 """What every command needs: its settings, the database, and ways to ask and to answer.
 
 settings, database           what a command works with
+content                      the text of a file that stands for a value
 sure                         somebody means it
 answer, table, say, say_json on stdout, for people and for programs
 Failed, WrongUse             how a command ends when it cannot; one line on stderr
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 File = Annotated[Path | None, Parameter(parse=False)]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="answer in JSON")]
 Yes = Annotated[bool, Parameter(negative="", help="do not ask")]
+
+
+LARGEST_VALUE = 1024 * 1024
 
 
 class Failed(Exception):
@@ -63,15 +67,34 @@ def database(found: config.Config, *, make: bool = False) -> "Iterator[Database]
         db.close()
 
 
+def content(value: str) -> str:
+    """A value as it was given, or of `@FILE` the file's text without the newline at its end."""
+    if not value.startswith("@"):
+        return value
+    name = value.removeprefix("@")
+    try:
+        with open(name, "rb") as opened:
+            read = opened.read(LARGEST_VALUE + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "that is no name of a file"
+        raise Failed(f"{name or 'the file after @'} cannot be read: {why}") from None
+    if len(read) > LARGEST_VALUE:
+        raise WrongUse(f"{name} is larger than 1 MiB")
+    try:
+        return read.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise WrongUse(f"{name} is not UTF-8") from None
+
+
 def sure(warning: str, name: str, typed: str, *, yes: bool) -> None:
-    """Have `typed` typed before something goes for good; `name` says what it is, `warning` what happens."""
+    """Have `typed` typed before something is done; `name` says what it is, `warning` what happens."""
     if yes:
         return
     if not sys.stdin.isatty():
         raise WrongUse(f"{warning}: add --yes")
-    print(f"{warning}, for good.")
+    print(f"{warning}.")
     if input(f"Type {name} ({typed}) to go on: ").strip() != typed:
-        raise Failed(f"that is not {name}; nothing is deleted")
+        raise Failed(f"that is not {name}; nothing is changed")
 
 
 def answer(values: dict[str, Any], as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """`ringbook users …`: people's accounts, brought in, handed over, and erased.
 
-users_import, users_export, users_erase, users_reset_password
+users_import, users_export, users_erase    bring in, hand over, erase
+users_reset_password, users_give_number    let somebody back in
 """
 
 import os
@@ -15,12 +16,14 @@ import msgspec
 from cyclopts import Parameter
 
 from . import commands
-from .commands import Failed, File, Json, Yes
+from .commands import Failed, File, Json, WrongUse, Yes
 
 if TYPE_CHECKING:
     from .core.imports import Report
+    from .store.db import Database
 
 DryRun = Annotated[bool, Parameter(negative="", help="write nothing, only say what would happen")]
+Of = Annotated[int | None, Parameter(name="--app", help="id of the application whose login or e-mail USER is")]
 Output = Annotated[Path | None, Parameter(help="file to write, readable by you alone; it must not be there yet")]
 
 users = cyclopts.App(name="users", help="People's accounts.")
@@ -75,7 +78,10 @@ def users_erase(id: int, /, *, yes: Yes = False, as_json: Json = False, file: Fi
     with commands.database(commands.settings(file)) as db:
         erased = _amounts(exports.everything(db, id))
         commands.sure(
-            f"this erases user {id} with address books, sessions and subscriptions", "the id", str(id), yes=yes
+            f"this erases user {id} with address books, sessions and subscriptions, for good",
+            "the id",
+            str(id),
+            yes=yes,
         )
         if not core.erase(db, id):
             raise Failed(f"there is no user {id} any more")
@@ -83,15 +89,62 @@ def users_erase(id: int, /, *, yes: Yes = False, as_json: Json = False, file: Fi
 
 
 @users.command(name="reset-password")
-def users_reset_password(id: int, /, *, as_json: Json = False, file: File) -> None:
-    """Give a user a one-time password, shown this once."""
+def users_reset_password(user: str, /, *, app: Of = None, as_json: Json = False, file: File) -> None:
+    """Give a user a one-time password, shown this once.
+
+    USER is an id, or with --app a login or an e-mail.
+    """
     from .core import users
 
     with commands.database(commands.settings(file)) as db:
-        commands.answer({"user_id": id, "password": users.reset_password(db, id, commands.now())}, as_json)
+        user_id = _id_of(db, user, app)
+        commands.answer({"user_id": user_id, "password": users.reset_password(db, user_id, commands.now())}, as_json)
+
+
+@users.command(name="give-number")
+def users_give_number(
+    id: int,
+    phone: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    /,
+    *,
+    app: Annotated[int, Parameter(help="id of the application that the user belongs to")],
+    yes: Yes = False,
+    as_json: Json = False,
+    file: File,
+) -> None:
+    """Give a user a phone number, as if it had been proven, and take it from whoever has it now.
+
+    Write the number with + and the country. Who has proven it, too, also loses sessions and push subscriptions.
+    """
+    from .core import applications, numbers
+
+    with commands.database(commands.settings(file)) as db:
+        one = applications.get(db, app)
+        others = [str(holder) for holder in numbers.holders(db, one, phone) if holder != id]
+        if others:
+            warning = f"the number goes to user {id}; user {', '.join(others)} has it now, and loses it"
+            commands.sure(warning, "the id of the user who gets it", str(id), yes=yes)
+        former = numbers.give(db, one, id, phone, commands.now())
+    commands.answer({"user_id": id, "phone": phone, "taken_from": former if as_json else _listed(former)}, as_json)
 
 
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _id_of(db: "Database", user: str, app: int | None) -> int:
+    """The user's id: as it was given, or by login or e-mail in an application."""
+    from .core import applications
+    from .core import users as core
+
+    if app is not None:
+        return core.identified(db, applications.get(db, app).id, user)
+    if not (user.isascii() and user.isdigit() and len(user) <= 10):
+        raise WrongUse("USER must be an id; a login or an e-mail needs --app ID")
+    return int(user)
+
+
+def _listed(ids: list[int]) -> str:
+    return ", ".join(map(str, ids)) or "nobody"
 
 
 @contextmanager

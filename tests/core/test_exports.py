@@ -59,12 +59,15 @@ def test_everything_that_hangs_on_an_account_is_in_its_export(db, app, ann):
             now=NOW,
             until=NOW + 600,
         )
+    assert exports.everything(db, ann.user_id)["codes"] == []  # whoever only typed a number learns nothing of it
+    with db.write() as tx:
+        tx.run("UPDATE numbers SET verified_at = :now", now=NOW)
     told = exports.everything(db, ann.user_id)
     assert told["application"] == {"id": app.id, "name": "Friends"}
     assert (told["user"]["login"], told["user"]["phone"]) == ("ann", ANN)
     assert (told["user"]["website"], told["user"]["has_password"]) == ("http://example.com", True)
     assert told["user"]["created_at"] == "2027-01-15T08:00:00Z"
-    assert told["numbers"] == [{"number": "12025550101", "verified_at": None}]
+    assert told["numbers"] == [{"number": "12025550101", "verified_at": "2027-01-15T08:00:00Z"}]
     assert told["tags"] == ["vip"]
     assert [one["id"] for one in told["sessions"]] == [opened.session.id]
     bob, carol = {"phone": "+44 7700 900123", "name": "Bob"}, {"phone": "12025550102", "name": "Carol"}

@@ -1,12 +1,14 @@
 """Which account a proof opens, and whose number it then is, on both databases."""
 
 import threading
+from datetime import UTC, datetime
 
 import pytest
 
 from ringbook import errors
 from ringbook.config import Limits
-from ringbook.core import applications, discovery, proofs, sessions, users
+from ringbook.core import applications, discovery, imports, proofs, sessions, users
+from ringbook.core.import_lines import Line
 from ringbook.model import App, Caller, Entry
 from ringbook.store import db as store
 from ringbook.store import proofs as proof_store
@@ -61,8 +63,8 @@ def imported(db: store.Database, user_id: int, last_request_at: int | None = Non
 
 
 def change(db, who: Caller, **options):
-    fields = options.pop("fields", {})
-    return users.update(db, LIMITS, who, who.user_id, fields, session=b"", now=NOW, **options)
+    fields, now = options.pop("fields", {}), options.pop("now", NOW)
+    return users.update(db, LIMITS, who, who.user_id, fields, session=b"", now=now, **options)
 
 
 def test_a_proven_number_opens_the_same_account_each_time(db, app):
@@ -95,6 +97,54 @@ def test_an_imported_account_is_entered_and_of_several_the_one_used_last(db, app
     imported(db, newer.user_id, NOW - 2 * DAY)
     assert proven(db, app, ANN) == newer.user_id
     assert phone_of(db, app, older.user_id) is None
+
+
+def brought(db: store.Database, app: App, verified: str = "", last_request_at: str = "", now: int = NOW) -> int:
+    """An imported user with the number of Ann, and her e-mail."""
+    said = {
+        "id": "1005",
+        "login": "ann",
+        "phone": ANN,
+        "email": "ann@example.com",
+        "verified": verified,
+        "last_request_at": last_request_at,
+    }
+    assert imports.bring(db, app, [Line(2, said)], now=now).refused == []
+    return 1005
+
+
+@pytest.mark.parametrize("verified", ["true", "false"])
+@pytest.mark.parametrize("days", [0, 179, 181, 2000])
+def test_an_imported_account_that_was_never_used_here_is_entered_however_old_it_is(db, app, verified, days):
+    last = datetime.fromtimestamp(NOW - 400 * DAY, UTC).isoformat()
+    old = brought(db, app, verified, last)
+    assert proven(db, app, ANN, NOW + days * DAY) == old
+
+
+@pytest.mark.parametrize("verified", ["true", "false"])
+def test_an_imported_account_that_was_used_here_and_then_fell_silent_is_not_entered(db, app, verified):
+    old = brought(db, app, verified)
+    sessions.open_proven(db, app, old, ts=NOW, nonce=0, now=NOW + DAY)
+    assert proven(db, app, ANN, NOW + 181 * DAY) == old
+    assert proven(db, app, ANN, NOW + 2000 * DAY) != old
+    assert phone_of(db, app, old) is None
+
+
+@pytest.mark.parametrize("swept", [True, False])
+def test_it_is_the_use_that_counts_also_once_its_session_has_been_swept(db, app, swept):
+    old = brought(db, app)
+    sessions.open_proven(db, app, old, ts=NOW, nonce=0, now=NOW + DAY)
+    if swept:
+        sessions.sweep(db, NOW + 2 * DAY)
+    assert proven(db, app, ANN, NOW + 182 * DAY) != old
+
+
+def test_what_the_owner_of_an_imported_account_typed_since_then_is_no_way_into_it(db, app):
+    """Else somebody imported could type a stranger's number or e-mail, and would have the stranger's book."""
+    user = caller(app, brought(db, app))
+    change(db, user, now=NOW + 1, fields={"phone": BOB, "email": "bob@example.com"})
+    assert proven(db, app, BOB, NOW + 2) != user.user_id
+    assert by_email(db, app, "bob@example.com") != user.user_id
 
 
 def test_a_number_proven_after_half_a_year_of_silence_opens_a_new_account(db, app):

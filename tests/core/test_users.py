@@ -7,9 +7,10 @@ import pytest
 
 from ringbook import errors
 from ringbook.config import Limits
-from ringbook.core import applications, discovery, sessions, users
+from ringbook.core import applications, discovery, proofs, sessions, users
 from ringbook.core.sessions import Credentials, Opened
 from ringbook.model import GUEST_SECONDS, App, Caller, Entry, User
+from ringbook.store import codes
 from ringbook.store import users as store
 from ringbook.store.db import Database
 
@@ -332,6 +333,46 @@ def rows_about(db: Database, table: str, user_id: int) -> int:
     with db.read() as tx:
         rows = tx.tuples(f"SELECT count(*) FROM {table} WHERE {ABOUT[table]} = :user_id", user_id=user_id)
     return int(rows[0][0])
+
+
+def test_codes_to_a_number_that_the_user_had_proven_go_too_and_codes_to_one_only_typed_stay(
+    db: Database, app: App
+) -> None:
+    """The typed number may be somebody else's, whose code is on its way."""
+    proven = proofs.by_phone(db, LIMITS, app, "+12025550101", "192.0.2.1", NOW)
+    squatter = signed_up(db, app, phone="+447700900123").id
+    for number in (12025550101, 447700900123):
+        send_code(db, app, number)
+    for user_id in (proven, squatter):
+        assert users.erase(db, user_id)
+    with db.read() as tx:
+        assert tx.tuples("SELECT number FROM codes") == [(447700900123,)]
+
+
+def send_code(db: Database, app: App, number: int) -> None:
+    """What is stored of a code that was asked for."""
+    when = {"now": NOW, "expires_at": NOW + 600, "asked_before": NOW}
+    with db.write() as tx:
+        codes.put(tx, app.id, number, request_id=f"{number:032x}", typed=str(number), code_hash=b"h", **when)
+
+
+def test_an_operator_finds_a_user_by_login_or_e_mail_in_any_case(db: Database, app: App) -> None:
+    ann, bob = signed_up(db, app, "ann"), signed_up(db, app, "bob", email="bob@example.com")
+    assert users.identified(db, app.id, "ANN") == ann.id
+    assert users.identified(db, app.id, "Bob@Example.com") == bob.id
+    for wrong in ("nobody", "", str(ann.id)):
+        with pytest.raises(errors.NotFound):
+            users.identified(db, app.id, wrong)
+    with pytest.raises(errors.NotFound):
+        users.identified(db, applications.create(db, "elsewhere", NOW).id, "ann")
+
+
+def test_a_login_that_is_anothers_e_mail_names_nobody(db: Database, app: App) -> None:
+    """Whoever takes somebody's e-mail as a login must not be handed that person's account."""
+    signed_up(db, app, "bob", email="bob@example.com")
+    signed_up(db, app, "bob@example.com")
+    with pytest.raises(errors.Invalid, match="name the id"):
+        users.identified(db, app.id, "bob@example.com")
 
 
 def test_erasing_nobody_says_so(db: Database, app: App) -> None:

@@ -4,8 +4,8 @@
     by_email      the account that Firebase knows by this id, or a new one
     by_provider   the account that an identity provider knows by this id, or a new one
 
-Nobody enters an account by proving what somebody else typed into it. Only an account that was imported is entered so,
-since it comes from where its owner was known.
+Nobody enters an account by proving what somebody else typed into it. Only what an import has brought is believed
+without a proof, since it comes from where its owner was known, and only until somebody changes the profile here.
 """
 
 from .. import errors
@@ -25,27 +25,33 @@ def by_phone(db: Database, limits: Limits, app: App, typed: str, address: str, n
     """The id of the user with this proven number. Two at once for one number get the same user.
 
     An account that nobody has used for `reassigned_after_days` is not entered, since numbers are handed on to other
-    people: it loses number, sessions and subscriptions, and a new one is made.
+    people: it loses number, sessions and subscriptions, and a new one is made. One that was imported and never used
+    here is entered however long ago that was: its silence here says nothing.
     """
     number = numbers.read(app, typed)
     with db.write() as tx:
-        tx.alone(f"number {app.id} {number}")
+        numbers.alone(tx, app, number)
         user_id = _opened_by(app, proofs.holders(tx, app.id, number), now)
         if user_id is None:
             user_id = _made(tx, limits, app, {"phone": typed}, address, now)
-        numbers.take_over(tx, app, user_id, number, now)
+        former = numbers.take_over(tx, app, user_id, number, now)
+    numbers.tell(app, typed, user_id, former)
     return user_id
 
 
 def _opened_by(app: App, holders: list[Row], now: int) -> int | None:
-    """Which of a number's holders, the last used first, its proof opens."""
+    """Which of a number's holders, the last used first, its proof opens: one who has proven it, else one imported."""
+    fresh = [holder for holder in holders if not _forgotten(app, holder, now)]
+    proven = [holder for holder in fresh if holder["verified_at"] is not None]
+    found = proven or [holder for holder in fresh if holder["as_imported"]]
+    return int(found[0]["user_id"]) if found else None
+
+
+def _forgotten(app: App, holder: Row, now: int) -> bool:
+    """Has the number perhaps gone to somebody else? The day when it was proven, or given back, is a use of it."""
     days = app.settings.reassigned_after_days
-    for holder in holders:
-        forgotten = days and now - holder["used_at"] > days * rates.DAY
-        if holder["verified_at"] is not None and not forgotten:
-            return int(holder["user_id"])
-    imported = [holder for holder in holders if holder["imported_at"] is not None and holder["verified_at"] is None]
-    return int(imported[0]["user_id"]) if imported else None
+    last = max(holder["used_at"], holder["verified_at"] or 0)
+    return bool(days) and not holder["unused"] and now - last > days * rates.DAY
 
 
 def by_email(db: Database, limits: Limits, app: App, proof: Proof, address: str, now: int) -> int:
@@ -62,7 +68,7 @@ def by_email(db: Database, limits: Limits, app: App, proof: Proof, address: str,
         if known is not None:
             return known
         other = proofs.by_email(tx, app.id, fold(proof.email))
-        if other and other["imported_at"] is not None and other["firebase_uid"] is None:
+        if other and other["as_imported"] and other["firebase_uid"] is None:
             user_id = int(other["id"])
         else:
             if other:

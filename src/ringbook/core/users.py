@@ -5,6 +5,7 @@
     leave, erase, erase_guests   the end of an account, and of everything about it
     reset_password               a one-time password, by an admin; spend_one_time ends it
     find, search                 other people, as far as `privacy` lets the caller see them
+    identified                   the id of somebody whom an operator knows by login or e-mail
 
 What an app may say of a user, and the rules for each field, stand in `profile.py`. Nobody changes anybody else.
 """
@@ -17,7 +18,7 @@ from typing import Any, cast
 from .. import errors
 from ..config import Limits
 from ..model import GUEST_SECONDS, App, Caller, User
-from ..store import books, sessions, user_search
+from ..store import books, codes, sessions, user_search
 from ..store import users as store
 from ..store.db import Database, Row, Tx
 from ..store.users import fold
@@ -146,13 +147,17 @@ def update(
     privacy.charge(db, limits, caller, _told_by(asked, caller.app.settings.default_region), now)
     try:
         with db.write() as tx:
+            if proven_phone:
+                numbers.alone(tx, caller.app, numbers.read(caller.app, proven_phone))
             _refuse_taken(tx, caller, values)
             if "phone" in values and not proven_phone:
                 numbers.check_unproven(tx, caller.app, user_id, values["phone"])
             user = _changed(tx, caller, values, session, now)
+            former: list[int] = []
             if proven_phone:
-                numbers.take_over(tx, caller.app, user_id, numbers.read(caller.app, proven_phone), now)
-            return user
+                former = numbers.take_over(tx, caller.app, user_id, numbers.read(caller.app, proven_phone), now)
+        numbers.tell(caller.app, proven_phone, user_id, former)
+        return user
     except errors.Conflict as conflict:
         if conflict.field:
             raise
@@ -245,6 +250,7 @@ def erase(db: Database, user_id: int) -> bool:
     with db.write() as tx:
         # Uploads lock a book, then look at its user; whoever comes the other way round would meet them halfway.
         books.lock_all(tx, user_id)
+        codes.drop_of_user(tx, user_id)  # as long as it is known which numbers were the user's
         # Then this, alone among its kind in the transaction: on a Citus cluster users are a reference table.
         found = store.delete(tx, user_id)
         books.delete_all(tx, user_id)
@@ -335,3 +341,15 @@ def find(db: Database, limits: Limits, caller: Caller, field: str, value: str | 
     if not found:
         raise errors.NotFound("Not found")
     return found[0]
+
+
+def identified(db: Database, app_id: int, text: str) -> int:
+    """The id of the user with this login or e-mail, for an operator; NotFound, Invalid where these are two people's."""
+    with db.read() as tx:
+        found = {user.id for user in (store.by_login(tx, app_id, text), store.by_email(tx, app_id, text)) if user}
+    if not found:
+        raise errors.NotFound(f"application {app_id} has no user with this login or e-mail")
+    if len(found) > 1:
+        ids = " and ".join(map(str, sorted(found)))
+        raise errors.Invalid(f"this is the login of one user and the e-mail of another: name the id, of {ids}")
+    return found.pop()

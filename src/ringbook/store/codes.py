@@ -2,6 +2,7 @@
 
 put, drop          a code is asked for; it could not be sent
 try_, accept       an answer is counted; it was right
+drop_of_user       forget those that were sent to a user's own numbers
 sweep              forget those whose time is over
 """
 
@@ -51,6 +52,15 @@ def drop(tx: Tx, app_id: int, request_id: str) -> None:
     """Forget a code."""
     tx.run(
         "DELETE FROM codes WHERE app_id = :app_id AND request_id = :request_id", app_id=app_id, request_id=request_id
+    )
+
+
+def drop_of_user(tx: Tx, user_id: int) -> None:
+    """Forget the codes to numbers that the user has proven; one that was only typed may be somebody else's."""
+    tx.run(
+        "DELETE FROM codes WHERE (app_id, number) IN"
+        " (SELECT app_id, number FROM numbers WHERE user_id = :user_id AND verified_at IS NOT NULL)",
+        user_id=user_id,
     )
 
 

@@ -65,10 +65,11 @@ def subscriptions(tx: Tx, user_id: int) -> list[Row]:
 
 
 def codes(tx: Tx, user_id: int) -> list[Row]:
-    """One-time codes that were asked for with the user's number."""
+    """One-time codes to numbers that the user has proven; one that was only typed may be somebody else's."""
     return tx.all(
         "SELECT c.number, c.typed, c.created_at, c.expires_at, c.attempts, c.answered_at FROM numbers AS n"
-        " JOIN codes AS c ON c.app_id = n.app_id AND c.number = n.number WHERE n.user_id = :id ORDER BY c.number",
+        " JOIN codes AS c ON c.app_id = n.app_id AND c.number = n.number WHERE n.user_id = :id"
+        " AND n.verified_at IS NOT NULL ORDER BY c.number",
         id=user_id,
     )
 

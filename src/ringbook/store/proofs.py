@@ -11,20 +11,25 @@ from typing import Literal
 from .db import Row, Tx
 
 Source = Literal["firebase_uid", "cidp_uid"]
+# An import writes both moments at once, and every change of a profile moves the one.
+AS_IMPORTED = "CASE WHEN u.imported_at = u.updated_at THEN 1 ELSE 0 END"
 
 
 def holders(tx: Tx, app_id: int, number: int) -> list[Row]:
-    """user_id, verified_at, imported_at and last use of each user who answers to the number; the last use comes first.
+    """Each user who answers to the number, the last used first: user_id, verified_at, used_at and
 
-    Of a user who was never here since an import, the last use is the one that the import named, or the import.
+    as_imported   1: an import has written the profile, its number included, and nobody has changed it since
+    unused        1: imported, and never here since; used_at is then the time that the import named, or the import
     """
     return tx.all(
         "SELECT h.* FROM ("
-        " SELECT n.user_id, n.verified_at, u.imported_at,"
+        f" SELECT n.user_id, n.verified_at, {AS_IMPORTED} AS as_imported,"
+        " CASE WHEN u.imported_at > COALESCE(u.last_request_at, 0) AND s.used_at IS NULL THEN 1 ELSE 0 END AS unused,"
         " CASE WHEN s.used_at > COALESCE(u.last_request_at, 0) THEN s.used_at"
         " ELSE COALESCE(u.last_request_at, u.imported_at, u.created_at) END AS used_at"
         " FROM numbers AS n JOIN users AS u ON u.id = n.user_id"
-        " LEFT JOIN (SELECT user_id, MAX(last_used_at) AS used_at FROM sessions GROUP BY user_id) AS s"
+        " LEFT JOIN (SELECT user_id, MAX(last_used_at) AS used_at FROM sessions WHERE user_id IN"
+        " (SELECT user_id FROM numbers WHERE app_id = :app_id AND number = :number) GROUP BY user_id) AS s"
         " ON s.user_id = n.user_id"
         " WHERE n.app_id = :app_id AND n.number = :number) AS h ORDER BY h.used_at DESC, h.user_id",
         app_id=app_id,
@@ -71,9 +76,10 @@ def set_uid(tx: Tx, user_id: int, source: Source, uid: str) -> None:
 
 
 def by_email(tx: Tx, app_id: int, folded: str) -> Row | None:
-    """id, imported_at and firebase_uid of the user with this e-mail."""
+    """id, firebase_uid and `as_imported` (see `holders`) of the user with this e-mail."""
     return tx.one(
-        "SELECT id, imported_at, firebase_uid FROM users WHERE app_id = :app_id AND email_folded = :folded",
+        f"SELECT u.id, u.firebase_uid, {AS_IMPORTED} AS as_imported FROM users AS u"
+        " WHERE u.app_id = :app_id AND u.email_folded = :folded",
         app_id=app_id,
         folded=folded,
     )

@@ -1,0 +1,143 @@
+"""Whose number it is, and an admin who gives one back, on both databases."""
+
+import pytest
+import structlog
+
+from ringbook import errors
+from ringbook.config import Limits
+from ringbook.core import applications, discovery, numbers, proofs, sessions, subscriptions, users
+from ringbook.model import App, Caller, Entry, Subscription
+from ringbook.store import db as store
+from ringbook.store import proofs as proof_store
+from ringbook.store import subscriptions as subscription_store
+from ringbook.store import users as user_store
+
+NOW = 1_800_000_000
+DAY = 86400
+LIMITS = Limits()
+ADDRESS = "192.0.2.1"
+ANN, BOB = "+12025550101", "+447700900123"
+LATER = NOW + 400 * DAY
+
+
+@pytest.fixture
+def app(db: store.Database) -> App:
+    return applications.create(db, "test", NOW)
+
+
+def proven(db: store.Database, app: App, phone: str, now: int = NOW) -> int:
+    """Somebody who proves a number, and signs in."""
+    user_id = proofs.by_phone(db, LIMITS, app, phone, ADDRESS, now)
+    sessions.open_proven(db, app, user_id, ts=now, nonce=0, now=now)
+    return user_id
+
+
+def typed(db: store.Database, app: App, login: str, phone: str) -> int:
+    fields: users.Fields = {"login": login, "password": "correct-horse", "phone": phone}
+    return users.sign_up(db, LIMITS, app, fields, ADDRESS, NOW).id
+
+
+def phone_of(db: store.Database, app: App, user_id: int) -> str | None:
+    with db.read() as tx:
+        user = user_store.by_id(tx, app.id, user_id)
+    assert user
+    return user.phone
+
+
+def recycled(db: store.Database, app: App) -> tuple[int, int]:
+    """The account that Ann's number had, and the one that it has now."""
+    old, new = proven(db, app, ANN), proven(db, app, ANN, LATER)
+    assert old != new
+    return old, new
+
+
+def with_subscription(db: store.Database, app: App, user_id: int) -> None:
+    given = Subscription(
+        id=0,
+        user_id=user_id,
+        device="phone",
+        platform="android",
+        channel="gcm",
+        environment="production",
+        bundle=None,
+        token="not-a-real-token",
+    )
+    with db.write() as tx:
+        subscription_store.insert(tx, app.id, given, b"hash", NOW)
+
+
+def test_a_recycled_number_goes_back_to_the_old_account_and_counts_as_proven(db, app):
+    old, new = recycled(db, app)
+    assert numbers.give(db, app, old, "+1 (202) 555-0101", LATER) == [new]
+    assert (phone_of(db, app, old), phone_of(db, app, new)) == ("+1 (202) 555-0101", None)
+    with db.read() as tx:
+        assert proof_store.verified_of(tx, old) == 12025550101
+        assert proof_store.verified_of(tx, new) is None
+
+
+def test_whoever_proves_it_next_enters_the_account_it_was_given_to(db, app):
+    """However long that account was silent before: the day it was given counts as a use of it."""
+    old, _ = recycled(db, app)
+    numbers.give(db, app, old, ANN, LATER)
+    assert proven(db, app, ANN, LATER + 180 * DAY) == old
+    numbers.give(db, app, old, ANN, LATER)
+    assert proven(db, app, ANN, LATER + 361 * DAY) != old
+
+
+def test_the_account_it_was_given_to_is_found_and_the_other_is_not(db, app):
+    old, new = recycled(db, app)
+    friend = Caller(app=applications.get(db, app.id), user_id=proven(db, app, BOB), is_guest=False, address=ADDRESS)
+    discovery.upload(db, LIMITS, friend, [Entry(ANN, "Ann")], now=NOW)
+    assert [found.user.id for found in discovery.registered(db, friend)] == [new]
+    numbers.give(db, app, old, ANN, LATER)
+    assert [found.user.id for found in discovery.registered(db, friend)] == [old]
+
+
+def test_who_had_proven_it_loses_sessions_and_subscriptions_and_who_had_typed_it_does_not(db, app):
+    old, new = recycled(db, app)
+    other = typed(db, app, "other", ANN)
+    opened = {one: sessions.open_proven(db, app, one, ts=LATER, nonce=0, now=LATER).token for one in (old, new, other)}
+    for one in (old, new, other):
+        with_subscription(db, app, one)
+    assert sorted(numbers.give(db, app, old, ANN, LATER)) == sorted([new, other])
+    left = {one for one, token in opened.items() if sessions.current(db, token, LATER)}
+    assert left == {old, other}
+    assert {one for one in (old, new, other) if subscriptions.of_user(db, one)} == {old, other}
+
+
+def test_a_number_that_the_user_had_before_is_let_go(db, app):
+    ann = proven(db, app, ANN)
+    assert numbers.give(db, app, ann, BOB, NOW) == []
+    assert numbers.holders(db, app, ANN) == []
+    assert numbers.holders(db, app, BOB) == [ann]
+
+
+def test_given_twice_it_is_as_given_once(db, app):
+    old, new = recycled(db, app)
+    assert numbers.give(db, app, old, ANN, LATER) == [new]
+    assert numbers.give(db, app, old, ANN, LATER) == []
+    assert numbers.holders(db, app, ANN) == [old]
+
+
+def test_guests_strangers_and_what_is_no_number_are_refused_and_change_nothing(db, app):
+    ann = proven(db, app, ANN)
+    guest = users.guest(db, LIMITS, app, "Guest", ADDRESS, NOW).id
+    elsewhere = applications.create(db, "elsewhere", NOW)
+    for where, user_id, phone, refusal in [
+        (app, guest, ANN, errors.Forbidden),
+        (app, 999, ANN, errors.NotFound),
+        (elsewhere, ann, BOB, errors.NotFound),
+        (app, ann, "12", errors.Invalid),
+        (app, ann, "", errors.Invalid),
+    ]:
+        with pytest.raises(refusal):
+            numbers.give(db, where, user_id, phone, NOW)
+    assert (numbers.holders(db, app, ANN), phone_of(db, app, ann)) == ([ann], ANN)
+
+
+def test_the_log_names_who_lost_a_number_to_whom_and_masks_it(db, app):
+    with structlog.testing.capture_logs() as lines:
+        old, new = recycled(db, app)
+        numbers.give(db, app, old, ANN, LATER)
+    told = {"event": "number passed on", "log_level": "info", "app": app.id, "number": "…01"}
+    assert lines == [told | {"user": new, "former": old}, told | {"user": old, "former": new}]
