@@ -53,6 +53,6 @@ cd tests/e2e
 stamp=node_modules/installed
 want=$(cksum <package-lock.json)
 [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && exit 0
-echo "Installing the npm packages connectycube, quickblox and firebase-tools (270 MB) into tests/e2e/node_modules ..."
+echo "Installing the npm packages connectycube, quickblox, firebase-tools and web-push-testing (280 MB) into tests/e2e/node_modules ..."
 npm ci --ignore-scripts --omit=optional --no-audit --no-fund --silent
 echo "$want" >"$stamp"
