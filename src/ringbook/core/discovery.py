@@ -3,22 +3,19 @@
     upload        take a whole book or a change of it
     retrieve      give a book back as it was typed
     registered    the contacts who are users
-    known_to      which users the caller may see phone and e-mail of
-    pay           what a number that is new to the caller's books costs
 
 An upload is decided by the pure functions of `core/diff.py` and written in one transaction, behind the lock of the
 book's row: two uploads to one book take turns, and neither loses or doubles anything.
 """
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from .. import errors, phone
 from ..config import Limits
 from ..model import Caller, Contact, Entry, Registered, Report
 from ..store import books, buckets, users
 from ..store.db import Database, Row, Tx
-from . import limits as rates
+from . import privacy
 from .diff import Changes, check, diff
 
 DEVICE_CHARACTERS = 64
@@ -60,7 +57,7 @@ def upload(
         unknown = _unknown(tx, caller, book, changes.new, now)
         _write(tx, caller, book, device, changes, now)
         # Last, since the bucket of an address is shared: until the commit others behind it wait here.
-        pay(tx, limits, caller, unknown, now)
+        privacy.pay(tx, limits, caller, unknown, now)
     return Report(changes.created, changes.updated, changes.deleted, rejected)
 
 
@@ -100,7 +97,7 @@ def _write(tx: Tx, caller: Caller, book: Row, device: str, changes: Changes, now
         books.put(tx, caller.app.id, caller.user_id, book["book"], changes.put)
     if changes.drop:
         books.drop(tx, caller.user_id, book["book"], changes.drop)
-        hashes = sorted(map(_hash_with(caller.app.hash_key), changes.drop))
+        hashes = sorted(privacy.hashed(caller.app, number) for number in changes.drop)
         buckets.remember_removed(tx, caller.user_id, hashes, now)
     size = book["size"] + len(changes.new) - len(changes.drop)
     if device and not size:
@@ -115,31 +112,7 @@ def _unknown(tx: Tx, caller: Caller, book: Row, new: list[int], now: int) -> int
         return 0
     others = books.elsewhere(tx, caller.app.id, caller.user_id, book["book"], new)
     unknown = [number for number in new if number not in others]
-    return len(unknown) - len(removed_lately(tx, caller, unknown, now))
-
-
-def removed_lately(tx: Tx, caller: Caller, numbers: Sequence[int], now: int) -> set[int]:
-    """Those of these numbers that the caller has removed from a book a short while ago."""
-    if not buckets.has_removed(tx, caller.user_id):
-        return set()
-    hashes = dict(zip(map(_hash_with(caller.app.hash_key), numbers), numbers, strict=True))
-    known = buckets.removed_among(tx, caller.user_id, list(hashes), now - rates.REMEMBERED_SECONDS)
-    return {hashes[found] for found in known}
-
-
-def _hash_with(key: bytes) -> Callable[[int], int]:
-    """A keyed hash, as a signed 64-bit integer: what is removed is no longer stored as a number."""
-
-    def hashed(number: int) -> int:
-        return int.from_bytes(hashlib.blake2b(number.to_bytes(8), key=key, digest_size=8).digest(), signed=True)
-
-    return hashed
-
-
-def pay(tx: Tx, limits: Limits, caller: Caller, cost: int, now: int) -> None:
-    """Charge the caller, then the address, for asking about values; registered or not, they cost the same."""
-    rates.charge(tx, rates.permits(limits, caller), cost, now)
-    rates.charge(tx, rates.address_permits(limits, caller.address), cost, now)
+    return len(unknown) - len(privacy.removed_lately(tx, caller, unknown, now))
 
 
 def retrieve(db: Database, caller: Caller, device: str = "") -> list[tuple[str, str]]:
@@ -155,10 +128,3 @@ def registered(db: Database, caller: Caller, device: str = "") -> list[Registere
         names = dict(books.registered(tx, caller.user_id, device, proven=caller.app.verified_only))
         found = users.by_ids(tx, caller.app.id, list(names)) if names else {}
     return [Registered(found[user_id], name) for user_id, name in names.items() if user_id in found]
-
-
-def known_to(tx: Tx, caller: Caller, user_ids: Sequence[int]) -> set[int]:
-    """Those of these users whose phone and e-mail the caller may see: contacts of the caller's, and the caller."""
-    if caller.app.settings.profiles == "open":
-        return set(user_ids)
-    return books.holds(tx, caller.user_id, user_ids, proven=caller.app.verified_only) | {caller.user_id}

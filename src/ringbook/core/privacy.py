@@ -3,23 +3,26 @@
     is_private     would this login tell an e-mail or a phone number?
     key            an e-mail or a phone, in any spelling, as one value
     Named, charge  the e-mails and phones that a query names; each that the caller does not hold already costs a permit
-    seen           users as the caller may see them
+    pay            what a value that is new to the caller costs
+    removed_lately, hashed    numbers that the caller has had a short while ago, and how they are remembered
+    seen, known_to users as the caller may see them
 
 Another user's phone and e-mail, and a login that is one of these, show to a caller who holds the user's number in a
 book, who has named the very value (and so has paid for it), or when the application's setting `profiles` is `open`.
 A value costs the same whether somebody has it or not, so that an answer tells no more than was paid for.
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from .. import phone
 from ..config import Limits
-from ..model import Caller, User
-from ..store import books, users
+from ..model import App, Caller, User
+from ..store import books, buckets, users
 from ..store.db import Database, Tx
-from . import discovery
+from . import limits as rates
 
 SHORTEST = 7  # digits of a national number, without its area
 NO_BOOK = -1
@@ -75,7 +78,7 @@ def charge(db: Database, limits: Limits, caller: Caller, named: Iterable[int | s
         cost = len(values - _held(tx, caller, values, now))
     if cost:
         with db.write() as tx:
-            discovery.pay(tx, limits, caller, cost, now)
+            pay(tx, limits, caller, cost, now)
 
 
 def _held(tx: Tx, caller: Caller, values: set[int | str], now: int) -> set[int | str]:
@@ -84,10 +87,30 @@ def _held(tx: Tx, caller: Caller, values: set[int | str], now: int) -> set[int |
     held: set[int | str] = set(users.numbers_of(tx, caller.user_id))
     if numbers:
         held |= books.elsewhere(tx, caller.app.id, caller.user_id, NO_BOOK, numbers)
-        held |= discovery.removed_lately(tx, caller, numbers, now)
+        held |= removed_lately(tx, caller, numbers, now)
     own = users.by_id(tx, caller.app.id, caller.user_id)
     region = caller.app.settings.default_region
     return held | {key(text, region) for text in (own and own.login, own and own.email) if text}
+
+
+def pay(tx: Tx, limits: Limits, caller: Caller, cost: int, now: int) -> None:
+    """Charge the caller, then the address, for asking about values; registered or not, they cost the same."""
+    rates.charge(tx, rates.permits(limits, caller), cost, now)
+    rates.charge(tx, rates.address_permits(limits, caller.address), cost, now)
+
+
+def removed_lately(tx: Tx, caller: Caller, numbers: Sequence[int], now: int) -> set[int]:
+    """Those of these numbers that the caller has removed from a book a short while ago."""
+    if not buckets.has_removed(tx, caller.user_id):
+        return set()
+    hashes = {hashed(caller.app, number): number for number in numbers}
+    known = buckets.removed_among(tx, caller.user_id, list(hashes), now - rates.REMEMBERED_SECONDS)
+    return {hashes[found] for found in known}
+
+
+def hashed(app: App, number: int) -> int:
+    """A keyed hash, as a signed 64-bit integer: what need not be known as a number is not stored as one."""
+    return int.from_bytes(hashlib.blake2b(number.to_bytes(8), key=app.hash_key, digest_size=8).digest(), signed=True)
 
 
 # ── seeing ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -97,7 +120,7 @@ def seen(tx: Tx, caller: Caller, found: Sequence[User], named: Named = NOTHING) 
     """The users as the caller may see them, who has named these values."""
     if is_open(caller) or not found:
         return list(found)
-    known = discovery.known_to(tx, caller, [user.id for user in found])
+    known = known_to(tx, caller, [user.id for user in found])
     region = caller.app.settings.default_region
     return [user if user.id in known else veiled(user, named, region) for user in found]
 
@@ -115,3 +138,10 @@ def veiled(user: User, named: Named, region: str) -> User:
 
 def _if_named(text: str | None, named: Named, region: str) -> str | None:
     return text if text and key(text, region) in named else None
+
+
+def known_to(tx: Tx, caller: Caller, user_ids: Sequence[int]) -> set[int]:
+    """Those of these users whose phone and e-mail the caller may see: contacts of the caller's, and the caller."""
+    if caller.app.settings.profiles == "open":
+        return set(user_ids)
+    return books.holds(tx, caller.user_id, user_ids, proven=caller.app.verified_only) | {caller.user_id}
