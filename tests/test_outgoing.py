@@ -12,7 +12,7 @@ from servers import free_port
 from verify.gateway import Gateway, listening
 
 from ringbook import outgoing
-from ringbook.outgoing import LARGEST_BYTES, Outgoing, Unreachable, is_public, may_be_public
+from ringbook.outgoing import LARGEST_BYTES, Outgoing, Turns, Unreachable, is_public, may_be_public
 
 LOCAL = Outgoing(allow_private=True, timeout_seconds=10)
 HASTY = Outgoing(allow_private=True, timeout_seconds=0.3)
@@ -258,6 +258,64 @@ def test_an_answer_that_breaks_off_or_is_none_is_no_answer(gateway, answer):
     gateway.raw = lambda write: write(answer)
     with pytest.raises(Unreachable):
         LOCAL.request("GET", gateway.url)
+
+
+def refused(outgoing: Outgoing, url: str, **more: dict[str, str]) -> Unreachable:
+    with pytest.raises(Unreachable) as why:
+        outgoing.request("GET", url, **more)
+    return why.value
+
+
+def test_what_never_left_is_told_from_what_may_have_arrived(gateway, authority):
+    nowhere = f"http://127.0.0.1:{free_port()}/"
+    for asking, url in [(LOCAL, nowhere), (Outgoing(), "https://127.0.0.1/"), (LOCAL, "ftp://x/")]:
+        assert not refused(asking, url).sent
+    with listening(speaking_tls(authority, "127.0.0.1")) as secure:
+        assert not refused(LOCAL, secure.url).sent
+    assert not refused(LOCAL, gateway.url, headers={"X-Key": "a\r\nb"}).sent
+    gateway.raw = lambda write: write(b"hello\r\n\r\n")
+    assert refused(LOCAL, gateway.url).sent
+    done = threading.Event()
+    gateway.during = lambda: done.wait(60)
+    assert refused(HASTY, gateway.url).sent
+    done.set()
+
+
+# ── turns ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_so_many_wait_at_once_that_a_slow_server_leaves_others_a_turn():
+    with listening() as slow, listening() as other:
+        outgoing = Outgoing(allow_private=True, timeout_seconds=30, turns=Turns(whole=3, each=2))
+        arrived, done = threading.Semaphore(0), threading.Event()
+
+        def hold() -> None:
+            arrived.release()
+            done.wait(30)
+
+        slow.during = hold
+        asking = [threading.Thread(target=outgoing.request, args=("GET", slow.url)) for _ in range(2)]
+        for thread in asking:
+            thread.start()
+        assert all(arrived.acquire(timeout=20) for _ in asking)
+        for _ in range(2):
+            too_many = refused(outgoing, f"{slow.url}/elsewhere")
+            assert "too many" in str(too_many) and not too_many.sent
+            assert outgoing.request("GET", other.url).status == 200
+        done.set()
+        for thread in asking:
+            thread.join()
+        assert outgoing.request("GET", slow.url).status == 200
+
+
+def test_all_together_have_only_so_many_turns_and_a_failure_gives_its_own_back(gateway):
+    turns = Turns(whole=1, each=1)
+    outgoing = Outgoing(allow_private=True, timeout_seconds=10, turns=turns)
+    for _ in range(2):
+        assert "does not answer" in str(refused(outgoing, f"http://127.0.0.1:{free_port()}/"))
+    with turns.at("other.example"):
+        assert "too many" in str(refused(outgoing, gateway.url))
+    assert outgoing.request("GET", gateway.url).status == 200
 
 
 def test_an_answer_is_read_up_to_a_size(gateway):

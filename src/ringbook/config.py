@@ -72,6 +72,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     codes_per_address_per_hour: Annotated[
         int, knob("one-time codes asked for from one address (IPv6: one /64) in an hour; 0 = no limit", "codes", low=0)
     ] = 60
+    events_per_minute: Annotated[
+        int, knob("calls in a minute by which one user sends pushes to others; 0 = no limit", "calls", low=0)
+    ] = 60
     new_accounts_per_hour: Annotated[
         int, knob("accounts made from one address (IPv6: one /64) in an hour; 0 = no limit", "accounts", low=0)
     ] = 1_000
@@ -113,6 +116,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         str,
         knob("host:port of a Firebase Auth emulator, whose unsigned tokens are then believed: for development only"),
     ] = ""
+    fcm_endpoint: Annotated[str, knob("where FCM is; empty = Google's address")] = ""
+    apns_endpoint: Annotated[str, knob("where APNs is; empty = Apple's address")] = ""
+    apns_sandbox_endpoint: Annotated[
+        str, knob("where the APNs sandbox is, for development subscriptions; empty = Apple's address")
+    ] = ""
+    pushes_kept_days: Annotated[
+        int, knob("how long a push is remembered, without its text, after it was settled", "days", low=1, high=3650)
+    ] = 7
     limits: Limits = Limits()
 
     def __repr__(self) -> str:

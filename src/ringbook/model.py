@@ -81,6 +81,36 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     sms_twilio_account_sid: Annotated[str, setting("twilio: the account SID")] = ""
     sms_twilio_auth_token: Annotated[str, setting("twilio: the auth token", secret=True)] = ""
     sms_twilio_from: Annotated[str, setting("twilio: the number or messaging service that sends")] = ""
+    contact_joined_enabled: Annotated[
+        bool, setting("tell the holders of a number when its owner joins; announces nobody who is there already")
+    ] = False
+    contact_joined_template: Annotated[
+        str, setting("text of that push; %s stands for the name in the holder's own book, %% for a per cent sign")
+    ] = "Your friend %s joined."
+    contact_joined_development: Annotated[
+        bool, setting("send it also to subscriptions whose environment is development")
+    ] = False
+    contact_joined_fcm_notification: Annotated[
+        bool, setting("on Android, have the system show it, also while the app is closed; off = the app shows it")
+    ] = False
+    events: Annotated[Literal["on", "off"], setting("users may send pushes to each other (POST /events)")] = "on"
+    push_console: Annotated[
+        bool, setting("print pushes on standard output instead of sending them, for development")
+    ] = False
+    fcm_service_account: Annotated[
+        str, setting("Firebase service account for FCM: the JSON of its key file, @FILE", secret=True)
+    ] = ""
+    apns_key: Annotated[str, setting("APNs authentication key: the .p8 file, @FILE", secret=True)] = ""
+    apns_key_id: Annotated[str, setting("the 10 characters that Apple names the key by")] = ""
+    apns_team_id: Annotated[str, setting("the 10 characters of your Apple developer team")] = ""
+    apns_topic: Annotated[str, setting("bundle id of the iOS app; empty = the one that each subscription names")] = ""
+    web_push_contact: Annotated[
+        str, setting("mailto: or https: address where push services reach you; Apple's refuses without one")
+    ] = ""
+    webhook_url: Annotated[
+        str, setting("address of your backend that is told when somebody joins whom others know; empty = none")
+    ] = ""
+    webhook_secret: Annotated[str, setting("key that those requests are signed with", secret=True)] = ""
 
 
 class App(Struct, frozen=True, kw_only=True):

@@ -1,7 +1,8 @@
 """Requests that we make ourselves, to addresses that an admin or a provider has named.
 
-    Outgoing                 how: time, private addresses allowed or not, an extra certificate authority
+    Outgoing                 how: time, private addresses allowed or not, an extra certificate authority, turns
     Outgoing.request(…)      one request → Answer; Unreachable says why there is none
+    Turns                    how many may wait for an answer at once
     is_public(address)       is it of the public internet?
     may_be_public(host)      the same for what stands in an address before any look-up
 
@@ -17,7 +18,9 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -30,7 +33,36 @@ Addresses = list[tuple[Any, ...]]
 
 
 class Unreachable(Exception):
-    """There is no answer; the text says why, without the address's path and query."""
+    """There is no answer; the text says why, without the address's path and query.
+
+    sent   something had left already, so that what was asked for may have been done all the same
+    """
+
+    def __init__(self, why: str, *, sent: bool = False) -> None:
+        super().__init__(why)
+        self.sent = sent
+
+
+class Turns:
+    """At most `whole` requests wait at once, and `each` of them for one server: a slow one leaves others a turn."""
+
+    def __init__(self, whole: int, each: int) -> None:
+        self._whole, self._each = whole, each
+        self._waiting: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def at(self, server: str) -> Iterator[None]:
+        """A turn, or Unreachable at once."""
+        with self._lock:
+            if self._waiting.total() >= self._whole or self._waiting[server] >= self._each:
+                raise Unreachable("too many requests wait for an answer already")
+            self._waiting[server] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting -= Counter([server])  # drops those that nobody waits for
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,29 +76,38 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """Plain http goes only where private addresses are allowed; `ca_file`, PEM, adds to the authorities believed."""
+    """Plain http goes only where private addresses are allowed; `ca_file`, PEM, adds to the authorities believed.
+
+    turns   how many of the requests made with these settings may wait at once; None = any number
+    """
 
     allow_private: bool = False
     ca_file: str = ""
     timeout_seconds: float = TIMEOUT_SECONDS
+    turns: Turns | None = None
 
     def request(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None
     ) -> Answer:
         """Make one request; whatever happens, it takes little more than `timeout_seconds`."""
         parts = self._checked(url)
+        with self.turns.at(parts.netloc.lower()) if self.turns else nullcontext():
+            return self._asked(parts, method, headers or {}, body)
+
+    def _asked(self, parts: SplitResult, method: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         until = time.monotonic() + self.timeout_seconds
-        connection = http.client.HTTPConnection(parts.netloc)
+        connection = Connection(parts.netloc)
         try:
             connection.sock = self._socket(parts, until)
             connection.sock.settimeout(_left(until))
-            connection.request(method, target, body=body, headers={"User-Agent": "Ringbook", **(headers or {})})
+            connection.request(method, target, body=body, headers={"User-Agent": "Ringbook", **headers})
             return _answer(connection.sock, method, until)
         except Unreachable:
             raise
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise Unreachable(f"{parts.hostname} does not answer ({_words(error)})") from error
+            why = f"{parts.hostname} does not answer ({_words(error)})"
+            raise Unreachable(why, sent=connection.sending) from error
         finally:
             connection.close()
 
@@ -104,6 +145,17 @@ class Outgoing:
         if self.ca_file:
             context.load_verify_locations(self.ca_file)
         return context
+
+
+class Connection(http.client.HTTPConnection):
+    """A connection that remembers whether anything was sent on it."""
+
+    sending = False
+
+    def send(self, data: Any) -> None:
+        """What the library sends by, once it has found nothing wrong with the request."""
+        self.sending = True
+        super().send(data)
 
 
 def is_public(address: str) -> bool:

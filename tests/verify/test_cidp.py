@@ -96,7 +96,7 @@ def read(values: Any, **mapping: str) -> Identity:
     return cidp.read_answer(Answer(200, json.dumps(values).encode()), {"uid": "#{id}"} | mapping)
 
 
-@pytest.mark.parametrize("given, uid", [(7, "7"), ("7", "7"), ("a-b", "a-b"), (-1, "-1"), (0, "0"), (" x\n", "x")])
+@pytest.mark.parametrize("given, uid", [(7, "7"), ("7", "7"), ("a-b", "a-b"), (-1, "-1"), (0, "0"), ("Ann B", "Ann B")])
 def test_a_uid_is_a_text_or_an_integer(given: Any, uid: str):
     assert read({"id": given}).uid == uid
 
@@ -125,6 +125,13 @@ def test_a_uid_of_several_parts_needs_them_all():
 def test_a_uid_that_would_be_everybodys_is_refused():
     with pytest.raises(errors.Invalid, match="no uid"):
         read({"id": 7}, uid="user")
+
+
+@pytest.mark.parametrize("given", [" bob", "bob\n", "bob\u200b", "b\u202eob", "b  ob", "bob\u00a0", "b\x00ob"])
+def test_a_uid_is_taken_as_it_is_or_not_at_all(given: str):
+    """Two that differ only in what cannot be seen are two people's."""
+    with pytest.raises(errors.Invalid, match="cannot be seen"):
+        read({"id": given})
 
 
 def test_a_uid_has_at_most_255_characters():

@@ -121,6 +121,8 @@ def test_an_e_mail_counts_when_firebase_has_verified_it(
         ({"exp": True}, "a time in it is none"),
         ({"exp": float("nan")}, "a time in it is none"),
         ({"iat": float("-inf")}, "a time in it is none"),
+        ({"exp": 10**400}, "a time in it is none"),
+        ({"iat": -(10**400)}, "a time in it is none"),
     ],
 )
 def test_a_wrong_claim_is_refused(wrong: dict[str, Any], why: str, certificates: Certificates):

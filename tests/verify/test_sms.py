@@ -18,7 +18,7 @@ from ringbook import errors
 from ringbook.model import AppSettings
 from ringbook.outgoing import Outgoing
 from ringbook.verify import sms
-from ringbook.verify.sms import FORM, Template
+from ringbook.verify.sms import FORM, NotTaken, Template
 
 LOCAL = Outgoing(allow_private=True, timeout_seconds=10)
 NUMBER = "447700900123"
@@ -161,9 +161,25 @@ def test_anything_else_is_told_by_its_number_and_never_by_its_words(gateway, sta
 
 def test_a_gateway_that_is_not_there_is_told_without_its_name():
     settings = AppSettings(sms_gateway="http", sms_gateway_url=f"http://127.0.0.1:{free_port()}/?key=k")
-    with pytest.raises(errors.Unavailable, match="cannot be reached") as refused:
+    with pytest.raises(NotTaken, match="cannot be reached") as refused:
         sms.send(settings, LOCAL, NUMBER, "text")
     assert "127.0.0.1" not in refused.value.reason
+    assert (refused.value.may_cost, refused.value.may_arrive) == (False, False)
+
+
+@pytest.mark.parametrize("status, may_cost", [(301, True), (400, False), (404, False), (499, False), (500, True)])
+def test_what_a_gateway_has_not_refused_may_have_been_sent(gateway, status, may_cost):
+    gateway.status = status
+    with pytest.raises(NotTaken) as refused:
+        sent(gateway)
+    assert (refused.value.may_cost, refused.value.may_arrive) == (may_cost, False)
+
+
+def test_a_gateway_that_hangs_up_may_have_sent_it(gateway):
+    gateway.raw = lambda write: write(b"")
+    with pytest.raises(NotTaken, match="did not say whether") as refused:
+        sent(gateway)
+    assert (refused.value.may_cost, refused.value.may_arrive) == (True, True)
 
 
 def test_a_gateway_on_a_private_network_is_refused_unless_allowed(gateway):

@@ -4,23 +4,23 @@ first                         application 1, made by the first start on an empty
 create, rotate_keys, delete   one application
 all_, get                     read from the database
 cached, by_auth_key           read for a request, at most CACHE_SECONDS old
-change                        set one setting; `settings` lists them
+vapid_private_key             what Web Push is signed with
+change                        set one setting; what each accepts stands in `settings.py`
 """
 
 import base64
 import secrets
 import time
-import typing
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from .. import errors, phone
+from .. import errors
 from ..model import App, AppSettings
 from ..store import applications as store
 from ..store.db import Database, Row
-from . import users
+from . import settings, users
 
 CACHE_SECONDS = 3  # a change reaches every process within 5
 BATCH = 100
@@ -83,6 +83,12 @@ def by_auth_key(db: Database, auth_key: str) -> App:
     return _remembered(db, auth_key, read)
 
 
+def vapid_private_key(db: Database, app_id: int) -> str:
+    """The application's private key for Web Push, as base64url."""
+    with db.read() as tx:
+        return store.vapid_private_key(tx, app_id)
+
+
 def named(db: Database, app_id: int | None, auth_key: str | None) -> App:
     """The application that both its id and its key name, as opening a session asks for."""
     try:
@@ -134,86 +140,14 @@ def change(db: Database, app_id: int, key: str, value: str) -> App:
     if key not in AppSettings.__struct_fields__:
         known = ", ".join(AppSettings.__struct_fields__)
         raise errors.Invalid(f"there is no setting {key}; there are {known}", field=key)
-    settings = msgspec.structs.replace(app.settings, **{key: _read(key, value)})
+    wanted = msgspec.structs.replace(app.settings, **{key: settings.read(key, value)})
     with db.write() as tx:
-        moved = settings.default_region != app.settings.default_region
+        moved = wanted.default_region != app.settings.default_region
         if moved and store.holds_numbers(tx, app_id):
             reason = "cannot change any more: the numbers of this application were read with the old one"
             raise errors.Invalid(reason, field=key)
-        store.set_settings(tx, app_id, msgspec.json.encode(settings).decode())
+        store.set_settings(tx, app_id, msgspec.json.encode(wanted).decode())
     return get(db, app_id)
-
-
-BOOLEANS = {"on": True, "true": True, "1": True, "yes": True, "off": False, "false": False, "0": False, "no": False}
-
-
-def _read(key: str, value: str) -> Any:
-    """A setting's value from its text, checked by the rule that goes with its name or its type."""
-    kind = msgspec.structs.fields(AppSettings)[AppSettings.__struct_fields__.index(key)].type
-    plain = typing.get_args(kind)[0]
-    if key in CHECKS:
-        value = CHECKS[key](value, key)
-    if plain is bool:
-        if value.lower() not in BOOLEANS:
-            raise errors.Invalid("must be true or false", field=key)
-        return BOOLEANS[value.lower()]
-    if plain is int:
-        if not (value.isascii() and value.isdigit() and len(value) < 10):
-            raise errors.Invalid("must be a whole number, 0 or more", field=key)
-        return int(value)
-    choices = typing.get_args(plain)
-    if choices and value not in choices:
-        raise errors.Invalid(f"must be {' or '.join(choice or '(empty)' for choice in choices)}", field=key)
-    return value
-
-
-def _region(value: str, key: str) -> str:
-    code = value.strip().upper()
-    if code and not phone.is_region(code):
-        raise errors.Invalid("must be a two-letter country code such as GB, or empty", field=key)
-    return code
-
-
-def _regions(value: str, key: str) -> str:
-    return ",".join(_region(code, key) for code in value.split(",") if code.strip())
-
-
-def _address(value: str, key: str) -> str:
-    if value and not value.startswith(("https://", "http://")):
-        raise errors.Invalid("must be an address with https:// (or http:// for development)", field=key)
-    return value
-
-
-def _object_of_texts(value: str, key: str) -> str:
-    try:
-        msgspec.json.decode(value, type=dict[str, str])
-    except msgspec.DecodeError:
-        raise errors.Invalid("must be a JSON object whose values are texts", field=key) from None
-    return value
-
-
-def _with_uid(value: str, key: str) -> str:
-    if "uid" not in msgspec.json.decode(_object_of_texts(value, key)):
-        raise errors.Invalid("must say where uid is", field=key)
-    return value
-
-
-def _with_code(value: str, key: str) -> str:
-    if value.count("%s") != 1:
-        raise errors.Invalid("must hold %s once: there the code is put", field=key)
-    return value
-
-
-CHECKS: dict[str, Callable[[str, str], str]] = {
-    "default_region": _region,
-    "sms_regions": _regions,
-    "cidp_url": _address,
-    "sms_gateway_url": _address,
-    "cidp_request": _object_of_texts,
-    "cidp_response": _with_uid,
-    "sms_gateway_headers": _object_of_texts,
-    "sms_text": _with_code,
-}
 
 
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────

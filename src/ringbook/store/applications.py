@@ -1,6 +1,7 @@
 """Applications.
 
 insert, all_, by_id, by_auth_key      one row each
+vapid_private_key                     what only the sender of Web Push reads
 set_keys, set_settings, delete        changes
 holds_numbers                         has anything been read by the application's region yet?
 some_users, end_sessions, forget      what deleting an application takes along
@@ -54,6 +55,12 @@ def by_id(tx: Tx, app_id: int) -> Row | None:
 def by_auth_key(tx: Tx, auth_key: str) -> Row | None:
     """The application that an SDK's authorization key names."""
     return tx.one(f"SELECT {COLUMNS} FROM applications WHERE auth_key = :auth_key", auth_key=auth_key)
+
+
+def vapid_private_key(tx: Tx, app_id: int) -> str:
+    """The private key for Web Push; "" when there is no such application."""
+    row = tx.one("SELECT vapid_private_key FROM applications WHERE id = :app_id", app_id=app_id)
+    return row["vapid_private_key"] if row else ""
 
 
 def set_keys(tx: Tx, app_id: int, auth_key: str, auth_secret: str) -> int:

@@ -6,8 +6,11 @@ Outside       what a process needs to ask outside: how to make requests, and Fir
 from dataclasses import dataclass
 
 from ..config import Config
-from ..outgoing import Outgoing
+from ..outgoing import Outgoing, Turns
 from .firebase import CERTIFICATES_URL, Certificates
+
+# Of the threads that may also hash passwords (`api/routes.py`): what is slow outside leaves half of them to others.
+AT_ONCE, AT_ONE_SERVER = 8, 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +23,12 @@ class Outside:
     @classmethod
     def of(cls, config: Config) -> "Outside":
         """As the process is configured."""
-        outgoing = Outgoing(config.allow_private_addresses, config.ca_file)
+        turns = Turns(AT_ONCE, AT_ONE_SERVER)
+        outgoing = Outgoing(config.allow_private_addresses, config.ca_file, turns=turns)
         if config.firebase_auth_emulator_host:
             return cls(outgoing, None)
+        # One thread fetches the certificates for all applications: it waits for nobody's turn.
         # Where the operator has named an address, it may be a private one: no user and no application said so.
-        named = Outgoing(allow_private=True, ca_file=config.ca_file)
         url = config.firebase_certificates_url
-        return cls(outgoing, Certificates(named, url) if url else Certificates(outgoing, CERTIFICATES_URL))
+        source = Outgoing(bool(url) or config.allow_private_addresses, config.ca_file)
+        return cls(outgoing, Certificates(source, url or CERTIFICATES_URL))

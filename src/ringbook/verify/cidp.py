@@ -75,12 +75,15 @@ def read_answer(answer: Answer, mapping: dict[str, str]) -> Identity:
         values: Any = msgspec.json.decode(answer.body)
     except (ValueError, RecursionError):
         raise _refused("the answer is not JSON", answer.status) from None
-    said = {name: _cleaned(_filled(template, lambda path: _at(values, path))) for name, template in mapping.items()}
-    uid = said.get("uid", "")
+    found = {name: _filled(template, lambda path: _at(values, path)) for name, template in mapping.items()}
+    said = {name: _cleaned(text) for name, text in found.items()}
+    uid = found.get("uid", "")
     paths = [path.strip() for path in PLACE.findall(mapping.get("uid", ""))]
     # A uid of which a part is missing, or that is the same for everybody, would let people into one another's account.
-    if not uid or not paths or not all(_at(values, path) for path in paths):
+    if not said.get("uid") or not paths or not all(_at(values, path) for path in paths):
         raise _refused("the answer holds no uid", answer.status)
+    if uid != said["uid"]:  # cleaned, those of two people could become one
+        raise _refused("the uid holds blanks or characters that cannot be seen", answer.status)
     if len(uid) > LARGEST_UID:
         raise _refused("the uid is too long", answer.status)
     return Identity(uid, **{name: said.get(name, "") for name in ("login", "full_name", "email", "phone")})

@@ -30,6 +30,7 @@ CERTIFICATES_URL = "https://www.googleapis.com/robot/v1/metadata/x509/securetoke
 LEEWAY_SECONDS = 60
 LARGEST_TOKEN = 8192
 LARGEST_SUBJECT = 128
+LATEST = 2**53  # of the moments in a token, in seconds
 SHORTEST_SECONDS, USUAL_SECONDS, LONGEST_SECONDS = 1, 300, 86_400  # how long certificates are kept; usual: unsaid
 OLD_KEYS_SECONDS = 60  # so long old keys do before their source is tried again
 UNKNOWN_KEY_SECONDS = 30  # an unknown key id fetches at most so often: anybody can make one up
@@ -254,7 +255,8 @@ def _proof(claims: dict[str, Any], now: int) -> Proof:
 
 
 def _moment(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    # Compared, since an integer may be too large for everything else; NaN is not between any two.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -LATEST < value < LATEST:
         raise _invalid("a time in it is none")
     return value
 

@@ -1,13 +1,14 @@
 """Text messages: handed to the gateway that the application's owner has chosen.
 
-    send(settings, outgoing, number, text)   the gateway has taken it, or Unavailable
+    send(settings, outgoing, number, text)   the gateway has taken it, or NotTaken
+    NotTaken                                 it has not, or has not said so: may the message be on its way?
     trouble(settings)                        what is missing before anything can be sent; "" when nothing is
     address(settings)                        where the gateway is, without anything that sends
 
 `console` prints the message, for development. `http` makes one request, put together from the settings; `twilio` is the
 same with settings of ours. In address and body #{to} stands for the number with its +, and #{text} for the message,
-written as the address or the body's Content-Type (JSON, where the settings name none) needs it. 2xx means sent; what
-else a gateway says is not passed on, since it may quote the number.
+written as the address or the body's Content-Type (JSON, where the settings name none) needs it. 2xx means sent, 4xx
+means that it was not; what else a gateway says is not passed on, since it may quote the number.
 
 Sources for Twilio: its pages "Messages resource" of the Messaging API (POST to /2010-04-01/Accounts/{AccountSid}/
 Messages.json with To, Body, and From or MessagingServiceSid) and "Twilio API requests" (a form, and HTTP basic
@@ -37,6 +38,20 @@ FORM = "application/x-www-form-urlencoded"
 PLACE = re.compile(r"#\{(to|text)\}")
 HOST = re.compile(r"https?://(?:#\{\w+\}|[^/?#])*", re.IGNORECASE)
 AGAIN = "The code could not be sent: the gateway {why}. Try again."
+SILENT = "The gateway did not say whether it has sent the code. A code that comes now is no use: ask again."
+
+
+class NotTaken(errors.Unavailable):
+    """The gateway has not taken a message.
+
+    may_cost     it got the request, and has not refused it (4xx): the message may have been sent, and be paid for
+    may_arrive   it has not even answered: the message may be on its way
+    """
+
+    def __init__(self, reason: str, *, may_cost: bool, may_arrive: bool) -> None:
+        super().__init__(reason)
+        self.may_cost = may_cost
+        self.may_arrive = may_arrive
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +74,12 @@ def send(settings: AppSettings, outgoing: Outgoing, number: str, text: str) -> N
     url, body = filled_url(template.url, values), filled_body(template, values)
     try:
         answer = outgoing.request(template.method, url, headers=template.headers, body=body)
-    except Unreachable as unreachable:
-        raise errors.Unavailable(AGAIN.format(why="cannot be reached")) from unreachable
+    except Unreachable as silent:
+        reason = SILENT if silent.sent else AGAIN.format(why="cannot be reached")
+        raise NotTaken(reason, may_cost=silent.sent, may_arrive=silent.sent) from silent
     if not 200 <= answer.status < 300:
-        raise errors.Unavailable(AGAIN.format(why=f"answered {answer.status}"))
+        reason = AGAIN.format(why=f"answered {answer.status}")
+        raise NotTaken(reason, may_cost=not 400 <= answer.status < 500, may_arrive=False)
 
 
 def trouble(settings: AppSettings) -> str:
@@ -72,6 +89,11 @@ def trouble(settings: AppSettings) -> str:
     missing = [name for name in NEEDED[settings.sms_gateway] if not getattr(settings, name)]
     if missing:
         return f"{missing[0]} is empty"
+    if settings.sms_gateway == "http":
+        said = settings.sms_gateway_url + settings.sms_gateway_body
+        for place in ("#{to}", "#{text}"):
+            if place not in said:
+                return f"neither sms_gateway_url nor sms_gateway_body has a place for {place}"
     return "" if settings.sms_regions else "sms_regions is empty, so no code is sent to any country"
 
 

@@ -1,0 +1,270 @@
+"""Apple Push Notification service: pushes to iOS and other Apple devices.
+
+    sender(app, way)                what sends an application's messages; NotSetUp says which setting is missing
+    headers(message, topic, …)      what a request says besides its body
+    shaped(message)                 the body of a request, None when it cannot be small enough
+    read_answer(status, body, …)    what Apple said, as a receipt
+
+Sources, all of Apple's documentation of User Notifications: "Establishing a token-based connection to APNs" (provider
+tokens), "Sending notification requests to APNs" (headers), "Generating a remote notification" (the body and its keys)
+and "Handling notification responses from APNs" (statuses, reasons, what may be tried again).
+"""
+
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import jwt
+import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from ..model import App
+from ..outgoing import Unreachable
+from .connections import Connections
+from .transport import Message, NotSetUp, Outcome, Receipt, Way, retry_after
+from .universal import custom, cut, text
+
+ADDRESS = "https://api.push.apple.com"
+SANDBOX_ADDRESS = "https://api.sandbox.push.apple.com"
+VOIP = "apns_voip"
+RENEWED_SECONDS = 40 * 60  # Apple refuses a provider token after an hour
+SOONEST_SECONDS = 20 * 60  # and a new one before these are over
+LARGEST_BYTES = 4096
+LARGEST_VOIP_BYTES = 5120
+
+GONE = {(400, "BadDeviceToken"), (410, "ExpiredToken"), (410, "Unregistered")}
+LATER = {(400, "IdleTimeout"), (429, "TooManyProviderTokenUpdates"), (429, "TooManyRequests")}
+EXPIRED = "ExpiredProviderToken"
+# What an operator can do about some refusals, besides reading Apple's word.
+ADVICE = {
+    EXPIRED: "is this machine's clock right?",
+    "BadEnvironmentKeyIdInToken": "apns_key is for the other environment (sandbox or production)",
+    "DeviceTokenNotForTopic": "the device's app has another bundle id than apns_topic or its subscription names",
+    "InvalidProviderToken": "apns_key, apns_key_id and apns_team_id do not belong together, or the key was revoked",
+    "TopicDisallowed": "apns_topic is not an app of the team apns_team_id",
+}
+TOPIC = re.compile(r"[A-Za-z0-9.-]{1,200}")
+NAMES = uuid.UUID("6f2b1d3e-6c0f-4c5e-9d0c-3f2f6c2d8a41")
+LOCALIZED = {
+    "title_loc_key": "title-loc-key",
+    "title_loc_args": "title-loc-args",
+    "body_loc_key": "loc-key",
+    "body_loc_args": "loc-args",
+}
+APS = {"ios_sound": "sound", "ios_category": "category", "ios_thread_id": "thread-id"}
+SWITCHES = {"ios_content_available": "content-available", "ios_mutable_content": "mutable-content"}
+ON = (1, "1", "true")  # True equals 1
+UNWRITABLE = (ValueError, TypeError, OverflowError, RecursionError)  # half a surrogate pair, an endless number
+
+
+def sender(app: App, way: Way) -> "Apns":
+    """What sends an application's messages; NotSetUp says which setting is missing or wrong."""
+    settings = app.settings
+    for name in ("apns_key", "apns_key_id", "apns_team_id"):
+        if not getattr(settings, name):
+            value = "@AuthKey_….p8" if name == "apns_key" else "…"
+            raise NotSetUp(f"{name} is not set: ringbook app set {app.id} {name} {value}")
+    return Apns(app, way, _key(app))
+
+
+def _key(app: App) -> EllipticCurvePrivateKey:
+    try:
+        key = load_pem_private_key(app.settings.apns_key.encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
+        raise NotSetUp(f"apns_key is not a key of Apple's: ringbook app set {app.id} apns_key @AuthKey_….p8")
+    return key
+
+
+class ProviderToken:
+    """What proves to Apple who is asking. It must neither grow old nor change too often."""
+
+    def __init__(self, team: str, key_id: str, key: EllipticCurvePrivateKey) -> None:
+        self._team = team
+        self._key_id = key_id
+        self._key = key
+        self._token = ""
+        self.made_at = 0
+
+    def at(self, now: int) -> str:
+        """The token of this moment."""
+        if not self._token or now - self.made_at >= RENEWED_SECONDS:
+            self._token = jwt.encode({"iss": self._team, "iat": now}, self._key, "ES256", {"kid": self._key_id})
+            self.made_at = now
+        return self._token
+
+    def newer(self, expired: str, now: int) -> str:
+        """Another one than that which has expired, "" when it is too early for that."""
+        if self._token == expired and now - self.made_at >= SOONEST_SECONDS:
+            self._token = ""
+        token = self.at(now)
+        return token if token != expired else ""
+
+
+# Apple sees which tokens come through a connection: all senders with the same key share one, also those made anew.
+TOKENS: WeakKeyDictionary[Connections, dict[tuple[str, str, str], ProviderToken]] = WeakKeyDictionary()
+
+
+class Apns:
+    """Sends the messages of one application."""
+
+    def __init__(self, app: App, way: Way, key: EllipticCurvePrivateKey) -> None:
+        names = app.settings.apns_team_id, app.settings.apns_key_id
+        self._app = app
+        self._connections = way.connections
+        self._addresses = {"production": way.config.apns_endpoint, "development": way.config.apns_sandbox_endpoint}
+        shared = TOKENS.setdefault(way.connections, {})
+        self._token = shared.setdefault((*names, app.settings.apns_key), ProviderToken(*names, key))
+
+    async def send(self, message: Message, now: int) -> Receipt:
+        """Make one attempt; a provider token that Apple calls expired is renewed once, if it is old enough."""
+        topic = self._app.settings.apns_topic or message.bundle or ""
+        if not topic:
+            return Receipt(Outcome.REFUSED, "apns_topic is not set, and the subscription names no bundle id")
+        if not TOPIC.fullmatch(topic):
+            return Receipt(Outcome.REFUSED, "apns_topic, or the bundle id of the subscription, is not one")
+        try:
+            body = shaped(message)
+        except UNWRITABLE:
+            return Receipt(Outcome.REFUSED, "payload cannot be written as JSON")
+        if body is None:
+            return Receipt(Outcome.REFUSED, "payload too large")
+        token = self._token.at(now)
+        receipt = await self._attempt(message, topic, body, token, now)
+        if receipt.reason.startswith(EXPIRED) and (newer := self._token.newer(token, now)):
+            receipt = await self._attempt(message, topic, body, newer, now)
+        return receipt
+
+    async def check(self, now: int) -> str:
+        """Apple offers no question: the key was looked at when this was made, and signing shows that it works."""
+        self._token.at(now)
+        return ""
+
+    async def _attempt(self, message: Message, topic: str, body: bytes, token: str, now: int) -> Receipt:
+        production = message.environment != "development"
+        named = self._addresses["production" if production else "development"]
+        address = (named or (ADDRESS if production else SANDBOX_ADDRESS)).rstrip("/")
+        try:
+            answer = await self._connections.post(
+                f"{address}/3/device/{message.token}",
+                headers={**headers(message, topic, self._app), "authorization": f"bearer {token}"},
+                body=body,
+                trusted=bool(named),
+                only_http2=True,
+            )
+        except Unreachable as error:
+            return Receipt(Outcome.LATER, str(error))
+        return read_answer(answer.status, answer.body, answer.headers, now)
+
+
+def headers(message: Message, topic: str, app: App) -> dict[str, str]:
+    """What a request says besides its body and who sends it.
+
+    A repeated attempt carries the same `apns-id` and `apns-collapse-id`, so that a device shows it once.
+    """
+    kind = push_type(message)
+    # Ids of pushes are counted from one in every database: the application's key tells them apart.
+    push_id = str(uuid.uuid5(NAMES, f"{app.vapid_public_key} {message.id}"))
+    return {
+        "apns-topic": f"{topic}.voip" if kind == "voip" and not topic.endswith(".voip") else topic,
+        "apns-push-type": kind,
+        "apns-priority": "5" if kind == "background" else "10",
+        "apns-expiration": str(message.expires_at),
+        "apns-id": push_id,
+        "apns-collapse-id": push_id,
+        "content-type": "application/json",
+    }
+
+
+def push_type(message: Message) -> str:
+    """`voip`, or as the payload says, or `background` when nothing in it is for a person's eyes and ears."""
+    if message.channel == VOIP:
+        return "voip"
+    wished = message.payload.get("ios_push_type")
+    if wished in ("alert", "background"):
+        return str(wished)
+    if message.payload.get("ios_content_available") not in ON:
+        return "alert"
+    aps = _aps(message.payload, text(message.payload))
+    return "background" if set(aps) == {"content-available"} else "alert"
+
+
+def shaped(message: Message) -> bytes | None:
+    """The body of a request; of a text that is too long as much as fits, None when the rest is too large already."""
+    most = LARGEST_VOIP_BYTES if message.channel == VOIP else LARGEST_BYTES
+    others = custom(message.payload)
+    always = {"content-available": 1} if push_type(message) == "background" else {}  # a background push must have it
+
+    def body(words: str) -> bytes:
+        return msgspec.json.encode({**others, "aps": _aps(message.payload, words) | always})
+
+    kept = cut(text(message.payload), lambda some: len(body(some)) <= most)
+    return None if kept is None else body(kept)
+
+
+def _aps(payload: Mapping[str, Any], words: str) -> dict[str, Any]:
+    aps: dict[str, Any] = {}
+    if alert := _alert(payload, words):
+        aps["alert"] = alert
+    if (badge := _whole(payload.get("ios_badge"))) is not None:
+        aps["badge"] = badge
+    aps |= {name: payload[key] for key, name in APS.items() if isinstance(payload.get(key), str)}
+    if isinstance(payload.get("ios_sound"), dict):  # a critical alert's
+        aps["sound"] = payload["ios_sound"]
+    return aps | {name: 1 for key, name in SWITCHES.items() if payload.get(key) in ON}
+
+
+def _alert(payload: Mapping[str, Any], words: str) -> dict[str, Any]:
+    alert: dict[str, Any] = {"body": words} if words else {}
+    localized = payload.get("ios_loc_data")
+    if isinstance(localized, dict):
+        alert |= {name: localized[key] for key, name in LOCALIZED.items() if localized.get(key) is not None}
+    return alert
+
+
+def _whole(value: Any) -> int | None:
+    """A number, also when it came as a text; None when it is none."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return int(value) if isinstance(value, int | float | str) and abs(int(value)) < 2**31 else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def read_answer(status: int, body: bytes, headers: Mapping[str, str], now: int) -> Receipt:
+    """What Apple said, as a receipt.
+
+    200 is ACCEPTED; 410 and the pairs in `GONE` are GONE; 429, 5xx and the pairs in `LATER` are LATER; the rest is
+    ours to mend: REFUSED. BadDeviceToken is GONE although it may be a sandbox's token in the production environment:
+    Apple says not to try again, and a subscription says which environment its token is of, so it is of no use as it
+    stands. DeviceTokenNotForTopic is REFUSED: a wrong apns_topic must not end the subscriptions of everybody. After
+    5xx Apple speaks of 15 minutes; we come back sooner, and then less and less often, as to everybody else.
+    """
+    if status == 200:
+        return Receipt(Outcome.ACCEPTED)
+    reason, at = _said(body)
+    words = f"{reason} ({status})" if reason else f"status {status}"
+    if status == 410 or (status, reason) in GONE:
+        return Receipt(Outcome.GONE, words, gone_at=at)
+    asked = retry_after(headers.get("retry-after"), now)
+    if status == 429 or status >= 500 or (status, reason) in LATER:
+        return Receipt(Outcome.LATER, words, wait_seconds=asked)
+    return Receipt(Outcome.REFUSED, f"{words}: {ADVICE[reason]}" if reason in ADVICE else words)
+
+
+def _said(body: bytes) -> tuple[str, int | None]:
+    """Apple's reason, "" when it is none, and when the token died, which Apple says in milliseconds."""
+    try:
+        said = msgspec.json.decode(body, type=dict[str, Any])
+    except (ValueError, RecursionError):
+        return "", None
+    reason, at = said.get("reason"), said.get("timestamp")
+    known = isinstance(reason, str) and len(reason) < 64 and reason.isascii() and reason.isalnum()
+    moment = at // 1000 if isinstance(at, int) and not isinstance(at, bool) and 0 < at < 2**53 else None
+    return (str(reason) if known else ""), moment

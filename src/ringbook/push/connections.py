@@ -1,0 +1,327 @@
+"""Requests to push providers: many in flight on few connections, and none to a place where it must not go.
+
+    Connections(…)            of one process; `async with` closes them
+    Connections.post(…)       one request → Answer; Unreachable says why there is none
+
+Each address has a client of its own, and with HTTP/2 one connection, for as long as its name leads there. The name is
+looked up and checked before, and connected to as it was checked. Redirects are not followed, no proxy is asked.
+
+What a user or an application names has look-ups and connections of its own, and only so many requests at once: a name
+or a server that keeps us waiting takes nothing from the providers.
+"""
+
+import asyncio
+import random
+import socket
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from weakref import WeakValueDictionary
+
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.exceptions import ConnectError, PyreqwestError
+from pyreqwest.http import Url
+
+from ..outgoing import Answer, Unreachable, is_public
+
+TIMEOUT_SECONDS = 10.0  # of one attempt, from looking the name up to the end of the answer; a lease is longer
+CONNECT_SECONDS = 5.0
+OPENING_SECONDS = 2.0  # how long requests wait for the first one, which opens the connection that all will use
+IDLE_SECONDS = 300
+PING_SECONDS = 10
+BELIEVED_SECONDS = 300  # how long a name is not looked up again
+AGAIN_SECONDS = 60  # the same after a look-up that failed
+SLOW_SECONDS = 2.0  # a look-up that takes longer is not waited for where an address is known from before
+MOST_CLIENTS = 200
+MOST_FAILED = 1_000  # names, remembered
+FOREIGN_LOOKUPS = 16  # at once, of names on a user's or an application's word
+LOOKUPS = 8
+MOST_ORIGINS = 1_000
+MOST_AT_ONCE = 100  # requests to one origin on a user's or an application's word
+LEFT_ALONE_SECONDS = 30  # such an origin, when it has let a request time out
+LARGEST_BYTES = 16 * 1024  # of an answer: all of them are short
+HTTPS_ONLY = "the address must begin with https:// (RINGBOOK_ALLOW_PRIVATE_ADDRESSES allows http)"
+
+
+class _Client:
+    """What requests to one address go through; its name is believed to lead there until a time."""
+
+    def __init__(self, client: Client, address: str, until: float) -> None:
+        self.client = client
+        self.address = address
+        self.until = until
+        self.usable = True
+        self.asked = False
+        self.answered = asyncio.Event()
+
+
+class _Lookups:
+    """Looks names up in threads of its own: the system's resolver knows no timeout, and a name may hang in it."""
+
+    def __init__(self, at_once: int) -> None:
+        self._threads = ThreadPoolExecutor(at_once, "names")
+        self._asked: dict[str, Future[list[Any]]] = {}
+        self._failed: OrderedDict[str, float] = OrderedDict()
+
+    async def addresses(self, name: str, host: str, port: int) -> list[str]:
+        """The addresses of a host; one look-up for a name at a time, and for a while none after one that failed.
+
+        name   under which it is remembered; no two may ask for the same at once
+        """
+        if time.monotonic() < self._failed.get(name, 0.0):
+            raise socket.gaierror(socket.EAI_AGAIN, "its name could not be looked up a moment ago")
+        asked = self._asked.get(name)
+        if not asked or asked.done():
+            asked = self._threads.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            self._asked[name] = asked
+            asked.add_done_callback(lambda _: self._asked.pop(name, None))
+        try:
+            return [str(one[4][0]) for one in await asyncio.wrap_future(asked)]
+        except BaseException:
+            if not asked.cancel():  # what waited for a thread has not failed
+                self._failing(name)
+            raise
+
+    def _failing(self, name: str) -> None:
+        self._failed[name] = time.monotonic() + AGAIN_SECONDS
+        self._failed.move_to_end(name)
+        if len(self._failed) > MOST_FAILED:
+            self._failed.popitem(last=False)
+
+    def close(self) -> None:
+        """End without waiting for what hangs."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class _Origin:
+    """Where a user or an application sends us: whose turn it is, and whether anything is answered."""
+
+    def __init__(self) -> None:
+        self._turns = asyncio.Semaphore(MOST_AT_ONCE)
+        self._answered_at = 0.0
+        self._left_alone_until = 0.0
+
+    @asynccontextmanager
+    async def turn(self, host: str) -> AsyncIterator[None]:
+        """Wait for a turn, and note what comes of it; Unreachable while it is left alone."""
+        began_at = time.monotonic()
+        self._refuse_while_left_alone(host)
+        async with self._turns:
+            self._refuse_while_left_alone(host)
+            try:
+                yield
+            except (TimeoutError, asyncio.CancelledError):  # the second is how a timeout looks from within
+                if self._answered_at < began_at:
+                    self._left_alone_until = time.monotonic() + LEFT_ALONE_SECONDS
+                raise
+        self._answered_at, self._left_alone_until = time.monotonic(), 0.0
+
+    def _refuse_while_left_alone(self, host: str) -> None:
+        if time.monotonic() < self._left_alone_until:
+            raise Unreachable(f"{host} did not answer a moment ago")
+
+
+class Connections:
+    """Plain http and private addresses only where allowed; `ca_file`, PEM, adds to the authorities believed.
+
+    timeout_seconds   of one attempt, from looking the name up to the end of the answer
+    """
+
+    def __init__(
+        self, allow_private: bool = False, ca_file: str = "", timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> None:
+        self._allow_private = allow_private
+        self._authorities = Path(ca_file).read_bytes() if ca_file else b""
+        self._timeout = timeout_seconds
+        self._clients: OrderedDict[str, _Client] = OrderedDict()
+        self._origins: OrderedDict[str, _Origin] = OrderedDict()
+        self._lookups = {False: _Lookups(LOOKUPS), True: _Lookups(FOREIGN_LOOKUPS)}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def __aenter__(self) -> "Connections":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for lookups in self._lookups.values():
+            lookups.close()
+        while self._clients:
+            await self._clients.popitem()[1].client.close()
+
+    async def post(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        trusted: bool = False,
+        foreign: bool = False,
+        only_http2: bool = False,
+    ) -> Answer:
+        """Make one request within the time that there is; Unreachable when no answer came, for whatever reason.
+
+        trusted      the operator has named this address: it may be plain http, and on a private network
+        foreign      a user or an application has: what goes wrong there must not hold up anybody else
+        only_http2   nothing else is spoken there; else https agrees on the best that both know, and http is HTTP/1.1
+        """
+        target = self._checked(url, trusted)
+        used = None
+        try:
+            async with asyncio.timeout(self._timeout), self._turn(target, foreign):
+                used = await self._client(target, trusted, foreign, only_http2)
+                return await _asked(used, target, headers, body)
+        except (OSError, ValueError, PyreqwestError) as error:  # a TimeoutError is an OSError
+            if used:
+                used.usable = False  # what is in flight goes on; the next request looks the name up anew
+            raise Unreachable(f"{target.host_str} does not answer ({_words(error)})") from error
+
+    def _checked(self, url: str, trusted: bool) -> Url:
+        # The library's own reading of an address, so that what is checked is what it will connect to.
+        try:
+            target = Url(url)
+        except ValueError:
+            target = None
+        if not target or not target.host_str or target.port == 0 or target.scheme not in ("http", "https"):
+            raise Unreachable("the address is not an http or https one")
+        if target.username or target.password:
+            raise Unreachable("the address must not hold a user or password")
+        if target.scheme == "http" and not (trusted or self._allow_private):
+            raise Unreachable(HTTPS_ONLY)
+        return target
+
+    @asynccontextmanager
+    async def _turn(self, target: Url, foreign: bool) -> AsyncIterator[None]:
+        if not foreign:
+            yield
+            return
+        name = target.origin_ascii
+        origin = self._origins.setdefault(name, _Origin())
+        self._origins.move_to_end(name)
+        if len(self._origins) > MOST_ORIGINS:
+            self._origins.popitem(last=False)
+        async with origin.turn(target.host_str or ""):
+            yield
+
+    async def _client(self, target: Url, trusted: bool, foreign: bool, only_http2: bool) -> _Client:
+        name = f"{target.origin_ascii} {trusted} {foreign} {only_http2}"
+        if known := self._known(name):
+            return known
+        turn = self._turns.setdefault(name, asyncio.Lock())
+        async with turn:
+            if known := self._known(name):
+                return known
+            before = self._clients.get(name)
+            addresses, seconds = await self._looked_up(name, target, trusted, foreign, before)
+            until = time.monotonic() + seconds
+            if before and before.usable and before.address in addresses:
+                before.until = until
+                return before
+            address = chosen(addresses, before.address if before and not before.usable else "")
+            made = self._clients[name] = _Client(self._built(target, address, only_http2), address, until)
+            self._clients.move_to_end(name)
+            if len(self._clients) > MOST_CLIENTS:
+                self._clients.popitem(last=False)
+            return made
+
+    def _known(self, name: str) -> _Client | None:
+        known = self._clients.get(name)
+        if not known or not known.usable or time.monotonic() > known.until:
+            return None
+        self._clients.move_to_end(name)
+        return known
+
+    async def _looked_up(
+        self, name: str, target: Url, trusted: bool, foreign: bool, before: _Client | None
+    ) -> tuple[list[str], float]:
+        """The addresses, and the seconds that they are believed; that of before, when the name is not found now."""
+        host = _bare(target)
+        try:
+            async with asyncio.timeout(SLOW_SECONDS if before else None):
+                addresses = await self._lookups[foreign].addresses(name, host, _port(target))
+        except OSError:  # a TimeoutError is one
+            if not before:
+                raise
+            return [before.address], AGAIN_SECONDS
+        if not (trusted or self._allow_private) and not all(map(is_public, addresses)):
+            raise Unreachable(f"{host} is on a private network (RINGBOOK_ALLOW_PRIVATE_ADDRESSES allows it)")
+        return addresses, BELIEVED_SECONDS
+
+    def _built(self, target: Url, address: str, only_http2: bool) -> Client:
+        builder = ClientBuilder().user_agent("Ringbook").no_proxy().follow_redirects(False)
+        builder = builder.resolve(_bare(target), address, _port(target))
+        builder = builder.connect_timeout(timedelta(seconds=CONNECT_SECONDS)).timeout(timedelta(seconds=self._timeout))
+        builder = builder.pool_idle_timeout(timedelta(seconds=IDLE_SECONDS))
+        # A connection that fell silent is found out by a ping, so that it does not swallow one request after the other.
+        builder = builder.http2_keep_alive_interval(timedelta(seconds=PING_SECONDS))
+        builder = builder.http2_keep_alive_timeout(timedelta(seconds=PING_SECONDS))
+        builder = builder.http2_prior_knowledge() if only_http2 else builder.http2(True)
+        return (builder.add_root_certificate_pem(self._authorities) if self._authorities else builder).build()
+
+
+def chosen(addresses: Sequence[str], failed: str) -> str:
+    """One of a name's addresses, of the kind (IPv6 or IPv4) that the system puts first.
+
+    failed   the one that was used before and did not answer, or "": then rather one of the other kind
+
+    Source: RFC 6724 §2, the order in which a resolver gives addresses.
+    """
+    others = [one for one in addresses if (":" in one) is not (":" in failed)] if failed else []
+    first = (others or addresses)[0]
+    return random.choice([one for one in addresses if (":" in one) is (":" in first)])
+
+
+async def _asked(used: _Client, target: Url, headers: Mapping[str, str], body: bytes) -> Answer:
+    # Many at once would each open a connection, and only then learn that HTTP/2 needs but one.
+    if used.asked and not used.answered.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(used.answered.wait(), OPENING_SECONDS)
+    used.asked = True
+    try:
+        async with used.client.post(target).headers(dict(headers)).body_bytes(body).build_streamed() as response:
+            return await _read(response)
+    finally:
+        used.answered.set()
+
+
+async def _read(response: Any) -> Answer:
+    body = b""
+    while chunk := await response.body_reader.read_chunk():
+        body += bytes(chunk)
+        if len(body) > LARGEST_BYTES:
+            raise ValueError
+    return Answer(response.status, body, {name.lower(): value for name, value in response.headers.items()})
+
+
+def _bare(target: Url) -> str:
+    return (target.host_str or "").strip("[]")
+
+
+def _port(target: Url) -> int:
+    return target.port_or_known_default or 0
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, in few words; the library's own quote the address, which for Web Push is a secret."""
+    if isinstance(error, TimeoutError):
+        return "it took too long"
+    if isinstance(error, ConnectError):
+        return _no_connection([cause["message"] for cause in error.details["causes"] or ()])
+    if isinstance(error, PyreqwestError):
+        return "the connection broke"
+    if isinstance(error, ValueError):
+        return "what came or was to be sent cannot be used"
+    return (isinstance(error, OSError) and error.strerror) or type(error).__name__
+
+
+def _no_connection(causes: list[str]) -> str:
+    # The library's ConnectError is also what it says when a connection ends before an answer.
+    if any(cause.startswith("invalid peer certificate") for cause in causes):
+        return "its certificate is not believed"
+    return "no connection" if any("(Connect)" in cause for cause in causes) else "the connection broke"

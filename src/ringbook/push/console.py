@@ -1,0 +1,54 @@
+"""Pushes on standard output instead of on devices, for development, while `push_console` is on.
+
+    sender(app, way)       prints an application's pushes of every channel
+    line(message, now)     what is printed
+
+It is the one place where a text, and the name in it, is shown, on purpose: whoever develops an app has no credentials.
+"""
+
+import json
+from datetime import UTC, datetime
+
+import msgspec
+
+from ..model import App
+from . import universal
+from .transport import Message, Outcome, Receipt, Sender, Way
+
+SHOWN = 6  # characters of a push token: enough to tell one's own devices apart
+
+
+def sender(_app: App, _way: Way) -> Sender:
+    """Needs nothing."""
+    return Console()
+
+
+class Console:
+    """Standard output."""
+
+    async def send(self, message: Message, now: int) -> Receipt:
+        """Print it."""
+        try:
+            print(line(message, now), flush=True)
+        except (OSError, ValueError):  # closed, or it cannot write the text's letters
+            return Receipt(Outcome.LATER, "standard output does not take it (push_console is on)")
+        return Receipt(Outcome.ACCEPTED, "printed, not sent (push_console is on)")
+
+    async def check(self, now: int) -> str:
+        """There are no credentials."""
+        return ""
+
+
+def line(message: Message, now: int) -> str:
+    """When, through which channel, to which device, the text, and the payload as JSON: one line, whatever they hold."""
+    at = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    device = f"{message.token[:SHOWN]}…" if message.token else "-"
+    text, payload = (msgspec.json.encode(part).decode() for part in (universal.text(message.payload), message.payload))
+    return _printable(
+        f"DEVELOPMENT (push_console is on, nothing is sent): {at} {message.channel} {device} {text} {payload}"
+    )
+
+
+def _printable(words: str) -> str:
+    """With JSON's escapes for what would move a terminal's cursor or hide something."""
+    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in words)

@@ -1,0 +1,344 @@
+"""Firebase Cloud Messaging, HTTP v1: pushes to Android and whatever else has a Firebase token.
+
+    sender(app, way)                 what sends an application's messages; NotSetUp says which setting is missing
+    shaped(message, now)             the body of a request, None when it cannot be small enough
+    data(payload)                    the keys and values that an app gets
+    notification(payload)            what the system itself shows, where the payload asks for that
+    read_answer(status, body, …)     what FCM said, as a receipt
+
+Sources: Firebase, "Method: projects.messages.send" with "REST Resource: projects.messages" (fields), "ErrorCode" and
+"FCM error codes" (answers), "Best practices for FCM registration token management" (which tokens are dead), "Best
+practices when sending FCM messages at scale" (when to try again), "FCM message types" (4,096 bytes); Google, "Using
+OAuth 2.0 for Server to Server Applications" (access tokens).
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from google.auth import transport
+from google.auth.credentials import TokenState
+from google.auth.exceptions import GoogleAuthError, RefreshError
+from google.oauth2 import service_account
+
+from ..model import App
+from ..outgoing import Answer, Outgoing, Unreachable
+from .transport import Message, NotSetUp, Outcome, Receipt, Way, retry_after
+from .universal import MESSAGE, custom, cut, text
+
+ADDRESS = "https://fcm.googleapis.com"
+SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
+LARGEST_BYTES = 4096
+LONGEST_SECONDS = 2_419_200  # four weeks
+TIMEOUT_SECONDS = 20.0  # of an attempt with everything that belongs to it; a lease is longer
+QUOTA_SECONDS = 60  # the least wait after QUOTA_EXCEEDED, where FCM names none
+NO_DEVICE = "a token that no device has"
+UNWRITABLE = (ValueError, TypeError, OverflowError, RecursionError)  # half a surrogate pair, an endless number
+
+GONE = {"UNREGISTERED"}
+LATER = {"INTERNAL", "QUOTA_EXCEEDED", "UNAVAILABLE"}
+RESERVED = {"from", "message_type"}
+RESERVED_PREFIXES = ("google", "gcm")
+TAG = "tag"
+SHOWN = ("title", "body", "image")
+ANDROID_TEXTS = (
+    "body_loc_key",
+    "channel_id",
+    "click_action",
+    "color",
+    "icon",
+    "sound",
+    TAG,
+    "ticker",
+    "title_loc_key",
+)
+ANDROID_LISTS = ("body_loc_args", "title_loc_args")
+# How a malformed token is told from a malformed message: both are INVALID_ARGUMENT.
+TOKEN_FIELD = "message.token"
+TOKEN_WORDS = "The registration token is not a valid FCM registration token"
+ADVICE = {
+    "PERMISSION_DENIED": "the service account may not send in its project, or the Cloud Messaging API is off there",
+    "SENDER_ID_MISMATCH": "the token is of another Firebase project than fcm_service_account",
+    "THIRD_PARTY_AUTH_ERROR": "Firebase has no key, or a wrong one, for the device's APNs or Web Push",
+    "UNAUTHENTICATED": "FCM does not take the access token of fcm_service_account",
+}
+
+
+def sender(app: App, way: Way) -> "Fcm":
+    """What sends an application's messages; NotSetUp says which setting is missing or wrong."""
+    hint = f"ringbook app set {app.id} fcm_service_account @FILE.json"
+    if not app.settings.fcm_service_account:
+        raise NotSetUp(f"fcm_service_account is not set: {hint}")
+    try:
+        account = msgspec.json.decode(app.settings.fcm_service_account, type=dict[str, Any])
+        project, _ = msgspec.convert([account["project_id"], account["token_uri"]], tuple[str, str])
+        credentials = service_account.Credentials.from_service_account_info(account, scopes=[SCOPE])  # type: ignore[no-untyped-call]
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, GoogleAuthError, UnsupportedAlgorithm):
+        raise NotSetUp(f"fcm_service_account is not the key file of a Firebase service account: {hint}") from None
+    return Fcm(way, project, credentials)
+
+
+class Fcm:
+    """Sends the messages of one application; keeps its access token, which is good for an hour."""
+
+    def __init__(self, way: Way, project: str, credentials: service_account.Credentials) -> None:
+        endpoint = way.config.fcm_endpoint
+        self._url = f"{(endpoint or ADDRESS).rstrip('/')}/v1/projects/{quote(project, safe='')}/messages:send"
+        self._trusted = bool(endpoint)
+        self._connections = way.connections
+        self._access = Access(credentials, Outgoing(way.config.allow_private_addresses, way.config.ca_file))
+
+    async def send(self, message: Message, now: int) -> Receipt:
+        """Make one attempt; an access token that FCM does not take is replaced once."""
+        try:
+            body = shaped(message, now)
+        except UNWRITABLE:
+            return Receipt(Outcome.REFUSED, "payload cannot be written as JSON")
+        if body is None:
+            return Receipt(Outcome.REFUSED, "payload too large")
+        receipt = await self._sent(body, now)
+        left_out = len(custom(message.payload)) - len(own(message.payload))
+        if receipt.outcome is Outcome.ACCEPTED and left_out:
+            return Receipt(Outcome.ACCEPTED, f"without {left_out} of its keys, whose names FCM keeps for itself")
+        return receipt
+
+    async def check(self, now: int) -> str:
+        """A dry run with a made-up token: if FCM finds fault with nothing but the token, the credentials are right."""
+        message = {"token": NO_DEVICE, "data": {MESSAGE: ""}, "android": {"priority": "high", "ttl": "0s"}}
+        receipt = await self._sent(msgspec.json.encode({"message": message, "validate_only": True}), now)
+        return "" if receipt.outcome in (Outcome.ACCEPTED, Outcome.GONE) else receipt.reason
+
+    async def _sent(self, body: bytes, now: int) -> Receipt:
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                answer = await self._answered(body)
+        except Unreachable as error:
+            return Receipt(Outcome.LATER, str(error))
+        except TimeoutError:
+            return Receipt(Outcome.LATER, "it took too long")
+        except GoogleAuthError as error:
+            return Receipt(Outcome.REFUSED, refused_words(error))
+        return read_answer(answer.status, answer.body, answer.headers, now)
+
+    async def _answered(self, body: bytes) -> Answer:
+        token = await self._access.token()
+        answer = await self._asked(body, token)
+        if answer.status != 401 or code(answer.body) == "THIRD_PARTY_AUTH_ERROR":
+            return answer
+        self._access.drop(token)
+        return await self._asked(body, await self._access.token())
+
+    async def _asked(self, body: bytes, token: str) -> Answer:
+        headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        return await self._connections.post(self._url, headers=headers, body=body, trusted=self._trusted)
+
+
+# ── Access tokens ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Access:
+    """The access token of a service account, fetched when it is needed and some minutes before it ends.
+
+    However many wait for it, it is fetched once; what comes of that is the answer to all of them.
+    """
+
+    def __init__(self, credentials: service_account.Credentials, outgoing: Outgoing) -> None:
+        self._credentials = credentials
+        self._request = Asking(outgoing)
+        self._fetching: asyncio.Task[None] | None = None
+
+    async def token(self) -> str:
+        """A token that is good; Unreachable when none can be had just now, GoogleAuthError when Google refuses."""
+        if self._credentials.token_state is not TokenState.FRESH:
+            await self._fetched()
+        return str(self._credentials.token)
+
+    def drop(self, token: str) -> None:
+        """Never again give this one."""
+        if self._credentials.token == token:
+            self._credentials.token = None
+
+    async def _fetched(self) -> None:
+        if not self._fetching or self._fetching.done():
+            self._fetching = asyncio.create_task(asyncio.to_thread(self._fetch))
+        try:
+            await asyncio.shield(self._fetching)
+        except Unreachable:
+            if self._credentials.token_state is not TokenState.STALE:  # a stale one is good for some minutes yet
+                raise
+
+    def _fetch(self) -> None:
+        try:
+            self._credentials.refresh(self._request)  # type: ignore[no-untyped-call]
+        except GoogleAuthError:
+            raise
+        except (ValueError, TypeError, LookupError, AttributeError):  # the library stumbles over what is not JSON
+            raise Unreachable("no access token: the answer of Google's token endpoint cannot be read") from None
+
+
+class Asking(transport.Request):
+    """How google-auth makes a request: through our door, and only once; Unreachable for what is worth trying later."""
+
+    def __init__(self, outgoing: Outgoing) -> None:
+        self._outgoing = outgoing
+
+    def __call__(
+        self,
+        url: str,
+        method: str = "GET",
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        **more: Any,
+    ) -> "Answered":
+        try:
+            answer = self._outgoing.request(method, url, headers=headers, body=body)
+        except Unreachable as error:
+            raise Unreachable(f"no access token: {error}") from error
+        if answer.status in (408, 429) or answer.status >= 500:
+            raise Unreachable(f"no access token: Google's token endpoint answers with status {answer.status}")
+        return Answered(answer)
+
+
+class Answered(transport.Response):
+    """An answer, as google-auth reads it."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    @property
+    def status(self) -> int:
+        """The status."""
+        return self._answer.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers."""
+        return self._answer.headers
+
+    @property
+    def data(self) -> bytes:
+        """The body."""
+        return self._answer.body
+
+
+def refused_words(error: GoogleAuthError) -> str:
+    """Why Google gives no access token: its error code (RFC 6749 §5.2), for what else it says may quote the account."""
+    said = error.args[1] if isinstance(error, RefreshError) and len(error.args) > 1 else None
+    word = said.get("error") if isinstance(said, dict) else None
+    why = word if _is_word(word) else "without saying why"
+    return f"Google gives no access token to fcm_service_account ({why}): is the key still there, and the clock right?"
+
+
+# ── What is sent ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def shaped(message: Message, now: int) -> bytes | None:
+    """The body of a request; of a text that is too long as much as fits, None when the rest is too large already.
+
+    There is no collapse key: FCM keeps four of them per device at most, and drops pushes beyond. A push that FCM was
+    given twice shows once all the same where the system shows it, by its tag.
+    """
+    values, shown = data(message.payload), notification(message.payload)
+    rest = _size(shown) + _size(values | {MESSAGE: ""} if MESSAGE in values else values)
+    kept = cut(values.get(MESSAGE, ""), lambda some: rest + len(some.encode()) <= LARGEST_BYTES)
+    if kept is None:
+        return None
+    if MESSAGE in values:
+        values[MESSAGE] = kept
+    android: dict[str, Any] = {"priority": "high", "ttl": f"{min(max(message.expires_at - now, 0), LONGEST_SECONDS)}s"}
+    made = {"token": message.token, "data": values, "android": android}
+    if shown:
+        made["notification"] = {key: shown.pop(key) for key in SHOWN if key in shown}
+        android["notification"] = {TAG: f"ringbook-{message.id}"} | shown
+    return msgspec.json.encode({"message": made})
+
+
+def _size(values: Mapping[str, Any]) -> int:
+    """The bytes that FCM counts: those of keys and values."""
+    return sum(len(key.encode()) + len(_as_text(value).encode()) for key, value in values.items())
+
+
+def data(payload: Mapping[str, Any]) -> dict[str, str]:
+    """The keys and values that an app gets: all are texts, the message as it is, other values as JSON."""
+    words = {MESSAGE: text(dict(payload))} if payload.get(MESSAGE) is not None else {}
+    return {key: _as_text(value) for key, value in own(payload).items()} | words
+
+
+def own(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """What goes through as it is, but for keys that FCM keeps for itself: with one of them it refuses the whole push.
+
+    Source: "REST Resource: projects.messages", `data`, and "ErrorCode", invalid data key, which name different ones.
+    """
+    kept = custom(dict(payload))
+    return {key: value for key, value in kept.items() if key not in RESERVED and not key.startswith(RESERVED_PREFIXES)}
+
+
+def notification(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """What the system itself shows, by FCM's names; what FCM does not know, and would refuse, is left out."""
+    wished = payload.get("android_fcm_notification")
+    if not isinstance(wished, dict):
+        return {}
+    shown: dict[str, Any] = {key: _as_text(wished[key]) for key in SHOWN + ANDROID_TEXTS if wished.get(key) is not None}
+    lists = {key: [_as_text(one) for one in wished[key]] for key in ANDROID_LISTS if isinstance(wished.get(key), list)}
+    return shown | lists
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+# ── What is answered ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def read_answer(status: int, body: bytes, headers: Mapping[str, str], now: int) -> Receipt:
+    """What FCM said, as a receipt.
+
+    200 is ACCEPTED. UNREGISTERED is GONE, and so is INVALID_ARGUMENT when it is the token that is invalid.
+    QUOTA_EXCEEDED, UNAVAILABLE, INTERNAL, 429 and 5xx are LATER. The rest is ours to mend: REFUSED, also
+    SENDER_ID_MISMATCH (with the service account of a wrong project it would end everybody's subscription, and FCM's
+    page on dead tokens does not name it) and a 404 that does not speak of a token.
+    """
+    if status == 200:
+        return Receipt(Outcome.ACCEPTED)
+    said = code(body)
+    words = f"{said} ({status})" if said else f"status {status}"
+    if said in GONE or (said == "INVALID_ARGUMENT" and _is_about_token(_error(body))):
+        return Receipt(Outcome.GONE, words)
+    if said in LATER or status in (408, 429) or status >= 500:
+        wait = retry_after(headers.get("retry-after"), now)
+        return Receipt(Outcome.LATER, words, wait_seconds=QUOTA_SECONDS if wait is None and status == 429 else wait)
+    return Receipt(Outcome.REFUSED, f"{words}: {ADVICE[said]}" if said in ADVICE else words)
+
+
+def code(body: bytes) -> str:
+    """FCM's own error code, else the general status, "" when the answer names neither."""
+    error = _error(body)
+    found = [one.get("errorCode") for one in _objects(error.get("details"))] + [error.get("status")]
+    return next((str(word) for word in found if _is_word(word)), "")
+
+
+def _is_about_token(error: Mapping[str, Any]) -> bool:
+    """By the fields that FCM finds fault with; where it names none, by the sentence of its documentation."""
+    details = _objects(error.get("details"))
+    fields = [one.get("field") for detail in details for one in _objects(detail.get("fieldViolations"))]
+    return fields == [TOKEN_FIELD] if fields else error.get("message") == TOKEN_WORDS
+
+
+def _error(body: bytes) -> dict[str, Any]:
+    try:
+        error = msgspec.json.decode(body, type=dict[str, Any]).get("error")
+    except (ValueError, RecursionError):
+        return {}
+    return error if isinstance(error, dict) else {}
+
+
+def _objects(values: Any) -> list[dict[str, Any]]:
+    return [one for one in values if isinstance(one, dict)] if isinstance(values, list) else []
+
+
+def _is_word(word: Any) -> bool:
+    return isinstance(word, str) and 0 < len(word) < 64 and word.isascii() and word.replace("_", "").isalnum()

@@ -1,0 +1,120 @@
+"""What every provider of pushes is to us: a message goes in, a receipt comes out.
+
+    Message      one push to one device, the same at every attempt
+    Receipt      what became of an attempt; `Outcome` says it in one word
+    Sender       sends the messages of one application through one channel
+    Way          what a sender is made with, besides its application
+    NotSetUp     why an application cannot send through a channel; the text says what to do
+    retry_after  how long a provider asks to wait
+
+A message carries the *universal payload* (docs/wire.md §6.2): a flat JSON object with `message`, which each provider
+shapes into what its own devices understand (`universal.py` knows the keys that are not for everybody).
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct
+
+from ..config import Config
+
+if TYPE_CHECKING:
+    from .connections import Connections  # its library is large, and only who sends needs it
+
+LONGEST_WAIT_SECONDS = 86_400
+
+
+class Outcome(Enum):
+    """What became of one attempt."""
+
+    ACCEPTED = "accepted"  # the provider has it
+    GONE = "gone"  # the push token is dead: so is the subscription
+    LATER = "later"  # nobody's fault, or the provider's: try again
+    REFUSED = "refused"  # ours to mend: credentials, a payload that is too large
+
+
+class Receipt(Struct, frozen=True):
+    """The answer to one attempt.
+
+    reason         the provider's word, or ours in words; never a token, a text or a key
+    gone_at        with GONE, when the token died, UTC seconds; None where the provider does not say
+    wait_seconds   with LATER, how long the provider asks us to wait
+    """
+
+    outcome: Outcome
+    reason: str = ""
+    gone_at: int | None = None
+    wait_seconds: int | None = None
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """One push to one device.
+
+    id             the same at every attempt, and no other push of this database has it
+    token          the push token, or the endpoint of a Web Push subscription, or of a webhook ""
+    payload        the universal payload
+    expires_at     from then on nobody wants it any more, UTC seconds
+    """
+
+    id: int
+    channel: str
+    environment: str
+    token: str
+    bundle: str | None = None
+    web_auth: str | None = None
+    web_p256dh: str | None = None
+    payload: dict[str, Any]
+    created_at: int
+    expires_at: int
+
+
+class NotSetUp(Exception):
+    """An application's settings do not allow sending through a channel; the text says which and what to do."""
+
+
+class Sender(Protocol):
+    """Sends the messages of one application through one channel, many at the same time, on one event loop."""
+
+    async def send(self, message: Message, now: int) -> Receipt:
+        """Make one attempt. What the outside world does is a receipt, never an exception.
+
+        now   UTC seconds
+        """
+
+    async def check(self, now: int) -> str:
+        """What the provider says to the credentials, asked without any push: "" when they are right, else why not.
+
+        Where a provider offers no such question, "" as well.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """How a process reaches providers, and an application's own private key for Web Push (base64url, RFC 8292 §2)."""
+
+    config: Config
+    connections: "Connections"
+    vapid_private_key: str
+
+
+def retry_after(value: str | None, now: int) -> int | None:
+    """The seconds that a `Retry-After` header asks to wait, a day at most; None when it says nothing readable.
+
+    now   UTC seconds
+
+    Source: RFC 9110 §10.2.3 (seconds or a date) and §5.6.7 (the three forms of a date).
+    """
+    if value is None:
+        return None
+    if value.isascii() and value.isdigit() and len(value) < 10:
+        return min(int(value), LONGEST_WAIT_SECONDS)
+    try:
+        date = parsedate_to_datetime(value)
+        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
+    except (ValueError, OverflowError):
+        return None
+    return min(max(math.ceil(seconds), 0), LONGEST_WAIT_SECONDS)

@@ -1,0 +1,111 @@
+"""Webhooks: an application's own backend is told, by requests that are signed as "Standard Webhooks" 1.0.0 says.
+
+    sender(app, way)       sends an application's events; NotSetUp without an address or a key
+    signing_key(secret)    the bytes of webhook_secret
+    signature(key, …)      what a backend compares
+    read_answer(…)         what its answer means
+
+An event may come more than once; its id, `webhook-id`, is the same each time. Verification libraries for many languages
+exist. The address is the application's word: private networks are never asked unless the operator allows it.
+
+Source: Standard Webhooks, "Verifying webhook authenticity" and "Delivery success and failure".
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Mapping
+
+import msgspec
+
+from ..model import App
+from ..outgoing import Unreachable
+from .connections import Connections
+from .transport import Message, NotSetUp, Outcome, Receipt, Sender, Way, retry_after
+
+PREFIX = "whsec_"
+LATER = {408, 425, 429}
+WORDS = {410: "your backend wants no more of these", 429: "your backend is asked too often"}
+
+
+def sender(app: App, way: Way) -> Sender:
+    """Sends to webhook_url, signed with webhook_secret."""
+    settings = app.settings
+    if not settings.webhook_url:
+        raise NotSetUp(f"webhook_url is empty (ringbook app set {app.id} webhook_url https://…)")
+    try:
+        key = signing_key(settings.webhook_secret)
+    except ValueError as error:
+        raise NotSetUp(
+            f'{error} (ringbook app set {app.id} webhook_secret "{PREFIX}$(openssl rand -base64 32)")'
+        ) from None
+    return Webhook(settings.webhook_url, key, way.connections)
+
+
+class Webhook:
+    """One backend."""
+
+    def __init__(self, url: str, key: bytes, connections: Connections) -> None:
+        self._url = url
+        self._key = key
+        self._connections = connections
+
+    async def send(self, message: Message, now: int) -> Receipt:
+        """See `transport.Sender`; the timestamp is that of the attempt."""
+        body, name = msgspec.json.encode(message.payload), str(message.payload["id"])
+        headers = {
+            "Content-Type": "application/json",
+            "webhook-id": name,
+            "webhook-timestamp": str(now),
+            "webhook-signature": signature(self._key, name, now, body),
+        }
+        try:
+            answer = await self._connections.post(self._url, headers=headers, body=body, foreign=True)
+        except Unreachable as error:
+            return Receipt(Outcome.LATER, str(error))
+        return read_answer(answer.status, answer.headers, now)
+
+    async def check(self, now: int) -> str:
+        """There is no question that is no event."""
+        return ""
+
+
+def signing_key(secret: str) -> bytes:
+    """What stands after `whsec_`, base64; a secret without that is the key as it is. ValueError says what is wrong."""
+    if not secret.startswith(PREFIX):
+        if not secret:
+            raise ValueError("webhook_secret is empty")
+        return secret.encode()
+    try:
+        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+    except ValueError:
+        key = b""
+    if not key:
+        raise ValueError(f"webhook_secret is not base64 after {PREFIX}")
+    return key
+
+
+def signature(key: bytes, name: str, at: int, body: bytes) -> str:
+    """HMAC-SHA256 over id, time and body, with full stops between them.
+
+    at   of the attempt, UTC seconds
+    """
+    signed = hmac.digest(key, f"{name}.{at}.".encode() + body, hashlib.sha256)
+    return f"v1,{base64.b64encode(signed).decode()}"
+
+
+def read_answer(status: int, answered: Mapping[str, str], now: int) -> Receipt:
+    """Turn an answer into a receipt; nothing of its body is kept.
+
+    answered   its headers, names in lower case
+
+    2xx is ACCEPTED. A backend in trouble is asked again, one that says no, with 410 for good, is not.
+    """
+    if 200 <= status < 300:
+        return Receipt(Outcome.ACCEPTED)
+    if status in LATER or status >= 500:
+        reason = f"{WORDS.get(status, 'your backend is in trouble')} ({status})"
+        return Receipt(Outcome.LATER, reason, wait_seconds=retry_after(answered.get("retry-after"), now))
+    if 300 <= status < 400:
+        return Receipt(Outcome.REFUSED, f"redirects are not followed ({status}): set webhook_url to where it leads")
+    return Receipt(Outcome.REFUSED, f"{WORDS.get(status, 'your backend does not take it')} ({status})")

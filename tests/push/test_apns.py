@@ -1,0 +1,449 @@
+"""APNs: what is sent, who it says is asking, and what is made of each answer."""
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import jwt
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from push.listener import application
+from push.providers import KEY_ID, TEAM_ID, TOPIC, Providers, apns_token, private_key, providing, service_account
+from servers import free_port
+
+from ringbook.config import Config
+from ringbook.model import App
+from ringbook.push import apns
+from ringbook.push.apns import headers, read_answer, shaped
+from ringbook.push.connections import Connections
+from ringbook.push.transport import Message, NotSetUp, Outcome, Receipt, Way
+
+JOINED = {"message": "Your friend Zoë joined.", "user_id": 271, "type": "contact_joined"}
+ACCEPTED = Receipt(Outcome.ACCEPTED)
+MINUTE = 60
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Providers]:
+    with providing(tmp_path_factory.mktemp("providers")) as started:
+        yield started
+
+
+@pytest.fixture
+def providers(running: Providers) -> Providers:
+    running.forget()
+    return running
+
+
+def push(payload: dict[str, Any], **others: Any) -> Message:
+    usual = {"id": 12, "channel": "apns", "environment": "production", "token": apns_token(), "created_at": 0}
+    return Message(payload=payload, **{**usual, "expires_at": 2_000_000_000, **others})
+
+
+def sent(providers: Providers, *messages: Message, at: list[int] | None = None, **settings: Any) -> list[Receipt]:
+    """What becomes of these, sent by one sender one after the other, at these times or now."""
+    config = settings.pop("config", {})
+    app, private = application(**(providers.settings | settings))
+    timeout = settings.pop("timeout_seconds", 10)
+
+    async def each() -> list[Receipt]:
+        async with Connections(ca_file=str(providers.ca_file), timeout_seconds=timeout) as connections:
+            process = Config(**(providers.config | config))
+            sender = apns.sender(app, Way(config=process, connections=connections, vapid_private_key=private))
+            times = at or [int(time.time())] * len(messages)
+            return [await sender.send(one, now) for one, now in zip(messages, times, strict=True)]
+
+    return asyncio.run(each())
+
+
+def app_with(**settings: Any) -> App:
+    return application(**settings)[0]
+
+
+# ── the whole way ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_push_arrives_with_what_apple_wants_to_know(providers):
+    assert sent(providers, push(JOINED)) == [ACCEPTED]
+    asked = providers.asked()["asked"][0]
+    assert asked["path"] == f"/3/device/{apns_token()}"
+    assert asked["version"] == "2.0"
+    assert json.loads(asked["body"]) == {
+        "aps": {"alert": {"body": "Your friend Zoë joined."}},
+        "user_id": 271,
+        "type": "contact_joined",
+    }
+    said = {name: asked["headers"][name] for name in asked["headers"] if name.startswith("apns-")}
+    assert said == {
+        "apns-topic": TOPIC,
+        "apns-push-type": "alert",
+        "apns-priority": "10",
+        "apns-expiration": "2000000000",
+        "apns-id": said["apns-id"],
+        "apns-collapse-id": said["apns-id"],
+    }
+    assert uuid.UUID(said["apns-id"]).version == 5
+
+
+def test_a_development_subscription_is_reached_through_the_sandbox(providers):
+    assert sent(providers, push(JOINED, environment="development")) == [ACCEPTED]
+    assert providers.asked()["asked"][0]["path"].startswith("/sandbox/3/device/")
+
+
+def test_a_call_is_sent_to_the_apps_own_topic_for_calls(providers):
+    assert sent(providers, push(JOINED, channel="apns_voip"), apns_topic=TOPIC) == [ACCEPTED]
+    said = providers.asked()["asked"][0]["headers"]
+    assert (said["apns-topic"], said["apns-push-type"], said["apns-priority"]) == (f"{TOPIC}.voip", "voip", "10")
+
+
+def test_without_a_topic_the_subscription_names_it(providers):
+    assert sent(providers, push(JOINED, bundle="org.example.other"), apns_topic="") == [ACCEPTED]
+    assert providers.asked()["asked"][0]["headers"]["apns-topic"] == "org.example.other"
+
+
+@pytest.mark.parametrize(
+    "bundle, why", [(None, "not set"), ("", "not set"), ("a\r\nb", "is not one"), ("ü", "is not one")]
+)
+def test_without_any_topic_nothing_is_asked(providers, bundle, why):
+    (receipt,) = sent(providers, push(JOINED, bundle=bundle), apns_topic="")
+    assert receipt.outcome is Outcome.REFUSED
+    assert "apns_topic" in receipt.reason and why in receipt.reason
+    assert providers.asked()["asked"] == []
+
+
+@pytest.mark.parametrize(
+    "order, receipt",
+    [
+        ("gone", Receipt(Outcome.GONE, "Unregistered (410)", gone_at=1700000000)),
+        ("bad", Receipt(Outcome.GONE, "BadDeviceToken (400)")),
+        ("busy-7", Receipt(Outcome.LATER, "TooManyRequests (429)", wait_seconds=7)),
+        ("down", Receipt(Outcome.LATER, "ServiceUnavailable (503)")),
+        ("answer-403-Forbidden", Receipt(Outcome.REFUSED, "Forbidden (403)")),
+        ("moved", Receipt(Outcome.REFUSED, "status 302")),
+        ("broken", Receipt(Outcome.LATER, "127.0.0.1 does not answer (the connection broke)")),
+        ("half", Receipt(Outcome.LATER, "127.0.0.1 does not answer (the connection broke)")),
+        ("slow-50", ACCEPTED),
+    ],
+)
+def test_what_becomes_of_a_push(providers, order, receipt):
+    assert sent(providers, push(JOINED, token=apns_token(order))) == [receipt]
+
+
+def test_nobody_is_there(providers):
+    (receipt,) = sent(providers, push(JOINED), config={"apns_endpoint": f"http://127.0.0.1:{free_port()}"})
+    assert receipt == Receipt(Outcome.LATER, "127.0.0.1 does not answer (no connection)")
+
+
+def test_an_endpoint_of_the_operators_may_speak_http2_without_tls(providers):
+    assert sent(providers, push(JOINED), config={"apns_endpoint": providers.plain_url + "/"}) == [ACCEPTED]
+
+
+# ── who is asking ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def claims(providers: Providers) -> list[dict[str, Any]]:
+    return [one for one in providers.asked()["tokens"] if one["iat"] > time.time() - 7200]
+
+
+def test_the_provider_token_says_key_team_and_time(providers):
+    now = int(time.time()) - 7
+    sent(providers, push(JOINED), at=[now])
+    asked = providers.asked()["asked"][0]["headers"]["authorization"]
+    token = asked.removeprefix("bearer ")
+    assert jwt.get_unverified_header(token) == {"alg": "ES256", "kid": KEY_ID, "typ": "JWT"}
+    assert jwt.decode(token, options={"verify_signature": False}) == {"iss": TEAM_ID, "iat": now}
+
+
+def test_the_provider_token_is_renewed_after_forty_minutes_and_not_before(providers):
+    now = int(time.time())
+    times = [now - 40 * MINUTE, now - 20 * MINUTE, now - 1, now, now + 1]
+    assert sent(providers, *[push(JOINED)] * 5, at=times) == [ACCEPTED] * 5
+    tokens = [one["headers"]["authorization"] for one in providers.asked()["asked"]]
+    assert tokens[0] == tokens[1] == tokens[2] != tokens[3] == tokens[4]
+
+
+def test_an_expired_provider_token_is_renewed_once_and_the_push_tried_again(providers):
+    now = int(time.time())
+    # Apple's clock is ahead of ours by more than an hour less the token's age.
+    receipts = sent(providers, push(JOINED), push(JOINED), at=[now - 61 * MINUTE, now - 30 * MINUTE])
+    assert receipts[0].reason.startswith("ExpiredProviderToken (403)")
+    assert receipts[1] == ACCEPTED
+    assert [one["status"] for one in providers.asked()["asked"]] == [403, 403, 200]
+
+
+def test_a_new_provider_token_that_is_called_expired_is_not_replaced_at_once(providers):
+    providers.order(apns="all expired")
+    now = int(time.time())
+    (first, second) = sent(providers, push(JOINED), push(JOINED), at=[now, now + 60])
+    assert first == second == Receipt(Outcome.REFUSED, "ExpiredProviderToken (403): is this machine's clock right?")
+    assert len({one["headers"]["authorization"] for one in providers.asked()["asked"]}) == 1
+
+
+def test_many_pushes_at_once_share_a_provider_token_also_when_it_is_renewed(providers):
+    app, private = application(**providers.settings)
+    now = int(time.time())
+
+    async def many() -> list[Receipt]:
+        async with Connections(ca_file=str(providers.ca_file)) as connections:
+            way = Way(config=Config(**providers.config), connections=connections, vapid_private_key=private)
+            sender = apns.sender(app, way)
+            # A token that is too old for Apple, while we think that it is good for some minutes more.
+            await sender.send(push(JOINED), now - 70 * MINUTE)
+            sender._token.made_at = now - 30 * MINUTE
+            return await asyncio.gather(*(sender.send(push(JOINED, id=n), now) for n in range(50)))
+
+    assert asyncio.run(many()) == [ACCEPTED] * 50
+    assert len({one["headers"]["authorization"] for one in providers.asked()["asked"]}) == 2
+
+
+def test_senders_of_the_same_key_share_a_provider_token_also_one_that_is_made_anew(providers):
+    app, private = application(**providers.settings)
+    other, _ = application(**(providers.settings | {"apns_topic": "org.example.other", "events": "off"}))
+    now = int(time.time())
+
+    async def several() -> list[Receipt]:
+        async with Connections(ca_file=str(providers.ca_file)) as connections:
+            way = Way(config=Config(**providers.config), connections=connections, vapid_private_key=private)
+            return [await apns.sender(one, way).send(push(JOINED), now + n) for n, one in enumerate((app, app, other))]
+
+    assert asyncio.run(several()) == [ACCEPTED] * 3
+    assert len({one["headers"]["authorization"] for one in providers.asked()["asked"]}) == 1
+
+
+def test_a_key_that_apple_does_not_know_is_refused_with_advice(providers):
+    (receipt,) = sent(providers, push(JOINED), apns_key=private_key()[0])
+    assert receipt.outcome is Outcome.REFUSED
+    assert receipt.reason.startswith("InvalidProviderToken (403): apns_key, apns_key_id and apns_team_id")
+
+
+def other_curve() -> str:
+    key = ec.generate_private_key(ec.SECP384R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+@pytest.mark.parametrize(
+    "wrong, named",
+    [
+        ({"apns_key": ""}, "apns_key is not set: ringbook app set 3 apns_key @AuthKey"),
+        ({"apns_key_id": ""}, "apns_key_id is not set: ringbook app set 3 apns_key_id"),
+        ({"apns_team_id": ""}, "apns_team_id is not set: ringbook app set 3 apns_team_id"),
+        ({"apns_key": "nonsense"}, "apns_key is not a key of Apple's"),
+        ({"apns_key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"}, "apns_key is not a key"),
+        ({"apns_key": json.loads(service_account("x")[0])["private_key"]}, "apns_key is not a key of Apple's"),
+        ({"apns_key": other_curve()}, "apns_key is not a key of Apple's"),
+    ],
+)
+def test_a_sender_says_which_setting_is_missing_or_wrong(providers, wrong, named):
+    with pytest.raises(NotSetUp) as refused:
+        sent(providers, push(JOINED), **wrong)
+    assert str(refused.value).startswith(named)
+
+
+def test_there_is_nothing_to_ask_apple_without_a_push(providers):
+    app, private = application(**providers.settings)
+
+    async def checked() -> str:
+        async with Connections() as connections:
+            way = Way(config=Config(**providers.config), connections=connections, vapid_private_key=private)
+            return await apns.sender(app, way).check(int(time.time()))
+
+    assert asyncio.run(checked()) == ""
+    assert providers.asked()["asked"] == []
+
+
+# ── what is sent ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def body(payload: dict[str, Any], **others: Any) -> Any:
+    made = shaped(push(payload, **others))
+    assert made is not None
+    return json.loads(made)
+
+
+@pytest.mark.parametrize(
+    "payload, aps",
+    [
+        ({"message": "Hi"}, {"alert": {"body": "Hi"}}),
+        ({"message": 7}, {"alert": {"body": "7"}}),
+        ({"message": "Hi", "ios_badge": 2}, {"alert": {"body": "Hi"}, "badge": 2}),
+        ({"ios_badge": "0"}, {"badge": 0}),
+        ({"ios_badge": "many", "ios_sound": 7}, {}),
+        ({"ios_badge": True}, {}),
+        ({"ios_badge": 10**20}, {}),
+        ({"ios_badge": "9" * 5000}, {}),
+        (
+            {"ios_sound": "ring.caf", "ios_category": "JOINED", "ios_thread_id": "t"},
+            {"sound": "ring.caf", "category": "JOINED", "thread-id": "t"},
+        ),
+        (
+            {"ios_sound": {"critical": 1, "name": "a", "volume": 1.0}},
+            {"sound": {"critical": 1, "name": "a", "volume": 1.0}},
+        ),
+        ({"ios_content_available": 1, "ios_mutable_content": "1"}, {"content-available": 1, "mutable-content": 1}),
+        ({"ios_content_available": 0, "ios_mutable_content": False}, {}),
+        ({"ios_content_available": True, "ios_mutable_content": "0"}, {"content-available": 1}),
+        (
+            {
+                "ios_loc_data": {
+                    "title_loc_key": "T",
+                    "title_loc_args": ["a"],
+                    "body_loc_key": "B",
+                    "body_loc_args": ["b"],
+                }
+            },
+            {"alert": {"title-loc-key": "T", "title-loc-args": ["a"], "loc-key": "B", "loc-args": ["b"]}},
+        ),
+        ({"message": "Hi", "ios_loc_data": {"body_loc_key": "B"}}, {"alert": {"body": "Hi", "loc-key": "B"}}),
+        ({"message": "Hi", "ios_loc_data": "nonsense"}, {"alert": {"body": "Hi"}}),
+    ],
+)
+def test_keys_for_apple_stand_in_aps(payload, aps):
+    assert body(payload) == {"aps": aps}
+
+
+def test_other_keys_stand_beside_aps_and_none_replaces_it():
+    own = {"user_id": 271, "deep": {"a": [1]}, "nothing": None, "aps": {"alert": "forged"}, "expiration": 5}
+    made = body({"message": "Hi", **own, "android_fcm_notification": {"title": "no"}})
+    assert made == {"user_id": 271, "deep": {"a": [1]}, "nothing": None, "aps": {"alert": {"body": "Hi"}}}
+
+
+@pytest.mark.parametrize(
+    "payload, kind, priority",
+    [
+        ({"message": "Hi"}, "alert", "10"),
+        ({"message": "Hi", "ios_content_available": 1}, "alert", "10"),
+        ({"ios_content_available": 1, "key": 1}, "background", "5"),
+        ({"ios_content_available": 1, "ios_badge": 1}, "alert", "10"),
+        ({"ios_push_type": "background", "key": 1}, "background", "5"),
+        ({"ios_push_type": "alert", "ios_content_available": 1}, "alert", "10"),
+        ({"ios_push_type": "nonsense", "message": "Hi"}, "alert", "10"),
+        ({"key": 1}, "alert", "10"),
+    ],
+)
+def test_a_push_that_nobody_sees_is_a_background_push(payload, kind, priority):
+    said = headers(push(payload), TOPIC, app_with())
+    assert (said["apns-push-type"], said["apns-priority"]) == (kind, priority)
+
+
+def test_a_background_push_has_the_key_that_makes_it_one():
+    assert body({"ios_push_type": "background", "key": 1}) == {"key": 1, "aps": {"content-available": 1}}
+
+
+def test_every_attempt_of_a_push_has_the_same_id_and_no_other_push_has_it():
+    app, other = app_with(), app_with()
+    ids = [headers(push(JOINED, id=n), TOPIC, which)["apns-id"] for which in (app, other) for n in (1, 2)]
+    assert len(set(ids)) == 4
+    assert headers(push(JOINED, id=1), TOPIC, app)["apns-id"] == ids[0]
+    assert len(headers(push(JOINED), TOPIC, app)["apns-collapse-id"].encode()) <= 64
+
+
+@pytest.mark.parametrize("channel, most", [("apns", 4096), ("apns_voip", 5120)])
+@pytest.mark.parametrize("letter", ["a", "é", "漢", "😀", '"'])
+def test_a_long_text_is_cut_at_a_character_to_what_apple_takes(channel, most, letter):
+    made = shaped(push({"message": letter * 6000, "key": "k" * 99}, channel=channel))
+    assert made is not None and most - 8 < len(made) <= most
+    kept = json.loads(made)["aps"]["alert"]["body"]
+    assert kept == letter * (len(kept) - 1) + "…"
+
+
+def test_a_text_that_fits_to_the_byte_is_not_cut():
+    room = 4096 - len(shaped(push({"message": "x"})) or b"")
+    assert body({"message": "x" * (room + 1)})["aps"]["alert"]["body"] == "x" * (room + 1)
+    assert body({"message": "x" * (room + 2)})["aps"]["alert"]["body"].endswith("…")
+
+
+@pytest.mark.parametrize("payload", [{"key": "k" * 5000}, {"message": "Hi", "key": "k" * 5000}])
+def test_what_is_too_large_without_the_text_is_refused(providers, payload):
+    assert sent(providers, push(payload)) == [Receipt(Outcome.REFUSED, "payload too large")]
+    assert providers.asked()["asked"] == []
+
+
+@pytest.mark.parametrize("payload", [{"message": "\ud83d"}, {"key": "\ud83d"}, {"key": {1j: 1}}])
+def test_what_cannot_be_written_is_refused(providers, payload):
+    assert sent(providers, push(payload)) == [Receipt(Outcome.REFUSED, "payload cannot be written as JSON")]
+
+
+# ── what is answered ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "status, reason, outcome",
+    [
+        (200, "", Outcome.ACCEPTED),
+        (400, "BadCollapseId", Outcome.REFUSED),
+        (400, "BadDeviceToken", Outcome.GONE),
+        (400, "BadExpirationDate", Outcome.REFUSED),
+        (400, "BadMessageId", Outcome.REFUSED),
+        (400, "BadPriority", Outcome.REFUSED),
+        (400, "BadTopic", Outcome.REFUSED),
+        (400, "DeviceTokenNotForTopic", Outcome.REFUSED),
+        (400, "DuplicateHeaders", Outcome.REFUSED),
+        (400, "IdleTimeout", Outcome.LATER),
+        (400, "InvalidPushType", Outcome.REFUSED),
+        (400, "MissingDeviceToken", Outcome.REFUSED),
+        (400, "MissingTopic", Outcome.REFUSED),
+        (400, "PayloadEmpty", Outcome.REFUSED),
+        (400, "TopicDisallowed", Outcome.REFUSED),
+        (403, "BadCertificate", Outcome.REFUSED),
+        (403, "BadCertificateEnvironment", Outcome.REFUSED),
+        (403, "BadEnvironmentKeyIdInToken", Outcome.REFUSED),
+        (403, "ExpiredProviderToken", Outcome.REFUSED),
+        (403, "Forbidden", Outcome.REFUSED),
+        (403, "InvalidProviderToken", Outcome.REFUSED),
+        (403, "MissingProviderToken", Outcome.REFUSED),
+        (403, "UnrelatedKeyIdInToken", Outcome.REFUSED),
+        (404, "BadPath", Outcome.REFUSED),
+        (405, "MethodNotAllowed", Outcome.REFUSED),
+        (410, "ExpiredToken", Outcome.GONE),
+        (410, "Unregistered", Outcome.GONE),
+        (410, "", Outcome.GONE),
+        (413, "PayloadTooLarge", Outcome.REFUSED),
+        (429, "TooManyProviderTokenUpdates", Outcome.LATER),
+        (429, "TooManyRequests", Outcome.LATER),
+        (500, "InternalServerError", Outcome.LATER),
+        (503, "ServiceUnavailable", Outcome.LATER),
+        (503, "Shutdown", Outcome.LATER),
+        (302, "", Outcome.REFUSED),
+    ],
+)
+def test_answers(status, reason, outcome):
+    receipt = read_answer(status, msgspec.json.encode({"reason": reason}) if reason else b"", {}, 0)
+    assert receipt.outcome is outcome
+    assert reason in receipt.reason
+
+
+@pytest.mark.parametrize(
+    "at, gone_at",
+    [(1_700_000_000_999, 1_700_000_000), ("1", None), (None, None), (True, None), (0, None), (2**60, None)],
+)
+def test_when_a_token_died(at, gone_at):
+    receipt = read_answer(410, msgspec.json.encode({"reason": "Unregistered", "timestamp": at}), {}, 0)
+    assert receipt == Receipt(Outcome.GONE, "Unregistered (410)", gone_at=gone_at)
+
+
+def test_after_five_hundred_it_is_tried_again_by_our_own_schedule_unless_apple_names_a_time():
+    assert read_answer(500, b"", {}, 0).wait_seconds is None
+    assert read_answer(500, b"", {"retry-after": "3"}, 0).wait_seconds == 3
+    assert read_answer(429, b"", {}, 0).wait_seconds is None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"<html>",
+        b"[]",
+        b"{",
+        b'{"reason":7}',
+        b'{"reason":"a b<c>"}',
+        b'{"reason":"' + b"x" * 99 + b'"}',
+        b"\xff",
+        b"[" * 9000,
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_told_by_its_status(odd):
+    assert read_answer(403, odd, {}, 0) == Receipt(Outcome.REFUSED, "status 403")
