@@ -1,8 +1,11 @@
-"""What `ringbook check` says of what lies outside: Firebase, and gateways, which are sent nothing to find out."""
+"""What `ringbook check` says of what lies outside: Firebase, push providers, and gateways, which are sent nothing."""
 
+import json
 from pathlib import Path
 
 import pytest
+from core.joining import Play
+from push.providers import providing
 from servers import Databases, application, free_port
 from verify.certificates import Key, publishing
 from verify.gateway import listening
@@ -113,3 +116,103 @@ def test_what_is_missing_is_named(database_url: str):
     [(ok, seen)] = gateways(database_url, sms_gateway="console")
     assert not ok and seen.startswith("sms_regions is empty")
     assert gateways(database_url, sms_gateway="console", sms_regions="GB") == [(True, "by console, to GB")]
+
+
+# ── pushes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def providers(tmp_path_factory: pytest.TempPathFactory):
+    with providing(tmp_path_factory.mktemp("providers")) as running:
+        yield running
+
+
+@pytest.fixture
+def play(db, database_url) -> Play:
+    play = Play(db)
+    play.url = database_url
+    return play
+
+
+def pushes(play: Play, **config: object) -> dict[str, tuple[bool, str]]:
+    """What is said of each channel of the application, "" for all of them."""
+    what = f"pushes of application {play.app_id}"
+    found = checks.readiness(Config(database=play.url, **config))
+    return {one.what.removesuffix(what).strip(): (one.ok, one.seen) for one in found if one.what.endswith(what)}
+
+
+def test_an_application_that_tells_nobody_and_has_no_subscription_is_not_looked_at(play):
+    play.set(contact_joined_enabled="false")
+    assert pushes(play) == {}
+
+
+def test_a_joined_push_without_a_provider_is_told_with_what_to_set(play):
+    ((ok, words),) = pushes(play).values()
+    assert not ok and f"ringbook app set {play.app_id} fcm_service_account @FILE.json" in words and "apns_key" in words
+
+
+def test_providers_are_asked_whether_they_take_the_credentials(play, providers):
+    providers.forget()
+    with listening() as backend:
+        play.set(**providers.settings, webhook_url=f"{backend.url}/hook", webhook_secret="secret")
+        found = pushes(play, **providers.config)
+    assert [(one.method, one.path) for one in backend.asked] == [("HEAD", "/")]
+    assert {name: ok for name, (ok, _) in found.items()} == {"gcm": True, "apns": True, "webhook": True}
+    (asked,) = providers.asked()["asked"]
+    assert asked["provider"] == "fcm" and json.loads(asked["body"])["validate_only"] is True
+
+
+@pytest.mark.parametrize(
+    "url, why",
+    [("http://127.0.0.1:1/hook", "must begin with https://"), ("https://127.0.0.1:1/hook", "private network")],
+)
+def test_an_address_that_events_would_not_be_sent_to_is_told(play, url, why):
+    play.set(webhook_url=url, webhook_secret="secret")
+    ok, words = pushes(play)["webhook"]
+    assert not ok and why in words
+
+
+def test_what_a_provider_refuses_is_told(play, providers):
+    play.set(**providers.settings)
+    providers.order(oauth="refused")
+    try:
+        ok, words = pushes(play, **providers.config)["gcm"]
+    finally:
+        providers.forget()
+    assert not ok and words
+
+
+def test_a_provider_that_is_away_is_told(play, providers):
+    play.set(**providers.settings)
+    away = providers.config | {"fcm_endpoint": f"http://127.0.0.1:{free_port()}"}
+    ok, words = pushes(play, **away)["gcm"]
+    assert not ok and "does not answer" in words
+
+
+@pytest.mark.parametrize(
+    "channel, device, missing",
+    [
+        ("gcm", {"token": "fcm-token-0001"}, "fcm_service_account is not set"),
+        ("apns", {"token": "0f" * 32, "channel": "apns", "platform": "ios"}, "apns_key is not set"),
+        ("apns", {"token": "0f" * 32, "channel": "apns_voip", "platform": "ios"}, "apns_key is not set"),
+    ],
+)
+def test_a_channel_that_people_subscribe_to_must_be_set_up(play, channel, device, missing):
+    play.device(play.person("bob").id, **device)
+    ((name, (ok, words)),) = pushes(play).items()
+    assert name == channel and not ok and missing in words
+
+
+def test_half_an_apns_key_is_told_with_what_is_missing(play, providers):
+    play.set(apns_key=providers.settings["apns_key"])
+    assert pushes(play)["apns"] == (False, f"apns_key_id is not set: ringbook app set {play.app_id} apns_key_id …")
+
+
+def test_on_the_console_nobody_is_asked(play, providers):
+    play.set(**providers.settings, push_console="true")
+    assert pushes(play) == {"": (True, "printed, not sent: push_console is on")}
+
+
+def test_without_its_authorities_no_provider_is_asked(play, providers, tmp_path):
+    play.set(**providers.settings)
+    assert pushes(play, **providers.config | {"ca_file": str(tmp_path / "none.pem")}) == {}

@@ -87,7 +87,7 @@ def test_a_setting_is_changed_and_a_wrong_one_is_refused_as_wrong_use(ringbook):
         ("default_region", "Atlantis", "default_region"),
         ("profiles", "closed", "known or open"),
         ("colour", "red", "there is no setting colour; there are session_creates_user, "),
-        ("profile", "open", "there is no setting profile; did you mean profiles? There are session_creates_user, "),
+        ("profile", "open", "there is no setting profile; did you mean profiles?"),
     ]:
         refused = ringbook("app", "set", "1", key, value)
         assert (refused.returncode, refused.stdout) == (2, "")

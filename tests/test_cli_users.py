@@ -97,6 +97,16 @@ def test_refused_lines_are_named_and_the_others_go_in(ringbook, url, file):
     assert "unchanged       2" in words.stdout and "refused         2" in words.stdout
 
 
+def test_lines_that_a_stray_quote_has_swallowed_are_named_and_counted(ringbook, url, file):
+    file.write_text('id,login\n7001,"swallower\n7002,gone\n7003,gone-too\n')
+    code, said, stderr = brought(ringbook, url, file)
+    assert (code, said["added"]) == (1, 0)
+    assert [(one["line"], one["last_line"]) for one in said["refused"]] == [(2, 4)]
+    assert stderr.startswith("lines 2–4: were read as one")
+    words = ringbook("users", "import", str(file), "--app", "1", database_url=url)
+    assert "refused         3" in words.stdout
+
+
 @pytest.mark.parametrize(
     "name, content, code, said",
     [
@@ -209,7 +219,7 @@ def test_a_number_is_given_to_a_user_and_taken_from_whoever_has_it_now(ringbook,
     [
         (["7", "+12025550142", "--app", "1"], 1, "there is no user 7 in application 1"),
         (["1005", "+12025550142", "--app", "7"], 1, "there is no application 7"),
-        (["1005", "12", "--app", "1"], 2, "phone: is not a phone number of 10 to 15 digits"),
+        (["1005", "12", "--app", "1"], 2, "phone: must be a whole phone number, + and country code first"),
         (["1005", "+12025550142"], 2, "--app"),
         (["ann", "+12025550142", "--app", "1"], 2, "ann"),
     ],
@@ -256,3 +266,20 @@ def test_app_show_masks_secret_settings(ringbook, databases: Databases):
             found = shown(*options)
             assert "very-secret" not in json.dumps(found)
             assert found["sms_twilio_auth_token"] == found["sms_gateway_headers"] == "********"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("export", "99999999999999999999"),
+        ("erase", "99999999999999999999", "--yes"),
+        ("give-number", "99999999999999999999", "+12025550101", "--app", "1"),
+        ("give-number", "1", "+12025550101", "--app", "99999999999999999999"),
+        ("reset-password", "ann", "--app", "99999999999999999999"),
+        ("export", "0"),
+    ],
+)
+def test_an_id_that_none_can_be_is_refused_as_wrong_use(ringbook, url, words):
+    ended = ringbook("users", *words, database_url=url)
+    assert ended.returncode == 2
+    assert "Must be" in ended.stderr and "Traceback" not in ended.stderr

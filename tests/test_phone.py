@@ -192,6 +192,32 @@ def test_the_country_of_a_number(number, region, monkeypatch):
     assert phone.region_of(number) == region
 
 
+@pytest.mark.parametrize(
+    "number, whose",
+    [
+        (447911123456, True),
+        (442071838750, True),  # fixed: a gateway may read the code out
+        (447700900123, True),  # fictional, so of no known kind
+        (12025550142, True),
+        (999123456789, True),
+        (10**15 + 7700900123, True),
+        (19005550100, False),  # premium rate
+        (449091234567, False),
+        (448001111111, False),  # toll free
+        (18005550199, False),
+        (447012345678, False),  # personal
+        (447640123456, False),  # pager
+        (443301234567, False),  # of a company, in all places (UAN)
+        (41840123456, False),  # shared cost
+        (41860123456789, False),  # voicemail
+    ],
+)
+def test_which_numbers_are_of_a_phone(number, whose, monkeypatch):
+    assert phone.is_of_a_phone(number) is whose
+    monkeypatch.setattr(phone, "_library", phonenumbers)
+    assert phone.is_of_a_phone(number) is whose
+
+
 def reading(typed, region=""):
     """What `read` says, a refusal by its name."""
     try:

@@ -19,6 +19,8 @@ from typing import Any
 import psycopg
 import pytest
 import servers
+from core.joining import ANN, Play
+from push.providers import apns_token, providing
 from servers import Databases, Server, environment, free_port, program
 
 from ringbook.core import applications
@@ -483,3 +485,32 @@ def test_the_worker_alone_ends_at_sigterm(sqlite, tmp_path):
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE_SECONDS) == 0
     log.close()
+
+
+@pytest.mark.parametrize(
+    "kind, words",
+    [
+        ("sqlite", ["worker"]),
+        ("sqlite", ["serve", "--port", "0"]),
+        ("postgresql", ["worker"]),
+        ("postgresql", ["serve", "--port", "0", "--workers", "2"]),
+    ],
+)
+def test_sigterm_waits_for_pushes_that_are_on_their_way_but_not_for_ever(kind, words, databases, tmp_path):
+    """One provider takes a second to answer, another one never does."""
+    with databases.fresh(kind) as url, providing(tmp_path) as providers, contextlib.closing(store.connect(url)) as db:
+        play = Play(db, now=int(time.time()))
+        play.set(**providers.settings)
+        for who, order in (("bob", "slow-1000"), ("cleo", "never")):
+            friend = play.person(who)
+            play.holds(friend.id, (ANN, "Ann"))
+            play.device(friend.id, apns_token(order), channel="apns", platform="ios")
+        play.person("ann", ANN)
+        its = environment(url, **{name: str(value) for name, value in providers.config.items()})
+        with servers.running([program(), *words], tmp_path / "log", environment=its) as process:
+            eventually(lambda: len(providers.asked()["asked"]) == 2, "nothing was sent")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(servers.STOP_SECONDS) == 0
+        pushes = play.rows("SELECT outcome, attempts FROM pushes ORDER BY user_id")
+        assert pushes == [{"outcome": "accepted", "attempts": 1}, {"outcome": None, "attempts": 1}]
+        assert "Traceback" not in (tmp_path / "log").read_text()

@@ -4,8 +4,9 @@ The house, from the roof to the ground; imports go down only, and a test holds i
 
     roof     cli  commands  serving  banner  checks  app      the only place that builds
     edges    api/  worker           apps arrive · time arrives
+             courier  senders       pushes leave: one event loop, and who sends through which channel
     rules    core/                  what we promise; alone changes rows
-    world    store/  verify/        databases · proofs of who somebody is
+    world    store/  verify/  push/ databases · proofs of who somebody is · push providers
              outgoing               the requests that we make
     ground   model  phone  errors  config  logs  metrics
 

@@ -12,6 +12,7 @@ import hmac
 import ipaddress
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from . import errors, metrics
 from .config import Config
+from .core import delivery
 from .logs import log
 from .store import migrations
 from .store.db import Database
@@ -108,8 +110,7 @@ class Door:
     async def _metrics(self, scope: Scope) -> Response:
         if not scope["direct"] and not has_token(scope, self._config.metrics_token):
             return JSONResponse({"errors": ["Ask from this machine, or with the token RINGBOOK_METRICS_TOKEN"]}, 403)
-        metrics.measure(self._db.gauges())
-        text, content_type = await run_in_threadpool(metrics.exposition)
+        text, content_type = await run_in_threadpool(figures_of, self._db)
         return Response(text, headers={"content-type": content_type})
 
     async def _docs(self, _scope: Scope) -> Response:
@@ -156,6 +157,15 @@ def trouble_of(db: Database) -> str:
         return migrations.state(db).trouble
     except errors.Unavailable as away:
         return away.reason
+
+
+def figures_of(db: Database) -> tuple[bytes, str]:
+    """The text of /metrics; a database that is away keeps nobody from the other figures."""
+    metrics.measure(db.gauges())
+    with suppress(errors.Unavailable):
+        count, since = delivery.waiting(db)
+        metrics.queued(count, max(0, int(time.time()) - since) if since is not None else 0)
+    return metrics.exposition()
 
 
 def plain(client: tuple[str, int] | None) -> tuple[str, int] | None:

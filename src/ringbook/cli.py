@@ -4,6 +4,7 @@
     migrate, check          the database, and everything else a server needs
     openapi                 the API, described for programs
     app, admin, users       what an operator decides
+    push                    what became of pushes
 
 `--config FILE` goes with each of them, `--json` with those whose answer a program may read.
 """
@@ -19,8 +20,8 @@ import cyclopts
 import msgspec
 from cyclopts import Parameter
 
-from . import __version__, commands, commands_users, config, errors, logs
-from .commands import Failed, File, Json, WrongUse, Yes
+from . import __version__, commands, commands_push, commands_users, config, errors, logs
+from .commands import Failed, File, Id, Json, WrongUse, Yes
 
 if TYPE_CHECKING:
     from .model import App
@@ -34,7 +35,7 @@ Value = Annotated[str, Parameter(allow_leading_hyphen=True)]
 cli = cyclopts.App(name="ringbook", help="Self-hosted address books and contact discovery.", version=__version__)
 app = cyclopts.App(name="app", help="Applications: each has its own keys, users and settings.")
 admin = cyclopts.App(name="admin", help="People who may use the dashboard.")
-for group in (app, admin, commands_users.users):
+for group in (app, admin, commands_users.users, commands_push.push):
     cli.command(group)
 
 
@@ -42,6 +43,9 @@ def main() -> None:
     """Run the command that the process was started with, and exit."""
     try:
         code = cli.meta(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
+    except cyclopts.UnusedCliTokensError as error:
+        unused = " ".join(error.unused_tokens or ())
+        code = _complain(WrongUse(f"too many words, from {unused!r} on: a text with blanks goes in quotes"), WRONG_USE)
     except (cyclopts.CycloptsError, config.ConfigError, WrongUse, errors.Invalid) as error:
         code = _complain(error, WRONG_USE)
     except errors.Unavailable as error:
@@ -103,9 +107,10 @@ def worker(*, file: File) -> None:
     stop = threading.Event()
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda *_: stop.set())
-    with commands.database(commands.settings(file, long=True)) as db:
+    settings = commands.settings(file, long=True)
+    with commands.database(settings) as db:
         logs.log.info("working")
-        worker.run(db, stop)
+        worker.run(db, settings, stop)
 
 
 @cli.command
@@ -167,7 +172,7 @@ def app_list(*, as_json: Json = False, file: File) -> None:
 
 
 @app.command(name="show")
-def app_show(id: int, /, *, as_json: Json = False, secrets: Secrets = False, file: File) -> None:
+def app_show(id: Id, /, *, as_json: Json = False, secrets: Secrets = False, file: File) -> None:
     """An application's keys and settings."""
     from .core import applications
 
@@ -176,7 +181,7 @@ def app_show(id: int, /, *, as_json: Json = False, secrets: Secrets = False, fil
 
 
 @app.command(name="set")
-def app_set(id: int, key: str, value: Value, /, *, file: File) -> None:
+def app_set(id: Id, key: str, value: Value, /, *, file: File) -> None:
     """Change a setting that `ringbook app show` lists; every running process knows within 5 seconds.
 
     VALUE is the setting's text, or @FILE for the text of a file without the newline at its end. A text that itself
@@ -191,7 +196,7 @@ def app_set(id: int, key: str, value: Value, /, *, file: File) -> None:
 
 
 @app.command(name="rotate-keys")
-def app_rotate_keys(id: int, /, *, yes: Yes = False, as_json: Json = False, file: File) -> None:
+def app_rotate_keys(id: Id, /, *, yes: Yes = False, as_json: Json = False, file: File) -> None:
     """Give an application a new auth key and secret; apps that carry the old ones can open no more sessions."""
     from .core import applications
 
@@ -203,7 +208,7 @@ def app_rotate_keys(id: int, /, *, yes: Yes = False, as_json: Json = False, file
 
 
 @app.command(name="delete")
-def app_delete(id: int, /, *, yes: Yes = False, file: File) -> None:
+def app_delete(id: Id, /, *, yes: Yes = False, file: File) -> None:
     """Delete an application with its users, their address books and everything else about them, for good."""
     from .core import applications
 
@@ -243,8 +248,8 @@ def _check_key(key: str) -> None:
     known = list(AppSettings.__struct_fields__)
     if key not in known:
         near = difflib.get_close_matches(key, known, n=1)
-        hint = f"did you mean {near[0]}? There" if near else "there"
-        raise WrongUse(f"there is no setting {key}; {hint} are {', '.join(known)}")
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        raise WrongUse(f"there is no setting {key}; {hint}")
 
 
 def _listed(one: "App") -> dict[str, Any]:

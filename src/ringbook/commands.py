@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from . import config, logs
 
 if TYPE_CHECKING:
     from .store.db import Database
 
+Id = Annotated[int, Parameter(validator=Number(gte=1, lt=2**63))]
 File = Annotated[Path | None, Parameter(parse=False)]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="answer in JSON")]
 Yes = Annotated[bool, Parameter(negative="", help="do not ask")]

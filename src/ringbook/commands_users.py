@@ -16,14 +16,14 @@ import msgspec
 from cyclopts import Parameter
 
 from . import commands
-from .commands import Failed, File, Json, WrongUse, Yes
+from .commands import Failed, File, Id, Json, WrongUse, Yes
 
 if TYPE_CHECKING:
     from .core.imports import Report
     from .store.db import Database
 
 DryRun = Annotated[bool, Parameter(negative="", help="write nothing, only say what would happen")]
-Of = Annotated[int | None, Parameter(name="--app", help="id of the application whose login or e-mail USER is")]
+Of = Annotated[Id | None, Parameter(name="--app", help="id of the application whose login or e-mail USER is")]
 Output = Annotated[Path | None, Parameter(help="file to write, readable by you alone; it must not be there yet")]
 
 users = cyclopts.App(name="users", help="People's accounts.")
@@ -34,7 +34,7 @@ def users_import(
     path: Path,
     /,
     *,
-    app: Annotated[int, Parameter(help="id of the application that the users belong to")],
+    app: Annotated[Id, Parameter(help="id of the application that the users belong to")],
     dry_run: DryRun = False,
     as_json: Json = False,
     file: File,
@@ -50,13 +50,13 @@ def users_import(
         one, lines = applications.get(db, app), imports.Lines(path)
         report = imports.bring(db, one, lines, dry_run=dry_run, progress=progress, now=commands.now())
     for refusal in report.refused:
-        print(f"line {refusal.line}: {refusal.reason}", file=sys.stderr)
+        print(f"{refusal.where}: {refusal.reason}", file=sys.stderr)
     _tell(report, dry_run=dry_run, as_json=as_json)
     return 1 if report.refused else 0
 
 
 @users.command(name="export")
-def users_export(id: int, /, *, output: Output = None, file: File) -> None:
+def users_export(id: Id, /, *, output: Output = None, file: File) -> None:
     """Print everything that is stored about a user, as JSON."""
     from .core import exports
 
@@ -70,7 +70,7 @@ def users_export(id: int, /, *, output: Output = None, file: File) -> None:
 
 
 @users.command(name="erase")
-def users_erase(id: int, /, *, yes: Yes = False, as_json: Json = False, file: File) -> None:
+def users_erase(id: Id, /, *, yes: Yes = False, as_json: Json = False, file: File) -> None:
     """Erase a user and everything about the user, for good."""
     from .core import exports
     from .core import users as core
@@ -103,11 +103,11 @@ def users_reset_password(user: str, /, *, app: Of = None, as_json: Json = False,
 
 @users.command(name="give-number")
 def users_give_number(
-    id: int,
+    id: Id,
     phone: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
     *,
-    app: Annotated[int, Parameter(help="id of the application that the user belongs to")],
+    app: Annotated[Id, Parameter(help="id of the application that the user belongs to")],
     yes: Yes = False,
     as_json: Json = False,
     file: File,
@@ -171,7 +171,10 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 
 
 def _tell(report: "Report", *, dry_run: bool, as_json: bool) -> None:
-    refused = [{"line": one.line, "reason": one.reason} for one in report.refused]
+    refused = [
+        {"line": one.line, "reason": one.reason} | ({"last_line": one.line + one.more} if one.more else {})
+        for one in report.refused
+    ]
     said: dict[str, Any] = {
         "dry_run": dry_run,
         "added": report.added,
@@ -179,7 +182,7 @@ def _tell(report: "Report", *, dry_run: bool, as_json: bool) -> None:
         "unchanged": report.unchanged,
         "without_number": report.without_number,
     }
-    commands.answer(said | {"refused": refused if as_json else len(refused)}, as_json)
+    commands.answer(said | {"refused": refused if as_json else report.refused_lines}, as_json)
 
 
 def _amounts(everything: dict[str, Any]) -> dict[str, int]:

@@ -8,6 +8,7 @@ only `api/wire.py` turns a kind into a status.
     ├── TooLarge       the request is larger than the server reads
     ├── Invalid        it can be read, but not accepted
     │   └── Conflict   it would be accepted if somebody else had not been first
+    ├── Unreached      a message that nobody can receive
     ├── Unauthorized   no proof of who is asking, or a wrong one
     ├── Forbidden      known, but not allowed
     ├── NotFound       there is no such thing, or not for this caller
@@ -39,6 +40,10 @@ class Invalid(Refused):
 
 class Conflict(Invalid):
     """Somebody else holds what must be unique."""
+
+
+class Unreached(Refused):
+    """There is nobody who could receive it."""
 
 
 class Unauthorized(Refused):

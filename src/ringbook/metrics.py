@@ -1,7 +1,9 @@
 """Figures for Prometheus: what was answered, what became of contacts, how the pools stand.
 
     answered, uploaded, matched     count one request, one upload, one look-up
+    pushed                          count what became of an attempt to send a push
     measure(gauges)                 what the gauges show from now on, for this process
+    queued                          how the queue of pushes stands, for all of them
     forget(pid)                     leave a dead process out of the gauges
     exposition()                    the text of /metrics: sums over all processes
 
@@ -23,8 +25,16 @@ SECONDS = Histogram(
 )
 CONTACTS = Counter("ringbook_contacts", "Contacts by what an upload did with them.", ["outcome"])
 MATCHED = Counter("ringbook_contacts_matched", "Registered users found among somebody's contacts.")
+PUSHES = Counter("ringbook_pushes", "Pushes by what became of an attempt.", ["channel", "outcome"])
 STATE = Gauge(
     "ringbook_now", "Connections of the database, and who waits for one.", ["what"], multiprocess_mode="livesum"
+)
+
+QUEUED = Gauge("ringbook_pushes_waiting", "Pushes that wait, at most 10000.", multiprocess_mode="livemostrecent")
+QUEUE_SECONDS = Gauge(
+    "ringbook_push_queue_seconds",
+    "How long the first of them could have been sent already.",
+    multiprocess_mode="livemostrecent",
 )
 
 
@@ -45,10 +55,21 @@ def matched(count: int) -> None:
     MATCHED.inc(count)
 
 
+def pushed(channel: str, outcome: str) -> None:
+    """One push was settled or parked, or is to be tried again."""
+    PUSHES.labels(channel, outcome).inc()
+
+
 def measure(gauges: dict[str, int]) -> None:
     """How this process stands now."""
     for what, value in gauges.items():
         STATE.labels(what).set(value)
+
+
+def queued(count: int, seconds: int) -> None:
+    """So many pushes wait, the first of them for so long."""
+    QUEUED.set(count)
+    QUEUE_SECONDS.set(seconds)
 
 
 def forget(pid: int) -> None:

@@ -1,7 +1,7 @@
 """What people type, as a number: the only file that knows the numbering library.
 
 `read` makes a number of what was typed, `digits` gives its digits back, `masked` shows it in logs and errors.
-`dialled` reads only what can be called from everywhere, `region_of` tells a number's country.
+`dialled` reads only what can be called from everywhere, `region_of` tells a number's country, `is_of_a_phone` its kind.
 `is_region` checks the setting `default_region`, `looks_like_number` helps privacy, `library` names what is in use.
 
 A number is a 64-bit integer: its digits as an integer, plus 10**15 for each leading zero.
@@ -15,6 +15,8 @@ from typing import Any
 
 MIN_DIGITS, MAX_DIGITS = 10, 15
 _ZERO = 10**15
+# Kinds that nobody has as a phone of their own, and whose holder may be paid for what is sent to them.
+_OTHER_KINDS = ("PREMIUM_RATE", "SHARED_COST", "TOLL_FREE", "PERSONAL_NUMBER", "PAGER", "UAN", "VOICEMAIL")
 _FORMATTING = frozenset("-.()/")
 # Dashes that Unicode does not file under "dash punctuation", and the mark that a Japanese keyboard offers as one.
 _MORE_DASHES = frozenset("\u2053\u207b\u208b\u2212\u30fc")
@@ -84,6 +86,15 @@ def region_of(number: int) -> str:
         return ""
     region = _library.region_code_for_number(parsed) or _library.region_code_for_country_code(parsed.country_code)
     return str(region) if is_region(region) else ""
+
+
+def is_of_a_phone(number: int) -> bool:
+    """Is an international number a phone's, or of a kind that is not known? False for premium rate and the like."""
+    try:
+        kind = _library.number_type(_library.parse(f"+{digits(number)}", None))
+    except _library.NumberParseException:
+        return True
+    return all(kind != getattr(_library.PhoneNumberType, name) for name in _OTHER_KINDS)
 
 
 def is_region(region: str) -> bool:

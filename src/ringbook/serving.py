@@ -66,7 +66,7 @@ def run(config: Config, *, keep_time: bool = True) -> int:
         raise CannotServe(trouble)
     with _figures_shared(config.workers), _ready(config) as (db, first):
         _greet(config, sockets[0].getsockname()[1], first)
-        with _time_kept(db, keep_time):
+        with _time_kept(db, config, keep_time):
             return _many(config, sockets) if config.workers > 1 else _one(config, sockets, db)
 
 
@@ -106,7 +106,7 @@ def _greet(config: Config, port: int, first: "App | None") -> None:
         logs.log.info(f"first start: `ringbook app show {first.id} --secrets` shows the keys of application {first.id}")
     logs.log.info("serving", url=url, version=__version__)
     if config.firebase_auth_emulator_host:
-        logs.log.warning(UNSIGNED)
+        logs.log.critical(UNSIGNED)  # at every level that can be set
 
 
 def _why_not(host: str, port: int, error: OSError, *, admin: bool) -> str:
@@ -161,11 +161,11 @@ def _migrate(url: str) -> None:
 
 
 @contextmanager
-def _time_kept(db: "Database", wanted: bool) -> "Iterator[None]":
+def _time_kept(db: "Database", config: Config, wanted: bool) -> "Iterator[None]":
     from . import worker
 
     stop = threading.Event()
-    thread = threading.Thread(target=worker.run, args=(db, stop), name="worker", daemon=True)
+    thread = threading.Thread(target=worker.run, args=(db, config, stop), name="worker", daemon=True)
     if wanted:
         thread.start()
     try:
@@ -173,7 +173,7 @@ def _time_kept(db: "Database", wanted: bool) -> "Iterator[None]":
     finally:
         stop.set()
         if wanted:
-            thread.join(GRACE_SECONDS / 2)
+            thread.join(GRACE_SECONDS)
 
 
 def _one(config: Config, sockets: list[socket.socket], db: "Database") -> int:

@@ -1,7 +1,8 @@
-"""Time arrives: what is due is done, every minute, by any number of workers at once.
+"""Time arrives: what is due is done, every minute, by any number of workers at once; pushes go out all the while.
 
-    run(db, stop)          until told to stop
-    turn(db, now, stop)    everything that is due now
+    run(db, config, stop)             until told to stop
+    parts(config)                     what there is to do
+    turn(db, parts, now, stop)        all of it that is due now
 
 A part that fails is logged, does not keep the others from their turn, and gets its own next turn a minute later.
 """
@@ -12,39 +13,63 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .core import codes, limits, sessions
+from . import courier
+from .config import Config
+from .core import announcing, codes, delivery, limits, sessions
 from .logs import log
 
 if TYPE_CHECKING:
     from .store.db import Database
 
+    Part = Callable[[Database, int], int]
+
 EVERY_SECONDS = 60
+TROUBLE_SECONDS = 5
 MOST_BATCHES = 1_000  # in a turn: no part starves the others
-
-# Each does one batch of what is due and says how much that was.
-PARTS: dict[str, "Callable[[Database, int], int]"] = {
-    "sessions and guests": sessions.sweep,
-    "limits": limits.sweep,
-    "one-time codes": codes.sweep,
-}
+DAY = 86_400
 
 
-def run(db: "Database", stop: threading.Event) -> None:
+def parts(config: Config) -> "dict[str, Part]":
+    """What there is to do. Each does one batch of what is due and says how much that was."""
+    kept = config.pushes_kept_days * DAY
+    return {
+        "sessions and guests": sessions.sweep,
+        "limits": limits.sweep,
+        "one-time codes": codes.sweep,
+        "old pushes": lambda db, now: delivery.sweep(db, now - kept),
+        "old facts": lambda db, now: announcing.sweep(db, now - kept),
+    }
+
+
+def run(db: "Database", config: Config, stop: threading.Event) -> None:
     """Take a turn about every minute; not on the dot, so that several workers come apart."""
+    sending = threading.Thread(target=_send, args=(db, config, stop), name="courier", daemon=True)
+    sending.start()
     while not stop.wait(EVERY_SECONDS * random.uniform(0.5, 1.5)):
-        turn(db, int(time.time()), stop)
+        turn(db, parts(config), int(time.time()), stop)
+    sending.join(courier.LAST_SECONDS * 2)
 
 
-def turn(db: "Database", now: int, stop: threading.Event) -> None:
+def _send(db: "Database", config: Config, stop: threading.Event) -> None:
+    """Deliver pushes; whatever ends that before its time, it begins anew."""
+    while not stop.is_set():
+        try:
+            courier.run(db, config, stop)
+        except Exception:
+            log.exception("work failed", part="pushes")
+            stop.wait(TROUBLE_SECONDS)
+
+
+def turn(db: "Database", parts: "dict[str, Part]", now: int, stop: threading.Event) -> None:
     """Give every part its turn."""
-    for name, part in PARTS.items():
+    for name, part in parts.items():
         try:
             _drain(name, part, db, now, stop)
         except Exception:  # the database may be away; the next turn finds it again
             log.exception("work failed", part=name)
 
 
-def _drain(name: str, part: "Callable[[Database, int], int]", db: "Database", now: int, stop: threading.Event) -> None:
+def _drain(name: str, part: "Part", db: "Database", now: int, stop: threading.Event) -> None:
     """Batch after batch, until one finds nothing."""
     done = 0
     for _ in range(MOST_BATCHES):

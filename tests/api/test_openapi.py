@@ -93,6 +93,10 @@ def test_every_schema_is_one_and_its_examples_fit(name):
             assert jsonschema_rs.is_valid(whole, example), (name, field)
 
 
+def test_a_change_that_proves_a_number_needs_no_user_beside_the_proof():
+    assert DOCUMENT["components"]["schemas"]["ChangeRequest"].get("required", []) == []
+
+
 # ── true of a running server ─────────────────────────────────────────────────────────────────────────────────────────
 
 CHECKS = [

@@ -1,10 +1,13 @@
-"""Signing in by a code over HTTP: how often one may be asked for, and a gateway that fails."""
+"""Signing in by a code or an identity provider over HTTP: how often, and what happens when the other side fails."""
 
+import json
+import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
-from asking import Answer, ask, came_from, write
+from asking import PASSWORD, Answer, ask, at_once, came_from, open_session, opened, write
 from servers import DATABASES, Application, Databases, Server, application, serve
 from verify.gateway import Gateway, listening
 
@@ -16,8 +19,17 @@ RESEND_SECONDS = 30
 def strict(
     request: pytest.FixtureRequest, databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """A server behind a proxy, for addresses of each test's own: in an hour 2 codes to a number, 3 for an address."""
-    few = {"trusted_proxies": "127.0.0.1", "codes_per_number_per_hour": "2", "codes_per_address_per_hour": "3"}
+    """A server behind a proxy, for addresses of each test's own.
+
+    In an hour 2 codes to a number, 3 for an address; in 15 minutes 3 wrong passwords, in an hour 5 refused sign-ins.
+    """
+    few = {
+        "trusted_proxies": "127.0.0.1",
+        "codes_per_number_per_hour": "2",
+        "codes_per_address_per_hour": "3",
+        "wrong_passwords": "3",
+        "wrong_sign_ins_per_hour": "5",
+    }
     folder = tmp_path_factory.mktemp("strict")
     with databases.fresh(request.param) as url, serve(url, folder, allow_private_addresses="true", **few) as running:
         yield running
@@ -92,3 +104,122 @@ def test_a_gateway_that_fails_is_503_and_the_code_can_be_asked_for_again_at_once
     gateway.status = 200
     assert ask_for_code(strict, app, "+44 7700 900131", "198.51.100.31").status == 202
     assert "7700900131" not in strict.printed
+
+
+# ── an identity provider of the application's own ────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def provider() -> Iterator[Gateway]:
+    """Knows Bob by his password there, and nobody else."""
+    with listening() as running:
+
+        def make_up_its_mind() -> None:
+            right = running.paths[-1].endswith("?login=bob&password=bob-there")
+            running.status, running.body = (200, b'{"uid": "b-7"}') if right else (401, b'{"error": "no"}')
+
+        running.during = make_up_its_mind
+        yield running
+
+
+@pytest.fixture
+def known(strict: Server, provider: Gateway) -> Application:
+    """An application whose log-ins its provider verifies."""
+    mapping = {"login": "#{login}", "password": "#{password}"}
+    settings = {"cidp_request": json.dumps(mapping), "cidp_response": '{"uid": "#{uid}"}'}
+    return application(strict.database_url, cidp_url=provider.url, **settings)
+
+
+def log_in(server: Server, app: Application, login: str, password: str, address: str, path: str) -> Answer:
+    """By either of the two ways to log in; 201 and 202 are what they say when it was right."""
+    user = {"login": login, "password": password}
+    if path == "/session":
+        return open_session(server, app, user, address)
+    headers = {"CB-Token": opened(server, app, None, "203.0.113.200")["token"]} | came_from(address)
+    return ask(server, "POST", "/login", user, headers=headers)
+
+
+def sign_up(server: Server, app: Application, login: str) -> None:
+    """With a password here."""
+    user = {"user": {"login": login, "password": PASSWORD}}
+    assert ask(server, "POST", "/users", user, headers={"CB-AuthKey": app.auth_key}).status == 201
+
+
+@pytest.mark.parametrize("path", ["/session", "/login"])
+def test_guessing_through_the_provider_is_limited(strict, known, provider, path):
+    one, other = ("198.51.100.41", "198.51.100.42") if path == "/session" else ("198.51.100.43", "198.51.100.44")
+    for n in range(3):
+        assert log_in(strict, known, "bob", f"guess-{n}", one, path).status == 422
+    assert wait(log_in(strict, known, "bob", "bob-there", one, path)) <= 15 * 60
+    assert len(provider.asked) == 3
+    for n in range(2):
+        assert log_in(strict, known, f"token-{n}", "any", one, path).status == 422
+    assert wait(log_in(strict, known, "token-2", "any", one, path)) <= HOUR / 5
+    assert len(provider.asked) == 5
+    for _ in range(6):  # who is right has all tries back
+        assert log_in(strict, known, "bob", "bob-there", other, path).status in (201, 202)
+
+
+def test_many_guesses_at_once_are_no_more_than_allowed(strict, known, provider):
+    guesses = [partial(log_in, strict, known, "bob", f"g{n}", "198.51.100.45", "/session") for n in range(10)]
+    assert sorted(answer.status for answer in at_once(guesses)) == [422] * 3 + [429] * 7
+    assert len(provider.asked) == 3
+
+
+@pytest.mark.parametrize("path", ["/session", "/login"])
+def test_who_has_a_password_here_is_refused_like_everybody_else(strict, known, path):
+    sign_up(strict, known, "annika")
+    first = 50 if path == "/session" else 60
+    answers = {
+        login: [log_in(strict, known, login, "wrong-one", f"198.51.100.{first + n}", path) for _ in range(4)]
+        for n, login in enumerate(("annika", "nobody"))
+    }
+    told = {login: [(answer.status, answer.raw) for answer in given] for login, given in answers.items()}
+    assert told["annika"] == told["nobody"]
+    assert [status for status, _ in told["annika"]] == [422, 422, 422, 429]
+    said = 'Custom Identity Provider responded with an error = "no". Status code = 401'
+    assert answers["annika"][0].json == {"errors": {"base": [said]}}
+
+
+@pytest.mark.parametrize("path", ["/session", "/login"])
+def test_nobody_is_locked_out_of_their_provider_by_a_sign_up_with_their_login(strict, known, provider, path):
+    bob = opened(strict, known, {"login": "bob", "password": "bob-there"})["user_id"]
+    sign_up(strict, known, "bob")
+    address = "198.51.100.71" if path == "/session" else "198.51.100.72"
+    for _ in range(6):
+        answer = log_in(strict, known, "bob", "bob-there", address, path)
+        assert answer.status in (201, 202), answer
+        assert answer.json.get("session", {}).get("user_id", answer.json.get("user", {}).get("id")) == bob
+    before = len(provider.asked)
+    here = log_in(strict, known, "bob", PASSWORD, address, path)
+    assert here.status in (201, 202) and len(provider.asked) == before
+    without = open_session(strict, known, {"login": "bob", "password": None}, address)
+    assert (without.status, len(provider.asked)) == (422, before + 1)
+
+
+def test_a_slow_provider_holds_up_nobody_else(strict, provider, gateway):
+    slow = application(strict.database_url, cidp_url=gateway.url)
+    other = application(strict.database_url, cidp_url=provider.url)
+    arrived, done = threading.Semaphore(0), threading.Event()
+
+    def hold() -> None:
+        arrived.release()
+        done.wait(4)  # less than our own patience
+
+    gateway.during = hold
+    waiting = [
+        threading.Thread(target=open_session, args=(strict, slow, {"login": f"t{n}"}, f"203.0.113.{n}"))
+        for n in range(6)
+    ]
+    for thread in waiting:
+        thread.start()
+    assert all(arrived.acquire(timeout=20) for _ in waiting)
+    refused = open_session(strict, slow, {"login": "one-more"}, "203.0.113.10")
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+    assert open_session(strict, other, {"login": "x"}, "203.0.113.11").status == 422
+    sign_up(strict, other, "plain")
+    assert open_session(strict, other, {"login": "plain", "password": PASSWORD}, "203.0.113.12").status == 201
+    assert not done.is_set() and len(gateway.asked) == 6
+    done.set()
+    for thread in waiting:
+        thread.join()

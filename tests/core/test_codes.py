@@ -14,7 +14,7 @@ from servers import free_port
 from verify.gateway import Gateway, listening
 
 from ringbook import errors, worker
-from ringbook.config import Limits
+from ringbook.config import Config, Limits
 from ringbook.core import applications, codes
 from ringbook.core.codes import LIFE_SECONDS, MOST_ATTEMPTS, REPEAT_SECONDS, RESEND_SECONDS, Asked
 from ringbook.core.limits import DAY, HOUR
@@ -24,6 +24,7 @@ from ringbook.store.db import Database
 
 NOW = 1_800_000_000
 LOCAL = Outgoing(allow_private=True, timeout_seconds=10)
+HASTY = Outgoing(allow_private=True, timeout_seconds=1)
 ANN, BOB = "+44 7700 900123", "+1 202-555-0142"
 HERE, ELSEWHERE = "192.0.2.1", "192.0.2.2"
 
@@ -45,9 +46,16 @@ def with_settings(app: App, **settings: Any) -> App:
 
 
 def ask(
-    db: Database, app: App, typed: str = ANN, now: int = NOW, *, address: str = HERE, limits: Limits | None = None
+    db: Database,
+    app: App,
+    typed: str = ANN,
+    now: int = NOW,
+    *,
+    address: str = HERE,
+    limits: Limits | None = None,
+    outgoing: Outgoing = LOCAL,
 ) -> Asked:
-    return codes.ask(db, limits or Limits(), app, LOCAL, typed, address, now)
+    return codes.ask(db, limits or Limits(), app, outgoing, typed, address, now)
 
 
 def code(gateway: Gateway) -> str:
@@ -181,6 +189,14 @@ def test_a_country_that_is_not_named_is_sent_nothing(db, app, gateway, typed):
         ask(db, app, typed)
     assert refused.value.field == "number"
     assert gateway.asked == []
+
+
+@pytest.mark.parametrize("typed", ["+1 900 555 0100", "+44 7012 345678", "+44 9091 234567", "+44 808 157 0123"])
+def test_premium_rate_and_other_numbers_of_no_phone_are_sent_nothing(db, app, gateway, typed):
+    with pytest.raises(errors.Invalid, match="premium rate") as refused:
+        ask(db, app, typed)
+    assert refused.value.field == "number"
+    assert (gateway.asked, rows(db, "codes"), rows(db, "buckets")) == ([], [], [])
 
 
 @pytest.mark.parametrize(
@@ -326,15 +342,23 @@ def test_names_of_buckets_hold_no_number(db, app):
 # ── a gateway that fails ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_gateway_that_fails_costs_nothing_and_can_be_asked_again_at_once(db, app, gateway):
+def used(db: Database) -> dict[str, float]:
+    """What is used of the three buckets, by a word in their names."""
+    kinds = {"codes@": "address", ":day ": "day"}
+    named = {row["name"]: row["used"] for row in rows(db, "buckets")}
+    return {next((kinds[word] for word in kinds if word in name), "number"): used for name, used in named.items()}
+
+
+@pytest.mark.parametrize("status", [400, 401, 422, 429])
+def test_a_gateway_that_refuses_costs_nothing_and_can_be_asked_again_at_once(db, app, gateway, status):
     once = Limits(codes_per_number_per_hour=1, codes_per_address_per_hour=1)
     capped = with_settings(app, sms_daily_cap=1, sms_gateway_url=app.settings.sms_gateway_url)
-    gateway.status = 503
+    gateway.status = status
     for _ in range(3):
-        with pytest.raises(errors.Unavailable, match="answered 503. Try again"):
+        with pytest.raises(errors.Unavailable, match=f"answered {status}. Try again"):
             ask(db, capped, limits=once)
     assert rows(db, "codes") == []
-    assert [row["used"] for row in rows(db, "buckets")] == [0, 0, 0]
+    assert used(db) == {"number": 0, "address": 0, "day": 0}
     gateway.status = 200
     asked = ask(db, capped, limits=once)
     assert codes.answer(db, capped, asked.request_id, code(gateway), NOW) == ANN
@@ -345,7 +369,47 @@ def test_a_gateway_that_is_away_is_the_same(db, app, gateway):
     with pytest.raises(errors.Unavailable, match="cannot be reached"):
         ask(db, away)
     assert rows(db, "codes") == []
+    assert used(db) == {"number": 0, "address": 0, "day": 0}
     assert ask(db, app).resend_at == NOW + 30
+
+
+@pytest.mark.parametrize("status", [301, 500, 503])
+def test_a_gateway_that_fails_can_be_asked_again_at_once_but_not_for_more_than_the_day(db, app, gateway, status):
+    once = Limits(codes_per_number_per_hour=1, codes_per_address_per_hour=1)
+    capped = with_settings(app, sms_daily_cap=3, sms_gateway_url=app.settings.sms_gateway_url)
+    gateway.status = status
+    for n in range(3):
+        with pytest.raises(errors.Unavailable, match=f"answered {status}. Try again"):
+            ask(db, capped, limits=once)
+        assert used(db) == {"number": 0, "address": 0, "day": n + 1}
+    assert rows(db, "codes") == []
+    with pytest.raises(errors.TooMany, match="application today"):
+        ask(db, capped, limits=once)
+    assert len(gateway.asked) == 3
+
+
+def test_a_gateway_that_is_asked_and_silent_may_have_sent_the_code(db, app, gateway):
+    capped = with_settings(app, sms_daily_cap=2, sms_gateway_url=app.settings.sms_gateway_url)
+    done = threading.Event()
+    gateway.during = lambda: done.wait(60)
+    with pytest.raises(errors.Unavailable, match="did not say whether"):
+        ask(db, capped, outgoing=HASTY)
+    with pytest.raises(errors.Unavailable):  # again at once, as after any other failure
+        ask(db, capped, outgoing=HASTY)
+    done.set()
+    assert used(db) == {"number": 2, "address": 2, "day": 2}
+    assert rows(db, "codes") == []
+    with pytest.raises(errors.TooMany, match="application today"):
+        ask(db, capped, ANN, NOW + 30)
+    assert len(gateway.asked) == 2
+
+
+def test_an_answer_that_breaks_off_is_none(db, app, gateway):
+    gateway.raw = lambda write: write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsho")
+    with pytest.raises(errors.Unavailable, match="did not say whether"):
+        ask(db, app)
+    assert set(used(db).values()) == {1}
+    assert rows(db, "codes") == []
 
 
 def test_logs_show_masked_numbers_and_never_a_code(db, app, gateway):
@@ -474,5 +538,5 @@ def test_a_sweep_forgets_codes_whose_time_is_over_a_batch_at_a_time(db, app):
 def test_the_worker_sweeps_codes_and_the_buckets_of_a_day_that_is_over(db, app):
     ask(db, app)
     tomorrow = (NOW // DAY + 1) * DAY
-    worker.turn(db, tomorrow + 2 * HOUR, threading.Event())
+    worker.turn(db, worker.parts(Config()), tomorrow + 2 * HOUR, threading.Event())
     assert (rows(db, "codes"), rows(db, "buckets")) == ([], [])

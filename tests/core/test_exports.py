@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from core.joining import ANN as JOINER
+from core.joining import Play
 
 from ringbook import errors
 from ringbook.config import Limits
@@ -96,6 +98,22 @@ def test_an_export_is_about_one_user_only(db, app, ann):
     discovery.upload(db, LIMITS, other, [Entry(ANN, "My Ann")], now=NOW)
     written = json.dumps(exports.everything(db, ann.user_id))
     assert "Bob" not in written and "My Ann" not in written and "7700" not in written
+
+
+def test_what_was_sent_to_a_user_and_told_about_them_is_exported(db):
+    play = Play(db)
+    bob = play.person("bob")
+    play.holds(bob.id, (JOINER, "Annie"))
+    play.device(bob.id, "fcm-token-of-bob")
+    ann = play.person("ann", JOINER)
+    waiting = exports.everything(db, ann.id)["joined"]
+    assert [(one["number"], one["done_at"]) for one in waiting] == [("12025550101", None)]
+    play.tell()
+    told = exports.everything(db, bob.id)
+    (push,) = told["pushes"]
+    assert (push["about_user_id"], push["created_at"], push["outcome"]) == (ann.id, "2027-01-15T08:00:00Z", None)
+    assert "Annie" in push["message"] and told["announced_contacts"] == 1
+    assert "Annie" not in json.dumps(exports.everything(db, ann.id))
 
 
 def test_after_erasing_there_is_nothing_to_export(db, ann):

@@ -1,9 +1,10 @@
 """Bringing a user base along: which lines go in, with which ids, and that the same file twice changes nothing."""
 
 import json
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from servers import Databases
 
 from ringbook import errors
 from ringbook.config import Limits
-from ringbook.core import applications, exports, imports, proofs, sessions, users
+from ringbook.core import applications, exports, imports, numbers, proofs, sessions, users
 from ringbook.core.import_lines import COLUMNS, Line, Lines, wanted
 from ringbook.core.imports import Refusal, Report, bring
 from ringbook.model import App
@@ -79,7 +80,7 @@ def read(tmp_path: Path, name: str, content: str | bytes) -> list[Line]:
 def test_a_csv_file_may_have_quotes_blank_lines_and_a_byte_order_mark(tmp_path):
     found = read(tmp_path, "u.csv", '\ufeffid,full_name\r\n5,"Ann, the ""first""\nof all"\r\n\r\n6,Bob\r\n')
     assert found == [
-        Line(2, {"id": "5", "full_name": 'Ann, the "first"\nof all'}),
+        Line(2, {"id": "5", "full_name": 'Ann, the "first"\nof all'}, more=1),
         Line(5, {"id": "6", "full_name": "Bob"}),
     ]
 
@@ -98,6 +99,25 @@ def test_lines_that_cannot_be_read_do_not_stop_the_others(tmp_path):
         wanted(table[3], "", NOW)
     objects = read(tmp_path, "u.jsonl", b'{"id": 5\n[6]\n{"id": 7, "login": "\xff"}\n' + b"[" * 5000 + b'\n{"id": 8}')
     assert [bool(line.trouble) for line in objects] == [True, True, True, True, False]
+
+
+def test_lines_that_a_stray_quote_has_swallowed_are_named(tmp_path, db, app):
+    head, rest = "id,login,full_name\n", [f"{number},user{number},User {number}" for number in range(5, 105)]
+    rest[10] = '15,user15,"User 15'
+    for closing_quote in ('25,user25,"User 25', '25,user25,User 25"', '25,user25,"User" 25', "25,user25,User 25"):
+        rest[20] = closing_quote
+        found = read(tmp_path, "u.csv", head + "\n".join(rest))
+        last = 22 if '"' in closing_quote else 101
+        assert [(line.number, line.more) for line in found if line.trouble] == [(12, last - 12)]
+        assert sum(1 + line.more for line in found) == 100
+        report = bring(db, app, found, dry_run=True, now=NOW)
+        assert report.refused_lines == last - 11
+        assert report.refused[0].where == f"lines 12–{last}"
+
+
+def test_a_name_of_two_lines_hides_nothing(tmp_path):
+    found = read(tmp_path, "u.csv", 'id,login,full_name\n5,ann,"Ann,\n15 Example Road"\n6,bob,Bob\n')
+    assert [(line.number, line.more, line.trouble) for line in found] == [(2, 1, ""), (4, 0, "")]
 
 
 @pytest.mark.parametrize(
@@ -126,10 +146,11 @@ def test_a_jsonl_line_with_an_unknown_name_is_refused_by_this_name(tmp_path):
 @pytest.mark.parametrize(
     "row, said",
     [
-        ({}, "id: must be a whole number from 1 to 2147483647"),
+        ({}, "id: must be a whole number from 1 to 2000000000"),
         ({"id": ""}, "id: must be"),
         ({"id": "0"}, "id: must be"),
         ({"id": "-5"}, "id: must be"),
+        ({"id": 2_000_000_001}, "so that those who sign up later have ids, too"),
         ({"id": 2**31}, "id: must be"),
         ({"id": "99999999999999999999"}, "id: must be"),
         ({"id": True}, "id: must be"),
@@ -287,15 +308,23 @@ def test_sign_ups_at_the_same_time_do_not_collide(db, app, monkeypatch):
 def meanwhile(databases: Databases, monkeypatch: pytest.MonkeyPatch):
     """PostgreSQL, where something happens once between an import's looking and its writing (SQLite lets nobody in)."""
     happens: list[Callable[[], Any]] = []
-    look = imports._look
+    look, write, writing = imports._look, imports._write, threading.Event()
 
     def looked(*given: Any) -> Any:
         found = look(*given)
-        while happens:
+        while happens and writing.is_set():
             happens.pop()()
         return found
 
+    def written(*given: Any) -> Any:
+        writing.set()
+        try:
+            return write(*given)
+        finally:
+            writing.clear()
+
     monkeypatch.setattr(imports, "_look", looked)
+    monkeypatch.setattr(imports, "_write", written)
     with databases.fresh("postgresql") as url, closing(store.connect(url)) as db:
         yield db, applications.create(db, "test", NOW - DAY), happens
 
@@ -317,8 +346,28 @@ def test_who_signs_in_between_looking_and_writing_is_left_alone(meanwhile):
     assert exports.everything(db, 5)["user"]["login"] == "ann"
 
 
-def test_the_last_id_below_two_to_the_31_is_kept(db, app):
-    assert counts(brought(db, app, {"id": 2**31 - 1, "login": "ann"})) == (1, 0, 0, 0)
+def test_the_largest_id_that_is_kept_leaves_room_for_those_who_sign_up(db, app):
+    report = brought(db, app, {"id": 2**31 - 1, "login": "bob"}, {"id": 2_000_000_000, "login": "ann"})
+    assert counts(report) == (1, 0, 0, 1)
+    assert signed_up(db, app, "carol") == 2_000_000_001
+
+
+@pytest.mark.parametrize("batch", [3, 100])
+def test_a_line_that_is_not_taken_uses_up_no_ids(db, app, monkeypatch, batch):
+    monkeypatch.setattr(imports, "BATCH", batch)
+    signed_up(db, app, "ann")
+    refused = [{"id": 2_000_000_000, "login": "x"}, {"id": 1_999_999_999, "login": "Ann"}]
+    assert counts(brought(db, app, *refused, {"id": 500, "login": "bob"}, {"id": 7, "login": "dave"})) == (2, 0, 0, 2)
+    assert signed_up(db, app, "carol") == 501
+
+
+def test_a_server_without_ids_left_says_so_and_adds_nobody(db, app):
+    with db.write() as tx:
+        tx.reserve_ids("users", "user_ids", 2**31 - 1)
+    before = stored(db)
+    with pytest.raises(errors.Unavailable):
+        signed_up(db, app, "ann")
+    assert stored(db) == before
 
 
 # ── what is in the way ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -382,9 +431,41 @@ def test_a_user_who_was_here_since_is_left_alone(db, app):
     report = brought(db, app, *changed, now=NOW + DAY)
     assert counts(report) == (0, 2, 0, 2)
     assert {one.reason for one in report.refused} == {
-        "id: the user has signed in here since the import, or was given a password"
+        "id: the user has signed in here since the import, or was given a password or a number"
     }
     assert exports.everything(db, 1)["user"]["full_name"] is None
+
+
+def test_a_user_whose_number_was_given_or_proven_since_is_left_alone(db, app):
+    rows = [{"id": number, "login": f"user{number}", "phone": f"+1202555010{number}"} for number in range(1, 4)]
+    brought(db, app, *rows)
+    numbers.give(db, app, 1, "+12025550191", NOW + 1)
+    assert proofs.by_phone(db, LIMITS, app, "+12025550102", HERE, NOW + 1) == 2
+    report = brought(db, app, *[row | {"full_name": "New"} for row in rows], now=NOW + 2)
+    assert counts(report) == (0, 1, 0, 2)
+    for number in ("+12025550191", "+12025550102"):
+        assert len(numbers.holders(db, app, number)) == 1
+    assert numbers.holders(db, app, "+12025550101") == []
+
+
+def test_a_proof_waits_for_an_import_that_changes_the_number(databases, monkeypatch):
+    """PostgreSQL, where the proof has begun before the import is committed."""
+    with databases.fresh("postgresql") as url, closing(store.connect(url)) as db, ThreadPoolExecutor(1) as pool:
+        app = applications.create(db, "test", NOW - DAY)
+        brought(db, app, {"id": 5, "login": "ann", "phone": ANN})
+        entered: list[Any] = []
+        add = imports.store.add_numbers
+
+        def added(*given: Any) -> None:
+            entered.append(pool.submit(proofs.by_phone, db, LIMITS, app, ANN, HERE, NOW + 2))
+            with suppress(TimeoutError):
+                entered[0].result(0.5)
+            add(*given)
+
+        monkeypatch.setattr(imports.store, "add_numbers", added)
+        assert counts(brought(db, app, {"id": 5, "login": "ann", "phone": BOB}, now=NOW + 1)) == (0, 1, 0, 0)
+        assert entered[0].result() != 5
+        assert (numbers.holders(db, app, ANN), numbers.holders(db, app, BOB)) == ([entered[0].result()], [5])
 
 
 # ── again ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -49,6 +49,27 @@ def test_a_refused_charge_leaves_the_bucket_as_it_was(db):
     charge(db, TEN, 2)
 
 
+def test_a_try_counts_unless_it_was_right(db):
+    two = [Bucket("one", 2, 0, "too many"), Bucket("two", 5, 0, "too many")]
+
+    def used() -> list[float]:
+        return [row["used"] for row in rows(db, "buckets")]
+
+    for wrong in (1, 2):
+        with pytest.raises(errors.Invalid), limits.tried(db, two, NOW):
+            assert used() == [wrong, wrong]
+            raise errors.Invalid("is wrong")
+    with pytest.raises(errors.TooMany), limits.tried(db, two, NOW):
+        pytest.fail("what is tried too often is not looked at")
+    assert used() == [2, 2]
+    with limits.tried(db, two, NOW, charged=True):
+        assert used() == [2, 2]
+    assert used() == [1, 1]
+    with limits.tried(db, two, NOW):
+        assert used() == [2, 2]
+    assert used() == [1, 1]
+
+
 def test_after_the_wait_the_same_charge_is_taken(db):
     charge(db, TEN, 10)
     with pytest.raises(errors.TooMany):

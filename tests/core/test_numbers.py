@@ -1,7 +1,10 @@
 """Whose number it is, and an admin who gives one back, on both databases."""
 
+from contextlib import closing
+
 import pytest
 import structlog
+from servers import Databases
 
 from ringbook import errors
 from ringbook.config import Limits
@@ -141,3 +144,26 @@ def test_the_log_names_who_lost_a_number_to_whom_and_masks_it(db, app):
         numbers.give(db, app, old, ANN, LATER)
     told = {"event": "number passed on", "log_level": "info", "app": app.id, "number": "…01"}
     assert lines == [told | {"user": new, "former": old}, told | {"user": old, "former": new}]
+
+
+@pytest.mark.parametrize("times", [1, 100])
+def test_who_comes_to_have_the_number_while_we_wait_is_looked_at_too(databases: Databases, monkeypatch, times):
+    """PostgreSQL, where somebody types the number in between our look and our locks; SQLite lets nobody in."""
+    wait, left = proof_store.wait_for_imports, list(range(times))
+    with databases.fresh("postgresql") as url, closing(store.connect(url)) as db:
+        app = applications.create(db, "test", NOW)
+        ann = proven(db, app, BOB)
+
+        def waited(tx: store.Tx, user_ids: list[int]) -> None:
+            wait(tx, user_ids)
+            if left:
+                typed(db, app, f"squatter{left.pop()}", ANN)
+
+        monkeypatch.setattr(numbers.proofs, "wait_for_imports", waited)
+        if times == 1:
+            former = numbers.give(db, app, ann, ANN, NOW)
+            assert (len(former), numbers.holders(db, app, ANN)) == (1, [ann])
+        else:
+            with pytest.raises(errors.Unavailable):
+                numbers.give(db, app, ann, ANN, NOW)
+            assert ann not in numbers.holders(db, app, ANN)

@@ -1,13 +1,17 @@
 """Which account a proof opens, and whose number it then is, on both databases."""
 
 import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from ringbook import errors
 from ringbook.config import Limits
-from ringbook.core import applications, discovery, imports, proofs, sessions, users
+from ringbook.core import applications, discovery, imports, numbers, proofs, sessions, users
 from ringbook.core.import_lines import Line
 from ringbook.model import App, Caller, Entry
 from ringbook.store import db as store
@@ -55,11 +59,12 @@ def phone_of(db: store.Database, app: App, user_id: int) -> str | None:
 def imported(db: store.Database, user_id: int, last_request_at: int | None = None) -> None:
     with db.write() as tx:
         tx.run(
-            "UPDATE users SET imported_at = :now, last_request_at = :at WHERE id = :id",
+            "UPDATE users SET imported_at = :now, as_imported = 1, last_request_at = :at WHERE id = :id",
             now=NOW,
             at=last_request_at,
             id=user_id,
         )
+        tx.run("UPDATE numbers SET imported = 1 WHERE user_id = :id", id=user_id)
 
 
 def change(db, who: Caller, **options):
@@ -145,6 +150,67 @@ def test_what_the_owner_of_an_imported_account_typed_since_then_is_no_way_into_i
     change(db, user, now=NOW + 1, fields={"phone": BOB, "email": "bob@example.com"})
     assert proven(db, app, BOB, NOW + 2) != user.user_id
     assert by_email(db, app, "bob@example.com") != user.user_id
+
+
+def test_a_change_of_anything_but_the_number_leaves_the_imported_one_believed(db, app):
+    user = caller(app, brought(db, app))
+    change(db, user, now=NOW + 1, fields={"full_name": "Ann Example", "phone": "+1 (202) 555-0101"})
+    assert proven(db, app, ANN, NOW + 2) == user.user_id
+
+
+# ── what else an import said, once somebody has entered ──────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("verified", ["true", "false"])
+def test_who_enters_by_the_number_ends_belief_in_the_e_mail(db, app, verified):
+    """Else whoever typed a stranger's number elsewhere would have the account that the stranger then fills."""
+    old = brought(db, app, verified)
+    assert proven(db, app, ANN, NOW + 1) == old
+    other = by_email(db, app)
+    assert other != old
+    assert by_email(db, app) == other
+    assert proven(db, app, ANN, NOW + 2) == old
+
+
+@pytest.mark.parametrize("verified", ["true", "false"])
+def test_who_enters_by_the_e_mail_ends_belief_in_the_number(db, app, verified):
+    old = brought(db, app, verified)
+    assert by_email(db, app) == old
+    other = proven(db, app, ANN, NOW + 1)
+    assert other != old
+    assert (phone_of(db, app, old), by_email(db, app)) == (None, old)
+
+
+def test_who_enters_by_one_and_proves_the_other_has_both(db, app):
+    old = brought(db, app)
+    assert by_email(db, app) == old
+    assert change(db, caller(app, old), now=NOW + 1, proven_phone=ANN).email == "ann@example.com"
+    assert (proven(db, app, ANN, NOW + 2), by_email(db, app)) == (old, old)
+
+
+def test_who_was_given_a_password_ends_belief_in_what_nobody_has_proven(db, app):
+    old = brought(db, app, "false")
+    given = sessions.Credentials("ann", "", users.reset_password(db, old, NOW))
+    assert sessions.open_user(db, LIMITS, app, given, ADDRESS, ts=NOW, nonce=0, now=NOW + 1).session.user_id == old
+    assert proven(db, app, ANN, NOW + 2) != old
+    assert by_email(db, app) != old
+
+
+def test_a_password_leaves_the_number_that_was_proven_elsewhere(db, app):
+    old = brought(db, app, "true")
+    given = sessions.Credentials("ann", "", users.reset_password(db, old, NOW))
+    sessions.open_user(db, LIMITS, app, given, ADDRESS, ts=NOW, nonce=0, now=NOW + 1)
+    assert proven(db, app, ANN, NOW + 2) == old
+
+
+def test_a_number_that_was_given_by_an_admin_ends_belief_in_the_e_mail(db, app):
+    old = brought(db, app)
+    numbers.give(db, app, old, BOB, NOW + 1)
+    assert by_email(db, app) != old
+    assert proven(db, app, BOB, NOW + 2) == old
+
+
+# ── numbers that are handed on ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_number_proven_after_half_a_year_of_silence_opens_a_new_account(db, app):
@@ -257,6 +323,31 @@ def test_an_e_mail_that_firebase_has_not_verified_opens_nothing(db, app):
         by_email(db, app, "")
 
 
+def by_provider(db, app, uid: str = "7") -> int:
+    return proofs.by_provider(db, LIMITS, app, Identity(uid, "", "", "", ""), ADDRESS, NOW)
+
+
+def external(db, app, *ids: int, external_id: str = "7") -> None:
+    rows = [Line(2, {"id": one, "login": f"user{one}", "phone": ANN, "external_id": external_id}) for one in ids]
+    assert imports.bring(db, app, rows, now=NOW).refused == []
+
+
+def test_an_imported_account_is_entered_by_the_uid_that_it_has_as_external_id(db, app):
+    external(db, app, 1005)
+    assert [by_provider(db, app) for _ in range(2)] == [1005, 1005]
+    assert proven(db, app, ANN, NOW + 1) != 1005
+
+
+def test_an_external_id_of_several_or_of_an_account_that_was_used_or_not_imported_opens_nothing(db, app):
+    external(db, app, 1005, 1006)
+    external(db, app, 1007, external_id="8")
+    assert by_provider(db, app) not in (1005, 1006)
+    change(db, caller(app, 1007), now=NOW + 1, fields={"full_name": "Ann"})
+    assert by_provider(db, app, "8") != 1007
+    fields: users.Fields = {"login": "typed", "password": "correct-horse", "external_id": "9"}
+    assert users.sign_up(db, LIMITS, app, fields, ADDRESS, NOW).id != by_provider(db, app, "9")
+
+
 def test_an_identity_provider_knows_its_users_by_uid_and_fills_new_profiles_with_what_is_free(db, app):
     typed(db, app, "taken", BOB)
     identity = Identity(uid="7", login="taken", full_name="Ann", email="ann@example.com", phone="+1 202 555 0101")
@@ -264,3 +355,105 @@ def test_an_identity_provider_knows_its_users_by_uid_and_fills_new_profiles_with
     assert proofs.by_provider(db, LIMITS, app, identity, ADDRESS, NOW) == user_id
     user = users.find(db, LIMITS, caller(app, user_id), "id", user_id, NOW)
     assert (user.login, user.full_name, user.email, user.phone) == (None, "Ann", "ann@example.com", "+1 202 555 0101")
+
+
+# ── at once ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+TIMES = 20
+
+
+def at_once(*works: Callable[[], Any]) -> Sequence[Any]:
+    """What each gives when all begin together; their refusals come through."""
+    start = threading.Barrier(len(works))
+
+    def begun(work: Callable[[], Any]) -> Any:
+        start.wait()
+        return work()
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        return [one.result() for one in [pool.submit(begun, work) for work in works]]
+
+
+def pair(turn: int) -> tuple[str, str]:
+    return f"+4420718{30000 + 2 * turn}", f"+4420718{30001 + 2 * turn}"
+
+
+def agreed(db: store.Database, app: App, user_id: int) -> str | None:
+    """The user's phone, which is the one number that the user answers to."""
+    shown = phone_of(db, app, user_id)
+    with db.read() as tx:
+        rows = tx.tuples("SELECT number, verified_at FROM numbers WHERE user_id = :id", id=user_id)
+    assert [number for number, _ in rows] == ([int(shown[1:])] if shown else [])
+    return shown
+
+
+def test_a_change_of_number_and_a_sign_in_by_the_old_one_leave_one_number(db, app):
+    for turn in range(TIMES):
+        old, new = pair(turn)
+        ann = caller(app, proven(db, app, old))
+        _, entered = at_once(lambda a=ann, n=new: change(db, a, proven_phone=n), lambda o=old: proven(db, app, o))
+        assert agreed(db, app, ann.user_id) == new
+        assert entered == ann.user_id or agreed(db, app, entered) == old
+
+
+def test_two_may_exchange_their_proven_numbers(db, app):
+    for turn in range(TIMES):
+        first, second = pair(turn)
+        ann, bob = (caller(app, proven(db, app, number)) for number in (first, second))
+        at_once(
+            lambda a=ann, n=second: change(db, a, proven_phone=n), lambda b=bob, n=first: change(db, b, proven_phone=n)
+        )
+        assert (agreed(db, app, ann.user_id), agreed(db, app, bob.user_id)) == (second, first)
+
+
+def test_a_proof_that_meets_an_erasure_opens_an_account(db, app):
+    for turn in range(TIMES):
+        number, _ = pair(turn)
+        ann = proven(db, app, number)
+        erased, entered = at_once(lambda a=ann: users.erase(db, a), lambda n=number: proven(db, app, n))
+        assert erased
+        there = phone_of(db, app, entered) if entered != ann else None
+        assert there == (number if entered != ann else None)
+
+
+@pytest.mark.parametrize("enter", ["e-mail", "uid"])
+def test_whoever_finds_an_account_that_is_erased_before_it_is_entered_gets_a_new_one(databases, monkeypatch, enter):
+    """PostgreSQL; SQLite lets nobody in between."""
+    lock, left = numbers.lock_user, [1005]
+
+    def locked(tx: store.Tx, user_id: int) -> None:
+        if left:
+            assert users.erase(db, left.pop())
+        lock(tx, user_id)
+
+    with databases.fresh("postgresql") as url, closing(store.connect(url)) as db:
+        app = applications.create(db, "test", NOW)
+        said = {"id": 1005, "email": "ann@example.com", "external_id": "7"}
+        assert imports.bring(db, app, [Line(2, said)], now=NOW).refused == []
+        monkeypatch.setattr(numbers, "lock_user", locked)
+        entered = by_email(db, app) if enter == "e-mail" else by_provider(db, app)
+        assert (left, entered) == ([], 1006)
+        assert sessions.open_proven(db, app, entered, ts=NOW, nonce=0, now=NOW)
+
+
+def test_a_number_given_and_changed_at_the_same_time_goes_to_one_of_them(db, app):
+    for turn in range(TIMES):
+        first, second = pair(turn)
+        ann, bob = (caller(app, proven(db, app, number)) for number in (first, second))
+        at_once(
+            lambda b=bob.user_id, n=first: numbers.give(db, app, b, n, NOW),
+            lambda a=ann, n=second: change(db, a, proven_phone=n),
+        )
+        assert {agreed(db, app, one.user_id) for one in (ann, bob)} in ({first, second}, {first, None}, {second, None})
+
+
+def test_a_proof_does_not_undo_what_was_typed_since(db, app):
+    """Whoever typed the number lets it go for another one, while it is proven by somebody else."""
+    for turn in range(TIMES):
+        first, second = pair(turn)
+        squatter = typed(db, app, f"squatter{turn}", first)
+        _, owner = at_once(
+            lambda s=squatter, n=second: change(db, s, fields={"phone": n}), lambda n=first: proven(db, app, n)
+        )
+        assert agreed(db, app, owner) == first
+        assert agreed(db, app, squatter.user_id) == second

@@ -143,6 +143,30 @@ def test_no_endpoint_leads_into_our_own_network(url):
     assert not reachable(url, allow_private=False)
 
 
+@pytest.mark.parametrize("allow_private", [True, False])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://evil.example\\@push.example.com/x",
+        "https://evil.example\\.push.example.com/x",
+        "https://user@push.example.com/x",
+        "https://push.example.com /x",
+        " https://push.example.com/x",
+        "https://push.exam\tple.com/x",
+        "https://push.example.com/x\n",
+        "https://push.example.com/\x7f",
+        "https://evil.example／@push.example.com/x",
+        "https://bücher.example/x",
+    ],
+)
+def test_an_endpoint_that_can_be_read_in_two_ways_is_none(url, allow_private):
+    assert not reachable(url, allow_private=allow_private)
+
+
+def test_what_browsers_are_given_is_an_endpoint():
+    assert reachable("https://fcm.example.com:8443/wp/dQw4:APA91b-_~?token=BQ%3d&x=1+2", allow_private=False)
+
+
 def test_for_development_an_endpoint_may_be_here():
     assert reachable("http://127.0.0.1:9000/x", allow_private=True)
     assert not reachable("file:///etc/passwd", allow_private=True)

@@ -11,7 +11,7 @@ from .. import errors, metrics
 from ..core import discovery
 from ..model import Entry
 from .endpoint import Answer, Call, Route
-from .shapes import ContactOut, RegisteredPage, ReportOut, UploadRequest, registered_out, report_out
+from .shapes.address_book import ContactOut, RegisteredPage, ReportOut, UploadRequest, registered_out, report_out
 from .wire import flag, storable, text
 
 

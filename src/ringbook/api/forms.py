@@ -4,6 +4,7 @@
     from_query(query)                                brackets, or JSON where a client sends that as its query
     from_body(body, content_type)                    JSON, or a form with brackets
     nested(pairs)                                    Rails' bracket form → dictionaries and lists
+    within(levels, value)                            is a value of JSON nested no deeper?
 
 Clients differ: JSON with any content type, `user[login]=x`, `contacts[0][name]=x`, `contacts[][name]=x`, and
 `?{"udid":"X"}`.
@@ -59,7 +60,7 @@ def _object(body: bytes) -> dict[str, Any]:
         raise errors.Malformed("The body is not valid JSON") from None
     if not isinstance(value, dict):
         raise errors.Malformed("The body must be a JSON object")
-    if not _within(DEEPEST_JSON, value):
+    if not within(DEEPEST_JSON, value):
         raise errors.Malformed("The body is nested too deeply")
     # Flat keys as in the docs' samples: {"user[login]": "x"}.
     if any("[" in name for name in value):
@@ -67,10 +68,10 @@ def _object(body: bytes) -> dict[str, Any]:
     return value
 
 
-def _within(levels: int, value: Any) -> bool:
+def within(levels: int, value: Any) -> bool:
     """Is the value nested no deeper than this? Whoever walks through it afterwards has no bottom to fear."""
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels > 0 and all(_within(levels - 1, item) for item in inside)
+    return levels > 0 and all(within(levels - 1, item) for item in inside)
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:

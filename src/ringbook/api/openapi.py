@@ -1,4 +1,4 @@
-"""The API described for programs (OpenAPI 3.1), made from the table of routes and the types of `shapes.py`.
+"""The API described for programs (OpenAPI 3.1), made from the table of routes and the types in `shapes/`.
 
 document()     the description, as JSON-able values
 page()         the same for people, as one HTML page

@@ -11,11 +11,12 @@ user_of_provider   the user whom the application's own identity provider names
 from typing import Any
 
 from .. import errors
-from ..core import codes, proofs
+from ..core import codes, proofs, users
+from ..core import limits as rates
 from ..model import App
 from ..verify import cidp, firebase
 from .endpoint import Answer, Call
-from .shapes import CodeAsked, CodeOut, FirebaseIn, PhoneIn
+from .shapes.proofs import CodeAsked, CodeOut, FirebaseIn, PhoneIn
 from .wire import iso, take
 
 FIREBASE = ("firebase_phone", "firebase_email")
@@ -89,7 +90,12 @@ def firebase_proof(call: Call, app: App) -> firebase.Proof:
     return firebase.verify(given.access_token, project, call.outside.certificates, call.now)
 
 
-def user_of_provider(call: Call, app: App, login: str, password: str) -> int:
-    """The id of the user whom the application's identity provider knows by this log-in."""
-    identity = cidp.identify(app.settings, call.outside.outgoing, login, password)
+def user_of_provider(call: Call, app: App, login: str, password: str, *, charged: bool) -> int:
+    """The id of the user whom the application's identity provider knows by this log-in; guessing is limited.
+
+    charged   the try has been charged already, when the same log-in was compared with a password here
+    """
+    tries = rates.log_in(call.config.limits, app.id, users.name_tried(login, ""), call.address)
+    with rates.tried(call.db, tries, call.now, charged=charged):
+        identity = cidp.identify(app.settings, call.outside.outgoing, login, password)
     return proofs.by_provider(call.db, call.config.limits, app, identity, call.address, call.now)

@@ -17,10 +17,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..config import Config
 from ..store.db import Database
 from ..verify import Outside
-from . import address_book, sessions, subscriptions, users
+from . import address_book, events, sessions, subscriptions, users
 from .endpoint import Route, endpoint
 
-ROUTES: list[Route] = [*sessions.ROUTES, *users.ROUTES, *address_book.ROUTES, *subscriptions.ROUTES]
+ROUTES: list[Route] = [
+    *sessions.ROUTES,
+    *users.ROUTES,
+    *address_book.ROUTES,
+    *subscriptions.ROUTES,
+    *events.ROUTES,
+]
 SLOW_AT_ONCE = 16  # of which `passwords` lets as many hash as there are cores
 EXPOSED = ["CB-Token-ExpirationDate", "QB-Token-ExpirationDate", "Retry-After"]
 

@@ -1,5 +1,6 @@
 """Sessions over HTTP (protocol §2): open, look at, end; sign in and out."""
 
+from collections.abc import Callable
 from typing import Any
 
 from .. import errors
@@ -8,7 +9,9 @@ from ..core.sessions import Credentials
 from ..model import App
 from . import proofs
 from .endpoint import Answer, Call, Route, Who
-from .shapes import CodeAsked, LoginRequest, OneSession, OneUser, SessionRequest, SignInIn, session_out, user_out
+from .shapes.proofs import CodeAsked
+from .shapes.sessions import LoginRequest, OneSession, SessionRequest, SignInIn, session_out
+from .shapes.users import OneUser, user_out
 from .wire import Dialect, take
 
 
@@ -17,8 +20,8 @@ def open_session(call: Call) -> Answer:
 
     For the application itself, for a user, or for a guest. A user signs in with login or email and password, or with a
     `provider`: `firebase_phone` or `firebase_email` with an ID token, `phone` with a code that a first request has
-    asked for (202). Where the application has an identity provider of its own, a log-in without a password here is
-    verified there. A login that nobody has, and a proof of somebody new, makes a user, unless the application's
+    asked for (202). Where the application has an identity provider of its own, a login whose password is not one here
+    is verified there. A login that nobody has, and a proof of somebody new, makes a user, unless the application's
     setting `session_creates_user` is off (404 then). Requests of QuickBlox SDKs must be signed; a signature that is
     sent must be right.
     """
@@ -43,20 +46,39 @@ def opened_for(call: Call, app: App, asked: SessionRequest) -> sessions.Opened:
     limits = call.config.limits
     if asked.user.guest:
         return sessions.open_guest(call.db, limits, app, asked.user.full_name or "", call.address, **common)
-    if asks_provider(call, app, asked.user):
-        return sessions.open_proven(call.db, app, user_of_provider(call, app, asked.user), **common)
-    return sessions.open_user(call.db, limits, app, credentials(asked.user), call.address, **common)
+    return logged_in(
+        call,
+        app,
+        asked.user,
+        lambda given: sessions.open_user(call.db, limits, app, given, call.address, **common),
+        lambda user_id: sessions.open_proven(call.db, app, user_id, **common),
+    )
 
 
-def asks_provider(call: Call, app: App, given: SignInIn | LoginRequest) -> bool:
-    """Does the application's own identity provider know this log-in? It is asked for all that have no password here."""
+def logged_in(
+    call: Call,
+    app: App,
+    given: SignInIn | LoginRequest,
+    with_password: Callable[[Credentials], sessions.Opened],
+    as_user: Callable[[int], sessions.Opened],
+) -> sessions.Opened:
+    """The session of whoever a log-in belongs to: by a password here, else by the application's identity provider.
+
+    Somebody else may have signed up here with a login that the provider knows: a password that is wrong here is not
+    the end of it, and the answer is the same whether or not there is one.
+    """
     login, email = (given.login or "").strip(), (given.email or "").strip()
-    return bool(app.settings.cidp_url and login) and not sessions.has_password(call.db, app, login, email)
-
-
-def user_of_provider(call: Call, app: App, given: SignInIn | LoginRequest) -> int:
-    """The user whom the identity provider names."""
-    return proofs.user_of_provider(call, app, (given.login or "").strip(), given.password or "")
+    if not (app.settings.cidp_url and login):
+        return with_password(credentials(given))
+    here = bool(given.password) and sessions.has_password(call.db, app, login, email)
+    if here:
+        try:
+            return with_password(credentials(given))
+        except errors.SessionGone:
+            raise
+        except errors.Unauthorized:
+            pass
+    return as_user(proofs.user_of_provider(call, app, login, given.password or "", charged=here))
 
 
 def check_signature(call: Call, app: App, asked: SessionRequest) -> None:
@@ -65,7 +87,7 @@ def check_signature(call: Call, app: App, asked: SessionRequest) -> None:
         if call.dialect is Dialect.QUICKBLOX:
             raise errors.Invalid("Unexpected signature")
         return
-    once = "user" in call.values or "provider" in call.values
+    once = "user" in call.values or "provider" in call.values or bool(proofs.provider(call.values))
     message = signed_text(call.values)
     sessions.check_signature(call.db, app, message, asked.signature, asked.timestamp, once=once, now=call.now)
 
@@ -143,10 +165,14 @@ def signed_in(call: Call, app: App, given: LoginRequest) -> sessions.Opened:
     """The session of this token, now the user's."""
     if proofs.provider(call.values):
         return sessions.sign_in_proven(call.db, app, call.token, proofs.user_of(call, app), call.now)
-    if asks_provider(call, app, given):
-        return sessions.sign_in_proven(call.db, app, call.token, user_of_provider(call, app, given), call.now)
     limits = call.config.limits
-    return sessions.sign_in(call.db, limits, app, call.token, credentials(given), call.address, call.now)
+    return logged_in(
+        call,
+        app,
+        given,
+        lambda known: sessions.sign_in(call.db, limits, app, call.token, known, call.address, call.now),
+        lambda user_id: sessions.sign_in_proven(call.db, app, call.token, user_id, call.now),
+    )
 
 
 def sign_out(call: Call) -> Answer:

@@ -1,10 +1,10 @@
-"""Push subscriptions over HTTP (protocol §5), and events (§6), which nothing delivers yet."""
+"""Push subscriptions over HTTP (protocol §5)."""
 
 from .. import errors
 from ..core import subscriptions
 from ..model import Subscription
 from .endpoint import Answer, Call, Route
-from .shapes import DeviceIn, OneSubscription, PushTokenIn, SubscriptionRequest, subscription_out
+from .shapes.subscriptions import DeviceIn, OneSubscription, PushTokenIn, SubscriptionRequest, subscription_out
 from .wire import take
 
 
@@ -54,14 +54,6 @@ def unsubscribe(call: Call) -> Answer:
     return Answer()
 
 
-def refuse_event(call: Call) -> Answer:
-    """Send a push (not yet)
-
-    Subscriptions are stored, but this server delivers no pushes yet: every event is answered with 422.
-    """
-    raise errors.Invalid("this server stores push subscriptions but does not deliver pushes yet")
-
-
 ROUTES = [
     Route(
         method="POST",
@@ -74,5 +66,4 @@ ROUTES = [
     ),
     Route(method="GET", path="/subscriptions", handler=show, answer=list[OneSubscription]),
     Route(method="DELETE", path="/subscriptions/{id}", handler=unsubscribe, refusals=(404,)),
-    Route(method="POST", path="/events", handler=refuse_event, status=201, refusals=(422,)),
 ]

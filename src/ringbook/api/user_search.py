@@ -22,7 +22,7 @@ from ..core.user_search import (
     stands_alone,
 )
 from .endpoint import Answer, Call, Route
-from .shapes import OldUserPage, OneUser, UserPage, user_out
+from .shapes.users import OldUserPage, OneUser, UserPage, user_out
 from .wire import integer, moment, text, texts
 
 PAGING = {

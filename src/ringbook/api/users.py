@@ -9,7 +9,7 @@ from ..core import sessions, users
 from ..core.profile import Fields
 from . import proofs, user_search
 from .endpoint import Answer, Call, Route, Who
-from .shapes import ChangeRequest, OneUser, UserIn, UserRequest, user_out
+from .shapes.users import ChangeRequest, OneUser, UserIn, UserRequest, user_out
 from .user_search import parameter
 from .wire import take, text
 

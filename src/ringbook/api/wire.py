@@ -3,10 +3,11 @@
     Dialect                                  ConnectyCube or QuickBlox
     take(kind, values)                       lenient reading: a request's values as a struct of `kind`
     integer, flag, text, moment              lenient reading: one value
+    integers, texts                          lenient reading: several
     status, refusal             what a refusal looks like
     iso, expiration                          dates in bodies and in headers
 
-What requests and answers look like as a whole stands in `shapes.py`.
+What requests and answers look like as a whole stands in `shapes/`.
 Sources: docs/wire.md, section by section.
 """
 
@@ -43,6 +44,7 @@ STATUS: dict[type[errors.Refused], int] = {
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.Invalid: 422,
+    errors.Unreached: 422,
     errors.TooMany: 429,
     errors.Unavailable: 503,
 }
@@ -154,7 +156,21 @@ def texts(value: Any, field: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-READERS: dict[Any, Callable[[Any, str], Any]] = {int: integer, bool: flag, str: text, list[str]: texts}
+def integers(value: Any, field: str) -> list[int]:
+    """A list of integers, one alone, or a text with commas."""
+    if isinstance(value, list):
+        return [number for item in value for number in integers(item, field)]
+    parts = texts(value, field) if isinstance(value, str) else [value]
+    return [integer(part, field) for part in parts]
+
+
+READERS: dict[Any, Callable[[Any, str], Any]] = {
+    int: integer,
+    bool: flag,
+    str: text,
+    list[int]: integers,
+    list[str]: texts,
+}
 
 
 def take(kind: type[T], values: Any, *, field: str = "") -> T:

@@ -49,7 +49,9 @@ def ask(db: Database, limits: Limits, app: App, outgoing: Outgoing, typed: str, 
     """Send a code to a number. The code that was sent to it before ends.
 
     Raises Invalid for a number that codes are not sent to and where sending is not set up, TooMany, and Unavailable
-    when the gateway fails: then nothing was charged, and the code can be asked for again at once.
+    when the gateway fails: then the code can be asked for again at once and has cost nothing, but of the application's
+    day unless it is certain that nothing was sent. A gateway that was asked and is silent may have sent it: that is
+    charged as if it had.
     """
     if trouble := sms.trouble(app.settings):
         raise errors.Invalid(f"one-time codes are not set up for this application: {trouble}", field="provider")
@@ -63,7 +65,7 @@ def ask(db: Database, limits: Limits, app: App, outgoing: Outgoing, typed: str, 
     try:
         sms.send(app.settings, outgoing, phone.digits(number), app.settings.sms_text.replace("%s", code))
     except Exception as error:
-        _undo(db, app, request_id, buckets, now)
+        _undo(db, app, request_id, _owed_to_nobody(error, buckets), now)
         # What refuses is told in words of ours; what any other error says may quote the message.
         why = str(error.__cause__ or error) if isinstance(error, errors.Refused) else type(error).__name__
         log.warning("code not sent", app=app.id, number=phone.masked(number), why=why)
@@ -79,6 +81,8 @@ def _allowed(app: App, typed: str) -> int:
         raise errors.Invalid("must be a whole phone number, + and country code first", field="number")
     if phone.region_of(number) not in app.settings.sms_regions.split(","):
         raise errors.Invalid("is in a country that this application sends no codes to (sms_regions)", field="number")
+    if not phone.is_of_a_phone(number):
+        raise errors.Invalid("is not one of a phone: premium rate, toll free or the like", field="number")
     return number
 
 
@@ -108,8 +112,15 @@ def _put(tx: Tx, app: App, number: int, typed: str, request_id: str, code: str, 
         raise errors.TooMany("A code has just been sent to this number", wait_seconds=seconds)
 
 
+def _owed_to_nobody(error: Exception, buckets: list[Bucket]) -> list[Bucket]:
+    """What is given back when a message was not taken; the last bucket is the application's day."""
+    if not isinstance(error, sms.NotTaken) or not error.may_cost:
+        return buckets
+    return [] if error.may_arrive else buckets[:-1]
+
+
 def _undo(db: Database, app: App, request_id: str, buckets: list[Bucket], now: int) -> None:
-    """Nothing was sent: nothing is owed, and nobody waits."""
+    """Give back what is owed to nobody, and let the code be asked for again at once."""
     with db.write() as tx:
         store.drop(tx, app.id, request_id)
         for bucket in buckets:

@@ -11,21 +11,21 @@ from ..store import exports as store
 from ..store.db import Database, Row, Tx
 
 TIMES = {"created_at", "updated_at", "last_request_at", "last_used_at", "expires_at", "synced_at"}
-TIMES |= {"imported_at", "verified_at", "answered_at"}
+TIMES |= {"imported_at", "verified_at", "answered_at", "settled_at", "done_at"}
 
 
 def everything(db: Database, user_id: int) -> dict[str, Any]:
     """What is stored about a user: times in ISO 8601, numbers as digits, contacts as they were typed.
 
     Passwords, session tokens and codes are stored only as hashes, and are not in it; push tokens are. Of numbers that
-    were removed from a book only a count is left. Raises NotFound.
+    were removed from a book, and of those that the user was told about, only a count is left. Raises NotFound.
     """
     with db.read() as tx:
         user = store.user(tx, user_id)
         if not user:
             raise errors.NotFound(f"there is no user {user_id}")
         application = {"id": user.pop("app_id"), "name": user.pop("application")}
-        flags = {name: bool(user[name]) for name in ("is_guest", "has_password")}
+        flags = {name: bool(user[name]) for name in ("is_guest", "has_password", "as_imported")}
         return {
             "application": application,
             "user": _shown(user) | flags,
@@ -36,6 +36,9 @@ def everything(db: Database, user_id: int) -> dict[str, Any]:
             "subscriptions": [_shown(row) for row in store.subscriptions(tx, user_id)],
             "removed_contacts": store.removed(tx, user_id),
             "codes": [_shown(row) for row in store.codes(tx, user_id)],
+            "pushes": [_shown(row) for row in store.pushes(tx, user_id)],
+            "joined": [_shown(row) for row in store.joined(tx, user_id)],
+            "announced_contacts": store.announced(tx, user_id),
         }
 
 

@@ -19,19 +19,25 @@ from . import privacy, profile
 PROFILE = ("login", "email", "phone", "full_name", "external_id", "facebook_id", "twitter_id")
 COLUMNS = ("id", *PROFILE, "verified", "external_user_id", "last_request_at", "created_at")
 SUFFIXES = (".csv", ".jsonl")
-LARGEST_ID = 2**31 - 1  # SDKs keep ids in 32 bits (protocol §1.7)
+# SDKs keep ids in 32 bits (protocol §1.7), and who signs up gets a larger one: 147 million are left for them.
+LARGEST_ID = 2_000_000_000
 EARLIEST = 10**8  # 1973; below it, digits are rather a date such as 20181205
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+UNCLOSED = 'were read as one, by a quote that is not closed; within quotes write " as ""'
 FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line: where it began in the file and its values by column, or why it cannot be read."""
+    """A line: where it began in the file and its values by column, or why it cannot be read.
+
+    more   of how many further lines of the file it took hold, by a quote in CSV
+    """
 
     number: int
     values: Mapping[str, Any]
     trouble: str = ""
+    more: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class Wanted:
     said: dict[str, Any]
     number: int | None
     verified: bool | None
+    more: int = 0
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -78,12 +85,27 @@ def _csv(file: Path) -> Iterator[Line]:
             except StopIteration:
                 return
             except csv.Error as error:
-                yield Line(number, {}, f"is not CSV: {error}")
-                continue
-            if len(cells) == len(header):
-                yield Line(number, dict(zip(header, cells, strict=True)))
+                cells, trouble = [], f"is not CSV: {error}"
+            else:
+                trouble = _trouble(cells, header)
+            more = reader.line_num - number
+            if more and (trouble or _swallowed(cells, header.index("id"))):
+                yield Line(number, {}, UNCLOSED, more)
+            elif trouble:
+                yield Line(number, {}, trouble)
             elif cells:
-                yield Line(number, {}, f"has {len(cells)} cells where the header has {len(header)}")
+                yield Line(number, dict(zip(header, cells, strict=True)), more=more)
+
+
+def _trouble(cells: list[str], header: list[str]) -> str:
+    wrong = cells and len(cells) != len(header)
+    return f"has {len(cells)} cells where the header has {len(header)}" if wrong else ""
+
+
+def _swallowed(cells: list[str], place: int) -> bool:
+    """Is there a line within a cell that has an id where the table has it?"""
+    rows = [line.split(",") for cell in cells for line in cell.splitlines()[1:]]
+    return any(1 < len(row) > place and row[place].strip().isdigit() for row in rows)
 
 
 def _header(reader: Iterator[list[str]]) -> list[str]:
@@ -150,13 +172,14 @@ def wanted(line: Line, region: str, now: int) -> Wanted:
     verified = _flag(values["verified"]) if "verified" in values else None
     if verified and number is None:
         raise errors.Invalid("needs a phone of 10 to 15 digits", field="verified")
-    return Wanted(line.number, _id(values.get("id")), said, number, verified)
+    return Wanted(line.number, _id(values.get("id")), said, number, verified, line.more)
 
 
 def _id(value: Any) -> int:
     number = _or_none(_integer, value, "id")
     if number is None or not 1 <= number <= LARGEST_ID:
-        raise errors.Invalid(f"must be a whole number from 1 to {LARGEST_ID}", field="id")
+        reason = f"must be a whole number from 1 to {LARGEST_ID}, so that those who sign up later have ids, too"
+        raise errors.Invalid(reason, field="id")
     return number
 
 

@@ -5,10 +5,11 @@
 
 An imported user has no password, and enters by a proof or after a reset. Nobody is told that imported users joined:
 `users.imported_at` marks them for good. It is the time of the last import that wrote the account; from the first
-sign-in on the account is the user's own, and no import writes it any more.
+sign-in, proof, or number given by an admin on the account is the user's own, and no import writes it any more.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -30,10 +31,16 @@ NEVER: Row = dict.fromkeys(store.WRITTEN) | {"login_private": 0, "number": None,
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A line that was not taken, and why."""
+    """A line that was not taken, and why; with it, `more` further lines that were read as a part of it."""
 
     line: int
     reason: str
+    more: int = 0
+
+    @property
+    def where(self) -> str:
+        """The line, or the lines, in words."""
+        return f"lines {self.line}–{self.line + self.more}" if self.more else f"line {self.line}"
 
 
 @dataclass(slots=True)
@@ -45,6 +52,11 @@ class Report:
     unchanged: int = 0
     without_number: int = 0
     refused: list[Refusal] = field(default_factory=list)
+
+    @property
+    def refused_lines(self) -> int:
+        """How many lines of the file were not taken."""
+        return sum(1 + one.more for one in self.refused)
 
     def __iadd__(self, other: "Report") -> "Report":
         self.added += other.added
@@ -88,8 +100,8 @@ def bring(
 ) -> Report:
     """Add the users of these lines, and change those whom an import brought; the same lines twice change nothing.
 
-    lines      are gone through twice: first for the ids, which are reserved before anybody is added, so that those who
-               sign up meanwhile get larger ones
+    lines      are gone through twice: first for the largest id that will be taken, up to which all are reserved before
+               anybody is added, so that those who sign up meanwhile get larger ones
     dry_run    nothing is written; the report is the one that a run would give
     progress   called with the lines done, and how many there are
 
@@ -97,10 +109,9 @@ def bring(
     not changed; nobody's id, login, e-mail, external_user_id, facebook_id or proven number is taken away.
     Raises Invalid when the file as a whole cannot be read.
     """
-    total, last = _survey(lines)
-    if last and not dry_run:
-        with db.write() as tx:
-            store.reserve(tx, last)
+    total, largest = _survey(lines)
+    if not dry_run:
+        _reserve(db, app, largest, total > len(largest), now)
     report, seen = Report(), set[int]()
     given: Holders | None = {} if dry_run else None
     everything, done = iter(lines), 0
@@ -112,13 +123,33 @@ def bring(
     return report
 
 
-def _survey(lines: Iterable[Line]) -> tuple[int, int]:
-    """How many lines there are, and the largest id among them."""
-    total, last = 0, 0
-    for line in lines:
-        total += 1
-        last = max(last, id_of(line) or 0)
-    return total, last
+def _survey(lines: Iterable[Line]) -> tuple[int, list[Line]]:
+    """How many lines there are, and those with the largest ids."""
+    total = 0
+
+    def counted() -> Iterator[Line]:
+        nonlocal total
+        for line in lines:
+            total += 1
+            yield line
+
+    largest = heapq.nlargest(BATCH, counted(), key=lambda line: id_of(line) or 0)
+    return total, largest
+
+
+def _reserve(db: Database, app: App, largest: Sequence[Line], others: bool, now: int) -> None:
+    """Reserve the ids up to the largest one that will be taken: a line that is refused must not use any up.
+
+    others   are there lines with smaller ids? Then the smallest of these is reserved where none of them is taken.
+    """
+    batch = _checked(app, largest, set(), Report(), now)
+    with db.read() as tx:
+        plan = _decide(app, batch, _look(tx, app, batch), {}, now) if batch else Plan()
+    smallest = (id_of(largest[-1]) or 0) if others else 0
+    last = max((user["id"] for user in plan.new), default=smallest)
+    if last:
+        with db.write() as tx:
+            store.reserve(tx, last)
 
 
 def _checked(app: App, batch: Sequence[Line], seen: set[int], report: Report, now: int) -> list[Wanted]:
@@ -130,7 +161,8 @@ def _checked(app: App, batch: Sequence[Line], seen: set[int], report: Report, no
             if one.id in seen:
                 raise errors.Invalid("stands in an earlier line, too", field="id")
         except errors.Invalid as error:
-            report.refused.append(Refusal(line.number, f"{error.field}: {error}".removeprefix(": ")))
+            reason = f"{error.field}: {error}".removeprefix(": ")
+            report.refused.append(Refusal(line.number, reason, line.more))
         else:
             seen.add(one.id)
             taken.append(one)
@@ -197,7 +229,7 @@ def _decide(app: App, batch: list[Wanted], found: Found, given: Holders, now: in
         old = found.users.get(one.id)
         user = _merged(one, old, now)
         if reason := _why_not(app, one, old, user, found, given):
-            plan.report.refused.append(Refusal(one.line, reason))
+            plan.report.refused.append(Refusal(one.line, reason, one.more))
             continue
         _give(given, old, user)
         _sort(plan, old, user)
@@ -221,7 +253,7 @@ def _why_not(app: App, one: Wanted, old: Row | None, user: Row, found: Found, gi
     if old and old["imported_at"] is None:
         return "id: is that of a user who signed up here"
     if old and not old["untouched"]:
-        return "id: the user has signed in here since the import, or was given a password"
+        return "id: the user has signed in here since the import, or was given a password or a number"
     if not (user["login"] or user["email"] or user["phone"]):
         return "login, email or phone is required"
     for name, column in UNIQUE.items():

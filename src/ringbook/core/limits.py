@@ -3,9 +3,11 @@
     Bucket                       a name, how much it holds, and how fast that comes back
     charge(tx, bucket, cost)     use some of it, or refuse with how long to wait
     give_back(tx, bucket)        undo a charge that turned out to be owed to nobody
+    tried(db, buckets)           what is tried inside is charged before, and given back if it was right
     forget_user(tx, id)          forget what is remembered of a user who is gone
     sweep(db, now)               forget what no longer limits anybody
-    permits, address_permits, passwords, sign_ins, sessions, accounts     the buckets there are,
+    permits, address_permits, passwords, sign_ins, sessions, accounts, events     the buckets there are,
+    log_in                       all of one log-in,
     codes_to_number, codes_for_address, codes_of_day  and those of one-time codes
 
 A bucket lives in the database, so that every process draws on the same one. Its name never holds a number or a name.
@@ -15,6 +17,8 @@ import hashlib
 import hmac
 import ipaddress
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from .. import errors
@@ -23,7 +27,7 @@ from ..model import App, Caller
 from ..store import buckets
 from ..store.db import Database, Tx
 
-HOUR, DAY = 3600, 86400
+MINUTE, HOUR, DAY = 60, 3600, 86400
 NEVER = 2**40
 REMEMBERED_SECONDS = 30 * DAY  # for so long a removed number can be added back for nothing
 
@@ -78,6 +82,11 @@ def sign_ins(limits: Limits, address: str) -> Bucket:
     )
 
 
+def log_in(limits: Limits, app_id: int, account: str, address: str) -> list[Bucket]:
+    """What one log-in is charged to, always in this order: two that wait for each other would wait for ever."""
+    return [passwords(limits, app_id, account, address), sign_ins(limits, address)]
+
+
 def sessions(limits: Limits, address: str) -> Bucket:
     """Sessions without a user from one address: each is a row."""
     an_hour = limits.new_sessions_per_hour
@@ -88,6 +97,16 @@ def accounts(limits: Limits, address: str) -> Bucket:
     """New accounts from one address."""
     an_hour = limits.new_accounts_per_hour
     return Bucket(f"accounts@{network(address)}", an_hour, an_hour / HOUR, "Too many new accounts from this address")
+
+
+def events(limits: Limits, user_id: int) -> Bucket:
+    """Calls by which one user sends pushes to others."""
+    a_minute = limits.events_per_minute
+    return Bucket(_events_name(user_id), a_minute, a_minute / MINUTE, "Too many events from this user")
+
+
+def _events_name(user_id: int) -> str:
+    return f"events:{user_id}"
 
 
 def codes_to_number(limits: Limits, app: App, number: int) -> Bucket:
@@ -143,6 +162,22 @@ def give_back(tx: Tx, bucket: Bucket, cost: int, now: int) -> None:
         write(tx, bucket, max(0.0, drained(row["used"], row["at"], bucket.per_second, now) - cost), now)
 
 
+@contextmanager
+def tried(db: Database, tries: list[Bucket], now: int, *, charged: bool = False) -> Iterator[None]:
+    """Charge a try before it is looked at, and give it back when that raises nothing.
+
+    charged   it has been charged already
+    """
+    if not charged:
+        with db.write() as tx:
+            for bucket in tries:
+                charge(tx, bucket, 1, now)
+    yield
+    with db.write() as tx:
+        for bucket in tries:
+            give_back(tx, bucket, 1, now)
+
+
 def write(tx: Tx, bucket: Bucket, used: float, now: int) -> None:
     """Write down what is used, and when all of it will have come back."""
     empty_at = now + math.ceil(used / bucket.per_second) if bucket.per_second else bucket.ends_at or NEVER
@@ -161,9 +196,10 @@ def wait(amount: float, per_second: float) -> int:
 
 
 def forget_user(tx: Tx, user_id: int) -> None:
-    """Forget the numbers that a user has removed, and the permits used."""
+    """Forget the numbers that a user has removed, and what was used of the user's own buckets."""
     buckets.forget_owner(tx, user_id)
     buckets.forget(tx, _permits_name(user_id))
+    buckets.forget(tx, _events_name(user_id))
 
 
 def sweep(db: Database, now: int, batch: int = 500) -> int:

@@ -1,22 +1,43 @@
 """Whose number is it.
 
-    read, alone      a proven number as we keep it; one at a time
+    read, whole      a proven number as we keep it; one that an admin names
+    settled          a transaction that begins again when somebody else has got in between
+    lock, lock_user  alone with a number and all whom it concerns; with a user
     take_over        a proven number goes to an account, and leaves everybody else's; tell says so in the log
     holders, give    who has a number, and an admin gives it to somebody else
     check_unproven   a number that was only typed cannot take the place of a proven one
 
 Whoever proves a number has it; whoever only typed it loses it, and keeps the account.
+
+Locks are taken in one order, so that nobody waits for each other: first the number, then the users whom it concerns,
+by ascending id and in one pass, and only then is anything written.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from .. import errors, phone
 from ..logs import log
 from ..model import App
 from ..store import applications, proofs, sessions, subscriptions, users
-from ..store.db import Database, Tx
-from . import privacy
+from ..store.db import Database, Row, Tx
+from . import joined, privacy
 from .profile import columns
+
+TRIES = 5
+Result = TypeVar("Result")
+
+
+class Changed(Exception):
+    """While we waited for a lock, others came to be concerned: their locks can only be taken from the beginning."""
+
+
+def whole(app: App, typed: str) -> int:
+    """A number that can be dialled from anywhere, as we keep it; Invalid when it says no country."""
+    number = phone.dialled(typed, app.settings.default_region)
+    if number is None:
+        raise errors.Invalid("must be a whole phone number, + and country code first", field="phone")
+    return number
 
 
 def read(app: App, typed: str) -> int:
@@ -27,25 +48,58 @@ def read(app: App, typed: str) -> int:
         raise errors.Invalid("is not a phone number of 10 to 15 digits", field="phone") from None
 
 
-def alone(tx: Tx, app: App, number: int) -> None:
-    """Nobody else proves this number, or is given it, until the transaction ends."""
+def settled(db: Database, work: Callable[[Tx], Result]) -> Result:
+    """What this work gives, in a transaction of its own; from the beginning again when it raises Changed."""
+    for _ in range(TRIES):
+        try:
+            with db.write() as tx:
+                return work(tx)
+        except Changed:
+            continue
+    raise errors.Unavailable("Another request is changing the same thing. Try again.")
+
+
+def lock(tx: Tx, app: App, number: int, user_id: int | None = None) -> list[Row]:
+    """Nobody else proves this number, or is given it, and nobody else changes or erases those whom it concerns.
+
+    These are the user, if one is named, and whoever answers to the number. Returns the latter as they are now
+    (`store.proofs.holders`). Raises Changed.
+    """
     tx.alone(f"number {app.id} {number}")
+    concerned = {holder["user_id"] for holder in proofs.holders(tx, app.id, number)}
+    for one in sorted(concerned | ({user_id} if user_id else set())):
+        lock_user(tx, one)
+    proofs.wait_for_imports(tx, sorted(concerned))
+    found = proofs.holders(tx, app.id, number)
+    if not {holder["user_id"] for holder in found} <= concerned | {user_id}:
+        raise Changed
+    return found
 
 
-def take_over(tx: Tx, app: App, user_id: int, number: int, now: int) -> list[int]:
+def lock_user(tx: Tx, user_id: int) -> None:
+    """Nobody else changes or erases this user, or proves the user's number, until the transaction ends."""
+    tx.alone(f"user {user_id}")
+
+
+def take_over(tx: Tx, app: App, user_id: int, number: int, found: Sequence[Row], now: int) -> list[int]:
     """The number is this user's, proven, and no other is; whoever answered to it before does no longer.
 
-    Somebody who had proven it, too, also loses sessions and subscriptions: the phone is in other hands now.
-    Returns the ids of those who had it.
+    found   who answered to it, from `lock`
+
+    Somebody who had proven it, too, also loses sessions and subscriptions: the phone is in other hands now. What an
+    import said of the user beside is believed no longer. Returns the ids of those who had the number.
     """
-    others = [holder for holder in proofs.holders(tx, app.id, number) if holder["user_id"] != user_id]
+    others = [holder for holder in found if holder["user_id"] != user_id]
     for holder in others:
-        proofs.release(tx, holder["user_id"], now)
         if holder["verified_at"] is not None:
             sessions.end_others(tx, holder["user_id"], b"")
             subscriptions.delete_all(tx, holder["user_id"])
+        proofs.release(tx, holder["user_id"], now)
     proofs.verify(tx, app.id, user_id, number, now)
+    proofs.end_belief(tx, user_id, verified=False)
     applications.set_verified(tx, app.id, now)
+    if not any(holder["user_id"] == user_id and holder["verified_at"] is not None for holder in found):
+        joined.contact_joined(tx, app, user_id, number, verified=True, now=now)
     return [holder["user_id"] for holder in others]
 
 
@@ -59,7 +113,7 @@ def tell(app: App, typed: str, user_id: int, former: Sequence[int]) -> None:
 def holders(db: Database, app: App, typed: str) -> list[int]:
     """The ids of the users who answer to a number."""
     with db.read() as tx:
-        return [holder["user_id"] for holder in proofs.holders(tx, app.id, read(app, typed))]
+        return [holder["user_id"] for holder in proofs.holders(tx, app.id, whole(app, typed))]
 
 
 def give(db: Database, app: App, user_id: int, typed: str, now: int) -> list[int]:
@@ -70,18 +124,25 @@ def give(db: Database, app: App, user_id: int, typed: str, now: int) -> list[int
     account answers to no other. Returns the ids of those who had it: they have lost it as to a proof.
     Raises NotFound, Forbidden for a guest, Invalid for what is no number.
     """
-    number, shown = read(app, typed), columns({"phone": typed})
-    with db.write() as tx:
-        alone(tx, app, number)
-        user = users.by_id(tx, app.id, user_id)
-        if not user:
-            raise errors.NotFound(f"there is no user {user_id} in application {app.id}")
-        if user.is_guest:
-            raise errors.Forbidden(f"user {user_id} is a guest, who can have no number")
-        users.change(tx, app.id, user_id, shown, now)
-        former = take_over(tx, app, user_id, number, now)
+    number = whole(app, typed)
+
+    def given(tx: Tx) -> list[int]:
+        found = lock(tx, app, number, user_id)
+        _check_receiver(tx, app, user_id)
+        users.change(tx, app.id, user_id, columns({"phone": typed}), now)
+        return take_over(tx, app, user_id, number, found, now)
+
+    former = settled(db, given)
     tell(app, typed, user_id, former)
     return former
+
+
+def _check_receiver(tx: Tx, app: App, user_id: int) -> None:
+    user = users.by_id(tx, app.id, user_id)
+    if not user:
+        raise errors.NotFound(f"there is no user {user_id} in application {app.id}")
+    if user.is_guest:
+        raise errors.Forbidden(f"user {user_id} is a guest, who can have no number")
 
 
 def check_unproven(tx: Tx, app: App, user_id: int, typed: str | None) -> None:

@@ -5,8 +5,11 @@
     by_provider   the account that an identity provider knows by this id, or a new one
 
 Nobody enters an account by proving what somebody else typed into it. Only what an import has brought is believed
-without a proof, since it comes from where its owner was known, and only until somebody changes the profile here.
+without a proof, since it comes from where its owner was known: until somebody has entered by one of these values. The
+others may be anybody's then, since their owner elsewhere may have typed them in.
 """
+
+from collections.abc import Callable
 
 from .. import errors
 from ..config import Limits
@@ -29,12 +32,15 @@ def by_phone(db: Database, limits: Limits, app: App, typed: str, address: str, n
     here is entered however long ago that was: its silence here says nothing.
     """
     number = numbers.read(app, typed)
-    with db.write() as tx:
-        numbers.alone(tx, app, number)
-        user_id = _opened_by(app, proofs.holders(tx, app.id, number), now)
+
+    def entered(tx: Tx) -> tuple[int, list[int]]:
+        found = numbers.lock(tx, app, number)
+        user_id = _opened_by(app, found, now)
         if user_id is None:
             user_id = _made(tx, limits, app, {"phone": typed}, address, now)
-        former = numbers.take_over(tx, app, user_id, number, now)
+        return user_id, numbers.take_over(tx, app, user_id, number, found, now)
+
+    user_id, former = numbers.settled(db, entered)
     numbers.tell(app, typed, user_id, former)
     return user_id
 
@@ -43,7 +49,7 @@ def _opened_by(app: App, holders: list[Row], now: int) -> int | None:
     """Which of a number's holders, the last used first, its proof opens: one who has proven it, else one imported."""
     fresh = [holder for holder in holders if not _forgotten(app, holder, now)]
     proven = [holder for holder in fresh if holder["verified_at"] is not None]
-    found = proven or [holder for holder in fresh if holder["as_imported"]]
+    found = proven or [holder for holder in fresh if holder["imported"]]
     return int(found[0]["user_id"]) if found else None
 
 
@@ -62,26 +68,44 @@ def by_email(db: Database, limits: Limits, app: App, proof: Proof, address: str,
     """
     if not proof.email:
         raise errors.Invalid("the Firebase token holds no verified e-mail", field="access_token")
-    with db.write() as tx:
+
+    def entered(tx: Tx) -> int:
         tx.alone(f"firebase {app.id} {proof.subject}")
         known = proofs.by_uid(tx, app.id, "firebase_uid", proof.subject)
         if known is not None:
             return known
-        other = proofs.by_email(tx, app.id, fold(proof.email))
+        other = _still(tx, lambda: proofs.by_email(tx, app.id, fold(proof.email)))
         if other and other["as_imported"] and other["firebase_uid"] is None:
             user_id = int(other["id"])
+            proofs.end_belief(tx, user_id, verified=False)
         else:
             if other:
                 proofs.drop_email(tx, other["id"], now)
             user_id = _made(tx, limits, app, {"email": proof.email}, address, now)
         proofs.set_uid(tx, user_id, "firebase_uid", proof.subject)
-    return user_id
+        return user_id
+
+    return numbers.settled(db, entered)
+
+
+def _still(tx: Tx, look: Callable[[], Row | None]) -> Row | None:
+    """Whom we see when we look, locked; Changed when that is somebody else by then."""
+    seen = look()
+    if not seen:
+        return None
+    numbers.lock_user(tx, seen["id"])
+    proofs.wait_for_imports(tx, [seen["id"]])
+    now = look()
+    if not now or now["id"] != seen["id"]:
+        raise numbers.Changed
+    return now
 
 
 def by_provider(db: Database, limits: Limits, app: App, identity: Identity, address: str, now: int) -> int:
     """The id of the user whom the application's identity provider knows by this uid.
 
-    What else the provider says fills the profile of a new account; what somebody has already is left out.
+    A first sign-in enters the imported account that has the uid as its external_id, if that is one alone. Else it makes
+    an account: what else the provider says fills the profile, save what somebody has already.
     """
     said: Fields = {
         "login": identity.login,
@@ -89,14 +113,22 @@ def by_provider(db: Database, limits: Limits, app: App, identity: Identity, addr
         "email": identity.email,
         "phone": identity.phone,
     }
-    with db.write() as tx:
+
+    def entered(tx: Tx) -> int:
         tx.alone(f"provider {app.id} {identity.uid}")
         known = proofs.by_uid(tx, app.id, "cidp_uid", identity.uid)
         if known is not None:
             return known
-        user_id = _made(tx, limits, app, users.untaken(tx, app, said), address, now)
+        brought = _still(tx, lambda: proofs.by_external_id(tx, app.id, identity.uid))
+        if brought:
+            user_id = int(brought["id"])
+            proofs.end_belief(tx, user_id, verified=True)
+        else:
+            user_id = _made(tx, limits, app, users.untaken(tx, app, said), address, now)
         proofs.set_uid(tx, user_id, "cidp_uid", identity.uid)
-    return user_id
+        return user_id
+
+    return numbers.settled(db, entered)
 
 
 def _made(tx: Tx, limits: Limits, app: App, said: Fields, address: str, now: int) -> int:

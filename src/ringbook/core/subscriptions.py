@@ -2,6 +2,7 @@
 
     subscribe      one device, one or more channels; again with the same device it renews the token
     of_user        a user's own
+    channels       those that an application's users subscribe to
     unsubscribe    end one
     check          is it a subscription that a provider could use?
 
@@ -66,6 +67,12 @@ def of_user(db: Database, user_id: int) -> list[Subscription]:
         return store.of_user(tx, user_id)
 
 
+def channels(db: Database, app_id: int) -> set[str]:
+    """The channels that an application's users subscribe to."""
+    with db.read() as tx:
+        return {channel for channel in CHANNELS if store.any_of(tx, app_id, channel)}
+
+
 def unsubscribe(db: Database, user_id: int, subscription_id: int) -> None:
     """End one of the user's subscriptions; NotFound for somebody else's."""
     with db.write() as tx:
@@ -110,7 +117,13 @@ def _check_web(wished: Subscription, *, allow_private: bool) -> None:
 
 
 def reachable(url: str, *, allow_private: bool) -> bool:
-    """May we be sent there on a user's word? A name that leads to a private address is found out when sending."""
+    """May we be sent there on a user's word? A name that leads to a private address is found out when sending.
+
+    What readers of addresses disagree about is refused: sent is by another one, too large to be loaded here.
+    Source: WHATWG, "URL Standard", state machine: `\\` ends the host there, and blanks are left out.
+    """
+    if not url.isascii() or not url.isprintable() or any(sign in url for sign in " \\@"):
+        return False
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

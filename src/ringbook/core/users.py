@@ -18,16 +18,17 @@ from typing import Any, cast
 from .. import errors
 from ..config import Limits
 from ..model import GUEST_SECONDS, App, Caller, User
-from ..store import books, codes, sessions, user_search
+from ..store import books, codes, proofs, pushes, sessions, user_search
 from ..store import users as store
-from ..store.db import Database, Row, Tx
+from ..store.db import FULL, Database, Row, Tx
 from ..store.users import fold
+from . import joined, numbers, passwords, privacy
 from . import limits as rates
-from . import numbers, passwords, privacy
 from .profile import Fields, columns
 from .user_search import Asked, Query, named, query
 
 ONE_TIME_SECONDS = 24 * 3600
+LAST_ID = 2**31 - 1  # SDKs keep ids in 32 bits (protocol §1.7)
 # Values that say who somebody is: a guest is nobody, and a change of these would tell whether another one has them.
 IDENTIFYING = ("login", "email", "phone")
 
@@ -80,7 +81,9 @@ def add(tx: Tx, app: App, values: dict[str, Any], now: int) -> User:
     user_id = store.insert(tx, app.id, values, now)
     if user_id is None:
         raise _conflict(store.taken(tx, app.id, values))
-    _write_beside(tx, app, user_id, values)
+    if user_id > LAST_ID:  # PostgreSQL's sequence ends by itself
+        raise errors.Unavailable(FULL)
+    _write_beside(tx, app, user_id, values, now)
     user = store.by_id(tx, app.id, user_id)
     assert user
     return user
@@ -96,10 +99,13 @@ def untaken(tx: Tx, app: App, fields: Fields) -> Fields:
     return cast(Fields, kept)
 
 
-def _write_beside(tx: Tx, app: App, user_id: int, values: Mapping[str, Any]) -> None:
-    """Keep the tables of numbers and tags like the account."""
+def _write_beside(tx: Tx, app: App, user_id: int, values: Mapping[str, Any], now: int) -> None:
+    """Keep the tables of numbers and tags like the account; a number that is new to it is told to those who hold it."""
     if "phone" in values:
-        store.set_number(tx, app.id, user_id, privacy.number(values["phone"], app.settings.default_region))
+        number = privacy.number(values["phone"], app.settings.default_region)
+        gained = store.set_number(tx, app.id, user_id, number)
+        if gained and number is not None:
+            joined.contact_joined(tx, app, user_id, number, verified=False, now=now)
     if "user_tags" in values:
         store.set_tags(tx, app.id, user_id, [fold(tag) for tag in (values["user_tags"] or "").split(",") if tag])
 
@@ -146,16 +152,7 @@ def update(
     asked = {name: value for name, value in new.items() if not (proven_phone and name == "phone")}
     privacy.charge(db, limits, caller, _told_by(asked, caller.app.settings.default_region), now)
     try:
-        with db.write() as tx:
-            if proven_phone:
-                numbers.alone(tx, caller.app, numbers.read(caller.app, proven_phone))
-            _refuse_taken(tx, caller, values)
-            if "phone" in values and not proven_phone:
-                numbers.check_unproven(tx, caller.app, user_id, values["phone"])
-            user = _changed(tx, caller, values, session, now)
-            former: list[int] = []
-            if proven_phone:
-                former = numbers.take_over(tx, caller.app, user_id, numbers.read(caller.app, proven_phone), now)
+        user, former = numbers.settled(db, lambda tx: _write(tx, caller, values, session, now, proven_phone))
         numbers.tell(caller.app, proven_phone, user_id, former)
         return user
     except errors.Conflict as conflict:
@@ -164,6 +161,23 @@ def update(
     with db.read() as tx:  # somebody else was first, between our look and our write
         _refuse_taken(tx, caller, values)
     raise errors.Unavailable("Another request is changing the same thing. Try again.")
+
+
+def _write(
+    tx: Tx, caller: Caller, values: Mapping[str, Any], session: bytes, now: int, proven_phone: str
+) -> tuple[User, list[int]]:
+    """Lock, look again, write: the user as changed, and who has lost the proven number to the user."""
+    if not proven_phone:
+        numbers.lock_user(tx, caller.user_id)
+        _refuse_taken(tx, caller, values)
+        if "phone" in values:
+            numbers.check_unproven(tx, caller.app, caller.user_id, values["phone"])
+        return _changed(tx, caller, values, session, now), []
+    number = numbers.read(caller.app, proven_phone)
+    found = numbers.lock(tx, caller.app, number, caller.user_id)
+    _refuse_taken(tx, caller, values)
+    user = _changed(tx, caller, values, session, now)
+    return user, numbers.take_over(tx, caller.app, caller.user_id, number, found, now)
 
 
 def _refuse_taken(tx: Tx, caller: Caller, values: Mapping[str, Any]) -> None:
@@ -227,7 +241,7 @@ def name_tried(login: str, email: str) -> str:
 def _changed(tx: Tx, caller: Caller, values: Mapping[str, Any], session: bytes, now: int) -> User:
     if not store.change(tx, caller.app.id, caller.user_id, values, now):
         raise errors.SessionGone
-    _write_beside(tx, caller.app, caller.user_id, values)
+    _write_beside(tx, caller.app, caller.user_id, values, now)
     if "password_hash" in values:
         note_last_use(tx, sessions.end_others(tx, caller.user_id, session))
     user = store.by_id(tx, caller.app.id, caller.user_id)
@@ -248,13 +262,15 @@ def leave(db: Database, caller: Caller, user_id: int) -> None:
 def erase(db: Database, user_id: int) -> bool:
     """Remove a user and everything about the user; False when there is no such user."""
     with db.write() as tx:
+        numbers.lock_user(tx, user_id)
         # Uploads lock a book, then look at its user; whoever comes the other way round would meet them halfway.
         books.lock_all(tx, user_id)
         codes.drop_of_user(tx, user_id)  # as long as it is known which numbers were the user's
         # Then this, alone among its kind in the transaction: on a Citus cluster users are a reference table.
         found = store.delete(tx, user_id)
         books.delete_all(tx, user_id)
-        rates.forget_user(tx, user_id)
+        rates.forget_user(tx, user_id)  # whoever sends a push holds its bucket, and so is done with it before
+        pushes.drop_about(tx, user_id)
     return found
 
 
@@ -303,6 +319,8 @@ def spend_one_time(db: Database, known: Row, now: int) -> None:
         return
     with db.write() as tx:
         spent = known["one_time_until"] > now and store.use_up(tx, known["id"], known["password_hash"])
+        if spent:  # whoever it was given to has entered an imported account by another way than what was imported
+            proofs.end_belief(tx, known["id"], verified=True)
     if not spent:
         raise errors.Unauthorized("Unauthorized")
 

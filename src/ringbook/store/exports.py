@@ -4,6 +4,7 @@ user                                     the account
 numbers, tags, sessions                  what stands beside it
 books, contacts                          the address books
 subscriptions, codes, removed            where pushes go, codes under way, numbers removed lately
+pushes, joined, announced                what was sent to the user and told about them, and of how many they were told
 """
 
 from .db import Row, Tx
@@ -11,7 +12,7 @@ from .db import Row, Tx
 PROFILE = (
     "u.id, u.app_id, a.name AS application, u.login, u.email, u.full_name, u.phone, u.external_id, u.external_user_id,"
     " u.facebook_id, u.twitter_id, u.website, u.avatar, u.custom_data, u.timezone, u.firebase_uid, u.cidp_uid,"
-    " u.is_guest, u.created_at, u.updated_at, u.last_request_at, u.imported_at,"
+    " u.is_guest, u.created_at, u.updated_at, u.last_request_at, u.imported_at, u.as_imported,"
     " CASE WHEN u.password_hash IS NULL THEN 0 ELSE 1 END AS has_password"
 )
 
@@ -77,3 +78,25 @@ def codes(tx: Tx, user_id: int) -> list[Row]:
 def removed(tx: Tx, user_id: int) -> int:
     """How many numbers, removed from the books in the last 30 days, are remembered as hashes."""
     return int(tx.tuples("SELECT COUNT(*) FROM removed WHERE owner_id = :id", id=user_id)[0][0])
+
+
+def pushes(tx: Tx, user_id: int) -> list[Row]:
+    """What was sent to the user, or is to be; a text only while it waits."""
+    return tx.all(
+        "SELECT id, channel, environment, about_user_id, message, created_at, attempts, outcome, reason, settled_at"
+        " FROM pushes WHERE user_id = :id ORDER BY id",
+        id=user_id,
+    )
+
+
+def joined(tx: Tx, user_id: int) -> list[Row]:
+    """What others were told of the user, or are to be: that they joined."""
+    return tx.all(
+        "SELECT id, number, verified, created_at, done_at, result FROM joined WHERE user_id = :id ORDER BY id",
+        id=user_id,
+    )
+
+
+def announced(tx: Tx, user_id: int) -> int:
+    """Of how many numbers, remembered as hashes, the user was told that their owner joined."""
+    return int(tx.tuples("SELECT COUNT(*) FROM announced WHERE owner_id = :id", id=user_id)[0][0])

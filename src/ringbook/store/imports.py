@@ -5,7 +5,8 @@ reserve                       who signs up from now on gets a larger id
 insert, update                accounts
 forget_numbers, add_numbers   the numbers that they answer to
 
-A user is *untouched* while nothing but imports has written the account: from the first sign-in on it is the user's own.
+A user is *untouched* while nothing but imports has written the account: from the first sign-in, proof or number given
+by an admin on it is the user's own.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,9 +32,10 @@ WRITTEN: dict[str, type] = {
     "created_at": int,
 }
 UNIQUE = ("login_folded", "email_folded", "external_user_id", "facebook_id")
-# An import names only times before its own, and a sign-in moves last_request_at.
+# An import names only times before its own, and a sign-in moves last_request_at. All of it stands in the one row: who
+# enters writes there, so that an import that is under way looks again.
 UNTOUCHED = (
-    "u.imported_at IS NOT NULL AND (u.last_request_at IS NULL OR u.last_request_at < u.imported_at)"
+    "u.as_imported = 1 AND (u.last_request_at IS NULL OR u.last_request_at < u.imported_at)"
     " AND u.password_hash IS NULL AND u.firebase_uid IS NULL AND u.cidp_uid IS NULL"
 )
 
@@ -90,8 +92,8 @@ def insert(tx: Tx, app_id: int, users: Sequence[Row], now: int) -> bool:
     names = ", ".join(WRITTEN)
     given = ", ".join(f"r.{name}" for name in WRITTEN)
     added = tx.run(
-        f"INSERT INTO users (id, app_id, {names}, is_guest, updated_at, imported_at)"
-        f" SELECT r.id, :app_id, {given}, 0, :now, :now FROM :rows AS r WHERE 1 = 1 ON CONFLICT DO NOTHING",
+        f"INSERT INTO users (id, app_id, {names}, is_guest, updated_at, imported_at, as_imported)"
+        f" SELECT r.id, :app_id, {given}, 0, :now, :now, 1 FROM :rows AS r WHERE 1 = 1 ON CONFLICT DO NOTHING",
         app_id=app_id,
         now=now,
         rows=_rows(users),
@@ -125,8 +127,8 @@ def add_numbers(tx: Tx, app_id: int, users: Sequence[Row]) -> None:
     columns: dict[str, type] = {"number": int, "id": int, "verified_at": int}
     answering = [(user["number"], user["id"], user["verified_at"]) for user in users if user["number"] is not None]
     tx.run(
-        "INSERT INTO numbers (app_id, number, user_id, verified_at)"
-        " SELECT :app_id, r.number, r.id, r.verified_at FROM :rows AS r",
+        "INSERT INTO numbers (app_id, number, user_id, verified_at, imported)"
+        " SELECT :app_id, r.number, r.id, r.verified_at, 1 FROM :rows AS r",
         app_id=app_id,
         rows=Rows(columns, answering),
     )

@@ -1,29 +1,32 @@
 """What proofs leave behind: verified numbers, and the ids that outside services know users by.
 
 holders, verify, release       who answers to a number, and who no longer does
+wait_for_imports               no import is writing these users
 verified_of                    a user's own verified number
 by_uid, set_uid                users by Firebase's or an identity provider's id
 by_email, drop_email           who has an e-mail, and who no longer does
+by_external_id                 whom an import has brought with an id of the provider's
+end_belief                     what an import said of a user is believed no longer
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
-from .db import Row, Tx
+from .db import Row, Rows, Tx
+from .imports import UNTOUCHED
 
 Source = Literal["firebase_uid", "cidp_uid"]
-# An import writes both moments at once, and every change of a profile moves the one.
-AS_IMPORTED = "CASE WHEN u.imported_at = u.updated_at THEN 1 ELSE 0 END"
 
 
 def holders(tx: Tx, app_id: int, number: int) -> list[Row]:
     """Each user who answers to the number, the last used first: user_id, verified_at, used_at and
 
-    as_imported   1: an import has written the profile, its number included, and nobody has changed it since
+    imported      1: the number came with an import, which is believed; it was neither typed in nor proven here
     unused        1: imported, and never here since; used_at is then the time that the import named, or the import
     """
     return tx.all(
         "SELECT h.* FROM ("
-        f" SELECT n.user_id, n.verified_at, {AS_IMPORTED} AS as_imported,"
+        " SELECT n.user_id, n.verified_at, n.imported,"
         " CASE WHEN u.imported_at > COALESCE(u.last_request_at, 0) AND s.used_at IS NULL THEN 1 ELSE 0 END AS unused,"
         " CASE WHEN s.used_at > COALESCE(u.last_request_at, 0) THEN s.used_at"
         " ELSE COALESCE(u.last_request_at, u.imported_at, u.created_at) END AS used_at"
@@ -37,12 +40,17 @@ def holders(tx: Tx, app_id: int, number: int) -> list[Row]:
     )
 
 
+def wait_for_imports(tx: Tx, user_ids: Sequence[int]) -> None:
+    """None that is under way writes these users: it is over, or will find that they are its business no longer."""
+    tx.run("UPDATE users SET as_imported = 1 WHERE id IN :ids AND as_imported = 1", ids=Rows.of("id", user_ids))
+
+
 def verify(tx: Tx, app_id: int, user_id: int, number: int, now: int) -> None:
     """The user answers to this number, proven now, and to no other."""
     tx.run("DELETE FROM numbers WHERE user_id = :user_id AND number <> :number", user_id=user_id, number=number)
     tx.run(
         "INSERT INTO numbers (app_id, number, user_id, verified_at) VALUES (:app_id, :number, :user_id, :now)"
-        " ON CONFLICT (app_id, number, user_id) DO UPDATE SET verified_at = excluded.verified_at",
+        " ON CONFLICT (app_id, number, user_id) DO UPDATE SET verified_at = excluded.verified_at, imported = 0",
         app_id=app_id,
         number=number,
         user_id=user_id,
@@ -76,10 +84,9 @@ def set_uid(tx: Tx, user_id: int, source: Source, uid: str) -> None:
 
 
 def by_email(tx: Tx, app_id: int, folded: str) -> Row | None:
-    """id, firebase_uid and `as_imported` (see `holders`) of the user with this e-mail."""
+    """id, firebase_uid and `as_imported` of the user with this e-mail: 1 while the account is as an import left it."""
     return tx.one(
-        f"SELECT u.id, u.firebase_uid, {AS_IMPORTED} AS as_imported FROM users AS u"
-        " WHERE u.app_id = :app_id AND u.email_folded = :folded",
+        "SELECT id, firebase_uid, as_imported FROM users WHERE app_id = :app_id AND email_folded = :folded",
         app_id=app_id,
         folded=folded,
     )
@@ -91,4 +98,29 @@ def drop_email(tx: Tx, user_id: int, now: int) -> None:
         "UPDATE users SET email = NULL, email_folded = NULL, updated_at = :now WHERE id = :user_id",
         user_id=user_id,
         now=now,
+    )
+
+
+def by_external_id(tx: Tx, app_id: int, external_id: str) -> Row | None:
+    """id of the imported user, never here yet, with this external id; None where that is not one alone."""
+    rows = tx.all(
+        f"SELECT u.id, CASE WHEN {UNTOUCHED} THEN 1 ELSE 0 END AS untouched FROM users AS u"
+        " WHERE u.app_id = :app_id AND u.external_id = :external_id LIMIT 2",
+        app_id=app_id,
+        external_id=external_id,
+    )
+    return rows[0] if len(rows) == 1 and rows[0]["untouched"] else None
+
+
+def end_belief(tx: Tx, user_id: int, *, verified: bool) -> None:
+    """Nobody enters the user's account any more by what an import said of it, and no import writes it.
+
+    verified   a number of which the import said that it was proven elsewhere stays proven
+    """
+    tx.run("UPDATE users SET as_imported = 0 WHERE id = :id AND as_imported = 1", id=user_id)
+    tx.run(
+        "UPDATE numbers SET imported = 0, verified_at = CASE WHEN :verified = 1 THEN verified_at END"
+        " WHERE user_id = :id AND imported = 1",
+        id=user_id,
+        verified=int(verified),
     )

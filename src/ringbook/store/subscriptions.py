@@ -4,10 +4,15 @@ find, insert, renew            one per user, device, channel and environment
 of_user, delete                a user's own
 leave_elsewhere                a push token stands once per application and channel
 drop_oldest                    beyond the limit
+of_users, chosen               to send to
+end_dead                       the provider says that a push token is dead
+any_of                         does anybody use a channel?
 """
 
+from collections.abc import Sequence
+
 from ..model import Subscription
-from .db import Row, Tx
+from .db import Row, Rows, Tx
 
 COLUMNS = "id, user_id, device, platform, channel, environment, bundle, token, web_auth, web_p256dh"
 
@@ -116,3 +121,48 @@ def drop_oldest(tx: Tx, user_id: int, keep: int) -> None:
         user_id=user_id,
         keep=keep,
     )
+
+
+def of_users(tx: Tx, app_id: int, user_ids: Sequence[int], environments: Sequence[str]) -> list[Row]:
+    """user_id, id, channel and environment of these users' subscriptions in these environments."""
+    # The + keeps SQLite from going through all of the application's subscriptions, by the index on its tokens.
+    return tx.all(
+        "SELECT s.user_id, s.id, s.channel, s.environment FROM subscriptions AS s"
+        " WHERE s.user_id IN :users AND +s.app_id = :app_id AND s.environment IN :environments"
+        " ORDER BY s.user_id, s.id",
+        users=Rows.of("user_id", user_ids),
+        environments=Rows.of("environment", environments),
+        app_id=app_id,
+    )
+
+
+def chosen(tx: Tx, keys: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Subscription]:
+    """Those of these subscriptions that there still are, by (user_id, id)."""
+    columns = ", ".join(f"s.{column}" for column in COLUMNS.split(", "))
+    rows = tx.all(
+        f"SELECT {columns} FROM :keys AS k JOIN subscriptions AS s ON s.user_id = k.user_id AND s.id = k.id",
+        keys=Rows({"user_id": int, "id": int}, keys),
+    )
+    return {(row["user_id"], row["id"]): _subscription(row) for row in rows}
+
+
+def end_dead(tx: Tx, user_id: int, subscription_id: int, token: str, died_at: int) -> bool:
+    """Remove a subscription whose token died then; False when the app has registered it anew since."""
+    rows = tx.run(
+        "DELETE FROM subscriptions WHERE user_id = :user_id AND id = :id AND token = :token AND updated_at <= :died_at",
+        user_id=user_id,
+        id=subscription_id,
+        token=token,
+        died_at=died_at,
+    )
+    return rows == 1
+
+
+def any_of(tx: Tx, app_id: int, channel: str) -> bool:
+    """Has an application any subscription to this channel?"""
+    found = tx.tuples(
+        "SELECT 1 FROM subscriptions WHERE app_id = :app_id AND channel = :channel LIMIT 1",
+        app_id=app_id,
+        channel=channel,
+    )
+    return bool(found)

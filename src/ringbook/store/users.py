@@ -156,10 +156,13 @@ def insert(tx: Tx, app_id: int, values: Mapping[str, Any], now: int) -> int | No
 
 
 def change(tx: Tx, app_id: int, user_id: int, values: Mapping[str, Any], now: int) -> bool:
-    """Write these columns of `CHANGEABLE` and move `updated_at`; False when there is no such user."""
+    """Write these columns of `CHANGEABLE` and move `updated_at`; False when there is no such user.
+
+    An account that was imported is then no longer as it came.
+    """
     written = "".join(f", {name} = :{name}" for name in CHANGEABLE if name in values)
     rows = tx.run(
-        f"UPDATE users SET updated_at = :now{written} WHERE id = :user_id AND app_id = :app_id",
+        f"UPDATE users SET updated_at = :now, as_imported = 0{written} WHERE id = :user_id AND app_id = :app_id",
         now=now,
         user_id=user_id,
         app_id=app_id,
@@ -210,17 +213,22 @@ def taken(tx: Tx, app_id: int, values: Mapping[str, Any], *, except_id: int = 0)
 # ── numbers and tags ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def set_number(tx: Tx, app_id: int, user_id: int, number: int | None) -> None:
-    """The user answers to this number and to no other; None: to none. A number that stays keeps its proof."""
+def set_number(tx: Tx, app_id: int, user_id: int, number: int | None) -> bool:
+    """The user answers to this number and to no other; None: to none. A number that stays keeps its proof.
+
+    True when the user did not answer to it before.
+    """
     tx.run("DELETE FROM numbers WHERE user_id = :user_id AND number <> :number", user_id=user_id, number=number or 0)
-    if number is not None:
-        tx.run(
-            "INSERT INTO numbers (app_id, number, user_id) VALUES (:app_id, :number, :user_id)"
-            " ON CONFLICT (app_id, number, user_id) DO NOTHING",
-            app_id=app_id,
-            number=number,
-            user_id=user_id,
-        )
+    if number is None:
+        return False
+    added = tx.run(
+        "INSERT INTO numbers (app_id, number, user_id) VALUES (:app_id, :number, :user_id)"
+        " ON CONFLICT (app_id, number, user_id) DO NOTHING",
+        app_id=app_id,
+        number=number,
+        user_id=user_id,
+    )
+    return added == 1
 
 
 def numbers_of(tx: Tx, user_id: int) -> list[int]:

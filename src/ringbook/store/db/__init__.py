@@ -11,17 +11,17 @@ connection to another client after each transaction may stand between.
 `contract.py` is what `store/` sees, `sqlite.py` and `postgres.py` are the two ways of keeping it.
 
 Driver errors become refusals here and nowhere else: a database that is away, locked or full is `errors.Unavailable`,
-a broken constraint is `errors.Conflict`, a reference to a user or an application that has just gone is
-`errors.SessionGone`; anything else is a bug and stays what it is.
+as is one that has no ids left; a broken constraint is `errors.Conflict`, a reference to a user or an application that
+has just gone is `errors.SessionGone`; anything else is a bug and stays what it is.
 """
 
 from pathlib import Path
 
-from .contract import Database, Row, Rows, Tx
+from .contract import FULL, Database, Row, Rows, Tx
 from .postgres import Postgres
 from .sqlite import Sqlite, open_sqlite
 
-__all__ = ["Database", "Row", "Rows", "Tx", "connect", "is_sqlite", "open_sqlite", "sqlite_file"]
+__all__ = ["FULL", "Database", "Row", "Rows", "Tx", "connect", "is_sqlite", "open_sqlite", "sqlite_file"]
 
 
 def connect(url: str, *, pool: int = 10) -> Database:

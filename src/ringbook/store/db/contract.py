@@ -11,6 +11,8 @@ PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 AWAY = "The database cannot be reached just now. Try again."
 BUSY = "Another request is changing the same thing. Try again."
 
+FULL = "There are no ids left. Only the server's operator can help."
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:

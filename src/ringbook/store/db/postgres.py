@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from ... import errors
-from .contract import AWAY, BUSY, PARAMETER, Row, Rows, Tx
+from .contract import AWAY, BUSY, FULL, PARAMETER, Row, Rows, Tx
 
 ARRAYS = {int: "bigint[]", str: "text[]"}
 
@@ -153,6 +153,8 @@ def postgres_errors(psycopg: Any, lost: Callable[[], None]) -> Callable[[], Abst
             yield
         except psycopg.errors.ForeignKeyViolation as error:  # the user, or the application, has just been deleted
             raise errors.SessionGone from error
+        except psycopg.errors.SequenceGeneratorLimitExceeded as error:
+            raise errors.Unavailable(FULL) from error
         except psycopg.errors.IntegrityError as error:
             raise errors.Conflict(BUSY) from error
         except busy as error:

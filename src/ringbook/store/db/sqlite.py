@@ -50,8 +50,14 @@ def open_sqlite(file: Path) -> sqlite3.Connection:
     except OSError as error:
         raise errors.Unavailable(f"cannot open the database {file}: {error.strerror}") from error
     connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, cached_statements=256)
-    for pragma in PRAGMAS:
-        connection.execute(pragma)
+    try:
+        for pragma in PRAGMAS:
+            connection.execute(pragma)
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
+            raise errors.Unavailable(f"{file} is not a SQLite database") from error
+        raise
     return connection
 
 

@@ -1,0 +1,72 @@
+"""Events: what one user sends to others, and what became of it at once."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from .fields import Date, Id, Name
+
+
+class RecipientsIn(Struct, kw_only=True):
+    """Whom an event is for."""
+
+    ids: (
+        Annotated[list[int], Meta(description="at most 100; also one alone, or a text with commas", examples=[[271]])]
+        | None
+    ) = None
+
+
+class EventIn(Struct, kw_only=True):
+    """A push in the universal format. What else an app sends here is refused, or ignored where it changes nothing."""
+
+    notification_type: Annotated[str, Meta(description="push", examples=["push"])] | None = None
+    event_type: Annotated[str, Meta(description="one_shot", examples=["one_shot"])] | None = None
+    environment: (
+        Annotated[str, Meta(description="of the subscriptions: development or production", examples=["production"])]
+        | None
+    ) = None
+    message: (
+        Annotated[
+            str,
+            Meta(
+                description="always needed: base64 of a JSON object of at most 4,096 bytes, with `message` or own keys",
+                examples=["eyJtZXNzYWdlIjoiaGkifQ=="],
+            ),
+        ]
+        | None
+    ) = None
+    user: RecipientsIn | None = None
+
+
+class EventRequest(Struct):
+    """A push from one user to others."""
+
+    event: EventIn
+
+
+class EventOut(Struct, kw_only=True):
+    """A push that was accepted, through one channel."""
+
+    id: Id
+    event_type: str = "one_shot"
+    message: Annotated[str, Meta(description="base64 of JSON, on every channel", examples=["eyJtZXNzYWdlIjoiaGkifQ=="])]
+    date: None = None
+    period: None = None
+    name: None = None
+    occured_count: int = 0  # spelt so on the wire
+    created_at: Date
+    updated_at: Date
+    end_date: None = None
+    active: bool = True
+    application_id: Annotated[int, Meta(examples=[1])]
+    user_id: Annotated[int, Meta(description="who sent it", examples=[271])]
+    kind: str = "API"
+    environment: str
+    tag_query: None = None
+    notification_channel: Name
+
+
+class OneEvent(Struct):
+    """An event, wrapped."""
+
+    event: EventOut

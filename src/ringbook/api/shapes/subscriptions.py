@@ -1,0 +1,77 @@
+"""Push subscriptions: a device's wish to receive pushes, and what is stored of it."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from ...model import Subscription
+from .fields import Id, Name
+
+
+class PushTokenIn(Struct, kw_only=True):
+    """Where pushes go: a token, or for `web` the three values of the browser's subscription."""
+
+    environment: Annotated[str, Meta(description="development or production", examples=["production"])] | None = None
+    client_identification_sequence: (
+        Annotated[str, Meta(description="the push token; not for web", examples=["fcm-token-of-this-device"])] | None
+    ) = None
+    bundle_identifier: str | None = None
+    web_endpoint: str | None = None
+    web_auth: str | None = None
+    web_p256dh: str | None = None
+
+
+class DeviceIn(Struct, kw_only=True):
+    """The device that subscribes."""
+
+    platform: Annotated[str, Meta(description="ios, android or web", examples=["android"])] | None = None
+    udid: Annotated[str, Meta(examples=["BFE36393"])] | None = None
+    client_identification_sequence: str | None = None
+    bundle_identifier: str | None = None
+
+
+class SubscriptionRequest(Struct, kw_only=True):
+    """A device's wish to receive pushes."""
+
+    notification_channel: (
+        Annotated[list[str], Meta(description="apns, apns_voip, gcm, web", examples=["gcm"])] | None
+    ) = None
+    notification_channels: Annotated[list[str], Meta(description="the same, in the plural")] | None = None
+    push_token: PushTokenIn | None = None
+    device: DeviceIn | None = None
+
+
+class DeviceOut(Struct):
+    """The device that subscribed."""
+
+    udid: str
+    platform: Name
+
+
+class SubscriptionOut(Struct, kw_only=True):
+    """A stored subscription; its push token is shown to nobody."""
+
+    id: Id
+    notification_channel: Name
+    device: DeviceOut
+    environment: str
+    bundle_identifier: str | None = None
+
+
+class OneSubscription(Struct):
+    """A subscription, wrapped."""
+
+    subscription: SubscriptionOut
+
+
+def subscription_out(subscription: Subscription) -> OneSubscription:
+    """A subscription as apps see it."""
+    return OneSubscription(
+        SubscriptionOut(
+            id=subscription.id,
+            notification_channel=Name(subscription.channel),
+            device=DeviceOut(subscription.device, Name(subscription.platform)),
+            environment=subscription.environment,
+            bundle_identifier=subscription.bundle,
+        )
+    )

@@ -1,0 +1,129 @@
+"""`ringbook push …`: what became of pushes, and those that wait for an operator.
+
+push_trace, push_retry, push_status
+"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import cyclopts
+import msgspec
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from . import commands
+from .commands import Failed, File, Id, Json, WrongUse
+
+if TYPE_CHECKING:
+    from .core.push_trace import Announcement, Push, User
+
+LATE_SECONDS = 60
+
+push = cyclopts.App(name="push", help="Pushes: what became of them.")
+
+
+@push.command(name="trace")
+def push_trace(
+    user: Annotated[Id | None, Parameter(help="id of the user whom pushes are for, or about")] = None,
+    /,
+    *,
+    push: Annotated[Id | None, Parameter(help="id of one push instead")] = None,
+    last: Annotated[int, Parameter(help="how many to show", validator=Number(gte=1, lte=10_000))] = 20,
+    as_json: Json = False,
+    file: File,
+) -> None:
+    """Tell what became of a user's pushes, or of one push, why, and what to do about it."""
+    from .core import push_trace
+
+    if (user is None) == (push is None):
+        raise WrongUse("give the id of a user, or --push with the id of a push")
+    with commands.database(commands.settings(file)) as db:
+        if push is not None:
+            one = push_trace.of_push(db, push, commands.now())
+            _tell(one, _of_push(one), as_json)
+        elif user is not None:
+            everything = push_trace.of_user(db, user, commands.now(), last)
+            _tell(everything, _of_user(everything), as_json)
+
+
+@push.command(name="retry")
+def push_retry(
+    *ids: Annotated[Id, Parameter(help="ids of pushes; none = all that are parked")],
+    app: Annotated[Id, Parameter(help="id of the application that they belong to")],
+    as_json: Json = False,
+    file: File,
+) -> None:
+    """Send parked pushes once more, when what their reason says is mended."""
+    from .core import applications, delivery
+
+    with commands.database(commands.settings(file)) as db:
+        applications.get(db, app)
+        wanted = sorted(set(ids))
+        done = delivery.retry(db, app, wanted or None, commands.now())
+    commands.answer({"application_id": app, "retried": done}, as_json)
+    if done < len(wanted):
+        missing = f"{len(wanted) - done} of {len(wanted)} are not parked in application {app}"
+        raise Failed(f"{missing}; `ringbook push trace --push ID` tells what became of each")
+
+
+@push.command(name="status")
+def push_status(*, as_json: Json = False, file: File) -> None:
+    """Show how many pushes wait, for how long, and why others are parked."""
+    from .core import push_trace
+
+    with commands.database(commands.settings(file)) as db:
+        state = push_trace.state(db, commands.now())
+    if as_json:
+        commands.say_json(state)
+        return
+    if state.waiting:
+        commands.table([msgspec.structs.asdict(lane) for lane in state.waiting])
+    else:
+        commands.say("no push waits")
+    if any(lane.late_seconds > LATE_SECONDS for lane in state.waiting):
+        commands.say(f"pushes are late: {push_trace.NO_WORKER}")
+    if state.parked:
+        commands.say("\nparked:")
+        commands.table([msgspec.structs.asdict(one) for one in state.parked])
+        commands.say("mend what the reasons say, then `ringbook push retry --app ID`")
+
+
+# ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _tell(found: "User | Push", lines: list[str], as_json: bool) -> None:
+    if as_json:
+        commands.say_json(found)
+    else:
+        commands.say("\n".join(lines))
+
+
+def _of_user(found: "User") -> list[str]:
+    has = ", ".join(f"{count} {kind}" for kind, count in found.subscriptions.items())
+    said = [f"user {found.user_id} of application {found.application_id}: {has or 'no'} subscriptions"]
+    said += [f"! {hint}" for hint in found.hints]
+    for one in found.announced:
+        said += ["", _of_announcement(one)]
+    for push in found.pushes:
+        said += ["", *_of_push(push)]
+    return said if found.pushes else [*said, "", "no push for this user is remembered"]
+
+
+def _of_announcement(one: "Announcement") -> str:
+    proof = "a proven" if one.verified else "an unproven"
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in one.pushes.items())
+    return f"gained {proof} number {one.created_at}: {one.result}; pushes: {counts or 'none'}"
+
+
+def _of_push(one: "Push") -> list[str]:
+    lines = {
+        "for": f"user {one.user_id}, by {one.channel}, {one.environment}",
+        "why": one.why,
+        "outcome": f"{one.outcome} {one.settled_at or ''}".rstrip(),
+        "reason": one.reason,
+        "attempts": one.attempts,
+        "next": one.next_attempt_at,
+        "expires": None if one.settled_at else one.expires_at,
+        "do": one.advice,
+    }
+    shown = [f"  {name:8}  {value}" for name, value in lines.items() if value is not None]
+    return [f"push {one.id}, {one.created_at}", *shown]

@@ -1,0 +1,221 @@
+"""Delivery: the rules of the queue. What goes out over the network is `courier.py`'s business, between two of these.
+
+    claim(db, now, …)        pushes that are due, for nobody else until their lease is over
+    record(db, attempts)     what became of them: settled, to be tried again, or parked
+    after(push, receipt, …)  the rule for one attempt
+    retry, sweep             parked pushes once more; old ones forgotten
+    waiting                  how long the queue is, and how old
+
+A push is *settled* when it was accepted, expired, or has nobody to reach any more; its text, a name from somebody's
+book, is then blanked at once. What a provider refused for a reason that an operator can mend is *parked*, with its
+text, until it is retried or forgotten.
+
+Every attempt is claimed for LEASE_SECONDS, which is longer than an attempt and its recording take. A worker that dies
+loses its lease, and another one takes the push: what the provider had acknowledged and nobody had recorded is sent
+again then.
+"""
+
+import math
+import random
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+
+from .. import metrics
+from ..model import Subscription
+from ..push.transport import Message, Outcome, Receipt
+from ..store import pushes as store
+from ..store import subscriptions
+from ..store.db import Database, Row, Tx
+
+LEASE_SECONDS = 30
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 4, 1_800
+LEAST_JITTER, MOST_JITTER = 0.5, 1.5
+ASKED_JITTER = 0.3  # how much of that also stretches a wait that a provider asks for
+RETRY_LIFE_SECONDS = 86_400
+BEFORE_PUSHES = 1_230_768_000  # 2009: a provider that says a token died before says nothing
+WEBHOOK = 0  # stands where a subscription's id would
+LONGEST_REASON = 200
+ACCEPTED, GONE, EXPIRED, PARKED = store.ACCEPTED, "gone", "expired", store.PARKED
+UNREADABLE = "the push cannot be read: please report it"
+ENDED = "the app had ended this subscription"
+
+
+class Due(Struct, frozen=True, kw_only=True):
+    """A push whose attempt is ours. `attempts` counts this one, too."""
+
+    user_id: int
+    app_id: int
+    subscription_id: int
+    attempts: int
+    message: Message
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """What became of an attempt that began at `began_at`."""
+
+    due: Due
+    receipt: Receipt
+    began_at: int
+
+
+class Again(Struct, frozen=True):
+    """Try once more at that time."""
+
+    at: int
+    reason: str
+
+
+class Settled(Struct, frozen=True):
+    """It is over."""
+
+    outcome: str
+    reason: str
+
+
+# ── claiming ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def claim(db: Database, now: int, most: int, busy: Sequence[str] = ()) -> list[Due]:
+    """Take up to `most` pushes that are due; those that have nobody to reach any more, or expired, are settled here.
+
+    busy   lanes, `app_id:channel`, that have enough in flight
+    """
+    with db.write() as tx:
+        rows = store.claim(tx, now, now + LEASE_SECONDS, most, busy)
+        wanted = [(row["user_id"], row["subscription_id"]) for row in rows if row["subscription_id"] != WEBHOOK]
+        reached = subscriptions.chosen(tx, sorted(wanted)) if wanted else {}
+        due, over = [], []
+        for row in rows:
+            what = _due(row, reached.get((row["user_id"], row["subscription_id"])), now)
+            if isinstance(what, Due):
+                due.append(what)
+            else:
+                over.append((row, what))
+        if over:
+            store.settle(tx, sorted(_written(row, what) for row, what in over), now)
+    for row, what in over:
+        metrics.pushed(row["channel"], what.outcome)
+    return due
+
+
+def _written(row: Row, what: Settled) -> tuple[int, int, int, str, str]:
+    return row["user_id"], row["id"], row["attempts"], what.outcome, what.reason
+
+
+def _due(row: Row, subscription: Subscription | None, now: int) -> Due | Settled:
+    """What is to be sent, or why it is not."""
+    if row["expires_at"] <= now:
+        return Settled(EXPIRED, "not delivered in time")
+    if not subscription and row["subscription_id"] != WEBHOOK:
+        return Settled(GONE, ENDED)
+    try:
+        return _read(row, subscription)
+    except msgspec.DecodeError:
+        return Settled(PARKED, UNREADABLE)
+
+
+def _read(row: Row, subscription: Subscription | None) -> Due:
+    message = Message(
+        id=row["id"],
+        channel=row["channel"],
+        environment=row["environment"],
+        token=subscription.token if subscription else "",
+        bundle=subscription.bundle if subscription else None,
+        web_auth=subscription.web_auth if subscription else None,
+        web_p256dh=subscription.web_p256dh if subscription else None,
+        payload=msgspec.json.decode(row["message"], type=dict),
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+    )
+    return Due(
+        user_id=row["user_id"],
+        app_id=row["app_id"],
+        subscription_id=row["subscription_id"],
+        attempts=row["attempts"],
+        message=message,
+    )
+
+
+# ── recording ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def record(db: Database, attempts: Sequence[Attempt], now: int) -> None:
+    """Write down what became of attempts, all or none; dead push tokens end their subscriptions."""
+    decided = [(one, after(one.due, one.receipt, now, random.uniform(LEAST_JITTER, MOST_JITTER))) for one in attempts]
+    again = [
+        (one.due.user_id, one.due.message.id, one.due.attempts, what.at, what.reason)
+        for one, what in decided
+        if isinstance(what, Again)
+    ]
+    settled = [
+        (one.due.user_id, one.due.message.id, one.due.attempts, what.outcome, what.reason)
+        for one, what in decided
+        if isinstance(what, Settled)
+    ]
+    with db.write() as tx:
+        if settled:
+            store.settle(tx, sorted(settled), now)
+        if again:
+            store.postpone(tx, sorted(again))
+        for one in attempts:
+            if one.receipt.outcome is Outcome.GONE:
+                _end(tx, one)
+    for one, what in decided:
+        metrics.pushed(one.due.message.channel, what.outcome if isinstance(what, Settled) else "again")
+
+
+def after(due: Due, receipt: Receipt, now: int, jitter: float) -> Again | Settled:
+    """What follows from a receipt.
+
+    jitter   the wait is multiplied by it, so that what failed together does not come back together
+    """
+    reason = "".join(filter(str.isprintable, receipt.reason))[:LONGEST_REASON]
+    if receipt.outcome is Outcome.ACCEPTED:
+        return Settled(ACCEPTED, reason)
+    if receipt.outcome is Outcome.GONE:
+        return Settled(GONE, reason)
+    if receipt.outcome is Outcome.REFUSED:
+        return Settled(PARKED, reason)
+    doubled = FIRST_WAIT_SECONDS * 2 ** min(due.attempts - 1, 20)
+    ours = min(doubled, LONGEST_WAIT_SECONDS) * jitter
+    asked = (receipt.wait_seconds or 1) * (1 + (jitter - LEAST_JITTER) * ASKED_JITTER)  # never sooner than asked
+    wait = max(round(ours), math.ceil(asked))
+    if now + wait >= due.message.expires_at:
+        return Settled(EXPIRED, reason)
+    return Again(now + wait, reason)
+
+
+def _end(tx: Tx, attempt: Attempt) -> None:
+    """End the subscription, unless the app has registered its token anew after it died."""
+    due = attempt.due
+    said = attempt.receipt.gone_at
+    died_at = min(said, attempt.began_at) if said and said > BEFORE_PUSHES else attempt.began_at
+    subscriptions.end_dead(tx, due.user_id, due.subscription_id, due.message.token, died_at)
+
+
+# ── looking after it ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def retry(db: Database, app_id: int, ids: Sequence[int] | None, now: int, batch: int = 1_000) -> int:
+    """Try parked pushes once more, all of an application's or those with these ids; how many that are."""
+    done = 0
+    while True:
+        with db.write() as tx:
+            moved = store.retry(tx, app_id, ids, now, now + RETRY_LIFE_SECONDS, batch)
+        done += moved
+        if moved < batch:
+            return done
+
+
+def sweep(db: Database, before: int, batch: int = 500) -> int:
+    """Forget up to `batch` pushes that were settled or parked before then; how many that were."""
+    with db.write() as tx:
+        return store.sweep(tx, before, batch)
+
+
+def waiting(db: Database, most: int = 10_000) -> tuple[int, int | None]:
+    """How many pushes wait, counted up to `most`, and since when the first of them could have been sent."""
+    with db.read() as tx:
+        return store.waiting(tx, most)

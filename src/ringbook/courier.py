@@ -1,0 +1,219 @@
+"""What is due goes out to the push providers: one event loop, many requests in flight, and what comes of them recorded.
+
+    run(db, config, stop)    until told to stop, in a thread of its own
+
+Three things go on side by side: facts become pushes (`core/announcing.py`), due pushes are claimed and sent, and
+receipts are recorded, within a fraction of a second. The database is asked in threads, so that the loop never waits.
+
+A lane is an application's channel; none may take all places (`room`), so that a provider that hangs does not hold up
+the others. What is claimed stays in our hands until it is recorded: should its lease end meanwhile, because the
+database is away or a clock jumps, we do not send it again.
+"""
+
+import asyncio
+import functools
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+import uvloop
+
+from . import errors
+from .config import Config
+from .core import announcing, delivery
+from .core.delivery import Attempt, Due
+from .logs import log
+from .push.transport import NotSetUp, Outcome, Receipt
+from .senders import Senders, lane_of
+
+if TYPE_CHECKING:
+    from .store.db import Database
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PLACES = 2_000  # requests in flight
+FEWEST_PLACES = 20  # for a lane, also when all of those are taken
+FEWEST_CLAIMED = 200  # at once: a claim costs the database a transaction
+ATTEMPT_SECONDS = 20  # of an attempt with all that it may need, such as a new token: well within a lease
+SLOWEST_CLAIM_SECONDS = delivery.LEASE_SECONDS - ATTEMPT_SECONDS - 2  # after that there is no time for an attempt
+IDLE_SECONDS = 0.5
+OTHERS_SECONDS = 0.25  # between claims that pass over a busy lane, which may be long
+THREADS = 4
+RECORD_SECONDS = 0.1
+TROUBLE_SECONDS = 2.0
+LAST_SECONDS = 4.0  # for what is in flight when we are told to stop
+
+
+def run(db: "Database", config: Config, stop: threading.Event) -> None:
+    """Deliver until told to stop; then let what is in flight come to its end, for a while."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(Courier(db, config, stop).work())
+
+
+def room(lanes: Mapping[str, int]) -> tuple[int, list[str]]:
+    """How many pushes may be claimed, and the lanes of which none may be.
+
+    lanes   how many of each are in flight
+
+    A lane may have half of what the others leave of PLACES, and never fewer than FEWEST_PLACES: a provider that hangs
+    leaves room for the others, and so do several.
+    """
+    taken = sum(lanes.values())
+    free = {
+        lane: max(FEWEST_PLACES, (PLACES - taken + count) // 2) - count for lane, count in lanes.items() if count > 0
+    }
+    busy = [lane for lane, places in free.items() if places < FEWEST_CLAIMED]
+    another = max(FEWEST_PLACES, (PLACES - taken) // 2)
+    return min([another, *(places for lane, places in free.items() if lane not in busy)]), busy
+
+
+class Courier:
+    """What one process has on its way."""
+
+    def __init__(self, db: "Database", config: Config, stop: threading.Event) -> None:
+        self._db = db
+        self._config = config
+        self._stop = stop
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._lanes: Counter[str] = Counter()
+        self._done: list[Attempt] = []
+        self._held: set[int] = set()  # pushes from their claim until what became of them is recorded
+        self._unrecorded = False
+        self._claimed_at = 0.0
+        self._freed = asyncio.Event()
+        self._threads = ThreadPoolExecutor(THREADS, "courier")
+
+    async def work(self) -> None:
+        """Everything, until told to stop."""
+        async with Senders(self._config, self._asked) as self._senders:
+            await asyncio.gather(
+                self._repeat("telling who joined", self._tell, IDLE_SECONDS),
+                self._repeat("sending pushes", self._send_due, IDLE_SECONDS),
+                self._repeat("recording pushes", self._record, RECORD_SECONDS),
+            )
+            await self._finish()
+        self._threads.shutdown(wait=False)
+
+    async def _finish(self) -> None:
+        """Let what is in flight come to its end, and record what has come in."""
+        until = time.monotonic() + LAST_SECONDS
+        while (self._in_flight or self._done) and time.monotonic() < until:
+            if self._in_flight:
+                await asyncio.wait(self._in_flight, timeout=RECORD_SECONDS)
+            try:
+                await self._record()
+            except errors.Unavailable:
+                await asyncio.sleep(RECORD_SECONDS)
+
+    async def _asked(self, work: "Callable[Concatenate[Database, P], T]", *values: P.args, **named: P.kwargs) -> T:
+        """What the database says, in a thread: ours alone, so that nothing that is slow outside keeps us from it."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, functools.partial(work, self._db, *values, **named))
+
+    async def _repeat(self, what: str, step: Callable[[], Awaitable[bool]], pause: float) -> None:
+        """Take a step after the other, with a pause when there was nothing to do; trouble is logged and waited out."""
+        while not self._stop.is_set():
+            try:
+                busy = await step()
+            except errors.Unavailable as away:
+                log.warning("work waits", part=what, reason=away.reason)
+                await self._pause(TROUBLE_SECONDS)
+            except Exception:
+                log.exception("work failed", part=what)
+                await self._pause(TROUBLE_SECONDS)
+            else:
+                await asyncio.sleep(0) if busy else await self._pause(pause)
+
+    async def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._stop.is_set() and (left := until - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, 0.2))
+
+    async def _tell(self) -> bool:
+        try:
+            return await self._asked(announcing.expand, _now()) > 0
+        except announcing.Overtaken:
+            return True
+
+    # ── sending ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _send_due(self) -> bool:
+        """Claim no more than can be sent at once: a lease that waits in a line is soon over."""
+        places, busy = room(self._lanes)
+        if self._unrecorded or (busy and time.monotonic() - self._claimed_at < OTHERS_SECONDS):
+            await self._until_freed()
+            return True
+        began = self._claimed_at = time.monotonic()
+        claimed = await self._asked(delivery.claim, _now(), places, busy)
+        if time.monotonic() - began > SLOWEST_CLAIM_SECONDS:
+            return True  # it took so long that the lease is nearly over: whoever comes next takes them
+        for due in claimed:
+            if due.message.id not in self._held:  # else its lease was over before we were done with it
+                self._start(due)
+        return bool(claimed or busy)
+
+    def _start(self, due: Due) -> None:
+        lane = lane_of(due)
+        self._held.add(due.message.id)
+        self._lanes[lane] += 1
+        task = asyncio.create_task(self._attempt(due))
+        self._in_flight.add(task)
+        task.add_done_callback(lambda ended: self._ended(ended, lane))
+
+    def _ended(self, task: asyncio.Task[None], lane: str) -> None:
+        self._in_flight.discard(task)
+        self._lanes[lane] -= 1
+        self._freed.set()
+
+    async def _until_freed(self) -> None:
+        self._freed.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._freed.wait(), IDLE_SECONDS)
+        await asyncio.sleep(0.01)  # a few at once
+
+    async def _attempt(self, due: Due) -> None:
+        began_at = _now()
+        receipt = await self._receipt(due, began_at)
+        self._done.append(Attempt(due=due, receipt=receipt, began_at=began_at))
+
+    async def _receipt(self, due: Due, now: int) -> Receipt:
+        try:
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                sender = await self._senders.of(due)
+                return await sender.send(due.message, now)
+        except NotSetUp as missing:
+            return Receipt(Outcome.REFUSED, str(missing))
+        except errors.NotFound:
+            return Receipt(Outcome.REFUSED, "the application is deleted")
+        except errors.Unavailable:
+            return Receipt(Outcome.LATER, "the database could not be reached")
+        except TimeoutError:
+            return Receipt(Outcome.LATER, "it took too long")
+        except Exception:
+            log.exception("push failed", push=due.message.id, channel=due.message.channel)
+            return Receipt(Outcome.LATER, "an error of this server; its log says more")
+
+    # ── recording ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _record(self) -> bool:
+        """Record what has come in; should that fail, it is tried again, and nothing more is sent until it is done."""
+        attempts, self._done = self._done, []
+        if not attempts:
+            return False
+        try:
+            await self._asked(delivery.record, attempts, _now())
+        except BaseException:
+            self._done, self._unrecorded = attempts + self._done, True
+            raise
+        self._unrecorded = False
+        self._held -= {one.due.message.id for one in attempts}
+        return len(self._done) > 0
+
+
+def _now() -> int:
+    return int(time.time())

@@ -1,0 +1,98 @@
+"""The senders of a process: one for each lane, which is an application's channel, made anew when its settings change.
+
+Senders(config, asked)    `async with` closes what they are connected by
+Senders.of(due)           the sender of a push's lane; NotSetUp
+lane_of(due)              the lane's name
+"""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .config import Config
+from .core import applications
+from .core.delivery import Due
+from .model import AppSettings
+from .push import channels
+from .push.transport import NotSetUp, Sender, Way
+
+if TYPE_CHECKING:
+    from .push.connections import Connections
+
+
+class Asked(Protocol):
+    """Calls what wants the database, in a thread."""
+
+    async def __call__(self, work: Any, *values: Any) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A lane's sender, or why there is none, and the settings that it was made of."""
+
+    sender: Sender | NotSetUp
+    settings: AppSettings
+    looked_at: float
+
+
+class Senders:
+    """What they are connected by is loaded with the first push: its library takes memory."""
+
+    def __init__(self, config: Config, asked: Asked) -> None:
+        self._config = config
+        self._asked = asked
+        self._lanes: dict[str, _Made] = {}
+        self._making = asyncio.Lock()
+        self._opened = AsyncExitStack()
+        self._connections: Connections | None = None
+
+    async def __aenter__(self) -> "Senders":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._opened.aclose()
+
+    async def of(self, due: Due) -> Sender:
+        """The sender of a push's lane; NotSetUp says what is missing."""
+        lane = lane_of(due)
+        if not self._is_fresh(lane):
+            async with self._making:
+                if not self._is_fresh(lane):
+                    self._lanes[lane] = await self._made(due, self._lanes.get(lane))
+        made = self._lanes[lane].sender
+        if isinstance(made, NotSetUp):
+            raise made
+        return made
+
+    def _is_fresh(self, lane: str) -> bool:
+        return lane in self._lanes and time.monotonic() - self._lanes[lane].looked_at < applications.CACHE_SECONDS
+
+    async def _made(self, due: Due, before: _Made | None) -> _Made:
+        app = await self._asked(applications.get, due.app_id)
+        now = time.monotonic()
+        if before and before.settings == app.settings:
+            return _Made(before.sender, app.settings, now)
+        key = await self._asked(applications.vapid_private_key, app.id)
+        way = Way(config=self._config, connections=await self._connected(), vapid_private_key=key)
+        try:
+            return _Made(channels.sender(due.message.channel, app, way), app.settings, now)
+        except NotSetUp as missing:
+            return _Made(missing, app.settings, now)
+
+    async def _connected(self) -> "Connections":
+        if not self._connections:
+            from .push.connections import Connections
+
+            made = Connections(self._config.allow_private_addresses, self._config.ca_file)
+            self._connections = await self._opened.enter_async_context(made)
+        return self._connections
+
+
+def lane_of(due: Due) -> str:
+    """`app_id:channel`, as `core.delivery.claim` names lanes."""
+    return f"{due.app_id}:{due.message.channel}"

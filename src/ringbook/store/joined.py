@@ -1,0 +1,163 @@
+"""Facts that wait to be told: a user has gained a number that others may hold. And who has been told of which number.
+
+may_be_announced, lately, put, verify     writing a fact down
+oldest, waiting, put_off                  the next fact to tell; one that fails lets the others go first
+move, finish, forget                      a fact's way: a batch of holders further, done, forgotten
+holders, names                            who holds a number, and what they call it
+announce                                  note who is told; those who know already are left out
+of_user                                   the facts about a user, for whoever looks after them
+"""
+
+from collections.abc import Sequence
+
+from .db import Row, Rows, Tx
+
+COLUMNS = "id, app_id, user_id, number, verified, created_at, told_up_to"
+
+
+def may_be_announced(tx: Tx, user_id: int) -> bool:
+    """Is it an account of somebody who has come by themselves: no guest, and not imported?"""
+    return bool(
+        tx.tuples("SELECT 1 FROM users WHERE id = :id AND is_guest = 0 AND imported_at IS NULL LIMIT 1", id=user_id)
+    )
+
+
+def lately(tx: Tx, user_id: int, since: int) -> int:
+    """How many facts there are about a user since then."""
+    found = tx.tuples(
+        "SELECT COUNT(*) FROM joined WHERE user_id = :id AND created_at > :since", id=user_id, since=since
+    )
+    return int(found[0][0])
+
+
+def put(tx: Tx, app_id: int, user_id: int, number: int, *, verified: bool, now: int) -> None:
+    """Write down that the user answers to this number from now on."""
+    tx.run(
+        "INSERT INTO joined (app_id, user_id, number, verified, created_at, due_at, told_up_to)"
+        " VALUES (:app_id, :user_id, :number, :verified, :now, :now, 0)",
+        app_id=app_id,
+        user_id=user_id,
+        number=number,
+        verified=int(verified),
+        now=now,
+    )
+
+
+def verify(tx: Tx, user_id: int, number: int) -> bool:
+    """Make a fact that nobody has been told of yet one of a proven number; False when there is none."""
+    rows = tx.run(
+        "UPDATE joined SET verified = 1"
+        " WHERE user_id = :user_id AND number = :number AND done_at IS NULL AND told_up_to = 0",
+        user_id=user_id,
+        number=number,
+    )
+    return rows > 0
+
+
+def oldest(tx: Tx, now: int) -> Row | None:
+    """The fact that has waited longest, of those that are not put off."""
+    return tx.one(
+        f"SELECT {COLUMNS} FROM joined WHERE done_at IS NULL AND due_at <= :now ORDER BY id LIMIT 1",
+        now=now,
+    )
+
+
+def put_off(tx: Tx, joined_id: int, until: int) -> None:
+    """Let others go first, until then."""
+    tx.run("UPDATE joined SET due_at = :until WHERE id = :id", id=joined_id, until=until)
+
+
+def waiting(tx: Tx, joined_id: int) -> Row | None:
+    """This fact, if it still waits."""
+    return tx.one(f"SELECT {COLUMNS} FROM joined WHERE id = :id AND done_at IS NULL", id=joined_id)
+
+
+def move(tx: Tx, joined_id: int, told_up_to: int, up_to: int) -> bool:
+    """Holders with ids up to `up_to` are told; False when the fact is gone, or somebody else has told it further."""
+    rows = tx.run(
+        "UPDATE joined SET told_up_to = :up_to WHERE id = :id AND told_up_to = :told_up_to",
+        id=joined_id,
+        told_up_to=told_up_to,
+        up_to=up_to,
+    )
+    return rows == 1
+
+
+def finish(tx: Tx, joined_id: int, result: str, now: int) -> bool:
+    """The fact is told, or for the reason in `result` never will be; its number is forgotten. False when it is gone."""
+    rows = tx.run(
+        "UPDATE joined SET done_at = :now, result = :result, number = NULL WHERE id = :id AND done_at IS NULL",
+        id=joined_id,
+        result=result,
+        now=now,
+    )
+    return rows == 1
+
+
+def forget(tx: Tx, before: int, limit: int) -> int:
+    """Forget up to `limit` facts that were done before then; how many that were."""
+    return tx.run(
+        "DELETE FROM joined WHERE id IN (SELECT id FROM joined WHERE done_at < :before LIMIT :limit)",
+        before=before,
+        limit=limit,
+    )
+
+
+def holders(tx: Tx, app_id: int, number: int, after: int, limit: int) -> list[int]:
+    """Ids of users who hold the number, each once, ascending, larger than `after`."""
+    rows = tx.tuples(
+        "SELECT c.owner_id FROM contacts AS c WHERE c.app_id = :app_id AND c.number = :number AND c.owner_id > :after"
+        " GROUP BY c.owner_id ORDER BY c.owner_id LIMIT :limit",
+        app_id=app_id,
+        number=number,
+        after=after,
+        limit=limit,
+    )
+    return [row[0] for row in rows]
+
+
+def names(tx: Tx, number: int, owners: Sequence[int]) -> dict[int, str]:
+    """What each of these users calls the number: in the book of all devices, else in the one that was synced last.
+
+    Those who are no users any more are left out.
+    """
+    rows = tx.tuples(
+        "SELECT c.owner_id, c.name FROM contacts AS c JOIN users AS u ON u.id = c.owner_id"
+        " JOIN books AS b ON b.owner_id = c.owner_id AND b.book = c.book"
+        " WHERE c.owner_id IN :owners AND c.number = :number"
+        " ORDER BY c.owner_id, CASE c.book WHEN 0 THEN 0 ELSE 1 END, b.synced_at DESC, c.book",
+        owners=Rows.of("owner_id", owners),
+        number=number,
+    )
+    found: dict[int, str] = {}
+    for owner_id, name in rows:
+        found.setdefault(owner_id, name)
+    return found
+
+
+def announce(tx: Tx, owners: Sequence[int], hashed: int, *, verified: bool, now: int) -> set[int]:
+    """Note that these users are told of a number; those who are told by it now.
+
+    Somebody is told once, and once more when the first time nobody had proven the number and now somebody has.
+    """
+    rows = tx.tuples(
+        "INSERT INTO announced (owner_id, hash, verified, at)"
+        " SELECT o.owner_id, :hash, :verified, :now FROM :owners AS o WHERE 1 = 1"
+        " ON CONFLICT (owner_id, hash) DO UPDATE SET verified = 1, at = excluded.at"
+        " WHERE announced.verified = 0 AND excluded.verified = 1 RETURNING owner_id",
+        owners=Rows.of("owner_id", sorted(owners)),
+        hash=hashed,
+        verified=int(verified),
+        now=now,
+    )
+    return {row[0] for row in rows}
+
+
+def of_user(tx: Tx, user_id: int, limit: int) -> list[Row]:
+    """The latest facts about a user, the newest first, without their numbers."""
+    return tx.all(
+        "SELECT id, verified, created_at, done_at, result FROM joined"
+        " WHERE user_id = :id ORDER BY id DESC LIMIT :limit",
+        id=user_id,
+        limit=limit,
+    )

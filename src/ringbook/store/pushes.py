@@ -1,0 +1,190 @@
+"""Pushes: the queue of what is to be sent and, once settled, what became of it.
+
+add                              into the queue
+claim, postpone, settle          one attempt: taken, to be tried again, over
+drop_about, sweep                erased with the user whom it is about; forgotten when it is old
+retry, of_user, by_id, waiting   for whoever looks after them
+told, queue, parked              counted, for whoever looks after them
+"""
+
+from collections.abc import Sequence
+
+from .db import Row, Rows, Tx
+
+ACCEPTED, PARKED = "accepted", "parked"
+SHOWN = (
+    "id, user_id, app_id, subscription_id, joined_id, event_id, about_user_id, channel, environment, created_at,"
+    " due_at, expires_at, attempts, outcome, reason, settled_at"
+)
+
+
+def add(
+    tx: Tx,
+    app_id: int,
+    about_user_id: int,
+    rows: Sequence[tuple[int, int, str, str, str, int | None]],
+    *,
+    joined_id: int | None = None,
+    now: int,
+    expires_at: int,
+) -> int:
+    """Put pushes into the queue, each due at once; how many were new.
+
+    rows   user_id, subscription_id (0: the application's webhook), channel, environment, message, event_id of each
+    """
+    return tx.run(
+        "INSERT INTO pushes (user_id, app_id, subscription_id, joined_id, event_id, about_user_id, channel,"
+        " environment, message, created_at, due_at, expires_at, attempts)"
+        " SELECT r.user_id, :app_id, r.subscription_id, :joined_id, r.event_id, :about, r.channel, r.environment,"
+        " r.message, :now, :now, :expires_at, 0 FROM :rows AS r WHERE 1 = 1"
+        " ON CONFLICT (user_id, joined_id, subscription_id) DO NOTHING",
+        rows=Rows(
+            {
+                "user_id": int,
+                "subscription_id": int,
+                "channel": str,
+                "environment": str,
+                "message": str,
+                "event_id": int,
+            },
+            rows,
+        ),
+        app_id=app_id,
+        about=about_user_id,
+        joined_id=joined_id,
+        now=now,
+        expires_at=expires_at,
+    )
+
+
+def claim(tx: Tx, now: int, until: int, limit: int, busy: Sequence[str]) -> list[Row]:
+    """Take up to `limit` due pushes: until then nobody else does. Each counts as attempted.
+
+    busy   lanes, `app_id:channel`, of which none is taken
+
+    The condition stands twice: without the outer one two claims at once would both get what the inner one found.
+    """
+    tx.alone("claiming pushes")
+    return tx.all(
+        "UPDATE pushes SET due_at = :until, attempts = attempts + 1"
+        " WHERE due_at <= :now AND outcome IS NULL AND id IN"
+        " (SELECT id FROM pushes WHERE due_at <= :now AND outcome IS NULL"
+        " AND NOT (app_id || ':' || channel IN :busy) ORDER BY due_at LIMIT :limit)"
+        " RETURNING id, user_id, app_id, subscription_id, channel, environment, message, created_at, expires_at,"
+        " attempts",
+        now=now,
+        until=until,
+        limit=limit,
+        busy=Rows({"lane": str}, [(lane,) for lane in busy]),
+    )
+
+
+def postpone(tx: Tx, rows: Sequence[tuple[int, int, int, int, str]]) -> None:
+    """Let pushes be tried again.
+
+    rows   user_id, id, attempts, due_at, reason; where somebody else has made an attempt since, nothing is changed
+    """
+    tx.run(
+        "UPDATE pushes SET due_at = r.due_at, reason = r.reason FROM :rows AS r WHERE pushes.user_id = r.user_id"
+        " AND pushes.id = r.id AND pushes.attempts = r.attempts AND pushes.outcome IS NULL",
+        rows=Rows({"user_id": int, "id": int, "attempts": int, "due_at": int, "reason": str}, rows),
+    )
+
+
+def settle(tx: Tx, rows: Sequence[tuple[int, int, int, str, str]], now: int) -> None:
+    """Write down what became of pushes; their texts are blanked, but for those that are parked.
+
+    rows   user_id, id, attempts, outcome, reason
+
+    That a provider has one counts whenever we hear of it; anything else only if nobody has made an attempt since.
+    """
+    tx.run(
+        "UPDATE pushes SET outcome = r.outcome, reason = r.reason, settled_at = :now,"
+        f" message = CASE WHEN r.outcome = '{PARKED}' THEN message END"
+        " FROM :rows AS r WHERE pushes.user_id = r.user_id AND pushes.id = r.id"
+        f" AND ((r.outcome = '{ACCEPTED}' AND COALESCE(pushes.outcome, '{PARKED}') = '{PARKED}')"
+        " OR (pushes.outcome IS NULL AND pushes.attempts = r.attempts))",
+        rows=Rows({"user_id": int, "id": int, "attempts": int, "outcome": str, "reason": str}, rows),
+        now=now,
+    )
+
+
+def drop_about(tx: Tx, user_id: int) -> None:
+    """Remove the pushes that tell of a user, whoever they are for."""
+    tx.run("DELETE FROM pushes WHERE about_user_id = :user_id", user_id=user_id)
+
+
+def sweep(tx: Tx, before: int, limit: int) -> int:
+    """Forget up to `limit` pushes that were settled or parked before then; how many that were."""
+    return tx.run(
+        "DELETE FROM pushes WHERE settled_at < :before AND id IN"
+        " (SELECT id FROM pushes WHERE settled_at < :before LIMIT :limit)",
+        before=before,
+        limit=limit,
+    )
+
+
+def retry(tx: Tx, app_id: int, ids: Sequence[int] | None, now: int, expires_at: int, limit: int) -> int:
+    """Put up to `limit` parked pushes of an application, all or those with these ids, back into the queue."""
+    chosen = "" if ids is None else " AND id IN :ids"
+    return tx.run(
+        "UPDATE pushes SET outcome = NULL, settled_at = NULL, due_at = :now,"
+        " expires_at = CASE WHEN expires_at > :expires_at THEN expires_at ELSE :expires_at END"
+        f" WHERE app_id = :app_id AND outcome = '{PARKED}' AND id IN (SELECT id FROM pushes"
+        f" WHERE settled_at IS NOT NULL AND app_id = :app_id AND outcome = '{PARKED}'{chosen} LIMIT :limit)",
+        app_id=app_id,
+        now=now,
+        expires_at=expires_at,
+        limit=limit,
+        **({} if ids is None else {"ids": Rows.of("id", ids)}),
+    )
+
+
+def by_id(tx: Tx, push_id: int) -> Row | None:
+    """One push, without its text."""
+    return tx.one(f"SELECT {SHOWN} FROM pushes WHERE id = :id", id=push_id)
+
+
+def of_user(tx: Tx, user_id: int, limit: int) -> list[Row]:
+    """A user's latest pushes, the newest first, without their texts."""
+    return tx.all(
+        f"SELECT {SHOWN} FROM pushes WHERE user_id = :user_id ORDER BY id DESC LIMIT :limit",
+        user_id=user_id,
+        limit=limit,
+    )
+
+
+def waiting(tx: Tx, most: int) -> tuple[int, int | None]:
+    """How many pushes wait to be sent, counted up to `most`, and since when the first could have been."""
+    count = tx.tuples("SELECT COUNT(*) FROM (SELECT 1 FROM pushes WHERE outcome IS NULL LIMIT :most) AS w", most=most)
+    first = tx.tuples("SELECT MIN(due_at) FROM pushes WHERE outcome IS NULL")
+    return int(count[0][0]), first[0][0]
+
+
+def told(tx: Tx, about_user_id: int, joined_ids: Sequence[int]) -> list[Row]:
+    """How many pushes have come of these facts about a user: joined_id, outcome (None: it waits) and count."""
+    return tx.all(
+        "SELECT joined_id, outcome, COUNT(*) AS count FROM pushes"
+        " WHERE about_user_id = :about AND joined_id IN :ids GROUP BY joined_id, outcome ORDER BY joined_id, outcome",
+        about=about_user_id,
+        ids=Rows.of("id", joined_ids),
+    )
+
+
+def queue(tx: Tx, now: int) -> list[Row]:
+    """What waits, by app_id and channel: how many pushes, how many of them are due, and since when the first is."""
+    return tx.all(
+        "SELECT app_id, channel, COUNT(*) AS waiting, SUM(CASE WHEN due_at <= :now THEN 1 ELSE 0 END) AS due,"
+        " MIN(due_at) AS first_due_at FROM pushes WHERE outcome IS NULL"
+        " GROUP BY app_id, channel ORDER BY app_id, channel",
+        now=now,
+    )
+
+
+def parked(tx: Tx) -> list[Row]:
+    """What is parked, by app_id, channel and reason: how many pushes, and when the last of them was."""
+    return tx.all(
+        "SELECT app_id, channel, reason, COUNT(*) AS count, MAX(settled_at) AS last_at FROM pushes"
+        f" WHERE settled_at IS NOT NULL AND outcome = '{PARKED}'"
+        " GROUP BY app_id, channel, reason ORDER BY app_id, channel, COUNT(*) DESC, reason",
+    )

@@ -1,0 +1,166 @@
+"""Events over HTTP: how often, and how a message is read. What one request is answered stands in tests/wire/6.*."""
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from asking import Answer, Person, guest, person, rows
+from hypothesis import given
+from hypothesis import strategies as st
+from push.providers import fcm_token, providing
+from servers import application, serve
+
+from ringbook import errors
+from ringbook.api.events import DEEPEST, payload_of, read
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def packed(payload: Any) -> str:
+    return base64.b64encode(json.dumps(payload).encode()).decode()
+
+
+def subscribed(who: Person, token: str = "") -> Person:
+    device = {
+        "notification_channel": "gcm",
+        "push_token": {
+            "environment": "production",
+            "client_identification_sequence": token or f"fcm-token-of-{who.id}",
+        },
+        "device": {"platform": "android", "udid": "phone"},
+    }
+    assert who.ask("POST", "/subscriptions", device).status == 201
+    return who
+
+
+def send(who: Person, *to: Person, **payload: Any) -> Answer:
+    message = packed({"message": "hi"} | payload)
+    return who.ask("POST", "/events", {"event": {"message": message, "user": {"ids": [one.id for one in to]}}})
+
+
+# ── over HTTP ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_who_sends_too_often_hears_how_long_to_wait_and_others_go_on(server):
+    ann, bob = subscribed(person(server)), subscribed(person(server))
+    answers = [send(ann, bob)]
+    while answers[-1].status == 201 and len(answers) < 1_000:
+        answers.append(send(ann, bob))
+    assert len(answers) > 60
+    assert answers[-1].status == 429
+    assert answers[-1].headers["Retry-After"] == "1"
+    assert answers[-1].json == {"errors": ["Too many events from this user"]}
+    assert send(bob, ann).status == 201
+
+
+def test_a_sender_learns_neither_how_many_devices_nor_whose(server):
+    ann, bob, cat = person(server), subscribed(person(server)), subscribed(person(server))
+    one, two = send(ann, bob).json, send(ann, bob, cat).json
+    for answer in (*one, *two):
+        answer["event"]["id"] = answer["event"]["created_at"] = answer["event"]["updated_at"] = None
+    assert one == two
+
+
+def test_neither_texts_nor_tokens_are_answered_or_logged(server):
+    ann, bob = person(server), subscribed(person(server))
+    answer = send(ann, bob, message="the secret plan")
+    assert answer.status == 201
+    assert "fcm-token" not in answer.raw.decode()
+    assert "secret plan" not in server.printed and "fcm-token" not in server.printed
+
+
+def test_people_of_another_application_are_not_reached(server):
+    ann, bob = person(server), subscribed(person(server))
+    eve = person(server, application(server.database_url))
+    assert send(eve, bob).status == 422
+    assert rows(server, "SELECT id FROM pushes WHERE about_user_id = :id", id=eve.id) == []
+    assert send(ann, bob).status == 201
+
+
+def test_a_guest_may_send_and_a_session_without_a_user_may_not(server):
+    bob = subscribed(person(server))
+    assert send(guest(server), bob).status == 201
+    ended = person(server)
+    assert ended.ask("DELETE", "/login").status == 200
+    assert send(ended, bob).status == 403
+
+
+def test_an_event_arrives_at_the_provider_as_the_app_wrote_it(databases, tmp_path):
+    (providers_at := tmp_path / "providers").mkdir()
+    with providing(providers_at) as providers, databases.fresh("sqlite") as url:
+        config = {name: str(value).lower() if value is True else str(value) for name, value in providers.config.items()}
+        with serve(url, tmp_path, **config) as server:
+            app = application(url, **providers.settings)
+            ann, bob = person(server, app), subscribed(person(server, app), fcm_token())
+            (event,) = send(ann, bob, call_id=7).json
+            asked = waited_for(lambda: providers.asked()["asked"])
+            told = waited_for(lambda: rows(server, "SELECT * FROM pushes WHERE outcome IS NOT NULL"))
+    (body,) = [json.loads(one["body"])["message"] for one in asked]
+    assert (body["token"], body["data"]) == (fcm_token(), {"message": "hi", "call_id": "7"})
+    (row,) = told
+    assert (row["event_id"], row["outcome"], row["message"]) == (event["event"]["id"], "accepted", None)
+
+
+def waited_for(look: Callable[[], list[Any]]) -> list[Any]:
+    """What there is to see as soon as there is something."""
+    deadline = time.monotonic() + 20
+    while not (seen := look()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return seen
+
+
+# ── how a message is read ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@given(payload=st.dictionaries(st.text(), VALUES), url=st.booleans(), padded=st.booleans(), width=st.integers(1, 76))
+def test_a_message_is_read_in_every_spelling_of_base64(payload, url, padded, width):
+    encode = base64.urlsafe_b64encode if url else base64.b64encode
+    text = encode(json.dumps(payload).encode()).decode()
+    text = text if padded else text.rstrip("=")
+    lines = [text[start : start + width] for start in range(0, len(text), width)]
+    assert payload_of(text) == payload_of("\n".join(lines)) == payload_of("\r\n".join([*lines, ""])) == payload
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["", "=", "a", "hi", "eyJ hIjoxfQ", "eyJ…", '{"message":"hi"}', packed([]), packed("hi"), packed(None), packed(5)],
+)
+def test_what_is_no_object_in_base64_is_refused(message):
+    with pytest.raises(errors.Invalid, match="base64 of a JSON object") as refused:
+        payload_of(message)
+    assert refused.value.field == "message"
+
+
+@pytest.mark.parametrize("raw", [b"[" * 4000, b'{"a":' * 4000, b'{"a":NaN}', b'{"a":"\\ud800"}', b'{"a":"\xff"}', b"{"])
+def test_no_message_is_too_strange_to_be_refused(raw):
+    with pytest.raises(errors.Invalid):
+        payload_of(base64.b64encode(raw).decode())
+
+
+def test_a_message_is_nested_only_so_deep():
+    deep: Any = {}
+    for _ in range(DEEPEST - 1):
+        deep = {"a": deep}
+    assert payload_of(packed(deep)) == deep
+    with pytest.raises(errors.Invalid):
+        payload_of(packed({"a": deep}))
+
+
+@given(event=VALUES)
+def test_whatever_an_app_sends_is_read_or_refused(event):
+    with pytest.raises(errors.Invalid):  # no message that can be read is among these
+        read(event)
+
+
+@given(empty=st.dictionaries(st.text(), st.sampled_from([None, "", [], {}, {"any": None}, [None]])))
+def test_what_is_left_empty_is_as_if_it_were_left_out(empty):
+    said = {"message": packed({"message": "hi"}), "user": {"ids": [1]}}
+    assert read(empty | said) == read(said)

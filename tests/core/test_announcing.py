@@ -1,0 +1,367 @@
+"""Who is told that a contact has joined, how often and in what words, on both databases."""
+
+import json
+from contextlib import suppress
+from threading import Barrier, Thread
+
+import pytest
+from core.joining import ANN, BOB, CLEO, DAY, LIMITS, Play
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ringbook.core import announcing, discovery, users
+from ringbook.core.announcing import words
+from ringbook.model import Entry
+from ringbook.store import pushes
+
+
+@pytest.fixture
+def play(db):
+    return Play(db)
+
+
+def holder(play: Play, login: str, *contacts: tuple[str, str]) -> int:
+    """Somebody with a book and a device."""
+    user = play.person(login)
+    play.holds(user.id, *contacts)
+    play.device(user.id, f"fcm-token-of-{login}")
+    return user.id
+
+
+# ── words ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "template, name, text",
+    [
+        ("Your friend %s joined.", "Ann", "Your friend Ann joined."),
+        ("%s is here", "100% Ann %s %%", "100% Ann %s %% is here"),
+        ("100%% of %s", "Ann", "100% of Ann"),
+        ("%%s %s", "Ann", "%s Ann"),
+        ("Somebody joined", "Ann", "Somebody joined"),
+    ],
+)
+def test_the_name_stands_where_the_template_says(template, name, text):
+    assert words(template, name) == text
+
+
+@given(st.text(), st.text(alphabet="%sx", max_size=8))
+def test_a_name_stays_as_it_is_whatever_it_holds(name, other):
+    assert words("<%s>" + other.replace("%", "%%"), name) == f"<{name}>{other}"
+
+
+# ── who ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_each_holder_is_told_with_the_name_from_their_own_book(play):
+    bob = holder(play, "bob", (ANN, "Annie"), (CLEO, "Cleo"))
+    cleo = holder(play, "cleo", ("+1 202 555 0101", "Ann from work"))
+    holder(play, "nobody", (CLEO, "Cleo"))
+    ann = play.person("ann", ANN)
+    play.tell()
+    assert play.pushes() == [(bob, "Your friend Annie joined."), (cleo, "Your friend Ann from work joined.")]
+    assert play.facts() == []
+    payload = json.loads(play.rows("SELECT message FROM pushes")[0]["message"])
+    assert payload == {"message": "Your friend Annie joined.", "user_id": ann.id, "type": "contact_joined"}
+
+
+def test_every_device_of_a_holder_is_reached_but_none_by_a_voip_push(play):
+    bob = holder(play, "bob", (ANN, "Ann"))
+    play.device(bob, "0f" * 32, channel="apns", platform="ios")
+    play.device(bob, "1f" * 32, channel="apns_voip", platform="ios")
+    play.person("ann", ANN)
+    play.tell()
+    channels = [row["channel"] for row in play.rows("SELECT channel FROM pushes ORDER BY id")]
+    assert channels == ["gcm", "apns"]
+
+
+def test_development_subscriptions_are_told_only_where_the_application_says_so(play):
+    bob = holder(play, "bob")
+    play.device(bob, "fcm-token-development", environment="development")
+    play.holds(bob, (ANN, "Ann"), (CLEO, "Cleo"))
+    play.person("ann", ANN)
+    play.tell()
+    assert len(play.pushes()) == 1
+    play.set(contact_joined_development="on")
+    play.person("cleo", CLEO)
+    play.tell()
+    assert len(play.pushes()) == 3
+
+
+def test_nobody_is_told_of_themselves(play):
+    ann = play.person("ann")
+    play.holds(ann.id, (ANN, "Me"))
+    play.device(ann.id, "fcm-token-of-ann")
+    play.changes(ann.id, phone=ANN)
+    play.tell()
+    assert play.pushes() == []
+
+
+def test_somebody_with_several_books_is_told_once_with_the_name_of_the_book_of_all_devices(play):
+    bob = holder(play, "bob")
+    play.holds(bob, (ANN, "Old phone"), device="old")
+    play.now += 10
+    play.holds(bob, (ANN, "New phone"), device="new")
+    play.person("ann", ANN)
+    play.tell()
+    assert play.pushes() == [(bob, "Your friend New phone joined.")]
+    play.holds(bob, (CLEO, "Everywhere"))
+    play.now += 10
+    play.holds(bob, (CLEO, "New phone"), device="new")
+    play.person("cleo", CLEO)
+    play.tell()
+    assert play.pushes()[1:] == [(bob, "Your friend Everywhere joined.")]
+
+
+def test_two_applications_know_nothing_of_each_other(play, db):
+    other = Play(db)
+    holder(other, "bob", (ANN, "Ann"))
+    play.person("ann", ANN)
+    play.tell()
+    assert play.pushes() == []
+
+
+def test_fcm_shows_it_by_itself_where_the_application_says_so(play):
+    play.set(contact_joined_fcm_notification="on")
+    bob = holder(play, "bob", (ANN, "Ann"))
+    play.device(bob, "0f" * 32, channel="apns", platform="ios")
+    play.person("ann", ANN)
+    play.tell()
+    android, ios = (json.loads(row["message"]) for row in play.rows("SELECT message FROM pushes ORDER BY id"))
+    assert android["android_fcm_notification"] == {"body": "Your friend Ann joined."}
+    assert "android_fcm_notification" not in ios
+
+
+# ── once for ever ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_holder_is_told_of_a_number_once_for_ever(play):
+    holder(play, "bob", (ANN, "Ann"))
+    ann = play.person("ann", ANN)
+    play.tell()
+    users.erase(play.db, ann.id)
+    play.person("ann2", ANN)
+    play.tell()
+    assert play.pushes() == []  # the first one went with her account, and there is no second
+
+
+def test_also_when_the_contact_was_removed_and_added_again(play):
+    bob = holder(play, "bob", (ANN, "Ann"))
+    first = play.person("ann", ANN)
+    play.tell()
+    play.changes(first.id, phone=CLEO)
+    play.now += DAY
+    discovery.upload(play.db, LIMITS, play.caller(bob), [Entry(ANN, None, True)], now=play.now)
+    play.holds(bob, (ANN, "Ann again"))
+    play.person("other", ANN)
+    play.tell()
+    assert play.pushes() == [(bob, "Your friend Ann joined.")]
+
+
+def test_a_proven_joiner_is_told_once_more_after_an_unproven_one(play):
+    bob = holder(play, "bob", (ANN, "Ann"))
+    play.person("impostor", ANN)
+    play.tell()
+    play.proven(ANN)
+    play.tell()
+    assert play.pushes() == [(bob, "Your friend Ann joined.")] * 2
+    play.now += 200 * DAY  # the number is handed on, and its next owner proves it
+    play.proven(ANN)
+    play.tell()
+    assert len(play.pushes()) == 2
+
+
+def test_an_unproven_joiner_is_not_told_after_a_proven_one(play):
+    play.set(require_verified_number="off")
+    holder(play, "bob", (ANN, "Ann"))
+    play.proven(ANN)
+    play.tell()
+    play.person("impostor", ANN)
+    play.tell()
+    assert len(play.pushes()) == 1
+
+
+def test_a_holder_without_a_device_counts_as_told(play):
+    bob = play.person("bob")
+    play.holds(bob.id, (ANN, "Ann"))
+    ann = play.person("ann", ANN)
+    play.tell()
+    play.device(bob.id, "fcm-token-of-bob")
+    play.changes(ann.id, phone=CLEO)
+    play.changes(ann.id, phone=ANN)
+    play.tell()
+    assert play.pushes() == []
+
+
+def test_what_was_told_is_not_kept_as_a_number(play):
+    holder(play, "bob", (ANN, "Ann"))
+    play.person("ann", ANN)
+    play.tell()
+    kept = play.rows("SELECT hash FROM announced")
+    assert len(kept) == 1 and kept[0]["hash"] != 12025550101
+    assert play.rows("SELECT number, result FROM joined") == [{"number": None, "result": "told"}]
+
+
+def test_what_was_told_ends_with_the_holders_account(play):
+    bob = holder(play, "bob", (ANN, "Ann"))
+    play.person("ann", ANN)
+    play.tell()
+    users.erase(play.db, bob)
+    assert play.rows("SELECT * FROM announced") == play.rows("SELECT * FROM pushes") == []
+
+
+# ── facts that came to nothing ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_fact_that_is_true_no_longer_is_not_told(play):
+    holder(play, "bob", (ANN, "Ann"))
+    ann = play.person("ann", ANN)
+    play.changes(ann.id, phone=CLEO)
+    play.tell()
+    assert play.pushes() == []
+    assert play.rows("SELECT result FROM joined ORDER BY id")[0] == {"result": "the user no longer has this number"}
+
+
+def test_a_fact_is_not_told_once_the_setting_is_off_or_only_proven_numbers_count(play):
+    holder(play, "bob", (ANN, "Ann"), (CLEO, "Cleo"))
+    play.person("ann", ANN)
+    play.set(require_verified_number="on")
+    play.tell()
+    play.set(require_verified_number="off")
+    play.person("cleo", CLEO)
+    play.set(contact_joined_enabled="off")
+    play.tell()
+    assert play.pushes() == []
+    assert play.facts() == []
+
+
+def test_erasing_the_joiner_takes_the_fact_and_the_pushes_about_them_along(play):
+    holder(play, "bob", (ANN, "Ann"), (CLEO, "Cleo"))
+    ann, cleo = play.person("ann", ANN), play.person("cleo", CLEO)
+    announcing.expand(play.db, play.now)
+    users.erase(play.db, ann.id)
+    users.erase(play.db, cleo.id)
+    assert play.rows("SELECT * FROM joined") == play.rows("SELECT * FROM pushes") == []
+
+
+# ── in batches ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_joiner_who_is_erased_while_holders_are_told_is_told_to_nobody(play, monkeypatch):
+    """On PostgreSQL both go on at once; on SQLite the erasure waits, and takes the pushes along."""
+    holder(play, "bob", (ANN, "Ann"))
+    ann = play.person("ann", ANN)
+    add, erasing = pushes.add, []
+
+    def slowly(tx, *values, **named):
+        added = add(tx, *values, **named)
+        erasing.append(Thread(target=users.erase, args=(play.db, ann.id)))
+        erasing[0].start()
+        erasing[0].join(2)
+        return added
+
+    monkeypatch.setattr(announcing.pushes, "add", slowly)
+    with suppress(announcing.Overtaken):
+        announcing.expand(play.db, play.now)
+    erasing[0].join()
+    assert play.rows("SELECT * FROM pushes") == []
+
+
+def test_a_fact_that_cannot_be_told_lets_the_others_go_first(play, monkeypatch):
+    bob = holder(play, "bob", (ANN, "Ann"), (CLEO, "Cleo"))
+    ann, _ = play.person("ann", ANN), play.person("cleo", CLEO)
+    holders = announcing.store.holders
+
+    def failing(tx, app_id, number, after, limit):
+        if number == 12025550101:
+            raise ArithmeticError
+        return holders(tx, app_id, number, after, limit)
+
+    monkeypatch.setattr(announcing.store, "holders", failing)
+    with pytest.raises(ArithmeticError):
+        announcing.expand(play.db, play.now)
+    play.tell()
+    assert play.pushes() == [(bob, "Your friend Cleo joined.")]
+    monkeypatch.undo()
+    play.now += announcing.AGAIN_SECONDS
+    play.tell()
+    assert [row["about_user_id"] for row in play.rows("SELECT about_user_id FROM pushes ORDER BY id")][1] == ann.id
+
+
+def test_a_number_that_is_proven_while_it_is_told_is_told_once(play):
+    play.set(require_verified_number="off")
+    holders = [holder(play, f"holder{n}", (ANN, "Ann")) for n in range(4)]
+    ann = play.person("ann", ANN)
+    announcing.expand(play.db, play.now, 2)
+    play.changes_proven(ann.id, ANN)
+    play.tell(batch=2)
+    assert [who for who, _ in play.pushes()] == sorted([*holders, *holders[:2]])
+
+
+def test_many_holders_are_told_in_batches_each_once(play):
+    holders = [holder(play, f"holder{n}", (ANN, f"Ann {n}")) for n in range(7)]
+    play.person("ann", ANN)
+    play.tell(batch=2)
+    assert play.pushes() == [(who, f"Your friend Ann {n} joined.") for n, who in enumerate(holders)]
+
+
+@pytest.mark.parametrize("workers", [4])
+def test_several_workers_at_once_tell_everybody_once(play, workers):
+    holders = [holder(play, f"holder{n}", (ANN, "Ann"), (BOB, "Bob")) for n in range(12)]
+    play.person("ann", ANN)
+    play.person("bob", BOB)
+    ready, trouble = Barrier(workers), []
+
+    def work():
+        ready.wait()
+        try:
+            while announcing.expand(play.db, play.now, 3):
+                pass
+        except Exception as error:
+            trouble.append(error)
+
+    threads = [Thread(target=work) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert trouble == []
+    assert sorted(who for who, _ in play.pushes()) == sorted(holders * 2)
+    assert play.facts() == []
+
+
+# ── the application's backend ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_backend_is_told_once_of_each_fact_without_names_and_numbers(play):
+    play.set(webhook_url="https://example.com/hook", webhook_secret="a secret of the tests")
+    for n in range(5):
+        holder(play, f"holder{n}", (ANN, "Secret name"))
+    ann = play.person("ann", ANN)
+    play.tell(batch=2)
+    (row,) = play.rows("SELECT * FROM pushes WHERE channel = 'webhook'")
+    event = json.loads(row["message"])
+    assert event == {
+        "id": event["id"],
+        "type": "contact_joined",
+        "application_id": play.app_id,
+        "user_id": ann.id,
+        "verified": False,
+        "created_at": "2027-01-15T08:00:00Z",
+    }
+
+
+def test_the_backend_is_not_told_of_somebody_whom_nobody_knows(play):
+    play.set(webhook_url="https://example.com/hook", webhook_secret="a secret of the tests")
+    play.person("ann", ANN)
+    play.tell()
+    assert play.rows("SELECT * FROM pushes") == []
+
+
+def test_old_facts_are_forgotten(play):
+    play.person("ann", ANN)
+    play.tell()
+    assert announcing.sweep(play.db, play.now) == 0
+    assert announcing.sweep(play.db, play.now + 1) == 1
+    play.person("bob", BOB)
+    assert announcing.sweep(play.db, play.now + 1) == 0  # it has not been told yet

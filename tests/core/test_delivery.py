@@ -1,0 +1,328 @@
+"""The queue: who has a push, what follows from a receipt, and what remains of it, on both databases."""
+
+import json
+from threading import Barrier, Thread
+
+import msgspec
+import pytest
+from core.joining import ANN, DAY, NOW, Play
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ringbook.core import delivery, users
+from ringbook.core.delivery import LEASE_SECONDS, Again, Attempt, Due, Settled, after
+from ringbook.push.transport import Message, Outcome, Receipt
+
+MESSAGE = Message(
+    id=7,
+    channel="gcm",
+    environment="production",
+    token="fcm-token-0001",
+    payload={"message": "hi"},
+    created_at=NOW,
+    expires_at=NOW + DAY,
+)
+DUE = Due(user_id=1, app_id=1, subscription_id=3, attempts=1, message=MESSAGE)
+
+
+@pytest.fixture
+def play(db):
+    """Somebody has joined, and one holder with one device is to be told."""
+    play = Play(db)
+    holders(play, 1)
+    return play
+
+
+def holders(play: Play, count: int) -> list[int]:
+    """So many people with a device each hold Ann's number; she joins."""
+    found = []
+    for n in range(count):
+        user = play.person(f"holder{n}")
+        play.holds(user.id, (ANN, "Ann"))
+        play.device(user.id, f"fcm-token-{n:04}")
+        found.append(user.id)
+    play.person("ann", ANN)
+    play.tell()
+    return found
+
+
+def claimed(play: Play) -> Due:
+    (due,) = delivery.claim(play.db, play.now, 10)
+    return due
+
+
+def record(play: Play, due: Due, outcome: Outcome, reason: str = "", **values: int) -> None:
+    """An attempt that began and ended now."""
+    receipt = Receipt(outcome, reason, **values)
+    delivery.record(play.db, [Attempt(due=due, receipt=receipt, began_at=play.now)], play.now)
+
+
+def row(play: Play):
+    (one,) = play.rows("SELECT * FROM pushes")
+    return one
+
+
+# ── what follows from a receipt ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "outcome, settled",
+    [(Outcome.ACCEPTED, "accepted"), (Outcome.GONE, "gone"), (Outcome.REFUSED, "parked")],
+)
+def test_a_plain_answer_settles_or_parks(outcome, settled):
+    assert after(DUE, Receipt(outcome, "why"), NOW, 1.0) == Settled(settled, "why")
+
+
+@pytest.mark.parametrize(
+    "attempts, jitter, wait",
+    [
+        (1, 1.0, 4),
+        (2, 1.0, 8),
+        (3, 1.0, 16),
+        (3, 0.5, 8),
+        (3, 1.5, 24),
+        (9, 1.0, 1024),
+        (10, 1.0, 1800),
+        (99, 1.0, 1800),
+    ],
+)
+def test_the_wait_doubles_up_to_half_an_hour(attempts, jitter, wait):
+    due = msgspec.structs.replace(DUE, attempts=attempts)
+    assert after(due, Receipt(Outcome.LATER, "503"), NOW, jitter) == Again(NOW + wait, "503")
+
+
+def test_a_provider_that_says_how_long_is_heard_and_not_by_all_in_the_same_second():
+    assert after(DUE, Receipt(Outcome.LATER, "429", wait_seconds=600), NOW, 0.5) == Again(NOW + 600, "429")
+    assert after(DUE, Receipt(Outcome.LATER, "429", wait_seconds=600), NOW, 1.5) == Again(NOW + 780, "429")
+    assert after(DUE, Receipt(Outcome.LATER, "429", wait_seconds=1), NOW, 1.0) == Again(NOW + 4, "429")
+
+
+def test_what_nobody_wants_any_more_is_not_tried_again():
+    due = msgspec.structs.replace(DUE, message=msgspec.structs.replace(MESSAGE, expires_at=NOW + 4))
+    assert after(due, Receipt(Outcome.LATER, "503"), NOW, 1.0) == Settled("expired", "503")
+
+
+@given(st.integers(1, 200), st.floats(0.5, 1.5), st.integers(0, 10**6) | st.none())
+def test_a_push_is_never_due_again_at_once_and_never_after_its_end(attempts, jitter, wait):
+    due = msgspec.structs.replace(DUE, attempts=attempts)
+    what = after(due, Receipt(Outcome.LATER, "", wait_seconds=wait), NOW, jitter)
+    assert isinstance(what, Settled) or NOW < what.at < MESSAGE.expires_at
+
+
+@given(st.text())
+def test_a_reason_can_be_stored_whatever_a_provider_says(reason):
+    what = after(DUE, Receipt(Outcome.REFUSED, reason), NOW, 1.0)
+    assert len(what.reason) <= 200 and "\x00" not in what.reason
+    what.reason.encode()
+
+
+# ── claiming ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_claimed_push_is_nobody_elses_until_its_lease_is_over(play):
+    due = claimed(play)
+    assert (due.attempts, due.message.token, due.message.payload["message"]) == (
+        1,
+        "fcm-token-0000",
+        "Your friend Ann joined.",
+    )
+    assert delivery.claim(play.db, play.now + LEASE_SECONDS - 1, 10) == []
+    (again,) = delivery.claim(play.db, play.now + LEASE_SECONDS, 10)
+    assert (again.message.id, again.attempts) == (due.message.id, 2)
+
+
+def test_claims_at_once_never_share_a_push(db):
+    play = Play(db)
+    holders(play, 40)
+    ready, found, trouble = Barrier(4), [], []
+
+    def work():
+        ready.wait()
+        try:
+            for _ in range(10):
+                found.extend(delivery.claim(play.db, play.now, 3))
+        except Exception as error:
+            trouble.append(error)
+
+    threads = [Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert trouble == []
+    ids = [due.message.id for due in found]
+    assert len(ids) == len(set(ids)) == 40
+
+
+def test_a_busy_lane_is_left_alone(play):
+    assert delivery.claim(play.db, play.now, 10, [f"{play.app_id}:gcm"]) == []
+    assert delivery.claim(play.db, play.now, 10, [f"{play.app_id}:apns", f"{play.app_id}1:gcm"]) != []
+
+
+def test_a_renewed_token_is_the_one_that_is_used(play):
+    user = row(play)["user_id"]
+    play.device(user, "fcm-token-renewed", device="udid-fcm-token-0000")
+    assert claimed(play).message.token == "fcm-token-renewed"
+
+
+def test_a_push_whose_subscription_has_ended_is_over(play):
+    with play.db.write() as tx:
+        tx.run("DELETE FROM subscriptions")
+    assert delivery.claim(play.db, play.now, 10) == []
+    assert (row(play)["outcome"], row(play)["message"]) == ("gone", None)
+
+
+def test_a_push_that_expired_is_not_sent(play):
+    play.now += DAY
+    assert delivery.claim(play.db, play.now, 10) == []
+    assert (row(play)["outcome"], row(play)["message"]) == ("expired", None)
+
+
+# ── recording ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("outcome, settled", [(Outcome.ACCEPTED, "accepted"), (Outcome.GONE, "gone")])
+def test_a_settled_push_keeps_outcome_and_reason_and_loses_its_text(play, outcome, settled):
+    record(play, claimed(play), outcome, "why")
+    kept = row(play)
+    assert (kept["outcome"], kept["reason"], kept["message"], kept["settled_at"]) == (settled, "why", None, play.now)
+    assert delivery.claim(play.db, play.now + DAY, 10) == []
+
+
+def test_a_parked_push_keeps_its_text_until_it_is_retried(play):
+    record(play, claimed(play), Outcome.REFUSED, "no key")
+    assert row(play)["outcome"] == "parked"
+    assert "Ann" in row(play)["message"]
+    assert delivery.claim(play.db, play.now + 100, 10) == []
+    play.now += 2 * DAY
+    assert delivery.retry(play.db, play.app_id, None, play.now) == 1
+    record(play, claimed(play), Outcome.ACCEPTED)
+    assert (row(play)["outcome"], row(play)["message"]) == ("accepted", None)
+    assert delivery.retry(play.db, play.app_id, None, play.now) == 0
+
+
+def test_only_the_chosen_ones_of_the_application_are_retried(db):
+    play = Play(db)
+    holders(play, 3)
+    ids = []
+    for due in delivery.claim(play.db, play.now, 10):
+        record(play, due, Outcome.REFUSED, "no key")
+        ids.append(due.message.id)
+    assert delivery.retry(play.db, play.app_id + 1, None, play.now) == 0
+    assert delivery.retry(play.db, play.app_id, ids[:1], play.now) == 1
+    assert claimed(play).message.id == ids[0]
+    assert delivery.retry(play.db, play.app_id, None, play.now, batch=1) == 2
+
+
+def test_a_late_receipt_does_not_open_what_somebody_else_is_sending(play):
+    slow = claimed(play)
+    play.now += LEASE_SECONDS
+    claimed(play)
+    record(play, slow, Outcome.LATER, "503")
+    assert delivery.claim(play.db, play.now + 10, 10) == []
+
+
+def test_a_late_acknowledgement_counts(play):
+    slow = claimed(play)
+    play.now += LEASE_SECONDS
+    other = claimed(play)
+    record(play, slow, Outcome.ACCEPTED)
+    record(play, other, Outcome.LATER, "503")
+    assert row(play)["outcome"] == "accepted"
+
+
+@pytest.mark.parametrize("gone_at", [None, NOW, NOW + 60, 0, 1])
+def test_a_dead_token_ends_its_subscription(play, gone_at):
+    record(play, claimed(play), Outcome.GONE, "UNREGISTERED", **({} if gone_at is None else {"gone_at": gone_at}))
+    assert play.rows("SELECT * FROM subscriptions") == []
+
+
+@pytest.mark.parametrize("gone_at", [None, NOW - 60])
+def test_a_token_that_was_renewed_since_keeps_its_subscription(play, gone_at):
+    due = claimed(play)
+    play.now += 5
+    play.device(due.user_id, "fcm-token-0000", device="udid-fcm-token-0000")
+    play.now -= 5
+    record(play, due, Outcome.GONE, "UNREGISTERED", **({"gone_at": gone_at} if gone_at else {}))
+    assert len(play.rows("SELECT * FROM subscriptions")) == 1
+
+
+def test_a_token_that_was_registered_after_it_died_keeps_its_subscription(play):
+    record(play, claimed(play), Outcome.GONE, "Unregistered", gone_at=NOW - 60)
+    assert len(play.rows("SELECT * FROM subscriptions")) == 1
+
+
+@pytest.mark.parametrize("first", [Outcome.REFUSED, Outcome.GONE, Outcome.LATER])
+def test_of_two_attempts_at_once_the_later_one_counts_unless_the_provider_has_the_push(play, first):
+    slow = claimed(play)
+    play.now += LEASE_SECONDS
+    other = claimed(play)
+    record(play, slow, first, "late")
+    assert row(play)["outcome"] is None
+    record(play, other, Outcome.REFUSED, "no key")
+    assert row(play)["outcome"] == "parked"
+    record(play, slow, Outcome.ACCEPTED)
+    assert (row(play)["outcome"], row(play)["message"]) == ("accepted", None)
+
+
+def test_what_cannot_be_read_is_parked_and_holds_up_nobody(db):
+    play = Play(db)
+    holders(play, 2)
+    with db.write() as tx:
+        tx.run("UPDATE pushes SET message = 'no json' WHERE id = (SELECT MIN(id) FROM pushes)")
+    assert len(delivery.claim(play.db, play.now, 10)) == 1
+    assert [one["outcome"] for one in play.rows("SELECT outcome FROM pushes ORDER BY id")] == ["parked", None]
+
+
+def test_erasing_the_recipient_ends_a_push_that_is_on_its_way(play):
+    due = claimed(play)
+    users.erase(play.db, due.user_id)
+    record(play, due, Outcome.ACCEPTED)
+    assert play.rows("SELECT * FROM pushes") == []
+
+
+def test_a_hundred_receipts_are_recorded_at_once(db):
+    play = Play(db)
+    holders(play, 30)
+    attempts = [
+        Attempt(due=due, receipt=Receipt(outcome, "why"), began_at=play.now)
+        for due, outcome in zip(delivery.claim(play.db, play.now, 100), list(Outcome) * 8, strict=False)
+    ]
+    delivery.record(play.db, attempts, play.now)
+    counted = play.rows("SELECT outcome, COUNT(*) AS n FROM pushes GROUP BY outcome")
+    assert {one["outcome"]: one["n"] for one in counted} == {"accepted": 8, "gone": 8, "parked": 7, None: 7}
+
+
+# ── looking after it ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_old_pushes_are_forgotten_and_waiting_ones_are_not(db):
+    play = Play(db)
+    holders(play, 3)
+    first, second, _ = delivery.claim(play.db, play.now, 3)
+    record(play, first, Outcome.ACCEPTED)
+    record(play, second, Outcome.REFUSED, "no key")
+    assert delivery.sweep(play.db, play.now) == 0
+    assert delivery.sweep(play.db, play.now + 1, batch=1) == 1
+    assert delivery.sweep(play.db, play.now + 1) == 1
+    assert len(play.rows("SELECT * FROM pushes")) == 1
+
+
+def test_the_queue_says_how_long_and_how_old_it_is(db):
+    play = Play(db)
+    assert delivery.waiting(play.db) == (0, None)
+    holders(play, 3)
+    assert delivery.waiting(play.db) == (3, play.now)
+    assert delivery.waiting(play.db, most=2) == (2, play.now)
+
+
+def test_texts_of_names_with_signs_survive_the_way_through_the_queue(db):
+    play = Play(db)
+    bob = play.person("bob")
+    name = "Ann \U0001f9d7 %s \\ \" ' é"
+    play.holds(bob.id, (ANN, name))
+    play.device(bob.id, "fcm-token-of-bob")
+    play.person("ann", ANN)
+    play.tell()
+    assert claimed(play).message.payload["message"] == f"Your friend {name} joined."
+    assert json.loads(row(play)["message"])["type"] == "contact_joined"

@@ -1,0 +1,359 @@
+"""Pushes between users: whom they reach, for how long, how often, and what a sender learns; both databases."""
+
+import json
+import threading
+from typing import Any
+
+import msgspec
+import pytest
+from core.joining import DAY, LIMITS, NOW, Play
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ringbook import errors
+from ringbook.config import Limits
+from ringbook.core import events, limits, users
+from ringbook.core.events import LARGEST_BYTES, Event, checked, chosen, expiry, further, send
+from ringbook.model import User
+
+HEX = "0f" * 32
+
+
+@pytest.fixture
+def play(db):
+    return Play(db)
+
+
+@pytest.fixture
+def ann(play):
+    return play.person("ann")
+
+
+def hello(*user_ids: int, **values: Any) -> Event:
+    return msgspec.structs.replace(Event(payload={"message": "hi"}, user_ids=list(user_ids)), **values)
+
+
+def sent(play: Play, sender: User, event: Event, limits: Limits = LIMITS) -> dict[str, int]:
+    return send(play.db, limits, play.caller(sender.id), event, play.now)
+
+
+def queued(play: Play) -> list[tuple[int, str, str]]:
+    """Whom the queue holds an event for, through which channel, in which environment."""
+    rows = play.rows("SELECT * FROM pushes WHERE event_id IS NOT NULL ORDER BY user_id, channel")
+    return [(row["user_id"], row["channel"], row["environment"]) for row in rows]
+
+
+# ── what can be sent ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "field, event",
+    [
+        ("message", hello(1, payload={})),
+        ("message", hello(1, payload={"message": ""})),
+        ("message", hello(1, payload={"message": None, "ios_badge": 1, "android_fcm_notification": {}})),
+        ("message", hello(1, payload={"message": 5})),
+        ("message", hello(1, payload={"message": ["hi"], "own": 1})),
+        ("message", hello(1, payload={"message": "x" * (LARGEST_BYTES - 13)})),
+        ("message", hello(1, payload={"message": "🧗" * (LARGEST_BYTES // 4)})),
+        ("message", hello(1, payload={"message": "Your friend Mum joined.", "type": "contact_joined", "user_id": 5})),
+        ("ids", hello()),
+        ("ids", hello(*range(1, 102))),
+        ("environment", hello(1, environment="staging")),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_with_the_field(field, event):
+    with pytest.raises(errors.Invalid) as refused:
+        checked(event)
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        hello(1),
+        hello(1, payload={"call_id": 7}),
+        hello(1, payload={"message": "hi", "type": "call"}),
+        hello(1, payload={"message": None, "call_id": 7}),
+        hello(1, payload={"message": "x" * (LARGEST_BYTES - 14)}),
+        hello(*[*range(1, 101), *range(1, 101)]),
+        hello(1, environment="development"),
+    ],
+)
+def test_what_can_be_sent_is_stored_as_it_was_given(event):
+    assert json.loads(checked(event)) == event.payload
+
+
+@pytest.mark.parametrize(
+    "given, until",
+    [(None, NOW + DAY), (NOW + 1, NOW + 1), (NOW + 28 * DAY, NOW + 28 * DAY), (2**62, NOW + 28 * DAY)],
+)
+def test_an_event_lives_a_day_or_as_long_as_it_says_but_four_weeks_at_most(given, until):
+    assert expiry(hello(1, expires_at=given), NOW) == until
+
+
+@pytest.mark.parametrize("over", [NOW, NOW - 1, 0, -1, 3600])
+def test_an_event_that_is_over_is_refused(over):
+    with pytest.raises(errors.Invalid, match="Unix seconds") as refused:
+        expiry(hello(1, expires_at=over), NOW)
+    assert refused.value.field == "expiration"
+
+
+# ── whom it reaches ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_device_of_every_recipient_gets_it_once(play, ann):
+    bob, cat = play.person("bob"), play.person("cat")
+    for user, tokens in ((bob, ("fcm-token-b1", "fcm-token-b2")), (cat, ("fcm-token-c1",))):
+        for token in tokens:
+            play.device(user.id, token)
+    ids = sent(play, ann, hello(bob.id, cat.id, bob.id))
+    assert queued(play) == [(bob.id, "gcm", "production")] * 2 + [(cat.id, "gcm", "production")]
+    rows = play.rows("SELECT * FROM pushes")
+    assert {row["event_id"] for row in rows} == {ids["gcm"]}
+    assert {(row["about_user_id"], row["joined_id"]) for row in rows} == {(ann.id, None)}
+    assert {(row["created_at"], row["due_at"], row["expires_at"]) for row in rows} == {(NOW, NOW, NOW + DAY)}
+    assert {row["message"] for row in rows} == {'{"message":"hi"}'}
+
+
+def test_each_channel_has_an_event_of_its_own(play, ann):
+    bob = play.person("bob")
+    play.device(bob.id, "fcm-token-0001")
+    play.device(bob.id, HEX, platform="ios", channel="apns")
+    ids = sent(play, ann, hello(bob.id))
+    assert list(ids) == ["apns", "gcm"]
+    assert ids["apns"] != ids["gcm"]
+    rows = play.rows("SELECT channel, event_id FROM pushes")
+    assert {row["channel"]: row["event_id"] for row in rows} == ids
+
+
+def test_only_the_environment_that_was_named_gets_it(play, ann):
+    bob = play.person("bob")
+    play.device(bob.id, "fcm-token-0001")
+    play.device(bob.id, "fcm-token-0002", environment="development")
+    sent(play, ann, hello(bob.id, environment="development"))
+    assert queued(play) == [(bob.id, "gcm", "development")]
+
+
+def test_one_may_send_to_oneself(play, ann):
+    play.device(ann.id, "fcm-token-0001")
+    assert list(sent(play, ann, hello(ann.id))) == ["gcm"]
+
+
+def test_who_cannot_be_reached_is_passed_over(play, ann):
+    bob, nobody = play.person("bob"), play.person("nobody")
+    play.device(bob.id, "fcm-token-0001")
+    other = Play(play.db)
+    stranger = other.person("stranger")
+    other.device(stranger.id, "fcm-token-0002")
+    assert list(sent(play, ann, hello(bob.id, nobody.id, stranger.id, 2**31, 2**62, 0, -5))) == ["gcm"]
+    assert queued(play) == [(bob.id, "gcm", "production")]
+
+
+def test_nobody_reached_is_refused_and_counts(play, ann):
+    nobody = play.person("nobody")
+    one = Limits(events_per_minute=1)
+    with pytest.raises(errors.Unreached, match="No one can receive the message"):
+        sent(play, ann, hello(nobody.id), one)
+    with pytest.raises(errors.TooMany):
+        sent(play, ann, hello(nobody.id), one)
+
+
+@pytest.mark.parametrize("asked", [1, True, "1", "true"])
+def test_what_rings_takes_the_voip_subscription_where_there_is_one(play, ann, asked):
+    bob, cat, dan = play.person("bob"), play.person("cat"), play.person("dan")
+    play.device(bob.id, HEX, platform="ios", channel="apns")
+    play.device(bob.id, "1" + HEX, platform="ios", channel="apns_voip")
+    play.device(cat.id, "2" + HEX, platform="ios", channel="apns")
+    play.device(dan.id, "fcm-token-0001")
+    sent(play, ann, hello(bob.id, cat.id, dan.id, payload={"message": "ring", "ios_voip": asked}))
+    assert [(user, channel) for user, channel, _ in queued(play)] == [
+        (bob.id, "apns_voip"),
+        (cat.id, "apns"),
+        (dan.id, "gcm"),
+    ]
+
+
+@pytest.mark.parametrize("asked", [0, False, "0", None, 2, [1]])
+def test_what_does_not_ring_leaves_voip_subscriptions_alone(play, ann, asked):
+    bob = play.person("bob")
+    play.device(bob.id, HEX, platform="ios", channel="apns_voip")
+    silent = hello(bob.id, payload={"message": "hi", "ios_voip": asked})
+    with pytest.raises(errors.Unreached):
+        sent(play, ann, silent)
+    play.device(bob.id, "1" + HEX, platform="ios", channel="apns")
+    assert list(sent(play, ann, silent)) == ["apns"]
+
+
+CHANNELS = st.sampled_from(["apns", "apns_voip", "gcm", "web"])
+REACHED = st.lists(st.builds(lambda u, c: {"user_id": u, "channel": c}, st.integers(1, 4), CHANNELS))
+
+
+@given(reached=REACHED, rings=st.booleans())
+def test_whoever_has_an_ordinary_subscription_is_reached_and_nobody_twice_on_ios(reached, rings):
+    getting = chosen(reached, rings=rings)
+    ordinary = {row["user_id"] for row in reached if row["channel"] != "apns_voip"}
+    assert ordinary <= {row["user_id"] for row in getting}
+    kinds = {(row["user_id"], row["channel"]) for row in getting}
+    assert not any((user, "apns") in kinds and (user, "apns_voip") in kinds for user, _ in kinds)
+    assert rings or not any(channel == "apns_voip" for _, channel in kinds)
+
+
+# ── how often, and who may ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_sender_may_call_sixty_times_a_minute(play, ann):
+    play.device(ann.id, "fcm-token-0001")
+    for _ in range(60):
+        sent(play, ann, hello(ann.id))
+    with pytest.raises(errors.TooMany, match="Too many events") as refused:
+        sent(play, ann, hello(ann.id))
+    assert refused.value.wait_seconds == 1
+    assert len(queued(play)) == 60
+    play.now += 1
+    sent(play, ann, hello(ann.id))
+
+
+@pytest.mark.parametrize("pushes, cost", [(0, 0), (1, 0), (100, 0), (101, 1), (200, 1), (201, 2), (1000, 9)])
+def test_each_further_hundred_pushes_costs_as_much_as_a_call(pushes, cost):
+    assert further(pushes) == cost
+
+
+@pytest.fixture
+def crowd(play, monkeypatch):
+    """Two with three devices each; a call to both makes six pushes, which cost one and two for the other four."""
+    monkeypatch.setattr(events, "PUSHES_OF_A_CALL", 2)
+    found = [play.person(f"crowd{n}").id for n in range(2)]
+    for user_id in found:
+        for n in range(3):
+            play.device(user_id, f"fcm-token-{user_id}-{n}")
+    return found
+
+
+def test_a_call_that_makes_many_pushes_costs_more_and_beyond_the_limit_changes_nothing(play, ann, crowd):
+    five = Limits(events_per_minute=5)
+    sent(play, ann, hello(*crowd), five)
+    for _ in range(2):
+        with pytest.raises(errors.TooMany, match="Too many events"):
+            sent(play, ann, hello(*crowd), five)
+    assert len(queued(play)) == 6
+    assert used(play, ann) == 3
+    sent(play, ann, hello(crowd[0], payload={"message": "hi"}), five)
+    assert used(play, ann) == 5
+
+
+def used(play: Play, sender: User) -> float:
+    (row,) = play.rows("SELECT used FROM buckets WHERE name = :name", name=limits.events(LIMITS, sender.id).name)
+    return float(row["used"])
+
+
+@pytest.mark.parametrize("most", [0, 1, 2])
+def test_no_call_costs_more_than_there_is_at_most(play, ann, crowd, most):
+    sent(play, ann, hello(*crowd), Limits(events_per_minute=most))
+    assert len(queued(play)) == 6
+
+
+def test_without_a_limit_nothing_is_counted(play, ann):
+    play.device(ann.id, "fcm-token-0001")
+    for _ in range(70):
+        sent(play, ann, hello(ann.id), Limits(events_per_minute=0))
+    assert not play.rows("SELECT * FROM buckets WHERE name LIKE 'events%'")
+
+
+def test_whoever_asks_too_often_learns_nothing(play, ann):
+    bob, nobody = play.person("bob"), play.person("nobody")
+    play.device(bob.id, "fcm-token-0001")
+    one = Limits(events_per_minute=1)
+    sent(play, ann, hello(bob.id), one)
+    for user in (bob, nobody):
+        with pytest.raises(errors.TooMany):
+            sent(play, ann, hello(user.id), one)
+
+
+def test_an_application_may_switch_events_off(play, ann):
+    play.device(ann.id, "fcm-token-0001")
+    play.set(events="off")
+    with pytest.raises(errors.Forbidden, match="switched off"):
+        sent(play, ann, hello(ann.id))
+    assert queued(play) == []
+
+
+def test_a_sender_who_was_erased_sends_nothing(play, ann):
+    bob = play.person("bob")
+    play.device(bob.id, "fcm-token-0001")
+    caller = play.caller(ann.id)
+    users.erase(play.db, ann.id)
+    with pytest.raises(errors.SessionGone):
+        send(play.db, LIMITS, caller, hello(bob.id), play.now)
+    assert queued(play) == []
+
+
+def test_with_a_sender_go_the_events_that_wait_and_the_count_of_them(play, ann):
+    bob = play.person("bob")
+    play.device(bob.id, "fcm-token-0001")
+    sent(play, ann, hello(bob.id))
+    sent(play, bob, hello(bob.id))
+    users.erase(play.db, ann.id)
+    assert {row["about_user_id"] for row in play.rows("SELECT about_user_id FROM pushes")} == {bob.id}
+    names = [row["name"] for row in play.rows("SELECT name FROM buckets WHERE name LIKE 'events%'")]
+    assert names == [f"events:{bob.id}"]
+
+
+def test_a_recipient_erased_at_the_same_moment_does_not_sign_the_sender_out(play, ann, monkeypatch):
+    """The account goes between looking it up and writing its push, which on SQLite cannot happen."""
+    bob, cat = play.person("bob"), play.person("cat")
+    play.device(bob.id, "fcm-token-0001")
+    play.device(cat.id, "fcm-token-0002")
+    choose = events.chosen
+    leaving = threading.Thread(target=users.erase, args=(play.db, bob.id))
+
+    def chosen_while_bob_leaves(reached: Any, **rings: bool) -> Any:
+        if not leaving.ident:
+            leaving.start()
+            leaving.join(1)  # SQLite lets it wait for our transaction to end
+        return choose(reached, **rings)
+
+    monkeypatch.setattr(events, "chosen", chosen_while_bob_leaves)
+    assert list(sent(play, ann, hello(bob.id, cat.id))) == ["gcm"]
+    leaving.join()
+    assert queued(play) == [(cat.id, "gcm", "production")]
+    bucket = limits.events(LIMITS, ann.id).name
+    (row,) = play.rows("SELECT used FROM buckets WHERE name = :name", name=bucket)
+    assert row["used"] == 1
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(turns=st.lists(st.tuples(st.booleans(), st.integers(0, 2), st.integers(0, 20)), max_size=14))
+def test_two_senders_neither_see_nor_affect_each_other(people, turns):
+    """What each is answered among the other's calls is what it is answered alone."""
+    play, users_ = people
+
+    def answers(wanted: tuple[bool, ...]) -> list[Any]:
+        play.now += DAY  # by then every limit has come back
+        heard = []
+        for who, to, seconds in turns:
+            play.now += seconds
+            if who in wanted:
+                heard.append((who, answered(play, users_[who], users_[to])))
+        return heard
+
+    together = answers((False, True))
+    for one in (False, True):
+        assert [said for said in together if said[0] is one] == answers((one,))
+
+
+@pytest.fixture
+def people(play):
+    """Two with a device, and one without."""
+    found = [play.person(f"user{n}") for n in range(3)]
+    for user in found[:2]:
+        play.device(user.id, f"fcm-token-{user.id:04}")
+    return play, found
+
+
+def answered(play: Play, sender: User, to: User) -> Any:
+    """What an event is answered, but for its ids."""
+    try:
+        return list(sent(play, sender, hello(to.id), Limits(events_per_minute=2)))
+    except errors.Refused as refused:
+        return type(refused), refused.reason, getattr(refused, "wait_seconds", 0)

@@ -1,0 +1,125 @@
+"""When a fact is written down that somebody has joined, on both databases."""
+
+from contextlib import suppress
+
+import pytest
+from asking import at_once
+from core.joining import ANN, BOB, CLEO, DAY, LIMITS, Play
+
+from ringbook import errors
+from ringbook.core import imports, users
+
+
+@pytest.fixture
+def play(db):
+    return Play(db)
+
+
+def test_a_sign_up_with_a_number_is_a_fact(play):
+    ann = play.person("ann", ANN)
+    assert play.facts() == [(ann.id, 0)]
+
+
+def test_a_sign_up_without_a_number_is_none(play):
+    play.person("ann")
+    assert play.facts() == []
+
+
+def test_a_first_or_another_number_is_a_fact_and_the_same_in_another_spelling_is_none(play):
+    ann = play.person("ann")
+    play.changes(ann.id, phone=ANN)
+    play.changes(ann.id, phone="+1 (202) 555-0101")
+    play.changes(ann.id, full_name="Ann")
+    assert play.facts() == [(ann.id, 0)]
+    play.changes(ann.id, phone=CLEO)
+    assert play.facts() == [(ann.id, 0)] * 2
+
+
+def test_a_phone_sign_in_is_one_proven_fact_and_the_next_one_is_none(play):
+    ann = play.proven(ANN)
+    assert play.facts() == [(ann, 1)]
+    assert play.proven(ANN) == ann
+    assert play.facts() == [(ann, 1)]
+
+
+def test_a_number_that_becomes_proven_is_a_fact(play):
+    ann = play.person("ann", ANN)
+    play.tell()
+    play.set(require_verified_number="off")
+    user_id = ann.id
+    users.update(play.db, LIMITS, play.caller(user_id), user_id, {}, session=b"", now=play.now, proven_phone=ANN)
+    assert play.facts() == [(ann.id, 1)]
+
+
+def test_a_proof_right_after_the_sign_up_makes_one_fact_of_both(play):
+    ann = play.person("ann", ANN)
+    users.update(play.db, LIMITS, play.caller(ann.id), ann.id, {}, session=b"", now=play.now, proven_phone=ANN)
+    assert play.facts() == [(ann.id, 1)]
+
+
+def test_where_only_proven_numbers_count_a_typed_one_is_no_fact(play):
+    play.set(require_verified_number="on")
+    play.person("ann", ANN)
+    assert play.facts() == []
+
+
+def test_with_the_setting_off_there_are_no_facts_and_switching_it_on_makes_none(play):
+    play.set(contact_joined_enabled="false")
+    play.person("ann", ANN)
+    bob = play.proven(BOB)
+    play.set(contact_joined_enabled="true")
+    assert play.proven(BOB) == bob
+    assert play.facts() == []
+
+
+def test_guests_are_not_announced(play):
+    guest = users.guest(play.db, LIMITS, play.app, "Guest", "192.0.2.1", play.now)
+    with pytest.raises(errors.Refused):
+        play.changes(guest.id, phone=ANN)
+    assert play.facts() == []
+
+
+def test_imported_users_are_not_announced_now_or_at_their_first_sign_in(play, tmp_path):
+    file = tmp_path / "users.csv"
+    file.write_text(f"id,login,phone,verified\n700,ann,{ANN},1\n701,bob,{BOB},0\n")
+    imports.bring(play.db, play.app, imports.Lines(file), dry_run=False, progress=lambda *_: None, now=play.now)
+    assert [play.proven(ANN), play.proven(BOB)] == [700, 701]
+    play.changes(700, full_name="Ann")
+    assert play.facts() == []
+
+
+def test_a_user_is_announced_three_times_in_a_day_and_the_fourth_is_dropped(play):
+    ann = play.person("ann", ANN)
+    for phone in (BOB, CLEO, "+12025550104"):
+        play.changes(ann.id, phone=phone)
+        play.tell()
+    assert len(play.rows("SELECT id FROM joined")) == 3
+    play.now += DAY - 1
+    play.changes(ann.id, phone="+12025550105")
+    assert len(play.rows("SELECT id FROM joined")) == 3
+    play.now += 1
+    play.changes(ann.id, phone="+12025550106")
+    assert len(play.rows("SELECT id FROM joined")) == 4
+
+
+def test_many_changes_at_once_do_not_get_past_the_limit(play):
+    ann = play.person("ann")
+    phones = [f"+120255501{n:02}" for n in range(20, 28)]
+
+    def change(phone):
+        with suppress(errors.Unavailable):
+            play.changes(ann.id, phone=phone)
+
+    at_once([lambda phone=phone: change(phone) for phone in phones])
+    assert 1 <= len(play.rows("SELECT id FROM joined")) <= 3
+
+
+def test_a_fact_costs_the_same_however_many_hold_the_number(play):
+    """One row, and nothing else: what the sign-up writes does not grow with the number of holders."""
+    for n in range(5):
+        holder = play.person(f"holder{n}")
+        play.holds(holder.id, (ANN, "Ann"))
+        play.device(holder.id, f"fcm-token-{n:04}")
+    play.person("ann", ANN)
+    assert len(play.rows("SELECT id FROM joined")) == 1
+    assert play.rows("SELECT id FROM pushes") == []

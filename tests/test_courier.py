@@ -1,0 +1,243 @@
+"""From the queue to the providers and back: what is sent, how often, and what the queue says of it afterwards."""
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+from core.joining import ANN, BOB, Play
+from hypothesis import given
+from hypothesis import strategies as st
+from push.providers import Providers, apns_token, fcm_token, providing
+
+from ringbook import courier, errors
+from ringbook.config import Config
+from ringbook.core import applications, delivery
+from ringbook.store import db as store
+
+PATIENCE_SECONDS = 30
+
+
+@pytest.fixture(scope="module")
+def providers(tmp_path_factory) -> Iterator[Providers]:
+    with providing(tmp_path_factory.mktemp("providers")) as running:
+        yield running
+
+
+@pytest.fixture
+def play(db, providers):
+    """An application with both providers set up, today."""
+    providers.forget()
+    play = Play(db, now=int(time.time()))
+    play.set(**providers.settings)
+    return play
+
+
+@contextmanager
+def delivering(play: Play, providers: Providers, **config: object) -> Iterator[None]:
+    """A courier at work."""
+    stop = threading.Event()
+    thread = threading.Thread(target=courier.run, args=(play.db, Config(**providers.config | config), stop))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def until(play: Play, done: Callable[[], bool]) -> None:
+    """Wait until the queue looks as it should."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not done():
+        assert time.monotonic() < deadline, play.rows("SELECT id, channel, attempts, outcome, reason FROM pushes")
+        time.sleep(0.05)
+
+
+def outcomes(play: Play) -> Counter[str | None]:
+    return Counter(row["outcome"] for row in play.rows("SELECT outcome FROM pushes"))
+
+
+def befriended(play: Play, login: str, **device: str) -> int:
+    """Somebody who holds Ann's number, with a device."""
+    user = play.person(login)
+    play.holds(user.id, (ANN, f"Ann of {login}"))
+    play.device(user.id, **device)
+    return user.id
+
+
+def test_a_sign_up_reaches_every_holder_once_with_the_name_in_their_book(play, providers):
+    befriended(play, "bob", token=fcm_token())
+    befriended(play, "cleo", token=apns_token(), channel="apns", platform="ios")
+    with delivering(play, providers):
+        ann = play.person("ann", ANN)
+        until(play, lambda: outcomes(play) == {"accepted": 2})
+    asked = {one["provider"]: json.loads(one["body"]) for one in providers.asked()["asked"]}
+    assert len(providers.asked()["asked"]) == 2
+    assert asked["fcm"]["message"]["data"] == {
+        "message": "Your friend Ann of bob joined.",
+        "user_id": str(ann.id),
+        "type": "contact_joined",
+    }
+    assert asked["apns"] == {
+        "aps": {"alert": {"body": "Your friend Ann of cleo joined."}},
+        "user_id": ann.id,
+        "type": "contact_joined",
+    }
+    assert play.rows("SELECT DISTINCT message FROM pushes") == [{"message": None}]
+
+
+def test_what_fails_for_a_while_is_tried_again_and_what_is_refused_is_parked(play, providers):
+    befriended(play, "bob", token=fcm_token("once-down"))
+    befriended(play, "cleo", token=apns_token("once-broken"), channel="apns", platform="ios")
+    befriended(play, "dora", token=apns_token("answer-403-InvalidProviderToken"), channel="apns", platform="ios")
+    with delivering(play, providers):
+        play.person("ann", ANN)
+        until(play, lambda: outcomes(play) == {"accepted": 2, "parked": 1})
+    tries = play.rows("SELECT attempts, outcome FROM pushes ORDER BY user_id")
+    assert [(row["attempts"] > 1, row["outcome"]) for row in tries] == [
+        (True, "accepted"),
+        (True, "accepted"),
+        (False, "parked"),
+    ]
+
+
+def test_a_dead_token_ends_its_subscription(play, providers):
+    befriended(play, "bob", token=fcm_token("gone"))
+    befriended(play, "cleo", token=apns_token("gone"), channel="apns", platform="ios")
+    with play.db.write() as tx:
+        tx.run("UPDATE subscriptions SET updated_at = updated_at - 86400 * 365 * 10")  # long before the fake's date
+    with delivering(play, providers):
+        play.person("ann", ANN)
+        until(play, lambda: outcomes(play) == {"gone": 2})
+    assert play.rows("SELECT * FROM subscriptions") == []
+
+
+def test_without_credentials_a_push_waits_parked_until_they_are_there_and_it_is_retried(play, providers):
+    play.set(fcm_service_account="")
+    befriended(play, "bob", token=fcm_token())
+    with delivering(play, providers):
+        play.person("ann", ANN)
+        until(play, lambda: outcomes(play) == {"parked": 1})
+        assert "fcm_service_account" in play.rows("SELECT reason FROM pushes")[0]["reason"]
+        play.set(fcm_service_account=providers.service_account)
+        time.sleep(applications.CACHE_SECONDS)
+        delivery.retry(play.db, play.app_id, None, int(time.time()))
+        until(play, lambda: outcomes(play) == {"accepted": 1})
+
+
+def test_a_provider_that_hangs_does_not_hold_up_the_others(play, providers, monkeypatch):
+    monkeypatch.setattr(courier, "PLACES", 20)
+    monkeypatch.setattr(courier, "FEWEST_PLACES", 2)
+    monkeypatch.setattr(courier, "FEWEST_CLAIMED", 2)
+    for n in range(30):
+        befriended(play, f"slow{n}", token=fcm_token("never", n))
+    befriended(play, "cleo", token=apns_token(), channel="apns", platform="ios")
+    with delivering(play, providers):
+        play.person("ann", ANN)
+        until(play, lambda: outcomes(play)["accepted"] == 1)
+        assert outcomes(play) == {None: 30, "accepted": 1}
+        assert sum(one["provider"] == "fcm" for one in providers.asked()["asked"]) <= 10
+        providers.forget()
+
+
+@given(st.dictionaries(st.integers(), st.integers(0, 3000), max_size=12), st.integers(0, 1000))
+def test_every_lane_has_room_whatever_the_others_take(taken, mine):
+    lanes = {str(lane): count for lane, count in taken.items()}
+    places, busy = courier.room(lanes)
+    assert places >= courier.FEWEST_PLACES
+    assert all(lanes[lane] > 0 for lane in busy)
+    for lane, count in lanes.items():
+        if lane not in busy and count:
+            rest = sum(lanes.values()) - count
+            assert count + places <= max(courier.FEWEST_PLACES, (courier.PLACES - rest) // 2)
+
+
+def test_lanes_that_hang_one_after_the_other_leave_each_other_less_and_less():
+    lanes: dict[str, int] = {}
+    for n in range(12):
+        while str(n) not in (found := courier.room(lanes))[1]:
+            lanes[str(n)] = lanes.get(str(n), 0) + found[0]
+    assert lanes["0"] > lanes["1"] > lanes["2"]
+    assert sum(lanes.values()) <= courier.PLACES + 12 * courier.FEWEST_PLACES
+
+
+def test_a_push_that_is_in_our_hands_is_not_sent_again_when_its_lease_is_over(play, providers, monkeypatch):
+    monkeypatch.setattr(delivery, "LEASE_SECONDS", 1)
+    befriended(play, "bob", token=apns_token("slow-3500"), channel="apns", platform="ios")
+    with delivering(play, providers):
+        play.person("ann", ANN)
+        until(play, lambda: outcomes(play) == {"accepted": 1})
+    assert len(providers.asked()["asked"]) == 1
+    assert play.rows("SELECT attempts FROM pushes")[0]["attempts"] > 1
+
+
+def test_while_nothing_can_be_recorded_nothing_more_is_sent_and_nothing_is_lost(play, providers, monkeypatch):
+    away, record = threading.Event(), delivery.record
+    away.set()
+
+    def failing(*values):
+        if away.is_set():
+            raise errors.Unavailable("away")
+        record(*values)
+
+    monkeypatch.setattr(delivery, "record", failing)
+    monkeypatch.setattr(courier, "TROUBLE_SECONDS", 0.2)
+    befriended(play, "bob", token=apns_token(serial=1), channel="apns", platform="ios")
+    with delivering(play, providers):
+        play.person("ann", ANN)
+        until(play, lambda: len(providers.asked()["asked"]) == 1)
+        befriended(play, "cleo", token=apns_token(serial=2), channel="apns", platform="ios")
+        time.sleep(0.5)
+        user = play.rows("SELECT id FROM users WHERE login = 'cleo'")[0]["id"]
+        play.holds(user, (BOB, "Bob"))
+        play.person("bob2", BOB)
+        time.sleep(1.5)
+        assert len(providers.asked()["asked"]) == 1
+        away.clear()
+        until(play, lambda: outcomes(play) == {"accepted": 2})
+    assert len(providers.asked()["asked"]) == 2
+
+
+def test_several_couriers_send_each_push_once(play, providers):
+    for n in range(60):
+        befriended(play, f"holder{n}", token=apns_token(serial=n), channel="apns", platform="ios")
+    with delivering(play, providers), delivering(play, providers), delivering(play, providers):
+        play.person("ann", ANN)
+        until(play, lambda: outcomes(play) == {"accepted": 60})
+    counted = Counter(one["token"] for one in providers.asked()["asked"])
+    assert set(counted.values()) == {1} and len(counted) == 60
+
+
+def test_what_is_in_flight_at_the_end_is_waited_for_and_recorded(play, providers):
+    befriended(play, "bob", token=apns_token("slow-1500"), channel="apns", platform="ios")
+    with delivering(play, providers):
+        play.person("ann", ANN)
+        until(play, lambda: len(providers.asked()["asked"]) == 1)
+    assert outcomes(play) == {"accepted": 1}
+
+
+def test_the_console_prints_instead_of_sending(play, providers, capfd):
+    play.set(push_console="on")
+    befriended(play, "bob", token=fcm_token())
+    with delivering(play, providers):
+        play.person("ann", ANN)
+        until(play, lambda: outcomes(play) == {"accepted": 1})
+    assert "Your friend Ann of bob joined." in capfd.readouterr().out
+    assert providers.asked()["asked"] == []
+
+
+def test_behind_pgbouncer_it_is_the_same(databases, providers):
+    providers.forget()
+    with databases.fresh("pgbouncer") as url, closing(store.connect(url)) as db:
+        play = Play(db, now=int(time.time()))
+        play.set(**providers.settings)
+        for n in range(20):
+            befriended(play, f"holder{n}", token=apns_token(serial=n), channel="apns", platform="ios")
+        with delivering(play, providers), delivering(play, providers):
+            play.person("ann", ANN)
+            until(play, lambda: outcomes(play) == {"accepted": 20})
+    assert len(providers.asked()["asked"]) == 20

@@ -1,0 +1,100 @@
+"""Workers die at any moment: no push is lost, and none is sent again that was acknowledged and recorded.
+
+What remains possible, and is counted here: a push that the provider had acknowledged and nobody had recorded yet.
+"""
+
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from core.joining import Play
+from push.providers import Providers, apns_token, providing
+from servers import environment, program, running
+
+from ringbook.core import delivery
+from ringbook.push import apns
+
+HOLDERS = 25
+DEATHS = 8
+JOINERS = [f"+1202555{100 + n:04}" for n in range(DEATHS + 1)]
+# Some take their time, some fail at first: a death finds pushes in every state.
+ORDERS = ("", "slow-30", "once-down", "slow-200", "", "once-broken")
+LAST_SECONDS = 90
+
+
+@pytest.fixture(scope="module")
+def providers(tmp_path_factory) -> Iterator[Providers]:
+    with providing(tmp_path_factory.mktemp("providers")) as running_:
+        yield running_
+
+
+def lease_over(play: Play) -> None:
+    """As if every lease that the dead held were over, and every pause."""
+    with play.db.write() as tx:
+        tx.run("UPDATE pushes SET due_at = 0 WHERE outcome IS NULL")
+
+
+def recorded(play: Play) -> set[int]:
+    """Pushes that the database says were acknowledged."""
+    return {row["id"] for row in play.rows("SELECT id FROM pushes WHERE outcome = 'accepted'")}
+
+
+def acknowledged(play: Play, providers: Providers) -> Counter[int]:
+    """How often the provider has acknowledged each push."""
+    key = play.app.vapid_public_key
+    named = {str(uuid.uuid5(apns.NAMES, f"{key} {row['id']}")): row["id"] for row in play.rows("SELECT id FROM pushes")}
+    return Counter(named[one["id"]] for one in providers.asked()["asked"] if one["status"] == 200)
+
+
+def befriended(play: Play) -> None:
+    """HOLDERS people with a device each, who hold the numbers of all who will join."""
+    for n in range(HOLDERS):
+        user = play.person(f"holder{n}")
+        play.holds(user.id, *((phone, "Ann") for phone in JOINERS))
+        play.device(user.id, apns_token(ORDERS[n % len(ORDERS)], n), channel="apns", platform="ios")
+
+
+def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing_that_was_recorded(
+    db, database_url, providers, tmp_path
+):
+    providers.forget()
+    play = Play(db, now=int(time.time()))
+    play.set(**providers.settings)
+    befriended(play)
+    settings = environment(database_url, **{name: str(value) for name, value in providers.config.items()})
+    recorded_at_deaths, kept = [], Counter[int]()
+    for death, phone in enumerate(JOINERS):
+        play.person(f"joiner{death}", phone)
+        lease_over(play)
+        with running([program(), "worker"], tmp_path / f"worker{death}.log", environment=settings) as worker:
+            if death < DEATHS:
+                wait_for_work(providers, random.uniform(0, 0.6))
+                worker.kill()
+                worker.wait()
+            else:
+                wait_for_the_end(play)
+        now = acknowledged(play, providers)
+        assert {push: now[push] for push in kept} == kept, "a push that was recorded was sent again"
+        kept = Counter({push: now[push] for push in recorded(play)})
+        recorded_at_deaths.append(len(kept))
+    assert len(kept) == HOLDERS * len(JOINERS), "a push was lost"
+    assert len(set(recorded_at_deaths)) > 3, "the deaths came too early or too late to say anything"
+    print(f"recorded at each death: {recorded_at_deaths}; acknowledged, not recorded: {kept.total() - len(kept)}")
+
+
+def wait_for_the_end(play: Play) -> None:
+    deadline = time.monotonic() + LAST_SECONDS
+    while delivery.waiting(play.db)[0] or play.facts():
+        assert time.monotonic() < deadline, play.rows("SELECT id, attempts, outcome, reason FROM pushes LIMIT 5")
+        time.sleep(0.2)
+
+
+def wait_for_work(providers: Providers, seconds: float) -> None:
+    """Until the worker has begun, and so many seconds more."""
+    begun, deadline = len(providers.asked()["asked"]), time.monotonic() + 20
+    while len(providers.asked()["asked"]) == begun and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(seconds)
