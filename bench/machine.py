@@ -12,18 +12,19 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from ringbook import phone
 
 MEBIBYTE = 2**20
+UPLOADS = ("msgspec", "starlette", "uvicorn", "psycopg")  # what an upload passes through
 
 
-def facts() -> dict[str, str]:
-    """Processor, memory, system, Python, and the libraries that an upload passes through."""
+def facts(libraries: Sequence[str] = UPLOADS) -> dict[str, str]:
+    """Processor, memory, system, Python, and these libraries."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    libraries = ("msgspec", "starlette", "uvicorn", "psycopg")
     return {
         "processor": f"{processor()}, {os.cpu_count()} cores",
         "memory": f"{memory / 2**30:.0f} GiB",

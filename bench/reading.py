@@ -64,7 +64,7 @@ def upload_steps() -> dict[str, float]:
 def call(body: bytes) -> Call:
     """A request of which only the body counts."""
     nothing: Any = None
-    return Call(db=nothing, config=nothing, route=nothing, request=nothing, body=body, now=0)
+    return Call(db=nothing, config=nothing, outside=nothing, route=nothing, request=nothing, body=body, now=0)
 
 
 def best(work: Callable[[], object]) -> float:

@@ -109,7 +109,7 @@ READING, READING_HEAD = "An upload before the database", ("step", "us for one co
 def markdown(result: Result) -> str:
     """The file for results/."""
     parts = [
-        f"# Ringbook on {name(result)}, {result.date}",
+        f"# Ringbook on {name(result.kind)}, {result.date}",
         pipes(("", ""), [[key, value] for key, value in result.facts.items()]),
         "\n".join(verdicts(result)),
         f"## {SPEED}\n\n{pipes(HEAD, rows(result))}",
@@ -129,7 +129,7 @@ def pipes(head: tuple[str, ...], lines: list[list[str]]) -> str:
 def table(result: Result) -> Group:
     """The same for a terminal."""
     return Group(
-        f"\n{name(result)}, {result.date}\n",
+        f"\n{name(result.kind)}, {result.date}\n",
         columns(SPEED, HEAD, rows(result)),
         columns(MEMORY, MEMORY_HEAD, memory_rows(result)),
         columns(READING, READING_HEAD, reading_rows(result)),
@@ -160,6 +160,6 @@ def plain(result: Result) -> dict[str, Any]:
     }
 
 
-def name(result: Result) -> str:
+def name(kind: str) -> str:
     """The database as one writes it."""
-    return {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[result.kind]
+    return {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[kind]

@@ -1,7 +1,8 @@
-"""Measure Ringbook over HTTP beside the raw statements for the same work.
+"""Measure Ringbook over HTTP beside the raw statements for the same work, and how pushes go out.
 
-    make bench                                        both databases, five to ten minutes; writes bench/results/
-    python bench/run.py --quick --database sqlite     one minute, with 100,000 users; writes nothing
+    make bench                                        both databases, a quarter of an hour; writes bench/results/
+    python bench/run.py --quick --database sqlite     one minute, on smaller tables; writes nothing
+    python bench/run.py --only pushes                 one part
 
 What is measured, and what the figures mean: bench/README.md.
 """
@@ -17,13 +18,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import machine
+import push_report
+import pushes
 import reading
+import report
 from databases import KINDS, Place, place
 from loading import load
 from raw import expect, open_raw
-from report import DEFAULTS, UNLIMITED, Result, markdown, plain, table
+from report import DEFAULTS, UNLIMITED, Result
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rounds import BOOK, CASES, LARGE, LARGE_CASES, MIDDLE, MIDDLE_CASES, RAW, Case, Samples, Side, crowd, measure
@@ -151,34 +157,62 @@ class Bench:
         }
 
 
+@dataclass(frozen=True)
+class Part:
+    """One thing that is measured on a database: how, in full and quickly, and how it is shown."""
+
+    full: Callable[[str, Tell], Any]
+    quick: Callable[[str, Tell], Any]
+    shown: ModuleType
+    file: str
+
+
+PARTS = {
+    "books": Part(
+        full=lambda kind, tell: Bench(kind, FULL, tell).run(),
+        quick=lambda kind, tell: Bench(kind, QUICK, tell).run(),
+        shown=report,
+        file="{date}-{kind}.md",
+    ),
+    "pushes": Part(
+        full=lambda kind, tell: pushes.run(kind, pushes.FULL, tell),
+        quick=lambda kind, tell: pushes.run(kind, pushes.QUICK, tell),
+        shown=push_report,
+        file="{date}-pushes-{kind}.md",
+    ),
+}
+
+
 def main() -> int:
     arguments = parsed()
-    size = QUICK if arguments.quick else FULL
     results = []
     for kind in arguments.database or KINDS:
-        with told() as tell:
-            results.append(Bench(kind, size, tell).run())
-        if not arguments.json:
-            Console(width=None if sys.stdout.isatty() else 160).print(table(results[-1]))
-        if not arguments.quick:
-            keep(results[-1])
+        for part in (PARTS[name] for name in arguments.only or PARTS):
+            with told() as tell:
+                result = (part.quick if arguments.quick else part.full)(kind, tell)
+            results.append(part.shown.plain(result))
+            if not arguments.json:
+                Console(width=None if sys.stdout.isatty() else 160).print(part.shown.table(result))
+            if not arguments.quick:
+                keep(part, result)
     if arguments.json:
-        print(json.dumps([plain(result) for result in results], indent=2))
+        print(json.dumps(results, indent=2))
     return 0
 
 
 def parsed() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure Ringbook over HTTP beside raw statements for the same work.")
+    parser = argparse.ArgumentParser(description="Measure Ringbook: address books, and pushes.")
     parser.add_argument("--quick", action="store_true", help="a short run on smaller tables, which writes no file")
     parser.add_argument("--database", action="append", choices=KINDS, help="only this one (default: both)")
+    parser.add_argument("--only", action="append", choices=list(PARTS), help="only this part (default: both)")
     parser.add_argument("--json", action="store_true", help="print every sample as JSON instead of tables")
     return parser.parse_args()
 
 
-def keep(result: Result) -> None:
+def keep(part: Part, result: Any) -> None:
     """Write the day's file."""
-    file = RESULTS / f"{result.date}-{result.kind}.md"
-    file.write_text(markdown(result))
+    file = RESULTS / part.file.format(date=result.date, kind=result.kind)
+    file.write_text(part.shown.markdown(result))
     print(f"written to bench/results/{file.name}", file=sys.stderr)
 
 

@@ -1,7 +1,9 @@
 """The HTTP side: one `ringbook serve` process and one connection to it, kept alive.
 
-    serve(url, app_id, folder)      the server on a database, for as long as a block lasts
+    serve(url, folder, …)           the server on a database, for as long as a block lasts
     Served.upload, retrieve, …      what `raw` does, over HTTP; each answers what it cost
+    Served.sign_up                  somebody new
+    ringbook, environment           other commands, and what they find set
 
 The clock runs from the first byte of the request until the last byte of the answer; what the answer says is read and
 compared afterwards.
@@ -27,6 +29,7 @@ from world import Contact, Upload
 
 NO_LIMITS = {"PERMITS": "0", "ADDRESS_PERMITS_PER_DAY": "0", "NEW_ACCOUNTS_PER_HOUR": "0"}
 SILENT_SECONDS = 2
+PASSWORD = "correct-horse"
 
 
 class Served:
@@ -58,6 +61,15 @@ class Served:
         expect(names, [contact.name for contact in book if contact.is_user], "names of registered contacts")
         return cost
 
+    def sign_up(self, app: dict[str, Any], login: str, phone: str) -> tuple[Cost, int]:
+        """POST /users, with a session of the application's own: what it cost, and the user's id."""
+        keys = {"application_id": app["application_id"], "auth_key": app["auth_key"]}
+        _, opened = self._send("POST", "/session", {}, json.dumps(keys).encode(), status=201)
+        user = {"user": {"login": login, "password": PASSWORD, "phone": phone}}
+        headers = {"CB-Token": opened["session"]["token"]}
+        cost, made = self._send("POST", "/users", headers, json.dumps(user).encode(), status=201)
+        return cost, made["user"]["id"]
+
     def another(self) -> "Served":
         """One more connection to the same server."""
         return Served(self._port, self.pid)
@@ -67,7 +79,12 @@ class Served:
         self._connection.close()
 
     def _ask(self, method: str, path: str, owner_id: int, body: bytes | None = None) -> tuple[Cost, Any]:
-        headers = {"CB-Token": token(owner_id)} | ({"Content-Type": "application/json"} if body else {})
+        return self._send(method, path, {"CB-Token": token(owner_id)}, body)
+
+    def _send(
+        self, method: str, path: str, headers: dict[str, str], body: bytes | None = None, *, status: int = 200
+    ) -> tuple[Cost, Any]:
+        headers |= {"Content-Type": "application/json"} if body else {}
         self._connect()
 
         def work() -> tuple[int, bytes]:
@@ -75,8 +92,8 @@ class Served:
             answer = self._connection.getresponse()
             return answer.status, answer.read()
 
-        cost, (status, answer) = timed(work, lambda: machine.cpu_seconds(self.pid))
-        expect(status, 200, f"{method} {path}, which answered {answer[:200]!r}")
+        cost, (seen, answer) = timed(work, lambda: machine.cpu_seconds(self.pid))
+        expect(seen, status, f"{method} {path}, which answered {answer[:200]!r}")
         return cost, json.loads(answer)
 
     def _connect(self) -> None:
@@ -88,10 +105,10 @@ class Served:
 
 
 @contextmanager
-def serve(url: str, folder: Path, **settings: str) -> Iterator[Served]:
+def serve(url: str, folder: Path, *options: str, **settings: str) -> Iterator[Served]:
     """`ringbook serve` on a free port; `settings` are those of the environment, without RINGBOOK_."""
     port, log = free_port(), folder / "serve.log"
-    command = [Path(sys.executable).with_name("ringbook"), "serve", "--port", port]
+    command = [Path(sys.executable).with_name("ringbook"), "serve", "--port", port, *options]
     with running(command, log, environment=environment(url, **settings)) as process:
         ready = f"http://127.0.0.1:{port}/readyz"
         wait_until(lambda: urllib.request.urlopen(ready, timeout=5).read(), OSError, process, log)

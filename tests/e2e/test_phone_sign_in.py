@@ -60,11 +60,12 @@ def played(script: str, server: Server, *options: str) -> None:
     assert done.returncode == 0 and done.stdout.endswith("all seen\n"), done.stdout + done.stderr + server.printed
 
 
-def test_a_server_with_the_emulator_says_so_loudly(databases: Databases, tmp_path: Path) -> None:
-    host = f"127.0.0.1:{free_port()}"
-    with databases.fresh("sqlite") as url, serve(url, tmp_path, firebase_auth_emulator_host=host) as server:
+@pytest.mark.parametrize("level", ["info", "error"])
+def test_a_server_with_the_emulator_says_so_loudly(level: str, databases: Databases, tmp_path: Path) -> None:
+    settings = {"firebase_auth_emulator_host": f"127.0.0.1:{free_port()}", "log_level": level}
+    with databases.fresh("sqlite") as url, serve(url, tmp_path, **settings) as server:
         (line,) = (line for line in server.printed.splitlines() if "RINGBOOK_FIREBASE_AUTH_EMULATOR_HOST" in line)
-        assert "warning" in line
+        assert "WITHOUT A SIGNATURE" in line
 
 
 def test_tokens_are_believed_by_the_certificates_alone(databases: Databases, tmp_path: Path) -> None:

@@ -1,0 +1,131 @@
+"""People who hold one number, each with one device: whom a joiner's push goes to.
+
+    Group                          so many of them, on one channel, for one number
+    load(url, app_id, …)           straight into the tables
+    groups(size)                   those that are measured
+
+No number can ring anybody, and no token is anybody's.
+"""
+
+import base64
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from loading import TABLES, Progress, counted, filling
+from world import GAP
+
+FIRST_ID = 10_000_001  # who signs up later must not get one of these ids: PostgreSQL counts from 1, SQLite goes on
+SUBSCRIPTIONS = (
+    *("user_id", "app_id", "device", "platform", "channel", "environment", "token", "token_hash"),
+    *("web_auth", "web_p256dh", "created_at", "updated_at"),
+)
+PLATFORMS = {"apns": "ios", "gcm": "android", "web": "web"}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Holders of one number; `wait_seconds` is how long their provider takes to answer."""
+
+    name: str
+    channel: str
+    number: int
+    holders: int
+    first_id: int
+    wait_seconds: float = 0.0
+
+    @property
+    def ids(self) -> range:
+        """Of the users."""
+        return range(self.first_id, self.first_id + self.holders)
+
+
+def groups(many: int, few: int) -> list[Group]:
+    """Many who are reached through APNs, and a few on each way."""
+    ways = (
+        ("APNs", "apns", many, 0.0),
+        ("APNs, answers after 100 ms", "apns", few, 0.1),
+        ("FCM", "gcm", few, 0.0),
+        ("Web Push", "web", few, 0.0),
+    )
+    found, first_id = [], FIRST_ID
+    for line, (name, channel, holders, wait) in enumerate(ways):
+        found.append(Group(name, channel, 12_025_550_101 + line, holders, first_id, wait))
+        first_id += holders
+    return found
+
+
+def load(url: str, app_id: int, made: Sequence[Group], web_address: str, tell: Progress) -> None:
+    """Users without a number of their own, with a book of one contact and one device in production."""
+    now, count = int(time.time()), sum(group.holders for group in made)
+    browser = (encoded(os.urandom(16)), point())
+    amounts = {
+        "users": (TABLES["users"], users(made, app_id, now)),
+        "books": (TABLES["books"], books(made, app_id, now)),
+        "contacts": (TABLES["contacts"], contacts(made, app_id)),
+        "subscriptions": (SUBSCRIPTIONS, subscriptions(made, app_id, web_address, browser, now)),
+    }
+    with filling(url) as fill:
+        for table, (columns, rows) in amounts.items():
+            fill(table, columns, counted(rows, f"{table} loaded", count, tell))
+
+
+def users(made: Sequence[Group], app_id: int, now: int) -> Iterator[tuple[Any, ...]]:
+    """The accounts."""
+    for user_id in everybody(made):
+        login, name = f"user{user_id}", f"Bob Example {user_id}"
+        yield user_id, app_id, login, login, name, name.lower(), None, "-" * 97, 0, now, now
+
+
+def books(made: Sequence[Group], app_id: int, now: int) -> Iterator[tuple[Any, ...]]:
+    """A row for each book."""
+    return ((user_id, 0, app_id, "", 1, 2 * GAP, now) for user_id in everybody(made))
+
+
+def contacts(made: Sequence[Group], app_id: int) -> Iterator[tuple[Any, ...]]:
+    """Each has another name for the number."""
+    for group in made:
+        for user_id in group.ids:
+            yield user_id, 0, group.number, app_id, f"Ann Example {user_id}", None, GAP
+
+
+def subscriptions(
+    made: Sequence[Group], app_id: int, web_address: str, browser: tuple[str, str], now: int
+) -> Iterator[tuple[Any, ...]]:
+    """The devices; all browsers have the same keys, which only costs the bench less."""
+    for group in made:
+        keys = browser if group.channel == "web" else (None, None)
+        for user_id in group.ids:
+            token = token_of(group, user_id, web_address)
+            digest = hashlib.sha256(token.encode()).digest()
+            device = f"device-{user_id}"
+            where = (device, PLATFORMS[group.channel], group.channel, "production", token, digest)
+            yield user_id, app_id, *where, *keys, now, now
+
+
+def everybody(made: Sequence[Group]) -> Iterator[int]:
+    """Ids of all groups' users."""
+    return (user_id for group in made for user_id in group.ids)
+
+
+def token_of(group: Group, user_id: int, web_address: str) -> str:
+    """As long as real ones."""
+    if group.channel == "web":
+        return f"{web_address}/push/{user_id:0160d}"
+    return f"{user_id:064x}" if group.channel == "apns" else f"{user_id:0142d}"
+
+
+def point() -> str:
+    """A browser's public key."""
+    public = ec.generate_private_key(ec.SECP256R1()).public_key()
+    return encoded(public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint))
+
+
+def encoded(data: bytes) -> str:
+    """base64url without padding."""
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
