@@ -77,7 +77,7 @@ def alone_rows(result: Result) -> list[list[str]]:
     cpu, sink_cpu = (statistics.median(getattr(one, of) for one in result.alone) for of in ("cpu", "sink_cpu"))
     return [
         [
-            "requests as to APNs, 500 in flight",
+            "requests as to APNs, as many in flight as of a lane",
             f"{alone_rate(result):,.0f}",
             f"{cpu * 1e6:.0f}",
             f"{sink_cpu * 1e6:.0f}",

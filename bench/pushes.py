@@ -230,7 +230,7 @@ def facts(size: Size, where: Place, folder: Path) -> dict[str, str]:
     """What was measured, on what."""
     measured = f"a server without a worker, and one worker; {size.rounds} rounds"
     return {
-        "measured": f"Ringbook {__version__}, {measured}; {courier.LANE_PLACES} requests in flight for one channel",
+        "measured": f"Ringbook {__version__}, {measured}; {courier.PLACES // 2} requests in flight for one channel",
         "tables": f"{size.many + 3 * size.few:,} users, each with a book of one contact and one device in production",
         "providers": "sink.cjs on the same machine: HTTP/2 over TLS, one thread, answers at once and looks at nothing",
         "database": where.described(),
