@@ -105,8 +105,8 @@ def end_sessions(tx: Tx, app_id: int) -> None:
 
 
 def forget(tx: Tx, app_id: int) -> None:
-    """Remove what the application's sessions and signatures left behind, and its row."""
+    """Remove what the application's sessions, signatures and figures left behind, and its row."""
     end_sessions(tx, app_id)
-    tx.run("DELETE FROM nonces WHERE app_id = :app_id", app_id=app_id)
-    tx.run("DELETE FROM codes WHERE app_id = :app_id", app_id=app_id)
+    for table in ("nonces", "codes", "daily", "refusals"):
+        tx.run(f"DELETE FROM {table} WHERE app_id = :app_id", app_id=app_id)
     tx.run("DELETE FROM applications WHERE id = :app_id", app_id=app_id)

@@ -16,7 +16,7 @@ from ... import errors
 from .. import db
 from ..db.postgres import check_address
 
-HEAD = "0003"
+HEAD = "0004"
 LOCK = 7_246_426  # any number, so long as it is always the same
 
 
