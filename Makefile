@@ -10,7 +10,7 @@ ifeq ($(origin HOST),command line)
 SERVE += --host $(HOST)
 endif
 
-.PHONY: help serve demo test lint bench docs lock clean runtime tools
+.PHONY: help serve demo test lint bench docs lock wheel clean runtime tools
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -47,8 +47,13 @@ lock: ## renew the lock files from pyproject.toml
 	@sh scripts/venv.sh requirements-dev.lock
 	@sh scripts/lock.sh
 
+wheel: ## build what can be installed anywhere: dist/ringbook-….whl
+	@sh scripts/venv.sh requirements-dev.lock
+	@rm -f dist/ringbook-*.whl
+	@.venv/bin/python -m hatchling build -t wheel -d dist
+
 clean: ## remove what make made; databases stay
-	@rm -rf .venv .venv.lock tests/e2e/node_modules .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv.lock dist tests/e2e/node_modules .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "Removed .venv, node_modules and the caches."
 

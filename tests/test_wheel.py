@@ -1,0 +1,103 @@
+"""The wheel: what `make wheel` builds is all there is to install, and it runs where there is no clone.
+
+Installed is it in a virtual environment of its own, which borrows the libraries of the tests' one: bringing them anew
+takes a minute and the network.
+"""
+
+import re
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+from servers import environment, free_port, get, running, wait_until
+
+from ringbook.store import migrations
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src"
+# Loads every module and tells which installed packages that took.
+LOADS = """
+import importlib, importlib.metadata, pkgutil, sys, ringbook
+for module in pkgutil.walk_packages(ringbook.__path__, "ringbook."):
+    if "versions" not in module.name and not module.name.endswith(".env"):
+        importlib.import_module(module.name)
+packages = importlib.metadata.packages_distributions()
+print(ringbook.__file__)
+print(*sorted({name for loaded in sys.modules for name in packages.get(loaded.partition(".")[0], ())}))
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=ROOT)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def bin_(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of an environment in which the wheel is installed."""
+    venv = tmp_path_factory.mktemp("installed") / "venv"
+    run(sys.executable, "-m", "venv", "--without-pip", venv)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", venv / "bin" / "python"]
+    run(*pip, "install", "--quiet", "--no-deps", "--no-index", wheel)
+    (packages,) = venv.glob("lib/python*/site-packages")
+    (packages / "libraries.pth").write_text(sysconfig.get_path("purelib"))
+    return venv / "bin"
+
+
+def run(*command: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run([str(word) for word in command], cwd=cwd, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_file_of_the_source_is_in_the_wheel_templates_and_pictures_too(wheel: Path):
+    there = {
+        file.relative_to(SOURCE).as_posix(): file.read_bytes()
+        for file in (SOURCE / "ringbook").rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+    with zipfile.ZipFile(wheel) as opened:
+        built = {name: opened.read(name) for name in opened.namelist() if ".dist-info/" not in name}
+        about = {name.partition(".dist-info/")[2] for name in opened.namelist()}
+    assert "ringbook/api/templates/docs.html" in there
+    assert sorted(built) == sorted(there)
+    assert built == there
+    assert {"METADATA", "entry_points.txt", "licenses/LICENSE"} <= about
+
+
+def test_installed_in_an_empty_folder_it_makes_its_database_and_serves(bin_: Path, tmp_path: Path):
+    port, folder = free_port(), tmp_path / "empty"
+    folder.mkdir()
+    settings = environment("sqlite:///ringbook.db")
+    command = [bin_ / "ringbook", "serve", "--port", port]
+    with running(command, tmp_path / "log", environment=settings, folder=folder) as process:
+        wait_until(lambda: get(f"http://127.0.0.1:{port}/readyz"), OSError, process, tmp_path / "log")
+        assert b"<title>" in get(f"http://127.0.0.1:{port}/docs")
+        assert b"/address_book" in get(f"http://127.0.0.1:{port}/openapi.json")
+    assert {file.suffix for file in folder.iterdir()} <= {".db", ".db-wal", ".db-shm"}
+    assert "schema: revision" in run(bin_ / "ringbook", "check", cwd=folder, env=settings)
+
+
+def test_installed_it_brings_postgresql_to_the_schema(bin_: Path, databases, tmp_path: Path):
+    with databases.postgresql.database() as url:
+        for said in (f"schema {migrations.HEAD}\n", f"schema {migrations.HEAD} (it was there already)\n"):
+            assert run(bin_ / "ringbook", "migrate", cwd=tmp_path, env=environment(url)) == said
+
+
+def test_what_it_loads_is_in_the_lock(bin_: Path, tmp_path: Path):
+    place, loaded = run(bin_ / "python", "-c", LOADS, cwd=tmp_path).splitlines()
+    assert str(bin_.parent) in place
+    locked = {plain(name) for name in re.findall(r"^([\w.-]+)==", (ROOT / "requirements.lock").read_text(), re.M)}
+    assert len(locked) > 20
+    assert {plain(name) for name in loaded.split()} - locked == {"ringbook"}
+
+
+def plain(name: str) -> str:
+    """The name of a package, however it is spelt."""
+    return re.sub(r"[-_.]+", "-", name).lower()
