@@ -31,6 +31,7 @@ lint: ## check style, types and the floors of the house
 	@.venv/bin/ruff check --quiet
 	@.venv/bin/ruff format --check --quiet || { echo "Run .venv/bin/ruff format to mend the format." >&2; exit 1; }
 	@.venv/bin/mypy --strict src
+	@.venv/bin/mypy --strict --python-version 3.10 client/src
 	@said=$$(.venv/bin/lint-imports --no-logo) || { echo "$$said" >&2; exit 1; }
 
 bench: ## measure speed and memory

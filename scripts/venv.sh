@@ -1,13 +1,16 @@
 #!/bin/sh
-# Make .venv hold exactly what a lock file names, and Ringbook itself from src/. Quick when nothing has changed.
+# Make .venv hold exactly what a lock file names, and Ringbook itself from src/, for development also the client from
+# client/. Quick when nothing has changed.
 #   sh scripts/venv.sh requirements.lock
 set -eu
 lock=$1
 stamp=.venv/installed-$lock
 # The place is part of it: the programs in a venv know where they live.
-want="$(pwd) $(cksum <"$lock") $(cksum <pyproject.toml)"
+want="$(pwd) $(cksum <"$lock") $(cksum <pyproject.toml) $(cksum <client/pyproject.toml)"
+ours=ringbook folders=.
+[ "$lock" != requirements-dev.lock ] || { ours=ringbook,ringbook_client folders=". ./client"; }
 
-ready() { [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && .venv/bin/python -c 'import ringbook' 2>/dev/null; }
+ready() { [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && .venv/bin/python -c "import $ours" 2>/dev/null; }
 pip() { .venv/bin/python -m pip --disable-pip-version-check --quiet "$@"; }
 
 # `make demo` in a second terminal may come while `make serve` is still installing.
@@ -33,5 +36,5 @@ if [ "$(cat .venv/place 2>/dev/null)" != "$(pwd)" ] || ! pip --version >/dev/nul
     pwd >.venv/place
 fi
 pip install --require-hashes -r "$lock"
-pip install --no-deps -e .
+for folder in $folders; do pip install --no-deps -e "$folder"; done
 echo "$want" >"$stamp"
