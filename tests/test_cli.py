@@ -336,3 +336,35 @@ def test_a_reader_that_goes_away_is_no_traceback(ringbook, tmp_path):
     process.stdout.close()
     assert "Traceback" not in process.stderr.read().decode()
     process.wait(30)
+
+
+def test_what_commands_change_or_show_is_in_the_audit_log(ringbook):
+    from contextlib import closing
+
+    from ringbook.core import audit
+    from ringbook.store import db as databases
+
+    for words in (
+        ("app", "create", "Friends"),
+        ("app", "set", "1", "events", "off"),
+        ("app", "show", "1"),
+        ("app", "show", "1", "--secrets"),
+        ("app", "rotate-keys", "1", "--yes"),
+        ("admin", "create", "eve@example.com"),
+        ("admin", "reset-password", "eve@example.com"),
+        ("app", "delete", "1", "--yes"),
+    ):
+        assert ringbook(*words).returncode == 0, words
+    with closing(databases.connect("sqlite:///ringbook.db")) as db:
+        entries = audit.page(db, 20)
+    assert {(one.admin, one.address) for one in entries} == {(audit.COMMAND_LINE, "")}
+    assert [one.action for one in reversed(entries)] == [
+        "application created",
+        "setting changed",
+        "secret shown",
+        "keys rotated",
+        "admin created",
+        "admin's password reset",
+        "application deletion began",
+        "application deleted",
+    ]

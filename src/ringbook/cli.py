@@ -153,7 +153,7 @@ def app_create(name: str, /, *, as_json: Json = False, file: File) -> None:
     from .core import applications
 
     with commands.database(commands.settings(file), make=True) as db:
-        commands.answer(_keys(applications.create(db, name, commands.now())), as_json)
+        commands.answer(_keys(applications.create(db, name, commands.now(), by=commands.actor())), as_json)
 
 
 @app.command(name="list")
@@ -174,10 +174,13 @@ def app_list(*, as_json: Json = False, file: File) -> None:
 @app.command(name="show")
 def app_show(id: Id, /, *, as_json: Json = False, secrets: Secrets = False, file: File) -> None:
     """An application's keys and settings."""
-    from .core import applications
+    from .core import applications, audit
 
     with commands.database(commands.settings(file)) as db:
-        commands.answer(_shown(applications.get(db, id), secrets=secrets), as_json)
+        one = applications.get(db, id)
+        if secrets:
+            audit.note(db, commands.actor(), "secret shown", app_id=id, subject="auth_secret")
+        commands.answer(_shown(one, secrets=secrets), as_json)
 
 
 @app.command(name="set")
@@ -191,7 +194,7 @@ def app_set(id: Id, key: str, value: Value, /, *, file: File) -> None:
 
     _check_key(key)
     with commands.database(commands.settings(file)) as db:
-        applications.change(db, id, key, commands.content(value))
+        applications.change(db, id, key, commands.content(value), by=commands.actor())
     commands.say(f"application {id}: {key} is set")
 
 
@@ -204,7 +207,7 @@ def app_rotate_keys(id: Id, /, *, yes: Yes = False, as_json: Json = False, file:
         one = applications.get(db, id)
         warning = f"no installed app of application {id} ({one.name}) can open a session until it carries the new keys"
         commands.sure(warning, "its name", one.name, yes=yes)
-        commands.answer(_keys(applications.rotate_keys(db, id)), as_json)
+        commands.answer(_keys(applications.rotate_keys(db, id, by=commands.actor())), as_json)
 
 
 @app.command(name="delete")
@@ -216,7 +219,7 @@ def app_delete(id: Id, /, *, yes: Yes = False, file: File) -> None:
         one = applications.get(db, id)
         warning = f"this deletes application {id} ({one.name}) with all its users and address books, for good"
         commands.sure(warning, "its name", one.name, yes=yes)
-        deleted = applications.delete(db, id, _counted)
+        deleted = applications.delete(db, id, _counted, by=commands.actor())
     commands.say(f"application {id} is deleted, with {deleted} users")
 
 
@@ -226,7 +229,8 @@ def admin_create(email: str, /, *, as_json: Json = False, file: File) -> None:
     from .core import admins
 
     with commands.database(commands.settings(file)) as db:
-        commands.answer({"email": email, "password": admins.create(db, email, commands.now())}, as_json)
+        password = admins.create(db, email, commands.now(), by=commands.actor())
+        commands.answer({"email": email, "password": password}, as_json)
 
 
 @admin.command(name="reset-password")
@@ -235,7 +239,8 @@ def admin_reset_password(email: str, /, *, as_json: Json = False, file: File) ->
     from .core import admins
 
     with commands.database(commands.settings(file)) as db:
-        commands.answer({"email": email, "password": admins.reset_password(db, email)}, as_json)
+        password = admins.reset_password(db, email, by=commands.actor())
+        commands.answer({"email": email, "password": password}, as_json)
 
 
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,6 +4,7 @@ settings, database           what a command works with
 content                      the text of a file that stands for a value
 sure                         somebody means it
 answer, table, say, say_json on stdout, for people and for programs
+now, actor                   the time; who the audit log says it was
 Failed, WrongUse             how a command ends when it cannot; one line on stderr
 """
 
@@ -22,6 +23,7 @@ from cyclopts.validators import Number
 from . import config, logs
 
 if TYPE_CHECKING:
+    from .core.audit import Actor
     from .store.db import Database
 
 Id = Annotated[int, Parameter(validator=Number(gte=1, lt=2**63))]
@@ -134,3 +136,10 @@ def say(text: str) -> None:
 def now() -> int:
     """The time, in UTC seconds."""
     return int(time.time())
+
+
+def actor() -> "Actor":
+    """Whoever carries out a command, for the audit log."""
+    from .core.audit import COMMAND_LINE, Actor
+
+    return Actor(COMMAND_LINE, "", now())

@@ -58,7 +58,7 @@ def push_retry(
     with commands.database(commands.settings(file)) as db:
         applications.get(db, app)
         wanted = sorted(set(ids))
-        done = delivery.retry(db, app, wanted or None, commands.now())
+        done = delivery.retry(db, app, wanted or None, commands.now(), by=commands.actor())
     commands.answer({"application_id": app, "retried": done}, as_json)
     if done < len(wanted):
         missing = f"{len(wanted) - done} of {len(wanted)} are not parked in application {app}"

@@ -48,7 +48,8 @@ def users_import(
 
     with commands.database(commands.settings(file)) as db, _unreadable(path), _progress() as progress:
         one, lines = applications.get(db, app), imports.Lines(path)
-        report = imports.bring(db, one, lines, dry_run=dry_run, progress=progress, now=commands.now())
+        by, now = commands.actor(), commands.now()
+        report = imports.bring(db, one, lines, dry_run=dry_run, progress=progress, now=now, by=by)
     for refusal in report.refused:
         print(f"{refusal.where}: {refusal.reason}", file=sys.stderr)
     _tell(report, dry_run=dry_run, as_json=as_json)
@@ -61,7 +62,7 @@ def users_export(id: Id, /, *, output: Output = None, file: File) -> None:
     from .core import exports
 
     with commands.database(commands.settings(file)) as db:
-        everything = exports.everything(db, id)
+        everything = exports.everything(db, id, by=commands.actor())
     if output:
         _write(output, msgspec.json.format(msgspec.json.encode(everything)) + b"\n")
         commands.say(f"everything about user {id} is in {output}")
@@ -83,7 +84,7 @@ def users_erase(id: Id, /, *, yes: Yes = False, as_json: Json = False, file: Fil
             str(id),
             yes=yes,
         )
-        if not core.erase(db, id):
+        if not core.erase(db, id, by=commands.actor()):
             raise Failed(f"there is no user {id} any more")
     commands.answer({"user_id": id} | erased, as_json)
 
@@ -98,7 +99,8 @@ def users_reset_password(user: str, /, *, app: Of = None, as_json: Json = False,
 
     with commands.database(commands.settings(file)) as db:
         user_id = _id_of(db, user, app)
-        commands.answer({"user_id": user_id, "password": users.reset_password(db, user_id, commands.now())}, as_json)
+        password = users.reset_password(db, user_id, commands.now(), by=commands.actor())
+        commands.answer({"user_id": user_id, "password": password}, as_json)
 
 
 @users.command(name="give-number")
@@ -124,7 +126,7 @@ def users_give_number(
         if others:
             warning = f"the number goes to user {id}; user {', '.join(others)} has it now, and loses it"
             commands.sure(warning, "the id of the user who gets it", str(id), yes=yes)
-        former = numbers.give(db, one, id, phone, commands.now())
+        former = numbers.give(db, one, id, phone, commands.now(), by=commands.actor())
     commands.answer({"user_id": id, "phone": phone, "taken_from": former if as_json else _listed(former)}, as_json)
 
 

@@ -20,7 +20,8 @@ from .. import errors
 from ..model import App, AppSettings
 from ..store import applications as store
 from ..store.db import Database, Row
-from . import settings, users
+from . import audit, settings, users
+from .audit import Actor
 
 CACHE_SECONDS = 3  # a change reaches every process within 5
 BATCH = 100
@@ -40,13 +41,14 @@ def first(db: Database, now: int) -> App | None:
     return get(db, app_id)
 
 
-def create(db: Database, name: str, now: int) -> App:
+def create(db: Database, name: str, now: int, *, by: Actor | None = None) -> App:
     """Make an application with fresh keys."""
     if not name.strip() or len(name) > 100:
         raise errors.Invalid("must have 1 to 100 characters", field="name")
     keys = _keys()
     with db.write() as tx:
         app_id = store.insert(tx, name=name.strip(), **keys, now=now)
+        audit.record(tx, by, "application created", app_id=app_id, detail=name.strip())
     return get(db, app_id)
 
 
@@ -100,22 +102,26 @@ def named(db: Database, app_id: int | None, auth_key: str | None) -> App:
     return app
 
 
-def rotate_keys(db: Database, app_id: int) -> App:
+def rotate_keys(db: Database, app_id: int, *, by: Actor | None = None) -> App:
     """Give the application new keys; the old ones stop working within CACHE_SECONDS."""
     keys = _keys()
     with db.write() as tx:
         store.set_keys(tx, app_id, keys["auth_key"], keys["auth_secret"])
+        audit.record(tx, by, "keys rotated", app_id=app_id)
     return get(db, app_id)
 
 
-def delete(db: Database, app_id: int, progress: Callable[[int], None] = lambda deleted: None) -> int:
+def delete(
+    db: Database, app_id: int, progress: Callable[[int], None] = lambda deleted: None, *, by: Actor | None = None
+) -> int:
     """Remove the application and all its users, one transaction each; how many users that were.
 
     progress   called with the number of users deleted so far
     """
-    rotate_keys(db, app_id)
+    name = rotate_keys(db, app_id).name
     with db.write() as tx:
         store.end_sessions(tx, app_id)  # nobody signs up any more
+        audit.record(tx, by, "application deletion began", app_id=app_id, detail=name)
     deleted = 0
     while True:
         with db.read() as tx:
@@ -128,13 +134,14 @@ def delete(db: Database, app_id: int, progress: Callable[[int], None] = lambda d
             progress(deleted)
     with db.write() as tx:
         store.forget(tx, app_id)
+        audit.record(tx, by, "application deleted", app_id=app_id, detail=f"{name}, with {deleted} users")
     return deleted
 
 
 # ── settings ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def change(db: Database, app_id: int, key: str, value: str) -> App:
+def change(db: Database, app_id: int, key: str, value: str, *, by: Actor | None = None) -> App:
     """Set one setting from its text; Invalid says what the setting accepts."""
     app = get(db, app_id)
     if key not in AppSettings.__struct_fields__:
@@ -147,6 +154,9 @@ def change(db: Database, app_id: int, key: str, value: str) -> App:
             reason = "cannot change any more: the numbers of this application were read with the old one"
             raise errors.Invalid(reason, field=key)
         store.set_settings(tx, app_id, msgspec.json.encode(wanted).decode())
+        if wanted != app.settings:
+            told = settings.told(key, getattr(app.settings, key), getattr(wanted, key))
+            audit.record(tx, by, "setting changed", app_id=app_id, subject=key, detail=told)
     return get(db, app_id)
 
 

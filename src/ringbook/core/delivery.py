@@ -28,6 +28,8 @@ from ..push.transport import Message, Outcome, Receipt
 from ..store import pushes as store
 from ..store import subscriptions
 from ..store.db import Database, Row, Tx
+from . import audit
+from .audit import Actor
 
 LEASE_SECONDS = 30
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 4, 1_800
@@ -198,12 +200,27 @@ def _end(tx: Tx, attempt: Attempt) -> None:
 # ── looking after it ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def retry(db: Database, app_id: int, ids: Sequence[int] | None, now: int, batch: int = 1_000) -> int:
-    """Try parked pushes once more, all of an application's or those with these ids; how many that are."""
+def retry(
+    db: Database,
+    app_id: int,
+    ids: Sequence[int] | None,
+    now: int,
+    batch: int = 1_000,
+    *,
+    channel: str = "",
+    reason: str | None = None,
+    by: Actor | None = None,
+) -> int:
+    """Try parked pushes once more, all of an application's or those with these ids; how many that are.
+
+    channel, reason   of all, only those of this channel, and those parked for this reason
+    """
     done = 0
     while True:
         with db.write() as tx:
-            moved = store.retry(tx, app_id, ids, now, now + RETRY_LIFE_SECONDS, batch)
+            moved = store.retry(tx, app_id, ids, now, now + RETRY_LIFE_SECONDS, batch, channel=channel, reason=reason)
+            if moved:
+                audit.record(tx, by, "pushes retried", app_id=app_id, subject=channel, detail=f"pushes: {moved}")
         done += moved
         if moved < batch:
             return done

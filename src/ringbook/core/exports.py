@@ -9,17 +9,25 @@ from typing import Any
 from .. import errors, phone
 from ..store import exports as store
 from ..store.db import Database, Row, Tx
+from . import audit
+from .audit import Actor
 
 TIMES = {"created_at", "updated_at", "last_request_at", "last_used_at", "expires_at", "synced_at"}
 TIMES |= {"imported_at", "verified_at", "answered_at", "settled_at", "done_at"}
 
 
-def everything(db: Database, user_id: int) -> dict[str, Any]:
+def everything(db: Database, user_id: int, *, by: Actor | None = None) -> dict[str, Any]:
     """What is stored about a user: times in ISO 8601, numbers as digits, contacts as they were typed.
 
     Passwords, session tokens and codes are stored only as hashes, and are not in it; push tokens are. Of numbers that
     were removed from a book, and of those that the user was told about, only a count is left. Raises NotFound.
     """
+    found = _everything(db, user_id)
+    audit.note(db, by, "user exported", app_id=found["application"]["id"], subject=f"user {user_id}")
+    return found
+
+
+def _everything(db: Database, user_id: int) -> dict[str, Any]:
     with db.read() as tx:
         user = store.user(tx, user_id)
         if not user:

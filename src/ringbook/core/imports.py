@@ -20,6 +20,8 @@ from ..store import applications
 from ..store import imports as store
 from ..store.db import Database, Row, Tx
 from ..store.users import UNIQUE
+from . import audit
+from .audit import Actor
 from .import_lines import Line, Lines, Wanted, id_of, wanted
 
 __all__ = ["Lines", "Refusal", "Report", "bring"]
@@ -97,6 +99,7 @@ def bring(
     dry_run: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
     now: int,
+    by: Actor | None = None,
 ) -> Report:
     """Add the users of these lines, and change those whom an import brought; the same lines twice change nothing.
 
@@ -112,6 +115,7 @@ def bring(
     total, largest = _survey(lines)
     if not dry_run:
         _reserve(db, app, largest, total > len(largest), now)
+        audit.note(db, by, "import began", app_id=app.id, detail=f"lines: {total}")
     report, seen = Report(), set[int]()
     given: Holders | None = {} if dry_run else None
     everything, done = iter(lines), 0
@@ -120,6 +124,9 @@ def bring(
         done += len(batch)
         progress(done, total)
     report.refused.sort(key=lambda one: one.line)
+    if not dry_run:
+        told = f"added: {report.added}, changed: {report.changed}"
+        audit.note(db, by, "users imported", app_id=app.id, detail=told)
     return report
 
 

@@ -21,7 +21,8 @@ from ..logs import log
 from ..model import App
 from ..store import applications, proofs, sessions, subscriptions, users
 from ..store.db import Database, Row, Tx
-from . import joined, privacy
+from . import audit, joined, privacy
+from .audit import Actor
 from .profile import columns
 
 TRIES = 5
@@ -116,7 +117,7 @@ def holders(db: Database, app: App, typed: str) -> list[int]:
         return [holder["user_id"] for holder in proofs.holders(tx, app.id, whole(app, typed))]
 
 
-def give(db: Database, app: App, user_id: int, typed: str, now: int) -> list[int]:
+def give(db: Database, app: App, user_id: int, typed: str, now: int, *, by: Actor | None = None) -> list[int]:
     """An admin gives a number to an account, such as a recycled one back to the account that had it.
 
     It then counts as proven: the admin stands in for the proof, so that the account is found, and whoever proves the
@@ -130,11 +131,18 @@ def give(db: Database, app: App, user_id: int, typed: str, now: int) -> list[int
         found = lock(tx, app, number, user_id)
         _check_receiver(tx, app, user_id)
         users.change(tx, app.id, user_id, columns({"phone": typed}), now)
-        return take_over(tx, app, user_id, number, found, now)
+        former = take_over(tx, app, user_id, number, found, now)
+        _record(tx, by, app, user_id, number, former)
+        return former
 
     former = settled(db, given)
     tell(app, typed, user_id, former)
     return former
+
+
+def _record(tx: Tx, by: Actor | None, app: App, user_id: int, number: int, former: Sequence[int]) -> None:
+    detail = f"{phone.masked(number)}, which user {', '.join(map(str, former))} had" if former else phone.masked(number)
+    audit.record(tx, by, "number given", app_id=app.id, subject=f"user {user_id}", detail=detail)
 
 
 def _check_receiver(tx: Tx, app: App, user_id: int) -> None:

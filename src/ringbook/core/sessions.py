@@ -4,7 +4,7 @@
     sign_in, sign_out                          the same token for another user, or for none
     open_proven, sign_in_proven                the same for a user whom a proof has named (`core/proofs.py`)
     current                                    the session of a token, kept alive by its use
-    end, end_by_id, end_others                 before its time
+    end, end_by_id, end_others, end_all        before its time
     check_signature                            the HMAC that QuickBlox SDKs and old ConnectyCube ones send
     sweep                                      expired sessions, guests whose day is over
 
@@ -22,8 +22,9 @@ from ..model import GUEST_SECONDS, App, Session, User
 from ..store import sessions as store
 from ..store import users as user_store
 from ..store.db import Database, Row, Tx
+from . import audit, passwords, users
 from . import limits as rates
-from . import passwords, users
+from .audit import Actor
 
 LIFE_SECONDS = 2 * 3600
 TOUCH_SECONDS = 60
@@ -269,19 +270,29 @@ def end(db: Database, token: str) -> None:
         users.note_last_use(tx, store.end(tx, digest(token)))
 
 
-def end_by_id(db: Database, user_id: int, session_id: int) -> None:
-    """End one of the user's own sessions."""
+def end_by_id(db: Database, user_id: int, session_id: int, *, by: Actor | None = None) -> None:
+    """End one of the user's sessions; NotFound."""
     with db.write() as tx:
         ended = store.end_by_id(tx, user_id, session_id)
         if not ended:
             raise errors.NotFound("Not found")
         users.note_last_use(tx, ended)
+        audit.of_user(tx, by, "sessions ended", user_id, f"session {session_id}")
 
 
 def end_others(db: Database, user_id: int, keep: str) -> None:
     """End all of the user's sessions but the one of this token."""
     with db.write() as tx:
         users.note_last_use(tx, store.end_others(tx, user_id, digest(keep)))
+
+
+def end_all(db: Database, user_id: int, *, by: Actor) -> int:
+    """End every session of a user, which an admin does; how many that were."""
+    with db.write() as tx:
+        ended = store.end_others(tx, user_id, b"")
+        users.note_last_use(tx, ended)
+        audit.of_user(tx, by, "sessions ended", user_id, f"sessions: {len(ended)}")
+    return len(ended)
 
 
 def sweep(db: Database, now: int, batch: int = 500) -> int:

@@ -1,6 +1,7 @@
 """What an application's settings accept.
 
-    read(key, value)    a setting's value from its text; Invalid says what the setting accepts
+    read(key, value)      a setting's value from its text; Invalid says what the setting accepts
+    told(key, old, new)   a change of one in words, for the audit log
 
 Each rule stands in `CHECKS` beside the setting's name; what has none there is read by its type.
 """
@@ -17,6 +18,8 @@ from ..model import AppSettings
 
 LONGEST_TEMPLATE = 255
 SERVICE_ACCOUNT = ("project_id", "client_email", "private_key", "token_uri")
+# Texts that are no secret, no address and nobody's name.
+TOLD = {"default_region", "sms_regions", "sms_text", "contact_joined_template", "firebase_project_id", "apns_topic"}
 BOOLEANS = {"on": True, "true": True, "1": True, "yes": True, "off": False, "false": False, "0": False, "no": False}
 
 
@@ -40,6 +43,20 @@ def read(key: str, value: str) -> Any:
     if choices and value not in choices:
         raise errors.Invalid(f"must be {' or '.join(choice or '(empty)' for choice in choices)}", field=key)
     return value
+
+
+def told(key: str, old: Any, new: Any) -> str:
+    """A change of a setting in words. Of what may hold a secret or an address, only whether it is set."""
+    field = msgspec.structs.fields(AppSettings)[AppSettings.__struct_fields__.index(key)]
+    if typing.get_args(field.type)[0] is str and key not in TOLD:
+        if new == field.default:
+            return "as it is by default" if field.default else "no longer set"
+        return "replaced" if old != field.default else "set"
+    return f"{_said(old)} → {_said(new)}"
+
+
+def _said(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"“{value}”" if isinstance(value, str) else str(value)
 
 
 def _is_text(value: str) -> bool:

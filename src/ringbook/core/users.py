@@ -22,8 +22,9 @@ from ..store import books, codes, proofs, pushes, sessions, user_search
 from ..store import users as store
 from ..store.db import FULL, Database, Row, Tx
 from ..store.users import fold
-from . import joined, numbers, passwords, privacy
+from . import audit, joined, numbers, passwords, privacy
 from . import limits as rates
+from .audit import Actor
 from .profile import Fields, columns
 from .user_search import Asked, Query, named, query
 
@@ -259,10 +260,11 @@ def leave(db: Database, caller: Caller, user_id: int) -> None:
     erase(db, user_id)
 
 
-def erase(db: Database, user_id: int) -> bool:
+def erase(db: Database, user_id: int, *, by: Actor | None = None) -> bool:
     """Remove a user and everything about the user; False when there is no such user."""
     with db.write() as tx:
         numbers.lock_user(tx, user_id)
+        audit.of_user(tx, by, "user erased", user_id)
         # Uploads lock a book, then look at its user; whoever comes the other way round would meet them halfway.
         books.lock_all(tx, user_id)
         codes.drop_of_user(tx, user_id)  # as long as it is known which numbers were the user's
@@ -286,7 +288,7 @@ def erase_guests(db: Database, now: int, batch: int) -> int:
 # ── one-time passwords ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def reset_password(db: Database, user_id: int, now: int) -> str:
+def reset_password(db: Database, user_id: int, now: int, *, by: Actor | None = None) -> str:
     """Replace a user's password by one that opens one session within 24 hours, and end the sessions there are.
 
     The old password is of no use any more. NotFound for an id that nobody has, and for a guest's.
@@ -297,6 +299,7 @@ def reset_password(db: Database, user_id: int, now: int) -> str:
         if not store.set_password(tx, user_id, stored, now + ONE_TIME_SECONDS):
             raise errors.NotFound(f"there is no user {user_id} with a password")
         note_last_use(tx, sessions.end_others(tx, user_id, b""))
+        audit.of_user(tx, by, "user's password reset", user_id)
     return password
 
 

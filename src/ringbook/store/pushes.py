@@ -124,9 +124,21 @@ def sweep(tx: Tx, before: int, limit: int) -> int:
     )
 
 
-def retry(tx: Tx, app_id: int, ids: Sequence[int] | None, now: int, expires_at: int, limit: int) -> int:
-    """Put up to `limit` parked pushes of an application, all or those with these ids, back into the queue."""
+def retry(
+    tx: Tx,
+    app_id: int,
+    ids: Sequence[int] | None,
+    now: int,
+    expires_at: int,
+    limit: int,
+    *,
+    channel: str = "",
+    reason: str | None = None,
+) -> int:
+    """Put up to `limit` parked pushes of an application, all or those that are named, back into the queue."""
     chosen = "" if ids is None else " AND id IN :ids"
+    chosen += " AND channel = :channel" if channel else ""
+    chosen += "" if reason is None else " AND COALESCE(reason, '') = :reason"
     return tx.run(
         "UPDATE pushes SET outcome = NULL, settled_at = NULL, due_at = :now,"
         " expires_at = CASE WHEN expires_at > :expires_at THEN expires_at ELSE :expires_at END"
@@ -137,6 +149,8 @@ def retry(tx: Tx, app_id: int, ids: Sequence[int] | None, now: int, expires_at: 
         expires_at=expires_at,
         limit=limit,
         **({} if ids is None else {"ids": Rows.of("id", ids)}),
+        **({"channel": channel} if channel else {}),
+        **({} if reason is None else {"reason": reason}),
     )
 
 

@@ -1,7 +1,7 @@
 """Users, the numbers they answer to, and their tags.
 
     fold                                    how logins, e-mails, names and tags are compared
-    by_id, by_ids, by_login, by_email       one user, or several by id
+    by_id, by_ids, by_login, by_email       one user, or several by id; app_of: the application of one
     find_for_sign_in, secrets               what a password is compared with
     set_password, use_up                    a new password, and the end of a one-time one
     insert, change, delete                  an account
@@ -73,6 +73,12 @@ def by_id(tx: Tx, app_id: int, user_id: int) -> User | None:
     return _user(
         tx.one(f"SELECT {COLUMNS} FROM users AS u WHERE u.id = :id AND u.app_id = :app_id", id=user_id, app_id=app_id)
     )
+
+
+def app_of(tx: Tx, user_id: int) -> int | None:
+    """The application that a user belongs to; None when there is no such user."""
+    row = tx.one("SELECT app_id FROM users WHERE id = :user_id", user_id=user_id)
+    return int(row["app_id"]) if row else None
 
 
 def by_ids(tx: Tx, app_id: int, ids: Sequence[int]) -> dict[int, User]:

@@ -1,0 +1,49 @@
+"""The audit log: who changed or revealed what, when, and from where.
+
+insert        one entry
+page          the newest first, from one entry on
+sweep         forgotten when it is old
+"""
+
+from .db import Row, Tx
+
+
+def insert(
+    tx: Tx, at: int, app_id: int | None, admin: str, address: str, action: str, subject: str, detail: str
+) -> None:
+    """Add an entry; app_id is None for what belongs to no application."""
+    tx.run(
+        "INSERT INTO audit (at, app_id, admin, address, action, subject, detail)"
+        " VALUES (:at, :app_id, :admin, :address, :action, :subject, :detail)",
+        at=at,
+        app_id=app_id,
+        admin=admin,
+        address=address,
+        action=action,
+        subject=subject,
+        detail=detail,
+    )
+
+
+def page(tx: Tx, before: int, limit: int, **equal: int | str) -> list[Row]:
+    """Up to `limit` entries older than the one with the id `before`, the newest first.
+
+    equal   app_id, admin, action, subject: only entries with exactly these
+    """
+    chosen = "".join(f" AND {name} = :{name}" for name in equal)
+    return tx.all(
+        "SELECT id, at, app_id, admin, address, action, subject, detail FROM audit"
+        f" WHERE id < :before{chosen} ORDER BY id DESC LIMIT :limit",
+        before=before,
+        limit=limit,
+        **equal,
+    )
+
+
+def sweep(tx: Tx, before: int, limit: int) -> int:
+    """Forget up to `limit` entries from before then; how many that were."""
+    return tx.run(
+        "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < :before LIMIT :limit)",
+        before=before,
+        limit=limit,
+    )
