@@ -162,7 +162,8 @@ function providerToken(header) {
   const { iat } = providerTokens.get(token);
   const now = Date.now() / 1000;
   if (orders.apns === 'expired' && [...providerTokens.keys()][0] === token) return 'ExpiredProviderToken';
-  return iat < now - 3600 || orders.apns === 'all expired' ? 'ExpiredProviderToken' : '';
+  // "no more than one hour from the current time", in either direction
+  return Math.abs(now - iat) > 3600 || orders.apns === 'all expired' ? 'ExpiredProviderToken' : '';
 }
 
 // ── FCM ──────────────────────────────────────────────────────────────────────────────────────────────────────────────

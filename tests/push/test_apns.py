@@ -167,6 +167,14 @@ def test_the_provider_token_is_renewed_after_forty_minutes_and_not_before(provid
     assert tokens[0] == tokens[1] == tokens[2] != tokens[3] == tokens[4]
 
 
+def test_a_clock_that_is_set_back_makes_a_new_provider_token_and_a_second_or_two_does_not(providers):
+    now = int(time.time())
+    ahead, little, back = sent(providers, *[push(JOINED)] * 3, at=[now + 90 * MINUTE, now + 90 * MINUTE - 2, now])
+    assert (ahead, little, back) == (ahead, ahead, ACCEPTED) and ahead.outcome is Outcome.REFUSED
+    tokens = [one["headers"]["authorization"] for one in providers.asked()["asked"]]
+    assert tokens[0] == tokens[1] != tokens[2]
+
+
 def test_an_expired_provider_token_is_renewed_once_and_the_push_tried_again(providers):
     now = int(time.time())
     # Apple's clock is ahead of ours by more than an hour less the token's age.

@@ -265,6 +265,24 @@ def test_a_signed_header_is_kept_for_its_push_service_and_renewed_in_time(gatewa
             assert said["aud"] == service.url and now + 3600 <= said["exp"] <= now + 12 * 3600
 
 
+def test_a_clock_that_is_set_back_makes_a_new_signed_header(gateway):
+    """One that ends more than a day from now is none (RFC 8292 §2)."""
+    app, private = application()
+    times = [NOW + 20 * 3600, NOW, NOW - 60]
+
+    async def send() -> None:
+        async with Connections(allow_private=True) as connections:
+            sender = webpush.sender(app, Way(config=Config(), connections=connections, vapid_private_key=private))
+            for now in times:
+                await sender.send(message(ANN, nobodys(gateway.url)), now)
+
+    asyncio.run(send())
+    signed = [asked.headers["authorization"] for asked in gateway.asked]
+    assert signed[1] == signed[2]
+    for now, one in zip(times, signed, strict=True):
+        assert now < claims_of(app, one)["exp"] < now + DAY
+
+
 def test_users_who_name_ever_new_push_services_do_not_fill_the_memory(monkeypatch):
     monkeypatch.setattr(webpush, "MOST_TOKENS", 3)
     app, private = application()

@@ -33,6 +33,7 @@ SANDBOX_ADDRESS = "https://api.sandbox.push.apple.com"
 VOIP = "apns_voip"
 RENEWED_SECONDS = 40 * 60  # Apple refuses a provider token after an hour
 SOONEST_SECONDS = 20 * 60  # and a new one before these are over
+AHEAD_SECONDS = 60  # a token that is made so much later than now: the clock was set back, and Apple may refuse it
 LARGEST_BYTES = 4096
 LARGEST_VOIP_BYTES = 5120
 
@@ -93,7 +94,7 @@ class ProviderToken:
 
     def at(self, now: int) -> str:
         """The token of this moment."""
-        if not self._token or now - self.made_at >= RENEWED_SECONDS:
+        if not self._token or not -AHEAD_SECONDS <= now - self.made_at < RENEWED_SECONDS:
             self._token = jwt.encode({"iss": self._team, "iat": now}, self._key, "ES256", {"kid": self._key_id})
             self.made_at = now
         return self._token

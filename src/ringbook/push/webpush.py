@@ -116,7 +116,7 @@ class WebPush:
 
     def _authorization(self, audience: str, now: int) -> str:
         token, until = self._tokens.get(audience, ("", 0))
-        if now > until - TOKEN_SPARE_SECONDS:
+        if not TOKEN_SPARE_SECONDS <= until - now <= TOKEN_SECONDS + TOKEN_SPARE_SECONDS:  # or the clock was set back
             if len(self._tokens) >= MOST_TOKENS:
                 self._tokens.clear()
             until = now + TOKEN_SECONDS
