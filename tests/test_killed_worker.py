@@ -22,7 +22,8 @@ DEATHS = 8
 JOINERS = [f"+1202555{100 + n:04}" for n in range(DEATHS + 1)]
 # Some take their time, some fail at first: a death finds pushes in every state.
 ORDERS = ("", "slow-30", "once-down", "slow-200", "", "once-broken")
-LAST_SECONDS = 90
+BEGINNINGS = ("told", "sent")
+BEGIN_SECONDS, LAST_SECONDS = 20, 90
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing_that_was_recorde
         lease_over(play)
         with running([program(), "worker"], tmp_path / f"worker{death}.log", environment=settings) as worker:
             if death < DEATHS:
-                wait_for_work(providers, random.uniform(0, 0.6))
+                wait_for_work(play, providers, random.choice(BEGINNINGS), random.uniform(0, 0.6))
                 worker.kill()
                 worker.wait()
             else:
@@ -86,15 +87,18 @@ def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing_that_was_recorde
 
 
 def wait_for_the_end(play: Play) -> None:
+    """Until there is nothing left to tell and then, for telling makes pushes, nothing to send."""
     deadline = time.monotonic() + LAST_SECONDS
-    while delivery.waiting(play.db)[0] or play.facts():
+    while play.facts() or delivery.waiting(play.db)[0]:
         assert time.monotonic() < deadline, play.rows("SELECT id, attempts, outcome, reason FROM pushes LIMIT 5")
         time.sleep(0.2)
 
 
-def wait_for_work(providers: Providers, seconds: float) -> None:
-    """Until the worker has begun, and so many seconds more."""
-    begun, deadline = len(providers.asked()["asked"]), time.monotonic() + 20
-    while len(providers.asked()["asked"]) == begun and time.monotonic() < deadline:
+def wait_for_work(play: Play, providers: Providers, beginning: str, seconds: float) -> None:
+    """Until the worker has begun to tell, or to send, and so many seconds more."""
+    asked, deadline = len(providers.asked()["asked"]), time.monotonic() + BEGIN_SECONDS
+    while time.monotonic() < deadline:
+        if not play.facts() if beginning == "told" else len(providers.asked()["asked"]) > asked:
+            break
         time.sleep(0.01)
     time.sleep(seconds)

@@ -267,6 +267,27 @@ def test_a_joiner_who_is_erased_while_holders_are_told_is_told_to_nobody(play, m
     assert play.rows("SELECT * FROM pushes") == []
 
 
+def test_a_holder_who_is_erased_while_holders_are_told_puts_off_nobody(play, monkeypatch):
+    gone, bob = holder(play, "gone", (ANN, "Ann")), holder(play, "bob", (ANN, "Ann"))
+    play.person("ann", ANN)
+    names, erasing = announcing.store.names, []
+
+    def slowly(*values):
+        found = names(*values)
+        if not erasing:
+            erasing.append(Thread(target=users.erase, args=(play.db, gone)))
+            erasing[0].start()
+            erasing[0].join(2)
+        return found
+
+    monkeypatch.setattr(announcing.store, "names", slowly)
+    with suppress(announcing.Overtaken):
+        announcing.expand(play.db, play.now)
+    erasing[0].join()
+    play.tell()
+    assert play.pushes() == [(bob, "Your friend Ann joined.")]
+
+
 def test_a_fact_that_cannot_be_told_lets_the_others_go_first(play, monkeypatch):
     bob = holder(play, "bob", (ANN, "Ann"), (CLEO, "Cleo"))
     ann, _ = play.person("ann", ANN), play.person("cleo", CLEO)

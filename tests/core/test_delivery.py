@@ -265,11 +265,12 @@ def test_of_two_attempts_at_once_the_later_one_counts_unless_the_provider_has_th
     assert (row(play)["outcome"], row(play)["message"]) == ("accepted", None)
 
 
-def test_what_cannot_be_read_is_parked_and_holds_up_nobody(db):
+@pytest.mark.parametrize("damaged", ["no json", "", "[]", '{"message": ', None])
+def test_what_cannot_be_read_is_parked_and_holds_up_nobody(db, damaged):
     play = Play(db)
     holders(play, 2)
     with db.write() as tx:
-        tx.run("UPDATE pushes SET message = 'no json' WHERE id = (SELECT MIN(id) FROM pushes)")
+        tx.run("UPDATE pushes SET message = :damaged WHERE id = (SELECT MIN(id) FROM pushes)", damaged=damaged)
     assert len(delivery.claim(play.db, play.now, 10)) == 1
     assert [one["outcome"] for one in play.rows("SELECT outcome FROM pushes ORDER BY id")] == ["parked", None]
 

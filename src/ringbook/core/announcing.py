@@ -31,14 +31,14 @@ SILENT = {"apns_voip"}  # a VoIP push must ring (Apple, "Responding to VoIP noti
 
 
 class Overtaken(Exception):
-    """The fact went while it was being told: nothing of it is."""
+    """Somebody whom the fact concerns went while it was being told: nothing of it is, this time."""
 
 
 def expand(db: Database, now: int, batch: int = BATCH) -> int:
     """Tell up to `batch` holders of the oldest fact; how many were looked at, and one more when the fact is done.
 
     One transaction: holders are told, and the fact is known to be told to them, or neither. Raises Overtaken when the
-    joiner was erased at this moment; what cannot be told, for whatever reason, is put off and raised.
+    joiner or a holder was erased at this moment; what cannot be told for any other reason is put off and raised.
     """
     with db.read() as tx:
         oldest = store.oldest(tx, now)
@@ -48,6 +48,8 @@ def expand(db: Database, now: int, batch: int = BATCH) -> int:
         return _told(db, applications.cached(db, oldest["app_id"]), oldest, now, batch)
     except (errors.Unavailable, Overtaken):
         raise
+    except errors.SessionGone as gone:  # a holder
+        raise Overtaken from gone
     except errors.NotFound:  # the application was deleted a moment ago, and its users with it
         return 0
     except Exception:

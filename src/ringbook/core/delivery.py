@@ -114,7 +114,7 @@ def _due(row: Row, subscription: Subscription | None, now: int) -> Due | Settled
         return Settled(GONE, ENDED)
     try:
         return _read(row, subscription)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, TypeError):  # the second is a text that is not there at all
         return Settled(PARKED, UNREADABLE)
 
 
