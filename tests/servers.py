@@ -106,10 +106,10 @@ class Postgresql:
     url: str
 
     @contextmanager
-    def database(self, template: str = "template0") -> Iterator[str]:
+    def database(self, template: str = "template0", encoding: str = "UTF8") -> Iterator[str]:
         """The URL of a new database, a copy of another one; it is dropped afterwards."""
         name = f"ringbook_test_{uuid.uuid4().hex}"
-        self.run(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE {template}")
+        self.run(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE {template}")
         try:
             yield urlsplit(self.url)._replace(path=f"/{name}").geturl()
         finally:

@@ -105,8 +105,8 @@ def _database(config: Config) -> Iterator[Check]:
         return
     db = databases.connect(config.database, pool=1)
     try:
-        product, new_enough = db.version()
-        yield Check("database", new_enough, product if new_enough else f"{product} is too old")
+        product, trouble = db.version()
+        yield Check("database", not trouble, trouble or product)
         state = migrations.state(db)
         yield Check("schema", state.current, state.trouble or f"revision {state.revision}")
         if state.current:

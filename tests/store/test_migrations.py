@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from alembic.script import ScriptDirectory
 from asking import ask
 from servers import DATABASES, Databases, environment, free_port, program
 
+from ringbook import errors
 from ringbook.store import db as databases_
 from ringbook.store import migrations
 from ringbook.store.migrations import HEAD
@@ -156,6 +158,24 @@ def test_a_database_that_is_away_is_said_to_be():
     with pytest.raises(Exception, match="cannot migrate") as refused:
         migrations.migrate("postgresql://nobody@127.0.0.1:1/none")
     assert "Traceback" not in str(refused.value)
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_cannot_hold_every_name_is_refused_with_what_to_do(databases, encoding):
+    with databases.postgresql.database(encoding=encoding) as url:
+        with pytest.raises(errors.Unavailable, match=f"encoding is {encoding}.*CREATE DATABASE .* ENCODING 'UTF8'"):
+            migrations.migrate(url)
+        assert tables(url) == set()
+        with closing(databases_.connect(url, pool=1)) as db:
+            assert encoding in db.version()[1]
+
+
+def test_names_are_kept_whatever_encoding_the_surroundings_ask_for(databases, monkeypatch):
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    with databases.postgresql.database() as url:
+        migrations.migrate(url)
+        with closing(databases_.connect(url, pool=1)) as db, db.read() as tx:
+            assert tx.tuples("SELECT :name", name="Łucja 😀") == [("Łucja 😀",)]
 
 
 # ── who may serve ────────────────────────────────────────────────────────────────────────────────────────────────────

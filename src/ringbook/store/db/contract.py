@@ -65,8 +65,8 @@ class Database(Protocol):
     def gauges(self) -> dict[str, int]:
         """The pool, for the metrics: connections open, idle, and requests that wait for one."""
 
-    def version(self) -> tuple[str, bool]:
-        """The product with its version, and whether it is new enough."""
+    def version(self) -> tuple[str, str]:
+        """The product with its version, and why it is of no use: "" when it is."""
 
     def close(self) -> None:
         """Let every connection go."""

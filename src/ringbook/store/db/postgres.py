@@ -11,6 +11,8 @@ from ... import errors
 from .contract import AWAY, BUSY, FULL, PARAMETER, Row, Rows, Tx
 
 ARRAYS = {int: "bigint[]", str: "text[]"}
+TEXTS = {"client_encoding": "UTF8"}  # whatever the surroundings, or the database's owner, have set
+ENCODING = "SHOW server_encoding"
 
 
 def check_address(url: str) -> None:
@@ -24,6 +26,16 @@ def check_address(url: str) -> None:
         raise errors.Invalid(reason, field="RINGBOOK_DATABASE") from None
 
 
+def encoding_trouble(encoding: str) -> str:
+    """Why a database with this encoding is of no use; "" when it can hold every name."""
+    if encoding == "UTF8":
+        return ""
+    return (
+        f"the database's encoding is {encoding}, which cannot hold every name:"
+        " make another one with CREATE DATABASE ringbook ENCODING 'UTF8' TEMPLATE template0"
+    )
+
+
 class Postgres:
     """A pool of connections; each write is one transaction at READ COMMITTED, each statement of a read its own."""
 
@@ -33,7 +45,7 @@ class Postgres:
 
         check_address(url)
         # Prepared statements live in a database session, and behind a pooler there is none to rely on.
-        options = {"autocommit": True, "prepare_threshold": None, "connect_timeout": 5}
+        options: dict[str, Any] = {"autocommit": True, "prepare_threshold": None, "connect_timeout": 5}
         self._pool = psycopg_pool.ConnectionPool(
             url,
             min_size=1,
@@ -41,7 +53,7 @@ class Postgres:
             timeout=5,
             # Its pauses between attempts double for so long, then begin anew: after an hour away, no hour of waiting.
             reconnect_timeout=5,
-            kwargs=options,
+            kwargs=options | TEXTS,
             open=False,
             name="ringbook",
         )
@@ -63,10 +75,12 @@ class Postgres:
         names = {"open": "pool_size", "idle": "pool_available", "waiting": "requests_waiting"}
         return {name: stats.get(key, 0) for name, key in names.items()}
 
-    def version(self) -> tuple[str, bool]:
+    def version(self) -> tuple[str, str]:
         with self.read() as tx:
             number = int(tx.tuples("SELECT current_setting('server_version_num')")[0][0])
-        return f"PostgreSQL {number // 10000}.{number % 10000}", number >= 160000
+            trouble = encoding_trouble(tx.tuples(ENCODING)[0][0])
+        product = f"PostgreSQL {number // 10000}.{number % 10000}"
+        return product, f"{product} is too old" if number < 160000 else trouble
 
     def close(self) -> None:
         self._pool.close()

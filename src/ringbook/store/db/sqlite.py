@@ -98,8 +98,9 @@ class Sqlite:
     def gauges(self) -> dict[str, int]:
         return {"open": len(self._all), "idle": self._idle.qsize(), "waiting": self._waiting}
 
-    def version(self) -> tuple[str, bool]:
-        return f"SQLite {sqlite3.sqlite_version}", sqlite3.sqlite_version_info >= (3, 38)
+    def version(self) -> tuple[str, str]:
+        product = f"SQLite {sqlite3.sqlite_version}"
+        return product, "" if sqlite3.sqlite_version_info >= (3, 38) else f"{product} is too old"
 
     def close(self) -> None:
         while self._all:

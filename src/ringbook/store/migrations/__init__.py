@@ -14,7 +14,7 @@ from typing import Any
 
 from ... import errors
 from .. import db
-from ..db.postgres import check_address
+from ..db.postgres import ENCODING, TEXTS, check_address, encoding_trouble
 
 HEAD = "0004"
 LOCK = 7_246_426  # any number, so long as it is always the same
@@ -94,10 +94,12 @@ def connection(url: str) -> Iterator[Any]:
         import psycopg
 
         check_address(url)
-        engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url))
+        engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url, **TEXTS))
     try:
         with engine.begin() as connected:
             if not db.is_sqlite(url):
+                if trouble := encoding_trouble(connected.exec_driver_sql(ENCODING).scalar_one()):
+                    raise errors.Unavailable(f"cannot migrate: {trouble}")
                 connected.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
             yield connected
     except sqlalchemy.exc.OperationalError as error:
