@@ -1,8 +1,9 @@
 """Where a user's devices can be reached: what is accepted, and whose it is."""
 
 import base64
+import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import msgspec
@@ -15,7 +16,8 @@ from ringbook.config import Config, Limits
 from ringbook.core import applications, subscriptions
 from ringbook.core.subscriptions import check, reachable
 from ringbook.model import App, Subscription
-from ringbook.store.db import Database
+from ringbook.store import subscriptions as store
+from ringbook.store.db import Database, Tx, connect
 
 NOW = 1_800_000_000
 HEX = "0f" * 32
@@ -294,19 +296,37 @@ def test_many_at_once_leave_one_of_each(db, app):
 
 
 def test_two_tokens_swapped_at_once_end_up_once_each(db, app):
-    """Each registration may take a token from the other user; whoever stood in the way is told to try again."""
+    """Each registration may take a token from the other user, and nobody is told to try again."""
     ann, bob = user(db, app), user(db, app)
+    tokens_ = ("fcm-token-0001", "fcm-token-0002")
 
     def register(n: int) -> None:
-        who, token = (ann, bob)[n % 2], ("fcm-token-0001", "fcm-token-0002")[n // 2 % 2]
-        for _ in range(20):
-            with suppress(errors.Unavailable):
-                subscribe(db, app, but(ANDROID, user_id=who, token=token))
-                return
-        raise AssertionError("still in each other's way after 20 tries")
+        subscribe(db, app, but(ANDROID, user_id=(ann, bob)[n % 2], token=tokens_[n // 2 % 2]))
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(register, range(16)))
     left = tokens(db, ann) + tokens(db, bob)
     assert left
     assert len(left) == len(set(left))
+
+
+def test_two_who_exchange_their_tokens_wait_for_each_other_before_either_writes(databases, monkeypatch):
+    """PostgreSQL, each held up between its two writes for as long as the other one might get in between."""
+    leave, both = store.leave_elsewhere, threading.Barrier(2)
+
+    def slowly(tx: Tx, *of: Any) -> None:
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.5)
+        leave(tx, *of)
+
+    with databases.fresh("postgresql") as url, closing(connect(url)) as db:
+        app = applications.create(db, "test", NOW)
+        ann, bob = user(db, app), user(db, app)
+        mine = {who: but(ANDROID, user_id=who, token=f"fcm-token-000{who}") for who in (ann, bob)}
+        for one in mine.values():
+            subscribe(db, app, one)
+        monkeypatch.setattr(store, "leave_elsewhere", slowly)
+        with ThreadPoolExecutor(2) as threads:
+            swaps = [but(mine[ann], token=mine[bob].token), but(mine[bob], token=mine[ann].token)]
+            list(threads.map(lambda one: subscribe(db, app, one), swaps))
+        assert (tokens(db, ann), tokens(db, bob)) == ([mine[bob].token], [mine[ann].token])

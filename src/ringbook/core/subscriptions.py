@@ -24,7 +24,8 @@ from ..config import Config
 from ..model import App, Subscription
 from ..outgoing import may_be_public
 from ..store import subscriptions as store
-from ..store.db import Database, Tx
+from ..store.db import Database, Row, Tx
+from . import numbers
 
 CHANNELS = ("apns", "apns_voip", "gcm", "web")
 PLATFORMS = ("ios", "android", "web")
@@ -43,19 +44,46 @@ def subscribe(db: Database, config: Config, app: App, wished: Sequence[Subscript
     """Store each of the wished subscriptions (id 0 until then), all or none; they come back with their ids."""
     for subscription in wished:
         check(subscription, allow_private=config.allow_private_addresses)
-    with db.write() as tx:
-        stored = [_store(tx, app, subscription, now) for subscription in wished]
+
+    def stored(tx: Tx) -> list[Subscription]:
+        _lock(tx, wished)
+        kept = [_store(tx, app, subscription, now) for subscription in wished]
         store.drop_oldest(tx, wished[0].user_id, config.limits.max_subscriptions)
-    return stored
+        return kept
+
+    return numbers.settled(db, stored)
+
+
+def _lock(tx: Tx, wished: Sequence[Subscription]) -> None:
+    """Nobody else registers these push tokens, or those that they replace, until the transaction ends.
+
+    All at once and in one order: two people may be about to exchange their tokens. Raises Changed.
+    """
+    tokens = {_hash(one) for one in wished} | _replaced(tx, wished)
+    for token_hash in sorted(tokens):
+        tx.alone(f"push token {token_hash.hex()}")
+    if not _replaced(tx, wished) <= tokens:
+        raise numbers.Changed
+
+
+def _replaced(tx: Tx, wished: Sequence[Subscription]) -> set[bytes]:
+    found = (_known(tx, one) for one in wished)
+    return {bytes(row["token_hash"]) for row in found if row}
+
+
+def _known(tx: Tx, wished: Subscription) -> Row | None:
+    return store.find(tx, wished.user_id, wished.device, wished.channel, wished.environment)
+
+
+def _hash(subscription: Subscription) -> bytes:
+    return hashlib.sha256(subscription.token.encode()).digest()
 
 
 def _store(tx: Tx, app: App, wished: Subscription, now: int) -> Subscription:
-    token_hash = hashlib.sha256(wished.token.encode()).digest()
-    tx.alone(f"push token {token_hash.hex()}")
-    known = store.find(tx, wished.user_id, wished.device, wished.channel, wished.environment)
-    stored = None
-    if known is not None:  # no new id is drawn for it: ids must last
-        stored = store.renew(tx, msgspec.structs.replace(wished, id=known), token_hash, now)
+    token_hash = _hash(wished)
+    stored, known = None, _known(tx, wished)
+    if known:  # no new id is drawn for it: ids must last
+        stored = store.renew(tx, msgspec.structs.replace(wished, id=known["id"]), token_hash, now)
     stored = stored or store.insert(tx, app.id, wished, token_hash, now)
     store.leave_elsewhere(tx, app.id, wished.channel, token_hash, stored.user_id, stored.id)
     return stored

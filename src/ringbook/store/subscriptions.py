@@ -21,17 +21,16 @@ def _subscription(row: Row) -> Subscription:
     return Subscription(**row)
 
 
-def find(tx: Tx, user_id: int, device: str, channel: str, environment: str) -> int | None:
-    """The id of the subscription that a registration renews."""
-    row = tx.one(
-        "SELECT id FROM subscriptions WHERE user_id = :user_id AND device = :device"
+def find(tx: Tx, user_id: int, device: str, channel: str, environment: str) -> Row | None:
+    """id and token_hash of the subscription that a registration renews."""
+    return tx.one(
+        "SELECT id, token_hash FROM subscriptions WHERE user_id = :user_id AND device = :device"
         " AND channel = :channel AND environment = :environment",
         user_id=user_id,
         device=device,
         channel=channel,
         environment=environment,
     )
-    return row["id"] if row else None
 
 
 def insert(tx: Tx, app_id: int, subscription: Subscription, token_hash: bytes, now: int) -> Subscription:
