@@ -11,7 +11,14 @@ ours=ringbook folders=.
 [ "$lock" != requirements-dev.lock ] || { ours=ringbook,ringbook_client folders=". ./client"; }
 
 ready() { [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && .venv/bin/python -c "import $ours" 2>/dev/null; }
-pip() { .venv/bin/python -m pip --disable-pip-version-check --quiet "$@"; }
+pip=".venv/bin/python -m pip --disable-pip-version-check --quiet"
+
+# Run a program that Ctrl+C ends without its last words: in the background Python would not hear of it, so we end it.
+run() {
+    "$@" &
+    child=$!
+    wait "$child"
+}
 
 # `make demo` in a second terminal may come while `make serve` is still installing.
 alone() {
@@ -22,19 +29,20 @@ alone() {
         sleep 1
     done
     trap 'rm -f .venv.lock' EXIT
-    trap 'exit 130' INT TERM
+    trap 'kill $child 2>/dev/null || :; echo "Interrupted: the next make goes on." >&2; exit 130' INT TERM
 }
 
+child=
 ready && exit 0
 alone
 ready && exit 0
 python=$(sh scripts/python.sh)
 echo "Installing what $lock names into .venv (once; about a minute) ..."
-if [ "$(cat .venv/place 2>/dev/null)" != "$(pwd)" ] || ! pip --version >/dev/null 2>&1; then
+if [ "$(cat .venv/place 2>/dev/null)" != "$(pwd)" ] || ! $pip --version >/dev/null 2>&1; then
     rm -rf .venv
-    "$python" -m venv .venv
+    run "$python" -m venv .venv
     pwd >.venv/place
 fi
-pip install --require-hashes -r "$lock"
-for folder in $folders; do pip install --no-deps -e "$folder"; done
+run $pip install --require-hashes -r "$lock"
+for folder in $folders; do run $pip install --no-deps -e "$folder"; done
 echo "$want" >"$stamp"
