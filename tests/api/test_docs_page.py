@@ -57,12 +57,28 @@ def read(html):
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 def test_every_route_is_there_with_who_may_call(route, html):
     operation = openapi.document()["paths"][openapi.plain_path(route.path)][route.method.lower()]
-    article = html.partition(f'<article id="{operation["operationId"]}"')[2].partition("</article>")[0]
+    article = (
+        html.partition(f'<article id="{operation["operationId"]}"')[2].partition("</article>")[0].replace("<wbr>", "")
+    )
     assert f"<code>{openapi.plain_path(route.path)}</code>" in article
     assert f">{route.method}</span>" in article
     assert f"<b>{route.who.value}</b>" in article
     for status in operation["responses"]:
         assert re.search(rf"<b[^>]*>{status}</b>", article)
+
+
+@pytest.mark.parametrize(
+    "name, broken",
+    [
+        ("client_identification_sequence", "client_<wbr>identification_<wbr>sequence"),
+        ("/users/{id}/by_login", "/<wbr>users/<wbr>{id}/<wbr>by_<wbr>login"),
+        ("contacts[].", "contacts[]."),
+        ("udid", "udid"),
+        ("<b>_x", "&lt;b&gt;_<wbr>x"),
+    ],
+)
+def test_a_long_name_is_broken_between_its_parts(name, broken):
+    assert page.breakable(name) == broken
 
 
 def test_nothing_runs_and_nothing_comes_from_elsewhere(read, html):

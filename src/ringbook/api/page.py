@@ -5,6 +5,7 @@ groups(document)     the operations by tag, in the order of the table of routes
 example(…)           a value that a schema describes, made from the examples of its fields
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ def render(document: Document) -> str:
 
     folder = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     environment = jinja2.Environment(loader=folder, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["prose"] = prose
+    environment.filters |= {"prose": prose, "breakable": breakable}
     return environment.get_template("docs.html").render(info=document["info"], groups=groups(document))
 
 
@@ -83,6 +84,11 @@ def prose(text: str) -> Markup:
     """A text as HTML, with what stands between backticks as code."""
     parts = [f"<code>{escape(part)}</code>" if at % 2 else escape(part) for at, part in enumerate(text.split("`"))]
     return Markup("").join(Markup(part) for part in parts)
+
+
+def breakable(name: str) -> Markup:
+    """A name that is broken between its parts, where there is no room for it in one line."""
+    return Markup("<wbr>").join(re.split(r"(?<=[/._\]])(?=[^/._\]])", name))
 
 
 def groups(document: Document) -> list[Group]:
