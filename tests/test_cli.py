@@ -14,6 +14,7 @@ import structlog
 from servers import Databases, environment, program
 
 from ringbook import cli
+from ringbook.model import AppSettings
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,12 @@ def test_a_file_of_just_a_mebibyte_is_read(ringbook, tmp_path):
 def test_the_help_of_app_set_says_where_the_settings_are_listed_and_what_an_at_sign_means(ringbook):
     words = " ".join(ringbook("app", "set", "--help").stdout.split())
     assert "ringbook app show" in words and "@FILE" in words
+
+
+def test_the_help_of_app_set_names_every_setting_and_says_what_it_means(ringbook):
+    words = " ".join(ringbook("app", "set", "--help").stdout.split())
+    assert all(name in words for name in AppSettings.__struct_fields__)
+    assert "the Firebase project whose ID tokens are believed" in words
 
 
 def test_rotated_keys_are_new(ringbook):

@@ -22,6 +22,7 @@ from cyclopts import Parameter
 
 from . import __version__, commands, commands_push, commands_users, config, errors, logs
 from .commands import Failed, File, Id, Json, WrongUse, Yes
+from .model import AppSettings
 
 if TYPE_CHECKING:
     from .model import App
@@ -31,6 +32,10 @@ MASK = "********"
 
 Secrets = Annotated[bool, Parameter(negative="", help="show the auth secret, too")]
 Value = Annotated[str, Parameter(allow_leading_hyphen=True)]
+
+KEYS = "KEY is one of these:\n\n" + "\n".join(
+    f"* `{field.name}`: {get_args(field.type)[1].description}" for field in msgspec.structs.fields(AppSettings)
+)
 
 cli = cyclopts.App(name="ringbook", help="Self-hosted address books and contact discovery.", version=__version__)
 app = cyclopts.App(name="app", help="Applications: each has its own keys, users and settings.")
@@ -183,7 +188,7 @@ def app_show(id: Id, /, *, as_json: Json = False, secrets: Secrets = False, file
         commands.answer(_shown(one, secrets=secrets), as_json)
 
 
-@app.command(name="set")
+@app.command(name="set", help_epilogue=KEYS)
 def app_set(id: Id, key: str, value: Value, /, *, file: File) -> None:
     """Change a setting that `ringbook app show` lists; every running process knows within 5 seconds.
 
@@ -248,8 +253,6 @@ def admin_reset_password(email: str, /, *, as_json: Json = False, file: File) ->
 
 def _check_key(key: str) -> None:
     """A name that is nearly one of a setting is answered with that, before all that there are."""
-    from .model import AppSettings
-
     known = list(AppSettings.__struct_fields__)
     if key not in known:
         near = difflib.get_close_matches(key, known, n=1)
