@@ -7,6 +7,7 @@ Each revision is one transaction. The table `schema_state` says which revision t
 revision that may serve on it, so that one process after the other can be upgraded.
 """
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 from ... import errors
 from .. import db
-from ..db.postgres import ENCODING, TEXTS, check_address, encoding_trouble
+from ..db.postgres import ENCODING, UTF8, check_address, encoding_trouble
 
 HEAD = "0004"
 LOCK = 7_246_426  # any number, so long as it is always the same
@@ -94,7 +95,8 @@ def connection(url: str) -> Iterator[Any]:
         import psycopg
 
         check_address(url)
-        engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url, **TEXTS))
+        connect = functools.partial(psycopg.connect, url, client_encoding=UTF8)
+        engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=connect)
     try:
         with engine.begin() as connected:
             if not db.is_sqlite(url):
