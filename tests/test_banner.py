@@ -34,7 +34,7 @@ def test_the_address_that_is_shown_can_be_reached_from_this_machine(environ, url
 
 
 def test_every_sdk_finds_its_lines():
-    text = banner.welcome(APP, "http://127.0.0.1:8081")
+    text = banner.welcome(APP, "http://127.0.0.1:8081", "/srv/ringbook.db")
     assert (
         'ConnectyCube.init({ appId: 7, authKey: "the-key" },'
         ' { endpoints: { api_url: "http://127.0.0.1:8081" }, debug: { mode: 0 } });' in text
@@ -45,9 +45,10 @@ def test_every_sdk_finds_its_lines():
     assert "adb reverse tcp:8081 tcp:8081" in text
     assert "--host 0.0.0.0" in text
     assert "ringbook app show 7 --secrets" in text
+    assert "Its database is /srv/ringbook.db\n" in text
 
 
 def test_the_javascript_to_connect_is_three_lines():
-    text = banner.welcome(APP, "http://127.0.0.1:8081")
+    text = banner.welcome(APP, "http://127.0.0.1:8081", "/srv/ringbook.db")
     connect = text.split("signs up:\n\n")[1].split("\n\n")[0].splitlines()
     assert len(connect) == 3

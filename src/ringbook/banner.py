@@ -1,7 +1,7 @@
 """What a newcomer needs to see, once: the keys, and lines to paste into each SDK.
 
-welcome(app, url)    the text of the first start
-url(config, port)    where this machine reaches the server
+welcome(app, url, database)    the text of the first start
+url(config, port)               where this machine reaches the server
 """
 
 from urllib.parse import urlsplit
@@ -15,7 +15,8 @@ EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 WELCOME = """
 Ringbook {version} serves at {url}    (Ctrl+C ends it)
 
-The database was empty, so an application has been made. Your apps carry its keys:
+Its database is {database}
+It was empty, so an application has been made. Your apps carry its keys:
 
     application id    {id}
     auth key          {key}
@@ -63,12 +64,13 @@ def url(config: Config, port: int) -> str:
     return f"{scheme}://{EVERYWHERE.get(config.host, host)}:{port}"
 
 
-def welcome(app: App, url: str) -> str:
-    """Everything to paste, for a server at `url` that has just made `app`."""
+def welcome(app: App, url: str, database: str) -> str:
+    """Everything to paste, for a server at `url` that has just made `app`; `database` says where it is kept."""
     address = urlsplit(url)
     return WELCOME.format(
         version=__version__,
         url=url,
+        database=database,
         options=f'{{ endpoints: {{ api_url: "{url}" }}, debug: {{ mode: 0 }} }}',
         id=app.id,
         key=app.auth_key,

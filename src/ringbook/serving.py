@@ -99,12 +99,14 @@ def _as_one_writer(config: Config) -> Config:
 
 def _greet(config: Config, port: int, first: "App | None") -> None:
     """Say where we are; on the first start a terminal, and nobody else, is also shown the keys."""
-    url = banner.url(config, port)
+    from .store import db as databases
+
+    url, database = banner.url(config, port), databases.named(config.database)
     if first and sys.stdout.isatty():
-        print(banner.welcome(first, url), flush=True)
+        print(banner.welcome(first, url, database), flush=True)
     elif first:
         logs.log.info(f"first start: `ringbook app show {first.id} --secrets` shows the keys of application {first.id}")
-    logs.log.info("serving", url=url, version=__version__)
+    logs.log.info("serving", url=url, database=database, version=__version__)
     if config.firebase_auth_emulator_host:
         logs.log.critical(UNSIGNED)  # at every level that can be set
 

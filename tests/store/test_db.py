@@ -286,6 +286,25 @@ def test_the_version_is_known_and_new_enough(db):
     assert trouble == ""
 
 
+@pytest.mark.parametrize(
+    "url, name",
+    [
+        ("sqlite:////srv/ringbook.db", "/srv/ringbook.db"),
+        ("postgresql://ann:s3cret@db.example.com/ringbook", "postgresql://db.example.com/ringbook"),
+        ("postgres://db.example.com:6432/book?user=ann&password=s3cret", "postgresql://db.example.com:6432/book"),
+        ("postgresql:///ringbook", "postgresql:///ringbook"),
+        ("postgresql://ann:s3cret@[2001:db8::1]:5432/book", "postgresql://[2001:db8::1]:5432/book"),
+    ],
+)
+def test_a_database_is_named_without_user_and_password(url, name):
+    assert databases.named(url) == name
+
+
+def test_a_file_is_named_by_its_whole_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert databases.named("sqlite:///ringbook.db") == str(tmp_path / "ringbook.db")
+
+
 # ── SQLite ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -1,6 +1,7 @@
 """Connections, transactions, and the two databases behind one set of statements.
 
     connect(url) → Database         read() and write() give a Tx; close() ends it
+    named(url)                      which database that is, for people: without user and password
     Tx.all, one, tuples, run        whole statements with `:name` parameters; Tx.next_id draws from a sequence
     Rows                            a list as **one** parameter: `… FROM :rows AS r`, or of one column `… IN :numbers`
 
@@ -18,10 +19,10 @@ has just gone is `errors.SessionGone`; anything else is a bug and stays what it 
 from pathlib import Path
 
 from .contract import FULL, Database, Row, Rows, Tx
-from .postgres import Postgres
+from .postgres import Postgres, without_login
 from .sqlite import Sqlite, open_sqlite
 
-__all__ = ["FULL", "Database", "Row", "Rows", "Tx", "connect", "is_sqlite", "open_sqlite", "sqlite_file"]
+__all__ = ["FULL", "Database", "Row", "Rows", "Tx", "connect", "is_sqlite", "named", "open_sqlite", "sqlite_file"]
 
 
 def connect(url: str, *, pool: int = 10) -> Database:
@@ -31,6 +32,11 @@ def connect(url: str, *, pool: int = 10) -> Database:
     if url.startswith(("postgresql://", "postgres://")):
         return Postgres(url, pool)
     raise ValueError("the database must be sqlite:///FILE or postgresql://USER@HOST/NAME")
+
+
+def named(url: str) -> str:
+    """Which database it is: a file by its whole path, a server's database without user and password."""
+    return str(sqlite_file(url).absolute()) if is_sqlite(url) else without_login(url)
 
 
 def is_sqlite(url: str) -> bool:

@@ -11,7 +11,7 @@ from ... import errors
 from .contract import AWAY, BUSY, FULL, PARAMETER, Row, Rows, Tx
 
 ARRAYS = {int: "bigint[]", str: "text[]"}
-TEXTS = {"client_encoding": "UTF8"}  # whatever the surroundings, or the database's owner, have set
+UTF8 = "UTF8"
 ENCODING = "SHOW server_encoding"
 
 
@@ -26,9 +26,19 @@ def check_address(url: str) -> None:
         raise errors.Invalid(reason, field="RINGBOOK_DATABASE") from None
 
 
+def without_login(url: str) -> str:
+    """The address with host, port and name, as far as it says them."""
+    import psycopg
+
+    parts = psycopg.conninfo.conninfo_to_dict(url)
+    host, port, name = (str(parts.get(part) or "") for part in ("host", "port", "dbname"))
+    host = f"[{host}]" if ":" in host else host
+    return f"postgresql://{host}{port and f':{port}'}/{name}"
+
+
 def encoding_trouble(encoding: str) -> str:
     """Why a database with this encoding is of no use; "" when it can hold every name."""
-    if encoding == "UTF8":
+    if encoding == UTF8:
         return ""
     return (
         f"the database's encoding is {encoding}, which cannot hold every name:"
@@ -45,7 +55,7 @@ class Postgres:
 
         check_address(url)
         # Prepared statements live in a database session, and behind a pooler there is none to rely on.
-        options: dict[str, Any] = {"autocommit": True, "prepare_threshold": None, "connect_timeout": 5}
+        options = {"autocommit": True, "prepare_threshold": None, "connect_timeout": 5}
         self._pool = psycopg_pool.ConnectionPool(
             url,
             min_size=1,
@@ -53,7 +63,7 @@ class Postgres:
             timeout=5,
             # Its pauses between attempts double for so long, then begin anew: after an hour away, no hour of waiting.
             reconnect_timeout=5,
-            kwargs=options | TEXTS,
+            kwargs=options | {"client_encoding": UTF8},  # whatever the surroundings or the role have set
             open=False,
             name="ringbook",
         )
