@@ -1,6 +1,7 @@
 #!/bin/sh
 # See that what the tests need besides Python packages is here. As root on Debian what is missing is installed,
-# elsewhere it is named, and the exit status is 2. Then the npm packages that the tests drive are installed.
+# elsewhere it is named, and the exit status is 2. Then the npm packages that the tests drive are installed, and the Dart
+# VM that runs client/dart.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -49,10 +50,11 @@ if [ -n "$wanted" ]; then
     [ -z "$still" ] || name_them "$still"
 fi
 
-cd tests/e2e
-stamp=node_modules/installed
-want=$(cksum <package-lock.json)
-[ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && exit 0
-echo "Installing the npm packages connectycube, quickblox, firebase-tools and web-push-testing (280 MB) into tests/e2e/node_modules ..."
-npm ci --ignore-scripts --omit=optional --no-audit --no-fund --silent
-echo "$want" >"$stamp"
+modules=tests/e2e/node_modules
+want=$(cksum <tests/e2e/package-lock.json)
+if [ "$(cat "$modules/installed" 2>/dev/null)" != "$want" ]; then
+    echo "Installing the npm packages connectycube, quickblox, firebase-tools and web-push-testing (280 MB) into $modules ..."
+    (cd tests/e2e && npm ci --ignore-scripts --omit=optional --no-audit --no-fund --silent)
+    echo "$want" >"$modules/installed"
+fi
+sh scripts/dart.sh "$modules/.dart"
