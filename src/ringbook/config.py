@@ -94,6 +94,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         int,
         knob("port of its own for /dashboard, /docs, /metrics, then gone from `port`; 0 = off", low=0, high=65535),
     ] = 0
+    worker_metrics_port: Annotated[
+        int,
+        knob("port at which `ringbook worker` answers /metrics, /healthz and /readyz; 0 = off", low=0, high=65535),
+    ] = 0
     workers: Annotated[int, knob("processes that serve (PostgreSQL only)", "processes", low=1)] = 1
     threads: Annotated[int, knob("requests a process works on at the same time", "threads", low=1)] = 8
     trusted_proxies: Annotated[

@@ -2,6 +2,8 @@
 
     answered, uploaded, matched     count one request, one upload, one look-up
     pushed                          count what became of an attempt to send a push
+    reached(up, disk)               whether the database answers, and what room its disk has
+    short(reason)                   a push's reason as a label: without hosts, numbers of ours and advice
     measure(gauges)                 what the gauges show from now on, for this process
     queued                          how the queue of pushes stands, for all of them
     forget(pid)                     leave a dead process out of the gauges
@@ -12,6 +14,7 @@ module is imported (`serving` does it); the process that is asked adds the files
 """
 
 import os
+import re
 
 import prometheus_client
 from prometheus_client import Counter, Gauge, Histogram, multiprocess
@@ -26,6 +29,9 @@ SECONDS = Histogram(
 CONTACTS = Counter("ringbook_contacts", "Contacts by what an upload did with them.", ["outcome"])
 MATCHED = Counter("ringbook_contacts_matched", "Registered users found among somebody's contacts.")
 PUSHES = Counter("ringbook_pushes", "Pushes by what became of an attempt.", ["channel", "outcome"])
+FAILURES = Counter(
+    "ringbook_push_failures", "Attempts that did not end well, by why.", ["channel", "outcome", "reason"]
+)
 STATE = Gauge(
     "ringbook_now", "Connections of the database, and who waits for one.", ["what"], multiprocess_mode="livesum"
 )
@@ -36,6 +42,13 @@ QUEUE_SECONDS = Gauge(
     "How long the first of them could have been sent already.",
     multiprocess_mode="livemostrecent",
 )
+DATABASE = Gauge("ringbook_database_up", "1 while the database answers, else 0.", multiprocess_mode="livemostrecent")
+DISK = Gauge(
+    "ringbook_disk_bytes", "The disk that a SQLite database is on.", ["what"], multiprocess_mode="livemostrecent"
+)
+MOST_REASONS = 60  # of a process: whoever runs a push service chooses some of its words
+OTHER = "other"
+_reasons: set[str] = set()
 
 
 def answered(method: str, route: str, status: int, seconds: float) -> None:
@@ -55,9 +68,35 @@ def matched(count: int) -> None:
     MATCHED.inc(count)
 
 
-def pushed(channel: str, outcome: str) -> None:
+def pushed(channel: str, outcome: str, reason: str) -> None:
     """One push was settled or parked, or is to be tried again."""
     PUSHES.labels(channel, outcome).inc()
+    if outcome != "accepted":
+        FAILURES.labels(channel, outcome, _label(short(reason))).inc()
+
+
+def short(reason: str) -> str:
+    """Why, in words that are few over all pushes."""
+    if away := re.search(r"(?:does|did) not answer|is on a private network", reason):
+        return f"a host {away[0]}"
+    words = re.split(r": | \(", reason, maxsplit=1)[0]
+    status = re.search(r"\((\d{3})\b", reason)
+    return f"{words} ({status[1]})"[:80] if status else words[:80]
+
+
+def _label(words: str) -> str:
+    if words not in _reasons and len(_reasons) >= MOST_REASONS:
+        return OTHER
+    _reasons.add(words)
+    return words
+
+
+def reached(up: bool, disk: tuple[int, int] | None) -> None:
+    """The database answered, or did not; bytes free on its disk and in all, where that can be seen."""
+    DATABASE.set(up)
+    if disk:
+        for what, value in zip(("free", "size"), disk, strict=True):
+            DISK.labels(what).set(value)
 
 
 def measure(gauges: dict[str, int]) -> None:

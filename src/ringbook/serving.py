@@ -2,6 +2,7 @@
 
     run(config)           listen, make the database ready, greet, serve until a signal; the exit code
     listen(host, port)    a listening socket, or CannotServe with what to do
+    watched(config, db)   for a process that serves nothing else: /metrics and its health, at a port of their own
 
 One process serves on SQLite. On PostgreSQL there may be several: this one then supervises, keeps the time (`worker`)
 and holds the listening sockets that its children share. Children end with their parent, however it ended.
@@ -10,6 +11,7 @@ and holds the listening sockets that its children share. Children end with their
 import errno
 import functools
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 10
 LAST_SECONDS = 1
 BACKLOG = 2048
+MOST_FILES = 65_536
 METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 ONE_WRITER = "SQLite has one writer, so one process serves; for more, set RINGBOOK_DATABASE=postgresql://…"
 
@@ -58,10 +61,11 @@ def run(config: Config, *, keep_time: bool = True) -> int:
     keep_time    also do what is due (`worker`)
     """
     _at_signals(lambda *_: sys.exit(0))
+    _many_files()
     config = _as_one_writer(config)
     sockets = [listen(config.host, config.port)]
     if config.admin_port:
-        sockets.append(listen(config.host, config.admin_port, admin=True))
+        sockets.append(listen(config.host, config.admin_port, setting="RINGBOOK_ADMIN_PORT"))
     if trouble := checks.tls_trouble(config):
         raise CannotServe(trouble)
     with _figures_shared(config.workers), _ready(config) as (db, first):
@@ -70,8 +74,32 @@ def run(config: Config, *, keep_time: bool = True) -> int:
             return _many(config, sockets) if config.workers > 1 else _one(config, sockets, db)
 
 
-def listen(host: str, port: int, *, admin: bool = False) -> socket.socket:
-    """A socket that listens, so that connections wait from now on; CannotServe if it cannot."""
+@contextmanager
+def watched(config: Config, db: "Database") -> "Iterator[None]":
+    """Answer in a thread how this process is, if RINGBOOK_WORKER_METRICS_PORT says where; or CannotServe."""
+    if not config.worker_metrics_port:
+        yield
+        return
+    from . import app
+
+    sockets = [listen(config.host, config.worker_metrics_port, setting="RINGBOOK_WORKER_METRICS_PORT")]
+    if trouble := checks.tls_trouble(config):
+        raise CannotServe(trouble)
+    server = uvicorn.Server(_settings(config, app.beside(config, db)))
+    thread = threading.Thread(target=server.run, args=(sockets,), name="watched", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(LAST_SECONDS)
+
+
+def listen(host: str, port: int, *, setting: str = "") -> socket.socket:
+    """A socket that listens, so that connections wait from now on; CannotServe if it cannot.
+
+    setting   the one that the port comes from, if it is not the port of all
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
@@ -81,8 +109,16 @@ def listen(host: str, port: int, *, admin: bool = False) -> socket.socket:
         listener.bind(address)
         listener.listen(BACKLOG)
     except OSError as error:
-        raise CannotServe(_why_not(host, port, error, admin=admin)) from None
+        raise CannotServe(_why_not(host, port, error, setting)) from None
     return listener
+
+
+def _many_files() -> None:
+    """As many open connections as the system lets us have: what shells give by default ends at 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    with suppress(OSError, ValueError):  # macOS has a limit of its own
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(most, resource.getrlimit(resource.RLIMIT_NOFILE)[0]), hard))
 
 
 def _at_signals(do: Callable[..., None]) -> None:
@@ -111,11 +147,11 @@ def _greet(config: Config, port: int, first: "App | None") -> None:
         logs.log.critical(UNSIGNED)  # at every level that can be set
 
 
-def _why_not(host: str, port: int, error: OSError, *, admin: bool) -> str:
+def _why_not(host: str, port: int, error: OSError, setting: str) -> str:
     if error.errno == errno.EADDRINUSE:
         other = port + 1 if port < 65535 else port - 1
-        if admin:
-            return f"port {port} is in use: RINGBOOK_ADMIN_PORT={other}"
+        if setting:
+            return f"port {port} is in use: {setting}={other}"
         return f"port {port} is in use: make serve PORT={other} (or ringbook serve --port {other})"
     if error.errno == errno.EACCES:
         return f"port {port} is for the system: take one from 1024 up (ringbook serve --port 8080)"

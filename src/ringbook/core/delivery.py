@@ -98,7 +98,7 @@ def claim(db: Database, now: int, most: int, busy: Sequence[str] = ()) -> list[D
         if over:
             store.settle(tx, sorted(_written(row, what) for row, what in over), now)
     for row, what in over:
-        metrics.pushed(row["channel"], what.outcome)
+        metrics.pushed(row["channel"], what.outcome, what.reason)
     return due
 
 
@@ -165,7 +165,8 @@ def record(db: Database, attempts: Sequence[Attempt], now: int) -> None:
             if one.receipt.outcome is Outcome.GONE:
                 _end(tx, one)
     for one, what in decided:
-        metrics.pushed(one.due.message.channel, what.outcome if isinstance(what, Settled) else "again")
+        outcome = what.outcome if isinstance(what, Settled) else "again"
+        metrics.pushed(one.due.message.channel, outcome, what.reason)
 
 
 def after(due: Due, receipt: Receipt, now: int, jitter: float) -> Again | Settled:

@@ -1,7 +1,9 @@
 """What both databases promise: connections, transactions, and rows as parameters."""
 
 import re
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,6 +14,9 @@ AWAY = "The database cannot be reached just now. Try again."
 BUSY = "Another request is changing the same thing. Try again."
 
 FULL = "There are no ids left. Only the server's operator can help."
+PROBE = "UPDATE schema_state SET revision = revision"  # writes, and changes nothing
+PROBE_SECONDS = 2  # for so long what a probe found is believed
+FAILED_SECONDS = 10  # for so long a write that failed speaks against the next: a small one may still find room
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,28 @@ class Tx(Protocol):
         """Wait until no other transaction is doing `what`, and keep others out of it until this one ends."""
 
 
+class Probe:
+    """A question that is put to a database seldom, however often it is asked."""
+
+    def __init__(self, attempt: Callable[[], str]) -> None:
+        self._attempt = attempt
+        self._asking = threading.Lock()
+        self._trouble = ""
+        self._until = 0.0
+
+    def trouble(self) -> str:
+        """What the attempt said last, a moment ago at most."""
+        with self._asking:
+            if time.monotonic() > self._until:
+                self._trouble = self._attempt()
+                self._until = time.monotonic() + PROBE_SECONDS
+            return self._trouble
+
+    def failed(self, trouble: str) -> None:
+        """Somebody's write found out."""
+        self._trouble, self._until = trouble, time.monotonic() + FAILED_SECONDS
+
+
 class Database(Protocol):
     """A pool of connections to one database."""
 
@@ -61,6 +88,15 @@ class Database(Protocol):
 
     def write(self) -> AbstractContextManager[Tx]:
         """One transaction: all of it, or, when an exception passes through, nothing."""
+
+    def probe(self) -> None:
+        """Write, and change nothing; Unavailable says in an operator's words why that cannot be done.
+
+        It waits for nobody: whoever is writing just now shows that it can be done. Asked often, it writes seldom.
+        """
+
+    def disk(self) -> tuple[int, int] | None:
+        """Bytes that are free on the database's disk, and how many there are; None where that cannot be seen."""
 
     def gauges(self) -> dict[str, int]:
         """The pool, for the metrics: connections open, idle, and requests that wait for one."""

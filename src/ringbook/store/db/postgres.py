@@ -8,11 +8,17 @@ from functools import lru_cache
 from typing import Any, cast
 
 from ... import errors
-from .contract import AWAY, BUSY, FULL, PARAMETER, Row, Rows, Tx
+from ...logs import log
+from .contract import AWAY, BUSY, FULL, PARAMETER, PROBE, Probe, Row, Rows, Tx
 
 ARRAYS = {int: "bigint[]", str: "text[]"}
 UTF8 = "UTF8"
 ENCODING = "SHOW server_encoding"
+WAIT_SECONDS = 5
+BACK_SECONDS = 0.5  # between two looks whether a database that was away is back
+# A machine that vanished without a word is noticed within half a minute. What the address says of these wins.
+VIGILANCE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
+PROBE_PATIENCE = "SET LOCAL lock_timeout = '500ms'; SET LOCAL statement_timeout = '3s'"
 
 
 def check_address(url: str) -> None:
@@ -54,31 +60,54 @@ class Postgres:
         import psycopg_pool
 
         check_address(url)
+        given = psycopg.conninfo.conninfo_to_dict(url)
         # Prepared statements live in a database session, and behind a pooler there is none to rely on.
-        options = {"autocommit": True, "prepare_threshold": None, "connect_timeout": 5}
+        options = {"autocommit": True, "prepare_threshold": None, "connect_timeout": WAIT_SECONDS} | VIGILANCE
+        options = {name: value for name, value in options.items() if name not in given}
         self._pool = psycopg_pool.ConnectionPool(
             url,
             min_size=1,
             max_size=size,
-            timeout=5,
+            timeout=WAIT_SECONDS,
             # Its pauses between attempts double for so long, then begin anew: after an hour away, no hour of waiting.
-            reconnect_timeout=5,
+            reconnect_timeout=1,
             kwargs=options | {"client_encoding": UTF8},  # whatever the surroundings or the role have set
             open=False,
             name="ringbook",
         )
         self._pool.open()
         self._errors = postgres_errors(psycopg, self._look_after)
+        self._trouble = psycopg.Error
+        self._why = {
+            psycopg.errors.DiskFull: "its disk is full",
+            psycopg.errors.ReadOnlySqlTransaction: "it takes no writes, as a standby does",
+        }
+        self._probe = Probe(self._attempt)
+        self._closed = threading.Event()
+        self._away = threading.Event()
+        self._looking = threading.Lock()
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
-        with self._errors(), self._pool.connection() as connection:
+        with self._errors(), self._connected() as connection:
             yield PostgresTx(connection)
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
-        with self._errors(), self._pool.connection() as connection, connection.transaction():
-            yield PostgresTx(connection)
+        try:
+            with self._errors(), self._connected() as connection, connection.transaction():
+                yield PostgresTx(connection)
+        except errors.Unavailable as refused:
+            if trouble := self._unwritable(refused.__cause__):
+                self._probe.failed(trouble)
+            raise
+
+    def probe(self) -> None:
+        if trouble := self._probe.trouble():
+            raise errors.Unavailable(trouble)
+
+    def disk(self) -> tuple[int, int] | None:
+        return None
 
     def gauges(self) -> dict[str, int]:
         stats = self._pool.get_stats()
@@ -93,11 +122,62 @@ class Postgres:
         return product, f"{product} is too old" if number < 160000 else trouble
 
     def close(self) -> None:
+        self._closed.set()
         self._pool.close()
 
+    @contextmanager
+    def _connected(self) -> Iterator[Any]:
+        """A connection of the pool; none, and at once, while it is known that there is none to be had."""
+        if self._away.is_set():
+            raise errors.Unavailable(AWAY)
+        with self._pool.connection() as connection:
+            yield connection
+
+    def _attempt(self) -> str:
+        try:
+            with self._errors(), self._connected() as connection, connection.transaction():
+                connection.execute(PROBE_PATIENCE)
+                connection.execute(PROBE)
+        except errors.Unavailable as refused:
+            # BUSY: somebody is migrating
+            return "" if refused.reason == BUSY else self._unwritable(refused.__cause__) or refused.reason
+        return ""
+
+    def _unwritable(self, error: BaseException | None) -> str:
+        """What an error says of the disk or the server's part; "" when it is about something else."""
+        why = next((words for kind, words in self._why.items() if isinstance(error, kind)), "")
+        return why and f"the database cannot be written to: {why}"
+
     def _look_after(self) -> None:
-        """After a lost connection, replace at once whatever else in the pool was lost with it."""
-        threading.Thread(target=self._pool.check, daemon=True).start()
+        """After trouble with a connection, replace at once whatever else in the pool was lost with it.
+
+        If that cannot be done the database is away: who asks for it need not wait until it is back.
+        """
+        if self._looking.acquire(blocking=False):
+            threading.Thread(target=self._until_back, name="database", daemon=True).start()
+
+    def _until_back(self) -> None:
+        try:
+            self._pool.check()
+            while not self._answers():
+                if not self._away.is_set() and not self._closed.is_set():
+                    log.warning("database away")
+                self._away.set()
+                if self._closed.wait(BACK_SECONDS):
+                    return
+            if self._away.is_set():
+                log.warning("database back")
+            self._away.clear()
+        finally:
+            self._looking.release()
+
+    def _answers(self) -> bool:
+        try:
+            with self._pool.connection(timeout=1) as connection:
+                connection.execute("SELECT 1")
+        except self._trouble:
+            return False
+        return True
 
 
 class PostgresTx:
@@ -168,7 +248,7 @@ def postgres_table(name: str, columns: tuple[tuple[str, type], ...]) -> str:
 
 
 def postgres_errors(psycopg: Any, lost: Callable[[], None]) -> Callable[[], AbstractContextManager[None]]:
-    """Turn the driver's errors into refusals; `lost` is called when a connection is."""
+    """Turn the driver's errors into refusals; `lost` is called when a connection is, or none was to be had."""
     busy = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.LockNotAvailable)
 
     @contextmanager
@@ -183,6 +263,8 @@ def postgres_errors(psycopg: Any, lost: Callable[[], None]) -> Callable[[], Abst
             raise errors.Conflict(BUSY) from error
         except busy as error:
             raise errors.Unavailable(BUSY) from error
+        except psycopg.errors.ReadOnlySqlTransaction as error:  # what was the primary is a standby now
+            raise errors.Unavailable(AWAY) from error
         except psycopg.OperationalError as error:
             lost()
             raise errors.Unavailable(AWAY) from error

@@ -3,6 +3,7 @@
 import os
 import queue
 import re
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -14,21 +15,20 @@ from typing import Any, cast
 import msgspec
 
 from ... import errors
-from .contract import AWAY, BUSY, Row, Rows, Tx
+from .contract import AWAY, BUSY, PROBE, Probe, Row, Rows, Tx
 
 WRITE_WAIT_SECONDS = 10
 PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # what was answered survives a power cut
     "PRAGMA foreign_keys = ON",
-    "PRAGMA busy_timeout = 10000",
+    f"PRAGMA busy_timeout = {WRITE_WAIT_SECONDS * 1000}",
     "PRAGMA wal_autocheckpoint = 16000",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -4096",
 )
-SQLITE_AWAY = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
+SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+SQLITE_AWAY = SQLITE_BUSY | {
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_CORRUPT,
@@ -70,6 +70,7 @@ class Sqlite:
         self._all: list[sqlite3.Connection] = []
         self._turn = threading.Lock()
         self._waiting = 0
+        self._probe = Probe(self._attempt)
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
@@ -88,12 +89,25 @@ class Sqlite:
                 connection.execute("BEGIN IMMEDIATE")
                 yield SqliteTx(connection)
                 connection.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
+                if trouble := unwritable(error):
+                    self._probe.failed(trouble)
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
             finally:
                 self._idle.put(connection)
+
+    def probe(self) -> None:
+        if trouble := self._probe.trouble():
+            raise errors.Unavailable(trouble)
+
+    def disk(self) -> tuple[int, int] | None:
+        try:
+            disk = shutil.disk_usage(self.file.parent)
+        except OSError:
+            return None
+        return disk.free, disk.total
 
     def gauges(self) -> dict[str, int]:
         return {"open": len(self._all), "idle": self._idle.qsize(), "waiting": self._waiting}
@@ -105,6 +119,30 @@ class Sqlite:
     def close(self) -> None:
         while self._all:
             self._all.pop().close()
+
+    def _attempt(self) -> str:
+        """Why nothing can be written; "" also while somebody is writing."""
+        if not self._turn.acquire(blocking=False):
+            return ""
+        try:
+            with self._at_once() as connection:
+                connection.execute(PROBE)
+        except sqlite3.DatabaseError as error:
+            return unwritable(error)
+        finally:
+            self._turn.release()
+        return ""
+
+    @contextmanager
+    def _at_once(self) -> Iterator[sqlite3.Connection]:
+        """A connection that waits for no other program."""
+        connection = self._take()
+        try:
+            connection.execute("PRAGMA busy_timeout = 0")
+            yield connection
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {WRITE_WAIT_SECONDS * 1000}")
+            self._idle.put(connection)
 
     def _take(self) -> sqlite3.Connection:
         try:
@@ -171,6 +209,12 @@ class SqliteTx:
             return self._connection.execute(sql, params)
         sql = sqlite_statement(sql, tuple((name, tuple(rows.columns)) for name, rows in lists.items()))
         return self._connection.execute(sql, params | {name: as_json(rows) for name, rows in lists.items()})
+
+
+def unwritable(error: BaseException) -> str:
+    """What an error says of the disk or its rights; "" when it is about something else."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return f"the database cannot be written to: {error}" if code in SQLITE_AWAY - SQLITE_BUSY else ""
 
 
 @lru_cache(maxsize=512)
