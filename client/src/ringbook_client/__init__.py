@@ -1,12 +1,65 @@
 """Talk to a Ringbook server: sync an address book, find the contacts who are registered.
 
+    from ringbook_client import Client, Contact, Login
+
+    with Client("https://book.example.com", 1, "KEY", sign_in=lambda: Login("ann", "secret")) as client:
+        client.upload_address_book([Contact("Bob", "+1 202 555 0142")], force=True)
+        for friend in client.get_registered_users():
+            print(friend.name, "is here")
+
 The house, from the roof to the ground; imports go down only:
 
-    roof     cli                 the command ringbook-contacts
-    world    vcards              files that phones and programs export
-    ground   model  errors       what answers hold · what can go wrong
+    roof     cli                                the command ringbook-contacts
+    doors    client  aio                        Client and AsyncClient: sockets and clocks
+    rules    sync  uploads  conversation        a phone kept in step · parts of an upload · retries and sign-ins
+    words    calls  wire                        each call as a request, and how its answer reads
+    world    vcards  transport  tokens  files   exported files · the HTTP library · tokens · private files
+    ground   proofs  profile  model  errors     who one is · what one says of oneself · nouns · what goes wrong
 
 It imports nothing of the server.
 """
 
-__version__ = "0.1.0"
+from .aio import AsyncClient
+from .client import Client
+from .errors import RingbookError
+from .model import (
+    CodeSent,
+    Contact,
+    Registered,
+    Rejected,
+    Removal,
+    Report,
+    Session,
+    Subscription,
+    User,
+    UserPage,
+)
+from .proofs import Code, Email, FirebaseEmail, FirebasePhone, Guest, Login, Proof
+from .tokens import FileTokens, TokenStore
+from .version import __version__
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Code",
+    "CodeSent",
+    "Contact",
+    "Email",
+    "FileTokens",
+    "FirebaseEmail",
+    "FirebasePhone",
+    "Guest",
+    "Login",
+    "Proof",
+    "Registered",
+    "Rejected",
+    "Removal",
+    "Report",
+    "RingbookError",
+    "Session",
+    "Subscription",
+    "TokenStore",
+    "User",
+    "UserPage",
+    "__version__",
+]

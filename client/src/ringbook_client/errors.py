@@ -38,7 +38,12 @@ class RingbookError(Exception):
 
 
 class Unreachable(RingbookError):
-    """There was no answer."""
+    """There was no answer.
+
+    sent   the request may have reached the server, and may have been carried out
+    """
+
+    sent: bool = True
 
 
 class TimedOut(Unreachable):

@@ -1,0 +1,228 @@
+"""The same server, for asyncio.
+
+    async with AsyncClient("https://book.example.com", 1, "KEY", sign_in=ask) as client:
+        await client.upload_address_book([Contact("Bob", "+1 202 555 0142")], force=True)
+
+Each method is that of `Client` in client.py, and says there what it does. `sign_in` may be a coroutine function.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx2
+
+from . import calls, conversation, errors, transport, uploads
+from .calls import PAGE, App, Call, Entry, Value
+from .client import Client
+from .conversation import Manners, Renew, Send, Step
+from .model import CodeSent, Contact, Registered, Report, Session, Subscription, User, UserPage
+from .proofs import Proof
+from .shell import Shell
+from .tokens import TokenStore
+from .uploads import PART, Progress
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from .profile import Profile
+
+T = TypeVar("T")
+AsyncSignIn = Callable[[], Proof | Awaitable[Proof]]
+
+
+class AsyncClient(Shell):
+    """A server and one session there, for the tasks of one event loop; the arguments are those of `Client`."""
+
+    def __init__(
+        self,
+        url: str,
+        app_id: int,
+        auth_key: str,
+        *,
+        sign_in: AsyncSignIn | None = None,
+        tokens: TokenStore | None = None,
+        timeout: float = 30,
+        retries: int = 2,
+        patience: float = 60,
+        http: httpx2.AsyncClient | None = None,
+    ) -> None:
+        super().__init__(url, App(app_id, auth_key), tokens, Manners(retries, patience, renews=sign_in is not None))
+        self._sign_in = sign_in
+        self._own = http is None
+        self._http = http or httpx2.AsyncClient(timeout=timeout)
+        self._turn = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        if self._own:
+            await self._http.aclose()
+
+    # ── sessions ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def create_session(self, proof: Proof | None = None) -> Session:
+        session = await self.call(calls.create_session(self.app, proof))
+        self._keep(session.token)
+        return session
+
+    async def send_code(self, phone: str) -> CodeSent:
+        return await self.call(calls.send_code(self.app, phone))
+
+    async def get_session(self) -> Session:
+        return await self.call(calls.get_session())
+
+    async def delete_session(self) -> None:
+        await self.call(calls.delete_session())
+        self._keep(None)
+
+    async def delete_other_sessions(self) -> None:
+        await self.call(calls.delete_other_sessions())
+
+    async def log_in(self, proof: Proof) -> User:
+        return await self.call(calls.log_in(proof))
+
+    async def log_out(self) -> None:
+        await self.call(calls.log_out())
+
+    # ── users ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def sign_up(self, **profile: Unpack[Profile]) -> User:
+        return await self.call(calls.sign_up(self.app, profile))
+
+    async def get_user(self, user_id: int) -> User:
+        return await self.call(calls.get_user(user_id))
+
+    async def find_user(
+        self,
+        *,
+        login: str | None = None,
+        email: str | None = None,
+        phone: str | None = None,
+        facebook_id: str | None = None,
+        twitter_id: str | None = None,
+        external_id: str | None = None,
+    ) -> User | None:
+        look_up = calls.find_user(
+            login=login,
+            email=email,
+            phone=phone,
+            facebook_id=facebook_id,
+            twitter_id=twitter_id,
+            external_id=external_id,
+        )
+        try:
+            return await self.call(look_up)
+        except errors.NotFound:
+            return None
+
+    async def get_users(
+        self, filters: Mapping[str, Value], *, limit: int = PAGE, offset: int = 0, sort: str | None = None
+    ) -> UserPage:
+        return await self.call(calls.get_users(filters, limit=limit, offset=offset, sort=sort))
+
+    async def update_user(self, user_id: int, *, proof: Proof | None = None, **profile: Unpack[Profile]) -> User:
+        return await self.call(calls.update_user(user_id, profile, proof))
+
+    async def delete_user(self, user_id: int) -> None:
+        await self.call(calls.delete_user(user_id))
+        self._keep(None)
+
+    # ── address books ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def upload_address_book(
+        self,
+        contacts: Iterable[Entry],
+        *,
+        force: bool = False,
+        device: str | None = None,
+        progress: Progress | None = None,
+        part: int = PART,
+    ) -> Report:
+        return await self.run(uploads.upload(list(contacts), force=force, device=device, part=part, progress=progress))
+
+    async def get_address_book(self, *, device: str | None = None) -> list[Contact]:
+        return await self.call(calls.get_address_book(device))
+
+    async def get_registered_users(self, *, compact: bool = True, device: str | None = None) -> list[Registered]:
+        return await self.call(calls.get_registered_users(compact=compact, device=device))
+
+    # ── subscriptions and pushes ─────────────────────────────────────────────────────────────────────────────────
+
+    async def create_subscription(
+        self,
+        channel: str,
+        token: str,
+        *,
+        device: str,
+        platform: str,
+        environment: str = "production",
+        bundle: str | None = None,
+    ) -> Subscription:
+        described = calls.create_subscription(
+            channel, token, device=device, platform=platform, environment=environment, bundle=bundle
+        )
+        return await self.call(described)
+
+    async def create_web_subscription(
+        self, endpoint: str, *, auth: str, p256dh: str, device: str, environment: str = "production"
+    ) -> Subscription:
+        return await self.call(
+            calls.create_web_subscription(endpoint, auth=auth, p256dh=p256dh, device=device, environment=environment)
+        )
+
+    async def get_subscriptions(self) -> list[Subscription]:
+        return await self.call(calls.get_subscriptions())
+
+    async def delete_subscription(self, subscription_id: int) -> None:
+        await self.call(calls.delete_subscription(subscription_id))
+
+    async def send_push(
+        self, user_ids: Sequence[int], message: Mapping[str, Any], *, environment: str = "production"
+    ) -> None:
+        await self.call(calls.send_push(user_ids, message, environment=environment))
+
+    # ── how a call is carried out ────────────────────────────────────────────────────────────────────────────────
+
+    async def call(self, call: Call[T]) -> T:
+        return await conversation.drive_async(conversation.conversation(call, self._token, self._manners), self._take)
+
+    async def run(self, steps: Generator[Call[Any], Any, T]) -> T:
+        return await conversation.drive_async(steps, self.call)
+
+    async def _take(self, step: Step) -> Any:
+        if isinstance(step, Send):
+            return await self._send(step)
+        if isinstance(step, Renew):
+            return await self._renew(step.stale)
+        return await asyncio.sleep(step.seconds)
+
+    async def _send(self, step: Send) -> Any:
+        try:
+            return transport.answer(await self._http.request(**transport.sent(self.url, step)))
+        except httpx2.RequestError as error:
+            raise transport.failure(error) from None
+
+    async def _renew(self, stale: str | None) -> str | None:
+        """A token in place of a stale one; only one task signs in, the others wait for it."""
+        assert self._sign_in is not None
+        self._check_not_signing_in()
+        seen = self._sign_ins
+        async with self._turn:
+            if self._nobody_else_was_here(stale, seen):
+                with self._signing_in():
+                    proof = self._sign_in()
+                    await self.create_session(await proof if inspect.isawaitable(proof) else proof)
+            return self._fresh(stale)
+
+
+for _name, _method in vars(AsyncClient).items():
+    if inspect.iscoroutinefunction(_method) and not _method.__doc__:
+        _method.__doc__ = getattr(Client, _name, _method).__doc__

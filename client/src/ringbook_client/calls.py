@@ -1,0 +1,269 @@
+"""What can be asked of the server, without asking it: each function describes one request and how its answer reads.
+
+    App, Request, Call                                           the application; what is sent; and what comes back
+    create_session, get_session, delete_session, delete_other_sessions, send_code, log_in, log_out
+    sign_up, get_user, find_user, get_users, update_user, delete_user
+    upload, get_address_book, get_registered_users
+    create_subscription, create_web_subscription, get_subscriptions, delete_subscription
+    send_push
+
+`conversation.py` says what happens to a call that fails; `Client` and `AsyncClient` carry it out.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+from . import errors, wire
+from .model import CodeSent, Contact, Registered, Rejected, Removal, Report, Session, Subscription, User, UserPage
+from .proofs import Guest, Proof
+
+T = TypeVar("T")
+PAGE = 100  # users, at most
+Entry = Contact | Removal
+Value = str | int | Sequence[str] | Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """An application, as `ringbook app show ID --secrets` names it."""
+
+    id: int
+    auth_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent. Parameters stand in `query` in order; `body` goes out as JSON."""
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    body: Any = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """A request, and how its answer reads.
+
+    read         the JSON of a success → what the caller gets
+    repeatable   asking twice does no more than asking once
+    session      it needs one: a token goes along
+    """
+
+    request: Request
+    read: Callable[[Any], T]
+    repeatable: bool = True
+    session: bool = True
+
+    def result(self, answer: wire.Answer) -> T:
+        """What the answer says; a refusal is raised."""
+        given = wire.opened(answer)
+        try:
+            return self.read(given)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise errors.BadAnswer(f"the answer to {self.request.method} {self.request.path} lacks something") from None
+
+
+def _nothing(given: Any) -> None:
+    return None
+
+
+def _udid(device: str | None) -> tuple[tuple[str, str], ...]:
+    return (("udid", device),) if device else ()
+
+
+# ── sessions ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def create_session(app: App, proof: Proof | None) -> Call[Session]:
+    """A session of whoever the proof is about, or of the application itself. A second one would harm nobody: except
+    a second guest, who would be somebody else."""
+    body = {"application_id": app.id, "auth_key": app.auth_key, **(proof.sent() if proof else {})}
+    again = not isinstance(proof, Guest)
+    return Call(Request("POST", "/session", body=body), wire.session, repeatable=again, session=False)
+
+
+def get_session() -> Call[Session]:
+    return Call(Request("GET", "/session"), wire.session)
+
+
+def delete_session() -> Call[None]:
+    return Call(Request("DELETE", "/session"), _nothing, repeatable=False)
+
+
+def delete_other_sessions() -> Call[None]:
+    return Call(Request("DELETE", "/session/list"), _nothing)
+
+
+def send_code(app: App, phone: str) -> Call[CodeSent]:
+    """A message to this number; each costs money, so it is never asked for twice."""
+    body = {"application_id": app.id, "auth_key": app.auth_key, "provider": "phone", "phone": {"number": phone}}
+    return Call(Request("POST", "/session", body=body), wire.code_sent, repeatable=False, session=False)
+
+
+def log_in(proof: Proof) -> Call[User]:
+    """The session at hand becomes this user's."""
+    given = proof.sent()
+    return Call(Request("POST", "/login", body={**given.pop("user", {}), **given}), wire.user)
+
+
+def log_out() -> Call[None]:
+    return Call(Request("DELETE", "/login"), _nothing)
+
+
+# ── users ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def sign_up(app: App, profile: Mapping[str, Any]) -> Call[User]:
+    request = Request("POST", "/users", body={"user": _profile(profile)}, headers={"CB-AuthKey": app.auth_key})
+    return Call(request, wire.user, repeatable=False, session=False)
+
+
+def get_user(user_id: int) -> Call[User]:
+    return Call(Request("GET", f"/users/{user_id}"), wire.user)
+
+
+LOOK_UPS = {
+    "login": "/users/by_login",
+    "email": "/users/by_email",
+    "phone": "/users/by_phone",
+    "facebook_id": "/users/by_facebook_id",
+    "twitter_id": "/users/by_twitter_id",
+    "external_id": "/users/external/",
+}
+
+
+def find_user(**by: str | None) -> Call[User]:
+    """By exactly one of `LOOK_UPS`."""
+    given = {name: value for name, value in by.items() if value is not None}
+    if len(given) != 1:
+        raise ValueError(f"give one of {', '.join(LOOK_UPS)}")
+    ((name, value),) = given.items()
+    if name == "external_id":
+        return Call(Request("GET", LOOK_UPS[name] + quote(value, safe="")), wire.user)
+    return Call(Request("GET", LOOK_UPS[name], ((name, value),)), wire.user)
+
+
+def get_users(filters: Mapping[str, Value], *, limit: int, offset: int, sort: str | None) -> Call[UserPage]:
+    """`sort` is a field, with - before it for the other way round."""
+    query = [pair for name, value in filters.items() for pair in _filter(name, value)]
+    if sort:
+        query.append(("sort_desc" if sort.startswith("-") else "sort_asc", sort.lstrip("-")))
+    query += [("limit", str(limit))] if limit != PAGE else []
+    query += [("offset", str(offset))] if offset else []
+    return Call(Request("GET", "/users/v2", tuple(query)), wire.user_page)
+
+
+def _filter(name: str, value: Value) -> list[tuple[str, str]]:
+    if isinstance(value, (str, int)):
+        return [(name, str(value))]
+    return [(f"{name}[]", str(one)) for one in value]
+
+
+def update_user(user_id: int, profile: Mapping[str, Any], proof: Proof | None) -> Call[User]:
+    """With a proof the user's number becomes the proven one. A new password is not set twice: the old one is gone."""
+    body = {"user": _profile(profile), **(proof.sent() if proof else {})}
+    return Call(Request("PUT", f"/users/{user_id}", body=body), wire.user, repeatable="password" not in profile)
+
+
+def delete_user(user_id: int) -> Call[None]:
+    return Call(Request("DELETE", f"/users/{user_id}"), _nothing, repeatable=False)
+
+
+def _profile(given: Mapping[str, Any]) -> dict[str, Any]:
+    """`tags` are called `tag_list` on the wire, where no list is an empty text."""
+    profile = dict(given)
+    if "tags" in profile:
+        profile["tag_list"] = ",".join(profile.pop("tags") or ())
+    return profile
+
+
+# ── address books ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def upload(entries: Sequence[Entry], *, force: bool, device: str | None) -> Call[Report]:
+    """One request with all entries. Asked twice the book is the same; the second answer counts what is as updated."""
+    body: dict[str, Any] = {"contacts": [_line(entry) for entry in entries]}
+    body |= {"force": 1} if force else {}
+    body |= {"udid": device} if device else {}
+    return Call(Request("POST", "/address_book", body=body), partial(_report, entries))
+
+
+def get_address_book(device: str | None) -> Call[list[Contact]]:
+    return Call(Request("GET", "/address_book", _udid(device)), wire.address_book)
+
+
+def get_registered_users(*, compact: bool, device: str | None) -> Call[list[Registered]]:
+    query = (("compact", "1" if compact else "0"), *_udid(device))
+    return Call(Request("GET", "/address_book/registered_users", query), partial(wire.registered, compact=compact))
+
+
+def _line(entry: Entry) -> dict[str, Any]:
+    if isinstance(entry, Removal):
+        return {"phone": entry.phone, "destroy": 1}
+    return {"name": entry.name, "phone": entry.phone}
+
+
+def _report(entries: Sequence[Entry], given: Any) -> Report:
+    """The server names who it rejected by position; here they come with their entry."""
+    rejected = sorted((int(position), tuple(why)) for position, why in (given.get("rejected") or {}).items())
+    return Report(
+        created=int(given["created"]),
+        updated=int(given["updated"]),
+        deleted=int(given["deleted"]),
+        rejected=tuple(Rejected(entries[position], position, why) for position, why in rejected),
+    )
+
+
+# ── subscriptions and pushes ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def create_subscription(
+    channel: str, token: str, *, device: str, platform: str, environment: str, bundle: str | None
+) -> Call[Subscription]:
+    """Pushes reach this device. Its token stands once: a second time renews it."""
+    push_token = {"environment": environment, "client_identification_sequence": token}
+    push_token |= {"bundle_identifier": bundle} if bundle else {}
+    return _subscribe(channel, push_token, {"platform": platform, "udid": device})
+
+
+def create_web_subscription(
+    endpoint: str, *, auth: str, p256dh: str, device: str, environment: str
+) -> Call[Subscription]:
+    """Pushes reach this browser: the three values of its `PushSubscription`."""
+    push_token = {"environment": environment, "web_endpoint": endpoint, "web_auth": auth, "web_p256dh": p256dh}
+    return _subscribe("web", push_token, {"platform": "web", "udid": device})
+
+
+def _subscribe(channel: str, push_token: dict[str, str], device: dict[str, str]) -> Call[Subscription]:
+    body = {"notification_channel": channel, "push_token": push_token, "device": device}
+    return Call(Request("POST", "/subscriptions", body=body), lambda given: wire.subscriptions(given)[0])
+
+
+def get_subscriptions() -> Call[list[Subscription]]:
+    return Call(Request("GET", "/subscriptions"), wire.subscriptions)
+
+
+def delete_subscription(subscription_id: int) -> Call[None]:
+    return Call(Request("DELETE", f"/subscriptions/{subscription_id}"), _nothing, repeatable=False)
+
+
+def send_push(user_ids: Sequence[int], message: Mapping[str, Any], *, environment: str) -> Call[None]:
+    """A push to other users, never sent twice."""
+    text = base64.b64encode(json.dumps(message, separators=(",", ":")).encode()).decode("ascii")
+    event: dict[str, Any] = {
+        "notification_type": "push",
+        "event_type": "one_shot",
+        "environment": environment,
+        "message": text,
+    }
+    event["user"] = {"ids": list(user_ids)}
+    return Call(Request("POST", "/events", body={"event": event}), _nothing, repeatable=False)

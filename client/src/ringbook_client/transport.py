@@ -1,0 +1,66 @@
+"""How a request travels: the only file that knows what the HTTP library's requests, answers and errors look like.
+
+address(url)        the server's address, checked
+sent(step)          a step → what the library is given
+answer(response)    what came back
+failure(error)      what did not
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+
+from . import errors
+from .conversation import Send
+from .version import __version__
+from .wire import Answer
+
+NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+USER_AGENT = f"ringbook-client/{__version__}"
+
+
+def address(url: str) -> str:
+    """The address without a / at its end; ValueError if it is none."""
+    try:
+        parsed = httpx2.URL(url)
+    except httpx2.InvalidURL:
+        parsed = httpx2.URL()
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ValueError(f"{url!r} is no address of a server: it looks like https://book.example.com")
+    return url.rstrip("/")
+
+
+def sent(base: str, step: Send) -> dict[str, Any]:
+    """The arguments of the library's `request`."""
+    request = step.request
+    token = {"CB-Token": step.token} if step.token else {}
+    return {
+        "method": request.method,
+        "url": base + request.path,
+        "params": request.query or None,
+        "json": request.body,
+        "headers": {"User-Agent": USER_AGENT, **request.headers, **token},
+    }
+
+
+def answer(response: httpx2.Response) -> Answer:
+    """A response, read to its end."""
+    if response.is_redirect:
+        raise errors.BadAnswer(f"the server sends elsewhere ({response.status_code}): give the client that address")
+    return Answer(
+        response.status_code, {name.lower(): value for name, value in response.headers.items()}, response.content
+    )
+
+
+def failure(error: httpx2.RequestError) -> errors.RingbookError:
+    """Why there is no answer, in words without the request's."""
+    if isinstance(error, httpx2.DecodingError):
+        return errors.BadAnswer("the answer cannot be decompressed")
+    if isinstance(error, httpx2.TimeoutException):
+        unreachable: errors.Unreachable = errors.TimedOut("the server did not answer in time")
+    else:
+        unreachable = errors.Unreachable(f"the server cannot be reached ({error or type(error).__name__})")
+    unreachable.sent = not isinstance(error, NOT_SENT)
+    return unreachable

@@ -1,0 +1,303 @@
+"""Both clients, against a running server on both databases."""
+
+import asyncio
+import inspect
+import re
+import socket
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx2
+import pytest
+from asking import PASSWORD, at_once, line, write
+from ringbook_client import (
+    AsyncClient,
+    Client,
+    Code,
+    Contact,
+    Email,
+    FileTokens,
+    Guest,
+    Login,
+    Removal,
+    errors,
+)
+from servers import application, free_port
+
+WAIT = 30
+
+
+def name() -> str:
+    return f"user-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def login() -> Login:
+    """Somebody who signs up by signing in."""
+    return Login(name(), PASSWORD)
+
+
+@pytest.fixture
+def client(server, login):
+    """Somebody's client; nobody has signed in yet."""
+    with Client(server.url, server.app.application_id, server.app.auth_key, sign_in=lambda: login) as one:
+        yield one
+
+
+def keys(server):
+    return server.url, server.app.application_id, server.app.auth_key
+
+
+def contacts(first: int, count: int) -> list[Contact]:
+    return [Contact(f"n{n}", line(n)["phone"]) for n in range(first, first + count)]
+
+
+def expire(server, token: str) -> None:
+    """End every session of whoever holds this token, as time would."""
+    with Client(*keys(server)) as other:
+        other._keep(token)
+        user_id = other.get_session().user_id
+    write(server, "DELETE FROM sessions WHERE user_id = :user_id", user_id=user_id)
+
+
+# ── the calls ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_book_goes_up_and_friends_come_back(server, client):
+    phone = f"+1 (202) 555-{uuid.uuid4().int % 10**4:04}"
+    with Client(*keys(server)) as bobs:
+        bobs.create_session()
+        bob = bobs.sign_up(login=name(), password=PASSWORD, phone=phone, full_name="Bob Example", tags=["a", "b"])
+    report = client.upload_address_book([Contact("Bobby", phone), Contact("bad", "1")], force=True)
+    assert (report.created, report.rejected[0].entry.name) == (1, "bad")
+    assert client.get_address_book() == [Contact("Bobby", phone)]
+    (friend,) = client.get_registered_users()
+    assert (friend.id, friend.name, friend.user) == (bob.id, "Bobby", None)
+    (friend,) = client.get_registered_users(compact=False)
+    assert friend.user.full_name == "Bob Example" and friend.user.tags == ("a", "b")
+    assert client.upload_address_book([Removal(phone)]).deleted == 1
+    assert client.get_address_book() == []
+
+
+def test_additions_in_parts_arrive_in_order(client):
+    told = []
+    report = client.upload_address_book(contacts(0, 25), part=10, progress=lambda *at: told.append(at))
+    assert report.created == 25 and told[-1] == (25, 25)
+    assert client.get_address_book() == contacts(0, 25)
+
+
+def test_each_device_has_a_book_of_its_own(client):
+    client.upload_address_book(contacts(0, 2), device="tablet")
+    client.upload_address_book(contacts(5, 1))
+    assert client.get_address_book(device="tablet") == contacts(0, 2)
+    assert client.get_address_book() == contacts(5, 1)
+    assert client.get_registered_users(device="tablet") == []
+
+
+def test_users(server, client):
+    me = client.get_session().user
+    changed = client.update_user(me.id, full_name="Ann", email=f"{name()}@example.org", tags=["climbing"])
+    assert (changed.full_name, changed.tags) == ("Ann", ("climbing",))
+    assert client.update_user(me.id, full_name=None).full_name is None
+    assert client.get_user(me.id) == client.find_user(login=me.login)
+    assert client.find_user(login="nobody-at-all") is None
+    assert client.get_users({"id[in]": [me.id]}, sort="-created_at").users == (client.get_user(me.id),)
+    with Client(*keys(server), sign_in=lambda: Email(changed.email, PASSWORD)) as other:
+        assert other.get_session().user_id == me.id
+        other.delete_other_sessions()
+    client.delete_user(me.id)
+    assert client.get_session().user_id != me.id  # the same login signs up anew
+
+
+def test_subscriptions_and_pushes(server, client):
+    device = {"device": "phone", "platform": "android"}
+    made = client.create_subscription("gcm", f"token-{name()}", **device, bundle="com.example")
+    assert client.get_subscriptions() == [made] and made.channel == "gcm"
+    with Client(*keys(server), sign_in=lambda: Login(name(), PASSWORD)) as other:
+        other.send_push([client.get_session().user_id], {"message": "hi"})
+    client.delete_subscription(made.id)
+    with pytest.raises(errors.NotFound):
+        client.delete_subscription(made.id)
+
+
+def test_a_guest_a_log_in_and_a_log_out(server, login):
+    with Client(*keys(server)) as one:
+        assert one.create_session(Guest("Vera")).user.is_guest
+        assert one.create_session().user_id is None
+        with pytest.raises(errors.Forbidden):
+            one.get_address_book()
+        one.create_session(login)
+        one.create_session()
+        assert one.log_in(login).login == login.login
+        one.log_out()
+        assert one.get_session().user_id is None
+        one.delete_session()
+        with pytest.raises(errors.Unauthorized):
+            one.get_session()
+
+
+def test_a_one_time_code(server):
+    app = application(server.database_url, "codes", sms_gateway="console", sms_regions="GB")
+    number = f"+44 7700 900{uuid.uuid4().int % 1000:03}"
+    with Client(server.url, app.application_id, app.auth_key, patience=1) as one:
+        sent = one.send_code(number)
+        code = re.findall(r"^DEVELOPMENT .*: (\d{6}) is your code", server.printed, re.MULTILINE)[-1]
+        with pytest.raises(errors.Invalid):
+            one.create_session(Code(sent.request_id, f"{(int(code) + 1) % 10**6:06}"))
+        assert one.create_session(Code(sent.request_id, code)).user.phone == number
+        with pytest.raises(errors.TooMany) as caught:
+            one.send_code(number)
+        assert caught.value.wait_seconds > 1
+
+
+# ── sessions that end ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_expired_session_is_opened_again(server, client):
+    client.upload_address_book(contacts(0, 3))
+    expire(server, client._token)
+    assert client.get_address_book() == contacts(0, 3)
+
+
+def test_without_a_callback_an_expired_session_is_told(server, login):
+    with Client(*keys(server)) as one:
+        one.create_session(login)
+        expire(server, one._token)
+        with pytest.raises(errors.SessionExpired):
+            one.get_address_book()
+
+
+def test_calls_at_the_same_moment_sign_in_once(server, login):
+    asked = []
+    with Client(*keys(server), sign_in=lambda: asked.append(1) or login) as one:
+        one.get_session()
+        expire(server, one._token)
+        assert at_once([one.get_address_book] * 8) == [[]] * 8
+    assert len(asked) == 2
+
+
+def test_a_wrong_password_is_tried_once_for_all_who_wait(server, login):
+    with Client(*keys(server)) as one:
+        one.create_session(login)
+    asked, all_wait = [], threading.Event()
+
+    def wrong():
+        asked.append(1)
+        all_wait.wait(0.5)
+        return Login(login.login, "wrong-password")
+
+    with Client(*keys(server), sign_in=wrong) as one:
+        with ThreadPoolExecutor(6) as threads:
+            waiting = [threads.submit(one.get_address_book) for _ in range(6)]
+            failures = [one.exception(WAIT) for one in waiting]
+        assert [type(failure) for failure in failures] == [errors.Unauthorized] * 6
+        assert len(asked) < 6
+        before = len(asked)
+        with pytest.raises(errors.Unauthorized):
+            one.get_address_book()
+        assert len(asked) == before + 1  # whoever comes later may try again
+
+
+def test_whoever_is_asked_for_a_proof_cannot_need_a_session(server, login):
+    def asks():
+        one.get_session()
+        return login
+
+    with Client(*keys(server), sign_in=asks) as one, pytest.raises(errors.SessionExpired, match="callback"):
+        one.get_address_book()
+
+
+def test_the_token_outlives_the_client(server, login, tmp_path):
+    tokens = FileTokens(tmp_path / "deep" / "token")
+    with Client(*keys(server), tokens=tokens) as one:
+        one.create_session(login)
+    assert tokens.path.stat().st_mode & 0o777 == 0o600
+    with Client(*keys(server), tokens=tokens) as two:
+        assert two.get_session().user.login == login.login
+        two.delete_session()
+    assert tokens.load() is None
+
+
+# ── the other client ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_both_clients_have_the_same_calls():
+    def shape(one):
+        methods = {name: method for name, method in vars(one).items() if inspect.isfunction(method)}
+        named = {name: str(inspect.signature(method)) for name, method in methods.items() if not name.startswith("_")}
+        return named, {name: method.__doc__ for name, method in methods.items() if name in named}
+
+    assert shape(AsyncClient) == shape(Client)
+    assert all(shape(Client)[1].values())
+
+
+def test_the_other_client_does_the_same(server, login):
+    asked = []
+
+    async def ask():
+        asked.append(1)
+        return login
+
+    async def play():
+        async with AsyncClient(*keys(server), sign_in=ask) as one:
+            report = await one.upload_address_book(contacts(0, 25), part=10)
+            assert report.created == 25 and await one.get_address_book() == contacts(0, 25)
+            assert await one.find_user(login="nobody-at-all") is None
+            expire(server, one._token)
+            books = await asyncio.gather(*(one.get_address_book() for _ in range(8)))
+            assert books == [contacts(0, 25)] * 8 and len(asked) == 2
+            me = await one.get_session()
+            assert (await one.update_user(me.user_id, full_name="Ann")).full_name == "Ann"
+            await one.delete_session()
+
+    asyncio.run(play())
+
+
+def test_in_the_other_client_a_wrong_password_is_tried_once_too(server, login):
+    asked = []
+
+    async def wrong():
+        asked.append(1)
+        await asyncio.sleep(0.1)
+        return Login(login.login, "wrong-password")
+
+    async def play():
+        async with AsyncClient(*keys(server)) as first:
+            await first.create_session(login)
+        async with AsyncClient(*keys(server), sign_in=wrong) as one:
+            failures = await asyncio.gather(*(one.get_session() for _ in range(6)), return_exceptions=True)
+            assert [type(failure) for failure in failures] == [errors.Unauthorized] * 6 and len(asked) == 1
+
+    asyncio.run(play())
+
+
+# ── servers that do not answer ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_nobody_at_the_address():
+    with Client(f"http://127.0.0.1:{free_port()}", 1, "KEY", retries=0) as one:
+        with pytest.raises(errors.Unreachable) as caught:
+            one.create_session()
+        assert not caught.value.sent
+
+
+def test_a_server_that_does_not_answer_in_time():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with Client(url, 1, "KEY", retries=0, timeout=0.3) as one, pytest.raises(errors.TimedOut) as caught:
+            one.create_session(Login("ann", "correct-horse"))
+        assert caught.value.sent and "ann" not in str(caught.value)
+
+
+def test_a_server_that_sends_elsewhere():
+    elsewhere = httpx2.MockTransport(lambda request: httpx2.Response(301, headers={"Location": "https://x.example"}))
+    one = Client("http://book.example.com", 1, "KEY", http=httpx2.Client(transport=elsewhere))
+    with pytest.raises(errors.BadAnswer, match="elsewhere"):
+        one.create_session()
+
+
+@pytest.mark.parametrize("url", ["book.example.com", "", "ftp://book.example.com", "https://", "http://[::1"])
+def test_an_address_that_is_none_is_told_at_once(url):
+    with pytest.raises(ValueError, match=r"looks like https://book\.example\.com"):
+        Client(url, 1, "KEY")
