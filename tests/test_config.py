@@ -92,6 +92,14 @@ def test_a_file_that_is_not_there_is_named():
         load({}, "nowhere.toml")
 
 
+@pytest.mark.parametrize("name", ["FCM_ENDPOINT", "APNS_ENDPOINT", "APNS_SANDBOX_ENDPOINT", "FIREBASE_CERTIFICATES_URL"])
+def test_where_a_provider_is_must_be_an_address(name):
+    for wrong in ("localhost:8080", "fcm.example.com", "https://", "ftp://fcm.example.com", "https://a:b/", "https://["):
+        with pytest.raises(ConfigError, match=f"RINGBOOK_{name}: .* it takes an https:// or http:// address"):
+            load({f"RINGBOOK_{name}": wrong})
+    assert getattr(load({f"RINGBOOK_{name}": "https://127.0.0.1:9/x"}), name.lower()) == "https://127.0.0.1:9/x"
+
+
 @pytest.mark.parametrize("url", ["mysql://ann:hunter2@db/ringbook", "postgresql://ann:hunter2@db:port/ringbook"])
 def test_a_wrong_secret_is_not_repeated(url):
     with pytest.raises(ConfigError, match="RINGBOOK_DATABASE: its value is not accepted; it takes sqlite") as refused:

@@ -22,6 +22,7 @@ from msgspec import Meta
 PREFIX = "RINGBOOK_"
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off", ""}
+ADDRESSES = ("firebase_certificates_url", "fcm_endpoint", "apns_endpoint", "apns_sandbox_endpoint")
 
 
 class ConfigError(Exception):
@@ -192,6 +193,7 @@ def _accepts(name: str, kind: Any, meta: Meta) -> str:
     return {
         "database": "sqlite:///FILE or postgresql://…",
         "trusted_proxies": "addresses and networks separated by commas, such as 10.0.0.1, 192.168.0.0/16",
+        **dict.fromkeys(ADDRESSES, "an https:// or http:// address"),
     }.get(name, "text")
 
 
@@ -274,6 +276,10 @@ def _checked(name: str, value: Any) -> Any:
         raise ValueError(name)
     if name == "database":
         _ = urlsplit(value).port  # what is no port must not be found out later, in words that quote the password
+    if name in ADDRESSES and value:
+        parts = urlsplit(value)
+        if parts.scheme not in ("https", "http") or not parts.hostname or parts.port == 0:
+            raise ValueError(name)
     if name == "trusted_proxies":
         # Whole networks, spelt so that no reader takes `10.0.0.5/8` for a name.
         return tuple(str(ipaddress.ip_network(network, strict=False)) for network in value)

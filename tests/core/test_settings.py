@@ -48,6 +48,8 @@ def test_a_template_with_a_place_for_a_name_or_none_is_taken(template):
         ("x" * 256, "1 to 255"),
         ("two\nlines %s", "one line"),
         ("nul \x00 %s", "one line"),
+        ("two\u2028lines %s", "one line"),
+        ("two\u2029paragraphs %s", "one line"),
     ],
 )
 def test_any_other_template_is_refused_with_the_reason(template, why):
@@ -142,6 +144,13 @@ def test_a_setting_is_read_from_its_text(key, text, value):
                 "https://example.com/\x00",
                 "https://example.com/\u00a0",
                 "https://example.com/\x7f",
+                "https://",
+                "https:///path",
+                "https://:443/",
+                "https://user:secret@example.com/",
+                "https://example.com:0/",
+                "https://example.com:99999/",
+                "https://[::1/",
             )
         ],
     ],

@@ -10,6 +10,7 @@ import typing
 import unicodedata
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -84,7 +85,17 @@ def _address(value: str, key: str) -> str:
         raise errors.Invalid("must be an address with https:// (or http:// for development)", field=key)
     if any(sign.isspace() or unicodedata.category(sign) == "Cc" for sign in value):
         raise errors.Invalid("must not hold blanks or control characters", field=key)
+    if value and not _has_host(value):
+        raise errors.Invalid("must name a host after https://, and no user or password", field=key)
     return value
+
+
+def _has_host(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
+    except ValueError:
+        return False
 
 
 def _object_of_texts(value: str, key: str) -> str:
@@ -116,7 +127,7 @@ def _joined_template(value: str, key: str) -> str:
         raise errors.Invalid("holds a per cent sign that stands alone: write %% for one, %s for the name", field=key)
     if not value.strip() or len(value) > LONGEST_TEMPLATE:
         raise errors.Invalid(f"must have 1 to {LONGEST_TEMPLATE} characters", field=key)
-    if any(unicodedata.category(character) == "Cc" for character in value):
+    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in value):
         raise errors.Invalid("must be one line, without control characters", field=key)
     return value
 
@@ -181,8 +192,8 @@ def _webhook_secret(value: str, key: str) -> str:
     try:
         if value:
             signing_key(value)
-    except ValueError as error:
-        raise errors.Invalid(f"{error}: leave {PREFIX} away, or let base64 follow it", field=key) from None
+    except ValueError:
+        raise errors.Invalid(f"must be base64 after {PREFIX}, or a key without {PREFIX}", field=key) from None
     return value
 
 
