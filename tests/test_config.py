@@ -2,7 +2,7 @@
 
 import pytest
 
-from ringbook.config import ConfigError, load, settings
+from ringbook.config import ADDRESSES, ConfigError, load, settings
 
 
 def test_without_any_setting_the_defaults_hold():
@@ -92,7 +92,7 @@ def test_a_file_that_is_not_there_is_named():
         load({}, "nowhere.toml")
 
 
-@pytest.mark.parametrize("name", ["FCM_ENDPOINT", "APNS_ENDPOINT", "APNS_SANDBOX_ENDPOINT", "FIREBASE_CERTIFICATES_URL"])
+@pytest.mark.parametrize("name", [name.upper() for name in ADDRESSES])
 def test_where_a_provider_is_must_be_an_address(name):
     for wrong in ("localhost:8080", "fcm.example.com", "https://", "ftp://fcm.example.com", "https://a:b/", "https://["):
         with pytest.raises(ConfigError, match=f"RINGBOOK_{name}: .* it takes an https:// or http:// address"):

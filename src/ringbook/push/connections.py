@@ -291,12 +291,20 @@ async def _asked(used: _Client, target: Url, headers: Mapping[str, str], body: b
 
 
 async def _read(response: Any) -> Answer:
+    """The answer, and of its body what there is a use for: the status holds however much follows."""
     body = b""
-    while chunk := await response.body_reader.read_chunk():
+    while len(body) < LARGEST_BYTES and (chunk := await response.body_reader.read_chunk()):
         body += bytes(chunk)
-        if len(body) > LARGEST_BYTES:
-            raise ValueError
-    return Answer(response.status, body, {name.lower(): value for name, value in response.headers.items()})
+    return Answer(response.status, body[:LARGEST_BYTES], _texts(response.headers))
+
+
+def _texts(headers: Any) -> dict[str, str]:
+    """Those headers whose values are texts; one that is none says nothing to us."""
+    found = {}
+    for name in headers:
+        with suppress(ValueError):
+            found[name.lower()] = headers[name]
+    return found
 
 
 def _bare(target: Url) -> str:
