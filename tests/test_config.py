@@ -94,7 +94,14 @@ def test_a_file_that_is_not_there_is_named():
 
 @pytest.mark.parametrize("name", [name.upper() for name in ADDRESSES])
 def test_where_a_provider_is_must_be_an_address(name):
-    for wrong in ("localhost:8080", "fcm.example.com", "https://", "ftp://fcm.example.com", "https://a:b/", "https://["):
+    for wrong in (
+        "localhost:8080",
+        "fcm.example.com",
+        "https://",
+        "ftp://fcm.example.com",
+        "https://a:b/",
+        "https://[",
+    ):
         with pytest.raises(ConfigError, match=f"RINGBOOK_{name}: .* it takes an https:// or http:// address"):
             load({f"RINGBOOK_{name}": wrong})
     assert getattr(load({f"RINGBOOK_{name}": "https://127.0.0.1:9/x"}), name.lower()) == "https://127.0.0.1:9/x"
