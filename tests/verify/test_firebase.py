@@ -84,8 +84,11 @@ def test_a_right_token_proves_the_number(form: str, source: Source, certificates
     assert len(source.asked) == 1
 
 
+STRANGE = ("+1202555014\uff12", "+" + "1" * 16, "tel:+12025550142", "abc")  # Firebase writes E.164
+
+
 def test_a_right_token_without_a_number_proves_none(certificates: Certificates):
-    for phone in (None, 12025550142, ["+12025550142"]):
+    for phone in (None, 12025550142, ["+12025550142"], "2025550142", "+1 202 555 0142", "+12025550142\n", *STRANGE):
         token = OLD.token(claims(NOW, phone_number=phone))
         assert firebase.verify(token, PROJECT, certificates, NOW) == Proof("subject-1", "", "")
 
@@ -123,6 +126,9 @@ def test_an_e_mail_counts_when_firebase_has_verified_it(
         ({"iat": float("-inf")}, "a time in it is none"),
         ({"exp": 10**400}, "a time in it is none"),
         ({"iat": -(10**400)}, "a time in it is none"),
+        ({"auth_time": NOW + 61}, "it comes from the future"),
+        ({"auth_time": "now"}, "a time in it is none"),
+        ({"nbf": NOW + 61}, "it comes from the future"),
     ],
 )
 def test_a_wrong_claim_is_refused(wrong: dict[str, Any], why: str, certificates: Certificates):
@@ -133,7 +139,7 @@ def test_a_wrong_claim_is_refused(wrong: dict[str, Any], why: str, certificates:
 
 
 def test_clocks_may_differ_by_less_than_a_minute(certificates: Certificates):
-    for near in ({"exp": NOW - 59}, {"iat": NOW + 60}):
+    for near in ({"exp": NOW - 59}, {"iat": NOW + 60}, {"auth_time": NOW + 60}, {"nbf": NOW + 60}):
         assert firebase.verify(OLD.token(claims(NOW, **near)), PROJECT, certificates, NOW) == RIGHT
 
 

@@ -30,10 +30,12 @@ CERTIFICATES_URL = "https://www.googleapis.com/robot/v1/metadata/x509/securetoke
 LEEWAY_SECONDS = 60
 LARGEST_TOKEN = 8192
 LARGEST_SUBJECT = 128
+PAST = ("iat", "auth_time", "nbf")  # the last two where they are named
 LATEST = 2**53  # of the moments in a token, in seconds
 SHORTEST_SECONDS, USUAL_SECONDS, LONGEST_SECONDS = 1, 300, 86_400  # how long certificates are kept; usual: unsaid
 OLD_KEYS_SECONDS = 60  # so long old keys do before their source is tried again
 UNKNOWN_KEY_SECONDS = 30  # an unknown key id fetches at most so often: anybody can make one up
+E164 = re.compile(r"\+[0-9]{1,15}")  # as Firebase writes every number
 REFUSED = "the Firebase token is not valid: {why}"
 Keys = dict[str, RSAPublicKey]
 
@@ -247,11 +249,12 @@ def _proof(claims: dict[str, Any], now: int) -> Proof:
         raise _invalid("it is about nobody")
     if _moment(claims["exp"]) + LEEWAY_SECONDS <= now:
         raise _invalid("it has expired")
-    if _moment(claims["iat"]) - LEEWAY_SECONDS > now:
+    if any(_moment(claims[name]) - LEEWAY_SECONDS > now for name in PAST if name in claims):
         raise _invalid("it comes from the future")
     phone, address = claims.get("phone_number"), claims.get("email")
+    whole = isinstance(phone, str) and E164.fullmatch(phone)
     proven = claims.get("email_verified") is True and isinstance(address, str)
-    return Proof(subject, phone if isinstance(phone, str) else "", str(address) if proven else "")
+    return Proof(subject, str(phone) if whole else "", str(address) if proven else "")
 
 
 def _moment(value: Any) -> float:
