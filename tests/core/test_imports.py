@@ -1,6 +1,9 @@
 """Bringing a user base along: which lines go in, with which ids, and that the same file twice changes nothing."""
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -124,7 +127,11 @@ def test_a_name_of_two_lines_hides_nothing(tmp_path):
     "name, content, said",
     [
         ("u.csv", "id,colour,login,size\n1,red,ann,xl\n", "unknown column colour, size"),
-        ("u.csv", "id;login\n1;ann\n", "unknown column id;login"),
+        ("u.csv", "id;login\n1;ann\n", "columns are divided by “;”: save it anew with commas"),
+        ("u.csv", "id\tlogin\n1\tann\n", "columns are divided by tabs: save it anew with commas"),
+        ("u.csv", "id,login\n1,ann\n".encode("utf-16"), "not UTF-8: save it anew as UTF-8"),
+        ("u.csv", "id,login\n1,ann\n".encode("utf-16-be"), "not UTF-8: save it anew as UTF-8"),
+        ("u.csv", "id,\x1b[31mred\x07\n", "unknown column ?[31mred?;".replace("?", r"\?").replace("[", r"\[")),
         ("u.csv", "login\nann\n", "id among them"),
         ("u.csv", "id,login,login\n1,a,b\n", "each column once"),
         ("u.csv", "", "id among them"),
@@ -138,6 +145,16 @@ def test_a_file_that_is_none_is_refused_as_a_whole(tmp_path, name, content, said
 
 def test_a_jsonl_line_with_an_unknown_name_is_refused_by_this_name(tmp_path):
     assert "unknown column colour" in read(tmp_path, "u.jsonl", '{"id": 1, "colour": "red"}')[0].trouble
+
+
+def test_a_hostile_file_is_refused_line_by_line(tmp_path, db, app):
+    content = b"id,login,full_name\r\n5,ann,=cmd()\r\n6,a\0b,x\r\n\x007,bob,x\r\n8,carol," + b"x" * 200_000
+    content += b"\r\n9,\xff\xfe,x\r\n2147483648,dora,x\r\n-1,eve,x\r\n0,fay,x\r\n5,gus,x\r\n"
+    content += b"\xd9\xa3,hal,x\r\n10,ida\r\n11,jan,x"
+    report = bring(db, app, read(tmp_path, "u.csv", content), now=NOW)
+    assert (report.added, [one.line for one in report.refused]) == (2, [3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
+    assert exports.everything(db, 5)["user"]["full_name"] == "=cmd()"
+    assert exports.everything(db, 11)["user"]["login"] == "jan"
 
 
 # ── what a line says ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -277,6 +294,11 @@ def test_who_signs_up_afterwards_gets_a_larger_id(db, app):
     assert signed_up(db, app, "bob") == 1001
     brought(db, app, {"id": 500, "login": "carol"})
     assert signed_up(db, app, "dave") == 1002
+
+
+def test_a_dry_run_reserves_no_ids(db, app):
+    assert counts(brought(db, app, {"id": 1000, "login": "ann"}, dry_run=True)) == (1, 0, 0, 0)
+    assert signed_up(db, app, "bob") == 1
 
 
 def test_ids_are_reserved_before_the_first_user_is_added(db, app, monkeypatch):
@@ -549,6 +571,43 @@ ROWS = st.fixed_dictionaries(
     },
 )
 both_databases = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from ringbook.core import applications, imports
+from ringbook.store import db as databases
+from ringbook.store import imports as store
+
+add, left, imports.BATCH = store.add_numbers, [2], 10
+
+def killed(*given):
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    add(*given)
+
+store.add_numbers = killed
+db = databases.connect(sys.argv[1])
+imports.bring(db, applications.get(db, int(sys.argv[2])), imports.Lines(Path(sys.argv[3])), now=int(sys.argv[4]))
+"""
+
+
+def test_an_import_that_is_killed_is_made_up_for_by_the_same_file_again(db, database_url, app, tmp_path):
+    """Killed within its second batch, the users of which are written and their numbers are not."""
+    file = tmp_path / "users.csv"
+    rows = [f"{number},user{number},+120255501{number:02},true" for number in range(5, 35)]
+    file.write_text("\n".join(["id,login,phone,verified", *rows]))
+    command = [sys.executable, "-c", KILLED, database_url, str(app.id), str(file), str(NOW)]
+    assert subprocess.run(command, timeout=60).returncode == -signal.SIGKILL
+    with db.read() as tx:
+        half = (tx.tuples("SELECT COUNT(*) FROM users"), tx.tuples("SELECT COUNT(*) FROM numbers"))
+    assert half == ([(10,)], [(10,)])
+    assert signed_up(db, app, "meanwhile") == 35
+    assert counts(bring(db, app, Lines(file), now=NOW + 5)) == (20, 0, 10, 0)
+    assert counts(bring(db, app, Lines(file), now=NOW + 9)) == (0, 0, 30, 0)
+    assert proofs.by_phone(db, LIMITS, app, "+12025550134", HERE, NOW + 10) == 34
 
 
 @both_databases

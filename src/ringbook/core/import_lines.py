@@ -23,6 +23,7 @@ SUFFIXES = (".csv", ".jsonl")
 LARGEST_ID = 2_000_000_000
 EARLIEST = 10**8  # 1973; below it, digits are rather a date such as 20181205
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+UTF16 = ("\udcff\udcfe", "\udcfe\udcff")  # its byte order marks, read as UTF-8
 UNCLOSED = 'were read as one, by a quote that is not closed; within quotes write " as ""'
 FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -113,6 +114,11 @@ def _header(reader: Iterator[list[str]]) -> list[str]:
         header = [cell.strip() for cell in next(reader, [])]
     except csv.Error as error:
         raise errors.Invalid(f"the first line is not CSV: {error}") from None
+    if header and (header[0].startswith(UTF16) or "\0" in header[0]):
+        raise errors.Invalid("the file is not UTF-8: save it anew as UTF-8")
+    if other := next((sign for sign in (";", "\t") if len(header) == 1 and sign in header[0]), None):
+        name = "tabs" if other == "\t" else f"“{other}”"
+        raise errors.Invalid(f"the columns are divided by {name}: save it anew with commas")
     if unknown := _unknown(header):
         raise errors.Invalid(unknown)
     if len(set(header)) < len(header) or "id" not in header:
@@ -121,7 +127,7 @@ def _header(reader: Iterator[list[str]]) -> list[str]:
 
 
 def _unknown(names: "list[str] | dict[str, Any]") -> str:
-    unknown = [name for name in names if name not in COLUMNS]
+    unknown = ["".join(sign if sign.isprintable() else "?" for sign in name) for name in names if name not in COLUMNS]
     return f"unknown column {', '.join(unknown)}; there are {', '.join(COLUMNS)}" if unknown else ""
 
 
