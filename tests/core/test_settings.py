@@ -113,11 +113,27 @@ def test_any_other_key_is_no_apns_key(key, why):
         ("web_push_contact", "mailto:push@example.com", "mailto:push@example.com"),
         ("webhook_url", "https://example.com/hook", "https://example.com/hook"),
         ("webhook_url", "", ""),
+        ("sms_gateway_headers", '{"X-Api-Key": "k", "Accept": ""}', '{"X-Api-Key": "k", "Accept": ""}'),
         ("sms_gateway_url", "https://sms.example/?to=#{to}&text=#{text}", "https://sms.example/?to=#{to}&text=#{text}"),
     ],
 )
 def test_a_setting_is_read_from_its_text(key, text, value):
     assert read(key, text) == value
+
+
+# A newline that came with a key from a file, another header after it, and what would break every request.
+HEADERS = (
+    {"Authorization": "Bearer x\n"},
+    {"Authorization": "x\r\nX-More: y"},
+    {"Authorization": "Bearer schlüssel"},
+    {"Authorization": " x"},
+    {"X Y": "z"},
+    {"X:": "z"},
+    {"": "z"},
+    {"Content-Length": "5"},
+    {"HOST": "example.com"},
+    {"X": 5},
+)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +147,7 @@ def test_a_setting_is_read_from_its_text(key, text, value):
         ("webhook_secret", "whsec_not base64!"),
         ("contact_joined_template", "\udcff %s"),
         ("webhook_secret", "\udcff"),
+        *[("sms_gateway_headers", json.dumps(headers)) for headers in HEADERS],
         ("cidp_request", '{"a": "\udcff"}'),
         *[
             (key, address)

@@ -6,6 +6,7 @@
 Each rule stands in `CHECKS` beside the setting's name; what has none there is read by its type.
 """
 
+import re
 import typing
 import unicodedata
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from .. import errors, phone
 from ..model import AppSettings
 
 LONGEST_TEMPLATE = 255
+HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+OURS = ("host", "content-length", "transfer-encoding", "connection")
 SERVICE_ACCOUNT = ("project_id", "client_email", "private_key", "token_uri")
 # Texts that are no secret, no address and nobody's name.
 TOLD = {"default_region", "sms_regions", "sms_text", "contact_joined_template", "firebase_project_id", "apns_topic"}
@@ -103,6 +106,18 @@ def _object_of_texts(value: str, key: str) -> str:
         msgspec.json.decode(value, type=dict[str, str])
     except msgspec.DecodeError:
         raise errors.Invalid("must be a JSON object whose values are texts", field=key) from None
+    return value
+
+
+def _headers(value: str, key: str) -> str:
+    """What would make every request fail is refused here, where somebody sees it (RFC 9110 §5.1, §5.5)."""
+    for name, text in msgspec.json.decode(_object_of_texts(value, key), type=dict[str, str]).items():
+        if not HEADER.fullmatch(name):
+            raise errors.Invalid("names a header with signs that none may have", field=key)
+        if not (text.isascii() and text.isprintable()) or text != text.strip():
+            raise errors.Invalid(f"{name} must be printable ASCII, without blanks or newlines at its ends", field=key)
+        if name.lower() in OURS:
+            raise errors.Invalid(f"{name} is written by Ringbook", field=key)
     return value
 
 
@@ -204,7 +219,7 @@ CHECKS: dict[str, Callable[[str, str], str]] = {
     "sms_gateway_url": _address,
     "cidp_request": _object_of_texts,
     "cidp_response": _with_uid,
-    "sms_gateway_headers": _object_of_texts,
+    "sms_gateway_headers": _headers,
     "sms_text": _with_code,
     "contact_joined_template": _joined_template,
     "fcm_service_account": _service_account,
