@@ -1,13 +1,16 @@
 """Signing in by a code or an identity provider over HTTP: how often, and what happens when the other side fails."""
 
+import hmac
 import json
+import re
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import pytest
-from asking import PASSWORD, Answer, ask, at_once, came_from, open_session, opened, write
+from asking import PASSWORD, Answer, ask, at_once, came_from, guest, open_session, opened, person, write
 from servers import DATABASES, Application, Databases, Server, application, serve
 from verify.gateway import Gateway, listening
 
@@ -104,6 +107,87 @@ def test_a_gateway_that_fails_is_503_and_the_code_can_be_asked_for_again_at_once
     gateway.status = 200
     assert ask_for_code(strict, app, "+44 7700 900131", "198.51.100.31").status == 202
     assert "7700900131" not in strict.printed
+
+
+# ── whose it is ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def proof(server: Server, app: Application, gateway: Gateway, number: str, address: str) -> dict[str, Any]:
+    """The second step for a number: what answers the code that was sent to it."""
+    asked = ask_for_code(server, app, number, address)
+    assert asked.status == 202, asked
+    (code,) = re.findall(r"\b\d{6}\b", gateway.asked[-1].body.decode())
+    request_id = asked.json["verification"]["request_id"]
+    return {"provider": "phone", "phone": {"request_id": request_id, "code": code}}
+
+
+def keys(app: Application) -> dict[str, Any]:
+    return {"application_id": app.application_id, "auth_key": app.auth_key}
+
+
+def test_two_first_sign_ins_at_once_with_one_code_make_one_user(strict, app, gateway):
+    proven = keys(app) | proof(strict, app, gateway, "+44 7700 900141", "198.51.100.61")
+    answers = at_once([partial(ask, strict, "POST", "/session", proven)] * 6)
+    assert {answer.status for answer in answers} == {201}, answers
+    assert len({answer.json["session"]["user_id"] for answer in answers}) == 1
+    assert len({answer.json["session"]["token"] for answer in answers}) == 6
+
+
+def test_a_proof_changes_nobody_but_oneself(strict, app, gateway):
+    bob, ann = person(strict, app, phone="+44 7700 900151"), person(strict, app)
+    proven = proof(strict, app, gateway, "+44 7700 900152", "198.51.100.62")
+    refused = ann.ask("PUT", f"/users/{bob.id}", {"user": {"full_name": "Ann"}} | proven)
+    assert refused.status == 403, refused
+    seen = bob.ask("GET", f"/users/{bob.id}").json["user"]
+    assert (seen["phone"], seen["full_name"]) == ("+44 7700 900151", None)
+    mine = ann.ask("PUT", f"/users/{ann.id}", {"user": {"full_name": "Ann"}} | proven)
+    assert (mine.status, mine.json["user"]["phone"]) == (200, "+44 7700 900152"), mine
+
+
+def test_a_guest_proves_no_number_but_signs_in_by_one(strict, app, gateway):
+    somebody = guest(strict, app)
+    proven = proof(strict, app, gateway, "+44 7700 900153", "198.51.100.63")
+    refused = somebody.ask("PUT", f"/users/{somebody.id}", {"user": {}} | proven)
+    assert (refused.status, list(refused.json["errors"])) == (422, ["phone"])
+    signed_in = somebody.ask("POST", "/login", proven)
+    assert signed_in.status == 202, signed_in
+    assert signed_in.json["user"]["id"] != somebody.id and not signed_in.json["user"]["is_guest"]
+
+
+def test_a_session_of_somebody_becomes_that_of_whoever_signs_in_with_it(strict, app, gateway):
+    ann = person(strict, app)
+    signed_in = ann.ask("POST", "/login", proof(strict, app, gateway, "+44 7700 900154", "198.51.100.64"))
+    assert signed_in.status == 202, signed_in
+    assert ann.ask("GET", "/session").json["session"]["user_id"] == signed_in.json["user"]["id"] != ann.id
+
+
+def test_a_proof_goes_before_a_guest_who_is_asked_for_in_the_same_request(strict, app, gateway):
+    proven = proof(strict, app, gateway, "+44 7700 900155", "198.51.100.65")
+    answer = ask(strict, "POST", "/session", keys(app) | {"user": {"guest": "1"}} | proven)
+    assert (answer.status, answer.json["session"]["user"]["is_guest"]) == (201, False), answer
+
+
+def test_an_answer_without_its_code_is_told_so_and_sends_nothing(strict, app, gateway):
+    given = proof(strict, app, gateway, "+44 7700 900156", "198.51.100.66")
+    for code in ("", None):
+        answer = ask(strict, "POST", "/session", keys(app) | given | {"phone": given["phone"] | {"code": code}})
+        assert (answer.status, answer.json) == (422, {"errors": {"code": ["can't be blank"]}})
+    assert len(gateway.asked) == 1
+
+
+def test_a_signature_covers_what_proves_who_asks_and_is_good_once(strict, app, gateway):
+    given = proof(strict, app, gateway, "+44 7700 900157", "198.51.100.67")["phone"]
+    said = keys(app) | {"nonce": 7, "timestamp": int(time.time()), "provider": "phone", "phone": given}
+    names = [f"phone[code]={given['code']}", f"phone[request_id]={given['request_id']}", "provider=phone"]
+    plain = [f"{name}={said[name]}" for name in ("application_id", "auth_key", "nonce", "timestamp")]
+    message = "&".join(sorted(plain + names))
+    said["signature"] = hmac.new(app.auth_secret.encode(), message.encode(), "sha1").hexdigest()
+    for wrong in ({"phone": given | {"code": "000000"}}, {"phone": given | {"number": "+44 7700 900158"}}):
+        refused = ask(strict, "POST", "/session.json", said | wrong)
+        assert (refused.status, refused.json) == (422, {"errors": {"base": ["Unexpected signature"]}})
+    quickblox = {"QuickBlox-REST-API-Version": "0.1.1"}
+    assert ask(strict, "POST", "/session.json", said, headers=quickblox).status == 201
+    assert ask(strict, "POST", "/session.json", said, headers=quickblox).status == 422
 
 
 # ── an identity provider of the application's own ────────────────────────────────────────────────────────────────────

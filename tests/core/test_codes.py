@@ -450,6 +450,14 @@ def test_a_wrong_code_is_refused_and_the_right_one_is_still_taken(db, app, gatew
     assert codes.answer(db, app, again.request_id, code(gateway), NOW + 30) == ANN
 
 
+def test_a_code_may_be_typed_with_blanks_and_in_the_digits_of_any_keyboard(db, app, gateway):
+    asked = ask(db, app)
+    sent = code(gateway)
+    for zero in ("0", "\u0660", "\u06f0", "\uff10"):
+        typed = "".join(chr(ord(zero) + int(digit)) for digit in sent)
+        assert codes.answer(db, app, asked.request_id, f" {typed[:3]}\u00a0{typed[3:]} ", NOW) == ANN
+
+
 def test_five_attempts_the_last_may_be_right(db, app, gateway):
     asked = ask(db, app)
     for n in range(1, MOST_ATTEMPTS):

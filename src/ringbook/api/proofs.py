@@ -36,9 +36,10 @@ def provider(values: dict[str, Any]) -> str:
 
 
 def asks_for_code(values: dict[str, Any]) -> bool:
-    """A number without a code."""
+    """A number without a code; with a `request_id` it is an answer, whose code is missing."""
     given = values.get("phone")
-    return provider(values) == "phone" and isinstance(given, dict) and not given.get("code")
+    asked = isinstance(given, dict) and not (given.get("code") or given.get("request_id"))
+    return provider(values) == "phone" and asked
 
 
 def ask_for_code(call: Call, app: App) -> Answer:
@@ -64,8 +65,10 @@ def proven_phone(call: Call, app: App) -> str:
     name = provider(call.values)
     if name == "phone":
         given = take(PhoneIn, call.values.get("phone"), field="phone")
-        if not (given.request_id and given.code):
+        if not given.request_id:
             raise errors.Invalid("request_id and code are required", field="phone")
+        if not given.code:
+            raise errors.Invalid("can't be blank", field="code")
         return codes.answer(call.db, app, given.request_id, given.code, call.now)
     if name != "firebase_phone":
         raise errors.Invalid("proves no phone number", field="provider")

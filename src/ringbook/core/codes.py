@@ -11,6 +11,7 @@ accounts, so what is answered tells nobody whether a number has one.
 import hmac
 import re
 import secrets
+import unicodedata
 from dataclasses import dataclass
 
 from .. import errors, phone
@@ -144,7 +145,7 @@ def answer(db: Database, app: App, request_id: str, code: str, now: int) -> str:
     """
     if not REQUEST_ID.fullmatch(request_id):
         raise errors.Invalid(OVER, field="code")
-    given = _digest(app, request_id, "".join(code.split()))
+    given = _digest(app, request_id, _plain(code))
     with db.write() as tx:
         row = store.try_(tx, app.id, request_id, now, now - REPEAT_SECONDS)
         left = row is not None and row["attempts"] <= MOST_ATTEMPTS
@@ -159,6 +160,11 @@ def answer(db: Database, app: App, request_id: str, code: str, now: int) -> str:
     if not right:
         raise errors.Invalid("is wrong", field="code")
     return str(row["typed"])
+
+
+def _plain(code: str) -> str:
+    """The code without blanks, in ASCII: keyboards have digits of their own, such as Arabic ones."""
+    return "".join(str(unicodedata.decimal(sign, sign)) for sign in code if not sign.isspace())
 
 
 def sweep(db: Database, now: int, batch: int = 500) -> int:
