@@ -13,7 +13,7 @@ The house, from the roof to the ground; imports go down only:
     doors    client  aio                        Client and AsyncClient: sockets and clocks
     rules    sync  uploads  conversation        a phone kept in step · parts of an upload · retries and sign-ins
     words    calls  wire                        each call as a request, and how its answer reads
-    world    vcards  transport  tokens  files   exported files · the HTTP library · tokens · private files
+    world    sources  transport  tokens  files  exported files · the HTTP library · tokens · private files
     ground   proofs  profile  model  errors     who one is · what one says of oneself · nouns · what goes wrong
 
 It imports nothing of the server.

@@ -1,0 +1,182 @@
+"""Contacts as CSV: a name and a number, or the many columns that Google and Outlook export.
+
+    read(raw)          the contacts: one for each number of each row
+    rows_of(text, …)   its rows, each with the number of its first line
+
+The columns are found by their headings, and without headings by what stands in them.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from .errors import Unreadable
+from .model import Contact
+from .reading import Problem, Reading, decoded, dialled, one_each
+
+NO_COLUMN = (
+    "no column of the file holds phone numbers: the first line should name the columns,"
+    " such as name,phone, or the file be a vCard (.vcf)"
+)
+NO_ROW = "the file has headings, but no contact below them: export the contacts again"
+BROKEN = "a quotation mark is not closed"
+NO_NUMBER = "there is no number in the column of numbers"
+DELIMITERS = ",;\t|"
+LOOKED_AT = 20  # rows, to find out about delimiters and columns
+
+NUMBER = re.compile(r"(?i)(?:tel:)?[+\d\s().\-/\u00a0\u2010-\u2015]*")
+WHOLE_NAME = ("name", "full name", "display name", "contact", "contact name", "file as")
+NAME_PARTS = (
+    ("name prefix",),
+    ("first name", "given name", "firstname"),
+    ("middle name", "additional name"),
+    ("last name", "family name", "surname", "lastname"),
+    ("name suffix", "suffix"),
+)
+OTHER_NAMES = ("organization name", "organization 1 - name", "company", "organization", "nickname")
+# "Phone 1 - Label" and "Phone 1 - Type" of Google say which phone it is, "Phonetic Name" how a name sounds.
+PHONE = re.compile(
+    r"phone(?!tic).*|.*\bphone(?: \d)?|phone \d+ - value|tel|telephone.*|mobile.*|cell.*|(phone )?number"
+)
+NOT_PHONE = re.compile(r".* - (label|type)|.*\b(e-?mail|type|label|fax)\b.*")
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Where names and numbers stand: the columns of each choice for a name are joined, the first that is not empty
+    counts."""
+
+    names: tuple[tuple[int, ...], ...]
+    phones: tuple[int, ...]
+
+
+def read(raw: bytes) -> Reading:
+    """The contacts of all rows; a row that cannot be read becomes a Problem. Unreadable if no column holds numbers."""
+    lines = [decoded(line) for line in re.split(rb"(?<=\n)|(?<=\r)(?!\n)", raw)]
+    if lines[0].lower().startswith("sep="):  # Excel's
+        delimiter, skipped = lines[0].strip()[4:5] or ",", 1
+    else:
+        delimiter, skipped = _delimiter(lines), 0
+    problems: list[Problem] = []
+    rows = [row for row in rows_of(lines, delimiter, problems, skipped) if any(cell.strip() for cell in row[1])]
+    columns, headed = _columns([row for _, row in rows])
+    if headed and len(rows) == 1:
+        raise Unreadable(NO_ROW)
+    contacts: list[Contact] = []
+    for line, row in rows[headed:]:
+        contacts += _contacts(row, columns)
+        if not headed and not _numbers(row, columns):
+            problems.append(Problem(line, NO_NUMBER))
+    return Reading(one_each(contacts), tuple(sorted(problems, key=lambda problem: problem.line)))
+
+
+def _contacts(row: Sequence[str], columns: Columns) -> Iterator[Contact]:
+    choices = (" ".join(" ".join(_cell(row, at) for at in choice).split()) for choice in columns.names)
+    name = next((choice for choice in choices if choice), "")
+    for number in _numbers(row, columns):
+        yield Contact(name or number, number)
+
+
+def _numbers(row: Sequence[str], columns: Columns) -> list[str]:
+    """Google puts several into one cell, with ` ::: ` between them."""
+    values = (value for at in columns.phones for value in _cell(row, at).split(":::"))
+    return [number for value in values if (number := " ".join(dialled(value).split()))]
+
+
+def _cell(row: Sequence[str], at: int) -> str:
+    return row[at] if at < len(row) else ""
+
+
+# ── columns ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> tuple[Columns, bool]:
+    """The columns, and whether the first row holds their headings."""
+    if not rows:
+        raise Unreadable(NO_COLUMN)
+    headings = [" ".join(cell.lower().split()) for cell in rows[0]]
+    phones = tuple(at for at, heading in enumerate(headings) if _heads_numbers(heading))
+    if not phones or any(map(_like_a_number, rows[0])):
+        return _without_headings(rows)
+    whole = [(headings.index(name),) for name in WHOLE_NAME if name in headings]
+    parts = tuple(at for names in NAME_PARTS for at, heading in enumerate(headings) if heading in names)
+    others = [(headings.index(name),) for name in OTHER_NAMES if name in headings]
+    return Columns((*whole[:1], parts, *whole[1:], *others), phones), True
+
+
+def _heads_numbers(heading: str) -> bool:
+    return bool(PHONE.fullmatch(heading)) and not NOT_PHONE.fullmatch(heading)
+
+
+def _without_headings(rows: Sequence[Sequence[str]]) -> tuple[Columns, bool]:
+    """Numbers stand where most cells look like one, the name in the first of the other columns."""
+    looked_at = rows[:LOOKED_AT]
+    width = max(map(len, looked_at))
+    counts = [sum(_like_a_number(_cell(row, at)) for row in looked_at) for at in range(width)]
+    phones = tuple(at for at, count in enumerate(counts) if count and count * 2 >= max(counts))
+    if not phones:
+        raise Unreadable(NO_COLUMN)
+    name = next(((at,) for at in range(width) if at not in phones), ())
+    # Headings in another language: the only row without a number.
+    headed = len(rows) > 1 and not any(map(_like_a_number, rows[0]))
+    return Columns((name,), phones), headed
+
+
+def _like_a_number(cell: str) -> bool:
+    return bool(NUMBER.fullmatch(cell.strip())) and sum(sign.isdigit() for sign in cell) >= 5
+
+
+# ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    """The sign that uncovers the most numbers, or their headings, and then gives most rows the width of the first."""
+
+    def fits(delimiter: str) -> tuple[int, int, int]:
+        rows = [row for _, row in rows_of(lines[:LOOKED_AT], delimiter, []) if row]
+        width = len(rows[0]) if rows else 0
+        numbers = sum(any(_like_a_number(cell) or _heads_numbers(cell.strip().lower()) for cell in row) for row in rows)
+        return numbers, sum(len(row) == width for row in rows), width
+
+    return max(DELIMITERS, key=fits)
+
+
+def rows_of(
+    lines: Sequence[str], delimiter: str, problems: list[Problem], start: int = 0
+) -> Iterator[tuple[int, list[str]]]:
+    """The rows from line `start` on, each with the number of its first line, from 1.
+
+    A row may go over several lines within quotation marks. Where one is not closed, its line becomes a Problem and
+    reading goes on with the next; after one that would swallow the rest of the file each line is a row.
+    """
+    alone = False
+    while start < len(lines):
+        end = start + 1 if alone else len(lines)
+        reader = csv.reader((lines[at] for at in range(start, end)), delimiter=delimiter, strict=True)
+        first = start
+        try:
+            for row in reader:
+                yield first + 1, row
+                first = start + reader.line_num
+            start = end
+        except csv.Error:
+            row = [] if start + reader.line_num > first + 1 else _forgiving(lines[first], delimiter)
+            if row:
+                yield first + 1, row
+            else:
+                problems.append(Problem(first + 1, BROKEN))
+            alone = alone or start + reader.line_num >= len(lines)
+            start = first + 1
+
+
+def _forgiving(line: str, delimiter: str) -> list[str]:
+    """A row of one line whose quotation marks stand where they should not; none if they hide its end."""
+    if line.count('"') % 2:
+        return []
+    try:
+        return next(csv.reader([line], delimiter=delimiter))
+    except csv.Error:
+        return []
