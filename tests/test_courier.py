@@ -12,6 +12,7 @@ from core.joining import ANN, BOB, Play
 from hypothesis import given
 from hypothesis import strategies as st
 from push.providers import Providers, apns_token, fcm_token, providing
+from servers import eventually
 
 from ringbook import courier, errors
 from ringbook.config import Config
@@ -133,6 +134,7 @@ def test_a_provider_that_hangs_does_not_hold_up_the_others(play, providers, monk
     monkeypatch.setattr(courier, "PLACES", 20)
     monkeypatch.setattr(courier, "FEWEST_PLACES", 2)
     monkeypatch.setattr(courier, "FEWEST_CLAIMED", 2)
+    monkeypatch.setattr(courier, "LAST_SECONDS", 0.1)
     for n in range(30):
         befriended(play, f"slow{n}", token=fcm_token("never", n))
     befriended(play, "cleo", token=apns_token(), channel="apns", platform="ios")
@@ -200,6 +202,44 @@ def test_while_nothing_can_be_recorded_nothing_more_is_sent_and_nothing_is_lost(
         away.clear()
         until(play, lambda: outcomes(play) == {"accepted": 2})
     assert len(providers.asked()["asked"]) == 2
+
+
+def test_a_receipt_is_recorded_whatever_else_is_still_on_its_way(play, providers, monkeypatch):
+    """Within a fraction of a second of its arrival: it waits for no other of its batch, and for no full one."""
+    monkeypatch.setattr(courier, "LAST_SECONDS", 0.1)
+    befriended(play, "bob", token=fcm_token())
+    befriended(play, "cleo", token=fcm_token("never"))
+    befriended(play, "dora", token=apns_token(), channel="apns", platform="ios")
+    with delivering(play, providers):
+        play.person("ann", ANN)
+        until(play, lambda: outcomes(play) == {"accepted": 2, None: 1})
+        assert {row["attempts"] for row in play.rows("SELECT attempts FROM pushes WHERE outcome IS NULL")} == {1}
+
+
+def test_while_the_database_is_away_nothing_is_lost_and_nothing_sent_twice(stoppable, providers):
+    """It goes while answers are on their way, and comes back."""
+    providers.forget()
+    with closing(store.connect(stoppable.url)) as db:
+        play = Play(db, now=int(time.time()))
+        play.set(**providers.settings)
+        for n in range(20):
+            befriended(play, f"holder{n}", token=apns_token("slow-1500", n), channel="apns", platform="ios")
+        with delivering(play, providers):
+            play.person("ann", ANN)
+            eventually(lambda: len(providers.asked()["asked"]) == 20, "they were not all sent")
+            stoppable.stop()
+            eventually(lambda: [one["status"] for one in providers.asked()["asked"]] == [200] * 20, "no answers")
+            stoppable.start()
+            eventually(lambda: counted(play) == {"accepted": 20}, "they were not all recorded")
+    assert len(providers.asked()["asked"]) == 20
+
+
+def counted(play: Play) -> Counter[str | None]:
+    """The outcomes; none while the database is away."""
+    try:
+        return outcomes(play)
+    except errors.Unavailable:
+        return Counter()
 
 
 def test_several_couriers_send_each_push_once(play, providers):

@@ -2,6 +2,9 @@
 
 import threading
 
+import pytest
+from servers import ringbook
+
 from ringbook import worker
 from ringbook.config import Config, Limits
 from ringbook.core import sessions
@@ -49,3 +52,14 @@ def test_a_turn_takes_expired_sessions_away(db: store.Database):
     worker.turn(db, worker.parts(Config()), 1_000 + sessions.LIFE_SECONDS + 1, threading.Event())
     with db.read() as tx:
         assert tx.all("SELECT id FROM sessions") == [{"id": latest.session.id}]
+
+
+@pytest.mark.parametrize(
+    "revision, said",
+    [("0001", "has schema 0001 and this Ringbook needs .* run `ringbook migrate`"), ("9999", "install the newer one")],
+)
+def test_a_worker_does_not_begin_on_a_schema_that_it_does_not_know(db, database_url, revision, said):
+    with db.write() as tx:
+        tx.run("UPDATE schema_state SET revision = :is, serves_from = :is", **{"is": revision})
+    with pytest.raises(RuntimeError, match=f"ended with 1: ringbook: .*{said}"):
+        ringbook("worker", database_url=database_url)

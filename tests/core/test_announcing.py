@@ -65,6 +65,27 @@ def test_each_holder_is_told_with_the_name_from_their_own_book(play):
     assert payload == {"message": "Your friend Annie joined.", "user_id": ann.id, "type": "contact_joined"}
 
 
+def test_a_number_is_the_same_however_each_of_them_dials_it(play):
+    play.set(default_region="GB")
+    bob = holder(play, "bob", ("07700 900123", "Ann at home"))
+    cleo = holder(play, "cleo", ("00 44 (0)7700 900123", "Ann abroad"))
+    holder(play, "nobody", ("+1 202 555 0101", "Another"))
+    play.person("ann", "+44 7700 900123")
+    play.tell()
+    assert play.pushes() == [(bob, "Your friend Ann at home joined."), (cleo, "Your friend Ann abroad joined.")]
+
+
+def test_from_the_first_proven_number_on_only_proven_ones_are_told(play):
+    """`require_verified_number` is auto: an application that proves numbers believes no others any more."""
+    bob = holder(play, "bob", (ANN, "Ann"), (BOB, "Bob"), (CLEO, "Cleo"))
+    play.person("cleo", CLEO)
+    play.proven(ANN)
+    play.tell()  # what was typed before, and not told yet, is not any more
+    play.person("impostor", BOB)
+    play.tell()
+    assert play.pushes() == [(bob, "Your friend Ann joined.")]
+
+
 def test_every_device_of_a_holder_is_reached_but_none_by_a_voip_push(play):
     bob = holder(play, "bob", (ANN, "Ann"))
     play.device(bob, "0f" * 32, channel="apns", platform="ios")

@@ -201,6 +201,23 @@ def test_a_parked_push_keeps_its_text_until_it_is_retried(play):
     assert delivery.retry(play.db, play.app_id, None, play.now) == 0
 
 
+def test_a_retried_push_for_whom_nobody_waits_any_more_loses_its_text(play):
+    due = claimed(play)
+    record(play, due, Outcome.REFUSED, "no key")
+    play.device(play.person("other").id, "fcm-token-0000", device="another phone of the same token")
+    assert delivery.retry(play.db, play.app_id, None, play.now) == 1
+    assert delivery.claim(play.db, play.now, 10) == []
+    assert (row(play)["outcome"], row(play)["reason"], row(play)["message"]) == ("gone", delivery.ENDED, None)
+
+
+def test_what_is_claimed_when_the_token_is_somebody_elses_is_recorded_and_ends_nobody(play):
+    due = claimed(play)
+    play.device(play.person("other").id, "fcm-token-0000")
+    record(play, due, Outcome.GONE, "UNREGISTERED")
+    assert row(play)["outcome"] == "gone"
+    assert len(play.rows("SELECT * FROM subscriptions")) == 1
+
+
 def test_only_the_chosen_ones_of_the_application_are_retried(db):
     play = Play(db)
     holders(play, 3)
