@@ -4,7 +4,7 @@
     migrate, check          the database, and everything else a server needs
     openapi                 the API, described for programs
     app, admin, users       what an operator decides
-    push                    what became of pushes
+    push, why               what became of pushes; why somebody is not found
 
 `--config FILE` goes with each of them, `--json` with those whose answer a program may read.
 """
@@ -20,7 +20,7 @@ import cyclopts
 import msgspec
 from cyclopts import Parameter
 
-from . import __version__, commands, commands_push, commands_users, config, errors, logs
+from . import __version__, commands, commands_push, commands_users, commands_why, config, errors, logs
 from .commands import Failed, File, Id, Json, WrongUse, Yes
 from .model import AppSettings
 
@@ -42,6 +42,7 @@ app = cyclopts.App(name="app", help="Applications: each has its own keys, users 
 admin = cyclopts.App(name="admin", help="People who may use the dashboard.")
 for group in (app, admin, commands_users.users, commands_push.push):
     cli.command(group)
+cli.command(commands_why.why)
 
 
 def main() -> None:
@@ -107,7 +108,7 @@ def worker(*, file: File) -> None:
     """Do what is due, every minute, until Ctrl+C or SIGTERM; any number of these may run."""
     import threading
 
-    from . import serving, worker
+    from . import flushing, serving, worker
 
     stop = threading.Event()
     for ending in (signal.SIGTERM, signal.SIGINT):
@@ -116,7 +117,9 @@ def worker(*, file: File) -> None:
     try:
         with commands.database(settings) as db, serving.watched(settings, db):
             logs.log.info("working")
+            flushing.begin(db)
             worker.run(db, settings, stop)
+            flushing.end()
     except serving.CannotServe as error:
         raise Failed(str(error)) from None
 

@@ -2,6 +2,7 @@
 
 settings, database           what a command works with
 content                      the text of a file that stands for a value
+user_id                      the id of a user who was named by login or e-mail
 sure                         somebody means it
 answer, table, say, say_json on stdout, for people and for programs
 now, actor                   the time; who the audit log says it was
@@ -12,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 Id = Annotated[int, Parameter(validator=Number(gte=1, lt=2**63))]
 File = Annotated[Path | None, Parameter(parse=False)]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="answer in JSON")]
+Of = Annotated[Id | None, Parameter(name="--app", help="id of the application whose login or e-mail USER is")]
 Yes = Annotated[bool, Parameter(negative="", help="do not ask")]
 
 
@@ -53,7 +55,8 @@ def settings(file: Path | None, given: dict[str, Any] | None = None, *, long: bo
 @contextmanager
 def database(found: config.Config, *, make: bool = False) -> "Iterator[Database]":
     """The database, if its schema is the right one; `make` makes one in a SQLite file that is empty or not there."""
-    from . import checks
+    from . import checks, errors
+    from .core import figures
     from .store import db as databases
     from .store import migrations
 
@@ -67,6 +70,8 @@ def database(found: config.Config, *, make: bool = False) -> "Iterator[Database]
         if trouble := migrations.state(db).trouble:
             raise Failed(trouble)
         yield db
+        with suppress(errors.Unavailable):  # what was done is done; only its figures wait no longer
+            figures.flush(db, now())
     finally:
         db.close()
 
@@ -88,6 +93,17 @@ def content(value: str) -> str:
         return read.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
         raise WrongUse(f"{name} is not UTF-8") from None
+
+
+def user_id(db: "Database", user: str, app: int | None) -> int:
+    """The user's id: as it was given, or by login or e-mail in an application."""
+    from .core import applications, users
+
+    if app is not None:
+        return users.identified(db, applications.get(db, app).id, user)
+    if not (user.isascii() and user.isdigit() and len(user) <= 10):
+        raise WrongUse("USER must be an id; a login or an e-mail needs --app ID")
+    return int(user)
 
 
 def sure(warning: str, name: str, typed: str, *, yes: bool) -> None:

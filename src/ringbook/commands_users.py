@@ -16,14 +16,12 @@ import msgspec
 from cyclopts import Parameter
 
 from . import commands
-from .commands import Failed, File, Id, Json, WrongUse, Yes
+from .commands import Failed, File, Id, Json, Of, Yes
 
 if TYPE_CHECKING:
     from .core.imports import Report
-    from .store.db import Database
 
 DryRun = Annotated[bool, Parameter(negative="", help="write nothing, only say what would happen")]
-Of = Annotated[Id | None, Parameter(name="--app", help="id of the application whose login or e-mail USER is")]
 Output = Annotated[Path | None, Parameter(help="file to write, readable by you alone; it must not be there yet")]
 
 users = cyclopts.App(name="users", help="People's accounts.")
@@ -98,7 +96,7 @@ def users_reset_password(user: str, /, *, app: Of = None, as_json: Json = False,
     from .core import users
 
     with commands.database(commands.settings(file)) as db:
-        user_id = _id_of(db, user, app)
+        user_id = commands.user_id(db, user, app)
         password = users.reset_password(db, user_id, commands.now(), by=commands.actor())
         commands.answer({"user_id": user_id, "password": password}, as_json)
 
@@ -131,18 +129,6 @@ def users_give_number(
 
 
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _id_of(db: "Database", user: str, app: int | None) -> int:
-    """The user's id: as it was given, or by login or e-mail in an application."""
-    from .core import applications
-    from .core import users as core
-
-    if app is not None:
-        return core.identified(db, applications.get(db, app).id, user)
-    if not (user.isascii() and user.isdigit() and len(user) <= 10):
-        raise WrongUse("USER must be an id; a login or an e-mail needs --app ID")
-    return int(user)
 
 
 def _listed(ids: list[int]) -> str:

@@ -18,12 +18,16 @@ only `api/wire.py` turns a kind into a status.
 
 
 class Refused(Exception):
-    """A refusal: the reason, and the field it is about ("" for the request as a whole)."""
+    """A refusal: the reason, and the field it is about ("" for the request as a whole).
 
-    def __init__(self, reason: str, *, field: str = "") -> None:
+    told   where reason or field quote what somebody sent: the same in words that can be kept
+    """
+
+    def __init__(self, reason: str, *, field: str = "", told: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
         self.field = field
+        self.told = told
 
 
 class Malformed(Refused):

@@ -70,7 +70,7 @@ def run(config: Config, *, keep_time: bool = True) -> int:
         raise CannotServe(trouble)
     with _figures_shared(config.workers), _ready(config) as (db, first):
         _greet(config, sockets[0].getsockname()[1], first)
-        with _time_kept(db, config, keep_time):
+        with _counting(db), _time_kept(db, config, keep_time):
             return _many(config, sockets) if config.workers > 1 else _one(config, sockets, db)
 
 
@@ -199,6 +199,18 @@ def _migrate(url: str) -> None:
 
 
 @contextmanager
+def _counting(db: "Database") -> "Iterator[None]":
+    """What this process counts goes into the database, the last of it when all else has ended."""
+    from . import flushing
+
+    flushing.begin(db)
+    try:
+        yield
+    finally:
+        flushing.end()
+
+
+@contextmanager
 def _time_kept(db: "Database", config: Config, wanted: bool) -> "Iterator[None]":
     from . import worker
 
@@ -241,10 +253,27 @@ def _many(config: Config, sockets: list[socket.socket]) -> int:
     return 1 if supervisor.failed else 0
 
 
+class Child(Process):
+    """A process that serves, and writes down what it has counted before it ends."""
+
+    def target(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until a signal: the server raises it once more when it has ended, and by then it means nothing."""
+        from . import flushing
+
+        _at_signals(lambda *_: setattr(self.server, "should_exit", True))
+        super().target(sockets)
+        flushing.end()
+
+
 class Supervisor(Multiprocess):
     """Keeps as many children as asked for."""
 
     failed = False
+
+    def init_processes(self) -> None:
+        """Start the first ones."""
+        for _ in range(self.processes_num):
+            self.processes.append(self._started())
 
     def keep_subprocess_alive(self) -> None:
         """Replace children that died; one that could not begin to serve ends them all.
@@ -265,7 +294,10 @@ class Supervisor(Multiprocess):
 
         metrics.forget(dead.pid or 0)
         logs.log.warning("a serving process died and is replaced", pid=dead.pid, code=dead.exitcode)
-        process = Process(self.config, self.sockets)
+        return self._started()
+
+    def _started(self) -> Process:
+        process = Child(self.config, self.sockets)
         process.start()
         return process
 
@@ -282,12 +314,13 @@ class Supervisor(Multiprocess):
 
 def _child(config: Config, parent: int) -> Any:
     """What a child serves; called in the child."""
-    from . import app
+    from . import app, flushing
     from .store import db as databases
 
     logs.start(config.log_level)
     db = databases.connect(config.database, pool=config.database_pool)
     threading.Thread(target=_beat, args=(db, parent), name="heartbeat", daemon=True).start()
+    flushing.begin(db)
     return app.build(config, db)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from . import courier
 from .config import Config
-from .core import announcing, codes, delivery, limits, sessions
+from .core import announcing, codes, delivery, figures, limits, sessions
 from .logs import log
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def parts(config: Config) -> "dict[str, Part]":
         "one-time codes": codes.sweep,
         "old pushes": lambda db, now: delivery.sweep(db, now - kept),
         "old facts": lambda db, now: announcing.sweep(db, now - kept),
+        "old refusals": figures.sweep,
     }
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from .. import errors, metrics
-from ..core import discovery
-from ..model import Entry
+from ..core import discovery, figures
+from ..model import Entry, Report
 from .endpoint import Answer, Call, Route
 from .shapes.address_book import ContactOut, RegisteredPage, ReportOut, UploadRequest, registered_out, report_out
 from .wire import flag, storable, text
@@ -59,7 +59,19 @@ def upload(call: Call) -> Answer:
     metrics.uploaded(
         created=report.created, updated=report.updated, deleted=report.deleted, rejected=len(report.rejected)
     )
+    _count(call, report)
     return Answer(report_out(report))
+
+
+def _count(call: Call, report: Report) -> None:
+    counts: dict[figures.Name, int] = {
+        "uploads": 1,
+        "contacts created": report.created,
+        "contacts updated": report.updated,
+        "contacts deleted": report.deleted,
+    }
+    for name, count in counts.items():
+        figures.add(call.app.id, name, call.now, count)
 
 
 def carried(call: Call) -> tuple[Sequence[Entry | None], Any, Any]:
@@ -153,6 +165,7 @@ def show_registered(call: Call) -> Answer:
     compact = flag(call.values.get("compact"), "compact")
     found = discovery.registered(call.db, call.caller, device(call.values.get("udid")))
     metrics.matched(len(found))
+    figures.add(call.app.id, "matches", call.now, len(found))
     return Answer(RegisteredPage([registered_out(item, compact=compact) for item in found]))
 
 

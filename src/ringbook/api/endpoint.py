@@ -10,6 +10,7 @@ A handler is a plain function that runs in a thread. The toolkit's loop only rea
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -23,7 +24,7 @@ from starlette.responses import Response
 
 from .. import errors, metrics
 from ..config import Config
-from ..core import applications, sessions
+from ..core import applications, figures, sessions
 from ..logs import log
 from ..model import App, Caller, Session
 from ..store.db import Database
@@ -230,7 +231,9 @@ def identify(call: Call) -> None:
 
 def refused_response(call: Call, refused: errors.Refused) -> Response:
     """A refusal, in the documented shape; with how long to wait where that is known."""
-    answered = response(call, wire.status(refused, call.dialect), wire.refusal(refused))
+    status = wire.status(refused, call.dialect)
+    answered = response(call, status, wire.refusal(refused))
+    figures.refused(app_id(call), f"{call.route.method} {call.route.path}", status, refused, call.now)
     if isinstance(refused, errors.TooMany):
         answered.headers["Retry-After"] = str(refused.wait_seconds)
     elif isinstance(refused, errors.Unavailable):
@@ -238,6 +241,18 @@ def refused_response(call: Call, refused: errors.Refused) -> Response:
         why = type(refused.__cause__).__name__ if refused.__cause__ else None
         log.warning("unavailable", route=call.route.path, reason=refused.reason, why=why)
     return answered
+
+
+def app_id(call: Call) -> int:
+    """The application that a request is about, as far as that is known without asking; else 0."""
+    if call.session:
+        return call.session.app_id
+    key = call.request.headers.get("cb-authkey", "").strip()
+    if call.route.who is Who.ANYBODY and not key:
+        with suppress(errors.Refused):
+            key = call.values.get("auth_key", "")
+    found = applications.known(call.db, key) if isinstance(key, str) else None
+    return found.id if found else 0
 
 
 def response(call: Call, status: int, body: Any) -> Response:

@@ -43,6 +43,7 @@ OLD_OPERATORS: dict[str, Operator] = {
 }
 OLD_PAGING = {"page": "from 1", "per_page": "users on a page, 10 or as many as this, at most 100"}
 OLD_PER_PAGE = 10
+NO_FIELD = "is not a field that users can be searched by"
 LISTING_FORBIDDEN = "Users retrieving forbidden in admin panel: `ringbook app set {app} users_v1_list true` allows it"
 
 
@@ -92,7 +93,7 @@ def query_of(call: Call) -> Query:
 def asked_of(field: str, value: Any) -> list[Asked]:
     """The conditions on one field: `x`, `["x", "y"]` or `{"in": ["x", "y"], "gt": …}`."""
     if field not in FIELDS:
-        raise errors.Invalid("is not a field that users can be searched by", field=field)
+        raise errors.Invalid(NO_FIELD, field=field, told=f"a field {NO_FIELD}")
     if not isinstance(value, dict):
         listed = value if isinstance(value, list) else [value]
         return [Asked(field, "in", tuple(read(field, item) for item in listed))]
@@ -117,7 +118,7 @@ def operands(field: str, operator: str, value: Any) -> tuple[str | int, ...]:
 def read(field: str, value: Any) -> str | int:
     """A value as its field's kind."""
     if field not in FIELDS:
-        raise errors.Invalid("is not a field that users can be searched by", field=field)
+        raise errors.Invalid(NO_FIELD, field=field, told=f"a field {NO_FIELD}")
     return reader(field)(value, field)
 
 

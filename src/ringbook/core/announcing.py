@@ -20,7 +20,7 @@ from ..model import App
 from ..store import joined as store
 from ..store import proofs, pushes, subscriptions
 from ..store.db import Database, Row, Tx
-from . import applications, privacy
+from . import applications, figures, privacy
 from .delivery import WEBHOOK
 
 BATCH = 500
@@ -110,6 +110,7 @@ def _tell(tx: Tx, app: App, fact: Row, holders: Sequence[int], now: int) -> None
     told = store.announce(tx, list(names), hashed, verified=bool(fact["verified"]), now=now) if names else set()
     if not told:
         return
+    figures.after(tx, app.id, "holders told", now, len(told))
     environments = ["production", *(["development"] if app.settings.contact_joined_development else [])]
     reached = subscriptions.of_users(tx, app.id, sorted(told), environments)
     rows = [_push(app, fact, one, names) for one in reached if one["channel"] not in SILENT]

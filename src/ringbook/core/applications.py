@@ -3,7 +3,7 @@
 first                         application 1, made by the first start on an empty database
 create, rotate_keys, delete   one application
 all_, get                     read from the database
-cached, by_auth_key           read for a request, at most CACHE_SECONDS old
+cached, by_auth_key, known    read for a request, at most CACHE_SECONDS old
 vapid_private_key             what Web Push is signed with
 change                        set one setting; what each accepts stands in `settings.py`
 """
@@ -83,6 +83,12 @@ def by_auth_key(db: Database, auth_key: str) -> App:
         return _app(row)
 
     return _remembered(db, auth_key, read)
+
+
+def known(db: Database, auth_key: str) -> App | None:
+    """The application that a key names, if this process has just read it; nothing is asked for it."""
+    found = _cache.get((id(db), auth_key))
+    return found[1] if found else None
 
 
 def vapid_private_key(db: Database, app_id: int) -> str:

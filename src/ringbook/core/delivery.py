@@ -28,7 +28,7 @@ from ..push.transport import Message, Outcome, Receipt
 from ..store import pushes as store
 from ..store import subscriptions
 from ..store.db import Database, Row, Tx
-from . import audit
+from . import audit, figures
 from .audit import Actor
 
 LEASE_SECONDS = 30
@@ -42,16 +42,23 @@ LONGEST_REASON = 200
 ACCEPTED, GONE, EXPIRED, PARKED = store.ACCEPTED, "gone", "expired", store.PARKED
 UNREADABLE = "the push cannot be read: please report it"
 ENDED = "the app had ended this subscription"
+FIGURES: dict[str, figures.Name] = {
+    ACCEPTED: "pushes accepted",
+    GONE: "pushes gone",
+    EXPIRED: "pushes expired",
+    PARKED: "pushes parked",
+}
 
 
 class Due(Struct, frozen=True, kw_only=True):
-    """A push whose attempt is ours. `attempts` counts this one, too."""
+    """A push whose attempt is ours. `attempts` counts this one, too; `joined` tells a joined push from an event."""
 
     user_id: int
     app_id: int
     subscription_id: int
     attempts: int
     message: Message
+    joined: bool = False
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -98,7 +105,7 @@ def claim(db: Database, now: int, most: int, busy: Sequence[str] = ()) -> list[D
         if over:
             store.settle(tx, sorted(_written(row, what) for row, what in over), now)
     for row, what in over:
-        metrics.pushed(row["channel"], what.outcome, what.reason)
+        _count(row["app_id"], row["channel"], what, now)
     return due
 
 
@@ -137,6 +144,7 @@ def _read(row: Row, subscription: Subscription | None) -> Due:
         subscription_id=row["subscription_id"],
         attempts=row["attempts"],
         message=message,
+        joined=row["joined_id"] is not None and row["subscription_id"] != WEBHOOK,
     )
 
 
@@ -165,8 +173,15 @@ def record(db: Database, attempts: Sequence[Attempt], now: int) -> None:
             if one.receipt.outcome is Outcome.GONE:
                 _end(tx, one)
     for one, what in decided:
-        outcome = what.outcome if isinstance(what, Settled) else "again"
-        metrics.pushed(one.due.message.channel, outcome, what.reason)
+        _count(one.due.app_id, one.due.message.channel, what, now, joined=one.due.joined)
+
+
+def _count(app_id: int, channel: str, what: Again | Settled, now: int, *, joined: bool = False) -> None:
+    metrics.pushed(channel, what.outcome if isinstance(what, Settled) else "again", what.reason)
+    if isinstance(what, Settled):
+        figures.add(app_id, FIGURES[what.outcome], now)
+        if joined and what.outcome == ACCEPTED:
+            figures.add(app_id, "joined pushes accepted", now)
 
 
 def after(due: Due, receipt: Receipt, now: int, jitter: float) -> Again | Settled:

@@ -19,6 +19,7 @@ from ..model import Caller
 from ..push import universal
 from ..store import pushes, subscriptions, users
 from ..store.db import Database, Row, Tx
+from . import figures
 from . import limits as rates
 from .subscriptions import ENVIRONMENTS
 
@@ -112,6 +113,7 @@ def _queued(
         ]
         if rows:
             pushes.add(tx, app_id, user_id, rows, now=now, expires_at=expires_at)
+            figures.after(tx, app_id, "events sent", now)
     return ids
 
 

@@ -127,7 +127,7 @@ def of_user(db: Database, user_id: int, now: int, last: int) -> User:
         application_id=app.id,
         subscriptions=dict(Counter(f"{one.channel} {one.environment}" for one in subscribed)),
         hints=hints(app, subscribed, numbers),
-        pushes=[_push(row, now) for row in rows],
+        pushes=[push(row, now) for row in rows],
         announced=announced,
     )
 
@@ -139,7 +139,7 @@ def of_push(db: Database, push_id: int, now: int) -> Push:
     if not row:
         kept = "a settled one is remembered for as many days as RINGBOOK_PUSHES_KEPT_DAYS says"
         raise errors.NotFound(f"there is no push {push_id}; {kept}")
-    return _push(row, now)
+    return push(row, now)
 
 
 def state(db: Database, now: int) -> State:
@@ -196,7 +196,8 @@ def _why(row: Row) -> str:
     return f"webhook: {who} has joined" if row["subscription_id"] == WEBHOOK else f"contact joined: {who}"
 
 
-def _push(row: Row, now: int) -> Push:
+def push(row: Row, now: int) -> Push:
+    """One push in words."""
     return Push(
         id=row["id"],
         user_id=row["user_id"],

@@ -22,7 +22,7 @@ from ..model import GUEST_SECONDS, App, Session, User
 from ..store import sessions as store
 from ..store import users as user_store
 from ..store.db import Database, Row, Tx
-from . import audit, passwords, users
+from . import audit, figures, passwords, users
 from . import limits as rates
 from .audit import Actor
 
@@ -166,6 +166,7 @@ def _insert(
         expires_at=guest_until or now + LIFE_SECONDS,
         guest_until=guest_until,
     )
+    figures.after(tx, app.id, "sessions", now)
     return Session(**row), token
 
 

@@ -61,7 +61,7 @@ def query(app: App, asked: Sequence[Asked], *, sort: str, descending: bool, offs
     """
     is_open = app.settings.profiles == "open"
     if sort not in FIELDS or (sort in GUARDED and not is_open):
-        raise errors.Invalid(f"users cannot be sorted by {sort}")
+        raise errors.Invalid(f"users cannot be sorted by {sort}", told="users cannot be sorted by this field")
     if not 0 <= offset <= LARGEST_OFFSET or limit < 1:
         raise errors.Invalid("the page must begin at 0 or later and hold 1 user or more")
     if len(asked) > MOST_CONDITIONS:

@@ -70,8 +70,8 @@ def claim(tx: Tx, now: int, until: int, limit: int, busy: Sequence[str]) -> list
         " WHERE due_at <= :now AND outcome IS NULL AND id IN"
         " (SELECT id FROM pushes WHERE due_at <= :now AND outcome IS NULL"
         " AND NOT (app_id || ':' || channel IN :busy) ORDER BY due_at LIMIT :limit)"
-        " RETURNING id, user_id, app_id, subscription_id, channel, environment, message, created_at, expires_at,"
-        " attempts",
+        " RETURNING id, user_id, app_id, subscription_id, joined_id, channel, environment, message, created_at,"
+        " expires_at, attempts",
         now=now,
         until=until,
         limit=limit,

@@ -126,4 +126,5 @@ def _cleaned(text: str) -> str:
 
 
 def _refused(error: str, status: int) -> errors.Invalid:
-    return errors.Invalid(REFUSED.format(error=error, status=status))
+    told = f"the identity provider said no, with status {status}; what it said is in the answer"
+    return errors.Invalid(REFUSED.format(error=error, status=status), told=told)

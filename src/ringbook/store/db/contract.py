@@ -57,6 +57,9 @@ class Tx(Protocol):
     def alone(self, what: str) -> None:
         """Wait until no other transaction is doing `what`, and keep others out of it until this one ends."""
 
+    def then(self, work: Callable[[], None]) -> None:
+        """Do this once the transaction is committed, and not at all if it is not."""
+
 
 class Probe:
     """A question that is put to a database seldom, however often it is asked."""

@@ -94,13 +94,16 @@ class Postgres:
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
+        done: list[Callable[[], None]] = []
         try:
             with self._errors(), self._connected() as connection, connection.transaction():
-                yield PostgresTx(connection)
+                yield PostgresTx(connection, done)
         except errors.Unavailable as refused:
             if trouble := self._unwritable(refused.__cause__):
                 self._probe.failed(trouble)
             raise
+        for work in done:
+            work()
 
     def probe(self) -> None:
         if trouble := self._probe.trouble():
@@ -183,8 +186,9 @@ class Postgres:
 class PostgresTx:
     """A transaction on PostgreSQL."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, done: list[Callable[[], None]] | None = None) -> None:
         self._connection = connection
+        self._done = done
 
     def all(self, sql: str, **params: Any) -> list[Row]:
         cursor = self._execute(sql, params)
@@ -212,6 +216,10 @@ class PostgresTx:
 
     def alone(self, what: str) -> None:
         self._execute("SELECT pg_advisory_xact_lock(hashtext(:what))", {"what": what})
+
+    def then(self, work: Callable[[], None]) -> None:
+        assert self._done is not None, "nothing is committed where nothing is written"
+        self._done.append(work)
 
     def _execute(self, sql: str, params: dict[str, Any]) -> Any:
         lists = {name: rows for name, rows in params.items() if isinstance(rows, Rows)}

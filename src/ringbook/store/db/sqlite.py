@@ -6,7 +6,7 @@ import re
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -83,11 +83,12 @@ class Sqlite:
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
+        done: list[Callable[[], None]] = []
         with self._my_turn(), sqlite_errors():
             connection = self._take()
             try:
                 connection.execute("BEGIN IMMEDIATE")
-                yield SqliteTx(connection)
+                yield SqliteTx(connection, done)
                 connection.execute("COMMIT")
             except BaseException as error:
                 if trouble := unwritable(error):
@@ -97,6 +98,8 @@ class Sqlite:
                 raise
             finally:
                 self._idle.put(connection)
+        for work in done:
+            work()
 
     def probe(self) -> None:
         if trouble := self._probe.trouble():
@@ -168,8 +171,9 @@ class Sqlite:
 class SqliteTx:
     """A transaction on SQLite."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, done: list[Callable[[], None]] | None = None) -> None:
         self._connection = connection
+        self._done = done
 
     def all(self, sql: str, **params: Any) -> list[Row]:
         cursor = self._execute(sql, params)
@@ -202,6 +206,10 @@ class SqliteTx:
 
     def alone(self, what: str) -> None:
         pass  # BEGIN IMMEDIATE has seen to it
+
+    def then(self, work: Callable[[], None]) -> None:
+        assert self._done is not None, "nothing is committed where nothing is written"
+        self._done.append(work)
 
     def _execute(self, sql: str, params: dict[str, Any]) -> sqlite3.Cursor:
         lists = {name: rows for name, rows in params.items() if isinstance(rows, Rows)}

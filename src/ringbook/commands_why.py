@@ -1,0 +1,51 @@
+"""`ringbook why USER NUMBER`: why isn't she found?"""
+
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from . import commands
+from .commands import File, Json, Of
+
+if TYPE_CHECKING:
+    from .core.why import Answer, Step
+
+SIGNS = {"yes": "ok  ", "no": "NO  ", "note": "?   "}
+
+
+def why(
+    user: str,
+    number: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    /,
+    *,
+    app: Of = None,
+    as_json: Json = False,
+    file: File,
+) -> int:
+    """Tell why a user's app does or does not show whoever has a number, step by step, and what to do.
+
+    USER is the id of the user who is looking, or with --app a login or an e-mail. NUMBER is the one that is looked
+    for, as the user's phone writes it. The answer holds the name from the user's book, which the audit log records.
+    The exit code is 0 when somebody is found, 1 when nobody is.
+    """
+    from .core import why
+
+    with commands.database(commands.settings(file)) as db:
+        user_id = commands.user_id(db, user, app)
+        found = why.ask(db, user_id, number, commands.now(), names=True, by=commands.actor())
+    if as_json:
+        commands.say_json(found)
+    else:
+        commands.say("\n".join(_said(found)))
+    return 0 if found.found else 1
+
+
+def _said(found: "Answer") -> list[str]:
+    width = max(len(step.what) for step in found.steps)
+    lines = [f"user {found.user_id} of application {found.application_id}: {found.verdict}", ""]
+    return lines + [line for step in found.steps for line in _line(step, width)]
+
+
+def _line(step: "Step", width: int) -> list[str]:
+    said = f"{SIGNS[step.state]} {step.what:{width}}  {step.seen}"
+    return [said, f"     {'':{width}}  → {step.todo}"] if step.todo else [said]

@@ -1,0 +1,162 @@
+"""What happens, counted: sums by application and day, and what was refused, with the reason.
+
+    add            something happened
+    after          something happened in a transaction; counted once it is committed
+    refused        a request was refused
+    flush          write what this process has counted since the last time
+    sweep          forget old refusals
+
+Counting is a look into a dict, and costs a request nothing. Every EVERY_SECONDS, and when it ends, each process adds
+its sums to the database (`flushing.py`). While the database is away they wait; a batch of which it is not known
+whether it was written is sent again under the number that it had, and counts once.
+
+A process that is killed loses what it has counted since the last flush: these are figures for a chart, not books.
+"""
+
+import re
+import secrets
+import threading
+from collections import Counter
+from functools import partial
+from typing import Literal
+
+from msgspec import Struct
+
+from .. import errors
+from ..store import figures as store
+from ..store.db import Database, Tx
+
+EVERY_SECONDS = 10
+DAY = 86_400
+REFUSALS_KEPT_SECONDS = 7 * DAY
+MOST_REFUSALS = 500  # kinds of it in a process's memory; what is more goes uncounted until the next flush
+LONGEST_REASON = 160
+PROCESS_KEPT_SECONDS = 7 * DAY
+
+Name = Literal[
+    "contacts created",
+    "contacts deleted",
+    "contacts updated",
+    "events sent",
+    "guests",
+    "holders told",
+    "imported",
+    "joined",
+    "joined pushes accepted",
+    "matches",
+    "pushes accepted",
+    "pushes expired",
+    "pushes gone",
+    "pushes parked",
+    "sessions",
+    "sign-ups",
+    "uploads",
+]
+# Digits that may be somebody's number, and what may be somebody's e-mail.
+PERSONAL = re.compile(r"\+?\d(?:[\s().-]{0,3}\d){6,}|\S*@\S*")
+
+
+class Batch(Struct, frozen=True):
+    """What one process writes at once."""
+
+    number: int
+    sums: list[tuple[int, int, str, int]]
+    refusals: list[tuple[int, str, int, str, int, int, int]]
+
+
+class Tally:
+    """What one process has counted and not written yet."""
+
+    def __init__(self) -> None:
+        self.process = secrets.token_hex(8)
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._sums: Counter[tuple[int, int, str]] = Counter()
+        self._refusals: dict[tuple[int, str, int, str], tuple[int, int, int]] = {}
+        self._batch: Batch | None = None
+        self._written = 0
+
+    def add(self, app_id: int, day: int, name: str, count: int) -> None:
+        with self._lock:
+            self._sums[app_id, day, name] += count
+
+    def refuse(self, app_id: int, route: str, status: int, reason: str, now: int) -> None:
+        key = app_id, route, status, reason
+        with self._lock:
+            count, first, _ = self._refusals.get(key, (0, now, now))
+            if count or len(self._refusals) < MOST_REFUSALS:
+                self._refusals[key] = count + 1, first, now
+
+    def flush(self, db: Database, now: int) -> int:
+        """Write what was counted until now; how many rows that were. What cannot be written stays."""
+        with self._writing:
+            rows = self._write(db, now) if self._batch else 0  # one of which we do not know whether it was written
+            self._batch = self._taken()
+            return rows + (self._write(db, now) if self._batch else 0)
+
+    def _taken(self) -> Batch | None:
+        with self._lock:
+            sums, self._sums = self._sums, Counter()
+            refusals, self._refusals = self._refusals, {}
+        if not sums and not refusals:
+            return None
+        days = Counter(sums)
+        for (app_id, _, name), count in sums.items():
+            days[app_id, store.EVER, name] += count
+        return Batch(
+            self._written + 1,
+            sorted((*key, count) for key, count in days.items()),
+            sorted((*key, *counts) for key, counts in refusals.items()),
+        )
+
+    def _write(self, db: Database, now: int) -> int:
+        batch = self._batch
+        assert batch
+        with db.write() as tx:
+            if store.first_time(tx, self.process, batch.number, now, now + PROCESS_KEPT_SECONDS):
+                store.add(tx, batch.sums)
+                store.add_refusals(tx, batch.refusals)
+        self._batch, self._written = None, batch.number
+        return len(batch.sums) + len(batch.refusals)
+
+
+_tally = Tally()
+
+
+def add(app_id: int, name: Name, now: int, count: int = 1) -> None:
+    """Something happened, so many times."""
+    if count:
+        _tally.add(app_id, now // DAY, name, count)
+
+
+def after(tx: Tx, app_id: int, name: Name, now: int, count: int = 1) -> None:
+    """Something happens in this transaction: it counts if that is committed."""
+    tx.then(partial(add, app_id, name, now, count))
+
+
+def refused(app_id: int, route: str, status: int, refused: errors.Refused, now: int) -> None:
+    """A request was refused; app_id is 0 where it is not known whose application it was."""
+    _tally.refuse(app_id, route, status, plain(refused), now)
+
+
+def plain(refused: errors.Refused) -> str:
+    """Why, in words that hold nothing of what somebody sent."""
+    reason = refused.told or (f"{refused.field}: {refused.reason}" if refused.field else refused.reason)
+    return PERSONAL.sub("…", reason.replace("\0", " "))[:LONGEST_REASON]
+
+
+def flush(db: Database, now: int) -> int:
+    """Write what this process has counted since the last time; raises Unavailable, and keeps it, while that fails."""
+    return _tally.flush(db, now)
+
+
+def sweep(db: Database, now: int) -> int:
+    """Forget refusals that were not seen for a week; how many kinds of them."""
+    with db.write() as tx:
+        return store.sweep(tx, now - REFUSALS_KEPT_SECONDS)
+
+
+def forget() -> None:
+    """Begin anew, as a process does that has just started."""
+    global _tally
+    _tally = Tally()

@@ -1,0 +1,47 @@
+"""What a process counts goes into the database, every few seconds and when the process ends.
+
+begin, end    start to do so in a thread; stop, with what was counted until then
+"""
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from . import errors
+from .core import figures
+from .logs import log
+
+if TYPE_CHECKING:
+    from .store.db import Database
+
+LAST_SECONDS = 5
+
+_running: list[tuple[threading.Thread, threading.Event]] = []
+
+
+def begin(db: "Database") -> None:
+    """Flush from now on."""
+    stop = threading.Event()
+    thread = threading.Thread(target=_flush, args=(db, stop), name="figures", daemon=True)
+    _running.append((thread, stop))
+    thread.start()
+
+
+def end() -> None:
+    """Flush a last time, and no more; a database that is silent keeps nobody longer than LAST_SECONDS."""
+    while _running:
+        thread, stop = _running.pop()
+        stop.set()
+        thread.join(LAST_SECONDS)
+
+
+def _flush(db: "Database", stop: threading.Event) -> None:
+    last = False
+    while not last:
+        last = stop.wait(figures.EVERY_SECONDS)
+        try:
+            figures.flush(db, int(time.time()))
+        except errors.Unavailable as away:
+            log.warning("figures wait", reason=away.reason)
+        except Exception:
+            log.exception("figures failed")

@@ -1,0 +1,117 @@
+"""What happened, as sums by application and day, and what was refused lately.
+
+first_time            has this batch of a process been written before?
+add, add_refusals     sums into the tables
+set_now               how many there are now, as the last look of a day found it
+totals, days, since   sums for ever, of each day, and from when on
+refusals, sweep       the latest refusals; old ones forgotten
+"""
+
+from collections.abc import Sequence
+
+from .db import Row, Rows, Tx
+
+EVER = 0  # stands where the day would: the sum of all days
+FIGURES = {"app_id": int, "day": int, "name": str, "value": int}
+REFUSALS = {
+    "app_id": int,
+    "route": str,
+    "status": int,
+    "reason": str,
+    "count": int,
+    "first_at": int,
+    "last_at": int,
+}
+# An application that has been deleted meanwhile leaves nothing behind; 0 is none.
+THERE = "(r.app_id = 0 OR r.app_id IN (SELECT id FROM applications))"
+
+
+def first_time(tx: Tx, process: str, number: int, now: int, expires_at: int) -> bool:
+    """Note that a process writes its batch with this number; False when it has done so already."""
+    tx.alone("figures")  # batches of several processes touch the same rows
+    return bool(
+        tx.tuples(
+            "INSERT INTO buckets (name, used, at, expires_at) VALUES (:name, :number, :now, :expires_at)"
+            " ON CONFLICT (name) DO UPDATE SET used = excluded.used, at = excluded.at,"
+            " expires_at = excluded.expires_at WHERE buckets.used < excluded.used RETURNING name",
+            name=f"figures {process}",
+            number=number,
+            now=now,
+            expires_at=expires_at,
+        )
+    )
+
+
+def add(tx: Tx, rows: Sequence[tuple[int, int, str, int]]) -> None:
+    """Add to the sums.
+
+    rows   app_id, day, name, value
+    """
+    tx.run(
+        "INSERT INTO daily (app_id, day, name, value)"
+        f" SELECT r.app_id, r.day, r.name, r.value FROM :rows AS r WHERE {THERE}"
+        " ON CONFLICT (app_id, day, name) DO UPDATE SET value = daily.value + excluded.value",
+        rows=Rows(FIGURES, rows),
+    )
+
+
+def set_now(tx: Tx, rows: Sequence[tuple[int, int, str, int]]) -> None:
+    """Write down how many there are: what an earlier look found on the same day no longer counts."""
+    tx.run(
+        "INSERT INTO daily (app_id, day, name, value)"
+        f" SELECT r.app_id, r.day, r.name, r.value FROM :rows AS r WHERE {THERE}"
+        " ON CONFLICT (app_id, day, name) DO UPDATE SET value = excluded.value",
+        rows=Rows(FIGURES, rows),
+    )
+
+
+def add_refusals(tx: Tx, rows: Sequence[tuple[int, str, int, str, int, int, int]]) -> None:
+    """Add to what was refused.
+
+    rows   app_id, route, status, reason, count, first_at, last_at
+    """
+    tx.run(
+        "INSERT INTO refusals (app_id, route, status, reason, count, first_at, last_at)"
+        " SELECT r.app_id, r.route, r.status, r.reason, r.count, r.first_at, r.last_at"
+        f" FROM :rows AS r WHERE {THERE} ON CONFLICT (app_id, route, status, reason) DO UPDATE SET"
+        " count = refusals.count + excluded.count,"
+        " last_at = CASE WHEN refusals.last_at > excluded.last_at THEN refusals.last_at ELSE excluded.last_at END",
+        rows=Rows(REFUSALS, rows),
+    )
+
+
+def totals(tx: Tx, app_id: int) -> dict[str, int]:
+    """Every sum of an application since it is counted, by name."""
+    rows = tx.tuples("SELECT name, value FROM daily WHERE app_id = :app_id AND day = :ever", app_id=app_id, ever=EVER)
+    return dict(rows)
+
+
+def days(tx: Tx, app_id: int, first: int, last: int) -> list[tuple[int, str, int]]:
+    """Day, name and value of an application's sums from one day to another."""
+    return tx.tuples(
+        "SELECT day, name, value FROM daily WHERE app_id = :app_id AND day >= :first AND day <= :last",
+        app_id=app_id,
+        first=first,
+        last=last,
+    )
+
+
+def since(tx: Tx, app_id: int) -> int | None:
+    """The first day of which anything is counted."""
+    found = tx.tuples("SELECT MIN(day) FROM daily WHERE app_id = :app_id AND day > :ever", app_id=app_id, ever=EVER)
+    return int(found[0][0]) if found[0][0] is not None else None
+
+
+def refusals(tx: Tx, app_id: int, limit: int) -> list[Row]:
+    """What was refused to an application's callers, the latest first."""
+    return tx.all(
+        "SELECT route, status, reason, count, first_at, last_at FROM refusals WHERE app_id = :app_id"
+        " ORDER BY last_at DESC, route, reason LIMIT :limit",
+        app_id=app_id,
+        limit=limit,
+    )
+
+
+def sweep(tx: Tx, before: int) -> int:
+    """Forget what was refused for the last time before then; how many kinds of refusal that were."""
+    return tx.run("DELETE FROM refusals WHERE last_at < :before", before=before)

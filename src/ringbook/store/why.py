@@ -1,0 +1,82 @@
+"""What is stored about one user and one number, for whoever asks why somebody is not found.
+
+in_books, alike    the number in the user's books; other numbers there that end alike
+synced             the user's books
+told               when the user was told of the number
+facts, pushes      what was to be told about other users; the user's pushes about them
+"""
+
+from collections.abc import Sequence
+
+from .db import Row, Rows, Tx
+from .pushes import SHOWN
+
+ALIKE = 10**7  # the last seven digits
+
+
+def in_books(tx: Tx, owner_id: int, number: int) -> list[Row]:
+    """Each of the owner's books that holds the number: device, synced_at, name, typed."""
+    return tx.all(
+        "SELECT b.device, b.synced_at, c.name, c.typed FROM books AS b"
+        " JOIN contacts AS c ON c.owner_id = b.owner_id AND c.book = b.book"
+        " WHERE b.owner_id = :owner_id AND c.number = :number ORDER BY b.book",
+        owner_id=owner_id,
+        number=number,
+    )
+
+
+def alike(tx: Tx, owner_id: int, number: int, limit: int) -> list[int]:
+    """Other numbers in the owner's books that end with the same digits: perhaps the same phone, read otherwise."""
+    rows = tx.tuples(
+        "SELECT DISTINCT number FROM contacts WHERE owner_id = :owner_id"
+        " AND number % :alike = :end AND number <> :number ORDER BY number LIMIT :limit",
+        owner_id=owner_id,
+        alike=ALIKE,
+        end=number % ALIKE,
+        number=number,
+        limit=limit,
+    )
+    return [row[0] for row in rows]
+
+
+def synced(tx: Tx, owner_id: int) -> list[Row]:
+    """The owner's books: device, size, synced_at."""
+    return tx.all(
+        "SELECT device, size, synced_at FROM books WHERE owner_id = :owner_id ORDER BY book", owner_id=owner_id
+    )
+
+
+def told(tx: Tx, owner_id: int, hashed: int) -> Row | None:
+    """When the owner was told of the number with this hash, and whether it was proven then."""
+    return tx.one(
+        "SELECT at, verified FROM announced WHERE owner_id = :owner_id AND hash = :hash", owner_id=owner_id, hash=hashed
+    )
+
+
+def holders(tx: Tx, app_id: int, number: int) -> list[Row]:
+    """Who answers to the number: user_id, verified_at, created_at, imported_at."""
+    return tx.all(
+        "SELECT n.user_id, n.verified_at, u.created_at, u.imported_at FROM numbers AS n"
+        " JOIN users AS u ON u.id = n.user_id WHERE n.app_id = :app_id AND n.number = :number ORDER BY n.user_id",
+        app_id=app_id,
+        number=number,
+    )
+
+
+def facts(tx: Tx, user_ids: Sequence[int]) -> list[Row]:
+    """The facts about these users that are remembered, the newest first: user_id, created_at, result (None: waits)."""
+    return tx.all(
+        "SELECT user_id, created_at, verified, result FROM joined WHERE user_id IN :ids ORDER BY id DESC",
+        ids=Rows.of("id", user_ids),
+    )
+
+
+def pushes(tx: Tx, user_id: int, about: Sequence[int], limit: int) -> list[Row]:
+    """The user's joined pushes about these users that are remembered, the newest first."""
+    return tx.all(
+        f"SELECT {SHOWN} FROM pushes WHERE user_id = :user_id AND about_user_id IN :about"
+        " AND joined_id IS NOT NULL AND subscription_id > 0 ORDER BY id DESC LIMIT :limit",
+        user_id=user_id,
+        about=Rows.of("id", about),
+        limit=limit,
+    )

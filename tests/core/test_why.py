@@ -1,0 +1,195 @@
+"""Why isn't she found? Each step says what is there, and the first that says no is the reason."""
+
+import msgspec
+import pytest
+from core.joining import ANN, BOB, CLEO, NOW, Play
+
+from ringbook import errors
+from ringbook.core import audit, delivery, numbers, privacy, why
+from ringbook.core.audit import Actor
+from ringbook.core.delivery import Attempt
+from ringbook.core.why import Answer, Step
+from ringbook.push.transport import Outcome, Receipt
+from ringbook.store import buckets
+
+EVE = Actor("eve@example.com", "", NOW)
+STEPS = [
+    "as typed",
+    "as read",
+    "in an address book",
+    "registered",
+    "proven",
+    "found by the app",
+    "announced",
+    "told",
+    "device",
+    "push",
+]
+
+
+@pytest.fixture
+def play(db):
+    """Bob looks for Ann."""
+    play = Play(db)
+    play.bob = play.person("bob", BOB).id
+    return play
+
+
+def asked(play: Play, typed: str = ANN, **more) -> Answer:
+    return why.ask(play.db, play.bob, typed, play.now, **more)
+
+
+def step(answer: Answer, what: str) -> Step:
+    return next(one for one in answer.steps if one.what == what)
+
+
+def first_no(answer: Answer) -> Step:
+    return next(one for one in answer.steps if one.state == "no")
+
+
+def settle(play: Play, outcome: Outcome, reason: str = "") -> None:
+    due = delivery.claim(play.db, play.now, 10)
+    attempts = [Attempt(due=one, receipt=Receipt(outcome, reason), began_at=play.now) for one in due]
+    delivery.record(play.db, attempts, play.now)
+
+
+def all_is_well(play: Play) -> None:
+    play.holds(play.bob, (ANN, "Annie"))
+    play.device(play.bob, "fcm-token-of-bob")
+    play.ann = play.person("ann", ANN).id
+    play.tell()
+    settle(play, Outcome.ACCEPTED)
+
+
+def test_where_all_is_well_every_step_says_yes(play):
+    all_is_well(play)
+    found = asked(play)
+    assert [one.what for one in found.steps] == STEPS
+    assert {one.state for one in found.steps} == {"yes"}
+    assert found.found and found.verdict == f"found: the app of user {play.bob} is shown user {play.ann}"
+    assert step(found, "as read").seen.startswith("12025550101 (US), without a default_region")
+    assert f"lists user {play.ann}" in step(found, "found by the app").seen
+    assert "told of this number 2027-01-15 08:00 UTC" in step(found, "told").seen
+    assert "by gcm: accepted" in step(found, "push").seen
+
+
+def test_what_cannot_be_read_ends_there(play):
+    for typed, words in (("12345", "fewer than 10"), ("ask Ann", "something else than digits")):
+        found = asked(play, typed)
+        assert [one.what for one in found.steps] == ["as typed", "as read"]
+        assert words in first_no(found).seen and "country code" in first_no(found).todo
+        assert not found.found and words in found.verdict
+
+
+def test_a_number_in_no_book_says_whether_there_are_books(play):
+    play.person("ann", ANN)
+    assert "has no contacts here" in first_no(asked(play)).seen
+    play.holds(play.bob, (CLEO, "Cleo"), device="phone-1")
+    no = first_no(asked(play))
+    assert no.what == "in an address book" and "the book of device phone-1: 1, 2027-01-15 08:00 UTC" in no.seen
+
+
+def test_a_number_that_was_read_otherwise_is_recognised_by_its_end(play):
+    ann = play.person("ann", "+44 7700 900101").id
+    play.holds(play.bob, ("07700 900101", "Annie"))
+    no = first_no(asked(play, "+44 7700 900101"))
+    assert no.what == "in an address book" and "07700900101" in no.seen and "default_region" in no.todo
+    no = first_no(asked(play, "07700 900101"))
+    assert no.what == "registered"
+    play.holds(play.bob, ("+44 7700 900101", "Annie"))
+    play.holds(play.bob, ("+44 7700 900101", "Annie"), device="other")
+    assert asked(play, "+44 7700 900101").found
+    found = asked(play, "447700900101")
+    assert found.found and f"user {ann}" in found.verdict
+
+
+def test_a_contact_that_was_removed_lately_is_said_to_be(play):
+    play.person("ann", ANN)
+    play.holds(play.bob, (ANN, "Annie"), (CLEO, "Cleo"))
+    with play.db.write() as tx:
+        tx.run("DELETE FROM contacts WHERE owner_id = :id AND name = 'Annie'", id=play.bob)
+    assert "let the app upload it again" in first_no(asked(play)).todo
+    with play.db.write() as tx:
+        buckets.remember_removed(tx, play.bob, [privacy.hashed(play.app, 12025550101)], NOW)
+    assert "the app has removed it" in first_no(asked(play)).seen
+
+
+def test_nobody_registered_is_said_so(play):
+    play.holds(play.bob, (ANN, "Annie"))
+    no = first_no(asked(play))
+    assert no.what == "registered" and "sign up" in no.todo
+
+
+def test_a_number_that_nobody_has_proven_counts_or_not_as_the_setting_says(play):
+    play.holds(play.bob, (ANN, "Annie"))
+    ann = play.person("ann", ANN).id
+    assert step(asked(play), "proven").state == "yes"
+    play.set(require_verified_number="on")
+    found = asked(play)
+    assert not found.found and first_no(found).what == "proven" and "give-number" in first_no(found).todo
+    numbers.give(play.db, play.app, ann, ANN, NOW)
+    found = asked(play)
+    assert found.found and f"by user {ann}; only proven numbers count" in step(found, "proven").seen
+
+
+def test_a_card_that_is_off_an_import_and_an_old_friend_are_not_announced(play):
+    play.holds(play.bob, (ANN, "Annie"))
+    play.set(contact_joined_enabled="off")
+    ann = play.person("ann", ANN).id
+    assert "contact_joined_enabled is off" in step(asked(play), "announced").seen
+    play.set(contact_joined_enabled="on")
+    found = asked(play)
+    assert step(found, "announced").state == "note" and "was not told of it by a push" in found.verdict
+    assert "is found, but not announced" in step(found, "told").todo
+    with play.db.write() as tx:
+        tx.run("UPDATE users SET imported_at = 5 WHERE id = :id", id=ann)
+    assert "imported users are never announced" in step(asked(play), "announced").seen
+
+
+def test_a_fact_that_waits_asks_for_a_worker(play):
+    play.holds(play.bob, (ANN, "Annie"))
+    play.person("ann", ANN)
+    assert "is a worker running?" in step(asked(play), "announced").seen
+
+
+def test_a_device_that_gets_none_is_named(play):
+    play.holds(play.bob, (ANN, "Annie"))
+    play.person("ann", ANN)
+    assert "has no subscription" in step(asked(play), "device").todo
+    play.device(play.bob, "fcm-token-of-bob", environment="development")
+    device = step(asked(play), "device")
+    assert device.state == "no" and device.seen == "1 gcm development" and "development" in device.todo
+    play.set(contact_joined_development="on")
+    assert step(asked(play), "device").state == "yes"
+
+
+def test_a_push_that_is_parked_says_what_to_do(play):
+    play.holds(play.bob, (ANN, "Annie"))
+    play.device(play.bob, "fcm-token-of-bob")
+    play.person("ann", ANN)
+    play.tell()
+    assert step(asked(play), "push").state == "note"
+    settle(play, Outcome.REFUSED, "fcm_service_account is not set")
+    push = step(asked(play), "push")
+    assert push.state == "no" and "fcm_service_account is not set" in push.seen and "ringbook push retry" in push.todo
+
+
+def test_names_show_only_when_asked_for_and_that_is_written_down(play):
+    all_is_well(play)
+    assert "Annie" not in msgspec.json.encode(asked(play, by=EVE)).decode()
+    assert audit.page(play.db, 10) == []
+    assert "as “Annie”" in step(asked(play, names=True, by=EVE), "in an address book").seen
+    (entry,) = audit.page(play.db, 10)
+    assert (entry.action, entry.subject, entry.detail) == ("contacts revealed", f"user {play.bob}", "…01")
+
+
+def test_one_is_not_announced_to_oneself(play):
+    play.holds(play.bob, (BOB, "Me"))
+    found = asked(play, BOB)
+    assert found.found and "(the same user)" in step(found, "registered").seen
+    assert "nobody to announce" in step(found, "announced").seen
+
+
+def test_an_unknown_user_is_not_found(play):
+    with pytest.raises(errors.NotFound, match="no user 999"):
+        why.ask(play.db, 999, ANN, NOW)

@@ -1,0 +1,54 @@
+"""`ringbook why`: the answer in words, in JSON, and as an exit code."""
+
+import json
+
+import pytest
+from core.joining import ANN, BOB, Play
+from servers import Databases
+
+from ringbook import cli
+from ringbook.store import db as store
+
+
+@pytest.fixture
+def why(databases: Databases, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Bob, whose book calls Ann Annie; asks the command, which ends with a code and its words."""
+    with databases.fresh("sqlite") as url:
+        db = store.connect(url)
+        play = Play(db)
+        play.bob = play.person("bob", BOB).id
+        play.holds(play.bob, (ANN, "Annie"))
+
+        def ask(*words: str) -> tuple[int, str]:
+            monkeypatch.setenv("RINGBOOK_DATABASE", url)
+            monkeypatch.setattr("sys.argv", ["ringbook", "why", *words])
+            with pytest.raises(SystemExit) as end:
+                cli.main()
+            written = capsys.readouterr()
+            return end.value.code, written.out + written.err
+
+        ask.play = play
+        yield ask
+        db.close()
+
+
+def test_nobody_found_is_told_step_by_step_with_what_to_do(why):
+    code, said = why(str(why.play.bob), ANN)
+    assert code == 1
+    assert "not found: no user of this application answers to the number" in said
+    assert "ok   in an address book" in said and "as “Annie”" in said
+    assert "NO   registered" in said and "→ she has to sign up" in said
+
+
+def test_somebody_found_is_a_zero_and_json_holds_the_steps(why):
+    why.play.person("ann", ANN)
+    code, said = why("bob", ANN, "--app", str(why.play.app_id), "--json")
+    answer = json.loads(said)
+    assert code == 0 and answer["found"] is True and answer["user_id"] == why.play.bob
+    assert [step["what"] for step in answer["steps"]][:4] == ["as typed", "as read", "in an address book", "registered"]
+    assert {"what", "state", "seen", "todo"} == set(answer["steps"][0])
+
+
+def test_wrong_use_is_one_line(why):
+    assert why("bob", ANN) == (2, "ringbook: USER must be an id; a login or an e-mail needs --app ID\n")
+    assert why("999", ANN) == (1, "ringbook: there is no user 999\n")
