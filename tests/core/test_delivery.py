@@ -5,7 +5,7 @@ from threading import Barrier, Thread
 
 import msgspec
 import pytest
-from core.joining import ANN, DAY, NOW, Play
+from core.joining import ANN, BOB, CLEO, DAY, NOW, Play
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -297,6 +297,39 @@ def test_erasing_the_recipient_ends_a_push_that_is_on_its_way(play):
     users.erase(play.db, due.user_id)
     record(play, due, Outcome.ACCEPTED)
     assert play.rows("SELECT * FROM pushes") == []
+
+
+def test_two_workers_may_hear_of_the_same_dead_tokens_in_any_order(db):
+    play = Play(db)
+    people = holders(play, 12)
+    for phone in (BOB, CLEO):
+        for user_id in people:
+            play.holds(user_id, (phone, "Somebody"))
+        play.person(f"joiner of {phone}", phone)
+    play.tell()
+    gone = [
+        Attempt(due=due, receipt=Receipt(Outcome.GONE, "UNREGISTERED"), began_at=play.now)
+        for due in delivery.claim(play.db, play.now, 100)
+    ]
+    halves = [[one for n, one in enumerate(gone) if n // len(people) == part] for part in range(3)]
+    halves[1].reverse()
+    trouble = []
+
+    def recorded(half):
+        ready.wait()
+        try:
+            delivery.record(play.db, half, play.now)
+        except Exception as error:
+            trouble.append(error)
+
+    ready = Barrier(len(halves))
+    threads = [Thread(target=recorded, args=(half,)) for half in halves]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert trouble == []
+    assert play.rows("SELECT id FROM subscriptions") == []
 
 
 def test_a_hundred_receipts_are_recorded_at_once(db):

@@ -169,9 +169,9 @@ def record(db: Database, attempts: Sequence[Attempt], now: int) -> None:
             store.settle(tx, sorted(settled), now)
         if again:
             store.postpone(tx, sorted(again))
-        for one in attempts:
-            if one.receipt.outcome is Outcome.GONE:
-                _end(tx, one)
+        gone = [one for one in attempts if one.receipt.outcome is Outcome.GONE]
+        for one in sorted(gone, key=_place):  # all workers in the same order, lest two of them wait for each other
+            _end(tx, one)
     for one, what in decided:
         _count(one.due.app_id, one.due.message.channel, what, now, joined=one.due.joined)
 
@@ -203,6 +203,10 @@ def after(due: Due, receipt: Receipt, now: int, jitter: float) -> Again | Settle
     if now + wait >= due.message.expires_at:
         return Settled(EXPIRED, reason)
     return Again(now + wait, reason)
+
+
+def _place(attempt: Attempt) -> tuple[int, int]:
+    return attempt.due.user_id, attempt.due.subscription_id
 
 
 def _end(tx: Tx, attempt: Attempt) -> None:
