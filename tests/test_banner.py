@@ -16,6 +16,7 @@ APP = App(
     settings=AppSettings(),
     created_at=0,
 )
+URL = "http://127.0.0.1:8081"
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ def test_the_address_that_is_shown_can_be_reached_from_this_machine(environ, url
 
 
 def test_every_sdk_finds_its_lines():
-    text = banner.welcome(APP, "http://127.0.0.1:8081", "/srv/ringbook.db")
+    text = banner.welcome(APP, URL, "/srv/ringbook.db", f"{URL}/dashboard", ("admin@localhost", "the-password"))
     assert (
         'ConnectyCube.init({ appId: 7, authKey: "the-key" },'
         ' { endpoints: { api_url: "http://127.0.0.1:8081" }, debug: { mode: 0 } });' in text
@@ -49,6 +50,15 @@ def test_every_sdk_finds_its_lines():
 
 
 def test_the_javascript_to_connect_is_three_lines():
-    text = banner.welcome(APP, "http://127.0.0.1:8081", "/srv/ringbook.db")
+    text = banner.welcome(APP, URL, "/srv/ringbook.db", f"{URL}/dashboard", ("admin@localhost", "the-password"))
     connect = text.split("signs up:\n\n")[1].split("\n\n")[0].splitlines()
     assert len(connect) == 3
+
+
+def test_the_dashboard_is_shown_with_an_admin_if_one_was_made():
+    assert banner.dashboard(load({}), URL) == "http://127.0.0.1:8081/dashboard"
+    assert banner.dashboard(load({"RINGBOOK_ADMIN_PORT": "9000"}), URL) == "http://127.0.0.1:9000/dashboard"
+    assert banner.dashboard(load({}), "http://[::1]:8081") == "http://[::1]:8081/dashboard"
+    text = banner.welcome(APP, URL, "/srv/ringbook.db", f"{URL}/dashboard", ("admin@localhost", "the-password"))
+    assert f"{URL}/dashboard\n\n    e-mail            admin@localhost\n    password          the-password\n" in text
+    assert "e-mail" not in banner.welcome(APP, URL, "/srv/ringbook.db", f"{URL}/dashboard", None)

@@ -20,6 +20,7 @@ import psycopg
 import pytest
 import servers
 from core.joining import ANN, Play
+from dashboard.visiting import Visitor
 from push.providers import apns_token, providing
 from servers import Databases, Server, environment, free_port, program
 
@@ -206,10 +207,13 @@ def test_the_keys_are_shown_once_and_log_lines_on_a_terminal_are_for_people(tmp_
     port = free_port()
     with terminal(tmp_path, port) as first:
         secret = re.search(r"auth secret +(\w+)", first.read_until("phone in this network"))
-        assert secret
+        password = re.search(r"e-mail +admin@localhost\n +password +(\S+)", first.shown)
+        assert secret and password
+        admin = Visitor(None, port)
+        assert admin.post("/login", email="admin@localhost", password=password[1]).goes_to == "/dashboard"
     with terminal(tmp_path, port) as second:
         assert secret[1] not in second.read_until("serving")
-        assert "auth key" not in second.shown
+        assert "auth key" not in second.shown and "password" not in second.shown
         assert ask(port, "/healthz")[0] == 200
         line = next(line for line in second.read_until("/healthz").splitlines() if "/healthz" in line)
         assert not line.startswith("{")
@@ -222,6 +226,8 @@ def test_elsewhere_than_on_a_terminal_no_key_is_shown_but_the_command_that_shows
         first = applications.get(db, 1)
         db.close()
         assert "`ringbook app show 1 --secrets`" in server.printed
+        assert "`ringbook admin create EMAIL`" in server.printed
+        assert "There is no admin yet" in Visitor(server).get("/login").words
         assert first.auth_key not in server.printed
         assert first.auth_secret not in server.printed
 
@@ -416,7 +422,7 @@ def test_the_admin_port_takes_what_is_for_operators_from_the_public_one(sqlite, 
             ("/metrics", 404, 200),
             ("/docs", 404, 200),
             ("/openapi.json", 404, 200),
-            ("/dashboard", 404, 404),
+            ("/dashboard", 404, 303),
             ("/healthz", 200, 200),
             ("/readyz", 200, 200),
             ("/users/1", 401, 404),

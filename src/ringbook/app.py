@@ -3,9 +3,9 @@
     build(config, db)    what one process serves
     beside(config, db)   what a process without the API tells of itself: /healthz, /readyz, /metrics
 
-The door answers what belongs to no application (/healthz, /readyz, /metrics, /docs, /openapi.json) and gives everything
-else to the API. One log line and one count per request: `api.endpoint` writes them for the API's routes, the door for
-all others.
+The door answers what belongs to no application (/healthz, /readyz, /metrics, /docs, /openapi.json), gives /dashboard to
+the dashboard and everything else to the API. One log line and one count per request: `endpoint` of either writes them
+for their routes, the door for all others.
 """
 
 import gc
@@ -32,14 +32,15 @@ from .store.db import Database
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
 NOWHERE = "none"
 FORWARDING = {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip"}
-MOVED = ("/metrics", "/docs", "/openapi.json", "/dashboard")  # to the admin port, where there is one
+MOVED = ("/metrics", "/docs", "/openapi.json")  # with the dashboard, to the admin port, where there is one
 
 
 def build(config: Config, db: Database) -> ASGIApp:
     """The application of one process; the database stays open until its owner closes it."""
-    from .api import routes
+    from .api import routes as api
+    from .dashboard import routes as pages
 
-    door = Door(config, db, routes.api(config, db))
+    door = Door(config, db, api.api(config, db), pages.dashboard(config, db))
     # What stays for ever need not be walked again each time an upload has made its thousands of objects.
     gc.collect()
     gc.freeze()
@@ -49,17 +50,21 @@ def build(config: Config, db: Database) -> ASGIApp:
 def beside(config: Config, db: Database) -> ASGIApp:
     """How a process is that serves no API."""
     own = {"/healthz", "/readyz", "/metrics"}
-    return Door(msgspec.structs.replace(config, admin_port=0), db, nothing, own)
+    return Door(msgspec.structs.replace(config, admin_port=0), db, nothing, nothing, own)
 
 
 class Door:
     """Every request passes here first and last."""
 
-    def __init__(self, config: Config, db: Database, api: ASGIApp, own: Collection[str] = ()) -> None:
+    def __init__(
+        self, config: Config, db: Database, api: ASGIApp, dashboard: ASGIApp, own: Collection[str] = ()
+    ) -> None:
         self._config = config
         self._db = db
         self._api = api
-        self._methods: dict[Any, set[str]] = {route.endpoint: route.methods for route in getattr(api, "routes", ())}
+        self._dashboard = dashboard
+        routes = [*getattr(api, "routes", ()), *getattr(dashboard, "routes", ())]
+        self._methods: dict[Any, set[str]] = {route.endpoint: route.methods for route in routes}
         answers: dict[str, Callable[[Scope], Awaitable[Response]]] = {
             "/healthz": self._healthz,
             "/readyz": self._readyz,
@@ -97,6 +102,8 @@ class Door:
         elif path in self._own and scope["method"] in {"GET", "HEAD"}:
             response = await self._own[path](scope)
             await response(scope, receive, send)
+        elif is_of_dashboard(path):
+            await self._dashboard(scope, receive, send)
         else:
             await self._api(scope, receive, send)
 
@@ -104,7 +111,7 @@ class Door:
         """Is this path served at the port that was asked?"""
         if not self._config.admin_port:
             return True
-        moved = path in MOVED or path.startswith("/dashboard/")
+        moved = path in MOVED or is_of_dashboard(path)
         at_admin_port = scope["server"][1] == self._config.admin_port
         return moved == at_admin_port or path in {"/healthz", "/readyz"}
 
@@ -157,6 +164,11 @@ class Visit:
 async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
     """There is nothing here."""
     await JSONResponse({"errors": ["Not found"]}, 404)(scope, receive, send)
+
+
+def is_of_dashboard(path: str) -> bool:
+    """Is it the address of a page?"""
+    return path == "/dashboard" or path.startswith("/dashboard/")
 
 
 def trouble_of(db: Database) -> str:

@@ -1,7 +1,8 @@
 """What a newcomer needs to see, once: the keys, and lines to paste into each SDK.
 
-welcome(app, url, database)    the text of the first start
-url(config, port)               where this machine reaches the server
+welcome(app, url, …)      the text of the first start
+url(config, port)         where this machine reaches the server
+dashboard(config, url)    and where its dashboard is
 """
 
 from urllib.parse import urlsplit
@@ -24,7 +25,9 @@ It was empty, so an application has been made. Your apps carry its keys:
 
 They are shown here this once; afterwards by: ringbook app show {id} --secrets
 
-What the API answers to: {url}/docs
+The dashboard, where you see and steer all this: {dashboard}
+{admin}
+What the API answers to: {docs}
 
 JavaScript (npm install connectycube@6), in a file app.mjs. Connect and sign Ann in; an unknown login signs up:
 
@@ -57,6 +60,15 @@ From where an app reaches this server:
 """
 
 
+ADMIN = """
+    e-mail            {email}
+    password          {password}
+
+The password is shown here this once; `ringbook admin reset-password {email}` makes another one, and
+`ringbook admin create EMAIL` another admin.
+"""
+
+
 def url(config: Config, port: int) -> str:
     """Where this machine reaches the server that listens on `port`."""
     scheme = "https" if config.tls_cert else "http"
@@ -64,13 +76,26 @@ def url(config: Config, port: int) -> str:
     return f"{scheme}://{EVERYWHERE.get(config.host, host)}:{port}"
 
 
-def welcome(app: App, url: str, database: str) -> str:
-    """Everything to paste, for a server at `url` that has just made `app`; `database` says where it is kept."""
+def dashboard(config: Config, url: str) -> str:
+    """Where this machine reaches the dashboard of the server at `url`."""
+    address = urlsplit(url)
+    host = address.netloc.removesuffix(f":{address.port}")
+    return f"{address.scheme}://{host}:{config.admin_port or address.port}/dashboard"
+
+
+def welcome(app: App, url: str, database: str, dashboard: str, admin: tuple[str, str] | None) -> str:
+    """Everything to paste, for a server at `url` that has just made `app` and perhaps an admin (e-mail, password).
+
+    database   says where all of it is kept
+    """
     address = urlsplit(url)
     return WELCOME.format(
         version=__version__,
         url=url,
         database=database,
+        dashboard=dashboard,
+        docs=dashboard.removesuffix("dashboard") + "docs",
+        admin=ADMIN.format(email=admin[0], password=admin[1]) if admin else "",
         options=f'{{ endpoints: {{ api_url: "{url}" }}, debug: {{ mode: 0 }} }}',
         id=app.id,
         key=app.auth_key,

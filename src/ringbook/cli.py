@@ -236,7 +236,7 @@ def app_delete(id: Id, /, *, yes: Yes = False, file: File) -> None:
 
 @admin.command(name="create")
 def admin_create(email: str, /, *, as_json: Json = False, file: File) -> None:
-    """Let somebody use the dashboard, which a later version brings; the password is shown this once."""
+    """Let somebody use the dashboard; the password is shown this once."""
     from .core import admins
 
     with commands.database(commands.settings(file)) as db:

@@ -69,7 +69,7 @@ def run(config: Config, *, keep_time: bool = True) -> int:
     if trouble := checks.tls_trouble(config):
         raise CannotServe(trouble)
     with _figures_shared(config.workers), _ready(config) as (db, first):
-        _greet(config, sockets[0].getsockname()[1], first)
+        _greet(config, sockets[0].getsockname()[1], db, first)
         with _counting(db), _time_kept(db, config, keep_time):
             return _many(config, sockets) if config.workers > 1 else _one(config, sockets, db)
 
@@ -133,15 +133,21 @@ def _as_one_writer(config: Config) -> Config:
     return msgspec.structs.replace(config, workers=1)
 
 
-def _greet(config: Config, port: int, first: "App | None") -> None:
-    """Say where we are; on the first start a terminal, and nobody else, is also shown the keys."""
+def _greet(config: Config, port: int, db: "Database", first: "App | None") -> None:
+    """Say where we are; on the first start a terminal, and nobody else, is also shown the keys and an admin's password.
+
+    Where nobody would see a password, no admin is made.
+    """
+    from .core import admins
     from .store import db as databases
 
     url, database = banner.url(config, port), databases.named(config.database)
     if first and sys.stdout.isatty():
-        print(banner.welcome(first, url, database), flush=True)
+        admin = admins.first(db, int(time.time()))
+        print(banner.welcome(first, url, database, banner.dashboard(config, url), admin), flush=True)
     elif first:
         logs.log.info(f"first start: `ringbook app show {first.id} --secrets` shows the keys of application {first.id}")
+        logs.log.info("first start: `ringbook admin create EMAIL` makes an admin for the dashboard")
     logs.log.info("serving", url=url, database=database, version=__version__)
     if config.firebase_auth_emulator_host:
         logs.log.critical(UNSIGNED)  # at every level that can be set

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from . import courier
 from .config import Config
-from .core import announcing, codes, delivery, figures, limits, sessions
+from .core import admins, announcing, codes, delivery, figures, limits, sessions
 from .logs import log
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def parts(config: Config) -> "dict[str, Part]":
     kept = config.pushes_kept_days * DAY
     return {
         "sessions and guests": sessions.sweep,
+        "admins' sessions": admins.sweep,
         "limits": limits.sweep,
         "one-time codes": codes.sweep,
         "old pushes": lambda db, now: delivery.sweep(db, now - kept),

@@ -1,15 +1,81 @@
-"""Admins: who may see and steer the server. There is one role.
+"""Admins: who may see and steer the server. There is one role: an admin may do everything.
 
-create, reset_password    each gives a new random password back, which is stored only as a hash
+    first, create, reset_password    each gives a new random password back, which is stored only as a hash
+    any_                             is there one?
+    sign_in, session, sign_out       a session in the dashboard, and proof of it
+    change_password, end_sessions    one's own
+    sweep                            sessions that are over
+
+A session lives LIFE_SECONDS from its last use, and LONGEST_SECONDS at most.
 """
 
+import hashlib
+import hmac
 import secrets
 
+from msgspec import Struct
+
 from .. import errors
+from ..config import Limits
 from ..store import admins as store
 from ..store.db import Database
 from . import audit, passwords
+from . import limits as rates
 from .audit import Actor
+
+LIFE_SECONDS = 12 * 3600
+LONGEST_SECONDS = 7 * 86_400
+TOUCH_SECONDS = 60
+FIRST = "admin@localhost"
+NO_APP = 0  # stands where an application's id would, in the names of buckets
+WRONG = "The e-mail or the password is wrong."
+
+
+class Login(Struct, frozen=True, kw_only=True):
+    """A session in the dashboard. What its pages hold is proven by its token, which is nowhere stored."""
+
+    email: str
+    token: str
+    created_at: int
+    expires_at: int
+
+    def signature(self, of: str) -> str:
+        """What only somebody with this session's token can make of a text."""
+        return hmac.new(self.token.encode(), of.encode(), "sha256").hexdigest()
+
+    def is_signed(self, text: str, signature: str) -> bool:
+        """Is it the signature of this text?"""
+        return hmac.compare_digest(self.signature(text).encode(), signature.encode("utf-8", "surrogatepass"))
+
+    @property
+    def csrf(self) -> str:
+        """What each form of this session carries."""
+        return self.signature("form")
+
+    def is_csrf(self, given: str) -> bool:
+        """Does a form come from a page of this session?"""
+        return self.is_signed("form", given)
+
+
+# ── admins ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def first(db: Database, now: int) -> tuple[str, str] | None:
+    """Make an admin unless there is one: e-mail and password; None when there is."""
+    password = secrets.token_urlsafe(15)
+    hash_ = passwords.hashed(password)
+    with db.write() as tx:
+        tx.alone("first admin")
+        if store.any_(tx):
+            return None
+        store.insert(tx, FIRST, hash_, now)
+    return FIRST, password
+
+
+def any_(db: Database) -> bool:
+    """Is there an admin?"""
+    with db.read() as tx:
+        return store.any_(tx)
 
 
 def create(db: Database, email: str, now: int, *, by: Actor | None = None) -> str:
@@ -20,18 +86,111 @@ def create(db: Database, email: str, now: int, *, by: Actor | None = None) -> st
     password = secrets.token_urlsafe(15)
     hash_ = passwords.hashed(password)
     with db.write() as tx:
-        if not store.insert(tx, email.strip().lower(), hash_, now):
+        if not store.insert(tx, _folded(email), hash_, now):
             raise errors.Conflict(f"{email} is an admin already", field="email")
-        audit.record(tx, by, "admin created", subject=email.strip().lower())
+        audit.record(tx, by, "admin created", subject=_folded(email))
     return password
 
 
 def reset_password(db: Database, email: str, *, by: Actor | None = None) -> str:
-    """Give an admin a new password."""
+    """Give an admin a new password, and end the admin's sessions."""
     password = secrets.token_urlsafe(15)
     hash_ = passwords.hashed(password)
     with db.write() as tx:
-        if not store.set_password(tx, email.strip().lower(), hash_):
+        if not store.set_password(tx, _folded(email), hash_):
             raise errors.NotFound(f"there is no admin {email}")
-        audit.record(tx, by, "admin's password reset", subject=email.strip().lower())
+        store.end_sessions(tx, _folded(email))
+        audit.record(tx, by, "admin's password reset", subject=_folded(email))
     return password
+
+
+# ── sessions ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def sign_in(db: Database, limits: Limits, email: str, password: str, address: str, now: int) -> Login:
+    """Open a session; Unauthorized, in the same words and after the same time whether there is such an admin or not.
+
+    A try is charged to the e-mail and to the address before it is looked at; TooMany.
+    """
+    email = _folded(email)
+    tries = rates.log_in(limits, NO_APP, f"admin {email}", address)
+    with rates.tried(db, tries, now):
+        _prove(db, email, password, address, now)
+    token = secrets.token_urlsafe(32)
+    with db.write() as tx:
+        store.open_session(tx, _digest(token), email, now, now + LIFE_SECONDS)
+        audit.record(tx, Actor(email, address, now), "logged in")
+    return Login(email=email, token=token, created_at=now, expires_at=now + LIFE_SECONDS)
+
+
+def _prove(db: Database, email: str, password: str, address: str, now: int) -> None:
+    with db.read() as tx:
+        stored = store.password_of(tx, email)
+    if not passwords.matches(stored, password):
+        # Of somebody unknown nothing is kept that was typed: it may be a password in the wrong field.
+        audit.note(db, Actor(email if stored else "nobody known", address, now), "log-in refused")
+        raise errors.Unauthorized(WRONG)
+
+
+def session(db: Database, token: str, now: int, *, touch: bool = True) -> Login | None:
+    """The session of this token, None when it is unknown or over.
+
+    touch   it is used: that keeps it alive, and is written down at most once a minute
+    """
+    with db.read() as tx:
+        row = store.by_token(tx, _digest(token), now)
+    if not row:
+        return None
+    expires_at = min(now + LIFE_SECONDS, row["created_at"] + LONGEST_SECONDS)
+    if touch and now - row["last_used_at"] >= TOUCH_SECONDS:
+        with db.write() as tx:
+            store.touch(tx, _digest(token), now, expires_at)
+        row["expires_at"] = expires_at
+    return Login(email=row["email"], token=token, created_at=row["created_at"], expires_at=row["expires_at"])
+
+
+def sign_out(db: Database, login: Login, by: Actor) -> None:
+    """The session is over at once."""
+    with db.write() as tx:
+        store.end_session(tx, _digest(login.token))
+        audit.record(tx, by, "logged out")
+
+
+def end_sessions(db: Database, login: Login, by: Actor) -> None:
+    """End all of an admin's sessions, this one too."""
+    with db.write() as tx:
+        ended = store.end_sessions(tx, login.email)
+        audit.record(tx, by, "sessions ended", subject=login.email, detail=f"{ended} of one's own")
+
+
+def change_password(db: Database, limits: Limits, login: Login, old: str, new: str, by: Actor) -> None:
+    """Replace one's own password, and end one's other sessions. Invalid names the field, TooMany."""
+    try:
+        passwords.check(new)
+    except errors.Invalid as invalid:
+        raise errors.Invalid(invalid.reason, field="new") from None
+    tries = rates.log_in(limits, NO_APP, f"admin {login.email}", by.address)
+    with rates.tried(db, tries, by.at):
+        with db.read() as tx:
+            stored = store.password_of(tx, login.email)
+        if not passwords.matches(stored, old):
+            raise errors.Invalid("is wrong", field="old")
+    hash_ = passwords.hashed(new)
+    with db.write() as tx:
+        store.set_password(tx, login.email, hash_)
+        store.end_sessions(tx, login.email, keep=_digest(login.token))
+        audit.record(tx, by, "password changed", subject=login.email)
+
+
+def sweep(db: Database, now: int, batch: int = 500) -> int:
+    """Forget up to `batch` sessions that are over; how many that were."""
+    with db.write() as tx:
+        return store.sweep(tx, now, batch)
+
+
+def _folded(email: str) -> str:
+    return email.strip().lower()
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

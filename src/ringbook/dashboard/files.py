@@ -1,0 +1,23 @@
+"""Files that pages need, over HTTP."""
+
+from pathlib import Path
+
+from starlette.responses import Response
+
+from .. import errors
+from . import assets
+from .endpoint import Call, Route, Who
+
+
+def file(call: Call) -> Response:
+    """One file; whoever names its hash may keep it for good."""
+    name = call.request.path_params["name"]
+    found = assets.read(name)
+    if not found:
+        raise errors.NotFound("There is no such file.")
+    content, digest = found
+    keep = "public, max-age=31536000, immutable" if call.request.url.query == digest else "no-cache"
+    return Response(content, headers={"Cache-Control": keep, "Content-Type": assets.KINDS[Path(name).suffix]})
+
+
+ROUTES = [Route(method="GET", path="/static/{name}", handler=file, who=Who.ANYBODY)]

@@ -1,0 +1,25 @@
+"""The navigation: where a page stands. A template names its place, `{% set here = "users" %}`."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An entry. `path` is below /dashboard; of an application, `{}` stands for its id."""
+
+    name: str
+    title: str
+    icon: str
+    path: str
+    of_app: bool = True
+
+    def href(self, app_id: int) -> str:
+        """The address."""
+        return "/dashboard" + self.path.format(app_id)
+
+
+PLACES = (
+    Place("users", "Users", "users", "/apps/{}/users"),
+    Place("keys", "Keys and SDKs", "key-round", "/apps/{}/keys"),
+    Place("applications", "Applications", "boxes", "/apps", of_app=False),
+)

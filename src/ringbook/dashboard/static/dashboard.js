@@ -1,0 +1,52 @@
+// What a script can make easier. Every page works without it.
+"use strict";
+
+// Copy buttons: they are hidden until there is somebody to carry them out.
+for (const button of document.querySelectorAll("[data-copy]")) {
+  if (!navigator.clipboard) break; // only where the browser trusts the connection
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const from = document.getElementById(button.dataset.copy);
+    await navigator.clipboard.writeText(from.value ?? from.textContent);
+    const label = button.querySelector("span");
+    const before = label.textContent;
+    label.textContent = "Copied";
+    document.getElementById("spoken").textContent = "Copied";
+    setTimeout(() => { label.textContent = before; document.getElementById("spoken").textContent = ""; }, 1500);
+  });
+}
+
+// A button that needs something typed first waits for it.
+for (const input of document.querySelectorAll("[data-typed]")) {
+  const button = input.form.querySelector("button[type=submit]");
+  const look = () => { button.disabled = input.value.trim() !== input.dataset.typed; };
+  input.addEventListener("input", look);
+  look();
+}
+
+for (const button of document.querySelectorAll("[data-close]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => button.closest(".toast").remove());
+}
+
+// Menus close when somebody turns to something else.
+const close = (except) => {
+  for (const menu of document.querySelectorAll("details.switcher[open]")) if (menu !== except) menu.open = false;
+};
+document.addEventListener("click", (event) => close(event.target.closest("details.switcher")));
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") {
+    const menu = document.querySelector("details.switcher[open]");
+    if (menu) { menu.open = false; menu.querySelector("summary").focus(); }
+  }
+  const typing = event.target.closest("input, textarea, select");
+  if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    const search = document.querySelector("input[type=search]");
+    if (search) { event.preventDefault(); search.focus(); search.select(); }
+  }
+});
+
+// Text that others wrote is never looked at for anything to carry out.
+document.addEventListener("htmx:beforeProcessNode", (event) => {
+  if (event.target.closest("[hx-disable]")) event.preventDefault();
+});

@@ -1,0 +1,148 @@
+"""What holds for each page: who may see it, which forms are believed, what browsers are told."""
+
+import re
+
+import pytest
+from dashboard.visiting import FORM, Visitor, admin
+from servers import free_port, serve
+
+from ringbook.dashboard.endpoint import Who, is_ours
+from ringbook.dashboard.routes import ROUTES
+
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'"
+PLAIN = [route for route in ROUTES if route.who is Who.ADMIN]
+
+
+def path_of(route, app_id=1):
+    return re.sub(r"\{[a-z_]+(:[a-z]+)?\}", "1", route.path.replace("{app_id}", str(app_id)))
+
+
+@pytest.mark.parametrize("route", PLAIN, ids=lambda route: f"{route.method} {route.path}")
+def test_no_page_is_for_anybody_who_is_not_logged_in(server, route):
+    answer = Visitor(server).ask(route.method, f"/dashboard{path_of(route)}")
+    assert answer.goes_to.startswith("/dashboard/login")
+
+
+@pytest.mark.parametrize("route", [one for one in PLAIN if one.method == "POST"], ids=lambda route: route.path)
+def test_no_form_is_believed_without_the_sign_of_its_session(server, route):
+    one, other = admin(server), admin(server)
+    for csrf in ("", "0" * 64, other.csrf):
+        answer = one.post(path_of(route, server.app.application_id), csrf=csrf)
+        assert (answer.status, "another page than ours" in answer.words) == (403, True)
+    assert one.get("/account").status == 200  # and nothing was changed
+
+
+def test_no_form_of_another_site_is_believed_whatever_it_carries(server):
+    visitor = admin(server)
+    for header in (
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://evil.example"},
+    ):
+        assert visitor.post("/apps", header, name="Evil").status == 403
+        assert Visitor(server).post("/login", header, email="a@example.com", password="x").status == 403
+    assert "Evil" not in visitor.get("/apps").words
+
+
+@pytest.mark.parametrize(
+    "headers, ours",
+    [
+        ({"sec-fetch-site": "same-origin", "origin": "null", "host": "a"}, True),
+        ({"sec-fetch-site": "none", "host": "a"}, True),
+        ({"sec-fetch-site": "cross-site", "origin": "https://a", "host": "a"}, False),
+        ({"origin": "http://a:8080", "host": "a:8080"}, True),
+        ({"origin": "http://a:8081", "host": "a:8080"}, False),
+        ({"origin": "null", "host": "a:8080"}, False),
+        ({"host": "a:8080"}, True),
+    ],
+)
+def test_where_a_form_was_sent_from(headers, ours):
+    assert is_ours(headers) is ours
+
+
+def test_every_page_tells_browsers_to_load_nothing_from_elsewhere(server):
+    visitor = admin(server)
+    for page in (visitor.get("/login"), visitor.get("/apps"), visitor.get("/nowhere"), Visitor(server).get("/login")):
+        policy = page.headers["Content-Security-Policy"]
+        assert policy.startswith(POLICY) and "frame-ancestors 'none'" in policy and "unsafe" not in policy
+        assert page.headers["Referrer-Policy"] == "no-referrer"
+        assert page.headers["X-Content-Type-Options"] == "nosniff"
+        assert page.headers["Cache-Control"] == "no-store"
+
+
+def test_no_page_names_another_host_or_has_a_script_or_a_style_of_its_own(server):
+    visitor = admin(server)
+    app = server.app.application_id
+    for route in [one for one in PLAIN if one.method == "GET" and "user_id" not in one.path]:
+        page = visitor.get(path_of(route, app))
+        assert page.status in (200, 303), route.path
+        loaded = re.findall(r'<(?:script|link|img|iframe|source|use)\b[^>]*(?:src|href)="([^"]*)"', page.html)
+        assert all(address.startswith("/dashboard/static/") for address in loaded), loaded
+        assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=", page.html), route.path
+
+
+def test_files_are_kept_for_good_by_their_hash(server):
+    page = Visitor(server).get("/login")
+    files = set(re.findall(r'"(/dashboard/static/[^"]+)"', page.html))
+    assert {name.partition("?")[0].rpartition(".")[2] for name in files} == {"css", "js", "svg"}
+    for name in files:
+        file = Visitor(server).ask("GET", name)
+        assert (file.status, "immutable" in file.headers["Cache-Control"]) == (200, True)
+        stale = Visitor(server).ask("GET", name.partition("?")[0] + "?old")
+        assert stale.headers["Cache-Control"] == "no-cache"
+    for name in ("nothing.css", "..%2fendpoint.py", "__init__.py", "%2e%2e"):
+        assert Visitor(server).get(f"/static/{name}").status in (303, 404)
+
+
+def test_what_is_not_there_is_a_page_that_leads_back(server):
+    visitor = admin(server)
+    for path in ("/nowhere", "/apps/999999", "/apps/x/keys", "/apps/99999999999999999999/keys", "/apps/0"):
+        page = visitor.get(path)
+        assert (page.status, "Not found" in page.words) == (404, True), path
+    assert visitor.ask("PUT", "/dashboard/apps").status == 404
+
+
+def test_a_form_that_is_too_large_or_cannot_be_read_changes_nothing(server):
+    visitor = admin(server)
+    large = f"csrf={visitor.csrf}&name=".encode() + b"x" * 2_000_000
+    assert visitor.ask("POST", "/dashboard/apps", large, content_type=FORM).status == 413
+    many = f"csrf={visitor.csrf}&".encode() + b"&".join(b"a%d=1" % n for n in range(500))
+    assert visitor.ask("POST", "/dashboard/apps", many, content_type=FORM).status == 400
+    broken = b"--x\r\nContent-Disposition: form-data"
+    kind = "multipart/form-data; boundary=x"
+    assert visitor.ask("POST", "/dashboard/apps", broken, content_type=kind).status in (400, 403)
+
+
+def test_light_or_dark_is_remembered_without_a_script(server):
+    visitor = Visitor(server)
+    assert "data-theme" not in visitor.get("/login").html
+    assert visitor.post("/theme", theme="dark", back="/dashboard/login").status == 303
+    assert 'data-theme="dark"' in visitor.get("/login").html
+    visitor.post("/theme", theme="")
+    assert "data-theme" not in visitor.get("/login").html
+    visitor.cookies["ringbook_theme"] = 'x" onload="'
+    assert "data-theme" not in visitor.get("/login").html
+
+
+def test_nobody_else_makes_a_page_say_something(server):
+    visitor = admin(server)
+    visitor.cookies["ringbook_said"] = "eyJraW5kIjoib2siLCJ0ZXh0IjoiU2VuZCB1cyBtb25leSJ9." + "0" * 64
+    assert "Send us money" not in visitor.get("/apps").words
+
+
+def test_with_an_admin_port_pages_are_there_and_apps_are_told_the_public_one(databases, tmp_path):
+    port = free_port()
+    with databases.fresh("sqlite") as url, serve(url, tmp_path, admin_port=str(port)) as server:
+        assert Visitor(server).get("/login").status == 404
+        visitor = admin(server, port=port)
+        page = visitor.get(f"/apps/{server.app.application_id}/keys")
+        assert page.value("endpoint") == f"http://127.0.0.1:{server.port}"
+
+
+def test_each_page_is_counted_and_logged_once_by_its_template(databases, tmp_path):
+    with databases.fresh("sqlite") as url, serve(url, tmp_path) as server:
+        visitor = admin(server)
+        visitor.get(f"/apps/{server.app.application_id}/keys")
+        visitor.get("/nowhere")
+        assert server.printed.count('"route":"/dashboard/apps/{app_id}/keys"') == 1
+        assert server.printed.count('"route":"/dashboard/{anything:path}"') == 1

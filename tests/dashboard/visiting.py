@@ -1,0 +1,124 @@
+"""Admins who visit the dashboard, over plain HTTP.
+
+Visitor            a browser without script: keeps cookies, reads forms
+admin(server)      one who is logged in
+Page               an answer, with what stands in it
+"""
+
+import contextlib
+import html
+import http.client
+import re
+import time
+import uuid
+from dataclasses import dataclass, field
+from email.message import Message
+from typing import Any
+from urllib.parse import urlencode
+
+from servers import Server
+
+from ringbook.core import admins
+from ringbook.store import db as databases
+
+FORM = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True)
+class Page:
+    """A status, headers by any case of their names, and the page."""
+
+    status: int
+    headers: Message
+    html: str
+
+    @property
+    def words(self) -> str:
+        """What a reader sees, in one line."""
+        inside = re.sub(r"<(script|style).*?</\1>", " ", self.html, flags=re.DOTALL)
+        return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", inside)).split())
+
+    @property
+    def csrf(self) -> str:
+        """What its forms carry."""
+        found = re.search(r'name="csrf" value="([^"]+)"', self.html)
+        assert found, self
+        return found[1]
+
+    @property
+    def goes_to(self) -> str:
+        """Where it leads."""
+        assert self.status == 303, self
+        return self.headers["Location"]
+
+    def value(self, id_: str) -> str:
+        """What a control of a form holds."""
+        found = re.search(rf'<input[^>]*\bid="{id_}"[^>]*>', self.html)
+        if found:
+            value = re.search(r'value="([^"]*)"', found[0])
+            return html.unescape(value[1]) if value else ""
+        found = re.search(rf'<textarea[^>]*\bid="{id_}"[^>]*>\n?(.*?)</textarea>', self.html, re.DOTALL)
+        assert found, f"no {id_} in {self.html}"
+        return html.unescape(found[1])
+
+
+@dataclass
+class Visitor:
+    """Somebody with a browser."""
+
+    server: Server | None
+    port: int = 0  # the server's, unless it is another one
+    cookies: dict[str, str] = field(default_factory=dict)
+    set_cookies: list[str] = field(default_factory=list)
+    csrf: str = ""
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Page:
+        """One request with our cookies; `sec_fetch_site="same-origin"` is a header."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if self.cookies:
+            named["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        port = self.port or (self.server.port if self.server else 0)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        with contextlib.closing(connection):
+            connection.request(method, path, body, named)
+            answer = connection.getresponse()
+            page = Page(answer.status, answer.headers, answer.read().decode("utf-8", "replace"))
+        self.set_cookies = answer.headers.get_all("Set-Cookie") or []
+        for cookie in self.set_cookies:
+            name, _, value = cookie.partition(";")[0].partition("=")
+            self.cookies.pop(name, None)
+            if value.strip('"') and "Max-Age=0" not in cookie:
+                self.cookies[name] = value
+        return page
+
+    def get(self, path: str, **headers: str) -> Page:
+        """A page below /dashboard."""
+        page = self.ask("GET", f"/dashboard{path}", **headers)
+        if 'name="csrf"' in page.html:
+            self.csrf = page.csrf
+        return page
+
+    def post(self, path: str, _headers: dict[str, str] | None = None, **values: Any) -> Page:
+        """Send a form, with the csrf of the latest page unless the values name another."""
+        body = urlencode({"csrf": self.csrf} | values, doseq=True).encode()
+        return self.ask("POST", f"/dashboard{path}", body, content_type=FORM, **(_headers or {}))
+
+    def follow(self, page: Page) -> Page:
+        """Where an answer leads."""
+        return self.get(page.goes_to.removeprefix("/dashboard"))
+
+
+def make_admin(server: Server) -> tuple[str, str]:
+    """A new admin: e-mail and password."""
+    email = f"{uuid.uuid4().hex[:12]}@example.com"
+    with contextlib.closing(databases.connect(server.database_url, pool=1)) as db:
+        return email, admins.create(db, email, int(time.time()))
+
+
+def admin(server: Server, **options: Any) -> Visitor:
+    """A new admin, logged in."""
+    email, password = make_admin(server)
+    visitor = Visitor(server, **options)
+    assert visitor.post("/login", email=email, password=password).status == 303
+    visitor.get("/account")
+    return visitor
