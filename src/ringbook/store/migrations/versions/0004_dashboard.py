@@ -55,6 +55,7 @@ CREATE INDEX refusals_latest ON refusals (app_id, last_at);
 
 CREATE INDEX users_app ON users (app_id, id);
 CREATE INDEX pushes_app ON pushes (app_id, id);
+CREATE INDEX pushes_failed ON pushes (app_id, outcome, id) WHERE outcome <> 'accepted';
 
 UPDATE schema_state SET revision = '0004', serves_from = '0001';
 """
