@@ -11,7 +11,8 @@ The house, from the roof to the ground; imports go down only:
 
     roof     cli                                the command ringbook-contacts
     doors    client  aio                        Client and AsyncClient: sockets and clocks
-    rules    sync  uploads  conversation        a phone kept in step · parts of an upload · retries and sign-ins
+    rules    sync  changes  state               a server's book kept in step with a phone's
+             uploads  conversation              parts of an upload · retries and sign-ins
     words    calls  wire                        each call as a request, and how its answer reads
     world    sources  transport  tokens  files  exported files · the HTTP library · tokens · private files
     ground   proofs  profile  model  errors     who one is · what one says of oneself · nouns · what goes wrong
@@ -35,6 +36,7 @@ from .model import (
     UserPage,
 )
 from .proofs import Code, Email, FirebaseEmail, FirebasePhone, Guest, Login, Proof
+from .sync import Plan, Synced
 from .tokens import FileTokens, TokenStore
 from .version import __version__
 
@@ -50,6 +52,7 @@ __all__ = [
     "FirebasePhone",
     "Guest",
     "Login",
+    "Plan",
     "Proof",
     "Registered",
     "Rejected",
@@ -58,6 +61,7 @@ __all__ = [
     "RingbookError",
     "Session",
     "Subscription",
+    "Synced",
     "TokenStore",
     "User",
     "UserPage",

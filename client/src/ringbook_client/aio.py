@@ -11,17 +11,19 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 
-from . import calls, conversation, errors, transport, uploads
+from . import calls, conversation, errors, sync, transport, uploads
 from .calls import PAGE, App, Call, Entry, Value
 from .client import Client
 from .conversation import Manners, Renew, Send, Step
 from .model import CodeSent, Contact, Registered, Report, Session, Subscription, User, UserPage
 from .proofs import Proof
 from .shell import Shell
+from .sync import Plan, Synced
 from .tokens import TokenStore
 from .uploads import PART, Progress
 
@@ -153,6 +155,35 @@ class AsyncClient(Shell):
 
     async def get_registered_users(self, *, compact: bool = True, device: str | None = None) -> list[Registered]:
         return await self.call(calls.get_registered_users(compact=compact, device=device))
+
+    async def sync_address_book(
+        self,
+        contacts: Iterable[Contact],
+        state: Path | str,
+        *,
+        device: str | None = None,
+        check: bool = True,
+        full: bool = False,
+        allow_empty: bool = False,
+        progress: Progress | None = None,
+    ) -> Synced:
+        steps = sync.syncing(
+            contacts,
+            Path(state),
+            self.url,
+            self.app,
+            device=device,
+            check=check,
+            full=full,
+            allow_empty=allow_empty,
+            progress=progress,
+        )
+        return await self.run(steps)
+
+    async def plan_sync(
+        self, contacts: Iterable[Contact], state: Path | str, *, device: str | None = None, full: bool = False
+    ) -> Plan:
+        return await self.run(sync.planning(contacts, Path(state), self.url, self.app, device=device, full=full))
 
     # ── subscriptions and pushes ─────────────────────────────────────────────────────────────────────────────────
 

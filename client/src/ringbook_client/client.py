@@ -15,16 +15,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 
-from . import calls, conversation, errors, transport, uploads
+from . import calls, conversation, errors, sync, transport, uploads
 from .calls import PAGE, App, Call, Entry, Value
 from .conversation import Manners, Renew, Send, Step
 from .model import CodeSent, Contact, Registered, Report, Session, Subscription, User, UserPage
 from .proofs import Proof
 from .shell import Shell
+from .sync import Plan, Synced
 from .tokens import TokenStore
 from .uploads import PART, Progress
 
@@ -194,6 +196,46 @@ class Client(Shell):
     def get_registered_users(self, *, compact: bool = True, device: str | None = None) -> list[Registered]:
         """The contacts of a book who are users, in the book's order; with `compact=False` with their profiles."""
         return self.call(calls.get_registered_users(compact=compact, device=device))
+
+    def sync_address_book(
+        self,
+        contacts: Iterable[Contact],
+        state: Path | str,
+        *,
+        device: str | None = None,
+        check: bool = True,
+        full: bool = False,
+        allow_empty: bool = False,
+        progress: Progress | None = None,
+    ) -> Synced:
+        """Make the server's book what these contacts are now: a full upload the first time, then what has changed.
+
+        state         a file, which remembers what the server holds; it has names and numbers, and mode 0600
+        device        a book of its own for this device. Without it devices that sync one book undo each other's work
+        check         compare the server's book with the state first, and upload all if somebody else has changed it
+        full          upload all in any case
+        allow_empty   no contacts are no mistake: empty the server's book
+
+        It may be killed at any moment; the next one makes good what is missing.
+        """
+        steps = sync.syncing(
+            contacts,
+            Path(state),
+            self.url,
+            self.app,
+            device=device,
+            check=check,
+            full=full,
+            allow_empty=allow_empty,
+            progress=progress,
+        )
+        return self.run(steps)
+
+    def plan_sync(
+        self, contacts: Iterable[Contact], state: Path | str, *, device: str | None = None, full: bool = False
+    ) -> Plan:
+        """What `sync_address_book` would do; nothing is changed."""
+        return self.run(sync.planning(contacts, Path(state), self.url, self.app, device=device, full=full))
 
     # ── subscriptions and pushes ─────────────────────────────────────────────────────────────────────────────────
 

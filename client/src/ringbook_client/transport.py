@@ -8,6 +8,7 @@ failure(error)      what did not
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx2
@@ -36,13 +37,22 @@ def sent(base: str, step: Send) -> dict[str, Any]:
     """The arguments of the library's `request`."""
     request = step.request
     token = {"CB-Token": step.token} if step.token else {}
+    kind = {} if request.body is None else {"Content-Type": "application/json"}
     return {
         "method": request.method,
         "url": base + request.path,
         "params": request.query or None,
-        "json": request.body,
-        "headers": {"User-Agent": USER_AGENT, **request.headers, **token},
+        "content": None if request.body is None else encoded(request.body),
+        "headers": {"User-Agent": USER_AGENT, **kind, **request.headers, **token},
     }
+
+
+def encoded(body: Any) -> bytes:
+    """JSON in UTF-8; a text with half an emoji, which UTF-8 cannot hold, is escaped: the server rejects that entry."""
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        return json.dumps(body, separators=(",", ":")).encode()
 
 
 def answer(response: httpx2.Response) -> Answer:

@@ -1,0 +1,239 @@
+"""A full upload the first time, differences afterwards.
+
+    Plan               what a sync would do, and why
+    Synced             what it did
+    planning(…)        the calls that find out
+    syncing(…)         the calls that do it
+
+The order of things makes every moment safe to be killed in:
+
+1. The server's book is compared with what the state file says. Where they differ somebody else has changed it: full
+   upload.
+2. The state file is marked: an upload has begun.
+3. The upload.
+4. The state file is written anew, without the mark.
+
+Whoever comes after a kill finds the mark, or no file, or the old file and a server that was not touched. So all that a
+lost step can cause is one more full upload, which changes nothing that is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from . import calls, changes, errors, state, uploads
+from .calls import App, Call, Entry
+from .changes import Book, Difference
+from .model import Contact, Rejected, Removal, Report
+from .state import Owner, State
+from .uploads import PART, Progress
+
+T = TypeVar("T")
+Steps = Generator[Call[Any], Any, T]
+Reasons = dict[str, tuple[str, tuple[str, ...]]]  # name and reasons, by phone
+ASKED = "a full upload was asked for"
+DRIFT = "the server's book is not as the last sync left it"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a sync would do.
+
+    full         why the whole book would be uploaded; "" if only what changed
+    difference   from the server's book to the contacts now
+    """
+
+    full: str
+    difference: Difference
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What a sync did to the server's book, counted by contact.
+
+    full       why the whole book was uploaded; "" if only what changed
+    rejected   who the server does not take; until they change they are not offered again, except in a full upload
+    """
+
+    full: str
+    added: int
+    renamed: int
+    removed: int
+    unchanged: int
+    rejected: tuple[Rejected, ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One sync: the contacts now, and where their book is."""
+
+    wanted: Book
+    path: Path
+    owner: Owner
+    progress: Progress | None
+
+    @property
+    def device(self) -> str | None:
+        return self.owner.device or None
+
+    def done(self, full: str, change: Difference, rejected: Reasons) -> Synced:
+        """Everything is uploaded."""
+        refused = tuple(
+            Rejected(Contact(name, phone), position, rejected[phone][1])
+            for position, (phone, name) in enumerate(self.wanted.items())
+            if phone in rejected
+        )
+        added, renamed, removed = len(change.added), len(change.renamed), len(change.removed)
+        unchanged = len(self.wanted) - len(refused) - added - renamed
+        return Synced(full, added, renamed, removed, unchanged, refused)
+
+
+def planning(
+    contacts: Iterable[Contact], path: Path, url: str, app: App, *, device: str | None = None, full: bool = False
+) -> Steps[Plan]:
+    """Find out what a sync would do; nothing is changed, here or there."""
+    wanted = changes.folded(contacts)
+    owner = yield from whose(url, app, device)
+    known, why = remembered(path, owner, full)
+    book = yield calls.get_address_book(device)
+    if known and not changes.matches(book, known.contacts, known.size):
+        known, why = None, DRIFT
+    if known:
+        return Plan("", changes.difference(known.contacts, offered(wanted, known)))
+    return Plan(why, changes.difference(changes.folded(book), wanted))
+
+
+def syncing(
+    contacts: Iterable[Contact],
+    path: Path,
+    url: str,
+    app: App,
+    *,
+    device: str | None = None,
+    check: bool = True,
+    full: bool = False,
+    allow_empty: bool = False,
+    progress: Progress | None = None,
+) -> Steps[Synced]:
+    """Make the server's book what the contacts are now."""
+    wanted = changes.folded(contacts)
+    if not wanted and not allow_empty:
+        raise errors.EmptyBook("there is no contact at all; that empties the server's book only with allow_empty")
+    owner = yield from whose(url, app, device)
+    job = Job(wanted, path, owner, progress)
+    known, why = remembered(path, owner, full)
+    book = None
+    if known and check:
+        book = yield calls.get_address_book(device)
+        if not changes.matches(book, known.contacts, known.size):
+            known, why = None, DRIFT
+    if known:
+        synced = yield from what_changed(job, known)
+        if synced:
+            return synced
+        book, why = None, DRIFT
+    return (yield from everything(job, why, book))
+
+
+def whose(url: str, app: App, device: str | None) -> Steps[Owner]:
+    """Whose book it is: that of whoever is signed in."""
+    session = yield calls.get_session()
+    return Owner(url, app.id, session.user_id, device or "")
+
+
+def remembered(path: Path, owner: Owner, full: bool) -> tuple[State | None, str]:
+    """What the state file says of the book, or why a full upload is due."""
+    return (None, ASKED) if full else state.load(path, owner)
+
+
+def offered(wanted: Book, known: State) -> dict[str, str]:
+    """The contacts without those that were rejected, and have not changed since."""
+    return {phone: name for phone, name in wanted.items() if known.rejected.get(phone, ("", ()))[0] != name}
+
+
+# ── all, or what changed ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def everything(job: Job, why: str, book: Iterable[Contact] | None) -> Steps[Synced]:
+    """Replace the server's book. Then families are told once more, to learn how many numbers they are."""
+    before = changes.folded(book if book is not None else (yield calls.get_address_book(job.device)))
+    state.save(job.path, State(job.owner, pending=True))
+    entries = [Contact(name, phone) for phone, name in job.wanted.items()]
+    report = yield from uploads.upload(entries, force=True, device=job.device, progress=job.progress)
+    rejected = reasons(report)
+    now = {phone: name for phone, name in job.wanted.items() if phone not in rejected}
+    if job.wanted and not now:
+        raise errors.NothingAccepted(report)
+    several = changes.families(now)
+    size = sum(changes.kin(phone) not in several for phone in now)
+    for part in parts(changes.groups(now, several)):
+        size += (yield calls.upload(part, force=False, device=job.device)).created
+    state.save(job.path, State(job.owner, now, rejected, size))
+    return job.done(why, changes.difference(before, now), rejected)
+
+
+def what_changed(job: Job, known: State) -> Steps[Synced | None]:
+    """Upload the difference; None if the server's counts show that its book was another one."""
+    now = offered(job.wanted, known)
+    change = changes.difference(known.contacts, now)
+    still = {phone: why for phone, why in known.rejected.items() if phone in job.wanted and phone not in now}
+    if not change:
+        return job.done("", change, still)
+    several = changes.families(known.contacts, now)
+    alone = changes.singles(change, several)
+    touched = [one.phone for one in (*change.added, *change.renamed, *change.removed)]
+    state.save(job.path, replace(known, pending=True))
+    try:
+        report = yield from uploads.upload(alone, device=job.device, progress=job.progress) if alone else nothing()
+    except errors.Refused as error:
+        if error.applied is None and not isinstance(error, errors.ServerTrouble):
+            state.save(job.path, known)  # nothing has happened, and it is known that nothing has
+        raise
+    rejected = reasons(report)
+    # A new name that is not taken leaves the old one there; in a full upload the contact would be gone.
+    stale: list[Entry] = [Removal(phone) for phone in rejected if phone in known.contacts]
+    if stale:
+        report = uploads.joined(report, (yield calls.upload(stale, force=False, device=job.device)), 0)
+    if not as_expected(report, alone, rejected, known):
+        return None
+    for part in parts(changes.groups(now, several, touched)):
+        report = uploads.joined(report, (yield calls.upload(part, force=False, device=job.device)), 0)
+    rejected = still | reasons(report)
+    held = {phone: name for phone, name in now.items() if phone not in rejected}
+    size = known.size + report.created - report.deleted
+    state.save(job.path, State(job.owner, held, rejected, size))
+    return job.done("", changes.difference(known.contacts, held), rejected)
+
+
+def nothing() -> Steps[Report]:
+    """No upload at all."""
+    yield from ()
+    return Report()
+
+
+def as_expected(report: Report, alone: list[Entry], rejected: Reasons, known: State) -> bool:
+    """Those without kin are each one number: new if we did not know it, and there if we did."""
+    added = sum(isinstance(one, Contact) and one.phone not in known.contacts for one in alone)
+    removed = sum(isinstance(one, Removal) for one in alone)
+    fallen = sum(phone in known.contacts for phone in rejected)
+    return report.created == added - (len(rejected) - fallen) and report.deleted == removed + fallen
+
+
+def reasons(report: Report) -> Reasons:
+    """Who was rejected, and why."""
+    return {one.entry.phone: (one.entry.name, one.reasons) for one in report.rejected if isinstance(one.entry, Contact)}
+
+
+def parts(families: Iterable[list[Entry]]) -> Iterator[list[Entry]]:
+    """Families in as few uploads as may be; one family is never split."""
+    part: list[Entry] = []
+    for family in families:
+        if part and len(part) + len(family) > PART:
+            yield part
+            part = []
+        part += family
+    if part:
+        yield part

@@ -1,0 +1,477 @@
+"""A server's book kept in step with a phone's: whatever happened before, one undisturbed sync makes it right."""
+
+import asyncio
+import itertools
+import json
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+from asking import PASSWORD
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from ringbook_client import AsyncClient, Client, Contact, Login, Removal, errors, files, sync
+from ringbook_client.conversation import drive
+from servers import application
+
+# HERE and ABROAD are one number where the region is GB; ALIKE ends like ANN, and is another one.
+ANN, ALIKE = "+1 202 555 0101", "+1 212 555 0101"
+HERE, ABROAD, WRITTEN = "07700 900101", "+44 7700 900101", "+44 (0)7700 900-101"
+BOB, CAT, DAN = "+44 7700 900102", "+44 7700 900103", "+44 7700 900104"
+SHORT, WORDS = "123", "call me"
+LONG = "x" * 256
+NUMBERS = (ANN, ALIKE, HERE, ABROAD, WRITTEN, BOB, CAT, DAN)
+
+
+class Killed(BaseException):
+    """The program was killed."""
+
+
+class Phone:
+    """Somebody with contacts, a state file, and a book of their own on the server."""
+
+    def __init__(self, client: Client, folder) -> None:
+        self.client = client
+        self.device = uuid.uuid4().hex
+        self.state = folder / f"{self.device}.json"
+        self.contacts: dict[str, str] = {}
+        self.uploads = 0
+
+    def listed(self) -> list[Contact]:
+        return [Contact(name, phone) for phone, name in self.contacts.items()]
+
+    def sync(self, at: Callable[[], None] = lambda: None, **options) -> sync.Synced:
+        """One sync; `at` is called at each moment: before and after each request, and each write of the state."""
+
+        def take(call):
+            at()
+            self.uploads += call.request.method == "POST"
+            result = self.client.call(call)
+            at()
+            return result
+
+        def write(path, text):
+            at()
+            real(path, text)
+            at()
+
+        real, files.write = files.write, write
+        try:
+            steps = sync.syncing(
+                self.listed(),
+                self.state,
+                self.client.url,
+                self.client.app,
+                device=self.device,
+                allow_empty=True,
+                **options,
+            )
+            return drive(steps, take)
+        finally:
+            files.write = real
+
+    def book(self) -> dict[str, str]:
+        return {one.phone: one.name for one in self.client.get_address_book(device=self.device)}
+
+    def elsewhere(self, *entries, force=False) -> None:
+        """Somebody else changes the same book."""
+        self.client.upload_address_book(entries, force=force, device=self.device)
+
+    def is_right(self) -> None:
+        """The book is what a full upload to an empty one makes it; kin of one number may stand for each other."""
+        self.client.upload_address_book(self.listed(), force=True, device="oracle")
+        right = {one.phone: one.name for one in self.client.get_address_book(device="oracle")}
+        book = self.book()
+        assert len(book) == len(right)
+        assert book.items() <= self.contacts.items()
+        alone = (ANN, ALIKE, BOB, CAT, DAN)
+        assert {phone for phone in book if phone in alone} == {phone for phone in right if phone in alone}
+
+    def end(self) -> None:
+        for device in (self.device, "oracle"):
+            self.client.upload_address_book([], force=True, device=device)
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    """Somebody in an application whose people write British numbers as they dial them."""
+    app = application(server.database_url, "sync", default_region="GB")
+    login = Login(f"user-{uuid.uuid4().hex}", PASSWORD)
+    with Client(server.url, app.application_id, app.auth_key, sign_in=lambda: login) as one:
+        yield one
+
+
+@pytest.fixture
+def phone(client, tmp_path):
+    one = Phone(client, tmp_path)
+    yield one
+    one.end()
+
+
+def made_killer(moment: int) -> Callable[[], None]:
+    """Kills at the given moment."""
+    moments = itertools.count()
+
+    def at():
+        if next(moments) == moment:
+            raise Killed
+
+    return at
+
+
+# ── what is uploaded ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_all_the_first_time_then_what_changed_then_nothing(phone):
+    phone.contacts = {ANN: "Ann", BOB: "Bob", CAT: "Cat"}
+    first = phone.sync()
+    assert (first.full, first.added, first.unchanged) == ("this is the first sync", 3, 0)
+    phone.contacts = {ANN: "Anna", CAT: "Cat", DAN: "Dan"}
+    second = phone.sync()
+    assert (second.full, second.added, second.renamed, second.removed, second.unchanged) == ("", 1, 1, 1, 1)
+    assert phone.book() == phone.contacts
+    phone.uploads = 0
+    third = phone.sync()
+    assert (third.added, third.renamed, third.removed, third.unchanged, phone.uploads) == (0, 0, 0, 3, 0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        [Contact("Eve", DAN)],
+        [Removal(BOB)],
+        [Contact("Robert", BOB)],
+        [Contact("Robert", BOB), Removal(ANN), Contact("Eve", DAN)],
+    ],
+)
+def test_what_somebody_else_changed_is_made_good(phone, change):
+    phone.contacts = {ANN: "Ann", BOB: "Bob", CAT: "Cat"}
+    phone.sync()
+    phone.elsewhere(*change)
+    assert phone.sync().full == sync.DRIFT
+    assert phone.book() == phone.contacts
+    assert phone.sync().full == ""
+
+
+def test_without_a_check_the_counts_of_an_upload_show_that_the_book_was_another(phone):
+    phone.contacts = {ANN: "Ann", BOB: "Bob"}
+    phone.sync()
+    phone.elsewhere(Removal(BOB))
+    assert phone.sync(check=False).full == ""
+    phone.contacts = {ANN: "Ann"}
+    assert phone.sync(check=False).full == sync.DRIFT
+    assert phone.book() == phone.contacts
+
+
+def test_two_spellings_of_one_number_are_one_contact_and_no_drift(phone):
+    phone.contacts = {ABROAD: "Ann", HERE: "Annie", BOB: "Bob"}
+    phone.sync()
+    assert phone.book() == {HERE: "Annie", BOB: "Bob"}
+    assert phone.sync().full == ""
+    del phone.contacts[HERE]
+    assert phone.sync().full == ""
+    assert phone.book() == {ABROAD: "Ann", BOB: "Bob"}
+    phone.contacts[WRITTEN] = "Anna"
+    assert phone.sync().full == ""
+    assert phone.book() == {WRITTEN: "Anna", BOB: "Bob"}
+    assert phone.sync().full == ""
+
+
+def test_numbers_that_only_end_alike_are_two_contacts(phone):
+    phone.contacts = {ANN: "Ann", ALIKE: "Al"}
+    phone.sync()
+    assert phone.book() == phone.contacts
+    phone.elsewhere(Removal(ALIKE))
+    assert phone.sync().full == sync.DRIFT
+    assert phone.book() == phone.contacts
+
+
+def test_who_was_rejected_is_told_each_time_and_offered_once(phone):
+    phone.contacts = {ANN: "Ann", SHORT: "Short", WORDS: "Words"}
+    assert [one.entry.name for one in phone.sync().rejected] == ["Short", "Words"]
+    phone.uploads = 0
+    again = phone.sync()
+    assert [one.position for one in again.rejected] == [1, 2] and phone.uploads == 0
+    assert all("Short" not in reason for one in again.rejected for reason in one.reasons)
+
+
+@pytest.mark.parametrize("number", [ANN, HERE])
+def test_a_new_name_that_is_not_taken_removes_the_contact_as_a_full_upload_would(phone, number):
+    phone.contacts = {number: "Ann", BOB: "Bob"}
+    phone.sync()
+    phone.contacts = {number: LONG, BOB: "Bob"}
+    synced = phone.sync()
+    assert (synced.full, synced.removed, len(synced.rejected)) == ("", 1, 1)
+    assert phone.book() == {BOB: "Bob"}
+    assert phone.sync().full == ""
+
+
+def test_half_an_emoji_is_rejected_like_any_other_name_that_cannot_be_stored(phone):
+    phone.contacts = {ANN: "Ann \ud83d", BOB: "Bob"}
+    assert [one.entry.phone for one in phone.sync().rejected] == [ANN]
+    assert phone.sync().full == ""
+
+
+def test_a_great_difference_goes_in_parts(phone, monkeypatch):
+    monkeypatch.setattr("ringbook_client.sync.PART", 4)
+    told = []
+    phone.contacts = {f"+1 {200 + n} 555 01{n:02}": f"n{n}" for n in range(30)} | {HERE: "a", ABROAD: "b", WRITTEN: "c"}
+    phone.sync()
+    phone.contacts = {number: name + "!" for number, name in phone.contacts.items()}
+    synced = phone.sync(progress=lambda *at: told.append(at))
+    assert (synced.full, synced.renamed) == ("", 33) and told[-1] == (30, 30)
+    phone.is_right()
+
+
+# ── what is refused ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_no_contacts_are_a_mistake_unless_somebody_says_they_are_not(client, phone):
+    phone.contacts = {ANN: "Ann"}
+    phone.sync()
+    with pytest.raises(errors.EmptyBook, match="allow_empty"):
+        client.sync_address_book([], phone.state, device=phone.device)
+    assert phone.book() == {ANN: "Ann"}
+    assert client.sync_address_book([], phone.state, device=phone.device, allow_empty=True).removed == 1
+    assert phone.book() == {}
+    assert client.sync_address_book([], phone.state, device=phone.device, allow_empty=True).full == ""
+
+
+def test_a_source_that_cannot_be_read_changes_nothing(client, phone):
+    phone.contacts = {ANN: "Ann"}
+    phone.sync()
+
+    def source():
+        yield Contact("Bob", BOB)
+        raise errors.Unreadable("the disk went away")
+
+    with pytest.raises(errors.Unreadable):
+        client.sync_address_book(source(), phone.state, device=phone.device)
+    assert phone.book() == {ANN: "Ann"} and phone.sync().full == ""
+
+
+def test_when_none_is_taken_the_book_stays(phone):
+    phone.contacts = {ANN: "Ann"}
+    phone.sync()
+    phone.contacts = {SHORT: "Short", WORDS: "Words"}
+    phone.state.unlink()
+    with pytest.raises(errors.NothingAccepted) as caught:
+        phone.sync()
+    assert len(caught.value.applied.rejected) == 2 and phone.book() == {ANN: "Ann"}
+
+
+def test_a_refusal_is_no_reason_for_a_full_upload(client, phone, monkeypatch):
+    phone.contacts = {ANN: "Ann"}
+    phone.sync()
+    phone.contacts = {ANN: "Ann", BOB: "Bob"}
+
+    def refused(call):
+        if call.request.method == "POST":
+            raise errors.TooMany(429, {"base": ["Too many requests"]}, 3600)
+        return real(call)
+
+    real = client.call
+    monkeypatch.setattr(client, "call", refused)
+    with pytest.raises(errors.TooMany):
+        phone.sync()
+    monkeypatch.undo()
+    assert phone.sync().full == "" and phone.book() == phone.contacts
+
+
+def test_a_sync_planned_changes_nothing(client, phone):
+    def planned(**options):
+        return client.plan_sync(phone.listed(), phone.state, device=phone.device, **options)
+
+    phone.contacts = {ANN: "Ann", BOB: "Bob"}
+    plan = planned()
+    assert plan.full == "this is the first sync" and len(plan.difference.added) == 2
+    assert phone.book() == {} and not phone.state.exists()
+    phone.sync()
+    phone.contacts = {ANN: "Anna", CAT: "Cat"}
+    before, plan = phone.state.read_bytes(), planned()
+    assert plan.full == "" and plan.difference.removed == (Contact("Bob", BOB),)
+    phone.elsewhere(Contact("Eve", DAN))
+    plan = planned()
+    assert plan.full == sync.DRIFT
+    assert {one.name for one in plan.difference.removed} == {"Bob", "Eve"}
+    assert phone.state.read_bytes() == before
+    assert planned(full=True).full == sync.ASKED
+
+
+# ── the state file ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_only_its_owner_may_read_what_is_remembered(phone):
+    phone.contacts = {ANN: "Ann"}
+    phone.sync()
+    assert phone.state.stat().st_mode & 0o777 == 0o600
+    assert list(phone.state.parent.iterdir()) == [phone.state]
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"version": 1}', b'{"version": 2}', b"\xed\xa0\xbd"])
+def test_a_state_that_cannot_be_read_is_none(phone, text):
+    phone.contacts = {ANN: "Ann"}
+    phone.sync()
+    phone.state.write_bytes(text)
+    assert phone.sync().full.startswith("the state file")
+    assert phone.sync().full == ""
+
+
+@pytest.mark.parametrize(
+    "key, value", [("server", "http://elsewhere"), ("user", 2147483647), ("device", ""), ("app", 99)]
+)
+def test_a_state_of_another_book_is_none(phone, key, value):
+    phone.contacts = {ANN: "Ann"}
+    phone.sync()
+    state = json.loads(phone.state.read_text())
+    state["owner"][key] = value
+    phone.state.write_text(json.dumps(state))
+    assert phone.sync(check=False).full == "the state file is about another book"
+
+
+# ── killed, and disturbed ────────────────────────────────────────────────────────────────────────────────────────────
+
+BEFORE = {ANN: "Ann", BOB: "Bob", ABROAD: "Abe", HERE: "Abraham", SHORT: "Short"}
+AFTER = {ANN: "Anna", CAT: "Cat", HERE: "Abraham", ALIKE: "Al", WORDS: "Words"}
+LATER = {ANN: "Ann", DAN: "Dan", ABROAD: "Abe"}
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["differences", "first"])
+def test_it_may_be_killed_at_any_moment(phone, first):
+    for moment in itertools.count():
+        phone.contacts = dict(BEFORE)
+        phone.elsewhere(force=True)
+        phone.state.unlink(missing_ok=True)
+        if not first:
+            phone.sync()
+        phone.contacts = dict(AFTER)
+        try:
+            phone.sync(at=made_killer(moment))
+        except Killed:
+            phone.contacts = dict(LATER)
+            phone.sync()
+            phone.is_right()
+            assert phone.sync().full == "", moment
+        else:
+            break
+    assert moment > 10
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_without_a_check_a_kill_is_made_good_too(phone, moment):
+    phone.contacts = dict(BEFORE)
+    phone.sync()
+    phone.contacts = {**BEFORE, DAN: "Dan"}
+    with pytest.raises(Killed):
+        phone.sync(at=made_killer(4 + moment), check=False)
+    phone.contacts = dict(BEFORE)
+    phone.sync(check=False)
+    phone.is_right()
+
+
+class Life(RuleBasedStateMachine):
+    """A phone whose contacts change, whose syncs are killed and disturbed, and whose book others change, too."""
+
+    make: Callable[[], Phone]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.phone = type(self).make()
+        self.right = False
+
+    numbers = st.sampled_from([*NUMBERS, SHORT, WORDS])
+    names = st.sampled_from(["Ann", "Bob", "Cat", "", LONG])
+    moments = st.integers(0, 16)
+
+    @rule(number=numbers, name=names)
+    def somebody_is_added_or_renamed(self, number, name):
+        self.phone.contacts[number] = name
+        self.right = False
+
+    @rule(number=numbers)
+    def somebody_is_removed(self, number):
+        self.phone.contacts.pop(number, None)
+        self.right = False
+
+    @rule(number=st.sampled_from(NUMBERS), name=st.sampled_from(["Ann", "Eve"]), force=st.booleans())
+    def others_write(self, number, name, force):
+        self.phone.elsewhere(Contact(name, number), force=force)
+        self.right = False
+
+    @rule(number=st.sampled_from(NUMBERS))
+    def others_remove(self, number):
+        self.phone.elsewhere(Removal(number))
+        self.right = False
+
+    @rule(moment=moments)
+    def a_sync_is_killed(self, moment):
+        self.attempt(made_killer(moment))
+
+    @rule(moment=moments, number=st.sampled_from(NUMBERS), removes=st.booleans())
+    def a_sync_is_disturbed(self, moment, number, removes):
+        moments = itertools.count()
+
+        def at():
+            if next(moments) == moment:
+                self.phone.elsewhere(Removal(number) if removes else Contact("Eve", number))
+
+        self.attempt(at)
+
+    def attempt(self, at):
+        self.right = False
+        with suppress(Killed, errors.NothingAccepted):
+            self.phone.sync(at=at)
+
+    @rule(text=st.sampled_from(["", "{}", None]))
+    def the_state_is_lost(self, text):
+        if text is None:
+            self.phone.state.unlink(missing_ok=True)
+        else:
+            self.phone.state.write_text(text)
+
+    @rule()
+    def a_sync_ends(self):
+        try:
+            self.phone.sync()
+        except errors.NothingAccepted:
+            return
+        self.right = True
+
+    @invariant()
+    def the_book_is_right_and_stays_so_at_no_cost(self):
+        if self.right:
+            self.phone.is_right()
+            self.phone.uploads = 0
+            assert self.phone.sync().full == "" and self.phone.uploads == 0
+        self.right = False
+
+    def teardown(self):
+        self.phone.end()
+
+
+def test_whatever_happened_one_undisturbed_sync_makes_it_right(client, tmp_path):
+    class Here(Life):
+        make = staticmethod(lambda: Phone(client, tmp_path))
+
+    few = settings(max_examples=20, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(Here, settings=few)
+
+
+# ── the other client ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_other_client_syncs_too(client, phone):
+    async def play():
+        async with AsyncClient(client.url, client.app.id, client.app.auth_key) as one:
+            one._keep(client._token)
+            book = [Contact("Ann", ANN), Contact("Bob", BOB)]
+            plan = await one.plan_sync(book, phone.state, device=phone.device)
+            assert len(plan.difference.added) == 2
+            assert (await one.sync_address_book(book, phone.state, device=phone.device)).added == 2
+            assert (await one.sync_address_book(book[:1], str(phone.state), device=phone.device)).removed == 1
+
+    client.get_session()
+    asyncio.run(play())
+    assert phone.book() == {ANN: "Ann"}
