@@ -1,7 +1,8 @@
 """Who is told that a contact has joined, how often and in what words, on both databases."""
 
 import json
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from threading import Barrier, Thread
 
 import pytest
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 from ringbook.core import announcing, discovery, users
 from ringbook.core.announcing import words
 from ringbook.model import Entry
-from ringbook.store import pushes
 
 
 @pytest.fixture
@@ -268,43 +268,38 @@ def test_erasing_the_joiner_takes_the_fact_and_the_pushes_about_them_along(play)
 # ── in batches ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@contextmanager
+def erased_after(monkeypatch, place, name: str, play: Play, user_id: int) -> Iterator[None]:
+    """A user is erased right after a function's first call; on SQLite the erasure waits for the transaction's end."""
+    call, erasing = getattr(place, name), []
+
+    def slowly(*values, **named):
+        answer = call(*values, **named)
+        if not erasing:
+            erasing.append(Thread(target=users.erase, args=(play.db, user_id)))
+            erasing[0].start()
+            erasing[0].join(2)
+        return answer
+
+    monkeypatch.setattr(place, name, slowly)
+    yield
+    erasing[0].join()
+
+
 def test_a_joiner_who_is_erased_while_holders_are_told_is_told_to_nobody(play, monkeypatch):
-    """On PostgreSQL both go on at once; on SQLite the erasure waits, and takes the pushes along."""
+    """On PostgreSQL both go on at once; on SQLite the erasure takes the pushes along."""
     holder(play, "bob", (ANN, "Ann"))
     ann = play.person("ann", ANN)
-    add, erasing = pushes.add, []
-
-    def slowly(tx, *values, **named):
-        added = add(tx, *values, **named)
-        erasing.append(Thread(target=users.erase, args=(play.db, ann.id)))
-        erasing[0].start()
-        erasing[0].join(2)
-        return added
-
-    monkeypatch.setattr(announcing.pushes, "add", slowly)
-    with suppress(announcing.Overtaken):
+    with erased_after(monkeypatch, announcing.pushes, "add", play, ann.id), suppress(announcing.Overtaken):
         announcing.expand(play.db, play.now)
-    erasing[0].join()
     assert play.rows("SELECT * FROM pushes") == []
 
 
 def test_a_holder_who_is_erased_while_holders_are_told_puts_off_nobody(play, monkeypatch):
     gone, bob = holder(play, "gone", (ANN, "Ann")), holder(play, "bob", (ANN, "Ann"))
     play.person("ann", ANN)
-    names, erasing = announcing.store.names, []
-
-    def slowly(*values):
-        found = names(*values)
-        if not erasing:
-            erasing.append(Thread(target=users.erase, args=(play.db, gone)))
-            erasing[0].start()
-            erasing[0].join(2)
-        return found
-
-    monkeypatch.setattr(announcing.store, "names", slowly)
-    with suppress(announcing.Overtaken):
+    with erased_after(monkeypatch, announcing.store, "names", play, gone), suppress(announcing.Overtaken):
         announcing.expand(play.db, play.now)
-    erasing[0].join()
     play.tell()
     assert play.pushes() == [(bob, "Your friend Ann joined.")]
 
