@@ -67,7 +67,9 @@ def test_a_file_of_authorities_must_hold_some(database: str, tmp_path: Path):
         assert not ok and "RINGBOOK_CA_FILE" in words
 
 
-def gateways(url: str, *, private: bool = True, **settings: str) -> list[tuple[bool, str]]:
+def gateways(
+    url: str, *, what: str = "one-time codes", private: bool = True, **settings: str
+) -> list[tuple[bool, str]]:
     """Whether all is well with the gateway of a new application, and what was seen."""
     db = databases.connect(url)
     try:
@@ -77,7 +79,7 @@ def gateways(url: str, *, private: bool = True, **settings: str) -> list[tuple[b
     finally:
         db.close()
     found = checks.readiness(Config(database=url, allow_private_addresses=private))
-    return [(check.ok, check.seen) for check in found if check.what == f"one-time codes of application {app.id}"]
+    return [(check.ok, check.seen) for check in found if check.what == f"{what} of application {app.id}"]
 
 
 def test_an_application_without_a_gateway_is_not_asked_about(database_url: str):
@@ -109,6 +111,20 @@ def test_a_gateway_that_does_not_answer_is_told(database_url: str):
     assert not ok and "127.0.0.1 does not answer" in seen
     [(ok, seen)] = gateways(database_url, private=False, sms_gateway="http", sms_gateway_url=where, sms_regions="GB")
     assert not ok and "RINGBOOK_ALLOW_PRIVATE_ADDRESSES" in seen
+
+
+def test_an_identity_provider_is_looked_for_without_a_log_in(database_url: str):
+    what = "identity provider"
+    assert gateways(database_url, what=what) == []
+    with listening() as provider:
+        provider.status = 404
+        where = f"{provider.url}/verify?key=k"
+        assert gateways(database_url, what=what, cidp_url=where) == [(True, "its server answers")]
+        assert [(asked.method, asked.path) for asked in provider.asked] == [("HEAD", "/")]
+        [(ok, seen)] = gateways(database_url, what=what, private=False, cidp_url=where)
+        assert not ok and "RINGBOOK_ALLOW_PRIVATE_ADDRESSES" in seen
+    [(ok, seen)] = gateways(database_url, what=what, cidp_url=where)
+    assert not ok and "does not answer" in seen
 
 
 def test_what_is_missing_is_named(database_url: str):

@@ -113,6 +113,7 @@ def _database(config: Config) -> Iterator[Check]:
             apps = applications.all_(db)
             yield from _firebase(config, apps)
             yield from _gateways(config, apps)
+            yield from _providers(config, apps)
             yield from _pushes(db, config, apps)
     except errors.Refused as refused:
         yield Check("database", False, refused.reason)
@@ -142,6 +143,15 @@ def _gateways(config: Config, apps: list[App]) -> Iterator[Check]:
             trouble = sms.trouble(app.settings) or _silence(outgoing, sms.address(app.settings))
             seen = f"by {app.settings.sms_gateway}, to {app.settings.sms_regions or 'no country'}"
             yield Check(f"one-time codes of application {app.id}", not trouble, trouble or seen)
+
+
+def _providers(config: Config, apps: list[App]) -> Iterator[Check]:
+    """Does each application's identity provider answer? Nobody's log-in is sent to find out."""
+    outgoing = Outgoing(config.allow_private_addresses, config.ca_file)
+    for app in apps:
+        if app.settings.cidp_url:
+            trouble = _silence(outgoing, urljoin(app.settings.cidp_url, "/"))
+            yield Check(f"identity provider of application {app.id}", not trouble, trouble or "its server answers")
 
 
 def _silence(outgoing: Outgoing, address: str) -> str:

@@ -175,6 +175,15 @@ def test_an_answer_without_its_code_is_told_so_and_sends_nothing(strict, app, ga
     assert len(gateway.asked) == 1
 
 
+@pytest.mark.parametrize("provider, holds", [("phone", "number.*use login"), ("firebase_phone", "access_token")])
+def test_a_provider_without_its_object_is_told_what_that_holds(strict, provider, holds):
+    app = application(strict.database_url, firebase_project_id="demo-app")
+    answer = ask(strict, "POST", "/session", keys(app) | {"provider": provider})
+    assert answer.status == 422, answer
+    (words,) = answer.json["errors"][provider]
+    assert re.search(f"is missing: an object with {holds}", words)
+
+
 def test_a_signature_covers_what_proves_who_asks_and_is_good_once(strict, app, gateway):
     given = proof(strict, app, gateway, "+44 7700 900157", "198.51.100.67")["phone"]
     said = keys(app) | {"nonce": 7, "timestamp": int(time.time()), "provider": "phone", "phone": given}

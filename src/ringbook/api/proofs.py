@@ -20,6 +20,7 @@ from .shapes.proofs import CodeAsked, CodeOut, FirebaseIn, PhoneIn
 from .wire import iso, take
 
 FIREBASE = ("firebase_phone", "firebase_email")
+PHONE = "number, or with request_id and code (createSession of the SDK for JavaScript leaves it out: use login)"
 PROVIDERS = (*FIREBASE, "phone", "facebook", "twitter")
 
 
@@ -64,7 +65,7 @@ def proven_phone(call: Call, app: App) -> str:
     """The number that is proven, as the prover spells it."""
     name = provider(call.values)
     if name == "phone":
-        given = take(PhoneIn, call.values.get("phone"), field="phone")
+        given = take(PhoneIn, _there(call, "phone", PHONE), field="phone")
         if not given.request_id:
             raise errors.Invalid("request_id and code are required", field="phone")
         if not given.code:
@@ -85,12 +86,19 @@ def firebase_proof(call: Call, app: App) -> firebase.Proof:
         reason = f"Firebase is not set up for this application: `ringbook app set {app.id} firebase_project_id PROJECT`"
         raise errors.Invalid(reason, field="provider")
     name = provider(call.values)
-    given = take(FirebaseIn, call.values.get(name), field=name)
+    given = take(FirebaseIn, _there(call, name, "access_token"), field=name)
     if not given.access_token:
         raise errors.Invalid("can't be blank", field="access_token")
     if given.project_id not in (None, "", project):
         raise errors.Invalid("is not this application's Firebase project", field="project_id")
     return firebase.verify(given.access_token, project, call.outside.certificates, call.now)
+
+
+def _there(call: Call, name: str, holds: str) -> Any:
+    """The object that goes with a provider; Invalid says what it holds, since SDKs leave out what they do not know."""
+    if call.values.get(name) is None:
+        raise errors.Invalid(f"is missing: an object with {holds}", field=name)
+    return call.values[name]
 
 
 def user_of_provider(call: Call, app: App, login: str, password: str, *, charged: bool) -> int:
