@@ -611,8 +611,14 @@ def test_an_import_that_is_killed_is_made_up_for_by_the_same_file_again(db, data
 
 
 @both_databases
-@given(rows=st.lists(ROWS, max_size=12))
-def test_the_same_file_twice_changes_nothing_and_a_dry_run_says_what_a_run_does(db, rows):
+@given(rows=st.lists(ROWS, max_size=12), batch=st.sampled_from([1, 3, 1_000]))
+def test_the_same_file_twice_changes_nothing_and_a_dry_run_says_what_a_run_does(db, rows, batch):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(imports, "BATCH", batch)
+        dry_run_then_twice(db, rows)
+
+
+def dry_run_then_twice(db: Database, rows: list[dict[str, Any]]) -> None:
     app = applications.create(db, "test", NOW - DAY)
     # Ids belong to the whole server, so each example has its own.
     with db.read() as tx:

@@ -11,7 +11,7 @@ import pytest
 
 from ringbook import errors
 from ringbook.config import Limits
-from ringbook.core import applications, discovery, imports, numbers, proofs, sessions, users
+from ringbook.core import applications, discovery, imports, numbers, privacy, proofs, sessions, users
 from ringbook.core.import_lines import Line
 from ringbook.model import App, Caller, Entry
 from ringbook.store import db as store
@@ -434,6 +434,22 @@ def test_whoever_finds_an_account_that_is_erased_before_it_is_entered_gets_a_new
         entered = by_email(db, app) if enter == "e-mail" else by_provider(db, app)
         assert (left, entered) == ([], 1006)
         assert sessions.open_proven(db, app, entered, ts=NOW, nonce=0, now=NOW)
+
+
+def test_who_proves_the_number_that_another_proof_has_just_taken_shows_it_too(db, app, monkeypatch):
+    """The other one comes between our look at the account, which shows the number already, and our write."""
+    ann, left = typed(db, app, "ann", ANN), [ANN]
+    charge = privacy.charge
+
+    def meanwhile(*given: Any) -> None:
+        if left:
+            proven(db, app, left.pop())
+        charge(*given)
+
+    monkeypatch.setattr(privacy, "charge", meanwhile)
+    change(db, ann, proven_phone=ANN)
+    assert not left
+    assert agreed(db, app, ann.user_id) == ANN
 
 
 def test_a_number_given_and_changed_at_the_same_time_goes_to_one_of_them(db, app):

@@ -145,7 +145,7 @@ def update(
     said = [name for name in IDENTIFYING if name in values]
     new = {name: values[name] for name in said if values[name] != (getattr(user, name) or None)}
     _check_change(user, values, new, password=password is not None)
-    if "phone" not in new:
+    if "phone" not in new and not proven_phone:  # a proven one is written: somebody may take it before we do
         values.pop("phone", None)  # as it is: "" of a guest
     if password is not None:
         passwords.check(password)
