@@ -36,6 +36,18 @@ def test_its_use_is_written_back_at_most_once_a_minute(db, app):
     assert sessions.current(db, token, NOW + 60).expires_at == NOW + 60 + 7200
 
 
+def test_whoever_is_erased_between_proof_and_session_is_told_to_try_again_and_keeps_the_session(db, app):
+    """The same proof then makes a new account; "session does not exist" would have an app throw its own away."""
+    ann = sessions.open_application(db, Limits(), app, ADDRESS, ts=NOW, nonce=0, now=NOW)
+    gone = opened(db, app).user.id
+    assert users.erase(db, gone)
+    with pytest.raises(errors.Unavailable, match="erased"):
+        sessions.open_proven(db, app, gone, ts=NOW, nonce=0, now=NOW)
+    with pytest.raises(errors.Unavailable, match="erased"):
+        sessions.sign_in_proven(db, app, ann.token, gone, NOW)
+    assert sessions.current(db, ann.token, NOW).user_id is None
+
+
 def test_a_guests_session_ends_a_day_after_sign_up_however_often_it_is_used(db, app):
     guest = sessions.open_guest(db, Limits(), app, "Olof", ADDRESS, ts=NOW, nonce=0, now=NOW)
     assert sessions.current(db, guest.token, NOW + 86399).expires_at == NOW + 86400

@@ -100,17 +100,25 @@ def open_guest(
 def open_proven(db: Database, app: App, user_id: int, *, ts: int, nonce: int, now: int) -> Opened:
     """A session of the user whom a proof has named."""
     with db.write() as tx:
+        user = _named(tx, app, user_id, now)
         session, token = _insert(tx, app, user_id, ts=ts, nonce=nonce, now=now)
-        user = _here(tx, app, user_id, now)
     return Opened(session, token, user)
 
 
 def sign_in_proven(db: Database, app: App, token: str, user_id: int, now: int) -> Opened:
     """Make the session of this token that of the user whom a proof has named."""
     with db.write() as tx:
+        user = _named(tx, app, user_id, now)
         session = _become(tx, token, user_id, now)
-        user = _here(tx, app, user_id, now)
     return Opened(session, token, user)
+
+
+def _named(tx: Tx, app: App, user_id: int, now: int) -> User:
+    """The user whom a proof has named is here; Unavailable once erased, since the same proof makes a new account."""
+    try:
+        return _here(tx, app, user_id, now)
+    except errors.Unauthorized:
+        raise errors.Unavailable("The account has just been erased. Try again.") from None
 
 
 def sign_in(db: Database, limits: Limits, app: App, token: str, given: Credentials, address: str, now: int) -> Opened:
