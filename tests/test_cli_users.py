@@ -14,6 +14,7 @@ import structlog
 from servers import Databases, application, environment, program
 
 from ringbook import cli
+from ringbook.core import imports
 
 TABLE = "id,login,phone,verified,full_name\n1005,ann,+12025550101,true,Ann Example\n1006,bob,+447700900123,,Bob\n"
 WRONG = TABLE + "1007,ann,,,Another Ann\nx,dave,,,Dave\n"
@@ -129,6 +130,16 @@ def test_an_application_that_is_not_there_is_named(ringbook, url, file):
     done = ringbook("users", "import", str(file), "--app", "7", database_url=url)
     assert done.returncode == 1
     assert "there is no application 7" in done.stderr
+
+
+def test_an_import_that_is_interrupted_says_how_to_go_on(ringbook, url, file, monkeypatch):
+    def interrupted(*_given: object, **_more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(imports, "bring", interrupted)
+    done = ringbook("users", "import", str(file), "--app", "1", database_url=url)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "interrupted: what is in stays in; import users.csv again, and the rest follows\n"
 
 
 def test_a_terminal_sees_how_far_it_is(databases: Databases, file):

@@ -44,7 +44,7 @@ def users_import(
     """
     from .core import applications, imports
 
-    with commands.database(commands.settings(file)) as db, _unreadable(path), _progress() as progress:
+    with commands.database(commands.settings(file)) as db, _stopped(path), _progress() as progress:
         one, lines = applications.get(db, app), imports.Lines(path)
         by, now = commands.actor(), commands.now()
         report = imports.bring(db, one, lines, dry_run=dry_run, progress=progress, now=now, by=by)
@@ -136,9 +136,13 @@ def _listed(ids: list[int]) -> str:
 
 
 @contextmanager
-def _unreadable(path: Path) -> Iterator[None]:
+def _stopped(path: Path) -> Iterator[None]:
+    """Says what stopped an import, and what to do."""
     try:
         yield
+    except KeyboardInterrupt:
+        print(f"interrupted: what is in stays in; import {path.name} again, and the rest follows", file=sys.stderr)
+        raise
     except OSError as error:
         raise Failed(f"{path} cannot be read: {error.strerror}") from None
 
