@@ -860,9 +860,9 @@ final class _Snapshot {
     return unsure ? null : _Changes(gone, put);
   }
 
-  /// Does the answer to the changes fit what the server was believed to hold?
+  /// Does the answer to the changes fit what the server was believed to hold? A contact that was in the book and is not
+  /// taken any more does not: it has to leave the book.
   bool foretold(_Changes changes, _Report report) {
-    if (report.rejected.any((rejection) => kept.containsKey(rejection.contact.phone))) return false;
     final renamed = changes.put.where((contact) => kept.containsKey(contact.phone)).length;
     return report.updated == renamed &&
         report.deleted == changes.gone.length &&

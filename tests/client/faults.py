@@ -8,7 +8,8 @@ Fault              a status that is answered instead, silence, a cut connection,
 import http.client
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,12 +27,14 @@ class Fault:
 
     kind     "" answers `status` and `body` without asking the server; `silence` never answers; `cut` closes the
              connection; `stall` begins an answer; `lose` lets the server answer, and then keeps silent
+    until    the answer waits for this
     """
 
     kind: str = ""
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b'{"errors":["made up"]}'
+    until: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,10 @@ class Proxy:
         self.fail()
 
     def asked(self, method: str, path: str) -> list[Seen]:
-        """The requests of one kind."""
-        return [one for one in self.seen if (one.method, one.path.partition("?")[0]) == (method, path)]
+        """The requests of one kind; SDKs write `.json` behind each path."""
+        return [
+            one for one in self.seen if (one.method, one.path.partition("?")[0].removesuffix(".json")) == (method, path)
+        ]
 
     @property
     def uploads(self) -> list[Any]:
@@ -128,6 +133,9 @@ class Passing(BaseHTTPRequestHandler):
         elif not fault.kind:
             status, kept, said = fault.status, fault.headers, fault.body
         proxy.note(Seen(self.command, self.path, headers, body, status))
+        end = time.monotonic() + PATIENCE_SECONDS
+        while fault and not fault.until() and time.monotonic() < end:
+            time.sleep(0.01)
         if fault and fault.kind:
             self.fail(fault)
             return

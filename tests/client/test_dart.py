@@ -4,11 +4,6 @@
 """
 
 import json
-import os
-import platform
-import shutil
-import subprocess
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -20,26 +15,14 @@ from typing import Any
 import pytest
 from asking import PASSWORD, Person, person
 from client.faults import CUT, LOSE, SILENCE, STALL, Fault, Proxy, proxying
-from servers import Application, Databases, application, die_with_parent, serve
+from client.vm import compiled, dart
+from servers import Application, Databases, application, serve
+from talking import Ended, Talk, talking
 from verify.certificates import PHONE, PROJECT, Key, claims, publishing
 
-ROOT = Path(__file__).parent.parent.parent
-VM = ROOT / "tests" / "e2e" / "node_modules" / ".dart" / "dart"
 SOURCE = Path(__file__).with_name("phone.dart")
-WHOLE_SECONDS = 170
 KEY, STRANGER = Key("key-1"), Key("key-2")
 ANN, BOB, CARA, DORA = (f"+1 202-555-{n:04}" for n in range(150, 154))
-MISSING = "the Dart VM is missing: make test unpacks it on Debian and Ubuntu; else put dart 3.7 or newer on the PATH"
-NOT_HERE = "no Dart VM: there is one to be had for Linux on x86_64 only, and none is on the PATH (see scripts/dart.sh)"
-
-
-def dart() -> str:
-    """The Dart VM. Where there can be one it must be there; elsewhere these tests say why they do not run."""
-    found = str(VM) if VM.exists() else shutil.which("dart")
-    if found is None and not os.environ.get("CI") and (platform.system(), platform.machine()) != ("Linux", "x86_64"):
-        pytest.skip(NOT_HERE)
-    assert found, MISSING
-    return found
 
 
 # ── the phones ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -59,16 +42,11 @@ class Threw(Exception):
 class Dart:
     """Everybody's phone, in one process of the VM."""
 
-    process: subprocess.Popen[str]
+    talk: Talk
 
     def call(self, who: str, call: str, **given: Any) -> Any:
         """What a call answers; what it throws is raised as `Threw`."""
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(json.dumps({"who": who, "call": call} | given) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        assert line, f"the Dart VM ended at {call}"
-        said = json.loads(line)
+        said = self.talk.ask(who=who, call=call, **given)
         if "threw" in said:
             raise Threw(said)
         return said["answer"]
@@ -76,16 +54,8 @@ class Dart:
 
 @contextmanager
 def running_dart(program: Path) -> Iterator[Dart]:
-    command = [dart(), str(program)]
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, preexec_fn=die_with_parent, **pipes) as process:
-        patience = threading.Timer(WHOLE_SECONDS, process.kill)
-        patience.start()
-        try:
-            yield Dart(process)
-        finally:
-            patience.cancel()
-            process.kill()
+    with talking([dart(), program]) as talk:
+        yield Dart(talk)
 
 
 @dataclass(frozen=True)
@@ -151,7 +121,7 @@ def written(contacts: Any) -> list[dict[str, str]]:
 def world(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("dart")
     program = folder / "phone.dill"
-    subprocess.run([dart(), f"--snapshot={program}", SOURCE], check=True, timeout=120)
+    compiled(SOURCE, program)
     with (
         publishing(KEY) as source,
         databases.fresh("sqlite") as url,
@@ -305,7 +275,7 @@ def test_a_phone_that_dies_between_upload_and_snapshot_ends_up_right(world: Worl
     phone.sync(("Ann", ANN), ("Bob", BOB))
     with running_dart(world.program) as other:
         phone.started(other, dies=True)
-        with pytest.raises(AssertionError, match="ended"):
+        with pytest.raises(Ended):
             other.call(phone.udid, "sync", contacts=written([("Ann", ANN), ("Cara", CARA)]))
     assert phone.book == [("Ann", ANN), ("Cara", CARA)]
     # Cara is gone again before the app starts: neither the old snapshot nor the phone knows of her.
@@ -455,6 +425,17 @@ def test_a_session_that_has_ended_is_opened_anew_once_and_the_call_repeated(worl
     assert phone.call("registered twice at once") == [0, 0]
     assert [one.status for one in world.proxy.asked("GET", "/address_book/registered_users")].count(401) == 2
     assert len(world.proxy.asked("POST", "/session")) == 1
+
+
+def test_a_401_that_comes_late_does_not_end_the_session_that_was_opened_since(world: World) -> None:
+    phone = world.phone(world.somebody())
+    phone.call("user")
+    path = "/address_book/registered_users"
+    late = Fault(status=401, until=lambda: len(world.proxy.asked("GET", path)) == 3)
+    world.proxy.fail(Fault(status=401), late, at=path)
+    assert phone.call("registered twice at once") == [0, 0]
+    assert len(world.proxy.asked("POST", "/session")) == 1
+    assert len(world.proxy.asked("GET", path)) == 4
 
 
 def test_a_new_session_that_is_refused_as_well_is_the_end(world: World) -> None:

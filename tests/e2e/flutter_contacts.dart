@@ -1,0 +1,26 @@
+// Stands in for the Flutter plugin flutter_contacts: what docs/how-to/sync-contacts.md uses of it.
+
+/// What the phone holds, as [name, number, …]; null: the app may not read it.
+List<Object?>? address = [];
+
+class FlutterContacts {
+  static Future<bool> requestPermission({bool readonly = false}) async => address != null;
+
+  static Future<List<Person>> getContacts({bool withProperties = false}) async =>
+      [for (final one in address!) Person((one! as List<Object?>).cast<String>())];
+}
+
+class Person {
+  Person(List<String> all)
+      : displayName = all.first,
+        phones = [for (final number in all.skip(1)) Phone(number)];
+
+  final String displayName;
+  final List<Phone> phones;
+}
+
+class Phone {
+  Phone(this.number);
+
+  final String number;
+}
