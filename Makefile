@@ -10,7 +10,7 @@ ifeq ($(origin HOST),command line)
 SERVE += --host $(HOST)
 endif
 
-.PHONY: help serve demo test lint bench docs lock wheel clean runtime tools
+.PHONY: help serve demo test lint bench docs lock wheel vet clean runtime tools
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,9 @@ wheel: ## build what can be installed anywhere: dist/ringbook-….whl
 	@sh scripts/venv.sh requirements-dev.lock
 	@rm -f dist/ringbook-*.whl
 	@.venv/bin/python -m hatchling build -t wheel -d dist
+
+vet: ## ask systemd, Caddy, Prometheus and Compose what they think of deploy/
+	@sh scripts/check-deploy.sh
 
 clean: ## remove what make made; databases stay
 	@rm -rf .venv .venv.lock dist tests/e2e/node_modules .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

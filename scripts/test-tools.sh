@@ -17,6 +17,8 @@ missing() {
     node_is_new || echo nodejs
     has npm || echo npm
     has pgbouncer || echo pgbouncer
+    has caddy || echo caddy
+    has faketime || echo faketime
     has_postgresql || echo postgresql
 }
 by_apt() { [ "$(id -u)" = 0 ] && has apt-get; }
@@ -36,7 +38,7 @@ install_by_apt() {
 name_them() {
     echo "The tests need what is missing here: $1 (nodejs 20 or newer)." >&2
     if has brew; then
-        echo "Get it by: brew install $(echo "$1" | sed 's/python3-venv/python@3.13/; s/nodejs/node/; s/npm/node/')" >&2
+        echo "Get it by: brew install $(echo "$1" | sed 's/python3-venv/python@3.13/; s/nodejs/node/; s/npm/node/; s/faketime/libfaketime/')" >&2
     else
         echo "Get it by: sudo apt-get install $1 (Debian 13; elsewhere the packages of the same names)" >&2
     fi
