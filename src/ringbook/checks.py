@@ -4,14 +4,11 @@ readiness(config)       every Check, for `ringbook check`
 tls_trouble(config)     why TLS cannot be spoken with the given files; "" when it can
 """
 
-import asyncio
 import platform
 import ssl
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 import msgspec
@@ -20,13 +17,11 @@ from . import errors, phone
 from .config import Config
 from .core import applications, subscriptions
 from .model import App
-from .outgoing import Outgoing, Unreachable
+from .outgoing import Outgoing, Unreachable, silence
+from .push import asking
 from .store import db as databases
 from .store import migrations
 from .verify import Outside, sms
-
-if TYPE_CHECKING:
-    from .push.transport import Way
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -140,7 +135,7 @@ def _gateways(config: Config, apps: list[App]) -> Iterator[Check]:
     outgoing = Outgoing(config.allow_private_addresses, config.ca_file)
     for app in apps:
         if app.settings.sms_gateway:
-            trouble = sms.trouble(app.settings) or _silence(outgoing, sms.address(app.settings))
+            trouble = sms.trouble(app.settings) or silence(outgoing, sms.address(app.settings))
             seen = f"by {app.settings.sms_gateway}, to {app.settings.sms_regions or 'no country'}"
             yield Check(f"one-time codes of application {app.id}", not trouble, trouble or seen)
 
@@ -150,35 +145,17 @@ def _providers(config: Config, apps: list[App]) -> Iterator[Check]:
     outgoing = Outgoing(config.allow_private_addresses, config.ca_file)
     for app in apps:
         if app.settings.cidp_url:
-            trouble = _silence(outgoing, urljoin(app.settings.cidp_url, "/"))
+            trouble = silence(outgoing, urljoin(app.settings.cidp_url, "/"))
             yield Check(f"identity provider of application {app.id}", not trouble, trouble or "its server answers")
-
-
-def _silence(outgoing: Outgoing, address: str) -> str:
-    """Why an address gives no answer; "" when it gives one, whatever it says, and when there is no address."""
-    try:
-        if address:
-            outgoing.request("HEAD", address)
-    except Unreachable as unreachable:
-        return str(unreachable)
-    return ""
 
 
 # ── pushes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-# By channel: the settings that it is set up with, and what is seen when nothing is wrong.
-PUSHES = {
-    "gcm": (("fcm_service_account",), "FCM takes fcm_service_account"),
-    "apns": (("apns_key", "apns_key_id", "apns_team_id"), "apns_key can sign; Apple judges it by the first push"),
-    "web": (("web_push_contact",), "the application's keys go together"),
-    "webhook": (("webhook_url", "webhook_secret"), "its server answers, and the key is set; nothing is sent"),
-}
 NO_PROVIDER = (
     "contact_joined_enabled is on, but there is nothing to tell people through: for Android set fcm_service_account"
     " (ringbook app set {id} fcm_service_account @FILE.json), for iOS apns_key, apns_key_id and apns_team_id;"
     " for browsers nothing is to be set"
 )
-ANSWER_SECONDS = 25
 
 
 def _pushes(db: databases.Database, config: Config, apps: list[App]) -> Iterator[Check]:
@@ -192,11 +169,8 @@ def _pushes(db: databases.Database, config: Config, apps: list[App]) -> Iterator
             yield Check(what, True, "printed, not sent: push_console is on")
         elif wanted:
             key = applications.vapid_private_key(db, app.id)
-            for channel, trouble in asyncio.run(_asked(config, app, key, wanted)).items():
-                if channel == "webhook" and not trouble:
-                    outgoing = Outgoing(config.allow_private_addresses, config.ca_file)
-                    trouble = _silence(outgoing, urljoin(app.settings.webhook_url, "/"))
-                yield Check(f"{channel} {what}", not trouble, trouble or PUSHES[channel][1])
+            for channel, trouble in asking.ask(config, app, key, wanted).items():
+                yield Check(f"{channel} {what}", not trouble, trouble or asking.SEEN[channel])
         elif app.settings.contact_joined_enabled:
             yield Check(what, False, NO_PROVIDER.format(id=app.id))
 
@@ -205,29 +179,6 @@ def _channels(db: databases.Database, app: App) -> list[str]:
     used = {channel.removesuffix("_voip") for channel in subscriptions.channels(db, app.id)}
     return [
         channel
-        for channel, (settings, _) in PUSHES.items()
+        for channel, settings in asking.NEEDED.items()
         if channel in used or any(getattr(app.settings, name) for name in settings)
     ]
-
-
-async def _asked(config: Config, app: App, vapid_private_key: str, wanted: list[str]) -> dict[str, str]:
-    """What is wrong with each channel; "" where nothing is."""
-    from .push.connections import Connections
-    from .push.transport import Way
-
-    async with Connections(config.allow_private_addresses, config.ca_file) as connections:
-        way = Way(config=config, connections=connections, vapid_private_key=vapid_private_key)
-        return {channel: await _trouble(channel, app, way) for channel in wanted}
-
-
-async def _trouble(channel: str, app: App, way: "Way") -> str:
-    from .push import channels
-    from .push.transport import NotSetUp
-
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            return await channels.sender(channel, app, way).check(int(time.time()))
-    except NotSetUp as missing:
-        return str(missing)
-    except TimeoutError:
-        return f"no answer within {ANSWER_SECONDS} seconds"

@@ -3,6 +3,7 @@
     Outgoing                 how: time, private addresses allowed or not, an extra certificate authority, turns
     Outgoing.request(…)      one request → Answer; Unreachable says why there is none
     Turns                    how many may wait for an answer at once
+    silence(outgoing, …)     why an address gives no answer
     is_public(address)       is it of the public internet?
     may_be_public(host)      the same for what stands in an address before any look-up
 
@@ -265,3 +266,13 @@ def _words(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not believed: {error.verify_message}"
     return (isinstance(error, OSError) and error.strerror) or type(error).__name__
+
+
+def silence(outgoing: Outgoing, address: str) -> str:
+    """Why an address gives no answer; "" when it gives one, whatever it says, and when there is no address."""
+    try:
+        if address:
+            outgoing.request("HEAD", address)
+    except Unreachable as unreachable:
+        return str(unreachable)
+    return ""

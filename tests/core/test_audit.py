@@ -130,7 +130,7 @@ def test_what_people_do_of_themselves_is_not_recorded(play):
         ("require_verified_number", "on", "“auto” → “on”"),
         ("contact_joined_template", "%s is here", "“Your friend %s joined.” → “%s is here”"),
         ("webhook_secret", SECRET, "set"),
-        ("webhook_url", "https://eve:pass@example.com/?key=secret", "set"),
+        ("webhook_url", "https://example.com/?key=secret", "set"),
         ("web_push_contact", "mailto:secret@example.com", "set"),
         ("sms_twilio_from", "+12025550199", "set"),
         ("cidp_request", '{"key": "secret"}', "set"),
@@ -176,3 +176,15 @@ def test_a_detail_is_one_line_of_bounded_length(play):
 
 def test_every_action_is_named_once_in_order():
     assert sorted(set(ACTIONS)) == list(ACTIONS)
+
+
+def test_several_settings_change_together_or_not_at_all(play):
+    applications.change_all(play.db, play.app_id, {"events": "off", "default_region": "gb"}, by=EVE)
+    assert told(play) == [
+        ("setting changed", "default_region", "“” → “GB”"),
+        ("setting changed", "events", "“on” → “off”"),
+    ]
+    with pytest.raises(errors.Invalid) as refused:
+        applications.change_all(play.db, play.app_id, {"events": "on", "sms_daily_cap": "many"}, by=EVE)
+    assert refused.value.field == "sms_daily_cap"
+    assert play.app.settings.events == "off" and len(told(play)) == 2

@@ -5,13 +5,13 @@ create, rotate_keys, delete   one application
 all_, get                     read from the database
 cached, by_auth_key, known    read for a request, at most CACHE_SECONDS old
 vapid_private_key             what Web Push is signed with
-change                        set one setting; what each accepts stands in `settings.py`
+change, change_all            set one setting, or several; what each accepts stands in `settings.py`
 """
 
 import base64
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ import msgspec
 from .. import errors
 from ..model import App, AppSettings
 from ..store import applications as store
-from ..store.db import Database, Row
+from ..store.db import Database, Row, Tx
 from . import audit, settings, users
 from .audit import Actor
 
@@ -61,10 +61,7 @@ def all_(db: Database) -> list[App]:
 def get(db: Database, app_id: int) -> App:
     """One application; NotFound names the command that lists them."""
     with db.read() as tx:
-        row = store.by_id(tx, app_id)
-    if not row:
-        raise errors.NotFound(f"there is no application {app_id}; `ringbook app list` shows those there are")
-    return _app(row)
+        return _there(tx, app_id)
 
 
 def cached(db: Database, app_id: int) -> App:
@@ -149,20 +146,29 @@ def delete(
 
 def change(db: Database, app_id: int, key: str, value: str, *, by: Actor | None = None) -> App:
     """Set one setting from its text; Invalid says what the setting accepts."""
-    app = get(db, app_id)
-    if key not in AppSettings.__struct_fields__:
-        known = ", ".join(AppSettings.__struct_fields__)
-        raise errors.Invalid(f"there is no setting {key}; there are {known}", field=key)
-    wanted = msgspec.structs.replace(app.settings, **{key: settings.read(key, value)})
+    return change_all(db, app_id, {key: value}, by=by)
+
+
+def change_all(db: Database, app_id: int, values: Mapping[str, str], *, by: Actor | None = None) -> App:
+    """Set several settings from their texts, all or none; Invalid names the first that does not accept its text."""
+    for key in values:
+        if key not in AppSettings.__struct_fields__:
+            known = ", ".join(AppSettings.__struct_fields__)
+            raise errors.Invalid(f"there is no setting {key}; there are {known}", field=key)
+    read = {key: settings.read(key, value) for key, value in values.items()}
     with db.write() as tx:
-        moved = wanted.default_region != app.settings.default_region
-        if moved and store.holds_numbers(tx, app_id):
+        tx.alone(f"settings {app_id}")  # two changes at once: the later one sees the earlier one
+        before = _there(tx, app_id).settings
+        wanted = msgspec.structs.replace(before, **read)
+        if wanted.default_region != before.default_region and store.holds_numbers(tx, app_id):
             reason = "cannot change any more: the numbers of this application were read with the old one"
-            raise errors.Invalid(reason, field=key)
-        store.set_settings(tx, app_id, msgspec.json.encode(wanted).decode())
-        if wanted != app.settings:
-            told = settings.told(key, getattr(app.settings, key), getattr(wanted, key))
-            audit.record(tx, by, "setting changed", app_id=app_id, subject=key, detail=told)
+            raise errors.Invalid(reason, field="default_region")
+        if wanted != before:
+            store.set_settings(tx, app_id, msgspec.json.encode(wanted).decode())
+        for key in sorted(read):
+            if getattr(before, key) != read[key]:
+                told = settings.told(key, getattr(before, key), read[key])
+                audit.record(tx, by, "setting changed", app_id=app_id, subject=key, detail=told)
     return get(db, app_id)
 
 
@@ -176,6 +182,13 @@ def _remembered(db: Database, key: object, read: Callable[[], App]) -> App:
     app = read()
     _cache[id(db), key] = time.monotonic(), app
     return app
+
+
+def _there(tx: Tx, app_id: int) -> App:
+    row = store.by_id(tx, app_id)
+    if not row:
+        raise errors.NotFound(f"there is no application {app_id}; `ringbook app list` shows those there are")
+    return _app(row)
 
 
 def _app(row: Row) -> App:
