@@ -3,14 +3,18 @@
 import json
 import os
 import pty
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 import structlog
+from push.providers import private_key, service_account
 from servers import Databases, environment, program
 
 from ringbook import cli
@@ -78,6 +82,36 @@ def test_show_masks_what_is_secret_unless_asked(ringbook):
     assert made["auth_secret"] not in json.dumps(shown)
     assert answer(ringbook("app", "show", "1", "--json", "--secrets"))["auth_secret"] == made["auth_secret"]
     assert made["auth_secret"] in ringbook("app", "show", "1", "--secrets").stdout
+
+
+def test_a_setting_that_is_secret_is_never_shown_again(ringbook):
+    """Not by any way to look at the application, when it is changed or refused, nor in the audit log."""
+    ringbook("app", "create", "Friends")
+    pem = private_key()[0]
+    given = {"fcm_service_account": service_account("https://oauth.example.com/token")[0], "apns_key": pem}
+    given |= {"webhook_secret": "open-sesame-1", "sms_gateway_headers": '{"Authorization": "open-sesame-2"}'}
+    given |= {"sms_twilio_auth_token": "open-sesame-3"}
+    secret = {field.encode_name for field in msgspec.structs.fields(AppSettings) if is_secret(field)}
+    assert set(given) == secret
+    told = [ringbook("app", "set", "1", key, value) for key, value in given.items()]
+    told += [
+        ringbook("app", "set", "1", "apns_key", pem[:-40]),
+        ringbook("app", "set", "1", "webhook_secret", "whsec_!"),
+    ]
+    told += [
+        ringbook("app", "show", "1", *words) for words in ((), ("--json",), ("--secrets",), ("--secrets", "--json"))
+    ]
+    assert [one.returncode for one in told] == [0] * 5 + [2] * 2 + [0] * 4
+    with closing(sqlite3.connect("ringbook.db")) as file:
+        noted = file.execute("SELECT * FROM audit").fetchall()
+    assert len(noted) >= 5
+    said = "".join(one.stdout + one.stderr for one in told) + repr(noted)
+    assert not any(part in said for part in ("open-sesame", "PRIVATE KEY", pem.splitlines()[1][:30], "whsec_!"))
+
+
+def is_secret(field: msgspec.structs.FieldInfo) -> bool:
+    (meta,) = field.type.__metadata__
+    return bool(meta.extra["secret"])
 
 
 def test_a_setting_is_changed_and_a_wrong_one_is_refused_as_wrong_use(ringbook):
