@@ -22,7 +22,7 @@ from ..model import GUEST_SECONDS, App, Session, User
 from ..store import sessions as store
 from ..store import users as user_store
 from ..store.db import Database, Row, Tx
-from . import audit, figures, passwords, users
+from . import audit, figures, numbers, passwords, users
 from . import limits as rates
 from .audit import Actor
 
@@ -115,6 +115,7 @@ def sign_in_proven(db: Database, app: App, token: str, user_id: int, now: int) -
 
 def _named(tx: Tx, app: App, user_id: int, now: int) -> User:
     """The user whom a proof has named is here; Unavailable once erased, since the same proof makes a new account."""
+    numbers.lock_user(tx, user_id)  # nobody erases it from now on
     try:
         return _here(tx, app, user_id, now)
     except errors.Unauthorized:
