@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from servers import Server
+from verify import gateway
+from verify.gateway import serving
 
 PATIENCE_SECONDS = 60
 SILENCE, CUT, STALL, LOSE = "silence", "cut", "stall", "lose"
@@ -98,23 +100,15 @@ def proxying(server: Server) -> Iterator[Proxy]:
     """The proxy in front of a server."""
     listener = Listener(("127.0.0.1", 0), Passing)
     listener.proxy = proxy = Proxy(f"http://127.0.0.1:{listener.server_port}", server)
-    thread = threading.Thread(target=listener.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield proxy
-    finally:
-        proxy.over.set()
-        listener.shutdown()
-        listener.server_close()
-        thread.join()
+    with serving(listener):
+        try:
+            yield proxy
+        finally:
+            proxy.over.set()
 
 
-class Listener(ThreadingHTTPServer):
-    daemon_threads = True
+class Listener(gateway.Listener):
     proxy: Proxy
-
-    def handle_error(self, *_where: Any) -> None:
-        """That a client hangs up is what some tests want."""
 
 
 class Passing(BaseHTTPRequestHandler):

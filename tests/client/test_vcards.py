@@ -105,7 +105,9 @@ def test_a_property_may_have_an_encoding_of_its_own(charset: str, written: str) 
     assert held(cards(f"TEL:{ANN}").replace(b"END:", line + b"\r\nEND:")) == [(written, ANN)]
 
 
-@pytest.mark.parametrize("claimed", ["ISO-8859-1", "US-ASCII", "windows-1252", "no-such", "hex", "undefined", "a b"])
+@pytest.mark.parametrize(
+    "claimed", ["ISO-8859-1", "US-ASCII", "windows-1252", "no-such", "hex", "undefined", "punycode", "a b"]
+)
 def test_a_wrong_claim_of_an_encoding_is_seen_through(claimed: str) -> None:
     assert held(cards(f"FN;CHARSET={claimed}:Zoë\r\nTEL:{ANN}")) == [("Zoë", ANN)]
 

@@ -8,8 +8,6 @@ import hashlib
 import hmac
 import json
 import shutil
-import subprocess
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -27,19 +25,18 @@ from servers import (
     Databases,
     Server,
     application,
-    die_with_parent,
     environment,
     program,
     ringbook,
     running,
     serve,
 )
+from talking import Talk, talking
 from verify.certificates import PHONE, PROJECT, Key, claims, publishing
 from verify.gateway import Gateway, listening
 
 HERE = Path(__file__).parent
 PATIENCE_SECONDS = 40
-WHOLE_SECONDS = 150
 PASSWORD = "correct-horse"
 SECRET = "whsec_" + base64.b64encode(b"twenty-four bytes of key").decode()
 ANN, BEA, CARA = "+12025550142", "+12025550143", "+12025550144"
@@ -54,16 +51,11 @@ KEY = Key("key-1")
 class Phones:
     """Everybody's SDK, in one node process."""
 
-    process: subprocess.Popen[str]
+    talk: Talk
 
     def call(self, who: str, call: str, *given: Any) -> Any:
         """What a call of somebody's SDK answers; one that is refused fails the test."""
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(json.dumps({"who": who, "call": call, "given": given}) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        assert line, f"the SDK ended or hung at {call}"
-        said = json.loads(line)
+        said = self.talk.ask(who=who, call=call, given=given)
         assert "answer" in said, (who, call, said)
         return said["answer"]
 
@@ -111,15 +103,8 @@ def phones_of(server: Server) -> Iterator[Phones]:
     assert (HERE / "node_modules").exists(), "the npm packages are missing; make test installs them"
     keys = ["--app-id", str(server.app.application_id), "--auth-key", server.app.auth_key]
     command = [node, "joined_push.mjs", "--endpoint", server.url, *keys]
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=HERE, text=True, preexec_fn=die_with_parent, **pipes) as process:
-        patience = threading.Timer(WHOLE_SECONDS, process.kill)
-        patience.start()
-        try:
-            yield Phones(process)
-        finally:
-            patience.cancel()
-            process.kill()
+    with talking(command, HERE) as talk:
+        yield Phones(talk)
 
 
 # ── the providers ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,6 +2,7 @@
 
 Gateway       where it is, what it was asked, what it answers: an SMS gateway, an identity provider, a source of keys
 listening()   the server, as a context
+serving()     any such server, as a context
 """
 
 import ssl
@@ -51,10 +52,17 @@ def listening(tls: ssl.SSLContext | None = None, *, kind: type[Kind] = Gateway) 
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     server.gateway = gateway = kind(f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}")
+    with serving(server):
+        yield gateway
+
+
+@contextmanager
+def serving(server: ThreadingHTTPServer) -> Iterator[None]:
+    """Any small server, in a thread of its own."""
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
-        yield gateway
+        yield
     finally:
         server.shutdown()
         server.server_close()

@@ -21,6 +21,8 @@ from .model import Contact
 ARCHIVE = b"PK\x03\x04"
 # Of these every byte is a letter: that bytes can be read so says nothing.
 ONE_BYTE = re.compile(r"(?i)(us-?)?ascii|(iso[-_]?8859|latin|(windows|cp)[-_]?125).*")
+# Codecs that are no encodings of people's texts; some of them take a time that grows with the square of the length.
+ODD = {"idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
 # Digits and what people put between them, then what is dialled or said once the call is answered.
 EXTENSION = re.compile(r"(?i)([+\d\s().\-/\u00a0\u2010-\u2015]*\d[\s)]*)(?:[,;pwx]|ext|#).*", re.DOTALL)
 
@@ -83,8 +85,8 @@ def decoded(raw: bytes, charset: str = "") -> str:
 
     Programs claim one-byte encodings and write UTF-8; text in those almost never happens to be UTF-8.
     """
-    claimed = [charset] if re.fullmatch(r"[\w.:-]{1,40}", charset) else []
-    guesses = ["utf-8", *claimed] if not claimed or ONE_BYTE.fullmatch(charset) else [*claimed, "utf-8"]
+    claimed = _known(charset)
+    guesses = ("utf-8", *claimed) if ONE_BYTE.fullmatch(charset) else (*claimed, "utf-8")
     for guess in (*guesses, "cp1252"):
         try:
             text = raw.decode(guess)
@@ -92,6 +94,15 @@ def decoded(raw: bytes, charset: str = "") -> str:
             continue
         return text.encode("utf-8", "replace").decode()  # some encodings can write half a character
     return raw.decode("latin-1")
+
+
+def _known(charset: str) -> tuple[str, ...]:
+    """The encoding of this name; none if there is none."""
+    try:
+        name = codecs.lookup(charset).name
+    except (LookupError, ValueError):
+        return ()
+    return () if name.replace("_", "-") in ODD else (name,)
 
 
 def dialled(value: str) -> str:
