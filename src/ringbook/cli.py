@@ -5,6 +5,7 @@
     openapi                 the API, described for programs
     app, admin, users       what an operator decides
     push, why               what became of pushes; why somebody is not found
+    backup, restore         a copy elsewhere, and back; erase-again, vacuum: what is erased stays so
 
 `--config FILE` goes with each of them, `--json` with those whose answer a program may read.
 """
@@ -20,7 +21,17 @@ import cyclopts
 import msgspec
 from cyclopts import Parameter
 
-from . import __version__, commands, commands_push, commands_users, commands_why, config, errors, logs
+from . import (
+    __version__,
+    commands,
+    commands_backup,
+    commands_push,
+    commands_users,
+    commands_why,
+    config,
+    errors,
+    logs,
+)
 from .commands import Failed, File, Id, Json, WrongUse, Yes
 from .model import AppSettings
 
@@ -42,7 +53,8 @@ app = cyclopts.App(name="app", help="Applications: each has its own keys, users 
 admin = cyclopts.App(name="admin", help="People who may use the dashboard.")
 for group in (app, admin, commands_users.users, commands_push.push):
     cli.command(group)
-cli.command(commands_why.why)
+for one in (commands_why.why, commands_backup.backup, commands_backup.restore, commands_backup.erase_again):
+    cli.command(one)
 
 
 def main() -> None:
@@ -109,6 +121,7 @@ def worker(*, file: File) -> None:
     import threading
 
     from . import flushing, serving, worker
+    from .core import erasures
 
     stop = threading.Event()
     for ending in (signal.SIGTERM, signal.SIGINT):
@@ -116,6 +129,8 @@ def worker(*, file: File) -> None:
     settings = commands.settings(file, long=True)
     try:
         with commands.database(settings) as db, serving.watched(settings, db):
+            if trouble := erasures.trouble(db):
+                raise Failed(trouble)
             logs.log.info("working")
             flushing.begin(db)
             worker.run(db, settings, stop)
@@ -127,11 +142,29 @@ def worker(*, file: File) -> None:
 @cli.command
 def migrate(*, file: File) -> None:
     """Bring the database to the schema that this version needs."""
+    from .store import db as databases
     from .store import migrations
 
-    before = migrations.migrate(commands.settings(file).database)
+    url = commands.settings(file).database
+    before = migrations.migrate(url)
     already = " (it was there already)" if before == migrations.HEAD else ""
     commands.say(f"schema {migrations.HEAD}{already}")
+    if databases.is_sqlite(url) and "" < before < migrations.HEAD:
+        copy = migrations.copy_of(databases.sqlite_file(url), migrations.HEAD)
+        commands.say(f"the database as it was before, with schema {before}, is {copy}")
+
+
+@cli.command
+def vacuum(*, as_json: Json = False, file: File) -> None:
+    """Rewrite a SQLite file, so that no trace of erased users is left in it; others who write wait meanwhile."""
+    from .core import erasures
+
+    with commands.database(commands.settings(file)) as db:
+        if not db.size_bytes():
+            raise WrongUse("PostgreSQL does that itself (autovacuum); by hand: VACUUM, in psql")
+        before = db.size_bytes()
+        erased = erasures.rewrite(db)
+        commands.answer({"erased": erased, "bytes_before": before, "bytes": db.size_bytes()}, as_json)
 
 
 @cli.command

@@ -63,7 +63,7 @@ def database(found: config.Config, *, make: bool = False) -> "Iterator[Database]
     absent = checks.missing(found)
     if absent and not make:
         raise Failed(absent)
-    db = databases.connect(found.database, pool=2)
+    db = databases.connect(found.database, pool=2, erasures=found.erasures_folder)
     try:
         if make and databases.is_sqlite(found.database) and not migrations.state(db).revision:
             migrations.migrate(found.database)

@@ -84,6 +84,7 @@ def users_erase(id: Id, /, *, yes: Yes = False, as_json: Json = False, file: Fil
         )
         if not core.erase(db, id, by=commands.actor()):
             raise Failed(f"there is no user {id} any more")
+        db.scrub()
     commands.answer({"user_id": id} | erased, as_json)
 
 

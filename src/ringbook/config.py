@@ -88,6 +88,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         str,
         knob("sqlite:///FILE (from the working directory) or postgresql://USER:PASSWORD@HOST/NAME", secret=True),
     ] = "sqlite:///ringbook.db"
+    erasures_folder: Annotated[
+        str,
+        knob("folder of the journal of erasures; empty = beside a SQLite file, and with PostgreSQL none is kept"),
+    ] = ""
+    erasures_kept_days: Annotated[
+        int, knob("how long the journal of erasures is kept, in whole months", "days", low=1, high=36500)
+    ] = 400
     database_pool: Annotated[int, knob("PostgreSQL connections of one process", "connections", low=1)] = 10
     host: Annotated[str, knob("address to listen on; 0.0.0.0 or :: for every network of this machine")] = "127.0.0.1"
     port: Annotated[int, knob("port to listen on; 0 = any free one", low=0, high=65535)] = 8080
@@ -129,6 +136,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     pushes_kept_days: Annotated[
         int, knob("how long a push is remembered, without its text, after it was settled", "days", low=1, high=3650)
     ] = 7
+    audit_kept_days: Annotated[
+        int, knob("how long the audit log of what admins did is kept", "days", low=1, high=36500)
+    ] = 730
+    books_kept_days: Annotated[
+        int,
+        knob("address books go when their owner has not been there for so long; 0 = never", "days", low=0, high=36500),
+    ] = 0
     limits: Limits = Limits()
 
     def __repr__(self) -> str:

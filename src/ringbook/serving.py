@@ -180,15 +180,17 @@ def _figures_shared(workers: int) -> "Iterator[None]":
 @contextmanager
 def _ready(config: Config) -> "Iterator[tuple[Database, App | None]]":
     """An open database with the right schema and an application; the application if it was made just now."""
-    from .core import applications
+    from .core import applications, erasures
     from .store import db as databases
     from .store import migrations
 
-    db = databases.connect(config.database, pool=config.database_pool)
+    db = databases.connect(config.database, pool=config.database_pool, erasures=config.erasures_folder)
     try:
         if databases.is_sqlite(config.database) and migrations.state(db).revision < migrations.HEAD:
             _migrate(config.database)
         if trouble := migrations.state(db).trouble:
+            raise CannotServe(trouble)
+        if trouble := erasures.trouble(db):
             raise CannotServe(trouble)
         yield db, applications.first(db, int(time.time()))
     finally:
@@ -202,6 +204,7 @@ def _migrate(url: str) -> None:
     done = subprocess.run(command, env=others | {f"{PREFIX}DATABASE": url}, capture_output=True, text=True)
     if done.returncode:
         raise CannotServe(done.stderr.strip().rpartition("\n")[2].removeprefix("ringbook: "))
+    logs.log.info("migrated", said="; ".join(done.stdout.splitlines()))
 
 
 @contextmanager
@@ -324,7 +327,7 @@ def _child(config: Config, parent: int) -> Any:
     from .store import db as databases
 
     logs.start(config.log_level)
-    db = databases.connect(config.database, pool=config.database_pool)
+    db = databases.connect(config.database, pool=config.database_pool, erasures=config.erasures_folder)
     threading.Thread(target=_beat, args=(db, parent), name="heartbeat", daemon=True).start()
     flushing.begin(db)
     return app.build(config, db)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from . import courier
 from .config import Config
-from .core import admins, announcing, codes, delivery, figures, limits, sessions
+from .core import admins, announcing, audit, backups, codes, delivery, erasures, figures, idle, limits, sessions
 from .logs import log
 
 if TYPE_CHECKING:
@@ -26,13 +26,16 @@ if TYPE_CHECKING:
 EVERY_SECONDS = 60
 TROUBLE_SECONDS = 5
 MOST_BATCHES = 1_000  # in a turn: no part starves the others
-DAY = 86_400
+HOUR, DAY = 3_600, 86_400
+COPIES_KEPT_DAYS = 30
 
 
 def parts(config: Config) -> "dict[str, Part]":
     """What there is to do. Each does one batch of what is due and says how much that was."""
     kept = config.pushes_kept_days * DAY
-    return {
+    audit_kept, books_kept = config.audit_kept_days * DAY, config.books_kept_days * DAY
+    journal_kept = config.erasures_kept_days * DAY
+    found = {
         "sessions and guests": sessions.sweep,
         "admins' sessions": admins.sweep,
         "limits": limits.sweep,
@@ -40,15 +43,43 @@ def parts(config: Config) -> "dict[str, Part]":
         "old pushes": lambda db, now: delivery.sweep(db, now - kept),
         "old facts": lambda db, now: announcing.sweep(db, now - kept),
         "old refusals": figures.sweep,
+        "audit log": lambda db, now: audit.sweep(db, now - audit_kept),
+        "journal of erasures": lambda db, now: erasures.sweep(db, now - journal_kept),
+        "copies of the database": lambda db, now: backups.sweep(db, now - COPIES_KEPT_DAYS * DAY),
+        "traces of those who were erased": once_in(DAY, lambda db, _now: erasures.rewrite_small(db)),
+        "what is left of deleted rows": _scrub,
     }
+    if books_kept:
+        found["books of users who left them"] = once_in(HOUR, lambda db, now: idle.sweep(db, now, now - books_kept))
+    return found
+
+
+def once_in(seconds: int, part: "Part") -> "Part":
+    """A part that costs something also when there is nothing to do: it rests for so long after it has found nothing."""
+    next_at = 0
+
+    def rested(db: "Database", now: int) -> int:
+        nonlocal next_at
+        done = part(db, now) if now >= next_at else 0
+        if not done and now >= next_at:
+            next_at = now + seconds
+        return done
+
+    return rested
+
+
+def _scrub(db: "Database", _now: int) -> int:
+    db.scrub()
+    return 0
 
 
 def run(db: "Database", config: Config, stop: threading.Event) -> None:
     """Take a turn about every minute; not on the dot, so that several workers come apart."""
     sending = threading.Thread(target=_send, args=(db, config, stop), name="courier", daemon=True)
     sending.start()
+    due = parts(config)
     while not stop.wait(EVERY_SECONDS * random.uniform(0.5, 1.5)):
-        turn(db, parts(config), int(time.time()), stop)
+        turn(db, due, int(time.time()), stop)
     sending.join(courier.LAST_SECONDS * 2)
 
 

@@ -22,7 +22,7 @@ from ..store import books, codes, proofs, pushes, sessions, user_search
 from ..store import users as store
 from ..store.db import FULL, Database, Row, Tx
 from ..store.users import fold
-from . import audit, figures, joined, numbers, passwords, privacy
+from . import audit, erasures, figures, joined, numbers, passwords, privacy
 from . import limits as rates
 from .audit import Actor
 from .profile import Fields, columns
@@ -261,8 +261,11 @@ def leave(db: Database, caller: Caller, user_id: int) -> None:
     erase(db, user_id)
 
 
-def erase(db: Database, user_id: int, *, by: Actor | None = None) -> bool:
-    """Remove a user and everything about the user; False when there is no such user."""
+def erase(db: Database, user_id: int, *, by: Actor | None = None, again: bool = False) -> bool:
+    """Remove a user and everything about the user; False when there is no such user.
+
+    again   the journal of erasures has it already
+    """
     with db.write() as tx:
         numbers.lock_user(tx, user_id)
         audit.of_user(tx, by, "user erased", user_id)
@@ -270,11 +273,13 @@ def erase(db: Database, user_id: int, *, by: Actor | None = None) -> bool:
         books.lock_all(tx, user_id)
         codes.drop_of_user(tx, user_id)  # as long as it is known which numbers were the user's
         # Then this, alone among its kind in the transaction: on a Citus cluster users are a reference table.
-        found = store.delete(tx, user_id)
+        app_id = store.delete(tx, user_id)
         books.delete_all(tx, user_id)
         rates.forget_user(tx, user_id)  # whoever sends a push holds its bucket, and so is done with it before
         pushes.drop_about(tx, user_id)
-    return found
+        if app_id and not again:
+            erasures.note(db, tx, app_id, user_id)
+    return app_id is not None
 
 
 def erase_guests(db: Database, now: int, batch: int) -> int:

@@ -192,6 +192,11 @@ def holds(tx: Tx, owner_id: int, user_ids: Sequence[int], *, proven: bool) -> se
     return {row[0] for row in rows}
 
 
+def delete_books(tx: Tx, owner_id: int) -> None:
+    """Remove an owner's books, but for their contacts."""
+    tx.run("DELETE FROM books WHERE owner_id = :owner_id", owner_id=owner_id)
+
+
 def delete_all(tx: Tx, owner_id: int) -> None:
     """Remove every contact of an owner whose books are gone already."""
     tx.run("DELETE FROM contacts WHERE owner_id = :owner_id", owner_id=owner_id)

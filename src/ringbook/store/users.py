@@ -201,9 +201,13 @@ def use_up(tx: Tx, user_id: int, password_hash: str) -> bool:
     return rows == 1
 
 
-def delete(tx: Tx, user_id: int) -> bool:
-    """Remove a user with numbers, tags, sessions, books and subscriptions; the contacts stay, as nothing binds them."""
-    return tx.run("DELETE FROM users WHERE id = :id", id=user_id) == 1
+def delete(tx: Tx, user_id: int) -> int | None:
+    """Remove a user with numbers, tags, sessions, books and subscriptions; the contacts stay, as nothing binds them.
+
+    Returns the id of the application that the user belonged to, None when there was no such user.
+    """
+    row = tx.one("DELETE FROM users WHERE id = :id RETURNING app_id", id=user_id)
+    return row["app_id"] if row else None
 
 
 def taken(tx: Tx, app_id: int, values: Mapping[str, Any], *, except_id: int = 0) -> str | None:

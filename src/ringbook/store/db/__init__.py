@@ -1,7 +1,8 @@
 """Connections, transactions, and the two databases behind one set of statements.
 
-    connect(url) → Database         read() and write() give a Tx; close() ends it
+    connect(url) → Database         read() and write() give a Tx; scrub() and close() clean up
     named(url)                      which database that is, for people: without user and password
+    journal_of(url, folder)         where its journal of erasures is
     Tx.all, one, tuples, run        whole statements with `:name` parameters; Tx.next_id draws from a sequence
     Rows                            a list as **one** parameter: `… FROM :rows AS r`, or of one column `… IN :numbers`
 
@@ -22,21 +23,44 @@ from .contract import FULL, Database, Row, Rows, Tx
 from .postgres import Postgres, without_login
 from .sqlite import Sqlite, open_sqlite
 
-__all__ = ["FULL", "Database", "Row", "Rows", "Tx", "connect", "is_sqlite", "named", "open_sqlite", "sqlite_file"]
+__all__ = [
+    "FULL",
+    "Database",
+    "Row",
+    "Rows",
+    "Tx",
+    "connect",
+    "is_sqlite",
+    "journal_of",
+    "named",
+    "open_sqlite",
+    "sqlite_file",
+]
 
 
-def connect(url: str, *, pool: int = 10) -> Database:
-    """Open `sqlite:///file` or `postgresql://…`; `pool` is the most PostgreSQL connections of this process."""
+def connect(url: str, *, pool: int = 10, erasures: str = "") -> Database:
+    """Open `sqlite:///file` or `postgresql://…`.
+
+    pool       the most PostgreSQL connections of this process
+    erasures   the folder of the journal of erasures; "" is one beside the SQLite file, and on PostgreSQL none
+    """
     if is_sqlite(url):
-        return Sqlite(sqlite_file(url))
+        return Sqlite(sqlite_file(url), journal_of(url, erasures))
     if url.startswith(("postgresql://", "postgres://")):
-        return Postgres(url, pool)
+        return Postgres(url, pool, journal_of(url, erasures))
     raise ValueError("the database must be sqlite:///FILE or postgresql://USER@HOST/NAME")
 
 
 def named(url: str) -> str:
     """Which database it is: a file by its whole path, a server's database without user and password."""
     return str(sqlite_file(url).absolute()) if is_sqlite(url) else without_login(url)
+
+
+def journal_of(url: str, erasures: str) -> Path | None:
+    """The folder of the journal of erasures: as it was set, else beside a SQLite file."""
+    if erasures:
+        return Path(erasures)
+    return Path(f"{sqlite_file(url)}-erasures") if is_sqlite(url) else None
 
 
 def is_sqlite(url: str) -> bool:

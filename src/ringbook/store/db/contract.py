@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 Row = dict[str, Any]
@@ -54,6 +55,9 @@ class Tx(Protocol):
     def reserve_ids(self, table: str, sequence: str, last: int) -> None:
         """Whoever is added to this table from now on draws an id larger than `last`."""
 
+    def last_id(self, table: str, sequence: str) -> int:
+        """The largest id that was given so far, or may have been."""
+
     def alone(self, what: str) -> None:
         """Wait until no other transaction is doing `what`, and keep others out of it until this one ends."""
 
@@ -84,7 +88,13 @@ class Probe:
 
 
 class Database(Protocol):
-    """A pool of connections to one database."""
+    """A pool of connections to one database; `erasures` is the folder of its journal of erasures, if there is one."""
+
+    erasures: Path | None
+
+    @property
+    def file(self) -> Path | None:
+        """Where it is, if it is one file."""
 
     def read(self) -> AbstractContextManager[Tx]:
         """For statements that change nothing."""
@@ -106,6 +116,15 @@ class Database(Protocol):
 
     def version(self) -> tuple[str, str]:
         """The product with its version, and why it is of no use: "" when it is."""
+
+    def scrub(self) -> bool:
+        """Let nothing that was deleted stay in the log; False when somebody reads, so that it has to wait."""
+
+    def size_bytes(self) -> int:
+        """How large the file is; 0 where that is not ours to look at."""
+
+    def rewrite(self) -> None:
+        """Rewrite the whole file, so that nothing deleted is left in it; whoever writes waits for so long."""
 
     def close(self) -> None:
         """Let every connection go."""

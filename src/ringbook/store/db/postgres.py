@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, cast
 
 from ... import errors
@@ -55,11 +56,13 @@ def encoding_trouble(encoding: str) -> str:
 class Postgres:
     """A pool of connections; each write is one transaction at READ COMMITTED, each statement of a read its own."""
 
-    def __init__(self, url: str, size: int) -> None:
+    def __init__(self, url: str, size: int, erasures: Path | None = None) -> None:
         import psycopg
         import psycopg_pool
 
         check_address(url)
+        self.erasures = erasures
+        self.file: Path | None = None
         given = psycopg.conninfo.conninfo_to_dict(url)
         # Prepared statements live in a database session, and behind a pooler there is none to rely on.
         options = {"autocommit": True, "prepare_threshold": None, "connect_timeout": WAIT_SECONDS} | VIGILANCE
@@ -123,6 +126,15 @@ class Postgres:
             trouble = encoding_trouble(tx.tuples(ENCODING)[0][0])
         product = f"PostgreSQL {number // 10000}.{number % 10000}"
         return product, f"{product} is too old" if number < 160000 else trouble
+
+    def scrub(self) -> bool:
+        return True  # its log is not ours to clean, and old rows are its vacuum's
+
+    def size_bytes(self) -> int:
+        return 0
+
+    def rewrite(self) -> None:
+        pass
 
     def close(self) -> None:
         self._closed.set()
@@ -213,6 +225,9 @@ class PostgresTx:
         self._execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE", {})
         moved = f"SELECT setval('{sequence}', :last) FROM {sequence} WHERE last_value <= :last"
         self._execute(moved, {"last": last})
+
+    def last_id(self, table: str, sequence: str) -> int:
+        return cast(int, self.tuples(f"SELECT last_value FROM {sequence}")[0][0])
 
     def alone(self, what: str) -> None:
         self._execute("SELECT pg_advisory_xact_lock(hashtext(:what))", {"what": what})

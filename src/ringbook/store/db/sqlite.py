@@ -18,11 +18,14 @@ from ... import errors
 from .contract import AWAY, BUSY, PROBE, Probe, Row, Rows, Tx
 
 WRITE_WAIT_SECONDS = 10
+BUSY_TIMEOUT = f"PRAGMA busy_timeout = {WRITE_WAIT_SECONDS * 1000}"
+SCRUB_TIMEOUT = "PRAGMA busy_timeout = 250"
 PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # what was answered survives a power cut
     "PRAGMA foreign_keys = ON",
-    f"PRAGMA busy_timeout = {WRITE_WAIT_SECONDS * 1000}",
+    BUSY_TIMEOUT,
+    "PRAGMA secure_delete = ON",  # what is deleted is overwritten (decisions/0009)
     "PRAGMA wal_autocheckpoint = 16000",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -4096",
@@ -64,8 +67,9 @@ def open_sqlite(file: Path) -> sqlite3.Connection:
 class Sqlite:
     """One writing connection behind a lock, and as many reading ones as there are threads that read."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, erasures: Path | None = None) -> None:
         self.file = file
+        self.erasures = erasures
         self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         self._all: list[sqlite3.Connection] = []
         self._turn = threading.Lock()
@@ -84,8 +88,7 @@ class Sqlite:
     @contextmanager
     def write(self) -> Iterator[Tx]:
         done: list[Callable[[], None]] = []
-        with self._my_turn(), sqlite_errors():
-            connection = self._take()
+        with self._alone() as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 yield SqliteTx(connection, done)
@@ -96,8 +99,6 @@ class Sqlite:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-            finally:
-                self._idle.put(connection)
         for work in done:
             work()
 
@@ -118,6 +119,24 @@ class Sqlite:
     def version(self) -> tuple[str, str]:
         product = f"SQLite {sqlite3.sqlite_version}"
         return product, "" if sqlite3.sqlite_version_info >= (3, 38) else f"{product} is too old"
+
+    def scrub(self) -> bool:
+        # It waits for readers with the writers' lock in its hand: not for long.
+        with self._alone() as connection:
+            connection.execute(SCRUB_TIMEOUT)
+            (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            connection.execute(BUSY_TIMEOUT)
+        return not busy
+
+    def size_bytes(self) -> int:
+        return sum(file.stat().st_size for file in (self.file, Path(f"{self.file}-wal")) if file.exists())
+
+    def rewrite(self) -> None:
+        with self._alone() as connection:
+            connection.execute("PRAGMA temp_store = FILE")  # what it copies to may be larger than the memory
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA temp_store = MEMORY")
+        self.scrub()
 
     def close(self) -> None:
         while self._all:
@@ -154,6 +173,16 @@ class Sqlite:
             connection = open_sqlite(self.file)
             self._all.append(connection)
             return connection
+
+    @contextmanager
+    def _alone(self) -> Iterator[sqlite3.Connection]:
+        """A connection outside of a transaction, while no other one of ours writes."""
+        with self._my_turn(), sqlite_errors():
+            connection = self._take()
+            try:
+                yield connection
+            finally:
+                self._idle.put(connection)
 
     @contextmanager
     def _my_turn(self) -> Iterator[None]:
@@ -203,6 +232,10 @@ class SqliteTx:
         if not self.one("SELECT 1 FROM sqlite_sequence WHERE name = :table", table=table):
             self.run("INSERT INTO sqlite_sequence (name, seq) VALUES (:table, 0)", table=table)
         self.run("UPDATE sqlite_sequence SET seq = :last WHERE name = :table AND seq < :last", table=table, last=last)
+
+    def last_id(self, table: str, sequence: str) -> int:
+        row = self.one("SELECT seq FROM sqlite_sequence WHERE name = :table", table=table)
+        return cast(int, row["seq"]) if row else 0
 
     def alone(self, what: str) -> None:
         pass  # BEGIN IMMEDIATE has seen to it

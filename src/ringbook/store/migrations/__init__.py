@@ -11,13 +11,20 @@ import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ... import errors
 from .. import db
+from ..db import copies
 from ..db.postgres import ENCODING, UTF8, check_address, encoding_trouble
 
-HEAD = "0004"
+HEAD = "0005"
+BEFORE, KEPT_COPIES = ".before-", 2
+FAILED = (
+    "cannot migrate from schema {before} to {head}; nothing is changed: go on with the version of Ringbook that you"
+    " had, and report what stands here"
+)
 LOCK = 7_246_426  # any number, so long as it is always the same
 
 
@@ -58,8 +65,13 @@ def state(database: db.Database) -> State:
     return State(row["revision"], row["serves_from"]) if row else State("", "")
 
 
-def migrate(url: str) -> str:
-    """Bring the database to `HEAD` and return the revision it had before; Unavailable when it is away, or newer."""
+def migrate(url: str, *, keep_copy: bool = True) -> str:
+    """Bring the database to `HEAD` and return the revision it had before; Unavailable when that is not possible.
+
+    keep_copy   a SQLite file with users in it is copied before it is touched: see `copy_of`
+
+    Each revision that is carried out is so as a whole; one that fails leaves the database as it was before them all.
+    """
     from alembic import command
     from alembic.config import Config
 
@@ -71,8 +83,30 @@ def migrate(url: str) -> str:
         before = revision(connected)
         if before > HEAD:
             raise errors.Unavailable(f"cannot migrate: {State(before, before).trouble}")
-        command.upgrade(config, "head")
+        if keep_copy and "" < before < HEAD and db.is_sqlite(url):
+            _keep_copy(db.sqlite_file(url))
+        try:
+            command.upgrade(config, "head")
+        except Exception as error:
+            raise errors.Unavailable(FAILED.format(before=before or "empty", head=HEAD)) from error
     return before
+
+
+def copy_of(file: Path, revision: str) -> Path:
+    """Where the copy is that was made of a SQLite file before it was brought to this revision."""
+    return Path(f"{file}{BEFORE}{revision}")
+
+
+def _keep_copy(file: Path) -> None:
+    """Copy the file while we hold its lock, and let only the last copies stay."""
+    try:
+        copies.check_room(file, file.absolute().parent, copies_=2)  # one, and as much for what migrating writes
+        copies.copy(file, copy_of(file, HEAD))
+        copies.owned_like(copy_of(file, HEAD), file)
+    except (OSError, copies.NotOurs) as error:
+        raise errors.Unavailable(f"cannot migrate: {file} could not be copied before, and is as it was") from error
+    for old in copies.older(file, f"{BEFORE}0")[:-KEPT_COPIES]:
+        old.unlink(missing_ok=True)
 
 
 def revision(connected: Any) -> str:

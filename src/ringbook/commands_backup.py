@@ -1,0 +1,146 @@
+"""`ringbook backup`, `restore` and `erase-again`: a copy elsewhere, and back, without those who were erased since.
+
+On PostgreSQL its own programs copy; what remains for us is `erase-again`.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from . import commands
+from .commands import Failed, File, Json, WrongUse, Yes
+
+if TYPE_CHECKING:
+    from .core.backups import Again
+    from .store.db.copies import Contents
+
+PROGRAMS = {
+    "backup": (
+        "PostgreSQL has its own: pg_dump --format=custom --file={path} postgresql://…"
+        " (docs/how-to/back-up-and-restore.md)"
+    ),
+    "restore": (
+        "PostgreSQL has its own: pg_restore --dbname=postgresql://… {path} into an empty database,"
+        " then ringbook erase-again (docs/how-to/back-up-and-restore.md)"
+    ),
+}
+
+Overwrite = Annotated[bool, Parameter(negative="", help="replace FILE if it is there")]
+
+
+def backup(path: Path, /, *, overwrite: Overwrite = False, as_json: Json = False, file: File) -> None:
+    """Copy the SQLite database to a file, as it is at this moment, while the server goes on, and look through it."""
+    from .core import backups
+
+    source = _database("backup", path, file)
+    if not source.exists():
+        raise Failed(f"there is no database {source}")
+    with _progress("copied") as progress:
+        found = backups.back_up(source, path, progress, overwrite=overwrite)
+    commands.answer({"backup": str(path)} | _amounts(found), as_json)
+
+
+def restore(path: Path, /, *, yes: Yes = False, as_json: Json = False, file: File) -> None:
+    """Put a backup in the place of the SQLite database, without those who were erased since it was made.
+
+    The server must be stopped. The former database stays beside the new one.
+    """
+    from .core import backups
+    from .store import db as databases
+
+    target = _database("restore", path, file)
+    found = backups.looked_through(path)
+    commands.sure(
+        f"this replaces the database {target} by a backup with {found.rows['users']} users",
+        "the name of the database",
+        target.name,
+        yes=yes,
+    )
+    journal = databases.journal_of(commands.settings(file).database, commands.settings(file).erasures_folder)
+    assert journal  # SQLite has one
+    with _progress("copied") as progress, _counted() as done:
+        restored = backups.restore(path, target, journal, progress, done)
+    if not journal.exists():
+        _warn(f"there is no journal of erasures {journal}: whoever was erased after the backup is back")
+    said = {"restored": str(path), "former_database": str(restored.kept or "")} | _amounts(restored.contents)
+    commands.answer(said | _again(restored.again), as_json)
+
+
+def erase_again(*folders: Path, as_json: Json = False, file: File) -> None:
+    """Erase again who was erased after the backup that this database has been restored from.
+
+    FOLDERS are the journals of erasures, one of each machine; without any it is the one of the settings.
+    """
+    from .core import backups
+
+    with commands.database(commands.settings(file)) as db:
+        journals = list(folders) or ([db.erasures] if db.erasures else [])
+        if not journals:
+            raise WrongUse("say which folders hold the journals of erasures, or set RINGBOOK_ERASURES_FOLDER")
+        for journal in journals:
+            if not journal.is_dir():
+                raise Failed(f"there is no journal of erasures {journal}")
+        with _counted() as done:
+            again = backups.erase_again(db, journals, done)
+    commands.answer(_again(again), as_json)
+
+
+# ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _database(command: str, path: Path, file: Path | None) -> Path:
+    """The file of the SQLite database; WrongUse tells what to use for another one."""
+    from .store import db as databases
+
+    url = commands.settings(file).database
+    if not databases.is_sqlite(url):
+        raise WrongUse(PROGRAMS[command].format(path=path))
+    return databases.sqlite_file(url)
+
+
+def _amounts(found: "Contents") -> dict[str, Any]:
+    return {"schema": found.revision} | found.rows
+
+
+def _again(again: "Again") -> dict[str, Any]:
+    if again.newer:
+        ids = ", ".join(map(str, again.newer))
+        _warn(f"left alone, since they came after the erasure of whoever had their id: {ids}")
+    return {"erased_again": again.erased, "left_alone": len(again.newer)}
+
+
+def _warn(text: str) -> None:
+    print(f"ringbook: {text}", file=sys.stderr)
+
+
+@contextmanager
+def _counted() -> Iterator[Callable[[int], None]]:
+    def shown(erased: int) -> None:
+        if erased % 100 == 0 and sys.stderr.isatty():
+            print(f"\r{erased} erased again", end="\r", file=sys.stderr, flush=True)
+
+    yield shown
+
+
+@contextmanager
+def _progress(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Shows how far it is, where somebody watches; the end of the bar is where the looking through begins."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(unit)
+
+        def shown(done: int, total: int) -> None:
+            words = unit if done < total else f"{unit}, looking through it"
+            bar.update(task, completed=done, total=total, description=words)
+
+        yield shown

@@ -1,0 +1,149 @@
+"""Back up and restore: a SQLite file by a command of ours, PostgreSQL by its own programs.
+
+back_up(file, target, …)          a copy while the server writes
+restore(backup, file, …)          a copy in the place of the database, without those who were erased since it was made
+erase_again(db, folders, …)       the same for a database that was restored by other means
+sweep(db, before)                 copies that were kept beside the database go
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from msgspec import Struct
+
+from .. import errors
+from ..store import db as databases
+from ..store import erasures, migrations
+from ..store.db import Database, copies
+from ..store.db.copies import Contents, NotOurs, Progress
+from . import users
+
+GAP = 100_000  # ids that are left out after a restore: more than were given since any backup worth restoring
+SEQUENCES = (
+    ("users", "user_ids"),
+    ("subscriptions", "subscription_ids"),
+    ("joined", "joined_ids"),
+    ("pushes", "push_ids"),
+)
+KEPT, RESTORED = ".before-", ".before-restore-"
+UNDER_WAY = ".restoring"
+
+
+class Again(Struct, frozen=True):
+    """Who was erased again, and whose ids somebody newer has by now: those were left alone."""
+
+    erased: int
+    newer: list[int]
+
+
+class Restored(Struct, frozen=True):
+    """What a restore has put in place, who was erased again, and where the former database is."""
+
+    contents: Contents
+    again: Again
+    kept: Path | None
+
+
+def back_up(file: Path, target: Path, progress: Progress, *, overwrite: bool = False) -> Contents:
+    """Copy the database to a file of its owner's alone; Invalid when that is there already, unless told to."""
+    if target.exists() and not overwrite:
+        raise errors.Invalid(f"{target} is there already; --overwrite replaces it")
+    if target.exists() and os.path.samefile(target, file):
+        raise errors.Invalid(f"{target} is the database itself")
+    try:
+        return copies.copy(file, target, progress)
+    except NotOurs as trouble:
+        raise errors.Unavailable(f"{file} {trouble}") from None
+    except OSError as error:
+        raise errors.Unavailable(f"cannot write {target}: {error.strerror}") from error
+
+
+def looked_through(backup: Path) -> Contents:
+    """What a backup holds; Invalid says why it cannot be restored."""
+    if not backup.is_file():
+        raise errors.Invalid(f"there is no file {backup}")
+    try:
+        found = copies.contents(backup)
+    except NotOurs as trouble:
+        raise errors.Invalid(f"{backup} {trouble}") from None
+    return _known(backup, found)
+
+
+def _known(backup: Path, found: Contents) -> Contents:
+    if found.revision > migrations.HEAD:
+        newer = f"has schema {found.revision}, newer than this Ringbook ({migrations.HEAD}): install the newer one"
+        raise errors.Invalid(f"{backup} {newer}")
+    return found
+
+
+def restore(
+    backup: Path, file: Path, journal: Path, progress: Progress, done: Callable[[int], None] = lambda erased: None
+) -> Restored:
+    """Put a backup in the place of the database, which stays beside it; nothing has happened when this raises.
+
+    Beforehand, in a copy: the schema is brought up to date, and who was erased after the backup is erased again.
+    Raises Unavailable while anybody has the database open.
+    """
+    prepared = Path(f"{file}{UNDER_WAY}")
+    with copies.alone(file):
+        try:
+            found = _copied(backup, prepared, progress)
+            migrations.migrate(f"sqlite:///{prepared}", keep_copy=False)
+            with closing(databases.connect(f"sqlite:///{prepared}", erasures=str(journal))) as db:
+                again = erase_again(db, [journal], done)
+            copies.owned_like(prepared, file if file.exists() else file.absolute().parent)
+            copies.sync(prepared)
+            kept = Path(f"{file}{RESTORED}{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}") if file.exists() else None
+            copies.put_in_place(prepared, file, kept or file)
+        except OSError as error:
+            raise errors.Unavailable(f"cannot restore {file}: {error.strerror}") from error
+        finally:
+            for left in (prepared, *copies.companions(prepared)):
+                left.unlink(missing_ok=True)
+    return Restored(found, again, kept)
+
+
+def _copied(backup: Path, prepared: Path, progress: Progress) -> Contents:
+    try:
+        return _known(backup, copies.copy(backup, prepared, progress, still=True))
+    except NotOurs as trouble:
+        raise errors.Invalid(f"{backup} {trouble}") from None
+
+
+def erase_again(db: Database, folders: Sequence[Path], done: Callable[[int], None] = lambda erased: None) -> Again:
+    """Erase everybody whom the journals know as erased after this database was backed up; ids then go on after a gap.
+
+    It may be broken off and begun again. Whoever has an erased id but came after that erasure is left alone, and told.
+    """
+    with db.read() as tx:
+        state = erasures.state(tx)
+    wanted = [one for one in erasures.entries(folders, state["database_id"]) if one.count > state["count"]]
+    erased, newer = 0, []
+    for one in wanted:
+        with db.read() as tx:
+            made_at = erasures.made_at(tx, one.app_id, one.user_id)
+        if made_at is not None and made_at > one.seconds:
+            newer.append(one.user_id)
+        elif made_at is not None:
+            erased += users.erase(db, one.user_id, again=True)
+            done(erased)
+    with db.write() as tx:
+        erasures.move_on(tx, max((one.count for one in wanted), default=0))
+        for table, sequence in SEQUENCES:
+            last = max([tx.last_id(table, sequence), *(one.user_id for one in wanted if table == "users")])
+            if last + GAP < users.LAST_ID:
+                tx.reserve_ids(table, sequence, last + GAP)
+    db.scrub()
+    return Again(erased, newer)
+
+
+def sweep(db: Database, before: int) -> int:
+    """Remove the copies from before then that a migration or a restore has left beside the database."""
+    old = [one for one in copies.older(db.file, KEPT) if one.stat().st_ctime < before] if db.file else []
+    for one in old:
+        for file in (one, *copies.companions(one)):
+            file.unlink(missing_ok=True)
+    return len(old)

@@ -1,0 +1,75 @@
+"""Erasures are journalled outside the database: a backup that is restored must not bring back who was erased since.
+
+note(db, tx, …)      one user is erased, whatever happens afterwards
+trouble(db)          is this database older than its journal?
+rewrite(db)          leave no trace of those who were erased in a SQLite file
+rewrite_small(db)    the same, while that takes no longer than others can wait
+sweep(db, before)    old months of the journal go
+"""
+
+from .. import errors
+from ..store import erasures as store
+from ..store.db import Database, Tx
+
+SMALL_BYTES = 64 * 1024 * 1024  # a second or two; a writer waits for ten
+
+
+def note(db: Database, tx: Tx, app_id: int, user_id: int) -> None:
+    """Journal an erasure; the last thing that is done in its transaction, since others who erase wait from here on.
+
+    The line is on the disk before the commit is: an erasure that was answered with success is never forgotten. A line
+    whose transaction is undone does no harm: a backup of later has counted on, and so is not read for it.
+    """
+    if not db.erasures:
+        return
+    counted = store.count(tx)
+    try:
+        store.append(db.erasures, counted["database_id"], counted["count"], app_id, user_id)
+    except OSError as error:
+        raise errors.Unavailable("The erasure cannot be journalled just now. Try again.") from error
+
+
+def trouble(db: Database) -> str:
+    """Why nobody may serve on this database, and what to do; "" when all is well.
+
+    One line more than were counted may be of an erasure that a crash has undone.
+    """
+    if not db.erasures:
+        return ""
+    with db.read() as tx:
+        database_id = store.state(tx)["database_id"]
+    try:
+        highest = store.highest(db.erasures, database_id)
+    except OSError as error:
+        return f"the journal of erasures {db.erasures} cannot be read: {error.strerror}"
+    with db.read() as tx:  # after the journal: other processes may be erasing
+        ahead = highest - store.state(tx)["count"]
+    if ahead <= 1:
+        return ""
+    return f"the database is older than its journal of erasures, by {ahead} users: run `ringbook erase-again`"
+
+
+def rewrite(db: Database) -> int:
+    """Rewrite the database's file; how many were erased since the last time.
+
+    What is deleted is overwritten at once, but the copies that SQLite leaves behind when it moves rows between pages
+    are not: of about one in a hundred users a name is left somewhere (decisions/0009).
+    """
+    with db.read() as tx:
+        before = store.state(tx)
+    if before["count"] == before["rewritten"]:
+        return 0
+    db.rewrite()
+    with db.write() as tx:
+        store.rewritten(tx, before["count"])
+    return int(before["count"] - before["rewritten"])
+
+
+def rewrite_small(db: Database) -> int:
+    """Rewrite a file that is small enough for others to wait meanwhile."""
+    return rewrite(db) if 0 < db.size_bytes() <= SMALL_BYTES else 0
+
+
+def sweep(db: Database, before: int) -> int:
+    """Remove the months of the journal that ended before then; how many that were."""
+    return store.sweep(db.erasures, before) if db.erasures else 0

@@ -1,0 +1,211 @@
+"""Copies of a SQLite file, made while others write to it, looked through, and put in its place.
+
+copy(source, target, …)     a copy of one moment, whole and on the disk, or none at all → Contents
+contents(file)              what a copy holds; NotOurs when it is broken, or no database of Ringbook's
+alone(file)                 nobody else has the database open, nor opens it
+put_in_place(new, file, …)  a new file where the database was, and the old one beside it
+older(file, mark)           copies that were kept beside the database
+"""
+
+import os
+import shutil
+import sqlite3
+import urllib.parse
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from msgspec import Struct
+
+from ... import errors
+
+Progress = Callable[[int, int], None]
+
+PAGES_AT_ONCE = 1_000
+# The bytes on which SQLite's locks lie (SQLite, "Database File Format" 1.5 and "File Locking"): who has a database open
+# in WAL mode shares some of them for as long as that lasts.
+LOCK_FROM, LOCK_BYTES = 0x40000000, 512
+COUNTED = ("applications", "users", "numbers", "books", "contacts", "subscriptions", "joined", "pushes")
+MARGIN_BYTES = 16 * 1024 * 1024
+
+
+class NotOurs(Exception):
+    """What a file is instead of a whole database of Ringbook's."""
+
+
+class Contents(Struct, frozen=True):
+    """What a database holds: its schema, and how many rows of each table that matters."""
+
+    revision: str
+    rows: dict[str, int]
+
+
+def copy(source: Path, target: Path, progress: Progress = lambda done, total: None, *, still: bool = False) -> Contents:
+    """Copy the database of one moment to `target`, which is replaced in one step, and only by a copy without a fault.
+
+    progress   called with pages done and pages in all
+    still      the source is a file that nobody changes, such as a backup
+
+    It belongs to its owner alone, and is on the disk when this returns. NotOurs, OSError, errors.Unavailable.
+    """
+    if still:
+        _check_still(source)
+    check_room(source, target.parent)
+    # A name of this process's own; what a killed one left goes with the next try.
+    part = target.with_name(f".{target.name}.part")
+    part.unlink(missing_ok=True)
+    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    try:
+        expected = _copied(source, part, progress, still=still)
+        sync(part)
+        found = contents(part)
+        if found != expected:
+            raise NotOurs("the copy does not hold what the database held")
+        os.replace(part, target)
+        sync(target.parent)
+    finally:
+        for left in (part, *companions(part)):
+            left.unlink(missing_ok=True)
+    return found
+
+
+def _copied(source: Path, part: Path, progress: Progress, *, still: bool) -> Contents:
+    def told(_status: int, remaining: int, total: int) -> None:
+        progress(total - remaining, total)
+
+    try:
+        with closing(_opened(source, still=still)) as old, closing(sqlite3.connect(part)) as new:
+            old.execute("BEGIN")  # all of it is of the moment of the first look, however long the copying takes
+            held = _held(old)
+            old.backup(new, pages=PAGES_AT_ONCE, progress=told)
+            new.execute("PRAGMA journal_mode = DELETE")  # one file, without companions
+    except sqlite3.OperationalError as error:
+        raise errors.Unavailable(f"cannot copy {source}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise NotOurs(f"is broken ({error})") from error
+    return held
+
+
+def contents(file: Path) -> Contents:
+    """Look through a file that nobody changes, from one end to the other."""
+    _check_still(file)
+    try:
+        with closing(_opened(file, still=True)) as opened:
+            found = [row[0] for row in opened.execute("PRAGMA integrity_check(5)")]
+            if found != ["ok"]:
+                raise NotOurs(f"is broken ({found[0].splitlines()[-1]})")
+            return _held(opened)
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
+            raise NotOurs("is no SQLite database") from error
+        raise NotOurs(f"is broken ({error})") from error
+
+
+def _check_still(file: Path) -> None:
+    if any(one.exists() and one.stat().st_size for one in companions(file)):
+        raise NotOurs("has a -wal beside it: it was copied from a running server, and is not whole")
+
+
+def _held(opened: sqlite3.Connection) -> Contents:
+    names = {row[0] for row in opened.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if "schema_state" not in names:
+        raise NotOurs("is no database of Ringbook's")
+    (revision,) = opened.execute("SELECT revision FROM schema_state").fetchone()
+    tables = [table for table in COUNTED if table in names]
+    return Contents(revision, {t: opened.execute(f"SELECT COUNT(*) FROM {t}").fetchone()[0] for t in tables})
+
+
+def _opened(file: Path, *, still: bool) -> sqlite3.Connection:
+    mode = "mode=ro&immutable=1" if still else "mode=rw"
+    address = f"file:{urllib.parse.quote(str(file.absolute()))}?{mode}"
+    opened = sqlite3.connect(address, uri=True, isolation_level=None)
+    opened.execute("PRAGMA busy_timeout = 10000")
+    return opened
+
+
+def check_room(source: Path, folder: Path, copies_: int = 1) -> None:
+    """Is there room for so many copies, and for what is written meanwhile? Unavailable says how much is missing."""
+    needed = (
+        copies_ * sum(file.stat().st_size for file in (source, *companions(source)) if file.exists()) + MARGIN_BYTES
+    )
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        missing = (needed - free) // 2**20 + 1
+        raise errors.Unavailable(f"{folder} has no room for a copy of {source.name}: {missing} MiB are missing")
+
+
+@contextmanager
+def alone(file: Path) -> Iterator[None]:
+    """While this lasts no other process has the database open; Unavailable when one has.
+
+    SQLite's own locks are taken, not through SQLite: so it works on a broken file, too. Not for a process that has the
+    database open itself, whose locks would be lost.
+    """
+    import fcntl
+
+    if not file.exists():
+        yield
+        return
+    _settle(file)
+    opened = os.open(file, os.O_RDWR)
+    try:
+        try:
+            fcntl.lockf(opened, fcntl.LOCK_EX | fcntl.LOCK_NB, LOCK_BYTES, LOCK_FROM)
+        except OSError as error:
+            raise errors.Unavailable(
+                f"{file} is in use: stop whatever has it open, such as `ringbook serve`"
+            ) from error
+        yield
+    finally:
+        os.close(opened)
+
+
+def _settle(file: Path) -> None:
+    """Bring what stands in the log of a database into its file, as far as it can be read."""
+    with suppress(sqlite3.DatabaseError), closing(_opened(file, still=False)) as opened:
+        opened.execute("PRAGMA busy_timeout = 0")
+        opened.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+
+def put_in_place(new: Path, file: Path, kept: Path) -> None:
+    """Put `new` where the database is, which is then at `kept` with its log; at every moment one of them is there."""
+    if file.exists():
+        os.link(file, kept)
+        sync(kept.parent)
+        for old, beside in zip(companions(file), companions(kept), strict=True):
+            if old.exists():
+                os.replace(old, beside)
+    for old in companions(file):  # of a database that is gone
+        old.unlink(missing_ok=True)
+    os.replace(new, file)
+    sync(file.parent)
+
+
+def companions(file: Path) -> list[Path]:
+    """The log of a database, and its index, in files of their own."""
+    return [Path(f"{file}-wal"), Path(f"{file}-shm")]
+
+
+def older(file: Path, mark: str) -> list[Path]:
+    """The copies beside a database whose names begin with its own and `mark`, the oldest first."""
+    found = [
+        one for one in file.absolute().parent.glob(f"{file.name}{mark}*") if not one.name.endswith(("-wal", "-shm"))
+    ]
+    # When it got its name: what it holds may be much older.
+    return sorted(found, key=lambda one: one.stat().st_ctime)
+
+
+def owned_like(file: Path, other: Path) -> None:
+    """What root has made belongs to whoever the other one belongs to."""
+    if os.geteuid() == 0:
+        like = other.stat()
+        os.chown(file, like.st_uid, like.st_gid)
+
+
+def sync(path: Path) -> None:
+    """A file's content, or a folder's list of files, is on the disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

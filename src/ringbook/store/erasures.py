@@ -1,0 +1,176 @@
+"""Erasures: who was erased, journalled outside the database, so that a restored backup does not bring them back.
+
+    count, state, move_on       in the database: which one it is, and how many there were
+    made_at                     since when an id has been this user's
+    rewritten                   up to which of them no trace is left in it
+    append                      a line for an erasure that is about to be committed
+    entries, highest            what the journal says
+    sweep                       old months go
+
+The journal is a folder with a file for each month, a line for each user: time, database, how many were erased so far,
+application, user. The count is written in the transaction of the erasure, so that a backup tells by itself which lines
+are younger. Whoever counts waits for the others until the commit: lines come in the order of their counts.
+"""
+
+import calendar
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from msgspec import Struct
+
+from .db import Row, Tx
+
+# Not bound to the beginning of a line: one that a full disk has cut off must not take the next one along.
+LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) ([0-9a-f]{16}) (\d+) (\d+) (\d+)\n")
+MONTH = re.compile(r"\d{4}-\d\d\.txt")
+TIME = "%Y-%m-%dT%H:%M:%SZ"
+TAIL_BYTES = 65_536
+
+
+class Entry(Struct, frozen=True):
+    """One line: the `count`-th erasure of a database."""
+
+    at: str
+    database_id: str
+    count: int
+    app_id: int
+    user_id: int
+
+    @property
+    def seconds(self) -> int:
+        """When that was, in UTC seconds."""
+        return calendar.timegm(time.strptime(self.at, TIME))
+
+
+# ── in the database ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def count(tx: Tx) -> Row:
+    """Count one more: database_id and count. Until the transaction ends nobody else can."""
+    row = tx.one("UPDATE erasures SET count = count + 1 RETURNING database_id, count")
+    assert row
+    return row
+
+
+def state(tx: Tx) -> Row:
+    """database_id, count, and the count when the database was last rewritten."""
+    row = tx.one("SELECT database_id, count, rewritten FROM erasures")
+    assert row
+    return row
+
+
+def move_on(tx: Tx, count: int) -> None:
+    """Go on counting from there, if we are not further."""
+    tx.run("UPDATE erasures SET count = :count WHERE count < :count", count=count)
+
+
+def made_at(tx: Tx, app_id: int, user_id: int) -> int | None:
+    """When the user with this id came, by our own clock; None when there is none."""
+    row = tx.one(
+        "SELECT COALESCE(imported_at, created_at) AS at FROM users WHERE id = :id AND app_id = :app_id",
+        id=user_id,
+        app_id=app_id,
+    )
+    return row["at"] if row else None
+
+
+def rewritten(tx: Tx, count: int) -> None:
+    """The database has been rewritten since that erasure."""
+    tx.run("UPDATE erasures SET rewritten = :count WHERE rewritten < :count", count=count)
+
+
+# ── in the journal ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def append(folder: Path, database_id: str, count: int, app_id: int, user_id: int) -> None:
+    """Write a line, on the disk when this returns; OSError. Several processes may, at once."""
+    now = time.gmtime()
+    line = f"{time.strftime(TIME, now)} {database_id} {count} {app_id} {user_id}\n".encode()
+    made = _made(folder)
+    file = folder / time.strftime("%Y-%m.txt", now)
+    new = not file.exists()
+    opened = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        if new:
+            _give_to_owner(file)
+        if os.write(opened, line) != len(line):
+            raise OSError(28, "No space left on device")
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+    for written in ([folder] if new else []) + ([folder.parent] if made else []):
+        _sync(written)
+
+
+def entries(folders: Iterable[Path], database_id: str) -> list[Entry]:
+    """The erasures of a database, oldest first; OSError. Those whose transaction was undone are left out."""
+    found = sorted((one for folder in folders for one in _read(folder, database_id)), key=lambda one: one.at)
+    kept: list[Entry] = []
+    for one in found:
+        if kept and kept[-1].count == one.count:  # the count was free again
+            kept.pop()
+        kept.append(one)
+    return kept
+
+
+def highest(folder: Path, database_id: str) -> int:
+    """The largest count among the journal's last lines; 0 when there are none."""
+    months = _months(folder)
+    if not months:
+        return 0
+    with months[-1].open("rb") as opened:
+        opened.seek(max(0, months[-1].stat().st_size - TAIL_BYTES))
+        last = _parsed(opened.read().decode("ascii", "replace"), database_id)
+    return max((one.count for one in last), default=0)
+
+
+def sweep(folder: Path, before: int) -> int:
+    """Remove the months that ended before then; how many that were."""
+    limit = time.strftime("%Y-%m.txt", time.gmtime(before))
+    old = [month for month in _months(folder) if month.name < limit]
+    for month in old:
+        month.unlink(missing_ok=True)
+    return len(old)
+
+
+def _read(folder: Path, database_id: str) -> Iterator[Entry]:
+    for month in _months(folder):
+        yield from _parsed(month.read_text("ascii", "replace"), database_id)
+
+
+def _parsed(text: str, database_id: str) -> Iterator[Entry]:
+    for at, of, count, app_id, user_id in LINE.findall(text):
+        if of == database_id:
+            yield Entry(at, of, int(count), int(app_id), int(user_id))
+
+
+def _months(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if MONTH.fullmatch(file.name)) if folder.is_dir() else []
+
+
+def _made(folder: Path) -> bool:
+    """Make the folder; was it not there?"""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        return False
+    _give_to_owner(folder)
+    return True
+
+
+def _give_to_owner(new: Path) -> None:
+    """What root makes, the server must be able to write to: it belongs to whoever the folder around it belongs to."""
+    if os.geteuid() == 0:
+        around = new.absolute().parent.stat()
+        os.chown(new, around.st_uid, around.st_gid)
+
+
+def _sync(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

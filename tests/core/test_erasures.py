@@ -1,0 +1,288 @@
+"""Who is erased is journalled before the answer, and nothing else of the person is left in any file of ours."""
+
+import base64
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from asking import PASSWORD, Person, opened, person, rows
+from core.joining import LIMITS, NOW, Play
+from servers import Databases, Server, application, ringbook, serve
+
+from ringbook import errors, worker
+from ringbook.config import Config
+from ringbook.core import erasures, users
+from ringbook.store import db as databases_
+from ringbook.store import erasures as store
+from ringbook.store.db import Database
+
+PHONE, NUMBER = "+1 (202) 555-0187", 12025550187
+EMAIL, NAME, DEVICE, PUSH_TOKEN = "quentin@example.com", "Quentin Quux", "udid-of-quentin", "push-token-of-quentin"
+FRIEND, FRIEND_NUMBER = "Zacharias Friend", 12025550199
+
+
+@pytest.fixture
+def play(db: Database, tmp_path: Path) -> Play:
+    db.erasures = tmp_path / "erasures"
+    return Play(db)
+
+
+def journal(db: Database) -> list[tuple[int, int, int]]:
+    """count, application and user of each line."""
+    with db.read() as tx:
+        state = store.state(tx)
+    assert db.erasures
+    return [(one.count, one.app_id, one.user_id) for one in store.entries([db.erasures], state["database_id"])]
+
+
+# ── the journal ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_whoever_is_erased_stands_in_the_journal_and_whoever_was_not_there_does_not(play):
+    ann, bob = play.person("ann"), play.person("bob")
+    assert users.erase(play.db, bob.id)
+    users.leave(play.db, play.caller(ann.id), ann.id)
+    assert not users.erase(play.db, ann.id)
+    assert journal(play.db) == [(1, play.app_id, bob.id), (2, play.app_id, ann.id)]
+
+
+def test_guests_whose_day_is_over_stand_in_it_too(play):
+    guest = users.guest(play.db, LIMITS, play.app, "Guest", "192.0.2.1", NOW)
+    worker.turn(play.db, worker.parts(Config()), NOW + 2 * 86_400, threading.Event())
+    assert journal(play.db) == [(1, play.app_id, guest.id)]
+
+
+def test_its_files_are_their_owners_alone(play):
+    users.erase(play.db, play.person("ann").id)
+    assert play.db.erasures.stat().st_mode & 0o777 == 0o700
+    (month,) = play.db.erasures.iterdir()
+    assert month.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_cannot_be_journalled_is_not_erased(play):
+    ann = play.person("ann")
+    play.db.erasures.write_text("no folder")
+    with pytest.raises(errors.Unavailable, match="cannot be journalled"):
+        users.erase(play.db, ann.id)
+    assert play.rows("SELECT id FROM users") == [{"id": ann.id}]
+    play.db.erasures.unlink()
+    assert users.erase(play.db, ann.id)
+    assert journal(play.db) == [(1, play.app_id, ann.id)]
+
+
+def test_many_at_once_are_all_in_it_in_the_order_of_their_counts(play):
+    people = [play.person(f"user{n}").id for n in range(24)]
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(lambda user_id: users.erase(play.db, user_id), people))
+    lines = journal(play.db)
+    assert [count for count, _, _ in lines] == list(range(1, 25))
+    assert {user_id for _, _, user_id in lines} == set(people)
+
+
+def test_a_line_whose_transaction_was_undone_is_left_out(play, monkeypatch):
+    ann, bob = play.person("ann").id, play.person("bob").id
+    append = store.append
+
+    def then_crash(*given):
+        append(*given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "append", then_crash)
+    with pytest.raises(KeyboardInterrupt):
+        users.erase(play.db, ann)
+    monkeypatch.undo()
+    users.erase(play.db, bob)
+    assert journal(play.db) == [(1, play.app_id, bob)]
+    assert play.rows("SELECT id FROM users") == [{"id": ann}]
+
+
+def test_a_line_that_a_full_disk_has_cut_off_does_not_take_the_next_one_along(play):
+    people = [play.person(name).id for name in ("ann", "bob")]
+    users.erase(play.db, people[0])
+    (month,) = play.db.erasures.iterdir()
+    whole = month.read_text()
+    month.write_text(whole + whole[:-1])
+    users.erase(play.db, people[1])
+    assert [user_id for _, _, user_id in journal(play.db)] == people
+
+
+def test_a_database_that_is_older_than_its_journal_is_not_served(play):
+    for name in ("ann", "bob", "cleo"):
+        users.erase(play.db, play.person(name).id)
+    assert erasures.trouble(play.db) == ""
+    for count, trouble in ((2, False), (1, True)):  # one line more may be of an erasure that a crash has undone
+        with play.db.write() as tx:
+            tx.run("UPDATE erasures SET count = :count", count=count)
+        assert bool(erasures.trouble(play.db)) == trouble
+    assert "by 2 users: run `ringbook erase-again`" in erasures.trouble(play.db)
+
+
+def test_another_databases_lines_are_nobodys_business(play):
+    for name in ("ann", "bob", "cleo"):
+        users.erase(play.db, play.person(name).id)
+    with play.db.write() as tx:
+        tx.run("UPDATE erasures SET count = 0, database_id = '0123456789abcdef'")
+    assert erasures.trouble(play.db) == ""
+    assert journal(play.db) == []
+
+
+def test_old_months_go(play):
+    users.erase(play.db, play.person("ann").id)
+    for month in ("2020-01", "2020-03"):
+        (play.db.erasures / f"{month}.txt").write_text("")
+    (play.db.erasures / "notes").write_text("mine")
+    assert erasures.sweep(play.db, 1_583_366_400) == 1  # 2020-03-05
+    assert sorted(file.name for file in play.db.erasures.iterdir())[:1] == ["2020-03.txt"]
+    assert len(journal(play.db)) == 1
+
+
+# ── nothing is left ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def left(folder: Path, *needles: bytes) -> list[tuple[str, bytes]]:
+    """In which files of a folder something is found."""
+    files = [(file.name, file.read_bytes()) for file in folder.rglob("*") if file.is_file()]
+    assert files
+    return [(name, needle) for name, data in files for needle in needles if needle in data]
+
+
+def as_stored(number: int) -> bytes:
+    """As SQLite stores a number of this size (SQLite, "Database File Format", 2.1)."""
+    return number.to_bytes(6, "big")
+
+
+def lives(one: Person, phone: str, name: str) -> list[bytes]:
+    """Somebody uses everything there is; what would tell of it."""
+    profile = {"email": EMAIL, "full_name": name, "phone": phone, "custom_data": "likes quinces", "tag_list": "quinces"}
+    assert one.ask("PUT", f"/users/{one.id}", {"user": profile}).status == 200
+    friend = {"phone": str(FRIEND_NUMBER), "name": FRIEND}
+    for udid in ("", DEVICE):
+        assert one.upload([friend], **({"udid": udid} if udid else {})).status == 200
+    gone = {"phone": str(FRIEND_NUMBER), "destroy": 1}
+    assert one.upload([gone], udid=DEVICE).status == 200
+    subscribe(one, DEVICE, PUSH_TOKEN)
+    assert opened(one.server, one.app, {"login": one.login, "password": PASSWORD})["token"]
+    words = [EMAIL, name, "Quux", "quinces", phone, str(NUMBER), DEVICE, PUSH_TOKEN, FRIEND, one.login, one.token]
+    return [word.encode() for word in words] + [as_stored(NUMBER), as_stored(FRIEND_NUMBER)]
+
+
+def subscribe(one: Person, device: str, token: str) -> None:
+    """A phone of somebody's wants pushes."""
+    subscription = {
+        "notification_channel": "gcm",
+        "device": {"udid": device, "platform": "android"},
+        "push_token": {"environment": "production", "client_identification_sequence": token},
+    }
+    assert one.ask("POST", "/subscriptions", subscription).status == 201
+
+
+def world(server: Server) -> tuple[Person, Person, list[bytes]]:
+    """Quentin, of whom a fact and a push wait to be told, another user, and what would tell of Quentin."""
+    app = application(server.database_url, contact_joined_enabled="true")
+    other, quentin = person(server, app, full_name="Olga Other"), person(server, app)
+    needles = lives(quentin, PHONE, NAME)
+    subscribe(other, "udid-of-olga", "push-token-of-olga")
+    text = base64.b64encode(b'{"message": "from Quentin Quux"}').decode()
+    event = {"message": text, "user": {"ids": [other.id]}, "notification_type": "push"}
+    assert quentin.ask("POST", "/events", {"event": event | {"environment": "production"}}).status == 201
+    assert rows(server, "SELECT COUNT(*) AS n FROM pushes WHERE about_user_id = :id", id=quentin.id) == [{"n": 1}]
+    assert rows(server, "SELECT COUNT(*) AS n FROM joined WHERE user_id = :id", id=quentin.id) == [{"n": 1}]
+    return quentin, other, needles
+
+
+def test_of_an_erased_user_no_file_holds_anything_but_the_id_in_the_journal(tmp_path):
+    url = f"sqlite:///{tmp_path}/ringbook.db"
+    with serve(url, tmp_path, "--no-worker") as server:
+        quentin, other, needles = world(server)
+        there = {needle for _, needle in left(tmp_path, *needles)}
+        assert set(needles) - there == {quentin.token.encode(), str(NUMBER).encode()}  # neither is stored like that
+        assert quentin.ask("DELETE", f"/users/{quentin.id}").status == 200
+        take_a_turn(url)
+        assert left(tmp_path, *needles) == []
+        assert other.ask("GET", f"/users/{other.id}").json["user"]["full_name"] == "Olga Other"
+    assert left(tmp_path, *needles) == []
+    (month,) = (tmp_path / "ringbook.db-erasures").iterdir()
+    assert month.read_text().endswith(f" 1 {quentin.app.application_id} {quentin.id}\n")
+
+
+def test_the_command_cleans_up_behind_itself(tmp_path):
+    url = f"sqlite:///{tmp_path}/ringbook.db"
+    with serve(url, tmp_path, "--no-worker") as server:
+        quentin, _, needles = world(server)
+        ringbook("users", "erase", str(quentin.id), "--yes", database_url=url)
+        ringbook("vacuum", database_url=url)
+        assert left(tmp_path, *needles) == []
+
+
+def take_a_turn(url: str) -> None:
+    """What the worker does every minute."""
+    opened = databases_.connect(url)
+    worker.turn(opened, worker.parts(Config()), int(time.time()), threading.Event())
+    opened.close()
+
+
+def test_not_even_what_the_database_left_behind_when_it_moved_rows(tmp_path):
+    """Rows that move from page to page leave copies behind, which deleting them does not reach."""
+    from ringbook.store import migrations
+
+    url = f"sqlite:///{tmp_path}/ringbook.db"
+    migrations.migrate(url)
+    db = databases_.connect(url)
+    play, choose = Play(db), random.Random(1)
+    people = [play.person(f"login-{n:03}-", f"+1{200 + n // 100}55501{n % 100:02}") for n in range(200)]
+    for n, one in enumerate(people):
+        numbers = choose.sample(range(1_000), choose.randrange(40))
+        play.holds(one.id, *((f"+447700900{number:03}", f"held-by-{n:03}-{'y' * number}"[:90]) for number in numbers))
+    erased = choose.sample(range(200), 100)
+    for n in erased:
+        users.erase(db, people[n].id)
+    worker.turn(db, worker.parts(Config()), NOW, threading.Event())
+    needles = [f"{what}-{n:03}-".encode() for n in erased for what in ("login", "held-by")]
+    assert left(tmp_path, *needles) == []
+    kept = [f"login-{n:03}-".encode() for n in range(200) if n not in erased]
+    assert {needle for _, needle in left(tmp_path, *kept)} == set(kept)
+    db.close()
+
+
+def test_a_long_reader_does_not_stop_the_writers(tmp_path):
+    """Cleaning the log waits for readers; those who write wait behind it, so it gives up soon."""
+    from ringbook.store import migrations
+
+    url = f"sqlite:///{tmp_path}/ringbook.db"
+    migrations.migrate(url)
+    db = databases_.connect(url)
+    play = Play(db)
+    with db.read() as tx:
+        tx.run("BEGIN")
+        tx.tuples("SELECT COUNT(*) FROM users")
+        play.person("ann")
+        assert not db.scrub()
+        play.person("bob")
+        tx.run("ROLLBACK")
+    assert db.scrub()
+    assert (tmp_path / "ringbook.db-wal").stat().st_size == 0
+    db.close()
+
+
+def test_on_postgresql_no_row_of_any_table_holds_anything_of_an_erased_user(databases: Databases, tmp_path):
+    with databases.fresh("postgresql") as url, serve(url, tmp_path, "--no-worker") as server:
+        quentin, _, found = world(server)
+        needles = [needle.decode() for needle in found[:-2]]
+        before = whole(url)
+        assert [needle for needle in needles if needle not in before] == [quentin.token]
+        assert quentin.ask("DELETE", f"/users/{quentin.id}").status == 200
+        assert [needle for needle in needles if needle in whole(url)] == []
+        assert left(tmp_path, *(needle.encode() for needle in needles)) == []
+
+
+def whole(url: str) -> str:
+    """Every row of every table, as text."""
+    opened = databases_.connect(url, pool=1)
+    with opened.read() as tx:
+        tables = [row[0] for row in tx.tuples("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
+        text = [row[0] for table in tables for row in tx.tuples(f"SELECT CAST(t AS text) FROM {table} AS t")]
+    opened.close()
+    return "\n".join(text)

@@ -1,0 +1,389 @@
+"""A backup is of one moment, whole, and comes back without who was erased since; rehearsed while others write."""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asking import Person, ask, line, lines, person
+from core.joining import Play
+from servers import Databases, environment, postgresql_client, program, serve
+
+from ringbook import errors
+from ringbook.core import backups, erasures, users
+from ringbook.store import db as databases_
+from ringbook.store import migrations
+from ringbook.store.db import copies
+
+FIRST = 3_000
+
+
+def run(*words: str, database_url: str, code: int = 0, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as an operator does; it must end with this code."""
+    command = [program(), *words]
+    done = subprocess.run(command, env=environment(database_url, **settings), capture_output=True, text=True)
+    assert done.returncode == code, done
+    return done
+
+
+def whole(url: str) -> dict[str, list[Any]]:
+    """Every row of every table, but for how far ids have come."""
+    catalogue = "sqlite_schema WHERE type = 'table'" if databases_.is_sqlite(url) else "pg_tables"
+    column = "name" if databases_.is_sqlite(url) else "tablename"
+    with closing(databases_.connect(url, pool=1)) as opened, opened.read() as tx:
+        if not databases_.is_sqlite(url):
+            catalogue += " WHERE schemaname = 'public'"
+        tables = {row[0] for row in tx.tuples(f"SELECT {column} FROM {catalogue}")} - {"sqlite_sequence"}
+        return {table: sorted(map(repr, tx.tuples(f"SELECT * FROM {table}"))) for table in tables}
+
+
+@contextmanager
+def writing(who: Person) -> Iterator[Callable[[], int]]:
+    """Somebody uploads one contact after the other; how many were answered with success so far."""
+    answered, stop = [FIRST], threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            assert who.upload([line(answered[0])]).status == 200
+            answered[0] += 1
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield lambda: answered[0]
+    finally:
+        stop.set()
+        thread.join()
+
+
+def back_up(url: str, target: Path) -> None:
+    """What the command does, without the second that a new process takes."""
+    backups.back_up(databases_.sqlite_file(url), target, lambda done, total: None)
+
+
+def wait_for(answered: Callable[[], int], more: int) -> int:
+    """Let so many more uploads be answered; how many those are in all."""
+    goal, beat = answered() + more, threading.Event()
+    while answered() < goal:
+        beat.wait(0.01)
+    return answered()
+
+
+def held(url: str, who: Person) -> int:
+    """How many contacts somebody's book has, which must be the first ones without a gap."""
+    with closing(databases_.connect(url, pool=1)) as opened, opened.read() as tx:
+        ((size,),) = tx.tuples("SELECT size FROM books WHERE owner_id = :id", id=who.id)
+        numbers = tx.tuples("SELECT number FROM contacts WHERE owner_id = :id ORDER BY number", id=who.id)
+    assert [str(number) for (number,) in numbers] == [line(n)["phone"] for n in range(size)]
+    return int(size)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@pytest.fixture
+def url(folder: Path) -> str:
+    return f"sqlite:///{folder}/ringbook.db"
+
+
+def test_a_backup_made_while_others_write_is_of_one_moment_and_comes_back_as_it_was(url, folder):
+    backup, restored = folder / "backup.db", f"sqlite:///{folder}/restored.db"
+    with serve(url, folder) as server:
+        ann = person(server)
+        assert ann.upload(lines(0, FIRST)).status == 200
+        with writing(ann) as answered:
+            before = wait_for(answered, 20)
+            said = json.loads(run("backup", str(backup), "--json", database_url=url).stdout)
+            after = answered()
+            wait_for(answered, 20)
+        assert held(url, ann) == answered()
+    contacts = said["contacts"]
+    assert before <= contacts <= after + 1
+    assert (said["schema"], said["users"]) == (migrations.HEAD, 1)
+    assert backup.stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in folder.iterdir() if "backup" in file.name] == ["backup.db"]
+    run("restore", str(backup), "--yes", database_url=restored)
+    assert held(restored, ann) == contacts
+    assert whole(restored) == whole(f"sqlite:///{shutil.copy(backup, folder / 'looked-at.db')}")
+    with serve(restored, folder) as server:
+        assert len(Person(server, ann.app, ann.id, ann.token).book()) == contacts
+
+
+def erased_after(db_url: str, folder: Path, make_backup: Callable[[], object], **settings: str) -> dict[str, int]:
+    """Users: one who is erased before the backup, two after it, one who comes after it and goes, one who stays."""
+    with serve(db_url, folder, **settings) as server:
+        people = {name: person(server, full_name=name) for name in ("before", "after", "later", "stays")}
+        leaves(people["before"])
+        make_backup()
+        leaves(people["after"])
+        people["new"] = person(server)
+        leaves(people["new"])
+        leaves(people["later"])
+    return {name: one.id for name, one in people.items()}
+
+
+def leaves(one: Person) -> None:
+    assert one.ask("DELETE", f"/users/{one.id}").status == 200
+
+
+def there(url: str) -> set[int]:
+    with closing(databases_.connect(url, pool=1)) as opened, opened.read() as tx:
+        return {row[0] for row in tx.tuples("SELECT id FROM users")}
+
+
+def test_whoever_was_erased_after_the_backup_is_erased_again_and_ids_go_on_after_a_gap(url, folder):
+    backup = folder / "backup.db"
+    ids = erased_after(url, folder, lambda: back_up(url, backup))
+    former = whole(url)
+    done = run("restore", str(backup), "--yes", "--json", database_url=url)
+    said = json.loads(done.stdout)
+    assert (said["erased_again"], said["left_alone"], done.stderr) == (2, 0, "")
+    assert there(url) == {ids["stays"]}
+    kept = Path(said["former_database"])
+    assert kept.parent == folder and kept.stat().st_mode & 0o777 == 0o600
+    assert whole(f"sqlite:///{kept}") == former
+    with serve(url, folder) as server:
+        assert person(server).id == ids["new"] + backups.GAP + 1
+
+
+def test_a_database_that_was_copied_back_by_hand_is_not_served_until_its_journal_is_applied(url, folder):
+    backup = folder / "backup.db"
+    ids = erased_after(url, folder, lambda: back_up(url, backup))
+    shutil.copy(backup, folder / "ringbook.db")
+    for word in ("serve", "worker"):
+        assert "run `ringbook erase-again`" in run(word, database_url=url, code=1).stderr
+    assert "by 3 users: run `ringbook erase-again`" in run("check", database_url=url, code=1).stdout
+    assert json.loads(run("erase-again", "--json", database_url=url).stdout)["erased_again"] == 2
+    assert there(url) == {ids["stays"]}
+    with closing(databases_.connect(url)) as db:
+        assert erasures.trouble(db) == ""
+        assert backups.erase_again(db, [folder / "ringbook.db-erasures"]) == backups.Again(0, [])
+
+
+def test_who_has_come_after_an_erasure_is_not_erased_for_having_the_same_id(db, tmp_path):
+    """Somebody has served a restored backup without saying so, and an id was given once more."""
+    play = Play(db)
+    db.erasures = tmp_path / "journal"
+    ann, bob = play.person("ann").id, play.person("bob").id
+    for one in (ann, bob):
+        users.erase(db, one)
+    play.now = 4_000_000_000
+    with db.write() as tx:
+        tx.run("UPDATE erasures SET count = 0")
+        for user_id, at in ((ann, 1_000), (bob, play.now)):
+            tx.run(
+                "INSERT INTO users (id, app_id, is_guest, created_at, updated_at) VALUES (:id, :app_id, 0, :at, :at)",
+                id=user_id,
+                app_id=play.app_id,
+                at=at,
+            )
+    assert backups.erase_again(db, [db.erasures]) == backups.Again(erased=1, newer=[bob])
+    assert play.rows("SELECT id FROM users") == [{"id": bob}]
+
+
+def test_nothing_is_restored_while_a_server_has_the_database_open(url, folder):
+    backup = folder / "backup.db"
+    with serve(url, folder) as server:
+        ann = person(server)
+        back_up(url, backup)
+        said = run("restore", str(backup), "--yes", database_url=url, code=1).stderr
+        assert "is in use: stop whatever has it open" in said
+        assert ann.upload(lines(0, 5)).status == 200
+        assert len(ann.book()) == 5
+
+
+def test_a_server_that_was_killed_has_nothing_open_and_its_log_is_kept(url, folder):
+    backup = folder / "backup.db"
+    process: Any = None
+    with pytest.raises(ProcessLookupError), serve(url, folder) as server:
+        ann = person(server)
+        back_up(url, backup)
+        bob = person(server)
+        process = server.process
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert (folder / "ringbook.db-wal").stat().st_size
+        said = json.loads(run("restore", str(backup), "--yes", "--json", database_url=url).stdout)
+        assert there(url) == {ann.id}
+        assert there(f"sqlite:///{said['former_database']}") == {ann.id, bob.id}
+        raise ProcessLookupError
+    assert process.returncode
+
+
+@pytest.fixture
+def made(url: str, folder: Path) -> Path:
+    """A small database and its backup."""
+    migrations.migrate(url)
+    with closing(databases_.connect(url)) as db:
+        Play(db).person("ann")
+    back_up(url, folder / "backup.db")
+    return folder / "backup.db"
+
+
+def test_a_backup_never_replaces_a_file_without_being_told(url, made):
+    before = made.read_bytes()
+    assert "--overwrite replaces it" in run("backup", str(made), database_url=url, code=2).stderr
+    assert made.read_bytes() == before
+    run("backup", str(made), "--overwrite", database_url=url)
+    file = databases_.sqlite_file(url)
+    with pytest.raises(errors.Invalid, match="is the database itself"):
+        backups.back_up(file, file, lambda done, total: None, overwrite=True)
+
+
+def broken(file: Path) -> None:
+    with file.open("r+b") as opened:
+        opened.seek(4096 * 3)
+        opened.write(os.urandom(4096 * 4))
+
+
+def no_database(file: Path) -> None:
+    file.write_text("Dear Ann, " * 1000)
+
+
+def not_ours(file: Path) -> None:
+    file.unlink()
+    with closing(sqlite3.connect(file)) as other:
+        other.execute("CREATE TABLE recipes (name TEXT)")
+
+
+def newer(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as opened, opened:
+        opened.execute("UPDATE schema_state SET revision = '9001'")
+
+
+def with_a_log(file: Path) -> None:
+    Path(f"{file}-wal").write_bytes(b"x" * 100)
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (broken, "is broken"),
+        (no_database, "is no SQLite database"),
+        (not_ours, "is no database of Ringbook's"),
+        (newer, "has schema 9001, newer than this Ringbook"),
+        (with_a_log, "has a -wal beside it"),
+        (Path.unlink, "there is no file"),
+    ],
+)
+def test_what_cannot_be_restored_is_said_and_nothing_is_changed(url, made, folder, change, said):
+    before = whole(url)
+    change(made)
+    file = databases_.sqlite_file(url)
+    with pytest.raises(errors.Invalid, match=said):
+        backups.looked_through(made)
+    with pytest.raises((errors.Invalid, errors.Unavailable)):
+        backups.restore(made, file, folder / "journal", lambda done, total: None)
+    assert whole(url) == before
+    assert [file.name for file in folder.iterdir() if "restor" in file.name] == []
+
+
+def test_a_restore_asks_first(url, made):
+    assert "replaces the database" in run("restore", str(made), database_url=url, code=2).stderr
+
+
+def test_a_restore_that_is_broken_off_changes_nothing(url, made, folder, monkeypatch):
+    before = whole(url)
+    monkeypatch.setattr(backups, "erase_again", lambda *given: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        backups.restore(made, folder / "ringbook.db", folder / "journal", lambda done, total: None)
+    assert whole(url) == before
+    assert [file.name for file in folder.iterdir() if "restor" in file.name] == []
+    with copies.alone(folder / "ringbook.db"):
+        pass
+
+
+def test_a_backup_of_an_older_version_comes_back_with_todays_schema_and_its_erasures(url, folder):
+    """It has no count yet; the database's id comes out as the upgraded one's."""
+    migrations.migrate(url)
+    with closing(databases_.connect(url)) as db:
+        play = Play(db, now=1_700_000_000)
+        ann, bob = play.person("ann").id, play.person("bob").id
+    downgraded(url, folder / "0004.db")
+    shutil.copy(folder / "0004.db", folder / "ringbook.db")
+    migrations.migrate(url)
+    with closing(databases_.connect(url)) as db:
+        users.erase(db, ann)
+    run("restore", str(folder / "0004.db"), "--yes", database_url=url)
+    assert there(url) == {bob}
+
+
+def downgraded(url: str, file: Path) -> None:
+    """What the version before would have left."""
+    back_up(url, file)
+    with closing(sqlite3.connect(file)) as opened, opened:
+        opened.execute("DROP TABLE erasures")
+        opened.execute("UPDATE schema_state SET revision = '0004'")
+        opened.execute("UPDATE alembic_version SET version_num = '0004'")
+
+
+def test_a_full_disk_is_found_out_before(url, made, folder, monkeypatch):
+    monkeypatch.setattr(copies, "MARGIN_BYTES", 2**60)
+    with pytest.raises(Exception, match="has no room for a copy of ringbook.db: .* MiB are missing"):
+        backups.back_up(folder / "ringbook.db", folder / "b.db", lambda done, total: None)
+    assert not (folder / "b.db").exists()
+
+
+# ── PostgreSQL ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def dump(url: str, file: Path) -> None:
+    subprocess.run([postgresql_client("pg_dump"), "--format=custom", f"--file={file}", url], check=True)
+
+
+def undump(file: Path, url: str) -> None:
+    subprocess.run([postgresql_client("pg_restore"), "--no-owner", f"--dbname={url}", file], check=True)
+
+
+def test_a_dump_of_postgresql_made_while_others_write_comes_back_as_it_was(databases: Databases, folder):
+    file = folder / "ringbook.dump"
+    with databases.fresh("postgresql") as url, databases.postgresql.database() as restored:
+        with serve(url, folder) as server:
+            ann = person(server)
+            assert ann.upload(lines(0, FIRST)).status == 200
+            with writing(ann) as answered:
+                before = wait_for(answered, 20)
+                dump(url, file)
+                after = answered()
+                wait_for(answered, 20)
+        undump(file, restored)
+        assert before <= held(restored, ann) <= after + 1
+        with serve(restored, folder) as server:
+            assert before <= len(Person(server, ann.app, ann.id, ann.token).book()) <= after + 1
+
+
+def test_on_postgresql_erase_again_erases_whoever_was_erased_after_the_dump(databases: Databases, folder):
+    file, journal = folder / "ringbook.dump", folder / "journal"
+    with databases.fresh("postgresql") as url, databases.postgresql.database() as restored:
+        ids = erased_after(url, folder, lambda: dump(url, file), erasures_folder=str(journal))
+        undump(file, restored)
+        said = run("serve", database_url=restored, code=1, erasures_folder=str(journal)).stderr
+        assert "run `ringbook erase-again`" in said
+        done = json.loads(run("erase-again", str(journal), "--json", database_url=restored).stdout)
+        assert done == {"erased_again": 2, "left_alone": 0}
+        assert there(restored) == {ids["stays"]}
+        with serve(restored, folder, erasures_folder=str(journal)) as server:
+            assert person(server).id > ids["new"] + backups.GAP - 1
+            assert ask(server, "GET", "/readyz").status == 200
+
+
+@pytest.mark.parametrize("command, words", [("backup", "pg_dump --format=custom"), ("restore", "pg_restore --dbname")])
+def test_on_postgresql_its_own_programs_are_named(command, words):
+    assert words in run(command, "file", database_url="postgresql://nobody@127.0.0.1:1/none", code=2).stderr
+
+
+def test_without_a_journal_erase_again_asks_for_one(databases: Databases, folder):
+    with databases.fresh("postgresql") as url:
+        assert "RINGBOOK_ERASURES_FOLDER" in run("erase-again", database_url=url, code=2).stderr
+        nowhere = run("erase-again", str(folder / "none"), database_url=url, code=1).stderr
+        assert "there is no journal of erasures" in nowhere
