@@ -225,6 +225,21 @@ def test_a_great_difference_goes_in_parts(phone, monkeypatch):
     phone.is_right()
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_source_that_was_read_in_part_removes_nobody(client, phone, known):
+    phone.contacts = {ANN: "Ann", BOB: "Bob"}
+    phone.sync()
+    if not known:
+        phone.state.unlink()
+    phone.contacts = {ANN: "Anna", CAT: "Cat"}
+    plan = client.plan_sync(phone.listed(), phone.state, device=phone.device, keep=True)
+    assert not plan.difference.removed
+    synced = phone.sync(keep=True)
+    assert (synced.added, synced.renamed, synced.removed, synced.unchanged) == (1, 1, 0, 1)
+    assert phone.book() == {ANN: "Anna", BOB: "Bob", CAT: "Cat"}
+    assert phone.sync().removed == 1 and phone.book() == phone.contacts
+
+
 # ── what is refused ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -164,6 +164,7 @@ class AsyncClient(Shell):
         device: str | None = None,
         check: bool = True,
         full: bool = False,
+        keep: bool = False,
         allow_empty: bool = False,
         progress: Progress | None = None,
     ) -> Synced:
@@ -175,15 +176,23 @@ class AsyncClient(Shell):
             device=device,
             check=check,
             full=full,
+            keep=keep,
             allow_empty=allow_empty,
             progress=progress,
         )
         return await self.run(steps)
 
     async def plan_sync(
-        self, contacts: Iterable[Contact], state: Path | str, *, device: str | None = None, full: bool = False
+        self,
+        contacts: Iterable[Contact],
+        state: Path | str,
+        *,
+        device: str | None = None,
+        full: bool = False,
+        keep: bool = False,
     ) -> Plan:
-        return await self.run(sync.planning(contacts, Path(state), self.url, self.app, device=device, full=full))
+        steps = sync.planning(contacts, Path(state), self.url, self.app, device=device, full=full, keep=keep)
+        return await self.run(steps)
 
     # ── subscriptions and pushes ─────────────────────────────────────────────────────────────────────────────────
 

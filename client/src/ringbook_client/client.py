@@ -205,6 +205,7 @@ class Client(Shell):
         device: str | None = None,
         check: bool = True,
         full: bool = False,
+        keep: bool = False,
         allow_empty: bool = False,
         progress: Progress | None = None,
     ) -> Synced:
@@ -214,6 +215,7 @@ class Client(Shell):
         device        a book of its own for this device. Without it devices that sync one book undo each other's work
         check         compare the server's book with the state first, and upload all if somebody else has changed it
         full          upload all in any case
+        keep          remove nobody: for a source that could be read only in part, or is one of several
         allow_empty   no contacts are no mistake: empty the server's book
 
         It may be killed at any moment; the next one makes good what is missing.
@@ -226,16 +228,24 @@ class Client(Shell):
             device=device,
             check=check,
             full=full,
+            keep=keep,
             allow_empty=allow_empty,
             progress=progress,
         )
         return self.run(steps)
 
     def plan_sync(
-        self, contacts: Iterable[Contact], state: Path | str, *, device: str | None = None, full: bool = False
+        self,
+        contacts: Iterable[Contact],
+        state: Path | str,
+        *,
+        device: str | None = None,
+        full: bool = False,
+        keep: bool = False,
     ) -> Plan:
         """What `sync_address_book` would do; nothing is changed."""
-        return self.run(sync.planning(contacts, Path(state), self.url, self.app, device=device, full=full))
+        steps = sync.planning(contacts, Path(state), self.url, self.app, device=device, full=full, keep=keep)
+        return self.run(steps)
 
     # ── subscriptions and pushes ─────────────────────────────────────────────────────────────────────────────────
 

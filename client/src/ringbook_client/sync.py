@@ -68,31 +68,43 @@ class Synced:
 
 @dataclass(frozen=True)
 class Job:
-    """One sync: the contacts now, and where their book is."""
+    """One sync: the contacts now, where their book is, and whether those who are missing stay in it."""
 
-    wanted: Book
+    contacts: Book
     path: Path
     owner: Owner
+    keep: bool
     progress: Progress | None
 
     @property
     def device(self) -> str | None:
         return self.owner.device or None
 
-    def done(self, full: str, change: Difference, rejected: Reasons) -> Synced:
+    def wanted(self, there: Book) -> dict[str, str]:
+        """What the book is to be, where it was `there`."""
+        return {**there, **self.contacts} if self.keep else dict(self.contacts)
+
+    def done(self, full: str, wanted: Book, change: Difference, rejected: Reasons) -> Synced:
         """Everything is uploaded."""
         refused = tuple(
             Rejected(Contact(name, phone), position, rejected[phone][1])
-            for position, (phone, name) in enumerate(self.wanted.items())
+            for position, (phone, name) in enumerate(wanted.items())
             if phone in rejected
         )
         added, renamed, removed = len(change.added), len(change.renamed), len(change.removed)
-        unchanged = len(self.wanted) - len(refused) - added - renamed
+        unchanged = len(wanted) - len(refused) - added - renamed
         return Synced(full, added, renamed, removed, unchanged, refused)
 
 
 def planning(
-    contacts: Iterable[Contact], path: Path, url: str, app: App, *, device: str | None = None, full: bool = False
+    contacts: Iterable[Contact],
+    path: Path,
+    url: str,
+    app: App,
+    *,
+    device: str | None = None,
+    full: bool = False,
+    keep: bool = False,
 ) -> Steps[Plan]:
     """Find out what a sync would do; nothing is changed, here or there."""
     wanted = changes.folded(contacts)
@@ -101,9 +113,9 @@ def planning(
     book = yield calls.get_address_book(device)
     if known and not changes.matches(book, known.contacts, known.size):
         known, why = None, DRIFT
-    if known:
-        return Plan("", changes.difference(known.contacts, offered(wanted, known)))
-    return Plan(why, changes.difference(changes.folded(book), wanted))
+    there = known.contacts if known else changes.folded(book)
+    wanted = {**there, **wanted} if keep else wanted
+    return Plan(why, changes.difference(there, offered(wanted, known) if known else wanted))
 
 
 def syncing(
@@ -115,21 +127,22 @@ def syncing(
     device: str | None = None,
     check: bool = True,
     full: bool = False,
+    keep: bool = False,
     allow_empty: bool = False,
     progress: Progress | None = None,
 ) -> Steps[Synced]:
-    """Make the server's book what the contacts are now."""
+    """Make the server's book what the contacts are now; with `keep` nobody is removed."""
     wanted = changes.folded(contacts)
     if not wanted and not allow_empty:
         raise errors.EmptyBook("there is no contact at all; that empties the server's book only with allow_empty")
     owner = yield from whose(url, app, device)
-    job = Job(wanted, path, owner, progress)
     known, why = remembered(path, owner, full)
     book = None
     if known and check:
         book = yield calls.get_address_book(device)
         if not changes.matches(book, known.contacts, known.size):
             known, why = None, DRIFT
+    job = Job(wanted, path, owner, keep, progress)
     if known:
         synced = yield from what_changed(job, known)
         if synced:
@@ -161,27 +174,29 @@ def everything(job: Job, why: str, book: Iterable[Contact] | None) -> Steps[Sync
     """Replace the server's book. Then families are told once more, to learn how many numbers they are."""
     before = changes.folded(book if book is not None else (yield calls.get_address_book(job.device)))
     state.save(job.path, State(job.owner, pending=True))
-    entries = [Contact(name, phone) for phone, name in job.wanted.items()]
+    wanted = job.wanted(before)
+    entries = [Contact(name, phone) for phone, name in wanted.items()]
     report = yield from uploads.upload(entries, force=True, device=job.device, progress=job.progress)
     rejected = reasons(report)
-    now = {phone: name for phone, name in job.wanted.items() if phone not in rejected}
-    if job.wanted and not now:
+    now = {phone: name for phone, name in wanted.items() if phone not in rejected}
+    if wanted and not now:
         raise errors.NothingAccepted(report)
     several = changes.families(now)
     size = sum(changes.kin(phone) not in several for phone in now)
     for part in parts(changes.groups(now, several)):
         size += (yield calls.upload(part, force=False, device=job.device)).created
     state.save(job.path, State(job.owner, now, rejected, size))
-    return job.done(why, changes.difference(before, now), rejected)
+    return job.done(why, wanted, changes.difference(before, now), rejected)
 
 
 def what_changed(job: Job, known: State) -> Steps[Synced | None]:
     """Upload the difference; None if the server's counts show that its book was another one."""
-    now = offered(job.wanted, known)
+    wanted = job.wanted(known.contacts)
+    now = offered(wanted, known)
     change = changes.difference(known.contacts, now)
-    still = {phone: why for phone, why in known.rejected.items() if phone in job.wanted and phone not in now}
+    still = {phone: why for phone, why in known.rejected.items() if phone in wanted and phone not in now}
     if not change:
-        return job.done("", change, still)
+        return job.done("", wanted, change, still)
     several = changes.families(known.contacts, now)
     alone = changes.singles(change, several)
     touched = [one.phone for one in (*change.added, *change.renamed, *change.removed)]
@@ -205,7 +220,7 @@ def what_changed(job: Job, known: State) -> Steps[Synced | None]:
     held = {phone: name for phone, name in now.items() if phone not in rejected}
     size = known.size + report.created - report.deleted
     state.save(job.path, State(job.owner, held, rejected, size))
-    return job.done("", changes.difference(known.contacts, held), rejected)
+    return job.done("", wanted, changes.difference(known.contacts, held), rejected)
 
 
 def nothing() -> Steps[Report]:
