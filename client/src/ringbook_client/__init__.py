@@ -9,12 +9,14 @@
 
 The house, from the roof to the ground; imports go down only:
 
-    roof     cli                                the command ringbook-contacts
-    doors    client  aio                        Client and AsyncClient: sockets and clocks
+    roof     cli  commands                      the command ringbook-contacts
+             account  display                   who is logged in on this machine · what is shown
+    doors    client  aio  (shell)               Client and AsyncClient: sockets and clocks
     rules    sync  changes  state               a server's book kept in step with a phone's
              uploads  conversation              parts of an upload · retries and sign-ins
     words    calls  wire                        each call as a request, and how its answer reads
-    world    sources  transport  tokens  files  exported files · the HTTP library · tokens · private files
+    world    sources  vcards  tables  reading   files that phones and programs export
+             transport  tokens  files           the HTTP library · tokens · private files
     ground   proofs  profile  model  errors     who one is · what one says of oneself · nouns · what goes wrong
 
 It imports nothing of the server.

@@ -1,0 +1,103 @@
+"""The command ringbook-contacts: log in, sync a file of contacts, see who is here.
+
+It ends with 0 when it is done, 1 when it failed, 2 for wrong use, 130 after Ctrl+C; a failure is one line on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from . import commands, errors
+from .account import NAME
+from .commands import WrongUse, complain
+from .display import Display
+from .version import __version__
+
+FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+
+
+def main(words: Sequence[str] | None = None) -> NoReturn:
+    """Run the command that the process was started with, and exit."""
+    try:
+        given = parser().parse_args(words)
+        code = given.run(given, Display(as_json=given.json, show_numbers=given.show_numbers)) or 0
+    except WrongUse as error:
+        code = complain(error, WRONG_USE)
+    except errors.SessionExpired:
+        code = complain(f"the session has ended: run {NAME} login again", FAILED)
+    except errors.Unauthorized:
+        code = complain("the server does not know this login with this password", FAILED)
+    except errors.EmptyBook:
+        code = complain("the file holds no contact; if the book is to be emptied, add --allow-empty", FAILED)
+    except errors.RingbookError as error:
+        code = complain(error, FAILED)
+    except OSError as error:
+        code = FAILED
+        if isinstance(error, BrokenPipeError):
+            # Whoever read our answer has gone; python would complain once more while it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        else:
+            complain(f"{error.filename or 'a file'}: {error.strerror}", FAILED)
+    except (KeyboardInterrupt, EOFError):
+        print(file=sys.stderr)
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+# ── the words of the command line ────────────────────────────────────────────────────────────────────────────────────
+
+
+class Parser(argparse.ArgumentParser):
+    """Complains in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise WrongUse(f"{message} (see {self.prog} --help)")
+
+
+def parser() -> Parser:
+    """The commands and their options."""
+    top = Parser(prog=NAME, description="Sync contacts with a Ringbook server, and see who of them is registered.")
+    top.add_argument("--version", action="version", version=__version__)
+    below = top.add_subparsers(metavar="COMMAND", required=True)
+    common = Parser(add_help=False)
+    common.add_argument("--json", action="store_true", help="answer in JSON")
+    common.add_argument("--show-numbers", action="store_true", help="show whole numbers, not only how they end")
+
+    def command(name: str, run: Callable[..., None]) -> argparse.ArgumentParser:
+        told = (run.__doc__ or "").partition("\n")[0]
+        one = below.add_parser(name, parents=[common], help=told, description=told)
+        one.set_defaults(run=run)
+        return one
+
+    logging_in = command("login", commands.login)
+    logging_in.add_argument("--url", help="address of the server, such as https://book.example.com")
+    logging_in.add_argument("--app", type=commands.number, metavar="ID", help="id of the application")
+    logging_in.add_argument("--key", metavar="KEY", help="its auth key")
+    who = logging_in.add_mutually_exclusive_group()
+    who.add_argument("--login", metavar="NAME", help="log in by login; an unknown one makes a new user")
+    who.add_argument("--email", metavar="ADDRESS", help="log in by e-mail")
+    who.add_argument("--phone", metavar="NUMBER", help="log in by a code that is sent to this number")
+    logging_in.add_argument("--password-file", metavar="FILE", help="a file with the password; - for standard input")
+    logging_in.add_argument("--forget-password", action="store_true", help="ask again when the session has ended")
+    logging_in.add_argument(
+        "--device", metavar="NAME", help='the book to sync; "" for the one that all devices share; else one of its own'
+    )
+
+    syncing = command("sync", commands.sync)
+    syncing.add_argument("file", metavar="FILE", help="vCard (.vcf), or CSV with a column of names and one of numbers")
+    syncing.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
+    syncing.add_argument("--full", action="store_true", help="upload the whole book, whatever was uploaded before")
+    missing = syncing.add_mutually_exclusive_group()
+    missing.add_argument("--keep", action="store_true", help="remove nobody who is missing in the file")
+    missing.add_argument("--remove", action="store_true", help="remove them even if parts of the file cannot be read")
+    syncing.add_argument("--allow-empty", action="store_true", help="a file without contacts empties the book")
+
+    command("list", commands.show)
+    command("registered", commands.registered)
+    leaving = command("logout", commands.logout)
+    leaving.add_argument("--keep-book", action="store_true", help="leave this device's book on the server")
+    return top

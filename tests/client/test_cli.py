@@ -1,0 +1,300 @@
+"""The command, from the first log-in to the last log-out, against a running server on both databases."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+from asking import PASSWORD
+from ringbook_client import Client, Login, account, cli
+from servers import application, free_port
+
+BOOK = """BEGIN:VCARD
+VERSION:3.0
+FN:Bobby
+TEL:+1 (202) 555-0142
+END:VCARD
+BEGIN:VCARD
+VERSION:3.0
+FN:Cat
+TEL:+44 7700 900123
+END:VCARD
+BEGIN:VCARD
+VERSION:3.0
+FN:Short
+TEL:123
+END:VCARD
+"""
+CUT = BOOK[: BOOK.index("FN:Cat")]
+
+
+class Person:
+    """Somebody at a terminal with a folder of their own."""
+
+    def __init__(self, server, folder: Path, monkeypatch, capsys) -> None:
+        self.server, self.folder, self.monkeypatch, self.capsys = server, folder, monkeypatch, capsys
+        self.name = f"user-{uuid.uuid4().hex}"
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
+
+    def run(self, *words: str, typed: str | io.StringIO = "") -> tuple[int, str, str]:
+        """Run the command: its exit status, and what it wrote to stdout and stderr."""
+        self.monkeypatch.setattr(sys, "stdin", io.StringIO(typed) if isinstance(typed, str) else typed)
+        with pytest.raises(SystemExit) as ended:
+            cli.main(words)
+        written = self.capsys.readouterr()
+        return ended.value.code, written.out, written.err
+
+    def done(self, *words: str, typed: str | io.StringIO = "") -> str:
+        """Run one that must succeed: what it wrote to stdout."""
+        code, out, err = self.run(*words, typed=typed)
+        assert code == 0, err
+        return out
+
+    def told(self, *words: str):
+        return json.loads(self.done(*words, "--json"))
+
+    def log_in(self, *more: str, app=None, typed: str | io.StringIO = PASSWORD) -> str:
+        app = app or self.server.app
+        keys = ("--url", self.server.url, "--app", str(app.application_id), "--key", app.auth_key)
+        who = () if "--phone" in more else ("--login", self.name, "--password-file", "-")
+        return self.done("login", *keys, *who, *more, typed=typed)
+
+    def file(self, text: str, name: str = "contacts.vcf") -> str:
+        path = self.folder / name
+        path.write_text(text)
+        return str(path)
+
+
+@pytest.fixture
+def ann(server, tmp_path, monkeypatch, capsys):
+    return Person(server, tmp_path, monkeypatch, capsys)
+
+
+def test_from_a_file_to_friends(server, ann):
+    with Client(server.url, server.app.application_id, server.app.auth_key) as bobs:
+        bob = bobs.sign_up(login=f"user-{uuid.uuid4().hex}", password=PASSWORD, phone="+12025550142")
+    assert "Logged in" in ann.log_in()
+    synced = ann.done("sync", ann.file(BOOK))
+    assert re.search(r"added +2\b", synced) and re.search(r"not accepted +1\b", synced)
+    assert "Short  …  Length of 'phone'" in synced
+    assert "Bobby  …42" in ann.done("list")
+    friends = ann.done("registered")
+    assert re.search(rf"{bob.id} +Bobby +…42", friends)
+    assert "Logged out" in ann.done("logout")
+    assert ann.run("list")[0] == 1
+
+
+def test_a_program_reads_the_same(server, ann):
+    ann.log_in()
+    file = ann.file(BOOK)
+    plan = ann.told("sync", file, "--dry-run")
+    assert (plan["full"], len(plan["added"])) == ("this is the first sync", 3)
+    assert ann.told("list") == []
+    synced = ann.told("sync", file)
+    assert (synced["added"], synced["renamed"], synced["removed"], synced["unchanged"]) == (2, 0, 0, 0)
+    assert [one["name"] for one in synced["rejected"]] == ["Short"]
+    assert ann.told("list") == [{"name": "Bobby", "phone": "…42"}, {"name": "Cat", "phone": "…23"}]
+    assert ann.told("list", "--show-numbers")[0]["phone"] == "+1 (202) 555-0142"
+    assert ann.told("sync", file)["unchanged"] == 2
+    assert ann.told("logout") == {}
+
+
+def test_no_number_is_shown_unless_it_is_asked_for(ann):
+    ann.log_in()
+    unnamed = BOOK.replace("FN:Cat\n", "").replace("FN:Short", "FN:Call +1 202 555 0199 now")
+    for words in (("sync", ann.file(unnamed), "--dry-run"), ("sync", ann.file(unnamed)), ("list",), ("registered",)):
+        for more in ((), ("--json",)):
+            _, out, err = ann.run(*words, *more)
+            assert not re.search(r"\d{4}|555|900", out), out
+            assert err == ""
+    assert "+44 7700 900123" in ann.done("list", "--show-numbers")
+
+
+def test_a_dry_run_shows_the_difference_and_changes_nothing(ann):
+    ann.log_in()
+    ann.done("sync", ann.file(BOOK))
+    before = account.memory().read_bytes()
+    changed = ann.file(BOOK.replace("FN:Bobby", "FN:Robert").replace("+44 7700 900123", "+44 7700 900124"))
+    shown = ann.done("sync", changed, "--dry-run")
+    assert "~ Robert  …42" in shown and "+ Cat  …24" in shown and "- Cat  …23" in shown
+    assert account.memory().read_bytes() == before and "Bobby" in ann.done("list")
+    assert "Nothing has changed." in ann.done("sync", ann.file(BOOK), "--dry-run")
+
+
+def test_a_file_that_was_cut_short_removes_nobody(ann):
+    ann.log_in()
+    ann.done("sync", ann.file(BOOK))
+    code, out, err = ann.run("sync", ann.file(CUT))
+    assert code == 0 and "Could not be read:\n  line" in out and "nobody is removed" in err
+    assert "Cat" in ann.done("list")
+    assert ann.told("sync", ann.file(CUT), "--remove")["removed"] == 1
+    assert "Cat" not in ann.done("list")
+
+
+@pytest.mark.parametrize("text", ["", "BEGIN", "\0\1\2"])
+def test_a_file_that_cannot_be_read_changes_nothing(ann, text):
+    ann.log_in()
+    ann.done("sync", ann.file(BOOK))
+    code, out, err = ann.run("sync", ann.file(text))
+    assert code == 1 and out == "" and len(err.splitlines()) == 1
+    assert len(ann.told("list")) == 2
+    assert ann.run("sync", str(ann.folder / "missing.vcf"))[0] == 1
+
+
+def test_an_empty_book_is_uploaded_only_on_purpose(ann):
+    ann.log_in()
+    ann.done("sync", ann.file(BOOK))
+    nobody = ann.file("BEGIN:VCARD\nVERSION:3.0\nFN:Bobby\nEND:VCARD\n")
+    code, _, err = ann.run("sync", nobody)
+    assert code == 1 and "--allow-empty" in err and len(ann.told("list")) == 2
+    assert ann.told("sync", nobody, "--allow-empty")["removed"] == 2
+    assert "The book is empty. Fill it" in ann.done("list")
+
+
+# ── who is logged in ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_credentials_are_for_their_owner_only(ann):
+    ann.log_in()
+    ann.done("sync", ann.file(BOOK))
+    for file in (account.credentials(), account.memory()):
+        assert file.stat().st_mode & 0o777 == 0o600 and file.parent.stat().st_mode & 0o777 == 0o700
+    assert PASSWORD not in repr(account.load()) and account.load().token not in repr(account.load())
+    ann.done("logout")
+    assert not account.credentials().exists() and not account.memory().exists()
+
+
+def test_a_session_that_has_ended_is_opened_again_with_the_password(server, ann):
+    ann.log_in()
+    ann.done("sync", ann.file(BOOK))
+    end_sessions(server, ann)
+    assert len(ann.told("list")) == 2
+
+
+def test_without_the_password_somebody_has_to_log_in_again(server, ann):
+    ann.log_in("--forget-password")
+    assert account.load().password is None
+    end_sessions(server, ann)
+    code, _, err = ann.run("list")
+    assert code == 1 and "login again" in err
+    ann.log_in()
+    assert ann.told("list") == []
+
+
+def test_whoever_logs_in_again_goes_on_with_the_same_book(ann):
+    ann.log_in()
+    ann.done("sync", ann.file(BOOK))
+    ann.log_in()
+    assert ann.told("sync", ann.file(BOOK))["full"] == ""
+    ann.log_in("--device", "")
+    assert ann.told("list") == []
+
+
+class Messages(io.StringIO):
+    """Somebody who types the code of the last message, once asked for it."""
+
+    def __init__(self, server) -> None:
+        super().__init__()
+        self.server = server
+
+    def readline(self, *size):
+        return re.findall(r"^DEVELOPMENT .*: (\d{6}) is your code", self.server.printed, re.MULTILINE)[-1] + "\n"
+
+
+def test_a_code_instead_of_a_password(server, ann):
+    app = application(server.database_url, "codes", sms_gateway="console", sms_regions="GB")
+    phone = f"+44 7700 900{uuid.uuid4().int % 1000:03}"
+    assert "Logged in" in ann.log_in("--phone", phone, app=app, typed=Messages(server))
+    assert account.load().password is None
+    assert ann.told("registered") == []
+
+
+def test_log_out_leaves_no_book_that_nobody_can_reach(server, ann):
+    ann.log_in()
+    ann.done("sync", ann.file(BOOK))
+    device = account.load().device
+    ann.done("logout")
+    with signed_in(server, ann) as client:
+        assert client.get_address_book(device=device) == []
+    ann.log_in("--device", "laptop")
+    ann.done("sync", ann.file(BOOK))
+    ann.done("logout")
+    with signed_in(server, ann) as client:
+        assert len(client.get_address_book(device="laptop")) == 2
+
+
+def signed_in(server, person) -> Client:
+    login = Login(person.name, PASSWORD)
+    return Client(server.url, server.app.application_id, server.app.auth_key, sign_in=lambda: login)
+
+
+def end_sessions(server, person) -> None:
+    """End the sessions that the command holds."""
+    with signed_in(server, person) as client:
+        client.get_session()
+        client.delete_other_sessions()
+
+
+# ── wrong use, and failures ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("nonsense",),
+        ("sync",),
+        ("sync", "x.vcf", "--keep", "--remove"),
+        ("login", "--url", "book.example.com", "--app", "1", "--key", "K", "--login", "ann"),
+        ("login", "--url", "http://127.0.0.1", "--app", "one", "--key", "K"),
+        ("login", "--url", "http://127.0.0.1", "--app", "1", "--key", "K"),
+        ("login", "--url", "http://127.0.0.1", "--app", "1", "--key", "K", "--login", "ann"),
+        ("login",),
+    ],
+)
+def test_wrong_use_is_told_in_one_line(ann, words):
+    code, out, err = ann.run(*words)
+    assert code == 2 and out == "" and err.splitlines()[-1].count("ringbook-contacts: ") == 1
+
+
+def test_a_server_that_is_not_there_is_told_in_one_line(ann):
+    url = f"http://127.0.0.1:{free_port()}"
+    ann.monkeypatch.setattr("ringbook_client.conversation.FIRST_WAIT_SECONDS", 0)
+    words = ("login", "--url", url, "--app", "1", "--key", "K", "--login", "ann", "--password-file", "-")
+    code, out, err = ann.run(*words, typed=PASSWORD)
+    assert code == 1 and out == "" and len(err.splitlines()) == 1 and "cannot be reached" in err
+
+
+def test_a_wrong_password_is_told(ann):
+    ann.log_in()
+    keys = ("--url", ann.server.url, "--app", str(ann.server.app.application_id), "--key", ann.server.app.auth_key)
+    code, _, err = ann.run("login", *keys, "--login", ann.name, "--password-file", "-", typed="wrong-password")
+    assert code == 1 and "password" in err and "wrong-password" not in err
+
+
+def test_nobody_is_logged_in(ann):
+    for words in (("list",), ("registered",), ("logout",), ("sync", ann.file(BOOK))):
+        code, _, err = ann.run(*words)
+        assert code == 1 and "run ringbook-contacts login" in err
+    account.save(account.Account("http://x", 1, "K", "d", True))
+    account.credentials().write_text("{")
+    assert "login again" in ann.run("list")[2]
+
+
+def test_ctrl_c_ends_it_with_130(tmp_path):
+    program = Path(sys.executable).with_name("ringbook-contacts")
+    words = [program, "login", "--url", "http://127.0.0.1", "--app", "1", "--key", "K"]
+    own = os.environ | {"XDG_CONFIG_HOME": str(tmp_path)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, env=own, **pipes) as process:
+        assert process.stderr.read(6) == b"Login:"  # it waits for an answer now
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and b"Traceback" not in err and out == b""

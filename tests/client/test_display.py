@@ -1,0 +1,65 @@
+"""What is shown on a terminal, and what is not."""
+
+import io
+import sys
+
+import pytest
+from ringbook_client import Contact
+from ringbook_client.display import Display, columns, masked, printable
+
+
+@pytest.mark.parametrize(
+    "number, shown",
+    [("+1 (202) 555-0142", "…42"), ("07700 900123", "…23"), ("٠٧٧٠٠٩٠٠١٢٣", "…٢٣"), ("123", "…"), ("call me", "…")],
+)
+def test_of_a_number_its_end_is_shown(number, shown):
+    assert masked(number) == shown
+
+
+@pytest.mark.parametrize(
+    "name, shown",
+    [
+        ("Ann", "Ann"),
+        ("Agent 007", "Agent 007"),
+        ("+1 202 555 0142", "…42"),
+        ("Ann (202) 555-0142 home", "Ann …42 home"),
+        ("07700900123", "…23"),
+    ],
+)
+def test_a_number_in_a_name_is_one_too(name, shown):
+    assert Display(as_json=False, show_numbers=False).name(name) == shown
+    assert Display(as_json=False, show_numbers=True).name(name) == name
+
+
+def test_a_name_cannot_write_to_the_terminal():
+    assert printable("Ann\x1b[31m\r\nBob\u202e") == "Ann?[31m??Bob?"
+
+
+def test_columns_line_up_for_names_of_any_script(capsys):
+    display = Display(as_json=False, show_numbers=False)
+    display.contacts(
+        [Contact("王小明", "+12025550101"), Contact("Zoe\u0301", "+12025550102"), Contact("Al", "+12025550103")]
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert len({columns(line[: line.index("…")]) for line in lines[1:]}) == 1
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_is_drawn_on_a_terminal_and_wiped_when_it_is_done(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    display = Display(as_json=False, show_numbers=False)
+    for done in (0, 1000, 2000):
+        display.progress(done, 2000)
+    bars = sys.stderr.getvalue().split("\r")
+    assert "[###############...............] 1,000 of 2,000" in bars[2] and bars[-1] == "" and not bars[-2].strip()
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_no_progress_where_nobody_watches(as_json, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal() if as_json else io.StringIO())
+    Display(as_json=as_json, show_numbers=False).progress(1, 2)
+    assert sys.stderr.getvalue() == ""
