@@ -353,7 +353,7 @@ final class Ringbook {
       },
       'device': {'udid': udid, 'platform': channel._platform},
     });
-    return _field<int>(_map(_map(_list(answer).first)['subscription']), 'id');
+    return _field<int>(_map(_map(_list(answer).firstOrNull)['subscription']), 'id');
   }
 
   /// End this device's subscriptions; those of the user's other devices stay.
@@ -426,15 +426,15 @@ final class Ringbook {
   }) async {
     final bytes = body == null ? null : utf8.encode(jsonEncode(body));
     for (var attempt = 1;; attempt++) {
-      final Duration? wait;
+      Duration wait;
       try {
         final answer = await _send(method, _url(path, query), bytes, token);
-        wait = _repeatAfter(answer, attempt);
-        if (wait == null) return answer;
+        final again = _repeatAfter(answer, attempt);
+        if (again == null) return answer;
+        wait = again;
       } on TimeoutException {
         if (attempt >= tries) throw const UnreachableException('no answer in time');
-        await Future<void>.delayed(_pause(attempt));
-        continue;
+        wait = _pause(attempt);
       } on SocketException {
         throw const UnreachableException('no connection to the server');
       } on TlsException {
@@ -531,7 +531,8 @@ final class _Answer {
         200 || 201 || 202 => _value,
         HttpStatus.tooManyRequests => throw TooManyException(retryAfter),
         >= 500 => throw UnavailableException(status),
-        _ => throw RefusedException(status, reasons),
+        400 || 401 || 403 || 404 || 422 => throw RefusedException(status, reasons),
+        _ => throw const NotRingbookException(),
       };
 
   /// What the body says of a refusal. Digits are left out: nobody's number gets into a log this way.
@@ -669,7 +670,7 @@ final class ContactSync {
   ///
   /// Throws [ContactsUnreadableException] if [read] throws or answers null, and [ContactsEmptyException] if it answers
   /// no contacts where there were some, unless [allowEmpty]; then nothing was sent. After any other
-  /// [RingbookException] simply run it again later.
+  /// [RingbookException], or when the store has thrown, simply run it again later.
   Future<SyncResult> run(ReadContacts read, {bool allowEmpty = false}) => _inTurn(() async {
         final now = await _phone(read);
         final owner = '${ringbook.server}|${ringbook.applicationId}|${await ringbook.userId}|${ringbook.udid}';

@@ -70,7 +70,7 @@ def test_many_broken_rows_do_not_take_long() -> None:
     assert len(reading.contacts) + len(reading.problems) >= 20_000
 
 
-@pytest.mark.parametrize("text", ["name,phone\n", "a,b\nc,d\n", "name\nAnn\n"])
+@pytest.mark.parametrize("text", ["name,phone\n", "a,b\nc,d\n", "name\nAnn\n", f'name,phone\n"Ann,{ANN}\n'])
 def test_a_file_without_a_row_or_a_column_of_numbers_is_unreadable(text: str) -> None:
     with pytest.raises(Unreadable):
         tables.read(text.encode())

@@ -22,6 +22,7 @@ NO_COLUMN = (
     " such as name,phone, or the file be a vCard (.vcf)"
 )
 NO_ROW = "the file has headings, but no contact below them: export the contacts again"
+NO_READABLE_ROW = "no row of the file can be read: export the contacts again"
 BROKEN = "a quotation mark is not closed"
 NO_NUMBER = "there is no number in the column of numbers"
 DELIMITERS = ",;\t|"
@@ -63,14 +64,17 @@ def read(raw: bytes) -> Reading:
     problems: list[Problem] = []
     rows = [row for row in rows_of(lines, delimiter, problems, skipped) if any(cell.strip() for cell in row[1])]
     columns, headed = _columns([row for _, row in rows])
-    if headed and len(rows) == 1:
+    if headed and len(rows) == 1 and not problems:
         raise Unreadable(NO_ROW)
     contacts: list[Contact] = []
     for line, row in rows[headed:]:
         contacts += _contacts(row, columns)
         if not headed and not _numbers(row, columns):
             problems.append(Problem(line, NO_NUMBER))
-    return Reading(one_each(contacts), tuple(sorted(problems, key=lambda problem: problem.line)))
+    problems.sort(key=lambda problem: problem.line)
+    if problems and not contacts:
+        raise Unreadable(f"{NO_READABLE_ROW} (line {problems[0].line}: {problems[0].reason})")
+    return Reading(one_each(contacts), tuple(problems))
 
 
 def _contacts(row: Sequence[str], columns: Columns) -> Iterator[Contact]:
