@@ -38,11 +38,12 @@ bench: ## measure speed and memory
 	@sh scripts/venv.sh requirements-dev.lock
 	@.venv/bin/python bench/run.py
 
-docs: runtime ## write docs/openapi.json anew from the route table
-	@mkdir -p docs
+docs: ## write docs/openapi.json from the route table, and the client's reference from its docstrings
+	@sh scripts/venv.sh requirements-dev.lock
 	@.venv/bin/ringbook openapi >docs/openapi.json.new
 	@mv docs/openapi.json.new docs/openapi.json
-	@echo "docs/openapi.json is up to date."
+	@.venv/bin/python scripts/client_reference.py docs/client/reference.md
+	@echo "docs/openapi.json and docs/client/reference.md are up to date."
 
 lock: ## renew the lock files from pyproject.toml
 	@sh scripts/venv.sh requirements-dev.lock

@@ -4,7 +4,7 @@
     ├── Unreachable              there was no answer; the request may or may not have been carried out
     │   └── TimedOut             not in time
     ├── BadAnswer                it was no answer of a Ringbook server: a proxy's page, or cut short
-    ├── Refused                  the server said no, and changed nothing
+    ├── Refused                  the server said no; except with 5xx it has changed nothing
     │   ├── Malformed            400  the request cannot be read, or is too large
     │   ├── Unauthorized         401  no session, or a wrong password
     │   │   └── SessionExpired        the session has ended

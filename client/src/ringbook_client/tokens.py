@@ -29,9 +29,11 @@ class FileTokens:
         self.path = Path(path)
 
     def load(self) -> str | None:
+        """The token in the file; None if there is no file."""
         return (files.read(self.path) or "").strip() or None
 
     def save(self, token: str | None) -> None:
+        """Write the token; None deletes the file."""
         if token:
             files.write(self.path, token + "\n")
         else:
