@@ -1,11 +1,12 @@
 """Applications: their keys and settings.
 
-first                         application 1, made by the first start on an empty database
-create, rotate_keys, delete   one application
-all_, get                     read from the database
-cached, by_auth_key, known    read for a request, at most CACHE_SECONDS old
-vapid_private_key             what Web Push is signed with
-change, change_all            set one setting, or several; what each accepts stands in `settings.py`
+first                                   application 1, made by the first start on an empty database
+create, rename, rotate_keys, delete     one application
+all_, get                               read from the database
+cached, by_auth_key, known              read for a request, at most CACHE_SECONDS old
+vapid_private_key                       what Web Push is signed with
+change, change_all                      set one setting, or several; what each accepts stands in `settings.py`
+has_settled_region                      may one of them not be changed any more?
 """
 
 import base64
@@ -43,8 +44,7 @@ def first(db: Database, now: int) -> App | None:
 
 def create(db: Database, name: str, now: int, *, by: Actor | None = None) -> App:
     """Make an application with fresh keys."""
-    if not name.strip() or len(name) > 100:
-        raise errors.Invalid("must have 1 to 100 characters", field="name")
+    _check_name(name)
     keys = _keys()
     with db.write() as tx:
         app_id = store.insert(tx, name=name.strip(), **keys, now=now)
@@ -103,6 +103,16 @@ def named(db: Database, app_id: int | None, auth_key: str | None) -> App:
     if app.id != app_id:
         raise errors.Invalid(UNKNOWN_APP)
     return app
+
+
+def rename(db: Database, app_id: int, name: str, *, by: Actor | None = None) -> App:
+    """Give the application another name, which only admins see."""
+    _check_name(name)
+    with db.write() as tx:
+        before = _there(tx, app_id).name
+        store.set_name(tx, app_id, name.strip())
+        audit.record(tx, by, "application renamed", app_id=app_id, detail=f"{before} → {name.strip()}")
+    return get(db, app_id)
 
 
 def rotate_keys(db: Database, app_id: int, *, by: Actor | None = None) -> App:
@@ -172,6 +182,12 @@ def change_all(db: Database, app_id: int, values: Mapping[str, str], *, by: Acto
     return get(db, app_id)
 
 
+def has_settled_region(db: Database, app_id: int) -> bool:
+    """Can the default region not be changed any more?"""
+    with db.read() as tx:
+        return store.holds_numbers(tx, app_id)
+
+
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -194,6 +210,11 @@ def _there(tx: Tx, app_id: int) -> App:
 def _app(row: Row) -> App:
     settings = msgspec.json.decode(row["settings"], type=AppSettings)
     return App(**{**row, "settings": settings, "hash_key": bytes(row["hash_key"])})
+
+
+def _check_name(name: str) -> None:
+    if not name.strip() or len(name) > 100 or not name.isprintable():
+        raise errors.Invalid("must have 1 to 100 characters, on one line", field="name")
 
 
 def _keys() -> dict[str, Any]:

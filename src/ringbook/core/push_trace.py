@@ -193,6 +193,8 @@ def _why(row: Row) -> str:
     who = f"user {row['about_user_id']}"
     if row["event_id"] is not None:
         return f"event {row['event_id']}, sent by {who}"
+    if row["joined_id"] is None:
+        return "a test, sent from the dashboard"
     return f"webhook: {who} has joined" if row["subscription_id"] == WEBHOOK else f"contact joined: {who}"
 
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from .. import errors
 from ..config import Config
 from ..store.db import Database
-from . import applications, files, login
+from . import applications, files, login, settings, users
 from .endpoint import ROOT, Call, Route, endpoint
 
 
@@ -26,6 +26,8 @@ ROUTES: list[Route] = [
     *files.ROUTES,
     *login.ROUTES,
     *applications.ROUTES,
+    *settings.ROUTES,
+    *users.ROUTES,
 ]
 NOTHING = [Route(method=method, path="/{anything:path}", handler=nothing) for method in ("GET", "POST")]
 AT_ONCE = 4  # admins are few

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from .. import __version__
+from .. import __version__, phone
 from . import assets, cookies
 from .nav import PLACES
 
@@ -43,7 +43,8 @@ def _environment() -> "jinja2.Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"ago": ago, "moment": moment, "count": count, "prose": prose, "bytes": size}
+    words = (ago, moment, count, prose, tail)
+    made.filters |= {one.__name__: one for one in words} | {"bytes": size, "digits": phone.digits}
     made.globals |= {"href": assets.href, "icon": icon, "version": __version__, "places": PLACES}
     return made
 
@@ -90,6 +91,12 @@ def _iso(at: int) -> str:
 
 def _plain(at: int) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def tail(typed: str | None) -> str:
+    """A phone as a list may show it: its last two digits."""
+    digits = [sign for sign in typed or "" if sign.isdecimal()]
+    return "…" + "".join(digits[-2:]) if digits else "–"
 
 
 def count(number: int) -> str:

@@ -73,6 +73,11 @@ def set_keys(tx: Tx, app_id: int, auth_key: str, auth_secret: str) -> int:
     )
 
 
+def set_name(tx: Tx, app_id: int, name: str) -> None:
+    """Replace the name."""
+    tx.run("UPDATE applications SET name = :name WHERE id = :app_id", name=name, app_id=app_id)
+
+
 def set_settings(tx: Tx, app_id: int, settings: str) -> None:
     """Replace the settings."""
     tx.run("UPDATE applications SET settings = :settings WHERE id = :app_id", app_id=app_id, settings=settings)

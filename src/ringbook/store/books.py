@@ -5,6 +5,7 @@ add_book, set_book, forget_book       and the sizes it checks
 contacts_among, whole_book            what an upload compares with
 elsewhere                             which numbers the owner's other books hold
 put, drop                             the net change, sorted by number
+of_owner, page                        for whoever looks after them
 in_order, registered                  reading a book, and who of it is a user
 holds                                 which of these users' numbers are in any of the owner's books
 """
@@ -53,6 +54,26 @@ def lock_all(tx: Tx, owner_id: int) -> None:
 def numbers_of_books(tx: Tx, owner_id: int) -> list[int]:
     """The owner's books, by their small numbers."""
     return [row[0] for row in tx.tuples("SELECT book FROM books WHERE owner_id = :owner_id", owner_id=owner_id)]
+
+
+def of_owner(tx: Tx, owner_id: int) -> list[Row]:
+    """The owner's books: book, device, size and synced_at, the one of all devices first."""
+    return tx.all(
+        "SELECT book, device, size, synced_at FROM books WHERE owner_id = :owner_id ORDER BY book", owner_id=owner_id
+    )
+
+
+def page(tx: Tx, owner_id: int, book: int, after: int, limit: int) -> list[Contact]:
+    """Up to `limit` contacts of a book whose places come after one, in upload order."""
+    rows = tx.tuples(
+        "SELECT number, name, typed, seq FROM contacts WHERE owner_id = :owner_id AND book = :book AND seq > :after"
+        " ORDER BY seq LIMIT :limit",
+        owner_id=owner_id,
+        book=book,
+        after=after,
+        limit=limit,
+    )
+    return [Contact(*row) for row in rows]
 
 
 def add_book(tx: Tx, app_id: int, owner_id: int, book: int, device: str, now: int) -> Row:

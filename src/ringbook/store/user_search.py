@@ -2,6 +2,7 @@
 
     Condition      what must be true of one field
     page, count    the users of whom all conditions are true: some of them in order, and how many there are
+    newest         all, from one on
 
 The statements are put together from the fragments in this file; whatever a caller names is a parameter.
 """
@@ -86,6 +87,17 @@ def page(
         limit=limit,
         offset=offset,
         **params,
+    )
+    return [made(row) for row in rows]
+
+
+def newest(tx: Tx, app_id: int, before: int, limit: int) -> list[User]:
+    """Up to `limit` users whose ids are lower than `before`, the newest first."""
+    rows = tx.all(
+        f"SELECT {COLUMNS} FROM users AS u WHERE u.app_id = :app_id AND u.id < :before ORDER BY u.id DESC LIMIT :limit",
+        app_id=app_id,
+        before=before,
+        limit=limit,
     )
     return [made(row) for row in rows]
 

@@ -1,0 +1,184 @@
+"""Users: looked up, each on a page of their own, handed over, erased.
+
+Contacts of a book are masked until one is revealed, which is written to the audit log (`core/reveal.py`).
+"""
+
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+from starlette.responses import Response
+
+from .. import errors
+from ..core import exports, push_trace, reveal, sessions, users
+from ..store import exports as store
+from . import people
+from .endpoint import ROOT, Call, Route
+
+PER_PAGE = 50
+PUSHES = 10
+TEXTS = ("login", "email", "phone", "full_name", "external_id", "external_user_id", "facebook_id", "twitter_id")
+MORE = ("website", "avatar", "custom_data", "timezone", "firebase_uid", "cidp_uid")
+
+
+def list_(call: Call) -> Response:
+    """The newest users, or those whom a search means; a search that means one user leads there."""
+    asked = call.query("q")
+    if asked:
+        found = people.found(call.db, call.app, asked)
+        return call.page("users.html", app=call.app, q=asked, users=found, older="", newest="", region=_region(call))
+    before = _number(call.query("before"), people.LAST_ID)
+    page = people.newest(call.db, call.app, before, PER_PAGE + 1)
+    here = f"{ROOT}/apps/{call.app.id}/users"
+    older = f"{here}?{urlencode({'before': page[PER_PAGE - 1].id})}" if len(page) > PER_PAGE else ""
+    return call.page(
+        "users.html",
+        app=call.app,
+        q="",
+        users=page[:PER_PAGE],
+        older=older,
+        newest=here if call.query("before") else "",
+        region=_region(call),
+    )
+
+
+def _region(call: Call) -> str:
+    return call.app.settings.default_region
+
+
+def _number(text: str, otherwise: int) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else otherwise
+
+
+def _user(call: Call) -> dict[str, Any]:
+    """The row of the user whom the path names; NotFound, also for another application's."""
+    user_id = call.path_id("user_id")
+    with call.db.read() as tx:
+        row = store.user(tx, user_id)
+    if not row or row["app_id"] != call.app.id:
+        raise errors.NotFound(f"There is no user {user_id} in this application.")
+    return row
+
+
+def show(call: Call) -> Response:
+    """One user."""
+    return _page(call, _user(call))
+
+
+def _page(call: Call, user: dict[str, Any], status: int = 200) -> Response:
+    user_id = user["id"]
+    with call.db.read() as tx:
+        numbers, tags = store.numbers(tx, user_id), store.tags(tx, user_id)
+        open_sessions, subscriptions = store.sessions(tx, user_id), store.subscriptions(tx, user_id)
+    trace = push_trace.of_user(call.db, user_id, call.now, PUSHES)
+    return call.page(
+        "user.html",
+        status,
+        app=call.app,
+        user=user,
+        facts=[(_words(name), user[name]) for name in (*TEXTS, *MORE) if user[name] not in (None, "")],
+        numbers=numbers,
+        tags=tags,
+        sessions=open_sessions,
+        subscriptions=subscriptions,
+        books=reveal.shelf(call.db, user_id),
+        trace=trace,
+    )
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").capitalize().replace(" id", " id").replace("Cidp", "Identity provider")
+
+
+def book(call: Call) -> Response:
+    """An address book, masked."""
+    return _book(call, None)
+
+
+def reveal_contact(call: Call) -> Response:
+    """The same page with one contact as it is, after it was written down who asked."""
+    user, place = _user(call), _number(call.text("place"), 0)
+    return _book(call, reveal.contact(call.db, user["id"], _book_number(call), place, call.by))
+
+
+def _book_number(call: Call) -> int:
+    return _number(call.request.path_params["book"], -1)
+
+
+def _book(call: Call, whole: reveal.Shown | None) -> Response:
+    user, number = _user(call), _book_number(call)
+    found = next((one for one in reveal.shelf(call.db, user["id"]) if one["book"] == number), None)
+    if not found:
+        raise errors.NotFound("There is no such book.")
+    after = _number(call.query("after"), 0)
+    page = reveal.masked(call.db, user["id"], number, after, PER_PAGE + 1)
+    shown = [whole if whole and one.place == whole.place else one for one in page[:PER_PAGE]]
+    here = f"{ROOT}/apps/{call.app.id}/users/{user['id']}/books/{number}"
+    older = f"{here}?{urlencode({'after': shown[-1].place})}" if len(page) > PER_PAGE else ""
+    newest = here if after else ""
+    return call.page(
+        "book.html",
+        app=call.app,
+        user=user,
+        book=found,
+        contacts=shown,
+        after=after,
+        book_address=here,
+        older=older,
+        newest=newest,
+    )
+
+
+def end_sessions(call: Call) -> Response:
+    """Sign a user out everywhere."""
+    user = _user(call)
+    count = sessions.end_all(call.db, user["id"], by=call.by)
+    return call.go(
+        _address(call, user), f"{_times(count, 'session')} ended. The app opens a new one by itself, if it can."
+    )
+
+
+def export(call: Call) -> Response:
+    """Everything about a user, as a file."""
+    user = _user(call)
+    content = msgspec.json.format(msgspec.json.encode(exports.everything(call.db, user["id"], by=call.by)))
+    name = f"ringbook-user-{user['id']}.json"
+    return Response(
+        content, media_type="application/json", headers={"Content-Disposition": f'attachment; filename="{name}"'}
+    )
+
+
+def ask_erase(call: Call) -> Response:
+    """Is it really meant?"""
+    return call.page("erase.html", app=call.app, user=_user(call), error="")
+
+
+def erase(call: Call) -> Response:
+    """Erase a user, once the id was typed."""
+    user = _user(call)
+    if call.text("typed").strip() != str(user["id"]):
+        return call.page("erase.html", 422, app=call.app, user=user, error="is not the id; nobody was erased")
+    users.erase(call.db, user["id"], by=call.by)
+    return call.go(
+        f"{ROOT}/apps/{call.app.id}/users", f"User {user['id']} is erased, with everything about this person."
+    )
+
+
+def _address(call: Call, user: dict[str, Any]) -> str:
+    return f"{ROOT}/apps/{call.app.id}/users/{user['id']}"
+
+
+def _times(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+ROUTES = [
+    Route(method="GET", path="/apps/{app_id}/users", handler=list_),
+    Route(method="GET", path="/apps/{app_id}/users/{user_id}", handler=show),
+    Route(method="GET", path="/apps/{app_id}/users/{user_id}/books/{book}", handler=book),
+    Route(method="POST", path="/apps/{app_id}/users/{user_id}/books/{book}", handler=reveal_contact),
+    Route(method="POST", path="/apps/{app_id}/users/{user_id}/sessions/end", handler=end_sessions),
+    Route(method="POST", path="/apps/{app_id}/users/{user_id}/export", handler=export),
+    Route(method="GET", path="/apps/{app_id}/users/{user_id}/erase", handler=ask_erase),
+    Route(method="POST", path="/apps/{app_id}/users/{user_id}/erase", handler=erase),
+]

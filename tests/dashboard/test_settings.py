@@ -1,0 +1,160 @@
+"""Users → Settings: the card of the joined push, and what else an application's owner decides."""
+
+import json
+import re
+
+import pytest
+from asking import person, rows
+from dashboard.visiting import admin
+from servers import application
+
+from ringbook.config import Limits
+from ringbook.dashboard import forms, settings
+from ringbook.model import AppSettings
+
+
+@pytest.fixture
+def app(server):
+    return application(server.database_url)
+
+
+@pytest.fixture
+def visitor(server):
+    return admin(server)
+
+
+def at(app, rest=""):
+    return f"/apps/{app.application_id}/users/settings{rest}"
+
+
+def stored(server, app):
+    sql = "SELECT settings FROM applications WHERE id = :id"
+    return json.loads(rows(server, sql, id=app.application_id)[0]["settings"])
+
+
+def test_the_card_is_as_the_seed_describes_it(visitor, app):
+    page = visitor.get(at(app))
+    assert "New contact joined from address book notifications" in page.words
+    assert "%s stands for the contact's name" in page.words
+    assert re.search(r'<input type="checkbox" id="contact_joined_enabled"', page.html)
+    assert page.value("contact_joined_template") == "Your friend %s joined."
+    assert "Your friend Annie joined." in page.words
+    assert "Push notification template" in page.words and ">Save<" in re.sub(r"\s", "", page.html)
+
+
+def test_the_card_is_saved_and_kept(visitor, server, app):
+    saved = visitor.post(at(app, "/joined"), contact_joined_enabled="on", contact_joined_template="%s ist da! 100%%")
+    page = visitor.follow(saved)
+    assert "Saved: New contact joined" in page.words
+    assert re.search(r'id="contact_joined_enabled" name="contact_joined_enabled" value="on" checked', page.html)
+    assert page.value("contact_joined_template") == "%s ist da! 100%%" and "Annie ist da! 100%" in page.words
+    assert stored(server, app)["contact_joined_enabled"] is True
+    visitor.post(at(app, "/joined"), contact_joined_template="%s")  # a box that is not ticked is not sent
+    assert stored(server, app)["contact_joined_enabled"] is False
+
+
+@pytest.mark.parametrize(
+    "template, reason",
+    [
+        ("%s and %s", "may hold %s once"),
+        ("100% of %s", "per cent sign that stands alone"),
+        ("", "must have 1 to 255 characters"),
+        ("x" * 256, "must have 1 to 255 characters"),
+        ("one\ntwo %s", "must be one line"),
+    ],
+)
+def test_a_template_that_is_refused_says_why_and_is_still_there_to_be_mended(visitor, server, app, template, reason):
+    before = stored(server, app)
+    page = visitor.post(at(app, "/joined"), contact_joined_enabled="on", contact_joined_template=template)
+    assert page.status == 422 and reason in page.words
+    assert page.value("contact_joined_template") == template
+    assert 'aria-invalid="true"' in page.html
+    assert stored(server, app) == before
+
+
+def test_the_preview_follows_what_is_typed(visitor, app):
+    assert "Hello Annie" in visitor.post(at(app, "/preview"), contact_joined_template="Hello %s").words
+    assert "may hold %s once" in visitor.post(at(app, "/preview"), contact_joined_template="%s%s").words
+    part = visitor.post(at(app, "/preview"), contact_joined_template="<script>%s</script>")
+    assert "<script>" not in part.html and "&lt;script&gt;Annie" in part.html
+
+
+def test_every_setting_of_an_application_stands_in_one_form_of_the_dashboard():
+    """Those of push providers stand on the page about pushes."""
+    ours = [key for card in settings.CARDS.values() for key in card.keys]
+    assert len(ours) == len(set(ours))
+    elsewhere = {key for key in AppSettings.__struct_fields__ if key not in ours}
+    assert {key.partition("_")[0] for key in elsewhere} <= {"fcm", "apns", "web", "webhook", "push"}
+    assert forms.LABELS.keys() == set(AppSettings.__struct_fields__)
+
+
+def test_settings_are_taken_over_all_or_none(visitor, server, app):
+    path = at(app, "/finding")
+    wrong = visitor.post(path, default_region="Atlantis", require_verified_number="on", profiles="open")
+    assert (
+        wrong.status == 422 and "two-letter country code" in wrong.words and wrong.value("default_region") == "Atlantis"
+    )
+    assert stored(server, app)["profiles"] == "known"
+    visitor.post(path, default_region="gb", require_verified_number="on", profiles="open")
+    now = stored(server, app)
+    assert (now["default_region"], now["require_verified_number"], now["profiles"]) == ("GB", "on", "open")
+    assert visitor.post(path, default_region="gb", require_verified_number="perhaps").status == 422
+
+
+def test_a_region_that_cannot_change_any_more_is_told_and_not_asked_for(visitor, server, app):
+    assert 'id="default_region"' in visitor.get(at(app)).html
+    person(server, app, phone="+1 202 555 0142")
+    page = visitor.get(at(app))
+    assert "It cannot change any more" in page.words and 'id="default_region"' not in page.html
+    assert visitor.post(at(app, "/finding"), require_verified_number="off", profiles="known").status == 303
+    assert visitor.post(at(app, "/finding"), default_region="US").status == 422
+
+
+def test_a_secret_is_never_shown_and_stays_until_it_is_replaced_or_removed(visitor, server, app):
+    path, key = at(app, "/codes"), "sms_twilio_auth_token"
+    assert visitor.post(path, sms_twilio_auth_token="very-secret-token").status == 303
+    page = visitor.get(f"/apps/{app.application_id}/users/sign-in")
+    assert "very-secret-token" not in page.html and "Stays as it is" in page.html
+    visitor.post(path, sms_twilio_auth_token="", sms_daily_cap="5")
+    assert (stored(server, app)[key], stored(server, app)["sms_daily_cap"]) == ("very-secret-token", 5)
+    refused = visitor.post(path, sms_twilio_auth_token="another-secret", sms_daily_cap="many")
+    assert refused.status == 422 and "another-secret" not in refused.html
+    visitor.post(path, sms_twilio_auth_token_remove="on")
+    assert stored(server, app)[key] == ""
+
+
+def test_limits_of_the_process_are_shown_with_the_variables_that_set_them(visitor, app):
+    page = visitor.get(at(app))
+    for name in Limits.__struct_fields__:
+        assert f"RINGBOOK_{name.upper()}" in page.words
+
+
+def test_each_change_is_in_the_audit_log(visitor, server, app):
+    visitor.post(at(app, "/sessions"), events="on", users_v1_list="on", reassigned_after_days="90")
+    sql = "SELECT subject, detail, address FROM audit WHERE app_id = :app ORDER BY id"
+    found = {row["subject"]: row["detail"] for row in rows(server, sql, app=app.application_id)}
+    assert found == {
+        "session_creates_user": "true → false",
+        "users_v1_list": "false → true",
+        "reassigned_after_days": "180 → 90",
+    }
+
+
+def test_there_is_no_card_of_that_name(visitor, app):
+    assert visitor.post(at(app, "/nothing")).status == 404
+
+
+def test_a_test_is_sent_to_a_user_who_has_a_device(visitor, server, app):
+    assert "No device has a push subscription yet" in visitor.get(at(app)).words
+    bob = person(server, app)
+    token = {"environment": "production", "client_identification_sequence": "fcm-token-of-bob"}
+    wished = {"notification_channels": "gcm", "push_token": token, "device": {"udid": "u1", "platform": "android"}}
+    assert bob.ask("POST", "/subscriptions", wished).status == 201
+    visitor.get(at(app))
+    assert "nobody has this id" in visitor.post(at(app, "/test"), test="nobody").words
+    assert "nobody has this id" in visitor.post(at(app, "/test"), test="").words
+    page = visitor.follow(visitor.post(at(app, "/test"), test=bob.login))
+    assert f"A test is on its way to 1 device of user {bob.id}." in page.words
+    part = visitor.get(at(app, f"/test?test={bob.id}"))
+    assert "gcm, production" in part.words and "<html" not in part.html
+    assert "gcm" not in visitor.get(at(server.app, f"/test?test={bob.id}")).words  # of another application

@@ -1,0 +1,153 @@
+"""Users in the dashboard: found, shown, handed over, erased."""
+
+import contextlib
+import json
+import re
+from urllib.parse import urlencode
+
+import pytest
+from asking import person, rows
+from dashboard.visiting import admin
+from servers import application
+
+from ringbook.core import applications, users
+from ringbook.core.profile import columns
+from ringbook.store import db as databases
+
+
+@pytest.fixture(scope="module")
+def app(server):
+    return application(server.database_url, default_region="GB")
+
+
+@pytest.fixture(scope="module")
+def ann(server, app):
+    """Ann, with a profile and a book."""
+    who = person(server, app, full_name="Ann <b>Bold</b> Lee", phone="+44 7700 900123", email="ann@example.com")
+    who.upload([{"name": "Mum", "phone": "07700 900456"}, {"name": "<img src=x>", "phone": "+1 202 555 0142"}])
+    return who
+
+
+@pytest.fixture
+def visitor(server):
+    return admin(server)
+
+
+def found(visitor, app, text):
+    """Whom a search shows."""
+    return listed(visitor.get(f"/apps/{app.application_id}/users?{urlencode({'q': text})}"), app)
+
+
+def listed(page, app):
+    """The ids of the users on a page."""
+    return [int(one) for one in re.findall(rf'href="/dashboard/apps/{app.application_id}/users/(\d+)"', page.html)]
+
+
+def noted(server, action, user_id):
+    """Is it in the audit log?"""
+    sql = "SELECT 1 AS one FROM audit WHERE action = :action AND subject = :subject"
+    return rows(server, sql, action=action, subject=f"user {user_id}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{id}",
+        "#{id}",
+        " {id} ",
+        "{login}",
+        "ANN@example.com",
+        "+447700900123",
+        "07700 900 123",
+        "(0044) 7700-900123",
+        "ann <b>",
+    ],
+)
+def test_a_user_is_found_by_whatever_is_known(visitor, app, ann, text):
+    assert ann.id in found(visitor, app, text.format(id=ann.id, login=ann.login))
+
+
+def test_nobody_is_found_in_another_application_and_the_page_says_how_numbers_are_read(visitor, server, app, ann):
+    other = application(server.database_url)
+    assert found(visitor, other, "ann@example.com") == []
+    assert "has no default region" in visitor.get(f"/apps/{other.application_id}/users?q=07700900123").words
+    assert "numbers of GB" in visitor.get(f"/apps/{app.application_id}/users?q=0").words
+
+
+def test_without_users_the_page_says_how_they_come(visitor, server):
+    other = application(server.database_url)
+    assert "No users yet" in visitor.get(f"/apps/{other.application_id}/users").words
+
+
+def test_pages_follow_one_another_newest_first(visitor, server):
+    other = application(server.database_url)
+    with contextlib.closing(databases.connect(server.database_url, pool=1)) as db:
+        app = applications.get(db, other.application_id)
+        with db.write() as tx:
+            ids = [users.add(tx, app, columns({"login": f"page-{n}"}), 1_800_000_000).id for n in range(120)]
+    seen, path = [], f"/apps/{other.application_id}/users"
+    while path:
+        page = visitor.get(path)
+        seen += listed(page, other)
+        older = re.search(r'href="/dashboard([^"]*\?before=\d+)" rel="next"', page.html)
+        path = older[1] if older else ""
+    assert seen == sorted(ids, reverse=True)
+
+
+def test_a_users_page_shows_the_profile_as_text(visitor, app, ann):
+    page = visitor.get(f"/apps/{app.application_id}/users/{ann.id}")
+    assert "<b>Bold</b>" not in page.html and "Ann <b>Bold</b> Lee" in page.words
+    for words in ("ann@example.com", "447700900123", "not verified", "all devices 2", "No device yet"):
+        assert words in page.words, words
+
+
+def test_another_applications_user_is_not_shown(visitor, server, ann):
+    other = application(server.database_url)
+    for path in ("", "/books/0", "/erase"):
+        assert visitor.get(f"/apps/{other.application_id}/users/{ann.id}{path}").status == 404
+    for path in ("/erase", "/export", "/sessions/end", "/books/0"):
+        assert visitor.post(f"/apps/{other.application_id}/users/{ann.id}{path}", typed=ann.id).status == 404
+
+
+def test_contacts_are_masked_until_one_is_revealed_which_is_written_down(visitor, server, app, ann):
+    path = f"/apps/{app.application_id}/users/{ann.id}/books/0"
+    page = visitor.get(path)
+    for hidden in ("Mum", "900456", "0142", "src=x"):
+        assert hidden not in page.html
+    places = re.findall(r'name="place" value="(\d+)"', page.html)
+    assert len(places) == 2 and "M…" in page.words
+    before = len(rows(server, "SELECT 1 AS one FROM audit WHERE action = 'contacts revealed'"))
+    shown = visitor.post(path, place=places[1])
+    assert shown.status == 200 and "+1 202 555 0142" in shown.words and "&lt;img src=x&gt;" in shown.html
+    assert "Mum" not in shown.html
+    log = rows(server, "SELECT subject, detail FROM audit WHERE action = 'contacts revealed' ORDER BY id DESC")
+    assert len(log) == before + 1 and log[0]["subject"] == f"user {ann.id}" and "0142" not in log[0]["detail"]
+    assert visitor.post(path, place="1").status == 404
+    assert visitor.get(path.replace("books/0", "books/7")).status == 404
+
+
+def test_an_export_is_a_file_and_in_the_audit_log(visitor, server, app, ann):
+    file = visitor.post(f"/apps/{app.application_id}/users/{ann.id}/export")
+    assert file.headers["Content-Disposition"] == f'attachment; filename="ringbook-user-{ann.id}.json"'
+    assert json.loads(file.html)["user"]["email"] == "ann@example.com"
+    assert file.headers["Cache-Control"] == "no-store"
+    assert noted(server, "user exported", ann.id)
+
+
+def test_sessions_are_ended(visitor, server, app):
+    bob = person(server, app)
+    page = visitor.follow(visitor.post(f"/apps/{app.application_id}/users/{bob.id}/sessions/end"))
+    assert "1 session ended" in page.words and "None is open." in page.words
+    assert bob.ask("GET", f"/users/{bob.id}").status == 401
+
+
+def test_a_user_is_erased_only_once_the_id_was_typed(visitor, server, app):
+    bob = person(server, app)
+    path = f"/apps/{app.application_id}/users/{bob.id}"
+    assert "for good" in visitor.get(f"{path}/erase").words
+    for typed in ("", "yes", str(bob.id + 1)):
+        assert visitor.post(f"{path}/erase", typed=typed).status == 422
+    assert visitor.get(path).status == 200
+    assert f"User {bob.id} is erased" in visitor.follow(visitor.post(f"{path}/erase", typed=bob.id)).words
+    assert visitor.get(path).status == 404
+    assert noted(server, "user erased", bob.id)
