@@ -56,13 +56,15 @@ def parts(config: Config) -> "dict[str, Part]":
 
 def once_in(seconds: int, part: "Part") -> "Part":
     """A part that costs something also when there is nothing to do: it rests for so long after it has found nothing."""
-    next_at = 0
+    rested_at = -seconds
 
     def rested(db: "Database", now: int) -> int:
-        nonlocal next_at
-        done = part(db, now) if now >= next_at else 0
-        if not done and now >= next_at:
-            next_at = now + seconds
+        nonlocal rested_at
+        if rested_at <= now < rested_at + seconds:  # a clock that is set back ends the rest
+            return 0
+        done = part(db, now)
+        if not done:
+            rested_at = now
         return done
 
     return rested

@@ -192,7 +192,7 @@ def older(file: Path, mark: str) -> list[Path]:
         one for one in file.absolute().parent.glob(f"{file.name}{mark}*") if not one.name.endswith(("-wal", "-shm"))
     ]
     # When it got its name: what it holds may be much older.
-    return sorted(found, key=lambda one: one.stat().st_ctime)
+    return sorted(found, key=lambda one: (one.stat().st_ctime_ns, one.name))
 
 
 def owned_like(file: Path, other: Path) -> None:

@@ -25,6 +25,7 @@ FAILED = (
     "cannot migrate from schema {before} to {head}; nothing is changed: go on with the version of Ringbook that you"
     " had, and report what stands here"
 )
+SCRIPTS = "ringbook:store/migrations"
 LOCK = 7_246_426  # any number, so long as it is always the same
 
 
@@ -77,7 +78,7 @@ def migrate(url: str, *, keep_copy: bool = True) -> str:
 
     with connection(url) as connected:
         config = Config()
-        config.set_main_option("script_location", "ringbook:store/migrations")
+        config.set_main_option("script_location", SCRIPTS)
         config.set_main_option("path_separator", "os")
         config.attributes["connection"] = connected
         before = revision(connected)
