@@ -23,6 +23,7 @@ from .calls import Entry
 from .model import Contact, Removal
 
 Book = Mapping[str, str]  # name by phone, in order
+NO_DIGIT = re.compile(r"[^0-9]+")
 KIN_DIGITS = 6  # prefixes differ between spellings, and in Argentina what stands between area code and these
 
 
@@ -54,19 +55,16 @@ def difference(before: Book, now: Book) -> Difference:
 
 def kin(phone: str) -> str:
     """What two spellings of one number have in common. Without so many digits it is no number, and has no kin."""
-    if phone.isascii():
-        digits = re.sub(r"[^0-9]", "", phone)
-    else:
-        digits = "".join(str(unicodedata.digit(sign, "")) for sign in phone)
+    western = phone if phone.isascii() else "".join(str(unicodedata.digit(sign, "")) for sign in phone)
+    digits = NO_DIGIT.sub("", western)
     return digits[-KIN_DIGITS:] if len(digits) >= KIN_DIGITS else phone
 
 
 def families(*books: Book) -> dict[str, dict[str, None]]:
     """The phones of all books by what they have in common, where that are several."""
     found: dict[str, dict[str, None]] = defaultdict(dict)
-    for book in books:
-        for phone in book:
-            found[kin(phone)][phone] = None
+    for phone in dict.fromkeys(phone for book in books for phone in book):
+        found[kin(phone)][phone] = None
     return {key: phones for key, phones in found.items() if len(phones) > 1}
 
 

@@ -65,7 +65,8 @@ def load(path: Path, owner: Owner) -> tuple[State | None, str]:
 
 def save(path: Path, state: State) -> None:
     """Remember this instead of what was there, whole or not at all."""
-    files.write(path, json.dumps({"version": VERSION, **asdict(state)}))
+    given = {name: getattr(state, name) for name in ("contacts", "rejected", "size", "pending")}
+    files.write(path, json.dumps({"version": VERSION, "owner": asdict(state.owner), **given}))
 
 
 def forget(path: Path) -> None:
