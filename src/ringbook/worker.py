@@ -15,7 +15,20 @@ from typing import TYPE_CHECKING
 
 from . import courier
 from .config import Config
-from .core import admins, announcing, audit, backups, codes, delivery, erasures, figures, idle, limits, sessions
+from .core import (
+    admins,
+    announcing,
+    audit,
+    backups,
+    codes,
+    delivery,
+    erasures,
+    figures,
+    idle,
+    limits,
+    overview,
+    sessions,
+)
 from .logs import log
 
 if TYPE_CHECKING:
@@ -48,6 +61,7 @@ def parts(config: Config) -> "dict[str, Part]":
         "copies of the database": lambda db, now: backups.sweep(db, now - COPIES_KEPT_DAYS * DAY),
         "traces of those who were erased": once_in(DAY, lambda db, _now: erasures.rewrite_small(db)),
         "what is left of deleted rows": _scrub,
+        "how many there are": overview.count,
     }
     if books_kept:
         found["books of users who left them"] = once_in(HOUR, lambda db, now: idle.sweep(db, now, now - books_kept))

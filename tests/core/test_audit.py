@@ -125,7 +125,7 @@ def test_what_people_do_of_themselves_is_not_recorded(play):
 @pytest.mark.parametrize(
     "key, value, detail",
     [
-        ("default_region", "GB", "“” → “GB”"),
+        ("default_region", "GB", "empty → “GB”"),
         ("sms_daily_cap", "5", "1000 → 5"),
         ("require_verified_number", "on", "“auto” → “on”"),
         ("contact_joined_template", "%s is here", "“Your friend %s joined.” → “%s is here”"),
@@ -181,7 +181,7 @@ def test_every_action_is_named_once_in_order():
 def test_several_settings_change_together_or_not_at_all(play):
     applications.change_all(play.db, play.app_id, {"events": "off", "default_region": "gb"}, by=EVE)
     assert told(play) == [
-        ("setting changed", "default_region", "“” → “GB”"),
+        ("setting changed", "default_region", "empty → “GB”"),
         ("setting changed", "events", "“on” → “off”"),
     ]
     with pytest.raises(errors.Invalid) as refused:

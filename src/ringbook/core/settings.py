@@ -60,7 +60,13 @@ def told(key: str, old: Any, new: Any) -> str:
 
 
 def _said(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else f"“{value}”" if isinstance(value, str) else str(value)
+    return (
+        str(value).lower()
+        if isinstance(value, bool)
+        else (f"“{value}”" if value else "empty")
+        if isinstance(value, str)
+        else str(value)
+    )
 
 
 def _is_text(value: str) -> bool:

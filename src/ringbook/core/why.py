@@ -67,16 +67,26 @@ class Known(Struct, frozen=True, kw_only=True):
     names: bool = False
 
 
-def ask(db: Database, user_id: int, typed: str, now: int, *, names: bool = False, by: Actor | None = None) -> Answer:
+def ask(
+    db: Database,
+    user_id: int,
+    typed: str,
+    now: int,
+    *,
+    app_id: int | None = None,
+    names: bool = False,
+    by: Actor | None = None,
+) -> Answer:
     """Every step for a user and the number that somebody else has, as it was typed.
 
-    names   also what the user calls the number
+    app_id   the user must belong to this application, when one is named
+    names    also what the user calls the number
     Raises NotFound when there is no such user.
     """
     with db.read() as tx:
         user = exports.user(tx, user_id)
-    if not user:
-        raise errors.NotFound(f"there is no user {user_id}")
+    if not user or app_id not in (None, user["app_id"]):
+        raise errors.NotFound(f"there is no user {user_id}" + (f" in application {app_id}" if app_id else ""))
     app = applications.get(db, user["app_id"])
     number, unread = _read(typed, app.settings.default_region)
     if names and number is not None:
@@ -214,6 +224,8 @@ def _registered(known: Known) -> Step:
 def _proven(known: Known) -> Step:
     rule = "only proven numbers count here" if known.app.verified_only else "unproven numbers count here, too"
     setting = f"{rule} (require_verified_number {known.app.settings.require_verified_number})"
+    if not known.holders:
+        return Step("proven", "note", f"there is nobody who could have; {setting}")
     proven = [row["user_id"] for row in known.holders if row["verified_at"] is not None]
     if proven:
         return Step("proven", "yes", f"by {_users(proven)}; {setting}")
@@ -258,8 +270,10 @@ def _told(known: Known) -> Step:
             "told", "yes", f"the user was told of this number {_at(known.told['at'])} ({how}); once is for ever"
         )
     if not known.held:
-        return Step("told", "no", "the user was never told of this number: it is in no book of the user's")
+        return Step("told", "no", "never: the number is in no book of the user's")
     seen = "the user was never told of this number"
+    if not known.holders:
+        return Step("told", "no", seen)
     todo = "a contact who was there before the number came into the book is found, but not announced"
     return Step("told", "no" if not known.facts else "note", seen, todo)
 

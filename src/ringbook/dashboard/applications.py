@@ -12,11 +12,6 @@ def start(call: Call) -> Response:
     return call.go(f"{ROOT}/apps/{call.current.id}" if call.current else f"{ROOT}/apps")
 
 
-def show(call: Call) -> Response:
-    """The first page of an application."""
-    return call.go(f"{ROOT}/apps/{call.app.id}/keys")
-
-
 def all_(call: Call) -> Response:
     """Every application, and the form for one more."""
     return call.page("applications.html", errors={}, name="")
@@ -42,6 +37,5 @@ ROUTES = [
     Route(method="GET", path="/", handler=start),
     Route(method="GET", path="/apps", handler=all_),
     Route(method="POST", path="/apps", handler=create),
-    Route(method="GET", path="/apps/{app_id}", handler=show),
     Route(method="GET", path="/apps/{app_id}/keys", handler=keys),
 ]

@@ -19,7 +19,11 @@ class Place:
 
 
 PLACES = (
+    Place("overview", "Overview", "layout-dashboard", "/apps/{}"),
     Place("users", "Users", "users", "/apps/{}/users"),
+    Place("push", "Push", "send", "/apps/{}/push"),
+    Place("why", "Why not found?", "search", "/apps/{}/why"),
     Place("keys", "Keys and SDKs", "key-round", "/apps/{}/keys"),
     Place("applications", "Applications", "boxes", "/apps", of_app=False),
+    Place("audit", "Audit log", "scroll-text", "/audit", of_app=False),
 )

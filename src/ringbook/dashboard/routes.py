@@ -13,7 +13,7 @@ from starlette.responses import Response
 from .. import errors
 from ..config import Config
 from ..store.db import Database
-from . import applications, files, login, settings, users
+from . import applications, audit, files, login, overview, providers, pushes, settings, users, why
 from .endpoint import ROOT, Call, Route, endpoint
 
 
@@ -28,6 +28,11 @@ ROUTES: list[Route] = [
     *applications.ROUTES,
     *settings.ROUTES,
     *users.ROUTES,
+    *overview.ROUTES,
+    *why.ROUTES,
+    *pushes.ROUTES,
+    *providers.ROUTES,
+    *audit.ROUTES,
 ]
 NOTHING = [Route(method=method, path="/{anything:path}", handler=nothing) for method in ("GET", "POST")]
 AT_ONCE = 4  # admins are few

@@ -5,6 +5,8 @@ add, add_refusals     sums into the tables
 set_now               how many there are now, as the last look of a day found it
 totals, days, since   sums for ever, of each day, and from when on
 refusals, sweep       the latest refusals; old ones forgotten
+are_few, users, books how many there are, by application
+has_users, has_contacts   is there one?
 """
 
 from collections.abc import Sequence
@@ -115,3 +117,35 @@ def refusals(tx: Tx, app_id: int, limit: int) -> list[Row]:
 def sweep(tx: Tx, before: int) -> int:
     """Forget what was refused for the last time before then; how many kinds of refusal that were."""
     return tx.run("DELETE FROM refusals WHERE last_at < :before", before=before)
+
+
+# ── how many there are ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def are_few(tx: Tx, most: int) -> bool:
+    """Are there no more users, and no more books, than this? Then counting them costs next to nothing."""
+    return all(
+        tx.tuples(f"SELECT COUNT(*) FROM (SELECT 1 FROM {table} LIMIT :limit) AS few", limit=most + 1)[0][0] <= most
+        for table in ("users", "books")
+    )
+
+
+def users(tx: Tx) -> dict[int, int]:
+    """How many users each application has. Looks at every one of them."""
+    return dict(tx.tuples("SELECT app_id, COUNT(*) FROM users GROUP BY app_id"))
+
+
+def books(tx: Tx) -> dict[int, tuple[int, int]]:
+    """How many address books that are not empty each application has, and how many contacts. Looks at every book."""
+    rows = tx.tuples("SELECT app_id, COUNT(*), SUM(size) FROM books WHERE size > 0 GROUP BY app_id")
+    return {app_id: (count, int(size)) for app_id, count, size in rows}
+
+
+def has_users(tx: Tx, app_id: int) -> bool:
+    """Has the application a user?"""
+    return bool(tx.tuples("SELECT 1 FROM users WHERE app_id = :app_id LIMIT 1", app_id=app_id))
+
+
+def has_contacts(tx: Tx, app_id: int) -> bool:
+    """Does anybody of the application have a contact?"""
+    return bool(tx.tuples("SELECT 1 FROM contacts WHERE app_id = :app_id LIMIT 1", app_id=app_id))

@@ -5,13 +5,15 @@ claim, postpone, settle          one attempt: taken, to be tried again, over
 drop_about, sweep                erased with the user whom it is about; forgotten when it is old
 retry, of_user, by_id, waiting   for whoever looks after them
 told, queue, parked              counted, for whoever looks after them
+page, queue_of, parked_of        the same for one application, at a cost that does not grow with the table
 """
 
 from collections.abc import Sequence
 
 from .db import Row, Rows, Tx
 
-ACCEPTED, PARKED = "accepted", "parked"
+ACCEPTED, PARKED, WAITING = "accepted", "parked", "waiting"
+FAILED = (PARKED, "gone", "expired")
 SHOWN = (
     "id, user_id, app_id, subscription_id, joined_id, event_id, about_user_id, channel, environment, created_at,"
     " due_at, expires_at, attempts, outcome, reason, settled_at"
@@ -143,7 +145,7 @@ def retry(
         "UPDATE pushes SET outcome = NULL, settled_at = NULL, due_at = :now,"
         " expires_at = CASE WHEN expires_at > :expires_at THEN expires_at ELSE :expires_at END"
         f" WHERE app_id = :app_id AND outcome = '{PARKED}' AND id IN (SELECT id FROM pushes"
-        f" WHERE settled_at IS NOT NULL AND app_id = :app_id AND outcome = '{PARKED}'{chosen} LIMIT :limit)",
+        f" WHERE app_id = :app_id AND outcome = '{PARKED}' AND outcome <> '{ACCEPTED}'{chosen} LIMIT :limit)",
         app_id=app_id,
         now=now,
         expires_at=expires_at,
@@ -201,4 +203,60 @@ def parked(tx: Tx) -> list[Row]:
         "SELECT app_id, channel, reason, COUNT(*) AS count, MAX(settled_at) AS last_at FROM pushes"
         f" WHERE settled_at IS NOT NULL AND outcome = '{PARKED}'"
         " GROUP BY app_id, channel, reason ORDER BY app_id, channel, COUNT(*) DESC, reason",
+    )
+
+
+def page(
+    tx: Tx, app_id: int, before: int, outcome: str, channel: str, *, limit: int, among: int
+) -> tuple[list[Row], int | None]:
+    """Up to `limit` of an application's pushes with ids below `before`, the newest first, and where to go on.
+
+    outcome, channel   only with these, unless they are ""; the outcome "waiting" stands for none yet
+    among              how many are looked at; where to go on is None when there are no more
+    """
+    failed = f" AND outcome = :outcome AND outcome <> '{ACCEPTED}'" if outcome in FAILED else ""
+    narrow = "FROM pushes WHERE app_id = :app_id AND id < :before" + failed + " ORDER BY id DESC LIMIT :among"
+    wanted = " AND channel = :channel" if channel else ""
+    if not failed and outcome:
+        wanted += " AND outcome IS NULL" if outcome == WAITING else " AND outcome = :outcome"
+    values: dict[str, int | str] = {"app_id": app_id, "before": before, "among": among}
+    values |= {"channel": channel} if channel else {}
+    values |= {"outcome": outcome} if outcome and outcome != WAITING else {}
+    rows = tx.all(
+        f"SELECT * FROM (SELECT {SHOWN} {narrow}) AS looked_at WHERE 1 = 1{wanted} ORDER BY id DESC LIMIT :limit",
+        limit=limit + 1,
+        **values,
+    )
+    if len(rows) > limit:
+        return rows[:limit], rows[limit - 1]["id"]
+    values.pop("channel", None)
+    if not failed:
+        values.pop("outcome", None)
+    count, last = tx.tuples(f"SELECT COUNT(*), MIN(id) FROM (SELECT id {narrow}) AS looked_at", **values)[0]
+    return rows, last if count == among else None
+
+
+def queue_of(tx: Tx, app_id: int, now: int, among: int) -> list[Row]:
+    """What waits of an application by channel, among so many that wait: waiting, due, and since when the first is."""
+    return tx.all(
+        "SELECT channel, COUNT(*) AS waiting, SUM(CASE WHEN due_at <= :now THEN 1 ELSE 0 END) AS due,"
+        " MIN(due_at) AS first_due_at"
+        " FROM (SELECT app_id, channel, due_at FROM pushes WHERE outcome IS NULL ORDER BY due_at LIMIT :among) AS first"
+        " WHERE app_id = :app_id GROUP BY channel ORDER BY channel",
+        app_id=app_id,
+        now=now,
+        among=among,
+    )
+
+
+def parked_of(tx: Tx, app_id: int, among: int) -> list[Row]:
+    """The latest that are parked of an application, so many, by channel and reason: count, and when the last was."""
+    return tx.all(
+        "SELECT channel, reason, COUNT(*) AS count, MAX(settled_at) AS last_at FROM"
+        " (SELECT channel, COALESCE(reason, '') AS reason, settled_at FROM pushes"
+        f" WHERE app_id = :app_id AND outcome = '{PARKED}' AND outcome <> '{ACCEPTED}'"
+        " ORDER BY id DESC LIMIT :among) AS latest"
+        " GROUP BY channel, reason ORDER BY COUNT(*) DESC, channel, reason",
+        app_id=app_id,
+        among=among,
     )

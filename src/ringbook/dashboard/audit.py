@@ -1,0 +1,48 @@
+"""The audit log: who changed or revealed what, when, from where."""
+
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from ..core import audit
+from .endpoint import ROOT, Call, Route
+
+PER_PAGE = 50
+
+
+def show(call: Call) -> Response:
+    """A page of it, the newest first; by application, action and admin."""
+    asked = {name: call.query(name) for name in ("app", "action", "admin")}
+    before = call.query("before")
+    found = audit.page(
+        call.db,
+        PER_PAGE + 1,
+        before=int(before) if is_number(before) else audit.NEWEST,
+        app_id=int(asked["app"]) if is_number(asked["app"]) else None,
+        admin=asked["admin"],
+        action=asked["action"],
+    )
+    wanted = {name: value for name, value in asked.items() if value}
+    older = address(wanted | {"before": str(found[PER_PAGE - 1].id)}) if len(found) > PER_PAGE else ""
+    return call.page(
+        "audit.html",
+        entries=found[:PER_PAGE],
+        names={app.id: app.name for app in call.apps},
+        actions=[(action, action) for action in audit.ACTIONS],
+        asked=asked,
+        newest=address(wanted) if before else "",
+        older=older,
+    )
+
+
+def is_number(text: str) -> bool:
+    """Digits that every database takes for a number."""
+    return text.isascii() and text.isdigit() and len(text) < 19
+
+
+def address(values: dict[str, str]) -> str:
+    """The page's address with these questions."""
+    return f"{ROOT}/audit" + (f"?{urlencode(values)}" if values else "")
+
+
+ROUTES = [Route(method="GET", path="/audit", handler=show)]

@@ -1,0 +1,82 @@
+"""Pushes: what waits, what became of each, and those that are parked."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from ..core import deliveries, delivery
+from ..push.channels import CHANNELS
+from .endpoint import ROOT, Call, Route
+
+PER_PAGE = 50
+
+
+def show(call: Call) -> Response:
+    """The queue, what is parked by reason, and the latest pushes, by outcome and channel."""
+    outcome, channel, before = call.query("outcome"), call.query("channel"), call.query("before")
+    outcome = outcome if outcome in deliveries.OUTCOMES else ""
+    channel = channel if channel in CHANNELS else ""
+    after = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else deliveries.NEWEST
+    found = deliveries.page(call.db, call.app.id, call.now, PER_PAGE, before=after, outcome=outcome, channel=channel)
+    wanted = {name: value for name, value in (("outcome", outcome), ("channel", channel)) if value}
+    return call.page(
+        "pushes.html",
+        app=call.app,
+        found=found,
+        outcomes=[("", "All")] + [(name, name) for name in deliveries.OUTCOMES],
+        channels=[("", "All")] + [(name, name) for name in CHANNELS],
+        outcome=outcome,
+        channel=channel,
+        newest=address(call, wanted) if before else "",
+        older=address(call, wanted | {"before": str(found.older)}) if found.older else "",
+        **state(call),
+    )
+
+
+def live(call: Call) -> Response:
+    """The queue and what is parked, for a page that is looked at."""
+    return call.part("_queue.html", app=call.app, **state(call))
+
+
+def state(call: Call) -> dict[str, Any]:
+    """What waits and what is parked."""
+    return {
+        "lanes": deliveries.queue(call.db, call.app.id, call.now),
+        "parked": deliveries.parked(call.db, call.app.id),
+        "most": deliveries.MOST,
+    }
+
+
+def retry(call: Call) -> Response:
+    """Send parked pushes once more: one, or all of a channel and reason."""
+    named = call.text("id")
+    ids = [int(named)] if named.isascii() and named.isdigit() and len(named) < 19 else None
+    channel = call.text("channel")
+    if ids is None and channel not in CHANNELS:
+        return call.go(address(call, {}), "Nothing was named that could be sent again.", kind="bad")
+    done = delivery.retry(
+        call.db,
+        call.app.id,
+        ids,
+        call.now,
+        channel="" if ids else channel,
+        reason=None if ids else call.text("reason"),
+        by=call.by,
+    )
+    if not done:
+        return call.go(address(call, {}), "Nothing of that is parked any more.", kind="bad")
+    what = "One push is" if done == 1 else f"{done} pushes are"
+    return call.go(address(call, {}), f"{what} in the queue again.")
+
+
+def address(call: Call, values: dict[str, str]) -> str:
+    """The page's address with these questions."""
+    return f"{ROOT}/apps/{call.app.id}/push" + (f"?{urlencode(values)}" if values else "")
+
+
+ROUTES = [
+    Route(method="GET", path="/apps/{app_id}/push", handler=show),
+    Route(method="GET", path="/apps/{app_id}/push/live", handler=live, live=True),
+    Route(method="POST", path="/apps/{app_id}/push/retry", handler=retry),
+]

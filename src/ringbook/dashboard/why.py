@@ -1,0 +1,61 @@
+"""Why isn't she found? The way from an upload to a push, for one user and one number."""
+
+from starlette.responses import Response
+
+from .. import errors
+from ..core import users, why
+from .endpoint import Call, Route
+
+
+def form(call: Call) -> Response:
+    """The questions; a user may be named already."""
+    return page(call, user=call.query("user"))
+
+
+def ask(call: Call) -> Response:
+    """The answer, step by step. The number is sent in a form, so that it stands in no address and no history."""
+    user, number = call.text("user").strip(), call.text("number").strip()
+    wrong = {name: "Is needed." for name, value in (("user", user), ("number", number)) if not value}
+    if wrong:
+        return page(call, 422, user=user, number=number, wrong=wrong)
+    try:
+        user_id = int(user) if is_id(user) else users.identified(call.db, call.app.id, user)
+        names = call.text("names") == "on"
+        answer = why.ask(
+            call.db, user_id, number, call.now, app_id=call.app.id, names=names, by=call.by if names else None
+        )
+    except (errors.NotFound, errors.Invalid) as refused:
+        return page(call, 422, user=user, number=number, wrong={"user": sentence(refused.reason)})
+    return page(call, user=user, number=number, answer=answer, names=names)
+
+
+def page(
+    call: Call,
+    status: int = 200,
+    *,
+    user: str = "",
+    number: str = "",
+    wrong: dict[str, str] | None = None,
+    answer: why.Answer | None = None,
+    names: bool = False,
+) -> Response:
+    """The form, with an answer below it."""
+    return call.page(
+        "why.html", status, app=call.app, user=user, number=number, errors=wrong or {}, answer=answer, names=names
+    )
+
+
+def is_id(text: str) -> bool:
+    """Digits that can be a user's id."""
+    return text.isascii() and text.isdigit() and len(text) <= 10
+
+
+def sentence(reason: str) -> str:
+    """A reason with a capital letter and a full stop."""
+    return reason[:1].upper() + reason[1:] + ("" if reason.endswith(".") else ".")
+
+
+ROUTES = [
+    Route(method="GET", path="/apps/{app_id}/why", handler=form),
+    Route(method="POST", path="/apps/{app_id}/why", handler=ask),
+]

@@ -1,0 +1,121 @@
+"""An application at a glance: what is counted, when, and which steps are done."""
+
+import pytest
+from core.joining import ANN, BOB, DAY, NOW, Play
+
+from ringbook import errors
+from ringbook.core import delivery, figures, overview
+from ringbook.core.delivery import Attempt
+from ringbook.push.transport import Outcome, Receipt
+from ringbook.store import figures as store
+
+TODAY = NOW // DAY
+
+
+@pytest.fixture
+def play(db):
+    figures.forget()
+    made = Play(db)
+    figures.forget()
+    yield made
+    figures.forget()
+
+
+def seen(play: Play) -> overview.Overview:
+    figures.flush(play.db, play.now)
+    return overview.of(play.db, play.app, play.now)
+
+
+def done(play: Play) -> list[str]:
+    return [step.name for step in seen(play).steps if step.done]
+
+
+def test_steps_tick_themselves_as_things_happen(play):
+    play.set(contact_joined_enabled="off")
+    assert done(play) == []
+    play.set(contact_joined_enabled="on")
+    assert done(play) == ["card"]
+    figures.add(play.app_id, "sessions", NOW)
+    assert done(play) == ["call", "card"]
+    bob = play.person("bob", BOB).id
+    play.device(bob, "fcm-token-of-bob")
+    play.holds(bob, (ANN, "Ann"))
+    assert done(play) == ["call", "book", "card"]
+    play.set(push_console="on")
+    assert done(play) == ["call", "book", "provider", "card"]
+    play.person("ann", ANN)
+    play.tell()
+    due = delivery.claim(play.db, NOW, 9)
+    delivery.record(play.db, [Attempt(due=due[0], receipt=Receipt(Outcome.ACCEPTED, ""), began_at=NOW)], NOW)
+    assert done(play) == ["call", "book", "provider", "card", "push"]
+
+
+def test_users_who_were_there_before_anything_was_counted_are_a_call(play):
+    play.person("bob", BOB)
+    figures.forget()
+    assert done(play) == ["call", "card"]
+
+
+def test_where_there_are_few_they_are_counted_while_one_looks(play):
+    bob = play.person("bob", BOB).id
+    play.holds(bob, (ANN, "Ann"), ("+12025550104", "Dan"))
+    play.holds(bob, (ANN, "Ann"), device="phone")
+    found = seen(play)
+    assert (found.counts, found.counted_at) == ({"users": 1, "books": 2, "contacts": 3}, None)
+    other = Play(play.db)
+    assert seen(other).counts == {"users": 0, "books": 0, "contacts": 0}
+
+
+def test_where_there_are_many_a_worker_counts_them_and_says_when(play, monkeypatch):
+    monkeypatch.setattr(overview, "FEW", 0)
+    bob = play.person("bob", BOB).id
+    play.holds(bob, (ANN, "Ann"))
+    found = seen(play)
+    assert (found.counts, found.counted_at) == ({"users": None, "books": None, "contacts": None}, None)
+    assert overview.count(play.db, NOW) == 0
+    found = seen(play)
+    assert (found.counts, found.counted_at) == ({"users": 1, "books": 1, "contacts": 1}, NOW)
+    play.person("ann", ANN)
+    overview.count(play.db, NOW + 59)
+    assert seen(play).counts["users"] == 1
+    overview.count(play.db, NOW + 60)
+    assert seen(play).counts["users"] == 2
+
+
+def test_counting_takes_a_hundredth_of_the_time_at_most(play, monkeypatch):
+    monkeypatch.setattr(overview, "FEW", 0)
+    with play.db.write() as tx:
+        store.set_now(tx, [(0, store.EVER, "counted at", NOW), (0, store.EVER, "counting ms", 9_000)])
+    play.person("bob")
+    overview.count(play.db, NOW + 899)
+    assert seen(play).counts["users"] is None
+    overview.count(play.db, NOW + 900)
+    assert seen(play).counts["users"] == 1
+
+
+def test_charts_have_thirty_days_and_keep_how_many_there_were(play):
+    rows = [(TODAY - 2, "users", 5), (TODAY - 2, "uploads", 7), (TODAY, "uploads", 1)]
+    days = [TODAY - 3, TODAY - 2, TODAY - 1, TODAY]
+    assert overview.series(rows, days, {"users": 9}) == {"users": [0, 5, 5, 9], "uploads": [0, 7, 0, 1]}
+    found = seen(play)
+    assert len(found.days) == overview.DAYS and found.days[-1] == TODAY
+    assert found.series["users"] == [0] * 30 and found.since is None
+    figures.add(play.app_id, "uploads", NOW - DAY)
+    assert (seen(play).since, seen(play).series["uploads"][-2:]) == (TODAY - 1, [1, 0])
+
+
+def test_refusals_are_the_application_s_own_and_those_of_nobody_known(play):
+    figures.refused(play.app_id, "GET /users", 422, errors.Invalid("no"), NOW)
+    figures.refused(0, "POST /session", 422, errors.Invalid("No application found"), NOW)
+    assert [row.reason for row in seen(play).refusals] == ["no"]
+    assert [row.reason for row in overview.strangers(play.db)] == ["No application found"]
+
+
+def test_pushes_that_wait_are_told(play):
+    bob = play.person("bob", BOB).id
+    play.device(bob, "fcm-token-of-bob")
+    play.holds(bob, (ANN, "Ann"))
+    play.person("ann", ANN)
+    play.tell()
+    play.now += 90
+    assert (seen(play).waiting, seen(play).late_seconds) == (1, 90)

@@ -1,0 +1,81 @@
+"""The first page of an application: what is to do, what happens, what is refused."""
+
+import re
+
+import pytest
+from asking import ask, person, rows, write
+from dashboard.visiting import admin
+from servers import application, serve
+
+from ringbook.dashboard import charts
+
+
+@pytest.fixture
+def app(server):
+    """An application of its own."""
+    return application(server.database_url, "Friends <b>")
+
+
+def test_an_empty_application_says_what_to_do_first(server, app):
+    page = admin(server).get(f"/apps/{app.application_id}")
+    assert page.status == 200
+    assert "Friends &lt;b&gt;" in page.html
+    for words in (
+        "An app has called : to do",
+        "Nothing was refused",
+        "Nothing in these 30 days",
+        "Nothing has happened",
+    ):
+        assert words in page.words
+
+
+def test_what_happened_and_what_was_refused_is_shown(databases, tmp_path):
+    with databases.fresh("sqlite") as url, serve(url, tmp_path) as server:
+        ann = person(server)
+        ann.upload([{"phone": "+12025550101", "name": "Ann"}])
+        ann.ask("GET", "/users/v2?nonsense=1")
+        ask(server, "POST", "/session", {"application_id": 1, "auth_key": "wrong"})
+        visitor = admin(server)
+        path = f"/apps/{server.app.application_id}"
+        page = eventually(visitor, path, "a field is not a field that users can be searched by")
+        assert "An app has called : done" in page.words and "An address book is here : done" in page.words
+        assert "GET /users/v2" in page.words and "No application found" in page.words
+        assert re.search(r"Users 1\b", page.words) and re.search(r"Contacts 1\b", page.words)
+        assert "Uploads on each of the last 30 days" in page.words
+        part = visitor.get(path + "/live")
+        assert part.status == 200 and "<html" not in part.html and "An app has called" in part.words
+
+
+def eventually(visitor, path, words):
+    """A page, once it holds these words: what happened is there within seconds."""
+    import time
+
+    deadline = time.monotonic() + 60
+    while words not in (page := visitor.get(path)).words:
+        assert time.monotonic() < deadline, page.words
+        time.sleep(0.3)
+    return page
+
+
+def test_looking_on_keeps_no_session_alive(server, app):
+    visitor = admin(server)
+    write(server, "UPDATE admin_sessions SET last_used_at = last_used_at - 7200, expires_at = expires_at - 7200")
+    before = rows(server, "SELECT MAX(expires_at) AS at FROM admin_sessions")[0]["at"]
+    assert visitor.get(f"/apps/{app.application_id}/live").status == 200
+    assert rows(server, "SELECT MAX(expires_at) AS at FROM admin_sessions")[0]["at"] == before
+
+
+# ── charts ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_bars_are_as_high_as_their_share_and_never_too_low_to_be_seen():
+    drawn = charts.chart("Uploads", [20_000, 20_001, 20_002, 20_003], [0, 1, 500, 1000], total=1501, text="")
+    assert [bar.size for _, (bar,) in drawn.days] == ["s0", "s3", "s50", "s100"]
+    assert [day for day, _ in drawn.days] == ["4 Oct", "5 Oct", "6 Oct", "7 Oct"]
+    assert charts.chart("Uploads", [20_000], [0], total=0, text="").is_empty
+
+
+def test_bars_on_top_of_each_other_share_the_height_of_the_highest_day():
+    drawn = charts.stacked("Pushes", [20_000, 20_001], {"accepted": [3, 1], "parked": [1, 0]}, text="")
+    assert (drawn.total, drawn.most, drawn.names) == (5, 4, ("accepted", "parked"))
+    assert [[bar.size for bar in bars] for _, bars in drawn.days] == [["s75", "s25"], ["s25", "s0"]]

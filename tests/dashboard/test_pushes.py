@@ -1,0 +1,93 @@
+"""The pages of pushes: the queue, deliveries by outcome and channel, parked ones sent again."""
+
+import pytest
+from asking import rows
+from core.joining import ANN, BOB, NOW, Play
+from dashboard.visiting import admin
+from servers import serve
+
+from ringbook.core import delivery
+from ringbook.core.delivery import Attempt
+from ringbook.push.transport import Outcome, Receipt
+from ringbook.store import db as store
+
+
+@pytest.fixture
+def play(databases, tmp_path):
+    """Bob's Android got a push about Ann, his iPhone's is parked; the server has no worker."""
+    with databases.fresh("sqlite") as url, serve(url, tmp_path, "--no-worker") as server:
+        db = store.connect(url)
+        play = Play(db)
+        play.server, play.path = server, f"/apps/{play.app_id}/push"
+        play.bob = play.person("bob", BOB).id
+        play.device(play.bob, "fcm-token-of-bob")
+        play.device(play.bob, "0f" * 32, platform="ios", channel="apns")
+        play.holds(play.bob, (ANN, "Annie"))
+        play.person("ann", ANN)
+        play.tell()
+        said = {"gcm": Receipt(Outcome.ACCEPTED, ""), "apns": Receipt(Outcome.REFUSED, "apns_key <b> is not set")}
+        due = delivery.claim(db, NOW, 9)
+        delivery.record(db, [Attempt(due=one, receipt=said[one.message.channel], began_at=NOW) for one in due], NOW)
+        yield play
+        db.close()
+
+
+def test_deliveries_are_shown_with_their_reason_and_filtered(play):
+    visitor = admin(play.server)
+    page = visitor.get(play.path)
+    assert "No push waits" in page.words and "apns_key &lt;b&gt; is not set" in page.html
+    for secret in ("Annie", "2025550101", "fcm-token"):
+        assert secret not in page.html
+    assert badges(page) == ["parked", "accepted"]
+    assert badges(visitor.get(play.path + "?outcome=accepted")) == ["accepted"]
+    assert badges(visitor.get(play.path + "?channel=apns")) == ["parked"]
+    assert "None of these" in visitor.get(play.path + "?outcome=gone").words
+    assert badges(visitor.get(play.path + "?outcome=nonsense&channel='&before=x")) == ["parked", "accepted"]
+
+
+def badges(page) -> list[str]:
+    import re
+
+    return re.findall(r'<td data-label="Outcome"><span class="badge[^"]*">(\w+)', page.html)
+
+
+def outcomes(play) -> dict[str, str | None]:
+    return {row["channel"]: row["outcome"] for row in rows(play.server, "SELECT channel, outcome FROM pushes")}
+
+
+def test_a_parked_push_is_sent_again_and_that_is_written_down(play):
+    visitor = admin(play.server)
+    visitor.get(play.path)
+    (parked,) = rows(play.server, "SELECT id FROM pushes WHERE outcome = 'parked'")
+    said = visitor.follow(visitor.post(play.path + "/retry", id=parked["id"]))
+    assert "One push is in the queue again" in said.words
+    assert outcomes(play) == {"gcm": "accepted", "apns": None}
+    assert badges(visitor.get(play.path)) == ["waiting", "accepted"]
+    again = visitor.follow(visitor.post(play.path + "/retry", id=parked["id"]))
+    assert "Nothing of that is parked any more" in again.words
+    (entry,) = rows(play.server, "SELECT * FROM audit WHERE action = 'pushes retried'")
+    assert entry["app_id"] == play.app_id and entry["detail"] == "pushes: 1"
+
+
+def test_all_that_are_parked_for_a_reason_are_sent_again(play):
+    visitor = admin(play.server)
+    visitor.get(play.path)
+    other = visitor.post(play.path + "/retry", channel="apns", reason="another")
+    assert "Nothing of that" in visitor.follow(other).words
+    nothing = visitor.post(play.path + "/retry", reason="apns_key <b> is not set")
+    assert "Nothing was named" in visitor.follow(nothing).words
+    assert outcomes(play)["apns"] == "parked"
+    done = visitor.post(play.path + "/retry", channel="apns", reason="apns_key <b> is not set")
+    assert "One push is in the queue again" in visitor.follow(done).words
+    part = visitor.get(play.path + "/live")
+    assert "apns" in part.words and "Parked" not in part.words and "<html" not in part.html
+
+
+def test_another_application_s_pushes_are_not_sent_again(play):
+    other = Play(play.db)
+    visitor = admin(play.server)
+    visitor.get(play.path)
+    (parked,) = rows(play.server, "SELECT id FROM pushes WHERE outcome = 'parked'")
+    visitor.post(f"/apps/{other.app_id}/push/retry", id=parked["id"])
+    assert outcomes(play)["apns"] == "parked"
+    assert "No push yet" in visitor.get(f"/apps/{other.app_id}/push").words

@@ -1,0 +1,63 @@
+"""Why isn't she found, in a browser: the steps, and the name only after a reveal that is written down."""
+
+import pytest
+from asking import person, rows
+from dashboard.visiting import admin
+from servers import application
+
+ANN = "+12025550101"
+
+
+@pytest.fixture
+def app(server):
+    return application(server.database_url, "Why")
+
+
+@pytest.fixture
+def visitor(server, app):
+    visitor = admin(server)
+    visitor.base = f"/apps/{app.application_id}/why"
+    visitor.get(visitor.base)
+    return visitor
+
+
+def test_the_way_is_told_step_by_step(server, app, visitor):
+    bob, ann = person(server, app), person(server, app)
+    bob.upload([{"phone": ANN, "name": "Annie <i>"}])
+    page = visitor.post(visitor.base, user=bob.login, number="+1 202 555 0101")
+    assert "Not found: no user of this application answers to the number." in page.words
+    assert "Registered : here it ends" in page.words and "she has to sign up" in page.words
+    ann.ask("PUT", f"/users/{ann.id}", {"user": {"phone": ANN}})
+    page = visitor.post(visitor.base, user=bob.id, number=ANN)
+    assert f"Found: the app of user {bob.id} is shown user {ann.id}" in page.words
+
+
+def test_the_name_shows_after_a_reveal_and_stays_text(server, app, visitor):
+    bob = person(server, app)
+    bob.upload([{"phone": ANN, "name": "Annie <i>"}])
+    page = visitor.post(visitor.base, user=bob.id, number=ANN)
+    assert "Annie" not in page.html and "Reveal the name" in page.words
+    seen = "SELECT * FROM audit WHERE action = 'contacts revealed' AND app_id = :id"
+    assert rows(server, seen, id=app.application_id) == []
+    page = visitor.post(visitor.base, user=bob.id, number=ANN, names="on")
+    assert "as “Annie &lt;i&gt;”" in page.html and "Reveal the name" not in page.words
+    (entry,) = rows(server, seen, id=app.application_id)
+    assert (entry["subject"], entry["detail"], entry["address"]) == (f"user {bob.id}", "…01", "127.0.0.1")
+
+
+def test_what_is_wrong_is_said_beside_it(server, app, visitor):
+    empty = visitor.post(visitor.base, user="", number="")
+    assert empty.status == 422 and empty.words.count("Is needed.") == 2
+    page = visitor.post(visitor.base, user="nobody@example.com", number=ANN)
+    assert page.status == 422 and "has no user with this login or e-mail." in page.words
+    assert page.value("number") == ANN
+    elsewhere = person(server)
+    page = visitor.post(visitor.base, user=elsewhere.id, number=ANN)
+    assert f"There is no user {elsewhere.id} in application {app.application_id}." in page.words
+    page = visitor.post(visitor.base, user=person(server, app).id, number="12")
+    assert "fewer than 10" in page.words and "Found by the app" not in page.words
+
+
+def test_a_user_may_be_named_in_the_address_but_no_number(visitor):
+    page = visitor.get(visitor.base + "?user=7&number=12025550101")
+    assert page.value("user") == "7" and page.value("number") == ""
