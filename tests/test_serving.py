@@ -22,7 +22,7 @@ import servers
 from core.joining import ANN, Play
 from dashboard.visiting import Visitor
 from push.providers import apns_token, providing
-from servers import Databases, Server, environment, free_port, program
+from servers import Databases, Server, children, environment, free_port, program, serving_children
 
 from ringbook.core import applications
 from ringbook.serving import CannotServe, listen
@@ -233,22 +233,6 @@ def test_elsewhere_than_on_a_terminal_no_key_is_shown_but_the_command_that_shows
 
 
 # ── several processes ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def children(parent: int) -> list[int]:
-    """The living processes whose parent this is."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split() for line in listed.splitlines()]
-    return [int(pid) for pid, ppid, state in rows if int(ppid) == parent and not state.startswith("Z")]
-
-
-def serving_children(server: Server) -> list[int]:
-    """Without the helper process of Python's multiprocessing."""
-    return [pid for pid in children(server.process.pid) if b"resource_tracker" not in command_of(pid)]
-
-
-def command_of(pid: int) -> bytes:
-    return subprocess.run(["ps", "-p", str(pid), "-o", "args="], capture_output=True).stdout
 
 
 def alive(pid: int) -> bool:
