@@ -27,15 +27,9 @@ def create(call: Call) -> Response:
     return call.page("secret.html", app=app, title="The application is made")
 
 
-def keys(call: Call) -> Response:
-    """What apps are built with."""
-    return call.page("keys.html", app=call.app)
-
-
 ROUTES = [
     Route(method="GET", path="", handler=start),
     Route(method="GET", path="/", handler=start),
     Route(method="GET", path="/apps", handler=all_),
     Route(method="POST", path="/apps", handler=create),
-    Route(method="GET", path="/apps/{app_id}/keys", handler=keys),
 ]

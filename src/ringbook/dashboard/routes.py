@@ -13,7 +13,7 @@ from starlette.responses import Response
 from .. import errors
 from ..config import Config
 from ..store.db import Database
-from . import applications, audit, files, login, overview, providers, pushes, settings, users, why
+from . import applications, audit, files, keys, login, overview, providers, pushes, settings, users, why
 from .endpoint import ROOT, Call, Route, endpoint
 
 
@@ -26,6 +26,7 @@ ROUTES: list[Route] = [
     *files.ROUTES,
     *login.ROUTES,
     *applications.ROUTES,
+    *keys.ROUTES,
     *settings.ROUTES,
     *users.ROUTES,
     *overview.ROUTES,

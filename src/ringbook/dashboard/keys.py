@@ -1,0 +1,85 @@
+"""An application's keys, the lines that each SDK needs, and what may become of the application itself."""
+
+from starlette.responses import Response
+
+from .. import errors
+from ..core import applications
+from ..store import applications as store
+from .endpoint import ROOT, Call, Route
+from .snippets import endpoint_of, snippets
+
+MOST_USERS = 1_000  # an application with more is deleted on the server, where the progress is seen
+
+
+def show(call: Call) -> Response:
+    """The keys and the snippets."""
+    return _page(call)
+
+
+def _page(call: Call, status: int = 200, *, name: str | None = None, error: str = "") -> Response:
+    endpoint, wrong = endpoint_of(call.query("endpoint"), call.endpoint_url)
+    return call.page(
+        "keys.html",
+        status,
+        app=call.app,
+        endpoint=endpoint,
+        typed=call.query("endpoint") if wrong else endpoint,
+        wrong=wrong,
+        snippets=snippets(call.app, endpoint),
+        name=call.app.name if name is None else name,
+        name_error=error,
+    )
+
+
+def rename(call: Call) -> Response:
+    """Another name."""
+    try:
+        applications.rename(call.db, call.app.id, call.text("name"), by=call.by)
+    except errors.Invalid as refused:
+        return _page(call, 422, name=call.text("name"), error=refused.reason)
+    return call.go(f"{ROOT}/apps/{call.app.id}/keys", "The application has its new name.")
+
+
+def ask_rotate(call: Call) -> Response:
+    """Is it really meant?"""
+    return call.page("rotate.html", app=call.app, error="")
+
+
+def rotate(call: Call) -> Response:
+    """New keys, once the name was typed; the page that answers shows the secret, and no other does."""
+    if call.text("typed").strip() != call.app.name:
+        return call.page("rotate.html", 422, app=call.app, error="is not the name; the keys are as they were")
+    app = applications.rotate_keys(call.db, call.app.id, by=call.by)
+    return call.page("secret.html", app=app, title="The keys are new")
+
+
+def ask_delete(call: Call) -> Response:
+    """Is it really meant?"""
+    return call.page("delete.html", app=call.app, few=_has_few(call), error="", most=MOST_USERS)
+
+
+def delete(call: Call) -> Response:
+    """Delete the application, once its name was typed, with all its users."""
+    few = _has_few(call)
+    if not few or call.text("typed").strip() != call.app.name:
+        error = "is not the name; nothing was deleted" if few else ""
+        return call.page("delete.html", 422, app=call.app, few=few, error=error, most=MOST_USERS)
+    count = applications.delete(call.db, call.app.id, by=call.by)
+    return call.go(
+        f"{ROOT}/apps", f"The application {call.app.name} is deleted, with {count} {'user' if count == 1 else 'users'}."
+    )
+
+
+def _has_few(call: Call) -> bool:
+    with call.db.read() as tx:
+        return len(store.some_users(tx, call.app.id, MOST_USERS + 1)) <= MOST_USERS
+
+
+ROUTES = [
+    Route(method="GET", path="/apps/{app_id}/keys", handler=show),
+    Route(method="POST", path="/apps/{app_id}/keys/name", handler=rename),
+    Route(method="GET", path="/apps/{app_id}/keys/rotate", handler=ask_rotate),
+    Route(method="POST", path="/apps/{app_id}/keys/rotate", handler=rotate),
+    Route(method="GET", path="/apps/{app_id}/delete", handler=ask_delete),
+    Route(method="POST", path="/apps/{app_id}/delete", handler=delete, slow=True),
+]

@@ -1,0 +1,109 @@
+"""Lines to paste into an app, for each SDK, with the endpoint and the keys filled in.
+
+snippets(app, endpoint)    all of them, in the order of their SDKs' spread
+endpoint_of(text, …)       the endpoint that an admin has typed, or the one that the request came to
+
+Source: README.md, "Point your SDK at it". Those of the native SDKs come from their public interfaces.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from ..model import App
+
+SECRET = "YOUR_AUTH_SECRET"
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """What one SDK needs. `plain` says whether it speaks http:// for trying, `signs` whether it carries the secret."""
+
+    id: str
+    title: str
+    package: str
+    code: str
+    plain: str = "yes"
+    signs: bool = False
+
+
+JAVASCRIPT = """import ConnectyCube from "connectycube";
+
+ConnectyCube.init({{ appId: {id}, authKey: "{key}" }}, {{ endpoints: {{ api_url: "{url}" }} }});
+await ConnectyCube.createSession({{ login: "ann", password: "ann-12345" }});
+
+await ConnectyCube.addressbook.uploadAddressBook([{{ name: "Bobby", phone: "12025550142" }}]);
+const here = await ConnectyCube.addressbook.getRegisteredUsers();"""
+
+REACT_NATIVE = """// Version 6 of the package connectycube: as in JavaScript.
+// react-native-connectycube 5 speaks only https, to a certificate that the phone trusts:
+import ConnectyCube from "react-native-connectycube";
+
+ConnectyCube.init({{ appId: {id}, authKey: "{key}" }}, {{ endpoints: {{ api: "{host}" }} }});
+await ConnectyCube.createSession({{ login: "ann", password: "ann-12345" }});"""
+
+FLUTTER = """import 'package:connectycube_sdk/connectycube_sdk.dart';
+
+init("{id}", "{key}");  // versions 1 and 2: init("{id}", "{key}", "{secret}");
+setEndpoints("{url}", "chat.invalid");  // both must be given; there is no chat here
+
+await createSession(CubeUser(login: "ann", password: "ann-12345"));
+await uploadAddressBook([CubePhoneNumber("Bobby", "12025550142")], true, null);
+final here = await getRegisteredUsers(false, null);"""
+
+ANDROID = """// Version 2, Kotlin:
+ConnectyCube.init(
+    "{id}", "{key}",
+    connectycubeConfig = ConnectycubeConfig(apiEndpoint = "{url}", chatEndpoint = "chat.invalid")
+)
+
+// Version 1, after init with the auth secret:
+ConnectycubeSettings.getInstance().setEndpoints("{url}", "chat.invalid", ServiceZone.PRODUCTION)
+ConnectycubeSettings.getInstance().setZone(ServiceZone.PRODUCTION)"""
+
+IOS = """// Version 2, Swift:
+ConnectyCube().doInit(
+    applicationId: "{id}", authorizationKey: "{key}",
+    connectycubeConfig: ConnectycubeConfig(apiEndpoint: "{url}", chatEndpoint: "chat.invalid")
+)
+
+// Version 1, after the application id, key and secret:
+CYBSettings.apiEndpoint = "{url}"
+CYBSettings.chatEndpoint = "chat.invalid\""""
+
+QUICKBLOX = """import QB from "quickblox";
+
+// The endpoint stands without https://, which this SDK always speaks. Both must be given.
+QB.init({id}, "{key}", "{secret}", {{ endpoints: {{ api: "{host}", chat: "chat.invalid" }} }});
+QB.createSession({{ login: "ann", password: "ann-12345" }}, (error, session) => console.log(error, session));"""
+
+SNIPPETS = (
+    Snippet("javascript", "JavaScript", "connectycube 6: browsers, node, React Native", JAVASCRIPT),
+    Snippet("react-native", "React Native", "connectycube 6, react-native-connectycube 5", REACT_NATIVE, "version 6"),
+    Snippet("flutter", "Flutter", "connectycube_sdk", FLUTTER),
+    Snippet("android", "Android", "connectycube-android-sdk", ANDROID, "if the app allows clear text"),
+    Snippet("ios", "iOS", "ConnectyCube", IOS, "if App Transport Security allows it"),
+    Snippet("quickblox", "QuickBlox", "quickblox 2", QUICKBLOX, "no", signs=True),
+)
+
+
+def snippets(app: App, endpoint: str) -> list[tuple[Snippet, str]]:
+    """Each SDK with its lines."""
+    parts = urlsplit(endpoint)
+    values = {"id": app.id, "key": app.auth_key, "secret": SECRET, "url": endpoint, "host": parts.netloc}
+    return [(one, one.code.format(**values)) for one in SNIPPETS]
+
+
+def endpoint_of(text: str, otherwise: str) -> tuple[str, str]:
+    """The endpoint to fill in, and what is wrong with the one that was typed ("" when nothing is)."""
+    typed = text.strip().rstrip("/")
+    if not typed:
+        return otherwise, ""
+    try:
+        parts = urlsplit(typed)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        good = False
+    plain = typed.isascii() and typed.isprintable() and not any(sign in typed for sign in " \"'\\`<>@?#")
+    if not (good and plain and len(typed) < 200):
+        return otherwise, "must be an address such as https://your.host"
+    return typed, ""

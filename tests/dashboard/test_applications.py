@@ -1,0 +1,115 @@
+"""Applications in the dashboard: made, shown, their keys rotated, deleted."""
+
+import contextlib
+import re
+
+import pytest
+from asking import open_session, person, rows
+from dashboard.visiting import admin
+from servers import application, serve
+
+from ringbook.core import applications
+from ringbook.dashboard.snippets import SNIPPETS, endpoint_of
+from ringbook.store import db as store
+
+
+@pytest.fixture
+def app(server):
+    return application(server.database_url, "Friends & <b>co</b>")
+
+
+@pytest.fixture
+def visitor(server):
+    return admin(server)
+
+
+def keys_of(server, app_id):
+    return rows(server, "SELECT auth_key, auth_secret FROM applications WHERE id = :id", id=app_id)[0]
+
+
+def test_an_application_is_made_and_its_secret_is_shown_once(visitor, server):
+    page = visitor.post("/apps", name="New <i>one</i>")
+    app_id = int(page.value("application-id"))
+    kept = keys_of(server, app_id)
+    assert (page.value("auth-key"), page.value("auth-secret")) == (kept["auth_key"], kept["auth_secret"])
+    assert page.headers["Cache-Control"] == "no-store"
+    for path in (f"/apps/{app_id}/keys", "/apps", f"/apps/{app_id}/users/settings"):
+        later = visitor.get(path)
+        assert kept["auth_secret"] not in later.html and "<i>one" not in later.html
+    assert "New <i>one</i>" in visitor.get("/apps").words
+
+
+def test_a_name_that_is_refused_says_why(visitor):
+    page = visitor.post("/apps", name="x" * 101)
+    assert page.status == 422 and "must have 1 to 100 characters" in page.words and page.value("name") == "x" * 101
+
+
+def test_every_sdk_has_its_lines_with_the_endpoint_and_the_keys(visitor, server, app):
+    page = visitor.get(f"/apps/{app.application_id}/keys")
+    assert [one.title for one in SNIPPETS] == ["JavaScript", "React Native", "Flutter", "Android", "iOS", "QuickBlox"]
+    codes = dict(re.findall(r'<code id="([a-z-]+)-code">(.*?)</code>', page.html, re.DOTALL))
+    assert codes.keys() == {one.id for one in SNIPPETS}
+    for code in codes.values():
+        assert app.auth_key in code and f"127.0.0.1:{server.port}" in code
+    assert app.auth_secret not in page.html
+    moved = visitor.get(f"/apps/{app.application_id}/keys?endpoint=https%3A%2F%2Fbook.example%2F")
+    assert "https://book.example&#34; } }" in moved.html and f"127.0.0.1:{server.port}" not in moved.html
+
+
+@pytest.mark.parametrize(
+    "typed, good",
+    [
+        ("https://book.example", True),
+        ("http://10.0.2.2:8080/", True),
+        ("book.example", False),
+        ("javascript:alert(1)", False),
+        ('https://x" } }); steal(', False),
+        ("https://a:99999", False),
+        ("https://user:pass@host", False),
+    ],
+)
+def test_an_endpoint_is_an_address_and_nothing_else(typed, good):
+    endpoint, wrong = endpoint_of(typed, "http://here")
+    assert (endpoint == typed.rstrip("/"), wrong == "") == (good, good)
+    assert good or endpoint == "http://here"
+
+
+def test_keys_are_rotated_only_once_the_name_was_typed(visitor, server, app):
+    path = f"/apps/{app.application_id}/keys/rotate"
+    before = keys_of(server, app.application_id)
+    assert "stop working" in visitor.get(path).words
+    assert visitor.post(path, typed="friends").status == 422
+    assert keys_of(server, app.application_id) == before
+    page = visitor.post(path, typed="Friends & <b>co</b>")
+    after = keys_of(server, app.application_id)
+    assert page.value("auth-secret") == after["auth_secret"] != before["auth_secret"]
+    noted = rows(server, "SELECT action FROM audit WHERE app_id = :app", app=app.application_id)
+    assert [row["action"] for row in noted] == ["keys rotated"]
+
+
+def test_an_application_is_renamed(visitor, app):
+    path = f"/apps/{app.application_id}/keys/name"
+    assert "new name" in visitor.follow(visitor.post(path, name="Family")).words
+    assert "Family" in visitor.get("/apps").words
+    assert visitor.post(path, name=" ").status == 422
+
+
+def test_an_application_is_deleted_only_once_its_name_was_typed(visitor, server, app):
+    person(server, app)
+    path = f"/apps/{app.application_id}/delete"
+    assert visitor.post(path, typed="").status == 422
+    assert open_session(server, app).status == 201
+    gone = visitor.follow(visitor.post(path, typed="Friends & <b>co</b>"))
+    assert "is deleted, with 1 user." in gone.words
+    assert visitor.get(f"/apps/{app.application_id}/keys").status == 404
+
+
+def test_without_an_application_the_page_says_how_to_make_one(databases, tmp_path):
+    with databases.fresh("sqlite") as url, serve(url, tmp_path) as server:
+        visitor = admin(server)
+        with contextlib.closing(store.connect(url)) as db:
+            for app in applications.all_(db):
+                applications.delete(db, app.id)
+        assert visitor.get("").goes_to == "/dashboard/apps"
+        page = visitor.get("/apps")
+        assert "No application yet" in page.words and "Users" not in page.words
