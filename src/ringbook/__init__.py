@@ -2,7 +2,7 @@
 
 The house, from the roof to the ground; imports go down only, and a test holds it:
 
-    roof     cli  commands  serving  banner  checks  app      the only place that builds
+    roof     cli  commands  serving  banner  checks  surroundings  app   the only place that builds
     edges    api/  worker           apps arrive · time arrives
              courier  senders       pushes leave: one event loop, and who sends through which channel
     rules    core/                  what we promise; alone changes rows

@@ -1,19 +1,16 @@
 """Is everything there that serving needs? Each answer names what it looked at and, when it is wrong, what to do.
 
-readiness(config)       every Check, for `ringbook check`
-tls_trouble(config)     why TLS cannot be spoken with the given files; "" when it can
+readiness(config, …)    every Check, for `ringbook check`
+missing(config)         why there is no database to speak of; "" when there is one
 """
 
 import platform
-import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urljoin
 
-import msgspec
-
-from . import errors, phone
+from . import errors, phone, surroundings
 from .config import Config
 from .core import applications, erasures, subscriptions
 from .model import App
@@ -21,37 +18,20 @@ from .outgoing import Outgoing, Unreachable, silence
 from .push import asking
 from .store import db as databases
 from .store import migrations
+from .surroundings import Check
 from .verify import Outside, sms
 
 
-class Check(msgspec.Struct, frozen=True):
-    """One thing looked at: is it right, and what was seen."""
+def readiness(config: Config, secrets: Iterable[Path] = ()) -> Iterator[Check]:
+    """Look at everything, one after the other; a database that is not there ends the questions about it.
 
-    what: str
-    ok: bool
-    seen: str
-
-
-def readiness(config: Config) -> Iterator[Check]:
-    """Look at everything, one after the other; a database that is not there ends the questions about it."""
+    secrets   files that settings were read from
+    """
     yield Check("Python", sys.version_info >= (3, 11), f"{platform.python_version()} (3.11 or newer)")
     yield Check("phone numbers", True, phone.library())
-    yield from _files(config)
+    yield from surroundings.files(config, secrets)
+    yield surroundings.proxies(config)
     yield from _database(config)
-
-
-def tls_trouble(config: Config) -> str:
-    """Try the files as the server will."""
-    if not config.tls_cert:
-        return ""
-    try:
-        # Without an answer at hand the library would ask the terminal for the key's password.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(config.tls_cert, config.tls_key, password=lambda: "")
-    except ssl.SSLError as error:
-        return f"RINGBOOK_TLS_CERT and RINGBOOK_TLS_KEY must be a certificate and its open key ({error.reason})"
-    except OSError as error:
-        return f"RINGBOOK_TLS_CERT or RINGBOOK_TLS_KEY cannot be read ({error.strerror})"
-    return ""
 
 
 def missing(config: Config) -> str:
@@ -62,36 +42,6 @@ def missing(config: Config) -> str:
     return (
         f"there is no database {file}: `ringbook serve` and `ringbook migrate` make one (RINGBOOK_DATABASE says where)"
     )
-
-
-def _files(config: Config) -> Iterator[Check]:
-    """Files with secrets must be their owner's alone."""
-    if config.tls_cert:
-        trouble = tls_trouble(config)
-        yield Check("TLS", not trouble, trouble or f"{config.tls_cert} and its key go together")
-        yield from _private("TLS key", Path(config.tls_key))
-    if config.ca_file:
-        trouble = _authorities_trouble(config.ca_file)
-        yield Check("certificate authorities", not trouble, trouble or config.ca_file)
-    if databases.is_sqlite(config.database):
-        file = databases.sqlite_file(config.database)
-        for name in (file, Path(f"{file}-wal")):
-            yield from _private("database file", name)
-
-
-def _authorities_trouble(file: str) -> str:
-    try:
-        ssl.create_default_context(cafile=file)
-    except OSError as error:
-        return f"RINGBOOK_CA_FILE must be a file with certificates, PEM ({error.strerror})"
-    return ""
-
-
-def _private(what: str, file: Path) -> Iterator[Check]:
-    if file.exists():
-        mode = file.stat().st_mode & 0o777
-        advice = "" if mode & 0o077 == 0 else f", open to others: chmod 600 {file}"
-        yield Check(what, not advice, f"{file} has mode {mode:o}{advice}")
 
 
 def _database(config: Config) -> Iterator[Check]:
@@ -105,6 +55,7 @@ def _database(config: Config) -> Iterator[Check]:
         state = migrations.state(db)
         yield Check("schema", state.current, state.trouble or f"revision {state.revision}")
         if state.current:
+            yield from surroundings.database(config, db)
             yield _journal(db)
             apps = applications.all_(db)
             yield from _firebase(config, apps)
@@ -170,7 +121,7 @@ NO_PROVIDER = (
 
 def _pushes(db: databases.Database, config: Config, apps: list[App]) -> Iterator[Check]:
     """What providers say to each application's credentials, for the channels set up or subscribed to."""
-    if config.ca_file and _authorities_trouble(config.ca_file):  # which was told already
+    if config.ca_file and surroundings.authorities_trouble(config.ca_file):  # which was told already
         return
     for app in apps:
         what = f"pushes of application {app.id}"

@@ -172,7 +172,7 @@ def check(*, as_json: Json = False, file: File) -> int:
     """Look whether everything is there that serving needs."""
     from . import checks
 
-    found = list(checks.readiness(commands.settings(file)))
+    found = list(checks.readiness(commands.settings(file), config.secret_files(os.environ, file)))
     if as_json:
         commands.say_json(found)
     else:

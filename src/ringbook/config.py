@@ -1,6 +1,7 @@
 """Every knob of the process: name, type, default, unit, meaning; read once, checked once.
 
-`Config` and `Limits` are the list; `load` reads them, `settings` describes them for docs and tests.
+`Config` and `Limits` are the list; `load` reads them, `settings` describes them for docs and tests; `secret_files` are
+those that hold secrets.
 
 A setting called `port` is RINGBOOK_PORT in the environment and `port` in the TOML file; the command line wins
 over the environment, the environment over the file. A secret may also stand in a file of its own:
@@ -182,6 +183,14 @@ def load(environ: Mapping[str, str], file: Path | str | None = None, given: Mapp
     return _consistent(Config(**values, limits=limits))
 
 
+def secret_files(environ: Mapping[str, str], file: Path | str | None = None) -> list[Path]:
+    """The files that secrets are read from: those that settings name, and a TOML `file` that holds one itself."""
+    written = [*_written(environ).items(), *(_toml(file).items() if file else ())]
+    secrets = {setting.name for setting in settings() if setting.secret}
+    found = [Path(value) for name, value in written if name.removesuffix("_file") in secrets and name not in secrets]
+    return [*found, Path(file)] if file and secrets & _toml(file).keys() else found
+
+
 def _described(struct: type[msgspec.Struct]) -> Iterator[Setting]:
     for field in msgspec.structs.fields(struct):
         if get_origin(field.type) is Annotated:
@@ -216,20 +225,24 @@ def _from_command(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    written = {name.removeprefix(PREFIX).lower(): value for name, value in environ.items() if name.startswith(PREFIX)}
-    return _read(written, lambda name: PREFIX + name.upper())
+    return _read(_written(environ), lambda name: PREFIX + name.upper())
+
+
+def _written(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name.removeprefix(PREFIX).lower(): value for name, value in environ.items() if name.startswith(PREFIX)}
 
 
 def _from_file(file: Path | str | None) -> dict[str, Any]:
-    if file is None:
-        return {}
+    return _read(_toml(file), lambda name: f"{name} in {file}") if file else {}
+
+
+def _toml(file: Path | str) -> dict[str, Any]:
     try:
-        written = tomllib.loads(Path(file).read_text("utf-8"))
+        return tomllib.loads(Path(file).read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not TOML ({error})") from None
-    return _read(written, lambda name: f"{name} in {file}")
 
 
 def _read(written: Mapping[str, Any], shown: Callable[[str], str]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from . import __version__, banner, checks, logs
+from . import __version__, banner, logs, surroundings
 from .config import PREFIX, Config
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def run(config: Config, *, keep_time: bool = True) -> int:
     sockets = [listen(config.host, config.port)]
     if config.admin_port:
         sockets.append(listen(config.host, config.admin_port, setting="RINGBOOK_ADMIN_PORT"))
-    if trouble := checks.tls_trouble(config):
+    if trouble := surroundings.tls_trouble(config):
         raise CannotServe(trouble)
     with _figures_shared(config.workers), _ready(config) as (db, first):
         _greet(config, sockets[0].getsockname()[1], db, first)
@@ -83,7 +83,7 @@ def watched(config: Config, db: "Database") -> "Iterator[None]":
     from . import app
 
     sockets = [listen(config.host, config.worker_metrics_port, setting="RINGBOOK_WORKER_METRICS_PORT")]
-    if trouble := checks.tls_trouble(config):
+    if trouble := surroundings.tls_trouble(config):
         raise CannotServe(trouble)
     server = uvicorn.Server(_settings(config, app.beside(config, db)))
     thread = threading.Thread(target=server.run, args=(sockets,), name="watched", daemon=True)

@@ -111,6 +111,9 @@ class Database(Protocol):
     def disk(self) -> tuple[int, int] | None:
         """Bytes that are free on the database's disk, and how many there are; None where that cannot be seen."""
 
+    def clock(self) -> float:
+        """The database's, in UTC seconds."""
+
     def gauges(self) -> dict[str, int]:
         """The pool, for the metrics: connections open, idle, and requests that wait for one."""
 

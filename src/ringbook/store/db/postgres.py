@@ -115,6 +115,10 @@ class Postgres:
     def disk(self) -> tuple[int, int] | None:
         return None
 
+    def clock(self) -> float:
+        with self.read() as tx:
+            return float(tx.tuples("SELECT extract(epoch FROM clock_timestamp())::float8")[0][0])
+
     def gauges(self) -> dict[str, int]:
         stats = self._pool.get_stats()
         names = {"open": "pool_size", "idle": "pool_available", "waiting": "requests_waiting"}

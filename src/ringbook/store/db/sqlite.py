@@ -6,6 +6,7 @@ import re
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -112,6 +113,9 @@ class Sqlite:
         except OSError:
             return None
         return disk.free, disk.total
+
+    def clock(self) -> float:
+        return time.time()
 
     def gauges(self) -> dict[str, int]:
         return {"open": len(self._all), "idle": self._idle.qsize(), "waiting": self._waiting}

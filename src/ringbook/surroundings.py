@@ -1,0 +1,140 @@
+"""What lies around a server on its own machine: files and their modes, TLS, proxies, the disk, the clock.
+
+files(config, secrets)   each Check of a file that should be its owner's alone, or must be readable
+proxies(config)          who is believed when it says whom a request came from
+database(config, db)     room on its disk, its clock beside ours, whether it takes writes
+tls_trouble(config)      why TLS cannot be spoken with the given files; "" when it can
+"""
+
+import ssl
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from . import errors
+from .config import Config
+from .store import db as databases
+
+LEAST_FREE_BYTES = 1024**3
+MOST_APART_SECONDS = 5
+LEAST_DAYS = 14  # a certificate that ends sooner was not renewed by whoever should
+EVERYBODY = {"0.0.0.0/0", "::/0"}
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One thing looked at: is it right, and what was seen."""
+
+    what: str
+    ok: bool
+    seen: str
+
+
+# ── files ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def files(config: Config, secrets: Iterable[Path]) -> Iterator[Check]:
+    """Files with secrets must be their owner's alone.
+
+    secrets   files that settings were read from
+    """
+    for file in secrets:
+        yield from _private("file with secrets", file)
+    if config.tls_cert:
+        trouble = tls_trouble(config)
+        yield _certificate(config.tls_cert) if not trouble else Check("TLS", False, trouble)
+        yield from _private("TLS key", Path(config.tls_key))
+    if config.ca_file:
+        trouble = authorities_trouble(config.ca_file)
+        yield Check("certificate authorities", not trouble, trouble or config.ca_file)
+    if databases.is_sqlite(config.database):
+        file = databases.sqlite_file(config.database)
+        for name in (file, Path(f"{file}-wal")):
+            yield from _private("database file", name)
+
+
+def tls_trouble(config: Config) -> str:
+    """Try the files as the server will."""
+    if not config.tls_cert:
+        return ""
+    try:
+        # Without an answer at hand the library would ask the terminal for the key's password.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(config.tls_cert, config.tls_key, password=lambda: "")
+    except ssl.SSLError as error:
+        return f"RINGBOOK_TLS_CERT and RINGBOOK_TLS_KEY must be a certificate and its open key ({error.reason})"
+    except OSError as error:
+        return f"RINGBOOK_TLS_CERT or RINGBOOK_TLS_KEY cannot be read ({error.strerror})"
+    return ""
+
+
+def authorities_trouble(file: str) -> str:
+    """Why nothing can be believed on the word of this file; "" when it can."""
+    try:
+        ssl.create_default_context(cafile=file)
+    except OSError as error:
+        return f"RINGBOOK_CA_FILE must be a file with certificates, PEM ({error.strerror})"
+    return ""
+
+
+def _certificate(file: str) -> Check:
+    from cryptography import x509
+
+    ends = x509.load_pem_x509_certificates(Path(file).read_bytes())[0].not_valid_after_utc
+    days = (ends - datetime.now(UTC)).days
+    seen = f"{file} and its key go together, until {ends:%Y-%m-%d}"
+    return Check("TLS", days >= LEAST_DAYS, seen if days >= LEAST_DAYS else f"{seen}: renew it, and restart")
+
+
+def _private(what: str, file: Path) -> Iterator[Check]:
+    if file.exists() and not file.is_relative_to("/run"):  # containers and systemd see to those themselves
+        mode = file.stat().st_mode & 0o777
+        advice = "" if mode & 0o077 == 0 else f", open to others: chmod 600 {file}"
+        yield Check(what, not advice, f"{file} has mode {mode:o}{advice}")
+
+
+# ── whom a request came from ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def proxies(config: Config) -> Check:
+    """Everybody's word would let anybody claim any address; without a proxy's, all its users are one address."""
+    believed = ", ".join(config.trusted_proxies)
+    if EVERYBODY & set(config.trusted_proxies):
+        wrong = "is everybody, so anybody can claim any address: name your proxies in RINGBOOK_TRUSTED_PROXIES"
+        return Check("proxies", False, f"{believed} {wrong}")
+    if believed:
+        return Check("proxies", True, f"{believed} are believed")
+    behind = "" if config.tls_cert else "; behind one, RINGBOOK_TRUSTED_PROXIES must name it, or all users count as one"
+    return Check("proxies", True, f"none is believed{behind}")
+
+
+# ── the database's machine ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def database(config: Config, db: databases.Database) -> Iterator[Check]:
+    """What can be seen of it from here."""
+    if disk := db.disk():
+        free, size = disk
+        advice = "" if free >= LEAST_FREE_BYTES else ", too little to go on for long: make room"
+        yield Check("disk", not advice, f"{gibibytes(free)} of {gibibytes(size)} free{advice}")
+    if not databases.is_sqlite(config.database):
+        yield _clock(db)
+    try:
+        db.probe()
+        yield Check("writing", True, "the database takes writes")
+    except errors.Unavailable as trouble:
+        yield Check("writing", False, trouble.reason)
+
+
+def _clock(db: databases.Database) -> Check:
+    before, theirs, after = time.time(), db.clock(), time.time()
+    apart = theirs - (before + after) / 2
+    seen = f"{abs(apart):.1f} s {'behind' if apart > 0 else 'ahead of'} the database's"
+    ok = abs(apart) <= MOST_APART_SECONDS + (after - before)
+    return Check("clock", ok, seen if ok else f"{seen}: synchronise both (NTP)")
+
+
+def gibibytes(count: int) -> str:
+    """Bytes as people read them."""
+    return f"{count / 1024**3:.1f} GiB"
