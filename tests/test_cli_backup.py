@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import shutil
 import signal
 import sqlite3
@@ -325,6 +326,25 @@ def downgraded(url: str, file: Path) -> None:
         opened.execute("DROP TABLE erasures")
         opened.execute("UPDATE schema_state SET revision = '0004'")
         opened.execute("UPDATE alembic_version SET version_num = '0004'")
+
+
+def test_a_copy_that_does_not_hold_what_the_database_held_counts_for_nothing(url, made, folder, monkeypatch):
+    file = databases_.sqlite_file(url)
+    monkeypatch.setattr(copies, "contents", lambda file: copies.Contents("0001", {}))
+    with pytest.raises(errors.Unavailable, match="does not hold what the database held"):
+        backups.back_up(file, folder / "b.db", lambda done, total: None)
+    assert [one.name for one in folder.iterdir() if "b.db" in one.name and one not in (made, file)] == []
+
+
+def test_somebody_who_watches_sees_how_far_it_is(url, made, folder):
+    words = [str(program()), "backup", str(folder / "watched.db")]
+    reading, writing = pty.openpty()
+    done = subprocess.run(words, env=environment(url) | {"TERM": "xterm"}, stdout=subprocess.PIPE, stderr=writing)
+    os.close(writing)
+    shown = os.read(reading, 65_536).decode()
+    os.close(reading)
+    assert done.returncode == 0
+    assert "copied" in shown and "100%" in shown
 
 
 def test_a_full_disk_is_found_out_before(url, made, folder, monkeypatch):

@@ -120,6 +120,15 @@ def test_a_database_that_is_older_than_its_journal_is_not_served(play):
     assert "by 2 users: run `ringbook erase-again`" in erasures.trouble(play.db)
 
 
+def test_a_journal_that_cannot_be_written_is_found_out_before_the_first_erasure(play, tmp_path):
+    play.db.erasures = tmp_path / "nowhere" / "erasures"
+    assert "cannot be written: is there such a folder" in erasures.trouble(play.db)
+    play.db.erasures.parent.mkdir()
+    assert erasures.trouble(play.db) == ""
+    play.db.erasures = None
+    assert erasures.trouble(play.db) == ""
+
+
 def test_another_databases_lines_are_nobodys_business(play):
     for name in ("ann", "bob", "cleo"):
         users.erase(play.db, play.person(name).id)

@@ -1,7 +1,7 @@
 """Erasures are journalled outside the database: a backup that is restored must not bring back who was erased since.
 
 note(db, tx, …)      one user is erased, whatever happens afterwards
-trouble(db)          is this database older than its journal?
+trouble(db)          can it be written, and is this database as old as it is?
 rewrite(db)          leave no trace of those who were erased in a SQLite file
 rewrite_small(db)    the same, while that takes no longer than others can wait
 sweep(db, before)    old months of the journal go
@@ -36,6 +36,10 @@ def trouble(db: Database) -> str:
     """
     if not db.erasures:
         return ""
+    if not store.writable(db.erasures):
+        return (
+            f"the journal of erasures {db.erasures} cannot be written: is there such a folder, and may we write to it?"
+        )
     with db.read() as tx:
         database_id = store.state(tx)["database_id"]
     try:

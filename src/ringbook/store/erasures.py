@@ -4,6 +4,7 @@
     made_at                     since when an id has been this user's
     rewritten                   up to which of them no trace is left in it
     append                      a line for an erasure that is about to be committed
+    writable                    could one be?
     entries, highest            what the journal says
     sweep                       old months go
 
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from .db import Row, Tx
+from .db import Row, Tx, copies
 
 # Not bound to the beginning of a line: one that a full disk has cut off must not take the next one along.
 LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) ([0-9a-f]{16}) (\d+) (\d+) (\d+)\n")
@@ -95,14 +96,20 @@ def append(folder: Path, database_id: str, count: int, app_id: int, user_id: int
     opened = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         if new:
-            _give_to_owner(file)
+            copies.owned_like(file, folder)
         if os.write(opened, line) != len(line):
             raise OSError(28, "No space left on device")
         os.fsync(opened)
     finally:
         os.close(opened)
     for written in ([folder] if new else []) + ([folder.parent] if made else []):
-        _sync(written)
+        copies.sync(written)
+
+
+def writable(folder: Path) -> bool:
+    """Can a line be written there, or the folder be made?"""
+    place = folder if folder.exists() else folder.absolute().parent
+    return place.is_dir() and os.access(place, os.W_OK)
 
 
 def entries(folders: Iterable[Path], database_id: str) -> list[Entry]:
@@ -157,20 +164,5 @@ def _made(folder: Path) -> bool:
         folder.mkdir(mode=0o700)
     except FileExistsError:
         return False
-    _give_to_owner(folder)
+    copies.owned_like(folder, folder.absolute().parent)
     return True
-
-
-def _give_to_owner(new: Path) -> None:
-    """What root makes, the server must be able to write to: it belongs to whoever the folder around it belongs to."""
-    if os.geteuid() == 0:
-        around = new.absolute().parent.stat()
-        os.chown(new, around.st_uid, around.st_gid)
-
-
-def _sync(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

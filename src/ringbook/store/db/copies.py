@@ -196,7 +196,7 @@ def older(file: Path, mark: str) -> list[Path]:
 
 
 def owned_like(file: Path, other: Path) -> None:
-    """What root has made belongs to whoever the other one belongs to."""
+    """What root has made, the server must be able to write to: it belongs to whoever the other one belongs to."""
     if os.geteuid() == 0:
         like = other.stat()
         os.chown(file, like.st_uid, like.st_gid)

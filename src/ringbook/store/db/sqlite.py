@@ -20,6 +20,7 @@ from .contract import AWAY, BUSY, PROBE, Probe, Row, Rows, Tx
 
 WRITE_WAIT_SECONDS = 10
 BUSY_TIMEOUT = f"PRAGMA busy_timeout = {WRITE_WAIT_SECONDS * 1000}"
+MOST_IN_MEMORY = 64 * 1024 * 1024
 SCRUB_TIMEOUT = "PRAGMA busy_timeout = 250"
 PRAGMAS = (
     "PRAGMA journal_mode = WAL",
@@ -137,7 +138,8 @@ class Sqlite:
 
     def rewrite(self) -> None:
         with self._alone() as connection:
-            connection.execute("PRAGMA temp_store = FILE")  # what it copies to may be larger than the memory
+            if self.size_bytes() > MOST_IN_MEMORY:
+                connection.execute("PRAGMA temp_store = FILE")  # in a folder that not every service can write to
             connection.execute("VACUUM")
             connection.execute("PRAGMA temp_store = MEMORY")
         self.scrub()
