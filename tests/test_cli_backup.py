@@ -304,6 +304,28 @@ def test_a_restore_that_is_broken_off_changes_nothing(url, made, folder, monkeyp
         pass
 
 
+def test_what_a_killed_restore_has_left_does_not_come_to_the_next_one(url, made, folder):
+    with closing(sqlite3.connect(folder / "ringbook.db.restoring", isolation_level=None)) as killed:
+        killed.execute("PRAGMA journal_mode = WAL")
+        killed.execute("CREATE TABLE half_done (n INTEGER)")
+        log = (folder / "ringbook.db.restoring-wal").read_bytes()
+    (folder / "ringbook.db.restoring-wal").write_bytes(log)
+    before = whole(url)
+    backups.restore(made, folder / "ringbook.db", folder / "journal", lambda done, total: None)
+    assert whole(url) == before
+    assert [file.name for file in folder.iterdir() if ".restoring" in file.name] == []
+
+
+def test_a_database_behind_a_link_is_replaced_where_it_is(url, made, folder):
+    (folder / "data").mkdir()
+    (folder / "ringbook.db").rename(folder / "data" / "ringbook.db")
+    (folder / "ringbook.db").symlink_to(folder / "data" / "ringbook.db")
+    before = whole(url)
+    done = backups.restore(made, folder / "ringbook.db", folder / "journal", lambda done, total: None)
+    assert (folder / "ringbook.db").is_symlink() and done.kept and done.kept.parent == folder / "data"
+    assert whole(url) == before
+
+
 def test_a_backup_of_an_older_version_comes_back_with_todays_schema_and_its_erasures(url, folder):
     """It has no count yet; the database's id comes out as the upgraded one's."""
     migrations.migrate(url)

@@ -87,8 +87,10 @@ def restore(
     Beforehand, in a copy: the schema is brought up to date, and who was erased after the backup is erased again.
     Raises Unavailable while anybody has the database open.
     """
+    file = file.resolve()
     prepared = Path(f"{file}{UNDER_WAY}")
     with copies.alone(file):
+        copies.remove(prepared)  # of a restore that was killed: its log must not come to this one
         try:
             found = _copied(backup, prepared, progress)
             migrations.migrate(f"sqlite:///{prepared}", keep_copy=False)
@@ -101,8 +103,7 @@ def restore(
         except OSError as error:
             raise errors.Unavailable(f"cannot restore {file}: {error.strerror}") from error
         finally:
-            for left in (prepared, *copies.companions(prepared)):
-                left.unlink(missing_ok=True)
+            copies.remove(prepared)
     return Restored(found, again, kept)
 
 
@@ -144,6 +145,5 @@ def sweep(db: Database, before: int) -> int:
     """Remove the copies from before then that a migration or a restore has left beside the database."""
     old = [one for one in copies.older(db.file, KEPT) if one.stat().st_ctime < before] if db.file else []
     for one in old:
-        for file in (one, *copies.companions(one)):
-            file.unlink(missing_ok=True)
+        copies.remove(one)
     return len(old)

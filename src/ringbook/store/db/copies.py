@@ -4,7 +4,7 @@ copy(source, target, …)     a copy of one moment, whole and on the disk, or no
 contents(file)              what a copy holds; NotOurs when it is broken, or no database of Ringbook's
 alone(file)                 nobody else has the database open, nor opens it
 put_in_place(new, file, …)  a new file where the database was, and the old one beside it
-older(file, mark)           copies that were kept beside the database
+older(file, mark), remove   copies that were kept beside the database
 """
 
 import os
@@ -53,7 +53,7 @@ def copy(source: Path, target: Path, progress: Progress = lambda done, total: No
     check_room(source, target.parent)
     # A name of this process's own; what a killed one left goes with the next try.
     part = target.with_name(f".{target.name}.part")
-    part.unlink(missing_ok=True)
+    remove(part)
     os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     try:
         expected = _copied(source, part, progress, still=still)
@@ -64,8 +64,7 @@ def copy(source: Path, target: Path, progress: Progress = lambda done, total: No
         os.replace(part, target)
         sync(target.parent)
     finally:
-        for left in (part, *companions(part)):
-            left.unlink(missing_ok=True)
+        remove(part)
     return found
 
 
@@ -184,6 +183,12 @@ def put_in_place(new: Path, file: Path, kept: Path) -> None:
 def companions(file: Path) -> list[Path]:
     """The log of a database, and its index, in files of their own."""
     return [Path(f"{file}-wal"), Path(f"{file}-shm")]
+
+
+def remove(file: Path) -> None:
+    """Remove a database with its log, if it is there."""
+    for one in (file, *companions(file)):
+        one.unlink(missing_ok=True)
 
 
 def older(file: Path, mark: str) -> list[Path]:
