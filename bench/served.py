@@ -37,7 +37,7 @@ class Served:
 
     def __init__(self, port: int, pid: int) -> None:
         self.pid = pid
-        self._port = port
+        self.port = port
         self._used = 0.0
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
 
@@ -72,7 +72,7 @@ class Served:
 
     def another(self) -> "Served":
         """One more connection to the same server."""
-        return Served(self._port, self.pid)
+        return Served(self.port, self.pid)
 
     def close(self) -> None:
         """Let the connection go."""

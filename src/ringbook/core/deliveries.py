@@ -15,7 +15,7 @@ from .push_trace import Push
 NEWEST = 2**63 - 1
 OUTCOMES = ("waiting", "accepted", "parked", "gone", "expired")
 AMONG = 5_000  # looked at for one page: what is sought may be rare
-MOST = 10_000  # counted; what is more is "or more"
+MOST = 2_000  # counted; what is more is "or more"
 
 
 class Page(Struct, frozen=True):

@@ -1,0 +1,203 @@
+"""Measure the dashboard: what each page costs the server when there are 1,000,000 users and 5,000,000 contacts.
+
+    python bench/pages.py                                   both databases, some ten minutes; writes bench/results/
+    python bench/pages.py --users 50000 --database sqlite   fewer of them, on one
+    python bench/pages.py --users 50000 --quick             writes nothing
+
+An admin logs in and asks for page after page, one at a time; the time is the server's own, from its log. The aim is
+50 ms at the median.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import re
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlencode
+
+import machine
+from databases import KINDS, Place, place
+from peopled import NOBODY, OWNER, fill, number_of
+from report import name, pipes
+from served import ringbook, serve
+
+from ringbook import __version__
+from ringbook.core import overview
+from ringbook.store import db as databases
+
+RESULTS = Path(__file__).with_name("results")
+AIM_MS = 50
+WARM, ROUNDS = 3, 20
+HEAD = ("page", "median ms", "95th ms", "KiB")
+APP = "/dashboard/apps/1"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A page: its title and address, and a form that is sent to it."""
+
+    title: str
+    path: str
+    form: dict[str, str] = field(default_factory=dict)
+
+
+def pages(users: int) -> list[Asked]:
+    """What is asked for."""
+    owner, friend, stranger = str(OWNER), f"+{number_of(OWNER + 1)}", f"+{NOBODY}"
+    return [
+        Asked("applications", "/dashboard/apps"),
+        Asked("overview", APP),
+        Asked("overview, what is looked for every 15 s", f"{APP}/live"),
+        Asked("users", f"{APP}/users"),
+        Asked("users, by phone", f"{APP}/users?{urlencode({'q': friend})}"),
+        Asked("users, by login", f"{APP}/users?q=user-{users // 2}"),
+        Asked("users, by id", f"{APP}/users?q={users // 2}"),
+        Asked("users, nobody found", f"{APP}/users?q=nobody@example.com"),
+        Asked("a user with a book", f"{APP}/users/{owner}"),
+        Asked("a user's book", f"{APP}/users/{owner}/books/0"),
+        Asked("settings", f"{APP}/users/settings"),
+        Asked("keys and SDKs", f"{APP}/keys"),
+        Asked("why, found", f"{APP}/why", {"user": owner, "number": friend}),
+        Asked("why, nobody", f"{APP}/why", {"user": owner, "number": stranger}),
+        Asked("pushes", f"{APP}/push"),
+        Asked("pushes, parked", f"{APP}/push?outcome=parked"),
+        Asked("pushes, waiting", f"{APP}/push?outcome=waiting"),
+        Asked("pushes, of a channel that is rare", f"{APP}/push?channel=web"),
+        Asked("pushes, an old page", f"{APP}/push?outcome=accepted&before={users}"),
+        Asked("push providers", f"{APP}/push/providers"),
+        Asked("audit log", "/dashboard/audit"),
+        Asked("audit log, one action", "/dashboard/audit?action=user+erased"),
+        Asked("audit log, one application", "/dashboard/audit?app=1"),
+        Asked("account", "/dashboard/account"),
+    ]
+
+
+class Admin:
+    """Somebody with a browser, logged in."""
+
+    def __init__(self, port: int, email: str, password: str) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
+        self._cookie = ""
+        self.csrf = ""
+        self._send("POST", "/dashboard/login", {"email": email, "password": password}, 303)
+        page = self._send("GET", "/dashboard/account", {}, 200)
+        found = re.search(rb'name="csrf" value="([^"]+)"', page)
+        assert found
+        self.csrf = found[1].decode()
+
+    def ask(self, asked: Asked) -> int:
+        """One page; how large it is, in bytes."""
+        return len(self._send("POST" if asked.form else "GET", asked.path, asked.form, 200))
+
+    def _send(self, method: str, path: str, form: dict[str, str], status: int) -> bytes:
+        headers = {"Cookie": self._cookie, "Content-Type": "application/x-www-form-urlencoded"}
+        body = urlencode(form | {"csrf": self.csrf}) if form else None
+        self._connection.request(method, path, body, headers)
+        answer = self._connection.getresponse()
+        content = answer.read()
+        if answer.status != status:
+            raise SystemExit(f"{method} {path} answered {answer.status}: {content[:500].decode()}")
+        for cookie in answer.headers.get_all("Set-Cookie") or []:
+            if cookie.startswith("ringbook_admin="):
+                self._cookie = cookie.partition(";")[0]
+        return content
+
+
+def main() -> int:
+    arguments = parsed()
+    slow = False
+    for kind in arguments.database or KINDS:
+        text, late = measured(kind, arguments.users)
+        slow = slow or bool(late)
+        print(text)
+        if not arguments.quick:
+            file = RESULTS / f"{time.strftime('%Y-%m-%d', time.gmtime())}-pages-{kind}.md"
+            file.write_text(text)
+            print(f"written to bench/results/{file.name}", file=sys.stderr)
+    return 1 if slow else 0
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure the pages of the dashboard.")
+    parser.add_argument("--users", type=int, default=1_000_000, help="how many (default: 1,000,000)")
+    parser.add_argument("--database", action="append", choices=KINDS, help="only this one (default: both)")
+    parser.add_argument("--quick", action="store_true", help="write no file")
+    return parser.parse_args()
+
+
+def measured(kind: str, users: int) -> tuple[str, list[str]]:
+    """The file for results/, and the pages that took longer than the aim."""
+    with tempfile.TemporaryDirectory(prefix="ringbook-bench-") as folder, place(kind, Path(folder)) as where:
+        url = where.empty()
+        ringbook(url, "migrate")
+        ringbook(url, "app", "create", "Friends")
+        made = json.loads(ringbook(url, "admin", "create", "bench@example.com", "--json"))
+        began = time.monotonic()
+        counted = fill(url, users, lambda what: print(f"{kind}: {what}", file=sys.stderr))
+        filled = time.monotonic() - began
+        with closing(databases.connect(url, pool=2)) as db:
+            began = time.monotonic()
+            overview.count(db, int(time.time()))
+            counting = time.monotonic() - began
+        log = Path(folder) / "serve.log"
+        with serve(url, Path(folder), "--no-worker") as served:
+            admin = Admin(served.port, made["email"], made["password"])
+            asked = pages(users)
+            sizes = [[admin.ask(one) for _ in range(WARM + ROUNDS)][-1] for one in asked]
+        times = of_pages(log)[-len(asked) * (WARM + ROUNDS) :]
+        return report(kind, where, asked, sizes, times, counted, counting, filled)
+
+
+def of_pages(log: Path) -> list[float]:
+    """The server's own milliseconds for each request to the dashboard, in order."""
+    lines = (json.loads(line) for line in log.read_text().splitlines() if line.startswith("{"))
+    return [line["ms"] for line in lines if str(line.get("route", "")).startswith("/dashboard")]
+
+
+def report(
+    kind: str,
+    where: Place,
+    asked: list[Asked],
+    sizes: list[int],
+    times: list[float],
+    counted: dict[str, int],
+    counting: float,
+    filled: float,
+) -> tuple[str, list[str]]:
+    """Everything as text, and what was late."""
+    lines, late = [], []
+    for at, (one, size) in enumerate(zip(asked, sizes, strict=True)):
+        own = sorted(times[at * (WARM + ROUNDS) :][WARM : WARM + ROUNDS])
+        median = statistics.median(own)
+        late += [one.title] if median > AIM_MS else []
+        lines.append([one.title, f"{median:.1f}", f"{own[round(0.95 * (ROUNDS - 1))]:.1f}", f"{size / 1024:.0f}"])
+    facts = {
+        "measured": f"Ringbook {__version__}, one process without a worker, one admin; {ROUNDS} times each",
+        "tables": ", ".join(f"{count:,} {what}" for what, count in counted.items()),
+        "filled in": f"{filled:.0f} s",
+        "a worker counts users, books and contacts in": f"{counting * 1000:.0f} ms",
+        "database": where.described(),
+        **machine.facts(("starlette", "uvicorn", "jinja2", "psycopg")),
+        "load": f"{os.getloadavg()[0]:.1f} processes on average in the last minute, the bench included",
+    }
+    within = f"all but {', '.join(late)}" if late else "all"
+    verdict = f"Pages within {AIM_MS} ms of server time: {within}."
+    parts = [
+        f"# Pages of the dashboard on {name(kind)}, {time.strftime('%Y-%m-%d', time.gmtime())}",
+        pipes(("", ""), [[key, value] for key, value in facts.items()]),
+        verdict,
+        pipes(HEAD, lines),
+        "What this is, and how to measure again: [bench/README.md](../README.md).",
+    ]
+    return "\n\n".join(parts) + "\n", late
+
+
+if __name__ == "__main__":
+    sys.exit(main())

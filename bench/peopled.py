@@ -1,0 +1,120 @@
+"""A database as a busy server has it, filled by SQL: users, books, devices, pushes, what admins did.
+
+    fill(url, users, tell)   every table; how many rows of each
+    number_of(user_id)       the number of a user; NOBODY is one that nobody has
+
+No number can ring anybody: they begin with 999, a country code that is nobody's.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+import psycopg
+
+from ringbook.store import db as databases
+
+BOOK = 100  # contacts
+EVERY = 20  # so many users to one with a book
+OWNER = 20_000
+FIRST, APART = 999_000_000_000, 37
+NOBODY = FIRST + APART * 50 + 5
+DAY = 86_400
+# By table: how many rows for each user, and the statement; i counts them from 1.
+TABLES = {
+    "users": (
+        1,
+        "INSERT INTO users (id, app_id, login, login_folded, full_name, full_name_folded, phone, is_guest, created_at,"
+        " updated_at) {count} SELECT i, 1, 'user-' || i, 'user-' || i, 'Ann Example ' || i, 'ann example ' || i,"
+        " '+' || ({first} + i * {apart}), 0, :now - (:count - i), :now FROM n",
+    ),
+    "numbers": (
+        1,
+        "INSERT INTO numbers (app_id, number, user_id, verified_at)"
+        " {count} SELECT 1, {first} + i * {apart}, i, CASE WHEN i % 3 = 0 THEN :now END FROM n",
+    ),
+    "books": (
+        1 / EVERY,
+        "INSERT INTO books (owner_id, book, app_id, device, size, next_seq, synced_at)"
+        " {count} SELECT i * {every}, 0, 1, '', {book}, 1000000000, :now - i % 100000 FROM n",
+    ),
+    "contacts": (
+        BOOK / EVERY,
+        "INSERT INTO contacts (owner_id, book, number, app_id, name, seq)"
+        " {count} SELECT owner, 0, {first} + {apart} * (1 + (owner + j * 104729) % :users)"
+        " + CASE WHEN j % 5 = 0 THEN 0 ELSE 1 END, 1, 'Friend ' || j, j * 1048576 FROM"
+        " (SELECT ((i - 1) / {book} + 1) * {every} AS owner, (i - 1) % {book} AS j FROM n) AS c",
+    ),
+    "subscriptions": (
+        0.5,
+        "INSERT INTO subscriptions (user_id, app_id, device, platform, channel, environment, token, token_hash,"
+        " created_at, updated_at) {count} SELECT i * 2, 1, 'device-' || i, 'android', 'gcm', 'production',"
+        " 'token-' || i, :hash, :now, :now FROM n",
+    ),
+    "pushes": (
+        2,
+        "INSERT INTO pushes (user_id, app_id, subscription_id, event_id, about_user_id, channel, environment,"
+        " created_at, due_at, expires_at, attempts, outcome, reason, settled_at) {count} SELECT 1 + i % :users, 1, 1,"
+        " i, 1 + i * 7 % :users, CASE WHEN i % 100000 = 1 THEN 'web' WHEN i % 4 = 0 THEN 'apns' ELSE 'gcm' END,"
+        " 'production', :now - (:count - i) / 4, :now - (:count - i) / 4, :now + {day}, 1,"
+        " CASE WHEN i > :count - 20000 THEN NULL WHEN i % 100 < 94 THEN 'accepted' WHEN i % 100 < 96 THEN 'gone'"
+        " WHEN i % 100 = 97 THEN 'expired' ELSE 'parked' END,"
+        " CASE WHEN i % 100 < 96 THEN '' WHEN i % 2 = 0 THEN 'apns_key is not set' ELSE 'payload too large' END,"
+        " CASE WHEN i > :count - 20000 THEN NULL ELSE :now - (:count - i) / 4 END FROM n",
+    ),
+    "joined": (
+        0.1,
+        "INSERT INTO joined (app_id, user_id, verified, created_at, due_at, told_up_to, done_at, result)"
+        " {count} SELECT 1, i, 1, :now - i, :now - i, 0, :now, 'told' FROM n",
+    ),
+    "audit": (
+        0.1,
+        "INSERT INTO audit (at, app_id, admin, address, action, subject, detail)"
+        " {count} SELECT :now - (:count - i) * 9, CASE WHEN i % 2 = 0 THEN 1 END, 'eve@example.com', '192.0.2.7',"
+        " CASE WHEN i % 500 = 0 THEN 'user erased' ELSE 'logged in' END, 'user ' || i, '' FROM n",
+    ),
+    "daily": (
+        0,
+        "INSERT INTO daily (app_id, day, name, value) {count} SELECT 1, :now / {day} - (i - 1) / 12,"
+        " CASE i % 12 WHEN 0 THEN 'sign-ups' WHEN 1 THEN 'uploads' WHEN 2 THEN 'matches' WHEN 3 THEN 'joined'"
+        " WHEN 4 THEN 'pushes accepted' WHEN 5 THEN 'pushes parked' WHEN 6 THEN 'pushes gone'"
+        " WHEN 7 THEN 'pushes expired' WHEN 8 THEN 'users' WHEN 9 THEN 'books' WHEN 10 THEN 'contacts'"
+        " ELSE 'sessions' END, i * 17 % 1000 FROM n",
+    ),
+    "refusals": (
+        0,
+        "INSERT INTO refusals (app_id, route, status, reason, count, first_at, last_at) {count} SELECT i % 2,"
+        " 'GET /route/' || i % 20, 422, 'reason ' || i, i, :now - 9000, :now - i FROM n",
+    ),
+}
+ROWS = {"daily": 12 * 365, "refusals": 500}
+WORDS = {"first": FIRST, "apart": APART, "every": EVERY, "book": BOOK, "day": DAY}
+COUNT = "WITH RECURSIVE n(i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < :count)"
+# Made anew when its table is full: filling it row by row would take minutes.
+INDEX = "CREATE INDEX contacts_number ON contacts (app_id, number, owner_id)"
+
+
+def fill(url: str, users: int, tell: Callable[[str], None]) -> dict[str, int]:
+    """Fill every table of application 1; how many rows of each there are."""
+    counts = {table: ROWS.get(table) or round(users * share) for table, (share, _) in TABLES.items()}
+    values = {"now": int(time.time()), "users": users, "hash": bytes(32)}
+    with closing(databases.connect(url, pool=1)) as db:
+        with db.write() as tx:
+            tx.run("DROP INDEX contacts_number")
+        for table, (_, statement) in TABLES.items():
+            tell(f"{counts[table]:,} {table}")
+            sql = statement.format(count=COUNT, **WORDS)
+            named = {key: value for key, value in values.items() if f":{key}" in sql}
+            with db.write() as tx:
+                tx.run(sql, count=counts[table], **named)
+        with db.write() as tx:
+            tx.run(INDEX)
+    if not databases.is_sqlite(url):  # which autovacuum does by itself, in its own time
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("VACUUM ANALYZE")
+    return counts
+
+
+def number_of(user_id: int) -> int:
+    """A user's number."""
+    return FIRST + APART * user_id
