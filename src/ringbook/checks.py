@@ -57,6 +57,7 @@ def _database(config: Config) -> Iterator[Check]:
         if state.current:
             yield from surroundings.database(config, db)
             yield _journal(db)
+            yield from _traces(db)
             apps = applications.all_(db)
             yield from _firebase(config, apps)
             yield from _gateways(config, apps)
@@ -75,6 +76,14 @@ def _journal(db: databases.Database) -> Check:
         return Check("journal of erasures", True, unset)
     trouble = erasures.trouble(db)
     return Check("journal of erasures", not trouble, trouble or str(db.erasures))
+
+
+def _traces(db: databases.Database) -> Iterator[Check]:
+    """A large file is not rewritten by itself."""
+    if erased := erasures.traces(db):
+        yield Check(
+            "erased users", True, f"{erased} since the file was last rewritten: `ringbook vacuum`, when few are there"
+        )
 
 
 def _firebase(config: Config, apps: list[App]) -> Iterator[Check]:

@@ -1,14 +1,17 @@
 """Who is erased is journalled before the answer, and nothing else of the person is left in any file of ours."""
 
 import base64
+import http.client
 import random
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from asking import PASSWORD, Person, opened, person, rows
+from asking import PASSWORD, Person, guest, opened, person, rows
 from core.joining import LIMITS, NOW, Play
 from servers import Databases, Server, application, ringbook, serve
 
@@ -80,6 +83,46 @@ def test_many_at_once_are_all_in_it_in_the_order_of_their_counts(play):
     lines = journal(play.db)
     assert [count for count, _, _ in lines] == list(range(1, 25))
     assert {user_id for _, _, user_id in lines} == set(people)
+
+
+def leave_at_once(people: list[Person], after: int, then: Callable[[], object]) -> set[int]:
+    """Everybody deletes the account, four at a time; after so many answers something happens. Who was answered."""
+    answered: set[int] = set()
+    enough = threading.Event()
+
+    def leave(one: Person) -> None:
+        with suppress(OSError, http.client.HTTPException):
+            if one.ask("DELETE", f"/users/{one.id}").status == 200:
+                answered.add(one.id)
+                if len(answered) >= after:
+                    enough.set()
+
+    with ThreadPoolExecutor(4) as threads:
+        for one in people:
+            threads.submit(leave, one)
+        assert enough.wait(60)
+        then()
+    return answered
+
+
+@pytest.mark.parametrize("kind, options", [("sqlite", ()), ("postgresql", ("--workers", "2"))])
+def test_servers_that_are_killed_forget_no_erasure_that_they_have_answered(
+    databases: Databases, tmp_path, kind, options
+):
+    folder = tmp_path / "journal"
+    with databases.fresh(kind) as url:
+        with suppress(ProcessLookupError), serve(url, tmp_path, *options, erasures_folder=str(folder)) as server:
+            people = [guest(server) for _ in range(24)]
+            answered = leave_at_once(people, 8, server.process.kill)
+            server.process.wait()
+        db = databases_.connect(url, erasures=str(folder))
+        counts, _, users_ = zip(*journal(db), strict=True)
+        assert answered <= set(users_)
+        assert list(counts) == list(range(1, len(counts) + 1))
+        assert erasures.trouble(db) == ""  # one line too many stops nobody
+        with db.read() as tx:
+            assert not answered & {row[0] for row in tx.tuples("SELECT id FROM users")}
+        db.close()
 
 
 def test_a_line_whose_transaction_was_undone_is_left_out(play, monkeypatch):
@@ -254,6 +297,14 @@ def test_not_even_what_the_database_left_behind_when_it_moved_rows(tmp_path):
     kept = [f"login-{n:03}-".encode() for n in range(200) if n not in erased]
     assert {needle for _, needle in left(tmp_path, *kept)} == set(kept)
     db.close()
+
+
+def test_a_large_file_waits_for_an_operator(play, monkeypatch):
+    monkeypatch.setattr(erasures, "SMALL_BYTES", 4096)
+    users.erase(play.db, play.person("ann").id)
+    assert (erasures.rewrite_small(play.db), erasures.traces(play.db)) == (0, 1 if play.db.file else 0)
+    erasures.rewrite(play.db)
+    assert erasures.traces(play.db) == 0
 
 
 def test_a_long_reader_does_not_stop_the_writers(tmp_path):

@@ -69,6 +69,15 @@ def rewrite(db: Database) -> int:
     return int(before["count"] - before["rewritten"])
 
 
+def traces(db: Database) -> int:
+    """How many were erased since a file was rewritten that is too large for that to happen by itself."""
+    if db.size_bytes() <= SMALL_BYTES:
+        return 0
+    with db.read() as tx:
+        state = store.state(tx)
+    return int(state["count"] - state["rewritten"])
+
+
 def rewrite_small(db: Database) -> int:
     """Rewrite a file that is small enough for others to wait meanwhile."""
     return rewrite(db) if 0 < db.size_bytes() <= SMALL_BYTES else 0

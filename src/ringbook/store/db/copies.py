@@ -51,7 +51,7 @@ def copy(source: Path, target: Path, progress: Progress = lambda done, total: No
     if still:
         _check_still(source)
     check_room(source, target.parent)
-    # A name of this process's own; what a killed one left goes with the next try.
+    # In the same folder, so that it gets its name in one step; what a killed try has left goes with the next one.
     part = target.with_name(f".{target.name}.part")
     remove(part)
     os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
