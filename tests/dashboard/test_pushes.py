@@ -81,6 +81,8 @@ def test_all_that_are_parked_for_a_reason_are_sent_again(play):
     assert "One push is in the queue again" in visitor.follow(done).words
     part = visitor.get(play.path + "/live")
     assert "apns" in part.words and "Parked" not in part.words and "<html" not in part.html
+    rows = visitor.get(play.path + "/rows?channel=apns")
+    assert badges(rows) == ["waiting"] and "<html" not in rows.html
 
 
 def test_another_application_s_pushes_are_not_sent_again(play):

@@ -14,22 +14,11 @@ PER_PAGE = 50
 
 def show(call: Call) -> Response:
     """The queue, what is parked by reason, and the latest pushes, by outcome and channel."""
-    outcome, channel, before = call.query("outcome"), call.query("channel"), call.query("before")
-    outcome = outcome if outcome in deliveries.OUTCOMES else ""
-    channel = channel if channel in CHANNELS else ""
-    after = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else deliveries.NEWEST
-    found = deliveries.page(call.db, call.app.id, call.now, PER_PAGE, before=after, outcome=outcome, channel=channel)
-    wanted = {name: value for name, value in (("outcome", outcome), ("channel", channel)) if value}
     return call.page(
         "pushes.html",
-        app=call.app,
-        found=found,
         outcomes=[("", "All")] + [(name, name) for name in deliveries.OUTCOMES],
         channels=[("", "All")] + [(name, name) for name in CHANNELS],
-        outcome=outcome,
-        channel=channel,
-        newest=address(call, wanted) if before else "",
-        older=address(call, wanted | {"before": str(found.older)}) if found.older else "",
+        **found(call),
         **state(call),
     )
 
@@ -37,6 +26,30 @@ def show(call: Call) -> Response:
 def live(call: Call) -> Response:
     """The queue and what is parked, for a page that is looked at."""
     return call.part("_queue.html", app=call.app, **state(call))
+
+
+def rows(call: Call) -> Response:
+    """The latest pushes alone, for the same."""
+    return call.part("_deliveries.html", **found(call))
+
+
+def found(call: Call) -> dict[str, Any]:
+    """The pushes that the address asks for, and where newer and older ones are."""
+    outcome, channel, before = call.query("outcome"), call.query("channel"), call.query("before")
+    outcome = outcome if outcome in deliveries.OUTCOMES else ""
+    channel = channel if channel in CHANNELS else ""
+    after = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else deliveries.NEWEST
+    page = deliveries.page(call.db, call.app.id, call.now, PER_PAGE, before=after, outcome=outcome, channel=channel)
+    wanted = {name: value for name, value in (("outcome", outcome), ("channel", channel)) if value}
+    return {
+        "app": call.app,
+        "found": page,
+        "outcome": outcome,
+        "channel": channel,
+        "rows": address(call, wanted, "/rows"),
+        "newest": address(call, wanted) if before else "",
+        "older": address(call, wanted | {"before": str(page.older)}) if page.older else "",
+    }
 
 
 def state(call: Call) -> dict[str, Any]:
@@ -70,13 +83,14 @@ def retry(call: Call) -> Response:
     return call.go(address(call, {}), f"{what} in the queue again.")
 
 
-def address(call: Call, values: dict[str, str]) -> str:
-    """The page's address with these questions."""
-    return f"{ROOT}/apps/{call.app.id}/push" + (f"?{urlencode(values)}" if values else "")
+def address(call: Call, values: dict[str, str], part: str = "") -> str:
+    """The page's address, or that of a part of it, with these questions."""
+    return f"{ROOT}/apps/{call.app.id}/push{part}" + (f"?{urlencode(values)}" if values else "")
 
 
 ROUTES = [
     Route(method="GET", path="/apps/{app_id}/push", handler=show),
     Route(method="GET", path="/apps/{app_id}/push/live", handler=live, live=True),
+    Route(method="GET", path="/apps/{app_id}/push/rows", handler=rows, live=True),
     Route(method="POST", path="/apps/{app_id}/push/retry", handler=retry),
 ]
