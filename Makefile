@@ -10,10 +10,10 @@ ifeq ($(origin HOST),command line)
 SERVE += --host $(HOST)
 endif
 
-.PHONY: help serve demo test lint bench docs lock wheel vet clean runtime tools
+.PHONY: help serve demo test lint bench docs pictures lock wheel vet clean runtime tools
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 serve: runtime ## start Ringbook here; PORT=8081 and HOST=0.0.0.0 change where it listens
 	@.venv/bin/ringbook serve $(SERVE)
@@ -44,6 +44,9 @@ docs: ## write docs/openapi.json from the route table, and the client's referenc
 	@mv docs/openapi.json.new docs/openapi.json
 	@.venv/bin/python scripts/client_reference.py docs/client/reference.md
 	@echo "docs/openapi.json and docs/client/reference.md are up to date."
+
+pictures: tools ## draw docs/images/dashboard anew, with Chromium
+	@.venv/bin/python tests/dashboard/pictures.py
 
 lock: ## renew the lock files from pyproject.toml
 	@sh scripts/venv.sh requirements-dev.lock

@@ -12,12 +12,15 @@ has_postgresql() {
     [ -n "${TEST_POSTGRESQL_URL:-}" ] || ls -d /usr/lib/postgresql/1[6-9] >/dev/null 2>&1
 }
 node_is_new() { has node && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ]; }
+# Any of these will do; the tests of the dashboard drive it.
+has_chromium() { [ -n "${TEST_CHROMIUM:-}" ] || has chromium || has chromium-browser || has google-chrome; }
 missing() {
     sh scripts/python.sh >/dev/null 2>&1 || echo python3-venv
     node_is_new || echo nodejs
     has npm || echo npm
     has pgbouncer || echo pgbouncer
     has caddy || echo caddy
+    has_chromium || echo chromium
     has faketime || echo faketime
     has_postgresql || echo postgresql
 }
@@ -55,7 +58,7 @@ fi
 modules=tests/e2e/node_modules
 want=$(cksum <tests/e2e/package-lock.json)
 if [ "$(cat "$modules/installed" 2>/dev/null)" != "$want" ]; then
-    echo "Installing the npm packages connectycube, quickblox, firebase-tools and web-push-testing (280 MB) into $modules ..."
+    echo "Installing the npm packages axe-core, connectycube, quickblox, firebase-tools and web-push-testing (280 MB) into $modules ..."
     (cd tests/e2e && npm ci --ignore-scripts --omit=optional --no-audit --no-fund --silent)
     echo "$want" >"$modules/installed"
 fi

@@ -1,0 +1,257 @@
+"""The dashboard in a real browser: from the card to the push, by mouse, by keyboard, and without a script."""
+
+import re
+import struct
+import time
+
+import pytest
+from asking import person, rows
+from dashboard.browsing import browser, faults, log_in, opened
+from dashboard.pictures import WIDTHS, draw
+from dashboard.visiting import make_admin
+from dashboard.world import fill, paths
+from servers import application, serve
+
+from ringbook.core import applications
+
+EVIL = '<script>document.title="owned"</script><img src=x onerror="document.title=\'owned\'">'
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def served(databases, tmp_path_factory):
+    """A server that sends pushes to its standard output."""
+    with databases.fresh("sqlite") as url, serve(url, tmp_path_factory.mktemp("served")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def someone(served):
+    return make_admin(served)
+
+
+@pytest.fixture
+def app(served):
+    return application(served.database_url, "Friends", push_console="on")
+
+
+@pytest.fixture
+def page(chromium, served, someone):
+    with opened(chromium, served) as page:
+        log_in(page, *someone)
+        yield page
+
+
+def of(app, rest=""):
+    return f"/dashboard/apps/{app.application_id}{rest}"
+
+
+def reads(page, words):
+    """Wait until a page reads so."""
+    page.get_by_text(words).first.wait_for()
+
+
+def subscribe(who):
+    """A phone of somebody's gets pushes from now on."""
+    token = {"environment": "production", "client_identification_sequence": f"token-of-{who.login}"}
+    wished = {"notification_channels": "gcm", "push_token": token, "device": {"udid": "u1", "platform": "android"}}
+    assert who.ask("POST", "/subscriptions", wished).status == 201
+
+
+# ── the feature ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_card_is_switched_on_and_a_friend_who_then_signs_up_is_announced(page, served, app):
+    bob = person(served, app, phone="+44 7700 900123")
+    bob.upload([{"name": "Annie", "phone": "+1 202 555 0142"}])
+    subscribe(bob)
+    page.goto(of(app, "/users/settings"))
+    page.get_by_label("Tell users when one of their contacts joins").check()
+    page.get_by_label("Push notification template").fill("%s is here, say hello")
+    reads(page, "Annie is here, say hello")  # the preview, while it is typed
+    page.locator("#joined").get_by_role("button", name="Save").click()
+    reads(page, "Saved: New contact joined")
+    page.reload()
+    assert page.get_by_label("Tell users when one of their contacts joins").is_checked()
+    assert page.get_by_label("Push notification template").input_value() == "%s is here, say hello"
+    time.sleep(applications.CACHE_SECONDS + 1)  # a change is noticed within 5 seconds
+    person(served, app, phone="+1 202 555 0142")
+    arrived = page.locator("table .badge", has_text="accepted")
+    deadline = time.monotonic() + 60
+    while not arrived.count() and time.monotonic() < deadline:
+        page.goto(of(app, "/push"))
+    arrived.wait_for()
+    found = rows(served, "SELECT outcome FROM pushes WHERE user_id = :id", id=bob.id)
+    assert [row["outcome"] for row in found] == ["accepted"]
+
+
+def test_a_template_that_is_refused_shows_why_while_it_is_typed_and_when_it_is_saved(page, app):
+    page.goto(of(app, "/users/settings"))
+    template = page.get_by_label("Push notification template")
+    template.fill("%s and %s")
+    reads(page, "The template may hold %s once")
+    page.locator("#joined").get_by_role("button", name="Save").click()
+    wrong = page.locator("#contact_joined_template-error")
+    assert "may hold %s once" in wrong.inner_text()
+    assert template.get_attribute("aria-invalid") == "true" and template.input_value() == "%s and %s"
+    page.reload()
+
+
+def test_a_test_arrives_and_the_page_tells_by_itself(page, served, app):
+    bob = person(served, app)
+    subscribe(bob)
+    page.goto(of(app, "/users/settings"))
+    page.get_by_label("User", exact=True).fill(bob.login)
+    page.get_by_role("button", name="Send the test").click()
+    page.locator("#test-result .badge.ok").wait_for(timeout=60_000)
+
+
+def test_names_and_templates_of_others_are_text_wherever_they_are_shown(page, served, app):
+    eve = person(served, app, full_name=EVIL, phone="+44 7700 900124")
+    eve.upload([{"name": EVIL, "phone": "+1 202 555 0143"}])
+    page.goto(of(app, "/users/settings"))
+    page.get_by_label("Push notification template").fill(f"{EVIL} %s")
+    page.locator("#preview").get_by_text("<script>").wait_for()
+    page.locator("#joined").get_by_role("button", name="Save").click()
+    for path in ("/users/settings", "/users", f"/users/{eve.id}", f"/users/{eve.id}/erase", "/push", ""):
+        page.goto(of(app, path))
+        assert page.title() != "owned" and "Ringbook" in page.title(), path
+    page.goto(of(app, f"/users/{eve.id}/books/0"))
+    page.get_by_role("button", name="Reveal contact 1").click()
+    assert page.get_by_role("cell", name=EVIL).is_visible() and page.title() != "owned"
+
+
+# ── without a mouse, without a script ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_keyboard_alone_logs_in_and_saves_the_card(chromium, served, someone, app):
+    with opened(chromium, served) as page:
+        page.goto(f"/dashboard/login?next={of(app, '/users/settings')}")
+        page.keyboard.type(someone[0])  # the field has the focus
+        page.keyboard.press("Tab")
+        page.keyboard.type(someone[1])
+        page.keyboard.press("Enter")
+        page.wait_for_url(lambda url: "/login" not in url)
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.className") == "skip"
+        assert page.evaluate("getComputedStyle(document.activeElement).left") != "-1584px"
+        page.keyboard.press("Enter")
+        until(page, "document.activeElement.id === 'contact_joined_enabled'")
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+        page.keyboard.press("Space")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Control+A")
+        page.keyboard.type("Hello from %s")
+        until(page, "document.activeElement.textContent.trim() === 'Save'")
+        page.keyboard.press("Enter")
+        reads(page, "Saved: New contact joined")
+        assert page.get_by_label("Push notification template").input_value() == "Hello from %s"
+        assert page.get_by_label("Tell users when one of their contacts joins").is_checked()
+        page.keyboard.press("Escape")
+
+
+def until(page, there, most=25):
+    """Press Tab until the focus is there."""
+    for _ in range(most):
+        page.keyboard.press("Tab")
+        if page.evaluate(there):
+            return
+    raise AssertionError(f"Tab never comes to {there}, but to {page.evaluate('document.activeElement.outerHTML')}")
+
+
+def test_without_javascript_the_card_is_saved_and_the_theme_is_chosen(chromium, served, someone, app):
+    with opened(chromium, served, java_script_enabled=False) as page:
+        log_in(page, *someone)
+        page.goto(of(app, "/users/settings"))
+        page.get_by_label("Tell users when one of their contacts joins").check()
+        page.get_by_label("Push notification template").fill("%s, without a script")
+        page.locator("#joined").get_by_role("button", name="Save").click()
+        reads(page, "Saved: New contact joined")
+        reads(page, "Annie, without a script")
+        assert page.get_by_role("button", name=re.compile("Copy")).count() == 0
+        page.get_by_role("button", name="Dark").click()
+        assert page.locator("html").get_attribute("data-theme") == "dark"
+        page.get_by_text("Friends").first.click()  # the list of applications opens
+        page.get_by_role("link", name="All applications").click()
+        reads(page, "New application")
+
+
+def test_a_copy_button_copies(chromium, served, someone, app):
+    with opened(chromium, served, permissions=["clipboard-read", "clipboard-write"]) as page:
+        log_in(page, *someone)
+        page.goto(of(app, "/keys"))
+        page.get_by_role("button", name="Copy Auth key").click()
+        reads(page, "Copied")
+        assert page.evaluate("navigator.clipboard.readText()") == app.auth_key
+
+
+# ── every page ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def filled(databases, tmp_path_factory):
+    """A server whose world stands still: nobody sends what waits there."""
+    folder = tmp_path_factory.mktemp("filled")
+    with databases.fresh("sqlite") as url, serve(url, folder, "--no-worker") as server:
+        yield server, fill(server)
+
+
+LOOKS = [("light", 1280), ("dark", 390)]
+
+
+@pytest.mark.parametrize("scheme, width", LOOKS)
+def test_no_page_shuts_anybody_out_or_is_wider_than_its_window(chromium, filled, scheme, width):
+    server, world = filled
+    found = {}
+    with opened(chromium, server, color_scheme=scheme, viewport={"width": width, "height": 800}) as page:
+        page.goto("/dashboard/login")
+        found["login"] = faults(page)
+        log_in(page, *make_admin(server))
+        for name, path in paths(world).items():
+            page.goto(f"/dashboard{path}")
+            found[name] = [*faults(page), *too_wide(page)]
+        page.goto("/dashboard/nowhere")
+        found["nowhere"] = faults(page)
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
+def too_wide(page):
+    """What makes a page scroll sideways."""
+    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    return [f"{wide} pixels wider than the window"] if wide > 0 else []
+
+
+def test_every_link_leads_to_a_page(chromium, filled):
+    server, world = filled
+    with opened(chromium, server) as page:
+        log_in(page, *make_admin(server))
+        links = set()
+        for path in paths(world).values():
+            page.goto(f"/dashboard{path}")
+            found = page.eval_on_selector_all("a[href]", "all => all.map(one => one.href)")
+            links |= {href.partition("#")[0] for href in found if href.startswith(server.url)}
+        assert len(links) > 20
+        dead = [href for href in sorted(links) if page.request.get(href).status != 200]
+    assert dead == []
+
+
+def test_every_page_can_be_pictured_for_the_documentation(chromium, filled, tmp_path):
+    server, world = filled
+    some = {"overview", "users-settings"}
+    made = draw(chromium, server, world, tmp_path, only=some)
+    assert {file.name for file in made} == {f"{name}-{width}.png" for name in some for width in WIDTHS}
+    for file in made:
+        width = struct.unpack(">I", file.read_bytes()[16:20])[0]
+        assert width == int(file.stem.rpartition("-")[2])
+
+
+def test_a_fault_would_be_found(chromium, filled):
+    with opened(chromium, filled[0]) as page:
+        page.goto("/dashboard/login")
+        page.evaluate("document.querySelector('label[for=email]').remove()")
+        assert any("label" in fault for fault in faults(page))

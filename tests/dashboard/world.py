@@ -1,0 +1,187 @@
+"""A small world to look at: an application with people, books, pushes and figures, so that no page is empty.
+
+fill(server)    what stands on the pages of `paths`
+paths(world)    every page that can be asked for, by a name for its picture
+"""
+
+import contextlib
+import random
+import re
+import time
+import uuid
+from dataclasses import dataclass
+
+from servers import Server
+
+from ringbook import errors
+from ringbook.config import Config, Limits
+from ringbook.core import announcing, applications, delivery, discovery, figures, samples, subscriptions, users
+from ringbook.core.audit import Actor
+from ringbook.core.profile import columns
+from ringbook.dashboard.routes import ROUTES
+from ringbook.model import Caller, Entry, Subscription
+from ringbook.push.transport import Outcome, Receipt
+from ringbook.store import db as databases
+
+DAY = 86_400
+OPERATOR = "op@example.com"
+PEOPLE = """Ann Archer, Ben Okafor, Chloé Dubois, Dieter Lindström, Esra Yılmaz, Farah Singh, George Abbott, Hana Novák,
+Imran Iqbal, Jack O'Brien, Kezia Patel, Liam Hughes, Maya Murphy, Noor Haddad, Olivia Taylor, Priya Walsh, Quinn Fraser,
+Rosa Young""".replace("\n", " ").split(", ")
+SETTINGS = {"contact_joined_enabled": "on", "default_region": "GB", "reassigned_after_days": "90"}
+NOT_SET_UP = "FCM is not set up: fcm_service_account is empty"
+LIMITS = Limits(new_accounts_per_hour=0)
+
+
+@dataclass(frozen=True)
+class World:
+    """The application and one of its users."""
+
+    app_id: int
+    user_id: int
+
+
+def phone(n: int) -> str:
+    """A number for fiction: Ofcom's for drama, NANPA's 555-01xx."""
+    return f"+44 7700 900{n:03}" if n % 3 else f"+1 202 555 01{n:02}"
+
+
+def fill(server: Server) -> World:
+    """Make it, as of now."""
+    with contextlib.closing(databases.connect(server.database_url)) as db:
+        return Filling(db, int(time.time())).all()
+
+
+@dataclass
+class Filling:
+    """The world while it is being made."""
+
+    db: databases.Database
+    now: int
+
+    def all(self) -> World:
+        """People first, then their books and devices, then those who join, then what became of it."""
+        self.app = applications.create(self.db, "Friends", self.now - 40 * DAY)
+        by = Actor(OPERATOR, "192.0.2.7", self.now - 3_600)
+        for key, value in {
+            "contact_joined_enabled": "on",
+            "default_region": "GB",
+            "reassigned_after_days": "90",
+        }.items():
+            applications.change(self.db, self.app.id, key, value, by=by)
+        applications._cache.clear()
+        self.app = applications.get(self.db, self.app.id)
+        early = [self.person(n, self.now - (30 - n) * DAY) for n in range(12)]
+        for n, user_id in enumerate(early):
+            self.book(user_id, n)
+            self.device(user_id, n)
+        late = [self.person(n, self.now - (18 - n) * 1_800) for n in range(12, 18)]
+        self.book(late[0], 12, device="pixel-8")
+        self.tell()
+        samples.send(self.db, self.app, early[0], by)
+        self.settle()
+        self.figures()
+        return World(self.app.id, early[0])
+
+    def person(self, n: int, at: int) -> int:
+        """Somebody signs up."""
+        first, _, last = PEOPLE[n].partition(" ")
+        login = f"{first.lower()}.{last.lower()}".replace("'", "")
+        fields = {"login": login, "full_name": PEOPLE[n], "phone": phone(n), "email": f"person{n}@example.com"}
+        with self.db.write() as tx:
+            user = users.add(tx, self.app, columns(fields), at)
+        return user.id
+
+    def book(self, user_id: int, n: int, device: str = "") -> None:
+        """A book that holds most of the others, by names of its owner's own."""
+        held = [other for other in range(18) if other != n and (other + n) % 4]
+        entries = [Entry(phone=phone(other), name=PEOPLE[other].split()[0]) for other in held]
+        caller = Caller(app=self.app, user_id=user_id, is_guest=False, address="192.0.2.1")
+        discovery.upload(self.db, LIMITS, caller, entries, device=device, now=self.now - n * 3_000)
+
+    def device(self, user_id: int, n: int) -> None:
+        """A phone that gets pushes."""
+        apple = n % 3 == 1
+        token = uuid.uuid4().hex * 2 if apple else f"token-{uuid.uuid4().hex}"
+        wished = Subscription(
+            id=0,
+            user_id=user_id,
+            device="iPhone 15" if apple else "Pixel 8",
+            platform="ios" if apple else "android",
+            channel="apns" if apple else "gcm",
+            environment="production",
+            bundle="com.example.friends" if apple else None,
+            token=token,
+        )
+        subscriptions.subscribe(self.db, Config(), self.app, [wished], self.now)
+
+    def tell(self) -> None:
+        """Whoever joined late is announced."""
+        while announcing.expand(self.db, self.now):
+            pass
+
+    def settle(self) -> None:
+        """Most pushes arrive; a few do not, each for a reason of its own."""
+        outcomes = [Receipt(Outcome.ACCEPTED)] * 7
+        outcomes += [Receipt(Outcome.GONE, "UNREGISTERED"), Receipt(Outcome.REFUSED, NOT_SET_UP)]
+        attempts = [
+            delivery.Attempt(due=one, receipt=outcomes[at % len(outcomes)], began_at=self.now)
+            for at, one in enumerate(delivery.claim(self.db, self.now, 200))
+        ]
+        delivery.record(self.db, attempts, self.now)
+
+    def figures(self) -> None:
+        """A month of figures, always the same; and what was refused."""
+        figures.forget()
+        for reason, count in REFUSED.items():
+            for _ in range(count):
+                figures.refused(
+                    self.app.id, "/address_book", 422, errors.Invalid(reason, field="contacts"), self.now - 90
+                )
+        chance = random.Random(7)
+        for day in range(30):
+            at, growth = self.now - day * DAY, 30 - day
+            weekend = 0.6 if (at // DAY) % 7 in (2, 3) else 1.0
+            for name, base in FIGURES.items():
+                figures.add(self.app.id, name, at, int(base * growth * weekend * chance.uniform(0.7, 1.2)))
+        figures.flush(self.db, self.now)
+
+
+FIGURES = {
+    "sign-ups": 3,
+    "uploads": 9,
+    "matches": 21,
+    "contacts created": 160,
+    "contacts updated": 420,
+    "contacts deleted": 12,
+    "sessions": 40,
+    "joined": 2,
+    "holders told": 7,
+    "pushes accepted": 7,
+    "joined pushes accepted": 6,
+    "pushes gone": 1,
+    "pushes parked": 0.4,
+    "pushes expired": 0.2,
+}
+
+
+REFUSED = {"must be a list of contacts": 3, "holds more than 50000 contacts": 1}
+
+
+def paths(world: World) -> dict[str, str]:
+    """Every page below /dashboard, by a name for its picture; new ones are here by themselves."""
+    values = {"app_id": world.app_id, "user_id": world.user_id, "book": 0}
+    found = {}
+    for route in ROUTES:
+        path = re.sub(r"\{(\w+)\}", lambda one: str(values.get(one[1], "")), route.path)
+        if route.method == "GET" and not route.live and "static" not in path and path not in ("", "/", "/login"):
+            found[name_of(route.path)] = path
+    return found
+
+
+def name_of(path: str) -> str:
+    """`/apps/{app_id}/users/{user_id}` is user, `/apps/{app_id}` is overview."""
+    named = {"/apps/{app_id}": "overview", "/apps/{app_id}/users/{user_id}": "user"}
+    named["/apps/{app_id}/users/{user_id}/books/{book}"] = "book"
+    plain = re.sub(r"/apps/\{app_id\}|/\{\w+\}", "", path).strip("/").replace("/", "-")
+    return named.get(path, plain)
