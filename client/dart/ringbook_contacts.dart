@@ -748,7 +748,9 @@ final class ContactSync {
     final report = await ringbook._upload(put: contacts, force: true);
     // If every entry made a contact, the book is known. If not, only reading it back tells which spellings it holds.
     final book = report.created == contacts.length ? contacts : await ringbook.addressBook();
-    await store.save(_Snapshot.of(owner, now, book, report.rejected).text);
+    final known = _Snapshot.of(owner, now, book, report.rejected);
+    // The server keeps the book it had if it can take nothing of a new one; then there is no snapshot, either.
+    if (known.isThe(book)) await store.save(known.text);
     return report.as(Sent.wholeBook);
   }
 }
@@ -862,8 +864,9 @@ final class _Snapshot {
   }
 
   /// Does the answer to the changes fit what the server was believed to hold? A contact that was in the book and is not
-  /// taken any more does not: it has to leave the book.
+  /// taken any more does not: it has to leave the book. (The counts alone may fit by chance.)
   bool foretold(_Changes changes, _Report report) {
+    if (report.rejected.any((rejection) => kept.containsKey(rejection.contact.phone))) return false;
     final renamed = changes.put.where((contact) => kept.containsKey(contact.phone)).length;
     return report.updated == renamed &&
         report.deleted == changes.gone.length &&

@@ -20,7 +20,7 @@ from verify import gateway
 from verify.gateway import serving
 
 PATIENCE_SECONDS = 60
-SILENCE, CUT, STALL, LOSE = "silence", "cut", "stall", "lose"
+SILENCE, CUT, STALL, LOSE, DROP = "silence", "cut", "stall", "lose", "drop"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Fault:
     """What becomes of one request.
 
     kind     "" answers `status` and `body` without asking the server; `silence` never answers; `cut` closes the
-             connection; `stall` begins an answer; `lose` lets the server answer, and then keeps silent
+             connection; `stall` begins an answer; `lose` lets the server answer and then keeps silent, `drop` does so
+             and then closes the connection
     until    the answer waits for this
     """
 
@@ -122,7 +123,7 @@ class Passing(BaseHTTPRequestHandler):
         body = self.rfile.read(int(headers.get("content-length", 0)))
         fault = proxy.next_fault(self.path)
         status, kept, said = 0, {}, b""
-        if fault is None or fault.kind == LOSE:
+        if fault is None or fault.kind in (LOSE, DROP):
             status, kept, said = self.ask(headers, body)
         elif not fault.kind:
             status, kept, said = fault.status, fault.headers, fault.body
@@ -151,7 +152,7 @@ class Passing(BaseHTTPRequestHandler):
         if fault.kind == STALL:
             self.begin(200, {"Content-Type": "application/json", "Content-Length": "1000"})
             self.wfile.write(b'{"created":')
-        if fault.kind != CUT:
+        if fault.kind not in (CUT, DROP):
             self.server.proxy.over.wait(PATIENCE_SECONDS)
 
     def begin(self, status: int, headers: dict[str, str]) -> None:

@@ -9,13 +9,16 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
 from asking import PASSWORD, Person, person
-from client.faults import CUT, LOSE, SILENCE, STALL, Fault, Proxy, proxying
+from client.faults import CUT, DROP, LOSE, SILENCE, STALL, Fault, Proxy, proxying
 from client.vm import compiled, dart
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from servers import Application, Databases, application, serve
 from talking import Ended, Talk, talking
 from verify.certificates import PHONE, PROJECT, Key, claims, publishing
@@ -67,6 +70,11 @@ class World:
     program: Path
     folder: Path
     with_firebase: Application
+
+    @cached_property
+    def usual(self) -> "Phone":
+        """A phone of somebody's who is signed up once."""
+        return self.phone(self.somebody())
 
     def phone(self, who: Person, **options: Any) -> "Phone":
         """A phone of somebody's, with the app just installed."""
@@ -228,6 +236,15 @@ def test_a_contact_that_is_not_taken_is_reported_once_and_the_others_are_taken(w
     assert said["sent"] == "wholeBook" and phone.book == [(BOB, BOB)]
 
 
+def test_a_book_that_the_server_kept_since_it_could_take_nothing_of_a_new_one_is_not_forgotten(world: World) -> None:
+    phone = world.phone(world.somebody())
+    phone.sync(("Ann", ANN))
+    phone.sync(("A" * 256, ANN))
+    assert phone.book == [("Ann", ANN)]
+    assert phone.sync(allow_empty=True)["sent"] == "wholeBook"
+    assert phone.book == []
+
+
 def test_a_number_in_two_spellings_stays_until_both_are_gone(world: World) -> None:
     phone = world.phone(world.somebody())
     other = ANN.replace(" ", "").replace("-", "")
@@ -304,6 +321,60 @@ def test_syncs_at_the_same_time_take_turns(world: World) -> None:
     assert [one["sent"] for one in said] == ["wholeBook", "changes"]
     assert phone.book == [("Bob", BOB), ("Cara", CARA)]
     assert len(world.proxy.asked("POST", "/session")) == 1
+
+
+SPELLINGS = [ANN, ANN.replace("-", " "), ANN.replace(" ", ""), BOB, BOB.replace(" ", ""), "12345"]
+NAMES = ["Ann", "Bob", "x" * 256]
+HELD = st.dictionaries(st.sampled_from(SPELLINGS), st.sampled_from(NAMES), max_size=5)
+CHANGE = st.tuples(st.sampled_from(SPELLINGS[:5]), st.sampled_from(["Mallory", None]))
+STEPS = st.lists(st.tuples(HELD, st.sampled_from([None, None, CUT, DROP]), st.none() | CHANGE), min_size=2, max_size=7)
+
+
+def taken(held: dict[str, str]) -> dict[str, tuple[str, str]]:
+    """What the server makes of a whole book, by number: the last spelling and name of each that it can take."""
+    digits = {phone: "".join(filter(str.isdigit, phone)) for phone in held}
+    return {digits[phone]: (name, phone) for phone, name in held.items() if len(name) < 256 and len(digits[phone]) > 9}
+
+
+@pytest.mark.parametrize("meddled", [False, True])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(steps=[({ANN: "Ann"}, None, None), ({ANN: "x" * 256}, None, None), ({}, None, None)])
+@example(steps=[({BOB: "Bob"}, None, None), ({ANN: "Ann", SPELLINGS[1]: "Ann", BOB: "x" * 256}, None, None)])
+@given(steps=STEPS)
+def test_after_each_sync_that_succeeds_the_book_is_the_phones_whatever_happened_before(
+    meddled: bool, steps: list[Any], world: World
+) -> None:
+    """Syncs whose request or answer is lost, and, where the book is read back each time, changes by somebody else."""
+    phone = replace(world.usual, file=world.folder / f"{uuid.uuid4().hex}.json", udid=uuid.uuid4().hex)
+    phone.started(check_every=0 if meddled else None)
+    try:
+        for held, fault, change in steps:
+            if change and meddled:
+                meddle(phone, *change)
+            world.proxy.fail(*[Fault(fault)] if fault else [], at="/address_book")
+            sync_or_fail(phone, held, may_fail=fault is not None)
+    finally:
+        world.proxy.forget()
+        phone.call("withdraw")  # a user has at most 20 books
+
+
+def meddle(phone: Phone, number: str, name: str | None) -> None:
+    """Somebody else puts a contact into the phone's book, or takes it out."""
+    change = {"phone": number, "name": name} if name else {"phone": number, "destroy": 1}
+    assert phone.owner.upload([change], udid=phone.udid).status == 200
+
+
+def sync_or_fail(phone: Phone, held: dict[str, str], *, may_fail: bool) -> None:
+    """After a sync the book is the phone's, unless a request or an answer was lost."""
+    contacts = written((name, number) for number, name in held.items())
+    try:
+        phone.call("sync", contacts=contacts, allow_empty=True)
+    except Threw as error:
+        assert may_fail and error.kind == "UnreachableException"
+        return
+    expected = taken(held)
+    if expected or not held:  # of a book that has no contact to take the server keeps the old one
+        assert sorted(phone.book) == sorted(expected.values())
 
 
 # ── what may not be read is not empty ────────────────────────────────────────────────────────────────────────────────
