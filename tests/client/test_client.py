@@ -301,3 +301,24 @@ def test_a_server_that_sends_elsewhere():
 def test_an_address_that_is_none_is_told_at_once(url):
     with pytest.raises(ValueError, match=r"looks like https://book\.example\.com"):
         Client(url, 1, "KEY")
+
+
+@pytest.mark.parametrize("key", ["", "KEY\n", "a key", "ключ"])
+def test_a_key_that_is_none_is_told_at_once_and_not_shown(key):
+    with pytest.raises(ValueError, match="auth key") as caught:
+        Client("https://book.example.com", 1, key)
+    assert not key or key not in str(caught.value)
+
+
+def test_a_token_that_cannot_be_sent_is_not_shown():
+    class Broken:
+        def load(self):
+            return "secret\ntoken"
+
+        def save(self, token):
+            pass
+
+    with Client(f"http://127.0.0.1:{free_port()}", 1, "KEY", retries=0, tokens=Broken()) as one:
+        with pytest.raises(errors.RingbookError) as caught:
+            one.get_session()
+        assert "secret" not in str(caught.value)

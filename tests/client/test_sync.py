@@ -218,8 +218,9 @@ def test_a_great_difference_goes_in_parts(phone, monkeypatch):
     monkeypatch.setattr("ringbook_client.sync.PART", 4)
     told = []
     phone.contacts = {f"+1 {200 + n} 555 01{n:02}": f"n{n}" for n in range(30)} | {HERE: "a", ABROAD: "b", WRITTEN: "c"}
+    phone.contacts[BOB] = "Bob"
     phone.sync()
-    phone.contacts = {number: name + "!" for number, name in phone.contacts.items()}
+    phone.contacts = {number: name + "!" for number, name in phone.contacts.items()} | {BOB: "Bob"}
     synced = phone.sync(progress=lambda *at: told.append(at))
     assert (synced.full, synced.renamed) == ("", 33) and told[-1] == (30, 30)
     phone.is_right()
@@ -277,6 +278,20 @@ def test_when_none_is_taken_the_book_stays(phone):
     assert len(caught.value.applied.rejected) == 2 and phone.book() == {ANN: "Ann"}
 
 
+@pytest.mark.parametrize("options", [{}, {"check": False}])
+@pytest.mark.parametrize(
+    "broken", [{f"tel:{BOB}": "Bob", f"tel:{HERE}": "Abe"}, {BOB: "", HERE: ""}, {f"tel:{BOB}": "Bob", HERE: ""}]
+)
+def test_an_app_that_spoils_every_contact_does_not_empty_the_book(phone, broken, options):
+    phone.contacts = {BOB: "Bob", HERE: "Abe", ABROAD: "Abe"}
+    phone.sync()
+    before, phone.contacts = phone.book(), broken
+    for _ in range(2):
+        with pytest.raises(errors.NothingAccepted):
+            phone.sync(**options)
+    assert phone.book() == before
+
+
 def test_a_refusal_is_no_reason_for_a_full_upload(client, phone, monkeypatch):
     phone.contacts = {ANN: "Ann"}
     phone.sync()
@@ -299,12 +314,12 @@ def test_a_sync_planned_changes_nothing(client, phone):
     def planned(**options):
         return client.plan_sync(phone.listed(), phone.state, device=phone.device, **options)
 
-    phone.contacts = {ANN: "Ann", BOB: "Bob"}
+    phone.contacts = {ANN: "Ann", BOB: "Bob", ALIKE: "Al"}
     plan = planned()
-    assert plan.full == "this is the first sync" and len(plan.difference.added) == 2
+    assert plan.full == "this is the first sync" and len(plan.difference.added) == 3
     assert phone.book() == {} and not phone.state.exists()
     phone.sync()
-    phone.contacts = {ANN: "Anna", CAT: "Cat"}
+    phone.contacts = {ANN: "Anna", CAT: "Cat", ALIKE: "Al"}
     before, plan = phone.state.read_bytes(), planned()
     assert plan.full == "" and plan.difference.removed == (Contact("Bob", BOB),)
     phone.elsewhere(Contact("Eve", DAN))

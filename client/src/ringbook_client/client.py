@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx2
 
 from . import calls, conversation, errors, sync, transport, uploads
-from .calls import PAGE, App, Call, Entry, Value
+from .calls import PAGE, Call, Entry, Value
 from .conversation import Manners, Renew, Send, Step
 from .model import CodeSent, Contact, Registered, Report, Session, Subscription, User, UserPage
 from .proofs import Proof
@@ -65,7 +65,7 @@ class Client(Shell):
         patience: float = 60,
         http: httpx2.Client | None = None,
     ) -> None:
-        super().__init__(url, App(app_id, auth_key), tokens, Manners(retries, patience, renews=sign_in is not None))
+        super().__init__(url, app_id, auth_key, tokens, Manners(retries, patience, renews=sign_in is not None))
         self._sign_in = sign_in
         self._own = http is None
         self._http = http or httpx2.Client(timeout=timeout)

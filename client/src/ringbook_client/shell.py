@@ -22,9 +22,9 @@ _signing_in: contextvars.ContextVar[tuple[int, ...]] = contextvars.ContextVar("r
 class Shell:
     """The common part of `Client` and `AsyncClient`."""
 
-    def __init__(self, url: str, app: App, tokens: TokenStore | None, manners: Manners) -> None:
+    def __init__(self, url: str, app_id: int, auth_key: str, tokens: TokenStore | None, manners: Manners) -> None:
         self.url = transport.address(url)
-        self.app = app
+        self.app = App(app_id, transport.key(auth_key))
         self._manners = manners
         self._tokens = tokens
         self._token = tokens.load() if tokens else None

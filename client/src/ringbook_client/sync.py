@@ -36,6 +36,7 @@ Steps = Generator[Call[Any], Any, T]
 Reasons = dict[str, tuple[str, tuple[str, ...]]]  # name and reasons, by phone
 ASKED = "a full upload was asked for"
 DRIFT = "the server's book is not as the last sync left it"
+TURNED = "no contact is as it was in the last sync"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +112,7 @@ def planning(
     owner = yield from whose(url, app, device)
     known, why = remembered(path, owner, full)
     book = yield calls.get_address_book(device)
-    if known and not changes.matches(book, known.contacts, known.size):
-        known, why = None, DRIFT
+    known, why = trusted(known, why, book, wanted)
     there = known.contacts if known else changes.folded(book)
     wanted = {**there, **wanted} if keep else wanted
     return Plan(why, changes.difference(there, offered(wanted, known) if known else wanted))
@@ -140,8 +140,7 @@ def syncing(
     book = None
     if known and check:
         book = yield calls.get_address_book(device)
-        if not changes.matches(book, known.contacts, known.size):
-            known, why = None, DRIFT
+    known, why = trusted(known, why, book, wanted)
     job = Job(wanted, path, owner, keep, progress)
     if known:
         synced = yield from what_changed(job, known)
@@ -160,6 +159,19 @@ def whose(url: str, app: App, device: str | None) -> Steps[Owner]:
 def remembered(path: Path, owner: Owner, full: bool) -> tuple[State | None, str]:
     """What the state file says of the book, or why a full upload is due."""
     return (None, ASKED) if full else state.load(path, owner)
+
+
+def trusted(known: State | None, why: str, book: Iterable[Contact] | None, wanted: Book) -> tuple[State | None, str]:
+    """What is remembered, if a difference from it may be uploaded.
+
+    Where no contact is as it was, something may be wrong with all of them: an app that writes numbers in another way,
+    say. A full upload in which no contact is accepted leaves the server's book alone; a difference would empty it.
+    """
+    if known and book is not None and not changes.matches(book, known.contacts, known.size):
+        return None, DRIFT
+    if known and known.contacts and wanted and not wanted.items() & known.contacts.items():
+        return None, TURNED
+    return known, why
 
 
 def offered(wanted: Book, known: State) -> dict[str, str]:

@@ -33,6 +33,13 @@ def address(url: str) -> str:
     return url.rstrip("/")
 
 
+def key(auth_key: str) -> str:
+    """The auth key; ValueError if it cannot be one."""
+    if not (auth_key and auth_key.isascii() and auth_key.isprintable() and " " not in auth_key):
+        raise ValueError("the auth key is none: `ringbook app show ID` shows it")
+    return auth_key
+
+
 def sent(base: str, step: Send) -> dict[str, Any]:
     """The arguments of the library's `request`."""
     request = step.request
@@ -71,6 +78,8 @@ def failure(error: httpx2.RequestError) -> errors.RingbookError:
     if isinstance(error, httpx2.TimeoutException):
         unreachable: errors.Unreachable = errors.TimedOut("the server did not answer in time")
     else:
-        unreachable = errors.Unreachable(f"the server cannot be reached ({error or type(error).__name__})")
+        # Other errors may quote what was sent, such as a header with the token.
+        why = str(error) if isinstance(error, httpx2.ConnectError) else type(error).__name__
+        unreachable = errors.Unreachable(f"the server cannot be reached ({why})")
     unreachable.sent = not isinstance(error, NOT_SENT)
     return unreachable
