@@ -121,7 +121,6 @@ def worker(*, file: File) -> None:
     import threading
 
     from . import flushing, serving, worker
-    from .core import erasures
 
     stop = threading.Event()
     for ending in (signal.SIGTERM, signal.SIGINT):
@@ -129,8 +128,7 @@ def worker(*, file: File) -> None:
     settings = commands.settings(file, long=True)
     try:
         with commands.database(settings) as db, serving.watched(settings, db):
-            if trouble := erasures.trouble(db):
-                raise Failed(trouble)
+            serving.check_journal(db)
             logs.log.info("working")
             flushing.begin(db)
             worker.run(db, settings, stop)

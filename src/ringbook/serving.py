@@ -180,7 +180,7 @@ def _figures_shared(workers: int) -> "Iterator[None]":
 @contextmanager
 def _ready(config: Config) -> "Iterator[tuple[Database, App | None]]":
     """An open database with the right schema and an application; the application if it was made just now."""
-    from .core import applications, erasures
+    from .core import applications
     from .store import db as databases
     from .store import migrations
 
@@ -190,11 +190,20 @@ def _ready(config: Config) -> "Iterator[tuple[Database, App | None]]":
             _migrate(config.database)
         if trouble := migrations.state(db).trouble:
             raise CannotServe(trouble)
-        if trouble := erasures.trouble(db):
-            raise CannotServe(trouble)
+        check_journal(db)
         yield db, applications.first(db, int(time.time()))
     finally:
         db.close()
+
+
+def check_journal(db: "Database") -> None:
+    """Who was erased is erased: an erasure that a crash cut off is finished; CannotServe on a restored backup."""
+    from .core import backups, erasures
+
+    if trouble := erasures.trouble(db):
+        raise CannotServe(trouble)
+    if backups.finish(db):
+        logs.log.warning("erasure finished")
 
 
 def _migrate(url: str) -> None:

@@ -15,9 +15,9 @@ from asking import PASSWORD, Person, guest, opened, person, rows
 from core.joining import LIMITS, NOW, Play
 from servers import Databases, Server, application, ringbook, serve
 
-from ringbook import errors, worker
+from ringbook import errors, serving, worker
 from ringbook.config import Config
-from ringbook.core import erasures, users
+from ringbook.core import backups, erasures, users
 from ringbook.store import db as databases_
 from ringbook.store import erasures as store
 from ringbook.store.db import Database
@@ -140,6 +140,35 @@ def test_a_line_whose_transaction_was_undone_is_left_out(play, monkeypatch):
     users.erase(play.db, bob)
     assert journal(play.db) == [(1, play.app_id, bob)]
     assert play.rows("SELECT id FROM users") == [{"id": ann}]
+
+
+def test_an_erasure_that_comes_to_nothing_is_journalled_as_that(play):
+    """On SQLite, where that is certain; whoever was told that it did not work is not erased by the next start."""
+    ann, bob = play.person("ann").id, play.person("bob").id
+    with pytest.raises(ZeroDivisionError), play.db.write() as tx:
+        erasures.note(play.db, tx, play.app_id, ann)
+        raise ZeroDivisionError
+    assert erasures.ahead(play.db) == 1
+    assert journal(play.db) == ([] if play.db.file else [(1, play.app_id, ann)])
+    if play.db.file:
+        assert backups.finish(play.db) == 0
+        assert {row["id"] for row in play.rows("SELECT id FROM users")} == {ann, bob}
+    users.erase(play.db, bob)
+    assert [user_id for _, _, user_id in journal(play.db)] == [bob]
+
+
+def test_what_a_crash_has_cut_off_is_finished_by_the_next_start(play):
+    """It comes after the line and before the commit; nobody has been answered."""
+    ann, bob, cleo = (play.person(name).id for name in ("ann", "bob", "cleo"))
+    users.erase(play.db, ann)
+    with play.db.read() as tx:
+        database_id = store.state(tx)["database_id"]
+    store.append(play.db.erasures, database_id, 2, play.app_id, bob)
+    serving.check_journal(play.db)
+    assert {row["id"] for row in play.rows("SELECT id FROM users")} == {cleo}
+    assert erasures.ahead(play.db) == 0
+    users.erase(play.db, cleo)
+    assert [count for count, _, _ in journal(play.db)] == [1, 2, 3]
 
 
 def test_a_line_that_a_full_disk_has_cut_off_does_not_take_the_next_one_along(play):

@@ -3,6 +3,7 @@
 back_up(file, target, …)          a copy while the server writes
 restore(backup, file, …)          a copy in the place of the database, without those who were erased since it was made
 erase_again(db, folders, …)       the same for a database that was restored by other means
+finish(db)                        an erasure that a crash has cut off
 sweep(db, before)                 copies that were kept beside the database go
 """
 
@@ -19,6 +20,7 @@ from ..store import db as databases
 from ..store import erasures, migrations
 from ..store.db import Database, copies
 from ..store.db.copies import Contents, NotOurs, Progress
+from . import erasures as erasing
 from . import users
 
 GAP = 100_000  # ids that are left out after a restore: more than were given since any backup worth restoring
@@ -139,6 +141,23 @@ def erase_again(db: Database, folders: Sequence[Path], done: Callable[[int], Non
                 tx.reserve_ids(table, sequence, last + GAP)
     db.scrub()
     return Again(erased, newer)
+
+
+def finish(db: Database) -> int:
+    """Erase whoever the journal has as erased last, if a crash came between the line and the commit; 0 or 1.
+
+    Nobody has answered that person. It may also be that a backup was restored which is older by this one erasure. What
+    is right for both is to erase.
+    """
+    if not db.erasures or erasing.ahead(db) != 1:
+        return 0
+    with db.read() as tx:
+        state = erasures.state(tx)
+    last = [one for one in erasures.entries([db.erasures], state["database_id"]) if one.count > state["count"]]
+    erased = sum(users.erase(db, one.user_id, again=True) for one in last)
+    with db.write() as tx:
+        erasures.move_on(tx, state["count"] + 1)
+    return erased
 
 
 def sweep(db: Database, before: int) -> int:

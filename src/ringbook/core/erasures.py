@@ -17,40 +17,50 @@ SMALL_BYTES = 64 * 1024 * 1024  # a second or two; a writer waits for ten
 def note(db: Database, tx: Tx, app_id: int, user_id: int) -> None:
     """Journal an erasure; the last thing that is done in its transaction, since others who erase wait from here on.
 
-    The line is on the disk before the commit is: an erasure that was answered with success is never forgotten. A line
-    whose transaction is undone does no harm: a backup of later has counted on, and so is not read for it.
+    The line is on the disk before the commit is: an erasure that was answered with success is never forgotten. One that
+    is undone is journalled, too; where a crash has come between, or a connection was lost, see `backups.finish`.
     """
-    if not db.erasures:
+    folder = db.erasures
+    if not folder:
         return
     counted = store.count(tx)
+    line = (folder, counted["database_id"], counted["count"], app_id, user_id)
     try:
-        store.append(db.erasures, counted["database_id"], counted["count"], app_id, user_id)
+        store.append(*line)
     except OSError as error:
         raise errors.Unavailable("The erasure cannot be journalled just now. Try again.") from error
+    tx.otherwise(lambda: store.append(*line, undone=True))
 
 
 def trouble(db: Database) -> str:
-    """Why nobody may serve on this database, and what to do; "" when all is well.
-
-    One line more than were counted may be of an erasure that a crash has undone.
-    """
+    """Why nobody may serve on this database, and what to do; "" when all is well, or `backups.finish` can see to it."""
     if not db.erasures:
         return ""
     if not store.writable(db.erasures):
         return (
             f"the journal of erasures {db.erasures} cannot be written: is there such a folder, and may we write to it?"
         )
-    with db.read() as tx:
-        database_id = store.state(tx)["database_id"]
     try:
-        highest = store.highest(db.erasures, database_id)
+        lines = ahead(db)
     except OSError as error:
         return f"the journal of erasures {db.erasures} cannot be read: {error.strerror}"
-    with db.read() as tx:  # after the journal: other processes may be erasing
-        ahead = highest - store.state(tx)["count"]
-    if ahead <= 1:
+    if lines <= 1:
         return ""
-    return f"the database is older than its journal of erasures, by {ahead} users: run `ringbook erase-again`"
+    return f"the database is older than its journal of erasures, by {lines} users: run `ringbook erase-again`"
+
+
+def ahead(db: Database) -> int:
+    """How many erasures the journal has that the database has not counted; OSError.
+
+    One may be of an erasure that a crash has cut off; more, and this is a backup that was restored.
+    """
+    if not db.erasures:
+        return 0
+    with db.read() as tx:
+        database_id = store.state(tx)["database_id"]
+    highest = store.highest(db.erasures, database_id)
+    with db.read() as tx:  # after the journal: other processes may be erasing
+        return max(0, highest - int(store.state(tx)["count"]))
 
 
 def rewrite(db: Database) -> int:

@@ -25,7 +25,8 @@ from msgspec import Struct
 from .db import Row, Tx, copies
 
 # Not bound to the beginning of a line: one that a full disk has cut off must not take the next one along.
-LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) ([0-9a-f]{16}) (\d+) (\d+) (\d+)\n")
+LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) ([0-9a-f]{16}) (\d+) (\d+) (\d+)( undone)?\n")
+UNDONE = " undone"
 MONTH = re.compile(r"\d{4}-\d\d\.txt")
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 TAIL_BYTES = 65_536
@@ -39,6 +40,7 @@ class Entry(Struct, frozen=True):
     count: int
     app_id: int
     user_id: int
+    undone: bool
 
     @property
     def seconds(self) -> int:
@@ -86,10 +88,14 @@ def rewritten(tx: Tx, count: int) -> None:
 # ── in the journal ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def append(folder: Path, database_id: str, count: int, app_id: int, user_id: int) -> None:
-    """Write a line, on the disk when this returns; OSError. Several processes may, at once."""
+def append(folder: Path, database_id: str, count: int, app_id: int, user_id: int, *, undone: bool = False) -> None:
+    """Write a line, on the disk when this returns; OSError. Several processes may, at once.
+
+    undone   the erasure of the same line before has come to nothing
+    """
     now = time.gmtime()
-    line = f"{time.strftime(TIME, now)} {database_id} {count} {app_id} {user_id}\n".encode()
+    word = UNDONE if undone else ""
+    line = f"{time.strftime(TIME, now)} {database_id} {count} {app_id} {user_id}{word}\n".encode()
     made = _made(folder)
     file = folder / time.strftime("%Y-%m.txt", now)
     new = not file.exists()
@@ -120,7 +126,7 @@ def entries(folders: Iterable[Path], database_id: str) -> list[Entry]:
         if kept and kept[-1].count == one.count:  # the count was free again
             kept.pop()
         kept.append(one)
-    return kept
+    return [one for one in kept if not one.undone]
 
 
 def highest(folder: Path, database_id: str) -> int:
@@ -149,9 +155,9 @@ def _read(folder: Path, database_id: str) -> Iterator[Entry]:
 
 
 def _parsed(text: str, database_id: str) -> Iterator[Entry]:
-    for at, of, count, app_id, user_id in LINE.findall(text):
+    for at, of, count, app_id, user_id, undone in LINE.findall(text):
         if of == database_id:
-            yield Entry(at, of, int(count), int(app_id), int(user_id))
+            yield Entry(at, of, int(count), int(app_id), int(user_id), bool(undone))
 
 
 def _months(folder: Path) -> list[Path]:

@@ -64,6 +64,12 @@ class Tx(Protocol):
     def then(self, work: Callable[[], None]) -> None:
         """Do this once the transaction is committed, and not at all if it is not."""
 
+    def otherwise(self, work: Callable[[], None]) -> None:
+        """Do this if the transaction is undone, before anybody else writes; not where that is not certain.
+
+        PostgreSQL may have committed what we have lost the connection over.
+        """
+
 
 class Probe:
     """A question that is put to a database seldom, however often it is asked."""

@@ -240,6 +240,9 @@ class PostgresTx:
         assert self._done is not None, "nothing is committed where nothing is written"
         self._done.append(work)
 
+    def otherwise(self, work: Callable[[], None]) -> None:
+        pass
+
     def _execute(self, sql: str, params: dict[str, Any]) -> Any:
         lists = {name: rows for name, rows in params.items() if isinstance(rows, Rows)}
         sql = postgres_statement(sql, tuple((name, tuple(rows.columns.items())) for name, rows in lists.items()))

@@ -90,16 +90,19 @@ class Sqlite:
     @contextmanager
     def write(self) -> Iterator[Tx]:
         done: list[Callable[[], None]] = []
+        undone: list[Callable[[], None]] = []
         with self._alone() as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")
-                yield SqliteTx(connection, done)
+                yield SqliteTx(connection, done, undone)
                 connection.execute("COMMIT")
             except BaseException as error:
                 if trouble := unwritable(error):
                     self._probe.failed(trouble)
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+                for work in undone:
+                    work()
                 raise
         for work in done:
             work()
@@ -206,9 +209,15 @@ class Sqlite:
 class SqliteTx:
     """A transaction on SQLite."""
 
-    def __init__(self, connection: sqlite3.Connection, done: list[Callable[[], None]] | None = None) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        done: list[Callable[[], None]] | None = None,
+        undone: list[Callable[[], None]] | None = None,
+    ) -> None:
         self._connection = connection
         self._done = done
+        self._undone = undone
 
     def all(self, sql: str, **params: Any) -> list[Row]:
         cursor = self._execute(sql, params)
@@ -249,6 +258,10 @@ class SqliteTx:
     def then(self, work: Callable[[], None]) -> None:
         assert self._done is not None, "nothing is committed where nothing is written"
         self._done.append(work)
+
+    def otherwise(self, work: Callable[[], None]) -> None:
+        assert self._undone is not None, "nothing is undone where nothing is written"
+        self._undone.append(work)
 
     def _execute(self, sql: str, params: dict[str, Any]) -> sqlite3.Cursor:
         lists = {name: rows for name, rows in params.items() if isinstance(rows, Rows)}
