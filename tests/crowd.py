@@ -1,7 +1,7 @@
 """People who go on uploading whatever happens to the server, and remember what they were promised.
 
 crowd(server, count)      so many people at it, for as long as a block lasts
-Crowd.lost                what was answered with success and is not there
+Crowd.counted             and how much of what was answered with success is lost
 Crowd.meanwhile           what they got instead of a success, and how often
 knocking(port, count)     so many clients at the same moment, each on a connection of its own
 """
@@ -27,7 +27,7 @@ PAUSE_SECONDS = 0.02  # before the same contact is uploaded again
 
 @dataclass
 class Crowd:
-    """`promised`: by user, the phones whose upload was answered with 200."""
+    """`promised`: by user, the phones whose upload was answered with 200; `lost`: how many of them, once counted."""
 
     server: Server
     people: list[Person]
@@ -35,17 +35,19 @@ class Crowd:
     meanwhile: Counter[str] = field(default_factory=Counter)
     over: threading.Event = field(default_factory=threading.Event)
     failed: list[BaseException] = field(default_factory=list)
+    lost: int = -1
 
     @property
     def answered(self) -> int:
         """How many uploads were answered with success so far."""
         return sum(map(len, self.promised.values()))
 
-    @property
-    def lost(self) -> int:
-        """How many of those are not in the database."""
+    def counted(self) -> "Crowd":
+        """With what was answered with success and is not in the database, while that can be asked."""
         there = {(row["owner_id"], row["number"]) for row in rows(self.server, "SELECT owner_id, number FROM contacts")}
-        return sum((owner, int(phone)) not in there for owner, phones in self.promised.items() for phone in phones)
+        promised = ((owner, int(phone)) for owner, phones in self.promised.items() for phone in phones)
+        self.lost = sum(one not in there for one in promised)
+        return self
 
     def goes_on(self, more: int = 20) -> None:
         """Wait until so many more uploads were answered with success."""
@@ -54,7 +56,8 @@ class Crowd:
 
     def sees(self, what: str) -> None:
         """Wait until somebody gets this instead of a success."""
-        self._until(lambda: self.meanwhile[what] > 0, f"nobody gets {what}")
+        before = self.meanwhile[what]
+        self._until(lambda: self.meanwhile[what] > before, f"nobody gets {what}")
 
     def _until(self, true: Callable[[], bool], trouble: str) -> None:
         try:
@@ -90,11 +93,10 @@ class Crowd:
         self.meanwhile[words(answer)] += 1
         return who
 
-    def told(self, what: str) -> str:
+    @property
+    def told(self) -> str:
         """How it went, for whoever reads the tests' output."""
-        return (
-            f"{what}: {self.answered} answered with success, {self.lost} of them lost; meanwhile {dict(self.meanwhile)}"
-        )
+        return f"{self.answered} answered with success, {self.lost} of them lost; meanwhile {dict(self.meanwhile)}"
 
 
 def words(answer: Answer) -> str:

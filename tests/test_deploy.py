@@ -74,7 +74,8 @@ def test_ringbook_in_containers_runs_without_rights_and_its_secrets_are_files():
         assert "no-new-privileges:true" in one["security_opt"]
         secrets = [key for key in one["environment"] if "DATABASE" in key or "TOKEN" in key]
         assert secrets and all(key.endswith("_FILE") for key in secrets)
-    assert [name for name, one in services.items() if "ports" in one] == ["caddy"]
+    opened = {name: one["ports"] for name, one in services.items() if "ports" in one}
+    assert set(opened) == {"caddy", "server"} and all(port.startswith("127.0.0.1:") for port in opened["server"])
     assert services["server"]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
 
 

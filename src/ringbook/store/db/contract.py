@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from ... import errors
+
 Row = dict[str, Any]
 PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 AWAY = "The database cannot be reached just now. Try again."
@@ -17,7 +19,7 @@ BUSY = "Another request is changing the same thing. Try again."
 FULL = "There are no ids left. Only the server's operator can help."
 PROBE = "UPDATE schema_state SET revision = revision"  # writes, and changes nothing
 PROBE_SECONDS = 2  # for so long what a probe found is believed
-FAILED_SECONDS = 10  # for so long a write that failed speaks against the next: a small one may still find room
+FAILED_SECONDS = 5  # for so long a write that failed speaks against the next: a small one may still find room
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +77,20 @@ class Probe:
     """A question that is put to a database seldom, however often it is asked."""
 
     def __init__(self, attempt: Callable[[], str]) -> None:
+        """`attempt` says what is wrong, "" when nothing is."""
         self._attempt = attempt
         self._asking = threading.Lock()
         self._trouble = ""
         self._until = 0.0
 
-    def trouble(self) -> str:
-        """What the attempt said last, a moment ago at most."""
+    def ask(self) -> None:
+        """Unavailable if the attempt failed, a moment ago at most."""
         with self._asking:
             if time.monotonic() > self._until:
                 self._trouble = self._attempt()
                 self._until = time.monotonic() + PROBE_SECONDS
-            return self._trouble
+        if self._trouble:
+            raise errors.Unavailable(self._trouble)
 
     def failed(self, trouble: str) -> None:
         """Somebody's write found out."""

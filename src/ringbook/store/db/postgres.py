@@ -109,8 +109,7 @@ class Postgres:
             work()
 
     def probe(self) -> None:
-        if trouble := self._probe.trouble():
-            raise errors.Unavailable(trouble)
+        self._probe.ask()
 
     def disk(self) -> tuple[int, int] | None:
         return None

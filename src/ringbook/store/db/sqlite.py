@@ -108,8 +108,7 @@ class Sqlite:
             work()
 
     def probe(self) -> None:
-        if trouble := self._probe.trouble():
-            raise errors.Unavailable(trouble)
+        self._probe.ask()
 
     def disk(self) -> tuple[int, int] | None:
         try:
