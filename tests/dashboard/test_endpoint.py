@@ -1,10 +1,12 @@
 """What holds for each page: who may see it, which forms are believed, what browsers are told."""
 
 import re
+from urllib.parse import urlencode
 
 import pytest
+from asking import write
 from dashboard.visiting import FORM, Visitor, admin
-from servers import free_port, serve
+from servers import free_port, full_disk, serve
 
 from ringbook.dashboard.endpoint import Who, is_ours
 from ringbook.dashboard.routes import ROUTES
@@ -53,6 +55,7 @@ def test_no_form_of_another_site_is_believed_whatever_it_carries(server):
         ({"origin": "http://a:8080", "host": "a:8080"}, True),
         ({"origin": "http://a:8081", "host": "a:8080"}, False),
         ({"origin": "null", "host": "a:8080"}, False),
+        ({"origin": "http://[", "host": "["}, False),
         ({"host": "a:8080"}, True),
     ],
 )
@@ -65,9 +68,18 @@ def test_every_page_tells_browsers_to_load_nothing_from_elsewhere(server):
     for page in (visitor.get("/login"), visitor.get("/apps"), visitor.get("/nowhere"), Visitor(server).get("/login")):
         policy = page.headers["Content-Security-Policy"]
         assert policy.startswith(POLICY) and "frame-ancestors 'none'" in policy and "unsafe" not in policy
-        assert page.headers["Referrer-Policy"] == "no-referrer"
+        # With "no-referrer" a browser says "Origin: null" of our own forms, and over plain http nothing else.
+        assert page.headers["Referrer-Policy"] == "same-origin"
         assert page.headers["X-Content-Type-Options"] == "nosniff"
         assert page.headers["Cache-Control"] == "no-store"
+
+
+def test_what_is_asked_for_in_no_way_that_there_is_says_so_with_the_same_headers(server):
+    for method in ("PUT", "OPTIONS", "DELETE"):
+        answer = Visitor(server).ask(method, "/dashboard/apps")
+        assert answer.status == 404
+        assert answer.headers["Content-Security-Policy"].startswith(POLICY)
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_no_page_names_another_host_or_has_a_script_or_a_style_of_its_own(server):
@@ -106,11 +118,55 @@ def test_a_form_that_is_too_large_or_cannot_be_read_changes_nothing(server):
     visitor = admin(server)
     large = f"csrf={visitor.csrf}&name=".encode() + b"x" * 2_000_000
     assert visitor.ask("POST", "/dashboard/apps", large, content_type=FORM).status == 413
+    assert visitor.ask("POST", "/dashboard/apps", b"&" * 70_000, content_type=FORM).status == 413
     many = f"csrf={visitor.csrf}&".encode() + b"&".join(b"a%d=1" % n for n in range(500))
     assert visitor.ask("POST", "/dashboard/apps", many, content_type=FORM).status == 400
     broken = b"--x\r\nContent-Disposition: form-data"
     kind = "multipart/form-data; boundary=x"
     assert visitor.ask("POST", "/dashboard/apps", broken, content_type=kind).status in (400, 403)
+
+
+def test_a_sign_that_no_database_keeps_is_refused_before_anybody_looks_for_it(server):
+    visitor = admin(server)
+    here = f"/apps/{server.app.application_id}"
+    answers = [
+        visitor.get(f"{here}/users?q=a%00b"),
+        visitor.get("/audit?admin=%00"),
+        visitor.post(f"{here}/why", user="\0", number="\0"),
+        visitor.post(f"{here}/push/retry", channel="gcm", reason="\0"),
+        visitor.post(f"{here}/users/settings/test", test="\0"),
+        visitor.post(f"{here}/users/settings/joined", contact_joined_template="\0"),
+        Visitor(server).post("/login", email="\0@example.com", password="x"),
+    ]
+    for answer in answers:
+        assert (answer.status, "cannot be stored" in answer.words) == (400, True), answer.words
+
+
+def test_an_address_that_is_none_leads_to_the_start(server):
+    visitor = admin(server)
+    foreign = ("//evil.example", "http://evil.example/dashboard/", "/dashboard/\\\\evil.example")
+    for nowhere in ("//[", "/metrics", *foreign):
+        assert visitor.get(f"/login?{urlencode({'next': nowhere})}").goes_to == "/dashboard"
+        assert visitor.post("/theme", theme="dark", back=nowhere).goes_to == "/dashboard"
+
+
+def test_the_page_that_says_the_database_is_away_has_its_look(tmp_path, stoppable):
+    with serve(stoppable.url, tmp_path) as server:
+        visitor = admin(server)
+        stoppable.stop()
+        page = visitor.get("/apps")
+        assert (page.status, "Not just now" in page.words) == (503, True)
+        for name in re.findall(r'"(/dashboard/static/[^"]+)"', page.html):
+            assert visitor.ask("GET", name).status == 200
+        stoppable.start()
+
+
+def test_a_page_can_be_read_where_nothing_can_be_written(databases, tmp_path):
+    with databases.fresh("sqlite") as url, serve(url, tmp_path) as server:
+        visitor = admin(server)
+        write(server, "UPDATE admin_sessions SET last_used_at = last_used_at - 3600")
+        with full_disk(server, room=0):
+            assert visitor.get("/apps").status == 200
 
 
 def test_light_or_dark_is_remembered_without_a_script(server):

@@ -12,6 +12,7 @@ A session lives LIFE_SECONDS from its last use, and LONGEST_SECONDS at most.
 import hashlib
 import hmac
 import secrets
+from contextlib import suppress
 
 from msgspec import Struct
 
@@ -143,9 +144,10 @@ def session(db: Database, token: str, now: int, *, touch: bool = True) -> Login 
         return None
     expires_at = min(now + LIFE_SECONDS, row["created_at"] + LONGEST_SECONDS)
     if touch and now - row["last_used_at"] >= TOUCH_SECONDS:
-        with db.write() as tx:
-            store.touch(tx, _digest(token), now, expires_at)
-        row["expires_at"] = expires_at
+        with suppress(errors.Unavailable):  # what can be read is shown where nothing can be written: on a full disk
+            with db.write() as tx:
+                store.touch(tx, _digest(token), now, expires_at)
+            row["expires_at"] = expires_at
     return Login(email=row["email"], token=token, created_at=row["created_at"], expires_at=row["expires_at"])
 
 

@@ -34,13 +34,16 @@ from . import cookies, templates
 
 ROOT = "/dashboard"
 BODY_SECONDS = 60
-LARGEST_BYTES = 1024 * 1024
+LARGEST_BYTES = 1024 * 1024  # with a file
+LARGEST_TEXT_BYTES = 64 * 1024  # without one: reading such a form takes the time of all who wait for this process
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
+    # Not "no-referrer": browsers then say "Origin: null" of our own forms, which over plain http is all they say.
+    # Source: WHATWG, "Fetch", append a request `Origin` header.
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
@@ -61,6 +64,7 @@ FOREIGN = "This form was sent from another page than ours, or is from an earlier
 class Who(Enum):
     """Who may call."""
 
+    UNASKED = "anybody, who is not even asked who it is: a file, which must be there when the database is not"
     ANYBODY = "anybody"
     ADMIN = "a logged-in admin"
 
@@ -218,9 +222,11 @@ def endpoint(db: Database, config: Config, route: Route, lane: anyio.CapacityLim
 
 
 async def read_form(request: Request) -> FormData:
-    """What the form holds: at most LARGEST_BYTES, one file, 200 fields. TooLarge, Malformed."""
+    """What the form holds: one file, 200 fields, and as many bytes as its kind may have. TooLarge, Malformed."""
     if request.method != "POST":
         return FormData()
+    with_file = request.headers.get("content-type", "").startswith("multipart/form-data")
+    most = LARGEST_BYTES if with_file else LARGEST_TEXT_BYTES
     received = 0
     receive = request.receive
 
@@ -228,8 +234,8 @@ async def read_form(request: Request) -> FormData:
         nonlocal received
         message = await receive()
         received += len(message.get("body", b""))
-        if received > LARGEST_BYTES:
-            raise errors.TooLarge("This is larger than 1 MiB.")
+        if received > most:
+            raise errors.TooLarge(f"This is larger than {most // 1024} KiB.")
         return message
 
     limited = Request(request.scope, counted)
@@ -247,6 +253,7 @@ def carry_out(call: Call) -> Response:
     """Everything that happens in the thread: who asks, whether the form is ours, what they get."""
     try:
         identify(call)
+        check_signs(call)
         return call.route.handler(call)
     except errors.Refused as refused:
         return refused_page(call, refused)
@@ -257,6 +264,8 @@ def carry_out(call: Call) -> Response:
 
 def identify(call: Call) -> None:
     """Find out who asks, and refuse a form that is not from a page of ours. Raises Unauthorized, Forbidden."""
+    if call.route.who is Who.UNASKED:
+        return
     token = cookies.token(call.request)
     if token:
         call.login = admins.session(call.db, token, call.now, touch=not call.route.live)
@@ -270,6 +279,13 @@ def identify(call: Call) -> None:
         raise errors.Forbidden(FOREIGN)
 
 
+def check_signs(call: Call) -> None:
+    """Refuse what no database takes for a text, before anybody looks for it. Raises Malformed."""
+    sent = [*call.request.query_params.multi_items(), *call.form.multi_items()]
+    if any("\0" in value for _, value in sent if isinstance(value, str)):
+        raise errors.Malformed("What was sent holds a sign that cannot be stored.")
+
+
 def is_ours(headers: Mapping[str, str]) -> bool:
     """Was a form sent by a page of this server, as far as the browser says?
 
@@ -280,7 +296,10 @@ def is_ours(headers: Mapping[str, str]) -> bool:
     if site:
         return site in ("same-origin", "none")
     origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == headers.get("host")
+    try:
+        return origin is None or urlsplit(origin).netloc == headers.get("host")
+    except ValueError:
+        return False
 
 
 def refused_page(call: Call, refused: errors.Refused | None) -> Response:

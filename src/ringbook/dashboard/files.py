@@ -20,4 +20,4 @@ def file(call: Call) -> Response:
     return Response(content, headers={"Cache-Control": keep, "Content-Type": assets.KINDS[Path(name).suffix]})
 
 
-ROUTES = [Route(method="GET", path="/static/{name}", handler=file, who=Who.ANYBODY)]
+ROUTES = [Route(method="GET", path="/static/{name}", handler=file, who=Who.UNASKED)]

@@ -3,8 +3,6 @@
 The same answer, after the same time, for an e-mail that no admin has as for a wrong password (`core/admins.py`).
 """
 
-from urllib.parse import urlsplit
-
 from starlette.responses import Response
 
 from .. import errors
@@ -43,8 +41,7 @@ def log_in(call: Call) -> Response:
 
 def _after(wanted: str) -> str:
     """Where to go: a page of ours, whatever the address says."""
-    parts = urlsplit(wanted)
-    ours = wanted.startswith(f"{ROOT}/") and not parts.netloc and "\\" not in wanted and wanted.isprintable()
+    ours = wanted.startswith(f"{ROOT}/") and "\\" not in wanted and wanted.isprintable()
     return wanted if ours else ROOT
 
 
@@ -88,8 +85,7 @@ def change_password(call: Call) -> Response:
 
 def set_theme(call: Call) -> Response:
     """Light, dark, or as the system wishes."""
-    back = urlsplit(call.request.headers.get("referer", "")).path
-    answer = call.go(_after(call.text("back") or back))
+    answer = call.go(_after(call.text("back")))
     cookies.set_theme(call, answer, call.text("theme"))
     return answer
 

@@ -14,7 +14,7 @@ from .. import errors
 from ..config import Config
 from ..store.db import Database
 from . import applications, audit, files, keys, login, overview, providers, pushes, settings, users, why
-from .endpoint import ROOT, Call, Route, endpoint
+from .endpoint import HEADERS, ROOT, Call, Route, endpoint
 
 
 def nothing(_call: Call) -> Response:
@@ -56,4 +56,4 @@ def dashboard(config: Config, db: Database) -> Starlette:
 
 async def no_such_method(_request: Request, _error: Exception) -> Response:
     """Pages are asked for by GET and POST."""
-    return Response("Not found", 404, media_type="text/plain")
+    return Response("Not found", 404, HEADERS, media_type="text/plain")
