@@ -43,6 +43,10 @@ def test_a_row_has_as_many_contacts_as_numbers_and_goes_by_its_number_without_a_
     assert held(f"{ANN}\n{BOB}\n") == [(ANN, ANN), (BOB, BOB)]
 
 
+def test_a_contact_may_be_called_like_a_heading() -> None:
+    assert held(f"Phone,{ANN}\nBob,{BOB}\n") == [("Phone", ANN), ("Bob", BOB)]
+
+
 def test_numbers_that_the_server_will_not_take_are_handed_on() -> None:
     assert held(f"name,phone\nAnn,{ANN}\nOffice,12\nShop,1-800-FLOWERS\n")[1:] == [
         ("Office", "12"),
@@ -59,6 +63,8 @@ def test_a_row_that_cannot_be_read_is_told_and_takes_no_other_with_it() -> None:
     reading = tables.read(f'name,phone\nAnn,{ANN}\n"Bob,{BOB}\nCara,+12025550152\n'.encode())
     assert [contact.name for contact in reading.contacts] == ["Ann", "Cara"]
     assert reading.problems == (Problem(3, tables.BROKEN),)
+    reading = tables.read(f'name,phone\nAnn,{ANN}\n"Bob,{BOB}'.encode())
+    assert (len(reading.contacts), reading.problems) == (1, (Problem(3, tables.BROKEN),))
     reading = tables.read(f'Ann,{ANN}\nBob,\n"C" C,{BOB}\n'.encode())
     assert [contact.name for contact in reading.contacts] == ["Ann", "C C"]
     assert reading.problems == (Problem(2, tables.NO_NUMBER),)

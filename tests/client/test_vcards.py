@@ -110,6 +110,7 @@ def test_a_property_may_have_an_encoding_of_its_own(charset: str, written: str) 
 )
 def test_a_wrong_claim_of_an_encoding_is_seen_through(claimed: str) -> None:
     assert held(cards(f"FN;CHARSET={claimed}:Zoë\r\nTEL:{ANN}")) == [("Zoë", ANN)]
+    assert held(cards(f"FN;CHARSET={claimed}:Ann-Bea\r\nTEL:{ANN}")) == [("Ann-Bea", ANN)]
 
 
 def test_the_card_of_an_assistant_is_not_mixed_with_the_one_around_it() -> None:
@@ -117,6 +118,8 @@ def test_the_card_of_an_assistant_is_not_mixed_with_the_one_around_it() -> None:
     for agent in (f"AGENT:\r\n{inner}", f"AGENT:{inner}", "AGENT:" + inner.replace("\r\n", "\\n")):
         assert held(cards(f"{agent}\r\nFN:Ann\r\nTEL:{ANN}")) == [("Ann", ANN)]
     assert held(cards(f"AGENT:\r\nFN:Ann\r\nTEL:{ANN}", "FN:Bob\r\nTEL:+12025550151"))[1][0] == "Bob"
+    missing_end = cards(f"AGENT:\r\nFN:Ann\r\nTEL:{ANN}").removesuffix(b"END:VCARD\r\n") + cards(f"FN:Bob\r\nTEL:{ANN}")
+    assert [contact.name for contact in vcards.read(missing_end).contacts] == ["Ann", "Bob"]
 
 
 def test_a_card_without_an_end_is_kept_and_told_and_so_are_lines_outside() -> None:

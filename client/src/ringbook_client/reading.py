@@ -112,6 +112,6 @@ def dialled(value: str) -> str:
     """
     value = value.strip()
     if value[:4].lower() == "tel:":
-        value = value[4:].partition(";")[0].strip()
+        value = value[4:].strip()
     found = EXTENSION.fullmatch(value)
     return found[1].strip() if found else value

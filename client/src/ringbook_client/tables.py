@@ -154,25 +154,22 @@ def rows_of(
     """The rows from line `start` on, each with the number of its first line, from 1.
 
     A row may go over several lines within quotation marks. Where one is not closed, its line becomes a Problem and
-    reading goes on with the next; after one that would swallow the rest of the file each line is a row.
+    reading goes on with the next.
     """
-    alone = False
     while start < len(lines):
-        end = start + 1 if alone else len(lines)
-        reader = csv.reader((lines[at] for at in range(start, end)), delimiter=delimiter, strict=True)
+        reader = csv.reader((lines[at] for at in range(start, len(lines))), delimiter=delimiter, strict=True)
         first = start
         try:
             for row in reader:
                 yield first + 1, row
                 first = start + reader.line_num
-            start = end
+            return
         except csv.Error:
             row = [] if start + reader.line_num > first + 1 else _forgiving(lines[first], delimiter)
             if row:
                 yield first + 1, row
             else:
                 problems.append(Problem(first + 1, BROKEN))
-            alone = alone or start + reader.line_num >= len(lines)
             start = first + 1
 
 

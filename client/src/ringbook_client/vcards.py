@@ -217,4 +217,4 @@ def _goes_on(pieces: list[bytes], line: bytes, *, soft: bool) -> bytes | None:
         pieces[-1] = pieces[-1].rstrip()[:-1]
         # Samsung's phones fold on top of that, inside characters; elsewhere the blank belongs to the text.
         return line[1:] if folded and line[1:2] == b"=" else line
-    return line[1:] if folded and line.strip() else None
+    return line[1:] if folded else None
