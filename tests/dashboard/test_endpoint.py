@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import pytest
 from asking import write
 from dashboard.visiting import FORM, Visitor, admin
-from servers import free_port, full_disk, serve
+from servers import application, free_port, full_disk, serve
 
 from ringbook.dashboard.endpoint import Who, is_ours
 from ringbook.dashboard.routes import ROUTES
@@ -202,3 +202,13 @@ def test_each_page_is_counted_and_logged_once_by_its_template(databases, tmp_pat
         visitor.get("/nowhere")
         assert server.printed.count('"route":"/dashboard/apps/{app_id}/keys"') == 1
         assert server.printed.count('"route":"/dashboard/{anything:path}"') == 1
+
+
+def test_pages_of_the_server_keep_the_application_that_was_looked_at(server):
+    visitor = admin(server)
+    other = application(server.database_url, "Second one")
+    visitor.get(f"/apps/{other.application_id}/users")
+    assert "Application: Second one" in visitor.get("/audit").words
+    assert visitor.get("").goes_to == f"/dashboard/apps/{other.application_id}"
+    visitor.cookies["ringbook_app"] = "no such"
+    assert visitor.get("/audit").status == 200

@@ -22,6 +22,7 @@ from ringbook.dashboard.routes import ROUTES
 from ringbook.model import Caller, Entry, Subscription
 from ringbook.push.transport import Outcome, Receipt
 from ringbook.store import db as databases
+from ringbook.store import figures as store
 
 DAY = 86_400
 OPERATOR = "op@example.com"
@@ -29,7 +30,6 @@ PEOPLE = """Ann Archer, Ben Okafor, Chloé Dubois, Dieter Lindström, Esra Yılm
 Imran Iqbal, Jack O'Brien, Kezia Patel, Liam Hughes, Maya Murphy, Noor Haddad, Olivia Taylor, Priya Walsh, Quinn Fraser,
 Rosa Young""".replace("\n", " ").split(", ")
 SETTINGS = {"contact_joined_enabled": "on", "default_region": "GB", "reassigned_after_days": "90"}
-NOT_SET_UP = "FCM is not set up: fcm_service_account is empty"
 LIMITS = Limits(new_accounts_per_hour=0)
 
 
@@ -62,7 +62,7 @@ class Filling:
     def all(self) -> World:
         """People first, then their books and devices, then those who join, then what became of it."""
         self.app = applications.create(self.db, "Friends", self.now - 40 * DAY)
-        by = Actor(OPERATOR, "192.0.2.7", self.now - 3_600)
+        by = Actor(OPERATOR, "192.0.2.7", self.now - 600)
         for key, value in {
             "contact_joined_enabled": "on",
             "default_region": "GB",
@@ -122,11 +122,10 @@ class Filling:
 
     def settle(self) -> None:
         """Most pushes arrive; a few do not, each for a reason of its own."""
-        outcomes = [Receipt(Outcome.ACCEPTED)] * 7
-        outcomes += [Receipt(Outcome.GONE, "UNREGISTERED"), Receipt(Outcome.REFUSED, NOT_SET_UP)]
+        odd = {5: Receipt(Outcome.GONE, "UNREGISTERED"), 8: Receipt(Outcome.REFUSED, "InvalidProviderToken (403)")}
         attempts = [
-            delivery.Attempt(due=one, receipt=outcomes[at % len(outcomes)], began_at=self.now)
-            for at, one in enumerate(delivery.claim(self.db, self.now, 200))
+            delivery.Attempt(due=one, receipt=odd.get(one.user_id, Receipt(Outcome.ACCEPTED)), began_at=self.now)
+            for one in delivery.claim(self.db, self.now, 200)
         ]
         delivery.record(self.db, attempts, self.now)
 
@@ -140,31 +139,34 @@ class Filling:
                 )
         chance = random.Random(7)
         for day in range(30):
-            at, growth = self.now - day * DAY, 30 - day
+            at, growth = self.now - (29 - day) * DAY, (day + 6) / 35
             weekend = 0.6 if (at // DAY) % 7 in (2, 3) else 1.0
-            for name, base in FIGURES.items():
-                figures.add(self.app.id, name, at, int(base * growth * weekend * chance.uniform(0.7, 1.2)))
+            for name, most in FIGURES.items():
+                figures.add(self.app.id, name, at, round(most * growth * weekend * chance.uniform(0.6, 1.1)))
+            if day < 29:  # today's are what there is
+                with self.db.write() as tx:
+                    store.add(
+                        tx, [(self.app.id, at // DAY, name, most * min(day, 26) // 27) for name, most in MANY.items()]
+                    )
         figures.flush(self.db, self.now)
 
 
-FIGURES = {
-    "sign-ups": 3,
-    "uploads": 9,
-    "matches": 21,
-    "contacts created": 160,
-    "contacts updated": 420,
-    "contacts deleted": 12,
-    "sessions": 40,
+# What happens on a day at most, and how many there are in the end.
+FIGURES: dict[figures.Name, int] = {
+    "sign-ups": 1,
+    "uploads": 16,
+    "matches": 38,
+    "contacts created": 30,
+    "sessions": 24,
     "joined": 2,
-    "holders told": 7,
-    "pushes accepted": 7,
-    "joined pushes accepted": 6,
+    "holders told": 9,
+    "pushes accepted": 9,
+    "joined pushes accepted": 8,
     "pushes gone": 1,
-    "pushes parked": 0.4,
-    "pushes expired": 0.2,
+    "pushes parked": 2,
+    "pushes expired": 1,
 }
-
-
+MANY = {"users": 18, "books": 13, "contacts": 169}
 REFUSED = {"must be a list of contacts": 3, "holds more than 50000 contacts": 1}
 
 

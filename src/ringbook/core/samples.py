@@ -51,5 +51,5 @@ def send(db: Database, app: App, user_id: int, by: Actor) -> int:
             encoded = msgspec.json.encode(message).decode()
             rows.append((user_id, one["id"], one["channel"], one["environment"], encoded, None))
         pushes.add(tx, app.id, user_id, rows, now=by.at, expires_at=by.at + LIFE_SECONDS)
-        audit.of_user(tx, by, "test push sent", user_id, f"to {len(rows)} devices")
+        audit.of_user(tx, by, "test push sent", user_id, f"devices: {len(rows)}")
     return len(rows)

@@ -1,4 +1,4 @@
-"""Cookies: the session's token, what the next page says once, and whether pages are light or dark.
+"""Cookies: the session's token, what the next page says once, and what an admin has chosen.
 
 token, set_token            the session
 flash, set_flash            said once after a form was sent; signed with the session, so that nobody else can say it
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .endpoint import Call
 
 PATH = "/dashboard"
-TOKEN, FLASH, THEME = "ringbook_admin", "ringbook_said", "ringbook_theme"
+TOKEN, FLASH, THEME, APP = "ringbook_admin", "ringbook_said", "ringbook_theme", "ringbook_app"
 THEMES = ("light", "dark")
 YEAR = 365 * 86_400
 FLASH_SECONDS = 60
@@ -55,6 +55,16 @@ def set_theme(call: "Call", answer: Response, value: str) -> None:
         _set(call, answer, THEME, value, YEAR)
     else:
         forget(answer, THEME)
+
+
+def app(request: Request) -> str:
+    """The id of the application that was looked at last, "" when none was."""
+    return request.cookies.get(APP, "")
+
+
+def set_app(call: "Call", answer: Response, app_id: int) -> None:
+    """Remember it for the pages that belong to none."""
+    _set(call, answer, APP, str(app_id), YEAR)
 
 
 def flash(request: Request, login: "Login | None") -> Flash | None:

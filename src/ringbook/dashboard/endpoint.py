@@ -140,8 +140,8 @@ class Call:
 
     @property
     def current(self) -> App | None:
-        """The application that the navigation leads to: the path's, else the first."""
-        named = self.request.path_params.get("app_id")
+        """The application that the navigation leads to: the path's, else the one looked at last, else the first."""
+        named = self.request.path_params.get("app_id") or cookies.app(self.request)
         return next((app for app in self.apps if str(app.id) == named), self.apps[0] if self.apps else None)
 
     def path_id(self, name: str) -> int:
@@ -181,6 +181,8 @@ class Call:
         answer = HTMLResponse(html, status)
         if said:
             cookies.forget(answer, cookies.FLASH)
+        if self.login and self.current and str(self.current.id) != cookies.app(self.request):
+            cookies.set_app(self, answer, self.current.id)
         return answer
 
     def part(self, template: str, **values: Any) -> Response:

@@ -16,6 +16,12 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
+// On a phone the navigation is a row, and the place where one is may lie beyond its edge.
+const place = document.querySelector(".side nav [aria-current]");
+if (place && place.closest("nav").scrollWidth > place.closest("nav").clientWidth) {
+  place.closest("nav").scrollLeft = place.offsetLeft - place.closest("nav").clientWidth / 2 + place.offsetWidth / 2;
+}
+
 // A button that needs something typed first waits for it.
 for (const input of document.querySelectorAll("[data-typed]")) {
   const button = input.form.querySelector("button[type=submit]");
@@ -44,9 +50,4 @@ document.addEventListener("keydown", (event) => {
     const search = document.querySelector("input[type=search]");
     if (search) { event.preventDefault(); search.focus(); search.select(); }
   }
-});
-
-// Text that others wrote is never looked at for anything to carry out.
-document.addEventListener("htmx:beforeProcessNode", (event) => {
-  if (event.target.closest("[hx-disable]")) event.preventDefault();
 });
