@@ -279,6 +279,34 @@ def test_a_wrong_password_is_told(ann):
     assert code == 1 and "password" in err and "wrong-password" not in err
 
 
+def test_a_password_that_is_no_text_is_told(ann):
+    file = ann.folder / "password"
+    file.write_bytes(b"\xff\xfe")
+    words = (
+        "login",
+        "--url",
+        ann.server.url,
+        "--app",
+        "1",
+        "--key",
+        "K",
+        "--login",
+        "ann",
+        "--password-file",
+        str(file),
+    )
+    code, _, err = ann.run(*words)
+    assert code == 2 and "UTF-8" in err
+
+
+def test_a_terminal_that_cannot_show_a_name_is_no_failure(ann):
+    ann.log_in()
+    ann.done("sync", ann.file(BOOK.replace("FN:Cat", "FN:王小明")))
+    program = Path(sys.executable).with_name("ringbook-contacts")
+    shown = subprocess.run([program, "list"], env=os.environ | {"PYTHONIOENCODING": "latin-1"}, capture_output=True)
+    assert shown.returncode == 0 and b"???" in shown.stdout and shown.stderr == b""
+
+
 def test_nobody_is_logged_in(ann):
     for words in (("list",), ("registered",), ("logout",), ("sync", ann.file(BOOK))):
         code, _, err = ann.run(*words)

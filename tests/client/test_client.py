@@ -5,6 +5,7 @@ import inspect
 import re
 import socket
 import threading
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,12 +19,14 @@ from ringbook_client import (
     Contact,
     Email,
     FileTokens,
+    FirebasePhone,
     Guest,
     Login,
     Removal,
     errors,
 )
-from servers import application, free_port
+from servers import application, free_port, serve
+from verify.certificates import PHONE, PROJECT, Key, claims, publishing
 
 WAIT = 30
 
@@ -149,6 +152,27 @@ def test_a_one_time_code(server):
         with pytest.raises(errors.TooMany) as caught:
             one.send_code(number)
         assert caught.value.wait_seconds > 1
+
+
+def test_an_id_token_of_firebase(databases, tmp_path):
+    key = Key("key-1")
+    with (
+        publishing(key) as source,
+        databases.fresh("sqlite") as url,
+        serve(url, tmp_path, firebase_certificates_url=source.url) as server,
+    ):
+        app = application(url, "firebase", firebase_project_id=PROJECT)
+
+        def token(**claimed):
+            return FirebasePhone(key.token(claims(int(time.time()), **claimed)), PROJECT)
+
+        with Client(server.url, app.application_id, app.auth_key, sign_in=token) as one:
+            me = one.get_session().user
+            assert me.phone == PHONE
+            other = "+12025550143"
+            assert one.update_user(me.id, proof=token(phone_number=other)).phone == other
+            with pytest.raises(errors.Invalid, match="not valid"):
+                one.create_session(FirebasePhone("made-up"))
 
 
 # ── sessions that end ────────────────────────────────────────────────────────────────────────────────────────────────

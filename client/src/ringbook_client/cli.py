@@ -6,6 +6,7 @@ It ends with 0 when it is done, 1 when it failed, 2 for wrong use, 130 after Ctr
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -18,23 +19,25 @@ from .display import Display
 from .version import __version__
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+TOLD = (
+    (errors.SessionExpired, f"the session has ended: run {NAME} login again"),
+    (errors.Unauthorized, "the server does not know this login with this password"),
+    (errors.EmptyBook, "the file holds no contact; if the book is to be emptied, add --allow-empty"),
+)
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
     """Run the command that the process was started with, and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a name shows something instead
+            stream.reconfigure(errors="replace")
     try:
         given = parser().parse_args(words)
         code = given.run(given, Display(as_json=given.json, show_numbers=given.show_numbers)) or 0
     except WrongUse as error:
         code = complain(error, WRONG_USE)
-    except errors.SessionExpired:
-        code = complain(f"the session has ended: run {NAME} login again", FAILED)
-    except errors.Unauthorized:
-        code = complain("the server does not know this login with this password", FAILED)
-    except errors.EmptyBook:
-        code = complain("the file holds no contact; if the book is to be emptied, add --allow-empty", FAILED)
     except errors.RingbookError as error:
-        code = complain(error, FAILED)
+        code = complain(told(error), FAILED)
     except OSError as error:
         code = FAILED
         if isinstance(error, BrokenPipeError):
@@ -46,6 +49,11 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         print(file=sys.stderr)
         code = INTERRUPTED
     sys.exit(code)
+
+
+def told(error: errors.RingbookError) -> str:
+    """What a failure means to whoever has called the command."""
+    return next((text for kind, text in TOLD if isinstance(error, kind)), str(error))
 
 
 # ── the words of the command line ────────────────────────────────────────────────────────────────────────────────────

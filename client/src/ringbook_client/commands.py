@@ -119,7 +119,7 @@ def registered(given: argparse.Namespace, display: Display) -> None:
         friends = client.get_registered_users(device=who.device or None)
     display.registered(friends)
     if not friends:
-        display.say("None of your contacts is registered yet.")
+        display.say(f"None of your contacts is registered yet. ({NAME} list shows who they are.)")
 
 
 def logout(given: argparse.Namespace, display: Display) -> None:
@@ -183,5 +183,8 @@ def password(file: str | None) -> str:
         if not sys.stdin.isatty():
             raise WrongUse("nobody is here to type the password: give --password-file FILE, or - for standard input")
         return getpass.getpass("Password: ")
-    text = sys.stdin.readline() if file == "-" else Path(file).read_text("utf-8")
+    try:
+        text = sys.stdin.readline() if file == "-" else Path(file).read_text("utf-8")
+    except UnicodeDecodeError:
+        raise WrongUse("the password is not in UTF-8") from None
     return text.partition("\n")[0].rstrip("\r")
