@@ -4,7 +4,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -468,6 +469,19 @@ def test_two_who_block_each_other_are_told_to_try_again(postgres):
     with ThreadPoolExecutor(2) as threads:
         said = list(threads.map(change, (1, 2), (2, 1)))
     assert sorted(said) == ["Another request is changing the same thing. Try again.", "done"]
+
+
+def test_a_database_that_is_slow_is_not_away(postgres_url, monkeypatch, capsys):
+    """All connections in use: who waits too long is told so, and the next may still wait for one."""
+    monkeypatch.setattr("ringbook.store.db.postgres.WAIT_SECONDS", 3)
+    with closing(databases.connect(postgres_url, pool=1)) as one, ThreadPoolExecutor(2) as threads:
+        with one.read() as tx:
+            tx.tuples("SELECT 1")
+            assert attempt(one) == "unavailable"
+            waiting = threads.submit(attempt, one)
+            assert not wait([waiting], timeout=2).done
+        assert waiting.result() == "answered"
+    assert "database away" not in capsys.readouterr().err
 
 
 def test_more_requests_than_connections_wait_for_one(postgres):

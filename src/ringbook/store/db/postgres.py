@@ -88,6 +88,7 @@ class Postgres:
         self._probe = Probe(self._attempt)
         self._closed = threading.Event()
         self._away = threading.Event()
+        self._in_use: set[Any] = set()
         self._looking = threading.Lock()
 
     @contextmanager
@@ -149,7 +150,11 @@ class Postgres:
         if self._away.is_set():
             raise errors.Unavailable(AWAY)
         with self._pool.connection() as connection:
-            yield connection
+            self._in_use.add(connection)
+            try:
+                yield connection
+            finally:
+                self._in_use.discard(connection)
 
     def _attempt(self) -> str:
         try:
@@ -169,7 +174,8 @@ class Postgres:
     def _look_after(self) -> None:
         """After trouble with a connection, replace at once whatever else in the pool was lost with it.
 
-        If that cannot be done the database is away: who asks for it need not wait until it is back.
+        If that cannot be done the database is away: who asks for it need not wait until it is back. Where all
+        connections are in use it is only slow, and whoever waits for one may get it.
         """
         if self._looking.acquire(blocking=False):
             threading.Thread(target=self._until_back, name="database", daemon=True).start()
@@ -178,11 +184,11 @@ class Postgres:
         try:
             self._pool.check()
             while not self._answers():
-                if not self._away.is_set() and not self._closed.is_set():
-                    log.warning("database away")
-                self._away.set()
                 if self._closed.wait(BACK_SECONDS):
                     return
+                if not self._in_use and not self._away.is_set():
+                    log.warning("database away")
+                    self._away.set()
             if self._away.is_set():
                 log.warning("database back")
             self._away.clear()
