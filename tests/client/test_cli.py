@@ -11,7 +11,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from asking import PASSWORD
+from asking import PASSWORD, write
 from ringbook_client import Client, Login, account, cli
 from servers import application, free_port
 
@@ -206,6 +206,33 @@ class Messages(io.StringIO):
 
     def readline(self, *size):
         return re.findall(r"^DEVELOPMENT .*: (\d{6}) is your code", self.server.printed, re.MULTILINE)[-1] + "\n"
+
+
+def test_somebody_new_is_told_apart(ann):
+    assert "who is new" in ann.log_in()
+    with signed_in(ann.server, ann) as client:
+        write(
+            ann.server, "UPDATE users SET created_at = created_at - 60 WHERE id = :id", id=client.get_session().user_id
+        )
+    assert "who is new" not in ann.log_in()
+
+
+def test_nobody_else_logs_in_over_an_account_whose_book_would_be_lost(ann):
+    ann.log_in()
+    anns, ann.name = account.load(), f"user-{uuid.uuid4().hex}"
+    keys = ("--url", ann.server.url, "--app", str(ann.server.app.application_id), "--key", ann.server.app.auth_key)
+    words = ("login", *keys, "--login", ann.name, "--password-file", "-")
+    code, _, err = ann.run(*words, typed=PASSWORD)
+    assert code == 1 and "logout first" in err and account.load() == anns
+    ann.done("logout")
+    ann.done(*words, typed=PASSWORD)
+
+
+def test_what_is_here_can_be_forgotten_without_the_server(ann):
+    account.save(account.Account(f"http://127.0.0.1:{free_port()}", 1, "K", "d", True, 7))
+    assert "Forgotten here" in ann.done("logout", "--local")
+    assert not account.credentials().exists()
+    assert ann.run("logout", "--local")[0] == 1
 
 
 def test_a_code_instead_of_a_password(server, ann):

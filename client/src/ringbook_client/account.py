@@ -23,6 +23,10 @@ class NotLoggedIn(RingbookError):
     """There is no account on this machine."""
 
 
+class SomebodyElse(RingbookError):
+    """Another account is on this machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """Somebody on a server.

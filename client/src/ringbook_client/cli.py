@@ -108,4 +108,5 @@ def parser() -> Parser:
     command("registered", commands.registered)
     leaving = command("logout", commands.logout)
     leaving.add_argument("--keep-book", action="store_true", help="leave this device's book on the server")
+    leaving.add_argument("--local", action="store_true", help="only forget it here: the server cannot be reached")
     return top

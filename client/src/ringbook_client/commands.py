@@ -19,6 +19,7 @@ from . import account, errors, sources
 from .account import NAME, Account, AccountTokens
 from .client import Client, SignIn
 from .display import Display
+from .model import Session
 from .proofs import Code, Email, Login, Proof
 
 
@@ -48,13 +49,31 @@ def login(given: argparse.Namespace, display: Display) -> None:
     with connect(url, app_id, auth_key) as client:
         new, proof = identified(given, client, new)
         session = client.create_session(proof)
-    new = replace(new, user_id=session.user_id, token=session.token)
+        new = replace(new, user_id=session.user_id, token=session.token)
+        old = before()
+        if old and (old.url, old.app_id, old.user_id) != (new.url, new.app_id, new.user_id):
+            client.delete_session()
+            raise account.SomebodyElse(f"user {old.user_id} of {old.url} is logged in here: run {NAME} logout first")
+    if old and given.device is None:  # the same person goes on with the same book
+        new = replace(new, device=old.device, own_device=old.own_device)
     if given.forget_password:
         new = replace(new, password=None)
-    new = same_book(new) if given.device is None else new
     account.save(new)
-    display.answer({"user_id": session.user_id, "device": new.device})
-    display.say(f"Logged in to {url} as user {session.user_id}.")
+    display.answer({"user_id": session.user_id, "device": new.device, "new": is_new(session)})
+    display.say(f"Logged in to {url} as user {session.user_id}{', who is new' if is_new(session) else ''}.")
+
+
+def before() -> Account | None:
+    """Who was logged in so far."""
+    try:
+        return account.load()
+    except account.NotLoggedIn:
+        return None
+
+
+def is_new(session: Session) -> bool:
+    """The session has made its user, in the same moment: perhaps the login was mistyped."""
+    return bool(session.user and session.created_at and session.user.created_at == session.created_at)
 
 
 def identified(given: argparse.Namespace, client: Client, new: Account) -> tuple[Account, Proof]:
@@ -67,16 +86,6 @@ def identified(given: argparse.Namespace, client: Client, new: Account) -> tuple
     if given.email:
         return replace(new, email=name, password=secret), Email(name, secret)
     return replace(new, login=name, password=secret), Login(name, secret)
-
-
-def same_book(new: Account) -> Account:
-    """Whoever logs in again as the same user goes on with the same book."""
-    try:
-        old = account.load()
-    except account.NotLoggedIn:
-        return new
-    same = (old.url, old.app_id, old.user_id) == (new.url, new.app_id, new.user_id)
-    return replace(new, device=old.device, own_device=old.own_device) if same else new
 
 
 def sync(given: argparse.Namespace, display: Display) -> None:
@@ -124,6 +133,12 @@ def registered(given: argparse.Namespace, display: Display) -> None:
 
 def logout(given: argparse.Namespace, display: Display) -> None:
     """Log out: end the session, empty this device's own book, and forget everything on this machine."""
+    if given.local:
+        account.load()
+        account.forget()
+        display.answer({})
+        display.say("Forgotten here; on the server nothing has changed.")
+        return
     with opened() as (client, who):
         try:
             if who.own_device and not given.keep_book:
