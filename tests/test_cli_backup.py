@@ -172,7 +172,7 @@ def test_a_database_that_was_copied_back_by_hand_is_not_served_until_its_journal
     assert there(url) == {ids["stays"]}
     with closing(databases_.connect(url)) as db:
         assert erasures.trouble(db) == ""
-        assert backups.erase_again(db, [folder / "ringbook.db-erasures"]) == backups.Again(0, [])
+        assert backups.erase_again(db, [folder / "ringbook.db-erasures"]) == backups.Again(0, [], 0)
 
 
 def test_who_has_come_after_an_erasure_is_not_erased_for_having_the_same_id(db, tmp_path):
@@ -192,8 +192,29 @@ def test_who_has_come_after_an_erasure_is_not_erased_for_having_the_same_id(db, 
                 app_id=play.app_id,
                 at=at,
             )
-    assert backups.erase_again(db, [db.erasures]) == backups.Again(erased=1, newer=[bob])
+    assert backups.erase_again(db, [db.erasures]) == backups.Again(erased=1, newer=[bob], missing=0)
     assert play.rows("SELECT id FROM users") == [{"id": bob}]
+
+
+def test_every_machine_has_a_journal_and_one_that_is_left_out_is_missed(db, tmp_path):
+    play, here, there_ = Play(db, now=1_700_000_000), tmp_path / "here", tmp_path / "there"
+    people = [play.person(f"user{n}").id for n in range(4)]
+    for user_id, folder in zip(people[:3], (here, there_, here), strict=True):
+        db.erasures = folder
+        users.erase(db, user_id)
+    with db.write() as tx:  # a backup of before them all
+        tx.run("UPDATE erasures SET count = 0")
+        for user_id in people[:3]:
+            tx.run(
+                "INSERT INTO users (id, app_id, is_guest, created_at, updated_at) VALUES (:id, :app_id, 0, 1, 1)",
+                id=user_id,
+                app_id=play.app_id,
+            )
+    with pytest.raises(errors.Invalid, match="lack 1 of the erasures since the backup: name the folders of all"):
+        backups.erase_again(db, [here])
+    assert len(play.rows("SELECT id FROM users")) == 4
+    assert backups.erase_again(db, [there_, here]) == backups.Again(3, [], 0)
+    assert play.rows("SELECT id FROM users") == [{"id": people[3]}]
 
 
 def test_nothing_is_restored_while_a_server_has_the_database_open(url, folder):
@@ -299,7 +320,7 @@ def test_a_restore_asks_first(url, made):
 
 def test_a_restore_that_is_broken_off_changes_nothing(url, made, folder, monkeypatch):
     before = whole(url)
-    monkeypatch.setattr(backups, "erase_again", lambda *given: 1 / 0)
+    monkeypatch.setattr(backups, "erase_again", lambda *given, **more: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         backups.restore(made, folder / "ringbook.db", folder / "journal", lambda done, total: None)
     assert whole(url) == before

@@ -29,6 +29,7 @@ PROGRAMS = {
     ),
 }
 
+Incomplete = Annotated[bool, Parameter(negative="", help="go on although lines of the journals are missing")]
 Overwrite = Annotated[bool, Parameter(negative="", help="replace FILE if it is there")]
 
 
@@ -70,7 +71,7 @@ def restore(path: Path, /, *, yes: Yes = False, as_json: Json = False, file: Fil
     commands.answer(said | _again(restored.again), as_json)
 
 
-def erase_again(*folders: Path, as_json: Json = False, file: File) -> None:
+def erase_again(*folders: Path, incomplete: Incomplete = False, as_json: Json = False, file: File) -> None:
     """Erase again who was erased after the backup that this database has been restored from.
 
     FOLDERS are the journals of erasures, one of each machine; without any it is the one of the settings.
@@ -85,7 +86,7 @@ def erase_again(*folders: Path, as_json: Json = False, file: File) -> None:
             if not journal.is_dir():
                 raise Failed(f"there is no journal of erasures {journal}")
         with _counted() as done:
-            again = backups.erase_again(db, journals, done)
+            again = backups.erase_again(db, journals, done, incomplete=incomplete)
     commands.answer(_again(again), as_json)
 
 
@@ -110,6 +111,8 @@ def _again(again: "Again") -> dict[str, Any]:
     if again.newer:
         ids = ", ".join(map(str, again.newer))
         _warn(f"left alone, since they came after the erasure of whoever had their id: {ids}")
+    if again.missing:
+        _warn(f"the journal lacks {again.missing} of the erasures since the backup: whoever they were of is back")
     return {"erased_again": again.erased, "left_alone": len(again.newer)}
 
 

@@ -38,7 +38,8 @@ def journal(db: Database) -> list[tuple[int, int, int]]:
     with db.read() as tx:
         state = store.state(tx)
     assert db.erasures
-    return [(one.count, one.app_id, one.user_id) for one in store.entries([db.erasures], state["database_id"])]
+    found = store.entries([db.erasures], state["database_id"])
+    return [(one.count, one.app_id, one.user_id) for one in found if not one.undone]
 
 
 # ── the journal ──────────────────────────────────────────────────────────────────────────────────────────────────────

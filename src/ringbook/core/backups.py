@@ -30,15 +30,20 @@ SEQUENCES = (
     ("joined", "joined_ids"),
     ("pushes", "push_ids"),
 )
+MISSING = (
+    "the journals lack {missing} of the erasures since the backup: name the folders of all machines; if there are no"
+    " more, --incomplete goes on without"
+)
 KEPT, RESTORED = ".before-", ".before-restore-"
 UNDER_WAY = ".restoring"
 
 
 class Again(Struct, frozen=True):
-    """Who was erased again, and whose ids somebody newer has by now: those were left alone."""
+    """Who was erased again, whose ids somebody newer has by now (left alone), and how many lines were not there."""
 
     erased: int
     newer: list[int]
+    missing: int
 
 
 class Restored(Struct, frozen=True):
@@ -97,7 +102,7 @@ def restore(
             found = _copied(backup, prepared, progress)
             migrations.migrate(f"sqlite:///{prepared}", keep_copy=False)
             with closing(databases.connect(f"sqlite:///{prepared}", erasures=str(journal))) as db:
-                again = erase_again(db, [journal], done)
+                again = erase_again(db, [journal], done, incomplete=True)
             copies.owned_like(prepared, file if file.exists() else file.absolute().parent)
             copies.sync(prepared)
             kept = Path(f"{file}{RESTORED}{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}") if file.exists() else None
@@ -116,16 +121,26 @@ def _copied(backup: Path, prepared: Path, progress: Progress) -> Contents:
         raise errors.Invalid(f"{backup} {trouble}") from None
 
 
-def erase_again(db: Database, folders: Sequence[Path], done: Callable[[int], None] = lambda erased: None) -> Again:
+def erase_again(
+    db: Database,
+    folders: Sequence[Path],
+    done: Callable[[int], None] = lambda erased: None,
+    *,
+    incomplete: bool = False,
+) -> Again:
     """Erase everybody whom the journals know as erased after this database was backed up; ids then go on after a gap.
+
+    incomplete   go on although lines are missing; else that is Invalid, and nothing is changed
 
     It may be broken off and begun again. Whoever has an erased id but came after that erasure is left alone, and told.
     """
-    with db.read() as tx:
-        state = erasures.state(tx)
-    wanted = [one for one in erasures.entries(folders, state["database_id"]) if one.count > state["count"]]
+    count, wanted = _since(db, folders)
+    last_count = max((one.count for one in wanted), default=count)
+    missing = len(set(range(count + 1, last_count + 1)) - {one.count for one in wanted})
+    if missing and not incomplete:
+        raise errors.Invalid(MISSING.format(missing=missing))
     erased, newer = 0, []
-    for one in wanted:
+    for one in (one for one in wanted if not one.undone):
         with db.read() as tx:
             made_at = erasures.made_at(tx, one.app_id, one.user_id)
         if made_at is not None and made_at > one.seconds:
@@ -134,13 +149,21 @@ def erase_again(db: Database, folders: Sequence[Path], done: Callable[[int], Non
             erased += users.erase(db, one.user_id, again=True)
             done(erased)
     with db.write() as tx:
-        erasures.move_on(tx, max((one.count for one in wanted), default=0))
+        erasures.move_on(tx, last_count)
         for table, sequence in SEQUENCES:
             last = max([tx.last_id(table, sequence), *(one.user_id for one in wanted if table == "users")])
             if last + GAP < users.LAST_ID:
                 tx.reserve_ids(table, sequence, last + GAP)
     db.scrub()
-    return Again(erased, newer)
+    return Again(erased, newer, missing)
+
+
+def _since(db: Database, folders: Sequence[Path]) -> tuple[int, list[erasures.Entry]]:
+    """How many erasures the database has counted, and what the journals have beyond."""
+    with db.read() as tx:
+        state = erasures.state(tx)
+    found = erasures.entries(folders, state["database_id"])
+    return state["count"], [one for one in found if one.count > state["count"]]
 
 
 def finish(db: Database) -> int:
@@ -151,12 +174,10 @@ def finish(db: Database) -> int:
     """
     if not db.erasures or erasing.ahead(db) != 1:
         return 0
-    with db.read() as tx:
-        state = erasures.state(tx)
-    last = [one for one in erasures.entries([db.erasures], state["database_id"]) if one.count > state["count"]]
-    erased = sum(users.erase(db, one.user_id, again=True) for one in last)
+    count, last = _since(db, [db.erasures])
+    erased = sum(users.erase(db, one.user_id, again=True) for one in last if not one.undone)
     with db.write() as tx:
-        erasures.move_on(tx, state["count"] + 1)
+        erasures.move_on(tx, count + 1)
     return erased
 
 

@@ -1,9 +1,9 @@
 """Erasures are journalled outside the database: a backup that is restored must not bring back who was erased since.
 
 note(db, tx, …)      one user is erased, whatever happens afterwards
-trouble(db)          can it be written, and is this database as old as it is?
+trouble, ahead       can it be written, and is this database as old as it is?
 rewrite(db)          leave no trace of those who were erased in a SQLite file
-rewrite_small(db)    the same, while that takes no longer than others can wait
+rewrite_small(db)    the same, while that takes no longer than others can wait; traces tells of larger ones
 sweep(db, before)    old months of the journal go
 """
 

@@ -119,14 +119,16 @@ def writable(folder: Path) -> bool:
 
 
 def entries(folders: Iterable[Path], database_id: str) -> list[Entry]:
-    """The erasures of a database, oldest first; OSError. Those whose transaction was undone are left out."""
-    found = sorted((one for folder in folders for one in _read(folder, database_id)), key=lambda one: one.at)
+    """The erasures of a database, oldest first, each count once; OSError. One may say of itself that it is undone."""
+    found = sorted(
+        (one for folder in folders for one in _read(folder, database_id)), key=lambda one: (one.at, one.count)
+    )
     kept: list[Entry] = []
     for one in found:
         if kept and kept[-1].count == one.count:  # the count was free again
             kept.pop()
         kept.append(one)
-    return [one for one in kept if not one.undone]
+    return kept
 
 
 def highest(folder: Path, database_id: str) -> int:
