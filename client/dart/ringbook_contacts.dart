@@ -750,7 +750,7 @@ final class ContactSync {
     final book = report.created == contacts.length ? contacts : await ringbook.addressBook();
     final known = _Snapshot.of(owner, now, book, report.rejected);
     // The server keeps the book it had if it can take nothing of a new one; then there is no snapshot, either.
-    if (known.isThe(book)) await store.save(known.text);
+    if (known != null) await store.save(known.text);
     return report.as(Sent.wholeBook);
   }
 }
@@ -769,16 +769,27 @@ final class _Changes {
 final class _Snapshot {
   const _Snapshot(this.owner, this.checkedAt, this.kept, this.merged, this.rejected);
 
-  /// After a whole upload, from the book that it left.
-  factory _Snapshot.of(String owner, Map<String, String> now, List<Contact> book, List<Rejection> rejections) {
+  /// After a whole upload, from the book that it left; null if that is not what the upload can have left.
+  ///
+  /// A contact that is missing there under its spelling stands under another, which ends alike; else somebody has just
+  /// taken it out.
+  static _Snapshot? of(String owner, Map<String, String> now, List<Contact> book, List<Rejection> rejections) {
     final inBook = {for (final Contact(:phone, :name) in book) phone: name};
+    final ends = {for (final phone in inBook.keys) _end(phone)};
     final refused = {for (final rejection in rejections) rejection.contact.phone};
     final kept = <String, String>{}, merged = <String, String>{}, rejected = <String, String>{};
     now.forEach((phone, name) {
       final part = refused.contains(phone) ? rejected : (inBook[phone] == name ? kept : merged);
       part[phone] = name;
     });
-    return _Snapshot(owner, _now(), kept, merged, rejected);
+    final known = _Snapshot(owner, _now(), kept, merged, rejected);
+    return known.isThe(book) && merged.keys.map(_end).every(ends.contains) ? known : null;
+  }
+
+  /// Where all spellings of a number agree: countries differ in what stands before the last six digits.
+  static String _end(String phone) {
+    final digits = phone.replaceAll(RegExp(r'\D'), '');
+    return digits.substring(max(0, digits.length - 6));
   }
 
   /// Null for a text that is damaged, or of another server, application, user or device.

@@ -20,7 +20,7 @@ from verify import gateway
 from verify.gateway import serving
 
 PATIENCE_SECONDS = 60
-SILENCE, CUT, STALL, LOSE, DROP = "silence", "cut", "stall", "lose", "drop"
+SILENCE, CUT, STALL, LOSE, DROP, PASS = "silence", "cut", "stall", "lose", "drop", "pass"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Fault:
 
     kind     "" answers `status` and `body` without asking the server; `silence` never answers; `cut` closes the
              connection; `stall` begins an answer; `lose` lets the server answer and then keeps silent, `drop` does so
-             and then closes the connection
+             and then closes the connection, `pass` is none
+    first    what happens before the server is asked
     until    the answer waits for this
     """
 
@@ -37,6 +38,7 @@ class Fault:
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b'{"errors":["made up"]}'
+    first: Callable[[], Any] = lambda: None
     until: Callable[[], bool] = lambda: True
 
 
@@ -123,7 +125,9 @@ class Passing(BaseHTTPRequestHandler):
         body = self.rfile.read(int(headers.get("content-length", 0)))
         fault = proxy.next_fault(self.path)
         status, kept, said = 0, {}, b""
-        if fault is None or fault.kind in (LOSE, DROP):
+        if fault:
+            fault.first()
+        if fault is None or fault.kind in (LOSE, DROP, PASS):
             status, kept, said = self.ask(headers, body)
         elif not fault.kind:
             status, kept, said = fault.status, fault.headers, fault.body
@@ -131,7 +135,7 @@ class Passing(BaseHTTPRequestHandler):
         end = time.monotonic() + PATIENCE_SECONDS
         while fault and not fault.until() and time.monotonic() < end:
             time.sleep(0.01)
-        if fault and fault.kind:
+        if fault and fault.kind not in ("", PASS):
             self.fail(fault)
             return
         self.begin(status, kept | {"Content-Length": str(len(said))})

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from asking import PASSWORD, Person, person
-from client.faults import CUT, DROP, LOSE, SILENCE, STALL, Fault, Proxy, proxying
+from client.faults import CUT, DROP, LOSE, PASS, SILENCE, STALL, Fault, Proxy, proxying
 from client.vm import compiled, dart
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -274,6 +274,20 @@ def test_a_book_that_somebody_else_has_changed_is_found_out_when_it_is_read_back
         phone.owner.upload([change], udid=phone.udid)
         assert phone.sync(("Ann", ANN), ("Bob", BOB))["sent"] == "wholeBook"
         assert phone.book == [("Ann", ANN), ("Bob", BOB)]
+
+
+@pytest.mark.parametrize("number, name", [(ANN, None), (CARA, "Cara"), (ANN, "Annie")])
+def test_a_change_by_somebody_else_right_after_the_upload_is_not_believed(
+    number: str, name: str | None, world: World
+) -> None:
+    phone = world.phone(world.somebody())
+    phone.sync(("Ann", ANN), ("Bob", BOB))
+    phone.file.unlink()
+    world.proxy.fail(Fault(PASS, first=lambda: meddle(phone, number, name)), at="/address_book?")
+    phone.call("sync", contacts=written([("Ann", ANN), ("Bob", BOB)]))
+    assert phone.sync(("Ann", ANN), ("Bob", BOB))["sent"] == "wholeBook"
+    assert phone.book == [("Ann", ANN), ("Bob", BOB)]
+    assert phone.sync(("Ann", ANN), ("Bob", BOB))["sent"] == "nothing"
 
 
 @pytest.mark.parametrize(
