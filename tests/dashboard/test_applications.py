@@ -1,7 +1,10 @@
 """Applications in the dashboard: made, shown, their keys rotated, deleted."""
 
 import contextlib
+import html
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 from asking import open_session, person, rows
@@ -11,6 +14,8 @@ from servers import application, serve
 from ringbook.core import applications
 from ringbook.dashboard.snippets import SNIPPETS, endpoint_of
 from ringbook.store import db as store
+
+SDK = Path(__file__).parent.parent / "e2e"
 
 
 @pytest.fixture
@@ -54,6 +59,17 @@ def test_every_sdk_has_its_lines_with_the_endpoint_and_the_keys(visitor, server,
     assert app.auth_secret not in page.html
     moved = visitor.get(f"/apps/{app.application_id}/keys?endpoint=https%3A%2F%2Fbook.example%2F")
     assert "https://book.example&#34; } }" in moved.html and f"127.0.0.1:{server.port}" not in moved.html
+
+
+def test_the_javascript_that_is_shown_runs_as_it_stands(visitor, server, app):
+    person(server, app, full_name="Bob", phone="+1 202 555 0142")
+    page = visitor.get(f"/apps/{app.application_id}/keys")
+    code = re.search(r'<code id="javascript-code">(.*?)</code>', page.html, re.DOTALL)[1]
+    program = html.unescape(code) + "\nconsole.log(here.items.map((item) => item.user.full_name).join());"
+    ran = subprocess.run(
+        ["node", "--input-type=module", "-"], input=program, cwd=SDK, capture_output=True, text=True, timeout=60
+    )
+    assert ran.returncode == 0 and ran.stdout.strip().endswith("Bob"), ran.stdout + ran.stderr
 
 
 @pytest.mark.parametrize(

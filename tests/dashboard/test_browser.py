@@ -80,12 +80,9 @@ def test_the_card_is_switched_on_and_a_friend_who_then_signs_up_is_announced(pag
     assert page.get_by_label("Tell users when one of their contacts joins").is_checked()
     assert page.get_by_label("Push notification template").input_value() == "%s is here, say hello"
     time.sleep(applications.CACHE_SECONDS + 1)  # a change is noticed within 5 seconds
+    page.goto(of(app, "/push"))
     person(served, app, phone="+1 202 555 0142")
-    arrived = page.locator("table .badge", has_text="accepted")
-    deadline = time.monotonic() + 60
-    while not arrived.count() and time.monotonic() < deadline:
-        page.goto(of(app, "/push"))
-    arrived.wait_for()
+    page.locator("table .badge", has_text="accepted").wait_for(timeout=60_000)  # by itself: nobody reloads
     found = rows(served, "SELECT outcome FROM pushes WHERE user_id = :id", id=bob.id)
     assert [row["outcome"] for row in found] == ["accepted"]
 
@@ -100,6 +97,15 @@ def test_a_template_that_is_refused_shows_why_while_it_is_typed_and_when_it_is_s
     assert "may hold %s once" in wrong.inner_text()
     assert template.get_attribute("aria-invalid") == "true" and template.input_value() == "%s and %s"
     page.reload()
+
+
+def test_a_card_that_is_refused_stands_where_it_was_sent(page, app):
+    page.goto(of(app, "/users/settings"))
+    page.get_by_label("Default region").fill("Atlantis")
+    page.locator("#finding").get_by_role("button", name="Save").click()
+    reads(page, "two-letter country code")
+    where = page.locator("#default_region-error").bounding_box()
+    assert where and 0 < where["y"] < 800
 
 
 def test_a_test_arrives_and_the_page_tells_by_itself(page, served, app):
