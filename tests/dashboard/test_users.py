@@ -35,7 +35,19 @@ def visitor(server):
 
 def found(visitor, app, text):
     """Whom a search shows."""
-    return listed(visitor.get(f"/apps/{app.application_id}/users?{urlencode({'q': text})}"), app)
+    here = f"/apps/{app.application_id}/users"
+    visitor.get(here)
+    page = visitor.post(here, q=text)
+    assert page.value("q") == text.strip()
+    named = listed(visitor.get(f"{here}?{urlencode({'q': text})}"), app)
+    assert listed(page, app) == named
+    return named
+
+
+def test_what_is_searched_for_stands_in_no_address(visitor, app):
+    page = visitor.get(f"/apps/{app.application_id}/users")
+    (form,) = re.findall(r"<form[^>]*role=\"search\"[^>]*>", page.html)
+    assert 'method="post"' in form
 
 
 def listed(page, app):

@@ -38,6 +38,7 @@ Action = Literal[
     "logged in",
     "logged out",
     "number given",
+    "number looked for",
     "number revealed",
     "password changed",
     "pushes retried",

@@ -3,8 +3,9 @@
     ask(db, user_id, typed, now)   everything that is known, read at one moment
     steps(known, now)              what it means, step by step, and what to do; pure
 
-A step is `yes` (as it should be), `no` (here it ends), or `note` (it depends). Names from books are given only to
-whoever says so with `names`, and an asker who is named is then written down.
+A step is `yes` (as it should be), `no` (here it ends), or `note` (it depends). An asker who is named is written down,
+since the answer tells whether a number is in somebody's book; names and other numbers from there are given only to
+whoever says so with `names`.
 """
 
 from collections import Counter
@@ -80,7 +81,8 @@ def ask(
     """Every step for a user and the number that somebody else has, as it was typed.
 
     app_id   the user must belong to this application, when one is named
-    names    also what the user calls the number
+    names    also what the user calls the number, and other numbers in the user's books that end alike
+    by       who asks, for the audit log
     Raises NotFound when there is no such user.
     """
     with db.read() as tx:
@@ -89,8 +91,9 @@ def ask(
         raise errors.NotFound(f"there is no user {user_id}" + (f" in application {app_id}" if app_id else ""))
     app = applications.get(db, user["app_id"])
     number, unread = _read(typed, app.settings.default_region)
-    if names and number is not None:
-        audit.note(db, by, "contacts revealed", app_id=app.id, subject=f"user {user_id}", detail=phone.masked(number))
+    if number is not None:
+        action: audit.Action = "contacts revealed" if names else "number looked for"
+        audit.note(db, by, action, app_id=app.id, subject=f"user {user_id}", detail=phone.masked(number))
     known = Known(app=app, user=user, typed=typed, number=number, unread=unread, names=names)
     if number is not None:
         with db.read() as tx:
@@ -185,7 +188,9 @@ def _in_a_book(known: Known) -> Step:
     if known.held:
         return Step("in an address book", "yes", "; ".join(_place(row, known) for row in known.held))
     if known.alike:
-        seen = "no, but a number that ends with the same digits is: " + "; ".join(map(_other, known.alike))
+        seen = "no, but a number that ends with the same digits is: " + "; ".join(
+            _other(one, known) for one in known.alike
+        )
         todo = "one of the two lacks its country: let apps write + and the country code, or set default_region"
         return Step("in an address book", "no", seen, todo)
     if known.removed:
@@ -204,9 +209,16 @@ def _place(row: Row, known: Known) -> str:
     return f"in {_device(row)}{name}{typed}, last synced {_at(row['synced_at'])}"
 
 
-def _other(found: tuple[int, Sequence[int]]) -> str:
+def _other(found: tuple[int, Sequence[int]], known: Known) -> str:
     number, ids = found
-    return f"{phone.digits(number)} (registered: {_users(ids)})" if ids else phone.digits(number)
+    digits = phone.digits(number)
+    said = digits if known.names else f"one of {len(digits)} digits, {_country(number)}"
+    return f"{said} (registered: {_users(ids)})" if ids else said
+
+
+def _country(number: int) -> str:
+    country = phone.region_of(number)
+    return f"of {country}" if country else "of no country that is known"
 
 
 def _registered(known: Known) -> Step:

@@ -22,8 +22,12 @@ MORE = ("website", "avatar", "custom_data", "timezone", "firebase_uid", "cidp_ui
 
 
 def list_(call: Call) -> Response:
-    """The newest users, or those whom a search means; a search that means one user leads there."""
-    asked = call.query("q")
+    """The newest users, or those whom a search means.
+
+    What is searched for comes in a form: it may be somebody's number, which belongs in no address, no history and no
+    proxy's log. An address can name a user, too.
+    """
+    asked = call.text("q").strip() or call.query("q")
     if asked:
         found = people.found(call.db, call.app, asked)
         return call.page("users.html", app=call.app, q=asked, users=found, older="", newest="", region=_region(call))
@@ -174,6 +178,7 @@ def _times(count: int, what: str) -> str:
 
 ROUTES = [
     Route(method="GET", path="/apps/{app_id}/users", handler=list_),
+    Route(method="POST", path="/apps/{app_id}/users", handler=list_),
     Route(method="GET", path="/apps/{app_id}/users/{user_id}", handler=show),
     Route(method="GET", path="/apps/{app_id}/users/{user_id}/books/{book}", handler=book),
     Route(method="POST", path="/apps/{app_id}/users/{user_id}/books/{book}", handler=reveal_contact),

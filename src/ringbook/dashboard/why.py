@@ -21,9 +21,7 @@ def ask(call: Call) -> Response:
     try:
         user_id = int(user) if is_id(user) else users.identified(call.db, call.app.id, user)
         names = call.text("names") == "on"
-        answer = why.ask(
-            call.db, user_id, number, call.now, app_id=call.app.id, names=names, by=call.by if names else None
-        )
+        answer = why.ask(call.db, user_id, number, call.now, app_id=call.app.id, names=names, by=call.by)
     except (errors.NotFound, errors.Invalid) as refused:
         return page(call, 422, user=user, number=number, wrong={"user": sentence(refused.reason)})
     return page(call, user=user, number=number, answer=answer, names=names)
