@@ -180,12 +180,50 @@ def test_retry_after_may_be_a_date():
     assert answered(429, b"", retry_after="Wed, 21 Oct 2015 07:28:00 GMT").wait_seconds == 0
     assert answered(429, b"", retry_after="Wed, 21 Oct 2115 07:28:00 GMT").wait_seconds > 86400
     assert answered(429, b"", retry_after="soon").wait_seconds is None
+    assert answered(429, b"", retry_after="Wed, 21 Oct 2015 07:28:00 +" + "9" * 20).wait_seconds is None
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"user": null}', b'{"user": {"id": "x"}}', b""])
 def test_an_answer_that_lacks_something_is_no_half_result(body):
     with pytest.raises(errors.BadAnswer):
         calls.get_user(1).result(wire.Answer(200, {}, body))
+
+
+HOSTILE = {
+    "a number beyond all numbers": b'{"created": 1e999, "updated": 0, "deleted": 0}',
+    "a rejected entry that was not sent": b'{"created": 0, "updated": 0, "deleted": 0, "rejected": {"7": ["no"]}}',
+    "a position before the first": b'{"created": 0, "updated": 0, "deleted": 0, "rejected": {"-1": ["no"]}}',
+    "depths without end": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
+def test_whatever_an_answer_holds_it_is_read_or_none_of_ringbooks(body):
+    with pytest.raises(errors.BadAnswer):
+        calls.upload([Contact("Ann", "12025550101")], force=True, device=None).result(wire.Answer(200, {}, body))
+    assert isinstance(answered(422, body), errors.BadAnswer)
+
+
+def test_a_subscription_that_is_not_there_is_no_answer():
+    call = calls.create_subscription("gcm", "t", device="d", platform="android", environment="production", bundle=None)
+    with pytest.raises(errors.BadAnswer):
+        call.result(wire.Answer(201, {}, b"[]"))
+
+
+@pytest.mark.parametrize("token", ["a\nb", "é", 5, None])
+def test_a_token_that_no_header_can_hold_is_none(token):
+    body = json.dumps({"session": {"id": 1, "token": token, "application_id": 1, "user_id": 1}}).encode()
+    with pytest.raises(errors.BadAnswer):
+        calls.create_session(App(1, "KEY"), None).result(wire.Answer(201, {}, body))
+
+
+def test_what_a_server_says_does_nothing_to_a_terminal():
+    assert str(answered(422, b'{"errors": {"name\\u001b[2J": ["is\\u001b[31m red\\r\\n", 5]}}')) == (
+        "name?[2J is?[31m red??; name?[2J 5 (422)"
+    )
+    body = b'{"created": 0, "updated": 0, "deleted": 0, "rejected": {"0": ["\\u001b]0;", 5]}}'
+    report = calls.upload([Contact("Ann", "1")], force=False, device=None).result(wire.Answer(200, {}, body))
+    assert report.rejected[0].reasons == ("?]0;", "5")
 
 
 def test_one_look_up_is_by_one_value():

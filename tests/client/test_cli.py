@@ -341,6 +341,26 @@ def test_nobody_is_logged_in(ann):
     account.save(account.Account("http://x", 1, "K", "d", True))
     account.credentials().write_text("{")
     assert "login again" in ann.run("list")[2]
+    account.credentials().write_bytes(b"\xff")
+    assert "login again" in ann.run("list")[2]
+
+
+def test_without_a_home_it_is_told_what_to_set(ann):
+    ann.monkeypatch.delenv("XDG_CONFIG_HOME")
+    ann.monkeypatch.setattr(Path, "home", homeless)
+    code, _, err = ann.run("list")
+    assert code == 1 and "set XDG_CONFIG_HOME" in err
+
+
+def homeless() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
+def test_with_its_error_stream_closed_it_works(ann):
+    ann.log_in()
+    program = Path(sys.executable).with_name("ringbook-contacts")
+    shown = subprocess.run(f"exec {program} list 2>&-", shell=True, stdout=subprocess.PIPE, timeout=60)
+    assert shown.returncode == 0 and b"empty" in shown.stdout
 
 
 def test_ctrl_c_ends_it_with_130(tmp_path):

@@ -321,7 +321,27 @@ def test_a_server_that_sends_elsewhere():
         one.create_session()
 
 
-@pytest.mark.parametrize("url", ["book.example.com", "", "ftp://book.example.com", "https://", "http://[::1"])
+def test_no_token_goes_elsewhere_even_by_a_client_that_follows():
+    asked = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request.url.host)
+        return httpx2.Response(307, headers={"Location": "https://x.example/session"})
+
+    http = httpx2.Client(transport=httpx2.MockTransport(answer), follow_redirects=True)
+    with pytest.raises(errors.BadAnswer, match="elsewhere"):
+        Client("http://book.example.com", 1, "KEY", http=http).create_session()
+    assert asked == ["book.example.com"]
+
+
+NO_ADDRESSES = (
+    *("book.example.com", "", "ftp://book.example.com", "https://", "http://[::1"),
+    *("https://book.example.com/?a=1", "https://book.example.com/#a", "https://book example.com"),
+    *("https://book.example.com:99999", f"https://{'a' * 64}.example.com", "https://book..example.com"),
+)
+
+
+@pytest.mark.parametrize("url", NO_ADDRESSES)
 def test_an_address_that_is_none_is_told_at_once(url):
     with pytest.raises(ValueError, match=r"looks like https://book\.example\.com"):
         Client(url, 1, "KEY")
@@ -332,6 +352,22 @@ def test_a_key_that_is_none_is_told_at_once_and_not_shown(key):
     with pytest.raises(ValueError, match="auth key") as caught:
         Client("https://book.example.com", 1, key)
     assert not key or key not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8080", "http://[::1]:80/", "https://book.example.com./below/", "http://münchen.example"]
+)
+def test_an_address_may_have_a_port_and_a_path(url):
+    assert Client(url, 1, "KEY").url == url.rstrip("/")
+
+
+def test_a_kept_token_that_is_damaged_counts_as_none(server, login, tmp_path):
+    (tmp_path / "token").write_text("é")
+    with Client(*keys(server), tokens=FileTokens(tmp_path / "token"), sign_in=lambda: login) as one:
+        assert one.get_session().user_id
+    (tmp_path / "token").write_bytes(b"\xff")
+    with Client(*keys(server), tokens=FileTokens(tmp_path / "token"), sign_in=lambda: login) as one:
+        assert one.get_session().user_id
 
 
 def test_a_token_that_cannot_be_sent_is_not_shown():

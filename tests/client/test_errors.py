@@ -25,3 +25,9 @@ def test_a_refusal_says_why_and_with_which_status():
     refused = errors.Invalid(422, {"login": ["has already been taken"], "base": ["No application found"]})
     assert str(refused) == "login has already been taken; No application found (422)"
     assert str(errors.NotFound(404, {})) == "no reason given (404)"
+
+
+def test_a_wait_is_told():
+    assert str(errors.TooMany(429, {"base": ["Too many"]}, 3600.0)) == "Too many (429); it asks to wait 3,600 seconds"
+    assert str(errors.ServerTrouble(502, {})) == "the server cannot just now: no reason given (502)"
+    assert "wait inf" in str(errors.TooMany(429, {}, float("inf")))

@@ -27,6 +27,10 @@ class SomebodyElse(RingbookError):
     """Another account is on this machine."""
 
 
+class NoHome(RingbookError):
+    """There is no folder to keep an account in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """Somebody on a server.
@@ -82,10 +86,10 @@ def memory() -> Path:
 
 def load() -> Account:
     """Who is logged in."""
-    text = files.read(credentials())
-    if text is None:
-        raise NotLoggedIn(f"nobody is logged in here: run {NAME} login")
     try:
+        text = files.read(credentials())
+        if text is None:
+            raise NotLoggedIn(f"nobody is logged in here: run {NAME} login")
         return Account(**json.loads(text))
     except (ValueError, TypeError):
         raise NotLoggedIn(f"{credentials()} cannot be read: run {NAME} login again") from None
@@ -105,4 +109,7 @@ def forget() -> None:
 def _folder(variable: str, default: str) -> Path:
     """A folder by the XDG Base Directory Specification: a relative path in the variable does not count."""
     given = Path(os.environ.get(variable) or ".")
-    return given if given.is_absolute() else Path.home() / default
+    try:
+        return given if given.is_absolute() else Path.home() / default
+    except RuntimeError:
+        raise NoHome(f"this user has no home folder: set {variable} to a folder for {NAME}") from None

@@ -68,7 +68,7 @@ class Call(Generic[T]):
         given = wire.opened(answer)
         try:
             return self.read(given)
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
             raise errors.BadAnswer(f"the answer to {self.request.method} {self.request.path} lacks something") from None
 
 
@@ -214,12 +214,13 @@ def _line(entry: Entry) -> dict[str, Any]:
 
 def _report(entries: Sequence[Entry], given: Any) -> Report:
     """The server names who it rejected by position; here they come with their entry."""
-    rejected = sorted((int(position), tuple(why)) for position, why in (given.get("rejected") or {}).items())
+    positions = dict(enumerate(entries))
+    rejected = sorted((int(position), wire.texts(why)) for position, why in (given.get("rejected") or {}).items())
     return Report(
         created=int(given["created"]),
         updated=int(given["updated"]),
         deleted=int(given["deleted"]),
-        rejected=tuple(Rejected(entries[position], position, why) for position, why in rejected),
+        rejected=tuple(Rejected(positions[position], position, why) for position, why in rejected),
     )
 
 

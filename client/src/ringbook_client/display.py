@@ -44,7 +44,7 @@ class Display:
     def __init__(self, *, as_json: bool, show_numbers: bool) -> None:
         self.as_json = as_json
         self.show_numbers = show_numbers
-        self._bar = not as_json and sys.stderr.isatty()
+        self._bar = not as_json and sys.stderr is not None and sys.stderr.isatty()  # closed, it is None
 
     def phone(self, phone: str | None) -> str:
         if not phone:

@@ -104,6 +104,9 @@ class Later(Refused):
         self.wait_seconds = wait_seconds
         super().__init__(status, reasons)
 
+    def _text(self) -> str:
+        return super()._text() + (f"; it asks to wait {self.wait_seconds:,.0f} seconds" if self.wait_seconds else "")
+
 
 class TooMany(Later):
     """429: allowed, but not so often."""
@@ -111,6 +114,9 @@ class TooMany(Later):
 
 class ServerTrouble(Later):
     """5xx: the server cannot, or not now."""
+
+    def _text(self) -> str:
+        return f"the server cannot just now: {super()._text()}"
 
 
 class Unreadable(RingbookError):

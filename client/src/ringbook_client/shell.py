@@ -27,7 +27,8 @@ class Shell:
         self.app = App(app_id, transport.key(auth_key))
         self._manners = manners
         self._tokens = tokens
-        self._token = tokens.load() if tokens else None
+        kept = tokens.load() if tokens else None
+        self._token = kept if kept and transport.can_be_sent(kept) else None  # a damaged one opens nothing
         self._sign_ins = 0
         self._failed: Exception | None = None
 

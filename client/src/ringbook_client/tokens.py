@@ -29,8 +29,11 @@ class FileTokens:
         self.path = Path(path)
 
     def load(self) -> str | None:
-        """The token in the file; None if there is no file."""
-        return (files.read(self.path) or "").strip() or None
+        """The token in the file; None if there is no file, or none that can be read."""
+        try:
+            return (files.read(self.path) or "").strip() or None
+        except UnicodeDecodeError:
+            return None
 
     def save(self, token: str | None) -> None:
         """Write the token; None deletes the file."""

@@ -1,6 +1,7 @@
 """How a request travels: the only file that knows what the HTTP library's requests, answers and errors look like.
 
 address(url)        the server's address, checked
+key, can_be_sent    an auth key, checked; whether a token can travel
 sent(step)          a step → what the library is given
 answer(response)    what came back
 failure(error)      what did not
@@ -28,9 +29,20 @@ def address(url: str) -> str:
         parsed = httpx2.URL(url)
     except httpx2.InvalidURL:
         parsed = httpx2.URL()
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not _is_host(parsed) or set(" ?#") & set(url):
         raise ValueError(f"{url!r} is no address of a server: it looks like https://book.example.com")
     return url.rstrip("/")
+
+
+def _is_host(url: httpx2.URL) -> bool:
+    """Something that can be looked up (RFC 1035, section 2.3.4), and a port that there is."""
+    labels = url.raw_host.decode("ascii").removesuffix(".").split(".")
+    return all(0 < len(label) < 64 for label in labels) and (url.port is None or 0 < url.port < 65536)
+
+
+def can_be_sent(token: str) -> bool:
+    """A header can hold it."""
+    return token.isascii() and token.isprintable()
 
 
 def key(auth_key: str) -> str:
@@ -51,6 +63,7 @@ def sent(base: str, step: Send) -> dict[str, Any]:
         "params": request.query or None,
         "content": None if request.body is None else encoded(request.body),
         "headers": {"User-Agent": USER_AGENT, **kind, **request.headers, **token},
+        "follow_redirects": False,  # a token goes to no other place, whatever client this is
     }
 
 

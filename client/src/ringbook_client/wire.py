@@ -48,7 +48,7 @@ def opened(answer: Answer) -> Any:
         return None
     try:
         return json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise errors.BadAnswer("the answer is no JSON: is this the address of a Ringbook server?") from None
 
 
@@ -70,13 +70,23 @@ def reasons(body: bytes) -> dict[str, list[str]]:
     """`{"errors": […]}` and `{"errors": {"field": […]}}` alike; empty if the body is neither."""
     try:
         why = json.loads(body)["errors"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return {}
     if isinstance(why, list):
         why = {"base": why}
     if not isinstance(why, dict):
         return {}
-    return {field: [str(text) for text in texts] for field, texts in why.items() if isinstance(texts, list)}
+    return {plain(field): list(texts(told)) for field, told in why.items() if isinstance(told, list)}
+
+
+def texts(given: Any) -> tuple[str, ...]:
+    """A list of texts that people read."""
+    return tuple(plain(str(text)) for text in given)
+
+
+def plain(text: str) -> str:
+    """A text of the server's on one line, without what could move a terminal's cursor or change its colours."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def wait_seconds(headers: Mapping[str, str]) -> float | None:
@@ -86,7 +96,7 @@ def wait_seconds(headers: Mapping[str, str]) -> float | None:
         return float(given)
     try:
         return max(0.0, (parsedate_to_datetime(given) - datetime.now(timezone.utc)).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 
@@ -98,7 +108,7 @@ def session(given: Any) -> Session:
     one = given["session"]
     return Session(
         id=int(one["id"]),
-        token=str(one["token"]),
+        token=_sendable(one["token"]),
         app_id=int(one["application_id"]),
         user_id=one["user_id"] or None,
         user=_user(one["user"]) if one.get("user") else None,
@@ -167,6 +177,13 @@ def _subscription(one: Any) -> Subscription:
         environment=str(one.get("environment") or "production"),
         bundle=one.get("bundle_identifier"),
     )
+
+
+def _sendable(token: str) -> str:
+    """A token that can go into a header."""
+    if not (token.isascii() and token.isprintable()):
+        raise ValueError("no token")
+    return token
 
 
 def _date(text: str | None) -> datetime | None:
