@@ -96,6 +96,19 @@ def test_parked_pushes_are_retried_by_channel_and_reason_and_recorded(play):
     assert told(play) == [("pushes retried", "gcm", "pushes: 1"), ("pushes retried", "", "pushes: 1")]
 
 
+def test_many_pushes_that_are_retried_make_one_entry(play):
+    bob = play.person("bob", BOB).id
+    for number in range(3):
+        play.device(bob, f"fcm-token-{number}-of-bob")
+    play.holds(bob, (ANN, "Ann"))
+    play.person("ann", ANN)
+    play.tell()
+    with play.db.write() as tx:
+        tx.run("UPDATE pushes SET outcome = 'parked', reason = 'x', settled_at = 1 WHERE user_id = :id", id=bob)
+    assert delivery.retry(play.db, play.app_id, None, NOW, 2, by=EVE) == 3
+    assert told(play) == [("pushes retried", "", "pushes: 2 and more")]
+
+
 def test_what_changes_nothing_is_not_recorded(play):
     applications.change(play.db, play.app_id, "contact_joined_enabled", "on", by=EVE)
     with pytest.raises(errors.Invalid):

@@ -487,3 +487,19 @@ def test_a_database_that_is_slow_is_not_away(postgres_url, monkeypatch, capsys):
 def test_more_requests_than_connections_wait_for_one(postgres):
     with ThreadPoolExecutor(12) as threads:
         assert list(threads.map(lambda _: attempt(postgres), range(60))) == ["answered"] * 60
+
+
+def test_what_comes_after_a_commit_comes_after_it_and_only_then(db):
+    done = []
+    with db.write() as tx:
+        tx.run("UPDATE schema_state SET serves_from = serves_from")
+        tx.then(lambda: done.append(1))
+        tx.then(lambda: done.append(2))
+        assert done == []
+    assert done == [1, 2]
+    with pytest.raises(ZeroDivisionError), db.write() as tx:
+        tx.then(lambda: done.append(3))
+        raise ZeroDivisionError
+    assert done == [1, 2]
+    with db.read() as tx, pytest.raises(AssertionError, match="nothing is committed"):
+        tx.then(lambda: done.append(4))

@@ -239,8 +239,9 @@ def retry(
     while True:
         with db.write() as tx:
             moved = store.retry(tx, app_id, ids, now, now + RETRY_LIFE_SECONDS, batch, channel=channel, reason=reason)
-            if moved:
-                audit.record(tx, by, "pushes retried", app_id=app_id, subject=channel, detail=f"pushes: {moved}")
+            if moved and not done:  # one entry for all, with the first of them
+                count = f"{moved} and more" if moved == batch else moved
+                audit.record(tx, by, "pushes retried", app_id=app_id, subject=channel, detail=f"pushes: {count}")
         done += moved
         if moved < batch:
             return done
