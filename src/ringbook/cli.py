@@ -120,8 +120,9 @@ def worker(*, file: File) -> None:
     """Do what is due, every minute, until Ctrl+C or SIGTERM; any number of these may run."""
     import threading
 
-    from . import flushing, serving, worker
+    from . import flushing, memory, serving, worker
 
+    memory.thrifty()
     stop = threading.Event()
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda *_: stop.set())

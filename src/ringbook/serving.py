@@ -30,7 +30,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from . import __version__, banner, logs, surroundings
+from . import __version__, banner, logs, memory, surroundings
 from .config import PREFIX, Config
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def run(config: Config, *, keep_time: bool = True) -> int:
     """
     _at_signals(lambda *_: sys.exit(0))
     _many_files()
+    memory.thrifty()
     config = _as_one_writer(config)
     sockets = [listen(config.host, config.port)]
     if config.admin_port:
@@ -336,6 +337,7 @@ def _child(config: Config, parent: int) -> Any:
     from .store import db as databases
 
     logs.start(config.log_level)
+    memory.thrifty()
     db = databases.connect(config.database, pool=config.database_pool, erasures=config.erasures_folder)
     threading.Thread(target=_beat, args=(db, parent), name="heartbeat", daemon=True).start()
     flushing.begin(db)
