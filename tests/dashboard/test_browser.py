@@ -6,7 +6,7 @@ import time
 
 import pytest
 from asking import person, rows
-from dashboard.browsing import browser, faults, log_in, opened
+from dashboard.browsing import faults, log_in, opened
 from dashboard.pictures import WIDTHS, draw
 from dashboard.visiting import make_admin
 from dashboard.world import fill, paths
@@ -15,12 +15,6 @@ from servers import application, serve
 from ringbook.core import applications
 
 EVIL = '<script>document.title="owned"</script><img src=x onerror="document.title=\'owned\'">'
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

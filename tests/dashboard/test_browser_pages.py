@@ -7,7 +7,7 @@ from asking import person
 from core.joining import ANN, Play
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from dashboard.browsing import browser, log_in, opened
+from dashboard.browsing import log_in, opened
 from dashboard.visiting import make_admin
 from servers import serve
 
@@ -16,12 +16,6 @@ from ringbook.store import db as databases_
 from ringbook.store import figures as store
 
 EVIL = "<img src=x onerror=\"document.title='owned'\">Annie"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

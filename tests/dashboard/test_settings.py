@@ -9,8 +9,10 @@ from dashboard.visiting import admin
 from servers import application
 
 from ringbook.config import Limits
-from ringbook.dashboard import forms, settings
+from ringbook.dashboard import forms, providers, settings
 from ringbook.model import AppSettings
+
+PAGES = ("/users/settings", "/users/sign-in", "/push/providers")
 
 
 @pytest.fixture
@@ -79,13 +81,14 @@ def test_the_preview_follows_what_is_typed(visitor, app):
     assert "<script>" not in part.html and "&lt;script&gt;Annie" in part.html
 
 
-def test_every_setting_of_an_application_stands_in_one_form_of_the_dashboard():
-    """Those of push providers stand on the page about pushes."""
+def test_every_setting_of_an_application_stands_in_one_form_of_the_dashboard(visitor, app):
     ours = [key for card in settings.CARDS.values() for key in card.keys]
-    assert len(ours) == len(set(ours))
-    elsewhere = {key for key in AppSettings.__struct_fields__ if key not in ours}
-    assert {key.partition("_")[0] for key in elsewhere} <= {"fcm", "apns", "web", "webhook", "push"}
-    assert forms.LABELS.keys() == set(AppSettings.__struct_fields__)
+    theirs = [key for keys in providers.FIELDS.values() for key in keys]
+    assert sorted([*ours, *theirs]) == sorted(AppSettings.__struct_fields__)
+    assert sorted(forms.LABELS) == sorted(ours)
+    pages = [visitor.get(f"/apps/{app.application_id}{path}").html for path in PAGES]
+    for key in AppSettings.__struct_fields__:
+        assert [page.count(f'name="{key}"') for page in pages].count(1) == 1, key
 
 
 def test_settings_are_taken_over_all_or_none(visitor, server, app):

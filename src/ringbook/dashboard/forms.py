@@ -16,7 +16,7 @@ from ..core import applications, settings
 from ..model import App, AppSettings
 from .endpoint import Call
 
-# How a setting is called where people read it; what is not here has its key, in words.
+# How the settings of `settings.CARDS` are called. Those of push providers stand in forms of their own.
 LABELS = {
     "session_creates_user": "An unknown login makes a new user",
     "users_v1_list": "Users may list all users, the V1 way",
@@ -45,14 +45,6 @@ LABELS = {
     "contact_joined_fcm_notification": "System notification on Android",
     "events": "Users send pushes to each other",
     "push_console": "Print pushes instead of sending them",
-    "fcm_service_account": "FCM service account",
-    "apns_key": "APNs key",
-    "apns_key_id": "APNs key id",
-    "apns_team_id": "Apple team id",
-    "apns_topic": "Bundle id",
-    "web_push_contact": "Contact for push services",
-    "webhook_url": "Webhook address",
-    "webhook_secret": "Webhook secret",
 }
 AREAS = {"contact_joined_template", "cidp_request", "cidp_response", "sms_gateway_headers", "sms_gateway_body"}
 CHOICES = {
@@ -108,7 +100,7 @@ def _control(app: App, key: str, given: Mapping[str, str] | None, error: str) ->
 
 def label(key: str) -> str:
     """How a setting is called."""
-    return LABELS.get(key, key.replace("_", " ").capitalize())
+    return LABELS[key]
 
 
 def _kind(key: str, plain: Any, meta: msgspec.Meta) -> tuple[str, tuple[tuple[str, str], ...]]:

@@ -50,6 +50,12 @@ CARDS = {
         "How accounts are made, and what users may do with each other.",
         {"": ("session_creates_user", "users_v1_list", "events", "reassigned_after_days")},
     ),
+    "development": Card(
+        "settings",
+        "Development",
+        "For trying without FCM, APNs and a phone.",
+        {"": ("push_console",)},
+    ),
     "firebase": Card(
         "sign-in",
         "Firebase",
