@@ -161,3 +161,32 @@ def test_a_test_is_sent_to_a_user_who_has_a_device(visitor, server, app):
     part = visitor.get(at(app, f"/test?test={bob.id}"))
     assert "gcm, production" in part.words and "<html" not in part.html
     assert "gcm" not in visitor.get(at(server.app, f"/test?test={bob.id}")).words  # of another application
+
+
+def test_whoever_saves_late_is_told_what_somebody_else_has_changed(visitor, server, app):
+    other = admin(server)
+    late = seen(visitor.get(at(app)), "joined")
+    mine = {"contact_joined_enabled": "on", "contact_joined_template": "Mine: %s"}
+    theirs = {"contact_joined_template": "Theirs: %s", "seen": seen(other.get(at(app)), "joined")}
+    assert other.post(at(app, "/joined"), **theirs).status == 303
+    page = visitor.post(at(app, "/joined"), seen=late, **mine)
+    assert page.status == 422 and page.words.count("Somebody has changed these settings") == 2
+    assert "it is Theirs: %s now" in page.words and "it is off now" in page.words
+    assert page.value("contact_joined_template") == "Mine: %s"
+    assert stored(server, app)["contact_joined_template"] == "Theirs: %s"
+    assert visitor.post(at(app, "/joined"), seen=seen(page, "joined"), **mine).status == 303
+    assert stored(server, app)["contact_joined_template"] == "Mine: %s"
+
+
+def test_a_card_is_not_late_because_another_one_was_saved(visitor, app):
+    page = visitor.get(at(app))
+    assert visitor.post(at(app, "/sessions"), reassigned_after_days="7").status == 303
+    done = visitor.post(at(app, "/joined"), contact_joined_template="%s", seen=seen(page, "joined"))
+    assert done.status == 303
+
+
+def seen(page, card):
+    """What the form of a card saw when it was made."""
+    (form,) = re.findall(rf'<form method="post" action="[^"]*/{card}#{card}">(.*?)</form>', page.html, re.DOTALL)
+    (found,) = re.findall(r'name="seen" value="([0-9a-f]{64})"', form)
+    return found

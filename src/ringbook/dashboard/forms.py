@@ -1,6 +1,7 @@
 """Settings of an application as controls of a form. What each accepts, `core/settings.py` says; nothing is said twice.
 
 controls(app, …)   the controls of some settings, with their values and what is wrong with them
+seal(call, keys)   what a form carries, so that it does not undo what somebody else has changed meanwhile
 save(call, keys)   take them over from a form, all or none; what is wrong with each, {} when nothing is
 """
 
@@ -123,25 +124,47 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + "."
 
 
+def seal(call: Call, keys: Sequence[str]) -> str:
+    """A sign of what these settings are; it tells nothing of their values."""
+    assert call.login
+    values = [getattr(call.app.settings, key) for key in keys]
+    return call.login.signature(f"settings {msgspec.json.encode([call.app.id, values]).decode()}")
+
+
 def save(call: Call, keys: Sequence[str]) -> dict[str, str]:
     """Take these settings over from the form, all or none: what is wrong with each, {} when nothing is.
 
-    A box that is not ticked is not in a form: it means off. A secret that is left empty stays as it is.
+    A box that is not ticked is not in a form: it means off. A secret that is left empty stays as it is. Where somebody
+    else has changed one since the page was made, what would be changed is shown beside what it is now.
     """
     given = {one.key: _given(call, one) for one in controls(call.app, keys)}
     values = {key: value for key, value in given.items() if value is not None}
+    is_late = call.text("seen") not in ("", seal(call, keys))
     wrong = {}
     for key, value in values.items():
         try:
-            settings.read(key, value)
+            wished = settings.read(key, value)
         except errors.Invalid as refused:
             wrong[key] = refused.reason
+        else:
+            if is_late and wished != getattr(call.app.settings, key):
+                wrong[key] = _meanwhile(call.app, key)
     if not wrong:
         try:
             applications.change_all(call.db, call.app.id, values, by=call.by)
         except errors.Invalid as refused:
             wrong[refused.field] = refused.reason
     return wrong
+
+
+def _meanwhile(app: App, key: str) -> str:
+    (one,) = controls(app, [key])
+    now = (
+        ""
+        if one.kind == "secret"
+        else f": it is `{('off', 'on')[one.value] if one.kind == 'check' else one.value}` now"
+    )
+    return f"Somebody has changed these settings since this page was loaded{now}. Save again to replace it."
 
 
 def _given(call: Call, control: Control) -> str | None:

@@ -117,6 +117,7 @@ def _page(
         for name, one in here.items()
     }
     values: dict[str, Any] = {"app": call.app, "cards": CARDS, "groups": groups, "place": place}
+    values["seals"] = {name: forms.seal(call, one.keys) for name, one in here.items()}
     if place == "settings":
         template = str(shown["joined"]["contact_joined_template"].value)
         tested = call.query("test")
