@@ -517,7 +517,8 @@ final class _Answer {
   Duration? get retryAfter {
     final text = _retryAfter?.trim() ?? '';
     final seconds = int.tryParse(text);
-    if (seconds != null) return Duration(seconds: max(0, seconds));
+    // A duration counts microseconds: of too many seconds it would make a time in the past.
+    if (seconds != null) return Duration(seconds: seconds.clamp(0, 1 << 31));
     try {
       final wait = HttpDate.parse(text).difference(DateTime.now());
       return wait.isNegative ? Duration.zero : wait;

@@ -299,6 +299,17 @@ def test_a_server_that_is_not_there_is_told_in_one_line(ann):
     assert code == 1 and out == "" and len(err.splitlines()) == 1 and "cannot be reached" in err
 
 
+def test_a_password_that_would_go_over_a_network_as_it_is_is_warned_of(ann):
+    proxy = f"http://127.0.0.1:{free_port()}"  # where nobody is, so that nothing leaves this machine
+    for variable in ("HTTP_PROXY", "HTTPS_PROXY"):
+        ann.monkeypatch.setenv(variable, proxy)
+    ann.monkeypatch.setattr("ringbook_client.conversation.FIRST_WAIT_SECONDS", 0)
+    words = ("--app", "1", "--key", "K", "--login", "ann", "--password-file", "-")
+    code, _, err = ann.run("login", "--url", "http://book.example.com", *words, typed=PASSWORD)
+    assert code == 1 and "not encrypted" in err.splitlines()[0]
+    assert "not encrypted" not in ann.run("login", "--url", "https://book.example.com", *words, typed=PASSWORD)[2]
+
+
 def test_a_wrong_password_is_told(ann):
     ann.log_in()
     keys = ("--url", ann.server.url, "--app", str(ann.server.app.application_id), "--key", ann.server.app.auth_key)

@@ -24,6 +24,7 @@ from ringbook_client import (
     Login,
     Removal,
     errors,
+    transport,
 )
 from servers import application, free_port, serve
 from verify.certificates import PHONE, PROJECT, Key, claims, publishing
@@ -359,6 +360,21 @@ def test_a_key_that_is_none_is_told_at_once_and_not_shown(key):
 )
 def test_an_address_may_have_a_port_and_a_path(url):
     assert Client(url, 1, "KEY").url == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "url, is_open",
+    [
+        ("http://book.example.com", True),
+        ("http://127.0.0.1.example.com", True),
+        ("https://book.example.com", False),
+        ("http://127.0.0.1:8080", False),
+        ("http://[::1]:8080", False),
+        ("http://LOCALHOST", False),
+    ],
+)
+def test_http_is_open_to_others_where_it_leaves_this_machine(url, is_open):
+    assert transport.is_open_to_others(url) is is_open
 
 
 def test_a_kept_token_that_is_damaged_counts_as_none(server, login, tmp_path):

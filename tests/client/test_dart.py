@@ -606,6 +606,7 @@ def test_retry_after_is_waited_for(status: int, header: str, world: World) -> No
         (Fault(status=429), 1, "TooManyException"),
         (Fault(status=429, headers={"Retry-After": "3600"}), 1, "TooManyException"),
         (Fault(status=429, headers={"Retry-After": "0"}), 3, "TooManyException"),
+        (Fault(status=429, headers={"Retry-After": str(2**63 - 1)}), 1, "TooManyException"),
         (Fault(status=503), 3, "UnavailableException"),
         (Fault(status=503, headers={"Retry-After": "3600"}), 1, "UnavailableException"),
         (Fault(CUT), 1, "UnreachableException"),

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from . import account, errors, sources
+from . import account, errors, sources, transport
 from .account import NAME, Account, AccountTokens
 from .client import Client, SignIn
 from .display import Display
@@ -47,6 +47,8 @@ def login(given: argparse.Namespace, display: Display) -> None:
         device, own_device = given.device, False
     new = Account(url, app_id, auth_key, device, own_device)
     with connect(url, app_id, auth_key) as client:
+        if transport.is_open_to_others(client.url):
+            complain("http is not encrypted: others on the way can read the password and the contacts; use https", 0)
         new, proof = identified(given, client, new)
         session = client.create_session(proof)
         new = replace(new, user_id=session.user_id, token=session.token)

@@ -2,6 +2,7 @@
 
 address(url)        the server's address, checked
 key, can_be_sent    an auth key, checked; whether a token can travel
+is_open_to_others   whether requests travel as they are
 sent(step)          a step → what the library is given
 answer(response)    what came back
 failure(error)      what did not
@@ -10,6 +11,7 @@ failure(error)      what did not
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import httpx2
@@ -32,6 +34,12 @@ def address(url: str) -> str:
     if parsed.scheme not in ("http", "https") or not _is_host(parsed) or set(" ?#") & set(url):
         raise ValueError(f"{url!r} is no address of a server: it looks like https://book.example.com")
     return url.rstrip("/")
+
+
+def is_open_to_others(url: str) -> bool:
+    """Requests travel over a network as they are."""
+    parsed = httpx2.URL(url)
+    return parsed.scheme == "http" and not re.fullmatch(r"localhost|127(\.\d+){3}|::1", parsed.host)
 
 
 def _is_host(url: httpx2.URL) -> bool:
