@@ -19,7 +19,7 @@ from msgspec import Struct
 from .. import errors
 from ..config import Limits
 from ..store import admins as store
-from ..store.db import Database
+from ..store.db import Database, Tx
 from . import audit, passwords
 from . import limits as rates
 from .audit import Actor
@@ -98,6 +98,7 @@ def reset_password(db: Database, email: str, *, by: Actor | None = None) -> str:
     password = secrets.token_urlsafe(15)
     hash_ = passwords.hashed(password)
     with db.write() as tx:
+        _alone(tx, _folded(email))
         if not store.set_password(tx, _folded(email), hash_):
             raise errors.NotFound(f"there is no admin {email}")
         store.end_sessions(tx, _folded(email))
@@ -116,21 +117,35 @@ def sign_in(db: Database, limits: Limits, email: str, password: str, address: st
     email = _folded(email)
     tries = rates.log_in(limits, NO_APP, f"admin {email}", address)
     with rates.tried(db, tries, now):
-        _prove(db, email, password, address, now)
+        stored = _prove(db, email, password, address, now)
     token = secrets.token_urlsafe(32)
     with db.write() as tx:
+        _check_unchanged(tx, email, stored)
         store.open_session(tx, _digest(token), email, now, now + LIFE_SECONDS)
         audit.record(tx, Actor(email, address, now), "logged in")
     return Login(email=email, token=token, created_at=now, expires_at=now + LIFE_SECONDS)
 
 
-def _prove(db: Database, email: str, password: str, address: str, now: int) -> None:
+def _prove(db: Database, email: str, password: str, address: str, now: int) -> str | None:
+    """The hash of the password, if it is right."""
     with db.read() as tx:
         stored = store.password_of(tx, email)
     if not passwords.matches(stored, password):
         # Of somebody unknown nothing is kept that was typed: it may be a password in the wrong field.
         audit.note(db, Actor(email if stored else "nobody known", address, now), "log-in refused")
         raise errors.Unauthorized(WRONG)
+    return stored
+
+
+def _check_unchanged(tx: Tx, email: str, stored: str | None) -> None:
+    """A password that was replaced while it was looked at opens nothing; who replaces it waits until this is over."""
+    _alone(tx, email)
+    if store.password_of(tx, email) != stored:
+        raise errors.Unauthorized(WRONG)
+
+
+def _alone(tx: Tx, email: str) -> None:
+    tx.alone(f"admin {email}")
 
 
 def session(db: Database, token: str, now: int, *, touch: bool = True) -> Login | None:
@@ -179,6 +194,7 @@ def change_password(db: Database, limits: Limits, login: Login, old: str, new: s
             raise errors.Invalid("is wrong", field="old")
     hash_ = passwords.hashed(new)
     with db.write() as tx:
+        _check_unchanged(tx, login.email, stored)
         store.set_password(tx, login.email, hash_)
         store.end_sessions(tx, login.email, keep=_digest(login.token))
         audit.record(tx, by, "password changed", subject=login.email)
