@@ -211,6 +211,47 @@ def test_another_databases_lines_are_nobodys_business(play):
     assert journal(play.db) == []
 
 
+def test_a_clock_that_is_set_back_changes_nothing_of_the_order(play):
+    ann, bob, cleo = (play.person(name).id for name in ("ann", "bob", "cleo"))
+    users.erase(play.db, ann)
+    (month,) = play.db.erasures.iterdir()
+    ahead = month.rename(month.with_name("2035-09.txt"))  # the clock was years ahead
+    ahead.write_text(month_line(play.db, 1, "2035-09-01", ann) + month_line(play.db, 2, "2035-09-01", bob))
+    users.erase(play.db, cleo)  # while the erasure of bob came to nothing
+    assert list(play.db.erasures.iterdir()) == [ahead]
+    assert journal(play.db) == [(1, play.app_id, ann), (2, play.app_id, cleo)]
+    with play.db.write() as tx:
+        tx.run("UPDATE erasures SET count = 0")
+    assert erasures.ahead(play.db) == 2
+
+
+def month_line(db: Database, count: int, day: str, user_id: int, word: str = "") -> str:
+    with db.read() as tx:
+        return f"{day}T00:00:00Z {store.state(tx)['database_id']} {count} 1 {user_id}{word}\n"
+
+
+def test_of_two_machines_none_takes_the_others_line_away(play, tmp_path):
+    """A commit that failed on one, and the erasure that then had its count on the other, whose clock is behind."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder, day, user_id, word in ((here, "2026-11-24", 7, " undone"), (there, "2026-11-23", 8, "")):
+        folder.mkdir()
+        (folder / "2026-11.txt").write_text(month_line(play.db, 1, day, user_id, word))
+    with play.db.read() as tx:
+        database_id = store.state(tx)["database_id"]
+    for folders in ([here, there], [there, here]):
+        assert [one.user_id for one in store.entries(folders, database_id) if not one.undone] == [8]
+
+
+def test_a_month_without_our_lines_does_not_hide_that_a_backup_was_put_back(play):
+    for name in ("ann", "bob"):
+        users.erase(play.db, play.person(name).id)
+    (play.db.erasures / "2030-01.txt").write_text("2030-01-01T00:00:00Z 0123456789abcdef 1 1 1\n")
+    (play.db.erasures / "2030-02.txt").write_text("")  # no room for the first line
+    with play.db.write() as tx:
+        tx.run("UPDATE erasures SET count = 0")
+    assert "by 2 users" in erasures.trouble(play.db)
+
+
 def test_old_months_go(play):
     users.erase(play.db, play.person("ann").id)
     for month in ("2020-01", "2020-03"):

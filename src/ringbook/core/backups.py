@@ -34,7 +34,8 @@ MISSING = (
     "the journals lack {missing} of the erasures since the backup: name the folders of all machines; if there are no"
     " more, --incomplete goes on without"
 )
-KEPT, RESTORED = ".before-", ".before-restore-"
+RESTORED = ".before-restore-"
+KEPT = r"\.before-(\d{4}|restore-[\dT]+)"  # by us: what others have named alike is theirs
 UNDER_WAY = ".restoring"
 
 
@@ -56,10 +57,13 @@ class Restored(Struct, frozen=True):
 
 def back_up(file: Path, target: Path, progress: Progress, *, overwrite: bool = False) -> Contents:
     """Copy the database to a file of its owner's alone; Invalid when that is there already, unless told to."""
+    ours = [one for one in (file, *copies.companions(file)) if one.exists()]
+    if target.exists() and any(os.path.samefile(target, one) for one in ours):
+        raise errors.Invalid(f"{target} is the database itself")
+    if target.is_dir():
+        raise errors.Invalid(f"{target} is a folder: name a file in it")
     if target.exists() and not overwrite:
         raise errors.Invalid(f"{target} is there already; --overwrite replaces it")
-    if target.exists() and os.path.samefile(target, file):
-        raise errors.Invalid(f"{target} is the database itself")
     try:
         return copies.copy(file, target, progress)
     except NotOurs as trouble:
@@ -136,7 +140,7 @@ def erase_again(
     """
     count, wanted = _since(db, folders)
     last_count = max((one.count for one in wanted), default=count)
-    missing = len(set(range(count + 1, last_count + 1)) - {one.count for one in wanted})
+    missing = last_count - count - len({one.count for one in wanted})
     if missing and not incomplete:
         raise errors.Invalid(MISSING.format(missing=missing))
     erased, newer = 0, []
@@ -177,7 +181,7 @@ def finish(db: Database) -> int:
     count, last = _since(db, [db.erasures])
     erased = sum(users.erase(db, one.user_id, again=True) for one in last if not one.undone)
     with db.write() as tx:
-        erasures.move_on(tx, count + 1)
+        erasures.move_on(tx, max((one.count for one in last), default=count))
     return erased
 
 

@@ -25,11 +25,10 @@ from msgspec import Struct
 from .db import Row, Tx, copies
 
 # Not bound to the beginning of a line: one that a full disk has cut off must not take the next one along.
-LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) ([0-9a-f]{16}) (\d+) (\d+) (\d+)( undone)?\n")
+LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) ([0-9a-f]{16}) (\d{1,18}) (\d{1,18}) (\d{1,18})( undone)?\n")
 UNDONE = " undone"
 MONTH = re.compile(r"\d{4}-\d\d\.txt")
 TIME = "%Y-%m-%dT%H:%M:%SZ"
-TAIL_BYTES = 65_536
 
 
 class Entry(Struct, frozen=True):
@@ -92,12 +91,14 @@ def append(folder: Path, database_id: str, count: int, app_id: int, user_id: int
     """Write a line, on the disk when this returns; OSError. Several processes may, at once.
 
     undone   the erasure of the same line before has come to nothing
+
+    Lines stand in the order in which they were written also when the clock is set back: the last month goes on then.
     """
     now = time.gmtime()
     word = UNDONE if undone else ""
     line = f"{time.strftime(TIME, now)} {database_id} {count} {app_id} {user_id}{word}\n".encode()
     made = _made(folder)
-    file = folder / time.strftime("%Y-%m.txt", now)
+    file = max([folder / time.strftime("%Y-%m.txt", now), *_months(folder)[-1:]])
     new = not file.exists()
     opened = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
@@ -119,27 +120,21 @@ def writable(folder: Path) -> bool:
 
 
 def entries(folders: Iterable[Path], database_id: str) -> list[Entry]:
-    """The erasures of a database, oldest first, each count once; OSError. One may say of itself that it is undone."""
-    found = sorted(
-        (one for folder in folders for one in _read(folder, database_id)), key=lambda one: (one.at, one.count)
-    )
-    kept: list[Entry] = []
-    for one in found:
-        if kept and kept[-1].count == one.count:  # the count was free again
-            kept.pop()
-        kept.append(one)
-    return kept
+    """The erasures of a database in the order of their counts; OSError. One may say of itself that it is undone.
+
+    Of one count it is the last line of each folder: what came before it has come to nothing, and the count was free
+    again. Of two machines, whose clocks may differ, nobody knows which line was the last: it is both.
+    """
+    last = [{one.count: one for one in _read(folder, database_id)} for folder in folders]
+    return sorted((one for lines in last for one in lines.values()), key=lambda one: one.count)
 
 
 def highest(folder: Path, database_id: str) -> int:
-    """The largest count among the journal's last lines; 0 when there are none."""
-    months = _months(folder)
-    if not months:
-        return 0
-    with months[-1].open("rb") as opened:
-        opened.seek(max(0, months[-1].stat().st_size - TAIL_BYTES))
-        last = _parsed(opened.read().decode("ascii", "replace"), database_id)
-    return max((one.count for one in last), default=0)
+    """The largest count in the last month that has lines of this database; 0 when there are none."""
+    for month in reversed(_months(folder)):
+        if lines := list(_parsed(month.read_text("ascii", "replace"), database_id)):
+            return max(one.count for one in lines)
+    return 0
 
 
 def sweep(folder: Path, before: int) -> int:
