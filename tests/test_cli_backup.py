@@ -7,6 +7,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -228,6 +229,28 @@ def test_nothing_is_restored_while_a_server_has_the_database_open(url, folder):
         assert len(ann.book()) == 5
 
 
+OPENS = """
+import sys
+from ringbook.store import db
+print("opening", flush=True)
+with db.connect(sys.argv[1]).read() as tx:
+    print(tx.tuples("SELECT COUNT(*) FROM users")[0][0], flush=True)
+"""
+
+
+def test_who_comes_while_a_restore_is_under_way_opens_the_new_database_not_the_one_put_aside(url, made, folder):
+    file = folder / "ringbook.db"
+    with closing(databases_.connect(url)) as db:
+        Play(db).person("bob")
+    with copies.alone(file):
+        comes = subprocess.Popen([sys.executable, "-c", OPENS, url], stdout=subprocess.PIPE, text=True)
+        assert comes.stdout and comes.stdout.readline() == "opening\n"
+        threading.Event().wait(0.5)  # by now it has the old file open, and is not let in
+        assert comes.poll() is None
+        copies.put_in_place(made, file, folder / "ringbook.db.before-restore-1")
+    assert comes.communicate(timeout=60)[0] == "1\n"
+
+
 def test_a_server_that_was_killed_has_nothing_open_and_its_log_is_kept(url, folder):
     backup = folder / "backup.db"
     process: Any = None
@@ -262,6 +285,11 @@ def test_a_backup_never_replaces_a_file_without_being_told(url, made):
     assert made.read_bytes() == before
     run("backup", str(made), "--overwrite", database_url=url)
     file = databases_.sqlite_file(url)
+    with pytest.raises(errors.Invalid, match="is a folder: name a file in it"):
+        backups.back_up(file, made.parent, lambda done, total: None, overwrite=True)
+    log = pytest.raises(errors.Invalid, match="is the database itself")
+    with closing(databases_.connect(url)) as db, db.read(), log:
+        backups.back_up(file, copies.companions(file)[0], lambda done, total: None, overwrite=True)
     with pytest.raises(errors.Invalid, match="is the database itself"):
         backups.back_up(file, file, lambda done, total: None, overwrite=True)
 

@@ -147,10 +147,15 @@ def test_copies_of_a_sqlite_file_go_after_a_month(tmp_path):
     names = ("ringbook.db.before-0004", "ringbook.db.before-restore-1", "ringbook.db.before-restore-1-wal")
     for name in names:
         (tmp_path / name).write_text("")
-    (tmp_path / "ringbook.db.mine").write_text("")
+    for name in ("ringbook.db.mine", "ringbook.db.before-christmas"):
+        (tmp_path / name).write_text("")
     db = databases.connect(url)
     made = (tmp_path / names[0]).stat().st_ctime
     assert backups.sweep(db, int(made) - 60) == 0
     assert backups.sweep(db, int(made) + 60) == 2
     db.close()
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["ringbook.db", "ringbook.db.mine"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "ringbook.db",
+        "ringbook.db.before-christmas",
+        "ringbook.db.mine",
+    ]

@@ -1,6 +1,7 @@
 """Copies of a SQLite file, made while others write to it, looked through, and put in its place.
 
 copy(source, target, …)     a copy of one moment, whole and on the disk, or none at all → Contents
+opened_in_place(file, …)    a connection to the file of this name, not to one that was put aside meanwhile
 contents(file)              what a copy holds; NotOurs when it is broken, or no database of Ringbook's
 alone(file)                 nobody else has the database open, nor opens it
 put_in_place(new, file, …)  a new file where the database was, and the old one beside it
@@ -8,8 +9,10 @@ older(file, mark), remove   copies that were kept beside the database
 """
 
 import os
+import re
 import shutil
 import sqlite3
+import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -27,6 +30,7 @@ PAGES_AT_ONCE = 1_000
 LOCK_FROM, LOCK_BYTES = 0x40000000, 512
 COUNTED = ("applications", "users", "numbers", "books", "contacts", "subscriptions", "joined", "pushes")
 MARGIN_BYTES = 16 * 1024 * 1024
+OPEN_WAIT_SECONDS, LOOK_AGAIN_SECONDS = 10, 0.02
 
 
 class NotOurs(Exception):
@@ -117,9 +121,46 @@ def _held(opened: sqlite3.Connection) -> Contents:
 def _opened(file: Path, *, still: bool) -> sqlite3.Connection:
     mode = "mode=ro&immutable=1" if still else "mode=rw"
     address = f"file:{urllib.parse.quote(str(file.absolute()))}?{mode}"
-    opened = sqlite3.connect(address, uri=True, isolation_level=None)
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(address, uri=True, isolation_level=None, timeout=0)
+
+    opened = connect() if still else opened_in_place(file, connect)
     opened.execute("PRAGMA busy_timeout = 10000")
     return opened
+
+
+def opened_in_place(file: Path, connect: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
+    """A connection that holds its lock on the file that has this name; sqlite3.DatabaseError after ten seconds.
+
+    Whoever waits for the lock with the file open waits through a restore, gets the lock on the file that was put aside
+    by then, and writes beside the new one: so each look opens the file anew, and none waits.
+    """
+    until = time.monotonic() + OPEN_WAIT_SECONDS
+    while True:
+        before = _which(file)
+        connection = connect()
+        try:
+            connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
+            if _which(file) == before:
+                return connection
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                connection.close()
+                raise
+        except BaseException:
+            connection.close()
+            raise
+        connection.close()
+        time.sleep(LOOK_AGAIN_SECONDS)
+
+
+def _which(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def check_room(source: Path, folder: Path, copies_: int = 1) -> None:
@@ -192,10 +233,10 @@ def remove(file: Path) -> None:
 
 
 def older(file: Path, mark: str) -> list[Path]:
-    """The copies beside a database whose names begin with its own and `mark`, the oldest first."""
-    found = [
-        one for one in file.absolute().parent.glob(f"{file.name}{mark}*") if not one.name.endswith(("-wal", "-shm"))
-    ]
+    """The copies beside a database that are named like it and then match `mark`, the oldest first."""
+    file = file.resolve()
+    name = re.compile(re.escape(file.name) + mark)
+    found = [one for one in file.parent.iterdir() if name.fullmatch(one.name)]
     # When it got its name: what it holds may be much older.
     return sorted(found, key=lambda one: (one.stat().st_ctime_ns, one.name))
 

@@ -16,6 +16,7 @@ from typing import Any, cast
 import msgspec
 
 from ... import errors
+from . import copies
 from .contract import AWAY, BUSY, PROBE, Probe, Row, Rows, Tx
 
 WRITE_WAIT_SECONDS = 10
@@ -23,10 +24,10 @@ BUSY_TIMEOUT = f"PRAGMA busy_timeout = {WRITE_WAIT_SECONDS * 1000}"
 MOST_IN_MEMORY = 64 * 1024 * 1024
 SCRUB_TIMEOUT = "PRAGMA busy_timeout = 250"
 PRAGMAS = (
+    BUSY_TIMEOUT,
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # what was answered survives a power cut
     "PRAGMA foreign_keys = ON",
-    BUSY_TIMEOUT,
     "PRAGMA secure_delete = ON",  # what is deleted is overwritten (decisions/0009)
     "PRAGMA wal_autocheckpoint = 16000",
     "PRAGMA temp_store = MEMORY",
@@ -54,16 +55,23 @@ def open_sqlite(file: Path) -> sqlite3.Connection:
         pass
     except OSError as error:
         raise errors.Unavailable(f"cannot open the database {file}: {error.strerror}") from error
-    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, cached_statements=256)
     try:
-        for pragma in PRAGMAS:
-            connection.execute(pragma)
+        connection = copies.opened_in_place(file, lambda: _connect(file))
     except sqlite3.DatabaseError as error:
-        connection.close()
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
             raise errors.Unavailable(f"{file} is not a SQLite database") from error
         raise
+    try:
+        for pragma in PRAGMAS:
+            connection.execute(pragma)
+    except sqlite3.DatabaseError:
+        connection.close()
+        raise
     return connection
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(file, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256)
 
 
 class Sqlite:

@@ -8,6 +8,7 @@ revision that may serve on it, so that one process after the other can be upgrad
 """
 
 import functools
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -95,18 +96,18 @@ def migrate(url: str, *, keep_copy: bool = True) -> str:
 
 def copy_of(file: Path, revision: str) -> Path:
     """Where the copy is that was made of a SQLite file before it was brought to this revision."""
-    return Path(f"{file}{BEFORE}{revision}")
+    return Path(f"{file.resolve()}{BEFORE}{revision}")
 
 
 def _keep_copy(file: Path) -> None:
     """Copy the file while we hold its lock, and let only the last copies stay."""
     try:
-        copies.check_room(file, file.absolute().parent, copies_=2)  # one, and as much for what migrating writes
+        copies.check_room(file, file.resolve().parent, copies_=2)  # one, and as much for what migrating writes
         copies.copy(file, copy_of(file, HEAD))
         copies.owned_like(copy_of(file, HEAD), file)
     except (OSError, copies.NotOurs) as error:
         raise errors.Unavailable(f"cannot migrate: {file} could not be copied before, and is as it was") from error
-    for old in copies.older(file, f"{BEFORE}0")[:-KEPT_COPIES]:
+    for old in copies.older(file, re.escape(BEFORE) + r"\d{4}")[:-KEPT_COPIES]:
         old.unlink(missing_ok=True)
 
 
