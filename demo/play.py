@@ -295,7 +295,7 @@ def play(endpoint: str, as_json: bool) -> None:
     server.greet()
     application = Application.made()
     farewell = f"The demo's application has the number {application.id}. To delete it and all about it:\n"
-    farewell += f"    ringbook app delete {application.id}"
+    farewell += f"    .venv/bin/ringbook app delete {application.id}"
     try:
         with Progress(console=console) as progress:
             day = Day(server, application, json.loads(WORLD.read_text(encoding="utf-8")), progress)
