@@ -19,7 +19,8 @@ def certificate(folder: Path, days: float) -> Config:
     made.cert_chain_pems[0].write_to_path(folder / "cert.pem")
     made.private_key_pem.write_to_path(folder / "key.pem")
     (folder / "key.pem").chmod(0o600)
-    return Config(tls_cert=str(folder / "cert.pem"), tls_key=str(folder / "key.pem"))
+    files = {"tls_cert": str(folder / "cert.pem"), "tls_key": str(folder / "key.pem")}
+    return Config(database="postgresql://x", **files)
 
 
 @pytest.mark.parametrize("days, ok", [(90, True), (20, True), (10, False), (-1, False)])

@@ -49,7 +49,7 @@ def devices(db: Database, user_id: int) -> list[str]:
 def test_what_was_stored_is_found_and_comes_back_whole(db, app_id, ann):
     stored = added(db, app_id, ann, bundle="com.example", web_auth="a", web_p256dh="p")
     with db.read() as tx:
-        assert store.find(tx, ann, "phone", "gcm", "production") == stored.id
+        assert store.find(tx, ann, "phone", "gcm", "production") == {"id": stored.id, "token_hash": b"t"}
         assert store.find(tx, ann, "phone", "gcm", "development") is None
         assert store.of_user(tx, ann) == [stored]
 
