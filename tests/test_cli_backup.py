@@ -287,11 +287,16 @@ def test_a_backup_never_replaces_a_file_without_being_told(url, made):
     file = databases_.sqlite_file(url)
     with pytest.raises(errors.Invalid, match="is a folder: name a file in it"):
         backups.back_up(file, made.parent, lambda done, total: None, overwrite=True)
-    log = pytest.raises(errors.Invalid, match="is the database itself")
-    with closing(databases_.connect(url)) as db, db.read(), log:
-        backups.back_up(file, copies.companions(file)[0], lambda done, total: None, overwrite=True)
-    with pytest.raises(errors.Invalid, match="is the database itself"):
-        backups.back_up(file, file, lambda done, total: None, overwrite=True)
+    for itself in (file, *copies.companions(file)):  # whether there is a log just now or not
+        with pytest.raises(errors.Invalid, match="is the database itself"):
+            backups.back_up(file, itself, lambda done, total: None, overwrite=True)
+
+
+def test_a_backup_never_takes_the_place_of_what_is_no_file(url, made):
+    pipe = made.with_name("pipe")  # as a device would be: a copy in the place of /dev/null stops a whole machine
+    os.mkfifo(pipe)
+    assert "is no file" in run("backup", str(pipe), "--overwrite", database_url=url, code=2).stderr
+    assert pipe.is_fifo()
 
 
 def broken(file: Path) -> None:

@@ -7,7 +7,6 @@ finish(db)                        an erasure that a crash has cut off
 sweep(db, before)                 copies that were kept beside the database go
 """
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -57,11 +56,12 @@ class Restored(Struct, frozen=True):
 
 def back_up(file: Path, target: Path, progress: Progress, *, overwrite: bool = False) -> Contents:
     """Copy the database to a file of its owner's alone; Invalid when that is there already, unless told to."""
-    ours = [one for one in (file, *copies.companions(file)) if one.exists()]
-    if target.exists() and any(os.path.samefile(target, one) for one in ours):
+    if target.resolve() in {one.resolve() for one in (file, *copies.companions(file))}:
         raise errors.Invalid(f"{target} is the database itself")
     if target.is_dir():
         raise errors.Invalid(f"{target} is a folder: name a file in it")
+    if target.exists() and not target.is_file():  # a device, say: the copy would stand in its place
+        raise errors.Invalid(f"{target} is no file: name one that is, or that is not there yet")
     if target.exists() and not overwrite:
         raise errors.Invalid(f"{target} is there already; --overwrite replaces it")
     try:

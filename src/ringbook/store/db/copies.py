@@ -227,8 +227,8 @@ def companions(file: Path) -> list[Path]:
 
 
 def remove(file: Path) -> None:
-    """Remove a database with its log, if it is there."""
-    for one in (file, *companions(file)):
+    """Remove a database with its logs, if it is there."""
+    for one in (file, *companions(file), Path(f"{file}-journal")):
         one.unlink(missing_ok=True)
 
 
