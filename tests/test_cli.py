@@ -282,6 +282,19 @@ def test_an_admin_gets_a_password_and_another_one(ringbook):
     assert ringbook("admin", "reset-password", "bob@example.com").returncode == 1
 
 
+def test_admins_are_listed_and_let_in_no_more(ringbook):
+    ringbook("migrate")
+    ringbook("admin", "create", "ann@example.com")
+    (one,) = answer(ringbook("admin", "list", "--json"))
+    assert one["email"] == "ann@example.com" and one["seen"] is None and "T" in one["since"]
+    assert "logged in nowhere" in ringbook("admin", "list").stdout
+    missing = ringbook("admin", "delete", "bob@example.com", "--yes")
+    assert missing.returncode == 1 and "ringbook admin list" in missing.stderr
+    assert ringbook("admin", "delete", "Ann@Example.com", "--yes").returncode == 0
+    assert answer(ringbook("admin", "list", "--json")) == []
+    assert "ringbook admin create" in ringbook("admin", "list").stdout
+
+
 def test_the_password_of_a_user_who_is_not_there_cannot_be_reset(ringbook):
     ringbook("migrate")
     refused = ringbook("users", "reset-password", "7")

@@ -5,7 +5,7 @@ content                      the text of a file that stands for a value
 user_id                      the id of a user who was named by login or e-mail
 sure                         somebody means it
 answer, table, say, say_json on stdout, for people and for programs
-now, actor                   the time; who the audit log says it was
+now, when, actor             the time, and as it is written; who the audit log says it was
 Failed, WrongUse             how a command ends when it cannot; one line on stderr
 """
 
@@ -152,6 +152,11 @@ def say(text: str) -> None:
 def now() -> int:
     """The time, in UTC seconds."""
     return int(time.time())
+
+
+def when(seconds: int | None) -> str | None:
+    """A time in ISO 8601, UTC; None for none."""
+    return None if seconds is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def actor() -> "Actor":

@@ -4,7 +4,7 @@ import pytest
 
 from ringbook import errors
 from ringbook.config import Limits
-from ringbook.core import admins, passwords
+from ringbook.core import admins, audit, passwords
 from ringbook.core.audit import Actor
 
 NOW = 1_800_000_000
@@ -72,3 +72,15 @@ def test_a_new_password_leaves_only_this_session(db, password):
     admins.change_password(db, Limits(), one, password, "a-new-password", BY)
     assert admins.session(db, one.token, NOW) and not admins.session(db, other.token, NOW)
     assert sign_in(db, "a-new-password")
+
+
+def test_an_admin_who_is_removed_is_logged_in_nowhere_and_cannot_come_back(db, password):
+    login = sign_in(db, password)
+    assert [(one.email, one.seen_at) for one in admins.all_(db)] == [(EMAIL, NOW)]
+    admins.remove(db, EMAIL, by=BY)
+    assert admins.all_(db) == [] and admins.session(db, login.token, NOW) is None
+    with pytest.raises(errors.Unauthorized):
+        sign_in(db, password)
+    assert [one.action for one in audit.page(db, 2)] == ["log-in refused", "admin removed"]
+    with pytest.raises(errors.NotFound):
+        admins.remove(db, EMAIL)

@@ -64,6 +64,11 @@ def test_a_service_account_is_taken_as_its_key_file_has_it():
     assert read("fcm_service_account", "") == ""
 
 
+def test_the_file_of_the_app_is_told_from_the_key_of_a_service_account():
+    with pytest.raises(errors.Invalid, match="google-services.json: FCM wants the key of a service account"):
+        read("fcm_service_account", '{"project_info": {"project_id": "p"}, "client": []}')
+
+
 @pytest.mark.parametrize("missing", ["project_id", "client_email", "private_key", "token_uri"])
 def test_a_service_account_that_lacks_something_is_refused_without_being_quoted(missing):
     lacking = {name: value for name, value in ACCOUNT.items() if name != missing}

@@ -1,7 +1,7 @@
 """Admins: who may see and steer the server. There is one role: an admin may do everything.
 
     first, create, reset_password    each gives a new random password back, which is stored only as a hash
-    any_                             is there one?
+    any_, all_, remove               is there one, who they are, and one less
     sign_in, session, sign_out       a session in the dashboard, and proof of it
     change_password, end_sessions    one's own
     sweep                            sessions that are over
@@ -30,6 +30,14 @@ TOUCH_SECONDS = 60
 FIRST = "admin@localhost"
 NO_APP = 0  # stands where an application's id would, in the names of buckets
 WRONG = "The e-mail or the password is wrong."
+
+
+class Admin(Struct, frozen=True):
+    """Somebody who may log in; `seen_at` is None for whoever is logged in nowhere."""
+
+    email: str
+    created_at: int
+    seen_at: int | None
 
 
 class Login(Struct, frozen=True, kw_only=True):
@@ -79,6 +87,12 @@ def any_(db: Database) -> bool:
         return store.any_(tx)
 
 
+def all_(db: Database) -> list[Admin]:
+    """Every admin, by e-mail."""
+    with db.read() as tx:
+        return [Admin(row["email"], row["created_at"], row["last_used_at"]) for row in store.all_(tx)]
+
+
 def create(db: Database, email: str, now: int, *, by: Actor | None = None) -> str:
     """Add an admin; Conflict when there is one with this e-mail."""
     name, at, domain = email.strip().partition("@")
@@ -100,10 +114,19 @@ def reset_password(db: Database, email: str, *, by: Actor | None = None) -> str:
     with db.write() as tx:
         _alone(tx, _folded(email))
         if not store.set_password(tx, _folded(email), hash_):
-            raise errors.NotFound(f"there is no admin {email}")
+            raise errors.NotFound(f"there is no admin {email}; `ringbook admin list` shows those there are")
         store.end_sessions(tx, _folded(email))
         audit.record(tx, by, "admin's password reset", subject=_folded(email))
     return password
+
+
+def remove(db: Database, email: str, *, by: Actor | None = None) -> None:
+    """Let an admin in no more: the account and its sessions end. NotFound."""
+    with db.write() as tx:
+        _alone(tx, _folded(email))
+        if not store.remove(tx, _folded(email)):
+            raise errors.NotFound(f"there is no admin {email}; `ringbook admin list` shows those there are")
+        audit.record(tx, by, "admin removed", subject=_folded(email))
 
 
 # ── sessions ─────────────────────────────────────────────────────────────────────────────────────────────────────────

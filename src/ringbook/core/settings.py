@@ -161,6 +161,9 @@ def _service_account(value: str, key: str) -> str:
         account = msgspec.json.decode(value, type=dict[str, Any])
     except msgspec.DecodeError:
         account = {}
+    if "project_info" in account:
+        reason = "is the app's google-services.json: FCM wants the key of a service account (docs/how-to/push.md)"
+        raise errors.Invalid(reason, field=key)
     missing = [name for name in SERVICE_ACCOUNT if not isinstance(account.get(name), str) or not account[name]]
     if missing:
         reason = f"must be the JSON of a service account's key file (no {missing[0]} in it): give it as @FILE"

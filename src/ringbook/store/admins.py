@@ -1,6 +1,7 @@
 """Admins, and where they are logged in.
 
-insert, set_password, any_            one admin each, and whether there is one
+insert, set_password, remove          one admin each
+any_, all_                            whether there is one, and who they are
 password_of                           what a password is compared with
 open_session, by_token, touch         a session in the dashboard
 end_session, end_sessions, sweep      and its end
@@ -33,9 +34,22 @@ def set_password(tx: Tx, email: str, password_hash: str) -> bool:
     )
 
 
+def remove(tx: Tx, email: str) -> bool:
+    """Remove an admin, whose sessions end with it; False when there is no such admin."""
+    return bool(tx.run("DELETE FROM admins WHERE email = :email", email=email))
+
+
 def any_(tx: Tx) -> bool:
     """Is there an admin?"""
     return bool(tx.tuples("SELECT 1 FROM admins LIMIT 1"))
+
+
+def all_(tx: Tx) -> list[Row]:
+    """email, created_at and last_used_at (the latest of the open sessions, else None) of every admin, by e-mail."""
+    return tx.all(
+        "SELECT a.email, a.created_at, MAX(s.last_used_at) AS last_used_at FROM admins AS a"
+        " LEFT JOIN admin_sessions AS s ON s.email = a.email GROUP BY a.email, a.created_at ORDER BY a.email"
+    )
 
 
 def password_of(tx: Tx, email: str) -> str | None:
