@@ -9,7 +9,7 @@ The house, from the roof to the ground; imports go down only, and a test holds i
     rules    core/                      what we promise; alone changes rows
     world    store/  verify/  push/     databases · proofs of who somebody is · push providers
              outgoing                   the requests that we make
-    ground   metrics  logs  memory  model  phone  errors  config
+    ground   metrics  logs  memory  times  model  phone  errors  config
 
 The first argument of a function says how it touches the world: `db` opens its own transaction, `tx` works inside
 the caller's, neither is pure. `api/wire.py` alone knows how apps spell things, `store/db/` and `store/migrations/`

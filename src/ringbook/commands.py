@@ -21,7 +21,7 @@ import msgspec
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from . import config, logs
+from . import config, logs, times
 
 if TYPE_CHECKING:
     from .core.audit import Actor
@@ -156,7 +156,7 @@ def now() -> int:
 
 def when(seconds: int | None) -> str | None:
     """A time in ISO 8601, UTC; None for none."""
-    return None if seconds is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    return None if seconds is None else times.iso(seconds)
 
 
 def actor() -> "Actor":

@@ -10,12 +10,11 @@ The application's backend, if it asks for it, gets one request for each fact tha
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from .. import errors
+from .. import errors, times
 from ..model import App
 from ..store import joined as store
 from ..store import proofs, pushes, subscriptions
@@ -136,7 +135,7 @@ def _event(app: App, fact: Row) -> dict[str, Any]:
         "application_id": app.id,
         "user_id": fact["user_id"],
         "verified": bool(fact["verified"]),
-        "created_at": datetime.fromtimestamp(fact["created_at"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "created_at": times.iso(fact["created_at"]),
     }
 
 

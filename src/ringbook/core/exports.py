@@ -3,10 +3,9 @@
 everything    the account and all that hangs on it, ready for JSON
 """
 
-from datetime import UTC, datetime
 from typing import Any
 
-from .. import errors, phone
+from .. import errors, phone, times
 from ..store import exports as store
 from ..store.db import Database, Row, Tx
 from . import audit
@@ -68,4 +67,4 @@ def _value(name: str, value: Any) -> Any:
         return None
     if name == "number":
         return phone.digits(value)
-    return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if name in TIMES else value
+    return times.iso(value) if name in TIMES else value

@@ -8,11 +8,10 @@ advice(row, now)                  what to do about a push, from `ADVICE`
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from msgspec import Struct
 
-from .. import errors
+from .. import errors, times
 from ..model import App, Subscription
 from ..store import exports, pushes, subscriptions
 from ..store import joined as facts
@@ -207,13 +206,13 @@ def push(row: Row, now: int) -> Push:
         why=_why(row),
         channel=row["channel"],
         environment=row["environment"],
-        created_at=_iso(row["created_at"]),
+        created_at=times.iso(row["created_at"]),
         attempts=row["attempts"],
         outcome=row["outcome"] or WAITING,
         reason=row["reason"] or None,
-        next_attempt_at=None if row["outcome"] else _iso(max(row["due_at"], now)),
-        settled_at=_iso(row["settled_at"]) if row["settled_at"] else None,
-        expires_at=_iso(row["expires_at"]),
+        next_attempt_at=None if row["outcome"] else times.iso(max(row["due_at"], now)),
+        settled_at=times.iso(row["settled_at"]) if row["settled_at"] else None,
+        expires_at=times.iso(row["expires_at"]),
         advice=advice(row, now),
     )
 
@@ -225,7 +224,7 @@ def _announcements(tx: Tx, user_id: int, last: int) -> list[Announcement]:
         counts.setdefault(row["joined_id"], {})[row["outcome"] or WAITING] = row["count"]
     return [
         Announcement(
-            created_at=_iso(fact["created_at"]),
+            created_at=times.iso(fact["created_at"]),
             verified=bool(fact["verified"]),
             result=fact["result"] or f"waits to be told: {NO_WORKER}",
             pushes=counts.get(fact["id"], {}),
@@ -249,10 +248,6 @@ def _parked(row: Row) -> Parked:
         application_id=row["app_id"],
         channel=row["channel"],
         count=row["count"],
-        last_at=_iso(row["last_at"]),
+        last_at=times.iso(row["last_at"]),
         reason=row["reason"] or "",
     )
-
-
-def _iso(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from .. import __version__, phone
+from .. import __version__, phone, times
 from . import assets, cookies
 from .nav import PLACES
 
@@ -75,18 +75,14 @@ def ago(at: int | None, now: int) -> Markup:
         words = "just now" if at <= now else "in a moment"
     else:
         words = f"{found[0]} {found[1]} ago" if at <= now else f"in {found[0]} {found[1]}"
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(_iso(at), f"{_plain(at)} UTC", words)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(times.iso(at), f"{_plain(at)} UTC", words)
 
 
 def moment(at: int | None) -> Markup:
     """A time, UTC, to the minute."""
     if at is None:
         return Markup('<span class="soft">–</span>')
-    return Markup('<time datetime="{}">{}</time>').format(_iso(at), _plain(at)[:16])
-
-
-def _iso(at: int) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Markup('<time datetime="{}">{}</time>').format(times.iso(at), _plain(at)[:16])
 
 
 def _plain(at: int) -> str:

@@ -7,10 +7,10 @@ It is the one place where a text, and the name in it, is shown, on purpose: whoe
 """
 
 import json
-from datetime import UTC, datetime
 
 import msgspec
 
+from .. import times
 from ..model import App
 from . import universal
 from .transport import Message, Outcome, Receipt, Sender, Way
@@ -41,7 +41,7 @@ class Console:
 
 def line(message: Message, now: int) -> str:
     """When, through which channel, to which device, the text, and the payload as JSON: one line, whatever they hold."""
-    at = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    at = times.iso(now)
     device = f"{message.token[:SHOWN]}…" if message.token else "-"
     text, payload = (msgspec.json.encode(part).decode() for part in (universal.text(message.payload), message.payload))
     return _printable(
