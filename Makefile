@@ -22,8 +22,8 @@ demo: runtime ## play the day of an app against a running `make serve`; PORT=808
 	@.venv/bin/python demo/play.py $(if $(PORT),--endpoint http://127.0.0.1:$(PORT))
 
 test: tools ## run all tests; TESTS="tests/core -k force" runs some
-	@echo "Running the tests on two processes ..."
-	@.venv/bin/python -m pytest -n 2 --dist loadscope -q $(TESTS)
+	@echo "Running the tests on three processes ..."
+	@.venv/bin/python -m pytest -n 3 --dist loadscope -q $(TESTS)
 
 lint: ## check style, types and the floors of the house
 	@sh scripts/venv.sh requirements-dev.lock
