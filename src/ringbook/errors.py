@@ -20,14 +20,16 @@ only `api/wire.py` turns a kind into a status.
 class Refused(Exception):
     """A refusal: the reason, and the field it is about ("" for the request as a whole).
 
-    told   where reason or field quote what somebody sent: the same in words that can be kept
+    told    where reason or field quote what somebody sent: the same in words that can be kept
+    limit   the setting whose limit was reached, for the metric; "" when the refusal comes from no limit
     """
 
-    def __init__(self, reason: str, *, field: str = "", told: str = "") -> None:
+    def __init__(self, reason: str, *, field: str = "", told: str = "", limit: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
         self.field = field
         self.told = told
+        self.limit = limit
 
 
 class Malformed(Refused):
@@ -79,8 +81,8 @@ class NotFound(Refused):
 class TooMany(Refused):
     """Allowed, but not so often: try again after `wait_seconds`."""
 
-    def __init__(self, reason: str, *, wait_seconds: int) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: str, *, wait_seconds: int, limit: str = "") -> None:
+        super().__init__(reason, limit=limit)
         self.wait_seconds = wait_seconds
 
 

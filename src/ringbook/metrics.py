@@ -1,6 +1,7 @@
 """Figures for Prometheus: what was answered, what became of contacts, how the pools stand.
 
     answered, uploaded, matched     count one request, one upload, one look-up
+    limit_reached                   counts refusals that come from a limit
     pushed                          count what became of an attempt to send a push
     reached(up, disk)               whether the database answers, and what room its disk has
     short(reason)                   a push's reason as a label: without hosts, numbers of ours and advice
@@ -27,6 +28,7 @@ SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
 CONTACTS = Counter("ringbook_contacts", "Contacts by what an upload did with them.", ["outcome"])
+LIMITS = Counter("ringbook_limits_reached", "Refusals by the setting whose limit was reached.", ["limit"])
 MATCHED = Counter("ringbook_contacts_matched", "Registered users found among somebody's contacts.")
 PUSHES = Counter("ringbook_pushes", "Pushes by what became of an attempt.", ["channel", "outcome"])
 FAILURES = Counter(
@@ -55,6 +57,14 @@ def answered(method: str, route: str, status: int, seconds: float) -> None:
     """One request was answered; `route` is its template, never the path that was asked for."""
     REQUESTS.labels(method, route, str(status)).inc()
     SECONDS.labels(route).observe(seconds)
+
+
+def limit_reached(limit: str, count: int = 1) -> None:
+    """Counts refusals that come from a limit.
+
+    limit   the name of the setting, in lower case and without RINGBOOK_
+    """
+    LIMITS.labels(limit).inc(count)
 
 
 def uploaded(*, created: int, updated: int, deleted: int, rejected: int) -> None:

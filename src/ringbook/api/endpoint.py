@@ -233,6 +233,8 @@ def refused_response(call: Call, refused: errors.Refused) -> Response:
     """A refusal, in the documented shape; with how long to wait where that is known."""
     status = wire.status(refused, call.dialect)
     answered = response(call, status, wire.refusal(refused))
+    if refused.limit:
+        metrics.limit_reached(refused.limit)
     figures.refused(app_id(call), f"{call.route.method} {call.route.path}", status, refused, call.now)
     if isinstance(refused, errors.TooMany):
         answered.headers["Retry-After"] = str(refused.wait_seconds)

@@ -36,13 +36,15 @@ REMEMBERED_SECONDS = 30 * DAY  # for so long a removed number can be added back 
 class Bucket:
     """`capacity` may be used at once, `per_second` of it comes back; capacity 0 means no limit.
 
-    `ends_at` is when a bucket that nothing comes back to is over; 0 = never.
+    limit     the setting that says so; metrics count refusals by it
+    ends_at   when a bucket that nothing comes back to is over; 0 = never
     """
 
     name: str
     capacity: int
     per_second: float
     reason: str
+    limit: str = ""
     ends_at: int = 0
 
 
@@ -50,7 +52,7 @@ def permits(limits: Limits, caller: Caller) -> Bucket:
     """Numbers that one user may ask about: the limit on reading out who is registered."""
     capacity = limits.guest_permits if caller.is_guest else limits.permits
     rate = limits.permits_per_hour / HOUR
-    return Bucket(_permits_name(caller.user_id), capacity, rate, "Too many new numbers for this user")
+    return Bucket(_permits_name(caller.user_id), capacity, rate, "Too many new numbers for this user", "permits")
 
 
 def _permits_name(user_id: int) -> str:
@@ -60,7 +62,13 @@ def _permits_name(user_id: int) -> str:
 def address_permits(limits: Limits, address: str) -> Bucket:
     """The same for everybody behind one address."""
     a_day = limits.address_permits_per_day
-    return Bucket(f"permits@{network(address)}", a_day, a_day / DAY, "Too many new numbers from this address")
+    return Bucket(
+        f"permits@{network(address)}",
+        a_day,
+        a_day / DAY,
+        "Too many new numbers from this address",
+        "address_permits_per_day",
+    )
 
 
 def passwords(limits: Limits, app_id: int, account: str, address: str) -> Bucket:
@@ -71,14 +79,20 @@ def passwords(limits: Limits, app_id: int, account: str, address: str) -> Bucket
     who = hashlib.sha256(f"{app_id}:{account}".encode()).hexdigest()[:24]
     seconds = limits.wrong_password_minutes * 60
     name = f"password:{who}@{network(address)}"
-    return Bucket(name, limits.wrong_passwords, limits.wrong_passwords / seconds, "Too many wrong passwords")
+    return Bucket(
+        name, limits.wrong_passwords, limits.wrong_passwords / seconds, "Too many wrong passwords", "wrong_passwords"
+    )
 
 
 def sign_ins(limits: Limits, address: str) -> Bucket:
     """Refused sign-ins from one address: each tells whether there is such an account."""
     an_hour = limits.wrong_sign_ins_per_hour
     return Bucket(
-        f"sign-ins@{network(address)}", an_hour, an_hour / HOUR, "Too many refused sign-ins from this address"
+        f"sign-ins@{network(address)}",
+        an_hour,
+        an_hour / HOUR,
+        "Too many refused sign-ins from this address",
+        "wrong_sign_ins_per_hour",
     )
 
 
@@ -90,19 +104,33 @@ def log_in(limits: Limits, app_id: int, account: str, address: str) -> list[Buck
 def sessions(limits: Limits, address: str) -> Bucket:
     """Sessions without a user from one address: each is a row."""
     an_hour = limits.new_sessions_per_hour
-    return Bucket(f"sessions@{network(address)}", an_hour, an_hour / HOUR, "Too many new sessions from this address")
+    return Bucket(
+        f"sessions@{network(address)}",
+        an_hour,
+        an_hour / HOUR,
+        "Too many new sessions from this address",
+        "new_sessions_per_hour",
+    )
 
 
 def accounts(limits: Limits, address: str) -> Bucket:
     """New accounts from one address."""
     an_hour = limits.new_accounts_per_hour
-    return Bucket(f"accounts@{network(address)}", an_hour, an_hour / HOUR, "Too many new accounts from this address")
+    return Bucket(
+        f"accounts@{network(address)}",
+        an_hour,
+        an_hour / HOUR,
+        "Too many new accounts from this address",
+        "new_accounts_per_hour",
+    )
 
 
 def events(limits: Limits, user_id: int) -> Bucket:
     """Calls by which one user sends pushes to others."""
     a_minute = limits.events_per_minute
-    return Bucket(_events_name(user_id), a_minute, a_minute / MINUTE, "Too many events from this user")
+    return Bucket(
+        _events_name(user_id), a_minute, a_minute / MINUTE, "Too many events from this user", "events_per_minute"
+    )
 
 
 def _events_name(user_id: int) -> str:
@@ -113,20 +141,28 @@ def codes_to_number(limits: Limits, app: App, number: int) -> Bucket:
     """One-time codes sent to one number of an application; the name is a keyed hash, not the number."""
     an_hour = limits.codes_per_number_per_hour
     who = hmac.new(app.hash_key, f"codes to {number}".encode(), "sha256").hexdigest()[:24]
-    return Bucket(f"codes:{app.id}:{who}", an_hour, an_hour / HOUR, "Too many codes for this number")
+    return Bucket(
+        f"codes:{app.id}:{who}", an_hour, an_hour / HOUR, "Too many codes for this number", "codes_per_number_per_hour"
+    )
 
 
 def codes_for_address(limits: Limits, address: str) -> Bucket:
     """One-time codes asked for from one address."""
     an_hour = limits.codes_per_address_per_hour
-    return Bucket(f"codes@{network(address)}", an_hour, an_hour / HOUR, "Too many codes from this address")
+    return Bucket(
+        f"codes@{network(address)}",
+        an_hour,
+        an_hour / HOUR,
+        "Too many codes from this address",
+        "codes_per_address_per_hour",
+    )
 
 
 def codes_of_day(app: App, now: int) -> Bucket:
     """One-time codes that an application sends in a day (UTC). Whole: what it costs is bounded to the message."""
     day = now // DAY
     cap, reason = app.settings.sms_daily_cap, "Too many codes from this application today"
-    return Bucket(f"codes:{app.id}:day {day}", cap, 0, reason, ends_at=(day + 1) * DAY)
+    return Bucket(f"codes:{app.id}:day {day}", cap, 0, reason, "sms_daily_cap", ends_at=(day + 1) * DAY)
 
 
 def network(address: str) -> str:
@@ -151,7 +187,7 @@ def charge(tx: Tx, bucket: Bucket, cost: int, now: int) -> None:
     if used > bucket.capacity:
         reason = bucket.reason if cost <= bucket.capacity else f"{bucket.reason}: at most {bucket.capacity} at once"
         seconds = bucket.ends_at - now if bucket.ends_at else wait(used - bucket.capacity, bucket.per_second)
-        raise errors.TooMany(reason, wait_seconds=seconds)
+        raise errors.TooMany(reason, wait_seconds=seconds, limit=bucket.limit)
     write(tx, bucket, used, now)
 
 

@@ -20,7 +20,7 @@ from .. import db
 from ..db import copies
 from ..db.postgres import ENCODING, UTF8, check_address, encoding_trouble
 
-HEAD = "0005"
+HEAD = "0006"
 BEFORE, KEPT_COPIES = ".before-", 2
 FAILED = (
     "cannot migrate from schema {before} to {head}; nothing is changed: go on with the version of Ringbook that you"
