@@ -80,6 +80,39 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     new_accounts_per_hour: Annotated[
         int, knob("accounts made from one address (IPv6: one /64) in an hour; 0 = no limit", "accounts", low=0)
     ] = 1_000
+    subnet_permits_per_day: Annotated[
+        int, knob("new numbers of an application from one /56 in any 24 hours; 0 = no limit", "numbers", low=0)
+    ] = 1_000_000
+    network_permits_per_day: Annotated[
+        int,
+        knob(
+            "new numbers of an application from one /48 (IPv4: one /24) in any 24 hours, and never more than a quarter"
+            " of the application's ceiling; 0 = no limit",
+            "numbers",
+            low=0,
+        ),
+    ] = 2_000_000
+    app_permits_per_day: Annotated[
+        int,
+        knob(
+            "ceiling: new numbers of one application in any 24 hours; 0 = automatic: the larger of 2,000,000 and 20 per"
+            " user, where users of the last 30 days count 1,000 each",
+            "numbers",
+            low=0,
+        ),
+    ] = 0
+    subnet_accounts_per_hour: Annotated[
+        int, knob("accounts made from one /56 in an hour; 0 = no limit", "accounts", low=0)
+    ] = 2_000
+    network_accounts_per_hour: Annotated[
+        int, knob("accounts made from one /48 (IPv4: one /24) in an hour; 0 = no limit", "accounts", low=0)
+    ] = 4_000
+    subnet_codes_per_hour: Annotated[
+        int, knob("one-time codes asked for from one /56 in an hour; 0 = no limit", "codes", low=0)
+    ] = 120
+    network_codes_per_hour: Annotated[
+        int, knob("one-time codes asked for from one /48 (IPv4: one /24) in an hour; 0 = no limit", "codes", low=0)
+    ] = 240
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

@@ -193,6 +193,21 @@ def test_what_counts_as_one_address(address, one):
     assert limits.network(address) == one
 
 
+@pytest.mark.parametrize(
+    "address, larger",
+    [
+        ("192.0.2.77", [("network", "192.0.2.0/24")]),
+        ("::ffff:192.0.2.77", [("network", "192.0.2.0/24")]),
+        ("2001:db8:1:2ab::5", [("subnet", "2001:db8:1:200::/56"), ("network", "2001:db8:1::/48")]),
+        ("fe80::1%eth0", [("subnet", "fe80::/56"), ("network", "fe80::/48")]),
+        ("", []),
+        ("testclient", []),
+    ],
+)
+def test_the_larger_networks_of_an_address(address, larger):
+    assert limits.subnets(address) == larger
+
+
 def test_names_of_buckets_hold_neither_login_nor_phone():
     bucket = limits.passwords(Limits(), 1, "+12025550123", HERE)
     assert "2025550123" not in bucket.name

@@ -8,7 +8,8 @@
     sweep(db, now)               forget what no longer limits anybody
     permits, address_permits, passwords, sign_ins, sessions, accounts, events     the buckets there are,
     log_in                       all of one log-in,
-    codes_to_number, codes_for_address, codes_of_day  and those of one-time codes
+    codes_to_number, codes_for_address, codes_for_subnets, codes_of_day  and those of one-time codes,
+    network, subnets             what counts as one address, and the larger networks that it is in
 
 A bucket lives in the database, so that every process draws on the same one. Its name never holds a number or a name.
 """
@@ -20,6 +21,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from .. import errors
 from ..config import Limits
@@ -30,6 +32,7 @@ from ..store.db import Database, Tx
 MINUTE, HOUR, DAY = 60, 3600, 86400
 NEVER = 2**40
 REMEMBERED_SECONDS = 30 * DAY  # for so long a removed number can be added back for nothing
+Subnet = Literal["subnet", "network"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class Bucket:
 
     limit     the setting that says so; metrics count refusals by it
     ends_at   when a bucket that nothing comes back to is over; 0 = never
+    alarm     many users share it: the operator hears of it when it is nearly used up
+    app_id    the application whose bucket it is; 0 = all of them
     """
 
     name: str
@@ -46,6 +51,8 @@ class Bucket:
     reason: str
     limit: str = ""
     ends_at: int = 0
+    alarm: bool = False
+    app_id: int = 0
 
 
 def permits(limits: Limits, caller: Caller) -> Bucket:
@@ -158,6 +165,23 @@ def codes_for_address(limits: Limits, address: str) -> Bucket:
     )
 
 
+def codes_for_subnets(limits: Limits, address: str) -> list[Bucket]:
+    """One-time codes asked for from the /56 and the /48 (IPv4: the /24) of an address, the smaller network first."""
+    return _for_subnets(
+        address,
+        "codes",
+        {"subnet": limits.subnet_codes_per_hour, "network": limits.network_codes_per_hour},
+        "Too many codes from this network",
+    )
+
+
+def _for_subnets(address: str, what: str, an_hour: dict[Subnet, int], reason: str) -> list[Bucket]:
+    return [
+        Bucket(f"{what}@{subnet}", an_hour[kind], an_hour[kind] / HOUR, reason, f"{kind}_{what}_per_hour", alarm=True)
+        for kind, subnet in subnets(address)
+    ]
+
+
 def codes_of_day(app: App, now: int) -> Bucket:
     """One-time codes that an application sends in a day (UTC). Whole: what it costs is bounded to the message."""
     day = now // DAY
@@ -167,15 +191,30 @@ def codes_of_day(app: App, now: int) -> Bucket:
 
 def network(address: str) -> str:
     """What counts as one address: all of IPv4's, the first 64 bits of IPv6's."""
+    ip = _ip(address)
+    if ip is None:
+        return address
+    return str(ip) if ip.version == 4 else str(ipaddress.ip_network((ip, 64), strict=False))
+
+
+def subnets(address: str) -> list[tuple[Subnet, str]]:
+    """The larger networks that an address is in, the smaller one first; none for what is not an address.
+
+    Each comes with the first word of its settings: `subnet` is a /56, `network` a /48 or, of IPv4, a /24.
+    """
+    ip = _ip(address)
+    if ip is None:
+        return []
+    sizes: dict[Subnet, int] = {"network": 24} if ip.version == 4 else {"subnet": 56, "network": 48}
+    return [(kind, str(ipaddress.ip_network((ip, size), strict=False))) for kind, size in sizes.items()]
+
+
+def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
-        return address
-    if isinstance(ip, ipaddress.IPv4Address):
-        return str(ip)
-    if ip.ipv4_mapped:
-        return str(ip.ipv4_mapped)
-    return str(ipaddress.ip_network((ip, 64), strict=False))
+        return None
+    return getattr(ip, "ipv4_mapped", None) or ip
 
 
 def charge(tx: Tx, bucket: Bucket, cost: int, now: int) -> None:
