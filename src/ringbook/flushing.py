@@ -1,5 +1,7 @@
 """What a process counts goes into the database, every few seconds and when the process ends.
 
+So do the permits that the process has drawn in blocks and does not use.
+
 begin, end    start to do so in a thread; stop, with what was counted until then
 """
 
@@ -8,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from . import errors
-from .core import figures
+from .core import ceiling, figures
 from .logs import log
 
 if TYPE_CHECKING:
@@ -39,8 +41,10 @@ def _flush(db: "Database", stop: threading.Event) -> None:
     last = False
     while not last:
         last = stop.wait(figures.EVERY_SECONDS)
+        now = int(time.time())
         try:
-            figures.flush(db, int(time.time()))
+            figures.flush(db, now)
+            ceiling.return_blocks(db, now, all_=last)
         except errors.Unavailable as away:
             log.warning("figures wait", reason=away.reason)
         except Exception:

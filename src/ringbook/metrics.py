@@ -2,6 +2,7 @@
 
     answered, uploaded, matched     count one request, one upload, one look-up
     limit_reached                   counts refusals that come from a limit
+    limit_near                      counts charges that found a limit of many users nearly reached
     pushed                          count what became of an attempt to send a push
     reached(up, disk)               whether the database answers, and what room its disk has
     short(reason)                   a push's reason as a label: without hosts, numbers of ours and advice
@@ -29,6 +30,7 @@ SECONDS = Histogram(
 )
 CONTACTS = Counter("ringbook_contacts", "Contacts by what an upload did with them.", ["outcome"])
 LIMITS = Counter("ringbook_limits_reached", "Refusals by the setting whose limit was reached.", ["limit"])
+NEAR = Counter("ringbook_limits_near", "Charges that found a shared limit at 80 % or more.", ["limit"])
 MATCHED = Counter("ringbook_contacts_matched", "Registered users found among somebody's contacts.")
 PUSHES = Counter("ringbook_pushes", "Pushes by what became of an attempt.", ["channel", "outcome"])
 FAILURES = Counter(
@@ -51,6 +53,19 @@ DISK = Gauge(
 MOST_REASONS = 60  # of a process: whoever runs a push service chooses some of its words
 OTHER = "other"
 _reasons: set[str] = set()
+SHARED_LIMITS = (
+    "address_permits_per_day",
+    "app_permits_per_day",
+    "network_accounts_per_hour",
+    "network_codes_per_hour",
+    "network_permits_per_day",
+    "new_accounts_per_hour",
+    "subnet_accounts_per_hour",
+    "subnet_codes_per_hour",
+    "subnet_permits_per_day",
+)
+for _limit in SHARED_LIMITS:
+    NEAR.labels(_limit)  # from 0: Prometheus sees no increase in a series that begins with 1
 
 
 def answered(method: str, route: str, status: int, seconds: float) -> None:
@@ -65,6 +80,14 @@ def limit_reached(limit: str, count: int = 1) -> None:
     limit   the name of the setting, in lower case and without RINGBOOK_
     """
     LIMITS.labels(limit).inc(count)
+
+
+def limit_near(limit: str) -> None:
+    """Counts charges that found a limit nearly reached that many users share.
+
+    limit   as in `limit_reached`
+    """
+    NEAR.labels(limit).inc()
 
 
 def uploaded(*, created: int, updated: int, deleted: int, rejected: int) -> None:

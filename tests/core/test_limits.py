@@ -292,8 +292,8 @@ def test_a_guest_has_permits_of_its_own_size(db, app):
 
 def test_no_limit_is_no_limit(db, app):
     ann = caller(db, app)
-    upload(db, ann, entries(0, 200), permits=0, address_permits_per_day=0)
-    assert rows(db, "buckets") == []
+    upload(db, ann, entries(0, 200), permits=0, address_permits_per_day=0, network_permits_per_day=0)
+    assert [row["name"] for row in rows(db, "buckets") if not row["name"].startswith(f"permits of app {app.id}")] == []
 
 
 def test_a_number_removed_less_than_30_days_ago_costs_nothing(db, app):
@@ -320,7 +320,8 @@ def test_removed_numbers_are_not_stored_as_numbers_and_are_forgotten_after_30_da
     hashes = {row["hash"] for row in rows(db, "removed")}
     assert len(hashes) == 3
     assert hashes.isdisjoint(range(12025550000, 12025550003))
-    assert limits.sweep(db, NOW + REMEMBERED_SECONDS) == 2  # the two buckets: the user's and the address's
+    # The five buckets: the user's, the address's, its /24's, the strangers' and the application's.
+    assert limits.sweep(db, NOW + REMEMBERED_SECONDS) == 5
     assert limits.sweep(db, NOW + REMEMBERED_SECONDS + 1) == 3
 
 

@@ -2,6 +2,7 @@
 
     ask(db, limits, app, …)          send a code → Asked
     answer(db, app, request_id, …)   the number, as it was typed when the code was asked for
+    forget_user(tx, user_id)         forget the codes to a user's proven numbers
     sweep(db, now)                   forget codes whose time is over
 
 A number has one open code, the last one that was asked for; asking again ends the one before. Nothing here looks at
@@ -19,6 +20,7 @@ from ..config import Limits
 from ..logs import log
 from ..model import App
 from ..outgoing import Outgoing
+from ..store import applications
 from ..store import codes as store
 from ..store.db import Database, Tx
 from ..verify import sms
@@ -60,6 +62,7 @@ def ask(db: Database, limits: Limits, app: App, outgoing: Outgoing, typed: str, 
     request_id, code = secrets.token_hex(16), f"{secrets.randbelow(10**6):06}"
     buckets = _buckets(limits, app, number, address, now)
     with db.write() as tx:
+        rates.check_empty(tx, rates.code_wait(app.id, app.hash_key, number, RESEND_SECONDS), now)
         _put(tx, app, number, typed, request_id, code, now)
         for bucket in buckets:
             rates.charge(tx, bucket, 1, now)
@@ -165,6 +168,15 @@ def answer(db: Database, app: App, request_id: str, code: str, now: int) -> str:
 def _plain(code: str) -> str:
     """The code without blanks, in ASCII: keyboards have digits of their own, such as Arabic ones."""
     return "".join(str(unicodedata.decimal(sign, sign)) for sign in code if not sign.isspace())
+
+
+def forget_user(tx: Tx, user_id: int) -> None:
+    """Forget the codes to the user's proven numbers. The wait for the next one stays, under a keyed hash."""
+    for row in store.drop_of_user(tx, user_id):
+        app = applications.by_id(tx, row["app_id"])
+        assert app
+        wait = rates.code_wait(app["id"], bytes(app["hash_key"]), row["number"], RESEND_SECONDS)
+        rates.fill(tx, wait, row["created_at"])
 
 
 def sweep(db: Database, now: int, batch: int = 500) -> int:

@@ -2,6 +2,7 @@
 
     add            something happened
     after          something happened in a transaction; counted once it is committed
+    near           a limit that many users share is nearly reached
     refused        a request was refused
     flush          write what this process has counted since the last time
     sweep          forget old refusals
@@ -31,6 +32,7 @@ DAY = 86_400
 REFUSALS_KEPT_SECONDS = 7 * DAY
 MOST_REFUSALS = 500  # kinds of it in a process's memory; what is more goes uncounted until the next flush
 LONGEST_REASON = 160
+NEAR = "near "  # before the name of a limit
 PROCESS_KEPT_SECONDS = 7 * DAY
 
 Name = Literal[
@@ -127,6 +129,11 @@ def add(app_id: int, name: Name, now: int, count: int = 1) -> None:
     """Something happened, so many times."""
     if count:
         _tally.add(app_id, now // DAY, name, count)
+
+
+def near(app_id: int, limit: str, now: int) -> None:
+    """A limit that many users share was found nearly reached; app_id is 0 for a limit of all applications."""
+    _tally.add(app_id, now // DAY, NEAR + limit, 1)
 
 
 def after(tx: Tx, app_id: int, name: Name, now: int, count: int = 1) -> None:

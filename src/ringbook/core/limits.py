@@ -2,13 +2,16 @@
 
     Bucket                       a name, how much it holds, and how fast that comes back
     charge(tx, bucket, cost)     use some of it, or refuse with how long to wait
+    check_empty, fill            refuse unless all has come back; use all of it
+    Charge, charge_all           use some of several in two statements, or refuse and use none
     give_back(tx, bucket)        undo a charge that turned out to be owed to nobody
     tried(db, buckets)           what is tried inside is charged before, and given back if it was right
     forget_user(tx, id)          forget what is remembered of a user who is gone
     sweep(db, now)               forget what no longer limits anybody
-    permits, address_permits, passwords, sign_ins, sessions, accounts, events     the buckets there are,
+    permits, identity_permits, address_permits, passwords, sign_ins, sessions, accounts, events     the buckets,
+    carry_permits(tx, …)         what a user has used of permits counts for a number or id that is new to the user
     log_in                       all of one log-in,
-    codes_to_number, codes_for_address, codes_for_subnets, codes_of_day  and those of one-time codes,
+    code_wait, codes_to_number, codes_for_address, codes_for_subnets, codes_of_day  and those of one-time codes,
     network, subnets             what counts as one address, and the larger networks that it is in
 
 A bucket lives in the database, so that every process draws on the same one. Its name never holds a number or a name.
@@ -18,20 +21,24 @@ import hashlib
 import hmac
 import ipaddress
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from .. import errors
+from .. import errors, metrics
 from ..config import Limits
+from ..logs import log
 from ..model import App, Caller
 from ..store import buckets
-from ..store.db import Database, Tx
+from ..store.db import Database, Row, Tx
+from . import figures
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 NEVER = 2**40
 REMEMBERED_SECONDS = 30 * DAY  # for so long a removed number can be added back for nothing
+NEAR = 0.8  # of a shared bucket: the operator hears of it
+NEAR_SECONDS = 600  # between two log lines about one limit
 Subnet = Literal["subnet", "network"]
 
 
@@ -66,6 +73,32 @@ def _permits_name(user_id: int) -> str:
     return f"permits:{user_id}"
 
 
+def identity_permits(limits: Limits, app: App, identities: Sequence[Row]) -> list[Bucket]:
+    """The same for each verified number and each provider's id of a user, whichever account it belongs to in time.
+
+    identities   of `store.users.identities`
+    """
+    found = {("number", str(row["number"])) for row in identities if row["number"] is not None}
+    found |= {(kind, row[kind]) for row in identities for kind in ("firebase_uid", "cidp_uid") if row[kind]}
+    rate, reason = limits.permits_per_hour / HOUR, "Too many new numbers for this user"
+    names = sorted(_identity_name(app, kind, value) for kind, value in found)
+    return [Bucket(name, limits.permits, rate, reason, "permits") for name in names]
+
+
+def _identity_name(app: App, kind: str, value: str) -> str:
+    """Keyed hash: the name outlives the account, and must not tell the number."""
+    who = hmac.new(app.hash_key, f"permits of {kind} {value}".encode(), "sha256").hexdigest()[:24]
+    return f"permits of {app.id}:{who}"
+
+
+def carry_permits(tx: Tx, app: App, user_id: int, kind: str, value: str | int) -> None:
+    """A number or id is the user's from now on, and has used at least as many permits as the user.
+
+    kind   number, firebase_uid or cidp_uid
+    """
+    buckets.carry(tx, _permits_name(user_id), _identity_name(app, kind, str(value)))
+
+
 def address_permits(limits: Limits, address: str) -> Bucket:
     """The same for everybody behind one address."""
     a_day = limits.address_permits_per_day
@@ -75,6 +108,7 @@ def address_permits(limits: Limits, address: str) -> Bucket:
         a_day / DAY,
         "Too many new numbers from this address",
         "address_permits_per_day",
+        alarm=True,
     )
 
 
@@ -120,16 +154,19 @@ def sessions(limits: Limits, address: str) -> Bucket:
     )
 
 
-def accounts(limits: Limits, address: str) -> Bucket:
-    """New accounts from one address."""
+def accounts(limits: Limits, address: str) -> list[Bucket]:
+    """New accounts from one address and from its networks, the smallest first."""
     an_hour = limits.new_accounts_per_hour
-    return Bucket(
+    of_address = Bucket(
         f"accounts@{network(address)}",
         an_hour,
         an_hour / HOUR,
         "Too many new accounts from this address",
         "new_accounts_per_hour",
+        alarm=True,
     )
+    larger: dict[Subnet, int] = {"subnet": limits.subnet_accounts_per_hour, "network": limits.network_accounts_per_hour}
+    return [of_address, *_for_subnets(address, "accounts", larger, "Too many new accounts from this network")]
 
 
 def events(limits: Limits, user_id: int) -> Bucket:
@@ -144,12 +181,26 @@ def _events_name(user_id: int) -> str:
     return f"events:{user_id}"
 
 
+def code_wait(app_id: int, hash_key: bytes, number: int, seconds: int) -> Bucket:
+    """The wait between two codes to one number, for as long as the code itself does not tell."""
+    name = f"{_codes_name(app_id, hash_key, number)} wait"
+    return Bucket(name, seconds, 1.0, "A code has just been sent to this number")
+
+
+def _codes_name(app_id: int, hash_key: bytes, number: int) -> str:
+    who = hmac.new(hash_key, f"codes to {number}".encode(), "sha256").hexdigest()[:24]
+    return f"codes:{app_id}:{who}"
+
+
 def codes_to_number(limits: Limits, app: App, number: int) -> Bucket:
     """One-time codes sent to one number of an application; the name is a keyed hash, not the number."""
     an_hour = limits.codes_per_number_per_hour
-    who = hmac.new(app.hash_key, f"codes to {number}".encode(), "sha256").hexdigest()[:24]
     return Bucket(
-        f"codes:{app.id}:{who}", an_hour, an_hour / HOUR, "Too many codes for this number", "codes_per_number_per_hour"
+        _codes_name(app.id, app.hash_key, number),
+        an_hour,
+        an_hour / HOUR,
+        "Too many codes for this number",
+        "codes_per_number_per_hour",
     )
 
 
@@ -222,12 +273,70 @@ def charge(tx: Tx, bucket: Bucket, cost: int, now: int) -> None:
     if not bucket.capacity or not cost:
         return
     row = buckets.lock(tx, bucket.name, now)
+    write(tx, bucket, _used(bucket, row, cost, now), now)
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """`cost` of a bucket, and up to `block` more that the process keeps for later."""
+
+    bucket: Bucket
+    cost: int
+    block: int = 0
+
+
+def charge_all(tx: Tx, charges: Sequence[Charge], now: int) -> list[int]:
+    """Use some of several buckets, or raise TooMany of the first that has too little and leave all as they are.
+
+    The buckets are locked in the order in which they are named: two that wait for each other would wait for ever.
+    Returns how much of each block was to be had.
+    """
+    due = [one for one in charges if one.bucket.capacity and one.cost]
+    if not due:
+        return [0] * len(charges)
+    rows = buckets.lock_all(tx, [one.bucket.name for one in due], now)
+    used = {one.bucket.name: _used(one.bucket, rows[one.bucket.name], one.cost, now) for one in due}
+    more = {one.bucket.name: max(0, min(one.block, int(one.bucket.capacity - used[one.bucket.name]))) for one in due}
+    written = [(one.bucket, used[one.bucket.name] + more[one.bucket.name]) for one in due]
+    buckets.set_all(tx, [(bucket.name, amount, _empty_at(bucket, amount, now)) for bucket, amount in written], now)
+    return [more.get(one.bucket.name, 0) for one in charges]
+
+
+def _used(bucket: Bucket, row: Row, cost: int, now: int) -> float:
+    """What is used of a locked bucket with this cost; TooMany."""
     used = drained(row["used"], row["at"], bucket.per_second, now) + cost
-    if used > bucket.capacity:
-        reason = bucket.reason if cost <= bucket.capacity else f"{bucket.reason}: at most {bucket.capacity} at once"
-        seconds = bucket.ends_at - now if bucket.ends_at else wait(used - bucket.capacity, bucket.per_second)
-        raise errors.TooMany(reason, wait_seconds=seconds, limit=bucket.limit)
-    write(tx, bucket, used, now)
+    if bucket.alarm and used >= NEAR * bucket.capacity:
+        _near(bucket, now)
+    if used <= bucket.capacity:
+        return used
+    reason = bucket.reason if cost <= bucket.capacity else f"{bucket.reason}: at most {bucket.capacity} at once"
+    seconds = bucket.ends_at - now if bucket.ends_at else wait(used - bucket.capacity, bucket.per_second)
+    raise errors.TooMany(reason, wait_seconds=seconds, limit=bucket.limit)
+
+
+_told_at: dict[tuple[int, str], int] = {}
+
+
+def _near(bucket: Bucket, now: int) -> None:
+    """Raises the alarm of a shared limit: metric, notice on the overview, and a log line every `NEAR_SECONDS`."""
+    metrics.limit_near(bucket.limit)
+    figures.near(bucket.app_id, bucket.limit, now)
+    key = bucket.app_id, bucket.limit
+    if not 0 <= now - _told_at.get(key, -NEAR_SECONDS) < NEAR_SECONDS:
+        _told_at[key] = now
+        log.warning("a shared limit is nearly reached", limit=bucket.limit, app=bucket.app_id, percent=int(NEAR * 100))
+
+
+def check_empty(tx: Tx, bucket: Bucket, now: int) -> None:
+    """Raise TooMany unless all of the bucket has come back; nothing is used."""
+    if row := buckets.read(tx, bucket.name):
+        _used(bucket, row, bucket.capacity, now)
+
+
+def fill(tx: Tx, bucket: Bucket, now: int) -> None:
+    """All of the bucket is used."""
+    buckets.lock(tx, bucket.name, now)
+    write(tx, bucket, bucket.capacity, now)
 
 
 def give_back(tx: Tx, bucket: Bucket, cost: int, now: int) -> None:
@@ -255,8 +364,11 @@ def tried(db: Database, tries: list[Bucket], now: int, *, charged: bool = False)
 
 def write(tx: Tx, bucket: Bucket, used: float, now: int) -> None:
     """Write down what is used, and when all of it will have come back."""
-    empty_at = now + math.ceil(used / bucket.per_second) if bucket.per_second else bucket.ends_at or NEVER
-    buckets.set_used(tx, bucket.name, used, now, empty_at)
+    buckets.set_used(tx, bucket.name, used, now, _empty_at(bucket, used, now))
+
+
+def _empty_at(bucket: Bucket, used: float, now: int) -> int:
+    return now + math.ceil(used / bucket.per_second) if bucket.per_second else bucket.ends_at or NEVER
 
 
 def drained(used: float, at: int, per_second: float, now: int) -> float:
@@ -271,7 +383,11 @@ def wait(amount: float, per_second: float) -> int:
 
 
 def forget_user(tx: Tx, user_id: int) -> None:
-    """Forget the numbers that a user has removed, and what was used of the user's own buckets."""
+    """Forget the numbers that a user has removed, and what was used of the user's own buckets.
+
+    What the user's verified number and providers' ids have used stays under their keyed hashes until it has come back:
+    otherwise, who deletes the account and proves the number again would have new permits.
+    """
     buckets.forget_owner(tx, user_id)
     buckets.forget(tx, _permits_name(user_id))
     buckets.forget(tx, _events_name(user_id))

@@ -22,6 +22,7 @@ from ..model import App
 from ..store import applications, proofs, sessions, subscriptions, users
 from ..store.db import Database, Row, Tx
 from . import audit, joined, privacy
+from . import limits as rates
 from .audit import Actor
 from .profile import columns
 
@@ -79,7 +80,7 @@ def lock(tx: Tx, app: App, number: int, user_id: int | None = None) -> list[Row]
 
 def lock_user(tx: Tx, user_id: int) -> None:
     """Nobody else changes or erases this user, or proves the user's number, until the transaction ends."""
-    tx.alone(f"user {user_id}")
+    users.lock(tx, user_id)
 
 
 def take_over(tx: Tx, app: App, user_id: int, number: int, found: Sequence[Row], now: int) -> list[int]:
@@ -97,6 +98,7 @@ def take_over(tx: Tx, app: App, user_id: int, number: int, found: Sequence[Row],
             subscriptions.delete_all(tx, holder["user_id"])
         proofs.release(tx, holder["user_id"], now)
     proofs.verify(tx, app.id, user_id, number, now)
+    rates.carry_permits(tx, app, user_id, "number", number)
     proofs.end_belief(tx, user_id, verified=False)
     applications.set_verified(tx, app.id, now)
     if not any(holder["user_id"] == user_id and holder["verified_at"] is not None for holder in found):

@@ -9,6 +9,7 @@ is read from the sums of `figures.py`, which begin when this version does.
 """
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..model import App
 from ..store import figures as store
 from ..store.db import Database, Tx
 from . import applications, delivery
-from .figures import DAY
+from .figures import DAY, NEAR
 
 DAYS = 30
 FEW = 1_000
@@ -49,6 +50,13 @@ class Refusal(Struct, frozen=True):
     last_at: int
 
 
+class Near(Struct, frozen=True):
+    """A limit that many users share was nearly reached today or yesterday: its setting, and how often that was seen."""
+
+    limit: str
+    count: int
+
+
 class Overview(Struct, frozen=True, kw_only=True):
     """`counts` are users, books and contacts, None before they were counted for the first time.
 
@@ -65,6 +73,7 @@ class Overview(Struct, frozen=True, kw_only=True):
     days: list[int]
     series: dict[str, list[int]]
     refusals: list[Refusal]
+    near: list[Near]
     waiting: int
     late_seconds: int
 
@@ -78,6 +87,7 @@ def of(db: Database, app: App, now: int) -> Overview:
         totals = store.totals(tx, app.id)
         counts, counted_at = _counts(tx, app.id, totals)
         rows = store.days(tx, app.id, days[0], today)
+        of_server = store.days(tx, SERVER, today - 1, today)
         return Overview(
             steps=_steps(tx, app, totals),
             counts=counts,
@@ -86,6 +96,7 @@ def of(db: Database, app: App, now: int) -> Overview:
             days=days,
             series=series(rows, days, counts),
             refusals=[Refusal(**row) for row in store.refusals(tx, app.id, MOST_REFUSALS)],
+            near=_near([*rows, *of_server], today - 1),
             waiting=waiting,
             late_seconds=max(0, now - late_since) if late_since is not None else 0,
         )
@@ -95,6 +106,14 @@ def strangers(db: Database) -> list[Refusal]:
     """What was refused to callers whose application is not known: a wrong id or key, for one."""
     with db.read() as tx:
         return [Refusal(**row) for row in store.refusals(tx, SERVER, MOST_REFUSALS)]
+
+
+def _near(rows: Sequence[tuple[int, str, int]], since: int) -> list[Near]:
+    counts: Counter[str] = Counter()
+    for day, name, value in rows:
+        if day >= since and name.startswith(NEAR):
+            counts[name.removeprefix(NEAR)] += value
+    return [Near(limit, count) for limit, count in sorted(counts.items())]
 
 
 def series(

@@ -17,11 +17,12 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from .. import phone
+from .. import errors, phone
 from ..config import Limits
 from ..model import App, Caller, User
 from ..store import books, buckets, users
-from ..store.db import Database, Tx
+from ..store.db import Database, Row, Tx
+from . import ceiling
 from . import limits as rates
 
 SHORTEST = 7  # digits of a national number, without its area
@@ -67,7 +68,7 @@ def is_open(caller: Caller) -> bool:
 
 
 def charge(db: Database, limits: Limits, caller: Caller, named: Iterable[int | str], now: int) -> None:
-    """Take a permit for each value that the caller does not hold, or raise TooMany.
+    """Take a permit for each value that the caller does not hold; TooMany, SessionGone for a caller who is gone.
 
     Committed before anything is looked up: what is then answered, or refused, has been paid for.
     """
@@ -78,6 +79,7 @@ def charge(db: Database, limits: Limits, caller: Caller, named: Iterable[int | s
         cost = len(values - _held(tx, caller, values, now))
     if cost:
         with db.write() as tx:
+            users.lock(tx, caller.user_id)  # an erasure would leave the bucket that we make behind
             pay(tx, limits, caller, cost, now)
 
 
@@ -94,9 +96,28 @@ def _held(tx: Tx, caller: Caller, values: set[int | str], now: int) -> set[int |
 
 
 def pay(tx: Tx, limits: Limits, caller: Caller, cost: int, now: int) -> None:
-    """Charge the caller, then the address, for asking about values; registered or not, they cost the same."""
-    rates.charge(tx, rates.permits(limits, caller), cost, now)
-    rates.charge(tx, rates.address_permits(limits, caller.address), cost, now)
+    """Charge the caller, then the address, its networks and the application, for asking about values.
+
+    Registered or not, they cost the same. The caller's verified number and providers' ids are charged beside the
+    account, since they outlive it. Nobody erases the caller meanwhile. Raises TooMany, and SessionGone.
+    """
+    if not cost:
+        return
+    identities = users.identities(tx, caller.app.id, caller.user_id)
+    if not identities:
+        raise errors.SessionGone
+    own = [rates.permits(limits, caller), *rates.identity_permits(limits, caller.app, identities)]
+    established = _established(identities, now - rates.DAY)
+    ceiling.charge_numbers(tx, limits, caller.app, caller.address, cost, now, own=own, established=established)
+
+
+def _established(identities: Sequence[Row], before: int) -> bool:
+    """Was something of the user proven by then? Of a provider's id the age of the account tells."""
+    return any(
+        (row["verified_at"] is not None and row["verified_at"] <= before)
+        or ((row["firebase_uid"] or row["cidp_uid"]) and row["since"] <= before)
+        for row in identities
+    )
 
 
 def removed_lately(tx: Tx, caller: Caller, numbers: Sequence[int], now: int) -> set[int]:

@@ -83,6 +83,7 @@ def by_email(db: Database, limits: Limits, app: App, proof: Proof, address: str,
                 proofs.drop_email(tx, other["id"], now)
             user_id = _made(tx, limits, app, {"email": proof.email}, address, now)
         proofs.set_uid(tx, user_id, "firebase_uid", proof.subject)
+        rates.carry_permits(tx, app, user_id, "firebase_uid", proof.subject)
         return user_id
 
     return numbers.settled(db, entered)
@@ -126,6 +127,7 @@ def by_provider(db: Database, limits: Limits, app: App, identity: Identity, addr
         else:
             user_id = _made(tx, limits, app, users.untaken(tx, app, said), address, now)
         proofs.set_uid(tx, user_id, "cidp_uid", identity.uid)
+        rates.carry_permits(tx, app, user_id, "cidp_uid", identity.uid)
         return user_id
 
     return numbers.settled(db, entered)
@@ -135,5 +137,5 @@ def _made(tx: Tx, limits: Limits, app: App, said: Fields, address: str, now: int
     """A new account without a password."""
     if not app.settings.session_creates_user:
         raise errors.NotFound("User not found")
-    rates.charge(tx, rates.accounts(limits, address), 1, now)
+    users.charge_account(tx, limits, address, now)
     return users.add(tx, app, columns(said), now).id

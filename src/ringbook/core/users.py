@@ -18,11 +18,11 @@ from typing import Any, cast
 from .. import errors
 from ..config import Limits
 from ..model import GUEST_SECONDS, App, Caller, User
-from ..store import books, codes, proofs, pushes, sessions, user_search
+from ..store import books, proofs, pushes, sessions, user_search
 from ..store import users as store
 from ..store.db import FULL, Database, Row, Tx
 from ..store.users import fold
-from . import audit, erasures, figures, joined, numbers, passwords, privacy
+from . import audit, ceiling, codes, erasures, figures, joined, numbers, passwords, privacy
 from . import limits as rates
 from .audit import Actor
 from .profile import Fields, columns
@@ -49,7 +49,7 @@ def sign_up(db: Database, limits: Limits, app: App, fields: Fields, address: str
     if not password:
         raise errors.Invalid("can't be blank", field="password")
     passwords.check(password)
-    _count_account(db, limits, address, now, numbers=1 if values.get("phone") else 0)
+    _count_account(db, limits, app, address, now, numbers=1 if values.get("phone") else 0)
     values["password_hash"] = passwords.hashed(password)
     with db.write() as tx:
         return add(tx, app, values, now)
@@ -65,16 +65,21 @@ def create(
 def guest(db: Database, limits: Limits, app: App, full_name: str, address: str, now: int) -> User:
     """Make an account for a day, without a password or a number (protocol §2.1)."""
     values = columns({"login": f"guest_login_{secrets.token_hex(16)}", "full_name": full_name})
-    _count_account(db, limits, address, now)
+    _count_account(db, limits, app, address, now)
     with db.write() as tx:
         return add(tx, app, values | {"phone": "", "is_guest": 1, "guest_until": now + GUEST_SECONDS}, now)
 
 
-def _count_account(db: Database, limits: Limits, address: str, now: int, *, numbers: int = 0) -> None:
+def _count_account(db: Database, limits: Limits, app: App, address: str, now: int, *, numbers: int = 0) -> None:
     """An account counts for the address; so does its number, since who else has it can be asked for nothing then."""
     with db.write() as tx:
-        rates.charge(tx, rates.accounts(limits, address), 1, now)
-        rates.charge(tx, rates.address_permits(limits, address), numbers, now)
+        charge_account(tx, limits, address, now)
+        ceiling.charge_numbers(tx, limits, app, address, numbers, now)
+
+
+def charge_account(tx: Tx, limits: Limits, address: str, now: int) -> None:
+    """Charge a new account to its address and the networks of that; TooMany."""
+    rates.charge_all(tx, [rates.Charge(bucket, 1) for bucket in rates.accounts(limits, address)], now)
 
 
 def add(tx: Tx, app: App, values: dict[str, Any], now: int) -> User:
@@ -271,7 +276,7 @@ def erase(db: Database, user_id: int, *, by: Actor | None = None, again: bool = 
         audit.of_user(tx, by, "user erased", user_id)
         # Uploads lock a book, then look at its user; whoever comes the other way round would meet them halfway.
         books.lock_all(tx, user_id)
-        codes.drop_of_user(tx, user_id)  # as long as it is known which numbers were the user's
+        codes.forget_user(tx, user_id)  # as long as it is known which numbers were the user's
         # Then this, alone among its kind in the transaction: on a Citus cluster users are a reference table.
         app_id = store.delete(tx, user_id)
         books.delete_all(tx, user_id)

@@ -1,6 +1,9 @@
 """What the limits remember: buckets, and the numbers that somebody has removed a short while ago.
 
-lock, set_used                          one bucket: how much of it is used, and since when
+lock, read, set_used                    one bucket: how much of it is used, and since when
+lock_all, set_all                       several buckets in one statement each
+give_back                               use less of a bucket
+carry                                   what was used of one bucket counts as used of another
 remember_removed, has_removed, removed_among         hashes of removed numbers
 forget, forget_owner                    a bucket, and what an owner has removed
 sweep                                   forget what no longer limits anybody
@@ -9,6 +12,8 @@ sweep                                   forget what no longer limits anybody
 from collections.abc import Sequence
 
 from .db import Row, Rows, Tx
+
+USED = {"name": str, "used": str, "expires_at": int}  # `used` as text: a list holds no fractions
 
 
 def lock(tx: Tx, name: str, now: int) -> Row:
@@ -23,6 +28,11 @@ def lock(tx: Tx, name: str, now: int) -> Row:
     return row
 
 
+def read(tx: Tx, name: str) -> Row | None:
+    """used and at of a bucket."""
+    return tx.one("SELECT used, at FROM buckets WHERE name = :name", name=name)
+
+
 def set_used(tx: Tx, name: str, used: float, now: int, expires_at: int) -> None:
     """Write down what is used; from `expires_at` the bucket is empty again and may be forgotten."""
     tx.run(
@@ -31,6 +41,55 @@ def set_used(tx: Tx, name: str, used: float, now: int, expires_at: int) -> None:
         used=used,
         now=now,
         expires_at=expires_at,
+    )
+
+
+def lock_all(tx: Tx, names: Sequence[str], now: int) -> dict[str, Row]:
+    """Make the buckets if need be and lock them, in this order, until the transaction ends; name, used, at of each."""
+    rows = tx.all(
+        "INSERT INTO buckets (name, used, at, expires_at) SELECT r.name, 0, :now, :now FROM :names AS r"
+        " WHERE 1 = 1 ORDER BY r.place ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING name, used, at",
+        now=now,
+        names=Rows({"place": int, "name": str}, list(enumerate(names))),
+    )
+    return {row["name"]: row for row in rows}
+
+
+def set_all(tx: Tx, rows: Sequence[tuple[str, float, int]], now: int) -> None:
+    """Write down what is used of buckets that are locked.
+
+    rows   name, used, and from when on the bucket is empty again
+    """
+    tx.run(
+        "UPDATE buckets SET used = CAST(r.used AS DOUBLE PRECISION), at = :now, expires_at = r.expires_at"
+        " FROM :rows AS r WHERE buckets.name = r.name",
+        now=now,
+        rows=Rows(USED, [(name, repr(used), expires_at) for name, used, expires_at in rows]),
+    )
+
+
+def give_back(tx: Tx, name: str, amount: int) -> None:
+    """So much less of a bucket is used."""
+    tx.run(
+        "UPDATE buckets SET used = CASE WHEN used > :amount THEN used - :amount ELSE 0 END WHERE name = :name",
+        name=name,
+        amount=amount,
+    )
+
+
+def carry(tx: Tx, source: str, target: str) -> None:
+    """At least as much of `target` is used as of `source`. Both drain at the same rate: the later empty is the fuller.
+
+    The bucket `source` stays as it is.
+    """
+    tx.run(
+        "INSERT INTO buckets (name, used, at, expires_at)"
+        " SELECT :target, b.used, b.at, b.expires_at FROM buckets AS b WHERE b.name = :source"
+        " ON CONFLICT (name) DO UPDATE SET used = excluded.used, at = excluded.at, expires_at = excluded.expires_at"
+        " WHERE excluded.expires_at > buckets.expires_at"
+        " OR (excluded.expires_at = buckets.expires_at AND excluded.used > buckets.used)",
+        source=source,
+        target=target,
     )
 
 

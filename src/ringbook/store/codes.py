@@ -55,11 +55,15 @@ def drop(tx: Tx, app_id: int, request_id: str) -> None:
     )
 
 
-def drop_of_user(tx: Tx, user_id: int) -> None:
-    """Forget the codes to numbers that the user has proven; one that was only typed may be somebody else's."""
-    tx.run(
+def drop_of_user(tx: Tx, user_id: int) -> list[Row]:
+    """Forget the codes to numbers that the user has proven; one that was only typed may be somebody else's.
+
+    Returns app_id, number and created_at of each.
+    """
+    return tx.all(
         "DELETE FROM codes WHERE (app_id, number) IN"
-        " (SELECT app_id, number FROM numbers WHERE user_id = :user_id AND verified_at IS NOT NULL)",
+        " (SELECT app_id, number FROM numbers WHERE user_id = :user_id AND verified_at IS NOT NULL)"
+        " RETURNING app_id, number, created_at",
         user_id=user_id,
     )
 

@@ -3,7 +3,7 @@
 first_time            has this batch of a process been written before?
 add, add_refusals     sums into the tables
 set_now               how many there are now, as the last look of a day found it
-totals, days, since   sums for ever, of each day, and from when on
+totals, days, since, size   sums for ever, of each day, and from when on
 refusals, sweep       the latest refusals; old ones forgotten
 are_few, users, books how many there are, by application
 has_users, has_contacts   is there one?
@@ -96,6 +96,22 @@ def days(tx: Tx, app_id: int, first: int, last: int) -> list[tuple[int, str, int
         first=first,
         last=last,
     )
+
+
+def size(tx: Tx, app_id: int, since: int) -> tuple[int, int]:
+    """How many users an application had when they were last counted, and how many joined or were imported since a day.
+
+    since   the day, as a number of days since 1970
+    """
+    row = tx.one(
+        "SELECT COALESCE(SUM(CASE WHEN day = :ever AND name = 'users' THEN value END), 0) AS users,"
+        " COALESCE(SUM(CASE WHEN day >= :since AND name IN ('sign-ups', 'imported') THEN value END), 0) AS new"
+        " FROM daily WHERE app_id = :app_id AND (day = :ever OR day >= :since)",
+        app_id=app_id,
+        ever=EVER,
+        since=since,
+    )
+    return (int(row["users"]), int(row["new"])) if row else (0, 0)
 
 
 def since(tx: Tx, app_id: int) -> int | None:

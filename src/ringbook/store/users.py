@@ -122,6 +122,27 @@ def made(row: Row) -> User:
     return User(**{**row, "is_guest": bool(row["is_guest"])})
 
 
+def identities(tx: Tx, app_id: int, user_id: int) -> list[Row]:
+    """What is proven of the user, a row for each verified number, and one row where there is none; [] for no user.
+
+    number, verified_at        of a verified number, else NULL
+    firebase_uid, cidp_uid     the user's id at Firebase and at the application's identity provider
+    since                      when the account was made or imported here
+    """
+    return tx.all(
+        "SELECT n.number, n.verified_at, u.firebase_uid, u.cidp_uid, COALESCE(u.imported_at, u.created_at) AS since"
+        " FROM users AS u LEFT JOIN numbers AS n ON n.user_id = u.id AND n.verified_at IS NOT NULL"
+        " WHERE u.id = :user_id AND u.app_id = :app_id",
+        app_id=app_id,
+        user_id=user_id,
+    )
+
+
+def lock(tx: Tx, user_id: int) -> None:
+    """Keeps everybody else from changing or erasing the user until the transaction ends."""
+    tx.alone(f"user {user_id}")
+
+
 # ── passwords ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 SECRETS = "u.id, u.password_hash, u.one_time_until, u.is_guest"

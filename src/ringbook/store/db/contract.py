@@ -37,7 +37,12 @@ class Rows:
 
 
 class Tx(Protocol):
-    """What a function in `store/` may ask of a transaction."""
+    """What a function in `store/` may ask of a transaction.
+
+    memory   what this process keeps in memory for the database: the same in each of its transactions
+    """
+
+    memory: dict[Any, Any]
 
     def all(self, sql: str, **params: Any) -> list[Row]:
         """Every row, as dicts by column name."""
@@ -98,9 +103,13 @@ class Probe:
 
 
 class Database(Protocol):
-    """A pool of connections to one database; `erasures` is the folder of its journal of erasures, if there is one."""
+    """A pool of connections to one database; `erasures` is the folder of its journal of erasures, if there is one.
+
+    memory   what this process keeps in memory for the database, and nobody misses after a restart
+    """
 
     erasures: Path | None
+    memory: dict[Any, Any]
 
     @property
     def file(self) -> Path | None:

@@ -62,6 +62,7 @@ class Postgres:
 
         check_address(url)
         self.erasures = erasures
+        self.memory: dict[Any, Any] = {}
         self.file: Path | None = None
         given = psycopg.conninfo.conninfo_to_dict(url)
         # Prepared statements live in a database session, and behind a pooler there is none to rely on.
@@ -94,14 +95,14 @@ class Postgres:
     @contextmanager
     def read(self) -> Iterator[Tx]:
         with self._errors(), self._connected() as connection:
-            yield PostgresTx(connection)
+            yield PostgresTx(connection, self.memory)
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
         done: list[Callable[[], None]] = []
         try:
             with self._errors(), self._connected() as connection, connection.transaction():
-                yield PostgresTx(connection, done)
+                yield PostgresTx(connection, self.memory, done)
         except errors.Unavailable as refused:
             if trouble := self._unwritable(refused.__cause__):
                 self._probe.failed(trouble)
@@ -207,8 +208,9 @@ class Postgres:
 class PostgresTx:
     """A transaction on PostgreSQL."""
 
-    def __init__(self, connection: Any, done: list[Callable[[], None]] | None = None) -> None:
+    def __init__(self, connection: Any, memory: dict[Any, Any], done: list[Callable[[], None]] | None = None) -> None:
         self._connection = connection
+        self.memory = memory
         self._done = done
 
     def all(self, sql: str, **params: Any) -> list[Row]:

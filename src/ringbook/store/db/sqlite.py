@@ -80,6 +80,7 @@ class Sqlite:
     def __init__(self, file: Path, erasures: Path | None = None) -> None:
         self.file = file
         self.erasures = erasures
+        self.memory: dict[Any, Any] = {}
         self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         self._all: list[sqlite3.Connection] = []
         self._turn = threading.Lock()
@@ -91,7 +92,7 @@ class Sqlite:
         with sqlite_errors():
             connection = self._take()
             try:
-                yield SqliteTx(connection)
+                yield SqliteTx(connection, self.memory)
             finally:
                 self._idle.put(connection)
 
@@ -102,7 +103,7 @@ class Sqlite:
         with self._alone() as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")
-                yield SqliteTx(connection, done, undone)
+                yield SqliteTx(connection, self.memory, done, undone)
                 connection.execute("COMMIT")
             except BaseException as error:
                 if trouble := unwritable(error):
@@ -219,10 +220,12 @@ class SqliteTx:
     def __init__(
         self,
         connection: sqlite3.Connection,
+        memory: dict[Any, Any],
         done: list[Callable[[], None]] | None = None,
         undone: list[Callable[[], None]] | None = None,
     ) -> None:
         self._connection = connection
+        self.memory = memory
         self._done = done
         self._undone = undone
 

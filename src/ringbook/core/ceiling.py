@@ -1,0 +1,120 @@
+"""New numbers: who pays for them beside the user. The address, its networks, and the application.
+
+    charge_numbers(tx, limits, app, …)     charge numbers that are new to a user
+    ceiling(tx, limits, app_id, now)       how many new numbers an application may see in 24 hours
+    automatic(users, new)                  the same by the number of its users, where no setting says it
+    return_blocks(db, now)                 give back what this process has drawn and does not use
+
+A bucket "in any 24 hours" holds half of its limit, and the other half comes back in a day. So no 24 hours see more
+than the limit, wherever they begin.
+
+Half of an application's ceiling is for accounts that were verified more than a day ago: the others share a bucket of
+half the size, and draw on the whole as well.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+from ..config import Limits
+from ..model import App
+from ..store import buckets
+from ..store import figures as figures_store
+from ..store.db import Database, Tx
+from . import blocks
+from . import limits as rates
+from .limits import DAY, Bucket, Charge
+
+LEAST = 2_000_000
+PER_USER, PER_NEW_USER, NEW_DAYS = 20, 1_000, 30
+BELIEVED_SECONDS = 300
+SMALLEST_BLOCK, LARGEST_BLOCK, BLOCK_SHARE = 1_000, 10_000, 100
+
+
+def charge_numbers(
+    tx: Tx,
+    limits: Limits,
+    app: App,
+    address: str,
+    cost: int,
+    now: int,
+    *,
+    own: Sequence[Bucket] = (),
+    established: bool = False,
+) -> None:
+    """Charge new numbers to the user's `own` buckets and to those of many users, or raise TooMany and charge none.
+
+    established   the account was verified more than a day ago
+
+    It comes last in its transaction: until the commit, others who share a bucket wait here.
+    """
+    if not cost:
+        return
+    exact = [Charge(bucket, cost) for bucket in (*own, rates.address_permits(limits, address))]
+    shared = _shared(limits, app, address, ceiling(tx, limits, app.id, now), established=established)
+    held = blocks.of(tx.memory)
+    taken = [held.take(bucket.name, cost, now) for bucket in shared]
+    drawn = [Charge(one, cost - some, _block(one)) for one, some in zip(shared, taken, strict=True) if some < cost]
+    try:
+        granted = rates.charge_all(tx, [*exact, *drawn], now)[len(exact) :]
+    except BaseException:
+        for bucket, some in zip(shared, taken, strict=True):
+            held.put_back(bucket.name, some)
+        raise
+    for one, amount in zip(drawn, granted, strict=True):
+        if amount:
+            tx.then(partial(held.add, one.bucket.name, one.bucket.per_second, amount, now))
+
+
+def _shared(limits: Limits, app: App, address: str, most: int, *, established: bool) -> list[Bucket]:
+    """The buckets of many users, the one that most share last."""
+    of_network = limits.network_permits_per_day and min(limits.network_permits_per_day, max(1, most // 4))
+    a_day = {"subnet": limits.subnet_permits_per_day, "network": of_network}
+    found = [
+        _in_24_hours(app, f"@{net}", a_day[kind], "Too many new numbers from this network", f"{kind}_permits_per_day")
+        for kind, net in rates.subnets(address)
+        if a_day[kind]
+    ]
+    reason, limit = "Too many new numbers for this application", "app_permits_per_day"
+    whole = _in_24_hours(app, "", most, reason, limit)
+    strangers = [] if established else [_in_24_hours(app, " strangers", max(1, most // 2), reason, limit)]
+    return [*found, *strangers, whole]
+
+
+def _in_24_hours(app: App, who: str, most: int, reason: str, limit: str) -> Bucket:
+    half = max(1, most // 2)
+    return Bucket(f"permits of app {app.id}{who}", half, half / DAY, reason, limit, alarm=True, app_id=app.id)
+
+
+def _block(bucket: Bucket) -> int:
+    """How much a process draws at once; 0 where that would be more than a small share."""
+    block = min(LARGEST_BLOCK, bucket.capacity // BLOCK_SHARE)
+    return block if block >= SMALLEST_BLOCK else 0
+
+
+def ceiling(tx: Tx, limits: Limits, app_id: int, now: int) -> int:
+    """How many new numbers an application may see in any 24 hours."""
+    if limits.app_permits_per_day:
+        return limits.app_permits_per_day
+    at, most = tx.memory.get(("ceiling", app_id), (0, 0))
+    if not most or not 0 <= now - at < BELIEVED_SECONDS:
+        most = automatic(*figures_store.size(tx, app_id, now // DAY - NEW_DAYS))
+        tx.memory["ceiling", app_id] = now, most
+    return int(most)
+
+
+def automatic(users: int, new: int) -> int:
+    """The ceiling of an application with so many users, of whom so many joined or were imported in the last 30 days.
+
+    New users come with whole books. An app that moves here with 100,000 users would take weeks otherwise.
+    """
+    new = min(new, users)
+    return max(LEAST, PER_USER * (users - new) + PER_NEW_USER * new)
+
+
+def return_blocks(db: Database, now: int, *, all_: bool = False) -> int:
+    """Give back a batch of the blocks of this process that are not in use, or of all; how many those were."""
+    returned = blocks.of(db.memory).idle(now, all_=all_)
+    for name, amount in returned:  # one transaction each: nobody waits for two of them
+        with db.write() as tx:
+            buckets.give_back(tx, name, amount)
+    return len(returned)
