@@ -38,12 +38,13 @@ bench: ## measure speed and memory
 	@sh scripts/venv.sh requirements-dev.lock
 	@.venv/bin/python bench/run.py
 
-docs: ## write docs/openapi.json from the route table, and the client's reference from its docstrings
+docs: ## write docs/openapi.json, the client's reference, and the table of permits in docs/privacy.md
 	@sh scripts/venv.sh requirements-dev.lock
 	@.venv/bin/ringbook openapi >docs/openapi.json.new
 	@mv docs/openapi.json.new docs/openapi.json
 	@.venv/bin/python scripts/client_reference.py docs/client/reference.md
-	@echo "docs/openapi.json and docs/client/reference.md are up to date."
+	@.venv/bin/python bench/attack/permits.py docs/privacy.md
+	@echo "docs/openapi.json, docs/client/reference.md and docs/privacy.md are up to date."
 
 pictures: tools ## draw docs/images/dashboard anew, with Chromium
 	@.venv/bin/python tests/dashboard/pictures.py

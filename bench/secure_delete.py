@@ -27,7 +27,14 @@ from ringbook.store.db import sqlite
 
 SETTINGS = ("OFF", "FAST", "ON")
 ROUNDS, PEOPLE, BOOK = 7, 40, 500
-LIMITS = Limits(new_accounts_per_hour=0, permits=0, address_permits_per_day=0)
+LIMITS = Limits(
+    new_accounts_per_hour=0,
+    network_accounts_per_hour=0,
+    permits=0,
+    address_permits_per_day=0,
+    network_permits_per_day=0,
+    app_permits_per_day=10**12,
+)
 AS_SHIPPED = sqlite.PRAGMAS
 RESULTS = Path(__file__).parent / "results"
 

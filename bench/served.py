@@ -27,7 +27,14 @@ from processes import free_port, running, wait_until
 from raw import Cost, expect, timed
 from world import Contact, Upload
 
-NO_LIMITS = {"PERMITS": "0", "ADDRESS_PERMITS_PER_DAY": "0", "NEW_ACCOUNTS_PER_HOUR": "0"}
+NO_LIMITS = {
+    "PERMITS": "0",
+    "ADDRESS_PERMITS_PER_DAY": "0",
+    "NETWORK_PERMITS_PER_DAY": "0",
+    "APP_PERMITS_PER_DAY": "1000000000000",
+    "NEW_ACCOUNTS_PER_HOUR": "0",
+    "NETWORK_ACCOUNTS_PER_HOUR": "0",
+}
 SILENT_SECONDS = 2
 PASSWORD = "correct-horse"
 

@@ -34,7 +34,14 @@ BUSY = "503 Another request is changing the same thing. Try again."
 SESSION_GONE = "401 Required session does not exist"
 PEOPLE = 6
 NEED_FAKETIME = "The tests need faketime: `make test` installs it on Debian as root, else apt or brew install it"
-NO_LIMITS = {"new_accounts_per_hour": "0", "new_sessions_per_hour": "0", "address_permits_per_day": "0"}
+NO_LIMITS = {
+    "new_accounts_per_hour": "0",
+    "network_accounts_per_hour": "0",
+    "new_sessions_per_hour": "0",
+    "address_permits_per_day": "0",
+    "network_permits_per_day": "0",
+    "app_permits_per_day": "1000000000000",
+}
 
 
 # ── kill -9 ──────────────────────────────────────────────────────────────────────────────────────────────────────────

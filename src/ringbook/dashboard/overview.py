@@ -49,6 +49,35 @@ TODO = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """What the page says of a shared limit that is nearly reached: which, and what to do."""
+
+    what: str
+    advice: str
+
+
+READING_OUT = (
+    "Is a campaign or an import under way? Raise the setting. If not, somebody may be reading out who is registered: "
+    "the runbook RingbookLimitNear tells how to find out from where."
+)
+MANY_HERE = (
+    "Is it a school, an office or a mobile network? Raise the setting. If not, block the network at your proxy: "
+    "the runbook RingbookLimitNear tells how to find it."
+)
+NEAR = {
+    "address_permits_per_day": Warned("new numbers from one address", READING_OUT),
+    "subnet_permits_per_day": Warned("new numbers from one /56 network", READING_OUT),
+    "network_permits_per_day": Warned("new numbers from one /48 or /24 network", READING_OUT),
+    "app_permits_per_day": Warned("new numbers of this application", READING_OUT),
+    "new_accounts_per_hour": Warned("new accounts from one address", MANY_HERE),
+    "subnet_accounts_per_hour": Warned("new accounts from one /56 network", MANY_HERE),
+    "network_accounts_per_hour": Warned("new accounts from one /48 or /24 network", MANY_HERE),
+    "subnet_codes_per_hour": Warned("one-time codes asked for from one /56 network", MANY_HERE),
+    "network_codes_per_hour": Warned("one-time codes asked for from one /48 or /24 network", MANY_HERE),
+}
+
+
 def show(call: Call) -> Response:
     """The whole page."""
     return call.page("overview.html", **values(call))
@@ -67,6 +96,7 @@ def values(call: Call) -> dict[str, Any]:
         "app": call.app,
         "found": found,
         "steps": steps,
+        "near": [(one, NEAR[one.limit], f"RINGBOOK_{one.limit.upper()}") for one in found.near if one.limit in NEAR],
         "done": all(step.done for step in found.steps),
         "charts": drawn(found),
         "since": charts.day_of(found.since) if found.since is not None else "",

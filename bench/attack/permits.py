@@ -1,0 +1,304 @@
+"""Asks for millions of numbers against the real limiter, on a simulated clock.
+
+    ATTACKS                       the bounds of the issue, for `python bench/attack permits`
+    rows()                        the table of docs/privacy.md, which `make docs` writes
+    attack, proven, accounts      the simulation: until 10 million numbers, by proven numbers, by new accounts
+
+Nothing here knows the limits. An attacker charges as much as the limiter takes, waits for a step, and goes on. The
+database is a real SQLite file, and accounts are made, proven and erased by the functions that serve requests.
+"""
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import count
+from pathlib import Path
+
+from attack import Attack, Figure
+
+from ringbook import errors, logs
+from ringbook.config import Limits
+from ringbook.core import applications, figures, privacy, proofs, users
+from ringbook.core.limits import DAY, HOUR
+from ringbook.model import App, Caller
+from ringbook.store import db as databases
+from ringbook.store import figures as figures_store
+from ringbook.store.db import Database
+from ringbook.store.migrations import migrate
+
+MILLION = 1_000_000
+GOAL = 10 * MILLION
+YEAR = 8766 * HOUR
+START = 1_800_000_000
+LIMITS = Limits()
+NUMBERS = [f"+1202555010{n}" for n in range(5)]
+BEGIN, END = "<!-- permits: written by make docs -->", "<!-- end of permits -->"
+SMALL, LARGE = 1_000, 400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an attacker got: numbers at the first moment, in the first 24 hours, and the time for `GOAL`.
+
+    alarm   a shared limit raised the alarm
+    """
+
+    at_once: int
+    in_a_day: int
+    seconds: int
+    alarm: bool
+
+
+class World:
+    """An application with so many users, all of them long here unless they are `new`."""
+
+    def __init__(self, db: Database, members: int, new: int) -> None:
+        self.db = db
+        self.now = START
+        self.app: App = applications.create(db, "Attacked", START)
+        figures.forget()
+        rows = [(self.app.id, figures_store.EVER, "users", members), (self.app.id, START // DAY, "imported", new)]
+        with db.write() as tx:
+            figures_store.set_now(tx, rows)
+
+    def alarm(self) -> bool:
+        """Has a shared limit raised the alarm?"""
+        figures.flush(self.db, self.now)
+        with self.db.read() as tx:
+            return any(name.startswith(figures.NEAR) for name in figures_store.totals(tx, self.app.id))
+
+
+@contextmanager
+def world(members: int = SMALL, new: int = 0) -> Iterator[World]:
+    """A fresh database with one application."""
+    with tempfile.TemporaryDirectory(prefix="ringbook-permits-") as folder:
+        url = f"sqlite:///{folder}/permits.db"
+        migrate(url)
+        db = databases.connect(url)
+        try:
+            yield World(db, members, new)
+        finally:
+            db.close()
+
+
+# ── attackers ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def most(charge: Callable[[int], None]) -> int:
+    """Charge as much as is taken, by halves; how much that was."""
+    total, cost = 0, 1 << 16
+    while cost:
+        try:
+            charge(cost)
+            total += cost
+        except errors.TooMany:
+            cost //= 2
+    return total
+
+
+def asked(world: World, user_id: int, address: str) -> int:
+    """One account asks about as many numbers as it may."""
+    caller = Caller(app=world.app, user_id=user_id, is_guest=False, address=address)
+
+    def charge(cost: int) -> None:
+        with world.db.write() as tx:
+            privacy.pay(tx, LIMITS, caller, cost, world.now)
+
+    return most(charge)
+
+
+def proven(numbers: list[str]) -> Callable[[World], int]:
+    """Verified numbers whose accounts are deleted and made again, each at an address of its own."""
+
+    def turn(world: World) -> int:
+        got = 0
+        for place, number in enumerate(numbers):
+            address = f"2001:db8:{place:x}::1"
+            for _ in range(2):  # the second time has nothing left to give
+                user_id = proofs.by_phone(world.db, LIMITS, world.app, number, address, world.now)
+                got += asked(world, user_id, address)
+                users.erase(world.db, user_id)
+        return got
+
+    return turn
+
+
+def accounts(addresses: Callable[[int], str]) -> Callable[[World], int]:
+    """New accounts, each at the next address, until two of them in a row have got nothing."""
+    place = count()
+
+    def turn(world: World) -> int:
+        got, nothing = 0, 0
+        while nothing < 2:
+            address = addresses(next(place))
+            user_id = signed_up(world, address)
+            some = asked(world, user_id, address) if user_id else 0
+            got, nothing = got + some, 0 if some else nothing + 1
+        return got
+
+    return turn
+
+
+def signed_up(world: World, address: str) -> int:
+    """A new account without a password, whose hash would take its time; 0 when that is refused."""
+    with suppress(errors.TooMany), world.db.write() as tx:
+        users.charge_account(tx, LIMITS, address, world.now)
+        return users.add(tx, world.app, {}, world.now).id
+    return 0
+
+
+def one_address(_: int) -> str:
+    return "2001:db8::1"
+
+
+def one_56(place: int) -> str:
+    return f"2001:db8:0:{place % 256:x}::1"
+
+
+def one_48(place: int) -> str:
+    return f"2001:db8:0:{place % 256 * 256:x}::1"  # a /56 of its own each
+
+
+def anywhere(place: int) -> str:
+    return f"2001:db8:{place % 65_536:x}::1"
+
+
+def attack(turn: Callable[[World], int], step: int, *, members: int = SMALL, new: int = 0) -> Outcome:
+    """Take what there is, wait for a step, and again until `GOAL` is reached.
+
+    step   seconds, of which the first is at most a day; not longer than a bucket takes to come back, or some is lost
+
+    The last step is as long as what is missing takes at the pace of the one before.
+    """
+    with world(members, new) as attacked:
+        got = at_once = turn(attacked)
+        in_a_day, waits, gained = got, min(step, DAY), 0
+        while got < GOAL:
+            if gained > GOAL - got:
+                waits = -(-waits * (GOAL - got) // gained)
+            attacked.now += waits
+            gained = turn(attacked)
+            got += gained
+            if attacked.now <= START + DAY:
+                in_a_day = got
+            else:
+                waits = step
+        return Outcome(at_once, in_a_day, attacked.now - START, attacked.alarm())
+
+
+# ── the table of docs/privacy.md ─────────────────────────────────────────────────────────────────────────────────────
+
+FIVE = proven(NUMBERS)
+PEOPLE = [
+    ("one verified number", proven(NUMBERS[:1])),
+    ("5 verified numbers, whose accounts are deleted and made again at will", FIVE),
+]
+PLACES = [
+    ("one IPv4 address or /64, with any number of new accounts", one_address),
+    ("a /56, the same", one_56),
+    ("a /24 of IPv4 or a /48, the same", one_48),
+    ("any number of networks, the same", anywhere),
+]
+
+
+HEAD = (
+    f"| who asks | at once | in 24 hours | 10 million numbers, of {SMALL:,} users | of {LARGE:,} users | alarm |\n"
+    "| --- | --- | --- | --- | --- | --- |"
+)
+
+
+def rows() -> list[Callable[[], str]]:
+    """The rows of the table in Markdown; each is made when it is called."""
+    return [
+        *(partial(people, who, turn) for who, turn in PEOPLE),
+        *(partial(places, who, addresses) for who, addresses in PLACES),
+    ]
+
+
+@cache
+def by_people(turn: Callable[[World], int]) -> Outcome:
+    """What verified numbers get. 300 days are less than it takes a user's permits to come back."""
+    return attack(turn, 300 * DAY)
+
+
+@cache
+def by_place(addresses: Callable[[int], str], members: int) -> Outcome:
+    return attack(accounts(addresses), DAY, members=members)
+
+
+def people(who: str, turn: Callable[[World], int]) -> str:
+    one = by_people(turn)
+    took = span(one.seconds)
+    return f"| {who} | {one.at_once:,} | {one.in_a_day:,} | {took} | {took} | {'yes' if one.alarm else 'no'} |"
+
+
+def places(who: str, addresses: Callable[[int], str]) -> str:
+    small, large = by_place(addresses, SMALL), by_place(addresses, LARGE)
+    cells = [both(small.at_once, large.at_once), both(small.in_a_day, large.in_a_day)]
+    return (
+        f"| {who} | {cells[0]} | {cells[1]} | {span(small.seconds)} | {span(large.seconds)}"
+        f" | {'yes' if small.alarm and large.alarm else 'no'} |"
+    )
+
+
+def both(small: int, large: int) -> str:
+    return f"{small:,}" if small == large else f"{small:,}; {large:,}"
+
+
+def span(seconds: int) -> str:
+    """A time in whole years or days, never longer than it was."""
+    if seconds >= YEAR:
+        return f"{seconds // YEAR} years"
+    days = seconds / DAY
+    return f"{int(days)} days" if days >= 2 else f"{seconds // HOUR} hours"
+
+
+def written(page: str) -> str:
+    """The page with today's table between its markers."""
+    text = "\n".join([HEAD, *(row() for row in rows())])
+    before, rest = page.split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
+
+
+# ── the bounds ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def five_numbers() -> list[Figure]:
+    """5 verified numbers that delete and return."""
+    years = by_people(FIVE).seconds / YEAR
+    return [Figure("10 million numbers, years", f"{years:.1f}", "at least 37", years >= 37)]
+
+
+def network(members: int, new: int = 0) -> list[Figure]:
+    """One /48 that creates accounts freely."""
+    seen = attack(accounts(one_48), DAY, members=members, new=new)
+    days = seen.seconds / DAY
+    return [
+        Figure("10 million numbers, days", f"{days:.1f}", "at least 5", days >= 5),
+        Figure("alarm", "yes" if seen.alarm else "no", "yes", seen.alarm),
+    ]
+
+
+def quiet(run: Callable[[], list[Figure]]) -> list[Figure]:
+    """Run without a log line for each day of the alarm."""
+    logs.start("error")
+    return run()
+
+
+ATTACKS = (
+    Attack("permits: 5 verified numbers that delete and return", partial(quiet, five_numbers)),
+    Attack("permits: a /48, 1,000 users", partial(quiet, partial(network, SMALL))),
+    Attack("permits: a /48, 400,000 users", partial(quiet, partial(network, LARGE))),
+    Attack("permits: a /48, 10,000,000 users", partial(quiet, partial(network, 10 * MILLION))),
+    Attack("permits: a /48, 100,000 users just imported", partial(quiet, partial(network, 100_000, 100_000))),
+)
+
+
+if __name__ == "__main__":
+    logs.start("error")
+    file = Path(sys.argv[1])
+    file.write_text(written(file.read_text("utf-8")), "utf-8")
