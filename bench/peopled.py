@@ -45,6 +45,11 @@ TABLES = {
         " + CASE WHEN j % 5 = 0 THEN 0 ELSE 1 END, 1, 'Friend ' || j, j * 1048576 FROM"
         " (SELECT ((i - 1) / {book} + 1) * {every} AS owner, (i - 1) % {book} AS j FROM n) AS c",
     ),
+    "totals": (
+        1 / EVERY,
+        "INSERT INTO totals (owner_id, app_id, contacts, bytes) {count} SELECT i * {every}, 1, {book},"
+        " (SELECT SUM(LENGTH(name)) FROM contacts WHERE owner_id = i * {every}) FROM n",
+    ),
     "subscriptions": (
         0.5,
         "INSERT INTO subscriptions (user_id, app_id, device, platform, channel, environment, token, token_hash,"

@@ -42,6 +42,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     max_body_bytes: Annotated[int, knob("largest request body", "bytes", low=1024)] = 8 * 1024 * 1024
     max_book_contacts: Annotated[int, knob("contacts in one address book", "contacts", low=1)] = 50_000
+    max_user_contacts: Annotated[int, knob("contacts in all address books of one user", "contacts", low=1)] = 100_000
+    max_user_bytes: Annotated[
+        int, knob("names and spellings in all address books of one user, in UTF-8", "bytes", low=1024)
+    ] = 16 * 1024 * 1024
     max_upload_contacts: Annotated[int, knob("contacts in one upload", "contacts", low=1)] = 50_000
     max_books: Annotated[int, knob("address books (devices) of one user", "books", low=1)] = 20
     max_subscriptions: Annotated[int, knob("push subscriptions of one user", "subscriptions", low=1)] = 10

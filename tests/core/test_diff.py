@@ -49,6 +49,15 @@ def test_an_unchanged_contact_counts_as_updated_but_is_not_written():
     assert (changes.updated, changes.put) == (1, [])
 
 
+def test_the_growth_of_texts_counts_names_and_spellings_in_bytes():
+    book = {ANN: Contact(ANN, "Ann", None, GAP), BOB: Contact(BOB, "Bob", "+1 (202) 555-0101", 2 * GAP)}
+    assert diff(book, [put(ANN, "Ann")], force=False).text_bytes == 0
+    assert diff(book, [put(ANN, "Ann 😀")], force=False).text_bytes == 5
+    assert diff(book, [Accepted(CAT, "é", "+12025550102", destroy=False)], force=False).text_bytes == 2 + 12
+    assert diff(book, [gone(BOB)], force=False).text_bytes == -3 - 17
+    assert diff(book, [put(CAT, "x")], force=True).text_bytes == 1 - 3 - 3 - 17
+
+
 def test_created_and_destroyed_in_one_upload_counts_both_and_writes_nothing():
     changes = diff({}, [put(ANN), gone(ANN)], force=False)
     assert (changes.created, changes.deleted, changes.put, changes.drop) == (1, 1, [], [])

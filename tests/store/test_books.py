@@ -59,16 +59,28 @@ def device_book(db: Database, app_id: int, owner: int, book: int, device: str) -
 def test_the_global_book_is_made_once_and_read_ever_after(db, app_id, owner):
     with db.write() as tx:
         assert books.lock_book(tx, owner, "", NOW) is None
-        assert books.lock_owner(tx, app_id, owner, NOW) == {"book": 0, "size": 0, "next_seq": STEP}
+        books.lock_owner(tx, app_id, owner)
+        assert tx.tuples("SELECT book, synced_at FROM books") == [(0, 0)]
+        assert books.lock_book(tx, owner, "", NOW) == {"book": 0, "size": 0, "next_seq": STEP}
         books.set_book(tx, owner, 0, 3, 4 * STEP)
-        assert books.lock_owner(tx, app_id, owner, NOW + 1) == {"book": 0, "size": 3, "next_seq": 4 * STEP}
+        books.lock_owner(tx, app_id, owner)
+        assert tx.tuples("SELECT size, synced_at FROM books") == [(3, NOW)]
         assert books.lock_book(tx, owner, "", NOW + 2) == {"book": 0, "size": 3, "next_seq": 4 * STEP}
         assert tx.tuples("SELECT synced_at FROM books") == [(NOW + 2,)]
 
 
+def test_a_book_that_was_never_synced_is_not_listed(db, app_id, owner):
+    with db.write() as tx:
+        books.lock_owner(tx, app_id, owner)
+        books.add_book(tx, app_id, owner, 1, "phone", NOW)
+        assert [row["device"] for row in books.of_owner(tx, owner)] == ["phone"]
+        books.lock_book(tx, owner, "", NOW)
+        assert [row["device"] for row in books.of_owner(tx, owner)] == ["", "phone"]
+
+
 def test_devices_have_books_of_their_own_until_these_are_forgotten(db, app_id, owner):
     with db.write() as tx:
-        books.lock_owner(tx, app_id, owner, NOW)
+        books.lock_owner(tx, app_id, owner)
         assert books.add_book(tx, app_id, owner, 1, "phone", NOW) == {"book": 1, "size": 0, "next_seq": STEP}
         assert books.lock_book(tx, owner, "phone", NOW) == {"book": 1, "size": 0, "next_seq": STEP}
         assert books.lock_book(tx, owner, "Phone", NOW) is None
@@ -86,13 +98,13 @@ def test_one_device_has_one_book_and_one_number_is_one_book(db, app_id, owner):
 
 def test_nobody_who_is_gone_has_a_book(db, app_id):
     with pytest.raises(errors.SessionGone), db.write() as tx:
-        books.lock_owner(tx, app_id, 4711, NOW)
+        books.lock_owner(tx, app_id, 4711)
 
 
 def test_a_locked_book_is_waited_for(db, app_id, owner):
     """Two that read, think and write lose nothing."""
     with db.write() as tx:
-        books.lock_owner(tx, app_id, owner, NOW)
+        books.lock_owner(tx, app_id, owner)
 
     def add_one(_: int) -> None:
         with db.write() as tx:
@@ -117,6 +129,20 @@ def test_books_go_with_their_owner_and_so_do_contacts_when_asked(db, app_id, own
         books.delete_all(tx, owner)
         assert tx.tuples("SELECT owner_id FROM books") == [(other,)]
     assert (whole(db, owner, 1), len(whole(db, other, 1))) == ({}, 1)
+
+
+def test_totals_are_added_to_and_go_with_the_books_or_the_owner(db, app_id, owner):
+    other = user(db, app_id)
+    with db.write() as tx:
+        for who in (owner, other):
+            assert books.add_to_totals(tx, app_id, who, 3, 100) == {"contacts": 3, "bytes": 100}
+        assert books.add_to_totals(tx, app_id, owner, -1, -40) == {"contacts": 2, "bytes": 60}
+        books.delete_books(tx, owner)
+        assert tx.tuples("SELECT owner_id FROM totals") == [(other,)]
+        users.delete(tx, other)
+        assert tx.tuples("SELECT owner_id FROM totals") == []
+    with pytest.raises(errors.SessionGone), db.write() as tx:
+        books.add_to_totals(tx, app_id, other, 1, 1)
 
 
 # ── contacts ─────────────────────────────────────────────────────────────────────────────────────────────────────────

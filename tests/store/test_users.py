@@ -84,7 +84,7 @@ def test_a_deleted_id_does_not_come_back(db: Database, app: App) -> None:
 def test_everything_that_refers_to_a_user_goes_with_the_user(db: Database, app: App) -> None:
     ann = added(db, app, login="ann", phone="12025550101", tag_list=["vip"])
     with db.write() as tx:
-        books.lock_owner(tx, app.id, ann, NOW)
+        books.lock_owner(tx, app.id, ann)
         sessions.insert(
             tx, b"hash", app_id=app.id, user_id=ann, nonce=0, ts=0, now=NOW, expires_at=NOW + 9, guest_until=None
         )

@@ -34,7 +34,10 @@ class Accepted(Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class Changes:
-    """What to write: `put` are new or changed contacts, `drop` are numbers; the counts are what is answered."""
+    """What to write: `put` are new or changed contacts, `drop` are numbers; the counts are what is answered.
+
+    text_bytes   by how much the names and spellings of the book grow, in bytes of UTF-8
+    """
 
     created: int = 0
     updated: int = 0
@@ -42,6 +45,7 @@ class Changes:
     put: list[Contact] = field(default_factory=list)
     drop: list[int] = field(default_factory=list)
     new: list[int] = field(default_factory=list)
+    text_bytes: int = 0
     next_seq: int = GAP
 
 
@@ -103,7 +107,16 @@ def diff(book: dict[int, Contact], accepted: Sequence[Accepted], *, force: bool,
         if book.get(number) != contact:
             changes.put.append(contact)
     changes.put.sort(key=lambda contact: contact.number)
+    replaced = [book[contact.number] for contact in changes.put if contact.number in book]
+    dropped = [book[number] for number in changes.drop]
+    changes.text_bytes = text_bytes(changes.put) - text_bytes(replaced) - text_bytes(dropped)
     return changes
+
+
+def text_bytes(contacts: Sequence[Contact]) -> int:
+    """The names and spellings of these contacts, in bytes of UTF-8."""
+    # One text of all is encoded several times faster than each by itself.
+    return len("".join([contact.name + (contact.typed or "") for contact in contacts]).encode())
 
 
 def _apply(book: dict[int, Contact], accepted: Sequence[Accepted], changes: Changes) -> dict[int, Accepted | None]:

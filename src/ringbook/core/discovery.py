@@ -42,7 +42,8 @@ def upload(
     not wipe a book.
     """
     if len(entries) > limits.max_upload_contacts:
-        raise errors.Invalid(f"has more than {limits.max_upload_contacts} entries", field="contacts")
+        reason = f"has more than {limits.max_upload_contacts} entries"
+        raise errors.Invalid(reason, field="contacts", limit="max_upload_contacts")
     if len(device) > DEVICE_CHARACTERS:
         raise errors.Invalid(f"is longer than {DEVICE_CHARACTERS} characters", field="udid")
     accepted, rejected = check(entries, caller.app.settings.default_region)
@@ -54,6 +55,7 @@ def upload(
         held = _held(tx, caller, book, numbers, force=force)
         changes = diff(held, accepted, force=force, next_seq=book["next_seq"])
         _check_size(limits, book, changes)
+        _count(tx, limits, caller, changes)
         unknown = _unknown(tx, caller, book, changes.new, now)
         _write(tx, caller, book, device, changes, now)
         # Last, since the bucket of an address is shared: until the commit others behind it wait here.
@@ -74,22 +76,40 @@ def _locked(tx: Tx, limits: Limits, caller: Caller, device: str, now: int) -> Ro
     known = books.lock_book(tx, caller.user_id, device, now)
     if known:
         return known
-    shared = books.lock_owner(tx, caller.app.id, caller.user_id, now)
+    books.lock_owner(tx, caller.app.id, caller.user_id)
     # Whoever held the owner's lock until now may have made the book that was missing.
-    known = books.lock_book(tx, caller.user_id, device, now) if device else shared
+    known = books.lock_book(tx, caller.user_id, device, now)
     if known:
         return known
     taken = books.numbers_of_books(tx, caller.user_id)
     if len(taken) >= limits.max_books:
         reason = f"is one device too many: a user has at most {limits.max_books} books; emptying one frees its place"
-        raise errors.Invalid(reason, field="udid")
+        raise errors.Invalid(reason, field="udid", limit="max_books")
     return books.add_book(tx, caller.app.id, caller.user_id, max(taken) + 1, device, now)
 
 
 def _check_size(limits: Limits, book: Row, changes: Changes) -> None:
-    size = book["size"] + len(changes.new) - len(changes.drop)
-    if size > limits.max_book_contacts and changes.new:
-        raise errors.Invalid(f"would make a book of more than {limits.max_book_contacts} contacts", field="contacts")
+    more = len(changes.new) - len(changes.drop)
+    if more > 0 and book["size"] + more > limits.max_book_contacts:
+        reason = f"would make a book of more than {limits.max_book_contacts} contacts"
+        raise errors.Invalid(reason, field="contacts", limit="max_book_contacts")
+
+
+def _count(tx: Tx, limits: Limits, caller: Caller, changes: Changes) -> None:
+    """Add the change to the user's totals; Invalid for an upload that makes a total larger, and larger than its limit.
+
+    A total that is over a lowered limit may shrink or stay.
+    """
+    more = len(changes.new) - len(changes.drop)
+    if not more and not changes.text_bytes:
+        return
+    totals = books.add_to_totals(tx, caller.app.id, caller.user_id, more, changes.text_bytes)
+    if more > 0 and totals["contacts"] > limits.max_user_contacts:
+        reason = f"would make more than {limits.max_user_contacts} contacts in all of the user's books"
+        raise errors.Invalid(reason, field="contacts", limit="max_user_contacts")
+    if changes.text_bytes > 0 and totals["bytes"] > limits.max_user_bytes:
+        reason = f"would make more than {limits.max_user_bytes} bytes of names and spellings in all of the user's books"
+        raise errors.Invalid(reason, field="contacts", limit="max_user_bytes")
 
 
 def _write(tx: Tx, caller: Caller, book: Row, device: str, changes: Changes, now: int) -> None:

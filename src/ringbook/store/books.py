@@ -2,6 +2,7 @@
 
 lock_book, lock_owner, lock_all       one row per book: the lock an upload takes
 add_book, set_book, forget_book       and the sizes it checks
+add_to_totals                         one row per owner: contacts and bytes over all books
 contacts_among, whole_book            what an upload compares with
 elsewhere                             which numbers the owner's other books hold
 put, drop                             the net change, sorted by number
@@ -28,22 +29,27 @@ def lock_book(tx: Tx, owner_id: int, device: str, now: int) -> Row | None:
     )
 
 
-def lock_owner(tx: Tx, app_id: int, owner_id: int, now: int) -> Row:
-    """Make the owner's global book if need be, and lock it: whoever adds a book to this owner waits here."""
+def lock_owner(tx: Tx, app_id: int, owner_id: int) -> None:
+    """Make the owner's global book if need be, and lock it: whoever adds a book to this owner waits here.
+
+    Its `synced_at` stays as it is, and is 0 in a book that is made here.
+    """
     # DO UPDATE would watch one of the table's two unique keys, and two first uploads at once could meet in the other.
     tx.run(
         "INSERT INTO books (owner_id, book, app_id, device, size, next_seq, synced_at)"
-        " VALUES (:owner_id, :book, :app_id, '', 0, :seq, :now) ON CONFLICT DO NOTHING",
+        " VALUES (:owner_id, :book, :app_id, '', 0, :seq, 0) ON CONFLICT DO NOTHING",
         owner_id=owner_id,
         book=GLOBAL_BOOK,
         app_id=app_id,
         seq=SEQ_GAP,
-        now=now,
     )
-    row = lock_book(tx, owner_id, "", now)
-    if not row:  # the owner was deleted while we waited
+    locked = tx.run(
+        "UPDATE books SET synced_at = synced_at WHERE owner_id = :owner_id AND book = :book",
+        owner_id=owner_id,
+        book=GLOBAL_BOOK,
+    )
+    if not locked:  # the owner was deleted while we waited
         raise errors.SessionGone
-    return row
 
 
 def lock_all(tx: Tx, owner_id: int) -> None:
@@ -57,9 +63,10 @@ def numbers_of_books(tx: Tx, owner_id: int) -> list[int]:
 
 
 def of_owner(tx: Tx, owner_id: int) -> list[Row]:
-    """The owner's books: book, device, size and synced_at, the one of all devices first."""
+    """The books that the owner has synced: book, device, size and synced_at, the one of all devices first."""
     return tx.all(
-        "SELECT book, device, size, synced_at FROM books WHERE owner_id = :owner_id ORDER BY book", owner_id=owner_id
+        "SELECT book, device, size, synced_at FROM books WHERE owner_id = :owner_id AND synced_at > 0 ORDER BY book",
+        owner_id=owner_id,
     )
 
 
@@ -105,6 +112,25 @@ def set_book(tx: Tx, owner_id: int, book: int, size: int, next_seq: int) -> None
 def forget_book(tx: Tx, owner_id: int, book: int) -> None:
     """Remove an emptied book of a device, so that another device may have its place."""
     tx.run("DELETE FROM books WHERE owner_id = :owner_id AND book = :book", owner_id=owner_id, book=book)
+
+
+def add_to_totals(tx: Tx, app_id: int, owner_id: int, contacts: int, text_bytes: int) -> Row:
+    """Add to the owner's totals over all books, which may be negative, and read them: contacts, bytes.
+
+    The row is locked until the transaction ends: uploads to different books of one owner take turns from here on.
+    Whoever takes this lock holds the lock of a book already, never the other way round.
+    """
+    row = tx.one(
+        "INSERT INTO totals (owner_id, app_id, contacts, bytes) VALUES (:owner_id, :app_id, :contacts, :bytes)"
+        " ON CONFLICT (owner_id) DO UPDATE SET contacts = totals.contacts + excluded.contacts,"
+        " bytes = totals.bytes + excluded.bytes RETURNING contacts, bytes",
+        owner_id=owner_id,
+        app_id=app_id,
+        contacts=contacts,
+        bytes=text_bytes,
+    )
+    assert row
+    return row
 
 
 def contacts_among(tx: Tx, owner_id: int, book: int, numbers: Sequence[int]) -> dict[int, Contact]:
@@ -214,8 +240,9 @@ def holds(tx: Tx, owner_id: int, user_ids: Sequence[int], *, proven: bool) -> se
 
 
 def delete_books(tx: Tx, owner_id: int) -> None:
-    """Remove an owner's books, but for their contacts."""
+    """Remove an owner's books and totals; the contacts stay, `delete_all` removes them."""
     tx.run("DELETE FROM books WHERE owner_id = :owner_id", owner_id=owner_id)
+    tx.run("DELETE FROM totals WHERE owner_id = :owner_id", owner_id=owner_id)
 
 
 def delete_all(tx: Tx, owner_id: int) -> None:

@@ -44,7 +44,9 @@ def sessions(tx: Tx, user_id: int) -> list[Row]:
 
 def books(tx: Tx, user_id: int) -> list[Row]:
     """The address books, the one of all devices first."""
-    return tx.all("SELECT book, device, synced_at FROM books WHERE owner_id = :id ORDER BY book", id=user_id)
+    return tx.all(
+        "SELECT book, device, synced_at FROM books WHERE owner_id = :id AND synced_at > 0 ORDER BY book", id=user_id
+    )
 
 
 def contacts(tx: Tx, user_id: int, book: int) -> list[Row]:

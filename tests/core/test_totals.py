@@ -1,0 +1,193 @@
+"""The totals of a user over all books: kept by whoever writes contacts, and a limit that concurrent uploads respect."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import pytest
+from core.joining import DAY, LIMITS, NOW, Play
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ringbook import errors
+from ringbook.config import Limits
+from ringbook.core import discovery, idle, users
+from ringbook.model import Entry, Report
+from ringbook.store.db import Database
+
+FREE = Limits(permits=0, address_permits_per_day=0)
+
+
+@pytest.fixture
+def play(db: Database) -> Play:
+    return Play(db)
+
+
+@pytest.fixture
+def owner(play: Play) -> int:
+    return play.person("owner").id
+
+
+def phone(n: int) -> str:
+    return f"+1202555{n:04d}"
+
+
+def upload(play: Play, owner: int, *entries: Entry, limits: Limits = FREE, **options) -> Report:
+    return discovery.upload(play.db, limits, play.caller(owner), list(entries), now=play.now, **options)
+
+
+def totals(play: Play) -> dict[int, tuple[int, int]]:
+    rows = play.rows("SELECT owner_id, contacts, bytes FROM totals WHERE contacts <> 0 OR bytes <> 0")
+    return {row["owner_id"]: (row["contacts"], row["bytes"]) for row in rows}
+
+
+def counted(play: Play) -> dict[int, tuple[int, int]]:
+    """The same, counted from the contacts."""
+    found: dict[int, tuple[int, int]] = {}
+    for row in play.rows("SELECT owner_id, name, typed FROM contacts"):
+        count, size = found.get(row["owner_id"], (0, 0))
+        found[row["owner_id"]] = count + 1, size + len((row["name"] + (row["typed"] or "")).encode())
+    return found
+
+
+# ── kept by whoever writes contacts ──────────────────────────────────────────────────────────────────────────────────
+
+phones = st.sampled_from([phone(n) for n in range(5)] + ["1 (202) 555-0001", "0012025550002"])
+names = st.sampled_from(["a", "é", "😀" * 3, "Ann"])
+lines = st.lists(st.builds(Entry, phones, names, st.booleans()), max_size=6)
+uploads = st.tuples(st.just("upload"), st.integers(0, 1), st.sampled_from(["", "a", "b"]), lines, st.booleans())
+others = st.tuples(st.sampled_from(["idle", "erase", "refused"]), st.integers(0, 1))
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(uploads | others, max_size=12))
+def test_after_any_operations_the_totals_are_what_the_contacts_come_to(play, operations):
+    owners = [play.person("").id for _ in range(2)]
+    for what, who, *given_ in operations:
+        if what == "upload":
+            device, entries, force = given_
+            with suppress(errors.SessionGone):
+                upload(play, owners[who], *entries, device=device, force=force)
+        elif what == "idle":
+            idle.sweep(play.db, NOW + 100 * DAY, NOW + 50 * DAY)
+        elif what == "erase":
+            users.erase(play.db, owners[who])
+        else:
+            with suppress(errors.Refused):
+                upload(play, owners[who], Entry(phone(9), "x" * 255), limits=Limits(max_user_bytes=1024, permits=1))
+        assert totals(play) == counted(play)
+
+
+def test_who_lost_the_books_by_idleness_begins_at_nothing(play, owner):
+    limits = Limits(max_user_contacts=2)
+    upload(play, owner, Entry(phone(1), "a"), Entry(phone(2), "b"), limits=limits)
+    assert idle.sweep(play.db, NOW + 100 * DAY, NOW + 50 * DAY) == 1
+    upload(play, owner, Entry(phone(3), "a"), Entry(phone(4), "b"), limits=limits)
+    assert totals(play) == {owner: (2, 2 + 2 * 12)}
+
+
+# ── the limits ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def refused(play: Play, owner: int, *entries: Entry, **options) -> errors.Invalid:
+    before = [play.rows(f"SELECT * FROM {table}") for table in ("books", "contacts", "totals", "removed", "buckets")]
+    with pytest.raises(errors.Invalid) as found:
+        upload(play, owner, *entries, **options)
+    after = [play.rows(f"SELECT * FROM {table}") for table in ("books", "contacts", "totals", "removed", "buckets")]
+    assert before == after
+    return found.value
+
+
+def test_contacts_of_all_books_count_together(play, owner):
+    limits = Limits(max_user_contacts=3)
+    upload(play, owner, Entry(phone(1), "a"), Entry(phone(2), "b"), limits=limits)
+    upload(play, owner, Entry(phone(1), "a"), device="phone", limits=limits)
+    error = refused(play, owner, Entry(phone(2), "b"), device="phone", limits=limits)
+    assert (error.field, error.limit) == ("contacts", "max_user_contacts")
+    assert "3 contacts" in error.reason
+    swapped = upload(play, owner, Entry(phone(1), destroy=True), Entry(phone(3), "c"), limits=limits)
+    assert (swapped.created, swapped.deleted) == (1, 1)
+
+
+def test_names_and_spellings_of_all_books_count_together(play, owner):
+    limits = Limits(max_user_bytes=1024)
+    upload(play, owner, Entry("12025550101", "😀" * 255), limits=limits)
+    assert totals(play) == {owner: (1, 1020)}
+    error = refused(play, owner, Entry("12025550102", "12345"), device="phone", limits=limits)
+    assert (error.field, error.limit) == ("contacts", "max_user_bytes")
+    assert refused(play, owner, Entry("+1 202 555 0101", "😀" * 255), limits=limits).limit == "max_user_bytes"
+    upload(play, owner, Entry("12025550102", "1234"), device="phone", limits=limits)
+    assert totals(play) == {owner: (2, 1024)}
+
+
+def test_above_a_lowered_limit_only_growth_is_refused(play, owner):
+    upload(play, owner, *(Entry(phone(n), "😀" * 255) for n in range(4)))
+    low = Limits(max_user_contacts=2, max_user_bytes=1024, max_book_contacts=2)
+    assert upload(play, owner, Entry(phone(0), "😀" * 255), limits=low).updated == 1
+    assert upload(play, owner, Entry(phone(1), "😀" * 254 + "x"), limits=low).updated == 1
+    assert upload(play, owner, Entry(phone(2), destroy=True), Entry(phone(5), "x"), limits=low).created == 1
+    assert upload(play, owner, Entry(phone(3), destroy=True), limits=low).deleted == 1
+    assert refused(play, owner, Entry(phone(5), "xy"), limits=low).limit == "max_user_bytes"
+    assert refused(play, owner, Entry(phone(6), "x"), device="phone", limits=low).limit == "max_user_contacts"
+
+
+def test_an_unchanged_upload_does_not_touch_the_totals(play, owner):
+    entries = [Entry(phone(n), "a") for n in range(3)]
+    upload(play, owner, *entries)
+    with play.db.write() as tx:
+        tx.run("DELETE FROM totals")
+    assert upload(play, owner, *entries, force=True).updated == 3
+    assert totals(play) == {}
+
+
+@pytest.mark.parametrize("field", ["max_user_contacts", "max_user_bytes"])
+def test_uploads_to_different_books_at_once_cannot_exceed_the_limit_together(play, owner, field):
+    """Twenty books, each filled with ten contacts at the same time; there is room for five of them."""
+    limits = {
+        "max_user_contacts": Limits(max_user_contacts=50),
+        "max_user_bytes": Limits(max_user_bytes=50 * (12 + 38)),
+    }[field]
+
+    def fill(book: int) -> str:
+        try:
+            entries = [Entry(phone(n), "x" * 38) for n in range(10)]
+            upload(play, owner, *entries, device=f"phone {book}" if book else "", limits=limits)
+        except errors.Invalid as error:
+            return error.limit
+        return "taken"
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(fill, range(20)))
+    assert sorted(answers) == [field] * 15 + ["taken"] * 5
+    assert totals(play) == counted(play) == {owner: (50, 50 * 50)}
+
+
+def test_uploads_idle_sweeps_and_an_erasure_at_once_neither_meet_halfway_nor_leave_anything(play):
+    """Locks are always taken in the same order, so that no two transactions wait for each other."""
+    owners = [play.person(f"owner{n}").id for n in range(4)]
+
+    def work(n: int) -> None:
+        owner = owners[n % len(owners)]
+        with suppress(errors.SessionGone):
+            for turn in range(6):
+                upload(play, owner, Entry(phone(n), "x" * turn + "y"), device=f"phone {turn % 3}", limits=LIMITS)
+                upload(play, owner, device=f"phone {turn % 3}", force=True, limits=LIMITS)
+                if n % 8 == 7:
+                    idle.sweep(play.db, NOW + 100 * DAY, NOW + 50 * DAY)
+        if n == 12:
+            users.erase(play.db, owner)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(work, range(16)))
+    assert totals(play) == counted(play)
+    assert owners[0] not in totals(play)
+
+
+# ── a new device's book ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_new_devices_book_does_not_move_the_time_of_the_shared_one(play, owner):
+    upload(play, owner, Entry(phone(1), "a"))
+    play.now += DAY
+    upload(play, owner, Entry(phone(1), "a"), device="phone")
+    rows = play.rows("SELECT device, synced_at FROM books ORDER BY book")
+    assert [(row["device"], row["synced_at"]) for row in rows] == [("", NOW), ("phone", NOW + DAY)]
