@@ -70,8 +70,19 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 1_000
     new_sessions_per_hour: Annotated[
-        int, knob("sessions without a user opened from one address in an hour; 0 = no limit", "sessions", low=0)
+        int,
+        knob(
+            "signed sign-ins, and sessions without a user, from one address in an hour; 0 = no limit",
+            "sessions",
+            low=0,
+        ),
     ] = 10_000
+    max_user_sessions: Annotated[
+        int, knob("sessions of one user; beyond it the one used longest ago ends", "sessions", low=1, high=1000)
+    ] = 100
+    audited_refusals_per_hour: Annotated[
+        int, knob("refused log-ins to the dashboard that the audit log notes in an hour; 0 = all", "entries", low=0)
+    ] = 100
     codes_per_number_per_hour: Annotated[
         int, knob("one-time codes sent to one number in an hour; 0 = no limit", "codes", low=0)
     ] = 5

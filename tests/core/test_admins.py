@@ -84,3 +84,15 @@ def test_an_admin_who_is_removed_is_logged_in_nowhere_and_cannot_come_back(db, p
     assert [one.action for one in audit.page(db, 2)] == ["log-in refused", "admin removed"]
     with pytest.raises(errors.NotFound):
         admins.remove(db, EMAIL)
+
+
+def test_the_audit_log_notes_only_so_many_refused_log_ins(db):
+    """Whoever guesses from many addresses must not fill the database with entries."""
+    few = Limits(audited_refusals_per_hour=3)
+    for n in range(6):
+        with pytest.raises(errors.Unauthorized):
+            admins.sign_in(db, few, f"eve{n}@example.com", "wrong", f"192.0.2.{n}", NOW)
+    assert [one.action for one in audit.page(db, 10)].count("log-in refused") == 3
+    with pytest.raises(errors.Unauthorized):
+        admins.sign_in(db, few, "eve@example.com", "wrong", "192.0.2.9", NOW + 3600)
+    assert [one.action for one in audit.page(db, 10)].count("log-in refused") == 4

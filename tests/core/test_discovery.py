@@ -175,6 +175,15 @@ def test_what_is_remembered_of_a_removed_number_is_not_the_number(db, owner):
     assert 12025550101 not in rows[0].values()
 
 
+def test_nothing_is_remembered_of_removed_numbers_where_permits_have_no_limit(db, owner):
+    """It would grow with every number that was ever uploaded, and nobody would need it."""
+    free = Limits(permits=0)
+    upload(db, owner, Entry(ANN, "Ann"), Entry(BOB, "Bob"), limits=free)
+    upload(db, owner, force=True, limits=free)
+    with db.read() as tx:
+        assert tx.tuples("SELECT COUNT(*) FROM removed") == [(0,)]
+
+
 # ── laws ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 phones = st.sampled_from([f"1202555010{n}" for n in range(6)] + ["12", "x"])

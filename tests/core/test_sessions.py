@@ -143,7 +143,7 @@ def test_a_signature_opens_one_session_and_only_within_its_hour(db, app, digits)
     right = hmac.new(app.auth_secret.encode(), b"a=1", algorithm).hexdigest()
 
     def check(signature: str, *, message: str = "a=1", now: int = NOW, once: bool = True) -> None:
-        sessions.check_signature(db, app, message, signature, NOW, once=once, now=now)
+        sessions.check_signature(db, Limits(), app, message, signature, NOW, ADDRESS, once=once, now=now)
 
     check(right, once=False)
     check(right.upper())
@@ -152,3 +152,63 @@ def test_a_signature_opens_one_session_and_only_within_its_hour(db, app, digits)
             wrong()
     with pytest.raises(errors.Invalid, match="Bad timestamp"):
         check(right, now=NOW + 3601)
+
+
+# ── how many there may be ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def count(db, where: str = "1 = 1") -> int:
+    with db.read() as tx:
+        return int(tx.tuples(f"SELECT COUNT(*) FROM sessions WHERE {where}")[0][0])
+
+
+def test_beyond_a_users_limit_the_session_that_was_used_longest_ago_ends(db, app):
+    few = Limits(max_user_sessions=3)
+    tokens = [opened(db, app, limits=few, now=NOW + n).token for n in range(3)]
+    other = opened(db, app, Credentials("bob", "", "correct-horse"), limits=few).token
+    assert sessions.current(db, tokens[0], NOW + 100)  # a use, which is written back
+    newest = opened(db, app, limits=few, now=NOW + 101).token
+    alive = [bool(sessions.current(db, token, NOW + 102)) for token in (*tokens, newest, other)]
+    assert alive == [True, False, True, True, True]
+
+
+def test_signing_in_on_a_session_counts_and_so_does_a_proof(db, app):
+    few = Limits(max_user_sessions=2)
+    ann = opened(db, app, limits=few).user.id
+    blank = sessions.open_application(db, few, app, ADDRESS, ts=NOW, nonce=0, now=NOW).token
+    for n in range(1, 4):
+        sessions.sign_in(db, few, app, blank, ANN, ADDRESS, NOW + n)
+        sessions.open_proven(db, app, ann, ts=NOW, nonce=0, now=NOW + n, limits=few)
+        sessions.sign_in_proven(db, app, blank, ann, NOW + n, limits=few)
+        assert count(db, "user_id IS NOT NULL") == 2
+    assert sessions.current(db, blank, NOW + 4)
+
+
+def test_a_session_that_is_signed_out_counts_for_the_address_and_ends_beyond_the_limit(db, app):
+    """Signing in and out would otherwise make sessions without a user, as many as somebody likes."""
+    few = Limits(new_sessions_per_hour=2)
+    for _ in range(5):
+        sessions.sign_out(db, few, opened(db, app, limits=few).token, ADDRESS, NOW)
+    assert count(db) == count(db, "user_id IS NULL") == 2
+    with pytest.raises(errors.TooMany):
+        sessions.open_application(db, few, app, ADDRESS, ts=NOW, nonce=0, now=NOW)
+
+
+def test_signatures_that_are_remembered_count_for_the_address(db, app):
+    import hashlib
+    import hmac
+
+    few = Limits(new_sessions_per_hour=2)
+
+    def check(n: int) -> None:
+        message = f"nonce={n}"
+        signature = hmac.new(app.auth_secret.encode(), message.encode(), hashlib.sha256).hexdigest()
+        sessions.check_signature(db, few, app, message, signature, NOW, ADDRESS, once=True, now=NOW)
+
+    check(1)
+    check(2)
+    with pytest.raises(errors.TooMany) as refused:
+        check(3)
+    assert refused.value.limit == "new_sessions_per_hour"
+    with db.read() as tx:
+        assert tx.tuples("SELECT COUNT(*) FROM nonces") == [(2,)]

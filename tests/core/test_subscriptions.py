@@ -102,8 +102,10 @@ def test_what_a_provider_could_use_is_taken(wished):
         ("web_auth", but(BROWSER, web_auth=None)),
         ("web_auth", but(BROWSER, web_auth=base64url(b"short"))),
         ("web_auth", but(BROWSER, web_auth="not base64 é")),
+        ("web_auth", but(BROWSER, web_auth=base64url(b"0123456789abcdef") + "!" * 100_000)),
         ("web_p256dh", but(BROWSER, web_p256dh=None)),
         ("web_p256dh", but(BROWSER, web_p256dh=base64url(POINT[:-1]))),
+        ("web_p256dh", but(BROWSER, web_p256dh=" " * 1_000 + base64url(POINT))),
         ("web_p256dh", but(BROWSER, web_p256dh=base64url(b"\4" + b"\1" * 64))),
     ],
 )

@@ -40,7 +40,7 @@ def opened_for(call: Call, app: App, asked: SessionRequest) -> sessions.Opened:
     ts, nonce = asked.timestamp if asked.timestamp is not None else call.now, asked.nonce or 0
     common: dict[str, Any] = {"ts": ts, "nonce": nonce, "now": call.now}
     if proofs.provider(call.values):
-        return sessions.open_proven(call.db, app, proofs.user_of(call, app), **common)
+        return sessions.open_proven(call.db, app, proofs.user_of(call, app), **common, limits=call.config.limits)
     if asked.user is None:
         return sessions.open_application(call.db, call.config.limits, app, call.address, **common)
     limits = call.config.limits
@@ -51,7 +51,7 @@ def opened_for(call: Call, app: App, asked: SessionRequest) -> sessions.Opened:
         app,
         asked.user,
         lambda given: sessions.open_user(call.db, limits, app, given, call.address, **common),
-        lambda user_id: sessions.open_proven(call.db, app, user_id, **common),
+        lambda user_id: sessions.open_proven(call.db, app, user_id, **common, limits=limits),
     )
 
 
@@ -89,7 +89,10 @@ def check_signature(call: Call, app: App, asked: SessionRequest) -> None:
         return
     once = "user" in call.values or "provider" in call.values or bool(proofs.provider(call.values))
     message = signed_text(call.values)
-    sessions.check_signature(call.db, app, message, asked.signature, asked.timestamp, once=once, now=call.now)
+    limits, address = call.config.limits, call.address
+    sessions.check_signature(
+        call.db, limits, app, message, asked.signature, asked.timestamp, address, once=once, now=call.now
+    )
 
 
 def signed_text(values: dict[str, Any]) -> str:
@@ -164,14 +167,15 @@ def sign_in(call: Call) -> Answer:
 def signed_in(call: Call, app: App, given: LoginRequest) -> sessions.Opened:
     """The session of this token, now the user's."""
     if proofs.provider(call.values):
-        return sessions.sign_in_proven(call.db, app, call.token, proofs.user_of(call, app), call.now)
+        user_id = proofs.user_of(call, app)
+        return sessions.sign_in_proven(call.db, app, call.token, user_id, call.now, limits=call.config.limits)
     limits = call.config.limits
     return logged_in(
         call,
         app,
         given,
         lambda known: sessions.sign_in(call.db, limits, app, call.token, known, call.address, call.now),
-        lambda user_id: sessions.sign_in_proven(call.db, app, call.token, user_id, call.now),
+        lambda user_id: sessions.sign_in_proven(call.db, app, call.token, user_id, call.now, limits=limits),
     )
 
 
@@ -180,7 +184,7 @@ def sign_out(call: Call) -> Answer:
 
     The session goes back to being the application's own.
     """
-    sessions.sign_out(call.db, call.token, call.now)
+    sessions.sign_out(call.db, call.config.limits, call.token, call.address, call.now)
     return Answer()
 
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from msgspec import Struct
 
-from .. import errors
+from .. import errors, metrics
 from ..config import Limits
 from ..store import admins as store
 from ..store.db import Database, Tx
@@ -140,7 +140,7 @@ def sign_in(db: Database, limits: Limits, email: str, password: str, address: st
     email = _folded(email)
     tries = rates.log_in(limits, NO_APP, f"admin {email}", address)
     with rates.tried(db, tries, now):
-        stored = _prove(db, email, password, address, now)
+        stored = _prove(db, limits, email, password, address, now)
     token = secrets.token_urlsafe(32)
     with db.write() as tx:
         _check_unchanged(tx, email, stored)
@@ -149,15 +149,25 @@ def sign_in(db: Database, limits: Limits, email: str, password: str, address: st
     return Login(email=email, token=token, created_at=now, expires_at=now + LIFE_SECONDS)
 
 
-def _prove(db: Database, email: str, password: str, address: str, now: int) -> str | None:
+def _prove(db: Database, limits: Limits, email: str, password: str, address: str, now: int) -> str | None:
     """The hash of the password, if it is right."""
     with db.read() as tx:
         stored = store.password_of(tx, email)
     if not passwords.matches(stored, password):
         # Of somebody unknown nothing is kept that was typed: it may be a password in the wrong field.
-        audit.note(db, Actor(email if stored else "nobody known", address, now), "log-in refused")
+        _note_refused(db, limits, Actor(email if stored else "nobody known", address, now))
         raise errors.Unauthorized(WRONG)
     return stored
+
+
+def _note_refused(db: Database, limits: Limits, by: Actor) -> None:
+    """Note a refused log-in, unless too many were noted in this hour: guessing must not fill the audit log."""
+    try:
+        with db.write() as tx:
+            rates.charge(tx, rates.audited_refusals(limits), 1, by.at)
+            audit.record(tx, by, "log-in refused")
+    except errors.TooMany as refused:
+        metrics.limit_reached(refused.limit)
 
 
 def _check_unchanged(tx: Tx, email: str, stored: str | None) -> None:

@@ -15,6 +15,7 @@ from ..config import Limits
 from ..model import Caller, Contact, Entry, Registered, Report
 from ..store import books, buckets, users
 from ..store.db import Database, Row, Tx
+from . import limits as rates
 from . import privacy
 from .diff import Changes, check, diff
 
@@ -57,7 +58,7 @@ def upload(
         _check_size(limits, book, changes)
         _count(tx, limits, caller, changes)
         unknown = _unknown(tx, caller, book, changes.new, now)
-        _write(tx, caller, book, device, changes, now)
+        _write(tx, limits, caller, book, device, changes, now)
         # Last, since the bucket of an address is shared: until the commit others behind it wait here.
         privacy.pay(tx, limits, caller, unknown, now)
     return Report(changes.created, changes.updated, changes.deleted, rejected)
@@ -112,18 +113,27 @@ def _count(tx: Tx, limits: Limits, caller: Caller, changes: Changes) -> None:
         raise errors.Invalid(reason, field="contacts", limit="max_user_bytes")
 
 
-def _write(tx: Tx, caller: Caller, book: Row, device: str, changes: Changes, now: int) -> None:
+def _write(tx: Tx, limits: Limits, caller: Caller, book: Row, device: str, changes: Changes, now: int) -> None:
     if changes.put:
         books.put(tx, caller.app.id, caller.user_id, book["book"], changes.put)
     if changes.drop:
         books.drop(tx, caller.user_id, book["book"], changes.drop)
-        hashes = sorted(privacy.hashed(caller.app, number) for number in changes.drop)
-        buckets.remember_removed(tx, caller.user_id, hashes, now)
+        _remember(tx, limits, caller, changes.drop, now)
     size = book["size"] + len(changes.new) - len(changes.drop)
     if device and not size:
         books.forget_book(tx, caller.user_id, book["book"])
     elif changes.new or changes.drop or changes.next_seq != book["next_seq"]:
         books.set_book(tx, caller.user_id, book["book"], size, changes.next_seq)
+
+
+def _remember(tx: Tx, limits: Limits, caller: Caller, dropped: list[int], now: int) -> None:
+    """Remember the removed numbers, which can then be added back for nothing.
+
+    A user whose permits are without limit needs no memory of that, and it would grow without one.
+    """
+    if rates.permits(limits, caller).capacity:
+        hashes = sorted(privacy.hashed(caller.app, number) for number in dropped)
+        buckets.remember_removed(tx, caller.user_id, hashes, now)
 
 
 def _unknown(tx: Tx, caller: Caller, book: Row, new: list[int], now: int) -> int:

@@ -143,7 +143,7 @@ def log_in(limits: Limits, app_id: int, account: str, address: str) -> list[Buck
 
 
 def sessions(limits: Limits, address: str) -> Bucket:
-    """Sessions without a user from one address: each is a row."""
+    """Signed sign-ins, and sessions without a user, from one address: each is a row."""
     an_hour = limits.new_sessions_per_hour
     return Bucket(
         f"sessions@{network(address)}",
@@ -152,6 +152,12 @@ def sessions(limits: Limits, address: str) -> Bucket:
         "Too many new sessions from this address",
         "new_sessions_per_hour",
     )
+
+
+def audited_refusals(limits: Limits) -> Bucket:
+    """Refused log-ins to the dashboard that the audit log notes."""
+    an_hour = limits.audited_refusals_per_hour
+    return Bucket("audited refusals", an_hour, an_hour / HOUR, "Too many refused log-ins", "audited_refusals_per_hour")
 
 
 def accounts(limits: Limits, address: str) -> list[Bucket]:

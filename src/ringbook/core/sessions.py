@@ -8,15 +8,17 @@
     check_signature                            the HMAC that QuickBlox SDKs and old ConnectyCube ones send
     sweep                                      expired sessions, guests whose day is over
 
-A session lives 2 hours from its last use, a guest's 24 hours from sign-up.
+A session lives 2 hours from its last use, a guest's 24 hours from sign-up. A user has at most `max_user_sessions`: a
+new one ends the one that was used longest ago.
 """
 
 import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
+from functools import partial
 
-from .. import errors
+from .. import errors, metrics
 from ..config import Limits
 from ..model import GUEST_SECONDS, App, Session, User
 from ..store import sessions as store
@@ -30,6 +32,7 @@ LIFE_SECONDS = 2 * 3600
 TOUCH_SECONDS = 60
 WINDOW_SECONDS = 3600
 UNAUTHORIZED = "Unauthorized"
+DEFAULTS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ def open_user(
     known = _proven(db, app, given, now) or _created(db, limits, app, given, address, now)
     with db.write() as tx:
         session, token = _insert(tx, app, known["id"], ts=ts, nonce=nonce, now=now)
+        _end_oldest(tx, limits, known["id"], token)
         user = _seen(tx, limits, app, known, given, address, now)
     return Opened(session, token, user)
 
@@ -97,19 +101,22 @@ def open_guest(
     return Opened(session, token, guest)
 
 
-def open_proven(db: Database, app: App, user_id: int, *, ts: int, nonce: int, now: int) -> Opened:
+def open_proven(
+    db: Database, app: App, user_id: int, *, ts: int, nonce: int, now: int, limits: Limits = DEFAULTS
+) -> Opened:
     """A session of the user whom a proof has named."""
     with db.write() as tx:
         user = _named(tx, app, user_id, now)
         session, token = _insert(tx, app, user_id, ts=ts, nonce=nonce, now=now)
+        _end_oldest(tx, limits, user_id, token)
     return Opened(session, token, user)
 
 
-def sign_in_proven(db: Database, app: App, token: str, user_id: int, now: int) -> Opened:
+def sign_in_proven(db: Database, app: App, token: str, user_id: int, now: int, *, limits: Limits = DEFAULTS) -> Opened:
     """Make the session of this token that of the user whom a proof has named."""
     with db.write() as tx:
         user = _named(tx, app, user_id, now)
-        session = _become(tx, token, user_id, now)
+        session = _become(tx, limits, token, user_id, now)
     return Opened(session, token, user)
 
 
@@ -130,18 +137,25 @@ def sign_in(db: Database, limits: Limits, app: App, token: str, given: Credentia
         passwords.matches(None, given.password)  # takes as long
         raise errors.Unauthorized(UNAUTHORIZED)
     with db.write() as tx:
-        session = _become(tx, token, known["id"], now)
+        session = _become(tx, limits, token, known["id"], now)
         user = _seen(tx, limits, app, known, given, address, now)
     return Opened(session, token, user)
 
 
-def _become(tx: Tx, token: str, user_id: int, now: int) -> Session:
+def _become(tx: Tx, limits: Limits, token: str, user_id: int, now: int) -> Session:
     before = store.by_token(tx, digest(token), now)
     row = store.set_user(tx, digest(token), user_id, now, now + LIFE_SECONDS)
     if not before or not row:
         raise errors.SessionGone
     users.note_last_use(tx, [before])
+    _end_oldest(tx, limits, user_id, token)
     return Session(**row)
+
+
+def _end_oldest(tx: Tx, limits: Limits, user_id: int, token: str) -> None:
+    """End what is more than the user's limit; the session of this token stays."""
+    if store.drop_oldest(tx, user_id, digest(token), limits.max_user_sessions):
+        tx.then(partial(metrics.limit_reached, "max_user_sessions"))
 
 
 def has_password(db: Database, app: App, login: str, email: str) -> bool:
@@ -151,13 +165,23 @@ def has_password(db: Database, app: App, login: str, email: str) -> bool:
     return bool(known and known["password_hash"])
 
 
-def sign_out(db: Database, token: str, now: int) -> None:
-    """Make the session of this token the application's own again."""
+def sign_out(db: Database, limits: Limits, token: str, address: str, now: int) -> None:
+    """Make the session of this token the application's own again.
+
+    It counts like a new one of the application. Where the address has opened too many, the session ends instead:
+    nobody must stay signed in because of a limit.
+    """
     with db.write() as tx:
         before = store.by_token(tx, digest(token), now)
         if before:
             users.note_last_use(tx, [before | {"last_used_at": now}])
-        store.set_user(tx, digest(token), None, now, now + LIFE_SECONDS)
+        try:
+            if before and before["user_id"]:
+                rates.charge(tx, rates.sessions(limits, address), 1, now)
+            store.set_user(tx, digest(token), None, now, now + LIFE_SECONDS)
+        except errors.TooMany as refused:
+            metrics.limit_reached(refused.limit)
+            store.end(tx, digest(token))
 
 
 def _insert(
@@ -233,9 +257,20 @@ def _here(tx: Tx, app: App, user_id: int, now: int) -> User:
 
 
 def check_signature(
-    db: Database, app: App, message: str, signature: str, timestamp: int | None, *, once: bool, now: int
+    db: Database,
+    limits: Limits,
+    app: App,
+    message: str,
+    signature: str,
+    timestamp: int | None,
+    address: str,
+    *,
+    once: bool,
+    now: int,
 ) -> None:
     """Refuse a signature that is wrong, too old, or (`once`) has been used before.
+
+    One that counts once is remembered for two hours, so it counts as a new session of the address; TooMany.
 
     message     all other parameters, `name=value`, sorted by name, joined with &
     signature   HMAC of it with the application's secret, in hex: SHA-1 (40) or SHA-256 (64)
@@ -248,6 +283,7 @@ def check_signature(
         raise errors.Invalid("Bad timestamp")
     if once:
         with db.write() as tx:
+            rates.charge(tx, rates.sessions(limits, address), 1, now)
             if not store.remember_signature(tx, app.id, signature.lower(), timestamp + WINDOW_SECONDS + 1):
                 raise errors.Invalid("Unexpected signature")
 

@@ -36,6 +36,7 @@ TOKEN = {
     "apns_voip": re.compile(r"[0-9A-Fa-f]{32,400}"),
     "gcm": re.compile(r"[\x21-\x7e]{10,4096}"),
 }
+BASE64 = re.compile(r"[A-Za-z0-9+/_-]{1,100}={0,2}")
 LONGEST = 255
 INVALID = "is invalid"
 
@@ -163,6 +164,9 @@ def reachable(url: str, *, allow_private: bool) -> bool:
 
 
 def _decoded(value: str | None) -> bytes:
+    """The bytes of base64 in either alphabet; b"" for what is none, or longer than any of a browser's values."""
+    if not BASE64.fullmatch(value or ""):  # the decoder passes over other signs, and the text is stored as it is
+        return b""
     try:
         return base64.urlsafe_b64decode((value or "") + "==")
     except (ValueError, binascii.Error):

@@ -2,6 +2,7 @@
 
 insert, by_token, touch, set_user     one session
 end, end_by_id, end_others            end sessions; each says who used them last and when
+drop_oldest                           end those beyond a user's limit
 sweep                                 end expired ones
 remember_signature, sweep_signatures  each signature opens one session
 """
@@ -96,6 +97,18 @@ def end_others(tx: Tx, user_id: int, keep: bytes) -> list[Row]:
         "DELETE FROM sessions WHERE user_id = :user_id AND token_hash <> :keep RETURNING user_id, last_used_at",
         user_id=user_id,
         keep=keep,
+    )
+
+
+def drop_oldest(tx: Tx, user_id: int, token_hash: bytes, keep: int) -> int:
+    """End the user's sessions but `keep`: the one with this token hash, and those that were used last. How many end."""
+    return tx.run(
+        "DELETE FROM sessions WHERE user_id = :user_id AND token_hash IN"
+        " (SELECT token_hash FROM sessions WHERE user_id = :user_id AND token_hash <> :token_hash"
+        " ORDER BY last_used_at DESC, created_at DESC, id DESC LIMIT 1000000 OFFSET :others)",
+        user_id=user_id,
+        token_hash=token_hash,
+        others=keep - 1,
     )
 
 
