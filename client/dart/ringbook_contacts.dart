@@ -182,7 +182,8 @@ final class UnreachableException extends RingbookException {
   const UnreachableException(super.message);
 }
 
-/// The server answered, several times, that it cannot just now (5xx). Try again later.
+/// The server answered, several times, that it cannot just now (5xx). It may have carried the request out all the same.
+/// Try again later: each call of this file can be made twice.
 final class UnavailableException extends RingbookException {
   const UnavailableException(this.status) : super('the server cannot answer just now (status $status)');
 
@@ -361,7 +362,16 @@ final class Ringbook {
     for (final one in _list(await _call('GET', 'subscriptions'))) {
       final subscription = _map(_map(one)['subscription']);
       if (_map(subscription['device'])['udid'] != udid) continue;
-      await _call('DELETE', 'subscriptions/${_field<int>(subscription, 'id')}');
+      await _end(_field<int>(subscription, 'id'));
+    }
+  }
+
+  /// A try that was answered with 5xx may have ended it: the next one then finds none, which is as good.
+  Future<void> _end(int subscriptionId) async {
+    try {
+      await _call('DELETE', 'subscriptions/$subscriptionId');
+    } on RefusedException catch (refused) {
+      if (refused.status != HttpStatus.notFound) rethrow;
     }
   }
 

@@ -20,6 +20,7 @@ def strict(
     """A server with small limits, behind a proxy, so that each test has addresses of its own."""
     folder = tmp_path_factory.mktemp("strict")
     few = {"permits": "20", "guest_permits": "5", "address_permits_per_day": "30", "max_books": "3"}
+    few |= {"max_user_contacts": "50", "max_user_bytes": "2048"}
     with databases.fresh(request.param) as url, serve(url, folder, trusted_proxies="127.0.0.1", **few) as running:
         yield running
 
@@ -43,6 +44,8 @@ def sound(who: Person) -> dict[str, int]:
         id=who.id,
     )
     assert stray["n"] == 0
+    totals = rows(who.server, "SELECT contacts FROM totals WHERE owner_id = :id", id=who.id)
+    assert sum(row["contacts"] for row in totals) == sum(row["size"] for row in counted)
     return {row["device"]: row["size"] for row in counted}
 
 
@@ -168,6 +171,7 @@ OF_A_USER = [
     ("tags", "user_id"),
     ("sessions", "user_id"),
     ("books", "owner_id"),
+    ("totals", "owner_id"),
     ("contacts", "owner_id"),
     ("removed", "owner_id"),
     ("subscriptions", "user_id"),
@@ -195,6 +199,21 @@ def test_beyond_a_users_permits_nothing_is_changed(strict):
     refused(who.upload(lines(20, 1)), 429)
     assert who.upload(lines(0, 20, "renamed")).json["updated"] == 20
     assert sound(who) == {"": 20}
+
+
+def test_beyond_a_users_contacts_or_bytes_over_all_books_nothing_is_changed(strict):
+    who = person(strict, address="198.51.100.77")
+    for udid in ("one", "two"):
+        assert who.upload(lines(0, 20), udid=udid).status == 200
+    answer = refused(who.upload(lines(0, 11)), 422)
+    assert answer.json == {"errors": {"contacts": ["would make more than 50 contacts in all of the user's books"]}}
+    assert who.upload(lines(0, 10)).json["created"] == 10
+    long = [line(n, "\N{GRINNING FACE}" * 255) for n in range(2)]
+    assert who.upload(long[:1], udid="one").json["updated"] == 1
+    answer = refused(who.upload(long, udid="two", force=1), 422)
+    reason = "would make more than 2048 bytes of names and spellings in all of the user's books"
+    assert answer.json == {"errors": {"contacts": [reason]}}
+    assert sound(who) == {"": 10, "one": 20, "two": 20}
 
 
 def test_a_guest_has_few_permits(strict):

@@ -20,7 +20,7 @@ from verify import gateway
 from verify.gateway import serving
 
 PATIENCE_SECONDS = 60
-SILENCE, CUT, STALL, LOSE, DROP, PASS = "silence", "cut", "stall", "lose", "drop", "pass"
+SILENCE, CUT, STALL, LOSE, DROP, PASS, DONE = "silence", "cut", "stall", "lose", "drop", "pass", "done"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Fault:
 
     kind     "" answers `status` and `body` without asking the server; `silence` never answers; `cut` closes the
              connection; `stall` begins an answer; `lose` lets the server answer and then keeps silent, `drop` does so
-             and then closes the connection, `pass` is none
+             and then closes the connection, `done` does so and then answers `status`, `pass` is none
     first    what happens before the server is asked
     until    the answer waits for this
     """
@@ -127,15 +127,15 @@ class Passing(BaseHTTPRequestHandler):
         status, kept, said = 0, {}, b""
         if fault:
             fault.first()
-        if fault is None or fault.kind in (LOSE, DROP, PASS):
+        if fault is None or fault.kind in (LOSE, DROP, PASS, DONE):
             status, kept, said = self.ask(headers, body)
-        elif not fault.kind:
+        if fault and fault.kind in ("", DONE):
             status, kept, said = fault.status, fault.headers, fault.body
         proxy.note(Seen(self.command, self.path, headers, body, status))
         end = time.monotonic() + PATIENCE_SECONDS
         while fault and not fault.until() and time.monotonic() < end:
             time.sleep(0.01)
-        if fault and fault.kind not in ("", PASS):
+        if fault and fault.kind not in ("", PASS, DONE):
             self.fail(fault)
             return
         self.begin(status, kept | {"Content-Length": str(len(said))})

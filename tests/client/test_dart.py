@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from asking import PASSWORD, Person, person
-from client.faults import CUT, DROP, LOSE, PASS, SILENCE, STALL, Fault, Proxy, proxying
+from client.faults import CUT, DONE, DROP, LOSE, PASS, SILENCE, STALL, Fault, Proxy, proxying
 from client.vm import compiled, dart
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -588,6 +588,17 @@ def test_5xx_and_429_are_tried_again(faults: list[Fault], world: World) -> None:
         *(fault.status for fault in faults),
         200,
     ]
+
+
+def test_what_was_ended_before_a_503_is_not_missed_by_the_next_try(world: World) -> None:
+    owner = world.somebody()
+    phone = world.phone(owner)
+    phone.sync(("Ann", ANN))
+    phone.call("subscribe", channel="fcm", token="a" * 64)
+    world.proxy.fail(Fault(DONE, status=503), at="/subscriptions/")
+    phone.call("log out")
+    assert owner.ask("GET", "/subscriptions").json == []
+    assert [one.status for one in world.proxy.seen if one.path.startswith("/subscriptions/")] == [503, 404]
 
 
 @pytest.mark.parametrize("status, header", [(429, "1"), (503, "1")])

@@ -113,7 +113,10 @@ class TooMany(Later):
 
 
 class ServerTrouble(Later):
-    """5xx: the server cannot, or not now."""
+    """5xx: the server cannot, or not now. It may have carried the request out all the same.
+
+    What asking again then leads to stands in docs/api.md, "After a 503"; where it is safe, that has been done already.
+    """
 
     def _text(self) -> str:
         return f"the server cannot just now: {super()._text()}"
