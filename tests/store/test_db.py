@@ -1,5 +1,6 @@
 """Connections and transactions: the same promises kept by both databases."""
 
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from ringbook import errors
 from ringbook.store import db as databases
-from ringbook.store.db import Database, Rows
+from ringbook.store.db import Database, Rows, copies
 
 TEXTS = ["", "a'b\"c", "100%", "%s :name ::text", "é😀\u200f", "\n\t\\", "null", "[1]", " x "]
 NUMBERS = [0, 1, -1, 2**31, 2**63 - 1, -(2**63)]
@@ -346,6 +347,17 @@ def seen_elsewhere(url: str) -> int:
     """How many things another program sees that opens the database and leaves it again."""
     ran = subprocess.run([sys.executable, "-c", ELSEWHERE, url], capture_output=True, text=True, check=True)
     return int(ran.stdout)
+
+
+def test_a_new_file_has_pages_of_8_kib_and_so_has_its_copy(sqlite, tmp_path):
+    """A name of 255 emoji would take a page of its own beside pages of 4 KiB."""
+    with sqlite.write() as tx:
+        tx.run("CREATE TABLE schema_state (revision TEXT)")
+        tx.run("INSERT INTO schema_state VALUES ('0001')")
+    copies.copy(sqlite.file, tmp_path / "copy.db")
+    for file in (sqlite.file, tmp_path / "copy.db"):
+        with closing(sqlite3.connect(file)) as opened:
+            assert opened.execute("PRAGMA page_size").fetchone() == (8192,)
 
 
 def test_another_program_that_comes_and_goes_takes_nothing_along(sqlite, tmp_path):
