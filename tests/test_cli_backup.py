@@ -403,7 +403,8 @@ def downgraded(url: str, file: Path) -> None:
     """What the version before would have left."""
     back_up(url, file)
     with closing(sqlite3.connect(file)) as opened, opened:
-        opened.execute("DROP TABLE erasures")
+        for table in ("erasures", "totals"):
+            opened.execute(f"DROP TABLE {table}")
         opened.execute("UPDATE schema_state SET revision = '0004'")
         opened.execute("UPDATE alembic_version SET version_num = '0004'")
 
