@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import socket
 import ssl
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psycopg
 import pytest
@@ -275,11 +277,13 @@ def test_a_child_that_dies_is_replaced_and_its_figures_stay(postgres, tmp_path):
         eventually(lambda: len(serving_children(server)) == 2, "there are not two children")
         for _ in range(20):
             ask(server.port, "/healthz")
+        served = 'ringbook_requests_total{method="GET",route="/healthz",status="200"}'
+        assert figure(server, served) == 20  # and so all have reported
         before = serving_children(server)
         os.kill(before[0], signal.SIGKILL)
         eventually(lambda: len(set(serving_children(server)) - set(before)) == 1, "nobody took its place")
         eventually(lambda: ready(server.port), "it never answered again")
-        assert figure(server, 'ringbook_requests_total{method="GET",route="/healthz",status="200"}') == 20
+        assert figure(server, served) == 20
 
 
 def test_with_several_processes_sigterm_ends_all_in_order(postgres, tmp_path):
@@ -289,6 +293,87 @@ def test_with_several_processes_sigterm_ends_all_in_order(postgres, tmp_path):
     assert server.process.returncode == 0
     assert not any(alive(pid) for pid in ours)
     assert "Traceback" not in server.printed
+
+
+@contextlib.contextmanager
+def disk_of_its_own(folder: Path) -> Iterator[bool]:
+    """The folder is a small disk of its own if this user may mount one; whether it is."""
+    words = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    mounted = os.geteuid() == 0 and subprocess.run(words, capture_output=True).returncode == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def make_useless(folder: Path, how: str, mounted: bool) -> None:
+    """Let nobody write into the folder any more; where it is no disk of its own, a file takes its place."""
+    if how == "full" and mounted:
+        with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as filler:
+            while filler.write(b"x" * 4096):
+                pass
+    elif how == "read-only" and mounted:
+        subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+    else:
+        for name in folder.iterdir():
+            shutil.rmtree(name) if name.is_dir() else name.unlink()
+    if how == "removed" and not mounted:
+        folder.rmdir()
+    elif not mounted:
+        folder.rmdir()
+        folder.touch()
+
+
+@pytest.mark.parametrize("how", ["full", "read-only", "removed"])
+def test_several_processes_need_no_folder_for_temporary_files(postgres, tmp_path, how):
+    place = tmp_path / "tmp"
+    place.mkdir()
+    with contextlib.ExitStack() as stack:
+        mounted = how != "removed" and stack.enter_context(disk_of_its_own(place))
+        with mock.patch.dict(os.environ, dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(place))):
+            server = stack.enter_context(servers.serve(postgres, tmp_path, "--workers", "2"))
+        eventually(lambda: len(serving_children(server)) == 2, "there are not two children")
+        assert session_of(server, "ann")[0] == 201
+        make_useless(place, how, mounted)
+        before = serving_children(server)
+        os.kill(before[0], signal.SIGKILL)
+        eventually(lambda: len(set(serving_children(server)) - set(before)) == 1, "nobody took its place")
+        eventually(lambda: figure(server, 'ringbook_now{what="open"}') >= 3, "three pools, the parent's among them")
+        assert [ask(server.port, f"/users/{n}")[0] for n in range(20)] == [401] * 20
+        assert figure(server, 'ringbook_requests_total{method="GET",route="/users/{id}",status="401"}') == 20
+        assert session_of(server, "bob")[0] == 201
+        assert "Traceback" not in server.printed
+
+
+def test_metrics_show_what_is_there_while_a_process_does_not_answer(postgres, tmp_path):
+    with servers.serve(postgres, tmp_path, "--workers", "2") as server:
+        eventually(lambda: figure(server, 'ringbook_now{what="open"}') >= 3, "a pool is missing")
+        with stopped(server.process.pid):
+            _, text = ask(server.port, "/metrics")
+        assert 'ringbook_requests_total{method="GET",route="/metrics"' in text, "one process's own"
+        child = serving_children(server)[0]
+        with stopped(child):
+            shown = [answer_of_somebody(server) for _ in range(3)]
+        assert all('ringbook_requests_total{method="GET",route="/metrics"' in text for text in shown)
+
+
+@contextlib.contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def answer_of_somebody(server: Server) -> str:
+    """/metrics of a process that is not stopped: the system hands some connections to the one that is."""
+    for _ in range(PATIENCE_SECONDS):
+        with contextlib.suppress(TimeoutError), socket.create_connection(("127.0.0.1", server.port), 3) as connection:
+            connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return connection.makefile("rb").read().decode()
+    raise AssertionError("nobody answers")
 
 
 # ── ending ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -22,7 +22,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from . import errors, metrics
+from . import errors, metrics, metrics_sum
 from .config import Config
 from .core import delivery
 from .logs import log
@@ -183,16 +183,17 @@ def trouble_of(db: Database) -> str:
 
 
 def figures_of(db: Database) -> tuple[bytes, str]:
-    """The text of /metrics; a database that is away keeps nobody from the other figures."""
-    metrics.measure(db.gauges())
+    """The text of /metrics; whatever cannot be measured just now is missing from it, and the rest is there."""
     try:
+        metrics.measure(db.gauges())
         count, since = delivery.waiting(db)
-    except errors.Unavailable:
-        metrics.reached(False, db.disk())
-    else:
-        metrics.reached(True, db.disk())
         metrics.queued(count, max(0, int(time.time()) - since) if since is not None else 0)
-    return metrics.exposition()
+        metrics.reached(True, db.disk())
+    except Exception as error:
+        if not isinstance(error, errors.Unavailable):
+            log.exception("metrics failed")
+        metrics.reached(False, db.disk())
+    return metrics_sum.exposition()
 
 
 def plain(client: tuple[str, int] | None) -> tuple[str, int] | None:

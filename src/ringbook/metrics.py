@@ -8,18 +8,20 @@
     short(reason)                   a push's reason as a label: without hosts, numbers of ours and advice
     measure(gauges)                 what the gauges show from now on, for this process
     queued                          how the queue of pushes stands, for all of them
-    forget(pid)                     leave a dead process out of the gauges
-    exposition()                    the text of /metrics: sums over all processes
+    measured_at(name)               when this process last set a gauge that describes the database
 
-With several processes each writes its figures to a file in PROMETHEUS_MULTIPROC_DIR, which must be set before this
-module is imported (`serving` does it); the process that is asked adds the files up.
+`metrics_sum` turns them into the text of /metrics, for one process or for several.
 """
 
 import os
 import re
+import time
 
-import prometheus_client
-from prometheus_client import Counter, Gauge, Histogram, multiprocess
+# With one of these in the environment the library would keep every metric in a file.
+for _variable in ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"):
+    os.environ.pop(_variable, None)
+
+from prometheus_client import Counter, Gauge, Histogram  # noqa: E402  (the library reads the environment on import)
 
 REQUESTS = Counter("ringbook_requests", "Requests answered.", ["method", "route", "status"])
 SECONDS = Histogram(
@@ -36,23 +38,15 @@ PUSHES = Counter("ringbook_pushes", "Pushes by what became of an attempt.", ["ch
 FAILURES = Counter(
     "ringbook_push_failures", "Attempts that did not end well, by why.", ["channel", "outcome", "reason"]
 )
-STATE = Gauge(
-    "ringbook_now", "Connections of the database, and who waits for one.", ["what"], multiprocess_mode="livesum"
-)
-
-QUEUED = Gauge("ringbook_pushes_waiting", "Pushes that wait, at most 10000.", multiprocess_mode="livemostrecent")
-QUEUE_SECONDS = Gauge(
-    "ringbook_push_queue_seconds",
-    "How long the first of them could have been sent already.",
-    multiprocess_mode="livemostrecent",
-)
-DATABASE = Gauge("ringbook_database_up", "1 while the database answers, else 0.", multiprocess_mode="livemostrecent")
-DISK = Gauge(
-    "ringbook_disk_bytes", "The disk that a SQLite database is on.", ["what"], multiprocess_mode="livemostrecent"
-)
+STATE = Gauge("ringbook_now", "Connections of the database, and who waits for one.", ["what"])
+QUEUED = Gauge("ringbook_pushes_waiting", "Pushes that wait, at most 10000.")
+QUEUE_SECONDS = Gauge("ringbook_push_queue_seconds", "How long the first of them could have been sent already.")
+DATABASE = Gauge("ringbook_database_up", "1 while the database answers, else 0.")
+DISK = Gauge("ringbook_disk_bytes", "The disk that a SQLite database is on.", ["what"])
 MOST_REASONS = 60  # of a process: whoever runs a push service chooses some of its words
 OTHER = "other"
 _reasons: set[str] = set()
+_measured: dict[str, float] = {}
 SHARED_LIMITS = (
     "address_permits_per_day",
     "app_permits_per_day",
@@ -127,9 +121,11 @@ def _label(words: str) -> str:
 def reached(up: bool, disk: tuple[int, int] | None) -> None:
     """The database answered, or did not; bytes free on its disk and in all, where that can be seen."""
     DATABASE.set(up)
+    _now_measured(DATABASE)
     if disk:
         for what, value in zip(("free", "size"), disk, strict=True):
             DISK.labels(what).set(value)
+        _now_measured(DISK)
 
 
 def measure(gauges: dict[str, int]) -> None:
@@ -142,17 +138,13 @@ def queued(count: int, seconds: int) -> None:
     """So many pushes wait, the first of them for so long."""
     QUEUED.set(count)
     QUEUE_SECONDS.set(seconds)
+    _now_measured(QUEUED, QUEUE_SECONDS)
 
 
-def forget(pid: int) -> None:
-    """A process of ours is gone: its gauges no longer count, its sums do."""
-    multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+def measured_at(name: str) -> float:
+    """When this process last set a gauge that describes the database, by the machine's monotonic clock; 0 = never."""
+    return _measured.get(name, 0.0)
 
 
-def exposition() -> tuple[bytes, str]:
-    """The text that Prometheus reads, and its content type."""
-    registry: prometheus_client.CollectorRegistry = prometheus_client.REGISTRY
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        registry = prometheus_client.CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return prometheus_client.generate_latest(registry), prometheus_client.CONTENT_TYPE_LATEST
+def _now_measured(*gauges: Gauge) -> None:
+    _measured.update({family.name: time.monotonic() for gauge in gauges for family in gauge.describe()})

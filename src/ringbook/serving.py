@@ -6,18 +6,17 @@
 
 One process serves on SQLite. On PostgreSQL there may be several: this one then supervises, keeps the time (`worker`)
 and holds the listening sockets that its children share. Children end with their parent, however it ended.
+Each child reports its metrics to this process over a socket pair (`metrics_sum`).
 """
 
 import errno
 import functools
 import os
 import resource
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +33,7 @@ from . import __version__, banner, logs, memory, surroundings
 from .config import PREFIX, Config
 
 if TYPE_CHECKING:
+    from . import metrics_sum
     from .model import App
     from .store.db import Database
 
@@ -41,7 +41,6 @@ GRACE_SECONDS = 10
 LAST_SECONDS = 1
 BACKLOG = 2048
 MOST_FILES = 65_536
-METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 ONE_WRITER = "SQLite has one writer, so one process serves; for more, set RINGBOOK_DATABASE=postgresql://…"
 
 
@@ -69,10 +68,10 @@ def run(config: Config, *, keep_time: bool = True) -> int:
         sockets.append(listen(config.host, config.admin_port, setting="RINGBOOK_ADMIN_PORT"))
     if trouble := surroundings.tls_trouble(config):
         raise CannotServe(trouble)
-    with _figures_shared(config.workers), _ready(config) as (db, first):
+    with _ready(config) as (db, first):
         _greet(config, sockets[0].getsockname()[1], db, first)
         with _counting(db), _time_kept(db, config, keep_time):
-            return _many(config, sockets) if config.workers > 1 else _one(config, sockets, db)
+            return _many(config, sockets, db) if config.workers > 1 else _one(config, sockets, db)
 
 
 @contextmanager
@@ -166,19 +165,6 @@ def _why_not(host: str, port: int, error: OSError, setting: str) -> str:
 
 
 @contextmanager
-def _figures_shared(workers: int) -> "Iterator[None]":
-    """With several processes, a directory in which each leaves its figures for /metrics."""
-    if workers == 1:
-        yield
-        return
-    os.environ[METRICS_DIR] = tempfile.mkdtemp(prefix="ringbook-metrics-")
-    try:
-        yield
-    finally:
-        shutil.rmtree(os.environ.pop(METRICS_DIR), ignore_errors=True)
-
-
-@contextmanager
 def _ready(config: Config) -> "Iterator[tuple[Database, App | None]]":
     """An open database with the right schema and an application; the application if it was made just now."""
     from .core import applications
@@ -266,28 +252,45 @@ class Server(uvicorn.Server):
         last.start()
 
 
-def _many(config: Config, sockets: list[socket.socket]) -> int:
-    supervisor = Supervisor(_settings(config, functools.partial(_child, config, os.getpid()), factory=True), sockets)
+def _many(config: Config, sockets: list[socket.socket], db: "Database") -> int:
+    from . import metrics, metrics_sum
+
+    reports = metrics_sum.Reports(lambda: metrics.measure(db.gauges()))
+    settings = _settings(config, functools.partial(_child, config, os.getpid()), factory=True)
+    supervisor = Supervisor(settings, sockets, reports)
     supervisor.run()
     return 1 if supervisor.failed else 0
 
 
 class Child(Process):
-    """A process that serves, and writes down what it has counted before it ends."""
+    """A process that serves, and writes down what it has counted before it ends.
+
+    reports_to   its end of the connection over which it reports its metrics
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], reports_to: socket.socket) -> None:
+        super().__init__(config, sockets)
+        self.reports_to = reports_to
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until a signal: the server raises it once more when it has ended, and by then it means nothing."""
-        from . import flushing
+        from . import flushing, metrics_sum
 
         _at_signals(lambda *_: setattr(self.server, "should_exit", True))
+        metrics_sum.report_to(self.reports_to)
         super().target(sockets)
         flushing.end()
+        metrics_sum.end()
 
 
 class Supervisor(Multiprocess):
-    """Keeps as many children as asked for."""
+    """Keeps as many children as asked for, and listens to their reports."""
 
     failed = False
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], reports: "metrics_sum.Reports") -> None:
+        super().__init__(config, sockets)
+        self._reports = reports
 
     def init_processes(self) -> None:
         """Start the first ones."""
@@ -309,15 +312,15 @@ class Supervisor(Multiprocess):
                 self.processes[place] = self._replacement(process)
 
     def _replacement(self, dead: Process) -> Process:
-        from . import metrics
-
-        metrics.forget(dead.pid or 0)
         logs.log.warning("a serving process died and is replaced", pid=dead.pid, code=dead.exitcode)
         return self._started()
 
     def _started(self) -> Process:
-        process = Child(self.config, self.sockets)
-        process.start()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = Child(self.config, self.sockets, theirs)
+            process.start()
+        self._reports.add(ours)
         return process
 
     def join_all(self) -> None:
@@ -339,20 +342,21 @@ def _child(config: Config, parent: int) -> Any:
     logs.start(config.log_level)
     memory.thrifty()
     db = databases.connect(config.database, pool=config.database_pool, erasures=config.erasures_folder)
-    threading.Thread(target=_beat, args=(db, parent), name="heartbeat", daemon=True).start()
+    threading.Thread(target=_report, args=(db, parent), name="metrics", daemon=True).start()
     flushing.begin(db)
     return app.build(config, db)
 
 
-def _beat(db: "Database", parent: int) -> None:
-    """Leave figures for whichever process is asked for them, and end when the parent is gone."""
-    from . import metrics
+def _report(db: "Database", parent: int) -> None:
+    """Report metrics to the parent, and end when the parent is gone.
 
+    The connection ends at that moment. Should it end for another reason, this process serves on.
+    """
+    from . import metrics, metrics_sum
+
+    metrics_sum.run(lambda: metrics.measure(db.gauges()))
     while os.getppid() == parent:
-        metrics.measure(db.gauges())
         time.sleep(0.5)
-    with suppress(KeyError):
-        shutil.rmtree(os.environ[METRICS_DIR], ignore_errors=True)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_SECONDS + LAST_SECONDS)
     os._exit(1)
