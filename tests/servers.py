@@ -3,6 +3,7 @@
     Databases         fresh databases with today's schema: SQLite files, PostgreSQL, PostgreSQL behind PgBouncer
     Pool              PostgreSQL databases that tests use one after the other, emptied in between
     Stoppable         a PostgreSQL server that goes away and comes back
+    Pair              a PostgreSQL primary and its standby, which can take over
     postgresql()      a PostgreSQL server; TEST_POSTGRESQL_URL names one that runs already
     pgbouncer()       PgBouncer in transaction mode in front of it
     serve()           `ringbook serve` as a process of its own
@@ -310,20 +311,25 @@ def moved_within_reach(programs: Path, folder: Path) -> Path:
 class Stoppable:
     """A PostgreSQL server that can be stopped and started again, with what it held."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, primary: "Stoppable | None" = None) -> None:
+        """In a folder of its own; a copy of `primary` is its standby until it is promoted."""
         self._folder = folder
         self._stack = ExitStack()
-        initdb, self._postgres = postgresql_programs(folder)
-        as_nobody(
-            [initdb, "-D", folder / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
-        )
-        self._port = free_port()
-        self.url = f"postgresql://postgres@127.0.0.1:{self._port}/postgres"
+        self.port = free_port()
+        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        if primary:
+            self._postgres = primary._postgres
+            copy = self._postgres.with_name("pg_basebackup")
+            as_nobody([copy, "-D", folder / "data", "-d", primary.url, "--write-recovery-conf", "--checkpoint=fast"])
+        else:
+            initdb, self._postgres = postgresql_programs(folder)
+            owned = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
+            as_nobody([initdb, "-D", folder / "data", *owned])
 
     def start(self) -> None:
         settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "shared_buffers=16MB"]
         words = [word for setting in settings for word in ("-c", setting)]
-        command = [self._postgres, "-D", self._folder / "data", "-p", self._port, *words]
+        command = [self._postgres, "-D", self._folder / "data", "-p", self.port, *words]
         log = self._folder / "log"
         self._process = self._stack.enter_context(running(command, log, stop=signal.SIGINT, user=nobody()))
         once = Postgresql(self.url)
@@ -340,9 +346,47 @@ class Stoppable:
         self.stop()
 
 
+class Pair:
+    """A primary with today's schema and its synchronous standby: what is committed on the first is on both."""
+
+    def __init__(self, folder: Path) -> None:
+        folders = folder / "primary", folder / "standby"
+        for one in folders:
+            one.mkdir()
+            if user := nobody():
+                shutil.chown(one, user)
+        self.primary = Stoppable(folders[0])
+        self.primary.start()
+        migrate(self.primary.url)
+        self.standby = Stoppable(folders[1], self.primary)
+        self.standby.start()
+        owner = Postgresql(self.primary.url)
+        owner.run("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        owner.run("SELECT pg_reload_conf()")
+        eventually(self._synchronous, "the standby does not follow")
+        hosts = f"127.0.0.1:{self.primary.port},127.0.0.1:{self.standby.port}"
+        self.url = f"postgresql://postgres@{hosts}/postgres"
+
+    def promote(self) -> float:
+        """Let the standby take over; when it had done so, by the monotonic clock."""
+        Postgresql(self.standby.url).run("SELECT pg_promote()")
+        return time.monotonic()
+
+    def stop(self) -> None:
+        self.standby.stop()
+        self.primary.stop()
+
+    def _synchronous(self) -> bool:
+        with psycopg.connect(self.primary.url) as connection:
+            rows = connection.execute("SELECT sync_state FROM pg_stat_replication").fetchall()
+        return rows == [("sync",)]
+
+
 @contextmanager
-def pgbouncer(server: Postgresql) -> Iterator[str]:
+def pgbouncer(server: Postgresql, *settings: str) -> Iterator[str]:
     """PgBouncer in transaction mode in front of a server: the user, host and port to connect to.
+
+    settings   more lines of its configuration
 
     Few server connections, in turn, and no prepared statements: what relies on a database session's state fails.
     """
@@ -352,7 +396,8 @@ def pgbouncer(server: Postgresql) -> Iterator[str]:
     with private_folder() as folder:
         port, behind = free_port(), psycopg.conninfo.conninfo_to_dict(server.url)
         file = folder / "pgbouncer.ini"
-        file.write_text(pgbouncer_settings(port, {key: behind[key] for key in PASSED_ON if key in behind}))
+        own = pgbouncer_settings(port, {key: behind[key] for key in PASSED_ON if key in behind})
+        file.write_text("\n".join([own, *settings, ""]))
         url = urlsplit(server.url)._replace(netloc=f"anybody@127.0.0.1:{port}")
         with running([program, file], folder / "log", user=nobody()) as process:
             front = Postgresql(url.geturl())

@@ -107,7 +107,27 @@ def test_where_a_provider_is_must_be_an_address(name):
     assert getattr(load({f"RINGBOOK_{name}": "https://127.0.0.1:9/x"}), name.lower()) == "https://127.0.0.1:9/x"
 
 
-@pytest.mark.parametrize("url", ["mysql://ann:hunter2@db/ringbook", "postgresql://ann:hunter2@db:port/ringbook"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ann@one:5432,two:5433/ringbook?target_session_attrs=read-write",
+        "postgresql://ann:hunter2@one,two:5433/ringbook",
+        "postgresql://ann@[2001:db8::1]:5432,[2001:db8::2],three/ringbook",
+    ],
+)
+def test_a_database_may_have_several_hosts(url):
+    assert load({"RINGBOOK_DATABASE": url}).database == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://ann:hunter2@db/ringbook",
+        "postgresql://ann:hunter2@db:port/ringbook",
+        "postgresql://ann:hunter2@one:5432,two:port/ringbook",
+        "postgresql://ann:hunter2@one:5432,two:70000/ringbook",
+    ],
+)
 def test_a_wrong_secret_is_not_repeated(url):
     with pytest.raises(ConfigError, match="RINGBOOK_DATABASE: its value is not accepted; it takes sqlite") as refused:
         load({"RINGBOOK_DATABASE": url})

@@ -135,7 +135,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     database: Annotated[
         str,
-        knob("sqlite:///FILE (from the working directory) or postgresql://USER:PASSWORD@HOST/NAME", secret=True),
+        knob(
+            "sqlite:///FILE (from the working directory) or postgresql://USER:PASSWORD@HOST/NAME,"
+            " also with several hosts: HOST1:PORT1,HOST2:PORT2",
+            secret=True,
+        ),
     ] = "sqlite:///ringbook.db"
     erasures_folder: Annotated[
         str,
@@ -350,7 +354,7 @@ def _checked(name: str, value: Any) -> Any:
     if name == "database" and not re.match(r"sqlite:///.|postgres(ql)?://", value):
         raise ValueError(name)
     if name == "database":
-        _ = urlsplit(value).port  # what is no port must not be found out later, in words that quote the password
+        check_ports(value)
     if name in ADDRESSES and value:
         parts = urlsplit(value)
         if parts.scheme not in ("https", "http") or not parts.hostname or parts.port == 0:
@@ -359,6 +363,13 @@ def _checked(name: str, value: Any) -> Any:
         # Whole networks, spelt so that no reader takes `10.0.0.5/8` for a name.
         return tuple(str(ipaddress.ip_network(network, strict=False)) for network in value)
     return value
+
+
+def check_ports(url: str) -> None:
+    """Raise ValueError if a port of a database's address is none: the driver would say so and quote the password."""
+    hosts = re.sub(r"^\w+://", "", url).partition("/")[0].partition("?")[0].rpartition("@")[2]
+    for host in hosts.split(","):
+        _ = urlsplit(f"//{host}").port
 
 
 def _consistent(config: Config) -> Config:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from ringbook import errors
 from ringbook.store import db as databases
 from ringbook.store.db import Database, Rows, copies
+from ringbook.store.db.postgres import options
 
 TEXTS = ["", "a'b\"c", "100%", "%s :name ::text", "é😀\u200f", "\n\t\\", "null", "[1]", " x "]
 NUMBERS = [0, 1, -1, 2**31, 2**63 - 1, -(2**63)]
@@ -296,10 +297,51 @@ def test_the_version_is_known_and_new_enough(db):
         ("postgres://db.example.com:6432/book?user=ann&password=s3cret", "postgresql://db.example.com:6432/book"),
         ("postgresql:///ringbook", "postgresql:///ringbook"),
         ("postgresql://ann:s3cret@[2001:db8::1]:5432/book", "postgresql://[2001:db8::1]:5432/book"),
+        ("postgresql://ann:s3cret@one:1,two:2/book?target_session_attrs=any", "postgresql://one:1,two:2/book"),
+        ("postgresql://ann:s3cret@one,[2001:db8::2]:2/book", "postgresql://one,[2001:db8::2]:2/book"),
+        ("postgresql:///book?host=one,two&port=6432&password=s3cret", "postgresql://one:6432,two:6432/book"),
     ],
 )
 def test_a_database_is_named_without_user_and_password(url, name):
     assert databases.named(url) == name
+
+
+def test_as_many_ports_as_hosts_or_one():
+    with pytest.raises(errors.Invalid, match="one port for each host") as refused:
+        databases.connect("postgresql:///book?host=one,two&port=1,2,3&password=s3cret")
+    assert "s3cret" not in refused.value.reason
+
+
+def test_with_several_hosts_the_primary_is_looked_for_unless_the_address_says_otherwise():
+    one = options("postgresql://ann@one/book")
+    assert "target_session_attrs" not in one and one["connect_timeout"] == 5
+    several = options("postgresql://ann@one,two/book?connect_timeout=9")
+    assert several["target_session_attrs"] == "read-write" and "connect_timeout" not in several
+    assert "target_session_attrs" not in options("postgresql://ann@one,two/book?target_session_attrs=any")
+
+
+def test_connections_to_a_server_that_takes_no_writes_any_more_are_replaced(postgres_url):
+    """Sessions that began read-only stand for those that a demoted primary keeps; new ones lead to the new primary."""
+    with closing(psycopg.connect(postgres_url, autocommit=True)) as admin:
+        name = admin.info.dbname
+        admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        with closing(databases.connect(postgres_url, pool=3)) as db:
+            with ThreadPoolExecutor(3) as threads:
+                assert list(threads.map(read_slowly, [db] * 3)) == ["on"] * 3
+            admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = off")
+            with pytest.raises(errors.Unavailable, match="cannot be reached just now"), db.write() as tx:
+                tx.run("UPDATE schema_state SET revision = revision")
+            with ThreadPoolExecutor(3) as threads:
+                assert list(threads.map(read_slowly, [db] * 3)) == ["off"] * 3
+            with db.write() as tx:
+                assert tx.run("UPDATE schema_state SET revision = revision") == 1
+
+
+def read_slowly(db: Database) -> str:
+    """Whether a session is read-only; slow, so that three at once are three sessions."""
+    with db.read() as tx:
+        tx.tuples("SELECT pg_sleep(0.5)")
+        return str(tx.tuples("SELECT current_setting('default_transaction_read_only')")[0][0])
 
 
 def test_a_file_is_named_by_its_whole_path(tmp_path, monkeypatch):

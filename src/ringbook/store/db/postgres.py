@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
@@ -19,6 +20,15 @@ WAIT_SECONDS = 5
 BACK_SECONDS = 0.5  # between two looks whether a database that was away is back
 # A machine that vanished without a word is noticed within half a minute. What the address says of these wins.
 VIGILANCE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
+# With several hosts another one is there to take over: the primary is looked for, and a silent host soon given up.
+FAILOVER = {
+    "target_session_attrs": "read-write",
+    "connect_timeout": 2,
+    "keepalives_idle": 2,
+    "keepalives_interval": 1,
+    "tcp_user_timeout": 3_000,
+}
+DRAIN_SECONDS = 1  # between two times that all connections are replaced
 PROBE_PATIENCE = "SET LOCAL lock_timeout = '500ms'; SET LOCAL statement_timeout = '3s'"
 
 
@@ -27,20 +37,44 @@ def check_address(url: str) -> None:
     import psycopg
 
     try:
-        psycopg.conninfo.conninfo_to_dict(url)
+        given = psycopg.conninfo.conninfo_to_dict(url)
     except psycopg.Error:
         reason = "is no address that PostgreSQL understands; in a password, write @ / % and blanks as %40 %2F %25 %20"
         raise errors.Invalid(reason, field="RINGBOOK_DATABASE") from None
+    hosts, ports = (str(given.get(part) or "").split(",") for part in ("host", "port"))
+    if len(ports) not in (1, len(hosts)):
+        raise errors.Invalid("must name one port for each host, or one for all", field="RINGBOOK_DATABASE")
+
+
+def has_several_hosts(url: str) -> bool:
+    """Does the address name more than one server?"""
+    import psycopg
+
+    given = psycopg.conninfo.conninfo_to_dict(url)
+    return "," in str(given.get("host") or given.get("hostaddr") or "")
+
+
+def options(url: str) -> dict[str, Any]:
+    """What each connection is opened with, besides what the address says itself."""
+    import psycopg
+
+    given = psycopg.conninfo.conninfo_to_dict(url)
+    defaults: dict[str, Any] = {"connect_timeout": WAIT_SECONDS} | VIGILANCE
+    defaults |= FAILOVER if has_several_hosts(url) else {}
+    defaults = {name: value for name, value in defaults.items() if name not in given}
+    return defaults | {"client_encoding": UTF8}  # whatever the environment or the role have set
 
 
 def without_login(url: str) -> str:
-    """The address with host, port and name, as far as it says them."""
+    """The address with its hosts, their ports and the name, as far as it says them."""
     import psycopg
 
     parts = psycopg.conninfo.conninfo_to_dict(url)
-    host, port, name = (str(parts.get(part) or "") for part in ("host", "port", "dbname"))
-    host = f"[{host}]" if ":" in host else host
-    return f"postgresql://{host}{port and f':{port}'}/{name}"
+    hosts, ports = (str(parts.get(part) or "").split(",") for part in ("host", "port"))
+    ports = ports * len(hosts) if len(ports) == 1 else ports
+    bracketed = (f"[{host}]" if ":" in host else host for host in hosts)
+    places = ",".join(host + (port and f":{port}") for host, port in zip(bracketed, ports, strict=False))
+    return f"postgresql://{places}/{parts.get('dbname') or ''}"
 
 
 def encoding_trouble(encoding: str) -> str:
@@ -64,10 +98,6 @@ class Postgres:
         self.erasures = erasures
         self.memory: dict[Any, Any] = {}
         self.file: Path | None = None
-        given = psycopg.conninfo.conninfo_to_dict(url)
-        # Prepared statements live in a database session, and behind a pooler there is none to rely on.
-        options = {"autocommit": True, "prepare_threshold": None, "connect_timeout": WAIT_SECONDS} | VIGILANCE
-        options = {name: value for name, value in options.items() if name not in given}
         self._pool = psycopg_pool.ConnectionPool(
             url,
             min_size=1,
@@ -75,13 +105,16 @@ class Postgres:
             timeout=WAIT_SECONDS,
             # Its pauses between attempts double for so long, then begin anew: after an hour away, no hour of waiting.
             reconnect_timeout=1,
-            kwargs=options | {"client_encoding": UTF8},  # whatever the surroundings or the role have set
+            # Prepared statements live in a database session, and behind a pooler there is none to rely on.
+            kwargs={"autocommit": True, "prepare_threshold": None} | options(url),
             open=False,
             name="ringbook",
         )
         self._pool.open()
-        self._errors = postgres_errors(psycopg, self._look_after)
+        self._errors = postgres_errors(psycopg, self._look_after, self._replace_all)
         self._trouble = psycopg.Error
+        self._none_free = psycopg_pool.PoolTimeout
+        self._others = has_several_hosts(url)
         self._why = {
             psycopg.errors.DiskFull: "its disk is full",
             psycopg.errors.ReadOnlySqlTransaction: "it takes no writes, as a standby does",
@@ -91,6 +124,7 @@ class Postgres:
         self._away = threading.Event()
         self._in_use: set[Any] = set()
         self._looking = threading.Lock()
+        self._replaced_at = 0.0
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
@@ -172,18 +206,31 @@ class Postgres:
         why = next((words for kind, words in self._why.items() if isinstance(error, kind)), "")
         return why and f"the database cannot be written to: {why}"
 
-    def _look_after(self) -> None:
+    def _look_after(self, error: Exception) -> None:
         """After trouble with a connection, replace at once whatever else in the pool was lost with it.
+
+        With several hosts all connections are replaced: to find out which of them lead to a machine that is gone, each
+        would have to be waited for.
 
         If that cannot be done the database is away: who asks for it need not wait until it is back. Where all
         connections are in use it is only slow, and whoever waits for one may get it.
         """
         if self._looking.acquire(blocking=False):
-            threading.Thread(target=self._until_back, name="database", daemon=True).start()
+            gone = self._others and not isinstance(error, self._none_free)
+            renew = self._pool.drain if gone else self._pool.check
+            threading.Thread(target=self._until_back, args=(renew,), name="database", daemon=True).start()
 
-    def _until_back(self) -> None:
+    def _replace_all(self) -> None:
+        """Replace every connection: they lead to a server that was the primary and is a standby now."""
+        now = time.monotonic()
+        if now >= self._replaced_at + DRAIN_SECONDS:
+            self._replaced_at = now
+            log.warning("database takes no writes")
+            self._pool.drain()
+
+    def _until_back(self, renew: Callable[[], None]) -> None:
         try:
-            self._pool.check()
+            renew()
             while not self._answers():
                 if self._closed.wait(BACK_SECONDS):
                     return
@@ -284,8 +331,14 @@ def postgres_table(name: str, columns: tuple[tuple[str, type], ...]) -> str:
     return f"(SELECT * FROM unnest({arrays}) AS _({', '.join(column for column, _ in columns)}))"
 
 
-def postgres_errors(psycopg: Any, lost: Callable[[], None]) -> Callable[[], AbstractContextManager[None]]:
-    """Turn the driver's errors into refusals; `lost` is called when a connection is, or none was to be had."""
+def postgres_errors(
+    psycopg: Any, lost: Callable[[Exception], None], read_only: Callable[[], None]
+) -> Callable[[], AbstractContextManager[None]]:
+    """Turn the driver's errors into refusals.
+
+    lost        is called when a connection is lost, or none was to be had
+    read_only   is called when a server refuses to write
+    """
     busy = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.LockNotAvailable)
 
     @contextmanager
@@ -301,9 +354,10 @@ def postgres_errors(psycopg: Any, lost: Callable[[], None]) -> Callable[[], Abst
         except busy as error:
             raise errors.Unavailable(BUSY) from error
         except psycopg.errors.ReadOnlySqlTransaction as error:  # what was the primary is a standby now
+            read_only()
             raise errors.Unavailable(AWAY) from error
         except psycopg.OperationalError as error:
-            lost()
+            lost(error)
             raise errors.Unavailable(AWAY) from error
 
     return translated

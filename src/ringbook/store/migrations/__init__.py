@@ -18,7 +18,7 @@ from typing import Any
 from ... import errors
 from .. import db
 from ..db import copies
-from ..db.postgres import ENCODING, UTF8, check_address, encoding_trouble
+from ..db.postgres import ENCODING, check_address, encoding_trouble, options
 
 HEAD = "0006"
 BEFORE, KEPT_COPIES = ".before-", 2
@@ -131,7 +131,7 @@ def connection(url: str) -> Iterator[Any]:
         import psycopg
 
         check_address(url)
-        connect = functools.partial(psycopg.connect, url, client_encoding=UTF8)
+        connect = functools.partial(psycopg.connect, url, **options(url))
         engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=connect)
     try:
         with engine.begin() as connected:
