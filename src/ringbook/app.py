@@ -8,6 +8,7 @@ the dashboard and everything else to the API. One log line and one count per req
 for their routes, the door for all others.
 """
 
+import asyncio
 import gc
 import hmac
 import ipaddress
@@ -31,6 +32,7 @@ from .store.db import Database
 
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
 NOWHERE = "none"
+STOPPING = "The server is stopping. Try again."
 FORWARDING = {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip"}
 MOVED = ("/metrics", "/docs", "/openapi.json")  # with the dashboard, to the admin port, where there is one
 
@@ -87,6 +89,12 @@ class Door:
         scope["direct"] = is_direct(scope)
         try:
             await self._inside(scope, receive, visit.send)
+        except asyncio.CancelledError:
+            # The server stops, and the time for this request is over. A route of the API has not told of it.
+            if not visit.status:
+                await JSONResponse({"errors": [STOPPING]}, 503, {"Retry-After": "1"})(scope, receive, visit.send)
+            visit.tell(NOWHERE)
+            return
         except Exception:
             log.exception("request failed")
             if not visit.status:

@@ -41,6 +41,35 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one caller may do; beyond a limit the answer is a refusal and nothing is changed."""
 
     max_body_bytes: Annotated[int, knob("largest request body", "bytes", low=1024)] = 8 * 1024 * 1024
+    max_head_bytes: Annotated[
+        int, knob("request line and headers of one request together", "bytes", low=4096, high=1048576)
+    ] = 65_536
+    head_seconds: Annotated[
+        int, knob("time for a new connection to send something, and for a head from its first byte", "seconds", low=1)
+    ] = 20
+    max_unfinished_head_bytes: Annotated[
+        int, knob("all incomplete heads that one process holds", "bytes", low=65536)
+    ] = 32 * 1024 * 1024
+    handshake_seconds: Annotated[int, knob("time for a TLS handshake", "seconds", low=1)] = 20
+    answer_seconds: Annotated[
+        int, knob("time in which a client must take a further part of its answer", "seconds", low=1)
+    ] = 20
+    max_unsent_bytes: Annotated[
+        int, knob("all answers of one process that clients have not taken yet", "bytes", low=1048576)
+    ] = 128 * 1024 * 1024
+    connections_per_address: Annotated[
+        int,
+        knob(
+            "open connections from one address (IPv6: one /64) to one process, except loopback and trusted proxies;"
+            " 0 = the smaller of 2500 and half of the process's file handles",
+            "connections",
+            low=0,
+        ),
+    ] = 0
+    reserved_handles: Annotated[
+        int,
+        knob("file handles that connections leave to everything else, at most a quarter of all", "handles", low=0),
+    ] = 100
     max_book_contacts: Annotated[int, knob("contacts in one address book", "contacts", low=1)] = 50_000
     max_user_contacts: Annotated[int, knob("contacts in all address books of one user", "contacts", low=1)] = 100_000
     max_user_bytes: Annotated[

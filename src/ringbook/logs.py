@@ -10,6 +10,7 @@ the places it passed through; what it says may quote data, so its words appear o
 import logging
 import sys
 import traceback
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -44,9 +45,13 @@ class _Stderr:
         pass
 
     def msg(self, line: str) -> None:
-        """One write, so that lines of several threads do not mix."""
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+        """One write, so that lines of several threads do not mix; a line that cannot be written fails nobody's request.
+
+        The terminal may be closed, or the disk full that stderr goes to.
+        """
+        with suppress(OSError, ValueError):
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
 
     debug = info = warning = error = critical = log = msg
 

@@ -25,12 +25,12 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from . import __version__, banner, logs, memory, surroundings
 from .config import PREFIX, Config
+from .server import http
 
 if TYPE_CHECKING:
     from . import metrics_sum
@@ -58,8 +58,11 @@ def run(config: Config, *, keep_time: bool = True) -> int:
     """Serve until SIGTERM or SIGINT, then finish what is in flight within 10 s; return the exit code.
 
     keep_time    also do what is due (`worker`)
+
+    SIGHUP loads the TLS certificate anew. It never ends the process, also without TLS.
     """
     _at_signals(lambda *_: sys.exit(0))
+    _at_hangup(lambda *_: None)
     _many_files()
     memory.thrifty()
     config = _as_one_writer(config)
@@ -76,7 +79,11 @@ def run(config: Config, *, keep_time: bool = True) -> int:
 
 @contextmanager
 def watched(config: Config, db: "Database") -> "Iterator[None]":
-    """Answer in a thread how this process is, if RINGBOOK_WORKER_METRICS_PORT says where; or CannotServe."""
+    """Answer in a thread how this process is, if RINGBOOK_WORKER_METRICS_PORT says where; or CannotServe.
+
+    SIGHUP loads the TLS certificate anew. It never ends the process.
+    """
+    _at_hangup(lambda *_: None)
     if not config.worker_metrics_port:
         yield
         return
@@ -85,7 +92,8 @@ def watched(config: Config, db: "Database") -> "Iterator[None]":
     sockets = [listen(config.host, config.worker_metrics_port, setting="RINGBOOK_WORKER_METRICS_PORT")]
     if trouble := surroundings.tls_trouble(config):
         raise CannotServe(trouble)
-    server = uvicorn.Server(_settings(config, app.beside(config, db)))
+    server = http.Server(_settings(config, app.beside(config, db)))
+    _at_hangup(lambda *_: server.renew())
     thread = threading.Thread(target=server.run, args=(sockets,), name="watched", daemon=True)
     thread.start()
     try:
@@ -124,6 +132,10 @@ def _many_files() -> None:
 def _at_signals(do: Callable[..., None]) -> None:
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, do)
+
+
+def _at_hangup(do: Callable[..., None]) -> None:
+    signal.signal(signal.SIGHUP, do)
 
 
 def _as_one_writer(config: Config) -> Config:
@@ -237,11 +249,12 @@ def _one(config: Config, sockets: list[socket.socket], db: "Database") -> int:
     server = Server(_settings(config, app.build(config, db)))
     # For a signal before the server listens for them itself, and for the one that it raises again when it has ended.
     _at_signals(lambda *_: setattr(server, "should_exit", True))
+    _at_hangup(lambda *_: server.renew())
     server.run(sockets)
     return 0
 
 
-class Server(uvicorn.Server):
+class Server(http.Server):
     """Ends in time also when a request hangs where nothing reaches it, such as in a database that is silent."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -268,19 +281,30 @@ class Child(Process):
     reports_to   its end of the connection over which it reports its metrics
     """
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], reports_to: socket.socket) -> None:
-        super().__init__(config, sockets)
+    def __init__(self, settings: http.ServerConfig, sockets: list[socket.socket], reports_to: socket.socket) -> None:
+        super().__init__(settings, sockets)
         self.reports_to = reports_to
+        self._settings = settings
+        self._own: Server | None = None
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until a signal: the server raises it once more when it has ended, and by then it means nothing."""
         from . import flushing, metrics_sum
 
         _at_signals(lambda *_: setattr(self.server, "should_exit", True))
+        _at_hangup(lambda *_: self.server.renew())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         metrics_sum.report_to(self.reports_to)
         super().target(sockets)
         flushing.end()
         metrics_sum.end()
+
+    @property
+    def server(self) -> Server:
+        """What this process serves with, made in the child."""
+        if not self._own:
+            self._own = Server(self._settings)
+        return self._own
 
 
 class Supervisor(Multiprocess):
@@ -288,9 +312,18 @@ class Supervisor(Multiprocess):
 
     failed = False
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], reports: "metrics_sum.Reports") -> None:
-        super().__init__(config, sockets)
+    def __init__(
+        self, settings: http.ServerConfig, sockets: list[socket.socket], reports: "metrics_sum.Reports"
+    ) -> None:
+        super().__init__(settings, sockets)
+        self._settings = settings
         self._reports = reports
+
+    def handle_hup(self) -> None:
+        """Have each child load the certificate anew; the library would start new children in place of all."""
+        for process in self.processes:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid or 0, signal.SIGHUP)
 
     def init_processes(self) -> None:
         """Start the first ones."""
@@ -318,8 +351,11 @@ class Supervisor(Multiprocess):
     def _started(self) -> Process:
         ours, theirs = socket.socketpair()
         with theirs:
-            process = Child(self.config, self.sockets, theirs)
+            process = Child(self._settings, self.sockets, theirs)
+            # A new process dies of SIGHUP until it has said what to do; blocked, the signal waits until then.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
             process.start()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         self._reports.add(ours)
         return process
 
@@ -362,14 +398,14 @@ def _report(db: "Database", parent: int) -> None:
     os._exit(1)
 
 
-def _settings(config: Config, application: Any, *, factory: bool = False) -> uvicorn.Config:
-    return uvicorn.Config(
+def _settings(config: Config, application: Any, *, factory: bool = False) -> http.ServerConfig:
+    return http.ServerConfig(
+        config,
         application,
         factory=factory,
         interface="asgi3",
         lifespan="off",
         loop="auto",
-        http="httptools",
         ws="none",
         workers=config.workers,
         backlog=BACKLOG,
@@ -377,7 +413,5 @@ def _settings(config: Config, application: Any, *, factory: bool = False) -> uvi
         access_log=False,
         server_header=False,
         proxy_headers=False,  # `app` reads them, and remembers who connected
-        ssl_certfile=config.tls_cert or None,
-        ssl_keyfile=config.tls_key or None,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )

@@ -1,0 +1,129 @@
+"""The open connections of one process: how many each client address has, and which one is closed for a newer one.
+
+    Connections      counts connections from the moment they are accepted, handshakes included
+    Connection       one of them
+    limits_of(...)   the limit per address and the last file handle that connections may take
+
+A connection waits while no request of its is under way: nothing has arrived yet, a head is incomplete, or it is kept
+alive. When file handles run short, the connection that has waited longest is closed for a new one.
+"""
+
+import ipaddress
+import resource
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+
+from ..config import Limits
+from ..core.limits import network
+from .reached import reached
+
+MOST_PER_ADDRESS = 2_500
+LOOPBACK = ("127.0.0.0/8", "::1/128")
+
+
+class Connection:
+    """An accepted connection.
+
+    group   the client address that it counts for; None when the limit per address does not apply
+    end     closes it at once, whatever its state
+    """
+
+    __slots__ = ("end", "group")
+
+    def __init__(self, group: str | None, end: Callable[[], object]) -> None:
+        self.group = group
+        self.end = end
+
+
+class Connections:
+    """All connections of one process.
+
+    per_address   the most that one client address may have (IPv6: one /64)
+    last_handle   the first file handle that connections leave to everything else
+    exempt        networks to which `per_address` does not apply
+    """
+
+    def __init__(self, per_address: int, last_handle: int, exempt: Iterable[str] = LOOPBACK) -> None:
+        self._per_address = per_address
+        self._last_handle = last_handle
+        self._most = last_handle
+        self._exempt = [ipaddress.ip_network(one) for one in exempt]
+        self._of_group: dict[str, int] = {}
+        self._waiting: OrderedDict[Connection, None] = OrderedDict()
+        self._open: set[Connection] = set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def admit(self, address: str, handle: int, end: Callable[[], object]) -> Connection | None:
+        """The new connection, which waits; None when a limit is reached and it must be closed.
+
+        handle   its file handle. The system gives the lowest free one, so a high number means that few are left.
+        end      closes the connection at once
+        """
+        group = self._group(address)
+        if group is not None and self._of_group.get(group, 0) >= self._per_address:
+            reached("connections_per_address")
+            return None
+        if handle >= self._last_handle:
+            # What others use is known now. Handles that are freed are taken again, so from here on the count decides.
+            self._most = min(self._most, len(self._open))
+        if len(self._open) >= self._most and not self._make_room():
+            return None
+        connection = Connection(group, end)
+        if group is not None:
+            self._of_group[group] = self._of_group.get(group, 0) + 1
+        self._open.add(connection)
+        self._waiting[connection] = None
+        return connection
+
+    def waits(self, connection: Connection) -> None:
+        """No request is under way on this connection any more."""
+        if connection in self._open:
+            self._waiting[connection] = None
+            self._waiting.move_to_end(connection)
+
+    def works(self, connection: Connection) -> None:
+        """A request is under way: this connection is not closed for another one."""
+        self._waiting.pop(connection, None)
+
+    def relax(self) -> None:
+        """Called twice a second: others may have freed a handle, so try one connection more."""
+        self._most = min(self._most + 1, self._last_handle)
+
+    def leave(self, connection: Connection) -> None:
+        """The connection has ended. Calling this again changes nothing."""
+        if connection not in self._open:
+            return
+        self._open.discard(connection)
+        self._waiting.pop(connection, None)
+        if connection.group is not None:
+            left = self._of_group[connection.group] - 1
+            if left:
+                self._of_group[connection.group] = left
+            else:
+                del self._of_group[connection.group]
+
+    def _group(self, address: str) -> str | None:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+        ip = getattr(ip, "ipv4_mapped", None) or ip
+        if any(ip.version == one.version and ip in one for one in self._exempt):
+            return None
+        return network(str(ip))
+
+    def _make_room(self) -> bool:
+        """Close the connection that has waited longest; False when every connection has a request under way."""
+        reached("reserved_handles")
+        if not self._waiting:
+            return False
+        longest, _ = self._waiting.popitem(last=False)
+        longest.end()
+        self.leave(longest)
+        return True
+
+
+def limits_of(limits: Limits) -> tuple[int, int]:
+    """The limit per address, and the first file handle that is reserved for everything but connections."""
+    handles = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    per_address = limits.connections_per_address or max(1, min(MOST_PER_ADDRESS, handles // 2))
+    return per_address, handles - min(limits.reserved_handles, handles // 4)

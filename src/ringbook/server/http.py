@@ -1,0 +1,198 @@
+"""The server: uvicorn's, with connections that are accepted and bounded here.
+
+    ServerConfig   uvicorn's settings and ours
+    Server         accepts connections, sweeps them twice a second, renews the certificate, ends in order
+    Listener       one listening socket
+
+uvicorn lets the event loop accept. Then nobody sees a connection before its TLS handshake has ended, a handshake has
+60 seconds, and running out of file handles stops the acceptance of everybody.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import uvicorn
+
+from ..config import Config
+from ..logs import log
+from .connections import LOOPBACK, Connection, Connections, limits_of
+from .protocol import Protocol, Shared
+from .reached import reached
+from .tls import Certificate
+
+ACCEPTED_AT_ONCE = 8  # then other work has its turn, and other processes have theirs
+REST_SECONDS = 1
+TICKS_BETWEEN_SWEEPS = 5  # of 0.1 s each
+ARRIVAL_SECONDS = 5  # of the time that a stop takes, for bodies that are still arriving
+
+
+class ServerConfig(uvicorn.Config):
+    """uvicorn's settings, and ours beside them."""
+
+    def __init__(self, config: Config, application: Any, **settings: Any) -> None:
+        super().__init__(application, http=Protocol, **settings)
+        self.ringbook = config
+
+
+class Server(uvicorn.Server):
+    """One serving process, or a thread of one."""
+
+    config: ServerConfig
+
+    def __init__(self, config: ServerConfig) -> None:
+        super().__init__(config)
+        ours = config.ringbook
+        per_address, last_handle = limits_of(ours.limits)
+        self.connections = Connections(per_address, last_handle, [*LOOPBACK, *ours.trusted_proxies])
+        self._shared = Shared(ours.limits, self.connections)
+        self._certificate: Certificate | None = None
+        self._renewal_wanted = False
+        self._sockets: list[socket.socket] = []
+        self._accepting: set[asyncio.Task[None]] = set()
+
+    def renew(self) -> None:
+        """Load the certificate anew within a tenth of a second. May be called by a signal or another thread."""
+        self._renewal_wanted = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve at these sockets."""
+        await super().startup(sockets=[])
+        ours = self.config.ringbook
+        self._certificate = Certificate(ours) if ours.tls_cert else None
+        self._sockets = sockets or []
+        self._listen()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second; true when the server must stop."""
+        if counter % TICKS_BETWEEN_SWEEPS == 0:
+            self._sweep()
+        if self._certificate:
+            self._renew(self._certificate)
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept nothing more, and give what is under way the time to end."""
+        for task in self._accepting:
+            task.cancel()
+        asyncio.get_running_loop().call_later(ARRIVAL_SECONDS, self._stop_arriving)
+        await super().shutdown(sockets)
+
+    def _listen(self) -> None:
+        """Accept connections; with TLS only once there is a certificate.
+
+        A process that replaces another one may find a broken certificate, which the others had loaded before it broke.
+        """
+        if self._certificate and not self._certificate.context:
+            return
+        listeners: list[Any] = [Listener(one, self._accepted) for one in self._sockets]
+        self.servers = listeners
+
+    def _renew(self, certificate: Certificate) -> None:
+        if self._renewal_wanted:
+            self._renewal_wanted = False
+            certificate.load()
+        else:
+            certificate.look(asyncio.get_running_loop().time())
+        if not self.servers:
+            self._listen()
+
+    def _sweep(self) -> None:
+        self.connections.relax()
+        now = asyncio.get_running_loop().time()
+        protocols: list[Any] = list(self.server_state.connections)
+        unsent = [(one.sweep(now), one) for one in protocols]
+        excess = sum(size for size, _ in unsent) - self.config.ringbook.limits.max_unsent_bytes
+        if excess > 0:
+            for size, one in sorted((pair for pair in unsent if pair[0]), key=lambda pair: pair[1].stalled_since):
+                one.drop_answer("max_unsent_bytes")
+                excess -= size
+                if excess <= 0:
+                    return
+
+    def _stop_arriving(self) -> None:
+        protocols: list[Any] = list(self.server_state.connections)
+        for one in protocols:
+            one.stop_arriving()
+
+    def _accepted(self, sock: socket.socket, address: str) -> None:
+        """Serve an accepted connection, or close it when a limit is reached."""
+        loop = asyncio.get_running_loop()
+        task: asyncio.Task[None] | None = None
+
+        def end() -> None:
+            if task:
+                task.cancel()
+
+        connection = self.connections.admit(address, sock.fileno(), end)
+        if not connection:
+            sock.close()
+            return
+        task = loop.create_task(self._connect(sock, connection, loop))
+        self._accepting.add(task)
+        task.add_done_callback(self._accepting.discard)
+
+    async def _connect(self, sock: socket.socket, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+        tls = self._certificate.context if self._certificate else None
+        seconds = self.config.ringbook.limits.handshake_seconds if tls else None
+        try:
+            await loop.connect_accepted_socket(
+                lambda: Protocol(self.config, self.server_state, self._shared, connection, loop),
+                sock,
+                ssl=tls,
+                ssl_handshake_timeout=seconds,
+            )
+        except (OSError, asyncio.CancelledError) as error:
+            self.connections.leave(connection)
+            sock.close()
+            if isinstance(error, ConnectionAbortedError) and not isinstance(error, ssl.SSLError):
+                reached("handshake_seconds")
+
+
+class Listener:
+    """A listening socket, whose connections go to `accepted`; looks to uvicorn like a server of the event loop."""
+
+    def __init__(self, sock: socket.socket, accepted: Callable[[socket.socket, str], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._socket = sock
+        self._accepted = accepted
+        self._closed = False
+        sock.setblocking(False)
+        self._loop.add_reader(sock.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Accept nothing more."""
+        if not self._closed:
+            self._closed = True
+            self._loop.remove_reader(self._socket.fileno())
+
+    async def wait_closed(self) -> None:
+        """It is closed at once."""
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTED_AT_ONCE):
+            try:
+                sock, address = self._socket.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._rest(error)
+                return
+            sock.setblocking(False)
+            with suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._accepted(sock, address[0])
+
+    def _rest(self, error: OSError) -> None:
+        """The system has no handle or no memory left: trying again at once would keep the processor busy."""
+        log.debug("cannot accept", error=error.strerror)
+        reached("reserved_handles")
+        self._loop.remove_reader(self._socket.fileno())
+        self._loop.call_later(REST_SECONDS, self._again)
+
+    def _again(self) -> None:
+        if not self._closed:
+            self._loop.add_reader(self._socket.fileno(), self._accept)

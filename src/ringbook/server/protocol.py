@@ -1,0 +1,344 @@
+"""One HTTP connection: uvicorn's protocol on httptools, with bounds on what a client can make the server hold.
+
+    Protocol     one connection
+    Shared       what all connections of one process have in common
+    refusal      an answer that needs no application
+
+httptools keeps an incomplete head, trailer or chunk extension, and so costs memory and, since it puts the pieces
+together again for each read, time. The bounds here:
+
+    max_head_bytes              one head that is incomplete: 431
+    head_seconds                from the first byte of a head to its last: 408; silence on a new connection: closed;
+                                a body that goes on after its request was answered: closed
+    max_unfinished_head_bytes   all incomplete heads of one process: 503 for those above SMALL_HEAD_BYTES
+    answer_seconds              a client that takes nothing of its answer: closed
+    max_unsent_bytes            all answers of one process that clients have not taken: the slowest are closed
+    MOST_QUEUED                 requests that wait behind another one on the same connection
+
+A refusal goes out after the answers that are due before it.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httptools
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from .. import metrics
+from ..config import Limits
+from ..logs import log
+from .connections import Connection, Connections
+from .reached import reached
+
+SMALL_HEAD_BYTES = 4096
+MOST_QUEUED = 16
+PROGRESS_BYTES = 16 * 1024  # within `answer_seconds` a client takes at least this much of what waits for it
+PIECE_BYTES = 64 * 1024
+LINGER_SECONDS = 2  # for the client to read a refusal while it still sends
+LINGER_BYTES = 1024 * 1024
+
+
+class TooManyQueued(Exception):
+    """A client sends requests without reading the answers to those before."""
+
+
+class Shared:
+    """What all connections of one process have in common."""
+
+    def __init__(self, limits: Limits, connections: Connections) -> None:
+        self.limits = limits
+        self.connections = connections
+        self.unfinished_head_bytes = 0
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(
+        self, config: Any, server_state: ServerState, shared: Shared, own: Connection, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        super().__init__(config, server_state, {}, loop)
+        self._shared = shared
+        self._own = own
+        self._limit = shared.limits.max_head_bytes
+        # Bytes since the parser last completed a head, a message, or a part of a body; and what `shared` knows of them.
+        self._held = 0
+        self._told = 0
+        self._since = loop.time()
+        self._has_sent = False
+        self._arriving = False  # a request whose body is incomplete
+        self._answered_at = 0.0
+        self._deaf = False  # what arrives from now on is dropped
+        self._dropped = 0
+        self._running: tuple[RequestResponseCycle, asyncio.Task[None]] | None = None
+        self._unsent = 0
+        self._unsent_since = 0.0
+
+    # ── the connection ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Called by the transport once it is ready; over TLS after the handshake."""
+        super().connection_made(transport)
+        self.transport = Closing(transport, self.close_gently)  # type: ignore[assignment]  # it has what is used
+        self._own.end = transport.abort
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the transport when the connection has ended."""
+        self._shared.unfinished_head_bytes -= self._told
+        self._held = self._told = 0
+        self._arriving = False
+        self._deaf = True
+        self._shared.connections.leave(self._own)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the transport with what the client has sent."""
+        self._unset_keepalive_if_required()
+        if not self._held:
+            self._since = self.loop.time()
+        if self._held + len(data) <= self._limit:
+            self._feed(data)
+        else:
+            self._feed_in_parts(memoryview(data))
+
+    def _feed_in_parts(self, data: memoryview) -> None:
+        """Never give the parser more than what a head may still have."""
+        while data and not self._deaf:
+            part = self._limit - self._held
+            self._feed(data[:part])
+            data = data[part:]
+        if self._deaf:
+            self._drop(len(data))
+
+    def _feed(self, data: bytes | memoryview) -> None:
+        if self._deaf:
+            self._drop(len(data))
+            return
+        self._has_sent = True
+        self._held += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # No protocol is offered to upgrade to: the request is answered as it is, and nothing may follow it.
+            self._deaf = True
+            self.cycle.keep_alive = False
+        except httptools.HttpParserError:
+            self._refuse(400, "Malformed request")
+        if self._held != self._told:
+            self._hold()
+
+    def _hold(self) -> None:
+        """A head is incomplete after a read, or was and now is not."""
+        shared = self._shared
+        shared.unfinished_head_bytes += self._held - self._told
+        self._told = self._held
+        if self._held >= self._limit:
+            self._refuse(431, f"The request's head is larger than {self._limit} bytes", "max_head_bytes")
+        elif (
+            self._held > SMALL_HEAD_BYTES
+            and shared.unfinished_head_bytes > shared.limits.max_unfinished_head_bytes
+            and not self._deaf
+        ):
+            self._refuse(503, "Too many incomplete requests. Try again.", "max_unfinished_head_bytes")
+
+    def _drop(self, size: int) -> None:
+        self._dropped += size
+        if self._dropped > LINGER_BYTES and not self._is_due():
+            self._own.end()
+
+    # ── the parser ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        if len(self.pipeline) >= MOST_QUEUED:
+            raise TooManyQueued
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """The head is complete: the request begins."""
+        self._held = 0
+        self._arriving = True
+        self._shared.connections.works(self._own)
+        super().on_headers_complete()
+        self.headers = []  # trailers of a chunked body go here, not into the head that the application sees
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self._held = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is complete."""
+        self._held = 0
+        self._arriving = False
+        super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        task = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+        self._running = (cycle, task)
+
+    def on_response_complete(self) -> None:
+        """The application has answered."""
+        if not self.pipeline:
+            self._answered_at = self.loop.time()
+            self._shared.connections.waits(self._own)
+        super().on_response_complete()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing came for a while after an answer: close, unless the client still reads the answer."""
+        if self.transport.get_write_buffer_size():
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+        else:
+            super().timeout_keep_alive_handler()
+
+    # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def sweep(self, now: float) -> int:
+        """Called about twice a second: end what has lasted too long; how many bytes the client has not taken."""
+        limits = self._shared.limits
+        if self._is_due() or self.flow.read_paused:
+            self._since = self._answered_at = now
+        elif not self._has_sent:
+            if now - self._since > limits.head_seconds:
+                reached("head_seconds")
+                self._own.end()
+        elif self._held and not self._deaf and now - self._since > limits.head_seconds:
+            self._refuse(408, f"The request's head did not arrive within {limits.head_seconds} s", "head_seconds")
+        elif self._arriving and now - self._answered_at > limits.head_seconds:
+            reached("head_seconds")
+            self._own.end()
+        return self._sweep_unsent(now)
+
+    def _sweep_unsent(self, now: float) -> int:
+        unsent = self.transport.get_write_buffer_size()
+        if not unsent or unsent > self._unsent or unsent <= self._unsent - PROGRESS_BYTES:
+            self._unsent, self._unsent_since = unsent, now
+        elif now - self._unsent_since > self._shared.limits.answer_seconds:
+            self.drop_answer("answer_seconds")
+        return unsent
+
+    @property
+    def stalled_since(self) -> float:
+        """When the client last took something of what waits for it."""
+        return self._unsent_since
+
+    def drop_answer(self, limit: str) -> None:
+        """Close a connection whose client does not take its answer."""
+        reached(limit)
+        self._own.end()
+
+    def _is_due(self) -> bool:
+        """Is an answer still due on this connection?"""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def stop_arriving(self) -> None:
+        """The server stops: cancel a request whose body is incomplete; `app.Door` answers it with 503."""
+        if self._arriving and self._running:
+            cycle, task = self._running
+            if cycle is self.cycle and not cycle.response_started:
+                task.cancel()
+
+    def _refuse(self, status: int, reason: str, limit: str = "") -> None:
+        """Answer without the application, and close; what arrives from now on is dropped."""
+        if self._deaf:
+            return
+        self._deaf = True
+        if limit:
+            reached(limit)
+        if self._is_due() and not self._arriving:
+            self.cycle.keep_alive = False  # its answer goes first, and closes the connection
+            return
+        if self._is_due():
+            # The request that is refused is under way. Has its answer begun, or is another one due before it?
+            if self.cycle.response_started or self.pipeline:
+                self._own.end()
+                return
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        metrics.answered("other", "none", status, 0)
+        log.info("request", method="other", route="none", status=status, ms=0)
+        self.transport.write(refusal(status, reason, self.server_state.default_headers))
+        self.transport.close()
+
+    def close_gently(self, transport: asyncio.Transport) -> None:
+        """Close in such a way that a client that still sends can read the answer.
+
+        A socket that is closed while data is unread tells the client so at once, and the answer may be lost.
+        """
+        if not self._arriving and not self._held:
+            transport.close()
+            return
+        self._deaf = True
+        self._unset_keepalive_if_required()
+        self._linger(transport)
+        transport.resume_reading()
+        if transport.can_write_eof():
+            transport.write_eof()
+
+    def _linger(self, transport: asyncio.Transport) -> None:
+        """End the connection some seconds after its answer has left; `answer_seconds` ends one that does not read."""
+
+        def end() -> None:
+            if transport.get_write_buffer_size():
+                self._linger(transport)
+            else:
+                transport.abort()
+
+        self.loop.call_later(LINGER_SECONDS, end)
+
+
+class Closing:
+    """A transport whose `close` is the protocol's; writes of it are in pieces, so that backpressure is seen."""
+
+    __slots__ = ("_close", "_closed", "_transport", "get_extra_info", "get_write_buffer_size")
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[asyncio.Transport], None]) -> None:
+        self._transport = transport
+        self._close = close
+        self._closed = False
+        self.get_extra_info = transport.get_extra_info
+        self.get_write_buffer_size = transport.get_write_buffer_size
+
+    def write(self, data: bytes) -> None:
+        """Send. Over TLS only what waits in the layer above can be seen, so large answers go there in pieces."""
+        if len(data) <= PIECE_BYTES:
+            self._transport.write(data)
+            return
+        view = memoryview(data)
+        for start in range(0, len(view), PIECE_BYTES):
+            self._transport.write(view[start : start + PIECE_BYTES])
+
+    def is_closing(self) -> bool:
+        """Has the connection ended, or been told to?"""
+        return self._closed or self._transport.is_closing()
+
+    def close(self) -> None:
+        """End once everything has been sent."""
+        if not self._closed:
+            self._closed = True
+            self._close(self._transport)
+
+
+def refusal(status: int, reason: str, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """A whole answer in the documented shape, after which the connection is closed."""
+    body = json.dumps({"errors": [reason]}).encode()
+    own = [
+        (b"content-type", b"application/json; charset=utf-8"),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+        *([(b"retry-after", b"1")] if status == 503 else []),
+    ]
+    lines = b"".join(name + b": " + value + b"\r\n" for name, value in [*headers, *own])
+    return STATUS_LINE[status] + lines + b"\r\n" + body

@@ -1,0 +1,345 @@
+"""One connection's bounds: heads, time, unread answers, and what follows a refusal. Raw bytes against real servers."""
+
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import servers
+import trustme
+from asking import person
+from servers import Databases, Server, eventually
+
+HEAD_BYTES = 8192
+GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+SHORT = {
+    "max_head_bytes": str(HEAD_BYTES),
+    "head_seconds": "1",
+    "answer_seconds": "1",
+    "max_unfinished_head_bytes": "65536",
+}
+
+
+@pytest.fixture(scope="module")
+def strict(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with small bounds and short times."""
+    with (
+        databases.fresh("sqlite") as url,
+        servers.serve(url, tmp_path_factory.mktemp("strict"), **SHORT) as server,
+    ):
+        yield server
+
+
+@pytest.fixture(scope="module")
+def patient(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with the default bounds."""
+    with databases.fresh("sqlite") as url, servers.serve(url, tmp_path_factory.mktemp("patient")) as server:
+        yield server
+
+
+def connect(server: Server) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=30)
+
+
+def exchange(server: Server, sent: bytes) -> bytes:
+    """Everything that the server answers until it closes the connection."""
+    with connect(server) as one:
+        one.sendall(sent)
+        return everything(one)
+
+
+def everything(one: socket.socket) -> bytes:
+    answer = b""
+    try:
+        while part := one.recv(65536):
+            answer += part
+    except ConnectionResetError:
+        pass
+    return answer
+
+
+def statuses(answer: bytes) -> list[int]:
+    return [int(found) for found in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)]
+
+
+def is_refusal(answer: bytes, status: int) -> bool:
+    """Is it one refusal in the documented shape, with which the connection ends?"""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status), answer[:200]
+    assert b"content-type: application/json; charset=utf-8" in head
+    assert b"connection: close" in head
+    assert int(re.search(rb"content-length: (\d+)", head)[1]) == len(body)
+    [reason] = json.loads(body)["errors"]
+    return bool(reason)
+
+
+def limits_reached(server: Server, limit: str) -> float:
+    answer = exchange(server, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").decode()
+    found = re.search(rf'^ringbook_limits_reached_total{{limit="{limit}"}} (\S+)$', answer, re.MULTILINE)
+    return float(found[1]) if found else 0
+
+
+# ── bytes of a head ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+LARGE = [
+    pytest.param(b"GET /" + b"a" * 2 * HEAD_BYTES, id="url"),
+    pytest.param(b"GET / HTTP/1.1\r\nx: " + b"a" * 2 * HEAD_BYTES, id="value"),
+    pytest.param(b"GET / HTTP/1.1\r\n" + b"a" * 2 * HEAD_BYTES, id="name"),
+    pytest.param(b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * HEAD_BYTES, id="many headers"),
+    pytest.param(b"\r\n" * HEAD_BYTES, id="empty lines"),
+]
+
+
+@pytest.mark.parametrize("head", LARGE)
+def test_a_head_that_is_too_large_is_431_and_the_connection_ends(strict, head):
+    before = limits_reached(strict, "max_head_bytes")
+    assert is_refusal(exchange(strict, head), 431)
+    assert limits_reached(strict, "max_head_bytes") == before + 1
+
+
+@pytest.mark.parametrize("head", LARGE)
+def test_it_is_431_also_when_it_comes_in_small_parts(strict, head):
+    with connect(strict) as one:
+        for start in range(0, HEAD_BYTES, 1024):
+            one.sendall(head[start : start + 1024])
+            time.sleep(0.005)
+        assert is_refusal(everything(one), 431)
+
+
+@pytest.mark.parametrize("size, status", [(HEAD_BYTES, 200), (HEAD_BYTES + 1, 431)])
+def test_the_bound_is_exact(strict, size, status):
+    start = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nx: "
+    answer = exchange(strict, start + b"a" * (size - len(start) - 4) + b"\r\n\r\n")
+    assert statuses(answer) == [status]
+
+
+def test_by_default_a_head_may_have_64_kib(patient):
+    start = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nx: "
+    for size, status in ((65536, 200), (65537, 431)):
+        assert statuses(exchange(patient, start + b"a" * (size - len(start) - 4) + b"\r\n\r\n")) == [status]
+
+
+def test_a_client_that_goes_on_sending_still_reads_the_refusal(patient):
+    assert is_refusal(exchange(patient, b"GET /" + b"a" * 600_000), 431)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        pytest.param(b"0\r\n" + b"trailer: x\r\n" * 2000, id="trailers"),
+        pytest.param(b"0\r\ntrailer: " + b"x" * 2 * HEAD_BYTES, id="a long trailer"),
+        pytest.param(b"5;" + b"x" * 2 * HEAD_BYTES, id="an extension of a chunk"),
+    ],
+)
+def test_what_stands_around_a_chunked_body_has_the_bound_of_a_head(strict, rest):
+    head = b"POST /session HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+    assert is_refusal(exchange(strict, head + rest), 431)
+
+
+def test_trailers_are_no_headers(strict):
+    keyed = b"POST /users HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"
+    key = b"CB-AuthKey: " + strict.app.auth_key.encode() + b"\r\n"
+    body = b"2\r\n{}\r\n0\r\n"
+    assert statuses(exchange(strict, keyed + key + b"\r\n" + body + b"\r\n")) == [422]
+    assert statuses(exchange(strict, keyed + b"\r\n" + body + key + b"\r\n")) == [401]
+
+
+def test_a_second_head_on_the_same_connection_has_the_same_bound(strict):
+    answer = exchange(strict, GET + b"GET / HTTP/1.1\r\nx: " + b"a" * 3 * HEAD_BYTES)
+    assert statuses(answer) in ([200], [200, 431])  # 431 only if the first answer was out when the bound was reached
+
+
+def test_heads_of_many_connections_have_a_bound_together(strict):
+    part = b"GET /" + b"a" * 7000
+    before = limits_reached(strict, "max_unfinished_head_bytes")
+    many = [connect(strict) for _ in range(20)]
+    for one in many:
+        one.sendall(part)
+    answers = [everything(one) for one in many]
+    assert {status for answer in answers for status in statuses(answer)} == {408, 503}
+    assert sum(statuses(answer) == [503] for answer in answers) == 20 - 65536 // len(part)
+    assert limits_reached(strict, "max_unfinished_head_bytes") - before == 20 - 65536 // len(part)
+    for one in many:
+        one.close()
+    assert statuses(exchange(strict, part + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")) == [404]
+
+
+def test_what_is_no_request_is_400_in_json(strict):
+    assert is_refusal(exchange(strict, b"\x16\x03\x01\x02\x00\x01\r\n\r\n"), 400)
+
+
+# ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_connection_that_sends_nothing_is_closed(strict):
+    before = limits_reached(strict, "head_seconds")
+    assert exchange(strict, b"") == b""
+    assert limits_reached(strict, "head_seconds") == before + 1
+
+
+@pytest.mark.parametrize("sent", [b"G", b"GET / HTTP/1.1\r\nHost: x\r\n", b"\r\n"])
+def test_a_head_that_does_not_end_is_408(strict, sent):
+    assert is_refusal(exchange(strict, sent), 408)
+
+
+def test_a_head_whose_bytes_drip_is_408(strict):
+    with connect(strict) as one:
+        one.settimeout(0.1)
+        one.sendall(b"GET /")
+        answer = b""
+        for _ in range(600):
+            try:
+                one.sendall(b"a")
+                answer += one.recv(65536)
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+            if answer:
+                break
+        assert is_refusal(answer, 408)
+
+
+def test_a_half_head_after_a_request_is_408(strict):
+    with connect(strict) as one:
+        one.sendall(GET)
+        one.recv(65536)
+        one.sendall(GET[:10])
+        assert is_refusal(everything(one), 408)
+
+
+def test_a_body_that_goes_on_after_its_answer_does_not_keep_the_connection(strict):
+    with connect(strict) as one:
+        one.settimeout(0.1)
+        one.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        ended = False
+        for _ in range(600):
+            try:
+                one.sendall(b"a")
+                ended = not one.recv(65536)
+            except TimeoutError:
+                continue
+            except OSError:
+                ended = True
+            if ended:
+                break
+        assert ended
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_client_that_does_not_read_its_answers_is_cut_off(databases, tmp_path, tls):
+    """The system keeps some megabytes for a client; what is beyond stays with the server."""
+    files, trusted = certificate(tmp_path) if tls else ({}, None)
+    ca = tmp_path / "ca.pem" if tls else None
+    with (
+        databases.fresh("sqlite") as url,
+        servers.serve(url, tmp_path, ca=ca, answer_seconds="1", **files) as server,
+        socket.socket() as plain,
+    ):
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        plain.settimeout(20)
+        plain.connect(("127.0.0.1", server.port))
+        with trusted.wrap_socket(plain, server_hostname="127.0.0.1") if trusted else plain as one:
+            one.settimeout(0.2)
+            with suppress(OSError):
+                for _ in range(100):
+                    one.sendall(b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n")
+                    time.sleep(0.005)
+            eventually(lambda: "answer_seconds" in server.printed, "it was never cut off")
+
+
+def certificate(folder: Path) -> tuple[dict[str, str], ssl.SSLContext]:
+    """The settings of a server that speaks TLS, and a context that trusts it; the authority is in ca.pem."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
+    trusted = ssl.create_default_context(cafile=folder / "ca.pem")
+    return {"tls_cert": str(folder / "server.pem"), "tls_key": str(folder / "server.pem")}, trusted
+
+
+# ── requests one after the other ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_pipelined_requests_are_answered_in_order(strict):
+    paths = [b"/healthz", b"/none", b"/healthz", b"/users/1"]
+    asked = b"".join(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in paths)
+    assert statuses(exchange(strict, asked + GET.replace(b"Host", b"Connection: close\r\nHost"))) == [
+        200,
+        404,
+        200,
+        401,
+        200,
+    ]
+
+
+def test_a_flood_of_pipelined_requests_is_cut_off(patient):
+    answer = exchange(patient, GET * 5000)
+    assert 0 < statuses(answer).count(200) < 100
+
+
+def test_the_answers_before_a_malformed_request_are_given(strict):
+    assert statuses(exchange(strict, GET + GET + b"\x00\x00\r\n\r\n"))[:2] == [200, 200]
+
+
+def test_a_body_of_many_reads_and_the_next_request(patient):
+    body = b'{"x":"' + b"a" * 200_000 + b'"}'
+    head = b"POST /session HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    end = GET.replace(b"Host", b"Connection: close\r\nHost")
+    first, second = statuses(exchange(patient, head + body + end))
+    assert first >= 400 and second == 200
+
+
+def test_a_request_to_upgrade_is_answered_as_it_is(strict):
+    upgrade = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    before = strict.printed.count("Unsupported upgrade")
+    assert statuses(exchange(strict, upgrade + b"x" * 100)) == [200]
+    assert strict.printed.count("Unsupported upgrade") == before
+
+
+# ── a stop ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("path", ["/session", "/address_book"])
+def test_at_a_stop_an_upload_that_is_still_arriving_gets_503(databases, tmp_path, path):
+    with databases.fresh("sqlite") as url, servers.serve(url, tmp_path) as server:
+        who = person(server)
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nCB-Token: {who.token}\r\nContent-Length: 1000\r\n\r\n"
+        with connect(server) as half:
+            half.sendall(head.encode() + b'{"contacts": [')
+            eventually(lambda: is_busy(server), "the request never began")
+            server.process.send_signal(signal.SIGTERM)
+            answer = everything(half)
+        assert server.process.wait(servers.STOP_SECONDS) == 0
+    assert statuses(answer) == [503]
+    assert b"retry-after: 1" in answer.lower() and b"connection: close" in answer
+    assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {"errors": ["The server is stopping. Try again."]}
+    assert "Traceback" not in server.printed and '"exception"' not in server.printed
+    assert server.printed.count('"status":503') == 1
+
+
+def is_busy(server: Server) -> bool:
+    return statuses(exchange(server, GET.replace(b"Host", b"Connection: close\r\nHost"))) == [200]
+
+
+def test_a_log_that_cannot_be_written_fails_no_request(databases, tmp_path):
+    """As when the terminal is closed, or the disk is full that stderr goes to."""
+    with databases.fresh("sqlite") as url:
+        port = servers.free_port()
+        command = [servers.program(), "serve", "--port", port]
+        with open("/dev/full", "wb") as full:
+            process = servers.start(command, full, user=None, environment=servers.environment(url))
+        try:
+            ready = f"http://127.0.0.1:{port}/readyz"
+            servers.wait_until(lambda: servers.get(ready), OSError, process, Path(os.devnull))
+            for _ in range(3):
+                assert servers.get(ready)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(servers.STOP_SECONDS) == 0
