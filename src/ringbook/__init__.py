@@ -3,6 +3,7 @@
 The house, from the roof to the ground; imports go down only, and a test holds it:
 
     roof     cli  commands  serving  banner  checks  surroundings  app   the only place that builds
+             server/                    connections: accepted, bounded, TLS
     edges    api/  dashboard/  worker   apps arrive · admins arrive · time arrives
     between  flushing                   what a process counts goes into the database
              courier  senders           pushes leave: one event loop, and who sends through which channel
