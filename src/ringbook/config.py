@@ -50,6 +50,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_unfinished_head_bytes: Annotated[
         int, knob("all incomplete heads that one process holds", "bytes", low=65536)
     ] = 32 * 1024 * 1024
+    max_queued_requests: Annotated[
+        int, knob("requests that wait behind another one on the same connection", "requests", low=1)
+    ] = 16
     handshake_seconds: Annotated[int, knob("time for a TLS handshake", "seconds", low=1)] = 20
     answer_seconds: Annotated[
         int, knob("time in which a client must take a further part of its answer", "seconds", low=1)

@@ -84,7 +84,7 @@ def _certificate(file: str) -> Check:
     ends = x509.load_pem_x509_certificates(Path(file).read_bytes())[0].not_valid_after_utc
     days = (ends - datetime.now(UTC)).days
     seen = f"{file} and its key go together, until {ends:%Y-%m-%d}"
-    return Check("TLS", days >= LEAST_DAYS, seen if days >= LEAST_DAYS else f"{seen}: renew it, and restart")
+    return Check("TLS", days >= LEAST_DAYS, seen if days >= LEAST_DAYS else f"{seen}: renew it")
 
 
 def _private(what: str, file: Path) -> Iterator[Check]:

@@ -17,6 +17,8 @@ import trustme
 from asking import person
 from servers import Databases, Server, eventually
 
+from ringbook.server.http import ARRIVAL_SECONDS
+
 HEAD_BYTES = 8192
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 SHORT = {
@@ -280,8 +282,10 @@ def test_pipelined_requests_are_answered_in_order(strict):
 
 
 def test_a_flood_of_pipelined_requests_is_cut_off(patient):
+    before = limits_reached(patient, "max_queued_requests")
     answer = exchange(patient, GET * 5000)
-    assert 0 < statuses(answer).count(200) < 100
+    assert statuses(answer) == [200] * 17
+    assert limits_reached(patient, "max_queued_requests") == before + 1
 
 
 def test_the_answers_before_a_malformed_request_are_given(strict):
@@ -322,6 +326,25 @@ def test_at_a_stop_an_upload_that_is_still_arriving_gets_503(databases, tmp_path
     assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {"errors": ["The server is stopping. Try again."]}
     assert "Traceback" not in server.printed and '"exception"' not in server.printed
     assert server.printed.count('"status":503') == 1
+
+
+def test_a_second_sigint_ends_the_server_at_once(databases, tmp_path):
+    with databases.fresh("sqlite") as url, servers.serve(url, tmp_path) as server, connect(server) as half:
+        half.sendall(b"POST /session HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+        eventually(lambda: is_busy(server), "the request never began")
+        server.process.send_signal(signal.SIGINT)
+        eventually(lambda: not can_connect(server), "it still accepts connections")
+        assert server.process.poll() is None
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGINT)
+        server.process.wait(servers.STOP_SECONDS)
+        assert time.monotonic() - began < ARRIVAL_SECONDS
+
+
+def can_connect(server: Server) -> bool:
+    with socket.socket() as one:
+        one.settimeout(1)
+        return one.connect_ex(("127.0.0.1", server.port)) == 0
 
 
 def is_busy(server: Server) -> bool:

@@ -78,10 +78,10 @@ class Connections:
         return connection
 
     def waits(self, connection: Connection) -> None:
-        """No request is under way on this connection any more."""
+        """No request is under way on this connection any more: it waits, after all others that wait."""
+        self._waiting.pop(connection, None)
         if connection in self._open:
             self._waiting[connection] = None
-            self._waiting.move_to_end(connection)
 
     def works(self, connection: Connection) -> None:
         """A request is under way: this connection is not closed for another one."""

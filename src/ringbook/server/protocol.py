@@ -13,7 +13,7 @@ together again for each read, time. The bounds here:
     max_unfinished_head_bytes   all incomplete heads of one process: 503 for those above SMALL_HEAD_BYTES
     answer_seconds              a client that takes nothing of its answer: closed
     max_unsent_bytes            all answers of one process that clients have not taken: the slowest are closed
-    MOST_QUEUED                 requests that wait behind another one on the same connection
+    max_queued_requests         requests that wait behind another one on the same connection: closed after their answers
 
 A refusal goes out after the answers that are due before it.
 """
@@ -35,7 +35,6 @@ from .connections import Connection, Connections
 from .reached import reached
 
 SMALL_HEAD_BYTES = 4096
-MOST_QUEUED = 16
 PROGRESS_BYTES = 16 * 1024  # within `answer_seconds` a client takes at least this much of what waits for it
 PIECE_BYTES = 64 * 1024
 LINGER_SECONDS = 2  # for the client to read a refusal while it still sends
@@ -100,13 +99,13 @@ class Protocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if not self._held:
             self._since = self.loop.time()
-        if self._held + len(data) <= self._limit:
+        if self._held + len(data) <= self._limit and not self._deaf:
             self._feed(data)
         else:
             self._feed_in_parts(memoryview(data))
 
     def _feed_in_parts(self, data: memoryview) -> None:
-        """Never give the parser more than what a head may still have."""
+        """Never give the parser more than what a head may still have; after a refusal, nothing."""
         while data and not self._deaf:
             part = self._limit - self._held
             self._feed(data[:part])
@@ -115,9 +114,6 @@ class Protocol(HttpToolsProtocol):
             self._drop(len(data))
 
     def _feed(self, data: bytes | memoryview) -> None:
-        if self._deaf:
-            self._drop(len(data))
-            return
         self._has_sent = True
         self._held += len(data)
         try:
@@ -152,14 +148,11 @@ class Protocol(HttpToolsProtocol):
 
     # ── the parser ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def on_message_begin(self) -> None:
-        """The first byte of a request."""
-        if len(self.pipeline) >= MOST_QUEUED:
-            raise TooManyQueued
-        super().on_message_begin()
-
     def on_headers_complete(self) -> None:
         """The head is complete: the request begins."""
+        if len(self.pipeline) >= self._shared.limits.max_queued_requests:
+            self._refuse(429, "Too many requests wait on this connection", "max_queued_requests")
+            raise TooManyQueued
         self._held = 0
         self._arriving = True
         self._shared.connections.works(self._own)
@@ -298,9 +291,9 @@ class Protocol(HttpToolsProtocol):
 
 
 class Closing:
-    """A transport whose `close` is the protocol's; writes of it are in pieces, so that backpressure is seen."""
+    """A transport whose `close` is the protocol's, and whose unsent bytes can be seen also over TLS."""
 
-    __slots__ = ("_close", "_closed", "_transport", "get_extra_info", "get_write_buffer_size")
+    __slots__ = ("_close", "_closed", "_transport", "get_extra_info", "get_write_buffer_size", "write")
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[asyncio.Transport], None]) -> None:
         self._transport = transport
@@ -308,8 +301,9 @@ class Closing:
         self._closed = False
         self.get_extra_info = transport.get_extra_info
         self.get_write_buffer_size = transport.get_write_buffer_size
+        self.write = self._write_in_pieces if transport.get_extra_info("sslcontext") else transport.write
 
-    def write(self, data: bytes) -> None:
+    def _write_in_pieces(self, data: bytes) -> None:
         """Send. Over TLS only what waits in the layer above can be seen, so large answers go there in pieces."""
         if len(data) <= PIECE_BYTES:
             self._transport.write(data)
