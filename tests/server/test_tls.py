@@ -75,6 +75,18 @@ def shown_by_all(server: Server, files: Files) -> set[int]:
     return {shown(server, files) for _ in range(20)}
 
 
+def loads(server: Server) -> int:
+    """How often a process has loaded a certificate in place of another one."""
+    return server.printed.count('"event":"certificate loaded"')
+
+
+def wait_for_both(server: Server) -> None:
+    """Wait until both processes serve: each says so once, when it has loaded the certificate for the first SIGHUP."""
+    eventually(lambda: len(serving_children(server)) == 2, "there are not two children")
+    server.process.send_signal(signal.SIGHUP)
+    eventually(lambda: loads(server) == 2, "a process does not serve")
+
+
 # ── the certificate ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -105,10 +117,10 @@ def test_a_renewed_certificate_is_shown_by_every_process_without_a_signal(databa
         databases.fresh("postgresql") as url,
         servers.serve(url, tmp_path, "--workers", "2", ca=files.ca, **files.settings) as server,
     ):
-        eventually(lambda: len(serving_children(server)) == 2, "there are not two children")
+        wait_for_both(server)
         files.renew()
         eventually(lambda: shown_by_all(server, files) == {files.number()}, "the new one was never shown")
-        eventually(lambda: server.printed.count('"event":"certificate loaded"') == 2, "a process has not loaded it")
+        eventually(lambda: loads(server) == 4, "a process has not loaded it")
 
 
 def test_a_certificate_that_cannot_be_used_leaves_the_one_before_and_says_why(databases, tmp_path):
@@ -131,7 +143,7 @@ def test_a_process_that_replaces_another_waits_for_a_certificate_that_can_be_use
         databases.fresh("postgresql") as url,
         servers.serve(url, tmp_path, "--workers", "2", ca=files.ca, **files.settings) as server,
     ):
-        eventually(lambda: len(serving_children(server)) == 2, "there are not two children")
+        wait_for_both(server)
         before = files.number()
         files.damage()
         os.kill(serving_children(server)[0], signal.SIGKILL)
