@@ -1,25 +1,40 @@
 """From the queue to the providers and back: what is sent, how often, and what the queue says of it afterwards."""
 
+import base64
 import json
+import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 from core.joining import ANN, BOB, Play
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 from push.providers import Providers, apns_token, fcm_token, providing
 from servers import eventually
+from verify.gateway import listening
 
 from ringbook import courier, errors
-from ringbook.config import Config
-from ringbook.core import applications, delivery
+from ringbook.config import Config, Limits
+from ringbook.core import applications, delivery, events
+from ringbook.core.delivery import Room
 from ringbook.store import db as store
 
 PATIENCE_SECONDS = 30
+NO_LIMITS = Limits(
+    events_per_minute=0,
+    events_per_address_per_minute=0,
+    pushes_per_sender_per_day=0,
+    max_waiting_per_sender=0,
+    max_waiting_per_subscription=0,
+)
+_KEY = ec.derive_private_key(271, ec.SECP256R1()).public_key()
+POINT = base64.urlsafe_b64encode(_KEY.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)).decode().rstrip("=")
 
 
 @pytest.fixture(scope="module")
@@ -146,25 +161,98 @@ def test_a_provider_that_hangs_does_not_hold_up_the_others(play, providers, monk
         providers.forget()
 
 
-@given(st.dictionaries(st.integers(), st.integers(0, 3000), max_size=12), st.integers(0, 1000))
-def test_every_lane_has_room_whatever_the_others_take(taken, mine):
-    lanes = {str(lane): count for lane, count in taken.items()}
-    places, busy = courier.room(lanes)
-    assert places >= courier.FEWEST_PLACES
-    assert all(lanes[lane] > 0 for lane in busy)
-    for lane, count in lanes.items():
-        if lane not in busy and count:
-            rest = sum(lanes.values()) - count
-            assert count + places <= max(courier.FEWEST_PLACES, (courier.PLACES - rest) // 2)
+def lanes_of(taken: Mapping[str, int], senders: int = 1) -> dict[str, Counter[int]]:
+    """So many requests in flight in each lane, of so many senders."""
+    return {lane: Counter(n % senders for n in range(count)) for lane, count in taken.items()}
+
+
+@given(st.dictionaries(st.integers(), st.integers(0, 3000), max_size=12))
+def test_every_lane_has_room_whatever_the_others_take(taken):
+    lanes = {f"{lane}:gcm": count for lane, count in taken.items()}
+    most, rooms = courier.room(lanes_of(lanes))
+    assert most >= courier.FEWEST_PLACES
+    assert set(rooms) == {lane for lane, count in lanes.items() if count}
+    for lane, one in rooms.items():
+        rest = sum(lanes.values()) - lanes[lane]
+        assert one.places == 0 or one.places >= courier.FEWEST_CLAIMED
+        assert one.places == 0 or lanes[lane] + one.places <= max(courier.FEWEST_PLACES, (courier.PLACES - rest) // 2)
 
 
 def test_lanes_that_hang_one_after_the_other_leave_each_other_less_and_less():
-    lanes: dict[str, int] = {}
+    lanes: Counter[str] = Counter()
     for n in range(12):
-        while str(n) not in (found := courier.room(lanes))[1]:
-            lanes[str(n)] = lanes.get(str(n), 0) + found[0]
-    assert lanes["0"] > lanes["1"] > lanes["2"]
-    assert sum(lanes.values()) <= courier.PLACES + 12 * courier.FEWEST_PLACES
+        lane = f"{n}:gcm"
+        while (found := courier.room(lanes_of(lanes)))[1].get(lane, Room(found[0])).places:
+            lanes[lane] += min(found[0], found[1].get(lane, Room(found[0])).places)
+    assert lanes["0:gcm"] > lanes["1:gcm"] > lanes["2:gcm"]
+    assert lanes.total() <= courier.PLACES + 12 * courier.FEWEST_PLACES
+
+
+@given(st.integers(1, 3000), st.integers(1, 400))
+def test_where_strangers_name_the_hosts_a_quarter_is_kept_for_senders_with_few_in_flight(taken, senders):
+    (one,) = courier.room(lanes_of({"1:web?": taken}, senders))[1].values()
+    places = max(courier.FEWEST_PLACES, courier.PLACES // 2)
+    if one.of_each:
+        assert one.places == max(0, places - taken)
+        assert set(one.crowding) == {sender for sender in range(senders) if taken // senders >= courier.FEW} or (
+            taken // senders == courier.FEW - 1
+        )
+    else:
+        assert taken + one.places <= places - places // 4
+    assert taken + one.places <= max(taken, places)
+
+
+@pytest.fixture
+def hanging() -> Iterator[list[str]]:
+    """Ten hosts that take connections and never answer; a browser's endpoint at each."""
+    with ExitStack() as stack:
+        found = []
+        for _ in range(10):
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1_000))
+            found.append(f"http://127.0.0.1:{listener.getsockname()[1]}/push")
+        yield found
+
+
+def browser(play: Play, login: str, *endpoints: str) -> int:
+    """Somebody with a browser at each of these endpoints."""
+    user = play.person(login)
+    for n, endpoint in enumerate(endpoints):
+        keys = {"web_auth": "A" * 22, "web_p256dh": POINT, "channel": "web", "platform": "web"}
+        play.device(user.id, f"{endpoint}/{user.id}/{n}", **keys)
+    return user.id
+
+
+def tell(play: Play, sender: int, *to: int) -> None:
+    event = events.Event(payload={"message": "hi"}, user_ids=to)
+    events.send(play.db, NO_LIMITS, play.caller(sender), event, play.now)
+
+
+def test_a_flood_to_hosts_that_hang_does_not_hold_up_another_sender_of_the_same_channel(
+    play, providers, hanging, monkeypatch
+):
+    """Neither what it has in flight, nor what waits before: none of its attempts has to end first."""
+    monkeypatch.setattr(courier, "PLACES", 80)
+    monkeypatch.setattr(courier, "LAST_SECONDS", 0.1)
+    victims = [browser(play, f"victim{n}", *hanging) for n in range(10)]
+    senders = [play.person(f"sender{n}").id for n in range(4)]
+    with listening() as service:
+        service.status = 201
+        bob = browser(play, "bob", service.url)
+        for sender in senders:
+            for _ in range(3):
+                tell(play, sender, *victims)
+        with delivering(play, providers):
+            until(play, lambda: in_flight(play) >= 30)
+            tell(play, bob, bob)
+            until(play, lambda: outcomes(play)["accepted"] == 1)
+            assert play.rows("SELECT id FROM pushes WHERE attempts = 0 LIMIT 1")
+            assert not play.rows("SELECT id FROM pushes WHERE outcome IS NULL AND reason IS NOT NULL LIMIT 1")
+    fair = Counter(row["about_user_id"] for row in play.rows("SELECT * FROM pushes WHERE attempts > 0"))
+    assert max(fair[sender] for sender in senders) - min(fair[sender] for sender in senders) <= 1
+
+
+def in_flight(play: Play) -> int:
+    return len(play.rows("SELECT id FROM pushes WHERE attempts > 0"))
 
 
 def test_a_push_that_is_in_our_hands_is_not_sent_again_when_its_lease_is_over(play, providers, monkeypatch):

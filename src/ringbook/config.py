@@ -124,6 +124,29 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     events_per_minute: Annotated[
         int, knob("calls in a minute by which one user sends pushes to others; 0 = no limit", "calls", low=0)
     ] = 60
+    events_per_address_per_minute: Annotated[
+        int, knob("the same for everybody at one address (IPv6: one /64); 0 = no limit", "calls", low=0)
+    ] = 1_000
+    pushes_per_sender_per_day: Annotated[
+        int,
+        knob(
+            "pushes that one user may send to others in a day, each 512 bytes of an event's text counted as one more;"
+            " 0 = no limit",
+            "pushes",
+            low=0,
+        ),
+    ] = 2_000
+    max_waiting_per_sender: Annotated[
+        int, knob("pushes sent by one user that may wait for delivery; 0 = no limit", "pushes", low=0)
+    ] = 1_000
+    max_waiting_per_subscription: Annotated[
+        int,
+        knob(
+            "pushes from users that may wait for one subscription; further ones are left out; 0 = no limit",
+            "pushes",
+            low=0,
+        ),
+    ] = 100
     new_accounts_per_hour: Annotated[
         int, knob("accounts made from one address (IPv6: one /64) in an hour; 0 = no limit", "accounts", low=0)
     ] = 1_000

@@ -6,15 +6,17 @@ Three things go on side by side: facts become pushes (`core/announcing.py`), due
 receipts are recorded, within a fraction of a second. The database is asked in threads, so that the loop never waits.
 
 A lane is an application's channel; none may take all places (`room`), so that a provider that hangs does not hold up
-the others. What is claimed stays in our hands until it is recorded: should its lease end meanwhile, because the
-database is away or a clock jumps, we do not send it again.
+the others. Web Push has two lanes: one for endpoints that answer, one for those that never did or no longer do. When
+three quarters of such a lane are taken, the rest is for senders with few requests in flight, so that a flood to hosts
+that hang takes no place from them. What is claimed stays in our hands until it is recorded: should its lease end
+meanwhile, because the database is away or a clock jumps, we do not send it again.
 """
 
 import asyncio
 import functools
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -25,10 +27,10 @@ import uvloop
 from . import errors
 from .config import Config
 from .core import announcing, delivery
-from .core.delivery import Attempt, Due
+from .core.delivery import Attempt, Due, Room
 from .logs import log
 from .push.transport import NotSetUp, Outcome, Receipt
-from .senders import Senders, lane_of
+from .senders import Senders
 
 if TYPE_CHECKING:
     from .store.db import Database
@@ -39,6 +41,7 @@ T = TypeVar("T")
 PLACES = 2_000  # requests in flight
 FEWEST_PLACES = 20  # for a lane, also when all of those are taken
 FEWEST_CLAIMED = 200  # at once: a claim costs the database a transaction
+FEW = 4  # requests in flight of one sender
 ATTEMPT_SECONDS = 20  # of an attempt with all that it may need, such as a new token: well within a lease
 SLOWEST_CLAIM_SECONDS = delivery.LEASE_SECONDS - ATTEMPT_SECONDS - 2  # after that there is no time for an attempt
 IDLE_SECONDS = 0.5
@@ -55,21 +58,32 @@ def run(db: "Database", config: Config, stop: threading.Event) -> None:
         runner.run(Courier(db, config, stop).work())
 
 
-def room(lanes: Mapping[str, int]) -> tuple[int, list[str]]:
-    """How many pushes may be claimed, and the lanes of which none may be.
+def room(lanes: Mapping[str, Counter[int]]) -> tuple[int, dict[str, Room]]:
+    """How many pushes may be claimed in all, and how many of each lane that has something in flight.
 
-    lanes   how many of each are in flight
+    lanes   how many requests of each sender are in flight in each lane
 
     A lane may have half of what the others leave of PLACES, and never fewer than FEWEST_PLACES: a provider that hangs
     leaves room for the others, and so do several.
     """
-    taken = sum(lanes.values())
-    free = {
-        lane: max(FEWEST_PLACES, (PLACES - taken + count) // 2) - count for lane, count in lanes.items() if count > 0
+    counts = {lane: senders.total() for lane, senders in lanes.items()}
+    taken = sum(counts.values())
+    rooms = {
+        lane: _room(lane, max(FEWEST_PLACES, (PLACES - taken + count) // 2), count, lanes[lane])
+        for lane, count in counts.items()
+        if count > 0
     }
-    busy = [lane for lane, places in free.items() if places < FEWEST_CLAIMED]
-    another = max(FEWEST_PLACES, (PLACES - taken) // 2)
-    return min([another, *(places for lane, places in free.items() if lane not in busy)]), busy
+    return max(FEWEST_PLACES, (PLACES - taken) // 2), rooms
+
+
+def _room(lane: str, places: int, count: int, senders: Mapping[int, int]) -> Room:
+    """What may be claimed from a lane that has `count` of its `places` taken: nothing while that is only a few."""
+    shared = delivery.shared(lane, places)
+    if shared == places:
+        return Room(places - count if places - count >= FEWEST_CLAIMED else 0)
+    if shared - count >= min(FEWEST_CLAIMED, shared // 2):
+        return Room(shared - count)
+    return Room(max(0, places - count), [sender for sender, own in senders.items() if own >= FEW], FEW)
 
 
 class Courier:
@@ -80,7 +94,7 @@ class Courier:
         self._config = config
         self._stop = stop
         self._in_flight: set[asyncio.Task[None]] = set()
-        self._lanes: Counter[str] = Counter()
+        self._lanes: defaultdict[str, Counter[int]] = defaultdict(Counter)  # in flight, by lane and sender
         self._done: list[Attempt] = []
         self._held: set[int] = set()  # pushes from their claim until what became of them is recorded
         self._unrecorded = False
@@ -144,30 +158,35 @@ class Courier:
 
     async def _send_due(self) -> bool:
         """Claim no more than can be sent at once: a lease that waits in a line is soon over."""
-        places, busy = room(self._lanes)
-        if self._unrecorded or (busy and time.monotonic() - self._claimed_at < OTHERS_SECONDS):
+        places, rooms = room(self._lanes)
+        narrow = any(one.of_each or not one.places for one in rooms.values())
+        if self._unrecorded or (narrow and time.monotonic() - self._claimed_at < OTHERS_SECONDS):
             await self._until_freed()
             return True
         began = self._claimed_at = time.monotonic()
-        claimed = await self._asked(delivery.claim, _now(), places, busy)
+        claimed = await self._asked(delivery.claim, _now(), places, rooms)
         if time.monotonic() - began > SLOWEST_CLAIM_SECONDS:
             return True  # it took so long that the lease is nearly over: whoever comes next takes them
         for due in claimed:
             if due.message.id not in self._held:  # else its lease was over before we were done with it
                 self._start(due)
-        return bool(claimed or busy)
+        return bool(claimed or narrow)
 
     def _start(self, due: Due) -> None:
-        lane = lane_of(due)
         self._held.add(due.message.id)
-        self._lanes[lane] += 1
+        self._lanes[due.lane][due.sender_id] += 1
         task = asyncio.create_task(self._attempt(due))
         self._in_flight.add(task)
-        task.add_done_callback(lambda ended: self._ended(ended, lane))
+        task.add_done_callback(lambda ended: self._ended(ended, due))
 
-    def _ended(self, task: asyncio.Task[None], lane: str) -> None:
+    def _ended(self, task: asyncio.Task[None], due: Due) -> None:
         self._in_flight.discard(task)
-        self._lanes[lane] -= 1
+        senders = self._lanes[due.lane]
+        senders[due.sender_id] -= 1
+        if not senders[due.sender_id]:
+            del senders[due.sender_id]
+        if not senders:
+            del self._lanes[due.lane]
         self._freed.set()
 
     async def _until_freed(self) -> None:
@@ -187,16 +206,16 @@ class Courier:
                 sender = await self._senders.of(due)
                 return await sender.send(due.message, now)
         except NotSetUp as missing:
-            return Receipt(Outcome.REFUSED, str(missing))
+            return Receipt(Outcome.REFUSED, str(missing), silent=None)
         except errors.NotFound:
-            return Receipt(Outcome.REFUSED, "the application is deleted")
+            return Receipt(Outcome.REFUSED, "the application is deleted", silent=None)
         except errors.Unavailable:
-            return Receipt(Outcome.LATER, "the database could not be reached")
+            return Receipt(Outcome.LATER, "the database could not be reached", silent=None)
         except TimeoutError:
-            return Receipt(Outcome.LATER, "it took too long")
+            return Receipt(Outcome.LATER, "it took too long", silent=None)
         except Exception:
             log.exception("push failed", push=due.message.id, channel=due.message.channel)
-            return Receipt(Outcome.LATER, "an error of this server; its log says more")
+            return Receipt(Outcome.LATER, "an error of this server; its log says more", silent=None)
 
     # ── recording ────────────────────────────────────────────────────────────────────────────────────────────────────
 

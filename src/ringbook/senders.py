@@ -94,5 +94,5 @@ class Senders:
 
 
 def lane_of(due: Due) -> str:
-    """`app_id:channel`, as `core.delivery.claim` names lanes."""
+    """`app_id:channel`: the lanes of a channel have one sender."""
     return f"{due.app_id}:{due.message.channel}"

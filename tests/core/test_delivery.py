@@ -1,16 +1,19 @@
 """The queue: who has a push, what follows from a receipt, and what remains of it, on both databases."""
 
+import base64
 import json
 from threading import Barrier, Thread
 
 import msgspec
 import pytest
-from core.joining import ANN, BOB, CLEO, DAY, NOW, Play
+from core.joining import ANN, BOB, CLEO, DAY, LIMITS, NOW, Play
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringbook.core import delivery, users
-from ringbook.core.delivery import LEASE_SECONDS, Again, Attempt, Due, Settled, after
+from ringbook.core import delivery, events, users
+from ringbook.core.delivery import LEASE_SECONDS, Again, Attempt, Due, Room, Settled, after
 from ringbook.push.transport import Message, Outcome, Receipt
 
 MESSAGE = Message(
@@ -21,6 +24,10 @@ MESSAGE = Message(
     payload={"message": "hi"},
     created_at=NOW,
     expires_at=NOW + DAY,
+)
+_NUMBERS = ec.derive_private_key(271, ec.SECP256R1()).public_key()
+POINT = (
+    base64.urlsafe_b64encode(_NUMBERS.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)).decode().rstrip("=")
 )
 DUE = Due(user_id=1, app_id=1, subscription_id=3, attempts=1, message=MESSAGE)
 
@@ -155,8 +162,9 @@ def test_claims_at_once_never_share_a_push(db):
 
 
 def test_a_busy_lane_is_left_alone(play):
-    assert delivery.claim(play.db, play.now, 10, [f"{play.app_id}:gcm"]) == []
-    assert delivery.claim(play.db, play.now, 10, [f"{play.app_id}:apns", f"{play.app_id}1:gcm"]) != []
+    none = Room(0)
+    assert delivery.claim(play.db, play.now, 10, {f"{play.app_id}:gcm": none}) == []
+    assert delivery.claim(play.db, play.now, 10, {f"{play.app_id}:apns": none, f"{play.app_id}1:gcm": none}) != []
 
 
 def test_a_renewed_token_is_the_one_that_is_used(play):
@@ -377,3 +385,188 @@ def test_texts_of_names_with_signs_survive_the_way_through_the_queue(db):
     play.tell()
     assert claimed(play).message.payload["message"] == f"Your friend {name} joined."
     assert json.loads(row(play)["message"])["type"] == "contact_joined"
+
+
+# ── whose turn it is ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def web(play: Play, user_id: int, serial: int = 0) -> int:
+    """A browser of a user's; the id of its subscription."""
+    keys = {"web_auth": "A" * 22, "web_p256dh": POINT}
+    return play.device(
+        user_id, f"https://push.example.org/{user_id}/{serial}", channel="web", platform="web", **keys
+    ).id
+
+
+def flood(play: Play, senders: int, pushes: int) -> list[int]:
+    """So many senders with so many waiting pushes each, one after the other; the ids of the senders."""
+    target = play.person("target")
+    play.device(target.id, "fcm-token-target")
+    found = [play.person(f"sender{n}").id for n in range(senders)]
+    for sender in found:
+        for _ in range(pushes):
+            tell(play, sender, target.id)
+    return found
+
+
+def tell(play: Play, sender: int, to: int) -> None:
+    event = events.Event(payload={"message": "hi"}, user_ids=[to])
+    events.send(play.db, LIMITS, play.caller(sender), event, play.now)
+
+
+def senders_of(due: list[Due]) -> list[int]:
+    return [one.sender_id for one in sorted(due, key=lambda one: one.message.id)]
+
+
+def test_senders_take_turns_and_whoever_comes_last_goes_among_the_first(db):
+    play = Play(db)
+    one, two = flood(play, 2, 6)
+    cat = play.person("cat")
+    play.device(cat.id, "fcm-token-cat0")
+    assert sorted(senders_of(delivery.claim(db, play.now, 4))) == [one, one, two, two]
+    tell(play, cat.id, cat.id)
+    assert sorted(senders_of(delivery.claim(db, play.now, 3))) == [one, two, cat.id]
+
+
+def test_a_joined_push_takes_its_turn_beside_events_and_they_beside_it(db):
+    play = Play(db)
+    (sender,) = flood(play, 1, 6)
+    found = holders(play, 6)
+    due = delivery.claim(db, play.now, 6)
+    assert sorted(one.joined for one in due) == [False] * 3 + [True] * 3
+    assert {one.user_id for one in due if one.joined} <= set(found)
+    assert {one.sender_id for one in due if not one.joined} == {sender}
+
+
+def test_first_attempts_go_before_repeats_which_still_have_a_share(db):
+    play = Play(db)
+    flood(play, 1, 8)
+    old = [one.message.id for one in delivery.claim(db, play.now, 4)]
+    play.now += LEASE_SECONDS  # nobody has recorded what became of them
+    due = delivery.claim(db, play.now, 4)
+    assert [one.message.id in old for one in due] == [False, False, False, True]
+    assert len(delivery.claim(db, play.now, 10)) == 4
+    assert delivery.claim(db, play.now, 10) == []
+
+
+def test_where_few_places_are_left_they_are_for_senders_with_few_in_flight(db):
+    play = Play(db)
+    one, two, three = flood(play, 3, 6)
+    room = Room(10, [one], 2)
+    assert sorted(senders_of(delivery.claim(db, play.now, 99, {f"{play.app_id}:gcm": room}))) == [
+        two,
+        two,
+        three,
+        three,
+    ]
+
+
+@pytest.mark.parametrize("most, claimed", [(2, 2), (4, 4), (99, 10)])
+def test_every_lane_gets_a_share(db, most, claimed):
+    play = Play(db)
+    bob = play.person("bob")
+    play.device(bob.id, "fcm-token-0001")
+    play.device(bob.id, "ab" * 32, channel="apns", platform="ios")
+    for _ in range(5):
+        tell(play, bob.id, bob.id)
+    lanes = [one.lane for one in delivery.claim(db, play.now, most)]
+    assert len(lanes) == claimed and lanes.count(f"{play.app_id}:gcm") == claimed // 2
+
+
+# ── endpoints that do not answer ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def attempted(play: Play, receipt: Receipt) -> Due:
+    """One push to the only device, with this receipt."""
+    (user,) = play.rows("SELECT user_id FROM subscriptions")
+    tell(play, user["user_id"], user["user_id"])
+    (due,) = delivery.claim(play.db, play.now, 1)
+    delivery.record(play.db, [Attempt(due=due, receipt=receipt, began_at=play.now)], play.now)
+    with play.db.write() as tx:
+        tx.run("DELETE FROM pushes")
+    return due
+
+
+SILENT = Receipt(Outcome.LATER, "push.example.org does not answer (it took too long)", silent=True)
+BUSY = Receipt(Outcome.LATER, "too many pushes (429)")
+OURS = Receipt(Outcome.LATER, "the database could not be reached", silent=None)
+TAKEN = Receipt(Outcome.ACCEPTED)
+
+
+@pytest.mark.parametrize(
+    "receipts, stays",
+    [
+        ([SILENT, SILENT], False),
+        ([SILENT, OURS, SILENT], False),
+        ([TAKEN, SILENT, SILENT], True),
+        ([SILENT, TAKEN, SILENT], True),
+        ([SILENT, BUSY, SILENT], True),
+        ([OURS, OURS, OURS], True),
+        ([SILENT], True),
+    ],
+)
+def test_an_endpoint_that_has_never_answered_in_a_day_of_attempts_is_removed(db, receipts, stays):
+    play = Play(db)
+    web(play, play.person("bob").id)
+    for receipt in receipts:
+        attempted(play, receipt)
+        play.now += DAY
+    assert bool(play.rows("SELECT * FROM subscriptions")) is stays
+
+
+def test_less_than_a_day_of_silence_removes_nobody(db):
+    play = Play(db)
+    web(play, play.person("bob").id)
+    attempted(play, SILENT)
+    play.now += DAY - 1
+    attempted(play, SILENT)
+    assert len(play.rows("SELECT * FROM subscriptions")) == 1
+
+
+def test_no_token_is_at_fault_where_its_provider_does_not_answer(db):
+    play = Play(db)
+    play.device(play.person("bob").id, "fcm-token-0001")
+    for _ in range(3):
+        attempted(play, SILENT)
+        play.now += DAY
+    assert len(play.rows("SELECT * FROM subscriptions")) == 1
+
+
+def test_the_push_and_what_else_waits_for_a_removed_endpoint_are_over(db):
+    play = Play(db)
+    bob = play.person("bob").id
+    web(play, bob)
+    attempted(play, SILENT)
+    play.now += DAY
+    for _ in range(2):
+        tell(play, bob, bob)
+    (due, _) = delivery.claim(play.db, play.now, 2)
+    delivery.record(play.db, [Attempt(due=due, receipt=SILENT, began_at=play.now)], play.now)
+    play.now += LEASE_SECONDS
+    assert delivery.claim(play.db, play.now, 2) == []
+    reasons = [(row["outcome"], row["reason"]) for row in play.rows("SELECT outcome, reason FROM pushes ORDER BY id")]
+    assert sorted(reasons) == [("gone", delivery.ENDED), ("gone", delivery.NEVER_ANSWERED)]
+
+
+def test_endpoints_that_answer_have_a_lane_of_their_own(db):
+    play = Play(db)
+    bob = play.person("bob").id
+    web(play, bob)
+    lanes = [attempted(play, receipt).lane for receipt in (BUSY, SILENT, TAKEN, TAKEN)]
+    assert lanes == [f"{play.app_id}:web{sign}" for sign in ("?", "", "?", "")]
+    with play.db.write() as tx:
+        tx.run("DELETE FROM subscriptions")
+    web(play, bob, serial=1)
+    assert attempted(play, TAKEN).lane == f"{play.app_id}:web?"
+
+
+def test_a_new_endpoint_of_the_same_browser_is_not_judged_by_the_old_one(db):
+    play = Play(db)
+    bob = play.person("bob").id
+    keys = {"web_auth": "A" * 22, "web_p256dh": POINT, "channel": "web", "platform": "web", "device": "browser"}
+    play.device(bob, "https://push.example.org/old", **keys)
+    attempted(play, SILENT)
+    play.now += DAY
+    play.device(bob, "https://push.example.org/new", **keys)
+    attempted(play, SILENT)
+    assert len(play.rows("SELECT * FROM subscriptions WHERE silent_since = :now", now=play.now)) == 1

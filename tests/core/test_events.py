@@ -10,11 +10,13 @@ from core.joining import DAY, LIMITS, NOW, Play
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ringbook import errors
+from ringbook import errors, metrics
 from ringbook.config import Limits
-from ringbook.core import events, limits, users
+from ringbook.core import delivery, events, limits, users
+from ringbook.core.delivery import Attempt, Due
 from ringbook.core.events import LARGEST_BYTES, Event, checked, chosen, expiry, further, send
 from ringbook.model import User
+from ringbook.push.transport import Outcome, Receipt
 
 HEX = "0f" * 32
 
@@ -41,6 +43,19 @@ def queued(play: Play) -> list[tuple[int, str, str]]:
     """Whom the queue holds an event for, through which channel, in which environment."""
     rows = play.rows("SELECT * FROM pushes WHERE event_id IS NOT NULL ORDER BY user_id, channel")
     return [(row["user_id"], row["channel"], row["environment"]) for row in rows]
+
+
+def texts(play: Play) -> list[str]:
+    """The texts that are stored for events."""
+    return [row["message"] for row in play.rows("SELECT message FROM events ORDER BY id")]
+
+
+def delivered(play: Play, outcome: Outcome = Outcome.ACCEPTED, most: int = 1_000) -> list[Due]:
+    """Claim what is due, and record this answer to each."""
+    due = delivery.claim(play.db, play.now, most)
+    attempts = [Attempt(due=one, receipt=Receipt(outcome), began_at=play.now) for one in due]
+    delivery.record(play.db, attempts, play.now)
+    return due
 
 
 # ── what can be sent ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -113,7 +128,8 @@ def test_every_device_of_every_recipient_gets_it_once(play, ann):
     assert {row["event_id"] for row in rows} == {ids["gcm"]}
     assert {(row["about_user_id"], row["joined_id"]) for row in rows} == {(ann.id, None)}
     assert {(row["created_at"], row["due_at"], row["expires_at"]) for row in rows} == {(NOW, NOW, NOW + DAY)}
-    assert {row["message"] for row in rows} == {'{"message":"hi"}'}
+    assert {row["message"] for row in rows} == {None}
+    assert texts(play) == ['{"message":"hi"}']
 
 
 def test_each_channel_has_an_event_of_its_own(play, ann):
@@ -357,3 +373,148 @@ def answered(play: Play, sender: User, to: User) -> Any:
         return list(sent(play, sender, hello(to.id), Limits(events_per_minute=2)))
     except errors.Refused as refused:
         return type(refused), refused.reason, getattr(refused, "wait_seconds", 0)
+
+
+# ── what may wait ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_sender_whose_pushes_wait_is_refused_until_they_are_delivered(play, ann, crowd):
+    ten = msgspec.structs.replace(LIMITS, max_waiting_per_sender=10)
+    sent(play, ann, hello(*crowd), ten)
+    with pytest.raises(errors.TooMany, match="wait for delivery") as refused:
+        sent(play, ann, hello(*crowd), ten)
+    assert (refused.value.limit, refused.value.wait_seconds) == ("max_waiting_per_sender", 60)
+    assert len(queued(play)) == 6
+    assert used(play, ann) == 3
+    delivered(play)
+    sent(play, ann, hello(*crowd), ten)
+
+
+def test_one_call_may_make_more_pushes_than_may_wait_when_none_waits(play, ann, crowd):
+    five = msgspec.structs.replace(LIMITS, max_waiting_per_sender=5)
+    sent(play, ann, hello(*crowd), five)
+    with pytest.raises(errors.TooMany):
+        sent(play, ann, hello(crowd[0]), five)
+    sent(play, play.person("bob"), hello(*crowd), five)
+
+
+def test_a_push_that_told_of_the_sender_counts_for_nobody(play, ann):
+    """Only what a user sends: a joiner whom thousands are told of may still call."""
+    bob = play.person("bob")
+    play.device(bob.id, "fcm-token-0001")
+    play.holds(bob.id, ("+12025550101", "Cleo"))
+    cleo = play.person("cleo", "+12025550101")
+    play.tell()
+    one = msgspec.structs.replace(LIMITS, max_waiting_per_sender=1, max_waiting_per_subscription=1)
+    assert sent(play, cleo, hello(bob.id), one)
+    assert len(queued(play)) == 1
+
+
+def test_a_subscription_with_too_many_waiting_is_left_out_and_the_sender_is_not_told(play, ann):
+    bob = play.person("bob")
+    play.device(bob.id, "fcm-token-0001")
+    two = msgspec.structs.replace(LIMITS, max_waiting_per_subscription=2)
+    for _ in range(2):
+        sent(play, ann, hello(bob.id), two)
+    before = left_out()
+    assert list(sent(play, play.person("cat"), hello(bob.id), two)) == ["gcm"]
+    assert left_out() == before + 1
+    assert len(queued(play)) == len(texts(play)) == 2
+
+
+def test_another_device_of_the_same_recipient_still_gets_it(play, ann):
+    bob = play.person("bob")
+    play.device(bob.id, "fcm-token-0001")
+    one = msgspec.structs.replace(LIMITS, max_waiting_per_subscription=1)
+    sent(play, ann, hello(bob.id), one)
+    second = play.device(bob.id, "fcm-token-0002")
+    sent(play, ann, hello(bob.id), one)
+    rows = play.rows("SELECT subscription_id FROM pushes ORDER BY id")
+    assert len(rows) == 2 and rows[1] == {"subscription_id": second.id}
+
+
+def left_out() -> float:
+    return metrics.LIMITS.labels("max_waiting_per_subscription")._value.get()
+
+
+# ── how much in a minute and a day ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_address_has_a_limit_of_its_own_whoever_sends(play, ann):
+    two = msgspec.structs.replace(LIMITS, events_per_address_per_minute=2)
+    play.device(ann.id, "fcm-token-0001")
+    for sender in (ann, play.person("bob")):
+        sent(play, sender, hello(ann.id), two)
+    with pytest.raises(errors.TooMany, match="from this address") as refused:
+        sent(play, play.person("cat"), hello(ann.id), two)
+    assert refused.value.limit == "events_per_address_per_minute"
+
+
+def test_a_day_of_pushes_counts_those_of_every_call(play, ann, crowd):
+    ten = msgspec.structs.replace(LIMITS, pushes_per_sender_per_day=10)
+    sent(play, ann, hello(*crowd), ten)
+    with pytest.raises(errors.TooMany, match="Too many pushes") as refused:
+        sent(play, ann, hello(*crowd), ten)
+    assert refused.value.limit == "pushes_per_sender_per_day"
+    assert len(queued(play)) == 6
+    play.now += DAY // 5
+    sent(play, ann, hello(*crowd), ten)
+
+
+def test_the_text_of_an_event_counts_towards_the_day_once_for_each_channel(play, ann):
+    ten = msgspec.structs.replace(LIMITS, pushes_per_sender_per_day=10)
+    play.device(ann.id, "fcm-token-0001")
+    play.device(ann.id, "ab" * 32, channel="apns", platform="ios")
+    sent(play, ann, hello(ann.id, payload={"message": "x" * 1_100}), ten)
+    (row,) = play.rows("SELECT used FROM buckets WHERE name = :name", name=f"pushes:{ann.id}")
+    assert row["used"] == 2 + 2 * 1_114 // 512
+
+
+def test_one_call_never_costs_more_than_a_day_holds(play, ann, crowd):
+    sent(play, ann, hello(*crowd), msgspec.structs.replace(LIMITS, pushes_per_sender_per_day=3))
+    assert len(queued(play)) == 6
+
+
+# ── the text, once ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_text_is_stored_once_and_goes_with_the_last_push(play, ann, crowd):
+    sent(play, ann, hello(*crowd))
+    assert len(texts(play)) == 1
+    first = delivered(play, most=4)
+    assert [one.message.payload for one in first] == [{"message": "hi"}] * 4
+    assert len(texts(play)) == 1
+    delivered(play)
+    assert texts(play) == []
+
+
+def test_a_parked_push_keeps_the_text_until_it_is_sent_or_forgotten(play, ann):
+    play.device(ann.id, "fcm-token-0001")
+    for _ in range(2):
+        sent(play, ann, hello(ann.id))
+    delivered(play, Outcome.REFUSED)
+    assert len(texts(play)) == 2
+    (first, _) = play.rows("SELECT id FROM pushes ORDER BY id")
+    delivery.retry(play.db, play.app_id, [first["id"]], play.now)
+    assert [one.message.payload for one in delivered(play)] == [{"message": "hi"}]
+    assert len(texts(play)) == 1
+    delivery.sweep(play.db, play.now + 1)
+    assert texts(play) == [] == play.rows("SELECT * FROM pushes")
+
+
+@pytest.mark.parametrize("whoever", ["sender", "recipients"])
+def test_the_text_goes_with_the_sender_or_the_last_recipient(play, ann, crowd, whoever):
+    sent(play, ann, hello(*crowd))
+    for user_id in [ann.id] if whoever == "sender" else crowd:
+        users.erase(play.db, user_id)
+    assert texts(play) == [] == queued(play)
+
+
+def test_a_text_that_nobody_waits_for_is_swept_and_others_are_not(play, ann):
+    """What a recipient leaves who was erased while the event was being written."""
+    play.device(ann.id, "fcm-token-0001")
+    sent(play, ann, hello(ann.id))
+    with play.db.write() as tx:
+        tx.run("INSERT INTO events VALUES (999, :user, 'x', 1, :over)", user=ann.id, over=play.now - 1)
+    delivery.sweep(play.db, play.now)
+    assert texts(play) == ['{"message":"hi"}']

@@ -360,7 +360,7 @@ def test_the_largest_message_is_as_large_as_every_push_service_must_take():
 def test_what_is_too_large_without_the_text_is_refused_unsent(gateway):
     app, private = application()
     push = message({"message": "Hi", "fill": "x" * 4000}, nobodys(gateway.url))
-    assert attempt(webpush.sender, app, private, push) == [Receipt(Outcome.REFUSED, "payload too large")]
+    assert attempt(webpush.sender, app, private, push) == [Receipt(Outcome.REFUSED, "payload too large", silent=None)]
     assert gateway.asked == []
 
 

@@ -114,17 +114,19 @@ def _tell(tx: Tx, app: App, fact: Row, holders: Sequence[int], now: int) -> None
     reached = subscriptions.of_users(tx, app.id, sorted(told), environments)
     rows = [_push(app, fact, one, names) for one in reached if one["channel"] not in SILENT]
     if app.settings.webhook_url:
-        rows.append((fact["user_id"], WEBHOOK, WEBHOOK_CHANNEL, "production", _encoded(_event(app, fact)), None))
+        lane = pushes.lane(app.id, WEBHOOK_CHANNEL)
+        rows.append((fact["user_id"], WEBHOOK, WEBHOOK_CHANNEL, "production", _encoded(_event(app, fact)), None, lane))
     if rows:
         pushes.add(tx, app.id, fact["user_id"], rows, joined_id=fact["id"], now=now, expires_at=now + LIFE_SECONDS)
 
 
-def _push(app: App, fact: Row, reached: Row, names: Mapping[int, str]) -> tuple[int, int, str, str, str, int | None]:
+def _push(app: App, fact: Row, reached: Row, names: Mapping[int, str]) -> pushes.NewPush:
     text = words(app.settings.contact_joined_template, names[reached["user_id"]])
     payload: dict[str, Any] = {"message": text, "user_id": fact["user_id"], "type": "contact_joined"}
     if app.settings.contact_joined_fcm_notification and reached["channel"] == "gcm":
         payload["android_fcm_notification"] = {"body": text}
-    return reached["user_id"], reached["id"], reached["channel"], reached["environment"], _encoded(payload), None
+    wanted = _encoded(payload), None, reached["lane"]
+    return reached["user_id"], reached["id"], reached["channel"], reached["environment"], *wanted
 
 
 def _event(app: App, fact: Row) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Delivery: the rules of the queue. What goes out over the network is `courier.py`'s business, between two of these.
 
-    claim(db, now, …)        pushes that are due, for nobody else until their lease is over
+    claim(db, now, …)        pushes that are due, for nobody else until their lease is over; lane after lane
     record(db, attempts)     what became of them: settled, to be tried again, or parked
     after(push, receipt, …)  the rule for one attempt
     retry, sweep             parked pushes once more; old ones forgotten
@@ -17,7 +17,7 @@ again then.
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -42,6 +42,12 @@ LONGEST_REASON = 200
 ACCEPTED, GONE, EXPIRED, PARKED = store.ACCEPTED, "gone", "expired", store.PARKED
 UNREADABLE = "the push cannot be read: please report it"
 ENDED = "the app had ended this subscription"
+STRANGERS = "web"  # the channel in which whoever subscribes names the host
+NEVER_ANSWERED = "the endpoint has never answered"
+NEVER_ANSWERED_SECONDS = 86_400  # of attempts, after which such an endpoint is removed
+REPEATS_SHARE = 4  # one of so many places is for repeats, also while first attempts wait
+RESERVED_SHARE = 4  # one of so many places of a lane whose hosts strangers name is for senders with few in flight
+MOST_LANES = 50  # that one claim takes from
 FIGURES: dict[str, figures.Name] = {
     ACCEPTED: "pushes accepted",
     GONE: "pushes gone",
@@ -51,7 +57,13 @@ FIGURES: dict[str, figures.Name] = {
 
 
 class Due(Struct, frozen=True, kw_only=True):
-    """A push whose attempt is ours. `attempts` counts this one, too; `joined` tells a joined push from an event."""
+    """A push whose attempt is ours. `attempts` counts this one, too; `joined` tells a joined push from an event.
+
+    lane            what it waited in
+    sender_id       the user whom it is about: who sent the event, or joined
+    answered_at     of the endpoint that a browser named, as `model.Subscription` has it
+    silent_since    likewise
+    """
 
     user_id: int
     app_id: int
@@ -59,6 +71,23 @@ class Due(Struct, frozen=True, kw_only=True):
     attempts: int
     message: Message
     joined: bool = False
+    lane: str = ""
+    sender_id: int = 0
+    answered_at: int | None = None
+    silent_since: int | None = None
+
+
+class Room(Struct, frozen=True):
+    """What may be claimed from one lane.
+
+    places      how many pushes
+    crowding    senders of whom none may be claimed: they have many in flight where few places are left
+    of_each     how many first attempts may be claimed of each other sender, and no repeats; 0 = no such limit
+    """
+
+    places: int
+    crowding: Sequence[int] = ()
+    of_each: int = 0
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -86,18 +115,22 @@ class Settled(Struct, frozen=True):
 # ── claiming ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def claim(db: Database, now: int, most: int, busy: Sequence[str] = ()) -> list[Due]:
+def claim(db: Database, now: int, most: int, rooms: Mapping[str, Room] | None = None) -> list[Due]:
     """Take up to `most` pushes that are due; those that have nobody to reach any more, or expired, are settled here.
 
-    busy   lanes, `app_id:channel`, that have enough in flight
+    rooms   what may be claimed from the lanes that have something in flight; from all others, everything
+
+    Each lane gets its share of `most`. In a lane, first attempts go before repeats, and senders take turns.
     """
     with db.write() as tx:
-        rows = store.claim(tx, now, now + LEASE_SECONDS, most, busy)
+        rows = _claimed(tx, now, most, rooms or {})
         wanted = [(row["user_id"], row["subscription_id"]) for row in rows if row["subscription_id"] != WEBHOOK]
         reached = subscriptions.chosen(tx, sorted(wanted)) if wanted else {}
+        texts = _texts(tx, rows)
         due, over = [], []
         for row in rows:
-            what = _due(row, reached.get((row["user_id"], row["subscription_id"])), now)
+            text = row["message"] or texts.get(row["event_id"])
+            what = _due(row, text, reached.get((row["user_id"], row["subscription_id"])), now)
             if isinstance(what, Due):
                 due.append(what)
             else:
@@ -109,23 +142,59 @@ def claim(db: Database, now: int, most: int, busy: Sequence[str] = ()) -> list[D
     return due
 
 
+def shared(lane: str, places: int) -> int:
+    """How many places of a lane any sender may take: all, unless whoever subscribes names the host."""
+    channel = lane.partition(":")[2]
+    return places - places // RESERVED_SHARE if channel.startswith(STRANGERS) else places
+
+
+def _claimed(tx: Tx, now: int, most: int, rooms: Mapping[str, Room]) -> list[Row]:
+    store.alone(tx)
+    waiting = [lane for lane in store.lanes(tx) if lane not in rooms or rooms[lane].places > 0]
+    random.shuffle(waiting)  # where the places do not suffice for all lanes, none is always the last
+    waiting = waiting[:MOST_LANES]
+    rows: list[Row] = []
+    for position, lane in enumerate(waiting):
+        share = -(-(most - len(rows)) // (len(waiting) - position))
+        room = rooms.get(lane, Room(shared(lane, most)))
+        rows += _claimed_from(tx, lane, now, min(share, room.places), room)
+    return rows
+
+
+def _claimed_from(tx: Tx, lane: str, now: int, places: int, room: Room) -> list[Row]:
+    until = now + LEASE_SECONDS
+    if room.of_each:
+        return store.claim_first_of_others(tx, lane, until, places, room.crowding, room.of_each)
+    most_first = places - places // REPEATS_SHARE
+    first = store.claim_first(tx, lane, until, most_first)
+    again = store.claim_repeats(tx, lane, now, until, places - len(first))
+    left = places - len(first) - len(again) if len(first) == most_first else 0
+    return [*first, *again, *(store.claim_first(tx, lane, until, left) if left else [])]
+
+
+def _texts(tx: Tx, rows: Sequence[Row]) -> dict[int, str]:
+    """The texts of those pushes that have none of their own."""
+    ids = {row["event_id"] for row in rows if row["event_id"] is not None and row["message"] is None}
+    return store.texts(tx, sorted(ids)) if ids else {}
+
+
 def _written(row: Row, what: Settled) -> tuple[int, int, int, str, str]:
     return row["user_id"], row["id"], row["attempts"], what.outcome, what.reason
 
 
-def _due(row: Row, subscription: Subscription | None, now: int) -> Due | Settled:
+def _due(row: Row, text: str | None, subscription: Subscription | None, now: int) -> Due | Settled:
     """What is to be sent, or why it is not."""
     if row["expires_at"] <= now:
         return Settled(EXPIRED, "not delivered in time")
     if not subscription and row["subscription_id"] != WEBHOOK:
         return Settled(GONE, ENDED)
     try:
-        return _read(row, subscription)
-    except (msgspec.DecodeError, TypeError):  # the second is a text that is not there at all
+        return _read(row, text, subscription)
+    except msgspec.DecodeError:
         return Settled(PARKED, UNREADABLE)
 
 
-def _read(row: Row, subscription: Subscription | None) -> Due:
+def _read(row: Row, text: str | None, subscription: Subscription | None) -> Due:
     message = Message(
         id=row["id"],
         channel=row["channel"],
@@ -134,7 +203,7 @@ def _read(row: Row, subscription: Subscription | None) -> Due:
         bundle=subscription.bundle if subscription else None,
         web_auth=subscription.web_auth if subscription else None,
         web_p256dh=subscription.web_p256dh if subscription else None,
-        payload=msgspec.json.decode(row["message"], type=dict),
+        payload=msgspec.json.decode(text or "", type=dict),
         created_at=row["created_at"],
         expires_at=row["expires_at"],
     )
@@ -145,6 +214,10 @@ def _read(row: Row, subscription: Subscription | None) -> Due:
         attempts=row["attempts"],
         message=message,
         joined=row["joined_id"] is not None and row["subscription_id"] != WEBHOOK,
+        lane=row["lane"],
+        sender_id=row["about_user_id"],
+        answered_at=subscription.answered_at if subscription else None,
+        silent_since=subscription.silent_since if subscription else None,
     )
 
 
@@ -153,6 +226,7 @@ def _read(row: Row, subscription: Subscription | None) -> Due:
 
 def record(db: Database, attempts: Sequence[Attempt], now: int) -> None:
     """Write down what became of attempts, all or none; dead push tokens end their subscriptions."""
+    attempts = [msgspec.structs.replace(one, receipt=judged(one)) for one in attempts]
     decided = [(one, after(one.due, one.receipt, now, random.uniform(LEAST_JITTER, MOST_JITTER))) for one in attempts]
     again = [
         (one.due.user_id, one.due.message.id, one.due.attempts, what.at, what.reason)
@@ -169,11 +243,45 @@ def record(db: Database, attempts: Sequence[Attempt], now: int) -> None:
             store.settle(tx, sorted(settled), now)
         if again:
             store.postpone(tx, sorted(again))
-        gone = [one for one in attempts if one.receipt.outcome is Outcome.GONE]
-        for one in sorted(gone, key=_place):  # all workers in the same order, lest two of them wait for each other
-            _end(tx, one)
+        for one in sorted(attempts, key=_place):  # all workers in the same order, lest two of them wait for each other
+            _note(tx, one)
     for one, what in decided:
         _count(one.due.app_id, one.due.message.channel, what, now, joined=one.due.joined)
+
+
+def judged(attempt: Attempt) -> Receipt:
+    """The receipt; GONE instead for an endpoint that has never answered in a day of attempts.
+
+    Only of endpoints that a browser named: where FCM or APNs do not answer, no token is at fault.
+    """
+    due, receipt = attempt.due, attempt.receipt
+    if not _is_silent(attempt) or due.answered_at is not None or due.silent_since is None:
+        return receipt
+    if attempt.began_at - due.silent_since < NEVER_ANSWERED_SECONDS:
+        return receipt
+    return Receipt(Outcome.GONE, NEVER_ANSWERED)
+
+
+def _is_silent(attempt: Attempt) -> bool:
+    return attempt.due.message.channel == STRANGERS and attempt.receipt.silent is True
+
+
+def _note(tx: Tx, attempt: Attempt) -> None:
+    """Write down what an attempt says of the subscription, where that is something new."""
+    due, receipt = attempt.due, attempt.receipt
+    place = (due.user_id, due.subscription_id, due.message.token)
+    if receipt.outcome is Outcome.GONE:
+        _end(tx, attempt)
+    elif _is_silent(attempt):
+        if due.silent_since is None:
+            subscriptions.mark_silent(tx, *place, attempt.began_at)
+    elif due.message.channel == STRANGERS and receipt.silent is False and _is_news(due):
+        subscriptions.mark_answered(tx, *place, attempt.began_at)
+
+
+def _is_news(due: Due) -> bool:
+    """Is it new that this endpoint answers?"""
+    return due.answered_at is None or due.silent_since is not None
 
 
 def _count(app_id: int, channel: str, what: Again | Settled, now: int, *, joined: bool = False) -> None:
@@ -248,9 +356,9 @@ def retry(
 
 
 def sweep(db: Database, before: int, batch: int = 500) -> int:
-    """Forget up to `batch` pushes that were settled or parked before then; how many that were."""
+    """Forget up to `batch` pushes that were settled or parked before then, and texts; how many that were."""
     with db.write() as tx:
-        return store.sweep(tx, before, batch)
+        return store.sweep(tx, before, batch) + store.sweep_texts(tx, before, batch)
 
 
 def waiting(db: Database, most: int = 10_000) -> tuple[int, int | None]:

@@ -5,6 +5,10 @@
 
 An event is a message in the universal format (docs/wire.md §6.2), to users of the sender's own application, sent once
 and at once. A sender is told only through which channels it goes out, not to how many devices or whose; many cost more.
+
+Limits: calls of a user and from an address, pushes of a user in a day, pushes of a user that wait: beyond them the call
+is refused. A subscription at which too many events wait gets no more of them; the sender is not told, because that
+would tell something about somebody else's device.
 """
 
 from collections.abc import Sequence
@@ -13,7 +17,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from .. import errors
+from .. import errors, metrics
 from ..config import Limits
 from ..model import Caller
 from ..push import universal
@@ -29,6 +33,8 @@ PUSHES_OF_A_CALL = 100  # from there on each further hundred, begun, costs as mu
 OURS = "contact_joined"  # the `type` of the pushes that this server sends by itself
 DAY = 86_400
 LIFE_SECONDS, LONGEST_LIFE_SECONDS = DAY, 28 * DAY  # FCM keeps no message longer ("Set the lifespan of a message")
+TEXT_OF_A_PUSH = 512  # bytes of an event's text that take as much room as a push without one
+WAIT_SECONDS = 60  # after which it makes sense to look whether pushes still wait
 YES = (1, "1", "true")
 
 
@@ -98,23 +104,88 @@ def _queued(
 ) -> dict[str, int]:
     """Count the call, then look whom it reaches: whoever asks too often learns nothing."""
     app_id, user_id = caller.app.id, caller.user_id
-    bucket = rates.events(limits, user_id)
     with db.write() as tx:
-        rates.charge(tx, bucket, 1, now)
+        _charge_call(tx, limits, caller, now)
+        waiting = _waiting(tx, limits, user_id)
         if not users.by_id(tx, app_id, user_id):
             raise errors.SessionGone
         reached = subscriptions.of_users(tx, app_id, sorted(set(event.user_ids)), [event.environment])
         getting = chosen(reached, rings=event.payload.get("ios_voip") in YES)
-        rates.charge(tx, bucket, min(further(len(getting)), bucket.capacity - 1), now)
         ids = _ids(tx, getting)
-        rows = [
-            (row["user_id"], row["id"], row["channel"], row["environment"], message, ids[row["channel"]])
-            for row in getting
-        ]
-        if rows:
-            pushes.add(tx, app_id, user_id, rows, now=now, expires_at=expires_at)
-            figures.after(tx, app_id, "events sent", now)
+        if not getting:
+            return ids
+        _check_waiting(limits, waiting + len(getting) if waiting else 0)
+        _charge_pushes(tx, limits, caller, len(getting), len(message.encode()) * len(ids), now)
+        _add(tx, limits, caller, getting, ids, message, expires_at, now)
+        figures.after(tx, app_id, "events sent", now)
     return ids
+
+
+def _charge_call(tx: Tx, limits: Limits, caller: Caller, now: int) -> None:
+    for bucket in _calls(limits, caller):
+        rates.charge(tx, bucket, 1, now)
+
+
+def _charge_pushes(tx: Tx, limits: Limits, caller: Caller, count: int, text_bytes: int, now: int) -> None:
+    """Charge what the pushes of a call cost besides the call; no single call costs more than a bucket holds."""
+    for bucket in _calls(limits, caller):
+        rates.charge(tx, bucket, min(further(count), max(0, bucket.capacity - 1)), now)
+    day = rates.pushes_of_day(limits, caller.user_id)
+    rates.charge(tx, day, min(count + text_bytes // TEXT_OF_A_PUSH, day.capacity), now)
+
+
+def _calls(limits: Limits, caller: Caller) -> tuple[rates.Bucket, rates.Bucket]:
+    """Always in this order: a call locks its user's bucket, then the address's, and so never waits for its own."""
+    return rates.events(limits, caller.user_id), rates.events_from_address(limits, caller.address)
+
+
+def _waiting(tx: Tx, limits: Limits, user_id: int) -> int:
+    """How many pushes of a sender wait; TooMany when that is the limit."""
+    most = limits.max_waiting_per_sender
+    waiting = pushes.waiting_of(tx, user_id, most) if most else 0
+    _check_waiting(limits, waiting + 1)
+    return waiting
+
+
+def _check_waiting(limits: Limits, waiting: int) -> None:
+    if 0 < limits.max_waiting_per_sender < waiting:
+        reason = "Too many pushes of this user wait for delivery"
+        raise errors.TooMany(reason, wait_seconds=WAIT_SECONDS, limit="max_waiting_per_sender")
+
+
+def _add(
+    tx: Tx,
+    limits: Limits,
+    caller: Caller,
+    getting: Sequence[Row],
+    ids: dict[str, int],
+    message: str,
+    expires_at: int,
+    now: int,
+) -> None:
+    """Put the pushes into the queue, and the text once for each channel."""
+    sent = _with_room(tx, limits, getting)
+    for channel, event_id in ids.items():
+        if count := sum(row["channel"] == channel for row in sent):
+            pushes.keep_text(tx, event_id, caller.user_id, message, count, expires_at)
+    rows: list[pushes.NewPush] = [
+        (row["user_id"], row["id"], row["channel"], row["environment"], None, ids[row["channel"]], row["lane"])
+        for row in sent
+    ]
+    if rows:
+        pushes.add(tx, caller.app.id, caller.user_id, rows, now=now, expires_at=expires_at)
+
+
+def _with_room(tx: Tx, limits: Limits, getting: Sequence[Row]) -> Sequence[Row]:
+    """Those of the subscriptions at which fewer events wait than may; the others are counted as refusals."""
+    most = limits.max_waiting_per_subscription
+    if not most:
+        return getting
+    waiting = pushes.waiting_at(tx, sorted({row["user_id"] for row in getting}))
+    sent = [row for row in getting if waiting.get((row["user_id"], row["id"]), 0) < most]
+    if left_out := len(getting) - len(sent):
+        tx.then(lambda: metrics.limit_reached("max_waiting_per_subscription", left_out))
+    return sent
 
 
 def further(pushes_: int) -> int:

@@ -10,6 +10,7 @@
     sweep(db, now)               forget what no longer limits anybody
     permits, identity_permits, address_permits, passwords, sign_ins, sessions, accounts, events     the buckets,
     carry_permits(tx, …)         what a user has used of permits counts for a number or id that is new to the user
+    events_from_address, pushes_of_day                                            those of events,
     log_in                       all of one log-in,
     code_wait, codes_to_number, codes_for_address, codes_for_subnets, codes_of_day  and those of one-time codes,
     network, subnets             what counts as one address, and the larger networks that it is in
@@ -196,6 +197,30 @@ def code_wait(app_id: int, hash_key: bytes, number: int, seconds: int) -> Bucket
 def _codes_name(app_id: int, hash_key: bytes, number: int) -> str:
     who = hmac.new(hash_key, f"codes to {number}".encode(), "sha256").hexdigest()[:24]
     return f"codes:{app_id}:{who}"
+
+
+def events_from_address(limits: Limits, address: str) -> Bucket:
+    """The same for everybody at one address."""
+    a_minute = limits.events_per_address_per_minute
+    return Bucket(
+        f"pushes@{network(address)}",
+        a_minute,
+        a_minute / MINUTE,
+        "Too many events from this address",
+        "events_per_address_per_minute",
+    )
+
+
+def pushes_of_day(limits: Limits, user_id: int) -> Bucket:
+    """Pushes that one user sends to others: each is a row that stays for a week after it was settled."""
+    a_day = limits.pushes_per_sender_per_day
+    return Bucket(
+        _pushes_name(user_id), a_day, a_day / DAY, "Too many pushes from this user", "pushes_per_sender_per_day"
+    )
+
+
+def _pushes_name(user_id: int) -> str:
+    return f"pushes:{user_id}"
 
 
 def codes_to_number(limits: Limits, app: App, number: int) -> Bucket:
@@ -397,6 +422,7 @@ def forget_user(tx: Tx, user_id: int) -> None:
     buckets.forget_owner(tx, user_id)
     buckets.forget(tx, _permits_name(user_id))
     buckets.forget(tx, _events_name(user_id))
+    buckets.forget(tx, _pushes_name(user_id))
 
 
 def sweep(db: Database, now: int, batch: int = 500) -> int:

@@ -43,13 +43,13 @@ def send(db: Database, app: App, user_id: int, by: Actor) -> int:
         ]
         if not reached:
             raise errors.Unreached("no device of this user gets joined pushes: it has no subscription for them")
-        rows = []
+        rows: list[pushes.NewPush] = []
         for one in reached:
             message = payload
             if app.settings.contact_joined_fcm_notification and one["channel"] == "gcm":
                 message = payload | {"android_fcm_notification": {"body": text}}
             encoded = msgspec.json.encode(message).decode()
-            rows.append((user_id, one["id"], one["channel"], one["environment"], encoded, None))
+            rows.append((user_id, one["id"], one["channel"], one["environment"], encoded, None, one["lane"]))
         pushes.add(tx, app.id, user_id, rows, now=by.at, expires_at=by.at + LIFE_SECONDS)
         audit.of_user(tx, by, "test push sent", user_id, f"devices: {len(rows)}")
     return len(rows)

@@ -277,6 +277,7 @@ def erase(db: Database, user_id: int, *, by: Actor | None = None, again: bool = 
         # Uploads lock a book, then look at its user; whoever comes the other way round would meet them halfway.
         books.lock_all(tx, user_id)
         codes.forget_user(tx, user_id)  # as long as it is known which numbers were the user's
+        pushes.drop_for(tx, user_id)
         # Then this, alone among its kind in the transaction: on a Citus cluster users are a reference table.
         app_id = store.delete(tx, user_id)
         books.delete_all(tx, user_id)

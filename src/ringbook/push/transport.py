@@ -43,12 +43,14 @@ class Receipt(Struct, frozen=True):
     reason         the provider's word, or ours in words; never a token, a text or a key
     gone_at        with GONE, when the token died, UTC seconds; None where the provider does not say
     wait_seconds   with LATER, how long the provider asks us to wait
+    silent         no answer came; None where that says nothing about the host, because we are at fault
     """
 
     outcome: Outcome
     reason: str = ""
     gone_at: int | None = None
     wait_seconds: int | None = None
+    silent: bool | None = False
 
 
 class Message(Struct, frozen=True, kw_only=True):

@@ -96,7 +96,7 @@ class WebPush:
         """See `transport.Sender`; keys or an address that no browser gives are those of a dead subscription."""
         plain = shaped(message.payload)
         if plain is None:
-            return Receipt(Outcome.REFUSED, WORDS[413])
+            return Receipt(Outcome.REFUSED, WORDS[413], silent=None)
         try:
             body = encrypted(plain, message.web_p256dh or "", message.web_auth or "")
             signed = headers(message, now) | {"Authorization": self._authorization(origin(message.token), now)}
@@ -105,7 +105,7 @@ class WebPush:
         try:
             answer = await self._connections.post(message.token, headers=signed, body=body, foreign=True)
         except Unreachable as error:
-            return Receipt(Outcome.LATER, str(error))
+            return Receipt(Outcome.LATER, str(error), silent=True)
         return read_answer(answer.status, answer.body, answer.headers, now)
 
     async def check(self, now: int) -> str:

@@ -85,8 +85,9 @@ def removed(tx: Tx, user_id: int) -> int:
 def pushes(tx: Tx, user_id: int) -> list[Row]:
     """What was sent to the user, or is to be; a text only while it waits."""
     return tx.all(
-        "SELECT id, channel, environment, about_user_id, message, created_at, attempts, outcome, reason, settled_at"
-        " FROM pushes WHERE user_id = :id ORDER BY id",
+        "SELECT p.id, p.channel, p.environment, p.about_user_id, COALESCE(p.message, CASE WHEN p.outcome IS NULL"
+        " OR p.outcome = 'parked' THEN e.message END) AS message, p.created_at, p.attempts, p.outcome, p.reason,"
+        " p.settled_at FROM pushes AS p LEFT JOIN events AS e ON e.id = p.event_id WHERE p.user_id = :id ORDER BY p.id",
         id=user_id,
     )
 

@@ -1,16 +1,28 @@
 """Pushes: the queue of what is to be sent and, once settled, what became of it.
 
 add                              into the queue
-claim, postpone, settle          one attempt: taken, to be tried again, over
-drop_about, sweep                erased with the user whom it is about; forgotten when it is old
+keep_text, texts                 the text of an event, stored once for all of its pushes
+waiting_of, waiting_at           how many events of a sender wait, and how many at each subscription
+lanes, claim_first, claim_repeats, postpone, settle      one attempt: taken, to be tried again, over
+drop_about, drop_for, sweep, sweep_texts                removed with a user; forgotten when they are old
 retry, of_user, by_id, waiting   for whoever looks after them
 told, queue, parked              counted, for whoever looks after them
 page, queue_of, parked_of        the same for one application, at a cost that does not grow with the table
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import count
+from typing import Any
 
 from .db import Row, Rows, Tx
+
+# user_id, subscription_id (0: the application's webhook), channel, environment, message (None: stored by `keep_text`),
+# event_id, lane
+NewPush = tuple[int, int, str, str, str | None, int | None, str]
+AMONG = 2_000
+_FIRST = "outcome IS NULL AND turn > 0"
+_REPEATS = "outcome IS NULL AND turn = 0"
 
 ACCEPTED, PARKED, WAITING = "accepted", "parked", "waiting"
 FAILED = (PARKED, "gone", "expired")
@@ -20,11 +32,16 @@ SHOWN = (
 )
 
 
+def lane(app_id: int, channel: str) -> str:
+    """Returns the lane of an application's channel. `subscriptions.of_users` names the lanes of subscriptions."""
+    return f"{app_id}:{channel}"
+
+
 def add(
     tx: Tx,
     app_id: int,
     about_user_id: int,
-    rows: Sequence[tuple[int, int, str, str, str, int | None]],
+    rows: Sequence[NewPush],
     *,
     joined_id: int | None = None,
     now: int,
@@ -32,13 +49,15 @@ def add(
 ) -> int:
     """Put pushes into the queue, each due at once; how many were new.
 
-    rows   user_id, subscription_id (0: the application's webhook), channel, environment, message, event_id of each
+    Each push gets a turn in its lane. The turns of one sender follow each other, and the first is the lowest turn that
+    waits in the lane, so that a claim in the order of turns takes from each sender in rotation.
     """
+    turns = _turns(tx, about_user_id, [row[-1] for row in rows])
     return tx.run(
         "INSERT INTO pushes (user_id, app_id, subscription_id, joined_id, event_id, about_user_id, channel,"
-        " environment, message, created_at, due_at, expires_at, attempts)"
+        " environment, message, created_at, due_at, expires_at, attempts, lane, turn)"
         " SELECT r.user_id, :app_id, r.subscription_id, :joined_id, r.event_id, :about, r.channel, r.environment,"
-        " r.message, :now, :now, :expires_at, 0 FROM :rows AS r WHERE 1 = 1"
+        " r.message, :now, :now, :expires_at, 0, r.lane, r.turn FROM :rows AS r WHERE 1 = 1"
         " ON CONFLICT (user_id, joined_id, subscription_id) DO NOTHING",
         rows=Rows(
             {
@@ -48,8 +67,10 @@ def add(
                 "environment": str,
                 "message": str,
                 "event_id": int,
+                "lane": str,
+                "turn": int,
             },
-            rows,
+            [(*row, turn) for row, turn in zip(rows, turns, strict=True)],
         ),
         app_id=app_id,
         about=about_user_id,
@@ -59,25 +80,140 @@ def add(
     )
 
 
-def claim(tx: Tx, now: int, until: int, limit: int, busy: Sequence[str]) -> list[Row]:
-    """Take up to `limit` due pushes: until then nobody else does. Each counts as attempted.
+def _turns(tx: Tx, about_user_id: int, lanes: Sequence[str]) -> list[int]:
+    """Returns the turns of a sender's next pushes to these lanes."""
+    following = {name: count(_next_turn(tx, about_user_id, name)) for name in sorted(set(lanes))}
+    return [next(following[name]) for name in lanes]
 
-    busy   lanes, `app_id:channel`, of which none is taken
 
-    The condition stands twice: without the outer one two claims at once would both get what the inner one found.
-    """
+def _next_turn(tx: Tx, about_user_id: int, lane: str) -> int:
+    own = tx.tuples(
+        "SELECT turn FROM pushes WHERE about_user_id = :about AND lane = :lane AND outcome IS NULL"
+        " ORDER BY turn DESC LIMIT 1",
+        about=about_user_id,
+        lane=lane,
+    )
+    lowest = tx.tuples(
+        "SELECT turn FROM pushes WHERE lane = :lane AND outcome IS NULL AND turn > 0 ORDER BY turn LIMIT 1", lane=lane
+    )
+    return max(own[0][0] + 1 if own else 1, lowest[0][0] if lowest else 1)
+
+
+# ── texts of events ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def keep_text(tx: Tx, event_id: int, user_id: int, message: str, waiting: int, expires_at: int) -> None:
+    """Store the text of an event once, for the `waiting` pushes that will be sent with it."""
+    tx.run(
+        "INSERT INTO events (id, user_id, message, waiting, expires_at)"
+        " VALUES (:id, :user_id, :message, :waiting, :expires_at)",
+        id=event_id,
+        user_id=user_id,
+        message=message,
+        waiting=waiting,
+        expires_at=expires_at,
+    )
+
+
+def texts(tx: Tx, event_ids: Sequence[int]) -> dict[int, str]:
+    """Returns the texts of events by their ids."""
+    found = tx.tuples("SELECT id, message FROM events WHERE id IN :ids", ids=Rows.of("id", event_ids))
+    return dict(found)
+
+
+def _release(tx: Tx, event_ids: Iterable[int | None]) -> None:
+    """Delete the texts that no push waits for any more. `event_ids` has an id once for each push that is over."""
+    over = Counter(event_id for event_id in event_ids if event_id is not None)
+    for event_id in sorted(over):  # in one order, so that two workers do not wait for each other
+        tx.run("UPDATE events SET waiting = waiting - :over WHERE id = :id", id=event_id, over=over[event_id])
+    if over:
+        tx.run("DELETE FROM events WHERE id IN :ids AND waiting <= 0", ids=Rows.of("id", sorted(over)))
+
+
+def waiting_of(tx: Tx, user_id: int, most: int) -> int:
+    """Returns how many event pushes of a sender wait, counted up to `most`."""
+    found = tx.tuples(
+        "SELECT COUNT(*) FROM (SELECT 1 FROM pushes WHERE about_user_id = :user_id AND outcome IS NULL"
+        " AND event_id IS NOT NULL LIMIT :most) AS w",
+        user_id=user_id,
+        most=most,
+    )
+    return int(found[0][0])
+
+
+def waiting_at(tx: Tx, user_ids: Sequence[int]) -> dict[tuple[int, int], int]:
+    """Returns how many event pushes wait at the subscriptions of these users, by (user_id, subscription_id)."""
+    found = tx.tuples(
+        "SELECT user_id, subscription_id, COUNT(*) FROM pushes WHERE user_id IN :users AND outcome IS NULL"
+        " AND event_id IS NOT NULL GROUP BY user_id, subscription_id",
+        users=Rows.of("user_id", user_ids),
+    )
+    return {(user_id, subscription_id): int(waiting) for user_id, subscription_id, waiting in found}
+
+
+# ── attempts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def lanes(tx: Tx) -> list[str]:
+    """Returns the lanes in which pushes wait. Reads one row of an index for each, however many pushes there are."""
+    return sorted({name for repeats in (False, True) for name in _lanes(tx, _REPEATS if repeats else _FIRST)})
+
+
+def _lanes(tx: Tx, which: str) -> list[str]:
+    found = tx.tuples(
+        f"WITH RECURSIVE found (lane) AS (SELECT MIN(lane) FROM pushes WHERE {which} UNION ALL"
+        f" SELECT (SELECT MIN(lane) FROM pushes WHERE {which} AND lane > found.lane) FROM found"
+        " WHERE found.lane IS NOT NULL) SELECT lane FROM found WHERE lane IS NOT NULL"
+    )
+    return [name for (name,) in found]
+
+
+def alone(tx: Tx) -> None:
+    """Let no other transaction claim pushes until this one ends."""
     tx.alone("claiming pushes")
+
+
+def claim_first(tx: Tx, lane: str, until: int, limit: int) -> list[Row]:
+    """Claim up to `limit` pushes of a lane that were never attempted, in the order of their turns.
+
+    The conditions stand twice: without the outer ones two claims at once would both get what the inner ones found.
+    """
+    chosen = f"SELECT id FROM pushes WHERE lane = :lane AND {_FIRST} ORDER BY turn, id LIMIT :limit"
+    return _claimed(tx, _FIRST, chosen, until, lane=lane, limit=limit)
+
+
+def claim_first_of_others(tx: Tx, lane: str, until: int, limit: int, crowding: Sequence[int], each: int) -> list[Row]:
+    """The same, but nothing of the senders in `crowding`, and at most `each` of one sender.
+
+    Only the first AMONG pushes are looked at: the lowest turns, where every sender who waits has some.
+    """
+    first = (
+        "SELECT id, turn, about_user_id, ROW_NUMBER() OVER (PARTITION BY about_user_id ORDER BY turn, id) AS place"
+        f" FROM (SELECT id, turn, about_user_id FROM pushes WHERE lane = :lane AND {_FIRST}"
+        f" ORDER BY turn, id LIMIT {AMONG}) AS lowest"
+    )
+    chosen = (
+        f"SELECT id FROM ({first}) AS first WHERE place <= :each AND NOT (about_user_id IN :crowding)"
+        " ORDER BY turn, id LIMIT :limit"
+    )
+    crowd = Rows.of("user_id", crowding)
+    return _claimed(tx, _FIRST, chosen, until, lane=lane, limit=limit, each=each, crowding=crowd)
+
+
+def claim_repeats(tx: Tx, lane: str, now: int, until: int, limit: int) -> list[Row]:
+    """Claim up to `limit` pushes of a lane that are due for another attempt, the one that waits longest first."""
+    still = f"due_at <= :now AND {_REPEATS}"
+    chosen = f"SELECT id FROM pushes WHERE lane = :lane AND {still} ORDER BY due_at LIMIT :limit"
+    return _claimed(tx, still, chosen, until, lane=lane, limit=limit, now=now)
+
+
+def _claimed(tx: Tx, still: str, chosen: str, until: int, **values: Any) -> list[Row]:
     return tx.all(
-        "UPDATE pushes SET due_at = :until, attempts = attempts + 1"
-        " WHERE due_at <= :now AND outcome IS NULL AND id IN"
-        " (SELECT id FROM pushes WHERE due_at <= :now AND outcome IS NULL"
-        " AND NOT (app_id || ':' || channel IN :busy) ORDER BY due_at LIMIT :limit)"
-        " RETURNING id, user_id, app_id, subscription_id, joined_id, channel, environment, message, created_at,"
-        " expires_at, attempts",
-        now=now,
+        f"UPDATE pushes SET due_at = :until, attempts = attempts + 1, turn = 0 WHERE {still} AND id IN ({chosen})"
+        " RETURNING id, user_id, app_id, subscription_id, joined_id, event_id, about_user_id, channel, environment,"
+        " message, created_at, expires_at, attempts, lane",
         until=until,
-        limit=limit,
-        busy=Rows({"lane": str}, [(lane,) for lane in busy]),
+        **values,
     )
 
 
@@ -100,15 +236,17 @@ def settle(tx: Tx, rows: Sequence[tuple[int, int, int, str, str]], now: int) -> 
 
     That a provider has one counts whenever we hear of it; anything else only if nobody has made an attempt since.
     """
-    tx.run(
+    written = tx.all(
         "UPDATE pushes SET outcome = r.outcome, reason = r.reason, settled_at = :now,"
         f" message = CASE WHEN r.outcome = '{PARKED}' THEN message END"
         " FROM :rows AS r WHERE pushes.user_id = r.user_id AND pushes.id = r.id"
         f" AND ((r.outcome = '{ACCEPTED}' AND COALESCE(pushes.outcome, '{PARKED}') = '{PARKED}')"
-        " OR (pushes.outcome IS NULL AND pushes.attempts = r.attempts))",
+        " OR (pushes.outcome IS NULL AND pushes.attempts = r.attempts))"
+        " RETURNING pushes.event_id, pushes.outcome",
         rows=Rows({"user_id": int, "id": int, "attempts": int, "outcome": str, "reason": str}, rows),
         now=now,
     )
+    _release(tx, (row["event_id"] for row in written if row["outcome"] != PARKED))
 
 
 def drop_about(tx: Tx, user_id: int) -> None:
@@ -116,11 +254,37 @@ def drop_about(tx: Tx, user_id: int) -> None:
     tx.run("DELETE FROM pushes WHERE about_user_id = :user_id", user_id=user_id)
 
 
+def drop_for(tx: Tx, user_id: int) -> None:
+    """Remove the pushes for a user, and the texts that only they waited for."""
+    dropped = tx.all("DELETE FROM pushes WHERE user_id = :user_id RETURNING event_id, outcome", user_id=user_id)
+    _release(tx, _unsettled(dropped))
+
+
+def _unsettled(rows: Sequence[Row]) -> Iterable[int | None]:
+    return (row["event_id"] for row in rows if row["outcome"] in (None, PARKED))
+
+
 def sweep(tx: Tx, before: int, limit: int) -> int:
     """Forget up to `limit` pushes that were settled or parked before then; how many that were."""
-    return tx.run(
+    forgotten = tx.all(
         "DELETE FROM pushes WHERE settled_at < :before AND id IN"
-        " (SELECT id FROM pushes WHERE settled_at < :before LIMIT :limit)",
+        " (SELECT id FROM pushes WHERE settled_at < :before LIMIT :limit) RETURNING event_id, outcome",
+        before=before,
+        limit=limit,
+    )
+    _release(tx, _unsettled(forgotten))
+    return len(forgotten)
+
+
+def sweep_texts(tx: Tx, before: int, limit: int) -> int:
+    """Delete up to `limit` texts of events that expired before then and that no push waits for; how many that were.
+
+    There are such texts only where a recipient was erased at the moment in which the event was sent.
+    """
+    return tx.run(
+        "DELETE FROM events WHERE id IN (SELECT e.id FROM events AS e WHERE e.expires_at < :before"
+        " AND NOT EXISTS (SELECT 1 FROM pushes AS p WHERE p.about_user_id = e.user_id AND p.event_id = e.id"
+        f" AND (p.outcome IS NULL OR p.outcome = '{PARKED}')) LIMIT :limit)",
         before=before,
         limit=limit,
     )

@@ -6,6 +6,7 @@ leave_elsewhere                a push token stands once per application and chan
 drop_oldest                    beyond the limit
 of_users, chosen               to send to
 end_dead                       the provider says that a push token is dead
+mark_answered, mark_silent     whether an endpoint that a browser named answers
 any_of                         does anybody use a channel?
 """
 
@@ -14,7 +15,15 @@ from collections.abc import Sequence
 from ..model import Subscription
 from .db import Row, Rows, Tx
 
-COLUMNS = "id, user_id, device, platform, channel, environment, bundle, token, web_auth, web_p256dh"
+COLUMNS = (
+    "id, user_id, device, platform, channel, environment, bundle, token, web_auth, web_p256dh, answered_at,"
+    " silent_since"
+)
+# Endpoints that a stranger has named and that do not answer share a lane of their own, which may hang.
+LANE = (
+    "s.app_id || ':' || s.channel || CASE WHEN s.channel = 'web'"
+    " AND (s.answered_at IS NULL OR s.silent_since IS NOT NULL) THEN '?' ELSE '' END"
+)
 
 
 def _subscription(row: Row) -> Subscription:
@@ -42,6 +51,8 @@ def insert(tx: Tx, app_id: int, subscription: Subscription, token_hash: bytes, n
         " :web_auth, :web_p256dh, :now, :now)"
         " ON CONFLICT (user_id, device, channel, environment) DO UPDATE SET platform = excluded.platform,"
         " bundle = excluded.bundle, token = excluded.token, token_hash = excluded.token_hash,"
+        " answered_at = CASE WHEN subscriptions.token_hash = excluded.token_hash THEN subscriptions.answered_at END,"
+        " silent_since = CASE WHEN subscriptions.token_hash = excluded.token_hash THEN subscriptions.silent_since END,"
         " web_auth = excluded.web_auth, web_p256dh = excluded.web_p256dh, updated_at = excluded.updated_at"
         f" RETURNING {COLUMNS}",
         app_id=app_id,
@@ -65,6 +76,8 @@ def renew(tx: Tx, subscription: Subscription, token_hash: bytes, now: int) -> Su
     """Give a known subscription its new token; it keeps its id. None when it has just gone."""
     row = tx.one(
         "UPDATE subscriptions SET platform = :platform, bundle = :bundle, token = :token, token_hash = :token_hash,"
+        " answered_at = CASE WHEN token_hash = :token_hash THEN answered_at END,"
+        " silent_since = CASE WHEN token_hash = :token_hash THEN silent_since END,"
         " web_auth = :web_auth, web_p256dh = :web_p256dh, updated_at = :now"
         f" WHERE user_id = :user_id AND id = :id RETURNING {COLUMNS}",
         id=subscription.id,
@@ -123,10 +136,10 @@ def drop_oldest(tx: Tx, user_id: int, keep: int) -> None:
 
 
 def of_users(tx: Tx, app_id: int, user_ids: Sequence[int], environments: Sequence[str]) -> list[Row]:
-    """user_id, id, channel and environment of these users' subscriptions in these environments."""
+    """user_id, id, channel, environment and lane of these users' subscriptions in these environments."""
     # The + keeps SQLite from going through all of the application's subscriptions, by the index on its tokens.
     return tx.all(
-        "SELECT s.user_id, s.id, s.channel, s.environment FROM subscriptions AS s"
+        f"SELECT s.user_id, s.id, s.channel, s.environment, {LANE} AS lane FROM subscriptions AS s"
         " WHERE s.user_id IN :users AND +s.app_id = :app_id AND s.environment IN :environments"
         " ORDER BY s.user_id, s.id",
         users=Rows.of("user_id", user_ids),
@@ -155,6 +168,30 @@ def end_dead(tx: Tx, user_id: int, subscription_id: int, token: str, died_at: in
         died_at=died_at,
     )
     return rows == 1
+
+
+def mark_answered(tx: Tx, user_id: int, subscription_id: int, token: str, now: int) -> None:
+    """Record that this endpoint answers."""
+    tx.run(
+        "UPDATE subscriptions SET answered_at = :now, silent_since = NULL"
+        " WHERE user_id = :user_id AND id = :id AND token = :token",
+        user_id=user_id,
+        id=subscription_id,
+        token=token,
+        now=now,
+    )
+
+
+def mark_silent(tx: Tx, user_id: int, subscription_id: int, token: str, since: int) -> None:
+    """Record that this endpoint has not answered since then, unless an earlier time is recorded."""
+    tx.run(
+        "UPDATE subscriptions SET silent_since = :since"
+        " WHERE user_id = :user_id AND id = :id AND token = :token AND silent_since IS NULL",
+        user_id=user_id,
+        id=subscription_id,
+        token=token,
+        since=since,
+    )
 
 
 def any_of(tx: Tx, app_id: int, channel: str) -> bool:
