@@ -125,7 +125,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         int, knob("calls in a minute by which one user sends pushes to others; 0 = no limit", "calls", low=0)
     ] = 60
     events_per_address_per_minute: Annotated[
-        int, knob("the same for everybody at one address (IPv6: one /64); 0 = no limit", "calls", low=0)
+        int,
+        knob(
+            "calls in a minute by which everybody at one address (IPv6: one /64) sends pushes to others; 0 = no limit",
+            "calls",
+            low=0,
+        ),
     ] = 1_000
     pushes_per_sender_per_day: Annotated[
         int,
