@@ -48,6 +48,7 @@ NEVER_ANSWERED_SECONDS = 86_400  # of attempts, after which such an endpoint is 
 REPEATS_SHARE = 4  # one of so many places is for repeats, also while first attempts wait
 RESERVED_SHARE = 4  # one of so many places of a lane whose hosts strangers name is for senders with few in flight
 MOST_LANES = 50  # that one claim takes from
+MOST_OF_STRANGERS = 200  # Web Push encrypts each push: whoever comes next waits for the processor as long as that takes
 FIGURES: dict[str, figures.Name] = {
     ACCEPTED: "pushes accepted",
     GONE: "pushes gone",
@@ -144,8 +145,11 @@ def claim(db: Database, now: int, most: int, rooms: Mapping[str, Room] | None = 
 
 def shared(lane: str, places: int) -> int:
     """How many places of a lane any sender may take: all, unless whoever subscribes names the host."""
-    channel = lane.partition(":")[2]
-    return places - places // RESERVED_SHARE if channel.startswith(STRANGERS) else places
+    return places - places // RESERVED_SHARE if _is_strangers(lane) else places
+
+
+def _is_strangers(lane: str) -> bool:
+    return lane.partition(":")[2].startswith(STRANGERS)
 
 
 def _claimed(tx: Tx, now: int, most: int, rooms: Mapping[str, Room]) -> list[Row]:
@@ -156,6 +160,7 @@ def _claimed(tx: Tx, now: int, most: int, rooms: Mapping[str, Room]) -> list[Row
     rows: list[Row] = []
     for position, lane in enumerate(waiting):
         share = -(-(most - len(rows)) // (len(waiting) - position))
+        share = min(share, MOST_OF_STRANGERS) if _is_strangers(lane) else share
         room = rooms.get(lane, Room(shared(lane, most)))
         rows += _claimed_from(tx, lane, now, min(share, room.places), room)
     return rows
