@@ -24,6 +24,10 @@ def ready(server: Server) -> tuple[int, str]:
     return answer.status, answer.json["status"]
 
 
+def figures(server: Server) -> str:
+    return ask(server, "GET", "/metrics", headers={"Authorization": "Bearer open-sesame"}).raw.decode()
+
+
 def alive(server: Server) -> bool:
     return ask(server, "GET", "/healthz").status == 200
 
@@ -45,7 +49,7 @@ def on_postgresql(databases: Databases, tmp_path) -> Iterator[Server]:
 
 def test_while_the_database_is_away_everybody_is_told_so_at_once(stoppable, tmp_path):
     """Each waiting for seconds, so many requests would take longer than this test may."""
-    with serve(stoppable.url, tmp_path) as server:
+    with serve(stoppable.url, tmp_path, metrics_token="open-sesame") as server:
         who = person(server)
         assert ready(server) == READY
         stoppable.stop()
@@ -56,11 +60,11 @@ def test_while_the_database_is_away_everybody_is_told_so_at_once(stoppable, tmp_
         assert {answer.headers["Retry-After"] for answer in answers} == {"1"}
         assert ready(server) == (503, "The database cannot be reached just now. Try again.")
         assert alive(server)
-        assert "ringbook_database_up 0.0" in get(f"{server.url}/metrics").decode()
+        assert "ringbook_database_up 0.0" in figures(server)
         stoppable.start()
         eventually(lambda: ready(server) == READY, "it never was ready again")
         assert who.upload(lines(0, 5)).json["created"] == 5
-        assert "ringbook_database_up 1.0" in get(f"{server.url}/metrics").decode()
+        assert "ringbook_database_up 1.0" in figures(server)
         assert server.printed.count("database away") == server.printed.count("database back") == 1
 
 

@@ -203,11 +203,12 @@ def temporary_folder() -> list[Figure]:
         databases = Databases(Path(name), stack)
         url = stack.enter_context(databases.fresh("postgresql"))
         with mock.patch.dict(os.environ, {"TMPDIR": str(place)}):
-            server = stack.enter_context(serve(url, Path(name), "--workers", "2"))
+            server = stack.enter_context(serve(url, Path(name), "--workers", "2", metrics_token="open-sesame"))
         shutil.rmtree(place)
         os.kill(serving_children(server)[0], signal.SIGKILL)
         eventually(lambda: "died and is replaced" in server.printed, "nobody takes its place")
-        statuses = [ask(server, "GET", path).status for path in ["/healthz", "/metrics"] * 20]
+        token = {"Authorization": "Bearer open-sesame"}
+        statuses = [ask(server, "GET", path, headers=token).status for path in ["/healthz", "/metrics"] * 20]
         who = person(server)
         statuses += [who.upload([line(n)]).status for n in range(20)]
         good = statuses.count(200)

@@ -11,11 +11,9 @@ for their routes, the door for all others.
 import asyncio
 import gc
 import hmac
-import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -33,7 +31,14 @@ from .store.db import Database
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
 NOWHERE = "none"
 STOPPING = "The server is stopping. Try again."
-FORWARDING = {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip"}
+# For every answer that does not say otherwise.
+HEADERS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+# For as long as preload lists ask for. Source: RFC 6797, section 6.1.
+HSTS = (b"strict-transport-security", b"max-age=31536000")
+NO_TOKEN = (
+    "Set RINGBOOK_METRICS_TOKEN and send it as Authorization: Bearer TOKEN, or set RINGBOOK_ADMIN_PORT and ask there"
+)
+WRONG_TOKEN = "Send RINGBOOK_METRICS_TOKEN as Authorization: Bearer TOKEN"
 MOVED = ("/metrics", "/docs", "/openapi.json")  # with the dashboard, to the admin port, where there is one
 
 
@@ -63,6 +68,7 @@ class Door:
     ) -> None:
         self._config = config
         self._db = db
+        self._headers = [*HEADERS, HSTS] if config.tls_cert else HEADERS
         self._api = api
         self._dashboard = dashboard
         routes = [*getattr(api, "routes", ()), *getattr(dashboard, "routes", ())]
@@ -74,6 +80,7 @@ class Door:
             "/docs": self._docs,
             "/openapi.json": self._openapi,
         }
+        self._is_beside = bool(own)
         self._own = {path: answer for path, answer in answers.items() if not own or path in own}
         # The library's type for an ASGI application is its own, and narrower.
         inside: Any = self._rooms
@@ -84,9 +91,8 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        visit = Visit(scope, send)
+        visit = Visit(scope, send, self._headers)
         scope["client"] = plain(scope.get("client"))
-        scope["direct"] = is_direct(scope)
         try:
             await self._inside(scope, receive, visit.send)
         except asyncio.CancelledError:
@@ -131,15 +137,26 @@ class Door:
         return JSONResponse({"status": trouble or "ready"}, 503 if trouble else 200)
 
     async def _metrics(self, scope: Scope) -> Response:
-        if not scope["direct"] and not has_token(scope, self._config.metrics_token):
-            return JSONResponse({"errors": ["Ask from this machine, or with the token RINGBOOK_METRICS_TOKEN"]}, 403)
+        if refused := self._no_metrics(scope):
+            return JSONResponse({"errors": [refused]}, 403)
         text, content_type = await run_in_threadpool(figures_of, self._db)
         return Response(text, headers={"content-type": content_type})
 
-    async def _docs(self, _scope: Scope) -> Response:
-        from .api import openapi
+    def _no_metrics(self, scope: Scope) -> str:
+        """Why /metrics is not for this request; "" when it is.
 
-        return HTMLResponse(await run_in_threadpool(openapi.page))
+        With a token it takes the token. Without one it is served at the port for operators, and no port for apps.
+        """
+        token = self._config.metrics_token
+        if token:
+            return "" if has_token(scope, token) else WRONG_TOKEN
+        return "" if self._config.admin_port or self._is_beside else NO_TOKEN
+
+    async def _docs(self, _scope: Scope) -> Response:
+        from .api import openapi, page
+
+        html = await run_in_threadpool(openapi.page)
+        return HTMLResponse(html, headers={"content-security-policy": page.policy(html)})
 
     async def _openapi(self, _scope: Scope) -> Response:
         from .api import openapi
@@ -150,21 +167,26 @@ class Door:
 class Visit:
     """A request that the door itself tells of."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
         self._started = time.perf_counter()
         self._method = scope["method"] if scope["method"] in METHODS else "other"
         self._send = send
+        self._headers = headers
+        self._seconds = 0.0
         self.status = 0
 
     async def send(self, message: Message) -> None:
-        """Pass an answer on, and remember its status."""
+        """Pass an answer on with the headers that all answers have, and remember its status."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self._seconds = time.perf_counter() - self._started
+            own = {name for name, _ in message["headers"]}
+            message["headers"] += [header for header in self._headers if header[0] not in own]
         await self._send(message)
 
     def tell(self, route: str) -> None:
         """Count it and log it; status 0 says that nobody was there any more to be answered."""
-        seconds = time.perf_counter() - self._started
+        seconds = self._seconds or time.perf_counter() - self._started
         metrics.answered(self._method, route, self.status, seconds)
         log.info("request", method=self._method, route=route, status=self.status, ms=round(seconds * 1000, 1))
 
@@ -207,25 +229,6 @@ def figures_of(db: Database) -> tuple[bytes, str]:
 def plain(client: tuple[str, int] | None) -> tuple[str, int] | None:
     """An IPv4 client of a socket that listens to both kinds, as IPv4."""
     return (client[0].removeprefix("::ffff:"), client[1]) if client and "." in client[0] else client
-
-
-def is_direct(scope: Scope) -> bool:
-    """Does somebody on this machine ask, with nobody in between and by a name of this machine?
-
-    The name counts because a page in a browser here may have its own name lead to us.
-    """
-    headers = dict(scope["headers"])
-    host = headers.get(b"host", b"").decode("latin1")
-    return is_loopback((scope["client"] or ("", 0))[0]) and is_loopback(host) and not FORWARDING & headers.keys()
-
-
-def is_loopback(host: str) -> bool:
-    """localhost, 127.0.0.0/8 or ::1, with a port or without."""
-    try:
-        name = host if host.count(":") > 1 and "]" not in host else urlsplit(f"//{host}").hostname or ""
-        return name == "localhost" or ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def has_token(scope: Scope, token: str) -> bool:

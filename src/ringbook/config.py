@@ -227,7 +227,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     tls_cert: Annotated[str, knob("file with the certificate chain (PEM), to speak TLS directly")] = ""
     tls_key: Annotated[str, knob("file with the certificate's private key (PEM)")] = ""
     metrics_token: Annotated[
-        str, knob("bearer token that may read /metrics from elsewhere than this machine; empty = nobody", secret=True)
+        str, knob("bearer token that may read /metrics; empty = /metrics is served at the admin port only", secret=True)
     ] = ""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], knob("least serious log line written")] = "info"
     allow_private_addresses: Annotated[

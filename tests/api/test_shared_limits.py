@@ -10,12 +10,13 @@ from ringbook.dashboard import overview
 
 
 def test_beyond_the_limit_of_a_network_the_answer_says_when_and_the_operator_is_told(databases, tmp_path):
-    with databases.fresh("sqlite") as url, serve(url, tmp_path, network_permits_per_day="20") as server:
+    settings = {"network_permits_per_day": "20", "metrics_token": "open-sesame"}
+    with databases.fresh("sqlite") as url, serve(url, tmp_path, **settings) as server:
         person(server).upload(lines(0, 9))
         refused = person(server).upload(lines(20, 9))
         assert (refused.status, refused.headers["Retry-After"]) == (429, str(8 * 8640))
         assert refused.json == {"errors": ["Too many new numbers from this network"]}
-        text = ask(server, "GET", "/metrics").raw.decode()
+        text = ask(server, "GET", "/metrics", headers={"Authorization": "Bearer open-sesame"}).raw.decode()
         assert 'ringbook_limits_near_total{limit="network_permits_per_day"} 2.0' in text
         assert 'ringbook_limits_reached_total{limit="network_permits_per_day"} 1.0' in text
         words = "new numbers from one /48 or /24 network used 80 % of RINGBOOK_NETWORK_PERMITS_PER_DAY or more"

@@ -1,13 +1,17 @@
 """The API's description arranged for people: what `templates/docs.html` shows.
 
 render(document)     the page, as HTML
+policy(html)         what a browser may do with it
 groups(document)     the operations by tag, in the order of the table of routes
 example(…)           a value that a schema describes, made from the examples of its fields
 """
 
+import base64
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +82,15 @@ def render(document: Document) -> str:
     environment = jinja2.Environment(loader=folder, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"prose": prose, "breakable": breakable}
     return environment.get_template("docs.html").render(info=document["info"], groups=groups(document))
+
+
+@cache
+def policy(html: str) -> str:
+    """The Content-Security-Policy of the page: its own styles, named by their hashes, and nothing else."""
+    styles = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
+    digests = [base64.b64encode(hashlib.sha256(style.encode()).digest()).decode() for style in styles]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return f"default-src 'none'; style-src {allowed}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
 def prose(text: str) -> Markup:
