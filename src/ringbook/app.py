@@ -24,6 +24,8 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from . import errors, metrics, metrics_sum
 from .config import Config
 from .core import delivery
+from .exchange.bodies import InFlight, has_body
+from .exchange.leftovers import Leftover, most_dropped
 from .logs import log
 from .store import migrations
 from .store.db import Database
@@ -47,7 +49,8 @@ def build(config: Config, db: Database) -> ASGIApp:
     from .api import routes as api
     from .dashboard import routes as pages
 
-    door = Door(config, db, api.api(config, db), pages.dashboard(config, db))
+    in_flight = InFlight(config.limits)
+    door = Door(config, db, api.api(config, db, in_flight), pages.dashboard(config, db, in_flight))
     # What stays for ever need not be walked again each time an upload has made its thousands of objects.
     gc.collect()
     gc.freeze()
@@ -68,6 +71,7 @@ class Door:
     ) -> None:
         self._config = config
         self._db = db
+        self._most_dropped = most_dropped(config.limits.max_body_bytes)
         self._headers = [*HEADERS, HSTS] if config.tls_cert else HEADERS
         self._api = api
         self._dashboard = dashboard
@@ -91,6 +95,9 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        if has_body(scope["headers"]):
+            leftover = Leftover(scope, receive, send, self._most_dropped)
+            receive, send = leftover.receive, leftover.send
         visit = Visit(scope, send, self._headers)
         scope["client"] = plain(scope.get("client"))
         try:

@@ -73,6 +73,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         int,
         knob("file handles that connections leave to everything else, at most a quarter of all", "handles", low=0),
     ] = 100
+    max_bodies_in_flight_bytes: Annotated[
+        int, knob("request bodies that one process holds at the same time, all together", "bytes", low=1024 * 1024)
+    ] = 128 * 1024 * 1024
+    large_uploads_per_user: Annotated[
+        int, knob("uploads over 256 KiB that one user may send to a process at once; 0 = no limit", "uploads", low=0)
+    ] = 1
     max_book_contacts: Annotated[int, knob("contacts in one address book", "contacts", low=1)] = 50_000
     max_user_contacts: Annotated[int, knob("contacts in all address books of one user", "contacts", low=1)] = 100_000
     max_user_bytes: Annotated[
@@ -227,7 +233,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     tls_cert: Annotated[str, knob("file with the certificate chain (PEM), to speak TLS directly")] = ""
     tls_key: Annotated[str, knob("file with the certificate's private key (PEM)")] = ""
     metrics_token: Annotated[
-        str, knob("bearer token that may read /metrics; empty = /metrics is served at the admin port only", secret=True)
+        str,
+        knob("bearer token that may read /metrics; empty = /metrics is served at the admin port only", secret=True),
     ] = ""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], knob("least serious log line written")] = "info"
     allow_private_addresses: Annotated[
@@ -435,6 +442,8 @@ def check_ports(url: str) -> None:
 def _consistent(config: Config) -> Config:
     if bool(config.tls_cert) != bool(config.tls_key):
         raise ConfigError("RINGBOOK_TLS_CERT and RINGBOOK_TLS_KEY belong together: set both, or neither")
+    if config.limits.max_bodies_in_flight_bytes < 2 * config.limits.max_body_bytes:
+        raise ConfigError("RINGBOOK_MAX_BODIES_IN_FLIGHT_BYTES must be at least twice RINGBOOK_MAX_BODY_BYTES")
     if config.admin_port and config.admin_port == config.port:
         raise ConfigError("RINGBOOK_ADMIN_PORT must differ from RINGBOOK_PORT")
     return config

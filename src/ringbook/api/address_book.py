@@ -11,16 +11,20 @@ from .. import errors, metrics
 from ..core import discovery, figures
 from ..model import Entry, Report
 from .endpoint import Answer, Call, Route
+from .forms import refuse_many_values
+from .json_counts import has_more_elements, has_more_values
 from .shapes.address_book import ContactOut, RegisteredPage, ReportOut, UploadRequest, registered_out, report_out
 from .wire import flag, storable, text
 
+NULL = msgspec.Raw(b"null")
+
 
 class _Upload(msgspec.Struct):
-    """An upload's outermost shape, with the contacts still as bytes."""
+    """An upload's outermost shape, with its values still as bytes."""
 
     contacts: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    force: Any = None
-    udid: Any = None
+    force: msgspec.Raw = NULL
+    udid: msgspec.Raw = NULL
 
 
 class _Contact(msgspec.Struct):
@@ -28,7 +32,7 @@ class _Contact(msgspec.Struct):
 
     phone: str | int | None = None
     name: str | None = None
-    destroy: Any = None
+    destroy: bool | int | float | str | None = None
 
 
 _upload = msgspec.json.Decoder(_Upload)
@@ -76,26 +80,56 @@ def _count(call: Call, report: Report) -> None:
 
 def carried(call: Call) -> tuple[Sequence[Entry | None], Any, Any]:
     """The entries, with force and udid; None for what is no entry, so that one bad entry refuses only itself."""
+    most = call.config.limits.max_upload_contacts
     if call.body.lstrip()[:1] != b"{":
-        return of_form(call.values)
+        return of_form(call.values, most)
     try:
         body = _upload.decode(call.body)
-        entries = decoded(body.contacts) if isinstance(body.contacts, msgspec.Raw) else None
+        entries = decoded(call.body, body.contacts, most) if isinstance(body.contacts, msgspec.Raw) else None
+        force, udid = single(body.force, "force"), single(body.udid, "udid")
     except msgspec.ValidationError:
         raise errors.Invalid("must be an array", field="contacts") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return of_form(with_cut_texts(call.body))
+        return of_form(with_cut_texts(call.body), most)
     if entries is None:
-        return of_form(call.values)
-    return entries, body.force, body.udid
+        return of_form(call.values, most)
+    return entries, force, udid
 
 
-def decoded(contacts: msgspec.Raw) -> Sequence[Entry | None]:
-    """The entries of a JSON array: all at once where each is well formed, else one by one."""
-    if NUL not in bytes(contacts):
+def decoded(body: bytes, contacts: msgspec.Raw, most: int) -> Sequence[Entry | None]:
+    """The entries of a JSON array: all at once where each is well formed, else one by one. Invalid if over `most`.
+
+    body   what the array is a part of; it is counted instead of the part, which would have to be copied for that
+
+    That there are not too many is found out before any is decoded. Each well-formed entry has a brace, any has a comma:
+    only where there are more of these than entries are allowed, the entries themselves are counted.
+    """
+    if body.count(b"{") > most + 1:
+        refuse_more(contacts, most)
+    if NUL not in body:
         with suppress(msgspec.ValidationError, UnicodeDecodeError):
             return _entries.decode(contacts)
+    if body.count(b",") >= most:
+        refuse_more(contacts, most)
     return [entry(item) for item in _items.decode(contacts)]
+
+
+def refuse_more(contacts: msgspec.Raw, most: int) -> None:
+    """Refuse a JSON array of more than so many elements. Invalid."""
+    if has_more_elements(memoryview(contacts), most):
+        raise too_many(most)
+
+
+def too_many(most: int) -> errors.Invalid:
+    """The refusal of an upload of more than so many entries."""
+    return errors.Invalid(f"has more than {most} entries", field="contacts", limit="max_upload_contacts")
+
+
+def single(value: msgspec.Raw, field: str) -> Any:
+    """A value beside the contacts; nobody needs a tree there. Invalid."""
+    if has_more_values(bytes(value), 100):
+        raise errors.Invalid("holds too many values", field=field)
+    return msgspec.json.decode(value)
 
 
 def with_cut_texts(body: bytes) -> dict[str, Any]:
@@ -103,6 +137,7 @@ def with_cut_texts(body: bytes) -> dict[str, Any]:
 
     The slower one leaves a lone surrogate in the text, and `entry` then refuses that entry alone (protocol §4.1.9).
     """
+    refuse_many_values(body)
     try:
         values = json.loads(body.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError):
@@ -112,10 +147,11 @@ def with_cut_texts(body: bytes) -> dict[str, Any]:
     return values
 
 
-def of_form(values: dict[str, Any]) -> tuple[Sequence[Entry | None], Any, Any]:
+def of_form(values: dict[str, Any], most: int) -> tuple[Sequence[Entry | None], Any, Any]:
     """The same of a form, or of JSON with flat keys; there `contacts` may be a text that holds JSON."""
     contacts = values.get("contacts")
     if isinstance(contacts, str) and contacts:
+        refuse_many_values(contacts.encode("utf-8", "surrogatepass"))
         try:
             contacts = msgspec.json.decode(contacts)
         except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
@@ -124,6 +160,8 @@ def of_form(values: dict[str, Any]) -> tuple[Sequence[Entry | None], Any, Any]:
         raise errors.Invalid("is required", field="contacts")
     if not isinstance(contacts, list):
         raise errors.Invalid("must be an array", field="contacts")
+    if len(contacts) > most:
+        raise too_many(most)
     return [entry(item) for item in contacts], values.get("force"), values.get("udid")
 
 

@@ -1,8 +1,9 @@
-"""One way from a request to its answer: read, decode, know who asks, call, spell.
+"""One way from a request to its answer: know who asks, read, decode, call, spell.
 
     Who, Route       who may call, and a row of the table of routes
     Call             one request, as a handler gets it
     Answer           what a handler gives back
+    Shared           what all requests of one process share
     endpoint(…)      a row of the table → what the toolkit calls
 
 A handler is a plain function that runs in a thread. The toolkit's loop only reads the socket.
@@ -25,6 +26,7 @@ from starlette.responses import Response
 from .. import errors, metrics
 from ..config import Config
 from ..core import applications, figures, sessions
+from ..exchange.bodies import SMALL_BYTES, Held, Incoming, InFlight, has_body
 from ..logs import log
 from ..model import App, Caller, Session
 from ..store.db import Database
@@ -33,9 +35,7 @@ from . import forms, wire
 from .wire import Dialect
 
 JSON = "application/json; charset=utf-8"  # without the charset, Flutter shows names as mojibake (protocol §11.5)
-SMALL_BYTES = 256 * 1024  # of every body but an upload's: a profile fits, with custom_data written as \\u escapes
-BODY_SECONDS = 60
-PATIENCE = 8  # how many times the allowed size is read from a client that sends too much, so that it hears the answer
+STRANGER_BYTES = 64 * 1024  # of a body that is read before anybody knows who sends it
 
 
 class Who(Enum):
@@ -54,6 +54,16 @@ class Answer:
     body: Any = None
     status: int = 200
     session: Session | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all requests of one process share."""
+
+    db: Database
+    config: Config
+    outside: Outside
+    in_flight: InFlight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +117,7 @@ class Call:
         """Where the request came from; behind a trusted proxy, what that says."""
         return self.request.client.host if self.request.client else ""
 
-    @property
+    @cached_property
     def token(self) -> str:
         """The session token, "" when there is none: Flutter sends an empty header then."""
         headers = self.request.headers
@@ -142,29 +152,63 @@ class Call:
         return number
 
 
-def endpoint(db: Database, config: Config, outside: Outside, route: Route, lane: anyio.CapacityLimiter) -> Any:
+def endpoint(shared: Shared, route: Route, lane: anyio.CapacityLimiter) -> Any:
     """What the toolkit calls for a row of the table; `lane` bounds how many run at once."""
-
-    largest = config.limits.max_body_bytes
-    limit_bytes = largest if route.large else min(SMALL_BYTES, largest)
 
     async def call(request: Request) -> Response:
         started = time.perf_counter()
-        this = Call(db=db, config=config, route=route, request=request, body=b"", now=int(time.time()), outside=outside)
-        try:
-            with anyio.fail_after(BODY_SECONDS):
-                this.body = await read_body(request, limit_bytes)
-            response = await anyio.to_thread.run_sync(carry_out, this, limiter=lane)
-        except errors.Refused as refused:
-            response = refused_response(this, refused)
-        except TimeoutError:
-            response = refused_response(this, errors.Malformed(f"The body did not arrive within {BODY_SECONDS} s"))
-        except ClientDisconnect:
-            response = Response(status_code=400)
+        this = Call(
+            db=shared.db,
+            config=shared.config,
+            route=route,
+            request=request,
+            body=b"",
+            now=int(time.time()),
+            outside=shared.outside,
+        )
+        with Held(shared.in_flight) as held:
+            response = await answered(this, held, lane)
         tell(this, response.status_code, time.perf_counter() - started)
         return response
 
     return call
+
+
+async def answered(call: Call, held: Held, lane: anyio.CapacityLimiter) -> Response:
+    """The answer to a request, whatever happens on the way."""
+    try:
+        check_credentials(call)
+        if has_body(call.request.scope["headers"]):
+            call.body = await read_body(call, held, lane)
+        return await anyio.to_thread.run_sync(carry_out, call, limiter=lane)
+    except errors.Refused as refused:
+        return refused_response(call, refused)
+    except ClientDisconnect:
+        return Response(status_code=400)
+    except Exception:
+        return failed(call)
+
+
+async def read_body(call: Call, held: Held, lane: anyio.CapacityLimiter) -> bytes:
+    """The body. Where the route asks who calls, that is found out before a byte of the body is asked for.
+
+    A small body that came with the request's head is here already: then there is nothing to save, and `carry_out`
+    finds out who calls without a second way through a thread.
+    """
+    incoming = Incoming(call.request, held, limit_bytes(call), lambda: held.begin_upload(call.user_id))
+    if call.route.who is not Who.ANYBODY:
+        incoming.look()
+        if not incoming.is_complete:
+            await anyio.to_thread.run_sync(identify, call, limiter=lane)
+    return await incoming.read()
+
+
+def limit_bytes(call: Call) -> int:
+    """How large the body may be."""
+    largest = call.config.limits.max_body_bytes
+    if call.route.large:
+        return largest
+    return min(STRANGER_BYTES if call.route.who is Who.ANYBODY else SMALL_BYTES, largest)
 
 
 def tell(call: Call, status: int, seconds: float) -> None:
@@ -182,23 +226,11 @@ def tell(call: Call, status: int, seconds: float) -> None:
     )
 
 
-async def read_body(request: Request, limit_bytes: int) -> bytes:
-    """The body, or TooLarge; of a body that is too large the rest is read and dropped, within reason."""
-    chunks = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size <= limit_bytes:
-            chunks.append(chunk)
-        elif size > limit_bytes * PATIENCE:
-            break
-    if size > limit_bytes:
-        raise errors.TooLarge(f"The body is larger than {limit_bytes} bytes")
-    return b"".join(chunks)
-
-
 def carry_out(call: Call) -> Response:
-    """Everything that happens in the thread: who asks, what they get, how it is spelled."""
+    """Everything that happens in the thread: who asks, what they get, how it is spelled.
+
+    Who asks is found out here again if a body had to be waited for: the session may have ended since.
+    """
     try:
         identify(call)
         answer = call.route.handler(call)
@@ -207,8 +239,24 @@ def carry_out(call: Call) -> Response:
     except errors.Refused as refused:
         return refused_response(call, refused)
     except Exception:
-        log.exception("request failed", route=call.route.path)
-        return response(call, 500, wire.Errors(["Internal error"]))
+        return failed(call)
+
+
+def failed(call: Call) -> Response:
+    """The answer to a request that met a mistake of ours."""
+    log.exception("request failed", route=call.route.path)
+    return response(call, 500, wire.Errors(["Internal error"]))
+
+
+def check_credentials(call: Call) -> None:
+    """Refuse a request that carries nothing that the route asks for. Costs no look into the database."""
+    if call.route.who is not Who.ANYBODY and not call.token and not has_key(call):
+        raise errors.Unauthorized("Token is required")
+
+
+def has_key(call: Call) -> bool:
+    """Does the request carry an application's key, on a route that takes one?"""
+    return call.route.who is Who.APPLICATION and bool(call.request.headers.get("cb-authkey"))
 
 
 def identify(call: Call) -> None:
@@ -216,33 +264,29 @@ def identify(call: Call) -> None:
     who = call.route.who
     if who is Who.ANYBODY:
         return
-    if not call.token:
-        if who is Who.APPLICATION and call.request.headers.get("cb-authkey"):
-            return
-        raise errors.Unauthorized("Token is required")
-    call.session = sessions.current(call.db, call.token, call.now)
+    call.session = sessions.current(call.db, call.token, call.now) if call.token else None
     if not call.session:
-        if who is Who.APPLICATION and call.request.headers.get("cb-authkey"):
-            return
-        raise errors.SessionGone
-    if who is Who.USER:
+        if not has_key(call):
+            raise errors.SessionGone
+        _ = call.app  # the key is an application's
+    elif who is Who.USER:
         _ = call.user_id
 
 
 def refused_response(call: Call, refused: errors.Refused) -> Response:
     """A refusal, in the documented shape; with how long to wait where that is known."""
     status = wire.status(refused, call.dialect)
-    answered = response(call, status, wire.refusal(refused))
+    answer = response(call, status, wire.refusal(refused))
     if refused.limit:
         metrics.limit_reached(refused.limit)
     figures.refused(app_id(call), f"{call.route.method} {call.route.path}", status, refused, call.now)
     if isinstance(refused, errors.TooMany):
-        answered.headers["Retry-After"] = str(refused.wait_seconds)
+        answer.headers["Retry-After"] = str(refused.wait_seconds)
     elif isinstance(refused, errors.Unavailable):
-        answered.headers["Retry-After"] = "1"
+        answer.headers["Retry-After"] = "1"
         why = type(refused.__cause__).__name__ if refused.__cause__ else None
         log.warning("unavailable", route=call.route.path, reason=refused.reason, why=why)
-    return answered
+    return answer
 
 
 def app_id(call: Call) -> int:

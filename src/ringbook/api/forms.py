@@ -5,6 +5,7 @@
     from_body(body, content_type)                    JSON, or a form with brackets
     nested(pairs)                                    Rails' bracket form → dictionaries and lists
     within(levels, value)                            is a value of JSON nested no deeper?
+    refuse_many_values(text)                         before JSON is decoded into dictionaries and lists
 
 Clients differ: JSON with any content type, `user[login]=x`, `contacts[0][name]=x`, `contacts[][name]=x`, and
 `?{"udid":"X"}`.
@@ -18,6 +19,7 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from .. import errors
+from .json_counts import has_more_values
 
 MOST_PAIRS = 200_000
 MOST_NODES = 600_000  # 50,000 contacts of three fields, and a third more
@@ -54,6 +56,7 @@ def from_body(body: bytes, content_type: str) -> dict[str, Any]:
 
 
 def _object(body: bytes) -> dict[str, Any]:
+    refuse_many_values(body)
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -66,6 +69,12 @@ def _object(body: bytes) -> dict[str, Any]:
     if any("[" in name for name in value):
         return nested(value.items())
     return value
+
+
+def refuse_many_values(text: bytes) -> None:
+    """Refuse JSON that would decode into more objects than this server makes for one request. Malformed."""
+    if has_more_values(text, MOST_NODES):
+        raise errors.Malformed("The body holds too many values")
 
 
 def within(levels: int, value: Any) -> bool:

@@ -1,7 +1,7 @@
 """The API as one table, and the application that serves it.
 
 ROUTES        every route, in the order in which they are tried
-api(config, db)
+api(config, db, in_flight)
 """
 
 import anyio
@@ -15,10 +15,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..config import Config
+from ..exchange.bodies import InFlight
 from ..store.db import Database
 from ..verify import Outside
 from . import address_book, events, sessions, subscriptions, users
-from .endpoint import Route, endpoint
+from .endpoint import Route, Shared, endpoint
 
 ROUTES: list[Route] = [
     *sessions.ROUTES,
@@ -31,12 +32,12 @@ SLOW_AT_ONCE = 16  # of which `passwords` lets as many hash as there are cores
 EXPOSED = ["CB-Token-ExpirationDate", "QB-Token-ExpirationDate", "Retry-After"]
 
 
-def api(config: Config, db: Database) -> ASGIApp:
+def api(config: Config, db: Database, in_flight: InFlight) -> ASGIApp:
     """The API of one process. Requests that may hash a password or ask outside wait in a line of their own."""
     lanes = {False: anyio.CapacityLimiter(config.threads), True: anyio.CapacityLimiter(SLOW_AT_ONCE)}
-    outside = Outside.of(config)
+    shared = Shared(db, config, Outside.of(config), in_flight)
     served = Starlette(
-        routes=[as_route(db, config, outside, route, lanes[route.slow]) for route in ROUTES],
+        routes=[as_route(shared, route, lanes[route.slow]) for route in ROUTES],
         middleware=[
             Middleware(
                 CORSMiddleware,
@@ -55,11 +56,9 @@ def api(config: Config, db: Database) -> ASGIApp:
     return served
 
 
-def as_route(
-    db: Database, config: Config, outside: Outside, route: Route, lane: anyio.CapacityLimiter
-) -> starlette.routing.Route:
+def as_route(shared: Shared, route: Route, lane: anyio.CapacityLimiter) -> starlette.routing.Route:
     """A row of the table, as the toolkit wants it."""
-    called = endpoint(db, config, outside, route, lane)
+    called = endpoint(shared, route, lane)
     return starlette.routing.Route(route.path, called, methods=[route.method])
 
 

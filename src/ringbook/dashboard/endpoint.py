@@ -1,4 +1,4 @@
-"""One way from a request to a page: read, know who asks, call, answer.
+"""One way from a request to a page: know who asks, read, call, answer.
 
     Who, Route       who may call, and a row of the table of pages
     Call             one request, as a handler gets it, and the answers that it can give
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import anyio
@@ -27,13 +27,14 @@ from ..config import Config
 from ..core import admins, applications
 from ..core.admins import Login
 from ..core.audit import Actor
+from ..exchange.bodies import BODY_SECONDS, Held, InFlight
 from ..logs import log
 from ..model import App
 from ..store.db import Database
 from . import cookies, templates
 
+R = TypeVar("R")
 ROOT = "/dashboard"
-BODY_SECONDS = 60
 LARGEST_BYTES = 1024 * 1024  # with a file
 LARGEST_TEXT_BYTES = 64 * 1024  # without one: reading such a form takes the time of all who wait for this process
 HEADERS = {
@@ -197,24 +198,14 @@ class Call:
         return answer
 
 
-def endpoint(db: Database, config: Config, route: Route, lane: anyio.CapacityLimiter) -> Any:
+def endpoint(db: Database, config: Config, route: Route, lane: anyio.CapacityLimiter, in_flight: InFlight) -> Any:
     """What the toolkit calls for a row of the table; `lane` bounds how many run at once."""
 
     async def call(request: Request) -> Response:
         started = time.perf_counter()
         this = Call(db=db, config=config, route=route, request=request, now=int(time.time()))
-        try:
-            with anyio.fail_after(BODY_SECONDS):
-                this.form = await read_form(request)
-            response = await anyio.to_thread.run_sync(carry_out, this, limiter=lane)
-        except errors.Refused as refused:
-            response = await anyio.to_thread.run_sync(refused_page, this, refused, limiter=lane)
-        except TimeoutError:
-            response = Response("The form did not arrive in time.", 408)
-        except ClientDisconnect:
-            response = Response(status_code=400)
-        finally:
-            await this.form.close()
+        with Held(in_flight) as held:
+            response = await answered(this, held, lane)
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         tell(this, response.status_code, time.perf_counter() - started)
@@ -223,21 +214,41 @@ def endpoint(db: Database, config: Config, route: Route, lane: anyio.CapacityLim
     return call
 
 
-async def read_form(request: Request) -> FormData:
+async def answered(call: Call, held: Held, lane: anyio.CapacityLimiter) -> Response:
+    """The answer to a request. Who asks is found out before a form is read, and once more when it has arrived."""
+    try:
+        if call.route.method == "POST":
+            if refused := await anyio.to_thread.run_sync(not_for, call, limiter=lane):
+                return refused
+            with anyio.fail_after(BODY_SECONDS):
+                call.form = await read_form(call, held)
+        return await anyio.to_thread.run_sync(carry_out, call, limiter=lane)
+    except errors.Refused as refusal:
+        return await anyio.to_thread.run_sync(refused_page, call, refusal, limiter=lane)
+    except TimeoutError:
+        return Response("The form did not arrive in time.", 408)
+    except ClientDisconnect:
+        return Response(status_code=400)
+    finally:
+        await call.form.close()
+
+
+async def read_form(call: Call, held: Held) -> FormData:
     """What the form holds: one file, 200 fields, and as many bytes as its kind may have. TooLarge, Malformed."""
-    if request.method != "POST":
-        return FormData()
+    request = call.request
     with_file = request.headers.get("content-type", "").startswith("multipart/form-data")
-    most = LARGEST_BYTES if with_file else LARGEST_TEXT_BYTES
+    most = LARGEST_BYTES if with_file and call.route.who is Who.ADMIN else LARGEST_TEXT_BYTES
     received = 0
     receive = request.receive
 
     async def counted() -> Message:
         nonlocal received
         message = await receive()
-        received += len(message.get("body", b""))
+        size = len(message.get("body", b""))
+        received += size
         if received > most:
             raise errors.TooLarge(f"This is larger than {most // 1024} KiB.")
+        held.add(size)
         return message
 
     limited = Request(request.scope, counted)
@@ -251,12 +262,27 @@ async def read_form(request: Request) -> FormData:
         raise errors.Malformed("The form cannot be read.") from None
 
 
+def not_for(call: Call) -> Response | None:
+    """The refusal of a form before it is read: nobody is logged in, or another site sent it; None when it may come."""
+    return safely(call, identify)
+
+
 def carry_out(call: Call) -> Response:
     """Everything that happens in the thread: who asks, whether the form is ours, what they get."""
-    try:
+
+    def work(call: Call) -> Response:
         identify(call)
+        check_csrf(call)
         check_signs(call)
         return call.route.handler(call)
+
+    return safely(call, work)
+
+
+def safely(call: Call, work: Callable[[Call], R]) -> R | Response:
+    """What the work gives, or the page that says why it gave nothing."""
+    try:
+        return work(call)
     except errors.Refused as refused:
         return refused_page(call, refused)
     except Exception:
@@ -265,7 +291,7 @@ def carry_out(call: Call) -> Response:
 
 
 def identify(call: Call) -> None:
-    """Find out who asks, and refuse a form that is not from a page of ours. Raises Unauthorized, Forbidden."""
+    """Find out who asks, and refuse a form that another site's page has sent. Raises Unauthorized, Forbidden."""
     if call.route.who is Who.UNASKED:
         return
     token = cookies.token(call.request)
@@ -277,7 +303,13 @@ def identify(call: Call) -> None:
         return
     if not call.login:
         raise errors.Unauthorized("Log in first.")
-    if call.route.method == "POST" and not call.login.is_csrf(call.text("csrf")):
+
+
+def check_csrf(call: Call) -> None:
+    """Refuse a form that changes something and is not from a page of the same session. Raises Forbidden."""
+    if call.route.method != "POST" or call.route.who is not Who.ADMIN:
+        return
+    if not call.login or not call.login.is_csrf(call.text("csrf")):
         raise errors.Forbidden(FOREIGN)
 
 
@@ -324,6 +356,10 @@ def refused_page(call: Call, refused: errors.Refused | None) -> Response:
         answer = HTMLResponse(templates.render("away.html", call=call, reason=reason), status)
     if isinstance(refused, errors.TooMany):
         answer.headers["Retry-After"] = str(refused.wait_seconds)
+    elif isinstance(refused, errors.Unavailable):
+        answer.headers["Retry-After"] = "1"
+    if refused and refused.limit:
+        metrics.limit_reached(refused.limit)
     return answer
 
 

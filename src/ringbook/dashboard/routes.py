@@ -1,7 +1,7 @@
 """The dashboard as one table, and the application that serves it.
 
-ROUTES                   every page, in the order in which they are tried
-dashboard(config, db)    what the door gives /dashboard to
+ROUTES                              every page, in the order in which they are tried
+dashboard(config, db, in_flight)    what the door gives /dashboard to
 """
 
 import anyio
@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from .. import errors
 from ..config import Config
+from ..exchange.bodies import InFlight
 from ..store.db import Database
 from . import applications, audit, files, keys, login, overview, providers, pushes, settings, users, why
 from .endpoint import HEADERS, ROOT, Call, Route, endpoint
@@ -40,12 +41,12 @@ AT_ONCE = 4  # admins are few
 SLOW_AT_ONCE = 4
 
 
-def dashboard(config: Config, db: Database) -> Starlette:
+def dashboard(config: Config, db: Database, in_flight: InFlight) -> Starlette:
     """The dashboard of one process. Requests that may hash a password wait in a line of their own."""
     lanes = {False: anyio.CapacityLimiter(AT_ONCE), True: anyio.CapacityLimiter(SLOW_AT_ONCE)}
 
     def as_route(route: Route) -> starlette.routing.Route:
-        called = endpoint(db, config, route, lanes[route.slow])
+        called = endpoint(db, config, route, lanes[route.slow], in_flight)
         return starlette.routing.Route(ROOT + route.path, called, methods=[route.method])
 
     routes = [as_route(route) for route in [*ROUTES, *NOTHING]]

@@ -21,9 +21,10 @@ A refusal goes out after the answers that are due before it.
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import httptools
+from starlette.types import Scope
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -160,9 +161,19 @@ class Protocol(HttpToolsProtocol):
         self.headers = []  # trailers of a chunked body go here, not into the head that the application sees
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body."""
+        """A part of the body. Once its answer has begun, no application reads it: it is counted and dropped.
+
+        Otherwise each connection of a client that is refused while it sends would hold up to 320 KiB.
+        `exchange.leftovers` decides how much is dropped, and for how long.
+        """
         self._held = 0
-        super().on_body(body)
+        cycle = self.cycle
+        if not cycle.response_started or cycle.response_complete:
+            super().on_body(body)
+            return
+        scope = cast(Scope, cycle.scope)
+        scope["dropped"] = scope.get("dropped", 0) + len(body)
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         """The request is complete."""
@@ -235,10 +246,13 @@ class Protocol(HttpToolsProtocol):
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def stop_arriving(self) -> None:
-        """The server stops: cancel a request whose body is incomplete; `app.Door` answers it with 503."""
+        """The server stops: cancel a request whose body is incomplete.
+
+        `app.Door` answers it with 503. Where it has been answered, `exchange.leftovers` stops dropping the rest.
+        """
         if self._arriving and self._running:
             cycle, task = self._running
-            if cycle is self.cycle and not cycle.response_started:
+            if cycle is self.cycle:
                 task.cancel()
 
     def _refuse(self, status: int, reason: str, limit: str = "") -> None:

@@ -1,0 +1,1 @@
+"""What the API and the dashboard share on the way from a request to its answer."""

@@ -1,0 +1,161 @@
+"""Reading request bodies, within bounds.
+
+    InFlight     how many bytes of bodies this process holds, and who is uploading
+    Held         the share of one request; a context that gives it back
+    Incoming     the body of one request
+    has_body     whether a request carries a body
+    at_hand      a message that has arrived already
+
+All of it runs in the event loop, so nothing here is locked.
+"""
+
+import io
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable
+from types import TracebackType
+from typing import Any, cast
+
+import anyio
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message, Receive
+
+from .. import errors
+from ..config import Limits
+
+BODY_SECONDS = 60
+SMALL_BYTES = 256 * 1024  # larger bodies are uploads of address books
+AT_HAND_BYTES = 64 * 1024  # uvicorn reads about as much before anybody asks for it
+SMALL_SHARE = 4  # of the bytes in flight, one part in so many is kept for small bodies: uploads must not stop sign-ins
+RETRY_SECONDS = 2
+
+
+class InFlight:
+    """The bodies that one process holds: their bytes, and the large uploads in progress by user."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.bytes = 0
+        self.uploads: Counter[int] = Counter()
+        self.most_bytes = limits.max_bodies_in_flight_bytes
+        self.most_large_bytes = self.most_bytes - self.most_bytes // SMALL_SHARE
+        self.most_uploads = limits.large_uploads_per_user
+
+
+class Held:
+    """What one request holds. Everything is given back when the block ends, whatever ended it."""
+
+    def __init__(self, in_flight: InFlight) -> None:
+        self._in_flight = in_flight
+        self._bytes = 0
+        self._user_id: int | None = None
+
+    def __enter__(self) -> "Held":
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._in_flight.bytes -= self._bytes
+        if self._user_id is not None:
+            self._in_flight.uploads[self._user_id] -= 1
+            if not self._in_flight.uploads[self._user_id]:
+                del self._in_flight.uploads[self._user_id]
+
+    def add(self, size: int) -> None:
+        """Counts bytes that have arrived; Unavailable when the process holds too many."""
+        pool = self._in_flight
+        most = pool.most_bytes if self._bytes + size <= SMALL_BYTES else pool.most_large_bytes
+        if pool.bytes + size > most:
+            raise errors.Unavailable(
+                "Too many requests are being received just now. Try again.", limit="max_bodies_in_flight_bytes"
+            )
+        self._bytes += size
+        pool.bytes += size
+
+    def begin_upload(self, user_id: int) -> None:
+        """Counts a large upload of the user; TooMany when the user has as many in progress as are allowed."""
+        pool = self._in_flight
+        if pool.most_uploads and pool.uploads[user_id] >= pool.most_uploads:
+            reason = "Another large upload of this user is in progress"
+            raise errors.TooMany(reason, wait_seconds=RETRY_SECONDS, limit="large_uploads_per_user")
+        self._user_id = user_id
+        pool.uploads[user_id] += 1
+
+
+class Incoming:
+    """The body of one request.
+
+    limit_bytes   the most that is read
+    on_large      called once, before more than SMALL_BYTES of the body are held; may refuse
+    """
+
+    def __init__(
+        self, request: Request, held: Held, limit_bytes: int, on_large: Callable[[], None] | None = None
+    ) -> None:
+        self._receive = request.receive
+        self._held = held
+        self._limit_bytes = limit_bytes
+        self._on_large = on_large
+        self._buffer = io.BytesIO()  # grows in place and gives its content away without a copy; a list would double it
+        self._size = 0
+        self.is_complete = False
+        self._declared = declared(request.headers.get("content-length"))
+        self._waits = "expect" in request.headers
+
+    def look(self) -> None:
+        """Takes a small body that has arrived already, without waiting for it."""
+        if self._declared is None or self._declared > min(AT_HAND_BYTES, self._limit_bytes) or self._waits:
+            return
+        message = at_hand(self._receive)
+        if message:
+            self._take(message)
+
+    async def read(self) -> bytes:
+        """The whole body; TooLarge, Malformed when it takes too long, or what `Held` and `on_large` raise."""
+        if self._declared is not None:
+            self._check(self._declared)
+        with anyio.move_on_after(BODY_SECONDS) as scope:
+            while not self.is_complete:
+                self._take(await self._receive())
+        if scope.cancelled_caught:
+            raise errors.Malformed(f"The body did not arrive within {BODY_SECONDS} s")
+        return self._buffer.getvalue()
+
+    def _take(self, message: Message) -> None:
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk = message.get("body", b"")
+        self._check(self._size + len(chunk))
+        self._held.add(len(chunk))
+        self._size += len(chunk)
+        self._buffer.write(chunk)
+        self.is_complete = not message.get("more_body", False)
+
+    def _check(self, size: int) -> None:
+        """Refuses a body of this size, declared or arrived."""
+        if size > self._limit_bytes:
+            raise errors.TooLarge(f"The body is larger than {self._limit_bytes} bytes", limit="max_body_bytes")
+        if size > SMALL_BYTES and self._on_large:
+            self._on_large()
+            self._on_large = None
+
+
+def declared(length: str | None) -> int | None:
+    """The length that a request declares; None when it declares none."""
+    return int(length) if length and length.isdecimal() and len(length) < 20 else None
+
+
+def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Does the request carry a body? Source: RFC 9112, section 6.3."""
+    return any((name == b"content-length" and value != b"0") or name == b"transfer-encoding" for name, value in headers)
+
+
+def at_hand(receive: Receive) -> Message | None:
+    """The next message if it has arrived already; None when one would have to wait for it."""
+    receiving = cast(Coroutine[Any, Any, Message], receive())
+    try:
+        receiving.send(None)
+    except StopIteration as arrived:
+        message: Message = arrived.value
+        return message
+    receiving.close()
+    return None
