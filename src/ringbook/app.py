@@ -33,6 +33,7 @@ from .store.db import Database
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
 NOWHERE = "none"
 STOPPING = "The server is stopping. Try again."
+AT_A_STOP = {"Retry-After": "1", "Connection": "close"}  # without the second, what is left of the body would be awaited
 # For every answer that does not say otherwise.
 HEADERS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
 # For as long as preload lists ask for. Source: RFC 6797, section 6.1.
@@ -105,7 +106,7 @@ class Door:
         except asyncio.CancelledError:
             # The server stops, and the time for this request is over. A route of the API has not told of it.
             if not visit.status:
-                await JSONResponse({"errors": [STOPPING]}, 503, {"Retry-After": "1"})(scope, receive, visit.send)
+                await JSONResponse({"errors": [STOPPING]}, 503, AT_A_STOP)(scope, receive, visit.send)
             visit.tell(NOWHERE)
             return
         except Exception:

@@ -18,6 +18,7 @@ from ringbook.server.connections import LOOPBACK, Connections, limits_of
 from .test_protocol import GET, certificate, connect, everything, exchange, limits_reached, statuses
 
 PLENTY = 10_000
+TOKEN = {"metrics_token": "open-sesame"}
 
 
 def ended(_connection: object = None) -> None:
@@ -130,7 +131,7 @@ def test_an_address_beyond_its_limit_is_closed_at_once_and_others_are_served(dat
         pytest.skip("this machine has no address beside the loopback; the tests of counting cover the rule")
     with (
         databases.fresh("sqlite") as url,
-        servers.serve(url, tmp_path, "--host", "0.0.0.0", connections_per_address="3") as server,
+        servers.serve(url, tmp_path, "--host", "0.0.0.0", connections_per_address="3", **TOKEN) as server,
         ExitStack() as stack,
     ):
         for _ in range(3):
@@ -157,7 +158,7 @@ def few_handles(
     """A server that may have so many file handles."""
     port, log = servers.free_port(), folder / "few.log"
     command = ["sh", "-c", f"ulimit -n {handles} && exec {servers.program()} serve --port {port}"]
-    with servers.running(command, log, environment=servers.environment(url, **settings)) as process:
+    with servers.running(command, log, environment=servers.environment(url, **TOKEN, **settings)) as process:
         at = f"{'https' if trusted else 'http'}://127.0.0.1:{port}"
         servers.wait_until(lambda: servers.get(f"{at}/readyz", trusted), OSError, process, log)
         yield Server(at, url, servers.application(url), log, process)
@@ -189,7 +190,7 @@ def test_a_silent_tls_handshake_ends_and_is_counted(databases, tmp_path):
     files, trusted = certificate(tmp_path)
     with (
         databases.fresh("sqlite") as url,
-        servers.serve(url, tmp_path, ca=tmp_path / "ca.pem", handshake_seconds="1", **files) as server,
+        servers.serve(url, tmp_path, ca=tmp_path / "ca.pem", handshake_seconds="1", **TOKEN, **files) as server,
     ):
         with connect(server) as silent:
             assert everything(silent) == b""
@@ -217,5 +218,7 @@ def test_silent_tls_handshakes_beyond_the_file_handles_cut_nobody_off(databases,
 
 def tls_get(server: Server, trusted: ssl.SSLContext, path: str) -> bytes:
     with connect(server) as plain, trusted.wrap_socket(plain, server_hostname="127.0.0.1") as one:
-        one.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        one.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer open-sesame\r\nConnection: close\r\n\r\n".encode()
+        )
         return everything(one)
