@@ -216,7 +216,7 @@ def trouble_of(db: Database) -> str:
         if not trouble:
             db.probe()
     except errors.Unavailable as away:
-        return away.reason
+        return away.why or away.reason
     return trouble
 
 

@@ -35,7 +35,9 @@ def readiness(config: Config, secrets: Iterable[Path] = ()) -> Iterator[Check]:
 
 
 def missing(config: Config) -> str:
-    """Why there is no database to speak of; "" when there is one. Opening a missing file would make it."""
+    """Why there is no database to speak of; "" when there is one."""
+    if gone := databases.lost(config.database, config.erasures_folder):
+        return gone
     if not databases.is_sqlite(config.database) or databases.sqlite_file(config.database).exists():
         return ""
     file = databases.sqlite_file(config.database).absolute()
@@ -63,8 +65,8 @@ def _database(config: Config) -> Iterator[Check]:
             yield from _gateways(config, apps)
             yield from _providers(config, apps)
             yield from _pushes(db, config, apps)
-    except errors.Refused as refused:
-        yield Check("database", False, refused.reason)
+    except errors.Unavailable as refused:
+        yield Check("database", False, refused.explained())
     finally:
         db.close()
 

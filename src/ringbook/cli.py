@@ -53,9 +53,7 @@ def main() -> None:
     except (cyclopts.CycloptsError, config.ConfigError, WrongUse, errors.Invalid) as error:
         code = _complain(error, WRONG_USE)
     except errors.Unavailable as error:
-        # Here, where no stranger reads it, also why.
-        why = str(error.__cause__ or "").partition("\n")[0]
-        code = _complain(Failed(f"{error} ({why})" if why else str(error)), FAILED)
+        code = _complain(Failed(error.explained()), FAILED)
     except (Failed, errors.Refused) as error:
         code = _complain(error, FAILED)
     except BrokenPipeError:
@@ -130,7 +128,9 @@ def migrate(*, file: File) -> None:
     from .store import db as databases
     from .store import migrations
 
-    url = commands.settings(file).database
+    settings = commands.settings(file)
+    url = settings.database
+    commands.make_file(settings)
     before = migrations.migrate(url)
     already = " (it was there already)" if before == migrations.HEAD else ""
     commands.say(f"schema {migrations.HEAD}{already}")

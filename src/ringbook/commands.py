@@ -1,6 +1,6 @@
 """What every command needs: its settings, the database, and ways to ask and to answer.
 
-settings, database           what a command works with
+settings, database           what a command works with; make_file for a new one
 content                      the text of a file that stands for a value
 user_id                      the id of a user who was named by login or e-mail
 sure                         somebody means it
@@ -65,15 +65,27 @@ def database(found: config.Config, *, make: bool = False) -> "Iterator[Database]
         raise Failed(absent)
     db = databases.connect(found.database, pool=2, erasures=found.erasures_folder)
     try:
-        if make and databases.is_sqlite(found.database) and not migrations.state(db).revision:
-            migrations.migrate(found.database)
+        if make and databases.is_sqlite(found.database):
+            make_file(found)
+            if not migrations.state(db).revision:
+                migrations.migrate(found.database)
         if trouble := migrations.state(db).trouble:
             raise Failed(trouble)
+        migrations.watch(db)
         yield db
         with suppress(errors.Unavailable):  # what was done is done; only its figures wait no longer
             figures.flush(db, now())
     finally:
         db.close()
+
+
+def make_file(found: config.Config) -> None:
+    """Make the file of a new SQLite database and its journal of erasures; Failed when there was a database before."""
+    from .store import db as databases
+
+    if gone := databases.lost(found.database, found.erasures_folder):
+        raise Failed(gone)
+    databases.create(found.database)
 
 
 def content(value: str) -> str:

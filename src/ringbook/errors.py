@@ -87,4 +87,17 @@ class TooMany(Refused):
 
 
 class Unavailable(Refused):
-    """Not now: the database cannot be reached, or two requests stood in each other's way."""
+    """Not now: the database cannot be reached, or two requests stood in each other's way.
+
+    why   for the operator: the cause and the next step, without a password, a host or a user's name, because /readyz
+          shows it to everybody; "" when the reason says enough
+    """
+
+    def __init__(self, reason: str, *, field: str = "", told: str = "", limit: str = "", why: str = "") -> None:
+        super().__init__(reason, field=field, told=told, limit=limit)
+        self.why = why
+
+    def explained(self) -> str:
+        """For the console alone: the cause and the next step; where we do not know the cause, the driver's words."""
+        said = str(self.__cause__ or "").partition("\n")[0]
+        return self.why or (f"{self.reason} ({said})" if said else self.reason)

@@ -179,17 +179,23 @@ def _why_not(host: str, port: int, error: OSError, setting: str) -> str:
 @contextmanager
 def _ready(config: Config) -> "Iterator[tuple[Database, App | None]]":
     """An open database with the right schema and an application; the application if it was made just now."""
-    from .core import applications
+    from .core import applications, erasures
     from .store import db as databases
     from .store import migrations
 
     db = databases.connect(config.database, pool=config.database_pool, erasures=config.erasures_folder)
     try:
-        if databases.is_sqlite(config.database) and migrations.state(db).revision < migrations.HEAD:
+        if gone := databases.lost(config.database, config.erasures_folder):
+            raise CannotServe(gone)
+        databases.create(config.database)
+        state = migrations.state(db)
+        if databases.is_sqlite(config.database) and state.revision < migrations.HEAD and not state.lacks:
             _migrate(config.database)
         if trouble := migrations.state(db).trouble:
             raise CannotServe(trouble)
+        migrations.watch(db)
         check_journal(db)
+        erasures.begin(db)
         yield db, applications.first(db, int(time.time()))
     finally:
         db.close()
@@ -374,10 +380,12 @@ def _child(config: Config, parent: int) -> Any:
     """What a child serves; called in the child."""
     from . import app, flushing
     from .store import db as databases
+    from .store import migrations
 
     logs.start(config.log_level)
     memory.thrifty()
     db = databases.connect(config.database, pool=config.database_pool, erasures=config.erasures_folder)
+    migrations.watch(db)
     threading.Thread(target=_report, args=(db, parent), name="metrics", daemon=True).start()
     flushing.begin(db)
     return app.build(config, db)

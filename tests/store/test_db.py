@@ -354,6 +354,7 @@ def test_a_file_is_named_by_its_whole_path(tmp_path, monkeypatch):
 
 @pytest.fixture
 def sqlite(tmp_path: Path) -> Iterator[Database]:
+    databases.create(f"sqlite:///{tmp_path}/new.db")
     opened = databases.connect(f"sqlite:///{tmp_path}/new.db")
     with opened.write() as tx:
         tx.run("CREATE TABLE things (n BIGINT PRIMARY KEY, t TEXT)")
@@ -416,8 +417,11 @@ def test_another_program_that_comes_and_goes_takes_nothing_along(sqlite, tmp_pat
 
 def test_a_folder_that_is_not_there_is_unavailable(tmp_path):
     nowhere = databases.connect(f"sqlite:///{tmp_path}/none/x.db")
-    with pytest.raises(errors.Unavailable, match="cannot open the database"), nowhere.read():
+    with pytest.raises(errors.Unavailable) as refused, nowhere.read():
         pass
+    assert refused.value.why.startswith(f"there is no database {tmp_path}/none/x.db")
+    with pytest.raises(errors.Unavailable, match="cannot be made: No such file or directory"):
+        databases.create(f"sqlite:///{tmp_path}/none/x.db")
 
 
 def test_a_file_that_is_no_database_is_unavailable_and_stays_as_it_is(tmp_path):

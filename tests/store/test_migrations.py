@@ -2,40 +2,34 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import servers
-from alembic import command
-from alembic.config import Config
 from alembic.script import ScriptDirectory
 from asking import ask
-from servers import DATABASES, Databases, environment, free_port, program
+from servers import DATABASES, Databases, environment, eventually, free_port, program
+from store.older import FOLDER, brought_to, config
 
 from ringbook import errors
+from ringbook.app import trouble_of
 from ringbook.store import db as databases_
 from ringbook.store import migrations
 from ringbook.store.migrations import HEAD
 
-FOLDER = Path(migrations.__file__).parent
 NEWER = "9001"
-
-
-def config(folder: Path = FOLDER) -> Config:
-    found = Config()
-    found.set_main_option("script_location", str(folder))
-    found.set_main_option("path_separator", "os")
-    return found
 
 
 @pytest.fixture(params=DATABASES)
 def empty(request: pytest.FixtureRequest, databases: Databases, tmp_path: Path) -> Iterator[str]:
     """A database with nothing in it."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/empty.db"
+        url = f"sqlite:///{tmp_path}/empty.db"
+        databases_.create(url)
+        yield url
     else:
         with databases.postgresql.database() as url:
             yield url
@@ -87,6 +81,24 @@ def test_revisions_follow_each_other_in_the_order_of_their_names():
     assert {len(name) for name in names} == {4}
 
 
+def test_the_tables_that_a_database_must_have_are_those_that_the_revisions_make(empty):
+    """When this fails, add your table to TABLES in store/migrations/__init__.py."""
+    migrations.migrate(empty)
+    with closing(databases_.connect(empty, pool=1)) as database:
+        assert database.tables() - {"sequences", "sqlite_sequence"} == migrations.TABLES
+
+
+@pytest.mark.parametrize("table", ["buckets", "contacts", "schema_state", "alembic_version"])
+def test_a_table_that_is_missing_is_named(database_url, table):
+    with closing(databases_.connect(database_url, pool=1)) as database:
+        with database.write() as tx:
+            tx.run(f"DROP TABLE {table} CASCADE" if not database.file else f"DROP TABLE {table}")
+        said = migrations.state(database).trouble
+        assert said == f"the database lacks tables of its schema ({table}): restore a backup"
+        assert trouble_of(database) == said
+    assert f"({table})" in refused_start(database_url)
+
+
 def test_an_empty_database_comes_up_to_date_and_twice_is_harmless(empty):
     assert state(empty) == migrations.State("", "")
     assert migrations.migrate(empty) == ""
@@ -129,25 +141,18 @@ def with_broken_revision(folder: Path) -> Path:
     return copy
 
 
-def upgrade(url: str, folder: Path) -> None:
-    with migrations.connection(url) as connected:
-        found = config(folder)
-        found.attributes["connection"] = connected
-        command.upgrade(found, "head")
-
-
 def test_a_revision_that_fails_leaves_nothing(empty, tmp_path):
     migrations.migrate(empty)
     before = tables(empty)
     with pytest.raises(Exception, match="no_such_table"):
-        upgrade(empty, with_broken_revision(tmp_path))
+        brought_to(empty, "head", with_broken_revision(tmp_path))
     assert (tables(empty), state(empty).revision) == (before, HEAD)
     assert migrations.migrate(empty) == HEAD
 
 
 def test_on_an_empty_database_too(empty, tmp_path):
     with pytest.raises(Exception, match="no_such_table"):
-        upgrade(empty, with_broken_revision(tmp_path))
+        brought_to(empty, "head", with_broken_revision(tmp_path))
     assert "half_done" not in tables(empty)
     assert state(empty).revision in ("", HEAD)
     migrations.migrate(empty)
@@ -200,9 +205,9 @@ def test_who_may_serve_on_which_schema(revision, serves_from, words):
     assert bool(found.trouble) == bool(words)
 
 
-def refused_start(url: str) -> str:
+def refused_start(url: str, command: Sequence[str | Path] = (program(),)) -> str:
     ran = subprocess.run(
-        [program(), "serve", "--port", str(free_port())],
+        [*command, "serve", "--port", str(free_port())],
         env=environment(url),
         capture_output=True,
         text=True,
@@ -234,6 +239,15 @@ def test_a_server_whose_schema_moves_on_without_it_says_so(database_url, tmp_pat
         assert answer.status == 503
         assert "newer" in answer.json["status"]
         assert ask(server, "GET", "/healthz").status == 200
+        eventually(
+            lambda: ask(server, "GET", "/session", headers={"CB-Token": "x"}).status == 503, "it went on answering"
+        )
+        refused: Any = ask(server, "POST", "/session", {"application_id": 1})
+        assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+        set_state(database_url, NEWER, HEAD)
+        eventually(
+            lambda: ask(server, "GET", "/session", headers={"CB-Token": "x"}).status == 401, "it never came back"
+        )
 
 
 def test_migrating_a_newer_database_says_so_and_changes_nothing(database_url):

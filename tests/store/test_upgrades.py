@@ -1,4 +1,4 @@
-"""An upgrade: a copy first, then all of it or nothing; and the version before goes on meanwhile.
+"""An upgrade: a copy first, then all of it or nothing; and who may serve on which schema.
 
 `statements/REVISION.json` is what the code of that revision asks of a database: scripts/record_statements.py writes it.
 """
@@ -7,45 +7,36 @@ import base64
 import json
 import shutil
 import sqlite3
+import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import servers
-from alembic import command
 from asking import ask
 from core.joining import Play
 from servers import DATABASES, Databases
-from store.test_migrations import FOLDER, config, state, tables
+from store.older import FOLDER, brought_to, people
+from store.test_migrations import refused_start, state, tables
 
 from ringbook import errors
 from ringbook.store import db as databases_
 from ringbook.store import migrations
 from ringbook.store.db import Database, Rows, copies
 
-BEFORE = "0004"
+BEFORE = "0005"
 RECORDED = Path(__file__).parent / "statements"
 KINDS = {"int": int, "str": str}
 WITHOUT_STATEMENT = ("next_id", "reserve_ids")
-
-
-def brought_to(url: str, revision: str) -> str:
-    """A database as an older version made it."""
-    with migrations.connection(url) as connected:
-        found = config()
-        found.attributes["connection"] = connected
-        command.upgrade(found, revision)
-    return url
 
 
 @pytest.fixture
 def older(tmp_path: Path) -> str:
     """A SQLite file of the version before, with a user in it."""
     url = brought_to(f"sqlite:///{tmp_path}/ringbook.db", BEFORE)
-    with closing(databases_.connect(url)) as db:
-        Play(db).person("ann")
+    people(url, "ann")
     return url
 
 
@@ -128,11 +119,44 @@ def test_a_migration_that_fails_leaves_the_old_state_and_says_what_to_do(full, t
     assert refused.value.reason.startswith(f"cannot migrate from schema {now} to 9001; nothing is changed: go on with")
     assert "no_such_table" in str(refused.value.__cause__)
     monkeypatch.undo()
-    assert (tables(full), state(full)) == (before, migrations.State(now, "0001"))
+    assert (tables(full), state(full)) == (before, migrations.State(now, SERVES_FROM))
     with closing(databases_.connect(full)) as db, db.read() as tx:
         assert tx.tuples("SELECT login FROM users") == [("ann",)]
     with servers.serve(full, tmp_path) as server:  # the version before goes on
         assert ask(server, "GET", "/readyz").status == 200
+
+
+# ── who may serve on which schema ────────────────────────────────────────────────────────────────────────────────────
+
+# What Ringbook promises, and the first revision whose code keeps it. Older code must not serve on today's schema.
+PROMISES = {
+    "an erasure is journalled before it is answered, so that a restored backup does not bring the user back": "0005",
+    "the totals of a user are kept by each upload, so that the limits of storage hold": "0006",
+    "what a verified number has spent outlives its account": "0006",
+}
+SERVES_FROM = "0006"  # the oldest code that may serve on the newest schema
+
+
+def serves_from(url: str) -> str:
+    """The oldest code that may serve on a database."""
+    return state(url).serves_from
+
+
+def test_no_code_that_breaks_a_promise_may_serve(database_url):
+    revisions = {file.name[:4] for file in (FOLDER / "versions").glob("[0-9]*.py")}
+    assert set(PROMISES.values()) <= revisions
+    assert serves_from(database_url) == SERVES_FROM >= max(PROMISES.values())
+
+
+def test_the_version_before_refuses_todays_schema_in_one_sentence(database_url, monkeypatch):
+    said = f"the database has schema {migrations.HEAD}, newer than this Ringbook ({BEFORE}): install the newer one"
+    with monkeypatch.context() as older_code:
+        older_code.setattr(migrations, "HEAD", BEFORE)
+        assert state(database_url).trouble == said
+    script = (
+        f"from ringbook.store import migrations; migrations.HEAD = {BEFORE!r}; from ringbook.cli import main; main()"
+    )
+    assert refused_start(database_url, [sys.executable, "-c", script]) == f"ringbook: {said}\n"
 
 
 # ── one process after the other ──────────────────────────────────────────────────────────────────────────────────────
@@ -142,32 +166,59 @@ class Undo(Exception):
     """Ends a transaction that must leave nothing."""
 
 
+def newest_recorded() -> str:
+    """The revision of the last version whose statements are recorded."""
+    return max(file.stem for file in RECORDED.glob("*.json"))
+
+
 def recorded(what: str) -> Any:
-    """What the version before asks of a database."""
-    return json.loads((RECORDED / f"{BEFORE}.json").read_text("utf-8"))[what]
+    """What that version asks of a database."""
+    return json.loads((RECORDED / f"{newest_recorded()}.json").read_text("utf-8"))[what]
 
 
-def test_what_is_recorded_is_of_the_version_before():
-    """When this fails: scripts/record_statements.py with the code of the version before, and its revision here."""
-    revisions = sorted(file.name[:4] for file in (FOLDER / "versions").glob("0*.py"))
+@pytest.fixture(scope="module")
+def newest_served(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The newest schema on which the recorded version may serve."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('schemas')}/ringbook.db"
+    served = ""
+    for revision in sorted(file.name[:4] for file in (FOLDER / "versions").glob("[0-9]*.py")):
+        if serves_from(brought_to(url, revision)) <= newest_recorded() <= revision:
+            served = revision
+    return served
+
+
+@pytest.fixture(params=DATABASES)
+def served(request: pytest.FixtureRequest, databases: Databases, newest_served: str, tmp_path: Path) -> Iterator[Any]:
+    """An empty database of that schema."""
+    with ExitStack() as stack:
+        sqlite = request.param == "sqlite"
+        url = f"sqlite:///{tmp_path}/served.db" if sqlite else stack.enter_context(databases.postgresql.database())
+        yield stack.enter_context(closing(databases_.connect(brought_to(url, newest_served))))
+
+
+def test_the_statements_of_the_version_before_are_recorded_if_it_may_serve(database_url):
+    """When this fails: scripts/record_statements.py with the code of the version before, and its revision in BEFORE."""
+    revisions = sorted(file.name[:4] for file in (FOLDER / "versions").glob("[0-9]*.py"))
     assert revisions[-2:] == [BEFORE, migrations.HEAD]
+    if serves_from(database_url) <= BEFORE:
+        assert newest_recorded() == BEFORE
     assert len(recorded("statements")) > 150
 
 
-def test_every_transaction_of_the_version_before_does_the_same_on_todays_schema(db):
+def test_every_transaction_of_the_recorded_version_does_the_same_on_the_newest_schema_it_may_serve_on(served):
     statements = recorded("statements")
     for name, tape in recorded("tapes").items():
-        with pytest.raises(Undo), db.write() as tx:
+        with pytest.raises(Undo), served.write() as tx:
             for steps in tape:
                 for step in steps:
                     assert replayed(tx, statements, step) == step["count"], (name, step)
             raise Undo
-        restart_sequences(db)
+        restart_sequences(served)
 
 
-def test_every_other_statement_of_the_version_before_still_has_a_meaning(db):
+def test_every_other_statement_of_the_recorded_version_has_a_meaning_there(served):
     for sql, params in recorded("others").items():
-        with db.read() as tx:
+        with served.read() as tx:
             tx.tuples(f"EXPLAIN {sql}", **{key: read(value) for key, value in params.items()})
 
 

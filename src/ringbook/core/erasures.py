@@ -1,6 +1,7 @@
 """Erasures are journalled outside the database: a backup that is restored must not bring back who was erased since.
 
 note(db, tx, …)      one user is erased, whatever happens afterwards
+begin                its folder is there
 trouble, ahead       can it be written, and is this database as old as it is?
 rewrite(db)          leave no trace of those who were erased in a SQLite file
 rewrite_small(db)    the same, while that takes no longer than others can wait; traces tells of larger ones
@@ -47,6 +48,19 @@ def trouble(db: Database) -> str:
     if lines <= 1:
         return ""
     return f"the database is older than its journal of erasures, by {lines} users: run `ringbook erase-again`"
+
+
+def begin(db: Database) -> None:
+    """Make the folder of the journal beside a SQLite file, if it is not there.
+
+    From then on it also tells that there is a database here: see `store.db.lost`.
+    """
+    if db.file and db.erasures:
+        try:
+            store.make(db.erasures)
+        except OSError as error:
+            why = f"the journal of erasures {db.erasures} cannot be made: {error.strerror}"
+            raise errors.Unavailable(why, why=why) from error
 
 
 def ahead(db: Database) -> int:

@@ -4,7 +4,7 @@
     made_at                     since when an id has been this user's
     rewritten                   up to which of them no trace is left in it
     append                      a line for an erasure that is about to be committed
-    writable                    could one be?
+    writable, make              could one be? make the folder for it
     entries, highest            what the journal says
     sweep                       old months go
 
@@ -22,11 +22,14 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from .. import errors
 from .db import Row, Tx, copies
+from .db.contract import AWAY
 
 # Not bound to the beginning of a line: one that a full disk has cut off must not take the next one along.
 LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) ([0-9a-f]{16}) (\d{1,18}) (\d{1,18}) (\d{1,18})( undone)?\n")
 UNDONE = " undone"
+EMPTY = "the table erasures of the database is empty, which no version of Ringbook leaves behind: restore a backup"
 MONTH = re.compile(r"\d{4}-\d\d\.txt")
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -52,15 +55,18 @@ class Entry(Struct, frozen=True):
 
 def count(tx: Tx) -> Row:
     """Count one more: database_id and count. Until the transaction ends nobody else can."""
-    row = tx.one("UPDATE erasures SET count = count + 1 RETURNING database_id, count")
-    assert row
-    return row
+    return _only(tx.one("UPDATE erasures SET count = count + 1 RETURNING database_id, count"))
 
 
 def state(tx: Tx) -> Row:
     """database_id, count, and the count when the database was last rewritten."""
-    row = tx.one("SELECT database_id, count, rewritten FROM erasures")
-    assert row
+    return _only(tx.one("SELECT database_id, count, rewritten FROM erasures"))
+
+
+def _only(row: Row | None) -> Row:
+    """The row that each revision from 0005 on has; Unavailable when somebody has removed it."""
+    if not row:
+        raise errors.Unavailable(AWAY, why=EMPTY)
     return row
 
 
@@ -159,6 +165,12 @@ def _parsed(text: str, database_id: str) -> Iterator[Entry]:
 
 def _months(folder: Path) -> list[Path]:
     return sorted(file for file in folder.iterdir() if MONTH.fullmatch(file.name)) if folder.is_dir() else []
+
+
+def make(folder: Path) -> None:
+    """Make the folder of a journal, so that it also tells that there is a database; OSError."""
+    if _made(folder):
+        copies.sync(folder.parent)
 
 
 def _made(folder: Path) -> bool:

@@ -1,6 +1,7 @@
 """Connections, transactions, and the two databases behind one set of statements.
 
     connect(url) → Database         read() and write() give a Tx; scrub() and close() clean up
+    create(url), lost(url, folder)  make a SQLite file; was there one before?
     named(url)                      which database that is, for people: without user and password
     journal_of(url, folder)         where its journal of erasures is
     Tx.all, one, tuples, run        whole statements with `:name` parameters; Tx.next_id draws from a sequence
@@ -12,7 +13,8 @@ A statement is the same text for SQLite (3.38 or newer) and PostgreSQL. `Rows` t
 as one array per column to the second. Nothing relies on the state of a database session, so a pooler that hands a
 connection to another client after each transaction may stand between.
 
-`contract.py` is what `store/` sees, `sqlite.py` and `postgres.py` are the two ways of keeping it.
+`contract.py` is what `store/` sees, `sqlite.py` and `postgres.py` are the two ways of keeping it. `causes.py` says what
+their errors mean, `identity.py` whether a SQLite file is still the one that was opened.
 
 Driver errors become refusals here and nowhere else: a database that is away, locked or full is `errors.Unavailable`,
 as is one that has no ids left; a broken constraint is `errors.Conflict`, a reference to a user or an application that
@@ -21,6 +23,7 @@ has just gone is `errors.SessionGone`; anything else is a bug and stays what it 
 
 from pathlib import Path
 
+from . import identity
 from .contract import FULL, Database, Row, Rows, Tx
 from .postgres import Postgres, without_login
 from .sqlite import Sqlite, open_sqlite
@@ -32,8 +35,10 @@ __all__ = [
     "Rows",
     "Tx",
     "connect",
+    "create",
     "is_sqlite",
     "journal_of",
+    "lost",
     "named",
     "open_sqlite",
     "sqlite_file",
@@ -51,6 +56,17 @@ def connect(url: str, *, pool: int = 10, erasures: str = "") -> Database:
     if url.startswith(("postgresql://", "postgres://")):
         return Postgres(url, pool, journal_of(url, erasures))
     raise ValueError("the database must be sqlite:///FILE or postgresql://USER@HOST/NAME")
+
+
+def create(url: str) -> None:
+    """Make the file of a SQLite database, empty, unless it is there; connecting never does."""
+    if is_sqlite(url):
+        identity.create(sqlite_file(url))
+
+
+def lost(url: str, erasures: str) -> str:
+    """Why a new SQLite database must not be made here: there was one before. "" when there was none, or it is there."""
+    return identity.lost(sqlite_file(url), journal_of(url, erasures)) if is_sqlite(url) else ""
 
 
 def named(url: str) -> str:

@@ -18,6 +18,7 @@ BUSY = "Another request is changing the same thing. Try again."
 
 FULL = "There are no ids left. Only the server's operator can help."
 PROBE = "UPDATE schema_state SET revision = revision"  # writes, and changes nothing
+GUARD_SECONDS = 2  # for so long an answer of the guard holds
 PROBE_SECONDS = 2  # for so long what a probe found is believed
 FAILED_SECONDS = 5  # for so long a write that failed speaks against the next: a small one may still find room
 
@@ -102,6 +103,31 @@ class Probe:
         self._trouble, self._until = trouble, time.monotonic() + FAILED_SECONDS
 
 
+class Guard:
+    """Asks every two seconds, in a transaction that is under way, whether this code may still use the database."""
+
+    def __init__(self) -> None:
+        self._ask: Callable[[Tx], str] | None = None
+        self._asking = threading.Lock()
+        self._trouble = ""
+        self._until = 0.0
+
+    def watch(self, ask: Callable[[Tx], str]) -> None:
+        """From now on transactions are refused while `ask` says why; "" lets them go on."""
+        self._ask = ask
+
+    def check(self, tx: Tx) -> None:
+        """Unavailable when the last answer was a refusal."""
+        if self._ask and time.monotonic() > self._until and self._asking.acquire(blocking=False):
+            try:
+                self._trouble = self._ask(tx)
+                self._until = time.monotonic() + GUARD_SECONDS
+            finally:
+                self._asking.release()
+        if self._trouble:
+            raise errors.Unavailable(AWAY, why=self._trouble)
+
+
 class Database(Protocol):
     """A pool of connections to one database; `erasures` is the folder of its journal of erasures, if there is one.
 
@@ -110,6 +136,7 @@ class Database(Protocol):
 
     erasures: Path | None
     memory: dict[Any, Any]
+    guard: Guard
 
     @property
     def file(self) -> Path | None:
@@ -135,6 +162,9 @@ class Database(Protocol):
 
     def gauges(self) -> dict[str, int]:
         """The pool, for the metrics: connections open, idle, and requests that wait for one."""
+
+    def tables(self) -> frozenset[str]:
+        """The names of the tables that statements reach; Unavailable when ours are where this user cannot see them."""
 
     def version(self) -> tuple[str, str]:
         """The product with its version, and why it is of no use: "" when it is."""

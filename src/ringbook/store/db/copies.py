@@ -2,6 +2,7 @@
 
 copy(source, target, …)     a copy of one moment, whole and on the disk, or none at all → Contents
 opened_in_place(file, …)    a connection to the file of this name, not to one that was put aside meanwhile
+check_seal(file)            a backup is as it was made, to the last bit; NotOurs when it is not
 contents(file)              what a copy holds; NotOurs when it is broken, or no database of Ringbook's
 alone(file)                 nobody else has the database open, nor opens it
 put_in_place(new, file, …)  a new file where the database was, and the old one beside it
@@ -21,6 +22,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from ... import errors
+from . import checksum
+from .identity import Which, which
 
 Progress = Callable[[int, int], None]
 
@@ -31,6 +34,13 @@ LOCK_FROM, LOCK_BYTES = 0x40000000, 512
 COUNTED = ("applications", "users", "numbers", "books", "contacts", "subscriptions", "joined", "pushes")
 MARGIN_BYTES = 16 * 1024 * 1024
 OPEN_WAIT_SECONDS, LOOK_AGAIN_SECONDS = 10, 0.02
+
+
+DAMAGED = "is damaged: its content does not match the checksum that it carries. Take another backup"
+UNSEALED = (
+    "carries no checksum, so nobody can say whether it is as it was: `ringbook restore --without-checksum` takes it all"
+    " the same, for files that `ringbook backup` did not make, such as a database that was put aside"
+)
 
 
 class NotOurs(Exception):
@@ -48,9 +58,10 @@ def copy(source: Path, target: Path, progress: Progress = lambda done, total: No
     """Copy the database of one moment to `target`, which is replaced in one step, and only by a copy without a fault.
 
     progress   called with pages done and pages in all
-    still      the source is a file that nobody changes, such as a backup
+    still      the source is a file that nobody changes, such as a backup, and the copy is to become a database
 
-    It belongs to its owner alone, and is on the disk when this returns. NotOurs, OSError, errors.Unavailable.
+    A copy of a database carries a checksum (`checksum`). It belongs to its owner alone, and is on the disk when this
+    returns. NotOurs, OSError, errors.Unavailable.
     """
     if still:
         _check_still(source)
@@ -61,6 +72,8 @@ def copy(source: Path, target: Path, progress: Progress = lambda done, total: No
     os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     try:
         expected = _copied(source, part, progress, still=still)
+        if not still:
+            checksum.seal(part)
         sync(part)
         found = contents(part)
         if found != expected:
@@ -87,6 +100,17 @@ def _copied(source: Path, part: Path, progress: Progress, *, still: bool) -> Con
     except sqlite3.DatabaseError as error:
         raise NotOurs(f"is broken ({error})") from error
     return held
+
+
+def check_seal(file: Path, *, required: bool = True) -> None:
+    """NotOurs when a backup is not as it was made; also when it carries no checksum, if one is required."""
+    try:
+        checksum.check(file)
+    except checksum.Damaged:
+        raise NotOurs(DAMAGED) from None
+    except checksum.Unsealed:
+        if required:
+            raise NotOurs(UNSEALED) from None
 
 
 def contents(file: Path) -> Contents:
@@ -125,25 +149,27 @@ def _opened(file: Path, *, still: bool) -> sqlite3.Connection:
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(address, uri=True, isolation_level=None, timeout=0)
 
-    opened = connect() if still else opened_in_place(file, connect)
+    opened = connect() if still else opened_in_place(file, connect)[0]
     opened.execute("PRAGMA busy_timeout = 10000")
     return opened
 
 
-def opened_in_place(file: Path, connect: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
-    """A connection that holds its lock on the file that has this name; sqlite3.DatabaseError after ten seconds.
+def opened_in_place(file: Path, connect: Callable[[], sqlite3.Connection]) -> tuple[sqlite3.Connection, Which | None]:
+    """A connection that holds its lock on the file that has this name, and which file that is.
+
+    sqlite3.DatabaseError, after ten seconds when the file is locked.
 
     Whoever waits for the lock with the file open waits through a restore, gets the lock on the file that was put aside
     by then, and writes beside the new one: so each look opens the file anew, and none waits.
     """
     until = time.monotonic() + OPEN_WAIT_SECONDS
     while True:
-        before = _which(file)
+        before = which(file)
         connection = connect()
         try:
             connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
-            if _which(file) == before:
-                return connection
+            if which(file) == before:
+                return connection, before
         except sqlite3.OperationalError as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                 connection.close()
@@ -153,14 +179,6 @@ def opened_in_place(file: Path, connect: Callable[[], sqlite3.Connection]) -> sq
             raise
         connection.close()
         time.sleep(LOOK_AGAIN_SECONDS)
-
-
-def _which(file: Path) -> tuple[int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def check_room(source: Path, folder: Path, copies_: int = 1) -> None:

@@ -11,12 +11,21 @@ from typing import Any, cast
 
 from ... import errors
 from ...logs import log
-from .contract import AWAY, BUSY, FULL, PARAMETER, PROBE, Probe, Row, Rows, Tx
+from . import causes
+from .contract import AWAY, BUSY, FULL, PARAMETER, PROBE, Guard, Probe, Row, Rows, Tx
 
 ARRAYS = {int: "bigint[]", str: "text[]"}
 UTF8 = "UTF8"
 ENCODING = "SHOW server_encoding"
 WAIT_SECONDS = 5
+TABLES = (
+    "SELECT relname::text, bool_or(pg_table_is_visible(oid)) FROM pg_class"
+    " WHERE relkind IN ('r', 'p') AND relnamespace <> 'pg_catalog'::regnamespace GROUP BY relname"
+)
+HIDDEN = (
+    "Ringbook's tables are in a schema that this user does not see: GRANT USAGE ON SCHEMA … to it, or set its"
+    " search_path (ALTER ROLE … SET search_path)"
+)
 BACK_SECONDS = 0.5  # between two looks whether a database that was away is back
 # A machine that vanished without a word is noticed within half a minute. What the address says of these wins.
 VIGILANCE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
@@ -98,6 +107,7 @@ class Postgres:
         self.erasures = erasures
         self.memory: dict[Any, Any] = {}
         self.file: Path | None = None
+        self._failure: BaseException | None = None
         self._pool = psycopg_pool.ConnectionPool(
             url,
             min_size=1,
@@ -107,11 +117,12 @@ class Postgres:
             reconnect_timeout=1,
             # Prepared statements live in a database session, and behind a pooler there is none to rely on.
             kwargs={"autocommit": True, "prepare_threshold": None} | options(url),
+            connection_class=_noting(psycopg.Connection, self._connecting),
             open=False,
             name="ringbook",
         )
         self._pool.open()
-        self._errors = postgres_errors(psycopg, self._look_after, self._replace_all)
+        self._errors = postgres_errors(psycopg, self._look_after, self._replace_all, lambda: self._failure)
         self._trouble = psycopg.Error
         self._none_free = psycopg_pool.PoolTimeout
         self._others = has_several_hosts(url)
@@ -120,6 +131,7 @@ class Postgres:
             psycopg.errors.ReadOnlySqlTransaction: "it takes no writes, as a standby does",
         }
         self._probe = Probe(self._attempt)
+        self.guard = Guard()
         self._closed = threading.Event()
         self._away = threading.Event()
         self._in_use: set[Any] = set()
@@ -129,14 +141,18 @@ class Postgres:
     @contextmanager
     def read(self) -> Iterator[Tx]:
         with self._errors(), self._connected() as connection:
-            yield PostgresTx(connection, self.memory)
+            tx = PostgresTx(connection, self.memory)
+            self.guard.check(tx)
+            yield tx
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
         done: list[Callable[[], None]] = []
         try:
             with self._errors(), self._connected() as connection, connection.transaction():
-                yield PostgresTx(connection, self.memory, done)
+                tx = PostgresTx(connection, self.memory, done)
+                self.guard.check(tx)
+                yield tx
         except errors.Unavailable as refused:
             if trouble := self._unwritable(refused.__cause__):
                 self._probe.failed(trouble)
@@ -158,6 +174,13 @@ class Postgres:
         stats = self._pool.get_stats()
         names = {"open": "pool_size", "idle": "pool_available", "waiting": "requests_waiting"}
         return {name: stats.get(key, 0) for name, key in names.items()}
+
+    def tables(self) -> frozenset[str]:
+        with self.read() as tx:
+            seen = dict(tx.tuples(TABLES))
+        if "schema_state" in seen and not any(seen.values()):
+            raise errors.Unavailable(AWAY, why=HIDDEN)
+        return frozenset(name for name, visible in seen.items() if visible)
 
     def version(self) -> tuple[str, str]:
         with self.read() as tx:
@@ -183,7 +206,7 @@ class Postgres:
     def _connected(self) -> Iterator[Any]:
         """A connection of the pool; none, and at once, while it is known that there is none to be had."""
         if self._away.is_set():
-            raise errors.Unavailable(AWAY)
+            raise errors.Unavailable(AWAY, why=causes.of_postgres(self._failure)) from self._failure
         with self._pool.connection() as connection:
             self._in_use.add(connection)
             try:
@@ -198,8 +221,14 @@ class Postgres:
                 connection.execute(PROBE)
         except errors.Unavailable as refused:
             # BUSY: somebody is migrating
-            return "" if refused.reason == BUSY else self._unwritable(refused.__cause__) or refused.reason
+            if refused.reason == BUSY:
+                return ""
+            return self._unwritable(refused.__cause__) or refused.why or refused.reason
         return ""
+
+    def _connecting(self, failure: BaseException | None) -> None:
+        """Remember why there is no connection: the pool itself only says that it took too long."""
+        self._failure = failure
 
     def _unwritable(self, error: BaseException | None) -> str:
         """What an error says of the disk or the server's part; "" when it is about something else."""
@@ -331,13 +360,34 @@ def postgres_table(name: str, columns: tuple[tuple[str, type], ...]) -> str:
     return f"(SELECT * FROM unnest({arrays}) AS _({', '.join(column for column, _ in columns)}))"
 
 
+def _noting(connections: Any, note: Callable[[BaseException | None], None]) -> Any:
+    """The driver's class of connections; `note` is told why one could not be made, or None."""
+
+    class Noted(connections):  # type: ignore[misc]  # the driver is imported when it is needed
+        @classmethod
+        def connect(cls, *given: Any, **more: Any) -> Any:
+            try:
+                made = super().connect(*given, **more)
+            except Exception as error:
+                note(error)
+                raise
+            note(None)
+            return made
+
+    return Noted
+
+
 def postgres_errors(
-    psycopg: Any, lost: Callable[[Exception], None], read_only: Callable[[], None]
+    psycopg: Any,
+    lost: Callable[[Exception], None],
+    read_only: Callable[[], None],
+    failure: Callable[[], BaseException | None],
 ) -> Callable[[], AbstractContextManager[None]]:
     """Turn the driver's errors into refusals.
 
     lost        is called when a connection is lost, or none was to be had
     read_only   is called when a server refuses to write
+    failure     why the last connection could not be made
     """
     busy = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.LockNotAvailable)
 
@@ -356,8 +406,11 @@ def postgres_errors(
         except psycopg.errors.ReadOnlySqlTransaction as error:  # what was the primary is a standby now
             read_only()
             raise errors.Unavailable(AWAY) from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise errors.Unavailable(AWAY, why=causes.NO_RIGHTS) from error
         except psycopg.OperationalError as error:
             lost(error)
-            raise errors.Unavailable(AWAY) from error
+            cause = error if error.sqlstate else failure() or error
+            raise errors.Unavailable(AWAY, why=causes.of_postgres(cause)) from cause
 
     return translated

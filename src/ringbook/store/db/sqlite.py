@@ -1,12 +1,12 @@
 """SQLite: one file, one writer at a time, as many readers as there are threads."""
 
-import os
 import queue
 import re
 import shutil
 import sqlite3
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -16,8 +16,9 @@ from typing import Any, cast
 import msgspec
 
 from ... import errors
-from . import copies
-from .contract import AWAY, BUSY, PROBE, Probe, Row, Rows, Tx
+from . import causes, copies
+from .contract import AWAY, BUSY, PROBE, Guard, Probe, Row, Rows, Tx
+from .identity import Identity, Which
 
 WRITE_WAIT_SECONDS = 10
 BUSY_TIMEOUT = f"PRAGMA busy_timeout = {WRITE_WAIT_SECONDS * 1000}"
@@ -46,34 +47,25 @@ SQLITE_AWAY = SQLITE_BUSY | {
 }
 
 
-def open_sqlite(file: Path) -> sqlite3.Connection:
-    """A connection with our settings; a new file belongs to its owner alone."""
-    try:
-        # Only a file that is not there yet. Closing one that is would drop this process's locks on it, as POSIX has it,
-        # and the next program to leave the database would delete the log that we go on writing to
-        # (SQLite, "How To Corrupt An SQLite Database File", 2.2).
-        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise errors.Unavailable(f"cannot open the database {file}: {error.strerror}") from error
-    try:
-        connection = copies.opened_in_place(file, lambda: _connect(file))
-    except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
-            raise errors.Unavailable(f"{file} is not a SQLite database") from error
-        raise
-    try:
-        for pragma in PRAGMAS:
-            connection.execute(pragma)
-    except sqlite3.DatabaseError:
-        connection.close()
-        raise
-    return connection
+def open_sqlite(file: Path) -> tuple[sqlite3.Connection, Which | None]:
+    """A connection with our settings to a file that is there, and which file that is; Unavailable."""
+    with sqlite_errors(file):
+        connection, found = copies.opened_in_place(file, lambda: _connect(file))
+        try:
+            for pragma in PRAGMAS:
+                connection.execute(pragma)
+        except BaseException:
+            connection.close()
+            raise
+        return connection, found
 
 
 def _connect(file: Path) -> sqlite3.Connection:
-    return sqlite3.connect(file, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256)
+    """Without making a file: an empty one in the place of a database that was removed would be taken for it."""
+    address = f"file:{urllib.parse.quote(str(file.absolute()))}?mode=rw"
+    return sqlite3.connect(
+        address, uri=True, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
+    )
 
 
 class Sqlite:
@@ -87,14 +79,18 @@ class Sqlite:
         self._all: list[sqlite3.Connection] = []
         self._turn = threading.Lock()
         self._waiting = 0
+        self._identity = Identity(file)
         self._probe = Probe(self._attempt)
+        self.guard = Guard()
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
-        with sqlite_errors():
+        with sqlite_errors(self.file):
             connection = self._take()
             try:
-                yield SqliteTx(connection, self.memory)
+                tx = SqliteTx(connection, self.memory)
+                self.guard.check(tx)
+                yield tx
             finally:
                 self._idle.put(connection)
 
@@ -105,16 +101,21 @@ class Sqlite:
         with self._alone() as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")
-                yield SqliteTx(connection, self.memory, done, undone)
+                tx = SqliteTx(connection, self.memory, done, undone)
+                self.guard.check(tx)
+                yield tx
                 connection.execute("COMMIT")
             except BaseException as error:
-                if trouble := unwritable(error):
+                if trouble := unwritable(self.file, error):
                     self._probe.failed(trouble)
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 for work in undone:
                     work()
                 raise
+        # What went into a file that was removed meanwhile must not be answered with success. It may be there again when
+        # the file comes back, so it is not undone either: Unavailable leaves that open.
+        self._identity.check()
         for work in done:
             work()
 
@@ -133,6 +134,10 @@ class Sqlite:
 
     def gauges(self) -> dict[str, int]:
         return {"open": len(self._all), "idle": self._idle.qsize(), "waiting": self._waiting}
+
+    def tables(self) -> frozenset[str]:
+        with self.read() as tx:
+            return frozenset(row[0] for row in tx.tuples("SELECT name FROM sqlite_schema WHERE type = 'table'"))
 
     def version(self) -> tuple[str, str]:
         product = f"SQLite {sqlite3.sqlite_version}"
@@ -168,8 +173,10 @@ class Sqlite:
         try:
             with self._at_once() as connection:
                 connection.execute(PROBE)
+        except errors.Unavailable as refused:
+            return refused.why
         except sqlite3.DatabaseError as error:
-            return unwritable(error)
+            return unwritable(self.file, error)
         finally:
             self._turn.release()
         return ""
@@ -186,17 +193,26 @@ class Sqlite:
             self._idle.put(connection)
 
     def _take(self) -> sqlite3.Connection:
+        self._identity.check()
         try:
             return self._idle.get_nowait()
         except queue.Empty:
-            connection = open_sqlite(self.file)
-            self._all.append(connection)
-            return connection
+            return self._opened()
+
+    def _opened(self) -> sqlite3.Connection:
+        connection, found = open_sqlite(self.file)
+        try:
+            self._identity.opened(found)
+        except errors.Unavailable:
+            connection.close()
+            raise
+        self._all.append(connection)
+        return connection
 
     @contextmanager
     def _alone(self) -> Iterator[sqlite3.Connection]:
         """A connection outside of a transaction, while no other one of ours writes."""
-        with self._my_turn(), sqlite_errors():
+        with self._my_turn(), sqlite_errors(self.file):
             connection = self._take()
             try:
                 yield connection
@@ -283,10 +299,10 @@ class SqliteTx:
         return self._connection.execute(sql, params | {name: as_json(rows) for name, rows in lists.items()})
 
 
-def unwritable(error: BaseException) -> str:
+def unwritable(file: Path, error: BaseException) -> str:
     """What an error says of the disk or its rights; "" when it is about something else."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return f"the database cannot be written to: {error}" if code in SQLITE_AWAY - SQLITE_BUSY else ""
+    why = causes.of_sqlite(file, error)
+    return why and f"the database cannot be written to: {why}"
 
 
 @lru_cache(maxsize=512)
@@ -303,7 +319,7 @@ def as_json(rows: Rows) -> str:
 
 
 @contextmanager
-def sqlite_errors() -> Iterator[None]:
+def sqlite_errors(file: Path) -> Iterator[None]:
     """Turn the driver's errors into refusals."""
     try:
         yield
@@ -313,5 +329,5 @@ def sqlite_errors() -> Iterator[None]:
         raise errors.Conflict(BUSY) from error
     except sqlite3.DatabaseError as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in SQLITE_AWAY:
-            raise errors.Unavailable(AWAY) from error
+            raise errors.Unavailable(AWAY, why=causes.of_sqlite(file, error)) from error
         raise

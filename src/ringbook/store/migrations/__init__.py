@@ -2,6 +2,7 @@
 
     migrate(url)    bring a database to this code's revision; several at once wait for each other
     state(db)       what a database is, compared with what this code needs
+    watch(db)       refuse every transaction once the schema has become too new for this code
 
 Each revision is one transaction. The table `schema_state` says which revision the database has and the oldest code
 revision that may serve on it, so that one process after the other can be upgraded.
@@ -17,36 +18,69 @@ from typing import Any
 
 from ... import errors
 from .. import db
-from ..db import copies
+from ..db import causes, copies
+from ..db.contract import AWAY
 from ..db.postgres import ENCODING, check_address, encoding_trouble, options
 
 HEAD = "0006"
+TABLES = frozenset(  # what a database of this revision holds, on either product
+    {
+        "admin_sessions",
+        "admins",
+        "alembic_version",
+        "announced",
+        "applications",
+        "audit",
+        "books",
+        "buckets",
+        "codes",
+        "contacts",
+        "daily",
+        "erasures",
+        "joined",
+        "nonces",
+        "numbers",
+        "pushes",
+        "refusals",
+        "removed",
+        "schema_state",
+        "sessions",
+        "subscriptions",
+        "tags",
+        "users",
+    }
+)
 BEFORE, KEPT_COPIES = ".before-", 2
 FAILED = (
     "cannot migrate from schema {before} to {head}; nothing is changed: go on with the version of Ringbook that you"
     " had, and report what stands here"
 )
+LACKS = "the database lacks tables of its schema ({tables}): restore a backup"
+EMPTY = "the table {table} of the database is empty, which no version of Ringbook leaves behind: restore a backup"
 SCRIPTS = "ringbook:store/migrations"
 LOCK = 7_246_426  # any number, so long as it is always the same
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The revision of a database ("" when empty), and the oldest code that may serve on it."""
+    """The revision of a database ("" when empty), the oldest code that may serve on it, and the tables it lacks."""
 
     revision: str
     serves_from: str
+    lacks: tuple[str, ...] = ()
 
     @property
     def current(self) -> bool:
         """May this code serve on it?"""
-        return self.revision == HEAD or (self.revision > HEAD and self.serves_from <= HEAD)
+        return not self.lacks and (self.revision == HEAD or (self.revision > HEAD and self.serves_from <= HEAD))
 
     @property
     def trouble(self) -> str:
         """Why this code may not serve on it, and what to do; "" when it may."""
         if self.current:
             return ""
+        if self.lacks:
+            return LACKS.format(tables=", ".join(self.lacks))
         if self.revision > HEAD:
             return f"the database has schema {self.revision}, newer than this Ringbook ({HEAD}): install the newer one"
         found = f"schema {self.revision}" if self.revision else "no schema yet"
@@ -54,17 +88,31 @@ class State:
 
 
 def state(database: db.Database) -> State:
-    """Read the state; a database without our tables has revision ""."""
-    try:
-        with database.read() as tx:
-            row = tx.one("SELECT revision, serves_from FROM schema_state")
-    except errors.Refused:
-        raise
-    except Exception as error:  # no such table, whichever driver says so
-        if "schema_state" not in str(error):
-            raise
-        return State("", "")
-    return State(row["revision"], row["serves_from"]) if row else State("", "")
+    """Read the state; a database without our tables has revision "". Unavailable when it cannot be read."""
+    tables = database.tables()
+    if "schema_state" not in tables:
+        # What is left of a database that lost just this table must not be taken for an empty one.
+        return State("", "", ("schema_state",) if "users" in tables else ())
+    with database.read() as tx:
+        found = _state(tx)
+    lacks = sorted(TABLES - tables) if found.revision >= HEAD else ()
+    return State(found.revision, found.serves_from, tuple(lacks))
+
+
+def _state(tx: db.Tx) -> State:
+    row = tx.one("SELECT revision, serves_from FROM schema_state")
+    if not row:
+        raise errors.Unavailable(AWAY, why=EMPTY.format(table="schema_state"))
+    return State(row["revision"], row["serves_from"])
+
+
+def watch(database: db.Database) -> None:
+    """From now on look every two seconds whether this code may still serve, and refuse transactions once it may not.
+
+    A newer version may have migrated the database while this process runs; on its schema this code could break a
+    promise, such as the journal of erasures.
+    """
+    database.guard.watch(lambda tx: _state(tx).trouble)
 
 
 def migrate(url: str, *, keep_copy: bool = True) -> str:
@@ -90,8 +138,16 @@ def migrate(url: str, *, keep_copy: bool = True) -> str:
         try:
             command.upgrade(config, "head")
         except Exception as error:
-            raise errors.Unavailable(FAILED.format(before=before or "empty", head=HEAD)) from error
+            cause = causes.of_postgres(getattr(error, "orig", None), migrating=True)
+            failed = FAILED.format(before=before or "empty", head=HEAD)
+            raise errors.Unavailable(f"cannot migrate: {cause}" if cause else failed) from error
     return before
+
+
+def _cause(url: str, error: BaseException | None) -> str:
+    if db.is_sqlite(url) and error:
+        return causes.of_sqlite(db.sqlite_file(url), error)
+    return causes.of_postgres(error, migrating=True)
 
 
 def copy_of(file: Path, revision: str) -> Path:
@@ -124,7 +180,8 @@ def connection(url: str) -> Iterator[Any]:
     import sqlalchemy
 
     if db.is_sqlite(url):
-        engine = sqlalchemy.create_engine("sqlite://", creator=lambda: db.open_sqlite(db.sqlite_file(url)))
+        db.create(url)
+        engine = sqlalchemy.create_engine("sqlite://", creator=lambda: db.open_sqlite(db.sqlite_file(url))[0])
         # The driver would commit before each CREATE TABLE; we begin ourselves, so that a revision is all or nothing.
         sqlalchemy.event.listen(engine, "begin", lambda begun: begun.exec_driver_sql("BEGIN IMMEDIATE"))
     else:
@@ -140,7 +197,11 @@ def connection(url: str) -> Iterator[Any]:
                     raise errors.Unavailable(f"cannot migrate: {trouble}")
                 connected.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
             yield connected
-    except sqlalchemy.exc.OperationalError as error:
-        raise errors.Unavailable(f"cannot migrate: {error.orig}") from error
+    except sqlalchemy.exc.DBAPIError as error:
+        raise errors.Unavailable(f"cannot migrate: {_cause(url, error.orig) or error.orig}") from error
+    except errors.Unavailable as refused:
+        if not refused.why:
+            raise
+        raise errors.Unavailable(f"cannot migrate: {refused.why}") from refused.__cause__
     finally:
         engine.dispose()

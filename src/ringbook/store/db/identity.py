@@ -1,0 +1,126 @@
+"""Whether a SQLite database is still the file that was opened, and whether a missing one was there before.
+
+create(file)               make an empty file at the first start
+lost(file, journal)        the traces of a database that was there before; "" when there are none
+Identity(file)             remembers which file was opened; trouble() says when its name leads elsewhere
+
+SQLite itself does not notice: it goes on writing to a file that was removed, and makes an empty one for the next
+connection (SQLite, "How To Corrupt An SQLite Database File", 4.4 and 4.5). See decisions/0015.
+"""
+
+import os
+import threading
+from pathlib import Path
+
+from ... import errors
+from ...logs import log
+from .contract import AWAY
+
+Which = tuple[int, int]
+
+REMOVED = (
+    "the database file {file} was removed or renamed while Ringbook runs: put that same file back, or stop Ringbook and"
+    " restore a backup (`ringbook restore BACKUP`)"
+)
+REPLACED = (
+    "the database file {file} was replaced while Ringbook runs: put the former file back, or restart Ringbook to use"
+    " the new one"
+)
+NO_LOG = (
+    "the log {file}-wal of the database was removed or replaced while Ringbook runs: stop Ringbook regularly (SIGTERM),"
+    " which saves what the log holds, and start it again"
+)
+LOST = (
+    "the database {file} is not there, but {trace} is, so there was one: put the file back, or bring a backup back"
+    " (`ringbook restore BACKUP`). To begin anew, with new keys and without users, first move {trace} away"
+)
+
+
+def which(path: Path) -> Which | None:
+    """The device and inode of the file with this name; None when there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def create(file: Path) -> None:
+    """Make an empty file that belongs to its owner alone, unless there is a file of this name; errors.Unavailable."""
+    try:
+        # Only a file that is not there yet. Closing one that is would drop this process's locks on it, as POSIX has it,
+        # and the next program to leave the database would delete the log that we go on writing to
+        # (SQLite, "How To Corrupt An SQLite Database File", 2.2).
+        os.close(os.open(file.resolve(), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        why = f"the database {file.absolute()} cannot be made: {error.strerror}"
+        raise errors.Unavailable(why, why=why) from error
+
+
+def lost(file: Path, journal: Path | None) -> str:
+    """Why a new database must not be made here; "" when there never was one, or when it is there.
+
+    A file of 0 bytes counts as none: older versions made one when the database was removed.
+    """
+    if file.exists() and (not file.is_file() or file.stat().st_size):
+        return ""
+    trace = next((one for one in _traces(file, journal) if one.exists()), None)
+    return LOST.format(file=file.absolute(), trace=trace) if trace else ""
+
+
+def _traces(file: Path, journal: Path | None) -> list[Path]:
+    """What a database leaves beside it. A folder that a setting names may be made before the first start."""
+    beside = [Path(f"{file}-erasures"), Path(f"{file.resolve()}-wal"), Path(f"{file.resolve()}-shm")]
+    return beside + (sorted(journal.glob("[0-9]*.txt"))[-1:] if journal else [])
+
+
+class Identity:
+    """Which file a database was opened as. Two calls of stat, about 3 microseconds, for each transaction."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._log = Path()
+        self._opened: Which | None = None
+        self._opened_log: Which | None = None
+        self._noting = threading.Lock()
+        self._told = ""
+
+    def opened(self, found: Which | None) -> None:
+        """Note the file of the first connection; Unavailable when a later one has opened another file."""
+        with self._noting:
+            if not self._opened:
+                self._log = Path(f"{self._file.resolve()}-wal")  # SQLite keeps it beside the file that a link leads to
+                self._opened = found
+        if found != self._opened:
+            self.check()
+            raise errors.Unavailable(AWAY)  # it was back again by the time of the check
+
+    def check(self) -> None:
+        """Unavailable while the name leads to another file than the one that was opened, or to none."""
+        trouble = self.trouble()
+        if trouble != self._told:
+            with self._noting:
+                self._tell(trouble)
+        if trouble:
+            raise errors.Unavailable(AWAY, why=trouble)
+
+    def trouble(self) -> str:
+        """Why nothing may be read or written; "" also before the first connection."""
+        if not self._opened:
+            return ""
+        now = which(self._file)
+        if now != self._opened:
+            return (REPLACED if now else REMOVED).format(file=self._file.absolute())
+        log_now = which(self._log)
+        if not self._opened_log:  # it is there from the first transaction until the last connection closes
+            self._opened_log = log_now
+        return "" if log_now == self._opened_log else NO_LOG.format(file=self._file.absolute())
+
+    def _tell(self, trouble: str) -> None:
+        if trouble != self._told and trouble:
+            log.error("database file lost", why=trouble)
+        elif trouble != self._told:
+            log.warning("database file back")
+        self._told = trouble
