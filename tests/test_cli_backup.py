@@ -18,12 +18,13 @@ import pytest
 from asking import Person, guest, line, lines, person
 from core.joining import Play
 from servers import Databases, environment, postgresql_client, program, serve
+from store.older import brought_to, people
 
 from ringbook import errors
 from ringbook.core import backups, erasures, users
 from ringbook.store import db as databases_
 from ringbook.store import migrations
-from ringbook.store.db import copies
+from ringbook.store.db import checksum, copies
 
 FIRST = 3_000
 
@@ -305,19 +306,31 @@ def broken(file: Path) -> None:
         opened.write(os.urandom(4096 * 4))
 
 
+def broken_before_it_was_sealed(file: Path) -> None:
+    broken(file)
+    checksum.seal(file)
+
+
+def without_checksum(file: Path) -> None:
+    os.truncate(file, file.stat().st_size - checksum.SEAL_BYTES)
+
+
 def no_database(file: Path) -> None:
     file.write_text("Dear Ann, " * 1000)
+    checksum.seal(file)
 
 
 def not_ours(file: Path) -> None:
     file.unlink()
     with closing(sqlite3.connect(file)) as other:
         other.execute("CREATE TABLE recipes (name TEXT)")
+    checksum.seal(file)
 
 
 def newer(file: Path) -> None:
     with closing(sqlite3.connect(file)) as opened, opened:
         opened.execute("UPDATE schema_state SET revision = '9001'")
+    checksum.seal(file)
 
 
 def with_a_log(file: Path) -> None:
@@ -327,10 +340,12 @@ def with_a_log(file: Path) -> None:
 @pytest.mark.parametrize(
     "change, said",
     [
-        (broken, "is broken"),
+        (broken, "is damaged: its content does not match the checksum"),
+        (broken_before_it_was_sealed, "is broken"),
         (no_database, "is no SQLite database"),
         (not_ours, "is no database of Ringbook's"),
         (newer, "has schema 9001, newer than this Ringbook"),
+        (without_checksum, "carries no checksum.*ringbook restore --without-checksum"),
         (with_a_log, "has a -wal beside it"),
         (Path.unlink, "there is no file"),
     ],
@@ -345,6 +360,85 @@ def test_what_cannot_be_restored_is_said_and_nothing_is_changed(url, made, folde
         backups.restore(made, file, folder / "journal", lambda done, total: None)
     assert whole(url) == before
     assert [file.name for file in folder.iterdir() if "restor" in file.name] == []
+
+
+def flipped(file: Path, bit: int) -> Path:
+    """A copy of a file with one bit changed."""
+    content = bytearray(file.read_bytes())
+    content[bit // 8] ^= 1 << bit % 8
+    changed = file.with_name("flipped.db")
+    changed.write_bytes(content)
+    return changed
+
+
+def test_one_flipped_bit_anywhere_is_found(made):
+    """In the header, in pages that hold nothing, in the last page, and in each byte of the checksum itself."""
+    bits = made.stat().st_size * 8
+    seal = range(bits - checksum.SEAL_BYTES * 8, bits, 8)
+    for bit in [0, 7, 18 * 8, 24 * 8, 28 * 8, bits - 1, *range(5, bits, bits // 400), *seal]:
+        with pytest.raises(errors.Invalid, match="flipped.db (is damaged|carries no checksum)"):
+            backups.looked_through(flipped(made, bit))
+
+
+def test_each_byte_of_a_small_file_counts(tmp_path):
+    file = tmp_path / "small"
+    file.write_bytes(os.urandom(512))
+    checksum.seal(file)
+    checksum.check(file)
+    for byte in range(file.stat().st_size):
+        with pytest.raises((checksum.Damaged, checksum.Unsealed)):
+            checksum.check(flipped(file, byte * 8 + byte % 8))
+    for size in range(file.stat().st_size):
+        os.truncate(flipped(file, 0), size)
+        with pytest.raises((checksum.Damaged, checksum.Unsealed)):
+            checksum.check(file.with_name("flipped.db"))
+
+
+def test_the_commands_refuse_a_flipped_bit_and_say_so(url, made, folder):
+    before = whole(url)
+    changed = flipped(made, made.stat().st_size * 4)
+    for words in (("backup", "--verify", str(changed)), ("restore", str(changed), "--yes")):
+        assert "its content does not match the checksum that it carries" in run(*words, database_url=url, code=2).stderr
+    words = ("restore", str(changed), "--yes", "--without-checksum")  # which is not about a wrong one
+    assert "its content does not match" in run(*words, database_url=url, code=2).stderr
+    assert whole(url) == before
+    verified = run("backup", "--verify", str(made), "--json", database_url="postgresql://nobody@127.0.0.1:1/none")
+    said = json.loads(verified.stdout)
+    assert (said["whole"], said["schema"], said["users"]) == (str(made), migrations.HEAD, 1)
+
+
+def test_a_backup_with_its_checksum_is_still_a_sqlite_file_that_can_be_served(url, made, folder):
+    """Copied into place by hand it grows, its log is written back, and nothing is broken."""
+    copied = folder / "copied.db"
+    shutil.copy(made, copied)
+    with closing(databases_.connect(f"sqlite:///{copied}")) as db:
+        play = Play(db)
+        for n in range(200):
+            play.person(f"user{n}")
+        assert db.scrub()
+    with closing(sqlite3.connect(copied)) as opened:
+        assert opened.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert opened.execute("SELECT count(*) FROM users").fetchone() == (201,)
+
+
+def test_a_database_that_was_put_aside_is_restored_when_one_says_that_it_has_no_checksum(url, made, folder):
+    former = whole(url)
+    done = json.loads(run("restore", str(made), "--yes", "--json", database_url=url).stdout)
+    assert done["database"] == str(folder / "ringbook.db")
+    aside = done["former_database"]
+    assert "restore --without-checksum" in run("restore", aside, "--yes", database_url=url, code=2).stderr
+    run("restore", aside, "--without-checksum", "--yes", database_url=url)
+    assert whole(url)["users"] == former["users"]
+
+
+def test_a_restore_names_its_database_and_wants_one_named_where_there_is_none(made, folder):
+    settings = {name: value for name, value in environment("").items() if name != "RINGBOOK_DATABASE"}
+    somewhere = folder / "somewhere"
+    somewhere.mkdir()
+    words = [program(), "restore", str(made), "--yes"]
+    done = subprocess.run(words, env=settings, cwd=somewhere, capture_output=True, text=True)
+    assert (done.returncode, list(somewhere.iterdir())) == (2, [])
+    assert f"RINGBOOK_DATABASE=sqlite:////FOLDER/ringbook.db or --config FILE: there is no {somewhere}" in done.stderr
 
 
 def test_a_restore_asks_first(url, made):
@@ -386,27 +480,14 @@ def test_a_database_behind_a_link_is_replaced_where_it_is(url, made, folder):
 
 def test_a_backup_of_an_older_version_comes_back_with_todays_schema_and_its_erasures(url, folder):
     """It has no count yet; the database's id comes out as the upgraded one's."""
-    migrations.migrate(url)
-    with closing(databases_.connect(url)) as db:
-        play = Play(db, now=1_700_000_000)
-        ann, bob = play.person("ann").id, play.person("bob").id
-    downgraded(url, folder / "0004.db")
-    shutil.copy(folder / "0004.db", folder / "ringbook.db")
+    brought_to(url, "0004")
+    ann, bob = people(url, "ann", "bob")
+    back_up(url, folder / "0004.db")
     migrations.migrate(url)
     with closing(databases_.connect(url)) as db:
         users.erase(db, ann)
     run("restore", str(folder / "0004.db"), "--yes", database_url=url)
     assert there(url) == {bob}
-
-
-def downgraded(url: str, file: Path) -> None:
-    """What the version before would have left."""
-    back_up(url, file)
-    with closing(sqlite3.connect(file)) as opened, opened:
-        for table in ("erasures", "totals"):
-            opened.execute(f"DROP TABLE {table}")
-        opened.execute("UPDATE schema_state SET revision = '0004'")
-        opened.execute("UPDATE alembic_version SET version_num = '0004'")
 
 
 def test_a_copy_that_does_not_hold_what_the_database_held_counts_for_nothing(url, made, folder, monkeypatch):

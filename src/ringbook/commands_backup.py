@@ -3,6 +3,7 @@
 On PostgreSQL its own programs copy; what remains for us is `erase-again`.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,14 +30,26 @@ PROGRAMS = {
     ),
 }
 
+WHICH = (
+    "say which database is to be restored, by RINGBOOK_DATABASE=sqlite:////FOLDER/ringbook.db or --config FILE:"
+    " there is no {target}"
+)
+
 Incomplete = Annotated[bool, Parameter(negative="", help="go on although lines of the journals are missing")]
+Verify = Annotated[bool, Parameter(negative="", help="copy nothing: see whether FILE is a backup as it was made")]
+WithoutChecksum = Annotated[bool, Parameter(negative="", help="also take a file that carries no checksum")]
 Overwrite = Annotated[bool, Parameter(negative="", help="replace FILE if it is there")]
 
 
-def backup(path: Path, /, *, overwrite: Overwrite = False, as_json: Json = False, file: File) -> None:
+def backup(
+    path: Path, /, *, overwrite: Overwrite = False, verify: Verify = False, as_json: Json = False, file: File
+) -> None:
     """Copy the SQLite database to a file, as it is at this moment, while the server goes on, and look through it."""
     from .core import backups
 
+    if verify:
+        commands.answer({"whole": str(path)} | _amounts(backups.looked_through(path)), as_json)
+        return
     source = _database("backup", path, file)
     if not source.exists():
         raise Failed(f"there is no database {source}")
@@ -45,7 +58,15 @@ def backup(path: Path, /, *, overwrite: Overwrite = False, as_json: Json = False
     commands.answer({"backup": str(path)} | _amounts(found), as_json)
 
 
-def restore(path: Path, /, *, yes: Yes = False, as_json: Json = False, file: File) -> None:
+def restore(
+    path: Path,
+    /,
+    *,
+    without_checksum: WithoutChecksum = False,
+    yes: Yes = False,
+    as_json: Json = False,
+    file: File,
+) -> None:
     """Put a backup in the place of the SQLite database, without those who were erased since it was made.
 
     The server must be stopped. The former database stays beside the new one.
@@ -53,8 +74,10 @@ def restore(path: Path, /, *, yes: Yes = False, as_json: Json = False, file: Fil
     from .core import backups
     from .store import db as databases
 
-    target = _database("restore", path, file)
-    found = backups.looked_through(path)
+    target = _database("restore", path, file).absolute()
+    if not target.exists() and not _named(file):
+        raise WrongUse(WHICH.format(target=target))
+    found = backups.looked_through(path, without_checksum=without_checksum)
     commands.sure(
         f"this replaces the database {target} by a backup with {found.rows['users']} users",
         "the name of the database",
@@ -64,10 +87,11 @@ def restore(path: Path, /, *, yes: Yes = False, as_json: Json = False, file: Fil
     journal = databases.journal_of(commands.settings(file).database, commands.settings(file).erasures_folder)
     assert journal  # SQLite has one
     with _progress("copied") as progress, _counted() as done:
-        restored = backups.restore(path, target, journal, progress, done)
-    if not journal.exists():
-        _warn(f"there is no journal of erasures {journal}: whoever was erased after the backup is back")
-    said = {"restored": str(path), "former_database": str(restored.kept or "")} | _amounts(restored.contents)
+        restored = backups.restore(path, target, journal, progress, done, without_checksum=without_checksum)
+    if not journal.exists() or not any(journal.iterdir()):
+        _warn(f"there is no journal of erasures in {journal}: whoever was erased after the backup is back")
+    said = {"restored": str(path), "database": str(target), "former_database": str(restored.kept or "")}
+    said |= _amounts(restored.contents)
     commands.answer(said | _again(restored.again), as_json)
 
 
@@ -101,6 +125,11 @@ def _database(command: str, path: Path, file: Path | None) -> Path:
     if not databases.is_sqlite(url):
         raise WrongUse(PROGRAMS[command].format(path=path))
     return databases.sqlite_file(url)
+
+
+def _named(file: Path | None) -> bool:
+    """Did somebody say which database it is, or is it the one of the default?"""
+    return file is not None or any(f"RINGBOOK_DATABASE{end}" in os.environ for end in ("", "_FILE"))
 
 
 def _amounts(found: "Contents") -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Back up and restore: a SQLite file by a command of ours, PostgreSQL by its own programs.
 
 back_up(file, target, …)          a copy while the server writes
+looked_through(backup)            what a backup holds, when it is as it was made
 restore(backup, file, …)          a copy in the place of the database, without those who were erased since it was made
 erase_again(db, folders, …)       the same for a database that was restored by other means
 finish(db)                        an erasure that a crash has cut off
@@ -72,14 +73,20 @@ def back_up(file: Path, target: Path, progress: Progress, *, overwrite: bool = F
         raise errors.Unavailable(f"cannot write {target}: {error.strerror}") from error
 
 
-def looked_through(backup: Path) -> Contents:
-    """What a backup holds; Invalid says why it cannot be restored."""
+def looked_through(backup: Path, *, without_checksum: bool = False) -> Contents:
+    """What a backup holds; Invalid says why it cannot be restored.
+
+    without_checksum   one that carries no checksum is taken, too; a wrong checksum is refused all the same
+    """
     if not backup.is_file():
         raise errors.Invalid(f"there is no file {backup}")
     try:
+        copies.check_seal(backup, required=not without_checksum)
         found = copies.contents(backup)
     except NotOurs as trouble:
         raise errors.Invalid(f"{backup} {trouble}") from None
+    except OSError as error:
+        raise errors.Unavailable(f"cannot read {backup}: {error.strerror}") from error
     return _known(backup, found)
 
 
@@ -91,7 +98,13 @@ def _known(backup: Path, found: Contents) -> Contents:
 
 
 def restore(
-    backup: Path, file: Path, journal: Path, progress: Progress, done: Callable[[int], None] = lambda erased: None
+    backup: Path,
+    file: Path,
+    journal: Path,
+    progress: Progress,
+    done: Callable[[int], None] = lambda erased: None,
+    *,
+    without_checksum: bool = False,
 ) -> Restored:
     """Put a backup in the place of the database, which stays beside it; nothing has happened when this raises.
 
@@ -103,7 +116,7 @@ def restore(
     with copies.alone(file):
         copies.remove(prepared)  # of a restore that was killed: its log must not come to this one
         try:
-            found = _copied(backup, prepared, progress)
+            found = _copied(backup, prepared, progress, without_checksum)
             migrations.migrate(f"sqlite:///{prepared}", keep_copy=False)
             with closing(databases.connect(f"sqlite:///{prepared}", erasures=str(journal))) as db:
                 again = erase_again(db, [journal], done, incomplete=True)
@@ -118,8 +131,9 @@ def restore(
     return Restored(found, again, kept)
 
 
-def _copied(backup: Path, prepared: Path, progress: Progress) -> Contents:
+def _copied(backup: Path, prepared: Path, progress: Progress, without_checksum: bool) -> Contents:
     try:
+        copies.check_seal(backup, required=not without_checksum)
         return _known(backup, copies.copy(backup, prepared, progress, still=True))
     except NotOurs as trouble:
         raise errors.Invalid(f"{backup} {trouble}") from None
