@@ -88,7 +88,7 @@ def _certificate(file: str) -> Check:
 
 
 def _private(what: str, file: Path) -> Iterator[Check]:
-    if file.exists() and not file.is_relative_to("/run"):  # containers and systemd see to those themselves
+    if file.is_file() and not file.is_relative_to("/run"):  # containers and systemd see to those themselves
         mode = file.stat().st_mode & 0o777
         advice = "" if mode & 0o077 == 0 else f", open to others: chmod 600 {file}"
         yield Check(what, not advice, f"{file} has mode {mode:o}{advice}")

@@ -102,7 +102,7 @@ FULL_SERVER = "the disk of PostgreSQL is full: make room on its machine"
 CONNECTING = (
     ("password authentication failed", WRONG_PASSWORD),
     ("no password supplied", WRONG_PASSWORD),
-    ("no pg_hba.conf entry", NO_ENTRY),
+    ("pg_hba.conf", NO_ENTRY),
     ("is not permitted to log in", NO_LOGIN),
     ("permission denied for database", NO_CONNECT),
     ("too many connections for role", LIMIT.format(what="database user", kind="ROLE")),

@@ -138,10 +138,15 @@ def migrate(url: str, *, keep_copy: bool = True) -> str:
         try:
             command.upgrade(config, "head")
         except Exception as error:
-            cause = causes.of_postgres(getattr(error, "orig", None), migrating=True)
-            failed = FAILED.format(before=before or "empty", head=HEAD)
-            raise errors.Unavailable(f"cannot migrate: {cause}" if cause else failed) from error
+            if cause := _cause(url, getattr(error, "orig", None)):
+                raise _refusal(cause) from error
+            raise errors.Unavailable(FAILED.format(before=before or "empty", head=HEAD)) from error
     return before
+
+
+def _refusal(cause: str) -> errors.Unavailable:
+    said = f"cannot migrate: {cause}"
+    return errors.Unavailable(said, why=said)
 
 
 def _cause(url: str, error: BaseException | None) -> str:
@@ -198,10 +203,8 @@ def connection(url: str) -> Iterator[Any]:
                 connected.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
             yield connected
     except sqlalchemy.exc.DBAPIError as error:
-        raise errors.Unavailable(f"cannot migrate: {_cause(url, error.orig) or error.orig}") from error
+        raise _refusal(_cause(url, error.orig) or str(error.orig)) from error
     except errors.Unavailable as refused:
-        if not refused.why:
-            raise
-        raise errors.Unavailable(f"cannot migrate: {refused.why}") from refused.__cause__
+        raise (_refusal(refused.why) if refused.why and refused.reason == AWAY else refused) from refused.__cause__
     finally:
         engine.dispose()
