@@ -92,6 +92,32 @@ def cut(admin: psycopg.Connection) -> None:
     admin.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
 
 
+# What Citus documents of its nodes, a table and a function that connects; Citus itself has to be built from source.
+CLUSTER = """
+CREATE TYPE noderole AS ENUM ('primary', 'secondary', 'unavailable');
+CREATE TABLE pg_dist_node (nodename text, nodeport integer, isactive boolean, noderole noderole);
+INSERT INTO pg_dist_node VALUES ('here', 1, true, 'primary'), ('there', 2, true, 'primary');
+INSERT INTO pg_dist_node VALUES ('off', 3, false, 'primary');
+CREATE TABLE answering (name text);
+INSERT INTO answering VALUES ('here'), ('there');
+CREATE FUNCTION citus_check_connection_to_node(nodename text, nodeport integer DEFAULT 5432) RETURNS boolean
+    LANGUAGE sql AS 'SELECT EXISTS (SELECT 1 FROM answering WHERE name = nodename)';
+"""
+
+
+def test_a_node_of_a_cluster_that_does_not_answer_is_not_ready(on_postgresql):
+    with psycopg.connect(on_postgresql.database_url, autocommit=True) as admin:
+        admin.execute(CLUSTER)
+        assert ready(on_postgresql) == READY
+        admin.execute("DELETE FROM answering WHERE name = 'there'")
+        said = "1 of 2 nodes of the database cluster do not answer"
+        eventually(lambda: ready(on_postgresql)[0] == 503, "it never noticed")
+        assert ready(on_postgresql)[1].startswith(said)
+        assert alive(on_postgresql)
+        admin.execute("INSERT INTO answering VALUES ('there')")
+        eventually(lambda: ready(on_postgresql) == READY, "it never was ready again")
+
+
 # ── the disk is full ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 

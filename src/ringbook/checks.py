@@ -73,10 +73,10 @@ def _database(config: Config) -> Iterator[Check]:
 
 def _journal(db: databases.Database) -> Check:
     """Will a restored backup bring back who was erased since?"""
+    trouble = erasures.trouble(db)
     if not db.erasures:
         unset = "none is kept, so a restored backup brings back who was erased since: set RINGBOOK_ERASURES_FOLDER"
         return Check("journal of erasures", True, unset)
-    trouble = erasures.trouble(db)
     return Check("journal of erasures", not trouble, trouble or str(db.erasures))
 
 

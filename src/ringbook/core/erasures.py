@@ -36,6 +36,8 @@ def note(db: Database, tx: Tx, app_id: int, user_id: int) -> None:
 def trouble(db: Database) -> str:
     """Why nobody may serve on this database, and what to do; "" when all is well, or `backups.finish` can see to it."""
     if not db.erasures:
+        with db.read() as tx:
+            store.state(tx)  # Unavailable when the row is missing that the first erasure will need
         return ""
     if not store.writable(db.erasures):
         return (

@@ -22,6 +22,18 @@ TABLES = (
     "SELECT relname::text, bool_or(pg_table_is_visible(oid)) FROM pg_class"
     " WHERE relkind IN ('r', 'p') AND relnamespace <> 'pg_catalog'::regnamespace GROUP BY relname"
 )
+IS_CLUSTER = (
+    "SELECT to_regclass('pg_dist_node') IS NOT NULL AND COALESCE(has_function_privilege("
+    "to_regprocedure('citus_check_connection_to_node(text, integer)'), 'EXECUTE'), false)"
+)
+NODES = (
+    "SELECT count(*) FILTER (WHERE NOT citus_check_connection_to_node(nodename, nodeport)), count(*)"
+    " FROM pg_dist_node WHERE isactive AND noderole = 'primary'"
+)
+SILENT = (
+    "{silent} of {nodes} nodes of the database cluster do not answer, and requests that need them get 503: start"
+    " PostgreSQL there, or make a standby the primary"
+)
 HIDDEN = (
     "Ringbook's tables are in a schema that this user does not see: GRANT USAGE ON SCHEMA … to it, or set its"
     " search_path (ALTER ROLE … SET search_path)"
@@ -216,15 +228,16 @@ class Postgres:
 
     def _attempt(self) -> str:
         try:
-            with self._errors(), self._connected() as connection, connection.transaction():
-                connection.execute(PROBE_PATIENCE)
-                connection.execute(PROBE)
+            with self._errors(), self._connected() as connection:
+                with connection.transaction():
+                    connection.execute(PROBE_PATIENCE)
+                    connection.execute(PROBE)
+                return silent_nodes(connection)
         except errors.Unavailable as refused:
             # BUSY: somebody is migrating
             if refused.reason == BUSY:
                 return ""
             return self._unwritable(refused.__cause__) or refused.why or refused.reason
-        return ""
 
     def _connecting(self, failure: BaseException | None) -> None:
         """Remember why there is no connection: the pool itself only says that it took too long."""
@@ -264,7 +277,7 @@ class Postgres:
                 if self._closed.wait(BACK_SECONDS):
                     return
                 if not self._in_use and not self._away.is_set():
-                    log.warning("database away")
+                    log.warning("database away", why=causes.of_postgres(self._failure) or None)
                     self._away.set()
             if self._away.is_set():
                 log.warning("database back")
@@ -358,6 +371,19 @@ def postgres_array(name: str, position: int, kind: type) -> str:
 def postgres_table(name: str, columns: tuple[tuple[str, type], ...]) -> str:
     arrays = ", ".join(postgres_array(name, position, kind) for position, (_, kind) in enumerate(columns))
     return f"(SELECT * FROM unnest({arrays}) AS _({', '.join(column for column, _ in columns)}))"
+
+
+def silent_nodes(connection: Any) -> str:
+    """How many nodes of a Citus cluster do not answer this one; "" when all do, or when it is no cluster.
+
+    Source: Citus, its table pg_dist_node and its function citus_check_connection_to_node.
+    """
+    if not connection.execute(IS_CLUSTER).fetchone()[0]:
+        return ""
+    with connection.transaction():
+        connection.execute(PROBE_PATIENCE)
+        silent, nodes = connection.execute(NODES).fetchone()
+    return SILENT.format(silent=silent, nodes=nodes) if silent else ""
 
 
 def _noting(connections: Any, note: Callable[[BaseException | None], None]) -> Any:

@@ -133,6 +133,7 @@ def migrate(url: str, *, keep_copy: bool = True) -> str:
         before = revision(connected)
         if before > HEAD:
             raise errors.Unavailable(f"cannot migrate: {State(before, before).trouble}")
+        _check_whole(connected, before)
         if keep_copy and "" < before < HEAD and db.is_sqlite(url):
             _keep_copy(db.sqlite_file(url))
         try:
@@ -142,6 +143,21 @@ def migrate(url: str, *, keep_copy: bool = True) -> str:
                 raise _refusal(cause) from error
             raise errors.Unavailable(FAILED.format(before=before or "empty", head=HEAD)) from error
     return before
+
+
+def _check_whole(connected: Any, before: str) -> None:
+    """Unavailable for a database that lost what no migration brings back."""
+    import sqlalchemy
+
+    tables = set(sqlalchemy.inspect(connected).get_table_names())
+    if before == HEAD:
+        lacks = sorted(TABLES - tables)
+    else:
+        lacks = ["alembic_version"] if not before and "users" in tables else []
+    if lacks:
+        raise _refusal(LACKS.format(tables=", ".join(lacks)))
+    if before and not connected.exec_driver_sql("SELECT 1 FROM schema_state").fetchone():
+        raise _refusal(EMPTY.format(table="schema_state"))
 
 
 def _refusal(cause: str) -> errors.Unavailable:
