@@ -269,7 +269,7 @@ def test_a_database_that_cannot_be_reached_is_a_failure_in_one_line(ringbook):
     refused = ringbook("app", "list", database="postgresql://nobody@127.0.0.1:1/none")
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
-    assert "cannot be reached" in refused.stderr
+    assert "nothing accepts connections at the address in RINGBOOK_DATABASE" in refused.stderr
 
 
 def test_an_admin_gets_a_password_and_another_one(ringbook):
