@@ -439,6 +439,9 @@ def test_a_restore_names_its_database_and_wants_one_named_where_there_is_none(ma
     done = subprocess.run(words, env=settings, cwd=somewhere, capture_output=True, text=True)
     assert (done.returncode, list(somewhere.iterdir())) == (2, [])
     assert f"RINGBOOK_DATABASE=sqlite:////FOLDER/ringbook.db or --config FILE: there is no {somewhere}" in done.stderr
+    (somewhere / "ringbook.db-erasures").mkdir()  # here was one
+    done = subprocess.run(words, env=settings, cwd=somewhere, capture_output=True, text=True)
+    assert done.returncode == 0 and str(somewhere / "ringbook.db") in done.stdout
 
 
 def test_a_restore_asks_first(url, made):

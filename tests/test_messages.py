@@ -222,6 +222,8 @@ def roles() -> Iterator[Roles]:
             f"CREATE ROLE nologin PASSWORD '{PASSWORD}'",
             "CREATE DATABASE closed CONNECTION LIMIT 0",
             "CREATE DATABASE untouched",
+            "CREATE DATABASE guarded",
+            "REVOKE CONNECT ON DATABASE guarded FROM public",
             "ALTER ROLE limited CONNECTION LIMIT 0",
         )
         migrations.migrate(server.url)
@@ -254,6 +256,10 @@ CASES: dict[str, tuple[Callable[[Roles], str], str]] = {
     "connection limit 0 of a database": (
         lambda roles: roles.of("poor", "closed"),
         "the connection limit of this database is reached: raise it (ALTER DATABASE … CONNECTION LIMIT -1)",
+    ),
+    "a role that may not connect": (
+        lambda roles: roles.of("poor", "guarded"),
+        "the database user may not connect to this database: GRANT CONNECT",
     ),
     "unknown host": (
         lambda roles: roles.of("poor", "mistyped", host="no-such-host.invalid"),

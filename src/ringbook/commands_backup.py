@@ -75,7 +75,9 @@ def restore(
     from .store import db as databases
 
     target = _database("restore", path, file).absolute()
-    if not target.exists() and not _named(file):
+    journal = databases.journal_of(commands.settings(file).database, commands.settings(file).erasures_folder)
+    assert journal  # SQLite has one
+    if not target.exists() and not _named(file) and not databases.lost(f"sqlite:///{target}", str(journal)):
         raise WrongUse(WHICH.format(target=target))
     found = backups.looked_through(path, without_checksum=without_checksum)
     commands.sure(
@@ -84,8 +86,6 @@ def restore(
         target.name,
         yes=yes,
     )
-    journal = databases.journal_of(commands.settings(file).database, commands.settings(file).erasures_folder)
-    assert journal  # SQLite has one
     with _progress("copied") as progress, _counted() as done:
         restored = backups.restore(path, target, journal, progress, done, without_checksum=without_checksum)
     if not journal.exists() or not any(journal.iterdir()):
@@ -128,7 +128,7 @@ def _database(command: str, path: Path, file: Path | None) -> Path:
 
 
 def _named(file: Path | None) -> bool:
-    """Did somebody say which database it is, or is it the one of the default?"""
+    """Did somebody say which database it is? Else it is the one of the default, in the working directory."""
     return file is not None or any(f"RINGBOOK_DATABASE{end}" in os.environ for end in ("", "_FILE"))
 
 

@@ -219,6 +219,7 @@ def test_a_file_that_is_gone_for_good_stays_503_until_the_end_and_the_next_start
         assert who.upload(lines(0, 5)).status == 200
         (tmp_path / "ringbook.db").unlink()
         assert [who.upload(lines(5, 5)).status for _ in range(3)] == [503] * 3
+    assert server.process.returncode == 0 and "Traceback" not in server.printed
     assert not (tmp_path / "ringbook.db").exists()
     assert "ringbook.db-erasures is, so there was one" in command("serve", url).stderr
     assert not (tmp_path / "ringbook.db").exists()

@@ -109,6 +109,7 @@ CONNECTING = (
     ("too many connections for database", LIMIT.format(what="database", kind="DATABASE")),
     ("too many clients", TOO_MANY),
     ("remaining connection slots", TOO_MANY),
+    ("no more connections allowed", TOO_MANY),  # PgBouncer's max_client_conn
     ("the database system is", STARTING),
     ("failed to resolve host", UNKNOWN_HOST),
     ("could not translate host name", UNKNOWN_HOST),
