@@ -94,12 +94,16 @@ NO_ANSWER = (
     " the connection?"
 )
 STARTING = "PostgreSQL is starting or stopping: wait, and look at its log if that lasts"
+NO_PRIMARY = (
+    "no host in RINGBOOK_DATABASE takes writes, and one is a standby: start the primary, or promote the standby"
+)
 NO_TLS = "PostgreSQL and Ringbook do not agree on TLS: check sslmode and sslrootcert in RINGBOOK_DATABASE"
 FULL_SERVER = "the disk of PostgreSQL is full: make room on its machine"
 
 # A failed connection has no SQLSTATE: libpq tells its text alone (PostgreSQL, "libpq - C Library", PQerrorMessage).
 # Servers with another lc_messages tell it in their language; then AWAY and, on the console, that text must do.
 CONNECTING = (
+    ("session is read-only", NO_PRIMARY),  # of several hosts, whatever the others say
     ("password authentication failed", WRONG_PASSWORD),
     ("no password supplied", WRONG_PASSWORD),
     ("pg_hba.conf", NO_ENTRY),

@@ -47,6 +47,7 @@ TABLES = frozenset(  # what a database of this revision holds, on either product
         "sessions",
         "subscriptions",
         "tags",
+        "totals",
         "users",
     }
 )
