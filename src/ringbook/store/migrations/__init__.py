@@ -37,6 +37,7 @@ TABLES = frozenset(  # what a database of this revision holds, on either product
         "contacts",
         "daily",
         "erasures",
+        "events",
         "joined",
         "nonces",
         "numbers",
