@@ -107,6 +107,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             low=0,
         ),
     ] = 1_000
+    wrong_admin_passwords_per_hour: Annotated[
+        int,
+        knob(
+            "wrong passwords for one admin in an hour, from all addresses that the admin has not logged in from in the"
+            " last 30 days; 0 = no limit",
+            "tries",
+            low=0,
+        ),
+    ] = 100
     new_sessions_per_hour: Annotated[
         int,
         knob(

@@ -74,6 +74,86 @@ def test_a_new_password_leaves_only_this_session(db, password):
     assert sign_in(db, "a-new-password")
 
 
+def test_a_chosen_password_has_12_characters(db, password):
+    login = sign_in(db, password)
+    with pytest.raises(errors.Invalid, match="minimum is 12 characters") as refused:
+        admins.change_password(db, Limits(), login, password, "elevenchars", BY)
+    assert refused.value.field == "new"
+    admins.change_password(db, Limits(), login, password, "twelve-chars", BY)
+    assert sign_in(db, "twelve-chars")
+
+
+def test_a_session_that_ends_while_the_password_is_compared_changes_nothing(db, password, monkeypatch):
+    login = sign_in(db, password)
+    matches = passwords.matches
+
+    def and_then_end(stored, given):
+        right = matches(stored, given)
+        admins.end_sessions(db, login, BY)
+        return right
+
+    monkeypatch.setattr(passwords, "matches", and_then_end)
+    with pytest.raises(errors.SessionGone):
+        admins.change_password(db, Limits(), login, password, "a-new-password", BY)
+    monkeypatch.undo()
+    assert sign_in(db, password)
+
+
+def wrong(db, limits, address, email=EMAIL, now=NOW):
+    """What a wrong password is answered with."""
+    try:
+        admins.sign_in(db, limits, email, "wrong", address, now)
+    except errors.TooMany as refused:
+        return refused.limit
+    except errors.Unauthorized:
+        return "wrong"
+
+
+def test_wrong_passwords_for_one_admin_are_limited_over_all_addresses(db, password):
+    limits = Limits(wrong_admin_passwords_per_hour=5)
+    guesses = [wrong(db, limits, f"198.51.100.{host}") for host in range(8)]
+    assert guesses == ["wrong"] * 5 + ["wrong_admin_passwords_per_hour"] * 3
+    with pytest.raises(errors.TooMany):
+        admins.sign_in(db, limits, EMAIL, password, "203.0.113.1", NOW)
+    # One that nobody has is limited alike, so that the limit does not tell who is an admin.
+    unknown = [wrong(db, limits, f"198.51.100.{host}", "nobody@example.com") for host in range(8)]
+    assert unknown == guesses
+    assert wrong(db, limits, "198.51.100.9", "other@example.com") == "wrong"
+    assert admins.sign_in(db, limits, EMAIL, password, "203.0.113.1", NOW + 3600)
+
+
+def test_strangers_cannot_keep_an_admin_out_of_an_address_that_was_the_admins_lately(db, password):
+    limits = Limits(wrong_admin_passwords_per_hour=3)
+    home, same_64 = "2001:db8::1", "2001:db8::abcd"
+    admins.sign_in(db, limits, EMAIL, password, home, NOW)
+    for host in range(5):
+        wrong(db, limits, f"198.51.100.{host}")
+    assert admins.sign_in(db, limits, EMAIL, password, same_64, NOW)
+    with pytest.raises(errors.TooMany):
+        admins.sign_in(db, limits, EMAIL, password, "2001:db8:0:1::1", NOW)
+    # Guesses from there are still limited for that address.
+    guesses = [wrong(db, limits, home) for _ in range(12)]
+    assert guesses == ["wrong"] * 10 + ["wrong_passwords"] * 2
+
+
+def test_an_address_is_the_admins_for_30_days(db, password):
+    limits = Limits(wrong_admin_passwords_per_hour=3)
+    admins.sign_in(db, limits, EMAIL, password, ADDRESS, NOW)
+    later = NOW + admins.KNOWN_SECONDS + 1
+    for host in range(3):
+        wrong(db, limits, f"198.51.100.{host}", now=later)
+    with pytest.raises(errors.TooMany):
+        admins.sign_in(db, limits, EMAIL, password, ADDRESS, later)
+
+
+def test_a_reset_lets_the_admin_in_at_once_whatever_strangers_have_tried(db, password):
+    limits = Limits(wrong_admin_passwords_per_hour=3)
+    for host in range(5):
+        wrong(db, limits, f"198.51.100.{host}")
+    new = admins.reset_password(db, EMAIL)
+    assert admins.sign_in(db, limits, EMAIL, new, ADDRESS, NOW)
+
+
 def test_an_admin_who_is_removed_is_logged_in_nowhere_and_cannot_come_back(db, password):
     login = sign_in(db, password)
     assert [(one.email, one.seen_at) for one in admins.all_(db)] == [(EMAIL, NOW)]

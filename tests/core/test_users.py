@@ -1,5 +1,6 @@
 """Users: what an app may say of one, how an account begins, changes and ends. Both databases where there is one."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from ringbook import errors
 from ringbook.config import Limits
-from ringbook.core import applications, discovery, proofs, sessions, users
+from ringbook.core import applications, discovery, passwords, proofs, sessions, users
 from ringbook.core.sessions import Credentials, Opened
 from ringbook.model import GUEST_SECONDS, App, Caller, Entry, User
 from ringbook.store import codes
@@ -49,9 +50,9 @@ def caller(app: App, user: User) -> Caller:
     return Caller(app=app, user_id=user.id, is_guest=user.is_guest, address=HERE)
 
 
-def changed(db: Database, app: App, user: User, now: int = NOW + 60, **fields: Any) -> User:
+def changed(db: Database, app: App, user: User, now: int = NOW + 60, *, token: str = "", **fields: Any) -> User:
     given: Any = fields
-    return users.update(db, LIMITS, caller(app, user), user.id, given, session=b"", now=now)
+    return users.update(db, LIMITS, caller(app, user), user.id, given, session=sessions.digest(token), now=now)
 
 
 def signed_in(db: Database, app: App, password: str = PASSWORD, login: str = "ann", now: int = NOW) -> Opened:
@@ -236,6 +237,119 @@ def test_a_new_password_replaces_the_old_one_and_ends_the_other_sessions(db: Dat
     assert signed_in(db, app, "battery-staple").user
 
 
+def in_step(monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+    """Nobody goes on from a password that was right until as many have come so far."""
+    matches, together = passwords.matches, threading.Barrier(many, timeout=10)
+
+    def and_wait(stored: str | None, given: str) -> bool:
+        right = matches(stored, given)
+        together.wait()
+        return right
+
+    monkeypatch.setattr(passwords, "matches", and_wait)
+
+
+def test_of_two_who_change_the_password_at_once_with_the_old_one_one_is_refused(
+    db: Database, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = [signed_in(db, app), signed_in(db, app)]
+    in_step(monkeypatch, 2)
+
+    def change(position: int) -> str:
+        one = opened[position]
+        assert one.user
+        try:
+            changed(db, app, one.user, token=one.token, password=f"battery-staple-{position}", old_password=PASSWORD)
+        except errors.SessionGone:
+            return "refused"
+        return "changed"
+
+    with ThreadPoolExecutor(2) as threads:
+        outcomes = list(threads.map(change, range(2)))
+    monkeypatch.undo()
+    assert sorted(outcomes) == ["changed", "refused"]
+    assert signed_in(db, app, f"battery-staple-{outcomes.index('changed')}").user
+    with pytest.raises(errors.Unauthorized):
+        signed_in(db, app, f"battery-staple-{outcomes.index('refused')}")
+
+
+def test_of_two_changes_at_once_in_one_session_one_is_refused(
+    db: Database, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = signed_in(db, app)
+    in_step(monkeypatch, 2)
+
+    def change(position: int) -> str:
+        assert opened.user
+        try:
+            new = f"battery-staple-{position}"
+            changed(db, app, opened.user, token=opened.token, password=new, old_password=PASSWORD)
+        except errors.Invalid as refused:
+            return refused.field
+        return "changed"
+
+    with ThreadPoolExecutor(2) as threads:
+        assert sorted(threads.map(change, range(2))) == ["changed", "old_password"]
+
+
+def test_a_reset_that_comes_while_the_old_password_is_compared_wins(
+    db: Database, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = signed_in(db, app)
+    user = opened.user
+    assert user
+    matches, resets = passwords.matches, []
+
+    def and_then_reset(stored: str | None, given: str) -> bool:
+        right = matches(stored, given)
+        resets.append(users.reset_password(db, user.id, NOW))
+        return right
+
+    monkeypatch.setattr(passwords, "matches", and_then_reset)
+    with pytest.raises(errors.SessionGone):
+        changed(db, app, user, token=opened.token, password="battery-staple", old_password=PASSWORD)
+    monkeypatch.undo()
+    with pytest.raises(errors.Unauthorized):
+        signed_in(db, app, "battery-staple")
+    assert signed_in(db, app, resets[-1]).user
+
+
+def test_a_session_that_ends_while_the_old_password_is_compared_changes_nothing(
+    db: Database, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = signed_in(db, app)
+    assert opened.user
+    matches = passwords.matches
+
+    def and_then_end(stored: str | None, given: str) -> bool:
+        right = matches(stored, given)
+        sessions.end(db, opened.token)
+        return right
+
+    monkeypatch.setattr(passwords, "matches", and_then_end)
+    with pytest.raises(errors.SessionGone):
+        changed(db, app, opened.user, token=opened.token, password="battery-staple", old_password=PASSWORD)
+    monkeypatch.undo()
+    assert signed_in(db, app, PASSWORD).user
+
+
+def test_no_session_of_the_old_password_outlives_a_reset(db: Database, app: App) -> None:
+    """Sign-ins and a reset at once: whatever the order, the sessions that are left were opened by the new password."""
+    ann = signed_up(db, app)
+
+    def sign_in(_: int) -> str:
+        try:
+            return signed_in(db, app).token
+        except errors.Unauthorized:
+            return ""
+
+    with ThreadPoolExecutor(5) as threads:
+        tries = [threads.submit(sign_in, position) for position in range(8)]
+        threads.submit(users.reset_password, db, ann.id, NOW).result()
+        tokens = [one.result() for one in tries]
+    assert [token for token in tokens if token and sessions.current(db, token, NOW)] == []
+
+
 def test_a_change_without_a_password_keeps_the_other_sessions(db: Database, app: App) -> None:
     other = signed_in(db, app)
     assert other.user
@@ -246,10 +360,11 @@ def test_a_change_without_a_password_keeps_the_other_sessions(db: Database, app:
 def test_wrong_old_passwords_are_counted_with_those_of_signing_in(db: Database, app: App) -> None:
     limits = Limits(wrong_passwords=2)
     ann = signed_up(db, app)
+    session = sessions.digest(signed_in(db, app).token)
 
     def change(old: str) -> None:
         new: users.Fields = {"password": PASSWORD, "old_password": old}
-        users.update(db, limits, caller(app, ann), ann.id, new, session=b"", now=NOW)
+        users.update(db, limits, caller(app, ann), ann.id, new, session=session, now=NOW)
 
     for _ in range(5):
         change(PASSWORD)  # right ones cost nothing
@@ -392,11 +507,11 @@ def test_a_reset_password_opens_one_session_and_then_sets_a_new_one(db: Database
     with pytest.raises(errors.Unauthorized):
         signed_in(db, app, PASSWORD)
 
-    assert signed_in(db, app, once, now=NOW + 5).user
+    opened = signed_in(db, app, once, now=NOW + 5)
     with pytest.raises(errors.Unauthorized):
         signed_in(db, app, once, now=NOW + 6)
 
-    changed(db, app, before.user, password="battery-staple", old_password=once)
+    changed(db, app, before.user, token=opened.token, password="battery-staple", old_password=once)
     assert [signed_in(db, app, "battery-staple").user is not None for _ in range(2)] == [True, True]
 
 

@@ -19,6 +19,7 @@ from msgspec import Struct
 from .. import errors, metrics
 from ..config import Limits
 from ..store import admins as store
+from ..store import audit as audit_store
 from ..store.db import Database, Tx
 from . import audit, passwords
 from . import limits as rates
@@ -27,6 +28,7 @@ from .audit import Actor
 LIFE_SECONDS = 12 * 3600
 LONGEST_SECONDS = 7 * 86_400
 TOUCH_SECONDS = 60
+KNOWN_SECONDS = 30 * 86_400  # for so long an address from which an admin has logged in is the admin's own
 FIRST = "admin@localhost"
 NO_APP = 0  # stands where an application's id would, in the names of buckets
 WRONG = "The e-mail or the password is wrong."
@@ -108,7 +110,7 @@ def create(db: Database, email: str, now: int, *, by: Actor | None = None) -> st
 
 
 def reset_password(db: Database, email: str, *, by: Actor | None = None) -> str:
-    """Give an admin a new password, and end the admin's sessions."""
+    """Give an admin a new password, end the admin's sessions, and forget the wrong passwords that were tried."""
     password = secrets.token_urlsafe(15)
     hash_ = passwords.hashed(password)
     with db.write() as tx:
@@ -116,6 +118,7 @@ def reset_password(db: Database, email: str, *, by: Actor | None = None) -> str:
         if not store.set_password(tx, _folded(email), hash_):
             raise errors.NotFound(f"there is no admin {email}; `ringbook admin list` shows those there are")
         store.end_sessions(tx, _folded(email))
+        rates.forget_admin_log_ins(tx, _folded(email))
         audit.record(tx, by, "admin's password reset", subject=_folded(email))
     return password
 
@@ -135,10 +138,13 @@ def remove(db: Database, email: str, *, by: Actor | None = None) -> None:
 def sign_in(db: Database, limits: Limits, email: str, password: str, address: str, now: int) -> Login:
     """Open a session; Unauthorized, in the same words and after the same time whether there is such an admin or not.
 
-    A try is charged to the e-mail and to the address before it is looked at; TooMany.
+    A try is charged to the e-mail and to the address before it is looked at; TooMany. Tries from all addresses together
+    are charged, too, but from addresses that are the admin's own: strangers cannot keep the admin out of there.
     """
     email = _folded(email)
     tries = rates.log_in(limits, NO_APP, f"admin {email}", address)
+    if not _is_own_address(db, email, address, now):
+        tries.append(rates.admin_log_ins(limits, email))
     with rates.tried(db, tries, now):
         stored = _prove(db, limits, email, password, address, now)
     token = secrets.token_urlsafe(32)
@@ -147,6 +153,13 @@ def sign_in(db: Database, limits: Limits, email: str, password: str, address: st
         store.open_session(tx, _digest(token), email, now, now + LIFE_SECONDS)
         audit.record(tx, Actor(email, address, now), "logged in")
     return Login(email=email, token=token, created_at=now, expires_at=now + LIFE_SECONDS)
+
+
+def _is_own_address(db: Database, email: str, address: str, now: int) -> bool:
+    """Has this admin logged in from this address (IPv6: its /64) lately?"""
+    with db.read() as tx:
+        known = audit_store.log_in_addresses(tx, email, now - KNOWN_SECONDS)
+    return rates.network(address) in {rates.network(one) for one in known}
 
 
 def _prove(db: Database, limits: Limits, email: str, password: str, address: str, now: int) -> str | None:
@@ -214,11 +227,8 @@ def end_sessions(db: Database, login: Login, by: Actor) -> None:
 
 
 def change_password(db: Database, limits: Limits, login: Login, old: str, new: str, by: Actor) -> None:
-    """Replace one's own password, and end one's other sessions. Invalid names the field, TooMany."""
-    try:
-        passwords.check(new)
-    except errors.Invalid as invalid:
-        raise errors.Invalid(invalid.reason, field="new") from None
+    """Replace one's own password, and end one's other sessions. Invalid names the field, TooMany, SessionGone."""
+    passwords.check(new, min_characters=passwords.MIN_ADMIN_CHARACTERS, field="new")
     tries = rates.log_in(limits, NO_APP, f"admin {login.email}", by.address)
     with rates.tried(db, tries, by.at):
         with db.read() as tx:
@@ -228,6 +238,8 @@ def change_password(db: Database, limits: Limits, login: Login, old: str, new: s
     hash_ = passwords.hashed(new)
     with db.write() as tx:
         _check_unchanged(tx, login.email, stored)
+        if not store.by_token(tx, _digest(login.token), by.at):
+            raise errors.SessionGone
         store.set_password(tx, login.email, hash_)
         store.end_sessions(tx, login.email, keep=_digest(login.token))
         audit.record(tx, by, "password changed", subject=login.email)

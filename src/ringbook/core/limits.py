@@ -271,6 +271,22 @@ def codes_of_day(app: App, now: int) -> Bucket:
     return Bucket(f"codes:{app.id}:day {day}", cap, 0, reason, "sms_daily_cap", ends_at=(day + 1) * DAY)
 
 
+def admin_log_ins(limits: Limits, email: str) -> Bucket:
+    """Wrong passwords for one admin from all addresses together, but the admin's own."""
+    an_hour = limits.wrong_admin_passwords_per_hour
+    return Bucket(
+        _admin_log_ins_name(email),
+        an_hour,
+        an_hour / HOUR,
+        "Too many wrong passwords for this admin",
+        "wrong_admin_passwords_per_hour",
+    )
+
+
+def _admin_log_ins_name(email: str) -> str:
+    return f"admin-log-ins:{hashlib.sha256(email.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
+
+
 def network(address: str) -> str:
     """What counts as one address: all of IPv4's, the first 64 bits of IPv6's."""
     ip = _ip(address)
@@ -423,6 +439,11 @@ def forget_user(tx: Tx, user_id: int) -> None:
     buckets.forget(tx, _permits_name(user_id))
     buckets.forget(tx, _events_name(user_id))
     buckets.forget(tx, _pushes_name(user_id))
+
+
+def forget_admin_log_ins(tx: Tx, email: str) -> None:
+    """Forget the wrong passwords that were tried for an admin."""
+    buckets.forget(tx, _admin_log_ins_name(email))
 
 
 def sweep(db: Database, now: int, batch: int = 500) -> int:

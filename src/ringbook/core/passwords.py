@@ -19,6 +19,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from .. import errors
 
 MIN_CHARACTERS, MAX_BYTES = 8, 1024
+MIN_ADMIN_CHARACTERS = 12
 AT_ONCE = os.cpu_count() or 1
 # Told apart by ear and by eye: neither 0 and O nor 1, l and I.
 ONE_TIME_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -29,12 +30,12 @@ _turn = threading.BoundedSemaphore(AT_ONCE)
 _nobody = _hasher.hash(secrets.token_hex(16))
 
 
-def check(password: str) -> None:
-    """Raise Invalid for what may not be a password. Blanks count: passwords are never trimmed."""
-    if len(password) < MIN_CHARACTERS:
-        raise errors.Invalid(f"is too short (minimum is {MIN_CHARACTERS} characters)", field="password")
+def check(password: str, *, min_characters: int = MIN_CHARACTERS, field: str = "password") -> None:
+    """Raise Invalid, about `field`, for what may not be a password. Blanks count: passwords are never trimmed."""
+    if len(password) < min_characters:
+        raise errors.Invalid(f"is too short (minimum is {min_characters} characters)", field=field)
     if len(password.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        raise errors.Invalid(f"is too long (maximum is {MAX_BYTES} bytes)", field="password")
+        raise errors.Invalid(f"is too long (maximum is {MAX_BYTES} bytes)", field=field)
 
 
 def hashed(password: str) -> str:

@@ -71,6 +71,7 @@ def open_user(
     _try(db, limits, app, given, address, now)
     known = _proven(db, app, given, now) or _created(db, limits, app, given, address, now)
     with db.write() as tx:
+        numbers.lock_user(tx, known["id"])  # a new password that comes meanwhile ends this session, or is seen below
         session, token = _insert(tx, app, known["id"], ts=ts, nonce=nonce, now=now)
         _end_oldest(tx, limits, known["id"], token)
         user = _seen(tx, limits, app, known, given, address, now)
@@ -137,6 +138,7 @@ def sign_in(db: Database, limits: Limits, app: App, token: str, given: Credentia
         passwords.matches(None, given.password)  # takes as long
         raise errors.Unauthorized(UNAUTHORIZED)
     with db.write() as tx:
+        numbers.lock_user(tx, known["id"])
         session = _become(tx, limits, token, known["id"], now)
         user = _seen(tx, limits, app, known, given, address, now)
     return Opened(session, token, user)

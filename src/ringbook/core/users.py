@@ -13,6 +13,7 @@ What an app may say of a user, and the rules for each field, stand in `profile.p
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, cast
 
 from .. import errors
@@ -124,6 +125,22 @@ def _conflict(field: str | None) -> errors.Conflict:
 # ── a change of one's own ────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What one transaction of `update` writes.
+
+    values         by column
+    session        the hash of the caller's token
+    old_hash       of the password that was proven; "" when the password stays
+    proven_phone   "" when no number was proven
+    """
+
+    values: Mapping[str, Any]
+    session: bytes
+    old_hash: str
+    proven_phone: str
+
+
 def update(
     db: Database,
     limits: Limits,
@@ -141,7 +158,9 @@ def update(
     proven_phone   a number that the caller has just proven: it is taken over, and the former one let go
 
     A new phone, e-mail or login of either kind costs a permit, whoever has it: else a change would be a free question.
-    Raises Forbidden for somebody else's account, Invalid, Conflict, TooMany.
+    Of two changes of the password with the same old one, the second is refused, and so is one that an operator's reset
+    or the end of the session overtakes. Raises Forbidden for somebody else's account, Invalid, Conflict, TooMany,
+    SessionGone.
     """
     if proven_phone:
         fields = {**fields, "phone": proven_phone}
@@ -152,14 +171,16 @@ def update(
     _check_change(user, values, new, password=password is not None)
     if "phone" not in new and not proven_phone:  # a proven one is written: somebody may take it before we do
         values.pop("phone", None)  # as it is: "" of a guest
+    old_hash = ""
     if password is not None:
         passwords.check(password)
-        _prove(db, limits, caller, user, fields.get("old_password") or "", now)
+        old_hash = _prove(db, limits, caller, user, fields.get("old_password") or "", now)
         values |= {"password_hash": passwords.hashed(password), "one_time_until": None}
     asked = {name: value for name, value in new.items() if not (proven_phone and name == "phone")}
     privacy.charge(db, limits, caller, _told_by(asked, caller.app.settings.default_region), now)
+    change = _Change(values, session, old_hash, proven_phone)
     try:
-        user, former = numbers.settled(db, lambda tx: _write(tx, caller, values, session, now, proven_phone))
+        user, former = numbers.settled(db, lambda tx: _write(tx, caller, change, now))
         numbers.tell(caller.app, proven_phone, user_id, former)
         return user
     except errors.Conflict as conflict:
@@ -170,21 +191,36 @@ def update(
     raise errors.Unavailable("Another request is changing the same thing. Try again.")
 
 
-def _write(
-    tx: Tx, caller: Caller, values: Mapping[str, Any], session: bytes, now: int, proven_phone: str
-) -> tuple[User, list[int]]:
+def _write(tx: Tx, caller: Caller, change: _Change, now: int) -> tuple[User, list[int]]:
     """Lock, look again, write: the user as changed, and who has lost the proven number to the user."""
-    if not proven_phone:
+    if change.proven_phone:
+        number = numbers.read(caller.app, change.proven_phone)
+        found = numbers.lock(tx, caller.app, number, caller.user_id)
+    else:
         numbers.lock_user(tx, caller.user_id)
-        _refuse_taken(tx, caller, values)
-        if "phone" in values:
-            numbers.check_unproven(tx, caller.app, caller.user_id, values["phone"])
-        return _changed(tx, caller, values, session, now), []
-    number = numbers.read(caller.app, proven_phone)
-    found = numbers.lock(tx, caller.app, number, caller.user_id)
-    _refuse_taken(tx, caller, values)
-    user = _changed(tx, caller, values, session, now)
-    return user, numbers.take_over(tx, caller.app, caller.user_id, number, found, now)
+    _check_password_unchanged(tx, caller, change, now)
+    _refuse_taken(tx, caller, change.values)
+    if change.proven_phone:
+        user = _changed(tx, caller, change, now)
+        return user, numbers.take_over(tx, caller.app, caller.user_id, number, found, now)
+    if "phone" in change.values:
+        numbers.check_unproven(tx, caller.app, caller.user_id, change.values["phone"])
+    return _changed(tx, caller, change, now), []
+
+
+def _check_password_unchanged(tx: Tx, caller: Caller, change: _Change, now: int) -> None:
+    """Refuse a new password when the session has ended, or the old one was replaced, since it was compared.
+
+    The caller's user is locked: whoever changes or resets the password waits, and is seen here if it was first.
+    """
+    if not change.old_hash:
+        return
+    session = sessions.by_token(tx, change.session, now)
+    if not session or session["user_id"] != caller.user_id:
+        raise errors.SessionGone
+    known = store.secrets(tx, caller.app.id, caller.user_id)
+    if not known or known["password_hash"] != change.old_hash:
+        raise errors.Invalid("is wrong", field="old_password")
 
 
 def _refuse_taken(tx: Tx, caller: Caller, values: Mapping[str, Any]) -> None:
@@ -219,10 +255,11 @@ def _told_by(new: Mapping[str, Any], region: str) -> set[int | str]:
     return told if number is None else told | {number}
 
 
-def _prove(db: Database, limits: Limits, caller: Caller, user: User, password: str, now: int) -> None:
-    """Is this the caller's password? A try counts before it is looked at, and is given back when it was right.
+def _prove(db: Database, limits: Limits, caller: Caller, user: User, password: str, now: int) -> str:
+    """The hash of the caller's password, if this is it.
 
-    It counts for each name by which the user signs in: guessing here leaves no more tries there.
+    A try counts before it is looked at, and is given back when it was right. It counts for each name by which the user
+    signs in: guessing here leaves no more tries there.
     """
     if not password:
         raise errors.Invalid("is required with a new password", field="old_password")
@@ -238,6 +275,7 @@ def _prove(db: Database, limits: Limits, caller: Caller, user: User, password: s
     with db.write() as tx:
         for bucket in tries:
             rates.give_back(tx, bucket, 1, now)
+    return str(known["password_hash"])
 
 
 def name_tried(login: str, email: str) -> str:
@@ -245,12 +283,12 @@ def name_tried(login: str, email: str) -> str:
     return f"login {fold(login)}" if login else f"email {fold(email)}"
 
 
-def _changed(tx: Tx, caller: Caller, values: Mapping[str, Any], session: bytes, now: int) -> User:
-    if not store.change(tx, caller.app.id, caller.user_id, values, now):
+def _changed(tx: Tx, caller: Caller, change: _Change, now: int) -> User:
+    if not store.change(tx, caller.app.id, caller.user_id, change.values, now):
         raise errors.SessionGone
-    _write_beside(tx, caller.app, caller.user_id, values, now)
-    if "password_hash" in values:
-        note_last_use(tx, sessions.end_others(tx, caller.user_id, session))
+    _write_beside(tx, caller.app, caller.user_id, change.values, now)
+    if "password_hash" in change.values:
+        note_last_use(tx, sessions.end_others(tx, caller.user_id, change.session))
     user = store.by_id(tx, caller.app.id, caller.user_id)
     assert user
     return user
@@ -303,11 +341,13 @@ def erase_guests(db: Database, now: int, batch: int) -> int:
 def reset_password(db: Database, user_id: int, now: int, *, by: Actor | None = None) -> str:
     """Replace a user's password by one that opens one session within 24 hours, and end the sessions there are.
 
-    The old password is of no use any more. NotFound for an id that nobody has, and for a guest's.
+    The old password is of no use any more, not even for a change or a sign-in that has compared it already. NotFound
+    for an id that nobody has, and for a guest's.
     """
     password = passwords.one_time()
     stored = passwords.hashed(password)
     with db.write() as tx:
+        numbers.lock_user(tx, user_id)  # a change of the password that was compared before this is then refused
         if not store.set_password(tx, user_id, stored, now + ONE_TIME_SECONDS):
             raise errors.NotFound(f"there is no user {user_id} with a password")
         note_last_use(tx, sessions.end_others(tx, user_id, b""))

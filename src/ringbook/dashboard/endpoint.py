@@ -347,6 +347,8 @@ def refused_page(call: Call, refused: errors.Refused | None) -> Response:
         return RedirectResponse(f"{ROOT}/login{after}", 303)
     status = next((STATUS[kind] for kind in type(refused).__mro__ if kind in STATUS), 500) if refused else 500
     reason = refused.reason if refused else "Something went wrong here. The server's log says what."
+    if refused and refused.limit:
+        metrics.limit_reached(refused.limit)
     if isinstance(refused, errors.Unavailable):
         log.warning("unavailable", route=call.route.path, reason=reason)
     try:

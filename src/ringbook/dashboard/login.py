@@ -5,7 +5,7 @@ The same answer, after the same time, for an e-mail that no admin has as for a w
 
 from starlette.responses import Response
 
-from .. import errors
+from .. import errors, metrics
 from ..core import admins
 from . import cookies
 from .endpoint import ROOT, Call, Route, Who
@@ -29,6 +29,7 @@ def log_in(call: Call) -> Response:
     except errors.Unauthorized as refused:
         return _form(call, 401, trouble=refused.reason, email=email, after=after)
     except errors.TooMany as refused:
+        metrics.limit_reached(refused.limit)
         answer = _form(call, 429, trouble=f"{refused.reason}. Wait {refused.wait_seconds} s.", email=email, after=after)
         answer.headers["Retry-After"] = str(refused.wait_seconds)
         return answer

@@ -2,6 +2,7 @@
 
 insert        one entry
 page          the newest first, from one entry on
+log_in_addresses  where an admin has logged in from
 sweep         forgotten when it is old
 """
 
@@ -38,6 +39,16 @@ def page(tx: Tx, before: int, limit: int, **equal: int | str) -> list[Row]:
         limit=limit,
         **equal,
     )
+
+
+def log_in_addresses(tx: Tx, admin: str, since: int) -> list[str]:
+    """The addresses from which an admin has logged in since then, each once."""
+    rows = tx.tuples(
+        "SELECT DISTINCT address FROM audit WHERE action = 'logged in' AND admin = :admin AND at >= :since",
+        admin=admin,
+        since=since,
+    )
+    return [row[0] for row in rows]
 
 
 def sweep(tx: Tx, before: int, limit: int) -> int:

@@ -47,6 +47,7 @@ UPDATE subscriptions SET answered_at = (SELECT MAX(p.settled_at) FROM pushes AS 
     WHERE p.user_id = subscriptions.user_id AND p.subscription_id = subscriptions.id AND p.outcome = 'accepted')
     WHERE channel = 'web';
 
+CREATE INDEX audit_log_ins ON audit (admin, at) WHERE action = 'logged in';
 UPDATE schema_state SET revision = '0006', serves_from = '0006';
 """
 
