@@ -180,7 +180,11 @@ def test_providers_are_asked_whether_they_take_the_credentials(play, providers):
 
 @pytest.mark.parametrize(
     "url, why",
-    [("http://127.0.0.1:1/hook", "must begin with https://"), ("https://127.0.0.1:1/hook", "private network")],
+    [
+        ("http://127.0.0.1:1/hook", "must begin with https://"),
+        ("https://127.0.0.1:1/hook", "the port is not allowed: 1 is neither"),
+        ("https://127.0.0.1/hook", "private network"),
+    ],
 )
 def test_an_address_that_events_would_not_be_sent_to_is_told(play, url, why):
     play.set(webhook_url=url, webhook_secret="secret")

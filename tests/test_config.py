@@ -35,6 +35,17 @@ def test_trusted_proxies_become_whole_networks(tmp_path):
     )
 
 
+def test_ports_are_separated_by_commas_or_stand_in_a_list(tmp_path):
+    file = tmp_path / "ringbook.toml"
+    file.write_text("outgoing_ports = [8443]\n")
+    assert load({}).outgoing_ports == ()
+    assert load({}, file).outgoing_ports == (8443,)
+    assert load({"RINGBOOK_OUTGOING_PORTS": "8443, 9443"}, file).outgoing_ports == (8443, 9443)
+    for wrong in ("https", "0", "65536", "8443;9443"):
+        with pytest.raises(ConfigError, match="RINGBOOK_OUTGOING_PORTS: .* is not accepted; it takes ports from 1"):
+            load({"RINGBOOK_OUTGOING_PORTS": wrong})
+
+
 def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path):
     (tmp_path / "token").write_text("open-sesame\n")
     file = tmp_path / "ringbook.toml"

@@ -19,6 +19,10 @@ from ringbook import metrics
             "10.0.0.1 is on a private network (RINGBOOK_ALLOW_PRIVATE_ADDRESSES allows it)",
             "a host is on a private network",
         ),
+        (
+            "the port is not allowed: 8443 is neither 443 nor in RINGBOOK_OUTGOING_PORTS",
+            "the port is not allowed",
+        ),
         ("apns_key_id is not set: ringbook app set 3 apns_key_id …", "apns_key_id is not set"),
         ("it took too long", "it took too long"),
         ("x" * 500, "x" * 80),

@@ -104,7 +104,7 @@ def _firebase(config: Config, apps: list[App]) -> Iterator[Check]:
 
 def _gateways(config: Config, apps: list[App]) -> Iterator[Check]:
     """Who sends each application's one-time codes; nothing is sent to find out."""
-    outgoing = Outgoing(config.allow_private_addresses, config.ca_file)
+    outgoing = Outgoing.of(config)
     for app in apps:
         if app.settings.sms_gateway:
             trouble = sms.trouble(app.settings) or silence(outgoing, sms.address(app.settings))
@@ -114,7 +114,7 @@ def _gateways(config: Config, apps: list[App]) -> Iterator[Check]:
 
 def _providers(config: Config, apps: list[App]) -> Iterator[Check]:
     """Does each application's identity provider answer? Nobody's log-in is sent to find out."""
-    outgoing = Outgoing(config.allow_private_addresses, config.ca_file)
+    outgoing = Outgoing.of(config)
     for app in apps:
         if app.settings.cidp_url:
             trouble = silence(outgoing, urljoin(app.settings.cidp_url, "/"))

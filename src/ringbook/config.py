@@ -249,6 +249,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     allow_private_addresses: Annotated[
         bool, knob("let users' and applications' addresses lead to loopback and private networks (for development)")
     ] = False
+    outgoing_ports: Annotated[
+        tuple[int, ...], knob("ports beside 443 that users' and applications' addresses may lead to")
+    ] = ()
     ca_file: Annotated[str, knob("file with certificate authorities (PEM) that outgoing requests also believe")] = ""
     firebase_certificates_url: Annotated[
         str, knob("where the certificates of Firebase's ID tokens are published; empty = Google's address")
@@ -343,6 +346,7 @@ def _accepts(name: str, kind: Any, meta: Meta) -> str:
         )
     return {
         "database": "sqlite:///FILE or postgresql://…",
+        "outgoing_ports": "ports from 1 to 65535 separated by commas, such as 8443, 9443",
         "trusted_proxies": "addresses and networks separated by commas, such as 10.0.0.1, 192.168.0.0/16",
         **dict.fromkeys(ADDRESSES, "an https:// or http:// address"),
     }.get(name, "text")
@@ -435,6 +439,8 @@ def _checked(name: str, value: Any) -> Any:
         parts = urlsplit(value)
         if parts.scheme not in ("https", "http") or not parts.hostname or parts.port == 0:
             raise ValueError(name)
+    if name == "outgoing_ports" and not all(0 < port < 65536 for port in value):
+        raise ValueError(name)
     if name == "trusted_proxies":
         # Whole networks, spelt so that no reader takes `10.0.0.5/8` for a name.
         return tuple(str(ipaddress.ip_network(network, strict=False)) for network in value)

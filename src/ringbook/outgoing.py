@@ -1,11 +1,11 @@
 """Requests that we make ourselves, to addresses that an admin or a provider has named.
 
-    Outgoing                 how: time, private addresses allowed or not, an extra certificate authority, turns
+    Outgoing                 how: time, allowed addresses and ports, an extra certificate authority, turns
+    Outgoing.of(config)      as the process is configured, for addresses on a user's or an application's word
     Outgoing.request(…)      one request → Answer; Unreachable says why there is none
     Turns                    how many may wait for an answer at once
     silence(outgoing, …)     why an address gives no answer
-    is_public(address)       is it of the public internet?
-    may_be_public(host)      the same for what stands in an address before any look-up
+    check_port, check_addresses    where a request may not go on a stranger's word
 
 A name is looked up once, checked, and connected to as it was checked, so that it cannot lead to a private network at a
 second look. Redirects are not followed: an answer of 3xx is an answer like any other. Nothing is asked of a proxy.
@@ -13,23 +13,24 @@ second look. Redirects are not followed: an answer of 3xx is an answer like any 
 
 import http.client
 import io
-import ipaddress
 import queue
 import socket
 import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from . import metrics
+from .config import Config
+from .networks import HTTPS_PORT, is_public
+
 LARGEST_BYTES = 1024 * 1024
 TIMEOUT_SECONDS = 5.0
-INTERNET_6 = ipaddress.ip_network("2000::/3")  # what IPv6 has for the public internet; the rest is for special purposes
-NAT64 = ipaddress.ip_network("64:ff9b::/96")
 Addresses = list[tuple[Any, ...]]
 
 
@@ -77,15 +78,22 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """Plain http goes only where private addresses are allowed; `ca_file`, PEM, adds to the authorities believed.
+    """Plain http and other ports go only where private addresses are allowed; `ca_file`, PEM, adds to the authorities.
 
     turns   how many of the requests made with these settings may wait at once; None = any number
+    ports   allowed beside HTTPS_PORT where private addresses are not
     """
 
     allow_private: bool = False
     ca_file: str = ""
     timeout_seconds: float = TIMEOUT_SECONDS
     turns: Turns | None = None
+    ports: Collection[int] = ()
+
+    @classmethod
+    def of(cls, config: Config, turns: Turns | None = None) -> "Outgoing":
+        """As the process is configured, for addresses that a user or an application has named."""
+        return cls(config.allow_private_addresses, config.ca_file, turns=turns, ports=config.outgoing_ports)
 
     def request(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None
@@ -124,13 +132,15 @@ class Outgoing:
             raise Unreachable("the address must not hold a user or password")
         if parts.scheme == "http" and not self.allow_private:
             raise Unreachable("the address must begin with https:// (RINGBOOK_ALLOW_PRIVATE_ADDRESSES allows http)")
+        if not self.allow_private:
+            check_port(parts.port or HTTPS_PORT, self.ports)
         return parts
 
     def _socket(self, parts: SplitResult, until: float) -> socket.socket:
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
         found = _looked_up(host, port, until)
-        if not self.allow_private and not all(is_public(address[4][0]) for address in found):
-            raise Unreachable(f"{host} is on a private network (RINGBOOK_ALLOW_PRIVATE_ADDRESSES allows it)")
+        if not self.allow_private:
+            check_addresses(host, [address[4][0] for address in found])
         plain = _connected(found, until)
         if parts.scheme == "http":
             return plain
@@ -159,25 +169,18 @@ class Connection(http.client.HTTPConnection):
         super().send(data)
 
 
-def is_public(address: str) -> bool:
-    """Is it an address of the public internet? One of IPv6 that leads to one of IPv4 counts as that."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ipaddress.IPv4Address(ip.packed[-4:]) if ip in NAT64 else None)
-        return is_public(str(inner)) if inner else ip.is_global and ip in INTERNET_6
-    return ip.is_global and not ip.is_multicast
+def check_port(port: int, ports: Collection[int]) -> None:
+    """Raise Unreachable if a request on a user's or an application's word may not go to this port."""
+    if port != HTTPS_PORT and port not in ports:
+        metrics.limit_reached("outgoing_ports")
+        raise Unreachable(f"the port is not allowed: {port} is neither {HTTPS_PORT} nor in RINGBOOK_OUTGOING_PORTS")
 
 
-def may_be_public(host: str) -> bool:
-    """Could this name or address, in whatever spelling, be of the public internet? Where a name leads is seen later."""
-    host = host.rstrip(".").lower()
-    if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
-        return False
-    try:
-        return is_public(host)
-    except ValueError:
-        last = host.rpartition(".")[2]
-        return "." in host and not last.isdigit() and not last.startswith("0x")  # an intranet's name; 127.1, 0x7f.1
+def check_addresses(host: str, addresses: Iterable[str]) -> None:
+    """Raise Unreachable if one of a host's addresses is not of the public internet."""
+    if not all(map(is_public, addresses)):
+        metrics.limit_reached("allow_private_addresses")
+        raise Unreachable(f"{host} is on a private network (RINGBOOK_ALLOW_PRIVATE_ADDRESSES allows it)")
 
 
 def _looked_up(host: str, port: int, until: float) -> Addresses:

@@ -88,7 +88,7 @@ class Senders:
         if not self._connections:
             from .push.connections import Connections
 
-            made = Connections(self._config.allow_private_addresses, self._config.ca_file)
+            made = Connections.of(self._config)
             self._connections = await self._opened.enter_async_context(made)
         return self._connections
 

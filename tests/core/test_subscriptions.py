@@ -74,7 +74,7 @@ def but(wished: Subscription, **values: Any) -> Subscription:
     ],
 )
 def test_what_a_provider_could_use_is_taken(wished):
-    check(wished, allow_private=False)
+    check(wished, Config())
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_what_a_provider_could_use_is_taken(wished):
 )
 def test_what_no_provider_could_use_is_refused_by_field(field, wished):
     with pytest.raises(errors.Invalid) as refused:
-        check(wished, allow_private=False)
+        check(wished, Config())
     assert refused.value.field == field
 
 
@@ -144,7 +144,7 @@ def test_what_no_provider_could_use_is_refused_by_field(field, wished):
     ],
 )
 def test_no_endpoint_leads_into_our_own_network(url):
-    assert not reachable(url, allow_private=False)
+    assert not reachable(url, Config())
 
 
 @pytest.mark.parametrize("allow_private", [True, False])
@@ -164,16 +164,23 @@ def test_no_endpoint_leads_into_our_own_network(url):
     ],
 )
 def test_an_endpoint_that_can_be_read_in_two_ways_is_none(url, allow_private):
-    assert not reachable(url, allow_private=allow_private)
+    assert not reachable(url, Config(allow_private_addresses=allow_private))
 
 
 def test_what_browsers_are_given_is_an_endpoint():
-    assert reachable("https://fcm.example.com:8443/wp/dQw4:APA91b-_~?token=BQ%3d&x=1+2", allow_private=False)
+    assert reachable("https://fcm.example.com:443/wp/dQw4:APA91b-_~?token=BQ%3d&x=1+2", Config())
+
+
+def test_an_endpoint_is_at_port_443_or_one_that_the_operator_allows():
+    url = "https://push.example.com:8443/x"
+    assert not reachable(url, Config())
+    assert reachable(url, Config(outgoing_ports=(8443,)))
+    assert not reachable("https://push.example.com:22/x", Config(outgoing_ports=(8443,)))
 
 
 def test_for_development_an_endpoint_may_be_here():
-    assert reachable("http://127.0.0.1:9000/x", allow_private=True)
-    assert not reachable("file:///etc/passwd", allow_private=True)
+    assert reachable("http://127.0.0.1:9000/x", Config(allow_private_addresses=True))
+    assert not reachable("file:///etc/passwd", Config(allow_private_addresses=True))
 
 
 # ── whose it is ──────────────────────────────────────────────────────────────────────────────────────────────────────

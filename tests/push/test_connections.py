@@ -13,6 +13,7 @@ from push.providers import KEY_ID, TEAM_ID, TOPIC, Providers, apns_token, provid
 from servers import free_port
 from verify.gateway import Gateway, listening
 
+from ringbook import outgoing
 from ringbook.outgoing import Answer, Unreachable
 from ringbook.push import connections as module
 from ringbook.push.connections import LARGEST_BYTES, Connections, chosen
@@ -51,7 +52,7 @@ def gateway() -> Iterator[Gateway]:
 
 def post(url: str, *, allow_private: bool = True, body: bytes = b"{}", **how: Any) -> Answer:
     """One request through connections of its own."""
-    own = {name: how.pop(name) for name in ("ca_file", "timeout_seconds") if name in how}
+    own = {name: how.pop(name) for name in ("ca_file", "timeout_seconds", "ports") if name in how}
 
     async def asked() -> Answer:
         async with Connections(allow_private, **own) as connections:
@@ -176,8 +177,9 @@ def test_plain_http_is_refused_unless_trusted_or_private_addresses_are_allowed(g
 def test_a_private_address_is_never_connected_to(host):
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0)
+        port = server.getsockname()[1]
         with pytest.raises(Unreachable, match="private network"):
-            post(f"https://{host}:{server.getsockname()[1]}/{SECRET}", allow_private=False)
+            post(f"https://{host}:{port}/{SECRET}", allow_private=False, ports=[port])
         with pytest.raises(BlockingIOError):
             server.accept()
 
@@ -190,12 +192,24 @@ def test_a_trusted_one_is(host):
 
 def test_what_is_trusted_for_the_operator_is_not_for_others(providers):
     async def both() -> None:
-        async with Connections(ca_file=str(providers.ca_file)) as connections:
+        ports = [int(providers.url.rpartition(":")[2])]
+        async with Connections(ca_file=str(providers.ca_file), ports=ports) as connections:
             assert (await connections.post(f"{providers.url}/", headers={}, body=b"", trusted=True)).status == 404
             with pytest.raises(Unreachable, match="private network"):
                 await connections.post(f"{providers.url}/", headers={}, body=b"")
 
     asyncio.run(both())
+
+
+def test_only_port_443_is_asked_on_a_strangers_word_and_what_the_operator_adds(monkeypatch):
+    names = Names(monkeypatch, "10.0.0.1")
+    for url in ("https://push.example:8443/", "https://push.example:22/"):
+        with pytest.raises(Unreachable, match="the port is not allowed"):
+            post(url, allow_private=False)
+    assert names.asked == []
+    for url, ports in [("https://push.example/", ()), ("https://push.example:8443/", [8443])]:
+        with pytest.raises(Unreachable, match="private network"):  # the next check after the port's
+            post(url, allow_private=False, ports=ports)
 
 
 class Names:
@@ -254,11 +268,11 @@ def test_a_name_is_believed_for_some_minutes_and_a_connection_kept_while_it_lead
 
 def test_a_name_that_turns_to_a_private_address_is_no_longer_asked(providers, monkeypatch):
     monkeypatch.setattr(module, "BELIEVED_SECONDS", 0)
-    monkeypatch.setattr(module, "is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(outgoing, "is_public", lambda address: address == "127.0.0.1")
     port = providers.url.rpartition(":")[2]
 
     async def twice() -> None:
-        async with Connections(ca_file=str(providers.ca_file)) as connections:
+        async with Connections(ca_file=str(providers.ca_file), ports=[int(port)]) as connections:
             names = Names(monkeypatch, "127.0.0.1")
             await connections.post(f"https://localhost:{port}/", headers={}, body=b"")
             names.addresses = ("127.0.0.1", "127.0.0.2")

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -228,7 +229,9 @@ def test_nobody_is_there(providers):
 
 
 def test_the_service_account_s_word_leads_to_no_private_address(providers):
-    (receipt,) = sent(providers, push(JOINED), config={"allow_private_addresses": False})
+    port = urlsplit(json.loads(providers.settings["fcm_service_account"])["token_uri"]).port
+    strict = {"allow_private_addresses": False, "outgoing_ports": (port,)}
+    (receipt,) = sent(providers, push(JOINED), config=strict)
     assert receipt.outcome is Outcome.LATER
     assert "127.0.0.1 is on a private network" in receipt.reason
     assert providers.asked()["grants"] == []

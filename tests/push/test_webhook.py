@@ -169,7 +169,8 @@ def test_a_redirect_is_not_followed(backend):
 def test_an_application_cannot_send_us_into_a_private_network(backend):
     for url in (backend.url, backend.url.replace("http:", "https:")):
         app = application(webhook_url=url, webhook_secret=SECRET)[0]
-        [receipt] = attempt(webhook.sender, app, "", event(), allow_private=False)
+        ports = [int(url.rpartition(":")[2].partition("/")[0])]
+        [receipt] = attempt(webhook.sender, app, "", event(), allow_private=False, ports=ports)
         assert receipt.outcome is Outcome.LATER and "RINGBOOK_ALLOW_PRIVATE_ADDRESSES" in receipt.reason
     assert backend.asked == []
 

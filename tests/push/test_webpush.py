@@ -432,7 +432,8 @@ def test_redirects_are_not_followed(gateway):
 def test_a_user_cannot_send_us_into_a_private_network(gateway):
     app, private = application()
     for url in (gateway.url, gateway.url.replace("http:", "https:")):
-        [receipt] = attempt(webpush.sender, app, private, message(ANN, nobodys(url)), allow_private=False)
+        here = {"allow_private": False, "ports": [int(url.rpartition(":")[2].partition("/")[0])]}
+        [receipt] = attempt(webpush.sender, app, private, message(ANN, nobodys(url)), **here)
         assert receipt.outcome is Outcome.LATER and "RINGBOOK_ALLOW_PRIVATE_ADDRESSES" in receipt.reason
     assert gateway.asked == []
 

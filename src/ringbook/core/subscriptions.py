@@ -22,7 +22,7 @@ import msgspec
 from .. import errors
 from ..config import Config
 from ..model import App, Subscription
-from ..outgoing import may_be_public
+from ..networks import HTTPS_PORT, may_be_public
 from ..store import subscriptions as store
 from ..store.db import Database, Row, Tx
 from . import numbers
@@ -44,7 +44,7 @@ INVALID = "is invalid"
 def subscribe(db: Database, config: Config, app: App, wished: Sequence[Subscription], now: int) -> list[Subscription]:
     """Store each of the wished subscriptions (id 0 until then), all or none; they come back with their ids."""
     for subscription in wished:
-        check(subscription, allow_private=config.allow_private_addresses)
+        check(subscription, config)
 
     def stored(tx: Tx) -> list[Subscription]:
         _lock(tx, wished)
@@ -112,7 +112,7 @@ def unsubscribe(db: Database, user_id: int, subscription_id: int) -> None:
 # ── checking ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def check(wished: Subscription, *, allow_private: bool) -> None:
+def check(wished: Subscription, config: Config) -> None:
     """Raise Invalid, naming the field, unless a provider could use this."""
     _one_of(wished.channel, CHANNELS, "notification_channel")
     _one_of(wished.environment, ENVIRONMENTS, "environment")
@@ -123,7 +123,7 @@ def check(wished: Subscription, *, allow_private: bool) -> None:
         if len(value) > LONGEST:
             raise errors.Invalid(f"is longer than {LONGEST} characters", field=field)
     if wished.channel == "web":
-        _check_web(wished, allow_private=allow_private)
+        _check_web(wished, config)
     elif not wished.token:
         raise errors.Invalid("can't be blank", field="client_identification_sequence")
     elif not TOKEN[wished.channel].fullmatch(wished.token):
@@ -135,9 +135,9 @@ def _one_of(value: str, known: Sequence[str], field: str) -> None:
         raise errors.Invalid(f"must be one of {', '.join(known)}", field=field)
 
 
-def _check_web(wished: Subscription, *, allow_private: bool) -> None:
+def _check_web(wished: Subscription, config: Config) -> None:
     """The browser's three values (W3C Push API, PushSubscription; RFC 8291 §3.1: a P-256 point and 16 bytes)."""
-    if not reachable(wished.token, allow_private=allow_private):
+    if not reachable(wished.token, config):
         raise errors.Invalid("must be an https address on the public internet", field="web_endpoint")
     if len(_decoded(wished.web_auth)) != 16:
         raise errors.Invalid(INVALID, field="web_auth")
@@ -145,7 +145,7 @@ def _check_web(wished: Subscription, *, allow_private: bool) -> None:
         raise errors.Invalid(INVALID, field="web_p256dh")
 
 
-def reachable(url: str, *, allow_private: bool) -> bool:
+def reachable(url: str, config: Config) -> bool:
     """May we be sent there on a user's word? A name that leads to a private address is found out when sending.
 
     What readers of addresses disagree about is refused: sent is by another one, too large to be loaded here.
@@ -155,12 +155,14 @@ def reachable(url: str, *, allow_private: bool) -> bool:
         return False
     try:
         parts = urlsplit(url)
-        host = parts.hostname or ""
+        host, port = parts.hostname or "", parts.port or HTTPS_PORT
     except ValueError:
         return False
-    if len(url) > 2048 or not host or parts.scheme not in (("https", "http") if allow_private else ("https",)):
+    if len(url) > 2048 or not host:
         return False
-    return allow_private or may_be_public(host)
+    if config.allow_private_addresses:
+        return parts.scheme in ("https", "http")
+    return parts.scheme == "https" and port in (HTTPS_PORT, *config.outgoing_ports) and may_be_public(host)
 
 
 def _decoded(value: str | None) -> bytes:

@@ -35,7 +35,7 @@ def ask(config: Config, app: App, vapid_private_key: str, wanted: Sequence[str])
     """What is wrong with each channel; "" where nothing is. Takes up to ANSWER_SECONDS a channel."""
     found = asyncio.run(_asked(config, app, vapid_private_key, wanted))
     if found.get("webhook") == "":
-        outgoing = Outgoing(config.allow_private_addresses, config.ca_file)
+        outgoing = Outgoing.of(config)
         found["webhook"] = silence(outgoing, urljoin(app.settings.webhook_url, "/"))
     return found
 
@@ -43,7 +43,7 @@ def ask(config: Config, app: App, vapid_private_key: str, wanted: Sequence[str])
 async def _asked(config: Config, app: App, vapid_private_key: str, wanted: Sequence[str]) -> dict[str, str]:
     from .connections import Connections
 
-    async with Connections(config.allow_private_addresses, config.ca_file) as connections:
+    async with Connections.of(config) as connections:
         way = Way(config=config, connections=connections, vapid_private_key=vapid_private_key)
         return {channel: await _trouble(channel, app, way) for channel in wanted}
 

@@ -15,7 +15,7 @@ import random
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -28,7 +28,9 @@ from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import ConnectError, PyreqwestError
 from pyreqwest.http import Url
 
-from ..outgoing import Answer, Unreachable, is_public
+from ..config import Config
+from ..networks import HTTPS_PORT
+from ..outgoing import Answer, Unreachable, check_addresses, check_port
 
 TIMEOUT_SECONDS = 10.0  # of one attempt, from looking the name up to the end of the answer; a lease is longer
 CONNECT_SECONDS = 5.0
@@ -128,21 +130,32 @@ class _Origin:
 
 
 class Connections:
-    """Plain http and private addresses only where allowed; `ca_file`, PEM, adds to the authorities believed.
+    """Plain http, private addresses and all ports only where allowed; `ca_file`, PEM, adds to the authorities.
 
     timeout_seconds   of one attempt, from looking the name up to the end of the answer
+    ports             allowed beside HTTPS_PORT where private addresses are not
     """
 
     def __init__(
-        self, allow_private: bool = False, ca_file: str = "", timeout_seconds: float = TIMEOUT_SECONDS
+        self,
+        allow_private: bool = False,
+        ca_file: str = "",
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        ports: Collection[int] = (),
     ) -> None:
         self._allow_private = allow_private
+        self._ports = ports
         self._authorities = Path(ca_file).read_bytes() if ca_file else b""
         self._timeout = timeout_seconds
         self._clients: OrderedDict[str, _Client] = OrderedDict()
         self._origins: OrderedDict[str, _Origin] = OrderedDict()
         self._lookups = {False: _Lookups(LOOKUPS), True: _Lookups(FOREIGN_LOOKUPS)}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @classmethod
+    def of(cls, config: Config) -> "Connections":
+        """As the process is configured."""
+        return cls(config.allow_private_addresses, config.ca_file, ports=config.outgoing_ports)
 
     async def __aenter__(self) -> "Connections":
         return self
@@ -194,6 +207,8 @@ class Connections:
             raise Unreachable("the address must not hold a user or password")
         if target.scheme == "http" and not (trusted or self._allow_private):
             raise Unreachable(HTTPS_ONLY)
+        if not (trusted or self._allow_private):
+            check_port(_port(target), self._ports)
         return target
 
     @asynccontextmanager
@@ -249,8 +264,8 @@ class Connections:
             if not before:
                 raise
             return [before.address], AGAIN_SECONDS
-        if not (trusted or self._allow_private) and not all(map(is_public, addresses)):
-            raise Unreachable(f"{host} is on a private network (RINGBOOK_ALLOW_PRIVATE_ADDRESSES allows it)")
+        if not (trusted or self._allow_private):
+            check_addresses(host, addresses)
         return addresses, BELIEVED_SECONDS
 
     def _built(self, target: Url, address: str, only_http2: bool) -> Client:
@@ -312,7 +327,7 @@ def _bare(target: Url) -> str:
 
 
 def _port(target: Url) -> int:
-    return target.port_or_known_default or 0
+    return target.port_or_known_default or HTTPS_PORT
 
 
 def _words(error: Exception) -> str:

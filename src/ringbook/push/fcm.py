@@ -89,7 +89,7 @@ class Fcm:
         self._url = f"{(endpoint or ADDRESS).rstrip('/')}/v1/projects/{quote(project, safe='')}/messages:send"
         self._trusted = bool(endpoint)
         self._connections = way.connections
-        self._access = Access(credentials, Outgoing(way.config.allow_private_addresses, way.config.ca_file))
+        self._access = Access(credentials, Outgoing.of(way.config))
 
     async def send(self, message: Message, now: int) -> Receipt:
         """Make one attempt; an access token that FCM does not take is replaced once."""

@@ -24,11 +24,11 @@ class Outside:
     def of(cls, config: Config) -> "Outside":
         """As the process is configured."""
         turns = Turns(AT_ONCE, AT_ONE_SERVER)
-        outgoing = Outgoing(config.allow_private_addresses, config.ca_file, turns=turns)
+        outgoing = Outgoing.of(config, turns)
         if config.firebase_auth_emulator_host:
             return cls(outgoing, None)
         # One thread fetches the certificates for all applications: it waits for nobody's turn.
         # Where the operator has named an address, it may be a private one: no user and no application said so.
         url = config.firebase_certificates_url
-        source = Outgoing(bool(url) or config.allow_private_addresses, config.ca_file)
+        source = Outgoing(True, config.ca_file) if url else Outgoing.of(config)
         return cls(outgoing, Certificates(source, url or CERTIFICATES_URL))
