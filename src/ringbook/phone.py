@@ -5,6 +5,9 @@
 `is_region` checks the setting `default_region`, `looks_like_number` helps privacy, `library` names what is in use.
 
 A number is a 64-bit integer: its digits as an integer, plus 10**15 for each leading zero.
+
+What anybody types is read here first. The library, which is native code, is given a `+`, at most MOST_DIGITS digits
+and the code of a region that it knows, and nothing else.
 """
 
 from __future__ import annotations
@@ -14,6 +17,9 @@ import unicodedata
 from typing import Any
 
 MIN_DIGITS, MAX_DIGITS = 10, 15
+MOST_DIGITS = 2 * MAX_DIGITS  # given to the library, which takes 3 us and more: nothing longer is a number
+LONGEST_TYPED = 256  # characters that are looked at: people's formatting takes some 30
+_PLAIN = re.compile(rf"\+?[0-9]{{1,{MOST_DIGITS}}}")
 _ZERO = 10**15
 # Kinds that nobody has as a phone of their own, and whose holder may be paid for what is sent to them.
 _OTHER_KINDS = ("PREMIUM_RATE", "SHARED_COST", "TOLL_FREE", "PERSONAL_NUMBER", "PAGER", "UAN", "VOICEMAIL")
@@ -37,8 +43,10 @@ def read(typed: str, region: str = "") -> int:
 
     A `+` or `00` at the start makes it international. International numbers, and with a region all others, are read
     by the numbering library; what that calls not possible keeps the digits that were typed.
-    Raises Unreadable or WrongLength.
+    Raises Unreadable or WrongLength; the latter for every text longer than LONGEST_TYPED, which is not looked at.
     """
+    if len(typed) > LONGEST_TYPED:
+        raise WrongLength(f"a number has {MIN_DIGITS} to {MAX_DIGITS} digits")
     found = _digits_meant(typed, region)
     if not MIN_DIGITS <= len(found) <= MAX_DIGITS:
         raise WrongLength(f"a number has {MIN_DIGITS} to {MAX_DIGITS} digits")
@@ -64,7 +72,7 @@ def dialled(typed: str, region: str = "") -> int | None:
     A `+` or `00` says the country, and `region` does for what has neither. Never another number than `read` gives.
     """
     try:
-        kept = _without_formatting(typed)
+        kept = _without_formatting(typed) if len(typed) <= LONGEST_TYPED else ""
     except Unreadable:
         return None
     bare = kept.replace("+", "")
@@ -80,9 +88,8 @@ def region_of(number: int) -> str:
 
     Where countries share a calling code, a number that none of them has given out counts as the largest one's.
     """
-    try:
-        parsed = _library.parse(f"+{digits(number)}", None)
-    except _library.NumberParseException:
+    parsed = _parsed(f"+{digits(number)}", "")
+    if parsed is None:
         return ""
     region = _library.region_code_for_number(parsed) or _library.region_code_for_country_code(parsed.country_code)
     return str(region) if is_region(region) else ""
@@ -90,10 +97,10 @@ def region_of(number: int) -> str:
 
 def is_of_a_phone(number: int) -> bool:
     """Is an international number a phone's, or of a kind that is not known? False for premium rate and the like."""
-    try:
-        kind = _library.number_type(_library.parse(f"+{digits(number)}", None))
-    except _library.NumberParseException:
+    parsed = _parsed(f"+{digits(number)}", "")
+    if parsed is None:
         return True
+    kind = _library.number_type(parsed)
     return all(kind != getattr(_library.PhoneNumberType, name) for name in _OTHER_KINDS)
 
 
@@ -131,11 +138,7 @@ def _digits_meant(typed: str, region: str) -> str:
 
 
 def _without_formatting(typed: str) -> str:
-    kept = typed.translate(_FOLDS)
-    bare = kept.replace("+", "")
-    if bare and not (bare.isascii() and bare.isdigit()):
-        raise Unreadable("a number is digits and formatting")
-    return kept
+    return typed.translate(_FOLDS)
 
 
 def _without_prefix(kept: str) -> str:
@@ -146,37 +149,49 @@ def _without_prefix(kept: str) -> str:
 
 def _numbering_plan(text: str, region: str) -> str:
     """The digits of an international number, or "" if no country's numbers look so."""
-    # The library takes 3 us and more a try; nothing this long is a number, with prefixes and all.
-    if len(text) > 2 * MAX_DIGITS:
-        return ""
-    try:
-        parsed = _library.parse(text, region or None)
-    except _library.NumberParseException:
-        return ""
-    if _library.is_possible_number_with_reason(parsed) != _library.ValidationResult.IS_POSSIBLE:
+    parsed = _parsed(text, region)
+    if parsed is None or _library.is_possible_number_with_reason(parsed) != _library.ValidationResult.IS_POSSIBLE:
         return ""
     return str(_library.format_number(parsed, _library.PhoneNumberFormat.E164))[1:]
 
 
+def _parsed(text: str, region: str) -> Any:
+    """What the library reads, None for what is no number. Nothing else calls its parser."""
+    if not _PLAIN.fullmatch(text):
+        return None
+    try:
+        return _library.parse(text, region if is_region(region) else None)
+    except _library.NumberParseException:
+        return None
+
+
 def _fold(character: str) -> str:
-    """A digit as ASCII, formatting as nothing, anything else as it is."""
+    """A digit as ASCII, a plus as one, formatting as nothing; Unreadable for anything else."""
     category = unicodedata.category(character)
     if category == "Nd":
         return str(unicodedata.decimal(character))
     # Full-width and small forms are written like their plain ones.
     plain = unicodedata.normalize("NFKC", character)
-    dropped = plain in _FORMATTING or character in _MORE_DASHES or character.isspace() or category in ("Cf", "Pd")
-    return "" if dropped else plain if plain == "+" else character
+    if plain == "+":
+        return plain
+    if plain in _FORMATTING or character in _MORE_DASHES or character.isspace() or category in ("Cf", "Pd"):
+        return ""
+    raise Unreadable("a number is digits and formatting")
 
 
 class _Folds(dict[int, str]):
-    """`_fold` as a table for `str.translate`: ASCII ready made, so that a hostile text cannot make it grow."""
+    """`_fold` as a table for `str.translate`.
+
+    It ends the translation at the first character that is neither a digit nor formatting, so that odd texts cost no
+    more than others, and it remembers the others, of which Unicode has some 1,000.
+    """
 
     def __missing__(self, code: int) -> str:
-        return _fold(chr(code))
+        self[code] = _fold(chr(code))
+        return self[code]
 
 
-_FOLDS = _Folds({code: _fold(chr(code)) for code in range(128)})
+_FOLDS = _Folds({code: _fold(chr(code)) for code in map(ord, "0123456789+-.()/ ")})
 
 
 def _load() -> Any:
