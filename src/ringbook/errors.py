@@ -7,7 +7,8 @@ only `api/wire.py` turns a kind into a status.
     ├── Malformed      the request cannot be read at all
     ├── TooLarge       the request is larger than the server reads
     ├── Invalid        it can be read, but not accepted
-    │   └── Conflict   it would be accepted if somebody else had not been first
+    │   ├── Conflict   it would be accepted if somebody else had not been first
+    │   └── TooSlow    the database was not done with it within the time that it was given
     ├── Unreached      a message that nobody can receive
     ├── Unauthorized   no proof of who is asking, or a wrong one
     ├── Forbidden      known, but not allowed
@@ -46,6 +47,10 @@ class Invalid(Refused):
 
 class Conflict(Invalid):
     """Somebody else holds what must be unique."""
+
+
+class TooSlow(Invalid):
+    """The database was not done within the time that it was given; the same request would take as long again."""
 
 
 class Unreached(Refused):

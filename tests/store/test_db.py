@@ -561,3 +561,56 @@ def test_what_comes_after_a_commit_comes_after_it_and_only_then(db):
     assert done == [1, 2]
     with db.read() as tx, pytest.raises(AssertionError, match="nothing is committed"):
         tx.then(lambda: done.append(4))
+
+
+# ── limited reads ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+COUNTING = (
+    "WITH RECURSIVE n (i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < :most)"
+    " SELECT max(i) FROM n"
+)
+FOR_EVER, HALF_A_SECOND = 10**12, 1_000_000
+
+
+def count_to(tx, most):
+    return tx.tuples(COUNTING, most=most)[0][0]
+
+
+def test_a_read_that_takes_longer_than_it_was_given_is_ended(db):
+    with pytest.raises(errors.TooSlow, match="ask for less"), db.read(seconds=0.2) as tx:
+        count_to(tx, FOR_EVER)
+    with db.read() as tx:  # the same connection: no limit is left on it
+        assert count_to(tx, HALF_A_SECOND) == HALF_A_SECOND
+
+
+def test_the_time_is_that_of_all_statements_together(db):
+    with pytest.raises(errors.TooSlow), db.read(seconds=0.5) as tx:
+        while True:
+            count_to(tx, 100_000)
+
+
+def test_what_is_done_in_time_is_answered(db):
+    with db.read(seconds=60) as tx:
+        assert count_to(tx, 1_000) == 1_000
+        assert count_to(tx, 2_000) == 2_000
+
+
+def test_behind_a_pooler_a_limit_holds_for_its_own_read_alone(request):
+    fresh = request.getfixturevalue("databases").fresh("pgbouncer")
+    with fresh as url, closing(databases.connect(url, pool=1)) as pooled:
+        for _ in range(2):
+            with pytest.raises(errors.TooSlow), pooled.read(seconds=0.2) as tx:
+                count_to(tx, FOR_EVER)
+        with pooled.read() as tx:
+            assert tx.tuples("SHOW statement_timeout") == [("0",)]
+
+
+def test_one_does_what_another_process_is_not_doing(postgres, postgres_url):
+    with closing(databases.connect(postgres_url)) as other:
+        with postgres.read(seconds=10) as tx:
+            assert tx.try_alone("a search")
+            with other.read(seconds=10) as tx_of_other:
+                assert not tx_of_other.try_alone("a search")
+                assert tx_of_other.try_alone("another search")
+        with other.read(seconds=10) as tx:
+            assert tx.try_alone("a search")

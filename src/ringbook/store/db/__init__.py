@@ -18,7 +18,8 @@ their errors mean, `identity.py` whether a SQLite file is still the one that was
 
 Driver errors become refusals here and nowhere else: a database that is away, locked or full is `errors.Unavailable`,
 as is one that has no ids left; a broken constraint is `errors.Conflict`, a reference to a user or an application that
-has just gone is `errors.SessionGone`; anything else is a bug and stays what it is.
+has just gone is `errors.SessionGone`; a read that takes longer than it was given is `errors.TooSlow`; anything else is
+a bug and stays what it is.
 """
 
 from pathlib import Path

@@ -15,6 +15,7 @@ Row = dict[str, Any]
 PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 AWAY = "The database cannot be reached just now. Try again."
 BUSY = "Another request is changing the same thing. Try again."
+SLOW = "This takes longer than the server allows: ask for less"
 
 FULL = "There are no ids left. Only the server's operator can help."
 PROBE = "UPDATE schema_state SET revision = revision"  # writes, and changes nothing
@@ -68,6 +69,12 @@ class Tx(Protocol):
 
     def alone(self, what: str) -> None:
         """Wait until no other transaction is doing `what`, and keep others out of it until this one ends."""
+
+    def try_alone(self, what: str) -> bool:
+        """Is no other transaction of any process doing `what`? True keeps others out until this one ends.
+
+        It waits for nobody. On SQLite it is always True: one process serves, and holds its own off without asking.
+        """
 
     def then(self, work: Callable[[], None]) -> None:
         """Do this once the transaction is committed, and not at all if it is not."""
@@ -142,8 +149,11 @@ class Database(Protocol):
     def file(self) -> Path | None:
         """Where it is, if it is one file."""
 
-    def read(self) -> AbstractContextManager[Tx]:
-        """For statements that change nothing."""
+    def read(self, *, seconds: float = 0) -> AbstractContextManager[Tx]:
+        """For statements that change nothing.
+
+        seconds   how long all of them together may run; TooSlow ends the one that takes longer. 0 = as long as it takes
+        """
 
     def write(self) -> AbstractContextManager[Tx]:
         """One transaction: all of it, or, when an exception passes through, nothing."""

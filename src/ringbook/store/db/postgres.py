@@ -1,5 +1,6 @@
 """PostgreSQL: a pool of connections, nothing of which relies on the state of a database session."""
 
+import math
 import re
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import Any, cast
 from ... import errors
 from ...logs import log
 from . import causes
-from .contract import AWAY, BUSY, FULL, PARAMETER, PROBE, Guard, Probe, Row, Rows, Tx
+from .contract import AWAY, BUSY, FULL, PARAMETER, PROBE, SLOW, Guard, Probe, Row, Rows, Tx
 
 ARRAYS = {int: "bigint[]", str: "text[]"}
 UTF8 = "UTF8"
@@ -138,6 +139,7 @@ class Postgres:
         self._trouble = psycopg.Error
         self._none_free = psycopg_pool.PoolTimeout
         self._others = has_several_hosts(url)
+        self._canceled = psycopg.errors.QueryCanceled
         self._why = {
             psycopg.errors.DiskFull: "its disk is full",
             psycopg.errors.ReadOnlySqlTransaction: "it takes no writes, as a standby does",
@@ -151,11 +153,20 @@ class Postgres:
         self._replaced_at = 0.0
 
     @contextmanager
-    def read(self) -> Iterator[Tx]:
+    def read(self, *, seconds: float = 0) -> Iterator[Tx]:
         with self._errors(), self._connected() as connection:
-            tx = PostgresTx(connection, self.memory)
-            self.guard.check(tx)
-            yield tx
+            if not seconds:
+                tx = PostgresTx(connection, self.memory)
+                self.guard.check(tx)
+                yield tx
+                return
+            try:
+                with connection.transaction():
+                    tx = PostgresTx(connection, self.memory, until=time.monotonic() + seconds)
+                    self.guard.check(tx)
+                    yield tx
+            except self._canceled as error:
+                raise errors.TooSlow(SLOW) from error
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
@@ -295,12 +306,22 @@ class Postgres:
 
 
 class PostgresTx:
-    """A transaction on PostgreSQL."""
+    """A transaction on PostgreSQL.
 
-    def __init__(self, connection: Any, memory: dict[Any, Any], done: list[Callable[[], None]] | None = None) -> None:
+    until   by time.monotonic(), when its statements must be done; None = any time
+    """
+
+    def __init__(
+        self,
+        connection: Any,
+        memory: dict[Any, Any],
+        done: list[Callable[[], None]] | None = None,
+        until: float | None = None,
+    ) -> None:
         self._connection = connection
         self.memory = memory
         self._done = done
+        self._until = until
 
     def all(self, sql: str, **params: Any) -> list[Row]:
         cursor = self._execute(sql, params)
@@ -332,6 +353,9 @@ class PostgresTx:
     def alone(self, what: str) -> None:
         self._execute("SELECT pg_advisory_xact_lock(hashtext(:what))", {"what": what})
 
+    def try_alone(self, what: str) -> bool:
+        return bool(self.tuples("SELECT pg_try_advisory_xact_lock(hashtext(:what))", what=what)[0][0])
+
     def then(self, work: Callable[[], None]) -> None:
         assert self._done is not None, "nothing is committed where nothing is written"
         self._done.append(work)
@@ -345,6 +369,10 @@ class PostgresTx:
         for name, rows in lists.items():
             columns = list(zip(*rows.rows, strict=True)) or [()] * len(rows.columns)
             params |= {f"{name}_{position}": list(column) for position, column in enumerate(columns)}
+        if self._until is not None:
+            # SET LOCAL ends with the transaction, so that it also holds behind a pooler. 0 would mean no limit.
+            left = max(1, math.ceil((self._until - time.monotonic()) * 1000))
+            self._connection.execute(f"SET LOCAL statement_timeout = {left}")
         cursor = self._connection.cursor(binary=True)
         return cursor.execute(sql, params)
 

@@ -17,12 +17,13 @@ import msgspec
 
 from ... import errors
 from . import causes, copies
-from .contract import AWAY, BUSY, PROBE, Guard, Probe, Row, Rows, Tx
+from .contract import AWAY, BUSY, PROBE, SLOW, Guard, Probe, Row, Rows, Tx
 from .identity import Identity, Which
 
 WRITE_WAIT_SECONDS = 10
 BUSY_TIMEOUT = f"PRAGMA busy_timeout = {WRITE_WAIT_SECONDS * 1000}"
 MOST_IN_MEMORY = 64 * 1024 * 1024
+STEPS = 20_000  # of SQLite's virtual machine between two looks at the clock: about a millisecond
 SCRUB_TIMEOUT = "PRAGMA busy_timeout = 250"
 PRAGMAS = (
     BUSY_TIMEOUT,
@@ -84,13 +85,14 @@ class Sqlite:
         self.guard = Guard()
 
     @contextmanager
-    def read(self) -> Iterator[Tx]:
+    def read(self, *, seconds: float = 0) -> Iterator[Tx]:
         with sqlite_errors(self.file):
             connection = self._take()
             try:
-                tx = SqliteTx(connection, self.memory)
-                self.guard.check(tx)
-                yield tx
+                with limited(connection, seconds):
+                    tx = SqliteTx(connection, self.memory)
+                    self.guard.check(tx)
+                    yield tx
             finally:
                 self._idle.put(connection)
 
@@ -283,6 +285,9 @@ class SqliteTx:
     def alone(self, what: str) -> None:
         pass  # BEGIN IMMEDIATE has seen to it
 
+    def try_alone(self, what: str) -> bool:
+        return True
+
     def then(self, work: Callable[[], None]) -> None:
         assert self._done is not None, "nothing is committed where nothing is written"
         self._done.append(work)
@@ -297,6 +302,23 @@ class SqliteTx:
             return self._connection.execute(sql, params)
         sql = sqlite_statement(sql, tuple((name, tuple(rows.columns)) for name, rows in lists.items()))
         return self._connection.execute(sql, params | {name: as_json(rows) for name, rows in lists.items()})
+
+
+@contextmanager
+def limited(connection: sqlite3.Connection, seconds: float) -> Iterator[None]:
+    """Interrupt the statement that runs when the time is over; 0 = no limit.
+
+    A progress handler, not `interrupt()` from a timer: that could hit the next one to use the connection.
+    """
+    if not seconds:
+        yield
+        return
+    until = time.monotonic() + seconds
+    connection.set_progress_handler(lambda: time.monotonic() > until, STEPS)
+    try:
+        yield
+    finally:
+        connection.set_progress_handler(None, STEPS)
 
 
 def unwritable(file: Path, error: BaseException) -> str:
@@ -328,6 +350,9 @@ def sqlite_errors(file: Path) -> Iterator[None]:
             raise errors.SessionGone from error
         raise errors.Conflict(BUSY) from error
     except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in SQLITE_AWAY:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_INTERRUPT:
+            raise errors.TooSlow(SLOW) from error
+        if code in SQLITE_AWAY:
             raise errors.Unavailable(AWAY, why=causes.of_sqlite(file, error)) from error
         raise
