@@ -170,6 +170,22 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     new_accounts_per_hour: Annotated[
         int, knob("accounts made from one address (IPv6: one /64) in an hour; 0 = no limit", "accounts", low=0)
     ] = 1_000
+    searches_per_minute: Annotated[
+        int, knob("searches for users by one user in a minute; 0 = no limit", "searches", low=0)
+    ] = 120
+    address_searches_per_minute: Annotated[
+        int,
+        knob("searches for users from one address (IPv6: one /64) in a minute; 0 = no limit", "searches", low=0),
+    ] = 1_200
+    search_seconds: Annotated[int, knob("time that one search may take in the database", "seconds", low=1)] = 2
+    max_search_values: Annotated[int, knob("values in one search, all its conditions together", "values", low=1)] = (
+        1_000
+    )
+    max_search_excluded: Annotated[int, knob("of these, in conditions with `nin`", "values", low=0)] = 100
+    max_search_offset: Annotated[int, knob("users that a search may skip", "users", low=0)] = 10_000
+    max_search_total: Annotated[
+        int, knob("users that a search counts: `total_entries` says no more than this", "users", low=1)
+    ] = 10_000
     subnet_permits_per_day: Annotated[
         int, knob("new numbers of an application from one /56 in any 24 hours; 0 = no limit", "numbers", low=0)
     ] = 1_000_000
@@ -236,6 +252,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0
     workers: Annotated[int, knob("processes that serve (PostgreSQL only)", "processes", low=1)] = 1
     threads: Annotated[int, knob("requests a process works on at the same time", "threads", low=1)] = 8
+    search_threads: Annotated[
+        int, knob("searches for users that a process works on at the same time, beside `threads`", "threads", low=1)
+    ] = 2
     trusted_proxies: Annotated[
         tuple[str, ...], knob("addresses or networks of reverse proxies whose X-Forwarded-For and -Proto are believed")
     ] = ()

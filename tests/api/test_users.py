@@ -1,6 +1,8 @@
 """Users over HTTP: every route, in the spellings that apps use. Both databases."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,10 +10,11 @@ import pytest
 from servers import DATABASES, Databases
 from starlette.testclient import TestClient
 
-from ringbook.api import routes
+from ringbook.api import endpoint, routes
 from ringbook.config import Config, Limits
 from ringbook.core import applications
 from ringbook.model import App
+from ringbook.store import user_search
 from ringbook.store.db import Database, connect
 
 PASSWORD = "correct-horse"
@@ -392,8 +395,11 @@ def test_a_valid_query(town: Apps, ids: dict[str, int], query: str, logins: list
         ("login=%00", "characters"),
         ("id=1&limit=0", "page"),
         ("id=1&offset=-1", "page"),
-        ("id=1&offset=99999999999", "page"),
+        ("id=1&offset=10001", "the page must begin at 10000 or before"),
+        ("id=1&offset=99999999999", "the page must begin at 10000 or before"),
         ("&".join(f"id[in][]={number}" for number in range(1001)), "1000 values"),
+        ("id=1&" + "&".join(f"login[nin][]={number}" for number in range(101)), "excludes more than 100 values"),
+        ("&".join(f"id[in][]={number}&login[in][]={number}" for number in range(501)), "1000 values"),
     ],
 )
 def test_a_query_that_cannot_be_asked(town: Apps, ids: dict[str, int], query: str, reason: str) -> None:
@@ -427,6 +433,51 @@ def test_pages_and_orders(town: Apps, ids: dict[str, int]) -> None:
     assert page("offset=3") == ([], 100, 3, 3)
     assert page("sort_desc=login&limit=2") == (["smith1", "hunter"], 2, 0, 3)
     assert page("sort_asc=full_name") == (["ann", "smith1", "hunter"], 100, 0, 3)
+
+
+@pytest.mark.parametrize("path", ["/users/v2?login=eve", "/users?filter[]=number id eq 1", "/users/by_tags?tags=x"])
+def test_searches_are_limited_and_a_refusal_says_when_to_come_again(db: Database, path: str) -> None:
+    with served(db, Limits(searches_per_minute=1)) as apps:
+        apps.sign_up("eve")
+        apps.set("users_v1_list", "true")
+        assert apps.asks("eve", "GET", path).status_code == 200
+        refused = apps.asks("eve", "GET", path)
+        assert (refused.status_code, refused.json()) == (429, {"errors": ["Too many searches by this user"]})
+        assert int(refused.headers["Retry-After"]) > 0
+        assert apps.asks("eve", "GET", f"/users/{apps.ids['eve']}").status_code == 200
+        assert apps.asks("eve", "GET", "/users/by_login?login=eve").status_code == 200
+
+
+def test_while_searches_take_their_time_other_requests_are_answered(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many searches as a process works on, of as many users, and one that waits for its turn."""
+    begun, done, count = threading.Semaphore(0), threading.Event(), user_search.count
+
+    def slowly(*given: Any, **named: Any) -> int:
+        begun.release()
+        assert done.wait(60)
+        return count(*given, **named)
+
+    with served(db, Limits(search_seconds=60)) as apps, ThreadPoolExecutor(3) as threads:
+        for login in ("ann", "bob", "cat", "eve"):
+            apps.sign_up(login)
+        monkeypatch.setattr(user_search, "count", slowly)
+        searches = [threads.submit(apps.asks, who, "GET", f"/users/v2?login={who}") for who in ("ann", "bob", "cat")]
+        assert begun.acquire(timeout=60) and begun.acquire(timeout=60)
+        assert apps.asks("eve", "GET", f"/users/{apps.ids['ann']}").status_code == 200
+        assert not begun.acquire(timeout=0.2)  # the third waits
+        done.set()
+        assert [search.result().status_code for search in searches] == [200] * 3
+
+
+def test_only_so_many_searches_wait(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "MOST_SEARCHES_WAITING", 0)
+    with served(db, Limits()) as apps:
+        apps.sign_up("eve")
+        refused = apps.asks("eve", "GET", "/users/v2?login=eve")
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        assert apps.asks("eve", "GET", f"/users/{apps.ids['eve']}").status_code == 200
 
 
 def test_a_beginning_shows_five_users_of_all_that_there_are(apps: Apps) -> None:

@@ -74,7 +74,7 @@ def caller(app: App, user: User) -> Caller:
 
 
 def found(db: Database, who: Caller, limits: Limits, *asked: Asked, sort: str = "id") -> list[User]:
-    query = user_search.query(who.app, asked, sort=sort, descending=False, offset=0, limit=100)
+    query = user_search.query(who.app, Limits(), asked, sort=sort, descending=False, offset=0, limit=100)
     page, total = users.search(db, limits, who, query, NOW)
     assert total == len(page)
     return page
@@ -309,7 +309,7 @@ def become(db: Database, app: App, ids: list[int], world: str) -> None:
 
 @pytest.fixture
 def crawler(db: Database, app: App) -> Iterator[Crawler]:
-    limits = Limits(permits=PERMITS, permits_per_hour=0)
+    limits = Limits(permits=PERMITS, permits_per_hour=0, searches_per_minute=0, address_searches_per_minute=0)
     with TestClient(routes.api(Config(limits=limits), db)) as client:
         yield Crawler(db, client, app)
 

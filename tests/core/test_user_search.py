@@ -1,10 +1,20 @@
 """What may be asked of a query for users: the bounds that keep a small request cheap."""
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
 import pytest
 
 from ringbook import errors
-from ringbook.core.user_search import MOST_CONDITIONS, Asked, query
-from ringbook.model import App, AppSettings
+from ringbook.config import Limits
+from ringbook.core import applications, users
+from ringbook.core.user_search import MOST_CONDITIONS, Asked, Query, query
+from ringbook.model import App, AppSettings, Caller, User
+from ringbook.store import user_search as store
+from ringbook.store.db import Database, Tx, connect
 from ringbook.store.users import FOLDED_CHARACTERS, fold
 
 APP = App(
@@ -22,9 +32,162 @@ APP = App(
 def test_a_query_has_so_many_conditions_and_no_more():
     one = Asked("id", "in", (1,))
     options = {"sort": "id", "descending": False, "offset": 0, "limit": 10}
-    assert len(query(APP, [one] * MOST_CONDITIONS, **options).conditions) == MOST_CONDITIONS
+    assert len(query(APP, Limits(), [one] * MOST_CONDITIONS, **options).conditions) == MOST_CONDITIONS
     with pytest.raises(errors.Invalid, match="conditions"):
-        query(APP, [one] * (MOST_CONDITIONS + 1), **options)
+        query(APP, Limits(), [one] * (MOST_CONDITIONS + 1), **options)
+
+
+@pytest.mark.parametrize(
+    "asked, offset, limit, words",
+    [
+        ([("login", "in", 11)], 0, "max_search_values", "more than 10 values"),
+        ([("login", "in", 6), ("id", "in", 5)], 0, "max_search_values", "more than 10 values"),
+        ([("login", "in", 1), ("id", "nin", 4)], 0, "max_search_excluded", "excludes more than 3 values"),
+        ([("login", "in", 1), ("id", "nin", 2), ("email", "nin", 2)], 0, "max_search_excluded", "excludes more than 3"),
+        ([("login", "in", 1)], 101, "max_search_offset", "at 100 or before"),
+    ],
+)
+def test_lists_and_offsets_have_limits(asked: list[tuple[str, Any, int]], offset: int, limit: str, words: str) -> None:
+    limits = Limits(max_search_values=10, max_search_excluded=3, max_search_offset=100)
+    conditions = [Asked(field, operator, tuple(map(str, range(many)))) for field, operator, many in asked]
+    with pytest.raises(errors.Invalid, match=words) as refused:
+        query(APP, limits, conditions, sort="id", descending=False, offset=offset, limit=10)
+    assert refused.value.limit == limit
+
+
+def test_up_to_the_limits_lists_and_offsets_are_taken() -> None:
+    limits = Limits(max_search_values=10, max_search_excluded=3, max_search_offset=100)
+    conditions = [Asked("id", "in", tuple(range(7))), Asked("id", "nin", tuple(range(3)))]
+    assert query(APP, limits, conditions, sort="id", descending=False, offset=100, limit=10).offset == 100
+
+
+# ── searching ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+NOW = 1_800_000_000
+HERE = "192.0.2.1"
+# Takes until it is ended; the same on both databases.
+ENDLESS = (
+    "WITH RECURSIVE n (i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i > 0) SELECT max(i) FROM n"
+)
+
+
+@pytest.fixture
+def app(db: Database) -> App:
+    return applications.create(db, "test", NOW)
+
+
+def signed_up(db: Database, app: App, login: str) -> Caller:
+    user = users.sign_up(db, Limits(), app, {"login": login, "password": "correct-horse"}, HERE, NOW)
+    return Caller(app=app, user_id=user.id, is_guest=False, address=HERE)
+
+
+def everybody(caller: Caller, limits: Limits) -> Query:
+    wanted = [Asked("login", "start_with", ("user",))]
+    return query(caller.app, limits, wanted, sort="id", descending=False, offset=0, limit=10)
+
+
+def search(
+    db: Database, caller: Caller, limits: Limits | None = None, now: int = NOW, address: str = HERE
+) -> tuple[list[User], int]:
+    limits = limits or Limits()
+    asking = Caller(app=caller.app, user_id=caller.user_id, is_guest=False, address=address)
+    return users.search(db, limits, asking, everybody(caller, limits), now)
+
+
+def refused(work: Callable[[], object]) -> str:
+    """The limit that was reached, "" when none was."""
+    try:
+        work()
+    except errors.Refused as why:
+        return why.limit
+    return ""
+
+
+def test_no_more_are_counted_than_the_setting_says(db: Database, app: App) -> None:
+    callers = [signed_up(db, app, f"user-{n}") for n in range(4)]
+    assert search(db, callers[0])[1] == 4
+    found, total = search(db, callers[0], Limits(max_search_total=3))
+    assert (len(found), total) == (4, 3)
+
+
+def test_searches_are_counted_for_the_user_and_for_the_address(db: Database, app: App) -> None:
+    ann, bob = signed_up(db, app, "user-ann"), signed_up(db, app, "user-bob")
+    limits = Limits(searches_per_minute=2, address_searches_per_minute=3)
+
+    def searched(who: Caller, **how: Any) -> str:
+        return refused(lambda: search(db, who, limits, **how))
+
+    assert [searched(ann) for _ in range(3)] == ["", "", "searches_per_minute"]
+    assert [searched(bob) for _ in range(2)] == ["", "address_searches_per_minute"]
+    assert searched(bob, address="192.0.2.2") == ""
+    assert searched(ann, now=NOW + 30, address="192.0.2.2") == ""
+
+
+def test_looking_one_user_up_is_no_search(db: Database, app: App) -> None:
+    ann = signed_up(db, app, "user-ann")
+    limits = Limits(searches_per_minute=1)
+    for _ in range(3):
+        assert users.find(db, limits, ann, "id", ann.user_id, NOW).login == "user-ann"
+    assert search(db, ann, limits)
+
+
+def test_a_search_that_takes_too_long_is_ended_and_counts_as_ten(
+    db: Database, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = signed_up(db, app, "user-ann")
+    limits = Limits(searches_per_minute=12, search_seconds=1)
+
+    def endless(tx: Tx, *_: Any, **__: Any) -> int:
+        return len(tx.tuples(ENDLESS))
+
+    monkeypatch.setattr(store, "count", endless)
+    with pytest.raises(errors.TooSlow, match="narrow it") as slow:
+        search(db, ann, limits)
+    assert slow.value.limit == "search_seconds"
+    monkeypatch.undo()
+    assert [refused(lambda: search(db, ann, limits)) for _ in range(3)] == ["", "", "searches_per_minute"]
+
+
+def test_a_user_has_one_search_at_a_time(db: Database, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann, bob = signed_up(db, app, "user-ann"), signed_up(db, app, "user-bob")
+    begun, done = threading.Event(), threading.Event()
+    count = store.count
+
+    def slowly(*given: Any, **named: Any) -> int:
+        if threading.current_thread().name.startswith("slow"):
+            begun.set()
+            assert done.wait(30)
+        return count(*given, **named)
+
+    monkeypatch.setattr(store, "count", slowly)
+    limits = Limits(search_seconds=60)
+    with ThreadPoolExecutor(1, "slow") as threads:
+        first = threads.submit(search, db, ann, limits)
+        assert begun.wait(30)
+        with pytest.raises(errors.TooMany, match="still running") as second:
+            search(db, ann)
+        assert second.value.wait_seconds == 1
+        assert search(db, bob)[1] == 2
+        done.set()
+        assert first.result()[1] == 2
+    assert search(db, ann)[1] == 2
+
+
+def test_a_user_has_one_search_at_a_time_in_all_processes(databases: Any) -> None:
+    with databases.fresh("postgresql") as url, closing(connect(url)) as here, closing(connect(url)) as elsewhere:
+        ann = signed_up(here, applications.create(here, "test", NOW), "user-ann")
+        with elsewhere.read(seconds=60) as tx:
+            assert tx.try_alone(f"search by {ann.user_id}")
+            with pytest.raises(errors.TooMany, match="still running"):
+                search(here, ann)
+        assert search(here, ann)[1] == 1
+
+
+def test_a_refused_search_leaves_the_turn_free(db: Database, app: App) -> None:
+    ann = signed_up(db, app, "user-ann")
+    limits = Limits(searches_per_minute=1)
+    assert [refused(lambda: search(db, ann, limits)) for _ in range(3)] == ["", *2 * ["searches_per_minute"]]
+    assert search(db, ann)[1] == 1
 
 
 def test_no_more_of_a_text_is_folded_than_could_be_stored():

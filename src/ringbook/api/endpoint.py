@@ -36,6 +36,9 @@ from .wire import Dialect
 
 JSON = "application/json; charset=utf-8"  # without the charset, Flutter shows names as mojibake (protocol §11.5)
 STRANGER_BYTES = 64 * 1024  # of a body that is read before anybody knows who sends it
+# A user's second search at a time is refused, and so cheap that a client which asks again at once would keep us busy.
+SEARCH_REFUSED_SECONDS = 1
+MOST_SEARCHES_WAITING = 50  # in one process, for `search_threads`
 
 
 class Who(Enum):
@@ -81,6 +84,7 @@ class Route:
     query: dict[str, str] = field(default_factory=dict)
     refusals: tuple[int, ...] = ()
     large: bool = False  # its body may be as large as the setting allows
+    search: bool = False  # for users: waits in a line of its own, too, and a 429 takes SEARCH_REFUSED_SECONDS
     slow: bool = False  # may hash a password, or ask outside: waits in a line of its own, so that nobody else does
 
 
@@ -169,6 +173,8 @@ def endpoint(shared: Shared, route: Route, lane: anyio.CapacityLimiter) -> Any:
         with Held(shared.in_flight) as held:
             response = await answered(this, held, lane)
         tell(this, response.status_code, time.perf_counter() - started)
+        if route.search and response.status_code == 429:
+            await anyio.sleep(SEARCH_REFUSED_SECONDS)
         return response
 
     return call
@@ -180,6 +186,8 @@ async def answered(call: Call, held: Held, lane: anyio.CapacityLimiter) -> Respo
         check_credentials(call)
         if has_body(call.request.scope["headers"]):
             call.body = await read_body(call, held, lane)
+        if call.route.search and lane.statistics().tasks_waiting >= MOST_SEARCHES_WAITING:
+            raise errors.Unavailable("Too many searches wait already. Try again.", limit="search_threads")
         return await anyio.to_thread.run_sync(carry_out, call, limiter=lane)
     except errors.Refused as refused:
         return refused_response(call, refused)

@@ -33,11 +33,15 @@ EXPOSED = ["CB-Token-ExpirationDate", "QB-Token-ExpirationDate", "Retry-After"]
 
 
 def api(config: Config, db: Database, in_flight: InFlight) -> ASGIApp:
-    """The API of one process. Requests that may hash a password or ask outside wait in a line of their own."""
-    lanes = {False: anyio.CapacityLimiter(config.threads), True: anyio.CapacityLimiter(SLOW_AT_ONCE)}
+    """The API of one process. Searches have a line of their own, as have requests that may hash or ask outside."""
+    lanes = {
+        "usual": anyio.CapacityLimiter(config.threads),
+        "search": anyio.CapacityLimiter(config.search_threads),
+        "slow": anyio.CapacityLimiter(SLOW_AT_ONCE),
+    }
     shared = Shared(db, config, Outside.of(config), in_flight)
     served = Starlette(
-        routes=[as_route(shared, route, lanes[route.slow]) for route in ROUTES],
+        routes=[as_route(shared, route, lanes[kind(route)]) for route in ROUTES],
         middleware=[
             Middleware(
                 CORSMiddleware,
@@ -54,6 +58,11 @@ def api(config: Config, db: Database, in_flight: InFlight) -> ASGIApp:
     )
     served.router.redirect_slashes = False  # SDKs take a redirection for a failure without a body (protocol §1.5)
     return served
+
+
+def kind(route: Route) -> str:
+    """Which line a request waits in."""
+    return "search" if route.search else "slow" if route.slow else "usual"
 
 
 def as_route(shared: Shared, route: Route, lane: anyio.CapacityLimiter) -> starlette.routing.Route:

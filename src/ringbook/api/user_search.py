@@ -12,7 +12,6 @@ from ..core.user_search import (
     COMPARING,
     DATES,
     FIELDS,
-    LARGEST_OFFSET,
     MOST_PER_PAGE,
     NUMBERS,
     Asked,
@@ -26,7 +25,7 @@ from .shapes.users import OldUserPage, OneUser, UserPage, user_out
 from .wire import integer, moment, text, texts
 
 PAGING = {
-    "offset": "users to skip",
+    "offset": "users to skip, at most 10,000",
     "limit": "users to show, at most 100",
     "sort_asc": "a field",
     "sort_desc": "a field",
@@ -61,11 +60,13 @@ def parameter(call: Call, name: str) -> str:
 def search(call: Call) -> Answer:
     """Look users up by a query
 
-    `field=value`, `field[in][]=…`, `field[nin][]=…` (up to 1,000 values each), `field[start_with]=…` (4 characters or
-    more, shows at most 5 users), and for dates `field[gt|gte|lt|lte]=…` (ISO 8601 or Unix seconds). All conditions
-    must hold, and at least one of them be `=`, `in` or `start_with` on a field that is no date. Each phone and email
-    that is named costs one permit unless the caller holds it, whether somebody has it or not; while the application's
-    setting `profiles` is `known`, neither can be searched by beginning nor sorted by.
+    `field=value`, `field[in][]=…`, `field[nin][]=…`, `field[start_with]=…` (4 characters or more, shows at most 5
+    users), and for dates `field[gt|gte|lt|lte]=…` (ISO 8601 or Unix seconds). All conditions must hold, and at least
+    one of them be `=`, `in` or `start_with` on a field that is no date. At most 20 conditions and 1,000 values, 100 of
+    them with `nin`; `total_entries` counts up to 10,000. A user has one search at a time, and one that takes longer
+    than 2 seconds is refused. Each phone and email that is named costs one permit unless the caller holds it, whether
+    somebody has it or not; while the application's setting `profiles` is `known`, neither can be searched by beginning
+    nor sorted by.
     """
     asked = query_of(call)
     page, total = users.search(call.db, call.config.limits, call.caller, asked, call.now)
@@ -82,6 +83,7 @@ def query_of(call: Call) -> Query:
         raise errors.Invalid("Only dates can be compared")
     return query(
         call.app,
+        call.config.limits,
         asked,
         sort=text(values.get("sort_desc") or values.get("sort_asc") or "id", "sort"),
         descending=bool(values.get("sort_desc")),
@@ -175,7 +177,7 @@ def old_page(call: Call, asked: list[Asked]) -> Answer:
     number, size = page_number(call, "page", 1), min(page_number(call, "per_page", OLD_PER_PAGE), 100)
     sort, descending = order(call.values.get("order"))
     offset = (number - 1) * size
-    wanted = query(call.app, asked, sort=sort, descending=descending, offset=offset, limit=size)
+    wanted = query(call.app, call.config.limits, asked, sort=sort, descending=descending, offset=offset, limit=size)
     page, total = users.search(call.db, call.config.limits, call.caller, wanted, call.now)
     return Answer(OldUserPage(number, size, total, [OneUser(user_out(user)) for user in page]))
 
@@ -184,7 +186,7 @@ def page_number(call: Call, name: str, default: int) -> int:
     """A parameter that counts from 1."""
     value = call.values.get(name)
     number = default if value is None or value == "" else integer(value, name)
-    if not 1 <= number <= LARGEST_OFFSET // 100:
+    if number < 1:
         raise errors.Invalid("must be 1 or more", field=name)
     return number
 
@@ -233,25 +235,36 @@ ROUTES: list[Route] = [
         method="GET",
         path="/users",
         handler=list_users,
+        search=True,
         query=OLD_PAGING | {"filter[]": "TYPE FIELD OPERATOR VALUE, any number of times", "order": "asc TYPE FIELD"},
         answer=OldUserPage,
         refusals=(422, 429),
     ),
-    Route(method="GET", path="/users/v2", handler=search, query=QUERY, answer=UserPage, refusals=(422, 429)),
+    Route(
+        method="GET",
+        path="/users/v2",
+        handler=search,
+        search=True,
+        query=QUERY,
+        answer=UserPage,
+        refusals=(422, 429),
+    ),
     Route(
         method="GET",
         path="/users/by_full_name",
         handler=by_full_name,
+        search=True,
         query={"full_name": "the whole name, in any case", **OLD_PAGING},
         answer=OldUserPage,
-        refusals=(422,),
+        refusals=(422, 429),
     ),
     Route(
         method="GET",
         path="/users/by_tags",
         handler=by_tags,
+        search=True,
         query={"tags": "with commas between", **OLD_PAGING},
         answer=OldUserPage,
-        refusals=(422,),
+        refusals=(422, 429),
     ),
 ]

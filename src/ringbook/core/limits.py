@@ -4,6 +4,7 @@
     charge(tx, bucket, cost)     use some of it, or refuse with how long to wait
     check_empty, fill            refuse unless all has come back; use all of it
     Charge, charge_all           use some of several in two statements, or refuse and use none
+    charge_all_there_is(…)       use some of it for what has been done already
     give_back(tx, bucket)        undo a charge that turned out to be owed to nobody
     tried(db, buckets)           what is tried inside is charged before, and given back if it was right
     forget_user(tx, id)          forget what is remembered of a user who is gone
@@ -271,6 +272,25 @@ def codes_of_day(app: App, now: int) -> Bucket:
     return Bucket(f"codes:{app.id}:day {day}", cap, 0, reason, "sms_daily_cap", ends_at=(day + 1) * DAY)
 
 
+def searches(limits: Limits, user_id: int, address: str) -> list[Bucket]:
+    """Searches for users, by one user and from one address; what one is charged to, always in this order."""
+    own, all_ = limits.searches_per_minute, limits.address_searches_per_minute
+    return [
+        Bucket(_searches_name(user_id), own, own / MINUTE, "Too many searches by this user", "searches_per_minute"),
+        Bucket(
+            f"searches@{network(address)}",
+            all_,
+            all_ / MINUTE,
+            "Too many searches from this address",
+            "address_searches_per_minute",
+        ),
+    ]
+
+
+def _searches_name(user_id: int) -> str:
+    return f"searches:{user_id}"
+
+
 def admin_log_ins(limits: Limits, email: str) -> Bucket:
     """Wrong passwords for one admin from all addresses together, but the admin's own."""
     an_hour = limits.wrong_admin_passwords_per_hour
@@ -386,6 +406,14 @@ def fill(tx: Tx, bucket: Bucket, now: int) -> None:
     write(tx, bucket, bucket.capacity, now)
 
 
+def charge_all_there_is(tx: Tx, bucket: Bucket, cost: int, now: int) -> None:
+    """Use `cost` of the bucket, or what is left of it: for what has been done already."""
+    if bucket.capacity:
+        row = buckets.lock(tx, bucket.name, now)
+        used = drained(row["used"], row["at"], bucket.per_second, now) + cost
+        write(tx, bucket, min(used, bucket.capacity), now)
+
+
 def give_back(tx: Tx, bucket: Bucket, cost: int, now: int) -> None:
     """Take a charge back."""
     if bucket.capacity:
@@ -439,6 +467,7 @@ def forget_user(tx: Tx, user_id: int) -> None:
     buckets.forget(tx, _permits_name(user_id))
     buckets.forget(tx, _events_name(user_id))
     buckets.forget(tx, _pushes_name(user_id))
+    buckets.forget(tx, _searches_name(user_id))
 
 
 def forget_admin_log_ins(tx: Tx, email: str) -> None:

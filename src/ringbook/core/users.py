@@ -27,9 +27,10 @@ from . import audit, ceiling, codes, erasures, figures, joined, numbers, passwor
 from . import limits as rates
 from .audit import Actor
 from .profile import Fields, columns
-from .user_search import Asked, Query, named, query
+from .user_search import Asked, Query, another_search, named, query, turn
 
 ONE_TIME_SECONDS = 24 * 3600
+SLOW_SEARCH = 10  # searches that one counts as which the database had to end
 LAST_ID = 2**31 - 1  # SDKs keep ids in 32 bits (protocol §1.7)
 # Values that say who somebody is: a guest is nobody, and a change of these would tell whether another one has them.
 IDENTIFYING = ("login", "email", "phone")
@@ -384,33 +385,69 @@ def spend_one_time(db: Database, known: Row, now: int) -> None:
 
 
 def search(db: Database, limits: Limits, caller: Caller, asked: Query, now: int) -> tuple[list[User], int]:
-    """A page of the users who fit, as the caller may see them, and how many fit in all.
+    """A page of the users who fit, as the caller may see them, and how many fit in all, up to `max_search_total`.
 
-    What the query names of phones and e-mails is paid for first (`privacy.charge`); TooMany when that is too much.
+    Before anything is looked up it counts as a search, and what it names of phones and e-mails is paid for
+    (`privacy.charge`). A user has one search at a time. Raises TooMany, and TooSlow for one that takes longer than
+    `search_seconds`, which counts as SLOW_SEARCH of them.
     """
     values = named(caller.app, asked.conditions)
-    privacy.charge(db, limits, caller, values, now)
-    logins, proven = privacy.is_open(caller), caller.app.verified_only
-    with db.read() as tx:
-        found = user_search.page(
-            tx,
-            caller.app.id,
-            asked.conditions,
-            sort=asked.sort,
-            descending=asked.descending,
-            offset=asked.offset,
-            limit=asked.limit,
-            logins=logins,
-            proven=proven,
-        )
-        total = user_search.count(tx, caller.app.id, asked.conditions, logins=logins, proven=proven)
-        return privacy.seen(tx, caller, found, values), total
+    buckets = rates.searches(limits, caller.user_id, caller.address)
+    with turn(db, caller.user_id):
+        with db.write() as tx:
+            for bucket in buckets:
+                rates.charge(tx, bucket, 1, now)
+        privacy.charge(db, limits, caller, values, now)
+        try:
+            with db.read(seconds=limits.search_seconds) as tx:
+                return _found_in_turn(tx, limits, caller, asked, values)
+        except errors.TooSlow as slow:
+            with db.write() as tx:
+                for bucket in buckets:
+                    rates.charge_all_there_is(tx, bucket, SLOW_SEARCH - 1, now)
+            raise errors.TooSlow("this search takes too long: narrow it", limit="search_seconds") from slow
+
+
+def _found_in_turn(
+    tx: Tx, limits: Limits, caller: Caller, asked: Query, values: privacy.Named
+) -> tuple[list[User], int]:
+    if not tx.try_alone(f"search by {caller.user_id}"):
+        raise another_search()
+    found = _page(tx, caller, asked, values)
+    total = user_search.count(
+        tx,
+        caller.app.id,
+        asked.conditions,
+        logins=privacy.is_open(caller),
+        proven=caller.app.verified_only,
+        most=limits.max_search_total,
+    )
+    return found, total
+
+
+def _page(tx: Tx, caller: Caller, asked: Query, values: privacy.Named) -> list[User]:
+    """The users on the page, as the caller may see them, who has named these values."""
+    found = user_search.page(
+        tx,
+        caller.app.id,
+        asked.conditions,
+        sort=asked.sort,
+        descending=asked.descending,
+        offset=asked.offset,
+        limit=asked.limit,
+        logins=privacy.is_open(caller),
+        proven=caller.app.verified_only,
+    )
+    return privacy.seen(tx, caller, found, values)
 
 
 def find(db: Database, limits: Limits, caller: Caller, field: str, value: str | int, now: int) -> User:
-    """The oldest user with this value in a field; NotFound."""
-    one = query(caller.app, [Asked(field, "in", (value,))], sort="id", descending=False, offset=0, limit=1)
-    found, _ = search(db, limits, caller, one, now)
+    """The oldest user with this value in a field; NotFound. Such a field has an index, so this is no search."""
+    one = query(caller.app, limits, [Asked(field, "in", (value,))], sort="id", descending=False, offset=0, limit=1)
+    values = named(caller.app, one.conditions)
+    privacy.charge(db, limits, caller, values, now)
+    with db.read() as tx:
+        found = _page(tx, caller, one, values)
     if not found:
         raise errors.NotFound("Not found")
     return found[0]

@@ -102,11 +102,11 @@ def newest(tx: Tx, app_id: int, before: int, limit: int) -> list[User]:
     return [made(row) for row in rows]
 
 
-def count(tx: Tx, app_id: int, conditions: Sequence[Condition], *, logins: bool, proven: bool) -> int:
-    """How many users there are of whom all conditions are true."""
+def count(tx: Tx, app_id: int, conditions: Sequence[Condition], *, logins: bool, proven: bool, most: int) -> int:
+    """How many users there are of whom all conditions are true; `most` stands for that many or more."""
     where, params = _where(conditions, logins=logins)
-    sql = f"SELECT count(*) FROM users AS u WHERE {where}"
-    return int(tx.tuples(sql, app_id=app_id, proven=int(proven), **params)[0][0])
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM users AS u WHERE {where} LIMIT :most) AS found"
+    return int(tx.tuples(sql, app_id=app_id, proven=int(proven), most=most, **params)[0][0])
 
 
 def _where(conditions: Sequence[Condition], *, logins: bool) -> tuple[str, dict[str, Any]]:
