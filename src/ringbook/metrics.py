@@ -54,6 +54,7 @@ SHARED_LIMITS = (
     "network_codes_per_hour",
     "network_permits_per_day",
     "new_accounts_per_hour",
+    "sms_daily_cap",
     "subnet_accounts_per_hour",
     "subnet_codes_per_hour",
     "subnet_permits_per_day",

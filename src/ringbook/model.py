@@ -68,7 +68,9 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     sms_regions: Annotated[
         str, setting("country codes that codes are sent to, with commas, such as GB,IE; empty = none")
     ] = ""
-    sms_daily_cap: Annotated[int, setting("codes sent in a day at most; 0 = no limit")] = 1_000
+    sms_daily_cap: Annotated[
+        int, setting("codes sent in a day at most, half of them to numbers that are new here; 0 = no limit")
+    ] = 1_000
     sms_text: Annotated[str, setting("text of the message; %s stands for the code")] = "%s is your code."
     sms_gateway_url: Annotated[str, setting("http: the gateway's address; twilio: only to replace Twilio's")] = ""
     sms_gateway_method: Annotated[Literal["POST", "PUT", "GET"], setting("http: the method")] = "POST"

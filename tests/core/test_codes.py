@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 import structlog
-from servers import free_port
+from servers import eventually, free_port
 from verify.gateway import Gateway, listening
 
-from ringbook import errors, worker
+from ringbook import errors, metrics, phone, worker
 from ringbook.config import Config, Limits
 from ringbook.core import applications, codes
+from ringbook.core import limits as rates
 from ringbook.core.codes import LIFE_SECONDS, MOST_ATTEMPTS, REPEAT_SECONDS, RESEND_SECONDS, Asked
 from ringbook.core.limits import DAY, HOUR
 from ringbook.model import App
@@ -26,6 +27,12 @@ NOW = 1_800_000_000
 LOCAL = Outgoing(allow_private=True, timeout_seconds=10)
 HASTY = Outgoing(allow_private=True, timeout_seconds=1)
 ANN, BOB = "+44 7700 900123", "+1 202-555-0142"
+NO_LIMITS = {
+    "codes_per_number_per_hour": 0,
+    "codes_per_address_per_hour": 0,
+    "subnet_codes_per_hour": 0,
+    "network_codes_per_hour": 0,
+}
 HERE, ELSEWHERE = "192.0.2.1", "192.0.2.2"
 
 
@@ -56,6 +63,24 @@ def ask(
     outgoing: Outgoing = LOCAL,
 ) -> Asked:
     return codes.ask(db, limits or Limits(), app, outgoing, typed, address, now)
+
+
+def known(db: Database, app: App, typed: str = ANN) -> None:
+    """Somebody has signed in with this number before."""
+    with db.write() as tx:
+        row = tx.one(
+            "INSERT INTO users (app_id, phone, is_guest, created_at, updated_at) VALUES (:app, :typed, 0, 0, 0)"
+            " RETURNING id",
+            app=app.id,
+            typed=typed,
+        )
+        assert row
+        tx.run(
+            "INSERT INTO numbers (app_id, number, user_id, verified_at) VALUES (:app, :number, :user, 1)",
+            app=app.id,
+            number=phone.read(typed),
+            user=row["id"],
+        )
 
 
 def code(gateway: Gateway) -> str:
@@ -307,6 +332,7 @@ def test_codes_of_one_application_are_limited_to_the_day_and_the_wait_is_told(db
     capped = with_settings(app, sms_daily_cap=3, sms_gateway_url=app.settings.sms_gateway_url)
     midnight = (NOW // DAY + 1) * DAY
     for n in range(3):
+        known(db, app, f"+44 7700 90010{n}")
         ask(db, capped, f"+44 7700 90010{n}", midnight - 100)
     for now in (midnight - 100, midnight - 1):
         with pytest.raises(errors.TooMany, match="application today") as refused:
@@ -329,22 +355,163 @@ def test_what_is_refused_by_one_limit_costs_nothing_of_the_others_and_keeps_the_
 def test_no_limit_is_no_limit(db, app, gateway):
     free = with_settings(app, sms_daily_cap=0, sms_gateway_url=app.settings.sms_gateway_url)
     for n in range(8):
-        ask(db, free, ANN, NOW + 30 * n, limits=Limits(codes_per_number_per_hour=0, codes_per_address_per_hour=0))
+        ask(db, free, ANN, NOW + 30 * n, limits=Limits(**NO_LIMITS))
     assert (len(gateway.asked), rows(db, "buckets")) == (8, [])
 
 
 def test_names_of_buckets_hold_no_number(db, app):
     ask(db, app)
     names = [row["name"] for row in rows(db, "buckets")]
-    assert len(names) == 3 and not any("7700900123" in name for name in names)
+    assert len(names) == 5 and not any("7700900123" in name for name in names)
+
+
+# ── the half of the day that is reserved for known numbers ───────────────────────────────────────────────────────────
+
+NEW = "+44 7700 900{:03}"
+
+
+@pytest.fixture
+def scarce(db: Database, app: App, gateway: Gateway) -> App:
+    """An application with 4 codes a day, whose half for new numbers is used up."""
+    capped = with_settings(app, sms_daily_cap=4, sms_gateway_url=app.settings.sms_gateway_url)
+    for n in (100, 101):
+        ask(db, capped, NEW.format(n))
+    assert len(gateway.asked) == 2
+    known(db, app, ANN)
+    return capped
+
+
+def receivers(gateway: Gateway) -> list[str]:
+    return [json.loads(asked.body)["to"] for asked in gateway.asked]
+
+
+def test_when_the_half_for_new_numbers_is_used_up_only_known_ones_are_sent_to(db, scarce, gateway):
+    withheld = metrics.LIMITS.labels("sms_daily_cap")._value.get()
+    with structlog.testing.capture_logs() as lines:
+        unsent, sent = ask(db, scarce, BOB), ask(db, scarce, ANN)
+        eventually(lambda: len(lines) == 2 and len(gateway.asked) == 3, "a line for each")
+    assert receivers(gateway)[2:] == ["+447700900123"]
+    assert codes.answer(db, scarce, sent.request_id, code(gateway), NOW) == ANN
+    assert {line["event"] for line in lines} == {"code withheld", "code sent"}
+    assert metrics.LIMITS.labels("sms_daily_cap")._value.get() == withheld + 1
+    assert (unsent.expires_at, unsent.resend_at) == (sent.expires_at, sent.resend_at)
+
+
+def test_a_code_that_was_not_sent_is_answered_like_one_that_was(db, scarce, gateway, monkeypatch):
+    monkeypatch.setattr(codes.secrets, "randbelow", lambda below: 123_456 if below == 10**6 else 0)
+    unsent, sent = ask(db, scarce, BOB), ask(db, scarce, ANN)
+    eventually(lambda: len(gateway.asked) == 3, "the known number's message")
+    for given in [f"{n:06}" for n in range(MOST_ATTEMPTS)] + ["123456"]:
+        assert try_to_answer(db, scarce, unsent, given) == try_to_answer(db, scarce, sent, given)
+
+    def asks_again(typed: str, now: int) -> tuple[str, int]:
+        with pytest.raises(errors.TooMany) as refused:
+            ask(db, scarce, typed, now)
+        return refused.value.reason, refused.value.wait_seconds
+
+    assert asks_again(BOB, NOW + 10) == asks_again(ANN, NOW + 10)
+    names = [[row for row in rows(db, "codes") if row["number"] == phone.read(typed)] for typed in (ANN, BOB)]
+    assert [len(one) for one in names] == [1, 1]
+
+
+def test_known_and_new_numbers_cost_number_and_address_the_same(db, scarce, gateway):
+    def charged(typed: str, address: str) -> list[float]:
+        before = {row["name"]: row["used"] for row in rows(db, "buckets")}
+        ask(db, scarce, typed, address=address)
+        after = {row["name"]: row["used"] for row in rows(db, "buckets")}
+        costs = [after[name] - before.get(name, 0) for name in after if ":day " not in name]
+        return [cost for cost in costs if cost]
+
+    assert charged(BOB, "198.51.100.1") == charged(ANN, "203.0.113.1") == [1, 1, 1]  # number, address, network
+    eventually(lambda: len(gateway.asked) == 3, "the known number's message")
+
+
+def test_nobody_waits_for_the_gateway_then_so_that_its_time_tells_nothing(db, scarce, gateway):
+    done = threading.Event()
+    gateway.during = lambda: done.wait(60)
+    sent = ask(db, scarce, ANN)  # answered, though the gateway has not
+    ask(db, scarce, BOB)
+    done.set()
+    eventually(lambda: len(gateway.asked) == 3, "the known number's message")
+    assert codes.answer(db, scarce, sent.request_id, code(gateway), NOW) == ANN
+
+
+@pytest.mark.parametrize("status, cost", [(400, 2), (500, 3)])
+def test_a_gateway_that_fails_then_shows_in_no_answer(db, scarce, gateway, status, cost):
+    gateway.status = status
+    with structlog.testing.capture_logs() as lines:
+        unsent, sent = ask(db, scarce, BOB), ask(db, scarce, ANN)
+        eventually(lambda: "code not sent" in [line["event"] for line in lines], "the gateway's refusal")
+        eventually(lambda: used(db)["day"] == cost, "what a refused message costs")
+    assert try_to_answer(db, scarce, unsent, "x") == try_to_answer(db, scarce, sent, "x") == "Invalid is wrong"
+    for typed in (ANN, BOB):
+        with pytest.raises(errors.TooMany, match="just been sent"):
+            ask(db, scarce, typed, NOW + 1)
+
+
+def test_known_numbers_have_what_is_left_of_the_day_and_then_everybody_waits_for_midnight(db, scarce, gateway):
+    known(db, scarce, BOB)
+    for n, typed in enumerate((ANN, BOB), 3):
+        ask(db, scarce, typed)
+        eventually(lambda n=n: len(gateway.asked) == n, "a message")
+    for typed in (ANN, NEW.format(105)):
+        with pytest.raises(errors.TooMany, match="application today"):
+            ask(db, scarce, typed, NOW + 60)
+    assert ask(db, scarce, NEW.format(105), (NOW // DAY + 1) * DAY)
+    assert len(gateway.asked) == 5
+
+
+def test_known_numbers_use_nothing_of_the_half_for_new_ones(db, app, gateway):
+    capped = with_settings(app, sms_daily_cap=4, sms_gateway_url=app.settings.sms_gateway_url)
+    for n in range(2):
+        known(db, app, NEW.format(n))
+        ask(db, capped, NEW.format(n))
+    for n in range(2):
+        ask(db, capped, NEW.format(100 + n))
+    assert len(gateway.asked) == 4
+
+
+def test_a_number_that_was_only_typed_is_a_new_one(db, scarce, gateway):
+    with db.write() as tx:
+        tx.run("UPDATE numbers SET verified_at = NULL")
+    ask(db, scarce, ANN)
+    known(db, scarce, BOB)
+    ask(db, scarce, BOB)
+    eventually(lambda: len(gateway.asked) == 3, "the known number's message")
+    assert receivers(gateway)[2:] == ["+12025550142"]
+
+
+def test_the_alarm_is_raised_before_the_half_is_used_up(db, app, gateway, monkeypatch):
+    told = []
+    monkeypatch.setattr(rates.log, "warning", lambda event, **fields: told.append((event, fields["limit"])))
+    capped = with_settings(app, sms_daily_cap=10, sms_gateway_url=app.settings.sms_gateway_url)
+    monkeypatch.setattr(rates, "_told_at", {})
+    near = metrics.NEAR.labels("sms_daily_cap")
+    before = near._value.get()
+    for n in range(3):
+        ask(db, capped, NEW.format(n))
+    assert (near._value.get(), told) == (before, [])
+    ask(db, capped, NEW.format(3))
+    assert near._value.get() == before + 1
+    assert told == [("a shared limit is nearly reached", "sms_daily_cap")]
+
+
+def test_codes_from_one_network_are_limited_whatever_the_address(db, app, gateway):
+    few = Limits(network_codes_per_hour=3)
+    for n in range(3):
+        ask(db, app, NEW.format(n), address=f"2001:db8:0:{n}00::1", limits=few)
+    with pytest.raises(errors.TooMany, match="this network") as refused:
+        ask(db, app, NEW.format(3), address="2001:db8:0:300::1", limits=few)
+    assert refused.value.limit == "network_codes_per_hour"
+    ask(db, app, NEW.format(3), address="2001:db8:1::1", limits=few)
 
 
 # ── a gateway that fails ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def used(db: Database) -> dict[str, float]:
-    """What is used of the three buckets, by a word in their names."""
-    kinds = {"codes@": "address", ":day ": "day"}
+    """What is used of the buckets, by a word in their names; the network's is used like the address's."""
+    kinds = {"codes@": "address", ":day ": "day", ":new numbers ": "new"}
     named = {row["name"]: row["used"] for row in rows(db, "buckets")}
     return {next((kinds[word] for word in kinds if word in name), "number"): used for name, used in named.items()}
 
@@ -358,7 +525,7 @@ def test_a_gateway_that_refuses_costs_nothing_and_can_be_asked_again_at_once(db,
         with pytest.raises(errors.Unavailable, match=f"answered {status}. Try again"):
             ask(db, capped, limits=once)
     assert rows(db, "codes") == []
-    assert used(db) == {"number": 0, "address": 0, "day": 0}
+    assert used(db) == {"number": 0, "address": 0, "day": 0, "new": 0}
     gateway.status = 200
     asked = ask(db, capped, limits=once)
     assert codes.answer(db, capped, asked.request_id, code(gateway), NOW) == ANN
@@ -369,7 +536,7 @@ def test_a_gateway_that_is_away_is_the_same(db, app, gateway):
     with pytest.raises(errors.Unavailable, match="cannot be reached"):
         ask(db, away)
     assert rows(db, "codes") == []
-    assert used(db) == {"number": 0, "address": 0, "day": 0}
+    assert used(db) == {"number": 0, "address": 0, "day": 0, "new": 0}
     assert ask(db, app).resend_at == NOW + 30
 
 
@@ -377,11 +544,12 @@ def test_a_gateway_that_is_away_is_the_same(db, app, gateway):
 def test_a_gateway_that_fails_can_be_asked_again_at_once_but_not_for_more_than_the_day(db, app, gateway, status):
     once = Limits(codes_per_number_per_hour=1, codes_per_address_per_hour=1)
     capped = with_settings(app, sms_daily_cap=3, sms_gateway_url=app.settings.sms_gateway_url)
+    known(db, app)
     gateway.status = status
     for n in range(3):
         with pytest.raises(errors.Unavailable, match=f"answered {status}. Try again"):
             ask(db, capped, limits=once)
-        assert used(db) == {"number": 0, "address": 0, "day": n + 1}
+        assert used(db) == {"number": 0, "address": 0, "day": n + 1, "new": 0}
     assert rows(db, "codes") == []
     with pytest.raises(errors.TooMany, match="application today"):
         ask(db, capped, limits=once)
@@ -390,6 +558,7 @@ def test_a_gateway_that_fails_can_be_asked_again_at_once_but_not_for_more_than_t
 
 def test_a_gateway_that_is_asked_and_silent_may_have_sent_the_code(db, app, gateway):
     capped = with_settings(app, sms_daily_cap=2, sms_gateway_url=app.settings.sms_gateway_url)
+    known(db, app)
     done = threading.Event()
     gateway.during = lambda: done.wait(60)
     with pytest.raises(errors.Unavailable, match="did not say whether"):
@@ -397,7 +566,7 @@ def test_a_gateway_that_is_asked_and_silent_may_have_sent_the_code(db, app, gate
     with pytest.raises(errors.Unavailable):  # again at once, as after any other failure
         ask(db, capped, outgoing=HASTY)
     done.set()
-    assert used(db) == {"number": 2, "address": 2, "day": 2}
+    assert used(db) == {"number": 2, "address": 2, "day": 2, "new": 0}
     assert rows(db, "codes") == []
     with pytest.raises(errors.TooMany, match="application today"):
         ask(db, capped, ANN, NOW + 30)
@@ -408,7 +577,7 @@ def test_an_answer_that_breaks_off_is_none(db, app, gateway):
     gateway.raw = lambda write: write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsho")
     with pytest.raises(errors.Unavailable, match="did not say whether"):
         ask(db, app)
-    assert set(used(db).values()) == {1}
+    assert used(db) == {"number": 1, "address": 1, "day": 1, "new": 1}
     assert rows(db, "codes") == []
 
 

@@ -5,22 +5,24 @@
     forget_user(tx, user_id)         forget the codes to a user's proven numbers
     sweep(db, now)                   forget codes whose time is over
 
-A number has one open code, the last one that was asked for; asking again ends the one before. Nothing here looks at
-accounts, so what is answered tells nobody whether a number has one.
+A number has one open code, the last one that was asked for; asking again ends the one before. What is answered tells
+nobody whether a number has an account.
 """
 
 import hmac
 import re
 import secrets
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
-from .. import errors, phone
+from .. import errors, metrics, phone
 from ..config import Limits
 from ..logs import log
 from ..model import App
 from ..outgoing import Outgoing
-from ..store import applications
+from ..store import applications, proofs
 from ..store import codes as store
 from ..store.db import Database, Tx
 from ..verify import sms
@@ -55,27 +57,118 @@ def ask(db: Database, limits: Limits, app: App, outgoing: Outgoing, typed: str, 
     when the gateway fails: then the code can be asked for again at once and has cost nothing, but of the application's
     day unless it is certain that nothing was sent. A gateway that was asked and is silent may have sent it: that is
     charged as if it had.
+
+    Half of the day's codes are reserved for numbers that have signed in here before. When the other half is used up,
+    a new number gets no message, and nobody can tell: known and new numbers get the same answer, and get it before the
+    gateway is asked, so that neither its time nor its failure shows; what is stored and charged to number and address
+    is the same, too.
     """
     if trouble := sms.trouble(app.settings):
         raise errors.Invalid(f"one-time codes are not set up for this application: {trouble}", field="provider")
     number = _allowed(app, typed)
     request_id, code = secrets.token_hex(16), f"{secrets.randbelow(10**6):06}"
-    buckets = _buckets(limits, app, number, address, now)
     with db.write() as tx:
         rates.check_empty(tx, rates.code_wait(app.id, app.hash_key, number, RESEND_SECONDS), now)
         _put(tx, app, number, typed, request_id, code, now)
-        for bucket in buckets:
-            rates.charge(tx, bucket, 1, now)
+        charged = _charge(tx, limits, app, number, address, now)
+    message = _Message(app, outgoing, number, app.settings.sms_text.replace("%s", code))
+    if not charged.scarce:
+        _send(db, message, request_id, charged, now)
+    elif charged.messages:
+        _later.submit(_send_unobserved, db, message, charged, now)
+    else:
+        metrics.limit_reached("sms_daily_cap")
+        log.info("code withheld", app=app.id, number=phone.masked(number), limit="sms_daily_cap")
+    return Asked(request_id, now + LIFE_SECONDS, now + RESEND_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """What the gateway is asked to send."""
+
+    app: App
+    outgoing: Outgoing
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Charged:
+    """What asking for a code was charged to.
+
+    tries      buckets of those who ask: the number, the address, its networks
+    messages   buckets of the application's messages; none when no message is sent
+    scarce     the half of the day for new numbers is used up
+    """
+
+    tries: list[Bucket]
+    messages: list[Bucket]
+    scarce: bool
+
+
+def _charge(tx: Tx, limits: Limits, app: App, number: int, address: str, now: int) -> _Charged:
+    """Charge a code, always in this order: two that wait for each other would wait for ever. TooMany.
+
+    The application's day may be full for everybody: that says nothing about the number.
+    """
+    tries = [
+        rates.codes_to_number(limits, app, number),
+        rates.codes_for_address(limits, address),
+        *rates.codes_for_subnets(limits, address),
+    ]
+    for bucket in tries:
+        rates.charge(tx, bucket, 1, now)
+    of_new, of_day = rates.codes_to_new_numbers(app, now), rates.codes_of_day(app, now)
+    scarce, known = not rates.has_room(tx, of_new, 1, now), proofs.is_verified(tx, app.id, number)
+    if not known:
+        with suppress(errors.TooMany):  # charged all the same, so that the alarm is raised
+            rates.charge(tx, of_new, 1, now)
+    rates.charge(tx, of_day, 1, now)
+    if known:
+        return _Charged(tries, [of_day], scarce)
+    if not scarce:
+        return _Charged(tries, [of_new, of_day], scarce)
+    rates.give_back(tx, of_day, 1, now)
+    return _Charged(tries, [], scarce)
+
+
+def _send(db: Database, message: _Message, request_id: str, charged: _Charged, now: int) -> None:
+    """Hand the message over, or undo what was charged and let the code be asked for again at once."""
     try:
-        sms.send(app.settings, outgoing, phone.digits(number), app.settings.sms_text.replace("%s", code))
+        _hand_over(message)
     except Exception as error:
-        _undo(db, app, request_id, _owed_to_nobody(error, buckets), now)
+        with db.write() as tx:
+            store.drop(tx, message.app.id, request_id)
+            for bucket in _owed_to_nobody(error, charged):
+                rates.give_back(tx, bucket, 1, now)
+        raise
+
+
+# Of a process; each waits for the gateway at most as long as `Outgoing` does.
+_later = ThreadPoolExecutor(4, "codes")
+
+
+def _send_unobserved(db: Database, message: _Message, charged: _Charged, now: int) -> None:
+    """Hand the message over after the answer. A failure changes nothing that whoever asked could see."""
+    try:
+        _hand_over(message)
+    except Exception as error:
+        owed = [bucket for bucket in _owed_to_nobody(error, charged) if bucket in charged.messages]
+        with db.write() as tx:
+            for bucket in owed:
+                rates.give_back(tx, bucket, 1, now)
+
+
+def _hand_over(message: _Message) -> None:
+    app, number = message.app, message.number
+    try:
+        sms.send(app.settings, message.outgoing, phone.digits(number), message.text)
+    except Exception as error:
         # What refuses is told in words of ours; what any other error says may quote the message.
         why = str(error.__cause__ or error) if isinstance(error, errors.Refused) else type(error).__name__
         log.warning("code not sent", app=app.id, number=phone.masked(number), why=why)
         raise
     log.info("code sent", app=app.id, number=phone.masked(number))
-    return Asked(request_id, now + LIFE_SECONDS, now + RESEND_SECONDS)
 
 
 def _allowed(app: App, typed: str) -> int:
@@ -88,15 +181,6 @@ def _allowed(app: App, typed: str) -> int:
     if not phone.is_of_a_phone(number):
         raise errors.Invalid("is not one of a phone: premium rate, toll free or the like", field="number")
     return number
-
-
-def _buckets(limits: Limits, app: App, number: int, address: str, now: int) -> list[Bucket]:
-    """What a code is charged to, always in this order: two that wait for each other would wait for ever."""
-    return [
-        rates.codes_to_number(limits, app, number),
-        rates.codes_for_address(limits, address),
-        rates.codes_of_day(app, now),
-    ]
 
 
 def _put(tx: Tx, app: App, number: int, typed: str, request_id: str, code: str, now: int) -> None:
@@ -116,19 +200,11 @@ def _put(tx: Tx, app: App, number: int, typed: str, request_id: str, code: str, 
         raise errors.TooMany("A code has just been sent to this number", wait_seconds=seconds)
 
 
-def _owed_to_nobody(error: Exception, buckets: list[Bucket]) -> list[Bucket]:
-    """What is given back when a message was not taken; the last bucket is the application's day."""
+def _owed_to_nobody(error: Exception, charged: _Charged) -> list[Bucket]:
+    """What is given back when a message was not taken."""
     if not isinstance(error, sms.NotTaken) or not error.may_cost:
-        return buckets
-    return [] if error.may_arrive else buckets[:-1]
-
-
-def _undo(db: Database, app: App, request_id: str, buckets: list[Bucket], now: int) -> None:
-    """Give back what is owed to nobody, and let the code be asked for again at once."""
-    with db.write() as tx:
-        store.drop(tx, app.id, request_id)
-        for bucket in buckets:
-            rates.give_back(tx, bucket, 1, now)
+        return charged.tries + charged.messages
+    return [] if error.may_arrive else charged.tries
 
 
 def _digest(app: App, request_id: str, code: str) -> bytes:

@@ -2,6 +2,7 @@
 
     Bucket                       a name, how much it holds, and how fast that comes back
     charge(tx, bucket, cost)     use some of it, or refuse with how long to wait
+    has_room                     is so much of it left?
     check_empty, fill            refuse unless all has come back; use all of it
     Charge, charge_all           use some of several in two statements, or refuse and use none
     charge_all_there_is(…)       use some of it for what has been done already
@@ -13,7 +14,7 @@
     carry_permits(tx, …)         what a user has used of permits counts for a number or id that is new to the user
     events_from_address, pushes_of_day                                            those of events,
     log_in                       all of one log-in,
-    code_wait, codes_to_number, codes_for_address, codes_for_subnets, codes_of_day  and those of one-time codes,
+    code_wait, codes_to_number, codes_for_address, codes_for_subnets, codes_of_day, codes_to_new_numbers  of codes,
     network, subnets             what counts as one address, and the larger networks that it is in
 
 A bucket lives in the database, so that every process draws on the same one. Its name never holds a number or a name.
@@ -267,9 +268,27 @@ def _for_subnets(address: str, what: str, an_hour: dict[Subnet, int], reason: st
 
 def codes_of_day(app: App, now: int) -> Bucket:
     """One-time codes that an application sends in a day (UTC). Whole: what it costs is bounded to the message."""
+    return _codes_of_day(app, now, "day", app.settings.sms_daily_cap)
+
+
+def codes_to_new_numbers(app: App, now: int) -> Bucket:
+    """Those of the day that go to numbers which have never signed in here: half of them, rounded up."""
+    cap = app.settings.sms_daily_cap
+    return _codes_of_day(app, now, "new numbers", cap - cap // 2)
+
+
+def _codes_of_day(app: App, now: int, what: str, cap: int) -> Bucket:
     day = now // DAY
-    cap, reason = app.settings.sms_daily_cap, "Too many codes from this application today"
-    return Bucket(f"codes:{app.id}:day {day}", cap, 0, reason, "sms_daily_cap", ends_at=(day + 1) * DAY)
+    return Bucket(
+        f"codes:{app.id}:{what} {day}",
+        cap,
+        0,
+        "Too many codes from this application today",
+        "sms_daily_cap",
+        ends_at=(day + 1) * DAY,
+        alarm=True,
+        app_id=app.id,
+    )
 
 
 def searches(limits: Limits, user_id: int, address: str) -> list[Bucket]:
@@ -412,6 +431,14 @@ def charge_all_there_is(tx: Tx, bucket: Bucket, cost: int, now: int) -> None:
         row = buckets.lock(tx, bucket.name, now)
         used = drained(row["used"], row["at"], bucket.per_second, now) + cost
         write(tx, bucket, min(used, bucket.capacity), now)
+
+
+def has_room(tx: Tx, bucket: Bucket, cost: int, now: int) -> bool:
+    """Is so much of the bucket left? It stays locked until the transaction ends; nothing is used."""
+    if not bucket.capacity:
+        return True
+    row = buckets.lock(tx, bucket.name, now)
+    return drained(row["used"], row["at"], bucket.per_second, now) + cost <= bucket.capacity
 
 
 def give_back(tx: Tx, bucket: Bucket, cost: int, now: int) -> None:

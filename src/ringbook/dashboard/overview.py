@@ -73,6 +73,11 @@ NEAR = {
     "new_accounts_per_hour": Warned("new accounts from one address", MANY_HERE),
     "subnet_accounts_per_hour": Warned("new accounts from one /56 network", MANY_HERE),
     "network_accounts_per_hour": Warned("new accounts from one /48 or /24 network", MANY_HERE),
+    "sms_daily_cap": Warned(
+        "one-time codes of a day, or the half of them for numbers that are new here,",
+        "Numbers that have signed in before still get codes. Are these honest new users? Raise the setting. If not, "
+        "block the network that asks for codes at your proxy: the runbook RingbookLimitNear tells how to find it.",
+    ),
     "subnet_codes_per_hour": Warned("one-time codes asked for from one /56 network", MANY_HERE),
     "network_codes_per_hour": Warned("one-time codes asked for from one /48 or /24 network", MANY_HERE),
 }
@@ -96,12 +101,17 @@ def values(call: Call) -> dict[str, Any]:
         "app": call.app,
         "found": found,
         "steps": steps,
-        "near": [(one, NEAR[one.limit], f"RINGBOOK_{one.limit.upper()}") for one in found.near if one.limit in NEAR],
+        "near": [(one, NEAR[one.limit], setting_of(one.limit)) for one in found.near if one.limit in NEAR],
         "done": all(step.done for step in found.steps),
         "charts": drawn(found),
         "since": charts.day_of(found.since) if found.since is not None else "",
         "strangers": overview.strangers(call.db),
     }
+
+
+def setting_of(limit: str) -> str:
+    """The name by which an operator changes a limit: as an application's setting has it, or in the environment."""
+    return limit if limit == "sms_daily_cap" else f"RINGBOOK_{limit.upper()}"
 
 
 def drawn(found: Overview) -> list[Chart]:

@@ -1,5 +1,6 @@
 """What proofs leave behind: verified numbers, and the ids that outside services know users by.
 
+is_verified                    does somebody have this number, verified?
 holders, verify, release       who answers to a number, and who no longer does
 wait_for_imports               no import is writing these users
 verified_of                    a user's own verified number
@@ -16,6 +17,17 @@ from .db import Row, Rows, Tx
 from .imports import UNTOUCHED
 
 Source = Literal["firebase_uid", "cidp_uid"]
+
+
+def is_verified(tx: Tx, app_id: int, number: int) -> bool:
+    """Has a user of the application verified this number?"""
+    return bool(
+        tx.tuples(
+            "SELECT 1 FROM numbers WHERE app_id = :app_id AND number = :number AND verified_at IS NOT NULL LIMIT 1",
+            app_id=app_id,
+            number=number,
+        )
+    )
 
 
 def holders(tx: Tx, app_id: int, number: int) -> list[Row]:
