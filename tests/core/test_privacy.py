@@ -13,6 +13,7 @@ from ringbook.config import Config, Limits
 from ringbook.core import applications, discovery, privacy, sessions, user_search, users
 from ringbook.core.profile import columns
 from ringbook.core.user_search import Asked
+from ringbook.exchange.bodies import InFlight
 from ringbook.model import App, Caller, Entry, User
 from ringbook.store import users as store
 from ringbook.store.db import Database
@@ -310,7 +311,7 @@ def become(db: Database, app: App, ids: list[int], world: str) -> None:
 @pytest.fixture
 def crawler(db: Database, app: App) -> Iterator[Crawler]:
     limits = Limits(permits=PERMITS, permits_per_hour=0, searches_per_minute=0, address_searches_per_minute=0)
-    with TestClient(routes.api(Config(limits=limits), db)) as client:
+    with TestClient(routes.api(Config(limits=limits), db, InFlight(limits))) as client:
         yield Crawler(db, client, app)
 
 
