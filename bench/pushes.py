@@ -27,10 +27,11 @@ from raw import Cost, expect
 from served import Served, environment, ringbook, serve
 from sinks import Bare, Sink, bare, sinking
 
-from ringbook import __version__, courier
+from ringbook import __version__
 from ringbook.core import applications
 from ringbook.store import db as store
 from ringbook.store import migrations
+from ringbook.worker import courier
 
 LIBRARIES = ("pyreqwest", "uvloop", "msgspec", "cryptography", "psycopg")
 NOBODYS = 12_025_550_199

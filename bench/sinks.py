@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from processes import running, wait_until
 from pyreqwest.client import Client, ClientBuilder
 
-from ringbook import courier
+from ringbook.worker import courier
 
 PROGRAM = Path(__file__).with_name("sink.cjs")
 NEED_NODE = "bench needs node 20 or newer"

@@ -1,6 +1,6 @@
 """What the door knows of a request: its address, and whether it carries the token for /metrics."""
 
-from ringbook.app import has_token, plain
+from ringbook.server.front import has_token, plain
 
 
 def asked(client: str, host: str, **headers: str) -> dict[str, object]:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ringbook import banner
 from ringbook.config import load
 from ringbook.model import App, AppSettings
+from ringbook.server import welcome
 
 APP = App(
     id=7,
@@ -31,11 +31,11 @@ URL = "http://127.0.0.1:8081"
     ],
 )
 def test_the_address_that_is_shown_can_be_reached_from_this_machine(environ, url):
-    assert banner.url(load(environ), 8081) == url
+    assert welcome.url(load(environ), 8081) == url
 
 
 def test_every_sdk_finds_its_lines():
-    text = banner.welcome(APP, URL, "/srv/ringbook.db", f"{URL}/dashboard", ("admin@localhost", "the-password"))
+    text = welcome.welcome(APP, URL, "/srv/ringbook.db", f"{URL}/dashboard", ("admin@localhost", "the-password"))
     assert (
         'ConnectyCube.init({ appId: 7, authKey: "the-key" },'
         ' { endpoints: { api_url: "http://127.0.0.1:8081" }, debug: { mode: 0 } });' in text
@@ -50,15 +50,15 @@ def test_every_sdk_finds_its_lines():
 
 
 def test_the_javascript_to_connect_is_three_lines():
-    text = banner.welcome(APP, URL, "/srv/ringbook.db", f"{URL}/dashboard", ("admin@localhost", "the-password"))
+    text = welcome.welcome(APP, URL, "/srv/ringbook.db", f"{URL}/dashboard", ("admin@localhost", "the-password"))
     connect = text.split("signs up:\n\n")[1].split("\n\n")[0].splitlines()
     assert len(connect) == 3
 
 
 def test_the_dashboard_is_shown_with_an_admin_if_one_was_made():
-    assert banner.dashboard(load({}), URL) == "http://127.0.0.1:8081/dashboard"
-    assert banner.dashboard(load({"RINGBOOK_ADMIN_PORT": "9000"}), URL) == "http://127.0.0.1:9000/dashboard"
-    assert banner.dashboard(load({}), "http://[::1]:8081") == "http://[::1]:8081/dashboard"
-    text = banner.welcome(APP, URL, "/srv/ringbook.db", f"{URL}/dashboard", ("admin@localhost", "the-password"))
+    assert welcome.dashboard(load({}), URL) == "http://127.0.0.1:8081/dashboard"
+    assert welcome.dashboard(load({"RINGBOOK_ADMIN_PORT": "9000"}), URL) == "http://127.0.0.1:9000/dashboard"
+    assert welcome.dashboard(load({}), "http://[::1]:8081") == "http://[::1]:8081/dashboard"
+    text = welcome.welcome(APP, URL, "/srv/ringbook.db", f"{URL}/dashboard", ("admin@localhost", "the-password"))
     assert f"{URL}/dashboard\n\n    e-mail            admin@localhost\n    password          the-password\n" in text
-    assert "e-mail" not in banner.welcome(APP, URL, "/srv/ringbook.db", f"{URL}/dashboard", None)
+    assert "e-mail" not in welcome.welcome(APP, URL, "/srv/ringbook.db", f"{URL}/dashboard", None)

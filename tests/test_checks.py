@@ -10,9 +10,9 @@ from servers import Databases, application, free_port
 from verify.certificates import Key, publishing
 from verify.gateway import listening
 
-from ringbook import checks
 from ringbook.config import Config
 from ringbook.core import applications
+from ringbook.server import checks
 from ringbook.store import db as databases
 
 KEY = Key("key-1")

@@ -17,7 +17,7 @@ import structlog
 from push.providers import private_key, service_account
 from servers import Databases, environment, program
 
-from ringbook import cli
+from ringbook.cli import __main__
 from ringbook.model import AppSettings
 
 
@@ -44,7 +44,7 @@ def ringbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
             monkeypatch.setenv(f"RINGBOOK_{name.upper()}", value)
         monkeypatch.setattr(sys, "argv", ["ringbook", *words])
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            __main__.main()
         written = capsys.readouterr()
         return Ended(end.value.code, written.out, written.err)
 

@@ -12,7 +12,7 @@ import structlog
 from core.joining import ANN, BOB, Play
 from servers import Databases
 
-from ringbook import cli
+from ringbook.cli import __main__
 from ringbook.core import delivery
 from ringbook.core.delivery import Attempt
 from ringbook.push.transport import Outcome, Receipt
@@ -59,7 +59,7 @@ def ringbook(play: Play, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         monkeypatch.setenv("RINGBOOK_DATABASE", play.url)
         monkeypatch.setattr(sys, "argv", ["ringbook", "push", *map(str, words)])
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            __main__.main()
         written = capsys.readouterr()
         return Ended(end.value.code or 0, written.out, written.err)
 

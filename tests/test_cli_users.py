@@ -13,7 +13,7 @@ import pytest
 import structlog
 from servers import Databases, application, environment, program
 
-from ringbook import cli
+from ringbook.cli import __main__
 from ringbook.core import imports
 
 TABLE = "id,login,phone,verified,full_name\n1005,ann,+12025550101,true,Ann Example\n1006,bob,+447700900123,,Bob\n"
@@ -42,7 +42,7 @@ def ringbook(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         monkeypatch.setenv("RINGBOOK_DATABASE", database_url)
         monkeypatch.setattr(sys, "argv", ["ringbook", *words])
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            __main__.main()
         written = capsys.readouterr()
         return Ended(end.value.code, written.out, written.err)
 

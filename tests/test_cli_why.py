@@ -6,7 +6,7 @@ import pytest
 from core.joining import ANN, BOB, Play
 from servers import Databases
 
-from ringbook import cli
+from ringbook.cli import __main__
 from ringbook.store import db as store
 
 
@@ -23,7 +23,7 @@ def why(databases: Databases, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
             monkeypatch.setenv("RINGBOOK_DATABASE", url)
             monkeypatch.setattr("sys.argv", ["ringbook", "why", *words])
             with pytest.raises(SystemExit) as end:
-                cli.main()
+                __main__.main()
             written = capsys.readouterr()
             return end.value.code, written.out + written.err
 

@@ -19,11 +19,12 @@ from push.providers import Providers, apns_token, fcm_token, providing
 from servers import eventually
 from verify.gateway import listening
 
-from ringbook import courier, errors
+from ringbook import errors
 from ringbook.config import Config, Limits
 from ringbook.core import applications, delivery, events
 from ringbook.core.delivery import Room
 from ringbook.store import db as store
+from ringbook.worker import courier
 
 PATIENCE_SECONDS = 30
 NO_LIMITS = Limits(

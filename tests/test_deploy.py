@@ -16,7 +16,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from servers import Server, eventually, free_port, get, running, serve, wait_until
 
 from ringbook import config, metrics
-from ringbook.cli import cli
+from ringbook.cli.__main__ import cli
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"

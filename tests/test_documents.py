@@ -13,9 +13,10 @@ import msgspec
 import pytest
 from prometheus_client.metrics import MetricWrapperBase
 
-from ringbook import cli, config, metrics
+from ringbook import config, metrics
 from ringbook.api import openapi
 from ringbook.api.routes import ROUTES
+from ringbook.cli import __main__
 from ringbook.model import AppSettings
 
 ROOT = Path(__file__).parent.parent
@@ -92,7 +93,7 @@ def commands(app: cyclopts.App, name: str = "ringbook") -> Iterator[tuple[str, c
         yield from commands(app[one], f"{name} {one}")
 
 
-COMMANDS = dict(commands(cli.cli))
+COMMANDS = dict(commands(__main__.cli))
 
 
 def test_every_command_is_in_the_table():

@@ -9,11 +9,12 @@ import pytest
 from asking import ask, person
 from servers import serve
 
-from ringbook import errors, flushing
+from ringbook import errors
 from ringbook.api import routes
 from ringbook.core import figures
 from ringbook.store import db as store_db
 from ringbook.store import figures as store
+from ringbook.worker import counters
 
 MARK = "zz-annie-zz"
 NUMBER = "+12025550142"
@@ -84,9 +85,9 @@ def test_a_database_that_is_away_at_the_end_keeps_nobody(monkeypatch):
 
     figures.forget()
     figures.add(1, "uploads", int(time.time()))
-    flushing.begin(Away())
+    counters.begin(Away())
     before = threading.active_count()
-    flushing.end()
+    counters.end()
     assert next(asked) == 1 and threading.active_count() == before - 1
     figures.forget()
 

@@ -185,7 +185,7 @@ def test_while_somebody_migrates_it_is_ready_and_waits_for_nobody(kind, database
 def test_a_schema_of_another_version_is_ready_only_if_it_may_be_served(
     kind, revision, serves_from, said, databases, tmp_path
 ):
-    from ringbook.app import trouble_of
+    from ringbook.server.front import trouble_of
     from ringbook.store import db as store
 
     with databases.fresh(kind) as url, closing(store.connect(url)) as db:

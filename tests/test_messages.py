@@ -19,9 +19,10 @@ import pytest
 from broken import small_disk
 from servers import Stoppable, environment, free_port, private_folder, program
 
-from ringbook import checks, errors
-from ringbook.app import trouble_of
+from ringbook import errors
 from ringbook.config import Config
+from ringbook.server import checks
+from ringbook.server.front import trouble_of
 from ringbook.store import db as databases
 from ringbook.store import erasures, migrations
 from ringbook.store.db import causes, identity, postgres

@@ -7,8 +7,9 @@ import time
 import msgspec
 import pytest
 
-from ringbook import metrics, metrics_sum
-from ringbook.metrics_sum import Family, Question, Report, Reporter, Reports, Sum, Wanted
+from ringbook import metrics
+from ringbook.server import metrics_sum
+from ringbook.server.metrics_sum import Family, Question, Report, Reporter, Reports, Sum, Wanted
 
 LABELS = {"route": "/users"}
 

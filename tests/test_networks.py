@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringbook.networks import SPECIAL_4, SPECIAL_6, is_public, may_be_public
+from ringbook.outbound.networks import SPECIAL_4, SPECIAL_6, is_public, may_be_public
 
 METADATA = {
     "AWS, Azure, Google Cloud and others": "169.254.169.254",

@@ -11,8 +11,8 @@ import trustme
 from servers import free_port
 from verify.gateway import Gateway, listening
 
-from ringbook import outgoing
-from ringbook.outgoing import LARGEST_BYTES, Outgoing, Turns, Unreachable
+from ringbook.outbound import requests
+from ringbook.outbound.requests import LARGEST_BYTES, Outgoing, Turns, Unreachable
 
 LOCAL = Outgoing(allow_private=True, timeout_seconds=10)
 HASTY = Outgoing(allow_private=True, timeout_seconds=0.3)
@@ -122,7 +122,7 @@ def test_where_private_addresses_are_allowed_any_port_is(gateway):
 
 def test_one_private_address_among_those_of_a_name_is_enough_to_refuse(monkeypatch):
     answers = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, 443)) for ip in ("8.8.8.8", "10.0.0.1")]
-    monkeypatch.setattr(outgoing.socket, "getaddrinfo", lambda *_, **__: answers)
+    monkeypatch.setattr(requests.socket, "getaddrinfo", lambda *_, **__: answers)
     with pytest.raises(Unreachable, match="private network"):
         Outgoing().request("GET", "https://two.example/")
 
@@ -135,7 +135,7 @@ def test_a_name_is_looked_up_once_so_that_it_cannot_change_after_the_check(gatew
         ip = "127.0.0.1" if len(looked_up) == 1 else "127.0.0.2"
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port))]
 
-    monkeypatch.setattr(outgoing.socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(requests.socket, "getaddrinfo", look_up)
     LOCAL.request("GET", f"http://name.example:{port}/")
     assert looked_up == ["name.example"]
     assert gateway.asked[0].headers["host"] == f"name.example:{port}"
@@ -220,7 +220,7 @@ def test_an_answer_that_breaks_off_or_is_none_is_no_answer(gateway, answer):
 
 def refused(outgoing: Outgoing, url: str, **more: dict[str, str]) -> Unreachable:
     with pytest.raises(Unreachable) as why:
-        outgoing.request("GET", url, **more)
+        requests.request("GET", url, **more)
     return why.value
 
 
@@ -252,18 +252,18 @@ def test_so_many_wait_at_once_that_a_slow_server_leaves_others_a_turn():
             done.wait(30)
 
         slow.during = hold
-        asking = [threading.Thread(target=outgoing.request, args=("GET", slow.url)) for _ in range(2)]
+        asking = [threading.Thread(target=requests.request, args=("GET", slow.url)) for _ in range(2)]
         for thread in asking:
             thread.start()
         assert all(arrived.acquire(timeout=20) for _ in asking)
         for _ in range(2):
             too_many = refused(outgoing, f"{slow.url}/elsewhere")
             assert "too many" in str(too_many) and not too_many.sent
-            assert outgoing.request("GET", other.url).status == 200
+            assert requests.request("GET", other.url).status == 200
         done.set()
         for thread in asking:
             thread.join()
-        assert outgoing.request("GET", slow.url).status == 200
+        assert requests.request("GET", slow.url).status == 200
 
 
 def test_all_together_have_only_so_many_turns_and_a_failure_gives_its_own_back(gateway):
@@ -273,7 +273,7 @@ def test_all_together_have_only_so_many_turns_and_a_failure_gives_its_own_back(g
         assert "does not answer" in str(refused(outgoing, f"http://127.0.0.1:{free_port()}/"))
     with turns.at("other.example"):
         assert "too many" in str(refused(outgoing, gateway.url))
-    assert outgoing.request("GET", gateway.url).status == 200
+    assert requests.request("GET", gateway.url).status == 200
 
 
 def test_an_answer_is_read_up_to_a_size(gateway):

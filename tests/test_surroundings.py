@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from ringbook import config, surroundings
+from ringbook import config
 from ringbook.config import Config
+from ringbook.server import machine
 from ringbook.store import db as store
 
 
@@ -25,7 +26,7 @@ def certificate(folder: Path, days: float) -> Config:
 
 @pytest.mark.parametrize("days, ok", [(90, True), (20, True), (10, False), (-1, False)])
 def test_a_certificate_that_ends_soon_is_told(tmp_path, days, ok):
-    tls, key = surroundings.files(certificate(tmp_path, days), [])
+    tls, key = machine.files(certificate(tmp_path, days), [])
     assert tls.ok is ok and key.ok
     assert ("renew it" in tls.seen) is not ok
 
@@ -42,7 +43,7 @@ def test_files_that_secrets_come_from_are_their_owners_alone(tmp_path):
     assert config.secret_files({}, None) == []
     url.chmod(0o400)
     toml.chmod(0o640)
-    one, other = surroundings.files(Config(database="postgresql://x"), [url, toml])
+    one, other = machine.files(Config(database="postgresql://x"), [url, toml])
     assert (one.ok, other.ok) == (True, False)
     assert f"chmod 600 {toml}" in other.seen
 
@@ -58,12 +59,12 @@ def test_files_that_secrets_come_from_are_their_owners_alone(tmp_path):
     ],
 )
 def test_whoever_is_believed_is_told_and_everybody_is_too_many(given, ok, said):
-    seen = surroundings.proxies(Config(**given))
+    seen = machine.proxies(Config(**given))
     assert seen.ok is ok and said in seen.seen
 
 
-def found(db: store.Database, url: str) -> dict[str, surroundings.Check]:
-    return {check.what: check for check in surroundings.database(Config(database=url), db)}
+def found(db: store.Database, url: str) -> dict[str, machine.Check]:
+    return {check.what: check for check in machine.database(Config(database=url), db)}
 
 
 def test_all_is_well_with_a_database_in_order(db, database_url):
@@ -76,7 +77,7 @@ def test_a_disk_that_is_nearly_full_is_told(databases, monkeypatch):
     usage = shutil._ntuple_diskusage(100 * 1024**3, 0, 1024**2)
     with databases.fresh("sqlite") as url, closing(open_(url)) as db:
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-        assert found(db, url)["disk"] == surroundings.Check(
+        assert found(db, url)["disk"] == machine.Check(
             "disk", False, "0.0 GiB of 100.0 GiB free, too little to go on for long: make room"
         )
 
@@ -89,7 +90,7 @@ def open_(url: str) -> store.Database:
 def test_clocks_that_differ_are_told(databases, monkeypatch, apart, said):
     with databases.fresh("postgresql") as url, closing(open_(url)) as db:
         theirs = db.clock()
-        monkeypatch.setattr(surroundings.time, "time", lambda: theirs - apart)
+        monkeypatch.setattr(machine.time, "time", lambda: theirs - apart)
         clock = found(db, url)["clock"]
         assert not clock.ok and "NTP" in clock.seen and said in clock.seen
 

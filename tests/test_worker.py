@@ -5,15 +5,15 @@ import threading
 import pytest
 from servers import ringbook
 
-from ringbook import worker
 from ringbook.config import Config, Limits
 from ringbook.core import sessions
 from ringbook.store import db as store
+from ringbook.worker import jobs
 
 
 def test_a_part_is_called_until_a_batch_finds_nothing():
     batches = [500, 500, 3, 0, 9]
-    worker.turn(None, {"counted": lambda db, now: batches.pop(0)}, 0, threading.Event())
+    jobs.turn(None, {"counted": lambda db, now: batches.pop(0)}, 0, threading.Event())
     assert batches == [9]
 
 
@@ -27,7 +27,7 @@ def test_a_part_that_fails_does_not_keep_the_others_from_their_turn():
         done.append(now)
         return 0
 
-    worker.turn(None, {"failing": failing, "counted": counted}, 7, threading.Event())
+    jobs.turn(None, {"failing": failing, "counted": counted}, 7, threading.Event())
     assert done == [7]
 
 
@@ -39,7 +39,7 @@ def test_a_stop_is_heard_between_two_batches():
         stop.set()
         return 500
 
-    worker.turn(None, {"endless": endless}, 0, stop)
+    jobs.turn(None, {"endless": endless}, 0, stop)
     assert batches == [1]
 
 
@@ -49,7 +49,7 @@ def test_a_turn_takes_expired_sessions_away(db: store.Database):
     app = applications.create(db, "Friends", 1_000)
     sessions.open_application(db, Limits(), app, "192.0.2.9", ts=0, nonce=0, now=1_000)
     latest = sessions.open_application(db, Limits(), app, "192.0.2.9", ts=0, nonce=0, now=9_000)
-    worker.turn(db, worker.parts(Config()), 1_000 + sessions.LIFE_SECONDS + 1, threading.Event())
+    jobs.turn(db, jobs.parts(Config()), 1_000 + sessions.LIFE_SECONDS + 1, threading.Event())
     with db.read() as tx:
         assert tx.all("SELECT id FROM sessions") == [{"id": latest.session.id}]
 

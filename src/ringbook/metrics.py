@@ -10,7 +10,7 @@
     queued                          how the queue of pushes stands, for all of them
     measured_at(name)               when this process last set a gauge that describes the database
 
-`metrics_sum` turns them into the text of /metrics, for one process or for several.
+`server.metrics_sum` turns them into the text of /metrics, for one process or for several.
 """
 
 import os

@@ -13,15 +13,16 @@ import structlog
 from servers import eventually, free_port
 from verify.gateway import Gateway, listening
 
-from ringbook import errors, metrics, phone, worker
+from ringbook import errors, metrics, phone
 from ringbook.config import Config, Limits
 from ringbook.core import applications, codes
 from ringbook.core import limits as rates
 from ringbook.core.codes import LIFE_SECONDS, MOST_ATTEMPTS, REPEAT_SECONDS, RESEND_SECONDS, Asked
 from ringbook.core.limits import DAY, HOUR
 from ringbook.model import App
-from ringbook.outgoing import Outgoing
+from ringbook.outbound.requests import Outgoing
 from ringbook.store.db import Database
+from ringbook.worker import jobs
 
 NOW = 1_800_000_000
 LOCAL = Outgoing(allow_private=True, timeout_seconds=10)
@@ -715,5 +716,5 @@ def test_a_sweep_forgets_codes_whose_time_is_over_a_batch_at_a_time(db, app):
 def test_the_worker_sweeps_codes_and_the_buckets_of_a_day_that_is_over(db, app):
     ask(db, app)
     tomorrow = (NOW // DAY + 1) * DAY
-    worker.turn(db, worker.parts(Config()), tomorrow + 2 * HOUR, threading.Event())
+    jobs.turn(db, jobs.parts(Config()), tomorrow + 2 * HOUR, threading.Event())
     assert (rows(db, "codes"), rows(db, "buckets")) == ([], [])

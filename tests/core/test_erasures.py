@@ -15,12 +15,14 @@ from asking import PASSWORD, Person, guest, opened, person, rows
 from core.joining import LIMITS, NOW, Play
 from servers import Databases, Server, application, ringbook, serve
 
-from ringbook import errors, serving, worker
+from ringbook import errors
 from ringbook.config import Config
 from ringbook.core import backups, erasures, users
+from ringbook.server import process
 from ringbook.store import db as databases_
 from ringbook.store import erasures as store
 from ringbook.store.db import Database
+from ringbook.worker import jobs
 
 PHONE, NUMBER = "+1 (202) 555-0187", 12025550187
 EMAIL, NAME, DEVICE, PUSH_TOKEN = "quentin@example.com", "Quentin Quux", "udid-of-quentin", "push-token-of-quentin"
@@ -55,7 +57,7 @@ def test_whoever_is_erased_stands_in_the_journal_and_whoever_was_not_there_does_
 
 def test_guests_whose_day_is_over_stand_in_it_too(play):
     guest = users.guest(play.db, LIMITS, play.app, "Guest", "192.0.2.1", NOW)
-    worker.turn(play.db, worker.parts(Config()), NOW + 2 * 86_400, threading.Event())
+    jobs.turn(play.db, jobs.parts(Config()), NOW + 2 * 86_400, threading.Event())
     assert journal(play.db) == [(1, play.app_id, guest.id)]
 
 
@@ -165,7 +167,7 @@ def test_what_a_crash_has_cut_off_is_finished_by_the_next_start(play):
     with play.db.read() as tx:
         database_id = store.state(tx)["database_id"]
     store.append(play.db.erasures, database_id, 2, play.app_id, bob)
-    serving.check_journal(play.db)
+    process.check_journal(play.db)
     assert {row["id"] for row in play.rows("SELECT id FROM users")} == {cleo}
     assert erasures.ahead(play.db) == 0
     users.erase(play.db, cleo)
@@ -343,7 +345,7 @@ def test_the_command_cleans_up_behind_itself(tmp_path):
 def take_a_turn(url: str) -> None:
     """What the worker does every minute."""
     opened = databases_.connect(url)
-    worker.turn(opened, worker.parts(Config()), int(time.time()), threading.Event())
+    jobs.turn(opened, jobs.parts(Config()), int(time.time()), threading.Event())
     opened.close()
 
 
@@ -362,7 +364,7 @@ def test_not_even_what_the_database_left_behind_when_it_moved_rows(tmp_path):
     erased = choose.sample(range(200), 100)
     for n in erased:
         users.erase(db, people[n].id)
-    worker.turn(db, worker.parts(Config()), NOW, threading.Event())
+    jobs.turn(db, jobs.parts(Config()), NOW, threading.Event())
     needles = [f"{what}-{n:03}-".encode() for n in erased for what in ("login", "held-by")]
     assert left(tmp_path, *needles) == []
     kept = [f"login-{n:03}-".encode() for n in range(200) if n not in erased]

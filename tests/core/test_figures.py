@@ -5,7 +5,7 @@ from core.joining import ANN, BOB, NOW, Play
 
 from ringbook import errors
 from ringbook.core import delivery, figures
-from ringbook.outgoing import Answer
+from ringbook.outbound.requests import Answer
 from ringbook.push.transport import Outcome, Receipt
 from ringbook.store import figures as store
 from ringbook.verify import cidp

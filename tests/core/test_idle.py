@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 from core.joining import ANN, BOB, CLEO, DAY, LIMITS, NOW, Play
 
-from ringbook import worker
 from ringbook.config import Config
 from ringbook.core import backups, discovery, idle, sessions
 from ringbook.model import Entry
 from ringbook.store.db import Database
+from ringbook.worker import jobs
 
 LATER = NOW + 100 * DAY
 BEFORE = LATER - 90 * DAY
@@ -107,7 +107,7 @@ def test_who_comes_back_between_the_look_and_the_deed_keeps_them(play, monkeypat
 
 
 def turn(play: Play, config: Config, now: int = LATER) -> None:
-    worker.turn(play.db, worker.parts(config), now, threading.Event())
+    jobs.turn(play.db, jobs.parts(config), now, threading.Event())
 
 
 def test_by_default_nobodys_books_go(play):
@@ -124,9 +124,9 @@ def test_a_part_that_looks_at_everybody_rests_for_an_hour_whatever_the_clock_doe
         asked.append(now)
         return found.pop(0)
 
-    part = worker.once_in(3_600, counted)
+    part = jobs.once_in(3_600, counted)
     for now in (9_000, 9_060, 12_599, 12_600, 100):
-        worker.turn(None, {"counted": part}, now, threading.Event())
+        jobs.turn(None, {"counted": part}, now, threading.Event())
     assert asked == [9_000, 9_000, 9_000, 12_600, 12_600, 100]
 
 

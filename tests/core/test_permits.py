@@ -15,7 +15,7 @@ from ringbook.core import blocks, ceiling, codes, figures, imports, limits, over
 from ringbook.core.import_lines import Line
 from ringbook.core.limits import DAY, HOUR
 from ringbook.model import Caller
-from ringbook.outgoing import Outgoing
+from ringbook.outbound.requests import Outgoing
 from ringbook.store import db as databases_
 from ringbook.store import figures as store
 from ringbook.verify.cidp import Identity

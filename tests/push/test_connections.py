@@ -13,8 +13,7 @@ from push.providers import KEY_ID, TEAM_ID, TOPIC, Providers, apns_token, provid
 from servers import free_port
 from verify.gateway import Gateway, listening
 
-from ringbook import outgoing
-from ringbook.outgoing import Answer, Unreachable
+from ringbook.outbound.requests import Answer, Unreachable
 from ringbook.push import connections as module
 from ringbook.push.connections import LARGEST_BYTES, Connections, chosen
 
@@ -268,7 +267,7 @@ def test_a_name_is_believed_for_some_minutes_and_a_connection_kept_while_it_lead
 
 def test_a_name_that_turns_to_a_private_address_is_no_longer_asked(providers, monkeypatch):
     monkeypatch.setattr(module, "BELIEVED_SECONDS", 0)
-    monkeypatch.setattr(outgoing, "is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(requests, "is_public", lambda address: address == "127.0.0.1")
     port = providers.url.rpartition(":")[2]
 
     async def twice() -> None:

@@ -15,7 +15,7 @@ from servers import DATABASES, Databases, environment, eventually, free_port, pr
 from store.older import FOLDER, brought_to, config
 
 from ringbook import errors
-from ringbook.app import trouble_of
+from ringbook.server.front import trouble_of
 from ringbook.store import db as databases_
 from ringbook.store import migrations
 from ringbook.store.migrations import HEAD

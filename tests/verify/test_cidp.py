@@ -13,7 +13,7 @@ from verify.gateway import Gateway, listening
 
 from ringbook import errors
 from ringbook.model import AppSettings
-from ringbook.outgoing import Answer, Outgoing
+from ringbook.outbound.requests import Answer, Outgoing
 from ringbook.verify import cidp
 from ringbook.verify.cidp import Identity
 

@@ -21,7 +21,7 @@ from verify.certificates import PHONE, PROJECT, Key, Source, claims, publishing
 
 from ringbook import errors
 from ringbook.config import Config
-from ringbook.outgoing import Answer, Outgoing, Unreachable
+from ringbook.outbound.requests import Answer, Outgoing, Unreachable
 from ringbook.verify import Outside, firebase
 from ringbook.verify.firebase import Certificates, Proof, fresh_seconds, read_keys
 

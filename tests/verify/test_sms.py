@@ -16,7 +16,7 @@ from verify.gateway import Asked, Gateway, listening
 
 from ringbook import errors
 from ringbook.model import AppSettings
-from ringbook.outgoing import Outgoing
+from ringbook.outbound.requests import Outgoing
 from ringbook.verify import sms
 from ringbook.verify.sms import FORM, NotTaken, Template
 

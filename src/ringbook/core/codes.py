@@ -21,7 +21,7 @@ from .. import errors, metrics, phone
 from ..config import Limits
 from ..logs import log
 from ..model import App
-from ..outgoing import Outgoing
+from ..outbound.requests import Outgoing
 from ..store import applications, proofs
 from ..store import codes as store
 from ..store.db import Database, Tx

@@ -8,7 +8,7 @@
     sweep          forget old refusals
 
 Counting is a look into a dict, and costs a request nothing. Every EVERY_SECONDS, and when it ends, each process adds
-its sums to the database (`flushing.py`). While the database is away they wait; a batch of which it is not known
+its sums to the database (`worker/counters.py`). While the database is away they wait; a batch of which it is not known
 whether it was written is sent again under the number that it had, and counts once.
 
 A process that is killed loses what it has counted since the last flush: these are figures for a chart, not books.

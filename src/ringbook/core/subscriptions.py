@@ -22,7 +22,7 @@ import msgspec
 from .. import errors
 from ..config import Config
 from ..model import App, Subscription
-from ..networks import HTTPS_PORT, may_be_public
+from ..outbound.networks import HTTPS_PORT, may_be_public
 from ..store import subscriptions as store
 from ..store.db import Database, Row, Tx
 from . import numbers

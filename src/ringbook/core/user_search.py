@@ -18,7 +18,7 @@ from .. import errors
 from ..config import Limits
 from ..model import App
 from ..store.db import Database
-from ..store.user_search import FIELDS as FIELDS  # with Operator, for the edges: they do not reach into the store
+from ..store.user_search import FIELDS as FIELDS
 from ..store.user_search import Condition
 from ..store.user_search import Operator as Operator
 from ..store.users import fold

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from ..model import App
-from ..outgoing import Unreachable
+from ..outbound.requests import Unreachable
 from .connections import Connections
 from .transport import Message, NotSetUp, Outcome, Receipt, Way, retry_after
 from .universal import custom, cut, text

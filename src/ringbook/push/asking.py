@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 
 from ..config import Config
 from ..model import App
-from ..outgoing import Outgoing, silence
+from ..outbound.requests import Outgoing, silence
 from . import channels
 from .transport import NotSetUp, Way
 

@@ -29,8 +29,8 @@ from pyreqwest.exceptions import ConnectError, PyreqwestError
 from pyreqwest.http import Url
 
 from ..config import Config
-from ..networks import HTTPS_PORT
-from ..outgoing import Answer, Unreachable, check_addresses, check_port
+from ..outbound.networks import HTTPS_PORT
+from ..outbound.requests import Answer, Unreachable, check_addresses, check_port
 
 TIMEOUT_SECONDS = 10.0  # of one attempt, from looking the name up to the end of the answer; a lease is longer
 CONNECT_SECONDS = 5.0

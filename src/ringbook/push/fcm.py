@@ -25,7 +25,7 @@ from google.auth.exceptions import GoogleAuthError, RefreshError
 from google.oauth2 import service_account
 
 from ..model import App
-from ..outgoing import Answer, Outgoing, Unreachable
+from ..outbound.requests import Answer, Outgoing, Unreachable
 from .transport import Message, NotSetUp, Outcome, Receipt, Way, retry_after
 from .universal import MESSAGE, custom, cut, text
 

@@ -23,7 +23,7 @@ from msgspec import Struct
 from ..config import Config
 
 if TYPE_CHECKING:
-    from .connections import Connections  # its library is large, and only who sends needs it
+    from .connections import Connections
 
 LONGEST_WAIT_SECONDS = 86_400
 

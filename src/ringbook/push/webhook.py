@@ -19,7 +19,7 @@ from collections.abc import Mapping
 import msgspec
 
 from ..model import App
-from ..outgoing import Unreachable
+from ..outbound.requests import Unreachable
 from .connections import Connections
 from .transport import Message, NotSetUp, Outcome, Receipt, Sender, Way, retry_after
 

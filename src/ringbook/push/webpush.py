@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pyreqwest.http import Url
 
 from ..model import App
-from ..outgoing import Unreachable
+from ..outbound.requests import Unreachable
 from . import universal
 from .connections import Connections
 from .transport import Message, NotSetUp, Outcome, Receipt, Sender, Way, retry_after

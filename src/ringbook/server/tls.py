@@ -8,9 +8,9 @@ Certificate.look   loads the files once they have changed
 import ssl
 from pathlib import Path
 
-from .. import surroundings
 from ..config import Config
 from ..logs import log
+from . import machine
 
 LOOK_SECONDS = 5
 
@@ -33,7 +33,7 @@ class Certificate:
     def load(self) -> None:
         """Load both files; when they cannot be used, the certificate from before stays and the log says why."""
         self._loaded = self._seen = self._state()
-        if trouble := surroundings.tls_trouble(self._config):
+        if trouble := machine.tls_trouble(self._config):
             log.error("certificate not loaded", why=trouble, serving="the one from before" if self.context else "none")
             return
         renewed = self.context is not None

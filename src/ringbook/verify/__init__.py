@@ -6,7 +6,7 @@ Outside       what a process needs to ask outside: how to make requests, and Fir
 from dataclasses import dataclass
 
 from ..config import Config
-from ..outgoing import Outgoing, Turns
+from ..outbound.requests import Outgoing, Turns
 from .firebase import CERTIFICATES_URL, Certificates
 
 # Of the threads that may also hash passwords (`api/routes.py`): what is slow outside leaves half of them to others.

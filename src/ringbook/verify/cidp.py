@@ -20,7 +20,7 @@ import msgspec
 from .. import errors
 from ..logs import log
 from ..model import AppSettings
-from ..outgoing import Answer, Outgoing, Unreachable
+from ..outbound.requests import Answer, Outgoing, Unreachable
 
 REFUSED = 'Custom Identity Provider responded with an error = "{error}". Status code = {status}'
 PLACE = re.compile(r"#\{([^{}]*)\}")

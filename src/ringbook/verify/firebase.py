@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from .. import errors
 from ..logs import log
-from ..outgoing import Outgoing, Unreachable
+from ..outbound.requests import Outgoing, Unreachable
 
 CERTIFICATES_URL = "https://www.googleapis.com/robot/v1/metadata/x509/securetoken@system.gserviceaccount.com"
 LEEWAY_SECONDS = 60

@@ -28,7 +28,7 @@ import msgspec
 
 from .. import errors
 from ..model import AppSettings
-from ..outgoing import Outgoing, Unreachable
+from ..outbound.requests import Outgoing, Unreachable
 
 TWILIO = "https://api.twilio.com"
 TWILIO_PATH = "/2010-04-01/Accounts/{sid}/Messages.json"

@@ -25,8 +25,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from . import metrics
-from .config import Config
+from .. import metrics
+from ..config import Config
 from .networks import HTTPS_PORT, is_public
 
 LARGEST_BYTES = 1024 * 1024

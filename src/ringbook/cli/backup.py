@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from . import commands
-from .commands import Failed, File, Json, WrongUse, Yes
+from . import common
+from .common import Failed, File, Json, WrongUse, Yes
 
 if TYPE_CHECKING:
-    from .core.backups import Again
-    from .store.db.copies import Contents
+    from ..core.backups import Again
+    from ..store.db.copies import Contents
 
 PROGRAMS = {
     "backup": (
@@ -45,17 +45,17 @@ def backup(
     path: Path, /, *, overwrite: Overwrite = False, verify: Verify = False, as_json: Json = False, file: File
 ) -> None:
     """Copy the SQLite database to a file, as it is at this moment, while the server goes on, and look through it."""
-    from .core import backups
+    from ..core import backups
 
     if verify:
-        commands.answer({"whole": str(path)} | _amounts(backups.looked_through(path)), as_json)
+        common.answer({"whole": str(path)} | _amounts(backups.looked_through(path)), as_json)
         return
     source = _database("backup", path, file)
     if not source.exists():
         raise Failed(f"there is no database {source}")
     with _progress("copied") as progress:
         found = backups.back_up(source, path, progress, overwrite=overwrite)
-    commands.answer({"backup": str(path)} | _amounts(found), as_json)
+    common.answer({"backup": str(path)} | _amounts(found), as_json)
 
 
 def restore(
@@ -71,16 +71,16 @@ def restore(
 
     The server must be stopped. The former database stays beside the new one.
     """
-    from .core import backups
-    from .store import db as databases
+    from ..core import backups
+    from ..store import db as databases
 
     target = _database("restore", path, file).absolute()
-    journal = databases.journal_of(commands.settings(file).database, commands.settings(file).erasures_folder)
+    journal = databases.journal_of(common.settings(file).database, common.settings(file).erasures_folder)
     assert journal  # SQLite has one
     if not target.exists() and not _named(file) and not databases.lost(f"sqlite:///{target}", str(journal)):
         raise WrongUse(WHICH.format(target=target))
     found = backups.looked_through(path, without_checksum=without_checksum)
-    commands.sure(
+    common.sure(
         f"this replaces the database {target} by a backup with {found.rows['users']} users",
         "the name of the database",
         target.name,
@@ -92,7 +92,7 @@ def restore(
         _warn(f"there is no journal of erasures in {journal}: whoever was erased after the backup is back")
     said = {"restored": str(path), "database": str(target), "former_database": str(restored.kept or "")}
     said |= _amounts(restored.contents)
-    commands.answer(said | _again(restored.again), as_json)
+    common.answer(said | _again(restored.again), as_json)
 
 
 def erase_again(*folders: Path, incomplete: Incomplete = False, as_json: Json = False, file: File) -> None:
@@ -100,9 +100,9 @@ def erase_again(*folders: Path, incomplete: Incomplete = False, as_json: Json = 
 
     FOLDERS are the journals of erasures, one of each machine; without any it is the one of the settings.
     """
-    from .core import backups
+    from ..core import backups
 
-    with commands.database(commands.settings(file)) as db:
+    with common.database(common.settings(file)) as db:
         journals = list(folders) or ([db.erasures] if db.erasures else [])
         if not journals:
             raise WrongUse("say which folders hold the journals of erasures, or set RINGBOOK_ERASURES_FOLDER")
@@ -111,7 +111,7 @@ def erase_again(*folders: Path, incomplete: Incomplete = False, as_json: Json = 
                 raise Failed(f"there is no journal of erasures {journal}")
         with _counted() as done:
             again = backups.erase_again(db, journals, done, incomplete=incomplete)
-    commands.answer(_again(again), as_json)
+    common.answer(_again(again), as_json)
 
 
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -119,9 +119,9 @@ def erase_again(*folders: Path, incomplete: Incomplete = False, as_json: Json = 
 
 def _database(command: str, path: Path, file: Path | None) -> Path:
     """The file of the SQLite database; WrongUse tells what to use for another one."""
-    from .store import db as databases
+    from ..store import db as databases
 
-    url = commands.settings(file).database
+    url = common.settings(file).database
     if not databases.is_sqlite(url):
         raise WrongUse(PROGRAMS[command].format(path=path))
     return databases.sqlite_file(url)

@@ -10,11 +10,11 @@ import msgspec
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from . import commands
-from .commands import Failed, File, Id, Json, WrongUse
+from . import common
+from .common import Failed, File, Id, Json, WrongUse
 
 if TYPE_CHECKING:
-    from .core.push_trace import Announcement, Push, User
+    from ..core.push_trace import Announcement, Push, User
 
 LATE_SECONDS = 60
 
@@ -32,16 +32,16 @@ def push_trace(
     file: File,
 ) -> None:
     """Tell what became of a user's pushes, or of one push, why, and what to do about it."""
-    from .core import push_trace
+    from ..core import push_trace
 
     if (user is None) == (push is None):
         raise WrongUse("give the id of a user, or --push with the id of a push")
-    with commands.database(commands.settings(file)) as db:
+    with common.database(common.settings(file)) as db:
         if push is not None:
-            one = push_trace.of_push(db, push, commands.now())
+            one = push_trace.of_push(db, push, common.now())
             _tell(one, _of_push(one), as_json)
         elif user is not None:
-            everything = push_trace.of_user(db, user, commands.now(), last)
+            everything = push_trace.of_user(db, user, common.now(), last)
             _tell(everything, _of_user(everything), as_json)
 
 
@@ -53,13 +53,13 @@ def push_retry(
     file: File,
 ) -> None:
     """Send parked pushes once more, when what their reason says is mended."""
-    from .core import applications, delivery
+    from ..core import applications, delivery
 
-    with commands.database(commands.settings(file)) as db:
+    with common.database(common.settings(file)) as db:
         applications.get(db, app)
         wanted = sorted(set(ids))
-        done = delivery.retry(db, app, wanted or None, commands.now(), by=commands.actor())
-    commands.answer({"application_id": app, "retried": done}, as_json)
+        done = delivery.retry(db, app, wanted or None, common.now(), by=common.actor())
+    common.answer({"application_id": app, "retried": done}, as_json)
     if done < len(wanted):
         missing = f"{len(wanted) - done} of {len(wanted)} are not parked in application {app}"
         raise Failed(f"{missing}; `ringbook push trace --push ID` tells what became of each")
@@ -68,23 +68,23 @@ def push_retry(
 @push.command(name="status")
 def push_status(*, as_json: Json = False, file: File) -> None:
     """Show how many pushes wait, for how long, and why others are parked."""
-    from .core import push_trace
+    from ..core import push_trace
 
-    with commands.database(commands.settings(file)) as db:
-        state = push_trace.state(db, commands.now())
+    with common.database(common.settings(file)) as db:
+        state = push_trace.state(db, common.now())
     if as_json:
-        commands.say_json(state)
+        common.say_json(state)
         return
     if state.waiting:
-        commands.table([msgspec.structs.asdict(lane) for lane in state.waiting])
+        common.table([msgspec.structs.asdict(lane) for lane in state.waiting])
     else:
-        commands.say("no push waits")
+        common.say("no push waits")
     if any(lane.late_seconds > LATE_SECONDS for lane in state.waiting):
-        commands.say(f"pushes are late: {push_trace.NO_WORKER}")
+        common.say(f"pushes are late: {push_trace.NO_WORKER}")
     if state.parked:
-        commands.say("\nparked:")
-        commands.table([msgspec.structs.asdict(one) for one in state.parked])
-        commands.say("mend what the reasons say, then `ringbook push retry --app ID`")
+        common.say("\nparked:")
+        common.table([msgspec.structs.asdict(one) for one in state.parked])
+        common.say("mend what the reasons say, then `ringbook push retry --app ID`")
 
 
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -92,9 +92,9 @@ def push_status(*, as_json: Json = False, file: File) -> None:
 
 def _tell(found: "User | Push", lines: list[str], as_json: bool) -> None:
     if as_json:
-        commands.say_json(found)
+        common.say_json(found)
     else:
-        commands.say("\n".join(lines))
+        common.say("\n".join(lines))
 
 
 def _of_user(found: "User") -> list[str]:

@@ -21,11 +21,11 @@ import msgspec
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from . import config, logs, times
+from .. import config, logs, times
 
 if TYPE_CHECKING:
-    from .core.audit import Actor
-    from .store.db import Database
+    from ..core.audit import Actor
+    from ..store.db import Database
 
 Id = Annotated[int, Parameter(validator=Number(gte=1, lt=2**63))]
 File = Annotated[Path | None, Parameter(parse=False)]
@@ -55,10 +55,11 @@ def settings(file: Path | None, given: dict[str, Any] | None = None, *, long: bo
 @contextmanager
 def database(found: config.Config, *, make: bool = False) -> "Iterator[Database]":
     """The database, if its schema is the right one; `make` makes one in a SQLite file that is empty or not there."""
-    from . import checks, errors
-    from .core import figures
-    from .store import db as databases
-    from .store import migrations
+    from .. import errors
+    from ..core import figures
+    from ..server import checks
+    from ..store import db as databases
+    from ..store import migrations
 
     absent = checks.missing(found)
     if absent and not make:
@@ -81,7 +82,7 @@ def database(found: config.Config, *, make: bool = False) -> "Iterator[Database]
 
 def make_file(found: config.Config) -> None:
     """Make the file of a new SQLite database and its journal of erasures; Failed when there was a database before."""
-    from .store import db as databases
+    from ..store import db as databases
 
     if gone := databases.lost(found.database, found.erasures_folder):
         raise Failed(gone)
@@ -109,7 +110,7 @@ def content(value: str) -> str:
 
 def user_id(db: "Database", user: str, app: int | None) -> int:
     """The user's id: as it was given, or by login or e-mail in an application."""
-    from .core import applications, users
+    from ..core import applications, users
 
     if app is not None:
         return users.identified(db, applications.get(db, app).id, user)
@@ -173,6 +174,6 @@ def when(seconds: int | None) -> str | None:
 
 def actor() -> "Actor":
     """Whoever carries out a command, for the audit log."""
-    from .core.audit import COMMAND_LINE, Actor
+    from ..core.audit import COMMAND_LINE, Actor
 
     return Actor(COMMAND_LINE, "", now())

@@ -19,27 +19,16 @@ from typing import Annotated
 import cyclopts
 from cyclopts import Parameter
 
-from . import (
-    __version__,
-    commands,
-    commands_admin,
-    commands_app,
-    commands_backup,
-    commands_push,
-    commands_users,
-    commands_why,
-    config,
-    errors,
-    logs,
-)
-from .commands import Failed, File, Json, WrongUse
+from .. import __version__, config, errors, logs
+from . import admin, app, backup, common, push, users, why
+from .common import Failed, File, Json, WrongUse
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
 cli = cyclopts.App(name="ringbook", help="Self-hosted address books and contact discovery.", version=__version__)
-for group in (commands_app.app, commands_admin.admin, commands_users.users, commands_push.push):
+for group in (app.app, admin.admin, users.users, push.push):
     cli.command(group)
-for one in (commands_why.why, commands_backup.backup, commands_backup.restore, commands_backup.erase_again):
+for one in (why.why, backup.backup, backup.restore, backup.erase_again):
     cli.command(one)
 
 
@@ -89,13 +78,13 @@ def serve(
     file: File,
 ) -> int:
     """Serve the API until Ctrl+C or SIGTERM."""
-    from . import serving
+    from ..server import process
 
     given = {"host": host, "port": port, "database": database, "workers": workers}
-    settings = commands.settings(file, given, long=True)
+    settings = common.settings(file, given, long=True)
     try:
-        return serving.run(settings, keep_time=worker)
-    except serving.CannotServe as error:
+        return process.run(settings, keep_time=worker)
+    except process.CannotServe as error:
         raise Failed(str(error)) from None
 
 
@@ -104,73 +93,74 @@ def worker(*, file: File) -> None:
     """Do what is due, every minute, until Ctrl+C or SIGTERM; any number of these may run."""
     import threading
 
-    from . import flushing, memory, serving, worker
+    from ..server import memory, process
+    from ..worker import counters, jobs
 
     memory.thrifty()
     stop = threading.Event()
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda *_: stop.set())
-    settings = commands.settings(file, long=True)
+    settings = common.settings(file, long=True)
     try:
-        with commands.database(settings) as db, serving.watched(settings, db):
-            serving.check_journal(db)
+        with common.database(settings) as db, process.watched(settings, db):
+            process.check_journal(db)
             logs.log.info("working")
-            flushing.begin(db)
-            worker.run(db, settings, stop)
-            flushing.end()
-    except serving.CannotServe as error:
+            counters.begin(db)
+            jobs.run(db, settings, stop)
+            counters.end()
+    except process.CannotServe as error:
         raise Failed(str(error)) from None
 
 
 @cli.command
 def migrate(*, file: File) -> None:
     """Bring the database to the schema that this version needs."""
-    from .store import db as databases
-    from .store import migrations
+    from ..store import db as databases
+    from ..store import migrations
 
-    settings = commands.settings(file)
+    settings = common.settings(file)
     url = settings.database
-    commands.make_file(settings)
+    common.make_file(settings)
     before = migrations.migrate(url)
     already = " (it was there already)" if before == migrations.HEAD else ""
-    commands.say(f"schema {migrations.HEAD}{already}")
+    common.say(f"schema {migrations.HEAD}{already}")
     if databases.is_sqlite(url) and "" < before < migrations.HEAD:
         copy = migrations.copy_of(databases.sqlite_file(url), migrations.HEAD)
-        commands.say(f"the database as it was before, with schema {before}, is {copy}")
+        common.say(f"the database as it was before, with schema {before}, is {copy}")
 
 
 @cli.command
 def vacuum(*, as_json: Json = False, file: File) -> None:
     """Rewrite a SQLite file, so that no trace of erased users is left in it; others who write wait meanwhile."""
-    from .core import erasures
+    from ..core import erasures
 
-    with commands.database(commands.settings(file)) as db:
+    with common.database(common.settings(file)) as db:
         if not db.size_bytes():
             raise WrongUse("PostgreSQL does that itself (autovacuum); by hand: VACUUM, in psql")
         before = db.size_bytes()
         erased = erasures.rewrite(db)
-        commands.answer({"erased": erased, "bytes_before": before, "bytes": db.size_bytes()}, as_json)
+        common.answer({"erased": erased, "bytes_before": before, "bytes": db.size_bytes()}, as_json)
 
 
 @cli.command
 def check(*, as_json: Json = False, file: File) -> int:
     """Look whether everything is there that serving needs."""
-    from . import checks
+    from ..server import checks
 
-    found = list(checks.readiness(commands.settings(file), config.secret_files(os.environ, file)))
+    found = list(checks.readiness(common.settings(file), config.secret_files(os.environ, file)))
     if as_json:
-        commands.say_json(found)
+        common.say_json(found)
     else:
-        commands.say("\n".join(f"{'ok  ' if one.ok else 'NO  '} {one.what}: {one.seen}" for one in found))
+        common.say("\n".join(f"{'ok  ' if one.ok else 'NO  '} {one.what}: {one.seen}" for one in found))
     return 0 if all(one.ok for one in found) else FAILED
 
 
 @cli.command
 def openapi() -> None:
     """Print the API's description (OpenAPI 3.1, JSON)."""
-    from .api import openapi
+    from ..api import openapi
 
-    commands.say_json(openapi.document())
+    common.say_json(openapi.document())
 
 
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .config import Config
-from .core import applications
-from .core.delivery import Due
-from .model import AppSettings
-from .push import channels
-from .push.transport import NotSetUp, Sender, Way
+from ..config import Config
+from ..core import applications
+from ..core.delivery import Due
+from ..model import AppSettings
+from ..push import channels
+from ..push.transport import NotSetUp, Sender, Way
 
 if TYPE_CHECKING:
-    from .push.connections import Connections
+    from ..push.connections import Connections
 
 
 class Asked(Protocol):
@@ -86,7 +86,7 @@ class Senders:
 
     async def _connected(self) -> "Connections":
         if not self._connections:
-            from .push.connections import Connections
+            from ..push.connections import Connections
 
             made = Connections.of(self._config)
             self._connections = await self._opened.enter_async_context(made)

@@ -24,16 +24,16 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import uvloop
 
-from . import errors
-from .config import Config
-from .core import announcing, delivery
-from .core.delivery import Attempt, Due, Room
-from .logs import log
-from .push.transport import NotSetUp, Outcome, Receipt
+from .. import errors
+from ..config import Config
+from ..core import announcing, delivery
+from ..core.delivery import Attempt, Due, Room
+from ..logs import log
+from ..push.transport import NotSetUp, Outcome, Receipt
 from .senders import Senders
 
 if TYPE_CHECKING:
-    from .store.db import Database
+    from ..store.db import Database
 
 P = ParamSpec("P")
 T = TypeVar("T")

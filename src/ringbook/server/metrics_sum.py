@@ -29,8 +29,8 @@ import prometheus_client
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from . import metrics
-from .logs import log
+from .. import metrics
+from ..logs import log
 
 EVERY_SECONDS = 1
 FRESH_SECONDS = 0.5

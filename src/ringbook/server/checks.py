@@ -10,16 +10,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urljoin
 
-from . import errors, phone, surroundings
-from .config import Config
-from .core import applications, erasures, subscriptions
-from .model import App
-from .outgoing import Outgoing, Unreachable, silence
-from .push import asking
-from .store import db as databases
-from .store import migrations
-from .surroundings import Check
-from .verify import Outside, sms
+from .. import errors, phone
+from ..config import Config
+from ..core import applications, erasures, subscriptions
+from ..model import App
+from ..outbound.requests import Outgoing, Unreachable, silence
+from ..push import asking
+from ..store import db as databases
+from ..store import migrations
+from ..verify import Outside, sms
+from . import machine
+from .machine import Check
 
 
 def readiness(config: Config, secrets: Iterable[Path] = ()) -> Iterator[Check]:
@@ -29,8 +30,8 @@ def readiness(config: Config, secrets: Iterable[Path] = ()) -> Iterator[Check]:
     """
     yield Check("Python", sys.version_info >= (3, 11), f"{platform.python_version()} (3.11 or newer)")
     yield Check("phone numbers", True, phone.library())
-    yield from surroundings.files(config, secrets)
-    yield surroundings.proxies(config)
+    yield from machine.files(config, secrets)
+    yield machine.proxies(config)
     yield from _database(config)
 
 
@@ -57,7 +58,7 @@ def _database(config: Config) -> Iterator[Check]:
         state = migrations.state(db)
         yield Check("schema", state.current, state.trouble or f"revision {state.revision}")
         if state.current:
-            yield from surroundings.database(config, db)
+            yield from machine.database(config, db)
             yield _journal(db)
             yield from _traces(db)
             apps = applications.all_(db)
@@ -132,7 +133,7 @@ NO_PROVIDER = (
 
 def _pushes(db: databases.Database, config: Config, apps: list[App]) -> Iterator[Check]:
     """What providers say to each application's credentials, for the channels set up or subscribed to."""
-    if config.ca_file and surroundings.authorities_trouble(config.ca_file):  # which was told already
+    if config.ca_file and machine.authorities_trouble(config.ca_file):  # which was told already
         return
     for app in apps:
         what = f"pushes of application {app.id}"

@@ -21,14 +21,15 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from . import errors, metrics, metrics_sum
-from .config import Config
-from .core import delivery
-from .exchange.bodies import InFlight, has_body
-from .exchange.leftovers import Leftover, most_dropped
-from .logs import log
-from .store import migrations
-from .store.db import Database
+from .. import errors, metrics
+from ..config import Config
+from ..core import delivery
+from ..exchange.bodies import InFlight, has_body
+from ..exchange.leftovers import Leftover, most_dropped
+from ..logs import log
+from ..store import migrations
+from ..store.db import Database
+from . import metrics_sum
 
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
 NOWHERE = "none"
@@ -47,8 +48,8 @@ MOVED = ("/metrics", "/docs", "/openapi.json")  # with the dashboard, to the adm
 
 def build(config: Config, db: Database) -> ASGIApp:
     """The application of one process; the database stays open until its owner closes it."""
-    from .api import routes as api
-    from .dashboard import routes as pages
+    from ..api import routes as api
+    from ..dashboard import routes as pages
 
     in_flight = InFlight(config.limits)
     door = Door(config, db, api.api(config, db, in_flight), pages.dashboard(config, db, in_flight))
@@ -161,13 +162,13 @@ class Door:
         return "" if self._config.admin_port or self._is_beside else NO_TOKEN
 
     async def _docs(self, _scope: Scope) -> Response:
-        from .api import openapi, page
+        from ..api import openapi, page
 
         html = await run_in_threadpool(openapi.page)
         return HTMLResponse(html, headers={"content-security-policy": page.policy(html)})
 
     async def _openapi(self, _scope: Scope) -> Response:
-        from .api import openapi
+        from ..api import openapi
 
         return JSONResponse(await run_in_threadpool(openapi.document))
 

@@ -7,8 +7,8 @@ admin_reset_password            let somebody back in
 
 import cyclopts
 
-from . import commands
-from .commands import File, Json, Yes
+from . import common
+from .common import File, Json, Yes
 
 admin = cyclopts.App(name="admin", help="People who may use the dashboard.")
 
@@ -16,49 +16,49 @@ admin = cyclopts.App(name="admin", help="People who may use the dashboard.")
 @admin.command(name="create")
 def admin_create(email: str, /, *, as_json: Json = False, file: File) -> None:
     """Let somebody use the dashboard; the password is shown this once."""
-    from .core import admins
+    from ..core import admins
 
-    with commands.database(commands.settings(file)) as db:
-        password = admins.create(db, email, commands.now(), by=commands.actor())
-        commands.answer({"email": email, "password": password}, as_json)
+    with common.database(common.settings(file)) as db:
+        password = admins.create(db, email, common.now(), by=common.actor())
+        common.answer({"email": email, "password": password}, as_json)
 
 
 @admin.command(name="list")
 def admin_list(*, as_json: Json = False, file: File) -> None:
     """Everybody who may log in at the dashboard."""
-    from .core import admins
+    from ..core import admins
 
-    with commands.database(commands.settings(file)) as db:
+    with common.database(common.settings(file)) as db:
         found = admins.all_(db)
     nowhere = None if as_json else "logged in nowhere"
     rows = [
-        {"email": one.email, "since": commands.when(one.created_at), "seen": commands.when(one.seen_at) or nowhere}
+        {"email": one.email, "since": common.when(one.created_at), "seen": common.when(one.seen_at) or nowhere}
         for one in found
     ]
     if as_json:
-        commands.say_json(rows)
+        common.say_json(rows)
     elif rows:
-        commands.table(rows)
+        common.table(rows)
     else:
-        commands.say("no admin yet: `ringbook admin create EMAIL` makes one")
+        common.say("no admin yet: `ringbook admin create EMAIL` makes one")
 
 
 @admin.command(name="delete")
 def admin_delete(email: str, /, *, yes: Yes = False, file: File) -> None:
     """Let somebody into the dashboard no more; sessions end at once, and what was done stays in the audit log."""
-    from .core import admins
+    from ..core import admins
 
-    with commands.database(commands.settings(file)) as db:
-        commands.sure(f"{email} can no longer log in at the dashboard", "the e-mail", email, yes=yes)
-        admins.remove(db, email, by=commands.actor())
-    commands.say(f"{email} is no admin any more")
+    with common.database(common.settings(file)) as db:
+        common.sure(f"{email} can no longer log in at the dashboard", "the e-mail", email, yes=yes)
+        admins.remove(db, email, by=common.actor())
+    common.say(f"{email} is no admin any more")
 
 
 @admin.command(name="reset-password")
 def admin_reset_password(email: str, /, *, as_json: Json = False, file: File) -> None:
     """Give an admin a new password, shown this once."""
-    from .core import admins
+    from ..core import admins
 
-    with commands.database(commands.settings(file)) as db:
-        password = admins.reset_password(db, email, by=commands.actor())
-        commands.answer({"email": email, "password": password}, as_json)
+    with common.database(common.settings(file)) as db:
+        password = admins.reset_password(db, email, by=common.actor())
+        common.answer({"email": email, "password": password}, as_json)

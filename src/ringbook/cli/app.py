@@ -13,12 +13,12 @@ import cyclopts
 import msgspec
 from cyclopts import Parameter
 
-from . import commands
-from .commands import File, Id, Json, WrongUse, Yes
-from .model import AppSettings
+from ..model import AppSettings
+from . import common
+from .common import File, Id, Json, WrongUse, Yes
 
 if TYPE_CHECKING:
-    from .model import App
+    from ..model import App
 
 MASK = "********"
 
@@ -35,37 +35,37 @@ app = cyclopts.App(name="app", help="Applications: each has its own keys, users 
 @app.command(name="create")
 def app_create(name: str, /, *, as_json: Json = False, file: File) -> None:
     """Make an application with keys of its own; on an empty SQLite file the schema, too."""
-    from .core import applications
+    from ..core import applications
 
-    with commands.database(commands.settings(file), make=True) as db:
-        commands.answer(_keys(applications.create(db, name, commands.now(), by=commands.actor())), as_json)
+    with common.database(common.settings(file), make=True) as db:
+        common.answer(_keys(applications.create(db, name, common.now(), by=common.actor())), as_json)
 
 
 @app.command(name="list")
 def app_list(*, as_json: Json = False, file: File) -> None:
     """Every application."""
-    from .core import applications
+    from ..core import applications
 
-    with commands.database(commands.settings(file)) as db:
+    with common.database(common.settings(file)) as db:
         found = [_listed(one) for one in applications.all_(db)]
     if as_json:
-        commands.say_json(found)
+        common.say_json(found)
     elif found:
-        commands.table(found)
+        common.table(found)
     else:
-        commands.say("no application yet: `ringbook app create NAME` makes one")
+        common.say("no application yet: `ringbook app create NAME` makes one")
 
 
 @app.command(name="show")
 def app_show(id: Id, /, *, as_json: Json = False, secrets: Secrets = False, file: File) -> None:
     """An application's keys and settings."""
-    from .core import applications, audit
+    from ..core import applications, audit
 
-    with commands.database(commands.settings(file)) as db:
+    with common.database(common.settings(file)) as db:
         one = applications.get(db, id)
         if secrets:
-            audit.note(db, commands.actor(), "secret shown", app_id=id, subject="auth_secret")
-        commands.answer(_shown(one, secrets=secrets), as_json)
+            audit.note(db, common.actor(), "secret shown", app_id=id, subject="auth_secret")
+        common.answer(_shown(one, secrets=secrets), as_json)
 
 
 @app.command(name="set", help_epilogue=KEYS)
@@ -75,37 +75,37 @@ def app_set(id: Id, key: str, value: Value, /, *, file: File) -> None:
     VALUE is the setting's text, or @FILE for the text of a file without the newline at its end. A text that itself
     begins with @ is given as a file.
     """
-    from .core import applications
+    from ..core import applications
 
     _check_key(key)
-    with commands.database(commands.settings(file)) as db:
-        applications.change(db, id, key, commands.content(value), by=commands.actor())
-    commands.say(f"application {id}: {key} is set")
+    with common.database(common.settings(file)) as db:
+        applications.change(db, id, key, common.content(value), by=common.actor())
+    common.say(f"application {id}: {key} is set")
 
 
 @app.command(name="rotate-keys")
 def app_rotate_keys(id: Id, /, *, yes: Yes = False, as_json: Json = False, file: File) -> None:
     """Give an application a new auth key and secret; apps that carry the old ones can open no more sessions."""
-    from .core import applications
+    from ..core import applications
 
-    with commands.database(commands.settings(file)) as db:
+    with common.database(common.settings(file)) as db:
         one = applications.get(db, id)
         warning = f"no installed app of application {id} ({one.name}) can open a session until it carries the new keys"
-        commands.sure(warning, "its name", one.name, yes=yes)
-        commands.answer(_keys(applications.rotate_keys(db, id, by=commands.actor())), as_json)
+        common.sure(warning, "its name", one.name, yes=yes)
+        common.answer(_keys(applications.rotate_keys(db, id, by=common.actor())), as_json)
 
 
 @app.command(name="delete")
 def app_delete(id: Id, /, *, yes: Yes = False, file: File) -> None:
     """Delete an application with its users, their address books and everything else about them, for good."""
-    from .core import applications
+    from ..core import applications
 
-    with commands.database(commands.settings(file)) as db:
+    with common.database(common.settings(file)) as db:
         one = applications.get(db, id)
         warning = f"this deletes application {id} ({one.name}) with all its users and address books, for good"
-        commands.sure(warning, "its name", one.name, yes=yes)
-        deleted = applications.delete(db, id, _counted, by=commands.actor())
-    commands.say(f"application {id} is deleted, with {deleted} users")
+        common.sure(warning, "its name", one.name, yes=yes)
+        deleted = applications.delete(db, id, _counted, by=common.actor())
+    common.say(f"application {id} is deleted, with {deleted} users")
 
 
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────

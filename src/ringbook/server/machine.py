@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from . import errors
-from .config import Config
-from .store import db as databases
+from .. import errors
+from ..config import Config
+from ..store import db as databases
 
 LEAST_FREE_BYTES = 1024**3
 MOST_APART_SECONDS = 5

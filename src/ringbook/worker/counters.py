@@ -9,12 +9,12 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from . import errors
-from .core import ceiling, figures
-from .logs import log
+from .. import errors
+from ..core import ceiling, figures
+from ..logs import log
 
 if TYPE_CHECKING:
-    from .store.db import Database
+    from ..store.db import Database
 
 LAST_SECONDS = 5
 

@@ -7,9 +7,9 @@ dashboard(config, url)    and where its dashboard is
 
 from urllib.parse import urlsplit
 
-from . import __version__
-from .config import Config
-from .model import App
+from .. import __version__
+from ..config import Config
+from ..model import App
 
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 

@@ -13,9 +13,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from . import courier
-from .config import Config
-from .core import (
+from ..config import Config
+from ..core import (
     admins,
     announcing,
     audit,
@@ -29,10 +28,11 @@ from .core import (
     overview,
     sessions,
 )
-from .logs import log
+from ..logs import log
+from . import courier
 
 if TYPE_CHECKING:
-    from .store.db import Database
+    from ..store.db import Database
 
     Part = Callable[[Database, int], int]
 

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from . import commands
-from .commands import File, Json, Of
+from . import common
+from .common import File, Json, Of
 
 if TYPE_CHECKING:
-    from .core.why import Answer, Step
+    from ..core.why import Answer, Step
 
 SIGNS = {"yes": "ok  ", "no": "NO  ", "note": "?   "}
 
@@ -28,15 +28,15 @@ def why(
     for, as the user's phone writes it. The answer holds the name from the user's book, which the audit log records.
     The exit code is 0 when somebody is found, 1 when nobody is.
     """
-    from .core import why
+    from ..core import why
 
-    with commands.database(commands.settings(file)) as db:
-        user_id = commands.user_id(db, user, app)
-        found = why.ask(db, user_id, number, commands.now(), names=True, by=commands.actor())
+    with common.database(common.settings(file)) as db:
+        user_id = common.user_id(db, user, app)
+        found = why.ask(db, user_id, number, common.now(), names=True, by=common.actor())
     if as_json:
-        commands.say_json(found)
+        common.say_json(found)
     else:
-        commands.say("\n".join(_said(found)))
+        common.say("\n".join(_said(found)))
     return 0 if found.found else 1
 
 

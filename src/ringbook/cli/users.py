@@ -15,11 +15,11 @@ import cyclopts
 import msgspec
 from cyclopts import Parameter
 
-from . import commands
-from .commands import Failed, File, Id, Json, Of, Yes
+from . import common
+from .common import Failed, File, Id, Json, Of, Yes
 
 if TYPE_CHECKING:
-    from .core.imports import Report
+    from ..core.imports import Report
 
 DryRun = Annotated[bool, Parameter(negative="", help="write nothing, only say what would happen")]
 Output = Annotated[Path | None, Parameter(help="file to write, readable by you alone; it must not be there yet")]
@@ -42,11 +42,11 @@ def users_import(
     Columns: id, login, email, phone, verified, full_name, external_id, external_user_id, facebook_id, twitter_id,
     last_request_at, created_at. Lines that cannot be taken are named on stderr, and the exit code is then 1.
     """
-    from .core import applications, imports
+    from ..core import applications, imports
 
-    with commands.database(commands.settings(file)) as db, _stopped(path), _progress() as progress:
+    with common.database(common.settings(file)) as db, _stopped(path), _progress() as progress:
         one, lines = applications.get(db, app), imports.Lines(path)
-        by, now = commands.actor(), commands.now()
+        by, now = common.actor(), common.now()
         report = imports.bring(db, one, lines, dry_run=dry_run, progress=progress, now=now, by=by)
     for refusal in report.refused:
         print(f"{refusal.where}: {refusal.reason}", file=sys.stderr)
@@ -57,35 +57,35 @@ def users_import(
 @users.command(name="export")
 def users_export(id: Id, /, *, output: Output = None, file: File) -> None:
     """Print everything that is stored about a user, as JSON."""
-    from .core import exports
+    from ..core import exports
 
-    with commands.database(commands.settings(file)) as db:
-        everything = exports.everything(db, id, by=commands.actor())
+    with common.database(common.settings(file)) as db:
+        everything = exports.everything(db, id, by=common.actor())
     if output:
         _write(output, msgspec.json.format(msgspec.json.encode(everything)) + b"\n")
-        commands.say(f"everything about user {id} is in {output}")
+        common.say(f"everything about user {id} is in {output}")
     else:
-        commands.say_json(everything)
+        common.say_json(everything)
 
 
 @users.command(name="erase")
 def users_erase(id: Id, /, *, yes: Yes = False, as_json: Json = False, file: File) -> None:
     """Erase a user and everything about the user, for good."""
-    from .core import exports
-    from .core import users as core
+    from ..core import exports
+    from ..core import users as core
 
-    with commands.database(commands.settings(file)) as db:
+    with common.database(common.settings(file)) as db:
         erased = _amounts(exports.everything(db, id))
-        commands.sure(
+        common.sure(
             f"this erases user {id} with address books, sessions and subscriptions, for good",
             "the id",
             str(id),
             yes=yes,
         )
-        if not core.erase(db, id, by=commands.actor()):
+        if not core.erase(db, id, by=common.actor()):
             raise Failed(f"there is no user {id} any more")
         db.scrub()
-    commands.answer({"user_id": id} | erased, as_json)
+    common.answer({"user_id": id} | erased, as_json)
 
 
 @users.command(name="reset-password")
@@ -94,12 +94,12 @@ def users_reset_password(user: str, /, *, app: Of = None, as_json: Json = False,
 
     USER is an id, or with --app a login or an e-mail.
     """
-    from .core import users
+    from ..core import users
 
-    with commands.database(commands.settings(file)) as db:
-        user_id = commands.user_id(db, user, app)
-        password = users.reset_password(db, user_id, commands.now(), by=commands.actor())
-        commands.answer({"user_id": user_id, "password": password}, as_json)
+    with common.database(common.settings(file)) as db:
+        user_id = common.user_id(db, user, app)
+        password = users.reset_password(db, user_id, common.now(), by=common.actor())
+        common.answer({"user_id": user_id, "password": password}, as_json)
 
 
 @users.command(name="give-number")
@@ -117,16 +117,16 @@ def users_give_number(
 
     Write the number with + and the country. Who has proven it, too, also loses sessions and push subscriptions.
     """
-    from .core import applications, numbers
+    from ..core import applications, numbers
 
-    with commands.database(commands.settings(file)) as db:
+    with common.database(common.settings(file)) as db:
         one = applications.get(db, app)
         others = [str(holder) for holder in numbers.holders(db, one, phone) if holder != id]
         if others:
             warning = f"the number goes to user {id}; user {', '.join(others)} has it now, and loses it"
-            commands.sure(warning, "the id of the user who gets it", str(id), yes=yes)
-        former = numbers.give(db, one, id, phone, commands.now(), by=commands.actor())
-    commands.answer({"user_id": id, "phone": phone, "taken_from": former if as_json else _listed(former)}, as_json)
+            common.sure(warning, "the id of the user who gets it", str(id), yes=yes)
+        former = numbers.give(db, one, id, phone, common.now(), by=common.actor())
+    common.answer({"user_id": id, "phone": phone, "taken_from": former if as_json else _listed(former)}, as_json)
 
 
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -175,7 +175,7 @@ def _tell(report: "Report", *, dry_run: bool, as_json: bool) -> None:
         "unchanged": report.unchanged,
         "without_number": report.without_number,
     }
-    commands.answer(said | {"refused": refused if as_json else report.refused_lines}, as_json)
+    common.answer(said | {"refused": refused if as_json else report.refused_lines}, as_json)
 
 
 def _amounts(everything: dict[str, Any]) -> dict[str, int]:

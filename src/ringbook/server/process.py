@@ -4,7 +4,7 @@
     listen(host, port)    a listening socket, or CannotServe with what to do
     watched(config, db)   for a process that serves nothing else: /metrics and its health, at a port of their own
 
-One process serves on SQLite. On PostgreSQL there may be several: this one then supervises, keeps the time (`worker`)
+One process serves on SQLite. On PostgreSQL there may be several: this one then supervises, runs the periodic jobs (`worker.jobs`)
 and holds the listening sockets that its children share. Children end with their parent, however it ended.
 Each child reports its metrics to this process over a socket pair (`metrics_sum`).
 """
@@ -28,14 +28,14 @@ import msgspec
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from . import __version__, banner, logs, memory, surroundings
-from .config import PREFIX, Config
-from .server import http
+from .. import __version__, logs
+from ..config import PREFIX, Config
+from . import http, machine, memory, welcome
 
 if TYPE_CHECKING:
+    from ..model import App
+    from ..store.db import Database
     from . import metrics_sum
-    from .model import App
-    from .store.db import Database
 
 GRACE_SECONDS = 10
 LAST_SECONDS = 1
@@ -57,7 +57,7 @@ class CannotServe(Exception):
 def run(config: Config, *, keep_time: bool = True) -> int:
     """Serve until SIGTERM or SIGINT, then finish what is in flight within 10 s; return the exit code.
 
-    keep_time    also do what is due (`worker`)
+    keep_time    also run the periodic jobs (`worker.jobs`)
 
     SIGHUP loads the TLS certificate anew. It never ends the process, also without TLS.
     """
@@ -69,7 +69,7 @@ def run(config: Config, *, keep_time: bool = True) -> int:
     sockets = [listen(config.host, config.port)]
     if config.admin_port:
         sockets.append(listen(config.host, config.admin_port, setting="RINGBOOK_ADMIN_PORT"))
-    if trouble := surroundings.tls_trouble(config):
+    if trouble := machine.tls_trouble(config):
         raise CannotServe(trouble)
     with _ready(config) as (db, first):
         _greet(config, sockets[0].getsockname()[1], db, first)
@@ -87,12 +87,12 @@ def watched(config: Config, db: "Database") -> "Iterator[None]":
     if not config.worker_metrics_port:
         yield
         return
-    from . import app
+    from . import front
 
     sockets = [listen(config.host, config.worker_metrics_port, setting="RINGBOOK_WORKER_METRICS_PORT")]
-    if trouble := surroundings.tls_trouble(config):
+    if trouble := machine.tls_trouble(config):
         raise CannotServe(trouble)
-    server = http.Server(_settings(config, app.beside(config, db)))
+    server = http.Server(_settings(config, front.beside(config, db)))
     _at_hangup(lambda *_: server.renew())
     thread = threading.Thread(target=server.run, args=(sockets,), name="watched", daemon=True)
     thread.start()
@@ -150,13 +150,13 @@ def _greet(config: Config, port: int, db: "Database", first: "App | None") -> No
 
     Where nobody would see a password, no admin is made.
     """
-    from .core import admins
-    from .store import db as databases
+    from ..core import admins
+    from ..store import db as databases
 
-    url, database = banner.url(config, port), databases.named(config.database)
+    url, database = welcome.url(config, port), databases.named(config.database)
     if first and sys.stdout.isatty():
         admin = admins.first(db, int(time.time()))
-        print(banner.welcome(first, url, database, banner.dashboard(config, url), admin), flush=True)
+        print(welcome.welcome(first, url, database, welcome.dashboard(config, url), admin), flush=True)
     elif first:
         logs.log.info(f"first start: `ringbook app show {first.id} --secrets` shows the keys of application {first.id}")
         logs.log.info("first start: `ringbook admin create EMAIL` makes an admin for the dashboard")
@@ -179,9 +179,9 @@ def _why_not(host: str, port: int, error: OSError, setting: str) -> str:
 @contextmanager
 def _ready(config: Config) -> "Iterator[tuple[Database, App | None]]":
     """An open database with the right schema and an application; the application if it was made just now."""
-    from .core import applications, erasures
-    from .store import db as databases
-    from .store import migrations
+    from ..core import applications, erasures
+    from ..store import db as databases
+    from ..store import migrations
 
     db = databases.connect(config.database, pool=config.database_pool, erasures=config.erasures_folder)
     try:
@@ -203,7 +203,7 @@ def _ready(config: Config) -> "Iterator[tuple[Database, App | None]]":
 
 def check_journal(db: "Database") -> None:
     """Who was erased is erased: an erasure that a crash cut off is finished; CannotServe on a restored backup."""
-    from .core import backups, erasures
+    from ..core import backups, erasures
 
     if trouble := erasures.trouble(db):
         raise CannotServe(trouble)
@@ -224,21 +224,21 @@ def _migrate(url: str) -> None:
 @contextmanager
 def _counting(db: "Database") -> "Iterator[None]":
     """What this process counts goes into the database, the last of it when all else has ended."""
-    from . import flushing
+    from ..worker import counters
 
-    flushing.begin(db)
+    counters.begin(db)
     try:
         yield
     finally:
-        flushing.end()
+        counters.end()
 
 
 @contextmanager
 def _time_kept(db: "Database", config: Config, wanted: bool) -> "Iterator[None]":
-    from . import worker
+    from ..worker import jobs
 
     stop = threading.Event()
-    thread = threading.Thread(target=worker.run, args=(db, config, stop), name="worker", daemon=True)
+    thread = threading.Thread(target=jobs.run, args=(db, config, stop), name="worker", daemon=True)
     if wanted:
         thread.start()
     try:
@@ -250,9 +250,9 @@ def _time_kept(db: "Database", config: Config, wanted: bool) -> "Iterator[None]"
 
 
 def _one(config: Config, sockets: list[socket.socket], db: "Database") -> int:
-    from . import app
+    from . import front
 
-    server = Server(_settings(config, app.build(config, db)))
+    server = Server(_settings(config, front.build(config, db)))
     # For a signal before the server listens for them itself, and for the one that it raises again when it has ended.
     _at_signals(lambda *_: setattr(server, "should_exit", True))
     _at_hangup(lambda *_: server.renew())
@@ -272,7 +272,8 @@ class Server(http.Server):
 
 
 def _many(config: Config, sockets: list[socket.socket], db: "Database") -> int:
-    from . import metrics, metrics_sum
+    from .. import metrics
+    from . import metrics_sum
 
     reports = metrics_sum.Reports(lambda: metrics.measure(db.gauges()))
     settings = _settings(config, functools.partial(_child, config, os.getpid()), factory=True)
@@ -295,14 +296,15 @@ class Child(Process):
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until a signal: the server raises it once more when it has ended, and by then it means nothing."""
-        from . import flushing, metrics_sum
+        from ..worker import counters
+        from . import metrics_sum
 
         _at_signals(lambda *_: setattr(self.server, "should_exit", True))
         _at_hangup(lambda *_: self.server.renew())
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         metrics_sum.report_to(self.reports_to)
         super().target(sockets)
-        flushing.end()
+        counters.end()
         metrics_sum.end()
 
     @property
@@ -378,17 +380,18 @@ class Supervisor(Multiprocess):
 
 def _child(config: Config, parent: int) -> Any:
     """What a child serves; called in the child."""
-    from . import app, flushing
-    from .store import db as databases
-    from .store import migrations
+    from ..store import db as databases
+    from ..store import migrations
+    from ..worker import counters
+    from . import front
 
     logs.start(config.log_level)
     memory.thrifty()
     db = databases.connect(config.database, pool=config.database_pool, erasures=config.erasures_folder)
     migrations.watch(db)
     threading.Thread(target=_report, args=(db, parent), name="metrics", daemon=True).start()
-    flushing.begin(db)
-    return app.build(config, db)
+    counters.begin(db)
+    return front.build(config, db)
 
 
 def _report(db: "Database", parent: int) -> None:
@@ -396,7 +399,8 @@ def _report(db: "Database", parent: int) -> None:
 
     The connection ends at that moment. Should it end for another reason, this process serves on.
     """
-    from . import metrics, metrics_sum
+    from .. import metrics
+    from . import metrics_sum
 
     metrics_sum.run(lambda: metrics.measure(db.gauges()))
     while os.getppid() == parent:
@@ -420,6 +424,6 @@ def _settings(config: Config, application: Any, *, factory: bool = False) -> htt
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # `app` reads them, and remembers who connected
+        proxy_headers=False,  # `front` reads them, and remembers who connected
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
