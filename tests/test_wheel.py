@@ -88,7 +88,7 @@ def test_installed_in_an_empty_folder_it_makes_its_database_and_serves(bin_: Pat
         wait_until(lambda: get(f"http://127.0.0.1:{port}/readyz"), OSError, process, tmp_path / "log")
         assert b"<title>" in get(f"http://127.0.0.1:{port}/docs")
         assert b"/address_book" in get(f"http://127.0.0.1:{port}/openapi.json")
-    assert {file.suffix for file in folder.iterdir()} <= {".db", ".db-wal", ".db-shm"}
+    assert {file.suffix for file in folder.iterdir()} <= {".db", ".db-wal", ".db-shm", ".db-erasures"}
     assert "schema: revision" in run(bin_ / "ringbook", "check", cwd=folder, env=settings)
 
 

@@ -28,7 +28,7 @@ def test_kill_9_of_postgresql_costs_nothing_that_was_answered(stoppable, tmp_pat
 
 
 def test_kill_9_of_the_worker_costs_no_push_while_people_upload(databases: Databases, tmp_path: Path):
-    """What was acknowledged and recorded is not sent again, says tests/test_killed_worker.py."""
+    """What was acknowledged and recorded is not sent again, says tests/worker/test_killed_worker.py."""
     people, told = broken.worker(databases, tmp_path, 2)
     costs_nothing(people)
     assert len(told) == 3 and set(told.values()) == {1}

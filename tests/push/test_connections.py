@@ -13,6 +13,7 @@ from push.providers import KEY_ID, TEAM_ID, TOPIC, Providers, apns_token, provid
 from servers import free_port
 from verify.gateway import Gateway, listening
 
+from ringbook.outbound import requests
 from ringbook.outbound.requests import Answer, Unreachable
 from ringbook.push import connections as module
 from ringbook.push.connections import LARGEST_BYTES, Connections, chosen

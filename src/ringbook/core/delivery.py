@@ -1,4 +1,4 @@
-"""Delivery: the rules of the queue. What goes out over the network is `worker/courier.py`'s business, between two of these.
+"""The rules of the queue of pushes. `worker/courier.py` sends them over the network, between two calls of these.
 
     claim(db, now, …)        pushes that are due, for nobody else until their lease is over; lane after lane
     record(db, attempts)     what became of them: settled, to be tried again, or parked

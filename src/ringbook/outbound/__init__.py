@@ -1,1 +1,5 @@
-""""""
+"""The requests that we make to addresses of others.
+
+requests.py   sends one request, with the address checked, pinned and timed
+networks.py   which addresses belong to the public internet, and which ports may be asked
+"""

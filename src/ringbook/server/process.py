@@ -4,9 +4,9 @@
     listen(host, port)    a listening socket, or CannotServe with what to do
     watched(config, db)   for a process that serves nothing else: /metrics and its health, at a port of their own
 
-One process serves on SQLite. On PostgreSQL there may be several: this one then supervises, runs the periodic jobs (`worker.jobs`)
-and holds the listening sockets that its children share. Children end with their parent, however it ended.
-Each child reports its metrics to this process over a socket pair (`metrics_sum`).
+One process serves on SQLite. On PostgreSQL there may be several: this one then supervises, runs the periodic jobs
+(`worker.jobs`) and holds the listening sockets that its children share. Children end with their parent, however it
+ended. Each child reports its metrics to this process over a socket pair (`metrics_sum`).
 """
 
 import errno

@@ -1,1 +1,7 @@
-""""""
+"""The background work: periodic jobs, sending pushes, and writing down what a process counts.
+
+jobs.py       the periodic jobs, until told to stop
+courier.py    claims due pushes, sends them and records the receipts
+senders.py    which sender takes a push, with the application's credentials
+counters.py   writes what this process counts into the database
+"""

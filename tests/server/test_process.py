@@ -30,7 +30,7 @@ from ringbook.core import applications
 from ringbook.server.process import CannotServe, listen
 from ringbook.store import db as store
 
-SDK = Path(__file__).parent / "e2e"
+SDK = Path(__file__).parents[1] / "e2e"
 PATIENCE_SECONDS = 30
 
 

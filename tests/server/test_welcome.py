@@ -1,4 +1,4 @@
-"""The words of the first start. That the printed JavaScript works is shown in tests/test_serving.py."""
+"""The words of the first start. That the printed JavaScript works is shown in tests/server/test_process.py."""
 
 import pytest
 

@@ -220,7 +220,7 @@ def test_an_answer_that_breaks_off_or_is_none_is_no_answer(gateway, answer):
 
 def refused(outgoing: Outgoing, url: str, **more: dict[str, str]) -> Unreachable:
     with pytest.raises(Unreachable) as why:
-        requests.request("GET", url, **more)
+        outgoing.request("GET", url, **more)
     return why.value
 
 
@@ -252,18 +252,18 @@ def test_so_many_wait_at_once_that_a_slow_server_leaves_others_a_turn():
             done.wait(30)
 
         slow.during = hold
-        asking = [threading.Thread(target=requests.request, args=("GET", slow.url)) for _ in range(2)]
+        asking = [threading.Thread(target=outgoing.request, args=("GET", slow.url)) for _ in range(2)]
         for thread in asking:
             thread.start()
         assert all(arrived.acquire(timeout=20) for _ in asking)
         for _ in range(2):
             too_many = refused(outgoing, f"{slow.url}/elsewhere")
             assert "too many" in str(too_many) and not too_many.sent
-            assert requests.request("GET", other.url).status == 200
+            assert outgoing.request("GET", other.url).status == 200
         done.set()
         for thread in asking:
             thread.join()
-        assert requests.request("GET", slow.url).status == 200
+        assert outgoing.request("GET", slow.url).status == 200
 
 
 def test_all_together_have_only_so_many_turns_and_a_failure_gives_its_own_back(gateway):
@@ -273,7 +273,7 @@ def test_all_together_have_only_so_many_turns_and_a_failure_gives_its_own_back(g
         assert "does not answer" in str(refused(outgoing, f"http://127.0.0.1:{free_port()}/"))
     with turns.at("other.example"):
         assert "too many" in str(refused(outgoing, gateway.url))
-    assert requests.request("GET", gateway.url).status == 200
+    assert outgoing.request("GET", gateway.url).status == 200
 
 
 def test_an_answer_is_read_up_to_a_size(gateway):
