@@ -1,4 +1,4 @@
-"""Every knob of the process: name, type, default, unit, meaning; read once, checked once.
+"""Every setting of the process: name, type, default, unit, meaning; read once, checked once.
 
 `Config` and `Limits` are the list; `load` reads them, `settings` describes them for docs and tests; `secret_files` are
 those that hold secrets.
@@ -30,7 +30,7 @@ class ConfigError(Exception):
     """A setting that is unknown, wrong or missing; the text names it and says what it accepts."""
 
 
-def knob(
+def option(
     meaning: str, unit: str = "", *, low: int | None = None, high: int | None = None, secret: bool = False
 ) -> Meta:
     """What a setting means; `unit` of its number, `low` and `high` the least and most it may be."""
@@ -40,29 +40,29 @@ def knob(
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one caller may do; beyond a limit the answer is a refusal and nothing is changed."""
 
-    max_body_bytes: Annotated[int, knob("largest request body", "bytes", low=1024)] = 8 * 1024 * 1024
+    max_body_bytes: Annotated[int, option("largest request body", "bytes", low=1024)] = 8 * 1024 * 1024
     max_head_bytes: Annotated[
-        int, knob("request line and headers of one request together", "bytes", low=4096, high=1048576)
+        int, option("request line and headers of one request together", "bytes", low=4096, high=1048576)
     ] = 65_536
     head_seconds: Annotated[
-        int, knob("time for a new connection to send something, and for a head from its first byte", "seconds", low=1)
+        int, option("time for a new connection to send something, and for a head from its first byte", "seconds", low=1)
     ] = 20
     max_unfinished_head_bytes: Annotated[
-        int, knob("all incomplete heads that one process holds", "bytes", low=65536)
+        int, option("all incomplete heads that one process holds", "bytes", low=65536)
     ] = 32 * 1024 * 1024
     max_queued_requests: Annotated[
-        int, knob("requests that wait behind another one on the same connection", "requests", low=1)
+        int, option("requests that wait behind another one on the same connection", "requests", low=1)
     ] = 16
-    handshake_seconds: Annotated[int, knob("time for a TLS handshake", "seconds", low=1)] = 20
+    handshake_seconds: Annotated[int, option("time for a TLS handshake", "seconds", low=1)] = 20
     answer_seconds: Annotated[
-        int, knob("time in which a client must take a further part of its answer", "seconds", low=1)
+        int, option("time in which a client must take a further part of its answer", "seconds", low=1)
     ] = 20
     max_unsent_bytes: Annotated[
-        int, knob("all answers of one process that clients have not taken yet", "bytes", low=1048576)
+        int, option("all answers of one process that clients have not taken yet", "bytes", low=1048576)
     ] = 128 * 1024 * 1024
     connections_per_address: Annotated[
         int,
-        knob(
+        option(
             "open connections from one address (IPv6: one /64) to one process, except loopback and trusted proxies;"
             " 0 = the smaller of 2500 and half of the process's file handles",
             "connections",
@@ -71,37 +71,39 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0
     reserved_handles: Annotated[
         int,
-        knob("file handles that connections leave to everything else, at most a quarter of all", "handles", low=0),
+        option("file handles that connections leave to everything else, at most a quarter of all", "handles", low=0),
     ] = 100
     max_bodies_in_flight_bytes: Annotated[
-        int, knob("request bodies that one process holds at the same time, all together", "bytes", low=1024 * 1024)
+        int, option("request bodies that one process holds at the same time, all together", "bytes", low=1024 * 1024)
     ] = 128 * 1024 * 1024
     large_uploads_per_user: Annotated[
-        int, knob("uploads over 256 KiB that one user may send to a process at once; 0 = no limit", "uploads", low=0)
+        int, option("uploads over 256 KiB that one user may send to a process at once; 0 = no limit", "uploads", low=0)
     ] = 1
-    max_book_contacts: Annotated[int, knob("contacts in one address book", "contacts", low=1)] = 50_000
-    max_user_contacts: Annotated[int, knob("contacts in all address books of one user", "contacts", low=1)] = 100_000
+    max_book_contacts: Annotated[int, option("contacts in one address book", "contacts", low=1)] = 50_000
+    max_user_contacts: Annotated[int, option("contacts in all address books of one user", "contacts", low=1)] = 100_000
     max_user_bytes: Annotated[
-        int, knob("names and spellings in all address books of one user, in UTF-8", "bytes", low=1024)
+        int, option("names and spellings in all address books of one user, in UTF-8", "bytes", low=1024)
     ] = 16 * 1024 * 1024
-    max_upload_contacts: Annotated[int, knob("contacts in one upload", "contacts", low=1)] = 50_000
-    max_books: Annotated[int, knob("address books (devices) of one user", "books", low=1)] = 20
-    max_subscriptions: Annotated[int, knob("push subscriptions of one user", "subscriptions", low=1)] = 10
+    max_upload_contacts: Annotated[int, option("contacts in one upload", "contacts", low=1)] = 50_000
+    max_books: Annotated[int, option("address books (devices) of one user", "books", low=1)] = 20
+    max_subscriptions: Annotated[int, option("push subscriptions of one user", "subscriptions", low=1)] = 10
     permits: Annotated[
-        int, knob("numbers new to a user's books that may come at once; 0 = no limit", "numbers", low=0)
+        int, option("numbers new to a user's books that may come at once; 0 = no limit", "numbers", low=0)
     ] = 50_000
-    permits_per_hour: Annotated[int, knob("permits that come back to a user each hour; 0 = none", "numbers", low=0)] = 6
-    guest_permits: Annotated[int, knob("the same as `permits`, for a guest; 0 = no limit", "numbers", low=0)] = 100
+    permits_per_hour: Annotated[
+        int, option("permits that come back to a user each hour; 0 = none", "numbers", low=0)
+    ] = 6
+    guest_permits: Annotated[int, option("the same as `permits`, for a guest; 0 = no limit", "numbers", low=0)] = 100
     address_permits_per_day: Annotated[
-        int, knob("new numbers from one address (IPv6: one /64) in a day; 0 = no limit", "numbers", low=0)
+        int, option("new numbers from one address (IPv6: one /64) in a day; 0 = no limit", "numbers", low=0)
     ] = 500_000
     wrong_passwords: Annotated[
-        int, knob("wrong passwords for one account from one address before it waits; 0 = no limit", "tries", low=0)
+        int, option("wrong passwords for one account from one address before it waits; 0 = no limit", "tries", low=0)
     ] = 10
-    wrong_password_minutes: Annotated[int, knob("time in which wrong passwords are counted", "minutes", low=1)] = 15
+    wrong_password_minutes: Annotated[int, option("time in which wrong passwords are counted", "minutes", low=1)] = 15
     wrong_sign_ins_per_hour: Annotated[
         int,
-        knob(
+        option(
             "sign-ins refused to one address (IPv6: one /64) in an hour, whichever accounts; 0 = no limit",
             "tries",
             low=0,
@@ -109,7 +111,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1_000
     wrong_admin_passwords_per_hour: Annotated[
         int,
-        knob(
+        option(
             "wrong passwords for one admin in an hour, from all addresses that the admin has not logged in from in the"
             " last 30 days; 0 = no limit",
             "tries",
@@ -118,30 +120,31 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     ] = 100
     new_sessions_per_hour: Annotated[
         int,
-        knob(
+        option(
             "signed sign-ins, and sessions without a user, from one address in an hour; 0 = no limit",
             "sessions",
             low=0,
         ),
     ] = 10_000
     max_user_sessions: Annotated[
-        int, knob("sessions of one user; beyond it the one used longest ago ends", "sessions", low=1, high=1000)
+        int, option("sessions of one user; beyond it the one used longest ago ends", "sessions", low=1, high=1000)
     ] = 100
     audited_refusals_per_hour: Annotated[
-        int, knob("refused log-ins to the dashboard that the audit log notes in an hour; 0 = all", "entries", low=0)
+        int, option("refused log-ins to the dashboard that the audit log notes in an hour; 0 = all", "entries", low=0)
     ] = 100
     codes_per_number_per_hour: Annotated[
-        int, knob("one-time codes sent to one number in an hour; 0 = no limit", "codes", low=0)
+        int, option("one-time codes sent to one number in an hour; 0 = no limit", "codes", low=0)
     ] = 5
     codes_per_address_per_hour: Annotated[
-        int, knob("one-time codes asked for from one address (IPv6: one /64) in an hour; 0 = no limit", "codes", low=0)
+        int,
+        option("one-time codes asked for from one address (IPv6: one /64) in an hour; 0 = no limit", "codes", low=0),
     ] = 60
     events_per_minute: Annotated[
-        int, knob("calls in a minute by which one user sends pushes to others; 0 = no limit", "calls", low=0)
+        int, option("calls in a minute by which one user sends pushes to others; 0 = no limit", "calls", low=0)
     ] = 60
     events_per_address_per_minute: Annotated[
         int,
-        knob(
+        option(
             "calls in a minute by which everybody at one address (IPv6: one /64) sends pushes to others; 0 = no limit",
             "calls",
             low=0,
@@ -149,7 +152,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1_000
     pushes_per_sender_per_day: Annotated[
         int,
-        knob(
+        option(
             "pushes that one user may send to others in a day, each 512 bytes of an event's text counted as one more;"
             " 0 = no limit",
             "pushes",
@@ -157,41 +160,41 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 2_000
     max_waiting_per_sender: Annotated[
-        int, knob("pushes sent by one user that may wait for delivery; 0 = no limit", "pushes", low=0)
+        int, option("pushes sent by one user that may wait for delivery; 0 = no limit", "pushes", low=0)
     ] = 1_000
     max_waiting_per_subscription: Annotated[
         int,
-        knob(
+        option(
             "pushes from users that may wait for one subscription; further ones are left out; 0 = no limit",
             "pushes",
             low=0,
         ),
     ] = 100
     new_accounts_per_hour: Annotated[
-        int, knob("accounts made from one address (IPv6: one /64) in an hour; 0 = no limit", "accounts", low=0)
+        int, option("accounts made from one address (IPv6: one /64) in an hour; 0 = no limit", "accounts", low=0)
     ] = 1_000
     searches_per_minute: Annotated[
-        int, knob("searches for users by one user in a minute; 0 = no limit", "searches", low=0)
+        int, option("searches for users by one user in a minute; 0 = no limit", "searches", low=0)
     ] = 120
     address_searches_per_minute: Annotated[
         int,
-        knob("searches for users from one address (IPv6: one /64) in a minute; 0 = no limit", "searches", low=0),
+        option("searches for users from one address (IPv6: one /64) in a minute; 0 = no limit", "searches", low=0),
     ] = 1_200
-    search_seconds: Annotated[int, knob("time that one search may take in the database", "seconds", low=1)] = 2
-    max_search_values: Annotated[int, knob("values in one search, all its conditions together", "values", low=1)] = (
+    search_seconds: Annotated[int, option("time that one search may take in the database", "seconds", low=1)] = 2
+    max_search_values: Annotated[int, option("values in one search, all its conditions together", "values", low=1)] = (
         1_000
     )
-    max_search_excluded: Annotated[int, knob("of these, in conditions with `nin`", "values", low=0)] = 100
-    max_search_offset: Annotated[int, knob("users that a search may skip", "users", low=0)] = 10_000
+    max_search_excluded: Annotated[int, option("of these, in conditions with `nin`", "values", low=0)] = 100
+    max_search_offset: Annotated[int, option("users that a search may skip", "users", low=0)] = 10_000
     max_search_total: Annotated[
-        int, knob("users that a search counts: `total_entries` says no more than this", "users", low=1)
+        int, option("users that a search counts: `total_entries` says no more than this", "users", low=1)
     ] = 10_000
     subnet_permits_per_day: Annotated[
-        int, knob("new numbers of an application from one /56 in any 24 hours; 0 = no limit", "numbers", low=0)
+        int, option("new numbers of an application from one /56 in any 24 hours; 0 = no limit", "numbers", low=0)
     ] = 1_000_000
     network_permits_per_day: Annotated[
         int,
-        knob(
+        option(
             "new numbers of an application from one /48 (IPv4: one /24) in any 24 hours, and never more than a quarter"
             " of the application's ceiling; 0 = no limit",
             "numbers",
@@ -200,7 +203,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     ] = 2_000_000
     app_permits_per_day: Annotated[
         int,
-        knob(
+        option(
             "ceiling: new numbers of one application in any 24 hours; 0 = automatic: the larger of 2,000,000 and 20 per"
             " user, where users of the last 30 days count 1,000 each",
             "numbers",
@@ -208,16 +211,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 0
     subnet_accounts_per_hour: Annotated[
-        int, knob("accounts made from one /56 in an hour; 0 = no limit", "accounts", low=0)
+        int, option("accounts made from one /56 in an hour; 0 = no limit", "accounts", low=0)
     ] = 2_000
     network_accounts_per_hour: Annotated[
-        int, knob("accounts made from one /48 (IPv4: one /24) in an hour; 0 = no limit", "accounts", low=0)
+        int, option("accounts made from one /48 (IPv4: one /24) in an hour; 0 = no limit", "accounts", low=0)
     ] = 4_000
     subnet_codes_per_hour: Annotated[
-        int, knob("one-time codes asked for from one /56 in an hour; 0 = no limit", "codes", low=0)
+        int, option("one-time codes asked for from one /56 in an hour; 0 = no limit", "codes", low=0)
     ] = 120
     network_codes_per_hour: Annotated[
-        int, knob("one-time codes asked for from one /48 (IPv4: one /24) in an hour; 0 = no limit", "codes", low=0)
+        int, option("one-time codes asked for from one /48 (IPv4: one /24) in an hour; 0 = no limit", "codes", low=0)
     ] = 240
 
 
@@ -226,7 +229,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     database: Annotated[
         str,
-        knob(
+        option(
             "sqlite:///FILE (from the working directory) or postgresql://USER:PASSWORD@HOST/NAME,"
             " also with several hosts: HOST1:PORT1,HOST2:PORT2",
             secret=True,
@@ -234,65 +237,70 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ] = "sqlite:///ringbook.db"
     erasures_folder: Annotated[
         str,
-        knob("folder of the journal of erasures; empty = beside a SQLite file, and with PostgreSQL none is kept"),
+        option("folder of the journal of erasures; empty = beside a SQLite file, and with PostgreSQL none is kept"),
     ] = ""
     erasures_kept_days: Annotated[
-        int, knob("how long the journal of erasures is kept, in whole months", "days", low=1, high=36500)
+        int, option("how long the journal of erasures is kept, in whole months", "days", low=1, high=36500)
     ] = 400
-    database_pool: Annotated[int, knob("PostgreSQL connections of one process", "connections", low=1)] = 10
-    host: Annotated[str, knob("address to listen on; 0.0.0.0 or :: for every network of this machine")] = "127.0.0.1"
-    port: Annotated[int, knob("port to listen on; 0 = any free one", low=0, high=65535)] = 8080
+    database_pool: Annotated[int, option("PostgreSQL connections of one process", "connections", low=1)] = 10
+    host: Annotated[str, option("address to listen on; 0.0.0.0 or :: for every network of this machine")] = "127.0.0.1"
+    port: Annotated[int, option("port to listen on; 0 = any free one", low=0, high=65535)] = 8080
     admin_port: Annotated[
         int,
-        knob("port of its own for /dashboard, /docs, /metrics, then gone from `port`; 0 = off", low=0, high=65535),
+        option("port of its own for /dashboard, /docs, /metrics, then gone from `port`; 0 = off", low=0, high=65535),
     ] = 0
     worker_metrics_port: Annotated[
         int,
-        knob("port at which `ringbook worker` answers /metrics, /healthz and /readyz; 0 = off", low=0, high=65535),
+        option("port at which `ringbook worker` answers /metrics, /healthz and /readyz; 0 = off", low=0, high=65535),
     ] = 0
-    workers: Annotated[int, knob("processes that serve (PostgreSQL only)", "processes", low=1)] = 1
-    threads: Annotated[int, knob("requests a process works on at the same time", "threads", low=1)] = 8
+    workers: Annotated[int, option("processes that serve (PostgreSQL only)", "processes", low=1)] = 1
+    threads: Annotated[int, option("requests a process works on at the same time", "threads", low=1)] = 8
     search_threads: Annotated[
-        int, knob("searches for users that a process works on at the same time, beside `threads`", "threads", low=1)
+        int, option("searches for users that a process works on at the same time, beside `threads`", "threads", low=1)
     ] = 2
     trusted_proxies: Annotated[
-        tuple[str, ...], knob("addresses or networks of reverse proxies whose X-Forwarded-For and -Proto are believed")
+        tuple[str, ...],
+        option("addresses or networks of reverse proxies whose X-Forwarded-For and -Proto are believed"),
     ] = ()
-    tls_cert: Annotated[str, knob("file with the certificate chain (PEM), to speak TLS directly")] = ""
-    tls_key: Annotated[str, knob("file with the certificate's private key (PEM)")] = ""
+    tls_cert: Annotated[str, option("file with the certificate chain (PEM), to speak TLS directly")] = ""
+    tls_key: Annotated[str, option("file with the certificate's private key (PEM)")] = ""
     metrics_token: Annotated[
         str,
-        knob("bearer token that may read /metrics; empty = /metrics is served at the admin port only", secret=True),
+        option("bearer token that may read /metrics; empty = /metrics is served at the admin port only", secret=True),
     ] = ""
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], knob("least serious log line written")] = "info"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], option("least serious log line written")] = (
+        "info"
+    )
     allow_private_addresses: Annotated[
-        bool, knob("let users' and applications' addresses lead to loopback and private networks (for development)")
+        bool, option("let users' and applications' addresses lead to loopback and private networks (for development)")
     ] = False
     outgoing_ports: Annotated[
-        tuple[int, ...], knob("ports beside 443 that users' and applications' addresses may lead to")
+        tuple[int, ...], option("ports beside 443 that users' and applications' addresses may lead to")
     ] = ()
-    ca_file: Annotated[str, knob("file with certificate authorities (PEM) that outgoing requests also believe")] = ""
+    ca_file: Annotated[str, option("file with certificate authorities (PEM) that outgoing requests also believe")] = ""
     firebase_certificates_url: Annotated[
-        str, knob("where the certificates of Firebase's ID tokens are published; empty = Google's address")
+        str, option("where the certificates of Firebase's ID tokens are published; empty = Google's address")
     ] = ""
     firebase_auth_emulator_host: Annotated[
         str,
-        knob("host:port of a Firebase Auth emulator, whose unsigned tokens are then believed: for development only"),
+        option("host:port of a Firebase Auth emulator, whose unsigned tokens are then believed: for development only"),
     ] = ""
-    fcm_endpoint: Annotated[str, knob("where FCM is; empty = Google's address")] = ""
-    apns_endpoint: Annotated[str, knob("where APNs is; empty = Apple's address")] = ""
+    fcm_endpoint: Annotated[str, option("where FCM is; empty = Google's address")] = ""
+    apns_endpoint: Annotated[str, option("where APNs is; empty = Apple's address")] = ""
     apns_sandbox_endpoint: Annotated[
-        str, knob("where the APNs sandbox is, for development subscriptions; empty = Apple's address")
+        str, option("where the APNs sandbox is, for development subscriptions; empty = Apple's address")
     ] = ""
     pushes_kept_days: Annotated[
-        int, knob("how long a push is remembered, without its text, after it was settled", "days", low=1, high=3650)
+        int, option("how long a push is remembered, without its text, after it was settled", "days", low=1, high=3650)
     ] = 7
     audit_kept_days: Annotated[
-        int, knob("how long the audit log of what admins did is kept", "days", low=1, high=36500)
+        int, option("how long the audit log of what admins did is kept", "days", low=1, high=36500)
     ] = 730
     books_kept_days: Annotated[
         int,
-        knob("address books go when their owner has not been there for so long; 0 = never", "days", low=0, high=36500),
+        option(
+            "address books go when their owner has not been there for so long; 0 = never", "days", low=0, high=36500
+        ),
     ] = 0
     limits: Limits = Limits()
 
@@ -302,7 +310,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """One knob as documentation shows it."""
+    """One setting as documentation shows it."""
 
     name: str
     type: Any
@@ -319,7 +327,7 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 def settings() -> list[Setting]:
-    """Every knob, those of the process first, then the limits."""
+    """Every setting, those of the process first, then the limits."""
     return [*_described(Config), *_described(Limits)]
 
 

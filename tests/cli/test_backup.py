@@ -243,7 +243,7 @@ def test_who_comes_while_a_restore_is_under_way_opens_the_new_database_not_the_o
     file = folder / "ringbook.db"
     with closing(databases_.connect(url)) as db:
         Play(db).person("bob")
-    with copies.alone(file):
+    with copies.lock(file):
         comes = subprocess.Popen([sys.executable, "-c", OPENS, url], stdout=subprocess.PIPE, text=True)
         assert comes.stdout and comes.stdout.readline() == "opening\n"
         threading.Event().wait(0.5)  # by now it has the old file open, and is not let in
@@ -455,7 +455,7 @@ def test_a_restore_that_is_broken_off_changes_nothing(url, made, folder, monkeyp
         backups.restore(made, folder / "ringbook.db", folder / "journal", lambda done, total: None)
     assert whole(url) == before
     assert [file.name for file in folder.iterdir() if "restor" in file.name] == []
-    with copies.alone(folder / "ringbook.db"):
+    with copies.lock(folder / "ringbook.db"):
         pass
 
 

@@ -177,7 +177,7 @@ def test_a_user_has_one_search_at_a_time_in_all_processes(databases: Any) -> Non
     with databases.fresh("postgresql") as url, closing(connect(url)) as here, closing(connect(url)) as elsewhere:
         ann = signed_up(here, applications.create(here, "test", NOW), "user-ann")
         with elsewhere.read(seconds=60) as tx:
-            assert tx.try_alone(f"search by {ann.user_id}")
+            assert tx.try_lock(f"search by {ann.user_id}")
             with pytest.raises(errors.TooMany, match="still running"):
                 search(here, ann)
         assert search(here, ann)[1] == 1

@@ -26,7 +26,7 @@ from servers import free_port, running, wait_until
 from ringbook.config import Config
 from ringbook.model import App, AppSettings
 from ringbook.push.connections import Connections
-from ringbook.push.transport import Message, Receipt, Sender, Way
+from ringbook.push.transport import Message, Receipt, Sender, SenderContext
 
 PROGRAM = Path(__file__).parents[1] / "e2e" / "node_modules" / "web-push-testing" / "src" / "bin" / "server.js"
 NEED_PUSH_SERVICE = "The tests need node 20 or newer and the npm package web-push-testing: make test installs them"
@@ -146,7 +146,7 @@ def nobodys(endpoint: str) -> Browser:
     return Browser(endpoint, point(ec.generate_private_key(ec.SECP256R1()).public_key()), encoded(os.urandom(16)), "")
 
 
-Made = Callable[[App, Way], Sender]
+Made = Callable[[App, SenderContext], Sender]
 
 
 def attempt(made: Made, app: App, private: str, *messages: Message, now: int = NOW, **reach: Any) -> list[Receipt]:
@@ -154,7 +154,7 @@ def attempt(made: Made, app: App, private: str, *messages: Message, now: int = N
 
     async def sent() -> list[Receipt]:
         async with Connections(**({"allow_private": True} | reach)) as connections:
-            sender = made(app, Way(config=Config(), connections=connections, vapid_private_key=private))
+            sender = made(app, SenderContext(config=Config(), connections=connections, vapid_private_key=private))
             return [await sender.send(one, now) for one in messages]
 
     return asyncio.run(sent())

@@ -21,7 +21,7 @@ from ringbook.model import App
 from ringbook.push import apns
 from ringbook.push.apns import headers, read_answer, shaped
 from ringbook.push.connections import Connections
-from ringbook.push.transport import Message, NotSetUp, Outcome, Receipt, Way
+from ringbook.push.transport import Message, NotSetUp, Outcome, Receipt, SenderContext
 
 JOINED = {"message": "Your friend Zoë joined.", "user_id": 271, "type": "contact_joined"}
 ACCEPTED = Receipt(Outcome.ACCEPTED)
@@ -54,7 +54,7 @@ def sent(providers: Providers, *messages: Message, at: list[int] | None = None, 
     async def each() -> list[Receipt]:
         async with Connections(ca_file=str(providers.ca_file), timeout_seconds=timeout) as connections:
             process = Config(**(providers.config | config))
-            sender = apns.sender(app, Way(config=process, connections=connections, vapid_private_key=private))
+            sender = apns.sender(app, SenderContext(config=process, connections=connections, vapid_private_key=private))
             times = at or [int(time.time())] * len(messages)
             return [await sender.send(one, now) for one, now in zip(messages, times, strict=True)]
 
@@ -198,7 +198,7 @@ def test_many_pushes_at_once_share_a_provider_token_also_when_it_is_renewed(prov
 
     async def many() -> list[Receipt]:
         async with Connections(ca_file=str(providers.ca_file)) as connections:
-            way = Way(config=Config(**providers.config), connections=connections, vapid_private_key=private)
+            way = SenderContext(config=Config(**providers.config), connections=connections, vapid_private_key=private)
             sender = apns.sender(app, way)
             # A token that is too old for Apple, while we think that it is good for some minutes more.
             await sender.send(push(JOINED), now - 70 * MINUTE)
@@ -216,7 +216,7 @@ def test_senders_of_the_same_key_share_a_provider_token_also_one_that_is_made_an
 
     async def several() -> list[Receipt]:
         async with Connections(ca_file=str(providers.ca_file)) as connections:
-            way = Way(config=Config(**providers.config), connections=connections, vapid_private_key=private)
+            way = SenderContext(config=Config(**providers.config), connections=connections, vapid_private_key=private)
             return [await apns.sender(one, way).send(push(JOINED), now + n) for n, one in enumerate((app, app, other))]
 
     assert asyncio.run(several()) == [ACCEPTED] * 3
@@ -257,7 +257,7 @@ def test_there_is_nothing_to_ask_apple_without_a_push(providers):
 
     async def checked() -> str:
         async with Connections() as connections:
-            way = Way(config=Config(**providers.config), connections=connections, vapid_private_key=private)
+            way = SenderContext(config=Config(**providers.config), connections=connections, vapid_private_key=private)
             return await apns.sender(app, way).check(int(time.time()))
 
     assert asyncio.run(checked()) == ""

@@ -18,7 +18,7 @@ from ringbook.config import Config
 from ringbook.push import fcm
 from ringbook.push.connections import Connections
 from ringbook.push.fcm import code, data, notification, read_answer, shaped
-from ringbook.push.transport import Message, NotSetUp, Outcome, Receipt, Way
+from ringbook.push.transport import Message, NotSetUp, Outcome, Receipt, SenderContext
 
 JOINED = {"message": "Your friend Zoë joined.", "user_id": 271, "type": "contact_joined"}
 ACCEPTED = Receipt(Outcome.ACCEPTED)
@@ -52,7 +52,7 @@ class Sending:
         self.connections = Connections(ca_file=str(providers.ca_file), timeout_seconds=5)
 
     def __enter__(self) -> "Sending":
-        way = Way(config=self.config, connections=self.connections, vapid_private_key=self.private)
+        way = SenderContext(config=self.config, connections=self.connections, vapid_private_key=self.private)
         self.sender = fcm.sender(self.app, way)
         return self
 

@@ -36,7 +36,7 @@ from ringbook.config import Config
 from ringbook.model import App
 from ringbook.push import webpush
 from ringbook.push.connections import Connections
-from ringbook.push.transport import Message, NotSetUp, Outcome, Receipt, Sender, Way
+from ringbook.push.transport import Message, NotSetUp, Outcome, Receipt, Sender, SenderContext
 from ringbook.push.webpush import LARGEST_BYTES, WebPush, encrypted, headers, origin, read_answer, shaped
 
 ANN = {"message": "Your friend Zoë joined. 🎉", "user_id": 271, "type": "contact_joined"}
@@ -230,7 +230,9 @@ def test_a_push_service_that_keeps_us_waiting_is_left_alone(gateway):
 
     async def twice() -> list[str]:
         async with Connections(allow_private=True, timeout_seconds=0.3) as connections:
-            sender = webpush.sender(app, Way(config=Config(), connections=connections, vapid_private_key=private))
+            sender = webpush.sender(
+                app, SenderContext(config=Config(), connections=connections, vapid_private_key=private)
+            )
             return [(await sender.send(message(ANN, nobodys(gateway.url)), NOW)).reason for _ in range(2)]
 
     first, second = asyncio.run(twice())
@@ -250,7 +252,9 @@ def test_a_signed_header_is_kept_for_its_push_service_and_renewed_in_time(gatewa
 
     async def send(*services: Gateway) -> None:
         async with Connections(allow_private=True) as connections:
-            sender = webpush.sender(app, Way(config=Config(), connections=connections, vapid_private_key=private))
+            sender = webpush.sender(
+                app, SenderContext(config=Config(), connections=connections, vapid_private_key=private)
+            )
             for now in times:
                 for one in services:
                     await sender.send(message(ANN, nobodys(f"{one.url}/{now}")), now)
@@ -272,7 +276,9 @@ def test_a_clock_that_is_set_back_makes_a_new_signed_header(gateway):
 
     async def send() -> None:
         async with Connections(allow_private=True) as connections:
-            sender = webpush.sender(app, Way(config=Config(), connections=connections, vapid_private_key=private))
+            sender = webpush.sender(
+                app, SenderContext(config=Config(), connections=connections, vapid_private_key=private)
+            )
             for now in times:
                 await sender.send(message(ANN, nobodys(gateway.url)), now)
 
@@ -289,7 +295,7 @@ def test_users_who_name_ever_new_push_services_do_not_fill_the_memory(monkeypatc
     refused = [message(ANN, nobodys(f"http://127.0.0.1:{free_port()}/{i}"), id=i) for i in range(8)]
     made: list[WebPush] = []
 
-    def kept(app: App, way: Way) -> Sender:
+    def kept(app: App, way: SenderContext) -> Sender:
         one = webpush.sender(app, way)
         assert isinstance(one, WebPush)
         made.append(one)
@@ -469,7 +475,7 @@ def test_keys_are_right_and_the_contact_is_looked_at(contact, trouble):
 
     async def checked() -> str:
         async with Connections() as connections:
-            way = Way(config=Config(), connections=connections, vapid_private_key=private)
+            way = SenderContext(config=Config(), connections=connections, vapid_private_key=private)
             return await webpush.sender(app, way).check(NOW)
 
     assert asyncio.run(checked()) == trouble

@@ -10,7 +10,7 @@ import pytest
 PROGRAM = """
 from pathlib import Path
 from ringbook import memory
-print(memory.thrifty() if {thrifty} else None)
+print(memory.limit_malloc() if {limit_malloc} else None)
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20
 before = resident()
@@ -22,15 +22,15 @@ print(resident() - before)
 """
 
 
-def left(thrifty: bool) -> tuple[str, int]:
+def left(limit_malloc: bool) -> tuple[str, int]:
     """What it said, and the MiB that a process still has of 120 when 12 are in use."""
-    command = [sys.executable, "-c", PROGRAM.format(thrifty=thrifty)]
+    command = [sys.executable, "-c", PROGRAM.format(limit_malloc=limit_malloc)]
     said, mebibytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     return said, int(mebibytes)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc is on Linux")
 def test_what_is_free_goes_back_to_the_system():
-    said, mebibytes = left(thrifty=True)
+    said, mebibytes = left(limit_malloc=True)
     assert said == "True" and mebibytes < 30
-    assert left(thrifty=False)[1] > mebibytes + 30
+    assert left(limit_malloc=False)[1] > mebibytes + 30

@@ -222,7 +222,7 @@ def test_one_alone_keeps_the_others_out(table):
 
     def add_once(n: int) -> None:
         with table.write() as tx:
-            tx.alone("the first thing")
+            tx.lock("the first thing")
             if not tx.one("SELECT n FROM things"):
                 tx.run("INSERT INTO things VALUES (:n, NULL)", n=n)
 
@@ -551,16 +551,16 @@ def test_what_comes_after_a_commit_comes_after_it_and_only_then(db):
     done = []
     with db.write() as tx:
         tx.run("UPDATE schema_state SET serves_from = serves_from")
-        tx.then(lambda: done.append(1))
-        tx.then(lambda: done.append(2))
+        tx.on_commit(lambda: done.append(1))
+        tx.on_commit(lambda: done.append(2))
         assert done == []
     assert done == [1, 2]
     with pytest.raises(ZeroDivisionError), db.write() as tx:
-        tx.then(lambda: done.append(3))
+        tx.on_commit(lambda: done.append(3))
         raise ZeroDivisionError
     assert done == [1, 2]
     with db.read() as tx, pytest.raises(AssertionError, match="nothing is committed"):
-        tx.then(lambda: done.append(4))
+        tx.on_commit(lambda: done.append(4))
 
 
 # ── limited reads ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -608,9 +608,9 @@ def test_behind_a_pooler_a_limit_holds_for_its_own_read_alone(request):
 def test_one_does_what_another_process_is_not_doing(postgres, postgres_url):
     with closing(databases.connect(postgres_url)) as other:
         with postgres.read(seconds=10) as tx:
-            assert tx.try_alone("a search")
+            assert tx.try_lock("a search")
             with other.read(seconds=10) as tx_of_other:
-                assert not tx_of_other.try_alone("a search")
-                assert tx_of_other.try_alone("another search")
+                assert not tx_of_other.try_lock("a search")
+                assert tx_of_other.try_lock("another search")
         with other.read(seconds=10) as tx:
-            assert tx.try_alone("a search")
+            assert tx.try_lock("a search")

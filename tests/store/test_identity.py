@@ -85,7 +85,7 @@ def test_what_is_committed_to_a_removed_file_is_no_success(db, file):
     def write() -> None:
         with db.write() as tx:
             tx.run("UPDATE users SET full_name = 'Ann'")
-            tx.then(lambda: committed.append("then"))
+            tx.on_commit(lambda: committed.append("then"))
             file.unlink()
 
     assert "was removed or renamed" in trouble(write)

@@ -96,7 +96,7 @@ def worker(*, file: File) -> None:
     from ..server import memory, process
     from ..worker import counters, jobs
 
-    memory.thrifty()
+    memory.limit_malloc()
     stop = threading.Event()
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda *_: stop.set())

@@ -76,7 +76,7 @@ def first(db: Database, now: int) -> tuple[str, str] | None:
     password = secrets.token_urlsafe(15)
     hash_ = passwords.hashed(password)
     with db.write() as tx:
-        tx.alone("first admin")
+        tx.lock("first admin")
         if store.any_(tx):
             return None
         store.insert(tx, FIRST, hash_, now)
@@ -114,7 +114,7 @@ def reset_password(db: Database, email: str, *, by: Actor | None = None) -> str:
     password = secrets.token_urlsafe(15)
     hash_ = passwords.hashed(password)
     with db.write() as tx:
-        _alone(tx, _folded(email))
+        _lock(tx, _folded(email))
         if not store.set_password(tx, _folded(email), hash_):
             raise errors.NotFound(f"there is no admin {email}; `ringbook admin list` shows those there are")
         store.end_sessions(tx, _folded(email))
@@ -126,7 +126,7 @@ def reset_password(db: Database, email: str, *, by: Actor | None = None) -> str:
 def remove(db: Database, email: str, *, by: Actor | None = None) -> None:
     """Let an admin in no more: the account and its sessions end. NotFound."""
     with db.write() as tx:
-        _alone(tx, _folded(email))
+        _lock(tx, _folded(email))
         if not store.remove(tx, _folded(email)):
             raise errors.NotFound(f"there is no admin {email}; `ringbook admin list` shows those there are")
         audit.record(tx, by, "admin removed", subject=_folded(email))
@@ -185,13 +185,13 @@ def _note_refused(db: Database, limits: Limits, by: Actor) -> None:
 
 def _check_unchanged(tx: Tx, email: str, stored: str | None) -> None:
     """A password that was replaced while it was looked at opens nothing; who replaces it waits until this is over."""
-    _alone(tx, email)
+    _lock(tx, email)
     if store.password_of(tx, email) != stored:
         raise errors.Unauthorized(WRONG)
 
 
-def _alone(tx: Tx, email: str) -> None:
-    tx.alone(f"admin {email}")
+def _lock(tx: Tx, email: str) -> None:
+    tx.lock(f"admin {email}")
 
 
 def session(db: Database, token: str, now: int, *, touch: bool = True) -> Login | None:

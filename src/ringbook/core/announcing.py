@@ -59,7 +59,7 @@ def expand(db: Database, now: int, batch: int = BATCH) -> int:
 
 def _told(db: Database, app: App, oldest: Row, now: int, batch: int) -> int:
     with db.write() as tx:
-        tx.alone(f"joined {oldest['user_id']}")
+        tx.lock(f"joined {oldest['user_id']}")
         fact = store.waiting(tx, oldest["id"])
         return _told_further(tx, app, fact, now, batch) if fact else 1
 

@@ -35,7 +35,7 @@ def first(db: Database, now: int) -> App | None:
     """Make application 1 unless there is an application; None when there is. Several processes may try at once."""
     keys = _keys()
     with db.write() as tx:
-        tx.alone("first application")
+        tx.lock("first application")
         if store.all_(tx):
             return None
         app_id = store.insert(tx, name="My app", **keys, now=now)
@@ -167,7 +167,7 @@ def change_all(db: Database, app_id: int, values: Mapping[str, str], *, by: Acto
             raise errors.Invalid(f"there is no setting {key}; there are {known}", field=key)
     read = {key: settings.read(key, value) for key, value in values.items()}
     with db.write() as tx:
-        tx.alone(f"settings {app_id}")  # two changes at once: the later one sees the earlier one
+        tx.lock(f"settings {app_id}")  # two changes at once: the later one sees the earlier one
         before = _there(tx, app_id).settings
         wanted = msgspec.structs.replace(before, **read)
         if wanted.default_region != before.default_region and store.holds_numbers(tx, app_id):

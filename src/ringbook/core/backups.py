@@ -113,7 +113,7 @@ def restore(
     """
     file = file.resolve()
     prepared = Path(f"{file}{UNDER_WAY}")
-    with copies.alone(file):
+    with copies.lock(file):
         copies.remove(prepared)  # of a restore that was killed: its log must not come to this one
         try:
             found = _copied(backup, prepared, progress, without_checksum)

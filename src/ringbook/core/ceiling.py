@@ -62,7 +62,7 @@ def charge_numbers(
         raise
     for one, amount in zip(drawn, granted, strict=True):
         if amount:
-            tx.then(partial(held.add, one.bucket.name, one.bucket.per_second, amount, now))
+            tx.on_commit(partial(held.add, one.bucket.name, one.bucket.per_second, amount, now))
 
 
 def _shared(limits: Limits, app: App, address: str, most: int, *, established: bool) -> list[Bucket]:

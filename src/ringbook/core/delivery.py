@@ -153,7 +153,7 @@ def _is_strangers(lane: str) -> bool:
 
 
 def _claimed(tx: Tx, now: int, most: int, rooms: Mapping[str, Room]) -> list[Row]:
-    store.alone(tx)
+    store.lock_claims(tx)
     waiting = [lane for lane in store.lanes(tx) if lane not in rooms or rooms[lane].places > 0]
     random.shuffle(waiting)  # where the places do not suffice for all lanes, none is always the last
     waiting = waiting[:MOST_LANES]

@@ -30,7 +30,7 @@ def note(db: Database, tx: Tx, app_id: int, user_id: int) -> None:
         store.append(*line)
     except OSError as error:
         raise errors.Unavailable("The erasure cannot be journalled just now. Try again.") from error
-    tx.otherwise(lambda: store.append(*line, undone=True))
+    tx.on_rollback(lambda: store.append(*line, undone=True))
 
 
 def trouble(db: Database) -> str:

@@ -184,7 +184,7 @@ def _with_room(tx: Tx, limits: Limits, getting: Sequence[Row]) -> Sequence[Row]:
     waiting = pushes.waiting_at(tx, sorted({row["user_id"] for row in getting}))
     sent = [row for row in getting if waiting.get((row["user_id"], row["id"]), 0) < most]
     if left_out := len(getting) - len(sent):
-        tx.then(lambda: metrics.limit_reached("max_waiting_per_subscription", left_out))
+        tx.on_commit(lambda: metrics.limit_reached("max_waiting_per_subscription", left_out))
     return sent
 
 

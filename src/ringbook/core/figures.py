@@ -138,7 +138,7 @@ def near(app_id: int, limit: str, now: int) -> None:
 
 def after(tx: Tx, app_id: int, name: Name, now: int, count: int = 1) -> None:
     """Something happens in this transaction: it counts if that is committed."""
-    tx.then(partial(add, app_id, name, now, count))
+    tx.on_commit(partial(add, app_id, name, now, count))
 
 
 def refused(app_id: int, route: str, status: int, refused: errors.Refused, now: int) -> None:

@@ -26,7 +26,7 @@ def contact_joined(tx: Tx, app: App, user_id: int, number: int, *, verified: boo
         return
     if not store.may_be_announced(tx, user_id):
         return
-    tx.alone(f"joined {user_id}")  # two changes at once count one after the other
+    tx.lock(f"joined {user_id}")  # two changes at once count one after the other
     if verified and store.verify(tx, user_id, number):
         return
     if store.lately(tx, user_id, now - DAY) < MOST_A_DAY:

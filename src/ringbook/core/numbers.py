@@ -30,7 +30,7 @@ TRIES = 5
 Result = TypeVar("Result")
 
 
-class Changed(Exception):
+class RetryTransaction(Exception):
     """While we waited for a lock, others came to be concerned: their locks can only be taken from the beginning."""
 
 
@@ -51,12 +51,12 @@ def read(app: App, typed: str) -> int:
 
 
 def settled(db: Database, work: Callable[[Tx], Result]) -> Result:
-    """What this work gives, in a transaction of its own; from the beginning again when it raises Changed."""
+    """What this work gives, in a transaction of its own; from the beginning again when it raises RetryTransaction."""
     for _ in range(TRIES):
         try:
             with db.write() as tx:
                 return work(tx)
-        except Changed:
+        except RetryTransaction:
             continue
     raise errors.Unavailable("Another request is changing the same thing. Try again.")
 
@@ -65,16 +65,16 @@ def lock(tx: Tx, app: App, number: int, user_id: int | None = None) -> list[Row]
     """Nobody else proves this number, or is given it, and nobody else changes or erases those whom it concerns.
 
     These are the user, if one is named, and whoever answers to the number. Returns the latter as they are now
-    (`store.proofs.holders`). Raises Changed.
+    (`store.proofs.holders`). Raises RetryTransaction.
     """
-    tx.alone(f"number {app.id} {number}")
+    tx.lock(f"number {app.id} {number}")
     concerned = {holder["user_id"] for holder in proofs.holders(tx, app.id, number)}
     for one in sorted(concerned | ({user_id} if user_id else set())):
         lock_user(tx, one)
     proofs.wait_for_imports(tx, sorted(concerned))
     found = proofs.holders(tx, app.id, number)
     if not {holder["user_id"] for holder in found} <= concerned | {user_id}:
-        raise Changed
+        raise RetryTransaction
     return found
 
 

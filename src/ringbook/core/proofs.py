@@ -70,7 +70,7 @@ def by_email(db: Database, limits: Limits, app: App, proof: Proof, address: str,
         raise errors.Invalid("the Firebase token holds no verified e-mail", field="access_token")
 
     def entered(tx: Tx) -> int:
-        tx.alone(f"firebase {app.id} {proof.subject}")
+        tx.lock(f"firebase {app.id} {proof.subject}")
         known = proofs.by_uid(tx, app.id, "firebase_uid", proof.subject)
         if known is not None:
             return known
@@ -90,7 +90,7 @@ def by_email(db: Database, limits: Limits, app: App, proof: Proof, address: str,
 
 
 def _still(tx: Tx, look: Callable[[], Row | None]) -> Row | None:
-    """Whom we see when we look, locked; Changed when that is somebody else by then."""
+    """Whom we see when we look, locked; RetryTransaction when that is somebody else by then."""
     seen = look()
     if not seen:
         return None
@@ -98,7 +98,7 @@ def _still(tx: Tx, look: Callable[[], Row | None]) -> Row | None:
     proofs.wait_for_imports(tx, [seen["id"]])
     now = look()
     if not now or now["id"] != seen["id"]:
-        raise numbers.Changed
+        raise numbers.RetryTransaction
     return now
 
 
@@ -116,7 +116,7 @@ def by_provider(db: Database, limits: Limits, app: App, identity: Identity, addr
     }
 
     def entered(tx: Tx) -> int:
-        tx.alone(f"provider {app.id} {identity.uid}")
+        tx.lock(f"provider {app.id} {identity.uid}")
         known = proofs.by_uid(tx, app.id, "cidp_uid", identity.uid)
         if known is not None:
             return known

@@ -157,7 +157,7 @@ def _become(tx: Tx, limits: Limits, token: str, user_id: int, now: int) -> Sessi
 def _end_oldest(tx: Tx, limits: Limits, user_id: int, token: str) -> None:
     """End what is more than the user's limit; the session of this token stays."""
     if store.drop_oldest(tx, user_id, digest(token), limits.max_user_sessions):
-        tx.then(partial(metrics.limit_reached, "max_user_sessions"))
+        tx.on_commit(partial(metrics.limit_reached, "max_user_sessions"))
 
 
 def has_password(db: Database, app: App, login: str, email: str) -> bool:

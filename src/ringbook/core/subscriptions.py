@@ -58,13 +58,13 @@ def subscribe(db: Database, config: Config, app: App, wished: Sequence[Subscript
 def _lock(tx: Tx, wished: Sequence[Subscription]) -> None:
     """Nobody else registers these push tokens, or those that they replace, until the transaction ends.
 
-    All at once and in one order: two people may be about to exchange their tokens. Raises Changed.
+    All at once and in one order: two people may be about to exchange their tokens. Raises RetryTransaction.
     """
     tokens = {_hash(one) for one in wished} | _replaced(tx, wished)
     for token_hash in sorted(tokens):
-        tx.alone(f"push token {token_hash.hex()}")
+        tx.lock(f"push token {token_hash.hex()}")
     if not _replaced(tx, wished) <= tokens:
-        raise numbers.Changed
+        raise numbers.RetryTransaction
 
 
 def _replaced(tx: Tx, wished: Sequence[Subscription]) -> set[bytes]:

@@ -411,7 +411,7 @@ def search(db: Database, limits: Limits, caller: Caller, asked: Query, now: int)
 def _found_in_turn(
     tx: Tx, limits: Limits, caller: Caller, asked: Query, values: privacy.Named
 ) -> tuple[list[User], int]:
-    if not tx.try_alone(f"search by {caller.user_id}"):
+    if not tx.try_lock(f"search by {caller.user_id}"):
         raise another_search()
     found = _page(tx, caller, asked, values)
     total = user_search.count(

@@ -9,7 +9,7 @@ from .endpoint import ROOT, Call, Route
 
 def start(call: Call) -> Response:
     """To the application that the navigation leads to; to the list where there is none."""
-    return call.go(f"{ROOT}/apps/{call.current.id}" if call.current else f"{ROOT}/apps")
+    return call.redirect(f"{ROOT}/apps/{call.current.id}" if call.current else f"{ROOT}/apps")
 
 
 def all_(call: Call) -> Response:

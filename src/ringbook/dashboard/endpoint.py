@@ -190,7 +190,7 @@ class Call:
         """A part of a page, for a script that puts it where it belongs."""
         return HTMLResponse(templates.render(template, call=self, flash=None, **values))
 
-    def go(self, path: str, said: str = "", *, kind: str = "ok") -> Response:
+    def redirect(self, path: str, said: str = "", *, kind: str = "ok") -> Response:
         """On to another page, which shows once what is said; kind is ok or bad."""
         answer = RedirectResponse(path, 303)
         if said:
@@ -273,7 +273,7 @@ def carry_out(call: Call) -> Response:
     def work(call: Call) -> Response:
         identify(call)
         check_csrf(call)
-        check_signs(call)
+        reject_nul(call)
         return call.route.handler(call)
 
     return safely(call, work)
@@ -313,7 +313,7 @@ def check_csrf(call: Call) -> None:
         raise errors.Forbidden(FOREIGN)
 
 
-def check_signs(call: Call) -> None:
+def reject_nul(call: Call) -> None:
     """Refuse what no database takes for a text, before anybody looks for it. Raises Malformed."""
     sent = [*call.request.query_params.multi_items(), *call.form.multi_items()]
     if any("\0" in value for _, value in sent if isinstance(value, str)):

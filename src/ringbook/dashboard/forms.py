@@ -1,7 +1,7 @@
 """Settings of an application as controls of a form. What each accepts, `core/settings.py` says; nothing is said twice.
 
 controls(app, …)   the controls of some settings, with their values and what is wrong with them
-seal(call, keys)   what a form carries, so that it does not undo what somebody else has changed meanwhile
+version(call, keys)   what a form carries, so that it does not undo what somebody else has changed meanwhile
 save(call, keys)   take them over from a form, all or none; what is wrong with each, {} when nothing is
 """
 
@@ -124,7 +124,7 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + "."
 
 
-def seal(call: Call, keys: Sequence[str]) -> str:
+def version(call: Call, keys: Sequence[str]) -> str:
     """A sign of what these settings are; it tells nothing of their values."""
     assert call.login
     values = [getattr(call.app.settings, key) for key in keys]
@@ -139,7 +139,7 @@ def save(call: Call, keys: Sequence[str]) -> dict[str, str]:
     """
     given = {one.key: _given(call, one) for one in controls(call.app, keys)}
     values = {key: value for key, value in given.items() if value is not None}
-    is_late = call.text("seen") not in ("", seal(call, keys))
+    is_late = call.text("seen") not in ("", version(call, keys))
     wrong = {}
     for key, value in values.items():
         try:

@@ -37,7 +37,7 @@ def rename(call: Call) -> Response:
         applications.rename(call.db, call.app.id, call.text("name"), by=call.by)
     except errors.Invalid as refused:
         return _page(call, 422, name=call.text("name"), error=refused.reason)
-    return call.go(f"{ROOT}/apps/{call.app.id}/keys", "The application has its new name.")
+    return call.redirect(f"{ROOT}/apps/{call.app.id}/keys", "The application has its new name.")
 
 
 def ask_rotate(call: Call) -> Response:
@@ -65,7 +65,7 @@ def delete(call: Call) -> Response:
         error = "is not the name; nothing was deleted" if few else ""
         return call.page("delete.html", 422, app=call.app, few=few, error=error, most=MOST_USERS)
     count = applications.delete(call.db, call.app.id, by=call.by)
-    return call.go(
+    return call.redirect(
         f"{ROOT}/apps", f"The application {call.app.name} is deleted, with {count} {'user' if count == 1 else 'users'}."
     )
 

@@ -13,7 +13,7 @@ from .endpoint import ROOT, Call, Route, Who
 
 def show(call: Call) -> Response:
     """The form; whoever is logged in is already there."""
-    return call.go(_after(call.query("next"))) if call.login else _form(call)
+    return call.redirect(_after(call.query("next"))) if call.login else _form(call)
 
 
 def _form(call: Call, status: int = 200, *, trouble: str = "", email: str = "", after: str = "") -> Response:
@@ -35,7 +35,7 @@ def log_in(call: Call) -> Response:
         return answer
     if call.login:  # a session that nobody knows of any more would live on
         admins.sign_out(call.db, call.login, call.by)
-    answer = call.go(_after(after))
+    answer = call.redirect(_after(after))
     cookies.set_token(call, answer, login.token, admins.LONGEST_SECONDS)
     return answer
 
@@ -61,7 +61,7 @@ def end_all(call: Call) -> Response:
 
 
 def _gone(call: Call) -> Response:
-    answer = call.go(f"{ROOT}/login")
+    answer = call.redirect(f"{ROOT}/login")
     cookies.forget(answer, cookies.TOKEN)
     return answer
 
@@ -81,12 +81,12 @@ def change_password(call: Call) -> Response:
         admins.change_password(call.db, call.config.limits, call.login, call.text("old"), new, call.by)
     except errors.Invalid as refused:
         return call.page("account.html", 422, errors={refused.field: refused.reason})
-    return call.go(f"{ROOT}/account", "Your password is changed; your other sessions are ended.")
+    return call.redirect(f"{ROOT}/account", "Your password is changed; your other sessions are ended.")
 
 
 def set_theme(call: Call) -> Response:
     """Light, dark, or as the system wishes."""
-    answer = call.go(_after(call.text("back")))
+    answer = call.redirect(_after(call.text("back")))
     cookies.set_theme(call, answer, call.text("theme"))
     return answer
 

@@ -45,14 +45,14 @@ def save(call: Call) -> Response:
         applications.change_all(call.db, call.app.id, values, by=call.by)
     except errors.Invalid as refused:
         return page(call, 422, wrong={refused.field: refused.reason.replace(": give it as @FILE", "")})
-    return call.go(address(call), f"{NAMES[channel]}: saved. Running processes know within 5 seconds.")
+    return call.redirect(address(call), f"{NAMES[channel]}: saved. Running processes know within 5 seconds.")
 
 
 def remove(call: Call) -> Response:
     """Forget what a provider was set up with."""
     channel = channel_of(call)
     applications.change_all(call.db, call.app.id, dict.fromkeys(FIELDS[channel], ""), by=call.by)
-    return call.go(address(call), f"{NAMES[channel]}: removed.")
+    return call.redirect(address(call), f"{NAMES[channel]}: removed.")
 
 
 def check(call: Call) -> Response:
@@ -62,10 +62,10 @@ def check(call: Call) -> Response:
     key = applications.vapid_private_key(call.db, app.id)
     trouble = asking.ask(call.config, app, key, [channel])[channel]
     if app.settings.push_console:
-        return call.go(address(call), "Pushes are printed, not sent: push_console is on.", kind="bad")
+        return call.redirect(address(call), "Pushes are printed, not sent: push_console is on.", kind="bad")
     if trouble:
-        return call.go(address(call), f"{NAMES[channel]}: {trouble}", kind="bad")
-    return call.go(address(call), f"{NAMES[channel]}: {asking.SEEN[channel]}.")
+        return call.redirect(address(call), f"{NAMES[channel]}: {trouble}", kind="bad")
+    return call.redirect(address(call), f"{NAMES[channel]}: {asking.SEEN[channel]}.")
 
 
 def page(call: Call, status: int = 200, *, wrong: dict[str, str] | None = None) -> Response:

@@ -67,7 +67,7 @@ def retry(call: Call) -> Response:
     ids = [int(named)] if named.isascii() and named.isdigit() and len(named) < 19 else None
     channel = call.text("channel")
     if ids is None and channel not in CHANNELS:
-        return call.go(address(call, {}), "Nothing was named that could be sent again.", kind="bad")
+        return call.redirect(address(call, {}), "Nothing was named that could be sent again.", kind="bad")
     done = delivery.retry(
         call.db,
         call.app.id,
@@ -78,9 +78,9 @@ def retry(call: Call) -> Response:
         by=call.by,
     )
     if not done:
-        return call.go(address(call, {}), "Nothing of that is parked any more.", kind="bad")
+        return call.redirect(address(call, {}), "Nothing of that is parked any more.", kind="bad")
     what = "One push is" if done == 1 else f"{done} pushes are"
-    return call.go(address(call, {}), f"{what} in the queue again.")
+    return call.redirect(address(call, {}), f"{what} in the queue again.")
 
 
 def address(call: Call, values: dict[str, str], part: str = "") -> str:

@@ -117,7 +117,7 @@ def _page(
         for name, one in here.items()
     }
     values: dict[str, Any] = {"app": call.app, "cards": CARDS, "groups": groups, "place": place}
-    values["seals"] = {name: forms.seal(call, one.keys) for name, one in here.items()}
+    values["versions"] = {name: forms.version(call, one.keys) for name, one in here.items()}
     if place == "settings":
         template = str(shown["joined"]["contact_joined_template"].value)
         tested = call.query("test")
@@ -156,7 +156,7 @@ def save(call: Call) -> Response:
     card = CARDS[name]
     if wrong := forms.save(call, card.keys):
         return _page(call, card.place, 422, card=name, wrong=wrong)
-    return call.go(f"{address(call.app, card.place)}#{name}", f"Saved: {card.title}.")
+    return call.redirect(f"{address(call.app, card.place)}#{name}", f"Saved: {card.title}.")
 
 
 def preview(call: Call) -> Response:
@@ -174,7 +174,7 @@ def send_test(call: Call) -> Response:
         return _page(call, "settings", 422, test=text, test_error=refused.reason)
     devices = "1 device" if count == 1 else f"{count} devices"
     said = f"A test is on its way to {devices} of user {user.id}."
-    return call.go(f"{address(call.app, 'settings')}?test={user.id}#test", said)
+    return call.redirect(f"{address(call.app, 'settings')}?test={user.id}#test", said)
 
 
 def test_result(call: Call) -> Response:

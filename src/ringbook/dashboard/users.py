@@ -137,7 +137,7 @@ def end_sessions(call: Call) -> Response:
     """Sign a user out everywhere."""
     user = _user(call)
     count = sessions.end_all(call.db, user["id"], by=call.by)
-    return call.go(
+    return call.redirect(
         _address(call, user), f"{_times(count, 'session')} ended. The app opens a new one by itself, if it can."
     )
 
@@ -163,7 +163,7 @@ def erase(call: Call) -> Response:
     if call.text("typed").strip() != str(user["id"]):
         return call.page("erase.html", 422, app=call.app, user=user, error="is not the id; nobody was erased")
     users.erase(call.db, user["id"], by=call.by)
-    return call.go(
+    return call.redirect(
         f"{ROOT}/apps/{call.app.id}/users", f"User {user['id']} is erased, with everything about this person."
     )
 

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from ..model import App
 from ..outbound.requests import Unreachable
 from .connections import Connections
-from .transport import Message, NotSetUp, Outcome, Receipt, Way, retry_after
+from .transport import Message, NotSetUp, Outcome, Receipt, SenderContext, retry_after
 from .universal import custom, cut, text
 
 ADDRESS = "https://api.push.apple.com"
@@ -62,7 +62,7 @@ ON = (1, "1", "true")  # True equals 1
 UNWRITABLE = (ValueError, TypeError, OverflowError, RecursionError)  # half a surrogate pair, an endless number
 
 
-def sender(app: App, way: Way) -> "Apns":
+def sender(app: App, way: SenderContext) -> "Apns":
     """What sends an application's messages; NotSetUp says which setting is missing or wrong."""
     settings = app.settings
     for name in ("apns_key", "apns_key_id", "apns_team_id"):
@@ -114,7 +114,7 @@ TOKENS: WeakKeyDictionary[Connections, dict[tuple[str, str, str], ProviderToken]
 class Apns:
     """Sends the messages of one application."""
 
-    def __init__(self, app: App, way: Way, key: EllipticCurvePrivateKey) -> None:
+    def __init__(self, app: App, way: SenderContext, key: EllipticCurvePrivateKey) -> None:
         names = app.settings.apns_team_id, app.settings.apns_key_id
         self._app = app
         self._connections = way.connections

@@ -14,7 +14,7 @@ from ..config import Config
 from ..model import App
 from ..outbound.requests import Outgoing, silence
 from . import channels
-from .transport import NotSetUp, Way
+from .transport import NotSetUp, SenderContext
 
 NEEDED = {
     "gcm": ("fcm_service_account",),
@@ -44,11 +44,11 @@ async def _asked(config: Config, app: App, vapid_private_key: str, wanted: Seque
     from .connections import Connections
 
     async with Connections.of(config) as connections:
-        way = Way(config=config, connections=connections, vapid_private_key=vapid_private_key)
+        way = SenderContext(config=config, connections=connections, vapid_private_key=vapid_private_key)
         return {channel: await _trouble(channel, app, way) for channel in wanted}
 
 
-async def _trouble(channel: str, app: App, way: Way) -> str:
+async def _trouble(channel: str, app: App, way: SenderContext) -> str:
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             return await channels.sender(channel, app, way).check(int(time.time()))

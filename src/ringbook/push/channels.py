@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import cast
 
 from ..model import App
-from .transport import NotSetUp, Sender, Way
+from .transport import NotSetUp, Sender, SenderContext
 
 CHANNELS = {
     "apns": "apns",
@@ -22,7 +22,7 @@ CHANNELS = {
 }
 
 
-def sender(channel: str, app: App, way: Way) -> Sender:
+def sender(channel: str, app: App, way: SenderContext) -> Sender:
     """The sender of an application through a channel; NotSetUp says which setting is missing."""
     if channel not in CHANNELS:
         raise NotSetUp(f"this version knows no channel {channel}")

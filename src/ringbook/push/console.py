@@ -13,12 +13,12 @@ import msgspec
 from .. import times
 from ..model import App
 from . import universal
-from .transport import Message, Outcome, Receipt, Sender, Way
+from .transport import Message, Outcome, Receipt, Sender, SenderContext
 
 SHOWN = 6  # characters of a push token: enough to tell one's own devices apart
 
 
-def sender(_app: App, _way: Way) -> Sender:
+def sender(_app: App, _way: SenderContext) -> Sender:
     """Needs nothing."""
     return Console()
 

@@ -26,7 +26,7 @@ from google.oauth2 import service_account
 
 from ..model import App
 from ..outbound.requests import Answer, Outgoing, Unreachable
-from .transport import Message, NotSetUp, Outcome, Receipt, Way, retry_after
+from .transport import Message, NotSetUp, Outcome, Receipt, SenderContext, retry_after
 from .universal import MESSAGE, custom, cut, text
 
 ADDRESS = "https://fcm.googleapis.com"
@@ -67,7 +67,7 @@ ADVICE = {
 }
 
 
-def sender(app: App, way: Way) -> "Fcm":
+def sender(app: App, way: SenderContext) -> "Fcm":
     """What sends an application's messages; NotSetUp says which setting is missing or wrong."""
     hint = f"ringbook app set {app.id} fcm_service_account @FILE.json"
     if not app.settings.fcm_service_account:
@@ -84,7 +84,7 @@ def sender(app: App, way: Way) -> "Fcm":
 class Fcm:
     """Sends the messages of one application; keeps its access token, which is good for an hour."""
 
-    def __init__(self, way: Way, project: str, credentials: service_account.Credentials) -> None:
+    def __init__(self, way: SenderContext, project: str, credentials: service_account.Credentials) -> None:
         endpoint = way.config.fcm_endpoint
         self._url = f"{(endpoint or ADDRESS).rstrip('/')}/v1/projects/{quote(project, safe='')}/messages:send"
         self._trusted = bool(endpoint)

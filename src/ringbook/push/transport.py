@@ -3,7 +3,7 @@
     Message      one push to one device, the same at every attempt
     Receipt      what became of an attempt; `Outcome` says it in one word
     Sender       sends the messages of one application through one channel
-    Way          what a sender is made with, besides its application
+    SenderContext          what a sender is made with, besides its application
     NotSetUp     why an application cannot send through a channel; the text says what to do
     retry_after  how long a provider asks to wait
 
@@ -95,7 +95,7 @@ class Sender(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
+class SenderContext:
     """How a process reaches providers, and an application's own private key for Web Push (base64url, RFC 8292 §2)."""
 
     config: Config

@@ -21,14 +21,14 @@ import msgspec
 from ..model import App
 from ..outbound.requests import Unreachable
 from .connections import Connections
-from .transport import Message, NotSetUp, Outcome, Receipt, Sender, Way, retry_after
+from .transport import Message, NotSetUp, Outcome, Receipt, Sender, SenderContext, retry_after
 
 PREFIX = "whsec_"
 LATER = {408, 425, 429}
 WORDS = {410: "your backend wants no more of these", 429: "your backend is asked too often"}
 
 
-def sender(app: App, way: Way) -> Sender:
+def sender(app: App, way: SenderContext) -> Sender:
     """Sends to webhook_url, signed with webhook_secret."""
     settings = app.settings
     if not settings.webhook_url:

@@ -33,7 +33,7 @@ from ..model import App
 from ..outbound.requests import Unreachable
 from . import universal
 from .connections import Connections
-from .transport import Message, NotSetUp, Outcome, Receipt, Sender, Way, retry_after
+from .transport import Message, NotSetUp, Outcome, Receipt, Sender, SenderContext, retry_after
 
 CURVE = ec.SECP256R1()
 RECORD_BYTES = 4096
@@ -68,7 +68,7 @@ APPLE = (
 )
 
 
-def sender(app: App, way: Way) -> Sender:
+def sender(app: App, way: SenderContext) -> Sender:
     """Sends with the keys that the application was made with."""
     try:
         key = ec.derive_private_key(int.from_bytes(_decoded(way.vapid_private_key)), CURVE)

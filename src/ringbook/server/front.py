@@ -52,20 +52,20 @@ def build(config: Config, db: Database) -> ASGIApp:
     from ..dashboard import routes as pages
 
     in_flight = InFlight(config.limits)
-    door = Door(config, db, api.api(config, db, in_flight), pages.dashboard(config, db, in_flight))
+    front = Front(config, db, api.api(config, db, in_flight), pages.dashboard(config, db, in_flight))
     # What stays for ever need not be walked again each time an upload has made its thousands of objects.
     gc.collect()
     gc.freeze()
-    return door
+    return front
 
 
 def beside(config: Config, db: Database) -> ASGIApp:
     """How a process is that serves no API."""
     own = {"/healthz", "/readyz", "/metrics"}
-    return Door(msgspec.structs.replace(config, admin_port=0), db, nothing, nothing, own)
+    return Front(msgspec.structs.replace(config, admin_port=0), db, nothing, nothing, own)
 
 
-class Door:
+class Front:
     """Every request passes here first and last."""
 
     def __init__(

@@ -1,6 +1,6 @@
 """How much memory a process keeps that it does not need just now.
 
-thrifty()    give large pieces back to the system as soon as they are free; call it once, before there are threads
+limit_malloc()    give large pieces back to the system as soon as they are free; call it once, before there are threads
 """
 
 import ctypes
@@ -13,7 +13,7 @@ MOST_HEAPS, LARGE_BYTES, KEPT_BYTES = -8, -3, -1
 SETTINGS = {MOST_HEAPS: 2, LARGE_BYTES: 512 * 1024, KEPT_BYTES: 1024 * 1024}
 
 
-def thrifty() -> bool:
+def limit_malloc() -> bool:
     """Is that so from now on? Only where the C library is glibc."""
     if sys.platform != "linux":
         return False

@@ -64,7 +64,7 @@ def run(config: Config, *, keep_time: bool = True) -> int:
     _at_signals(lambda *_: sys.exit(0))
     _at_hangup(lambda *_: None)
     _many_files()
-    memory.thrifty()
+    memory.limit_malloc()
     config = _as_one_writer(config)
     sockets = [listen(config.host, config.port)]
     if config.admin_port:
@@ -386,7 +386,7 @@ def _child(config: Config, parent: int) -> Any:
     from . import front
 
     logs.start(config.log_level)
-    memory.thrifty()
+    memory.limit_malloc()
     db = databases.connect(config.database, pool=config.database_pool, erasures=config.erasures_folder)
     migrations.watch(db)
     threading.Thread(target=_report, args=(db, parent), name="metrics", daemon=True).start()

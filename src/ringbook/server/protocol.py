@@ -248,7 +248,7 @@ class Protocol(HttpToolsProtocol):
     def stop_arriving(self) -> None:
         """The server stops: cancel a request whose body is incomplete.
 
-        `front.Door` answers it with 503. Where it has been answered, `exchange.leftovers` stops dropping the rest.
+        `front.Front` answers it with 503. Where it has been answered, `exchange.leftovers` stops dropping the rest.
         """
         if self._arriving and self._running:
             cycle, task = self._running

@@ -30,7 +30,7 @@ THERE = "(r.app_id = 0 OR r.app_id IN (SELECT id FROM applications))"
 
 def first_time(tx: Tx, process: str, number: int, now: int, expires_at: int) -> bool:
     """Note that a process writes its batch with this number; False when it has done so already."""
-    tx.alone("figures")  # batches of several processes touch the same rows
+    tx.lock("figures")  # batches of several processes touch the same rows
     return bool(
         tx.tuples(
             "INSERT INTO buckets (name, used, at, expires_at) VALUES (:name, :number, :now, :expires_at)"

@@ -168,9 +168,9 @@ def _lanes(tx: Tx, which: str) -> list[str]:
     return [name for (name,) in found]
 
 
-def alone(tx: Tx) -> None:
+def lock_claims(tx: Tx) -> None:
     """Let no other transaction claim pushes until this one ends."""
-    tx.alone("claiming pushes")
+    tx.lock("claiming pushes")
 
 
 def claim_first(tx: Tx, lane: str, until: int, limit: int) -> list[Row]:

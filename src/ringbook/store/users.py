@@ -140,7 +140,7 @@ def identities(tx: Tx, app_id: int, user_id: int) -> list[Row]:
 
 def lock(tx: Tx, user_id: int) -> None:
     """Keeps everybody else from changing or erasing the user until the transaction ends."""
-    tx.alone(f"user {user_id}")
+    tx.lock(f"user {user_id}")
 
 
 # ── passwords ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -17,7 +17,7 @@ from ..core import applications
 from ..core.delivery import Due
 from ..model import AppSettings
 from ..push import channels
-from ..push.transport import NotSetUp, Sender, Way
+from ..push.transport import NotSetUp, Sender, SenderContext
 
 if TYPE_CHECKING:
     from ..push.connections import Connections
@@ -78,7 +78,7 @@ class Senders:
         if before and before.settings == app.settings:
             return _Made(before.sender, app.settings, now)
         key = await self._asked(applications.vapid_private_key, app.id)
-        way = Way(config=self._config, connections=await self._connected(), vapid_private_key=key)
+        way = SenderContext(config=self._config, connections=await self._connected(), vapid_private_key=key)
         try:
             return _Made(channels.sender(due.message.channel, app, way), app.settings, now)
         except NotSetUp as missing:

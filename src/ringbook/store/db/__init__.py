@@ -5,7 +5,7 @@
     named(url)                      which database that is, for people: without user and password
     journal_of(url, folder)         where its journal of erasures is
     Tx.all, one, tuples, run        whole statements with `:name` parameters; Tx.next_id draws from a sequence
-    Tx.then                         what is to be done once the transaction is committed
+    Tx.on_commit                         what is to be done once the transaction is committed
     Tx.memory, Database.memory      what the process keeps in memory for this database
     Rows                            a list as **one** parameter: `… FROM :rows AS r`, or of one column `… IN :numbers`
 

@@ -67,19 +67,19 @@ class Tx(Protocol):
     def last_id(self, table: str, sequence: str) -> int:
         """The largest id that was given so far, or may have been."""
 
-    def alone(self, what: str) -> None:
+    def lock(self, what: str) -> None:
         """Wait until no other transaction is doing `what`, and keep others out of it until this one ends."""
 
-    def try_alone(self, what: str) -> bool:
+    def try_lock(self, what: str) -> bool:
         """Is no other transaction of any process doing `what`? True keeps others out until this one ends.
 
         It waits for nobody. On SQLite it is always True: one process serves, and holds its own off without asking.
         """
 
-    def then(self, work: Callable[[], None]) -> None:
+    def on_commit(self, work: Callable[[], None]) -> None:
         """Do this once the transaction is committed, and not at all if it is not."""
 
-    def otherwise(self, work: Callable[[], None]) -> None:
+    def on_rollback(self, work: Callable[[], None]) -> None:
         """Do this if the transaction is undone, before anybody else writes; not where that is not certain.
 
         PostgreSQL may have committed what we have lost the connection over.

@@ -4,7 +4,7 @@ copy(source, target, …)     a copy of one moment, whole and on the disk, or no
 opened_in_place(file, …)    a connection to the file of this name, not to one that was put aside meanwhile
 check_seal(file)            a backup is as it was made, to the last bit; NotOurs when it is not
 contents(file)              what a copy holds; NotOurs when it is broken, or no database of Ringbook's
-alone(file)                 nobody else has the database open, nor opens it
+lock(file)                  nobody else has the database open, nor opens it
 put_in_place(new, file, …)  a new file where the database was, and the old one beside it
 older(file, mark), remove   copies that were kept beside the database
 """
@@ -193,7 +193,7 @@ def check_room(source: Path, folder: Path, copies_: int = 1) -> None:
 
 
 @contextmanager
-def alone(file: Path) -> Iterator[None]:
+def lock(file: Path) -> Iterator[None]:
     """While this lasts no other process has the database open; Unavailable when one has.
 
     SQLite's own locks are taken, not through SQLite: so it works on a broken file, too. Not for a process that has the

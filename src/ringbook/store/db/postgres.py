@@ -350,17 +350,17 @@ class PostgresTx:
     def last_id(self, table: str, sequence: str) -> int:
         return cast(int, self.tuples(f"SELECT last_value FROM {sequence}")[0][0])
 
-    def alone(self, what: str) -> None:
+    def lock(self, what: str) -> None:
         self._execute("SELECT pg_advisory_xact_lock(hashtext(:what))", {"what": what})
 
-    def try_alone(self, what: str) -> bool:
+    def try_lock(self, what: str) -> bool:
         return bool(self.tuples("SELECT pg_try_advisory_xact_lock(hashtext(:what))", what=what)[0][0])
 
-    def then(self, work: Callable[[], None]) -> None:
+    def on_commit(self, work: Callable[[], None]) -> None:
         assert self._done is not None, "nothing is committed where nothing is written"
         self._done.append(work)
 
-    def otherwise(self, work: Callable[[], None]) -> None:
+    def on_rollback(self, work: Callable[[], None]) -> None:
         pass
 
     def _execute(self, sql: str, params: dict[str, Any]) -> Any:

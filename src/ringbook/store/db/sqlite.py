@@ -100,7 +100,7 @@ class Sqlite:
     def write(self) -> Iterator[Tx]:
         done: list[Callable[[], None]] = []
         undone: list[Callable[[], None]] = []
-        with self._alone() as connection:
+        with self._lock() as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 tx = SqliteTx(connection, self.memory, done, undone)
@@ -147,7 +147,7 @@ class Sqlite:
 
     def scrub(self) -> bool:
         # It waits for readers with the writers' lock in its hand: not for long.
-        with self._alone() as connection:
+        with self._lock() as connection:
             connection.execute(SCRUB_TIMEOUT)
             (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             connection.execute(BUSY_TIMEOUT)
@@ -157,7 +157,7 @@ class Sqlite:
         return sum(file.stat().st_size for file in (self.file, Path(f"{self.file}-wal")) if file.exists())
 
     def rewrite(self) -> None:
-        with self._alone() as connection:
+        with self._lock() as connection:
             if self.size_bytes() > MOST_IN_MEMORY:
                 connection.execute("PRAGMA temp_store = FILE")  # in a folder that not every service can write to
             connection.execute("VACUUM")
@@ -212,7 +212,7 @@ class Sqlite:
         return connection
 
     @contextmanager
-    def _alone(self) -> Iterator[sqlite3.Connection]:
+    def _lock(self) -> Iterator[sqlite3.Connection]:
         """A connection outside of a transaction, while no other one of ours writes."""
         with self._my_turn(), sqlite_errors(self.file):
             connection = self._take()
@@ -282,17 +282,17 @@ class SqliteTx:
         row = self.one("SELECT seq FROM sqlite_sequence WHERE name = :table", table=table)
         return cast(int, row["seq"]) if row else 0
 
-    def alone(self, what: str) -> None:
+    def lock(self, what: str) -> None:
         pass  # BEGIN IMMEDIATE has seen to it
 
-    def try_alone(self, what: str) -> bool:
+    def try_lock(self, what: str) -> bool:
         return True
 
-    def then(self, work: Callable[[], None]) -> None:
+    def on_commit(self, work: Callable[[], None]) -> None:
         assert self._done is not None, "nothing is committed where nothing is written"
         self._done.append(work)
 
-    def otherwise(self, work: Callable[[], None]) -> None:
+    def on_rollback(self, work: Callable[[], None]) -> None:
         assert self._undone is not None, "nothing is undone where nothing is written"
         self._undone.append(work)
 
