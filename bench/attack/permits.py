@@ -21,11 +21,11 @@ from attack import Attack, Figure
 
 from ringbook import errors, logs
 from ringbook.config import Limits
-from ringbook.core import applications, figures, privacy, proofs, users
+from ringbook.core import applications, privacy, proofs, stats, users
 from ringbook.core.limits import DAY, HOUR
 from ringbook.model import App, Caller
 from ringbook.store import db as databases
-from ringbook.store import figures as figures_store
+from ringbook.store import stats as figures_store
 from ringbook.store.db import Database
 from ringbook.store.migrations import migrate
 
@@ -59,16 +59,16 @@ class World:
         self.db = db
         self.now = START
         self.app: App = applications.create(db, "Attacked", START)
-        figures.forget()
+        stats.forget()
         rows = [(self.app.id, figures_store.EVER, "users", members), (self.app.id, START // DAY, "imported", new)]
         with db.write() as tx:
             figures_store.set_now(tx, rows)
 
     def alarm(self) -> bool:
         """Has a shared limit raised the alarm?"""
-        figures.flush(self.db, self.now)
+        stats.flush(self.db, self.now)
         with self.db.read() as tx:
-            return any(name.startswith(figures.NEAR) for name in figures_store.totals(tx, self.app.id))
+            return any(name.startswith(stats.NEAR) for name in figures_store.totals(tx, self.app.id))
 
 
 @contextmanager

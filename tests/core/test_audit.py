@@ -4,7 +4,7 @@ import pytest
 from core.joining import ANN, BOB, NOW, Play
 
 from ringbook import errors
-from ringbook.core import admins, applications, audit, delivery, exports, numbers, sessions, users
+from ringbook.core import admins, applications, audit, delivery, numbers, sessions, user_record, users
 from ringbook.core.audit import ACTIONS, Actor
 from ringbook.push.transport import Outcome, Receipt
 
@@ -49,7 +49,7 @@ def test_what_an_admin_does_to_a_user_is_recorded(play):
     ann, bob = play.person("ann", ANN).id, play.person("bob", BOB).id
     with play.db.write() as tx:
         tx.run("UPDATE users SET password_hash = 'x' WHERE id = :id", id=ann)
-    exports.everything(play.db, ann, by=EVE)
+    user_record.everything(play.db, ann, by=EVE)
     users.reset_password(play.db, ann, NOW, by=EVE)
     numbers.give(play.db, play.app, bob, ANN, NOW, by=EVE)
     opened = sessions.open_proven(play.db, play.app, ann, ts=0, nonce=0, now=NOW)
@@ -114,7 +114,7 @@ def test_what_changes_nothing_is_not_recorded(play):
     with pytest.raises(errors.Invalid):
         applications.change(play.db, play.app_id, "default_region", "nowhere", by=EVE)
     with pytest.raises(errors.NotFound):
-        exports.everything(play.db, 999, by=EVE)
+        user_record.everything(play.db, 999, by=EVE)
     assert not users.erase(play.db, 999, by=EVE)
     with pytest.raises(errors.NotFound):
         sessions.end_by_id(play.db, 999, 1, by=EVE)

@@ -19,7 +19,7 @@ from servers import Databases
 
 from ringbook import errors
 from ringbook.config import Limits
-from ringbook.core import applications, exports, imports, numbers, proofs, sessions, users
+from ringbook.core import applications, imports, numbers, proofs, sessions, user_record, users
 from ringbook.core.import_lines import COLUMNS, Line, Lines, wanted
 from ringbook.core.imports import Refusal, Report, bring
 from ringbook.model import App
@@ -153,8 +153,8 @@ def test_a_hostile_file_is_refused_line_by_line(tmp_path, db, app):
     content += b"\xd9\xa3,hal,x\r\n10,ida\r\n11,jan,x"
     report = bring(db, app, read(tmp_path, "u.csv", content), now=NOW)
     assert (report.added, [one.line for one in report.refused]) == (2, [3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
-    assert exports.everything(db, 5)["user"]["full_name"] == "=cmd()"
-    assert exports.everything(db, 11)["user"]["login"] == "jan"
+    assert user_record.everything(db, 5)["user"]["full_name"] == "=cmd()"
+    assert user_record.everything(db, 11)["user"]["login"] == "jan"
 
 
 # ── what a line says ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -239,7 +239,7 @@ EVERYTHING = {
 def test_an_imported_user_has_what_the_line_says_and_no_password(db, app):
     assert set(EVERYTHING) == set(COLUMNS)
     assert counts(brought(db, app, EVERYTHING)) == (1, 0, 0, 0)
-    told = exports.everything(db, 1005)
+    told = user_record.everything(db, 1005)
     for name in set(EVERYTHING) - {"id", "verified", "external_user_id"}:
         assert told["user"][name] == EVERYTHING[name]
     assert (told["user"]["id"], told["user"]["external_user_id"]) == (1005, 7)
@@ -275,7 +275,7 @@ def test_of_several_with_one_number_the_latest_active_is_entered(db, app):
 def test_a_phone_that_is_no_number_is_kept_and_counted(db, app):
     report = brought(db, app, {"id": 5, "phone": "call me"})
     assert (report.added, report.without_number) == (1, 1)
-    assert exports.everything(db, 5)["user"]["phone"] == "call me"
+    assert user_record.everything(db, 5)["user"]["phone"] == "call me"
 
 
 def test_progress_is_told_by_batches(db, app, monkeypatch):
@@ -365,7 +365,7 @@ def test_who_signs_in_between_looking_and_writing_is_left_alone(meanwhile):
     happens.append(lambda: sessions.open_proven(db, app, 5, ts=NOW, nonce=1, now=NOW + 1))
     report = brought(db, app, {"id": 5, "login": "anna"}, {"id": 6, "login": "bobby"}, now=NOW + 2)
     assert counts(report) == (0, 1, 0, 1)
-    assert exports.everything(db, 5)["user"]["login"] == "ann"
+    assert user_record.everything(db, 5)["user"]["login"] == "ann"
 
 
 def test_the_largest_id_that_is_kept_leaves_room_for_those_who_sign_up(db, app):
@@ -399,7 +399,7 @@ def test_an_id_that_stands_twice_in_a_file_counts_once(db, app, monkeypatch):
     monkeypatch.setattr(imports, "BATCH", 1)
     report = brought(db, app, {"id": 5, "login": "ann"}, {"id": "5", "login": "bob"})
     assert report.refused == [Refusal(3, "id: stands in an earlier line, too")]
-    assert exports.everything(db, 5)["user"]["login"] == "ann"
+    assert user_record.everything(db, 5)["user"]["login"] == "ann"
 
 
 def test_an_id_of_somebody_else_is_refused(db, app):
@@ -455,7 +455,7 @@ def test_a_user_who_was_here_since_is_left_alone(db, app):
     assert {one.reason for one in report.refused} == {
         "id: the user has signed in here since the import, or was given a password or a number"
     }
-    assert exports.everything(db, 1)["user"]["full_name"] is None
+    assert user_record.everything(db, 1)["user"]["full_name"] is None
 
 
 def test_a_user_whose_number_was_given_or_proven_since_is_left_alone(db, app):
@@ -499,15 +499,15 @@ def test_a_second_file_changes_who_was_not_here_yet(db, app):
     for days in (1, 2, 3):
         later["last_request_at"] += DAY
         assert counts(brought(db, app, later, now=NOW + days * DAY + 500)) == (0, 1, 0, 0)
-    told = exports.everything(db, 1005)
+    told = user_record.everything(db, 1005)
     assert (told["user"]["login"], [one["number"] for one in told["numbers"]]) == ("Anna", ["447700900123"])
 
 
 def test_columns_that_the_file_does_not_have_stay_as_they_are(db, app):
     brought(db, app, EVERYTHING)
-    before = exports.everything(db, 1005)
+    before = user_record.everything(db, 1005)
     assert counts(brought(db, app, {"id": 1005, "full_name": ""}, now=NOW + 9)) == (0, 1, 0, 0)
-    after = exports.everything(db, 1005)
+    after = user_record.everything(db, 1005)
     assert after["user"].pop("full_name") is None
     changed = {name for name in after["user"] if after["user"][name] != before["user"][name]}
     assert changed == {"updated_at", "imported_at"}
@@ -516,7 +516,7 @@ def test_columns_that_the_file_does_not_have_stay_as_they_are(db, app):
 
 def test_a_number_can_be_proven_and_unproven_by_a_later_file(db, app):
     def verified_at() -> str | None:
-        return exports.everything(db, 5)["numbers"][0]["verified_at"]
+        return user_record.everything(db, 5)["numbers"][0]["verified_at"]
 
     brought(db, app, {"id": 5, "phone": ANN})
     assert verified_at() is None
@@ -637,7 +637,7 @@ def dry_run_then_twice(db: Database, rows: list[dict[str, Any]]) -> None:
     refused = {one.line for one in first.refused}
     for line, row in enumerate(rows, 2):
         if line not in refused:
-            assert_agrees(exports.everything(db, row["id"]), row)
+            assert_agrees(user_record.everything(db, row["id"]), row)
 
 
 def assert_agrees(told: dict[str, Any], row: dict[str, Any]) -> None:

@@ -4,25 +4,25 @@ import pytest
 from core.joining import ANN, BOB, DAY, NOW, Play
 
 from ringbook import errors
-from ringbook.core import delivery, figures, overview
+from ringbook.core import delivery, overview, stats
 from ringbook.core.delivery import Attempt
 from ringbook.push.transport import Outcome, Receipt
-from ringbook.store import figures as store
+from ringbook.store import stats as store
 
 TODAY = NOW // DAY
 
 
 @pytest.fixture
 def play(db):
-    figures.forget()
+    stats.forget()
     made = Play(db)
-    figures.forget()
+    stats.forget()
     yield made
-    figures.forget()
+    stats.forget()
 
 
 def seen(play: Play) -> overview.Overview:
-    figures.flush(play.db, play.now)
+    stats.flush(play.db, play.now)
     return overview.of(play.db, play.app, play.now)
 
 
@@ -35,7 +35,7 @@ def test_steps_tick_themselves_as_things_happen(play):
     assert done(play) == []
     play.set(contact_joined_enabled="on")
     assert done(play) == ["card"]
-    figures.add(play.app_id, "sessions", NOW)
+    stats.add(play.app_id, "sessions", NOW)
     assert done(play) == ["call", "card"]
     bob = play.person("bob", BOB).id
     play.device(bob, "fcm-token-of-bob")
@@ -52,7 +52,7 @@ def test_steps_tick_themselves_as_things_happen(play):
 
 def test_users_who_were_there_before_anything_was_counted_are_a_call(play):
     play.person("bob", BOB)
-    figures.forget()
+    stats.forget()
     assert done(play) == ["call", "card"]
 
 
@@ -100,13 +100,13 @@ def test_charts_have_thirty_days_and_keep_how_many_there_were(play):
     found = seen(play)
     assert len(found.days) == overview.DAYS and found.days[-1] == TODAY
     assert found.series["users"] == [0] * 30 and found.since is None
-    figures.add(play.app_id, "uploads", NOW - DAY)
+    stats.add(play.app_id, "uploads", NOW - DAY)
     assert (seen(play).since, seen(play).series["uploads"][-2:]) == (TODAY - 1, [1, 0])
 
 
 def test_refusals_are_the_application_s_own_and_those_of_nobody_known(play):
-    figures.refused(play.app_id, "GET /users", 422, errors.Invalid("no"), NOW)
-    figures.refused(0, "POST /session", 422, errors.Invalid("No application found"), NOW)
+    stats.refused(play.app_id, "GET /users", 422, errors.Invalid("no"), NOW)
+    stats.refused(0, "POST /session", 422, errors.Invalid("No application found"), NOW)
     assert [row.reason for row in seen(play).refusals] == ["no"]
     assert [row.reason for row in overview.strangers(play.db)] == ["No application found"]
 

@@ -11,13 +11,13 @@ from servers import Databases
 
 from ringbook import errors, metrics
 from ringbook.config import Limits
-from ringbook.core import blocks, ceiling, codes, figures, imports, limits, overview, privacy, proofs, users
+from ringbook.core import blocks, ceiling, codes, imports, limits, overview, privacy, proofs, stats, users
 from ringbook.core.import_lines import Line
 from ringbook.core.limits import DAY, HOUR
 from ringbook.model import Caller
 from ringbook.outbound.requests import Outgoing
 from ringbook.store import db as databases_
-from ringbook.store import figures as store
+from ringbook.store import stats as store
 from ringbook.verify.cidp import Identity
 from ringbook.verify.firebase import Proof
 
@@ -267,13 +267,13 @@ def test_the_automatic_ceiling(total, new, most):
 
 def test_the_ceiling_follows_the_users_and_those_who_are_new_or_imported(play):
     def most(after: int = 0) -> int:
-        figures.flush(play.db, NOW)
+        stats.flush(play.db, NOW)
         overview.count(play.db, NOW + after)
         play.db.memory.clear()
         with play.db.read() as tx:
             return ceiling.ceiling(tx, Limits(), play.app_id, NOW + after)
 
-    figures.forget()
+    stats.forget()
     assert most() == ceiling.LEAST
     lines = [Line(n, {"id": str(n), "login": f"user{n}"}) for n in range(1, 2_501)]
     imports.bring(play.db, play.app, lines, now=NOW)
@@ -318,7 +318,7 @@ def near(limit: str) -> float:
 
 
 def test_at_80_per_cent_of_a_shared_limit_the_operator_hears_of_it(play, monkeypatch):
-    figures.forget()
+    stats.forget()
     told: list[dict[str, object]] = []
     monkeypatch.setattr(limits.log, "warning", lambda _, **fields: told.append(fields))
     limits._told_at.clear()
@@ -333,7 +333,7 @@ def test_at_80_per_cent_of_a_shared_limit_the_operator_hears_of_it(play, monkeyp
     assert told == [{"limit": "network_permits_per_day", "app": play.app_id, "percent": 80}]
     refusing(play, cost=9, after=limits.NEAR_SECONDS, **few)
     assert len(told) == 2
-    figures.flush(play.db, NOW)
+    stats.flush(play.db, NOW)
     assert overview.of(play.db, play.app, NOW).near == [overview.Near("network_permits_per_day", 3)]
     assert overview.of(play.db, play.app, NOW + 2 * DAY).near == []
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ringbook import errors
 from ringbook.config import Limits
-from ringbook.core import discovery, idle, users
+from ringbook.core import discovery, inactive, users
 from ringbook.model import Entry, Report
 from ringbook.store.db import Database
 
@@ -68,7 +68,7 @@ def test_after_any_operations_the_totals_are_what_the_contacts_come_to(play, ope
             with suppress(errors.SessionGone):
                 upload(play, owners[who], *entries, device=device, force=force)
         elif what == "idle":
-            idle.sweep(play.db, NOW + 100 * DAY, NOW + 50 * DAY)
+            inactive.sweep(play.db, NOW + 100 * DAY, NOW + 50 * DAY)
         elif what == "erase":
             users.erase(play.db, owners[who])
         else:
@@ -80,7 +80,7 @@ def test_after_any_operations_the_totals_are_what_the_contacts_come_to(play, ope
 def test_who_lost_the_books_by_idleness_begins_at_nothing(play, owner):
     limits = Limits(max_user_contacts=2)
     upload(play, owner, Entry(phone(1), "a"), Entry(phone(2), "b"), limits=limits)
-    assert idle.sweep(play.db, NOW + 100 * DAY, NOW + 50 * DAY) == 1
+    assert inactive.sweep(play.db, NOW + 100 * DAY, NOW + 50 * DAY) == 1
     upload(play, owner, Entry(phone(3), "a"), Entry(phone(4), "b"), limits=limits)
     assert totals(play) == {owner: (2, 2 + 2 * 12)}
 
@@ -172,7 +172,7 @@ def test_uploads_idle_sweeps_and_an_erasure_at_once_neither_meet_halfway_nor_lea
                 upload(play, owner, Entry(phone(n), "x" * turn + "y"), device=f"phone {turn % 3}", limits=LIMITS)
                 upload(play, owner, device=f"phone {turn % 3}", force=True, limits=LIMITS)
                 if n % 8 == 7:
-                    idle.sweep(play.db, NOW + 100 * DAY, NOW + 50 * DAY)
+                    inactive.sweep(play.db, NOW + 100 * DAY, NOW + 50 * DAY)
         if n == 12:
             users.erase(play.db, owner)
 

@@ -11,9 +11,9 @@ from dashboard.browsing import log_in, opened
 from dashboard.visiting import make_admin
 from servers import serve
 
-from ringbook.core import figures
+from ringbook.core import stats
 from ringbook.store import db as databases_
-from ringbook.store import figures as store
+from ringbook.store import stats as store
 
 EVIL = "<img src=x onerror=\"document.title='owned'\">Annie"
 
@@ -43,7 +43,7 @@ def height(element) -> float:
 
 
 def test_bars_are_drawn_in_proportion_and_stay_in_their_chart(page, served, play):
-    today = int(time.time()) // figures.DAY
+    today = int(time.time()) // stats.DAY
     rows = [(play.app_id, today - 1, "uploads", 100), (play.app_id, today, "uploads", 50)]
     rows += [(play.app_id, today, "pushes accepted", 6), (play.app_id, today, "pushes parked", 2)]
     with play.db.write() as tx:

@@ -15,14 +15,14 @@ from servers import Server
 
 from ringbook import errors
 from ringbook.config import Config, Limits
-from ringbook.core import announcing, applications, delivery, discovery, figures, samples, subscriptions, users
+from ringbook.core import announcing, applications, delivery, discovery, stats, subscriptions, test_push, users
 from ringbook.core.audit import Actor
 from ringbook.core.profile import columns
 from ringbook.dashboard.routes import ROUTES
 from ringbook.model import Caller, Entry, Subscription
 from ringbook.push.transport import Outcome, Receipt
 from ringbook.store import db as databases
-from ringbook.store import figures as store
+from ringbook.store import stats as store
 
 DAY = 86_400
 OPERATOR = "op@example.com"
@@ -78,7 +78,7 @@ class Filling:
         late = [self.person(n, self.now - (18 - n) * 1_800) for n in range(12, 18)]
         self.book(late[0], 12, device="pixel-8")
         self.tell()
-        samples.send(self.db, self.app, early[0], by)
+        test_push.send(self.db, self.app, early[0], by)
         self.settle()
         self.figures()
         return World(self.app.id, early[0])
@@ -131,10 +131,10 @@ class Filling:
 
     def figures(self) -> None:
         """A month of figures, always the same; and what was refused."""
-        figures.forget()
+        stats.forget()
         for reason, count in REFUSED.items():
             for _ in range(count):
-                figures.refused(
+                stats.refused(
                     self.app.id, "/address_book", 422, errors.Invalid(reason, field="contacts"), self.now - 90
                 )
         chance = random.Random(7)
@@ -142,17 +142,17 @@ class Filling:
             at, growth = self.now - (29 - day) * DAY, (day + 6) / 35
             weekend = 0.6 if (at // DAY) % 7 in (2, 3) else 1.0
             for name, most in FIGURES.items():
-                figures.add(self.app.id, name, at, round(most * growth * weekend * chance.uniform(0.6, 1.1)))
+                stats.add(self.app.id, name, at, round(most * growth * weekend * chance.uniform(0.6, 1.1)))
             if day < 29:  # today's are what there is
                 with self.db.write() as tx:
                     store.add(
                         tx, [(self.app.id, at // DAY, name, most * min(day, 26) // 27) for name, most in MANY.items()]
                     )
-        figures.flush(self.db, self.now)
+        stats.flush(self.db, self.now)
 
 
 # What happens on a day at most, and how many there are in the end.
-FIGURES: dict[figures.Name, int] = {
+FIGURES: dict[stats.Name, int] = {
     "sign-ups": 1,
     "uploads": 16,
     "matches": 38,

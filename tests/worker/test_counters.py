@@ -11,9 +11,9 @@ from servers import serve
 
 from ringbook import errors
 from ringbook.api import routes
-from ringbook.core import figures
+from ringbook.core import stats
 from ringbook.store import db as store_db
-from ringbook.store import figures as store
+from ringbook.store import stats as store
 from ringbook.worker import counters
 
 MARK = "zz-annie-zz"
@@ -83,13 +83,13 @@ def test_a_database_that_is_away_at_the_end_keeps_nobody(monkeypatch):
             next(asked)
             raise errors.Unavailable("away")
 
-    figures.forget()
-    figures.add(1, "uploads", int(time.time()))
+    stats.forget()
+    stats.add(1, "uploads", int(time.time()))
     counters.begin(Away())
     before = threading.active_count()
     counters.end()
     assert next(asked) == 1 and threading.active_count() == before - 1
-    figures.forget()
+    stats.forget()
 
 
 def test_figures_are_flushed_while_a_process_runs(databases, tmp_path):

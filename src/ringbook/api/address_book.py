@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from .. import errors, metrics
-from ..core import discovery, figures
+from ..core import discovery, stats
 from ..model import Entry, Report
 from .endpoint import Answer, Call, Route
 from .forms import refuse_many_values
@@ -68,14 +68,14 @@ def upload(call: Call) -> Answer:
 
 
 def _count(call: Call, report: Report) -> None:
-    counts: dict[figures.Name, int] = {
+    counts: dict[stats.Name, int] = {
         "uploads": 1,
         "contacts created": report.created,
         "contacts updated": report.updated,
         "contacts deleted": report.deleted,
     }
     for name, count in counts.items():
-        figures.add(call.app.id, name, call.now, count)
+        stats.add(call.app.id, name, call.now, count)
 
 
 def carried(call: Call) -> tuple[Sequence[Entry | None], Any, Any]:
@@ -203,7 +203,7 @@ def show_registered(call: Call) -> Answer:
     compact = flag(call.values.get("compact"), "compact")
     found = discovery.registered(call.db, call.caller, device(call.values.get("udid")))
     metrics.matched(len(found))
-    figures.add(call.app.id, "matches", call.now, len(found))
+    stats.add(call.app.id, "matches", call.now, len(found))
     return Answer(RegisteredPage([registered_out(item, compact=compact) for item in found]))
 
 

@@ -25,7 +25,7 @@ from starlette.responses import Response
 
 from .. import errors, metrics
 from ..config import Config
-from ..core import applications, figures, sessions
+from ..core import applications, sessions, stats
 from ..exchange.bodies import SMALL_BYTES, Held, Incoming, InFlight, has_body
 from ..logs import log
 from ..model import App, Caller, Session
@@ -287,7 +287,7 @@ def refused_response(call: Call, refused: errors.Refused) -> Response:
     answer = response(call, status, wire.refusal(refused))
     if refused.limit:
         metrics.limit_reached(refused.limit)
-    figures.refused(app_id(call), f"{call.route.method} {call.route.path}", status, refused, call.now)
+    stats.refused(app_id(call), f"{call.route.method} {call.route.path}", status, refused, call.now)
     if isinstance(refused, errors.TooMany):
         answer.headers["Retry-After"] = str(refused.wait_seconds)
     elif isinstance(refused, errors.Unavailable):

@@ -20,7 +20,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from .. import __version__, config, errors, logs
-from . import admin, app, backup, common, push, users, why
+from . import admin, app, backup, common, diagnosis, push, users
 from .common import Failed, File, Json, WrongUse
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
@@ -28,7 +28,7 @@ FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 cli = cyclopts.App(name="ringbook", help="Self-hosted address books and contact discovery.", version=__version__)
 for group in (app.app, admin.admin, users.users, push.push):
     cli.command(group)
-for one in (why.why, backup.backup, backup.restore, backup.erase_again):
+for one in (diagnosis.why, backup.backup, backup.restore, backup.erase_again):
     cli.command(one)
 
 

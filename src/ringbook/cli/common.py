@@ -56,7 +56,7 @@ def settings(file: Path | None, given: dict[str, Any] | None = None, *, long: bo
 def database(found: config.Config, *, make: bool = False) -> "Iterator[Database]":
     """The database, if its schema is the right one; `make` makes one in a SQLite file that is empty or not there."""
     from .. import errors
-    from ..core import figures
+    from ..core import stats
     from ..server import checks
     from ..store import db as databases
     from ..store import migrations
@@ -75,7 +75,7 @@ def database(found: config.Config, *, make: bool = False) -> "Iterator[Database]
         migrations.watch(db)
         yield db
         with suppress(errors.Unavailable):  # what was done is done; only its figures wait no longer
-            figures.flush(db, now())
+            stats.flush(db, now())
     finally:
         db.close()
 

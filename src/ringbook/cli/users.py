@@ -57,10 +57,10 @@ def users_import(
 @users.command(name="export")
 def users_export(id: Id, /, *, output: Output = None, file: File) -> None:
     """Print everything that is stored about a user, as JSON."""
-    from ..core import exports
+    from ..core import user_record
 
     with common.database(common.settings(file)) as db:
-        everything = exports.everything(db, id, by=common.actor())
+        everything = user_record.everything(db, id, by=common.actor())
     if output:
         _write(output, msgspec.json.format(msgspec.json.encode(everything)) + b"\n")
         common.say(f"everything about user {id} is in {output}")
@@ -71,11 +71,11 @@ def users_export(id: Id, /, *, output: Output = None, file: File) -> None:
 @users.command(name="erase")
 def users_erase(id: Id, /, *, yes: Yes = False, as_json: Json = False, file: File) -> None:
     """Erase a user and everything about the user, for good."""
-    from ..core import exports
+    from ..core import user_record
     from ..core import users as core
 
     with common.database(common.settings(file)) as db:
-        erased = _amounts(exports.everything(db, id))
+        erased = _amounts(user_record.everything(db, id))
         common.sure(
             f"this erases user {id} with address books, sessions and subscriptions, for good",
             "the id",

@@ -19,7 +19,7 @@ from ..model import App
 from ..store import joined as store
 from ..store import proofs, pushes, subscriptions
 from ..store.db import Database, Row, Tx
-from . import applications, figures, privacy
+from . import applications, privacy, stats
 from .delivery import WEBHOOK
 
 BATCH = 500
@@ -109,7 +109,7 @@ def _tell(tx: Tx, app: App, fact: Row, holders: Sequence[int], now: int) -> None
     told = store.announce(tx, list(names), hashed, verified=bool(fact["verified"]), now=now) if names else set()
     if not told:
         return
-    figures.after(tx, app.id, "holders told", now, len(told))
+    stats.after(tx, app.id, "holders told", now, len(told))
     environments = ["production", *(["development"] if app.settings.contact_joined_development else [])]
     reached = subscriptions.of_users(tx, app.id, sorted(told), environments)
     rows = [_push(app, fact, one, names) for one in reached if one["channel"] not in SILENT]

@@ -18,7 +18,7 @@ from functools import partial
 from ..config import Limits
 from ..model import App
 from ..store import buckets
-from ..store import figures as figures_store
+from ..store import stats as figures_store
 from ..store.db import Database, Tx
 from . import blocks
 from . import limits as rates

@@ -28,7 +28,7 @@ from ..push.transport import Message, Outcome, Receipt
 from ..store import pushes as store
 from ..store import subscriptions
 from ..store.db import Database, Row, Tx
-from . import audit, figures
+from . import audit, stats
 from .audit import Actor
 
 LEASE_SECONDS = 30
@@ -49,7 +49,7 @@ REPEATS_SHARE = 4  # one of so many places is for repeats, also while first atte
 RESERVED_SHARE = 4  # one of so many places of a lane whose hosts strangers name is for senders with few in flight
 MOST_LANES = 50  # that one claim takes from
 MOST_OF_STRANGERS = 200  # Web Push encrypts each push: whoever comes next waits for the processor as long as that takes
-FIGURES: dict[str, figures.Name] = {
+FIGURES: dict[str, stats.Name] = {
     ACCEPTED: "pushes accepted",
     GONE: "pushes gone",
     EXPIRED: "pushes expired",
@@ -292,9 +292,9 @@ def _is_news(due: Due) -> bool:
 def _count(app_id: int, channel: str, what: Again | Settled, now: int, *, joined: bool = False) -> None:
     metrics.pushed(channel, what.outcome if isinstance(what, Settled) else "again", what.reason)
     if isinstance(what, Settled):
-        figures.add(app_id, FIGURES[what.outcome], now)
+        stats.add(app_id, FIGURES[what.outcome], now)
         if joined and what.outcome == ACCEPTED:
-            figures.add(app_id, "joined pushes accepted", now)
+            stats.add(app_id, "joined pushes accepted", now)
 
 
 def after(due: Due, receipt: Receipt, now: int, jitter: float) -> Again | Settled:

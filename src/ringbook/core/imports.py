@@ -20,7 +20,7 @@ from ..store import applications
 from ..store import imports as store
 from ..store.db import Database, Row, Tx
 from ..store.users import UNIQUE
-from . import audit, figures
+from . import audit, stats
 from .audit import Actor
 from .import_lines import Line, Lines, Wanted, id_of, wanted
 
@@ -208,7 +208,7 @@ def _write(db: Database, app: App, batch: list[Wanted], now: int) -> Report:
             store.add_numbers(tx, app.id, written)
             if any(user["verified_at"] is not None for user in written):
                 applications.set_verified(tx, app.id, now)
-        figures.after(tx, app.id, "imported", now, len(plan.new))
+        stats.after(tx, app.id, "imported", now, len(plan.new))
     return plan.report
 
 

@@ -9,7 +9,7 @@ What it costs is the same however many people hold the number. Who is told of a 
 from ..model import App
 from ..store import joined as store
 from ..store.db import Tx
-from . import figures
+from . import stats
 
 DAY = 86_400
 MOST_A_DAY = 3  # by one user; whoever changes numbers more often than that is not met by more people
@@ -31,4 +31,4 @@ def contact_joined(tx: Tx, app: App, user_id: int, number: int, *, verified: boo
         return
     if store.lately(tx, user_id, now - DAY) < MOST_A_DAY:
         store.put(tx, app.id, user_id, number, verified=verified, now=now)
-        figures.after(tx, app.id, "joined", now)
+        stats.after(tx, app.id, "joined", now)

@@ -35,7 +35,7 @@ from ..logs import log
 from ..model import App, Caller
 from ..store import buckets
 from ..store.db import Database, Row, Tx
-from . import figures
+from . import stats
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 NEVER = 2**40
@@ -406,7 +406,7 @@ _told_at: dict[tuple[int, str], int] = {}
 def _near(bucket: Bucket, now: int) -> None:
     """Raises the alarm of a shared limit: metric, notice on the overview, and a log line every `NEAR_SECONDS`."""
     metrics.limit_near(bucket.limit)
-    figures.near(bucket.app_id, bucket.limit, now)
+    stats.near(bucket.app_id, bucket.limit, now)
     key = bucket.app_id, bucket.limit
     if not 0 <= now - _told_at.get(key, -NEAR_SECONDS) < NEAR_SECONDS:
         _told_at[key] = now

@@ -5,7 +5,7 @@
 
 Users, books and contacts are counted while the page is made only where there are few. Otherwise a worker counts them,
 seldom enough that it spends no more than a hundredth of its time on it, and the page says when that was. What happens
-is read from the sums of `figures.py`, which begin when this version does.
+is read from the sums of `stats.py`, which begin when this version does.
 """
 
 import time
@@ -16,10 +16,10 @@ from typing import Any
 from msgspec import Struct
 
 from ..model import App
-from ..store import figures as store
+from ..store import stats as store
 from ..store.db import Database, Tx
 from . import applications, delivery
-from .figures import DAY, NEAR
+from .stats import DAY, NEAR
 
 DAYS = 30
 FEW = 1_000

@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from .. import errors, times
 from ..model import App, Subscription
-from ..store import exports, pushes, subscriptions
 from ..store import joined as facts
+from ..store import pushes, subscriptions, user_record
 from ..store.db import Database, Row, Tx
 from . import applications
 from .delivery import ACCEPTED, ENDED, EXPIRED, GONE, PARKED, WEBHOOK
@@ -114,11 +114,11 @@ class State(Struct, frozen=True):
 def of_user(db: Database, user_id: int, now: int, last: int) -> User:
     """A user's latest pushes and announcements, up to `last` of each; NotFound."""
     with db.read() as tx:
-        user = exports.user(tx, user_id)
+        user = user_record.user(tx, user_id)
         if not user:
             raise errors.NotFound(f"there is no user {user_id}")
         subscribed = subscriptions.of_user(tx, user_id)
-        rows, numbers = pushes.of_user(tx, user_id, last), exports.numbers(tx, user_id)
+        rows, numbers = pushes.of_user(tx, user_id, last), user_record.numbers(tx, user_id)
         announced = _announcements(tx, user_id, last)
     app = applications.get(db, user["app_id"])
     return User(

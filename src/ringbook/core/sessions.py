@@ -24,7 +24,7 @@ from ..model import GUEST_SECONDS, App, Session, User
 from ..store import sessions as store
 from ..store import users as user_store
 from ..store.db import Database, Row, Tx
-from . import audit, figures, numbers, passwords, users
+from . import audit, numbers, passwords, stats, users
 from . import limits as rates
 from .audit import Actor
 
@@ -201,7 +201,7 @@ def _insert(
         expires_at=guest_until or now + LIFE_SECONDS,
         guest_until=guest_until,
     )
-    figures.after(tx, app.id, "sessions", now)
+    stats.after(tx, app.id, "sessions", now)
     return Session(**row), token
 
 

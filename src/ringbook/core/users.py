@@ -23,7 +23,7 @@ from ..store import books, proofs, pushes, sessions, user_search
 from ..store import users as store
 from ..store.db import FULL, Database, Row, Tx
 from ..store.users import fold
-from . import audit, ceiling, codes, erasures, figures, joined, numbers, passwords, privacy
+from . import audit, ceiling, codes, erasures, joined, numbers, passwords, privacy, stats
 from . import limits as rates
 from .audit import Actor
 from .profile import Fields, columns
@@ -92,7 +92,7 @@ def add(tx: Tx, app: App, values: dict[str, Any], now: int) -> User:
     if user_id > LAST_ID:  # PostgreSQL's sequence ends by itself
         raise errors.Unavailable(FULL)
     _write_beside(tx, app, user_id, values, now)
-    figures.after(tx, app.id, "guests" if values.get("is_guest") else "sign-ups", now)
+    stats.after(tx, app.id, "guests" if values.get("is_guest") else "sign-ups", now)
     user = store.by_id(tx, app.id, user_id)
     assert user
     return user

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from .. import errors
 from ..core import applications
 from ..model import App
-from ..push import asking
+from ..push import credentials
 from .endpoint import ROOT, Call, Route
 
 KEPT = ("webhook_secret",)  # an empty field leaves it as it is
@@ -60,12 +60,12 @@ def check(call: Call) -> Response:
     channel = channel_of(call)
     app = applications.get(call.db, call.app.id)
     key = applications.vapid_private_key(call.db, app.id)
-    trouble = asking.ask(call.config, app, key, [channel])[channel]
+    trouble = credentials.ask(call.config, app, key, [channel])[channel]
     if app.settings.push_console:
         return call.redirect(address(call), "Pushes are printed, not sent: push_console is on.", kind="bad")
     if trouble:
         return call.redirect(address(call), f"{NAMES[channel]}: {trouble}", kind="bad")
-    return call.redirect(address(call), f"{NAMES[channel]}: {asking.SEEN[channel]}.")
+    return call.redirect(address(call), f"{NAMES[channel]}: {credentials.SEEN[channel]}.")
 
 
 def page(call: Call, status: int = 200, *, wrong: dict[str, str] | None = None) -> Response:
@@ -101,12 +101,12 @@ def given(call: Call, channel: str, name: str) -> str | None:
 
 def state(channel: str, app: App) -> State:
     """How a provider stands, as far as that is known without asking it."""
-    missing = [name for name in asking.NEEDED[channel] if not getattr(app.settings, name)]
+    missing = [name for name in credentials.NEEDED[channel] if not getattr(app.settings, name)]
     if channel == "web":
         return State("ready", "ok", "The keys were made with the application." + (CONTACT if missing else ""))
     if not missing:
         return State("set up", "ok", account(app) if channel == "gcm" else "")
-    if len(missing) == len(asking.NEEDED[channel]):
+    if len(missing) == len(credentials.NEEDED[channel]):
         return State("not set up", "", "")
     return State("incomplete", "warn", f"Still missing: {', '.join(missing)}.")
 

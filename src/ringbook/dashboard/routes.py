@@ -14,7 +14,7 @@ from .. import errors
 from ..config import Config
 from ..exchange.bodies import InFlight
 from ..store.db import Database
-from . import applications, audit, files, keys, login, overview, providers, pushes, settings, users, why
+from . import applications, audit, diagnosis, files, keys, login, overview, providers, pushes, settings, users
 from .endpoint import HEADERS, ROOT, Call, Route, endpoint
 
 
@@ -31,7 +31,7 @@ ROUTES: list[Route] = [
     *settings.ROUTES,
     *users.ROUTES,
     *overview.ROUTES,
-    *why.ROUTES,
+    *diagnosis.ROUTES,
     *pushes.ROUTES,
     *providers.ROUTES,
     *audit.ROUTES,

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.responses import Response
 
 from .. import config, errors
-from ..core import applications, push_trace, samples, subscriptions
+from ..core import applications, push_trace, subscriptions, test_push
 from ..model import App
 from . import forms
 from .endpoint import ROOT, Call, Route
@@ -138,7 +138,7 @@ def _page(
 def _preview(template: str) -> tuple[str, str]:
     """The text with a sample name, and "" or why there is none."""
     try:
-        return samples.shown(template), ""
+        return test_push.shown(template), ""
     except errors.Invalid as refused:
         return "", refused.reason
 
@@ -169,7 +169,7 @@ def send_test(call: Call) -> Response:
     text = call.text("test").strip()
     try:
         user = one_of(call.db, call.app, text)
-        count = samples.send(call.db, call.app, user.id, call.by)
+        count = test_push.send(call.db, call.app, user.id, call.by)
     except (errors.Invalid, errors.NotFound, errors.Unreached) as refused:
         return _page(call, "settings", 422, test=text, test_error=refused.reason)
     devices = "1 device" if count == 1 else f"{count} devices"

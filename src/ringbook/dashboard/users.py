@@ -1,6 +1,6 @@
 """Users: looked up, each on a page of their own, handed over, erased.
 
-Contacts of a book are masked until one is revealed, which is written to the audit log (`core/reveal.py`).
+Contacts of a book are masked until one is revealed, which is written to the audit log (`core/masked_books.py`).
 """
 
 from typing import Any
@@ -10,8 +10,8 @@ import msgspec
 from starlette.responses import Response
 
 from .. import errors
-from ..core import exports, push_trace, reveal, sessions, users
-from ..store import exports as store
+from ..core import masked_books, push_trace, sessions, user_record, users
+from ..store import user_record as store
 from . import people
 from .endpoint import ROOT, Call, Route
 
@@ -85,7 +85,7 @@ def _page(call: Call, user: dict[str, Any], status: int = 200) -> Response:
         tags=tags,
         sessions=open_sessions,
         subscriptions=subscriptions,
-        books=reveal.shelf(call.db, user_id),
+        books=masked_books.shelf(call.db, user_id),
         trace=trace,
     )
 
@@ -102,20 +102,20 @@ def book(call: Call) -> Response:
 def reveal_contact(call: Call) -> Response:
     """The same page with one contact as it is, after it was written down who asked."""
     user, place = _user(call), _number(call.text("place"), 0)
-    return _book(call, reveal.contact(call.db, user["id"], _book_number(call), place, call.by))
+    return _book(call, masked_books.contact(call.db, user["id"], _book_number(call), place, call.by))
 
 
 def _book_number(call: Call) -> int:
     return _number(call.request.path_params["book"], -1)
 
 
-def _book(call: Call, whole: reveal.Shown | None) -> Response:
+def _book(call: Call, whole: masked_books.Shown | None) -> Response:
     user, number = _user(call), _book_number(call)
-    found = next((one for one in reveal.shelf(call.db, user["id"]) if one["book"] == number), None)
+    found = next((one for one in masked_books.shelf(call.db, user["id"]) if one["book"] == number), None)
     if not found:
         raise errors.NotFound("There is no such book.")
     after = _number(call.query("after"), 0)
-    page = reveal.masked(call.db, user["id"], number, after, PER_PAGE + 1)
+    page = masked_books.masked(call.db, user["id"], number, after, PER_PAGE + 1)
     shown = [whole if whole and one.place == whole.place else one for one in page[:PER_PAGE]]
     here = f"{ROOT}/apps/{call.app.id}/users/{user['id']}/books/{number}"
     older = f"{here}?{urlencode({'after': shown[-1].place})}" if len(page) > PER_PAGE else ""
@@ -145,7 +145,7 @@ def end_sessions(call: Call) -> Response:
 def export(call: Call) -> Response:
     """Everything about a user, as a file."""
     user = _user(call)
-    content = msgspec.json.format(msgspec.json.encode(exports.everything(call.db, user["id"], by=call.by)))
+    content = msgspec.json.format(msgspec.json.encode(user_record.everything(call.db, user["id"], by=call.by)))
     name = f"ringbook-user-{user['id']}.json"
     return Response(
         content, media_type="application/json", headers={"Content-Disposition": f'attachment; filename="{name}"'}

@@ -15,7 +15,7 @@ from ..config import Config
 from ..core import applications, erasures, subscriptions
 from ..model import App
 from ..outbound.requests import Outgoing, Unreachable, silence
-from ..push import asking
+from ..push import credentials
 from ..store import db as databases
 from ..store import migrations
 from ..verify import Outside, sms
@@ -142,8 +142,8 @@ def _pushes(db: databases.Database, config: Config, apps: list[App]) -> Iterator
             yield Check(what, True, "printed, not sent: push_console is on")
         elif wanted:
             key = applications.vapid_private_key(db, app.id)
-            for channel, trouble in asking.ask(config, app, key, wanted).items():
-                yield Check(f"{channel} {what}", not trouble, trouble or asking.SEEN[channel])
+            for channel, trouble in credentials.ask(config, app, key, wanted).items():
+                yield Check(f"{channel} {what}", not trouble, trouble or credentials.SEEN[channel])
         elif app.settings.contact_joined_enabled:
             yield Check(what, False, NO_PROVIDER.format(id=app.id))
 
@@ -152,6 +152,6 @@ def _channels(db: databases.Database, app: App) -> list[str]:
     used = {channel.removesuffix("_voip") for channel in subscriptions.channels(db, app.id)}
     return [
         channel
-        for channel, settings in asking.NEEDED.items()
+        for channel, settings in credentials.NEEDED.items()
         if channel in used or any(getattr(app.settings, name) for name in settings)
     ]

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from .. import errors
-from ..core import ceiling, figures
+from ..core import ceiling, stats
 from ..logs import log
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ def end() -> None:
 def _flush(db: "Database", stop: threading.Event) -> None:
     last = False
     while not last:
-        last = stop.wait(figures.EVERY_SECONDS)
+        last = stop.wait(stats.EVERY_SECONDS)
         now = int(time.time())
         try:
-            figures.flush(db, now)
+            stats.flush(db, now)
             ceiling.return_blocks(db, now, all_=last)
         except errors.Unavailable as away:
             log.warning("figures wait", reason=away.reason)

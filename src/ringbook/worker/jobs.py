@@ -22,11 +22,11 @@ from ..core import (
     codes,
     delivery,
     erasures,
-    figures,
-    idle,
+    inactive,
     limits,
     overview,
     sessions,
+    stats,
 )
 from ..logs import log
 from . import courier
@@ -55,7 +55,7 @@ def parts(config: Config) -> "dict[str, Part]":
         "one-time codes": codes.sweep,
         "old pushes": lambda db, now: delivery.sweep(db, now - kept),
         "old facts": lambda db, now: announcing.sweep(db, now - kept),
-        "old refusals": figures.sweep,
+        "old refusals": stats.sweep,
         "audit log": lambda db, now: audit.sweep(db, now - audit_kept),
         "journal of erasures": lambda db, now: erasures.sweep(db, now - journal_kept),
         "copies of the database": lambda db, now: backups.sweep(db, now - COPIES_KEPT_DAYS * DAY),
@@ -64,7 +64,7 @@ def parts(config: Config) -> "dict[str, Part]":
         "how many there are": overview.count,
     }
     if books_kept:
-        found["books of users who left them"] = once_in(HOUR, lambda db, now: idle.sweep(db, now, now - books_kept))
+        found["books of users who left them"] = once_in(HOUR, lambda db, now: inactive.sweep(db, now, now - books_kept))
     return found
 
 

@@ -3,7 +3,7 @@
 from starlette.responses import Response
 
 from .. import errors
-from ..core import users, why
+from ..core import diagnosis, users
 from .endpoint import Call, Route
 
 
@@ -21,7 +21,7 @@ def ask(call: Call) -> Response:
     try:
         user_id = int(user) if is_id(user) else users.identified(call.db, call.app.id, user)
         names = call.text("names") == "on"
-        answer = why.ask(call.db, user_id, number, call.now, app_id=call.app.id, names=names, by=call.by)
+        answer = diagnosis.ask(call.db, user_id, number, call.now, app_id=call.app.id, names=names, by=call.by)
     except (errors.NotFound, errors.Invalid) as refused:
         return page(call, 422, user=user, number=number, wrong={"user": sentence(refused.reason)})
     return page(call, user=user, number=number, answer=answer, names=names)
@@ -34,7 +34,7 @@ def page(
     user: str = "",
     number: str = "",
     wrong: dict[str, str] | None = None,
-    answer: why.Answer | None = None,
+    answer: diagnosis.Answer | None = None,
     names: bool = False,
 ) -> Response:
     """The form, with an answer below it."""

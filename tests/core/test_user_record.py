@@ -10,7 +10,7 @@ from core.joining import Play
 
 from ringbook import errors
 from ringbook.config import Limits
-from ringbook.core import applications, discovery, exports, sessions, users
+from ringbook.core import applications, discovery, sessions, user_record, users
 from ringbook.core.sessions import Credentials
 from ringbook.model import App, Caller, Entry
 from ringbook.store.db import Database
@@ -61,10 +61,10 @@ def test_everything_that_hangs_on_an_account_is_in_its_export(db, app, ann):
             now=NOW,
             until=NOW + 600,
         )
-    assert exports.everything(db, ann.user_id)["codes"] == []  # whoever only typed a number learns nothing of it
+    assert user_record.everything(db, ann.user_id)["codes"] == []  # whoever only typed a number learns nothing of it
     with db.write() as tx:
         tx.run("UPDATE numbers SET verified_at = :now", now=NOW)
-    told = exports.everything(db, ann.user_id)
+    told = user_record.everything(db, ann.user_id)
     assert told["application"] == {"id": app.id, "name": "Friends"}
     assert (told["user"]["login"], told["user"]["phone"]) == ("ann", ANN)
     assert (told["user"]["website"], told["user"]["has_password"]) == ("http://example.com", True)
@@ -88,7 +88,7 @@ def test_every_column_of_an_account_is_exported_or_known_to_be_hidden(db, ann):
     with db.read() as tx:
         row = tx.one("SELECT * FROM users WHERE id = :id", id=ann.user_id)
     assert row
-    assert set(row) - set(exports.everything(db, ann.user_id)["user"]) == HIDDEN
+    assert set(row) - set(user_record.everything(db, ann.user_id)["user"]) == HIDDEN
 
 
 def test_an_export_is_about_one_user_only(db, app, ann):
@@ -96,7 +96,7 @@ def test_an_export_is_about_one_user_only(db, app, ann):
     bob = users.sign_up(db, LIMITS, app, said, HERE, NOW)
     other = Caller(app=app, user_id=bob.id, is_guest=False, address=HERE)
     discovery.upload(db, LIMITS, other, [Entry(ANN, "My Ann")], now=NOW)
-    written = json.dumps(exports.everything(db, ann.user_id))
+    written = json.dumps(user_record.everything(db, ann.user_id))
     assert "Bob" not in written and "My Ann" not in written and "7700" not in written
 
 
@@ -106,17 +106,17 @@ def test_what_was_sent_to_a_user_and_told_about_them_is_exported(db):
     play.holds(bob.id, (JOINER, "Annie"))
     play.device(bob.id, "fcm-token-of-bob")
     ann = play.person("ann", JOINER)
-    waiting = exports.everything(db, ann.id)["joined"]
+    waiting = user_record.everything(db, ann.id)["joined"]
     assert [(one["number"], one["done_at"]) for one in waiting] == [("12025550101", None)]
     play.tell()
-    told = exports.everything(db, bob.id)
+    told = user_record.everything(db, bob.id)
     (push,) = told["pushes"]
     assert (push["about_user_id"], push["created_at"], push["outcome"]) == (ann.id, "2027-01-15T08:00:00Z", None)
     assert "Annie" in push["message"] and told["announced_contacts"] == 1
-    assert "Annie" not in json.dumps(exports.everything(db, ann.id))
+    assert "Annie" not in json.dumps(user_record.everything(db, ann.id))
 
 
 def test_after_erasing_there_is_nothing_to_export(db, ann):
     users.erase(db, ann.user_id)
     with pytest.raises(errors.NotFound, match=f"no user {ann.user_id}"):
-        exports.everything(db, ann.user_id)
+        user_record.everything(db, ann.user_id)

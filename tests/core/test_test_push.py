@@ -6,7 +6,7 @@ import pytest
 from core.joining import ANN, BOB, NOW, Play
 
 from ringbook import errors
-from ringbook.core import push_trace, samples
+from ringbook.core import push_trace, test_push
 from ringbook.core.audit import Actor
 
 BY = Actor("op@example.com", "192.0.2.9", NOW)
@@ -18,9 +18,9 @@ def play(db):
 
 
 def test_a_sample_shows_the_template_with_a_name():
-    assert samples.shown("%s is here: 100%% fun") == "Annie is here: 100% fun"
+    assert test_push.shown("%s is here: 100%% fun") == "Annie is here: 100% fun"
     with pytest.raises(errors.Invalid, match="may hold %s once"):
-        samples.shown("%s and %s")
+        test_push.shown("%s and %s")
 
 
 def test_a_test_goes_to_the_devices_that_would_get_the_real_one_and_says_what_it_is(play):
@@ -28,7 +28,7 @@ def test_a_test_goes_to_the_devices_that_would_get_the_real_one_and_says_what_it
     play.device(bob, "production-token")
     play.device(bob, "development-token", environment="development")
     play.device(bob, "ab" * 32, channel="apns_voip", platform="ios")
-    assert samples.send(play.db, play.app, bob, BY) == 1
+    assert test_push.send(play.db, play.app, bob, BY) == 1
     (row,) = play.rows("SELECT message, user_id, about_user_id, joined_id FROM pushes")
     assert json.loads(row["message"]) == {
         "message": "Your friend Annie joined.",
@@ -38,7 +38,7 @@ def test_a_test_goes_to_the_devices_that_would_get_the_real_one_and_says_what_it
     }
     assert push_trace.of_user(play.db, bob, NOW, 5).pushes[0].why == "a test, sent from the dashboard"
     play.set(contact_joined_development="on", contact_joined_fcm_notification="on")
-    assert samples.send(play.db, play.app, bob, BY) == 2
+    assert test_push.send(play.db, play.app, bob, BY) == 2
     messages = [json.loads(row["message"]) for row in play.rows("SELECT message FROM pushes ORDER BY id")]
     assert messages[-1]["android_fcm_notification"] == {"body": "Your friend Annie joined."}
 
@@ -49,16 +49,16 @@ def test_a_test_for_nobody_is_refused_and_leaves_no_trace(play):
     stranger = other.person("stranger").id
     other.device(stranger, "strangers-token")
     with pytest.raises(errors.Unreached, match="has no subscription"):
-        samples.send(play.db, play.app, ann, BY)
+        test_push.send(play.db, play.app, ann, BY)
     for nobody in (stranger, 999_999):
         with pytest.raises(errors.NotFound):
-            samples.send(play.db, play.app, nobody, BY)
+            test_push.send(play.db, play.app, nobody, BY)
     assert play.rows("SELECT * FROM pushes") == [] == play.rows("SELECT * FROM audit WHERE action = 'test push sent'")
 
 
 def test_a_test_is_in_the_audit_log(play):
     bob = play.person("bob", BOB).id
     play.device(bob, "production-token")
-    samples.send(play.db, play.app, bob, BY)
+    test_push.send(play.db, play.app, bob, BY)
     (row,) = play.rows("SELECT admin, address, subject FROM audit WHERE action = 'test push sent'")
     assert row == {"admin": "op@example.com", "address": "192.0.2.9", "subject": f"user {bob}"}

@@ -7,7 +7,7 @@ import pytest
 from core.joining import ANN, BOB, CLEO, DAY, LIMITS, NOW, Play
 
 from ringbook.config import Config
-from ringbook.core import backups, discovery, idle, sessions
+from ringbook.core import backups, discovery, inactive, sessions
 from ringbook.model import Entry
 from ringbook.store.db import Database
 from ringbook.worker import jobs
@@ -39,10 +39,10 @@ def session(play: Play, user_id: int, at: int) -> str:
 
 
 def test_books_go_and_the_account_stays(play):
-    assert idle.sweep(play.db, LATER, BEFORE) == 2
+    assert inactive.sweep(play.db, LATER, BEFORE) == 2
     assert owners(play) == set()
     assert [row["login"] for row in play.rows("SELECT login FROM users ORDER BY id")] == ["ann", "bob"]
-    assert idle.sweep(play.db, LATER, BEFORE) == 0
+    assert inactive.sweep(play.db, LATER, BEFORE) == 0
     play.holds(1, (BOB, "Friend"))
     assert owners(play) == {1}
 
@@ -51,7 +51,7 @@ def test_with_the_book_goes_what_was_removed_from_it(play):
     destroyed = [Entry(phone=CLEO, destroy=True)]
     discovery.upload(play.db, LIMITS, play.caller(1), destroyed, device="a phone", now=NOW)
     assert play.rows("SELECT owner_id FROM removed") == [{"owner_id": 1}]
-    idle.sweep(play.db, LATER, BEFORE)
+    inactive.sweep(play.db, LATER, BEFORE)
     assert play.rows("SELECT owner_id FROM removed") == []
 
 
@@ -59,13 +59,13 @@ def test_with_the_book_goes_what_was_removed_from_it(play):
 def test_a_batch_at_a_time(play, batch):
     done = []
     while not done or done[-1]:
-        done.append(idle.sweep(play.db, LATER, BEFORE, batch))
+        done.append(inactive.sweep(play.db, LATER, BEFORE, batch))
     assert sum(done) == 2 and max(done) <= batch
 
 
 def test_who_has_signed_in_lately_keeps_them(play):
     sessions.end(play.db, session(play, 2, BEFORE))
-    assert idle.sweep(play.db, LATER, BEFORE) == 1
+    assert inactive.sweep(play.db, LATER, BEFORE) == 1
     assert owners(play) == {2}
 
 
@@ -78,28 +78,28 @@ def test_an_open_session_counts_and_so_does_one_that_nobody_has_swept_yet(play):
     session(play, 2, BEFORE - DAY)
     with play.db.write() as tx:
         tx.run("UPDATE sessions SET expires_at = :at WHERE user_id = 2", at=LATER + 1)
-    assert idle.sweep(play.db, LATER, BEFORE) == 0
+    assert inactive.sweep(play.db, LATER, BEFORE) == 0
     with play.db.write() as tx:
         tx.run("UPDATE sessions SET last_used_at = :at, expires_at = :at", at=BEFORE - DAY)
-    assert idle.sweep(play.db, LATER, BEFORE) == 2
+    assert inactive.sweep(play.db, LATER, BEFORE) == 2
 
 
 def test_an_upload_counts(play):
     later = replace(play, now=BEFORE + 1)
     later.holds(1, (CLEO, "Cleo"))
-    assert idle.sweep(play.db, LATER, BEFORE) == 1
+    assert inactive.sweep(play.db, LATER, BEFORE) == 1
     assert owners(play) == {1}
 
 
 def test_who_comes_back_between_the_look_and_the_deed_keeps_them(play, monkeypatch):
-    lock_all = idle.books.lock_all
+    lock_all = inactive.books.lock_all
 
     def and_then(tx, user_id):
         lock_all(tx, user_id)
         tx.run("UPDATE users SET last_request_at = :at WHERE id = :id", at=LATER, id=user_id)
 
-    monkeypatch.setattr(idle.books, "lock_all", and_then)
-    assert idle.sweep(play.db, LATER, BEFORE) == 0
+    monkeypatch.setattr(inactive.books, "lock_all", and_then)
+    assert inactive.sweep(play.db, LATER, BEFORE) == 0
     assert owners(play) == {1, 2}
 
 

@@ -4,7 +4,7 @@ import pytest
 from core.joining import ANN, BOB, CLEO, NOW, Play
 
 from ringbook import errors
-from ringbook.core import reveal
+from ringbook.core import masked_books
 from ringbook.core.audit import Actor
 
 BY = Actor("op@example.com", "192.0.2.9", NOW)
@@ -20,21 +20,21 @@ def play(db):
 
 def test_books_are_shown_by_size_and_date(play):
     play.holds(play.bob, (ANN, "Ann"), device="phone-2")
-    shelf = reveal.shelf(play.db, play.bob)
+    shelf = masked_books.shelf(play.db, play.bob)
     assert [(one["device"], one["size"], one["synced_at"]) for one in shelf] == [("", 2, NOW), ("phone-2", 1, NOW)]
 
 
 def test_contacts_are_masked_in_the_order_of_the_upload_and_their_places_tell_nothing(play):
-    ann, cleo = reveal.masked(play.db, play.bob, 0, 0, 10)
+    ann, cleo = masked_books.masked(play.db, play.bob, 0, 0, 10)
     assert (ann.name, ann.phone, cleo.name, cleo.phone) == ("A… o… t…", "…01", "Ć…", "…03")
     assert not ann.is_whole and str(ann.place) not in "12025550101"
-    assert reveal.masked(play.db, play.bob, 0, ann.place, 10) == [cleo]
-    assert reveal.masked(play.db, play.bob, 0, 0, 1) == [ann]
+    assert masked_books.masked(play.db, play.bob, 0, ann.place, 10) == [cleo]
+    assert masked_books.masked(play.db, play.bob, 0, 0, 1) == [ann]
 
 
 def test_one_contact_is_revealed_as_it_was_typed_and_only_with_an_entry_in_the_log(play):
-    ann = reveal.masked(play.db, play.bob, 0, 0, 1)[0]
-    shown = reveal.contact(play.db, play.bob, 0, ann.place, BY)
+    ann = masked_books.masked(play.db, play.bob, 0, 0, 1)[0]
+    shown = masked_books.contact(play.db, play.bob, 0, ann.place, BY)
     assert (shown.name, shown.phone, shown.is_whole) == ("Ann of the secret name", "+1 (202) 555-0101", True)
     (row,) = play.rows("SELECT * FROM audit WHERE action = 'contacts revealed'")
     assert (row["admin"], row["subject"], row["detail"]) == ("op@example.com", f"user {play.bob}", "…01 of book 0")
@@ -44,5 +44,5 @@ def test_one_contact_is_revealed_as_it_was_typed_and_only_with_an_entry_in_the_l
 def test_what_is_not_in_the_book_is_neither_shown_nor_written_down(play):
     for book, place in [(0, 7), (0, 2**62), (5, 1), (0, 0)]:
         with pytest.raises(errors.NotFound):
-            reveal.contact(play.db, play.bob, book, place, BY)
+            masked_books.contact(play.db, play.bob, book, place, BY)
     assert play.rows("SELECT * FROM audit WHERE action = 'contacts revealed'") == []

@@ -6,7 +6,7 @@ A user has not been there when there was no sign-in and no session since then; a
 and was not swept yet, counts as long as it was last used.
 """
 
-from ..store import books, buckets, idle
+from ..store import books, buckets, inactive
 from ..store.db import Database
 
 
@@ -16,7 +16,7 @@ def sweep(db: Database, now: int, before: int, batch: int = 500) -> int:
     With a book go the hashes of what was removed from it: uploading it again costs permits.
     """
     with db.read() as tx:
-        gone = idle.users(tx, now, before, batch)
+        gone = inactive.users(tx, now, before, batch)
     return sum(_dropped(db, user_id, now, before) for user_id in gone)
 
 
@@ -24,7 +24,7 @@ def _dropped(db: Database, user_id: int, now: int, before: int) -> bool:
     """Each user is a transaction; who has come back meanwhile keeps the books."""
     with db.write() as tx:
         books.lock_all(tx, user_id)
-        if not idle.is_idle(tx, user_id, now, before):
+        if not inactive.is_idle(tx, user_id, now, before):
             return False
         books.delete_books(tx, user_id)
         books.delete_all(tx, user_id)

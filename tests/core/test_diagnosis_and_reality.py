@@ -11,7 +11,7 @@ import pytest
 from core.joining import LIMITS, Play
 
 from ringbook import errors, phone
-from ringbook.core import discovery, users, why
+from ringbook.core import diagnosis, discovery, users
 from ringbook.model import Entry
 
 WORLDS, PEOPLE, DEEDS = 2, 6, 30
@@ -106,7 +106,7 @@ def worlds(db, region, proven):
 
 def agrees(world: World, user_id: int, typed: str) -> bool:
     """Is she found? The answer says what is so, and its first step that says no is the reason."""
-    answer = why.ask(world.db, user_id, typed, world.now)
+    answer = diagnosis.ask(world.db, user_id, typed, world.now)
     shown = world.shown(user_id, typed)
     assert answer.found == bool(shown), (user_id, typed, answer)
     assert all(f"{one}" in answer.verdict for one in shown)

@@ -5,10 +5,10 @@ import pytest
 from core.joining import ANN, BOB, CLEO, NOW, Play
 
 from ringbook import errors
-from ringbook.core import audit, delivery, numbers, privacy, why
+from ringbook.core import audit, delivery, diagnosis, numbers, privacy
 from ringbook.core.audit import Actor
 from ringbook.core.delivery import Attempt
-from ringbook.core.why import Answer, Step
+from ringbook.core.diagnosis import Answer, Step
 from ringbook.push.transport import Outcome, Receipt
 from ringbook.store import buckets
 
@@ -36,7 +36,7 @@ def play(db):
 
 
 def asked(play: Play, typed: str = ANN, **more) -> Answer:
-    return why.ask(play.db, play.bob, typed, play.now, **more)
+    return diagnosis.ask(play.db, play.bob, typed, play.now, **more)
 
 
 def step(answer: Answer, what: str) -> Step:
@@ -195,4 +195,4 @@ def test_one_is_not_announced_to_oneself(play):
 
 def test_an_unknown_user_is_not_found(play):
     with pytest.raises(errors.NotFound, match="no user 999"):
-        why.ask(play.db, 999, ANN, NOW)
+        diagnosis.ask(play.db, 999, ANN, NOW)

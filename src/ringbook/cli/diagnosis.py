@@ -8,7 +8,7 @@ from . import common
 from .common import File, Json, Of
 
 if TYPE_CHECKING:
-    from ..core.why import Answer, Step
+    from ..core.diagnosis import Answer, Step
 
 SIGNS = {"yes": "ok  ", "no": "NO  ", "note": "?   "}
 
@@ -28,11 +28,11 @@ def why(
     for, as the user's phone writes it. The answer holds the name from the user's book, which the audit log records.
     The exit code is 0 when somebody is found, 1 when nobody is.
     """
-    from ..core import why
+    from ..core import diagnosis
 
     with common.database(common.settings(file)) as db:
         user_id = common.user_id(db, user, app)
-        found = why.ask(db, user_id, number, common.now(), names=True, by=common.actor())
+        found = diagnosis.ask(db, user_id, number, common.now(), names=True, by=common.actor())
     if as_json:
         common.say_json(found)
     else:

@@ -24,7 +24,7 @@ from typing import Literal
 from msgspec import Struct
 
 from .. import errors
-from ..store import figures as store
+from ..store import stats as store
 from ..store.db import Database, Tx
 
 EVERY_SECONDS = 10

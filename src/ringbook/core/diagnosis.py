@@ -17,8 +17,8 @@ from msgspec import Struct
 
 from .. import errors, phone
 from ..model import App, Subscription
-from ..store import books, buckets, exports, subscriptions
-from ..store import why as store
+from ..store import books, buckets, subscriptions, user_record
+from ..store import diagnosis as store
 from ..store.db import Database, Row, Tx
 from . import applications, audit, limits, privacy, push_trace
 from .audit import Actor
@@ -86,7 +86,7 @@ def ask(
     Raises NotFound when there is no such user.
     """
     with db.read() as tx:
-        user = exports.user(tx, user_id)
+        user = user_record.user(tx, user_id)
     if not user or app_id not in (None, user["app_id"]):
         raise errors.NotFound(f"there is no user {user_id}" + (f" in application {app_id}" if app_id else ""))
     app = applications.get(db, user["app_id"])

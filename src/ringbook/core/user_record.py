@@ -6,7 +6,7 @@ everything    the account and all that hangs on it, ready for JSON
 from typing import Any
 
 from .. import errors, phone, times
-from ..store import exports as store
+from ..store import user_record as store
 from ..store.db import Database, Row, Tx
 from . import audit
 from .audit import Actor

@@ -4,32 +4,32 @@ import pytest
 from core.joining import ANN, BOB, NOW, Play
 
 from ringbook import errors
-from ringbook.core import delivery, figures
+from ringbook.core import delivery, stats
 from ringbook.outbound.requests import Answer
 from ringbook.push.transport import Outcome, Receipt
-from ringbook.store import figures as store
+from ringbook.store import stats as store
 from ringbook.verify import cidp
 
-TODAY = NOW // figures.DAY
+TODAY = NOW // stats.DAY
 
 
 @pytest.fixture(autouse=True)
 def nothing_counted():
-    figures.forget()
+    stats.forget()
     yield
-    figures.forget()
+    stats.forget()
 
 
 @pytest.fixture
 def play(db):
     made = Play(db)
-    figures.forget()
+    stats.forget()
     return made
 
 
 def days(play: Play, app_id: int | None = None) -> dict[tuple[int, str], int]:
     """What the database holds, by the number of days since today."""
-    figures.flush(play.db, NOW)
+    stats.flush(play.db, NOW)
     with play.db.read() as tx:
         found = store.days(tx, app_id or play.app_id, 1, TODAY + 9)
     return {(day - TODAY, name): value for day, name, value in found}
@@ -41,11 +41,11 @@ def totals(play: Play) -> dict[str, int]:
 
 
 def test_sums_add_up_by_day_and_for_ever(play):
-    figures.add(play.app_id, "uploads", NOW)
+    stats.add(play.app_id, "uploads", NOW)
     assert days(play) == {(0, "uploads"): 1}
-    figures.add(play.app_id, "uploads", NOW, 2)
-    figures.add(play.app_id, "uploads", NOW + figures.DAY, 5)
-    figures.add(play.app_id, "matches", NOW, 0)
+    stats.add(play.app_id, "uploads", NOW, 2)
+    stats.add(play.app_id, "uploads", NOW + stats.DAY, 5)
+    stats.add(play.app_id, "matches", NOW, 0)
     assert days(play) == {(0, "uploads"): 3, (1, "uploads"): 5}
     assert totals(play) == {"uploads": 8}
     with play.db.read() as tx:
@@ -54,10 +54,10 @@ def test_sums_add_up_by_day_and_for_ever(play):
 
 def test_what_is_rolled_back_never_happened(play):
     with pytest.raises(ZeroDivisionError), play.db.write() as tx:
-        figures.after(tx, play.app_id, "joined", NOW)
+        stats.after(tx, play.app_id, "joined", NOW)
         raise ZeroDivisionError
     with play.db.write() as tx:
-        figures.after(tx, play.app_id, "sign-ups", NOW)
+        stats.after(tx, play.app_id, "sign-ups", NOW)
     assert days(play) == {(0, "sign-ups"): 1}
 
 
@@ -109,12 +109,12 @@ class Lost:
 
 
 def test_while_the_database_is_away_sums_wait_and_are_neither_lost_nor_doubled(play):
-    figures.add(play.app_id, "uploads", NOW)
+    stats.add(play.app_id, "uploads", NOW)
     for lost in (False, False, True):
         with pytest.raises(errors.Unavailable):
-            figures.flush(Away(play.db, lost=lost), NOW)
-        figures.add(play.app_id, "uploads", NOW)
-        figures.refused(play.app_id, "GET /users", 401, errors.SessionGone(), NOW)
+            stats.flush(Away(play.db, lost=lost), NOW)
+        stats.add(play.app_id, "uploads", NOW)
+        stats.refused(play.app_id, "GET /users", 401, errors.SessionGone(), NOW)
     assert days(play) == {(0, "uploads"): 4}
     assert [row["count"] for row in refusals(play)] == [3]
     assert days(play) == {(0, "uploads"): 4}
@@ -122,15 +122,15 @@ def test_while_the_database_is_away_sums_wait_and_are_neither_lost_nor_doubled(p
 
 def test_two_processes_add_to_the_same_sums(play):
     for _ in range(2):
-        figures.add(play.app_id, "uploads", NOW)
-        figures.flush(play.db, NOW)
-        figures.forget()  # another process
+        stats.add(play.app_id, "uploads", NOW)
+        stats.flush(play.db, NOW)
+        stats.forget()  # another process
     assert days(play) == {(0, "uploads"): 2}
 
 
 def test_a_deleted_application_leaves_nothing_behind(play):
-    figures.add(99, "uploads", NOW)
-    figures.refused(99, "GET /users", 401, errors.SessionGone(), NOW)
+    stats.add(99, "uploads", NOW)
+    stats.refused(99, "GET /users", 401, errors.SessionGone(), NOW)
     assert days(play, 99) == {} and refusals(play, 99) == []
 
 
@@ -138,17 +138,17 @@ def test_a_deleted_application_leaves_nothing_behind(play):
 
 
 def refusals(play: Play, app_id: int | None = None):
-    figures.flush(play.db, NOW)
+    stats.flush(play.db, NOW)
     with play.db.read() as tx:
         return store.refusals(tx, play.app_id if app_id is None else app_id, 99)
 
 
 def test_refusals_are_counted_by_route_status_and_reason_the_latest_first(play):
     gone, taken = errors.SessionGone(), errors.Conflict("has already been taken", field="login")
-    figures.refused(play.app_id, "GET /users", 401, gone, NOW)
-    figures.refused(play.app_id, "POST /users", 422, taken, NOW + 1)
-    figures.flush(play.db, NOW)
-    figures.refused(play.app_id, "GET /users", 401, gone, NOW + 2)
+    stats.refused(play.app_id, "GET /users", 401, gone, NOW)
+    stats.refused(play.app_id, "POST /users", 422, taken, NOW + 1)
+    stats.flush(play.db, NOW)
+    stats.refused(play.app_id, "GET /users", 401, gone, NOW + 2)
     found = refusals(play)
     assert [(row["route"], row["status"], row["reason"], row["count"]) for row in found] == [
         ("GET /users", 401, "Required session does not exist", 2),
@@ -160,22 +160,22 @@ def test_refusals_are_counted_by_route_status_and_reason_the_latest_first(play):
 def test_old_refusals_are_forgotten(play):
     for age in (6, 8):
         refused = errors.Invalid(f"{age} days ago")
-        figures.refused(play.app_id, "GET /users", 422, refused, NOW - age * figures.DAY)
+        stats.refused(play.app_id, "GET /users", 422, refused, NOW - age * stats.DAY)
     refusals(play)
-    assert figures.sweep(play.db, NOW) == 1
+    assert stats.sweep(play.db, NOW) == 1
     assert [row["reason"] for row in refusals(play)] == ["6 days ago"]
 
 
 def test_so_many_kinds_of_refusal_are_remembered_at_once_and_no_more(play):
-    for number in range(figures.MOST_REFUSALS + 5):
-        figures.refused(play.app_id, f"GET /{number}", 422, errors.Invalid("no"), NOW)
-    figures.refused(play.app_id, "GET /0", 422, errors.Invalid("no"), NOW)
+    for number in range(stats.MOST_REFUSALS + 5):
+        stats.refused(play.app_id, f"GET /{number}", 422, errors.Invalid("no"), NOW)
+    stats.refused(play.app_id, "GET /0", 422, errors.Invalid("no"), NOW)
     with play.db.read() as tx:
         assert tx.tuples("SELECT COUNT(*) FROM refusals") == [(0,)]
     refusals(play)
     with play.db.read() as tx:
         assert tx.tuples("SELECT COUNT(*), SUM(count) FROM refusals") == [
-            (figures.MOST_REFUSALS, figures.MOST_REFUSALS + 1)
+            (stats.MOST_REFUSALS, stats.MOST_REFUSALS + 1)
         ]
 
 
@@ -188,17 +188,17 @@ def test_so_many_kinds_of_refusal_are_remembered_at_once_and_no_more(play):
         (errors.Invalid("+1 (202) 555-0101 is not registered"), "… is not registered"),
         (errors.Invalid("12025550101 and ann@example.com are"), "… and … are"),
         (errors.Invalid("has more than 50000 entries"), "has more than 50000 entries"),
-        (errors.Invalid("x" * 500), "x" * figures.LONGEST_REASON),
+        (errors.Invalid("x" * 500), "x" * stats.LONGEST_REASON),
         (errors.Invalid("a\0b"), "a b"),
     ],
 )
 def test_a_reason_is_kept_without_what_somebody_sent(refused, words):
-    assert figures.plain(refused) == words
+    assert stats.plain(refused) == words
 
 
 def test_what_an_identity_provider_says_of_somebody_is_not_kept():
     with pytest.raises(errors.Invalid, match="Annie") as refused:
         cidp.read_answer(Answer(403, b'{"error": "Annie is locked"}'), {"uid": "#{uid}"})
-    assert figures.plain(refused.value) == (
+    assert stats.plain(refused.value) == (
         "the identity provider said no, with status 403; what it said is in the answer"
     )
