@@ -120,11 +120,11 @@ def test_no_number_is_shown_unless_it_is_asked_for(ann):
 def test_a_dry_run_shows_the_difference_and_changes_nothing(ann):
     ann.log_in()
     ann.done("sync", ann.file(BOOK))
-    before = account.memory().read_bytes()
+    before = account.state_path().read_bytes()
     changed = ann.file(BOOK.replace("FN:Bobby", "FN:Robert").replace("+44 7700 900123", "+44 7700 900124"))
     shown = ann.done("sync", changed, "--dry-run")
     assert "~ Robert  …42" in shown and "+ Cat  …24" in shown and "- Cat  …23" in shown
-    assert account.memory().read_bytes() == before and "Bobby" in ann.done("list")
+    assert account.state_path().read_bytes() == before and "Bobby" in ann.done("list")
     assert "Nothing has changed." in ann.done("sync", ann.file(BOOK), "--dry-run")
 
 
@@ -164,11 +164,11 @@ def test_an_empty_book_is_uploaded_only_on_purpose(ann):
 def test_credentials_are_for_their_owner_only(ann):
     ann.log_in()
     ann.done("sync", ann.file(BOOK))
-    for file in (account.credentials(), account.memory()):
+    for file in (account.credentials_path(), account.state_path()):
         assert file.stat().st_mode & 0o777 == 0o600 and file.parent.stat().st_mode & 0o777 == 0o700
     assert PASSWORD not in repr(account.load()) and account.load().token not in repr(account.load())
     ann.done("logout")
-    assert not account.credentials().exists() and not account.memory().exists()
+    assert not account.credentials_path().exists() and not account.state_path().exists()
 
 
 def test_a_session_that_has_ended_is_opened_again_with_the_password(server, ann):
@@ -231,7 +231,7 @@ def test_nobody_else_logs_in_over_an_account_whose_book_would_be_lost(ann):
 def test_what_is_here_can_be_forgotten_without_the_server(ann):
     account.save(account.Account(f"http://127.0.0.1:{free_port()}", 1, "K", "d", True, 7))
     assert "Forgotten here" in ann.done("logout", "--local")
-    assert not account.credentials().exists()
+    assert not account.credentials_path().exists()
     assert ann.run("logout", "--local")[0] == 1
 
 
@@ -293,7 +293,7 @@ def test_wrong_use_is_told_in_one_line(ann, words):
 
 def test_a_server_that_is_not_there_is_told_in_one_line(ann):
     url = f"http://127.0.0.1:{free_port()}"
-    ann.monkeypatch.setattr("ringbook_client.conversation.FIRST_WAIT_SECONDS", 0)
+    ann.monkeypatch.setattr("ringbook_client.retries.FIRST_WAIT_SECONDS", 0)
     words = ("login", "--url", url, "--app", "1", "--key", "K", "--login", "ann", "--password-file", "-")
     code, out, err = ann.run(*words, typed=PASSWORD)
     assert code == 1 and out == "" and len(err.splitlines()) == 1 and "cannot be reached" in err
@@ -303,7 +303,7 @@ def test_a_password_that_would_go_over_a_network_as_it_is_is_warned_of(ann):
     proxy = f"http://127.0.0.1:{free_port()}"  # where nobody is, so that nothing leaves this machine
     for variable in ("HTTP_PROXY", "HTTPS_PROXY"):
         ann.monkeypatch.setenv(variable, proxy)
-    ann.monkeypatch.setattr("ringbook_client.conversation.FIRST_WAIT_SECONDS", 0)
+    ann.monkeypatch.setattr("ringbook_client.retries.FIRST_WAIT_SECONDS", 0)
     words = ("--app", "1", "--key", "K", "--login", "ann", "--password-file", "-")
     code, _, err = ann.run("login", "--url", "http://book.example.com", *words, typed=PASSWORD)
     assert code == 1 and "not encrypted" in err.splitlines()[0]
@@ -350,9 +350,9 @@ def test_nobody_is_logged_in(ann):
         code, _, err = ann.run(*words)
         assert code == 1 and "run ringbook-contacts login" in err
     account.save(account.Account("http://x", 1, "K", "d", True))
-    account.credentials().write_text("{")
+    account.credentials_path().write_text("{")
     assert "login again" in ann.run("list")[2]
-    account.credentials().write_bytes(b"\xff")
+    account.credentials_path().write_bytes(b"\xff")
     assert "login again" in ann.run("list")[2]
 
 

@@ -60,7 +60,7 @@ def contacts(first: int, count: int) -> list[Contact]:
 def expire(server, token: str) -> None:
     """End every session of whoever holds this token, as time would."""
     with Client(*keys(server)) as other:
-        other._keep(token)
+        other._store_token(token)
         user_id = other.get_session().user_id
     write(server, "DELETE FROM sessions WHERE user_id = :user_id", user_id=user_id)
 
@@ -374,7 +374,7 @@ def test_an_address_may_have_a_port_and_a_path(url):
     ],
 )
 def test_http_is_open_to_others_where_it_leaves_this_machine(url, is_open):
-    assert transport.is_open_to_others(url) is is_open
+    assert transport.is_unencrypted(url) is is_open
 
 
 def test_a_kept_token_that_is_damaged_counts_as_none(server, login, tmp_path):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from ringbook_client import Contact
-from ringbook_client.display import Display, columns, masked, printable
+from ringbook_client.display import Display, display_width, masked, printable
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_columns_line_up_for_names_of_any_script(capsys):
         [Contact("王小明", "+12025550101"), Contact("Zoe\u0301", "+12025550102"), Contact("Al", "+12025550103")]
     )
     lines = capsys.readouterr().out.splitlines()
-    assert len({columns(line[: line.index("…")]) for line in lines[1:]}) == 1
+    assert len({display_width(line[: line.index("…")]) for line in lines[1:]}) == 1
 
 
 class Terminal(io.StringIO):

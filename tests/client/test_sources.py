@@ -66,7 +66,7 @@ HELD = {
 
 def held(path: Path) -> list[tuple[str, str]]:
     """(name, number) of each contact in a file without problems."""
-    reading = sources.read(path)
+    reading = sources.read_contacts(path)
     assert reading.problems == ()
     return [(contact.name, contact.phone) for contact in reading.contacts]
 
@@ -132,13 +132,13 @@ def test_what_cannot_be_read_is_not_an_empty_book(raw: bytes, what_to_do: str, t
     file = tmp_path / "contacts.csv"
     file.write_bytes(raw)
     with pytest.raises(Unreadable, match=what_to_do):
-        sources.read(file)
+        sources.read_contacts(file)
 
 
 @pytest.mark.parametrize("path", ["missing.vcf", ".", "a\0b.vcf"])
 def test_a_file_that_cannot_be_opened_is_unreadable(path: str, tmp_path: Path) -> None:
     with pytest.raises(Unreadable, match="cannot be read"):
-        sources.read(tmp_path / path)
+        sources.read_contacts(tmp_path / path)
 
 
 LIKELY = st.sampled_from(
@@ -159,7 +159,7 @@ def test_whatever_a_file_holds_it_is_read_or_unreadable(raw: bytes, name: str, t
     file = tmp_path / name
     file.write_bytes(raw)
     try:
-        reading = sources.read(file)
+        reading = sources.read_contacts(file)
     except Unreadable as error:
         assert str(error)
         return

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from ringbook_client import AsyncClient, Client, Contact, Login, Removal, errors, files, sync
-from ringbook_client.conversation import drive
+from ringbook_client.retries import drive
 from servers import application
 
 # HERE and ABROAD are one number where the region is GB; ALIKE ends like ANN, and is another one.
@@ -59,7 +59,7 @@ class Phone:
 
         real, files.write = files.write, write
         try:
-            steps = sync.syncing(
+            steps = sync.sync_steps(
                 self.listed(),
                 self.state,
                 self.client.url,
@@ -215,7 +215,7 @@ def test_half_an_emoji_is_rejected_like_any_other_name_that_cannot_be_stored(pho
 
 
 def test_a_great_difference_goes_in_parts(phone, monkeypatch):
-    monkeypatch.setattr("ringbook_client.sync.PART", 4)
+    monkeypatch.setattr("ringbook_client.sync.PART_SIZE", 4)
     told = []
     phone.contacts = {f"+1 {200 + n} 555 01{n:02}": f"n{n}" for n in range(30)} | {HERE: "a", ABROAD: "b", WRITTEN: "c"}
     phone.contacts[BOB] = "Bob"
@@ -327,7 +327,7 @@ def test_a_sync_planned_changes_nothing(client, phone):
     assert plan.full == sync.DRIFT
     assert {one.name for one in plan.difference.removed} == {"Bob", "Eve"}
     assert phone.state.read_bytes() == before
-    assert planned(full=True).full == sync.ASKED
+    assert planned(full=True).full == sync.FULL_REQUESTED
 
 
 # ── the state file ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -495,7 +495,7 @@ def test_whatever_happened_one_undisturbed_sync_makes_it_right(client, tmp_path)
 def test_the_other_client_syncs_too(client, phone):
     async def play():
         async with AsyncClient(client.url, client.app.id, client.app.auth_key) as one:
-            one._keep(client._token)
+            one._store_token(client._token)
             book = [Contact("Ann", ANN), Contact("Bob", BOB)]
             plan = await one.plan_sync(book, phone.state, device=phone.device)
             assert len(plan.difference.added) == 2

@@ -11,7 +11,7 @@ BOTH = [("Ann", ANN), ("Bob", BOB)]
 
 def held(text: str) -> list[tuple[str, str]]:
     """(name, number) of each contact; nothing was a problem."""
-    reading = tables.read(text.encode())
+    reading = tables.read_csv(text.encode())
     assert reading.problems == ()
     return [(contact.name, contact.phone) for contact in reading.contacts]
 
@@ -56,27 +56,27 @@ def test_numbers_that_the_server_will_not_take_are_handed_on() -> None:
 
 def test_a_row_that_cannot_be_read_is_told_and_takes_no_other_with_it() -> None:
     text = f'name,phone\nAnn,{ANN}\n"Bob,{BOB}\nCara,+12025550152\n"Dora","+12025550153"\nEve "E." X,+12025550154\n'
-    reading = tables.read(text.encode())
+    reading = tables.read_csv(text.encode())
     assert [contact.name for contact in reading.contacts] == ["Ann", "Cara", "Dora", 'Eve "E." X']
     assert reading.problems == (Problem(3, tables.BROKEN),)
     # Without another quotation mark the whole rest would belong to Bob's name.
-    reading = tables.read(f'name,phone\nAnn,{ANN}\n"Bob,{BOB}\nCara,+12025550152\n'.encode())
+    reading = tables.read_csv(f'name,phone\nAnn,{ANN}\n"Bob,{BOB}\nCara,+12025550152\n'.encode())
     assert [contact.name for contact in reading.contacts] == ["Ann", "Cara"]
     assert reading.problems == (Problem(3, tables.BROKEN),)
-    reading = tables.read(f'name,phone\nAnn,{ANN}\n"Bob,{BOB}'.encode())
+    reading = tables.read_csv(f'name,phone\nAnn,{ANN}\n"Bob,{BOB}'.encode())
     assert (len(reading.contacts), reading.problems) == (1, (Problem(3, tables.BROKEN),))
-    reading = tables.read(f'Ann,{ANN}\nBob,\n"C" C,{BOB}\n'.encode())
+    reading = tables.read_csv(f'Ann,{ANN}\nBob,\n"C" C,{BOB}\n'.encode())
     assert [contact.name for contact in reading.contacts] == ["Ann", "C C"]
     assert reading.problems == (Problem(2, tables.NO_NUMBER),)
 
 
 def test_many_broken_rows_do_not_take_long() -> None:
     rows = "".join(f'"broken {n},+12025550150\nAnn {n},{ANN}\n' for n in range(20_000))
-    reading = tables.read(f"name,phone\n{rows}".encode())
+    reading = tables.read_csv(f"name,phone\n{rows}".encode())
     assert len(reading.contacts) + len(reading.problems) >= 20_000
 
 
 @pytest.mark.parametrize("text", ["name,phone\n", "a,b\nc,d\n", "name\nAnn\n", f'name,phone\n"Ann,{ANN}\n'])
 def test_a_file_without_a_row_or_a_column_of_numbers_is_unreadable(text: str) -> None:
     with pytest.raises(Unreadable):
-        tables.read(text.encode())
+        tables.read_csv(text.encode())

@@ -2,7 +2,7 @@
 
 import pytest
 from ringbook_client import Contact, Rejected, Removal, Report, errors
-from ringbook_client.conversation import drive
+from ringbook_client.retries import drive
 from ringbook_client.uploads import upload
 
 ENTRIES = [Contact(f"n{n}", f"1202555{n:04}") for n in range(25)]

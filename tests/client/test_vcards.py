@@ -21,7 +21,7 @@ def cards(*bodies: str) -> bytes:
 
 def held(raw: bytes) -> list[tuple[str, str]]:
     """(name, number) of each contact; nothing was a problem."""
-    reading = vcards.read(raw)
+    reading = vcards.read_vcards(raw)
     assert reading.problems == ()
     return [(contact.name, contact.phone) for contact in reading.contacts]
 
@@ -119,7 +119,7 @@ def test_the_card_of_an_assistant_is_not_mixed_with_the_one_around_it() -> None:
         assert held(cards(f"{agent}\r\nFN:Ann\r\nTEL:{ANN}")) == [("Ann", ANN)]
     assert held(cards(f"AGENT:\r\nFN:Ann\r\nTEL:{ANN}", "FN:Bob\r\nTEL:+12025550151"))[1][0] == "Bob"
     missing_end = cards(f"AGENT:\r\nFN:Ann\r\nTEL:{ANN}").removesuffix(b"END:VCARD\r\n") + cards(f"FN:Bob\r\nTEL:{ANN}")
-    assert [contact.name for contact in vcards.read(missing_end).contacts] == ["Ann", "Bob"]
+    assert [contact.name for contact in vcards.read_vcards(missing_end).contacts] == ["Ann", "Bob"]
 
 
 def test_a_card_without_an_end_is_kept_and_told_and_so_are_lines_outside() -> None:
@@ -142,7 +142,7 @@ def test_a_card_without_an_end_is_kept_and_told_and_so_are_lines_outside() -> No
         BEGIN:VCARD
         FN:Cara
         TEL:+1202555"""
-    reading = vcards.read(textwrap.dedent(raw).encode())
+    reading = vcards.read_vcards(textwrap.dedent(raw).encode())
     assert [contact.name for contact in reading.contacts] == ["Ann", "Bob", "Cara"]
     assert reading.problems == (
         Problem(1, vcards.OUTSIDE),
@@ -156,7 +156,7 @@ def test_a_card_without_an_end_is_kept_and_told_and_so_are_lines_outside() -> No
 @pytest.mark.parametrize("raw", [b"FN:Ann\nTEL:1", b"BEGIN:VCARD\n\xff\xff\nEND:VCARD", b"BEGIN:VCARD\nEND:VCARD"])
 def test_a_file_without_a_readable_card_is_unreadable_and_says_where(raw: bytes) -> None:
     with pytest.raises(Unreadable, match=r"export the contacts again.*\(line 1: "):
-        vcards.read(raw)
+        vcards.read_vcards(raw)
 
 
 # ── another reader ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -199,6 +199,6 @@ def test_well_formed_cards_are_read_as_vobject_reads_them(people: list[tuple[str
         for card in vobject.readComponents(unfolded)
         for tel in card.contents["tel"]
     ]
-    ours = [(contact.name, re.sub(r"[ -]", "", contact.phone)) for contact in vcards.read(raw).contacts]
+    ours = [(contact.name, re.sub(r"[ -]", "", contact.phone)) for contact in vcards.read_vcards(raw).contacts]
     assert ours == list(dict.fromkeys(theirs))
-    assert vcards.read(raw.replace(b"FN:", b"X-FN:")).contacts == vcards.read(raw).contacts
+    assert vcards.read_vcards(raw.replace(b"FN:", b"X-FN:")).contacts == vcards.read_vcards(raw).contacts

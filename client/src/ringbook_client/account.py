@@ -16,18 +16,18 @@ from . import files
 from .errors import RingbookError
 from .proofs import Email, Login, Proof
 
-NAME = "ringbook-contacts"
+PROGRAM = "ringbook-contacts"
 
 
 class NotLoggedIn(RingbookError):
     """There is no account on this machine."""
 
 
-class SomebodyElse(RingbookError):
+class OtherAccount(RingbookError):
     """Another account is on this machine."""
 
 
-class NoHome(RingbookError):
+class NoHomeFolder(RingbookError):
     """There is no folder to keep an account in."""
 
 
@@ -74,36 +74,36 @@ class AccountTokens:
         save(self.account)
 
 
-def credentials() -> Path:
+def credentials_path() -> Path:
     """The account's file."""
-    return _folder("XDG_CONFIG_HOME", ".config") / NAME / "credentials.json"
+    return _folder("XDG_CONFIG_HOME", ".config") / PROGRAM / "credentials.json"
 
 
-def memory() -> Path:
+def state_path() -> Path:
     """What a sync remembers."""
-    return _folder("XDG_STATE_HOME", ".local/state") / NAME / "state.json"
+    return _folder("XDG_STATE_HOME", ".local/state") / PROGRAM / "state.json"
 
 
 def load() -> Account:
     """Who is logged in."""
     try:
-        text = files.read(credentials())
+        text = files.read(credentials_path())
         if text is None:
-            raise NotLoggedIn(f"nobody is logged in here: run {NAME} login")
+            raise NotLoggedIn(f"nobody is logged in here: run {PROGRAM} login")
         return Account(**json.loads(text))
     except (ValueError, TypeError):
-        raise NotLoggedIn(f"{credentials()} cannot be read: run {NAME} login again") from None
+        raise NotLoggedIn(f"{credentials_path()} cannot be read: run {PROGRAM} login again") from None
 
 
 def save(account: Account) -> None:
     """This is who is logged in."""
-    files.write(credentials(), json.dumps(asdict(account)))
+    files.write(credentials_path(), json.dumps(asdict(account)))
 
 
-def forget() -> None:
+def delete_files() -> None:
     """Nobody is logged in, and nothing is remembered."""
-    files.remove(credentials())
-    files.remove(memory())
+    files.remove(credentials_path())
+    files.remove(state_path())
 
 
 def _folder(variable: str, default: str) -> Path:
@@ -112,4 +112,4 @@ def _folder(variable: str, default: str) -> Path:
     try:
         return given if given.is_absolute() else Path.home() / default
     except RuntimeError:
-        raise NoHome(f"this user has no home folder: set {variable} to a folder for {NAME}") from None
+        raise NoHomeFolder(f"this user has no home folder: set {variable} to a folder for {PROGRAM}") from None

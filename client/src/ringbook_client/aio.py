@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 
-from . import calls, conversation, errors, sync, transport, uploads
-from .calls import PAGE, Call, Entry, Value
+from . import calls, errors, retries, sync, transport, uploads
+from .base_client import BaseClient
+from .calls import PAGE_SIZE, Call, Entry, FilterValue
 from .client import Client
-from .conversation import Manners, Renew, Send, Step
 from .model import CodeSent, Contact, Registered, Report, Session, Subscription, User, UserPage
 from .proofs import Proof
-from .shell import Shell
+from .retries import RenewSession, RetryPolicy, Send, Step
 from .sync import Plan, Synced
 from .tokens import TokenStore
-from .uploads import PART, Progress
+from .uploads import PART_SIZE, Progress
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -36,7 +36,7 @@ T = TypeVar("T")
 AsyncSignIn = Callable[[], Proof | Awaitable[Proof]]
 
 
-class AsyncClient(Shell):
+class AsyncClient(BaseClient):
     """A server and one session there, for the tasks of one event loop; the arguments are those of `Client`."""
 
     def __init__(
@@ -52,11 +52,11 @@ class AsyncClient(Shell):
         patience: float = 60,
         http: httpx2.AsyncClient | None = None,
     ) -> None:
-        super().__init__(url, app_id, auth_key, tokens, Manners(retries, patience, renews=sign_in is not None))
+        super().__init__(url, app_id, auth_key, tokens, RetryPolicy(retries, patience, can_sign_in=sign_in is not None))
         self._sign_in = sign_in
-        self._own = http is None
+        self._owns_http = http is None
         self._http = http or httpx2.AsyncClient(timeout=timeout)
-        self._turn = asyncio.Lock()
+        self._sign_in_lock = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -65,14 +65,14 @@ class AsyncClient(Shell):
         await self.close()
 
     async def close(self) -> None:
-        if self._own:
+        if self._owns_http:
             await self._http.aclose()
 
     # ── sessions ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def create_session(self, proof: Proof | None = None) -> Session:
         session = await self.call(calls.create_session(self.app, proof))
-        self._keep(session.token)
+        self._store_token(session.token)
         return session
 
     async def send_code(self, phone: str) -> CodeSent:
@@ -83,7 +83,7 @@ class AsyncClient(Shell):
 
     async def delete_session(self) -> None:
         await self.call(calls.delete_session())
-        self._keep(None)
+        self._store_token(None)
 
     async def delete_other_sessions(self) -> None:
         await self.call(calls.delete_other_sessions())
@@ -112,7 +112,7 @@ class AsyncClient(Shell):
         twitter_id: str | None = None,
         external_id: str | None = None,
     ) -> User | None:
-        look_up = calls.find_user(
+        call = calls.find_user(
             login=login,
             email=email,
             phone=phone,
@@ -121,12 +121,12 @@ class AsyncClient(Shell):
             external_id=external_id,
         )
         try:
-            return await self.call(look_up)
+            return await self.call(call)
         except errors.NotFound:
             return None
 
     async def get_users(
-        self, filters: Mapping[str, Value], *, limit: int = PAGE, offset: int = 0, sort: str | None = None
+        self, filters: Mapping[str, FilterValue], *, limit: int = PAGE_SIZE, offset: int = 0, sort: str | None = None
     ) -> UserPage:
         return await self.call(calls.get_users(filters, limit=limit, offset=offset, sort=sort))
 
@@ -135,7 +135,7 @@ class AsyncClient(Shell):
 
     async def delete_user(self, user_id: int) -> None:
         await self.call(calls.delete_user(user_id))
-        self._keep(None)
+        self._store_token(None)
 
     # ── address books ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -146,7 +146,7 @@ class AsyncClient(Shell):
         force: bool = False,
         device: str | None = None,
         progress: Progress | None = None,
-        part: int = PART,
+        part: int = PART_SIZE,
     ) -> Report:
         return await self.run(uploads.upload(list(contacts), force=force, device=device, part=part, progress=progress))
 
@@ -168,7 +168,7 @@ class AsyncClient(Shell):
         allow_empty: bool = False,
         progress: Progress | None = None,
     ) -> Synced:
-        steps = sync.syncing(
+        steps = sync.sync_steps(
             contacts,
             Path(state),
             self.url,
@@ -191,7 +191,7 @@ class AsyncClient(Shell):
         full: bool = False,
         keep: bool = False,
     ) -> Plan:
-        steps = sync.planning(contacts, Path(state), self.url, self.app, device=device, full=full, keep=keep)
+        steps = sync.plan_steps(contacts, Path(state), self.url, self.app, device=device, full=full, keep=keep)
         return await self.run(steps)
 
     # ── subscriptions and pushes ─────────────────────────────────────────────────────────────────────────────────
@@ -206,10 +206,10 @@ class AsyncClient(Shell):
         environment: str = "production",
         bundle: str | None = None,
     ) -> Subscription:
-        described = calls.create_subscription(
+        call = calls.create_subscription(
             channel, token, device=device, platform=platform, environment=environment, bundle=bundle
         )
-        return await self.call(described)
+        return await self.call(call)
 
     async def create_web_subscription(
         self, endpoint: str, *, auth: str, p256dh: str, device: str, environment: str = "production"
@@ -232,35 +232,35 @@ class AsyncClient(Shell):
     # ── how a call is carried out ────────────────────────────────────────────────────────────────────────────────
 
     async def call(self, call: Call[T]) -> T:
-        return await conversation.drive_async(conversation.conversation(call, self._token, self._manners), self._take)
+        return await retries.drive_async(retries.attempts(call, self._token, self._policy), self._perform)
 
     async def run(self, steps: Generator[Call[Any], Any, T]) -> T:
-        return await conversation.drive_async(steps, self.call)
+        return await retries.drive_async(steps, self.call)
 
-    async def _take(self, step: Step) -> Any:
+    async def _perform(self, step: Step) -> Any:
         if isinstance(step, Send):
             return await self._send(step)
-        if isinstance(step, Renew):
-            return await self._renew(step.stale)
+        if isinstance(step, RenewSession):
+            return await self._renew(step.stale_token)
         return await asyncio.sleep(step.seconds)
 
     async def _send(self, step: Send) -> Any:
         try:
-            return transport.answer(await self._http.request(**transport.sent(self.url, step)))
+            return transport.to_answer(await self._http.request(**transport.request_arguments(self.url, step)))
         except httpx2.RequestError as error:
-            raise transport.failure(error) from None
+            raise transport.to_error(error) from None
 
-    async def _renew(self, stale: str | None) -> str | None:
+    async def _renew(self, stale_token: str | None) -> str | None:
         """A token in place of a stale one; only one task signs in, the others wait for it."""
         assert self._sign_in is not None
-        self._check_not_signing_in()
-        seen = self._sign_ins
-        async with self._turn:
-            if self._nobody_else_was_here(stale, seen):
+        self._refuse_call_inside_sign_in()
+        count_before = self._sign_in_count
+        async with self._sign_in_lock:
+            if self._needs_sign_in(stale_token, count_before):
                 with self._signing_in():
                     proof = self._sign_in()
                     await self.create_session(await proof if inspect.isawaitable(proof) else proof)
-            return self._fresh(stale)
+            return self._token_after_sign_in(stale_token)
 
 
 for _name, _method in vars(AsyncClient).items():

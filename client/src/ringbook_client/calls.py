@@ -25,9 +25,9 @@ from .model import CodeSent, Contact, Registered, Rejected, Removal, Report, Ses
 from .proofs import Guest, Proof
 
 T = TypeVar("T")
-PAGE = 100  # users, at most
+PAGE_SIZE = 100  # users, at most
 Entry = Contact | Removal
-Value = str | int | Sequence[str] | Sequence[int]
+FilterValue = str | int | Sequence[str] | Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +61,22 @@ class Call(Generic[T]):
     request: Request
     read: Callable[[Any], T]
     repeatable: bool = True
-    session: bool = True
+    needs_session: bool = True
 
     def result(self, answer: wire.Answer) -> T:
         """What the answer says; a refusal is raised."""
-        given = wire.opened(answer)
+        given = wire.json_of(answer)
         try:
             return self.read(given)
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
             raise errors.BadAnswer(f"the answer to {self.request.method} {self.request.path} lacks something") from None
 
 
-def _nothing(given: Any) -> None:
+def _no_result(given: Any) -> None:
     return None
 
 
-def _udid(device: str | None) -> tuple[tuple[str, str], ...]:
+def _udid_query(device: str | None) -> tuple[tuple[str, str], ...]:
     return (("udid", device),) if device else ()
 
 
@@ -86,9 +86,9 @@ def _udid(device: str | None) -> tuple[tuple[str, str], ...]:
 def create_session(app: App, proof: Proof | None) -> Call[Session]:
     """A session of whoever the proof is about, or of the application itself. A second one would harm nobody: except
     a second guest, who would be somebody else."""
-    body = {"application_id": app.id, "auth_key": app.auth_key, **(proof.sent() if proof else {})}
-    again = not isinstance(proof, Guest)
-    return Call(Request("POST", "/session", body=body), wire.session, repeatable=again, session=False)
+    body = {"application_id": app.id, "auth_key": app.auth_key, **(proof.to_json() if proof else {})}
+    repeatable = not isinstance(proof, Guest)
+    return Call(Request("POST", "/session", body=body), wire.session, repeatable=repeatable, needs_session=False)
 
 
 def get_session() -> Call[Session]:
@@ -96,42 +96,42 @@ def get_session() -> Call[Session]:
 
 
 def delete_session() -> Call[None]:
-    return Call(Request("DELETE", "/session"), _nothing, repeatable=False)
+    return Call(Request("DELETE", "/session"), _no_result, repeatable=False)
 
 
 def delete_other_sessions() -> Call[None]:
-    return Call(Request("DELETE", "/session/list"), _nothing)
+    return Call(Request("DELETE", "/session/list"), _no_result)
 
 
 def send_code(app: App, phone: str) -> Call[CodeSent]:
     """A message to this number; each costs money, so it is never asked for twice."""
     body = {"application_id": app.id, "auth_key": app.auth_key, "provider": "phone", "phone": {"number": phone}}
-    return Call(Request("POST", "/session", body=body), wire.code_sent, repeatable=False, session=False)
+    return Call(Request("POST", "/session", body=body), wire.code_sent, repeatable=False, needs_session=False)
 
 
 def log_in(proof: Proof) -> Call[User]:
     """The session at hand becomes this user's."""
-    given = proof.sent()
+    given = proof.to_json()
     return Call(Request("POST", "/login", body={**given.pop("user", {}), **given}), wire.user)
 
 
 def log_out() -> Call[None]:
-    return Call(Request("DELETE", "/login"), _nothing)
+    return Call(Request("DELETE", "/login"), _no_result)
 
 
 # ── users ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def sign_up(app: App, profile: Mapping[str, Any]) -> Call[User]:
-    request = Request("POST", "/users", body={"user": _profile(profile)}, headers={"CB-AuthKey": app.auth_key})
-    return Call(request, wire.user, repeatable=False, session=False)
+    request = Request("POST", "/users", body={"user": _profile_json(profile)}, headers={"CB-AuthKey": app.auth_key})
+    return Call(request, wire.user, repeatable=False, needs_session=False)
 
 
 def get_user(user_id: int) -> Call[User]:
     return Call(Request("GET", f"/users/{user_id}"), wire.user)
 
 
-LOOK_UPS = {
+USER_PATHS = {
     "login": "/users/by_login",
     "email": "/users/by_email",
     "phone": "/users/by_phone",
@@ -145,24 +145,24 @@ def find_user(**by: str | None) -> Call[User]:
     """By exactly one of `LOOK_UPS`."""
     given = {name: value for name, value in by.items() if value is not None}
     if len(given) != 1:
-        raise ValueError(f"give one of {', '.join(LOOK_UPS)}")
+        raise ValueError(f"give one of {', '.join(USER_PATHS)}")
     ((name, value),) = given.items()
     if name == "external_id":
-        return Call(Request("GET", LOOK_UPS[name] + quote(value, safe="")), wire.user)
-    return Call(Request("GET", LOOK_UPS[name], ((name, value),)), wire.user)
+        return Call(Request("GET", USER_PATHS[name] + quote(value, safe="")), wire.user)
+    return Call(Request("GET", USER_PATHS[name], ((name, value),)), wire.user)
 
 
-def get_users(filters: Mapping[str, Value], *, limit: int, offset: int, sort: str | None) -> Call[UserPage]:
+def get_users(filters: Mapping[str, FilterValue], *, limit: int, offset: int, sort: str | None) -> Call[UserPage]:
     """`sort` is a field, with - before it for the other way round."""
-    query = [pair for name, value in filters.items() for pair in _filter(name, value)]
+    query = [pair for name, value in filters.items() for pair in _filter_query(name, value)]
     if sort:
         query.append(("sort_desc" if sort.startswith("-") else "sort_asc", sort.lstrip("-")))
-    query += [("limit", str(limit))] if limit != PAGE else []
+    query += [("limit", str(limit))] if limit != PAGE_SIZE else []
     query += [("offset", str(offset))] if offset else []
     return Call(Request("GET", "/users/v2", tuple(query)), wire.user_page)
 
 
-def _filter(name: str, value: Value) -> list[tuple[str, str]]:
+def _filter_query(name: str, value: FilterValue) -> list[tuple[str, str]]:
     if isinstance(value, (str, int)):
         return [(name, str(value))]
     return [(f"{name}[]", str(one)) for one in value]
@@ -170,15 +170,15 @@ def _filter(name: str, value: Value) -> list[tuple[str, str]]:
 
 def update_user(user_id: int, profile: Mapping[str, Any], proof: Proof | None) -> Call[User]:
     """With a proof the user's number becomes the proven one. A new password is not set twice: the old one is gone."""
-    body = {"user": _profile(profile), **(proof.sent() if proof else {})}
+    body = {"user": _profile_json(profile), **(proof.to_json() if proof else {})}
     return Call(Request("PUT", f"/users/{user_id}", body=body), wire.user, repeatable="password" not in profile)
 
 
 def delete_user(user_id: int) -> Call[None]:
-    return Call(Request("DELETE", f"/users/{user_id}"), _nothing, repeatable=False)
+    return Call(Request("DELETE", f"/users/{user_id}"), _no_result, repeatable=False)
 
 
-def _profile(given: Mapping[str, Any]) -> dict[str, Any]:
+def _profile_json(given: Mapping[str, Any]) -> dict[str, Any]:
     """`tags` are called `tag_list` on the wire, where no list is an empty text."""
     profile = dict(given)
     if "tags" in profile:
@@ -189,24 +189,24 @@ def _profile(given: Mapping[str, Any]) -> dict[str, Any]:
 # ── address books ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def upload(entries: Sequence[Entry], *, force: bool, device: str | None) -> Call[Report]:
+def upload_address_book(entries: Sequence[Entry], *, force: bool, device: str | None) -> Call[Report]:
     """One request with all entries. Asked twice the book is the same; the second answer counts what is as updated."""
-    body: dict[str, Any] = {"contacts": [_line(entry) for entry in entries]}
+    body: dict[str, Any] = {"contacts": [_entry_json(entry) for entry in entries]}
     body |= {"force": 1} if force else {}
     body |= {"udid": device} if device else {}
     return Call(Request("POST", "/address_book", body=body), partial(_report, entries))
 
 
 def get_address_book(device: str | None) -> Call[list[Contact]]:
-    return Call(Request("GET", "/address_book", _udid(device)), wire.address_book)
+    return Call(Request("GET", "/address_book", _udid_query(device)), wire.address_book)
 
 
 def get_registered_users(*, compact: bool, device: str | None) -> Call[list[Registered]]:
-    query = (("compact", "1" if compact else "0"), *_udid(device))
+    query = (("compact", "1" if compact else "0"), *_udid_query(device))
     return Call(Request("GET", "/address_book/registered_users", query), partial(wire.registered, compact=compact))
 
 
-def _line(entry: Entry) -> dict[str, Any]:
+def _entry_json(entry: Entry) -> dict[str, Any]:
     if isinstance(entry, Removal):
         return {"phone": entry.phone, "destroy": 1}
     return {"name": entry.name, "phone": entry.phone}
@@ -215,7 +215,9 @@ def _line(entry: Entry) -> dict[str, Any]:
 def _report(entries: Sequence[Entry], given: Any) -> Report:
     """The server names who it rejected by position; here they come with their entry."""
     positions = dict(enumerate(entries))
-    rejected = sorted((int(position), wire.texts(why)) for position, why in (given.get("rejected") or {}).items())
+    rejected = sorted(
+        (int(position), wire.printable_texts(why)) for position, why in (given.get("rejected") or {}).items()
+    )
     return Report(
         created=int(given["created"]),
         updated=int(given["updated"]),
@@ -254,7 +256,7 @@ def get_subscriptions() -> Call[list[Subscription]]:
 
 
 def delete_subscription(subscription_id: int) -> Call[None]:
-    return Call(Request("DELETE", f"/subscriptions/{subscription_id}"), _nothing, repeatable=False)
+    return Call(Request("DELETE", f"/subscriptions/{subscription_id}"), _no_result, repeatable=False)
 
 
 def send_push(user_ids: Sequence[int], message: Mapping[str, Any], *, environment: str) -> Call[None]:
@@ -267,4 +269,4 @@ def send_push(user_ids: Sequence[int], message: Mapping[str, Any], *, environmen
         "message": text,
     }
     event["user"] = {"ids": list(user_ids)}
-    return Call(Request("POST", "/events", body={"event": event}), _nothing, repeatable=False)
+    return Call(Request("POST", "/events", body={"event": event}), _no_result, repeatable=False)

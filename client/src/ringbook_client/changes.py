@@ -24,10 +24,10 @@ from .model import Contact, Removal
 
 Book = Mapping[str, str]  # name by phone, in order
 NO_DIGIT = re.compile(r"[^0-9]+")
-KIN_DIGITS = 6  # prefixes differ between spellings, and in Argentina what stands between area code and these
+COMPARED_DIGITS = 6  # prefixes differ between spellings, and in Argentina what stands between area code and these
 
 
-def folded(contacts: Iterable[Contact]) -> dict[str, str]:
+def names_by_phone(contacts: Iterable[Contact]) -> dict[str, str]:
     """Name by phone; the last name of a phone wins, and its first place."""
     return {one.phone: one.name for one in contacts}
 
@@ -44,47 +44,51 @@ class Difference:
         return bool(self.added or self.renamed or self.removed)
 
 
-def difference(before: Book, now: Book) -> Difference:
+def difference(before: Book, after: Book) -> Difference:
     """Who is new, who has another name (here the new one), and who is gone."""
     return Difference(
-        added=tuple(Contact(name, phone) for phone, name in now.items() if phone not in before),
-        renamed=tuple(Contact(name, phone) for phone, name in now.items() if before.get(phone, name) != name),
-        removed=tuple(Contact(name, phone) for phone, name in before.items() if phone not in now),
+        added=tuple(Contact(name, phone) for phone, name in after.items() if phone not in before),
+        renamed=tuple(Contact(name, phone) for phone, name in after.items() if before.get(phone, name) != name),
+        removed=tuple(Contact(name, phone) for phone, name in before.items() if phone not in after),
     )
 
 
-def kin(phone: str) -> str:
+def last_digits(phone: str) -> str:
     """What two spellings of one number have in common. Without so many digits it is no number, and has no kin."""
-    western = phone if phone.isascii() else "".join(str(unicodedata.digit(sign, "")) for sign in phone)
+    western = phone if phone.isascii() else "".join(str(unicodedata.digit(char, "")) for char in phone)
     digits = NO_DIGIT.sub("", western)
-    return digits[-KIN_DIGITS:] if len(digits) >= KIN_DIGITS else phone
+    return digits[-COMPARED_DIGITS:] if len(digits) >= COMPARED_DIGITS else phone
 
 
-def families(*books: Book) -> dict[str, dict[str, None]]:
+def similar_phones(*books: Book) -> dict[str, dict[str, None]]:
     """The phones of all books by what they have in common, where that are several."""
-    found: dict[str, dict[str, None]] = defaultdict(dict)
+    groups: dict[str, dict[str, None]] = defaultdict(dict)
     for phone in dict.fromkeys(phone for book in books for phone in book):
-        found[kin(phone)][phone] = None
-    return {key: phones for key, phones in found.items() if len(phones) > 1}
+        groups[last_digits(phone)][phone] = None
+    return {key: phones for key, phones in groups.items() if len(phones) > 1}
 
 
-def singles(change: Difference, several: Mapping[str, object]) -> list[Entry]:
+def single_entries(change: Difference, similar: Mapping[str, object]) -> list[Entry]:
     """Entries for those who changed and have no kin."""
-    removals = [Removal(one.phone) for one in change.removed if kin(one.phone) not in several]
-    return [*removals, *(one for one in (*change.renamed, *change.added) if kin(one.phone) not in several)]
+    removals = [Removal(one.phone) for one in change.removed if last_digits(one.phone) not in similar]
+    return [*removals, *(one for one in (*change.renamed, *change.added) if last_digits(one.phone) not in similar)]
 
 
-def groups(
-    now: Book, several: Mapping[str, Iterable[str]], touched: Iterable[str] | None = None
+def grouped_entries(
+    after: Book, similar: Mapping[str, Iterable[str]], changed_phones: Iterable[str] | None = None
 ) -> Iterator[list[Entry]]:
     """Entries for those who have kin, family by family, as they are now; `touched` are phones whose families count."""
-    keys = several if touched is None else dict.fromkeys(key for key in map(kin, touched) if key in several)
+    keys = (
+        similar
+        if changed_phones is None
+        else dict.fromkeys(key for key in map(last_digits, changed_phones) if key in similar)
+    )
     members: dict[str, list[Contact]] = {key: [] for key in keys}
-    for phone, name in now.items():
-        if (key := kin(phone)) in members:
+    for phone, name in after.items():
+        if (key := last_digits(phone)) in members:
             members[key].append(Contact(name, phone))
     for key, present in members.items():
-        yield [*(Removal(phone) for phone in several[key]), *present]
+        yield [*(Removal(phone) for phone in similar[key]), *present]
 
 
 def matches(book: Iterable[Contact], contacts: Book, size: int) -> bool:
@@ -92,5 +96,5 @@ def matches(book: Iterable[Contact], contacts: Book, size: int) -> bool:
 
     Each of its contacts is another number, and one of ours: so if there are `size` of them, none is missing.
     """
-    held = list(book)
-    return len(held) == size and all(contacts.get(one.phone) == one.name for one in held)
+    server_contacts = list(book)
+    return len(server_contacts) == size and all(contacts.get(one.phone) == one.name for one in server_contacts)

@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from . import commands, errors
-from .account import NAME
-from .commands import WrongUse, complain
+from .account import PROGRAM
+from .commands import WrongUse, print_error
 from .display import Display
 from .version import __version__
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
-TOLD = (
-    (errors.SessionExpired, f"the session has ended: run {NAME} login again"),
+MESSAGES = (
+    (errors.SessionExpired, f"the session has ended: run {PROGRAM} login again"),
     (errors.Unauthorized, "the server does not know this login with this password"),
     (errors.EmptyBook, "the file holds no contact; if the book is to be emptied, add --allow-empty"),
 )
@@ -32,28 +32,28 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a name shows something instead
             stream.reconfigure(errors="replace")
     try:
-        given = parser().parse_args(words)
-        code = given.run(given, Display(as_json=given.json, show_numbers=given.show_numbers)) or 0
+        args = parser().parse_args(words)
+        code = args.run(args, Display(as_json=args.json, show_numbers=args.show_numbers)) or 0
     except WrongUse as error:
-        code = complain(error, WRONG_USE)
+        code = print_error(error, WRONG_USE)
     except errors.RingbookError as error:
-        code = complain(told(error), FAILED)
+        code = print_error(message_for(error), FAILED)
     except OSError as error:
         code = FAILED
         if isinstance(error, BrokenPipeError):
             # Whoever read our answer has gone; python would complain once more while it ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         else:
-            complain(f"{error.filename or 'a file'}: {error.strerror}", FAILED)
+            print_error(f"{error.filename or 'a file'}: {error.strerror}", FAILED)
     except (KeyboardInterrupt, EOFError):
         print(file=sys.stderr)
         code = INTERRUPTED
     sys.exit(code)
 
 
-def told(error: errors.RingbookError) -> str:
+def message_for(error: errors.RingbookError) -> str:
     """What a failure means to whoever has called the command."""
-    return next((text for kind, text in TOLD if isinstance(error, kind)), str(error))
+    return next((text for kind, text in MESSAGES if isinstance(error, kind)), str(error))
 
 
 # ── the words of the command line ────────────────────────────────────────────────────────────────────────────────────
@@ -68,7 +68,7 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> Parser:
     """The commands and their options."""
-    top = Parser(prog=NAME, description="Sync contacts with a Ringbook server, and see who of them is registered.")
+    top = Parser(prog=PROGRAM, description="Sync contacts with a Ringbook server, and see who of them is registered.")
     top.add_argument("--version", action="version", version=__version__)
     below = top.add_subparsers(metavar="COMMAND", required=True)
     common = Parser(add_help=False)
@@ -76,14 +76,14 @@ def parser() -> Parser:
     common.add_argument("--show-numbers", action="store_true", help="show whole numbers, not only how they end")
 
     def command(name: str, run: Callable[..., None]) -> argparse.ArgumentParser:
-        told = (run.__doc__ or "").partition("\n")[0]
-        one = below.add_parser(name, parents=[common], help=told, description=told)
+        summary = (run.__doc__ or "").partition("\n")[0]
+        one = below.add_parser(name, parents=[common], help=summary, description=summary)
         one.set_defaults(run=run)
         return one
 
     logging_in = command("login", commands.login)
     logging_in.add_argument("--url", help="address of the server, such as https://book.example.com")
-    logging_in.add_argument("--app", type=commands.number, metavar="ID", help="id of the application")
+    logging_in.add_argument("--app", type=commands.parse_app_id, metavar="ID", help="id of the application")
     logging_in.add_argument("--key", metavar="KEY", help="its auth key")
     who = logging_in.add_mutually_exclusive_group()
     who.add_argument("--login", metavar="NAME", help="log in by login; an unknown one makes a new user")
@@ -104,7 +104,7 @@ def parser() -> Parser:
     missing.add_argument("--remove", action="store_true", help="remove them even if parts of the file cannot be read")
     syncing.add_argument("--allow-empty", action="store_true", help="a file without contacts empties the book")
 
-    command("list", commands.show)
+    command("list", commands.list_contacts)
     command("registered", commands.registered)
     leaving = command("logout", commands.logout)
     leaving.add_argument("--keep-book", action="store_true", help="leave this device's book on the server")

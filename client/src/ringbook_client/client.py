@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 
-from . import calls, conversation, errors, sync, transport, uploads
-from .calls import PAGE, Call, Entry, Value
-from .conversation import Manners, Renew, Send, Step
+from . import calls, errors, retries, sync, transport, uploads
+from .base_client import BaseClient
+from .calls import PAGE_SIZE, Call, Entry, FilterValue
 from .model import CodeSent, Contact, Registered, Report, Session, Subscription, User, UserPage
 from .proofs import Proof
-from .shell import Shell
+from .retries import RenewSession, RetryPolicy, Send, Step
 from .sync import Plan, Synced
 from .tokens import TokenStore
-from .uploads import PART, Progress
+from .uploads import PART_SIZE, Progress
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -39,7 +39,7 @@ T = TypeVar("T")
 SignIn = Callable[[], Proof]
 
 
-class Client(Shell):
+class Client(BaseClient):
     """A server and one session there; threads may share it.
 
     url, app_id, auth_key   as `ringbook app show ID --secrets` names them
@@ -65,11 +65,11 @@ class Client(Shell):
         patience: float = 60,
         http: httpx2.Client | None = None,
     ) -> None:
-        super().__init__(url, app_id, auth_key, tokens, Manners(retries, patience, renews=sign_in is not None))
+        super().__init__(url, app_id, auth_key, tokens, RetryPolicy(retries, patience, can_sign_in=sign_in is not None))
         self._sign_in = sign_in
-        self._own = http is None
+        self._owns_http = http is None
         self._http = http or httpx2.Client(timeout=timeout)
-        self._turn = threading.Lock()
+        self._sign_in_lock = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -79,7 +79,7 @@ class Client(Shell):
 
     def close(self) -> None:
         """Close the connections. The session lives on."""
-        if self._own:
+        if self._owns_http:
             self._http.close()
 
     # ── sessions ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -90,7 +90,7 @@ class Client(Shell):
         An unknown login makes a new user, unless the application forbids it.
         """
         session = self.call(calls.create_session(self.app, proof))
-        self._keep(session.token)
+        self._store_token(session.token)
         return session
 
     def send_code(self, phone: str) -> CodeSent:
@@ -104,7 +104,7 @@ class Client(Shell):
     def delete_session(self) -> None:
         """End the session."""
         self.call(calls.delete_session())
-        self._keep(None)
+        self._store_token(None)
 
     def delete_other_sessions(self) -> None:
         """End the user's sessions elsewhere."""
@@ -139,7 +139,7 @@ class Client(Shell):
         external_id: str | None = None,
     ) -> User | None:
         """The user with this login, e-mail, phone (in any spelling) or id elsewhere; None if there is none."""
-        look_up = calls.find_user(
+        call = calls.find_user(
             login=login,
             email=email,
             phone=phone,
@@ -148,12 +148,12 @@ class Client(Shell):
             external_id=external_id,
         )
         try:
-            return self.call(look_up)
+            return self.call(call)
         except errors.NotFound:
             return None
 
     def get_users(
-        self, filters: Mapping[str, Value], *, limit: int = PAGE, offset: int = 0, sort: str | None = None
+        self, filters: Mapping[str, FilterValue], *, limit: int = PAGE_SIZE, offset: int = 0, sort: str | None = None
     ) -> UserPage:
         """Users by a query such as `{"id[in]": [1, 2]}`; at most 100 a page, `sort="-created_at"` the newest first."""
         return self.call(calls.get_users(filters, limit=limit, offset=offset, sort=sort))
@@ -165,7 +165,7 @@ class Client(Shell):
     def delete_user(self, user_id: int) -> None:
         """Delete oneself, with books, subscriptions and sessions."""
         self.call(calls.delete_user(user_id))
-        self._keep(None)
+        self._store_token(None)
 
     # ── address books ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -176,7 +176,7 @@ class Client(Shell):
         force: bool = False,
         device: str | None = None,
         progress: Progress | None = None,
-        part: int = PART,
+        part: int = PART_SIZE,
     ) -> Report:
         """Add, rename and remove contacts; with `force` the book is then exactly these.
 
@@ -220,7 +220,7 @@ class Client(Shell):
 
         It may be killed at any moment; the next one makes good what is missing.
         """
-        steps = sync.syncing(
+        steps = sync.sync_steps(
             contacts,
             Path(state),
             self.url,
@@ -244,7 +244,7 @@ class Client(Shell):
         keep: bool = False,
     ) -> Plan:
         """What `sync_address_book` would do; nothing is changed."""
-        steps = sync.planning(contacts, Path(state), self.url, self.app, device=device, full=full, keep=keep)
+        steps = sync.plan_steps(contacts, Path(state), self.url, self.app, device=device, full=full, keep=keep)
         return self.run(steps)
 
     # ── subscriptions and pushes ─────────────────────────────────────────────────────────────────────────────────
@@ -260,10 +260,10 @@ class Client(Shell):
         bundle: str | None = None,
     ) -> Subscription:
         """Have pushes sent to a device: `gcm` or `apns` or `apns_voip`, and the token that it got there."""
-        described = calls.create_subscription(
+        call = calls.create_subscription(
             channel, token, device=device, platform=platform, environment=environment, bundle=bundle
         )
-        return self.call(described)
+        return self.call(call)
 
     def create_web_subscription(
         self, endpoint: str, *, auth: str, p256dh: str, device: str, environment: str = "production"
@@ -291,32 +291,32 @@ class Client(Shell):
 
     def call(self, call: Call[T]) -> T:
         """Carry out one call."""
-        return conversation.drive(conversation.conversation(call, self._token, self._manners), self._take)
+        return retries.drive(retries.attempts(call, self._token, self._policy), self._perform)
 
     def run(self, steps: Generator[Call[Any], Any, T]) -> T:
         """Carry out a work of several calls."""
-        return conversation.drive(steps, self.call)
+        return retries.drive(steps, self.call)
 
-    def _take(self, step: Step) -> Any:
+    def _perform(self, step: Step) -> Any:
         if isinstance(step, Send):
             return self._send(step)
-        if isinstance(step, Renew):
-            return self._renew(step.stale)
+        if isinstance(step, RenewSession):
+            return self._renew(step.stale_token)
         return time.sleep(step.seconds)
 
     def _send(self, step: Send) -> Any:
         try:
-            return transport.answer(self._http.request(**transport.sent(self.url, step)))
+            return transport.to_answer(self._http.request(**transport.request_arguments(self.url, step)))
         except httpx2.RequestError as error:
-            raise transport.failure(error) from None
+            raise transport.to_error(error) from None
 
-    def _renew(self, stale: str | None) -> str | None:
+    def _renew(self, stale_token: str | None) -> str | None:
         """A token in place of a stale one; only one thread signs in, the others wait for it."""
         assert self._sign_in is not None
-        self._check_not_signing_in()
-        seen = self._sign_ins
-        with self._turn:
-            if self._nobody_else_was_here(stale, seen):
+        self._refuse_call_inside_sign_in()
+        count_before = self._sign_in_count
+        with self._sign_in_lock:
+            if self._needs_sign_in(stale_token, count_before):
                 with self._signing_in():
                     self.create_session(self._sign_in())
-            return self._fresh(stale)
+            return self._token_after_sign_in(stale_token)

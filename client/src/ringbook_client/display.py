@@ -18,8 +18,8 @@ from .model import Contact, Registered, Rejected
 from .reading import Problem
 from .sync import Plan, Synced
 
-MOST = 20  # lines of one kind, then how many more there are
-BAR = 30
+MAX_LINES = 20  # lines of one kind, then how many more there are
+BAR_WIDTH = 30
 NUMBER = re.compile(r"[+(]?\d[\d\s().\-/\u00a0\u2010-\u2015]{4,}\d")
 
 
@@ -56,12 +56,12 @@ class Display:
         shown = printable(name)
         return shown if self.show_numbers else NUMBER.sub(lambda found: masked(found[0]), shown)
 
-    def say(self, text: str = "") -> None:
+    def print_line(self, text: str = "") -> None:
         """A line for people."""
         if not self.as_json:
             print(text, flush=True)
 
-    def answer(self, value: Any) -> None:
+    def print_json(self, value: Any) -> None:
         """A value for programs."""
         if self.as_json:
             print(json.dumps(value, ensure_ascii=False, indent=2), flush=True)
@@ -69,91 +69,100 @@ class Display:
     def table(self, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Columns as wide as they need to be."""
         lines = [head, *rows]
-        widths = [max(map(columns, cells)) for cells in zip(*lines, strict=True)]
+        widths = [max(map(display_width, cells)) for cells in zip(*lines, strict=True)]
         for line in lines:
-            cells = (cell + " " * (width - columns(cell)) for cell, width in zip(line, widths, strict=True))
-            self.say("  ".join(cells).rstrip())
+            cells = (cell + " " * (width - display_width(cell)) for cell, width in zip(line, widths, strict=True))
+            self.print_line("  ".join(cells).rstrip())
 
     # ── progress ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def progress(self, done: int, total: int) -> None:
         """So much is uploaded."""
         if self._bar and total:
-            filled = BAR * done // total
-            print(f"\rUploading [{'#' * filled}{'.' * (BAR - filled)}] {done:,} of {total:,} ", end="", file=sys.stderr)
+            filled = BAR_WIDTH * done // total
+            print(
+                f"\rUploading [{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {done:,} of {total:,} ",
+                end="",
+                file=sys.stderr,
+            )
             if done == total:
-                print("\r" + " " * (BAR + 40) + "\r", end="", file=sys.stderr)
+                print("\r" + " " * (BAR_WIDTH + 40) + "\r", end="", file=sys.stderr)
             sys.stderr.flush()
 
     # ── what came of it ──────────────────────────────────────────────────────────────────────────────────────────
 
     def contacts(self, contacts: Sequence[Contact]) -> None:
         """A book."""
-        shown = [self.contact(one) for one in contacts]
-        self.answer(shown)
+        shown = [self.contact(contact) for contact in contacts]
+        self.print_json(shown)
         if shown:
-            self.table(("name", "number"), [(one["name"], one["phone"]) for one in shown])
+            self.table(("name", "number"), [(contact["name"], contact["phone"]) for contact in shown])
 
     def registered(self, friends: Sequence[Registered]) -> None:
         """Contacts who are users."""
-        shown = [{"id": one.id, "name": self.name(one.name), "phone": self.phone(one.phone)} for one in friends]
-        self.answer(shown)
+        shown = [
+            {"id": contact.id, "name": self.name(contact.name), "phone": self.phone(contact.phone)}
+            for contact in friends
+        ]
+        self.print_json(shown)
         if shown:
-            self.table(("user", "name in your book", "number"), [list(map(str, one.values())) for one in shown])
+            self.table(("user", "name in your book", "number"), [list(map(str, contact.values())) for contact in shown])
 
-    def contact(self, one: Contact) -> dict[str, str]:
-        return {"name": self.name(one.name), "phone": self.phone(one.phone)}
+    def contact(self, contact: Contact) -> dict[str, str]:
+        return {"name": self.name(contact.name), "phone": self.phone(contact.phone)}
 
     def plan(self, plan: Plan, problems: Sequence[Problem]) -> None:
         """What a sync would do."""
         change = plan.difference
         kinds = {"added": change.added, "renamed": change.renamed, "removed": change.removed}
-        lists = {kind: [self.contact(one) for one in of] for kind, of in kinds.items()}
-        self.answer({"full": plan.full, **lists, "problems": listed(problems)})
+        lists = {kind: [self.contact(contact) for contact in of] for kind, of in kinds.items()}
+        self.print_json({"full": plan.full, **lists, "problems": problems_json(problems)})
         if plan.full:
-            self.say(f"The whole book would be uploaded: {plan.full}.")
+            self.print_line(f"The whole book would be uploaded: {plan.full}.")
         for sign, kind in (("+", "added"), ("~", "renamed"), ("-", "removed")):
-            self.some([f"{sign} {one['name']}  {one['phone']}" for one in lists[kind]])
+            self.print_some([f"{sign} {contact['name']}  {contact['phone']}" for contact in lists[kind]])
         if not change:
-            self.say("Nothing has changed.")
+            self.print_line("Nothing has changed.")
         self.problems(problems)
 
     def synced(self, synced: Synced, problems: Sequence[Problem]) -> None:
         """What a sync has done."""
         counts = {kind: getattr(synced, kind) for kind in ("added", "renamed", "removed", "unchanged")}
-        rejected = [self.rejected(one) for one in synced.rejected]
-        self.answer({"full": synced.full, **counts, "rejected": rejected, "problems": listed(problems)})
+        rejected = [self.rejected(contact) for contact in synced.rejected]
+        self.print_json({"full": synced.full, **counts, "rejected": rejected, "problems": problems_json(problems)})
         if synced.full:
-            self.say(f"The whole book was uploaded: {synced.full}.")
+            self.print_line(f"The whole book was uploaded: {synced.full}.")
         rows = {**counts, "not accepted": len(rejected)}
         self.table(("contacts", ""), [(kind, f"{count:,}") for kind, count in rows.items()])
         if rejected:
-            self.say("\nThe server did not accept:")
-            self.some([f"  {one['name']}  {one['phone']}  {'; '.join(one['reasons'])}" for one in rejected])
+            self.print_line("\nThe server did not accept:")
+            self.print_some(
+                [f"  {contact['name']}  {contact['phone']}  {'; '.join(contact['reasons'])}" for contact in rejected]
+            )
         self.problems(problems)
 
-    def rejected(self, one: Rejected) -> dict[str, Any]:
-        name = self.name(one.entry.name) if isinstance(one.entry, Contact) else ""
-        return {"name": name, "phone": self.phone(one.entry.phone), "reasons": list(one.reasons)}
+    def rejected(self, contact: Rejected) -> dict[str, Any]:
+        name = self.name(contact.entry.name) if isinstance(contact.entry, Contact) else ""
+        return {"name": name, "phone": self.phone(contact.entry.phone), "reasons": list(contact.reasons)}
 
     def problems(self, problems: Sequence[Problem]) -> None:
         """What of the file could not be read."""
         if problems:
-            self.say("\nCould not be read:")
-            self.some([f"  line {one.line}: {one.reason}" for one in problems])
+            self.print_line("\nCould not be read:")
+            self.print_some([f"  line {contact.line}: {contact.reason}" for contact in problems])
 
-    def some(self, lines: Sequence[str]) -> None:
+    def print_some(self, lines: Sequence[str]) -> None:
         """The first lines, and how many more there are."""
-        for line in lines[:MOST]:
-            self.say(line)
-        if len(lines) > MOST:
-            self.say(f"  … and {len(lines) - MOST:,} more (--json shows all)")
+        for line in lines[:MAX_LINES]:
+            self.print_line(line)
+        if len(lines) > MAX_LINES:
+            self.print_line(f"  … and {len(lines) - MAX_LINES:,} more (--json shows all)")
 
 
-def listed(problems: Sequence[Problem]) -> list[dict[str, Any]]:
-    return [{"line": one.line, "reason": one.reason} for one in problems]
+def problems_json(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    return [{"line": contact.line, "reason": contact.reason} for contact in problems]
 
 
-def columns(text: str) -> int:
+def display_width(text: str) -> int:
     """How wide a text is on a terminal: signs of East Asia take two columns, accents none."""
     return sum(0 if unicodedata.combining(sign) else 1 + (unicodedata.east_asian_width(sign) in "WF") for sign in text)

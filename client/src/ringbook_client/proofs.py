@@ -21,7 +21,7 @@ class Login:
     login: str
     password: str = field(repr=False)
 
-    def sent(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {"user": {"login": self.login, "password": self.password}}
 
 
@@ -32,7 +32,7 @@ class Email:
     email: str
     password: str = field(repr=False)
 
-    def sent(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {"user": {"email": self.email, "password": self.password}}
 
 
@@ -43,7 +43,7 @@ class FirebasePhone:
     id_token: str = field(repr=False)
     project_id: str | None = None
 
-    def sent(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {"provider": "firebase_phone", "firebase_phone": _token(self.project_id, self.id_token)}
 
 
@@ -54,7 +54,7 @@ class FirebaseEmail:
     id_token: str = field(repr=False)
     project_id: str | None = None
 
-    def sent(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {"provider": "firebase_email", "firebase_email": _token(self.project_id, self.id_token)}
 
 
@@ -65,7 +65,7 @@ class Code:
     request_id: str = field(repr=False)
     code: str = field(repr=False)
 
-    def sent(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {"provider": "phone", "phone": {"request_id": self.request_id, "code": self.code}}
 
 
@@ -75,7 +75,7 @@ class Guest:
 
     full_name: str | None = None
 
-    def sent(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         name = {"full_name": self.full_name} if self.full_name else {}
         return {"user": {"guest": "1", **name}}
 

@@ -18,11 +18,11 @@ from pathlib import Path
 from .errors import Unreadable
 from .model import Contact
 
-ARCHIVE = b"PK\x03\x04"
+ZIP_START = b"PK\x03\x04"
 # Of these every byte is a letter: that bytes can be read so says nothing.
-ONE_BYTE = re.compile(r"(?i)(us-?)?ascii|(iso[-_]?8859|latin|(windows|cp)[-_]?125).*")
+ONE_BYTE_CHARSET = re.compile(r"(?i)(us-?)?ascii|(iso[-_]?8859|latin|(windows|cp)[-_]?125).*")
 # Codecs that are no encodings of people's texts; some of them take a time that grows with the square of the length.
-ODD = {"idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
+UNSUITABLE_CODECS = {"idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
 # Digits and what people put between them, then what is dialled or said once the call is answered.
 EXTENSION = re.compile(r"(?i)([+\d\s().\-/\u00a0\u2010-\u2015]*\d[\s)]*)(?:[,;pwx]|ext|#).*", re.DOTALL)
 
@@ -43,7 +43,7 @@ class Reading:
     problems: tuple[Problem, ...]
 
 
-def one_each(contacts: Iterable[Contact]) -> tuple[Contact, ...]:
+def deduplicated(contacts: Iterable[Contact]) -> tuple[Contact, ...]:
     """Each name with each number once, by its first spelling: programs write a number twice that has two labels."""
     found: dict[tuple[str, str], Contact] = {}
     for contact in contacts:
@@ -51,14 +51,14 @@ def one_each(contacts: Iterable[Contact]) -> tuple[Contact, ...]:
     return tuple(found.values())
 
 
-def content(path: Path) -> bytes:
+def file_content(path: Path) -> bytes:
     """What a file holds: UTF-16 as UTF-8, anything else as it is. Raises Unreadable for what is no text at all."""
     try:
         raw = path.read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "there can be no such file"
         raise Unreadable(f"the file cannot be read: {reason}") from None
-    if raw.startswith(ARCHIVE):
+    if raw.startswith(ZIP_START):
         raise Unreadable("this is an archive or a spreadsheet (.zip, .xlsx): unpack it, or export it as vCard or CSV")
     text = _utf_16(raw)
     raw = raw.removeprefix(codecs.BOM_UTF8) if text is None else text.encode()
@@ -85,8 +85,8 @@ def decoded(raw: bytes, charset: str = "") -> str:
 
     Programs claim one-byte encodings and write UTF-8; text in those almost never happens to be UTF-8.
     """
-    claimed = _known(charset)
-    guesses = ("utf-8", *claimed) if ONE_BYTE.fullmatch(charset) else (*claimed, "utf-8")
+    claimed = _known_codec(charset)
+    guesses = ("utf-8", *claimed) if ONE_BYTE_CHARSET.fullmatch(charset) else (*claimed, "utf-8")
     for guess in (*guesses, "cp1252"):
         try:
             text = raw.decode(guess)
@@ -96,16 +96,16 @@ def decoded(raw: bytes, charset: str = "") -> str:
     return raw.decode("latin-1")
 
 
-def _known(charset: str) -> tuple[str, ...]:
+def _known_codec(charset: str) -> tuple[str, ...]:
     """The encoding of this name; none if there is none."""
     try:
         name = codecs.lookup(charset).name
     except (LookupError, ValueError):
         return ()
-    return () if name.replace("_", "-") in ODD else (name,)
+    return () if name.replace("_", "-") in UNSUITABLE_CODECS else (name,)
 
 
-def dialled(value: str) -> str:
+def without_extension(value: str) -> str:
     """A number without `tel:`, parameters and extension; what is no number stays as it is.
 
     An extension is dialled inside a house: people are found by the number before it (RFC 3966, section 5.3).

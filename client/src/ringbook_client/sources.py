@@ -9,12 +9,12 @@ import re
 from pathlib import Path
 
 from . import tables, vcards
-from .reading import Reading, content
+from .reading import Reading, file_content
 
 BEGIN = re.compile(rb"(?im)^[ \t]*BEGIN[ \t]*:[ \t]*VCARD")
 
 
-def read(path: str | Path) -> Reading:
+def read_contacts(path: str | Path) -> Reading:
     """Read a file: as vCards if it holds one or its name says so, else as CSV.
 
     One contact for each name and number; a card without a name goes by its organisation, nickname or number. Numbers
@@ -24,6 +24,6 @@ def read(path: str | Path) -> Reading:
     cannot be read is not an empty address book.
     """
     path = Path(path)
-    raw = content(path)
+    raw = file_content(path)
     is_vcard = BEGIN.search(raw) or path.suffix.lower() in (".vcf", ".vcard")
-    return vcards.read(raw) if is_vcard else tables.read(raw)
+    return vcards.read_vcards(raw) if is_vcard else tables.read_csv(raw)

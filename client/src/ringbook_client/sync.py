@@ -29,14 +29,14 @@ from .calls import App, Call, Entry
 from .changes import Book, Difference
 from .model import Contact, Rejected, Removal, Report
 from .state import Owner, State
-from .uploads import PART, Progress
+from .uploads import PART_SIZE, Progress
 
 T = TypeVar("T")
 Steps = Generator[Call[Any], Any, T]
 Reasons = dict[str, tuple[str, tuple[str, ...]]]  # name and reasons, by phone
-ASKED = "a full upload was asked for"
+FULL_REQUESTED = "a full upload was asked for"
 DRIFT = "the server's book is not as the last sync left it"
-TURNED = "no contact is as it was in the last sync"
+ALL_CHANGED = "no contact is as it was in the last sync"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,9 @@ class Job:
     def device(self) -> str | None:
         return self.owner.device or None
 
-    def wanted(self, there: Book) -> dict[str, str]:
+    def wanted(self, current: Book) -> dict[str, str]:
         """What the book is to be, where it was `there`."""
-        return {**there, **self.contacts} if self.keep else dict(self.contacts)
+        return {**current, **self.contacts} if self.keep else dict(self.contacts)
 
     def done(self, full: str, wanted: Book, change: Difference, rejected: Reasons) -> Synced:
         """Everything is uploaded."""
@@ -97,7 +97,7 @@ class Job:
         return Synced(full, added, renamed, removed, unchanged, refused)
 
 
-def planning(
+def plan_steps(
     contacts: Iterable[Contact],
     path: Path,
     url: str,
@@ -108,17 +108,17 @@ def planning(
     keep: bool = False,
 ) -> Steps[Plan]:
     """Find out what a sync would do; nothing is changed, here or there."""
-    wanted = changes.folded(contacts)
-    owner = yield from whose(url, app, device)
-    known, why = remembered(path, owner, full)
+    wanted = changes.names_by_phone(contacts)
+    owner = yield from book_owner(url, app, device)
+    saved, why = load_state(path, owner, full)
     book = yield calls.get_address_book(device)
-    known, why = trusted(known, why, book, wanted)
-    there = known.contacts if known else changes.folded(book)
-    wanted = {**there, **wanted} if keep else wanted
-    return Plan(why, changes.difference(there, offered(wanted, known) if known else wanted))
+    saved, why = usable_state(saved, why, book, wanted)
+    current = saved.contacts if saved else changes.names_by_phone(book)
+    wanted = {**current, **wanted} if keep else wanted
+    return Plan(why, changes.difference(current, without_known_rejections(wanted, saved) if saved else wanted))
 
 
-def syncing(
+def sync_steps(
     contacts: Iterable[Contact],
     path: Path,
     url: str,
@@ -132,107 +132,111 @@ def syncing(
     progress: Progress | None = None,
 ) -> Steps[Synced]:
     """Make the server's book what the contacts are now; with `keep` nobody is removed."""
-    wanted = changes.folded(contacts)
+    wanted = changes.names_by_phone(contacts)
     if not wanted and not allow_empty:
         raise errors.EmptyBook("there is no contact at all; that empties the server's book only with allow_empty")
-    owner = yield from whose(url, app, device)
-    known, why = remembered(path, owner, full)
+    owner = yield from book_owner(url, app, device)
+    saved, why = load_state(path, owner, full)
     book = None
-    if known and check:
+    if saved and check:
         book = yield calls.get_address_book(device)
-    known, why = trusted(known, why, book, wanted)
+    saved, why = usable_state(saved, why, book, wanted)
     job = Job(wanted, path, owner, keep, progress)
-    if known:
-        synced = yield from what_changed(job, known)
+    if saved:
+        synced = yield from upload_changes(job, saved)
         if synced:
             return synced
         book, why = None, DRIFT
-    return (yield from everything(job, why, book))
+    return (yield from upload_all(job, why, book))
 
 
-def whose(url: str, app: App, device: str | None) -> Steps[Owner]:
+def book_owner(url: str, app: App, device: str | None) -> Steps[Owner]:
     """Whose book it is: that of whoever is signed in."""
     session = yield calls.get_session()
     return Owner(url, app.id, session.user_id, device or "")
 
 
-def remembered(path: Path, owner: Owner, full: bool) -> tuple[State | None, str]:
+def load_state(path: Path, owner: Owner, full: bool) -> tuple[State | None, str]:
     """What the state file says of the book, or why a full upload is due."""
-    return (None, ASKED) if full else state.load(path, owner)
+    return (None, FULL_REQUESTED) if full else state.load(path, owner)
 
 
-def trusted(known: State | None, why: str, book: Iterable[Contact] | None, wanted: Book) -> tuple[State | None, str]:
+def usable_state(
+    saved: State | None, why: str, book: Iterable[Contact] | None, wanted: Book
+) -> tuple[State | None, str]:
     """What is remembered, if a difference from it may be uploaded.
 
     Where no contact is as it was, something may be wrong with all of them: an app that writes numbers in another way,
     say. A full upload in which no contact is accepted leaves the server's book alone; a difference would empty it.
     """
-    if known and book is not None and not changes.matches(book, known.contacts, known.size):
+    if saved and book is not None and not changes.matches(book, saved.contacts, saved.size):
         return None, DRIFT
-    if known and known.contacts and wanted and not wanted.items() & known.contacts.items():
-        return None, TURNED
-    return known, why
+    if saved and saved.contacts and wanted and not wanted.items() & saved.contacts.items():
+        return None, ALL_CHANGED
+    return saved, why
 
 
-def offered(wanted: Book, known: State) -> dict[str, str]:
+def without_known_rejections(wanted: Book, saved: State) -> dict[str, str]:
     """The contacts without those that were rejected, and have not changed since."""
-    return {phone: name for phone, name in wanted.items() if known.rejected.get(phone, ("", ()))[0] != name}
+    return {phone: name for phone, name in wanted.items() if saved.rejected.get(phone, ("", ()))[0] != name}
 
 
 # ── all, or what changed ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def everything(job: Job, why: str, book: Iterable[Contact] | None) -> Steps[Synced]:
+def upload_all(job: Job, why: str, book: Iterable[Contact] | None) -> Steps[Synced]:
     """Replace the server's book. Then families are told once more, to learn how many numbers they are."""
-    before = changes.folded(book if book is not None else (yield calls.get_address_book(job.device)))
+    before = changes.names_by_phone(book if book is not None else (yield calls.get_address_book(job.device)))
     state.save(job.path, State(job.owner, pending=True))
     wanted = job.wanted(before)
     entries = [Contact(name, phone) for phone, name in wanted.items()]
     report = yield from uploads.upload(entries, force=True, device=job.device, progress=job.progress)
-    rejected = reasons(report)
+    rejected = rejections(report)
     now = {phone: name for phone, name in wanted.items() if phone not in rejected}
     if wanted and not now:
         raise errors.NothingAccepted(report)
-    several = changes.families(now)
-    size = sum(changes.kin(phone) not in several for phone in now)
-    for part in parts(changes.groups(now, several)):
-        size += (yield calls.upload(part, force=False, device=job.device)).created
+    similar = changes.similar_phones(now)
+    size = sum(changes.last_digits(phone) not in similar for phone in now)
+    for part in batches(changes.grouped_entries(now, similar)):
+        size += (yield calls.upload_address_book(part, force=False, device=job.device)).created
     state.save(job.path, State(job.owner, now, rejected, size))
     return job.done(why, wanted, changes.difference(before, now), rejected)
 
 
-def what_changed(job: Job, known: State) -> Steps[Synced | None]:
+def upload_changes(job: Job, saved: State) -> Steps[Synced | None]:
     """Upload the difference; None if the server's counts show that its book was another one."""
-    wanted = job.wanted(known.contacts)
-    now = offered(wanted, known)
-    change = changes.difference(known.contacts, now)
-    still = {phone: why for phone, why in known.rejected.items() if phone in wanted and phone not in now}
+    wanted = job.wanted(saved.contacts)
+    now = without_known_rejections(wanted, saved)
+    change = changes.difference(saved.contacts, now)
+    still_rejected = {phone: why for phone, why in saved.rejected.items() if phone in wanted and phone not in now}
     if not change:
-        return job.done("", wanted, change, still)
-    several = changes.families(known.contacts, now)
-    alone = changes.singles(change, several)
-    touched = [one.phone for one in (*change.added, *change.renamed, *change.removed)]
-    state.save(job.path, replace(known, pending=True))
+        return job.done("", wanted, change, still_rejected)
+    similar = changes.similar_phones(saved.contacts, now)
+    single = changes.single_entries(change, similar)
+    changed_phones = [one.phone for one in (*change.added, *change.renamed, *change.removed)]
+    state.save(job.path, replace(saved, pending=True))
     try:
-        report = yield from uploads.upload(alone, device=job.device, progress=job.progress) if alone else nothing()
+        report = yield from uploads.upload(single, device=job.device, progress=job.progress) if single else nothing()
     except errors.Refused as error:
         if error.applied is None and not isinstance(error, errors.ServerTrouble):
-            state.save(job.path, known)  # nothing has happened, and it is known that nothing has
+            state.save(job.path, saved)  # nothing has happened, and it is known that nothing has
         raise
-    rejected = reasons(report)
+    rejected = rejections(report)
     # A new name that is not taken leaves the old one there; in a full upload the contact would be gone.
-    stale: list[Entry] = [Removal(phone) for phone in rejected if phone in known.contacts]
-    if stale:
-        report = uploads.joined(report, (yield calls.upload(stale, force=False, device=job.device)), 0)
-    if not as_expected(report, alone, rejected, known):
+    removals: list[Entry] = [Removal(phone) for phone in rejected if phone in saved.contacts]
+    if removals:
+        report = uploads.combined(
+            report, (yield calls.upload_address_book(removals, force=False, device=job.device)), 0
+        )
+    if not counts_match(report, single, rejected, saved):
         return None
-    for part in parts(changes.groups(now, several, touched)):
-        report = uploads.joined(report, (yield calls.upload(part, force=False, device=job.device)), 0)
-    rejected = still | reasons(report)
-    held = {phone: name for phone, name in now.items() if phone not in rejected}
-    size = known.size + report.created - report.deleted
-    state.save(job.path, State(job.owner, held, rejected, size))
-    return job.done("", wanted, changes.difference(known.contacts, held), rejected)
+    for part in batches(changes.grouped_entries(now, similar, changed_phones)):
+        report = uploads.combined(report, (yield calls.upload_address_book(part, force=False, device=job.device)), 0)
+    rejected = still_rejected | rejections(report)
+    accepted = {phone: name for phone, name in now.items() if phone not in rejected}
+    size = saved.size + report.created - report.deleted
+    state.save(job.path, State(job.owner, accepted, rejected, size))
+    return job.done("", wanted, changes.difference(saved.contacts, accepted), rejected)
 
 
 def nothing() -> Steps[Report]:
@@ -241,24 +245,24 @@ def nothing() -> Steps[Report]:
     return Report()
 
 
-def as_expected(report: Report, alone: list[Entry], rejected: Reasons, known: State) -> bool:
+def counts_match(report: Report, single: list[Entry], rejected: Reasons, saved: State) -> bool:
     """Those without kin are each one number: new if we did not know it, and there if we did."""
-    added = sum(isinstance(one, Contact) and one.phone not in known.contacts for one in alone)
-    removed = sum(isinstance(one, Removal) for one in alone)
-    fallen = sum(phone in known.contacts for phone in rejected)
-    return report.created == added - (len(rejected) - fallen) and report.deleted == removed + fallen
+    added = sum(isinstance(one, Contact) and one.phone not in saved.contacts for one in single)
+    removed = sum(isinstance(one, Removal) for one in single)
+    lost = sum(phone in saved.contacts for phone in rejected)
+    return report.created == added - (len(rejected) - lost) and report.deleted == removed + lost
 
 
-def reasons(report: Report) -> Reasons:
+def rejections(report: Report) -> Reasons:
     """Who was rejected, and why."""
     return {one.entry.phone: (one.entry.name, one.reasons) for one in report.rejected if isinstance(one.entry, Contact)}
 
 
-def parts(families: Iterable[list[Entry]]) -> Iterator[list[Entry]]:
+def batches(families: Iterable[list[Entry]]) -> Iterator[list[Entry]]:
     """Families in as few uploads as may be; one family is never split."""
     part: list[Entry] = []
     for family in families:
-        if part and len(part) + len(family) > PART:
+        if part and len(part) + len(family) > PART_SIZE:
             yield part
             part = []
         part += family

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from .errors import Unreadable
 from .model import Contact
-from .reading import Problem, Reading, decoded, dialled, one_each
+from .reading import Problem, Reading, decoded, deduplicated, without_extension
 
 NO_COLUMN = (
     "no column of the file holds phone numbers: the first line should name the columns,"
@@ -26,7 +26,7 @@ NO_READABLE_ROW = "no row of the file can be read: export the contacts again"
 BROKEN = "a quotation mark is not closed"
 NO_NUMBER = "there is no number in the column of numbers"
 DELIMITERS = ",;\t|"
-LOOKED_AT = 20  # rows, to find out about delimiters and columns
+SAMPLE_ROWS = 20  # rows, to find out about delimiters and columns
 
 NUMBER = re.compile(r"(?i)(?:tel:)?[+\d\s().\-/\u00a0\u2010-\u2015]*")
 WHOLE_NAME = ("name", "full name", "display name", "contact", "contact name", "file as")
@@ -54,7 +54,7 @@ class Columns:
     phones: tuple[int, ...]
 
 
-def read(raw: bytes) -> Reading:
+def read_csv(raw: bytes) -> Reading:
     """The contacts of all rows; a row that cannot be read becomes a Problem. Unreadable if no column holds numbers."""
     lines = [decoded(line) for line in re.split(rb"(?<=\n)|(?<=\r)(?!\n)", raw)]
     if lines[0].lower().startswith("sep="):  # Excel's
@@ -62,23 +62,23 @@ def read(raw: bytes) -> Reading:
     else:
         delimiter, skipped = _delimiter(lines), 0
     problems: list[Problem] = []
-    rows = [row for row in rows_of(lines, delimiter, problems, skipped) if any(cell.strip() for cell in row[1])]
-    columns, headed = _columns([row for _, row in rows])
-    if headed and len(rows) == 1 and not problems:
+    rows = [row for row in parse_rows(lines, delimiter, problems, skipped) if any(cell.strip() for cell in row[1])]
+    columns, has_headings = _columns([row for _, row in rows])
+    if has_headings and len(rows) == 1 and not problems:
         raise Unreadable(NO_ROW)
     contacts: list[Contact] = []
-    for line, row in rows[headed:]:
+    for line, row in rows[has_headings:]:
         contacts += _contacts(row, columns)
-        if not headed and not _numbers(row, columns):
+        if not has_headings and not _numbers(row, columns):
             problems.append(Problem(line, NO_NUMBER))
     problems.sort(key=lambda problem: problem.line)
     if problems and not contacts:
         raise Unreadable(f"{NO_READABLE_ROW} (line {problems[0].line}: {problems[0].reason})")
-    return Reading(one_each(contacts), tuple(problems))
+    return Reading(deduplicated(contacts), tuple(problems))
 
 
 def _contacts(row: Sequence[str], columns: Columns) -> Iterator[Contact]:
-    choices = (" ".join(" ".join(_cell(row, at) for at in choice).split()) for choice in columns.names)
+    choices = (" ".join(" ".join(_cell(row, i) for i in choice).split()) for choice in columns.names)
     name = next((choice for choice in choices if choice), "")
     for number in _numbers(row, columns):
         yield Contact(name or number, number)
@@ -86,12 +86,12 @@ def _contacts(row: Sequence[str], columns: Columns) -> Iterator[Contact]:
 
 def _numbers(row: Sequence[str], columns: Columns) -> list[str]:
     """Google puts several into one cell, with ` ::: ` between them."""
-    values = (value for at in columns.phones for value in _cell(row, at).split(":::"))
-    return [number for value in values if (number := " ".join(dialled(value).split()))]
+    values = (value for i in columns.phones for value in _cell(row, i).split(":::"))
+    return [number for value in values if (number := " ".join(without_extension(value).split()))]
 
 
-def _cell(row: Sequence[str], at: int) -> str:
-    return row[at] if at < len(row) else ""
+def _cell(row: Sequence[str], i: int) -> str:
+    return row[i] if i < len(row) else ""
 
 
 # ── columns ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -102,34 +102,34 @@ def _columns(rows: Sequence[Sequence[str]]) -> tuple[Columns, bool]:
     if not rows:
         raise Unreadable(NO_COLUMN)
     headings = [" ".join(cell.lower().split()) for cell in rows[0]]
-    phones = tuple(at for at, heading in enumerate(headings) if _heads_numbers(heading))
-    if not phones or any(map(_like_a_number, rows[0])):
-        return _without_headings(rows)
+    phones = tuple(i for i, heading in enumerate(headings) if _is_phone_heading(heading))
+    if not phones or any(map(_looks_like_number, rows[0])):
+        return _columns_by_content(rows)
     whole = [(headings.index(name),) for name in WHOLE_NAME if name in headings]
-    parts = tuple(at for names in NAME_PARTS for at, heading in enumerate(headings) if heading in names)
+    parts = tuple(i for names in NAME_PARTS for i, heading in enumerate(headings) if heading in names)
     others = [(headings.index(name),) for name in OTHER_NAMES if name in headings]
     return Columns((*whole[:1], parts, *whole[1:], *others), phones), True
 
 
-def _heads_numbers(heading: str) -> bool:
+def _is_phone_heading(heading: str) -> bool:
     return bool(PHONE.fullmatch(heading)) and not NOT_PHONE.fullmatch(heading)
 
 
-def _without_headings(rows: Sequence[Sequence[str]]) -> tuple[Columns, bool]:
+def _columns_by_content(rows: Sequence[Sequence[str]]) -> tuple[Columns, bool]:
     """Numbers stand where most cells look like one, the name in the first of the other columns."""
-    looked_at = rows[:LOOKED_AT]
-    width = max(map(len, looked_at))
-    counts = [sum(_like_a_number(_cell(row, at)) for row in looked_at) for at in range(width)]
-    phones = tuple(at for at, count in enumerate(counts) if count and count * 2 >= max(counts))
+    sample = rows[:SAMPLE_ROWS]
+    width = max(map(len, sample))
+    counts = [sum(_looks_like_number(_cell(row, i)) for row in sample) for i in range(width)]
+    phones = tuple(i for i, count in enumerate(counts) if count and count * 2 >= max(counts))
     if not phones:
         raise Unreadable(NO_COLUMN)
-    name = next(((at,) for at in range(width) if at not in phones), ())
+    name = next(((i,) for i in range(width) if i not in phones), ())
     # Headings in another language: the only row without a number.
-    headed = len(rows) > 1 and not any(map(_like_a_number, rows[0]))
-    return Columns((name,), phones), headed
+    has_headings = len(rows) > 1 and not any(map(_looks_like_number, rows[0]))
+    return Columns((name,), phones), has_headings
 
 
-def _like_a_number(cell: str) -> bool:
+def _looks_like_number(cell: str) -> bool:
     return bool(NUMBER.fullmatch(cell.strip())) and sum(sign.isdigit() for sign in cell) >= 5
 
 
@@ -140,15 +140,17 @@ def _delimiter(lines: Sequence[str]) -> str:
     """The sign that uncovers the most numbers, or their headings, and then gives most rows the width of the first."""
 
     def fits(delimiter: str) -> tuple[int, int, int]:
-        rows = [row for _, row in rows_of(lines[:LOOKED_AT], delimiter, []) if row]
+        rows = [row for _, row in parse_rows(lines[:SAMPLE_ROWS], delimiter, []) if row]
         width = len(rows[0]) if rows else 0
-        numbers = sum(any(_like_a_number(cell) or _heads_numbers(cell.strip().lower()) for cell in row) for row in rows)
+        numbers = sum(
+            any(_looks_like_number(cell) or _is_phone_heading(cell.strip().lower()) for cell in row) for row in rows
+        )
         return numbers, sum(len(row) == width for row in rows), width
 
     return max(DELIMITERS, key=fits)
 
 
-def rows_of(
+def parse_rows(
     lines: Sequence[str], delimiter: str, problems: list[Problem], start: int = 0
 ) -> Iterator[tuple[int, list[str]]]:
     """The rows from line `start` on, each with the number of its first line, from 1.
@@ -157,7 +159,7 @@ def rows_of(
     reading goes on with the next.
     """
     while start < len(lines):
-        reader = csv.reader((lines[at] for at in range(start, len(lines))), delimiter=delimiter, strict=True)
+        reader = csv.reader((lines[i] for i in range(start, len(lines))), delimiter=delimiter, strict=True)
         first = start
         try:
             for row in reader:
@@ -165,7 +167,7 @@ def rows_of(
                 first = start + reader.line_num
             return
         except csv.Error:
-            row = [] if start + reader.line_num > first + 1 else _forgiving(lines[first], delimiter)
+            row = [] if start + reader.line_num > first + 1 else _parse_leniently(lines[first], delimiter)
             if row:
                 yield first + 1, row
             else:
@@ -173,7 +175,7 @@ def rows_of(
             start = first + 1
 
 
-def _forgiving(line: str, delimiter: str) -> list[str]:
+def _parse_leniently(line: str, delimiter: str) -> list[str]:
     """A row of one line whose quotation marks stand where they should not; none if they hide its end."""
     if line.count('"') % 2:
         return []

@@ -17,65 +17,65 @@ from typing import Any
 import httpx2
 
 from . import errors
-from .conversation import Send
+from .retries import Send
 from .version import __version__
 from .wire import Answer
 
-NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+NOT_SENT_ERRORS = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 USER_AGENT = f"ringbook-client/{__version__}"
 
 
-def address(url: str) -> str:
+def checked_url(url: str) -> str:
     """The address without a / at its end; ValueError if it is none."""
     try:
         parsed = httpx2.URL(url)
     except httpx2.InvalidURL:
         parsed = httpx2.URL()
-    if parsed.scheme not in ("http", "https") or not _is_host(parsed) or set(" ?#") & set(url):
+    if parsed.scheme not in ("http", "https") or not _has_valid_host(parsed) or set(" ?#") & set(url):
         raise ValueError(f"{url!r} is no address of a server: it looks like https://book.example.com")
     return url.rstrip("/")
 
 
-def is_open_to_others(url: str) -> bool:
+def is_unencrypted(url: str) -> bool:
     """Requests travel over a network as they are."""
     parsed = httpx2.URL(url)
     return parsed.scheme == "http" and not re.fullmatch(r"localhost|127(\.\d+){3}|::1", parsed.host)
 
 
-def _is_host(url: httpx2.URL) -> bool:
+def _has_valid_host(url: httpx2.URL) -> bool:
     """Something that can be looked up (RFC 1035, section 2.3.4), and a port that there is."""
     labels = url.raw_host.decode("ascii").removesuffix(".").split(".")
     return all(0 < len(label) < 64 for label in labels) and (url.port is None or 0 < url.port < 65536)
 
 
-def can_be_sent(token: str) -> bool:
+def is_valid_token(token: str) -> bool:
     """A header can hold it."""
     return token.isascii() and token.isprintable()
 
 
-def key(auth_key: str) -> str:
+def checked_key(auth_key: str) -> str:
     """The auth key; ValueError if it cannot be one."""
     if not (auth_key and auth_key.isascii() and auth_key.isprintable() and " " not in auth_key):
         raise ValueError("the auth key is none: `ringbook app show ID` shows it")
     return auth_key
 
 
-def sent(base: str, step: Send) -> dict[str, Any]:
+def request_arguments(base: str, step: Send) -> dict[str, Any]:
     """The arguments of the library's `request`."""
     request = step.request
     token = {"CB-Token": step.token} if step.token else {}
-    kind = {} if request.body is None else {"Content-Type": "application/json"}
+    content_type = {} if request.body is None else {"Content-Type": "application/json"}
     return {
         "method": request.method,
         "url": base + request.path,
         "params": request.query or None,
-        "content": None if request.body is None else encoded(request.body),
-        "headers": {"User-Agent": USER_AGENT, **kind, **request.headers, **token},
+        "content": None if request.body is None else json_bytes(request.body),
+        "headers": {"User-Agent": USER_AGENT, **content_type, **request.headers, **token},
         "follow_redirects": False,  # a token goes to no other place, whatever client this is
     }
 
 
-def encoded(body: Any) -> bytes:
+def json_bytes(body: Any) -> bytes:
     """JSON in UTF-8; a text with half an emoji, which UTF-8 cannot hold, is escaped: the server rejects that entry."""
     try:
         return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
@@ -83,7 +83,7 @@ def encoded(body: Any) -> bytes:
         return json.dumps(body, separators=(",", ":")).encode()
 
 
-def answer(response: httpx2.Response) -> Answer:
+def to_answer(response: httpx2.Response) -> Answer:
     """A response, read to its end."""
     if response.is_redirect:
         raise errors.BadAnswer(f"the server sends elsewhere ({response.status_code}): give the client that address")
@@ -92,7 +92,7 @@ def answer(response: httpx2.Response) -> Answer:
     )
 
 
-def failure(error: httpx2.RequestError) -> errors.RingbookError:
+def to_error(error: httpx2.RequestError) -> errors.RingbookError:
     """Why there is no answer, in words without the request's."""
     if isinstance(error, httpx2.DecodingError):
         return errors.BadAnswer("the answer cannot be decompressed")
@@ -102,5 +102,5 @@ def failure(error: httpx2.RequestError) -> errors.RingbookError:
         # Other errors may quote what was sent, such as a header with the token.
         why = str(error) if isinstance(error, httpx2.ConnectError) else type(error).__name__
         unreachable = errors.Unreachable(f"the server cannot be reached ({why})")
-    unreachable.sent = not isinstance(error, NOT_SENT)
+    unreachable.sent = not isinstance(error, NOT_SENT_ERRORS)
     return unreachable

@@ -16,7 +16,7 @@ from .calls import Call, Entry
 from .model import Report
 
 Progress = Callable[[int, int], None]
-PART = 1_000
+PART_SIZE = 1_000
 
 
 def upload(
@@ -24,7 +24,7 @@ def upload(
     *,
     force: bool = False,
     device: str | None = None,
-    part: int = PART,
+    part: int = PART_SIZE,
     progress: Progress | None = None,
 ) -> Generator[Call[Report], Any, Report]:
     """The requests of one upload; it returns the report on all of it.
@@ -33,29 +33,29 @@ def upload(
 
     When a part fails, its error's `applied` is the report on the parts before it, and nothing later is sent.
     """
-    tell = progress or (lambda done, total: None)
+    report_progress = progress or (lambda done, total: None)
     size = len(entries) if force else part
     done = Report()
-    tell(0, len(entries))
+    report_progress(0, len(entries))
     # An empty upload is still one request: with `force` it empties the book.
     for start in range(0, len(entries), size) if entries else [0]:
-        piece = entries[start : start + size]
+        entries_of_part = entries[start : start + size]
         try:
-            report = yield calls.upload(piece, force=force, device=device)
+            report = yield calls.upload_address_book(entries_of_part, force=force, device=device)
         except errors.RingbookError as error:
             error.applied = done if start else None
             raise
-        done = joined(done, report, start)
-        tell(start + len(piece), len(entries))
+        done = combined(done, report, start)
+        report_progress(start + len(entries_of_part), len(entries))
     return done
 
 
-def joined(done: Report, part: Report, start: int) -> Report:
+def combined(done: Report, part: Report, start: int) -> Report:
     """The report on everything up to here; positions count from the beginning of the whole."""
-    moved = tuple(replace(one, position=one.position + start) for one in part.rejected)
+    rejected = tuple(replace(one, position=one.position + start) for one in part.rejected)
     return Report(
         created=done.created + part.created,
         updated=done.updated + part.updated,
         deleted=done.deleted + part.deleted,
-        rejected=done.rejected + moved,
+        rejected=done.rejected + rejected,
     )

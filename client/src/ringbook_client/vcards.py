@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from .errors import Unreadable
 from .model import Contact
-from .reading import Problem, Reading, decoded, dialled, one_each
+from .reading import Problem, Reading, decoded, deduplicated, without_extension
 
 NO_CARD = "the file holds no vCard: export the contacts again, as vCard (.vcf) or CSV"
 CUT_SHORT = "the card has no end: the file may have been cut short here"
@@ -29,8 +29,8 @@ NAMES = ("FN", "N", "ORG", "NICKNAME")
 PROPERTY = re.compile(rb"\s*(?:[\w-]+\.)*([\w-]+)\s*(?=[;:])")
 PARAMETER = re.compile(rb';((?:[^";:]|"[^"]*")*)')
 # What a line that goes on in encoded text cannot begin with, unless its last `=` was a mistake.
-BEGINS = re.compile(rb"(?i)\s*(?:item\d+\.)?(?:BEGIN|END|VERSION|FN|N|TEL|ORG|EMAIL)[;:]")
-SOFT = re.compile(rb"(?i);(?:ENCODING=)?QUOTED-PRINTABLE[;:]")
+STARTS_PROPERTY = re.compile(rb"(?i)\s*(?:item\d+\.)?(?:BEGIN|END|VERSION|FN|N|TEL|ORG|EMAIL)[;:]")
+IS_QUOTED_PRINTABLE = re.compile(rb"(?i);(?:ENCODING=)?QUOTED-PRINTABLE[;:]")
 ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -61,7 +61,7 @@ class Card:
     properties: int = 0
     names: dict[str, str] = field(default_factory=dict)
     numbers: list[str] = field(default_factory=list)
-    inside: int = 0  # how deep in cards within it
+    nested: int = 0  # how deep in cards within it
 
     def contacts(self) -> Iterator[Contact]:
         name = next((self.names[kind] for kind in NAMES if self.names.get(kind)), "")
@@ -69,24 +69,24 @@ class Card:
             yield Contact(name or number, number)
 
 
-def read(raw: bytes) -> Reading:
+def read_vcards(raw: bytes) -> Reading:
     """The contacts of all cards; Unreadable if there is none, or none that can be read.
 
     A card that cannot be read, or whose end is missing, becomes a Problem and takes no other with it.
     """
-    file = File()
-    for number, line in lines_of(raw):
-        file.take(number, property_of(line))
-    file.end(cut=True)
-    if not file.cards:
-        first = file.problems[:1]
+    reader = CardReader()
+    for number, line in unfolded_lines(raw):
+        reader.add_line(number, parsed_property(line))
+    reader.finish_card(cut=True)
+    if not reader.cards:
+        first = reader.problems[:1]
         raise Unreadable(NO_CARD + "".join(f" (line {problem.line}: {problem.reason})" for problem in first))
-    contacts = one_each(contact for card in file.cards for contact in card.contacts())
-    return Reading(contacts, tuple(file.problems))
+    contacts = deduplicated(contact for card in reader.cards for contact in card.contacts())
+    return Reading(contacts, tuple(reader.problems))
 
 
 @dataclass(slots=True)
-class File:
+class CardReader:
     """A file that is being read: the cards that have ended, and the one that is open."""
 
     cards: list[Card] = field(default_factory=list)
@@ -95,7 +95,7 @@ class File:
     outside: bool = False  # in a run of lines that belong to no card
     agent: bool = False  # right after a line that the card of an assistant follows
 
-    def take(self, number: int, found: Property | None) -> None:
+    def add_line(self, number: int, found: Property | None) -> None:
         """One more line; None is one that is no property, such as a part of a picture."""
         mark = (found.name, found.value.strip().upper()) if found else ("", b"")
         if mark == ("BEGIN", b"VCARD"):
@@ -105,26 +105,26 @@ class File:
                 self.problems.append(Problem(number, OUTSIDE))
             self.outside = True
         elif mark == ("END", b"VCARD"):
-            if self.card.inside:
-                self.card.inside -= 1
+            if self.card.nested:
+                self.card.nested -= 1
             else:
-                self.end(cut=False)
+                self.finish_card(cut=False)
         elif found:
             # In 2.1 the card of an assistant stands within, right after AGENT or on its line.
             self.agent = mark == ("AGENT", b"")
-            self.card.inside += mark == ("AGENT", b"BEGIN:VCARD")
-            if not self.card.inside:
-                _note(self.card, found)
+            self.card.nested += mark == ("AGENT", b"BEGIN:VCARD")
+            if not self.card.nested:
+                _add_property(self.card, found)
 
     def _begin(self, number: int) -> None:
         if self.card and self.agent:
-            self.card.inside += 1
+            self.card.nested += 1
         else:
-            self.end(cut=True)
+            self.finish_card(cut=True)
             self.card, self.outside = Card(number), False
         self.agent = False
 
-    def end(self, *, cut: bool) -> None:
+    def finish_card(self, *, cut: bool) -> None:
         """The open card has ended, if there is one; `cut`: its end is missing."""
         card, self.card = self.card, None
         if card and card.properties:
@@ -133,26 +133,26 @@ class File:
             self.problems.append(Problem(card.line, CUT_SHORT if card.properties else EMPTY))
 
 
-def _note(card: Card, found: Property) -> None:
+def _add_property(card: Card, found: Property) -> None:
     """Take a name or a number from a line; a second name of one kind is a translation."""
     card.properties += 1
     if found.name == "TEL":
-        number = _plain(dialled(_unescaped(found.text())))
+        number = _single_spaced(without_extension(_unescaped(found.text())))
         if number:
             card.numbers.append(number)
     elif found.name in NAMES and not card.names.get(found.name):
-        card.names[found.name] = _name(found)
+        card.names[found.name] = _name_from(found)
 
 
-def _name(found: Property) -> str:
+def _name_from(found: Property) -> str:
     if found.name == "N":  # family, given, additional, prefixes, suffixes
         family, given, additional, prefix, suffix = (*found.parts(), "", "", "", "", "")[:5]
         parts = (prefix, given, additional, family, suffix)
-        return _plain(" ".join(_unescaped(" ".join(split(part, ","))) for part in parts))
+        return _single_spaced(" ".join(_unescaped(" ".join(split(part, ","))) for part in parts))
     if found.name == "ORG":  # an organisation, and its parts
-        return ", ".join(part for part in (_plain(_unescaped(part)) for part in found.parts()) if part)
+        return ", ".join(part for part in (_single_spaced(_unescaped(part)) for part in found.parts()) if part)
     text = split(found.text(), ",")[0] if found.name == "NICKNAME" else found.text()
-    return _plain(_unescaped(text))
+    return _single_spaced(_unescaped(text))
 
 
 def split(text: str, sign: str) -> list[str]:
@@ -165,7 +165,7 @@ def _unescaped(text: str) -> str:
     return ESCAPED.sub(lambda found: "\n" if found[1] in "nN" else found[1], text)
 
 
-def _plain(text: str) -> str:
+def _single_spaced(text: str) -> str:
     """In one line, single blanks."""
     return " ".join(text.split())
 
@@ -173,7 +173,7 @@ def _plain(text: str) -> str:
 # ── lines ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def property_of(line: bytes) -> Property | None:
+def parsed_property(line: bytes) -> Property | None:
     """A line as a property; None if it is none."""
     found = PROPERTY.match(line)
     if not found:
@@ -194,7 +194,7 @@ def property_of(line: bytes) -> Property | None:
     return Property(found[1].decode("latin-1").upper(), quoted_printable, charset, line[at + 1 :])
 
 
-def lines_of(raw: bytes) -> Iterator[tuple[int, bytes]]:
+def unfolded_lines(raw: bytes) -> Iterator[tuple[int, bytes]]:
     """The lines that are not blank, unfolded, each with the number of its first one, from 1."""
     lines = re.split(rb"\r\r\n|\r\n|\n|\r", raw)
     at = 0
@@ -203,17 +203,20 @@ def lines_of(raw: bytes) -> Iterator[tuple[int, bytes]]:
         at += 1
         if not pieces[0].strip():
             continue
-        soft = SOFT.search(pieces[0])
-        while at < len(lines) and (piece := _goes_on(pieces, lines[at], soft=bool(soft))) is not None:
+        quoted_printable = IS_QUOTED_PRINTABLE.search(pieces[0])
+        while (
+            at < len(lines)
+            and (piece := _continuation(pieces, lines[at], quoted_printable=bool(quoted_printable))) is not None
+        ):
             pieces.append(piece)
             at += 1
         yield number, b"".join(pieces)
 
 
-def _goes_on(pieces: list[bytes], line: bytes, *, soft: bool) -> bytes | None:
+def _continuation(pieces: list[bytes], line: bytes, *, quoted_printable: bool) -> bytes | None:
     """What a line adds to the one before it, None if nothing; a soft line break before it is taken away."""
     folded = line[:1] in (b" ", b"\t")
-    if soft and pieces[-1].rstrip().endswith(b"=") and not BEGINS.match(line):
+    if quoted_printable and pieces[-1].rstrip().endswith(b"=") and not STARTS_PROPERTY.match(line):
         pieces[-1] = pieces[-1].rstrip()[:-1]
         # Samsung's phones fold on top of that, inside characters; elsewhere the blank belongs to the text.
         return line[1:] if folded and line[1:2] == b"=" else line

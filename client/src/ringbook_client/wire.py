@@ -20,9 +20,9 @@ from typing import Any
 from . import errors
 from .model import CodeSent, Contact, Registered, Session, Subscription, User, UserPage
 
-SUCCESS = (200, 201, 202)
-GONE = "Required session does not exist"
-KINDS: dict[int, type[errors.Refused]] = {
+SUCCESS_STATUSES = (200, 201, 202)
+SESSION_EXPIRED = "Required session does not exist"
+ERROR_BY_STATUS: dict[int, type[errors.Refused]] = {
     400: errors.Malformed,
     401: errors.Unauthorized,
     403: errors.Forbidden,
@@ -40,9 +40,9 @@ class Answer:
     body: bytes
 
 
-def opened(answer: Answer) -> Any:
+def json_of(answer: Answer) -> Any:
     """The JSON of a success, None for an empty body."""
-    if answer.status not in SUCCESS:
+    if answer.status not in SUCCESS_STATUSES:
         raise refusal(answer)
     if not answer.body.strip():
         return None
@@ -54,37 +54,41 @@ def opened(answer: Answer) -> Any:
 
 def refusal(answer: Answer) -> errors.RingbookError:
     """Why the server said no. 429 and 5xx count as such whoever wrote the body: a proxy may have."""
-    status, why = answer.status, reasons(answer.body)
+    status, reasons_by_field = answer.status, reasons(answer.body)
     if status == 429:
-        return errors.TooMany(status, why, wait_seconds(answer.headers))
+        return errors.TooMany(status, reasons_by_field, wait_seconds(answer.headers))
     if status >= 500:
-        return errors.ServerTrouble(status, why, wait_seconds(answer.headers))
-    if not why or status not in KINDS:
+        return errors.ServerTrouble(status, reasons_by_field, wait_seconds(answer.headers))
+    if not reasons_by_field or status not in ERROR_BY_STATUS:
         return errors.BadAnswer(f"status {status}, but not as a Ringbook server answers: is this its address?")
-    if status == 401 and GONE in why.get("base", ()):
-        return errors.SessionExpired(status, why)
-    return KINDS[status](status, why)
+    if status == 401 and SESSION_EXPIRED in reasons_by_field.get("base", ()):
+        return errors.SessionExpired(status, reasons_by_field)
+    return ERROR_BY_STATUS[status](status, reasons_by_field)
 
 
 def reasons(body: bytes) -> dict[str, list[str]]:
     """`{"errors": […]}` and `{"errors": {"field": […]}}` alike; empty if the body is neither."""
     try:
-        why = json.loads(body)["errors"]
+        reasons_by_field = json.loads(body)["errors"]
     except (ValueError, TypeError, KeyError, RecursionError):
         return {}
-    if isinstance(why, list):
-        why = {"base": why}
-    if not isinstance(why, dict):
+    if isinstance(reasons_by_field, list):
+        reasons_by_field = {"base": reasons_by_field}
+    if not isinstance(reasons_by_field, dict):
         return {}
-    return {plain(field): list(texts(told)) for field, told in why.items() if isinstance(told, list)}
+    return {
+        printable(field): list(printable_texts(messages))
+        for field, messages in reasons_by_field.items()
+        if isinstance(messages, list)
+    }
 
 
-def texts(given: Any) -> tuple[str, ...]:
+def printable_texts(given: Any) -> tuple[str, ...]:
     """A list of texts that people read."""
-    return tuple(plain(str(text)) for text in given)
+    return tuple(printable(str(text)) for text in given)
 
 
-def plain(text: str) -> str:
+def printable(text: str) -> str:
     """A text of the server's on one line, without what could move a terminal's cursor or change its colours."""
     return "".join(sign if sign.isprintable() else "?" for sign in text)
 
@@ -105,22 +109,22 @@ def wait_seconds(headers: Mapping[str, str]) -> float | None:
 
 def session(given: Any) -> Session:
     """`{"session": …}`. QuickBlox says 0 where there is no user."""
-    one = given["session"]
+    item = given["session"]
     return Session(
-        id=int(one["id"]),
-        token=_sendable(one["token"]),
-        app_id=int(one["application_id"]),
-        user_id=one["user_id"] or None,
-        user=_user(one["user"]) if one.get("user") else None,
-        created_at=_date(one.get("created_at")),
-        updated_at=_date(one.get("updated_at")),
+        id=int(item["id"]),
+        token=_valid_token(item["token"]),
+        app_id=int(item["application_id"]),
+        user_id=item["user_id"] or None,
+        user=_user(item["user"]) if item.get("user") else None,
+        created_at=_time_or_none(item.get("created_at")),
+        updated_at=_time_or_none(item.get("updated_at")),
     )
 
 
 def code_sent(given: Any) -> CodeSent:
     """`{"verification": …}`."""
-    one = given["verification"]
-    return CodeSent(str(one["request_id"]), _instant(one["expires_at"]), _instant(one["resend_at"]))
+    item = given["verification"]
+    return CodeSent(str(item["request_id"]), _time(item["expires_at"]), _time(item["resend_at"]))
 
 
 def user(given: Any) -> User:
@@ -130,65 +134,65 @@ def user(given: Any) -> User:
 
 def user_page(given: Any) -> UserPage:
     """A page of /users/v2: users that are not wrapped."""
-    users = tuple(_user(one) for one in given["items"])
+    users = tuple(_user(item) for item in given["items"])
     return UserPage(users, total=int(given["total_entries"]), offset=int(given["skip"]), limit=int(given["limit"]))
 
 
 def address_book(given: Any) -> list[Contact]:
     """A bare list of names and phones."""
-    return [Contact(str(one["name"]), str(one["phone"])) for one in given]
+    return [Contact(str(item["name"]), str(item["phone"])) for item in given]
 
 
 def registered(given: Any, *, compact: bool) -> list[Registered]:
     """`{"items": [{"user": …}]}`."""
-    return [_registered(one["user"], compact) for one in given["items"]]
+    return [_registered(item["user"], compact) for item in given["items"]]
 
 
 def subscriptions(given: Any) -> list[Subscription]:
     """A bare list of `{"subscription": …}`."""
-    return [_subscription(one["subscription"]) for one in given]
+    return [_subscription(item["subscription"]) for item in given]
 
 
-def _registered(one: Any, compact: bool) -> Registered:
-    profile = None if compact else _user(one)
-    return Registered(int(one["id"]), str(one.get("address_book_name") or ""), one.get("phone"), profile)
+def _registered(item: Any, compact: bool) -> Registered:
+    profile = None if compact else _user(item)
+    return Registered(int(item["id"]), str(item.get("address_book_name") or ""), item.get("phone"), profile)
 
 
-def _user(one: Any) -> User:
-    given: dict[str, Any] = {name: one.get(name) for name in AS_THEY_ARE}
-    given |= {name: _date(one.get(name)) for name in DATES}
-    tags = tuple(filter(None, (one.get("user_tags") or "").split(",")))
-    return User(id=int(one["id"]), tags=tags, is_guest=bool(one.get("is_guest")), **given)
+def _user(item: Any) -> User:
+    given: dict[str, Any] = {name: item.get(name) for name in UNCHANGED_FIELDS}
+    given |= {name: _time_or_none(item.get(name)) for name in TIME_FIELDS}
+    tags = tuple(filter(None, (item.get("user_tags") or "").split(",")))
+    return User(id=int(item["id"]), tags=tags, is_guest=bool(item.get("is_guest")), **given)
 
 
-AS_THEY_ARE = (
+UNCHANGED_FIELDS = (
     *("login", "email", "full_name", "phone", "website", "avatar", "custom_data", "timezone"),
     *("external_id", "external_user_id", "facebook_id", "twitter_id"),
 )
-DATES = ("created_at", "updated_at", "last_request_at")
+TIME_FIELDS = ("created_at", "updated_at", "last_request_at")
 
 
-def _subscription(one: Any) -> Subscription:
+def _subscription(item: Any) -> Subscription:
     return Subscription(
-        id=int(one["id"]),
-        channel=str(one["notification_channel"]["name"]),
-        device=str(one["device"]["udid"]),
-        platform=str(one["device"]["platform"]["name"]),
-        environment=str(one.get("environment") or "production"),
-        bundle=one.get("bundle_identifier"),
+        id=int(item["id"]),
+        channel=str(item["notification_channel"]["name"]),
+        device=str(item["device"]["udid"]),
+        platform=str(item["device"]["platform"]["name"]),
+        environment=str(item.get("environment") or "production"),
+        bundle=item.get("bundle_identifier"),
     )
 
 
-def _sendable(token: str) -> str:
+def _valid_token(token: str) -> str:
     """A token that can go into a header."""
     if not (token.isascii() and token.isprintable()):
         raise ValueError("no token")
     return token
 
 
-def _date(text: str | None) -> datetime | None:
-    return _instant(text) if text else None
+def _time_or_none(text: str | None) -> datetime | None:
+    return _time(text) if text else None
 
 
-def _instant(text: str) -> datetime:
+def _time(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))

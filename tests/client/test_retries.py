@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ringbook_client import Contact, Guest, Login, calls, errors
 from ringbook_client.calls import App
-from ringbook_client.conversation import Manners, Renew, Send, Sleep, conversation, drive
+from ringbook_client.retries import RenewSession, RetryPolicy, Send, Sleep, attempts, drive
 from ringbook_client.wire import Answer
 
 APP = App(1, "KEY")
-PATIENT = Manners(retries=2, patience_seconds=60)
-RENEWS = Manners(retries=2, patience_seconds=60, renews=True)
+PATIENT = RetryPolicy(retries=2, max_wait_seconds=60)
+RENEWS = RetryPolicy(retries=2, max_wait_seconds=60, can_sign_in=True)
 BOOK = calls.get_address_book(None)
-UPLOAD = calls.upload([Contact("Bob", "12025550101")], force=True, device=None)
+UPLOAD = calls.upload_address_book([Contact("Bob", "12025550101")], force=True, device=None)
 SIGN_UP = calls.sign_up(APP, {"login": "one", "password": "correct-horse"})
 OK = Answer(200, {}, b"[]")
 GONE = Answer(401, {}, b'{"errors":{"base":["Required session does not exist"]}}')
@@ -31,7 +31,7 @@ def refused_connection():
     return error
 
 
-def play(call, outcomes, manners=PATIENT, token="token"):
+def play(call, outcomes, policy=PATIENT, token="token"):
     """Carry out a call where one request after the other has these outcomes: the steps, and how it ended."""
     steps, left = [], list(outcomes)
 
@@ -45,7 +45,7 @@ def play(call, outcomes, manners=PATIENT, token="token"):
         return outcome
 
     try:
-        return steps, drive(conversation(call, token, manners), take)
+        return steps, drive(attempts(call, token, policy), take)
     except errors.RingbookError as error:
         return steps, error
 
@@ -89,7 +89,7 @@ def test_a_wait_beyond_patience_is_the_callers_to_decide():
 def test_it_ends():
     steps, result = play(BOOK, [LATE] * 9)
     assert kinds(steps) == ["Send", "Sleep", "Send", "Sleep", "Send"] and result is LATE
-    assert kinds(play(BOOK, [LATE], Manners(retries=0))[0]) == ["Send"]
+    assert kinds(play(BOOK, [LATE], RetryPolicy(retries=0))[0]) == ["Send"]
 
 
 def test_waits_grow():
@@ -109,18 +109,18 @@ def test_a_second_guest_would_be_somebody_else():
 
 def test_an_expired_session_is_renewed_and_the_call_goes_on():
     steps, result = play(BOOK, [GONE, "fresh", OK], RENEWS, token="old")
-    assert steps == [Send(BOOK.request, "old"), Renew("old"), Send(BOOK.request, "fresh")] and result == []
+    assert steps == [Send(BOOK.request, "old"), RenewSession("old"), Send(BOOK.request, "fresh")] and result == []
 
 
 def test_without_a_session_one_is_opened_first():
     steps, _ = play(BOOK, ["fresh", OK], RENEWS, token=None)
-    assert steps == [Renew(None), Send(BOOK.request, "fresh")]
+    assert steps == [RenewSession(None), Send(BOOK.request, "fresh")]
 
 
 @pytest.mark.parametrize("token, outcomes", [("old", [GONE, "fresh", GONE]), (None, ["fresh", GONE])])
 def test_it_is_renewed_once(token, outcomes):
     steps, result = play(BOOK, outcomes, RENEWS, token=token)
-    assert kinds(steps).count("Renew") == 1 and isinstance(result, errors.SessionExpired)
+    assert kinds(steps).count("RenewSession") == 1 and isinstance(result, errors.SessionExpired)
 
 
 def test_a_wrong_password_is_no_expired_session():
@@ -143,7 +143,7 @@ def test_whatever_comes_requests_and_sign_ins_are_few(outcomes, call, retries, r
 
     def take(step):
         steps.append(step)
-        if isinstance(step, Renew):
+        if isinstance(step, RenewSession):
             return "fresh"
         outcome = None if isinstance(step, Sleep) else left.pop(0)
         if isinstance(outcome, Exception):
@@ -151,6 +151,6 @@ def test_whatever_comes_requests_and_sign_ins_are_few(outcomes, call, retries, r
         return outcome
 
     with suppress(errors.RingbookError):
-        drive(conversation(call, "token", Manners(retries, 60, renews)), take)
+        drive(attempts(call, "token", RetryPolicy(retries, 60, renews)), take)
     assert kinds(steps).count("Send") <= 2 + retries
-    assert kinds(steps).count("Renew") <= renews
+    assert kinds(steps).count("RenewSession") <= renews

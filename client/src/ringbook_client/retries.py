@@ -24,7 +24,7 @@ FIRST_WAIT_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Manners:
+class RetryPolicy:
     """How patient a client is.
 
     retries            how often a failed request is sent again
@@ -33,19 +33,19 @@ class Manners:
     """
 
     retries: int = 2
-    patience_seconds: float = 60
-    renews: bool = False
+    max_wait_seconds: float = 60
+    can_sign_in: bool = False
 
-    def wait_seconds(self, call: Call[Any], error: errors.RingbookError, tries: int) -> float | None:
+    def wait_seconds(self, call: Call[Any], error: errors.RingbookError, attempt: int) -> float | None:
         """How long to wait before `call` is sent again; None: it is not."""
-        if tries >= self.retries:
+        if attempt >= self.retries:
             return None
-        backoff = FIRST_WAIT_SECONDS * 2**tries * random.uniform(1, 1.5)
+        backoff = FIRST_WAIT_SECONDS * 2**attempt * random.uniform(1, 1.5)
         if isinstance(error, errors.Later):
             # A 429 has changed nothing. A 5xx may come after the change.
             safe = call.repeatable or isinstance(error, errors.TooMany)
-            wait = max(backoff, error.wait_seconds or 0)
-            return wait if safe and wait <= self.patience_seconds else None
+            wait_seconds = max(backoff, error.wait_seconds or 0)
+            return wait_seconds if safe and wait_seconds <= self.max_wait_seconds else None
         if isinstance(error, errors.Unreachable):
             return backoff if call.repeatable or not error.sent else None
         return None
@@ -67,44 +67,44 @@ class Sleep:
 
 
 @dataclass(frozen=True, slots=True)
-class Renew:
+class RenewSession:
     """`stale` opens nothing any more (None: there was none): come back with a token that does."""
 
-    stale: str | None = field(repr=False)
+    stale_token: str | None = field(repr=False)
 
 
-Step = Send | Sleep | Renew
+Step = Send | Sleep | RenewSession
 
 
-def conversation(call: Call[T], token: str | None, manners: Manners) -> Generator[Step, Any, T]:
+def attempts(call: Call[T], token: str | None, policy: RetryPolicy) -> Generator[Step, Any, T]:
     """One call from its first try to its result. A session is renewed at most once: a second 401 is the caller's."""
-    renewed = False
-    if call.session and token is None and manners.renews:
-        token, renewed = (yield Renew(None)), True
-    tries = 0
+    has_renewed = False
+    if call.needs_session and token is None and policy.can_sign_in:
+        token, has_renewed = (yield RenewSession(None)), True
+    attempt = 0
     while True:
         try:
-            return call.result((yield Send(call.request, token if call.session else None)))
+            return call.result((yield Send(call.request, token if call.needs_session else None)))
         except errors.SessionExpired:
-            if renewed or not (call.session and manners.renews):
+            if has_renewed or not (call.needs_session and policy.can_sign_in):
                 raise
         except (errors.Later, errors.Unreachable) as error:
-            wait = manners.wait_seconds(call, error, tries)
-            if wait is None:
+            wait_seconds = policy.wait_seconds(call, error, attempt)
+            if wait_seconds is None:
                 raise
-            tries += 1
-            yield Sleep(wait)
+            attempt += 1
+            yield Sleep(wait_seconds)
             continue
-        token, renewed = (yield Renew(token)), True
+        token, has_renewed = (yield RenewSession(token)), True
 
 
-def drive(steps: Generator[S, Any, T], take: Callable[[S], Any]) -> T:
+def drive(steps: Generator[S, Any, T], perform: Callable[[S], Any]) -> T:
     """Take each step that a generator asks for, and hand it what came of that, failures too."""
     try:
         step = next(steps)
         while True:
             try:
-                result = take(step)
+                result = perform(step)
             except Exception as error:
                 step = steps.throw(error)
             else:
@@ -113,13 +113,13 @@ def drive(steps: Generator[S, Any, T], take: Callable[[S], Any]) -> T:
         return end.value  # type: ignore[no-any-return]  # the generator's return value
 
 
-async def drive_async(steps: Generator[S, Any, T], take: Callable[[S], Awaitable[Any]]) -> T:
+async def drive_async(steps: Generator[S, Any, T], perform: Callable[[S], Awaitable[Any]]) -> T:
     """The same, where steps are awaited."""
     try:
         step = next(steps)
         while True:
             try:
-                result = await take(step)
+                result = await perform(step)
             except Exception as error:
                 step = steps.throw(error)
             else:
