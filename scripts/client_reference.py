@@ -1,9 +1,10 @@
-"""Write docs/client/reference.md from the docstrings of ringbook_client.
+"""Generates docs/client/reference.md from the docstrings of ringbook_client.
 
-    python scripts/client_reference.py            print it
-    python scripts/client_reference.py FILE       write it, if it is another one
+    python scripts/client_reference.py            print the page
+    python scripts/client_reference.py FILE       write the page to a file, if it has changed
 
-`make docs` does the second; a test compares. In docstrings, lines of `name   meaning` become a list.
+`make docs` writes the file; a test checks that it is up to date. Lines of the form `name   meaning` in a docstring
+become a list.
 """
 
 import dataclasses
@@ -20,13 +21,13 @@ from ringbook_client import changes, errors, model, profile, proofs, sync, token
 
 HEAD = """# Reference of ringbook_client
 
-Made from the docstrings by `make docs`. `AsyncClient` has the methods of `Client`, to be awaited. What may be imported
-from `ringbook_client` itself: {names}.
+This page is generated from the docstrings by `make docs`. `AsyncClient` has the methods of `Client` as coroutines.
+Import these names from `ringbook_client`: {names}. The exceptions are in `ringbook_client.errors`.
 """
 VALUES: tuple[tuple[str, ModuleType, tuple[str, ...]], ...] = (
     ("Proofs", proofs, ("Login", "Email", "FirebasePhone", "FirebaseEmail", "Code", "Guest")),
-    ("What is uploaded, and what comes of it", model, ("Contact", "Removal", "Report", "Rejected", "Registered")),
-    ("What a sync does", sync, ("Synced", "Plan")),
+    ("Uploads and their results", model, ("Contact", "Removal", "Report", "Rejected", "Registered")),
+    ("Results of a sync", sync, ("Synced", "Plan")),
     ("", changes, ("Difference",)),
     ("Users and sessions", model, ("User", "UserPage", "Session", "CodeSent", "Subscription")),
     ("", profile, ("Profile",)),
@@ -35,74 +36,77 @@ VALUES: tuple[tuple[str, ModuleType, tuple[str, ...]], ...] = (
 
 
 def page() -> str:
-    """The whole page."""
+    """The Markdown of the page."""
     names = ", ".join(f"`{name}`" for name in ringbook_client.__all__ if not name.startswith("__"))
-    parts = [HEAD.format(names=names), "## Client", called(ringbook_client.Client), *methods(ringbook_client.Client)]
+    parts = [HEAD.format(names=names), "## Client", section(ringbook_client.Client), *methods(ringbook_client.Client)]
     for title, module, wanted in VALUES:
         parts += [f"## {title}"] if title else []
         for name in wanted:
-            one = getattr(module, name)
-            parts += [f"### {name}", called(one), *(methods(one) if module is tokens else ())]
+            value = getattr(module, name)
+            parts += [f"### {name}", section(value), *(methods(value) if module is tokens else ())]
     parts += ["## Errors", prose(errors)]
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 
 
 def methods(owner: type) -> Iterator[str]:
-    """Each public method: heading, signature, docstring."""
+    """Heading, signature and docstring of each public method."""
     for name, method in vars(owner).items():
         if inspect.isfunction(method) and not name.startswith("_"):
             yield f"### {owner.__name__}.{name}"
-            yield called(method)
+            yield section(method)
 
 
-def called(one: Any) -> str:
-    """How it is called, and what it says of itself."""
-    if getattr(one, "_is_protocol", False):
-        return prose(one)
-    return f"```python\n{signature(one)}\n```\n\n{prose(one)}"
+def section(item: Any) -> str:
+    """The signature and the docstring of a class or method; of a protocol only the docstring."""
+    if getattr(item, "_is_protocol", False):
+        return prose(item)
+    return f"```python\n{signature(item)}\n```\n\n{prose(item)}"
 
 
-def signature(one: Any) -> str:
-    """On one line where it fits, else a line for each parameter. Fields of a TypedDict are listed the same way."""
-    name = one.__name__
-    if dataclasses.is_dataclass(one):
-        given = [f"{field.name}: {field.type}{default(field)}" for field in dataclasses.fields(one)]
+def signature(item: Any) -> str:
+    """The signature or the fields of a TypedDict, on one line if it fits, else on a line each."""
+    name = item.__name__
+    if dataclasses.is_dataclass(item):
+        entries = [f"{field.name}: {field.type}{default(field)}" for field in dataclasses.fields(item)]
         answer = ""
-    elif issubclass(type(one), type) and hasattr(one, "__total__"):
-        given, answer = [f"{field}: {kind.__forward_arg__}" for field, kind in one.__annotations__.items()], ""
+    elif issubclass(type(item), type) and hasattr(item, "__total__"):
+        entries, answer = (
+            [f"{field}: {kind.__forward_arg__}" for field, kind in item.__annotations__.items()],
+            "",
+        )
     else:
-        shown = inspect.signature(one)
-        given = list(parameters(shown))
-        answer = "" if isinstance(one, type) else f" -> {shown.return_annotation}"
-    line = f"{name}({', '.join(given)}){answer}"
+        shown = inspect.signature(item)
+        entries = list(parameters(shown))
+        answer = "" if isinstance(item, type) else f" -> {shown.return_annotation}"
+    line = f"{name}({', '.join(entries)}){answer}"
     if len(line) <= 100:
         return line
-    return f"{name}(\n" + "".join(f"    {one},\n" for one in given) + f"){answer}"
+    return f"{name}(\n" + "".join(f"    {parameter},\n" for parameter in entries) + f"){answer}"
 
 
 def parameters(shown: inspect.Signature) -> Iterator[str]:
-    """Each parameter as it stands in the source, without self."""
-    starred = False
-    for one in shown.parameters.values():
-        if one.name == "self":
+    """Each parameter as in the source, without self."""
+    star_written = False
+    for parameter in shown.parameters.values():
+        if parameter.name == "self":
             continue
-        if one.kind is one.KEYWORD_ONLY and not starred:
-            starred = True
+        if parameter.kind is parameter.KEYWORD_ONLY and not star_written:
+            star_written = True
             yield "*"
-        star = "**" if one.kind is one.VAR_KEYWORD else ""
-        value = "" if one.default is one.empty else f" = {one.default!r}"
-        yield f"{star}{one.name}: {one.annotation}{value}"
+        star = "**" if parameter.kind is parameter.VAR_KEYWORD else ""
+        value = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+        yield f"{star}{parameter.name}: {parameter.annotation}{value}"
 
 
 def default(field: Any) -> str:
-    """What a field is when it is left out."""
+    """The default value of a dataclass field, as ` = value`; "" if it has none."""
     return "" if field.default is dataclasses.MISSING else f" = {field.default!r}"
 
 
-def prose(one: Any) -> str:
-    """A docstring as Markdown: what is indented is code, `name   meaning` an item of a list."""
+def prose(item: Any) -> str:
+    """A docstring as Markdown: indented text becomes code, and `name   meaning` becomes a list item."""
     parts = []
-    for part in (inspect.getdoc(one) or "").split("\n\n"):
+    for part in (inspect.getdoc(item) or "").split("\n\n"):
         if part.startswith("    "):
             parts.append(f"```\n{inspect.cleandoc(part)}\n```")
         elif re.match(r"\S.*? {2,}\S", part):
@@ -114,7 +118,7 @@ def prose(one: Any) -> str:
 
 
 def main() -> None:
-    """Print the page, or write it."""
+    """Print the page or write it to the file that the command line names."""
     if len(sys.argv) == 1:
         print(page(), end="")
         return

@@ -1,7 +1,7 @@
-"""The files in tests/wire/, for a client: requests with their values filled in, and answers as they might come.
+"""The exchanges of tests/wire/ for a client: requests with values filled in, and sample answers.
 
 exchange(file, at)      the request and the answer of one exchange
-refusals()              every answer that is a refusal
+refusals()              every documented refusal
 """
 
 import json
@@ -33,20 +33,20 @@ OTHERS = {
 
 
 def exchange(file: str, at: int) -> tuple[dict[str, Any], Answer]:
-    """One exchange: what is sent, and what comes back."""
+    """The request and the answer of one exchange."""
     described = json.loads((FILES / f"{file}.json").read_text("utf-8"))["exchanges"][at]
     return filled(described["request"]), answer(described["answer"])
 
 
 def answer(described: dict[str, Any]) -> Answer:
-    """An answer that fits its description."""
+    """A sample answer that matches a description."""
     headers = {name.lower(): str(sample(value)) for name, value in described.get("headers", {}).items()}
     body = json.dumps(sample(described["json"])) if "json" in described else described.get("body", "")
     return Answer(described["status"], headers, body.encode())
 
 
 def refusals() -> Iterator[tuple[str, Answer]]:
-    """Every refusal that is documented, with the name of its file."""
+    """Every documented refusal, with the name of its file."""
     for file in sorted(FILES.glob("*.json")):
         for described in json.loads(file.read_text("utf-8"))["exchanges"]:
             if described["answer"]["status"] >= 400:
@@ -54,7 +54,7 @@ def refusals() -> Iterator[tuple[str, Answer]]:
 
 
 def filled(value: Any) -> Any:
-    """The value with `${…}` replaced by what is known here, at any depth."""
+    """The value with each `${…}` replaced by its value in `KNOWN`, at any depth."""
     if isinstance(value, dict):
         return {key: filled(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -67,7 +67,7 @@ def filled(value: Any) -> Any:
 
 
 def sample(value: Any) -> Any:
-    """The value with each placeholder replaced by something that fits it."""
+    """The value with each placeholder replaced by a sample that matches it."""
     if isinstance(value, dict):
         others = OTHERS if "<others>" in value else {}
         return others | {key: sample(item) for key, item in value.items() if key != "<others>"}

@@ -1,4 +1,4 @@
-"""What the client sends is what the wire's files document, and what they answer is what it reads."""
+"""The client's requests are those documented in tests/wire/, and it reads the answers documented there."""
 
 import json
 from datetime import UTC, datetime
@@ -82,23 +82,23 @@ documented_calls = pytest.mark.parametrize(
 )
 
 
-def as_documented(path: str) -> str:
-    """A path in the spelling of this client, which has no suffix."""
+def without_suffix(path: str) -> str:
+    """A documented path without the suffix .json, which this client does not send."""
     return path.removesuffix(".json")
 
 
 @documented_calls
-def test_what_is_sent_is_documented(file, at, call):
+def test_each_request_is_the_documented_one(file, at, call):
     request, _ = exchange(file, at)
     path, _, query = request["path"].partition("?")
-    assert (call.request.method, call.request.path) == (request["method"], as_documented(path))
+    assert (call.request.method, call.request.path) == (request["method"], without_suffix(path))
     assert sorted(call.request.query) == sorted(parse_qsl(query))
     assert json.loads(json.dumps(call.request.body)) == request.get("json")
     assert call.needs_session == ("CB-Token" in request.get("headers", {}) or "QB-Token" in request.get("headers", {}))
 
 
 @documented_calls
-def test_what_is_answered_is_read(file, at, call):
+def test_each_documented_answer_is_read(file, at, call):
     _, answer = exchange(file, at)
     if answer.status >= 400:
         with pytest.raises(errors.Refused):
@@ -107,13 +107,13 @@ def test_what_is_answered_is_read(file, at, call):
         call.result(answer)
 
 
-def test_sign_up_carries_the_key_of_the_application():
+def test_sign_up_sends_the_auth_key_of_the_application():
     request = calls.sign_up(APP, {"login": "one", "password": "correct-horse"}).request
     documented_request, _ = exchange("3.2-sign-up-key", 0)
     assert request.body == documented_request["json"] and request.headers == {"CB-AuthKey": "KEY"}
 
 
-# ── what is read ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def read(file: str, at: int):
@@ -121,16 +121,16 @@ def read(file: str, at: int):
     return call.result(exchange(file, at)[1])
 
 
-def test_a_report_names_who_was_rejected_by_contact():
+def test_a_report_has_the_rejected_contacts():
     bad = Rejected(Contact("bad", "1"), 2, ("Length of 'phone' field should be min: 10 and max: 15.",))
     assert read("4.1-force", 0) == Report(created=1, updated=1, deleted=1, rejected=(bad,))
 
 
-def test_a_book_comes_in_its_order():
+def test_an_address_book_keeps_its_order():
     assert [one.name for one in read("4.2-retrieve", 2)] == ["Dacia", "Oliver Knox", "Bob", "Cat"]
 
 
-def test_registered_contacts_have_the_name_of_ones_own_book():
+def test_registered_contacts_have_the_name_in_the_callers_book():
     bobby = Registered(id=271, name="Bobby", phone="12025550102", user=None)
     assert read("4.3-registered-compact", 0)[0] == bobby
     whole = read("4.3-registered-full", 0)[0]
@@ -152,6 +152,7 @@ def test_a_page_of_users_counts_all_of_them():
 # ── refusals ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 KINDS = {400: "Malformed", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 422: "Invalid", 429: "TooMany"}
+KINDS_BY_TEXT = {b"Required session does not exist": "SessionExpired", b"No application found": "UnknownApplication"}
 REFUSALS = list(documented.refusals())
 
 
@@ -159,8 +160,8 @@ def test_every_documented_refusal_is_read_as_its_kind():
     assert len(REFUSALS) > 100
     for file, answer in REFUSALS:
         error = wire.refusal(answer)
-        gone = b"Required session does not exist" in answer.body
-        assert type(error).__name__ == ("SessionExpired" if gone else KINDS[answer.status]), file
+        special = next((kind for text, kind in KINDS_BY_TEXT.items() if text in answer.body), None)
+        assert type(error).__name__ == (special or KINDS[answer.status]), file
         assert error.reasons, file
 
 
@@ -168,7 +169,7 @@ def answered(status: int, body: bytes, **headers: str) -> Exception:
     return wire.refusal(wire.Answer(status, {name.replace("_", "-"): text for name, text in headers.items()}, body))
 
 
-def test_a_proxy_may_speak_for_the_server():
+def test_answers_of_a_proxy_are_read_by_their_status():
     busy = answered(503, b"<html>", retry_after="7")
     assert isinstance(busy, errors.ServerTrouble) and busy.wait_seconds == 7
     assert isinstance(answered(429, b""), errors.TooMany)
@@ -176,7 +177,7 @@ def test_a_proxy_may_speak_for_the_server():
     assert isinstance(answered(418, b'{"errors": ["teapot"]}'), errors.BadAnswer)
 
 
-def test_retry_after_may_be_a_date():
+def test_retry_after_can_be_a_date():
     assert answered(429, b"", retry_after="Wed, 21 Oct 2015 07:28:00 GMT").wait_seconds == 0
     assert answered(429, b"", retry_after="Wed, 21 Oct 2115 07:28:00 GMT").wait_seconds > 86400
     assert answered(429, b"", retry_after="soon").wait_seconds is None
@@ -184,21 +185,21 @@ def test_retry_after_may_be_a_date():
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"user": null}', b'{"user": {"id": "x"}}', b""])
-def test_an_answer_that_lacks_something_is_no_half_result(body):
+def test_an_answer_in_another_form_raises_bad_answer(body):
     with pytest.raises(errors.BadAnswer):
         calls.get_user(1).result(wire.Answer(200, {}, body))
 
 
 HOSTILE = {
-    "a number beyond all numbers": b'{"created": 1e999, "updated": 0, "deleted": 0}',
+    "an infinite number": b'{"created": 1e999, "updated": 0, "deleted": 0}',
     "a rejected entry that was not sent": b'{"created": 0, "updated": 0, "deleted": 0, "rejected": {"7": ["no"]}}',
-    "a position before the first": b'{"created": 0, "updated": 0, "deleted": 0, "rejected": {"-1": ["no"]}}',
-    "depths without end": b"[" * 100_000,
+    "a negative position": b'{"created": 0, "updated": 0, "deleted": 0, "rejected": {"-1": ["no"]}}',
+    "endless nesting": b"[" * 100_000,
 }
 
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
-def test_whatever_an_answer_holds_it_is_read_or_none_of_ringbooks(body):
+def test_a_hostile_answer_raises_bad_answer(body):
     with pytest.raises(errors.BadAnswer):
         calls.upload_address_book([Contact("Ann", "12025550101")], force=True, device=None).result(
             wire.Answer(200, {}, body)
@@ -206,20 +207,20 @@ def test_whatever_an_answer_holds_it_is_read_or_none_of_ringbooks(body):
     assert isinstance(answered(422, body), errors.BadAnswer)
 
 
-def test_a_subscription_that_is_not_there_is_no_answer():
+def test_an_answer_without_the_subscription_raises_bad_answer():
     call = calls.create_subscription("gcm", "t", device="d", platform="android", environment="production", bundle=None)
     with pytest.raises(errors.BadAnswer):
         call.result(wire.Answer(201, {}, b"[]"))
 
 
 @pytest.mark.parametrize("token", ["a\nb", "é", 5, None])
-def test_a_token_that_no_header_can_hold_is_none(token):
+def test_a_token_that_no_header_can_hold_raises_bad_answer(token):
     body = json.dumps({"session": {"id": 1, "token": token, "application_id": 1, "user_id": 1}}).encode()
     with pytest.raises(errors.BadAnswer):
         calls.create_session(App(1, "KEY"), None).result(wire.Answer(201, {}, body))
 
 
-def test_what_a_server_says_does_nothing_to_a_terminal():
+def test_control_characters_in_texts_of_the_server_are_replaced():
     assert str(answered(422, b'{"errors": {"name\\u001b[2J": ["is\\u001b[31m red\\r\\n", 5]}}')) == (
         "name?[2J is?[31m red??; name?[2J 5 (422)"
     )
@@ -230,6 +231,6 @@ def test_what_a_server_says_does_nothing_to_a_terminal():
     assert report.rejected[0].reasons == ("?]0;", "5")
 
 
-def test_one_look_up_is_by_one_value():
-    with pytest.raises(ValueError, match="give one of login"):
+def test_find_user_takes_exactly_one_field():
+    with pytest.raises(ValueError, match="give exactly one of login"):
         calls.find_user(login="ann", phone="12025550101")

@@ -1,4 +1,4 @@
-"""What a sync tells the server, as plain calls: one law holds, and kin are told together."""
+"""Differences between address books and the upload entries for them."""
 
 import pytest
 from hypothesis import given
@@ -10,20 +10,21 @@ from ringbook_client.changes import (
     last_digits,
     matches,
     names_by_phone,
+    respelled,
     similar_phones,
     single_entries,
 )
 
 ANN, BOB, CAT = "+1 202 555 0101", "+44 7700 900102", "+44 7700 900103"
-HERE, ABROAD = "07700 900101", "+44 7700 900101"
+NATIONAL, INTERNATIONAL = "07700 900101", "+44 7700 900101"
 
 
-def test_a_phone_that_stands_twice_has_its_last_name_and_its_first_place():
+def test_a_phone_that_occurs_twice_keeps_its_first_position_and_gets_its_last_name():
     book = names_by_phone([Contact("Ann", ANN), Contact("Bob", BOB), Contact("Anna", ANN)])
     assert list(book.items()) == [(ANN, "Anna"), (BOB, "Bob")]
 
 
-def test_who_is_new_who_is_renamed_who_is_gone():
+def test_a_difference_has_added_renamed_and_removed_contacts():
     change = difference({ANN: "Ann", BOB: "Bob"}, {ANN: "Anna", CAT: "Cat"})
     assert change.added == (Contact("Cat", CAT),)
     assert change.renamed == (Contact("Anna", ANN),)
@@ -31,35 +32,37 @@ def test_who_is_new_who_is_renamed_who_is_gone():
     assert not difference({ANN: "Ann"}, {ANN: "Ann"})
 
 
-@pytest.mark.parametrize("spelling", [HERE, ABROAD, "00447700900101", "+44 (0)7700 900-101", "٠٧٧٠٠٩٠٠١٠١"])
-def test_spellings_of_one_number_are_kin(spelling):
+@pytest.mark.parametrize("spelling", [NATIONAL, INTERNATIONAL, "00447700900101", "+44 (0)7700 900-101", "٠٧٧٠٠٩٠٠١٠١"])
+def test_all_spellings_of_a_number_have_the_same_last_digits(spelling):
     assert last_digits(spelling) == "900101"
 
 
-def test_numbers_of_argentina_are_kin_with_and_without_what_stands_in_the_middle():
+def test_numbers_of_argentina_have_the_same_last_digits_with_and_without_9_and_15():
     assert last_digits("+54 9 2966 412345") == last_digits("02966 15 412345")
 
 
-def test_what_is_no_number_has_no_kin():
+def test_a_phone_with_too_few_digits_is_compared_whole():
     assert last_digits("call me") == "call me" and last_digits("123") == "123"
 
 
-def test_those_without_kin_are_told_alone():
+def test_changed_contacts_without_similar_phones_are_single_entries():
     before, now = {ANN: "Ann", BOB: "Bob"}, {ANN: "Anna", CAT: "Cat"}
     similar = similar_phones(before, now)
     assert single_entries(difference(before, now), similar) == [Removal(BOB), Contact("Anna", ANN), Contact("Cat", CAT)]
     assert list(grouped_entries(now, similar)) == []
 
 
-def test_a_spelling_that_goes_does_not_take_another_along():
-    before, now = {ABROAD: "Ann", HERE: "Annie"}, {ABROAD: "Ann"}
+def test_removing_one_spelling_uploads_the_other_again():
+    before, now = {INTERNATIONAL: "Ann", NATIONAL: "Annie"}, {INTERNATIONAL: "Ann"}
     similar = similar_phones(before, now)
     assert single_entries(difference(before, now), similar) == []
-    assert list(grouped_entries(now, similar, [HERE])) == [[Removal(ABROAD), Removal(HERE), Contact("Ann", ABROAD)]]
+    assert list(grouped_entries(now, similar, [NATIONAL])) == [
+        [Removal(INTERNATIONAL), Removal(NATIONAL), Contact("Ann", INTERNATIONAL)]
+    ]
 
 
-def test_families_in_which_nothing_changed_are_not_told():
-    now = {ABROAD: "Ann", HERE: "Annie", CAT: "Cat"}
+def test_groups_without_a_change_are_not_uploaded():
+    now = {INTERNATIONAL: "Ann", NATIONAL: "Annie", CAT: "Cat"}
     assert list(grouped_entries(now, similar_phones(now), [CAT])) == []
 
 
@@ -74,23 +77,28 @@ def test_families_in_which_nothing_changed_are_not_told():
         ([Contact("Ann", ANN), Contact("Bob", BOB), Contact("Cat", CAT)], False),
     ],
 )
-def test_drift_shows(book, fits):
+def test_matches_finds_every_change_of_the_servers_book(book, fits):
     assert matches(book, {ANN: "Ann", BOB: "Bob"}, 2) is fits
 
 
-PHONES = st.sampled_from([ANN, BOB, CAT, HERE, ABROAD, "+1 212 555 0101", "123"])
+def test_a_removed_and_an_added_spelling_with_one_name_are_a_respelled_number():
+    change = difference({INTERNATIONAL: "Ann", BOB: "Bob"}, {NATIONAL: "Ann", CAT: "Bob"})
+    assert respelled(change) == [(Contact("Ann", INTERNATIONAL), Contact("Ann", NATIONAL))]
+
+
+PHONES = st.sampled_from([ANN, BOB, CAT, NATIONAL, INTERNATIONAL, "+1 212 555 0101", "123"])
 BOOKS = st.dictionaries(PHONES, st.sampled_from(["Ann", "Bob", "Cat"]))
 
 
 @given(BOOKS, BOOKS)
-def test_what_is_told_turns_one_book_into_the_other(before, now):
-    """Where each spelling is a number of its own; tests of sync.py ask a server that knows better."""
+def test_the_entries_turn_one_book_into_the_other(before, now):
+    """On a model server for which each spelling is another number; test_sync.py uses a real server."""
     similar, change = similar_phones(before, now), difference(before, now)
     changed_phones = [one.phone for one in (*change.added, *change.renamed, *change.removed)]
     book = dict(before)
     for entry in [
         *single_entries(change, similar),
-        *(one for family in grouped_entries(now, similar, changed_phones) for one in family),
+        *(one for group in grouped_entries(now, similar, changed_phones) for one in group),
     ]:
         if isinstance(entry, Removal):
             book.pop(entry.phone, None)

@@ -1,4 +1,4 @@
-"""The command, from the first log-in to the last log-out, against a running server on both databases."""
+"""The command ringbook-contacts, against a running server on both databases."""
 
 import io
 import json
@@ -35,7 +35,7 @@ CUT = BOOK[: BOOK.index("FN:Cat")]
 
 
 class Person:
-    """Somebody at a terminal with a folder of their own."""
+    """A user at a terminal, with a home folder and a login."""
 
     def __init__(self, server, folder: Path, monkeypatch, capsys) -> None:
         self.server, self.folder, self.monkeypatch, self.capsys = server, folder, monkeypatch, capsys
@@ -44,7 +44,7 @@ class Person:
         monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
 
     def run(self, *words: str, typed: str | io.StringIO = "") -> tuple[int, str, str]:
-        """Run the command: its exit status, and what it wrote to stdout and stderr."""
+        """Run the command; returns the exit status, stdout and stderr."""
         self.monkeypatch.setattr(sys, "stdin", io.StringIO(typed) if isinstance(typed, str) else typed)
         with pytest.raises(SystemExit) as ended:
             cli.main(words)
@@ -52,12 +52,13 @@ class Person:
         return ended.value.code, written.out, written.err
 
     def done(self, *words: str, typed: str | io.StringIO = "") -> str:
-        """Run one that must succeed: what it wrote to stdout."""
+        """Run a command that must succeed; returns stdout."""
         code, out, err = self.run(*words, typed=typed)
         assert code == 0, err
         return out
 
-    def told(self, *words: str):
+    def json(self, *words: str):
+        """Run a command that must succeed with --json; returns the result."""
         return json.loads(self.done(*words, "--json"))
 
     def log_in(self, *more: str, app=None, typed: str | io.StringIO = PASSWORD) -> str:
@@ -77,12 +78,12 @@ def ann(server, tmp_path, monkeypatch, capsys):
     return Person(server, tmp_path, monkeypatch, capsys)
 
 
-def test_from_a_file_to_friends(server, ann):
+def test_a_file_is_synced_and_registered_contacts_are_listed(server, ann):
     with Client(server.url, server.app.application_id, server.app.auth_key) as bobs:
         bob = bobs.sign_up(login=f"user-{uuid.uuid4().hex}", password=PASSWORD, phone="+12025550142")
     assert "Logged in" in ann.log_in()
     synced = ann.done("sync", ann.file(BOOK))
-    assert re.search(r"added +2\b", synced) and re.search(r"not accepted +1\b", synced)
+    assert re.search(r"added +2\b", synced) and re.search(r"rejected +1\b", synced)
     assert "Short  …  Length of 'phone'" in synced
     assert "Bobby  …42" in ann.done("list")
     friends = ann.done("registered")
@@ -91,22 +92,22 @@ def test_from_a_file_to_friends(server, ann):
     assert ann.run("list")[0] == 1
 
 
-def test_a_program_reads_the_same(server, ann):
+def test_json_output_has_the_same_results(server, ann):
     ann.log_in()
     file = ann.file(BOOK)
-    plan = ann.told("sync", file, "--dry-run")
+    plan = ann.json("sync", file, "--dry-run")
     assert (plan["full"], len(plan["added"])) == ("this is the first sync", 3)
-    assert ann.told("list") == []
-    synced = ann.told("sync", file)
+    assert ann.json("list") == []
+    synced = ann.json("sync", file)
     assert (synced["added"], synced["renamed"], synced["removed"], synced["unchanged"]) == (2, 0, 0, 0)
     assert [one["name"] for one in synced["rejected"]] == ["Short"]
-    assert ann.told("list") == [{"name": "Bobby", "phone": "…42"}, {"name": "Cat", "phone": "…23"}]
-    assert ann.told("list", "--show-numbers")[0]["phone"] == "+1 (202) 555-0142"
-    assert ann.told("sync", file)["unchanged"] == 2
-    assert ann.told("logout") == {}
+    assert ann.json("list") == [{"name": "Bobby", "phone": "…42"}, {"name": "Cat", "phone": "…23"}]
+    assert ann.json("list", "--show-numbers")[0]["phone"] == "+1 (202) 555-0142"
+    assert ann.json("sync", file)["unchanged"] == 2
+    assert ann.json("logout") == {}
 
 
-def test_no_number_is_shown_unless_it_is_asked_for(ann):
+def test_phone_numbers_are_masked_without_show_numbers(ann):
     ann.log_in()
     unnamed = BOOK.replace("FN:Cat\n", "").replace("FN:Short", "FN:Call +1 202 555 0199 now")
     for words in (("sync", ann.file(unnamed), "--dry-run"), ("sync", ann.file(unnamed)), ("list",), ("registered",)):
@@ -117,7 +118,7 @@ def test_no_number_is_shown_unless_it_is_asked_for(ann):
     assert "+44 7700 900123" in ann.done("list", "--show-numbers")
 
 
-def test_a_dry_run_shows_the_difference_and_changes_nothing(ann):
+def test_a_dry_run_shows_the_changes_and_makes_none(ann):
     ann.log_in()
     ann.done("sync", ann.file(BOOK))
     before = account.state_path().read_bytes()
@@ -128,13 +129,21 @@ def test_a_dry_run_shows_the_difference_and_changes_nothing(ann):
     assert "Nothing has changed." in ann.done("sync", ann.file(BOOK), "--dry-run")
 
 
-def test_a_file_that_was_cut_short_removes_nobody(ann):
+def test_a_number_in_another_spelling_is_one_line_of_a_dry_run(ann):
+    ann.log_in()
+    ann.done("sync", ann.file(BOOK))
+    shown = ann.done("sync", ann.file(BOOK.replace("+44 7700 900123", "+44 7700-900-123")), "--dry-run")
+    assert "~ Cat  …23  (number spelled differently)" in shown
+    assert not re.search(r"^[+-] Cat", shown, re.MULTILINE)
+
+
+def test_a_truncated_file_removes_no_contact(ann):
     ann.log_in()
     ann.done("sync", ann.file(BOOK))
     code, out, err = ann.run("sync", ann.file(CUT))
-    assert code == 0 and "Could not be read:\n  line" in out and "nobody is removed" in err
+    assert code == 0 and "could not be read:\n  line" in out and "no contact is removed" in err
     assert "Cat" in ann.done("list")
-    assert ann.told("sync", ann.file(CUT), "--remove")["removed"] == 1
+    assert ann.json("sync", ann.file(CUT), "--remove")["removed"] == 1
     assert "Cat" not in ann.done("list")
 
 
@@ -144,24 +153,24 @@ def test_a_file_that_cannot_be_read_changes_nothing(ann, text):
     ann.done("sync", ann.file(BOOK))
     code, out, err = ann.run("sync", ann.file(text))
     assert code == 1 and out == "" and len(err.splitlines()) == 1
-    assert len(ann.told("list")) == 2
+    assert len(ann.json("list")) == 2
     assert ann.run("sync", str(ann.folder / "missing.vcf"))[0] == 1
 
 
-def test_an_empty_book_is_uploaded_only_on_purpose(ann):
+def test_a_file_without_contacts_empties_the_book_only_with_allow_empty(ann):
     ann.log_in()
     ann.done("sync", ann.file(BOOK))
     nobody = ann.file("BEGIN:VCARD\nVERSION:3.0\nFN:Bobby\nEND:VCARD\n")
     code, _, err = ann.run("sync", nobody)
-    assert code == 1 and "--allow-empty" in err and len(ann.told("list")) == 2
-    assert ann.told("sync", nobody, "--allow-empty")["removed"] == 2
-    assert "The book is empty. Fill it" in ann.done("list")
+    assert code == 1 and "--allow-empty" in err and len(ann.json("list")) == 2
+    assert ann.json("sync", nobody, "--allow-empty")["removed"] == 2
+    assert "The address book is empty" in ann.done("list")
 
 
-# ── who is logged in ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the account ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_credentials_are_for_their_owner_only(ann):
+def test_only_the_owner_can_read_the_credentials(ann):
     ann.log_in()
     ann.done("sync", ann.file(BOOK))
     for file in (account.credentials_path(), account.state_path()):
@@ -171,34 +180,34 @@ def test_credentials_are_for_their_owner_only(ann):
     assert not account.credentials_path().exists() and not account.state_path().exists()
 
 
-def test_a_session_that_has_ended_is_opened_again_with_the_password(server, ann):
+def test_an_expired_session_is_renewed_with_the_saved_password(server, ann):
     ann.log_in()
     ann.done("sync", ann.file(BOOK))
     end_sessions(server, ann)
-    assert len(ann.told("list")) == 2
+    assert len(ann.json("list")) == 2
 
 
-def test_without_the_password_somebody_has_to_log_in_again(server, ann):
+def test_without_a_saved_password_an_expired_session_needs_a_new_log_in(server, ann):
     ann.log_in("--forget-password")
     assert account.load().password is None
     end_sessions(server, ann)
     code, _, err = ann.run("list")
     assert code == 1 and "login again" in err
     ann.log_in()
-    assert ann.told("list") == []
+    assert ann.json("list") == []
 
 
-def test_whoever_logs_in_again_goes_on_with_the_same_book(ann):
+def test_a_second_log_in_of_the_same_user_continues_with_the_same_book(ann):
     ann.log_in()
     ann.done("sync", ann.file(BOOK))
     ann.log_in()
-    assert ann.told("sync", ann.file(BOOK))["full"] == ""
+    assert ann.json("sync", ann.file(BOOK))["full"] == ""
     ann.log_in("--device", "")
-    assert ann.told("list") == []
+    assert ann.json("list") == []
 
 
 class Messages(io.StringIO):
-    """Somebody who types the code of the last message, once asked for it."""
+    """Standard input of a user who types the code of the last message."""
 
     def __init__(self, server) -> None:
         super().__init__()
@@ -208,16 +217,16 @@ class Messages(io.StringIO):
         return re.findall(r"^DEVELOPMENT .*: (\d{6}) is your code", self.server.printed, re.MULTILINE)[-1] + "\n"
 
 
-def test_somebody_new_is_told_apart(ann):
-    assert "who is new" in ann.log_in()
+def test_log_in_says_whether_it_created_the_user(ann):
+    assert "as new user" in ann.log_in()
     with signed_in(ann.server, ann) as client:
         write(
             ann.server, "UPDATE users SET created_at = created_at - 60 WHERE id = :id", id=client.get_session().user_id
         )
-    assert "who is new" not in ann.log_in()
+    assert "as user" in ann.log_in()
 
 
-def test_nobody_else_logs_in_over_an_account_whose_book_would_be_lost(ann):
+def test_another_user_cannot_log_in_before_the_first_logs_out(ann):
     ann.log_in()
     anns, ann.name = account.load(), f"user-{uuid.uuid4().hex}"
     keys = ("--url", ann.server.url, "--app", str(ann.server.app.application_id), "--key", ann.server.app.auth_key)
@@ -228,22 +237,22 @@ def test_nobody_else_logs_in_over_an_account_whose_book_would_be_lost(ann):
     ann.done(*words, typed=PASSWORD)
 
 
-def test_what_is_here_can_be_forgotten_without_the_server(ann):
+def test_logout_local_deletes_the_files_without_the_server(ann):
     account.save(account.Account(f"http://127.0.0.1:{free_port()}", 1, "K", "d", True, 7))
-    assert "Forgotten here" in ann.done("logout", "--local")
+    assert "Deleted the account on this machine" in ann.done("logout", "--local")
     assert not account.credentials_path().exists()
     assert ann.run("logout", "--local")[0] == 1
 
 
-def test_a_code_instead_of_a_password(server, ann):
+def test_log_in_with_a_one_time_code(server, ann):
     app = application(server.database_url, "codes", sms_gateway="console", sms_regions="GB")
     phone = f"+44 7700 900{uuid.uuid4().int % 1000:03}"
     assert "Logged in" in ann.log_in("--phone", phone, app=app, typed=Messages(server))
     assert account.load().password is None
-    assert ann.told("registered") == []
+    assert ann.json("registered") == []
 
 
-def test_log_out_leaves_no_book_that_nobody_can_reach(server, ann):
+def test_log_out_empties_the_book_of_this_machine_but_not_of_a_named_device(server, ann):
     ann.log_in()
     ann.done("sync", ann.file(BOOK))
     device = account.load().device
@@ -258,18 +267,19 @@ def test_log_out_leaves_no_book_that_nobody_can_reach(server, ann):
 
 
 def signed_in(server, person) -> Client:
+    """A client of the same user, outside the command."""
     login = Login(person.name, PASSWORD)
     return Client(server.url, server.app.application_id, server.app.auth_key, sign_in=lambda: login)
 
 
 def end_sessions(server, person) -> None:
-    """End the sessions that the command holds."""
+    """End the session of the command."""
     with signed_in(server, person) as client:
         client.get_session()
         client.delete_other_sessions()
 
 
-# ── wrong use, and failures ──────────────────────────────────────────────────────────────────────────────────────────
+# ── wrong use and failures ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -286,12 +296,12 @@ def end_sessions(server, person) -> None:
         ("login",),
     ],
 )
-def test_wrong_use_is_told_in_one_line(ann, words):
+def test_wrong_use_prints_one_line(ann, words):
     code, out, err = ann.run(*words)
     assert code == 2 and out == "" and err.splitlines()[-1].count("ringbook-contacts: ") == 1
 
 
-def test_a_server_that_is_not_there_is_told_in_one_line(ann):
+def test_an_unreachable_server_prints_one_line(ann):
     url = f"http://127.0.0.1:{free_port()}"
     ann.monkeypatch.setattr("ringbook_client.retries.FIRST_WAIT_SECONDS", 0)
     words = ("login", "--url", url, "--app", "1", "--key", "K", "--login", "ann", "--password-file", "-")
@@ -299,8 +309,8 @@ def test_a_server_that_is_not_there_is_told_in_one_line(ann):
     assert code == 1 and out == "" and len(err.splitlines()) == 1 and "cannot be reached" in err
 
 
-def test_a_password_that_would_go_over_a_network_as_it_is_is_warned_of(ann):
-    proxy = f"http://127.0.0.1:{free_port()}"  # where nobody is, so that nothing leaves this machine
+def test_log_in_over_unencrypted_http_prints_a_warning(ann):
+    proxy = f"http://127.0.0.1:{free_port()}"  # nothing listens there, so no request leaves this machine
     for variable in ("HTTP_PROXY", "HTTPS_PROXY"):
         ann.monkeypatch.setenv(variable, proxy)
     ann.monkeypatch.setattr("ringbook_client.retries.FIRST_WAIT_SECONDS", 0)
@@ -310,14 +320,22 @@ def test_a_password_that_would_go_over_a_network_as_it_is_is_warned_of(ann):
     assert "not encrypted" not in ann.run("login", "--url", "https://book.example.com", *words, typed=PASSWORD)[2]
 
 
-def test_a_wrong_password_is_told(ann):
+def test_a_wrong_auth_key_or_application_id_is_named_with_the_options_to_check(ann):
+    app_id, key = str(ann.server.app.application_id), ann.server.app.auth_key
+    for wrong in (("--app", app_id, "--key", "wrong-key"), ("--app", "99999", "--key", key)):
+        words = ("login", "--url", ann.server.url, *wrong, "--login", ann.name, "--password-file", "-")
+        code, _, err = ann.run(*words, typed=PASSWORD)
+        assert code == 1 and "--app and --key" in err and len(err.splitlines()) == 1
+
+
+def test_a_wrong_password_is_reported(ann):
     ann.log_in()
     keys = ("--url", ann.server.url, "--app", str(ann.server.app.application_id), "--key", ann.server.app.auth_key)
     code, _, err = ann.run("login", *keys, "--login", ann.name, "--password-file", "-", typed="wrong-password")
     assert code == 1 and "password" in err and "wrong-password" not in err
 
 
-def test_a_password_that_is_no_text_is_told(ann):
+def test_a_password_file_that_is_not_utf_8_is_refused(ann):
     file = ann.folder / "password"
     file.write_bytes(b"\xff\xfe")
     words = (
@@ -337,7 +355,7 @@ def test_a_password_that_is_no_text_is_told(ann):
     assert code == 2 and "UTF-8" in err
 
 
-def test_a_terminal_that_cannot_show_a_name_is_no_failure(ann):
+def test_a_terminal_that_cannot_show_a_name_shows_question_marks(ann):
     ann.log_in()
     ann.done("sync", ann.file(BOOK.replace("FN:Cat", "FN:王小明")))
     program = Path(sys.executable).with_name("ringbook-contacts")
@@ -345,7 +363,7 @@ def test_a_terminal_that_cannot_show_a_name_is_no_failure(ann):
     assert shown.returncode == 0 and b"???" in shown.stdout and shown.stderr == b""
 
 
-def test_nobody_is_logged_in(ann):
+def test_without_a_readable_account_the_command_says_how_to_log_in(ann):
     for words in (("list",), ("registered",), ("logout",), ("sync", ann.file(BOOK))):
         code, _, err = ann.run(*words)
         assert code == 1 and "run ringbook-contacts login" in err
@@ -356,7 +374,7 @@ def test_nobody_is_logged_in(ann):
     assert "login again" in ann.run("list")[2]
 
 
-def test_without_a_home_it_is_told_what_to_set(ann):
+def test_without_a_home_folder_the_command_says_which_variable_to_set(ann):
     ann.monkeypatch.delenv("XDG_CONFIG_HOME")
     ann.monkeypatch.setattr(Path, "home", homeless)
     code, _, err = ann.run("list")
@@ -367,20 +385,20 @@ def homeless() -> Path:
     raise RuntimeError("Could not determine home directory.")
 
 
-def test_with_its_error_stream_closed_it_works(ann):
+def test_the_command_works_with_stderr_closed(ann):
     ann.log_in()
     program = Path(sys.executable).with_name("ringbook-contacts")
     shown = subprocess.run(f"exec {program} list 2>&-", shell=True, stdout=subprocess.PIPE, timeout=60)
     assert shown.returncode == 0 and b"empty" in shown.stdout
 
 
-def test_ctrl_c_ends_it_with_130(tmp_path):
+def test_ctrl_c_exits_with_130(tmp_path):
     program = Path(sys.executable).with_name("ringbook-contacts")
     words = [program, "login", "--url", "http://127.0.0.1", "--app", "1", "--key", "K"]
     own = os.environ | {"XDG_CONFIG_HOME": str(tmp_path)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(words, env=own, **pipes) as process:
-        assert process.stderr.read(6) == b"Login:"  # it waits for an answer now
+        assert process.stderr.read(6) == b"Login:"  # the command is waiting for input
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and b"Traceback" not in err and out == b""

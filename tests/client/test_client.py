@@ -38,13 +38,13 @@ def name() -> str:
 
 @pytest.fixture
 def login() -> Login:
-    """Somebody who signs up by signing in."""
+    """The login of a new user, whom the first sign-in creates."""
     return Login(name(), PASSWORD)
 
 
 @pytest.fixture
 def client(server, login):
-    """Somebody's client; nobody has signed in yet."""
+    """A client of a new user, without a session yet."""
     with Client(server.url, server.app.application_id, server.app.auth_key, sign_in=lambda: login) as one:
         yield one
 
@@ -58,17 +58,17 @@ def contacts(first: int, count: int) -> list[Contact]:
 
 
 def expire(server, token: str) -> None:
-    """End every session of whoever holds this token, as time would."""
+    """Delete every session of the user with this token, as expiry does."""
     with Client(*keys(server)) as other:
         other._store_token(token)
         user_id = other.get_session().user_id
     write(server, "DELETE FROM sessions WHERE user_id = :user_id", user_id=user_id)
 
 
-# ── the calls ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── calls ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_book_goes_up_and_friends_come_back(server, client):
+def test_an_uploaded_book_finds_registered_users(server, client):
     phone = f"+1 (202) 555-{uuid.uuid4().int % 10**4:04}"
     with Client(*keys(server)) as bobs:
         bobs.create_session()
@@ -84,14 +84,14 @@ def test_a_book_goes_up_and_friends_come_back(server, client):
     assert client.get_address_book() == []
 
 
-def test_additions_in_parts_arrive_in_order(client):
-    told = []
-    report = client.upload_address_book(contacts(0, 25), part=10, progress=lambda *at: told.append(at))
-    assert report.created == 25 and told[-1] == (25, 25)
+def test_additions_in_parts_keep_their_order(client):
+    progress_calls = []
+    report = client.upload_address_book(contacts(0, 25), part=10, progress=lambda *at: progress_calls.append(at))
+    assert report.created == 25 and progress_calls[-1] == (25, 25)
     assert client.get_address_book() == contacts(0, 25)
 
 
-def test_each_device_has_a_book_of_its_own(client):
+def test_each_device_has_its_own_book(client):
     client.upload_address_book(contacts(0, 2), device="tablet")
     client.upload_address_book(contacts(5, 1))
     assert client.get_address_book(device="tablet") == contacts(0, 2)
@@ -111,7 +111,7 @@ def test_users(server, client):
         assert other.get_session().user_id == me.id
         other.delete_other_sessions()
     client.delete_user(me.id)
-    assert client.get_session().user_id != me.id  # the same login signs up anew
+    assert client.get_session().user_id != me.id  # the same login has created a new user
 
 
 def test_subscriptions_and_pushes(server, client):
@@ -176,16 +176,16 @@ def test_an_id_token_of_firebase(databases, tmp_path):
                 one.create_session(FirebasePhone("made-up"))
 
 
-# ── sessions that end ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── expired sessions ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_expired_session_is_opened_again(server, client):
+def test_an_expired_session_is_renewed(server, client):
     client.upload_address_book(contacts(0, 3))
     expire(server, client._token)
     assert client.get_address_book() == contacts(0, 3)
 
 
-def test_without_a_callback_an_expired_session_is_told(server, login):
+def test_without_a_sign_in_callback_an_expired_session_raises(server, login):
     with Client(*keys(server)) as one:
         one.create_session(login)
         expire(server, one._token)
@@ -193,7 +193,7 @@ def test_without_a_callback_an_expired_session_is_told(server, login):
             one.get_address_book()
 
 
-def test_calls_at_the_same_moment_sign_in_once(server, login):
+def test_concurrent_calls_sign_in_once(server, login):
     asked = []
     with Client(*keys(server), sign_in=lambda: asked.append(1) or login) as one:
         one.get_session()
@@ -202,7 +202,7 @@ def test_calls_at_the_same_moment_sign_in_once(server, login):
     assert len(asked) == 2
 
 
-def test_a_wrong_password_is_tried_once_for_all_who_wait(server, login):
+def test_concurrent_calls_send_a_wrong_password_once(server, login):
     with Client(*keys(server)) as one:
         one.create_session(login)
     asked, all_wait = [], threading.Event()
@@ -221,10 +221,10 @@ def test_a_wrong_password_is_tried_once_for_all_who_wait(server, login):
         before = len(asked)
         with pytest.raises(errors.Unauthorized):
             one.get_address_book()
-        assert len(asked) == before + 1  # whoever comes later may try again
+        assert len(asked) == before + 1  # a later call signs in again
 
 
-def test_whoever_is_asked_for_a_proof_cannot_need_a_session(server, login):
+def test_a_sign_in_callback_that_needs_a_session_raises(server, login):
     def asks():
         one.get_session()
         return login
@@ -233,7 +233,7 @@ def test_whoever_is_asked_for_a_proof_cannot_need_a_session(server, login):
         one.get_address_book()
 
 
-def test_the_token_outlives_the_client(server, login, tmp_path):
+def test_the_token_store_keeps_the_session_for_the_next_client(server, login, tmp_path):
     tokens = FileTokens(tmp_path / "deep" / "token")
     with Client(*keys(server), tokens=tokens) as one:
         one.create_session(login)
@@ -244,10 +244,10 @@ def test_the_token_outlives_the_client(server, login, tmp_path):
     assert tokens.load() is None
 
 
-# ── the other client ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the async client ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_both_clients_have_the_same_calls():
+def test_both_clients_have_the_same_methods():
     def shape(one):
         methods = {name: method for name, method in vars(one).items() if inspect.isfunction(method)}
         named = {name: str(inspect.signature(method)) for name, method in methods.items() if not name.startswith("_")}
@@ -257,7 +257,7 @@ def test_both_clients_have_the_same_calls():
     assert all(shape(Client)[1].values())
 
 
-def test_the_other_client_does_the_same(server, login):
+def test_the_async_client_does_the_same(server, login):
     asked = []
 
     async def ask():
@@ -279,7 +279,7 @@ def test_the_other_client_does_the_same(server, login):
     asyncio.run(play())
 
 
-def test_in_the_other_client_a_wrong_password_is_tried_once_too(server, login):
+def test_the_async_client_sends_a_wrong_password_once(server, login):
     asked = []
 
     async def wrong():
@@ -297,10 +297,10 @@ def test_in_the_other_client_a_wrong_password_is_tried_once_too(server, login):
     asyncio.run(play())
 
 
-# ── servers that do not answer ───────────────────────────────────────────────────────────────────────────────────────
+# ── failing servers ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_nobody_at_the_address():
+def test_an_address_without_a_server():
     with Client(f"http://127.0.0.1:{free_port()}", 1, "KEY", retries=0) as one:
         with pytest.raises(errors.Unreachable) as caught:
             one.create_session()
@@ -315,14 +315,14 @@ def test_a_server_that_does_not_answer_in_time():
         assert caught.value.sent and "ann" not in str(caught.value)
 
 
-def test_a_server_that_sends_elsewhere():
+def test_a_redirect_raises_bad_answer():
     elsewhere = httpx2.MockTransport(lambda request: httpx2.Response(301, headers={"Location": "https://x.example"}))
     one = Client("http://book.example.com", 1, "KEY", http=httpx2.Client(transport=elsewhere))
-    with pytest.raises(errors.BadAnswer, match="elsewhere"):
+    with pytest.raises(errors.BadAnswer, match="redirects"):
         one.create_session()
 
 
-def test_no_token_goes_elsewhere_even_by_a_client_that_follows():
+def test_a_redirect_is_not_followed_even_by_an_http_client_that_follows_redirects():
     asked = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -330,26 +330,26 @@ def test_no_token_goes_elsewhere_even_by_a_client_that_follows():
         return httpx2.Response(307, headers={"Location": "https://x.example/session"})
 
     http = httpx2.Client(transport=httpx2.MockTransport(answer), follow_redirects=True)
-    with pytest.raises(errors.BadAnswer, match="elsewhere"):
+    with pytest.raises(errors.BadAnswer, match="redirects"):
         Client("http://book.example.com", 1, "KEY", http=http).create_session()
     assert asked == ["book.example.com"]
 
 
-NO_ADDRESSES = (
+INVALID_ADDRESSES = (
     *("book.example.com", "", "ftp://book.example.com", "https://", "http://[::1"),
     *("https://book.example.com/?a=1", "https://book.example.com/#a", "https://book example.com"),
     *("https://book.example.com:99999", f"https://{'a' * 64}.example.com", "https://book..example.com"),
 )
 
 
-@pytest.mark.parametrize("url", NO_ADDRESSES)
-def test_an_address_that_is_none_is_told_at_once(url):
-    with pytest.raises(ValueError, match=r"looks like https://book\.example\.com"):
+@pytest.mark.parametrize("url", INVALID_ADDRESSES)
+def test_an_invalid_address_is_refused_at_once(url):
+    with pytest.raises(ValueError, match=r"must look like https://book\.example\.com"):
         Client(url, 1, "KEY")
 
 
 @pytest.mark.parametrize("key", ["", "KEY\n", "a key", "ключ"])
-def test_a_key_that_is_none_is_told_at_once_and_not_shown(key):
+def test_an_invalid_auth_key_is_refused_at_once_and_not_shown(key):
     with pytest.raises(ValueError, match="auth key") as caught:
         Client("https://book.example.com", 1, key)
     assert not key or key not in str(caught.value)
@@ -358,12 +358,12 @@ def test_a_key_that_is_none_is_told_at_once_and_not_shown(key):
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:8080", "http://[::1]:80/", "https://book.example.com./below/", "http://münchen.example"]
 )
-def test_an_address_may_have_a_port_and_a_path(url):
+def test_an_address_can_have_a_port_and_a_path(url):
     assert Client(url, 1, "KEY").url == url.rstrip("/")
 
 
 @pytest.mark.parametrize(
-    "url, is_open",
+    "url, unencrypted",
     [
         ("http://book.example.com", True),
         ("http://127.0.0.1.example.com", True),
@@ -373,11 +373,11 @@ def test_an_address_may_have_a_port_and_a_path(url):
         ("http://LOCALHOST", False),
     ],
 )
-def test_http_is_open_to_others_where_it_leaves_this_machine(url, is_open):
-    assert transport.is_unencrypted(url) is is_open
+def test_http_to_another_machine_is_unencrypted(url, unencrypted):
+    assert transport.is_unencrypted(url) is unencrypted
 
 
-def test_a_kept_token_that_is_damaged_counts_as_none(server, login, tmp_path):
+def test_a_damaged_saved_token_counts_as_none(server, login, tmp_path):
     (tmp_path / "token").write_text("é")
     with Client(*keys(server), tokens=FileTokens(tmp_path / "token"), sign_in=lambda: login) as one:
         assert one.get_session().user_id

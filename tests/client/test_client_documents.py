@@ -1,4 +1,4 @@
-"""The client's pages say what the code does: the reference is its docstrings, and the tutorial's lines are run."""
+"""The client's documentation: the reference is up to date, and the tutorial works as it is written."""
 
 import importlib.util
 import io
@@ -15,21 +15,21 @@ PAGES = ROOT / "docs" / "client"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def test_the_reference_is_the_one_of_this_code():
-    """When it is not: `make docs`."""
+def test_the_reference_is_up_to_date():
+    """If this fails, run `make docs`."""
     spec = importlib.util.spec_from_file_location("client_reference", ROOT / "scripts" / "client_reference.py")
     maker = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(maker)
     assert (PAGES / "reference.md").read_text("utf-8") == maker.page()
 
 
-def test_everything_that_can_be_imported_is_in_the_reference():
+def test_every_public_name_is_in_the_reference():
     headings = re.findall(r"^###? (\w+)$", (PAGES / "reference.md").read_text("utf-8"), re.MULTILINE)
-    elsewhere = {"AsyncClient", "Proof", "RingbookError"}  # named in the text
+    elsewhere = {"AsyncClient", "Proof", "RingbookError"}  # the text mentions them
     assert {name for name in ringbook_client.__all__ if not name.startswith("_")} - elsewhere <= set(headings)
 
 
-def test_what_the_page_for_flutter_names_is_there():
+def test_every_function_on_the_page_for_flutter_exists():
     rows = re.findall(r"^\| .*? \| (.*) \|$", (PAGES / "from-flutter.md").read_text("utf-8"), re.MULTILINE)
     named = {name for row in rows for code in re.findall(r"`([^`]+)`", row) for name in re.findall(r"(\w+)\(", code)}
     assert len(named) > 30
@@ -39,16 +39,16 @@ def test_what_the_page_for_flutter_names_is_there():
 # ── the tutorial ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def alike(text: str) -> str:
-    """A text without what differs from one server to the next: ids, and how wide columns are."""
+def normalised(text: str) -> str:
+    """The text with numbers and column widths normalised, since they differ between servers."""
     return re.sub(r" +", " ", re.sub(r"\d+", "N", text)).strip()
 
 
-def test_the_tutorial_ends_with_friends_found(server, tmp_path, monkeypatch, capsys):
+def test_the_tutorial_works(server, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
-    here = {
+    values = {
         "http://127.0.0.1:8080": server.url,
         '"KEY"': f'"{server.app.auth_key}"',
         "--key KEY": f"--key {server.app.auth_key}",
@@ -59,8 +59,8 @@ def test_the_tutorial_ends_with_friends_found(server, tmp_path, monkeypatch, cap
     page = (PAGES / "tutorial.md").read_text("utf-8")
     for kind, block in BLOCK.findall(page):
         text = block
-        for there, ours in here.items():
-            text = text.replace(there, ours)
+        for on_page, actual in values.items():
+            text = text.replace(on_page, actual)
         if kind == "vcf":
             Path("contacts.vcf").write_text(text)
         elif kind == "python":
@@ -69,14 +69,14 @@ def test_the_tutorial_ends_with_friends_found(server, tmp_path, monkeypatch, cap
             for line in re.findall(r"^ringbook-contacts (.*)$", text, re.MULTILINE):
                 run(line.split(), monkeypatch)
                 commands += 1
-        elif not block.startswith("15 * "):  # cron's
-            assert alike(capsys.readouterr().out) == alike(text)
+        elif not block.startswith("15 * "):  # the crontab line
+            assert normalised(capsys.readouterr().out) == normalised(text)
             shown += 1
     assert (commands, shown) == (5, 7)
 
 
 def run(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a command; whoever logs in types a password."""
+    """Run a command, with a password on standard input."""
     more = ["--password-file", "-"] if words[0] == "login" else []
     monkeypatch.setattr(sys, "stdin", io.StringIO("ann-12345\n"))
     with pytest.raises(SystemExit) as ended:

@@ -1,18 +1,19 @@
-"""What is shown on a terminal, and what is not."""
+"""The output of the command on a terminal."""
 
 import io
 import sys
 
 import pytest
 from ringbook_client import Contact
-from ringbook_client.display import Display, display_width, masked, printable
+from ringbook_client.display import Display, display_width, masked
+from ringbook_client.wire import printable
 
 
 @pytest.mark.parametrize(
     "number, shown",
     [("+1 (202) 555-0142", "…42"), ("07700 900123", "…23"), ("٠٧٧٠٠٩٠٠١٢٣", "…٢٣"), ("123", "…"), ("call me", "…")],
 )
-def test_of_a_number_its_end_is_shown(number, shown):
+def test_a_number_is_masked_except_its_last_two_digits(number, shown):
     assert masked(number) == shown
 
 
@@ -26,12 +27,12 @@ def test_of_a_number_its_end_is_shown(number, shown):
         ("07700900123", "…23"),
     ],
 )
-def test_a_number_in_a_name_is_one_too(name, shown):
+def test_a_number_inside_a_name_is_masked(name, shown):
     assert Display(as_json=False, show_numbers=False).name(name) == shown
     assert Display(as_json=False, show_numbers=True).name(name) == name
 
 
-def test_a_name_cannot_write_to_the_terminal():
+def test_control_characters_in_a_name_are_replaced():
     assert printable("Ann\x1b[31m\r\nBob\u202e") == "Ann?[31m??Bob?"
 
 
@@ -49,17 +50,19 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_progress_is_drawn_on_a_terminal_and_wiped_when_it_is_done(monkeypatch):
+def test_progress_is_a_bar_for_parts_and_ends_with_a_summary(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     display = Display(as_json=False, show_numbers=False)
     for done in (0, 1000, 2000):
         display.progress(done, 2000)
-    bars = sys.stderr.getvalue().split("\r")
-    assert "[###############...............] 1,000 of 2,000" in bars[2] and bars[-1] == "" and not bars[-2].strip()
+    before, bar, summary = sys.stderr.getvalue().split("\r")[1:]
+    assert "2,000" in before and "[" not in before
+    assert "[###############...............] 1,000 of 2,000" in bar
+    assert "2,000" in summary and summary.endswith("\n")
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_no_progress_where_nobody_watches(as_json, monkeypatch):
+def test_progress_is_shown_only_on_a_terminal_and_without_json(as_json, monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal() if as_json else io.StringIO())
     Display(as_json=as_json, show_numbers=False).progress(1, 2)
     assert sys.stderr.getvalue() == ""

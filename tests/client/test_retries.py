@@ -1,4 +1,4 @@
-"""What is sent again, what is not, and when somebody signs in anew: without a socket or a clock."""
+"""Retries and sign-ins of one call, without a socket or a clock."""
 
 from contextlib import suppress
 
@@ -11,31 +11,31 @@ from ringbook_client.retries import RenewSession, RetryPolicy, Send, Sleep, atte
 from ringbook_client.wire import Answer
 
 APP = App(1, "KEY")
-PATIENT = RetryPolicy(retries=2, max_wait_seconds=60)
-RENEWS = RetryPolicy(retries=2, max_wait_seconds=60, can_sign_in=True)
+RETRIES = RetryPolicy(retries=2, max_wait_seconds=60)
+RETRIES_AND_SIGNS_IN = RetryPolicy(retries=2, max_wait_seconds=60, can_sign_in=True)
 BOOK = calls.get_address_book(None)
 UPLOAD = calls.upload_address_book([Contact("Bob", "12025550101")], force=True, device=None)
 SIGN_UP = calls.sign_up(APP, {"login": "one", "password": "correct-horse"})
 OK = Answer(200, {}, b"[]")
-GONE = Answer(401, {}, b'{"errors":{"base":["Required session does not exist"]}}')
-WRONG = Answer(401, {}, b'{"errors":["Unauthorized"]}')
-BROKEN = Answer(500, {}, b'{"errors":["Internal error"]}')
-BUSY = Answer(503, {"retry-after": "7"}, b'{"errors":["not now"]}')
-OFTEN = Answer(429, {"retry-after": "9"}, b'{"errors":["Too many requests"]}')
-LATE = errors.TimedOut("the server did not answer in time")
+EXPIRED = Answer(401, {}, b'{"errors":{"base":["Required session does not exist"]}}')
+UNAUTHORIZED = Answer(401, {}, b'{"errors":["Unauthorized"]}')
+INTERNAL_ERROR = Answer(500, {}, b'{"errors":["Internal error"]}')
+UNAVAILABLE = Answer(503, {"retry-after": "7"}, b'{"errors":["not now"]}')
+RATE_LIMITED = Answer(429, {"retry-after": "9"}, b'{"errors":["Too many requests"]}')
+TIMED_OUT = errors.TimedOut("the server did not answer in time")
 
 
 def refused_connection():
-    error = errors.Unreachable("nobody there")
+    error = errors.Unreachable("connection refused")
     error.sent = False
     return error
 
 
-def play(call, outcomes, policy=PATIENT, token="token"):
-    """Carry out a call where one request after the other has these outcomes: the steps, and how it ended."""
+def play(call, outcomes, policy=RETRIES, token="token"):
+    """Run a call whose requests have these outcomes, in order; returns the steps, and the result or exception."""
     steps, left = [], list(outcomes)
 
-    def take(step):
+    def perform(step):
         steps.append(step)
         if isinstance(step, Sleep):
             return None
@@ -45,7 +45,7 @@ def play(call, outcomes, policy=PATIENT, token="token"):
         return outcome
 
     try:
-        return steps, drive(attempts(call, token, policy), take)
+        return steps, drive(attempts(call, token, policy), perform)
     except errors.RingbookError as error:
         return steps, error
 
@@ -54,94 +54,101 @@ def kinds(steps):
     return [type(step).__name__ for step in steps]
 
 
-# ── sending again ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── retries ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("trouble", [LATE, BROKEN, BUSY, OFTEN, refused_connection()])
-def test_what_does_no_harm_twice_is_sent_again(trouble):
+@pytest.mark.parametrize("trouble", [TIMED_OUT, INTERNAL_ERROR, UNAVAILABLE, RATE_LIMITED, refused_connection()])
+def test_a_repeatable_call_is_retried(trouble):
     steps, result = play(BOOK, [trouble, OK])
     assert kinds(steps) == ["Send", "Sleep", "Send"] and result == []
 
 
-@pytest.mark.parametrize("trouble, again", [(LATE, 0), (BROKEN, 0), (BUSY, 0), (OFTEN, 1), (refused_connection(), 1)])
-def test_what_might_be_done_twice_is_sent_again_only_if_it_was_not_done(trouble, again):
-    steps, result = play(SIGN_UP, [trouble, BROKEN])
+@pytest.mark.parametrize(
+    "trouble, again",
+    [(TIMED_OUT, 0), (INTERNAL_ERROR, 0), (UNAVAILABLE, 0), (RATE_LIMITED, 1), (refused_connection(), 1)],
+)
+def test_a_call_that_is_not_repeatable_is_retried_only_if_the_server_has_not_carried_it_out(trouble, again):
+    steps, result = play(SIGN_UP, [trouble, INTERNAL_ERROR])
     assert kinds(steps).count("Send") == 1 + again and isinstance(result, errors.RingbookError)
 
 
-@pytest.mark.parametrize("refusal", [GONE, WRONG, Answer(422, {}, b'{"errors":["no"]}'), Answer(200, {}, b"<html>")])
-def test_a_no_is_not_asked_again(refusal):
+@pytest.mark.parametrize(
+    "refusal", [EXPIRED, UNAUTHORIZED, Answer(422, {}, b'{"errors":["no"]}'), Answer(200, {}, b"<html>")]
+)
+def test_a_refusal_is_not_retried(refusal):
     steps, result = play(BOOK, [refusal])
     assert kinds(steps) == ["Send"] and isinstance(result, errors.RingbookError)
 
 
-def test_as_long_as_the_server_says():
-    assert play(UPLOAD, [OFTEN, BROKEN, OK])[0][1].seconds == 9
-    assert play(UPLOAD, [BUSY, BROKEN, OK])[0][1].seconds == 7
+def test_the_wait_is_the_one_of_retry_after():
+    assert play(UPLOAD, [RATE_LIMITED, INTERNAL_ERROR, OK])[0][1].seconds == 9
+    assert play(UPLOAD, [UNAVAILABLE, INTERNAL_ERROR, OK])[0][1].seconds == 7
 
 
-def test_a_wait_beyond_patience_is_the_callers_to_decide():
+def test_a_wait_longer_than_the_maximum_raises_the_error():
     steps, result = play(BOOK, [Answer(429, {"retry-after": "3600"}, b'{"errors":["Too many requests"]}')])
     assert kinds(steps) == ["Send"]
     assert isinstance(result, errors.TooMany) and result.wait_seconds == 3600
 
 
-def test_it_ends():
-    steps, result = play(BOOK, [LATE] * 9)
-    assert kinds(steps) == ["Send", "Sleep", "Send", "Sleep", "Send"] and result is LATE
-    assert kinds(play(BOOK, [LATE], RetryPolicy(retries=0))[0]) == ["Send"]
+def test_retries_are_limited():
+    steps, result = play(BOOK, [TIMED_OUT] * 9)
+    assert kinds(steps) == ["Send", "Sleep", "Send", "Sleep", "Send"] and result is TIMED_OUT
+    assert kinds(play(BOOK, [TIMED_OUT], RetryPolicy(retries=0))[0]) == ["Send"]
 
 
-def test_waits_grow():
-    first, second = (step.seconds for step in play(BOOK, [LATE] * 3)[0] if isinstance(step, Sleep))
+def test_waits_double():
+    first, second = (step.seconds for step in play(BOOK, [TIMED_OUT] * 3)[0] if isinstance(step, Sleep))
     assert 0.5 <= first <= 0.75 and 1 <= second <= 1.5
 
 
-def test_a_second_guest_would_be_somebody_else():
+def test_calls_that_must_not_be_repeated_are_not_repeatable():
     assert not calls.create_session(APP, Guest()).repeatable
     assert calls.create_session(APP, Login("ann", "correct-horse")).repeatable
     assert not calls.send_code(APP, "+12025550101").repeatable
     assert not calls.update_user(1, {"password": "new-password", "old_password": "old-password"}, None).repeatable
 
 
-# ── signing in anew ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── sign-ins ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_expired_session_is_renewed_and_the_call_goes_on():
-    steps, result = play(BOOK, [GONE, "fresh", OK], RENEWS, token="old")
+def test_an_expired_session_is_renewed_and_the_call_is_repeated():
+    steps, result = play(BOOK, [EXPIRED, "fresh", OK], RETRIES_AND_SIGNS_IN, token="old")
     assert steps == [Send(BOOK.request, "old"), RenewSession("old"), Send(BOOK.request, "fresh")] and result == []
 
 
 def test_without_a_session_one_is_opened_first():
-    steps, _ = play(BOOK, ["fresh", OK], RENEWS, token=None)
+    steps, _ = play(BOOK, ["fresh", OK], RETRIES_AND_SIGNS_IN, token=None)
     assert steps == [RenewSession(None), Send(BOOK.request, "fresh")]
 
 
-@pytest.mark.parametrize("token, outcomes", [("old", [GONE, "fresh", GONE]), (None, ["fresh", GONE])])
-def test_it_is_renewed_once(token, outcomes):
-    steps, result = play(BOOK, outcomes, RENEWS, token=token)
+@pytest.mark.parametrize("token, outcomes", [("old", [EXPIRED, "fresh", EXPIRED]), (None, ["fresh", EXPIRED])])
+def test_the_session_is_renewed_at_most_once(token, outcomes):
+    steps, result = play(BOOK, outcomes, RETRIES_AND_SIGNS_IN, token=token)
     assert kinds(steps).count("RenewSession") == 1 and isinstance(result, errors.SessionExpired)
 
 
-def test_a_wrong_password_is_no_expired_session():
-    steps, result = play(BOOK, [WRONG], RENEWS)
+def test_a_wrong_password_does_not_renew_the_session():
+    steps, result = play(BOOK, [UNAUTHORIZED], RETRIES_AND_SIGNS_IN)
     assert kinds(steps) == ["Send"] and type(result) is errors.Unauthorized
 
 
-def test_opening_a_session_needs_none():
+def test_opening_a_session_sends_no_token():
     opening = calls.create_session(APP, Login("ann", "correct-horse"))
-    steps, result = play(opening, [GONE], RENEWS, token="old")
+    steps, result = play(opening, [EXPIRED], RETRIES_AND_SIGNS_IN, token="old")
     assert steps == [Send(opening.request, None)] and isinstance(result, errors.SessionExpired)
 
 
-OUTCOMES = st.sampled_from([OK, GONE, WRONG, BROKEN, BUSY, OFTEN, LATE, refused_connection()])
+OUTCOMES = st.sampled_from(
+    [OK, EXPIRED, UNAUTHORIZED, INTERNAL_ERROR, UNAVAILABLE, RATE_LIMITED, TIMED_OUT, refused_connection()]
+)
 
 
 @given(st.lists(OUTCOMES, min_size=4, max_size=12), st.sampled_from([BOOK, SIGN_UP]), st.integers(0, 3), st.booleans())
-def test_whatever_comes_requests_and_sign_ins_are_few(outcomes, call, retries, renews):
-    steps, left = [], list(outcomes) + [LATE] * 9
+def test_for_all_outcomes_requests_and_sign_ins_are_limited(outcomes, call, retries, renews):
+    steps, left = [], list(outcomes) + [TIMED_OUT] * 9
 
-    def take(step):
+    def perform(step):
         steps.append(step)
         if isinstance(step, RenewSession):
             return "fresh"
@@ -151,6 +158,6 @@ def test_whatever_comes_requests_and_sign_ins_are_few(outcomes, call, retries, r
         return outcome
 
     with suppress(errors.RingbookError):
-        drive(attempts(call, "token", RetryPolicy(retries, 60, renews)), take)
+        drive(attempts(call, "token", RetryPolicy(retries, 60, renews)), perform)
     assert kinds(steps).count("Send") <= 2 + retries
     assert kinds(steps).count("RenewSession") <= renews

@@ -1,4 +1,4 @@
-"""Files in the shape of what iOS, Android, Samsung, Google, Nextcloud and Outlook export, made up, and what is none."""
+"""Made-up exports of iOS, Android, Samsung, Google, Nextcloud and Outlook, and files that cannot be read."""
 
 import codecs
 from pathlib import Path
@@ -10,7 +10,7 @@ from ringbook_client import sources
 from ringbook_client.errors import Unreadable
 
 EXPORTS = Path(__file__).with_name("exports")
-HELD = {
+EXPECTED = {
     "ios.vcf": [
         ("Dr. Ann Example", "+1 (202) 555-0150"),
         ("Dr. Ann Example", "+44 7700 900150"),
@@ -64,30 +64,30 @@ HELD = {
 }
 
 
-def held(path: Path) -> list[tuple[str, str]]:
+def read(path: Path) -> list[tuple[str, str]]:
     """(name, number) of each contact in a file without problems."""
     reading = sources.read_contacts(path)
     assert reading.problems == ()
     return [(contact.name, contact.phone) for contact in reading.contacts]
 
 
-def test_every_example_is_read() -> None:
-    assert {file.name for file in EXPORTS.iterdir()} == set(HELD)
+def test_every_export_has_an_expectation() -> None:
+    assert {file.name for file in EXPORTS.iterdir()} == set(EXPECTED)
 
 
-@pytest.mark.parametrize("name", HELD)
-def test_what_a_program_exports_is_read(name: str) -> None:
-    assert held(EXPORTS / name) == HELD[name]
+@pytest.mark.parametrize("name", EXPECTED)
+def test_exports_are_read(name: str) -> None:
+    assert read(EXPORTS / name) == EXPECTED[name]
 
 
-@pytest.mark.parametrize("name", HELD)
+@pytest.mark.parametrize("name", EXPECTED)
 @pytest.mark.parametrize("ends", [b"\n", b"\r\n", b"\r", b"\r\r\n"])
-def test_any_end_of_line_will_do(ends: bytes, name: str, tmp_path: Path) -> None:
+def test_all_line_ends_are_read(ends: bytes, name: str, tmp_path: Path) -> None:
     if name.endswith(".csv") and ends == b"\r\r\n":
-        return  # a blank line after each is no row, but it is a line within a note
+        return  # the second line end adds a blank line, which changes a quoted note
     file = tmp_path / name
     file.write_bytes((EXPORTS / name).read_bytes().replace(b"\r\n", b"\n").replace(b"\n", ends))
-    assert held(file) == HELD[name]
+    assert read(file) == EXPECTED[name]
 
 
 @pytest.mark.parametrize("name", ["ios.vcf", "nextcloud.vcf", "outlook.vcf", "google.csv", "outlook.csv"])
@@ -101,37 +101,37 @@ def test_any_end_of_line_will_do(ends: bytes, name: str, tmp_path: Path) -> None
     (b"", "cp1252"),
     (b"", "latin-1"),
 ])  # fmt: skip
-def test_any_usual_encoding_will_do_whatever_the_file_claims(
+def test_usual_encodings_are_read_whatever_charset_the_file_names(
     mark: bytes, encoding: str, name: str, tmp_path: Path
 ) -> None:
     raw = (EXPORTS / name).read_bytes()
     text = raw.decode("cp1252" if name.startswith("outlook") else "utf-8")
     file = tmp_path / name
     file.write_bytes(mark + text.encode(encoding))
-    assert held(file) == HELD[name]
+    assert read(file) == EXPECTED[name]
 
 
-def test_a_file_is_known_by_what_it_holds_before_its_name_counts(tmp_path: Path) -> None:
+def test_the_contents_decide_the_format_before_the_file_name(tmp_path: Path) -> None:
     file = tmp_path / "contacts.txt"
     file.write_bytes((EXPORTS / "ios.vcf").read_bytes())
-    assert held(file) == HELD["ios.vcf"]
+    assert read(file) == EXPECTED["ios.vcf"]
     file.write_bytes(b"Ann;+12025550150\n")
-    assert held(file) == [("Ann", "+12025550150")]
+    assert read(file) == [("Ann", "+12025550150")]
 
 
-@pytest.mark.parametrize("raw, what_to_do", [
+@pytest.mark.parametrize("raw, message", [
     (b"", "empty"),
     (b"\xef\xbb\xbf \r\n", "empty"),
-    (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "no text"),
+    (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "not text"),
     (b"PK\x03\x04rest", "export it as vCard or CSV"),
-    (b"name,phone\n", "no contact below"),
+    (b"name,phone\n", "no contacts"),
     (b"Dear Ann,\nthank you for the cake.\n", "no column"),
     (b"{}", "no column"),
 ])  # fmt: skip
-def test_what_cannot_be_read_is_not_an_empty_book(raw: bytes, what_to_do: str, tmp_path: Path) -> None:
+def test_an_unreadable_file_is_not_an_empty_book(raw: bytes, message: str, tmp_path: Path) -> None:
     file = tmp_path / "contacts.csv"
     file.write_bytes(raw)
-    with pytest.raises(Unreadable, match=what_to_do):
+    with pytest.raises(Unreadable, match=message):
         sources.read_contacts(file)
 
 
@@ -155,7 +155,7 @@ LIKELY = st.sampled_from(
     raw=st.lists(LIKELY | st.binary(max_size=8), max_size=40).map(b"".join),
     name=st.sampled_from(["a.vcf", "a.csv", "a"]),
 )
-def test_whatever_a_file_holds_it_is_read_or_unreadable(raw: bytes, name: str, tmp_path: Path) -> None:
+def test_any_file_is_read_or_unreadable(raw: bytes, name: str, tmp_path: Path) -> None:
     file = tmp_path / name
     file.write_bytes(raw)
     try:

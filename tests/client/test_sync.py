@@ -1,4 +1,4 @@
-"""A server's book kept in step with a phone's: whatever happened before, one undisturbed sync makes it right."""
+"""Syncing an address book: after any history, one undisturbed sync makes the server's book correct."""
 
 import asyncio
 import itertools
@@ -12,17 +12,17 @@ from asking import PASSWORD
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from ringbook_client import AsyncClient, Client, Contact, Login, Removal, errors, files, sync
+from ringbook_client import AsyncClient, Client, Contact, Login, Removal, errors, files, state, sync
 from ringbook_client.retries import drive
 from servers import application
 
-# HERE and ABROAD are one number where the region is GB; ALIKE ends like ANN, and is another one.
-ANN, ALIKE = "+1 202 555 0101", "+1 212 555 0101"
-HERE, ABROAD, WRITTEN = "07700 900101", "+44 7700 900101", "+44 (0)7700 900-101"
+# NATIONAL and INTERNATIONAL are one number in the region GB. ANN and SAME_END differ, but have the same last digits.
+ANN, SAME_END = "+1 202 555 0101", "+1 212 555 0101"
+NATIONAL, INTERNATIONAL, WRITTEN = "07700 900101", "+44 7700 900101", "+44 (0)7700 900-101"
 BOB, CAT, DAN = "+44 7700 900102", "+44 7700 900103", "+44 7700 900104"
 SHORT, WORDS = "123", "call me"
 LONG = "x" * 256
-NUMBERS = (ANN, ALIKE, HERE, ABROAD, WRITTEN, BOB, CAT, DAN)
+NUMBERS = (ANN, SAME_END, NATIONAL, INTERNATIONAL, WRITTEN, BOB, CAT, DAN)
 
 
 class Killed(BaseException):
@@ -30,7 +30,7 @@ class Killed(BaseException):
 
 
 class Phone:
-    """Somebody with contacts, a state file, and a book of their own on the server."""
+    """A device with contacts, a state file, and its own address book on the server."""
 
     def __init__(self, client: Client, folder) -> None:
         self.client = client
@@ -39,13 +39,13 @@ class Phone:
         self.contacts: dict[str, str] = {}
         self.uploads = 0
 
-    def listed(self) -> list[Contact]:
+    def contact_list(self) -> list[Contact]:
         return [Contact(name, phone) for phone, name in self.contacts.items()]
 
     def sync(self, at: Callable[[], None] = lambda: None, **options) -> sync.Synced:
-        """One sync; `at` is called at each moment: before and after each request, and each write of the state."""
+        """One sync. `at` is called before and after each request and each write of the state file."""
 
-        def take(call):
+        def perform(call):
             at()
             self.uploads += call.request.method == "POST"
             result = self.client.call(call)
@@ -60,7 +60,7 @@ class Phone:
         real, files.write = files.write, write
         try:
             steps = sync.sync_steps(
-                self.listed(),
+                self.contact_list(),
                 self.state,
                 self.client.url,
                 self.client.app,
@@ -68,7 +68,7 @@ class Phone:
                 allow_empty=True,
                 **options,
             )
-            return drive(steps, take)
+            return drive(steps, perform)
         finally:
             files.write = real
 
@@ -76,17 +76,17 @@ class Phone:
         return {one.phone: one.name for one in self.client.get_address_book(device=self.device)}
 
     def elsewhere(self, *entries, force=False) -> None:
-        """Somebody else changes the same book."""
+        """Another program changes the same address book."""
         self.client.upload_address_book(entries, force=force, device=self.device)
 
-    def is_right(self) -> None:
-        """The book is what a full upload to an empty one makes it; kin of one number may stand for each other."""
-        self.client.upload_address_book(self.listed(), force=True, device="oracle")
+    def assert_correct(self) -> None:
+        """The book is what a full upload to an empty book gives. Of several spellings of a number, any may be in it."""
+        self.client.upload_address_book(self.contact_list(), force=True, device="oracle")
         right = {one.phone: one.name for one in self.client.get_address_book(device="oracle")}
         book = self.book()
         assert len(book) == len(right)
         assert book.items() <= self.contacts.items()
-        alone = (ANN, ALIKE, BOB, CAT, DAN)
+        alone = (ANN, SAME_END, BOB, CAT, DAN)
         assert {phone for phone in book if phone in alone} == {phone for phone in right if phone in alone}
 
     def end(self) -> None:
@@ -96,7 +96,7 @@ class Phone:
 
 @pytest.fixture(scope="module")
 def client(server):
-    """Somebody in an application whose people write British numbers as they dial them."""
+    """A user of an application whose region is GB, so that national numbers are British."""
     app = application(server.database_url, "sync", default_region="GB")
     login = Login(f"user-{uuid.uuid4().hex}", PASSWORD)
     with Client(server.url, app.application_id, app.auth_key, sign_in=lambda: login) as one:
@@ -110,8 +110,8 @@ def phone(client, tmp_path):
     one.end()
 
 
-def made_killer(moment: int) -> Callable[[], None]:
-    """Kills at the given moment."""
+def kill_at(moment: int) -> Callable[[], None]:
+    """A callback that raises Killed at the given call."""
     moments = itertools.count()
 
     def at():
@@ -124,10 +124,10 @@ def made_killer(moment: int) -> Callable[[], None]:
 # ── what is uploaded ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_all_the_first_time_then_what_changed_then_nothing(phone):
+def test_the_first_sync_uploads_all_the_second_the_changes_the_third_nothing(phone):
     phone.contacts = {ANN: "Ann", BOB: "Bob", CAT: "Cat"}
     first = phone.sync()
-    assert (first.full, first.added, first.unchanged) == ("this is the first sync", 3, 0)
+    assert (first.full, first.added, first.unchanged) == (state.FIRST_SYNC, 3, 0)
     phone.contacts = {ANN: "Anna", CAT: "Cat", DAN: "Dan"}
     second = phone.sync()
     assert (second.full, second.added, second.renamed, second.removed, second.unchanged) == ("", 1, 1, 1, 1)
@@ -146,7 +146,7 @@ def test_all_the_first_time_then_what_changed_then_nothing(phone):
         [Contact("Robert", BOB), Removal(ANN), Contact("Eve", DAN)],
     ],
 )
-def test_what_somebody_else_changed_is_made_good(phone, change):
+def test_a_change_by_another_program_leads_to_a_full_upload(phone, change):
     phone.contacts = {ANN: "Ann", BOB: "Bob", CAT: "Cat"}
     phone.sync()
     phone.elsewhere(*change)
@@ -155,7 +155,7 @@ def test_what_somebody_else_changed_is_made_good(phone, change):
     assert phone.sync().full == ""
 
 
-def test_without_a_check_the_counts_of_an_upload_show_that_the_book_was_another(phone):
+def test_without_a_check_the_counts_of_an_upload_reveal_a_change_by_another_program(phone):
     phone.contacts = {ANN: "Ann", BOB: "Bob"}
     phone.sync()
     phone.elsewhere(Removal(BOB))
@@ -166,29 +166,29 @@ def test_without_a_check_the_counts_of_an_upload_show_that_the_book_was_another(
 
 
 def test_two_spellings_of_one_number_are_one_contact_and_no_drift(phone):
-    phone.contacts = {ABROAD: "Ann", HERE: "Annie", BOB: "Bob"}
+    phone.contacts = {INTERNATIONAL: "Ann", NATIONAL: "Annie", BOB: "Bob"}
     phone.sync()
-    assert phone.book() == {HERE: "Annie", BOB: "Bob"}
+    assert phone.book() == {NATIONAL: "Annie", BOB: "Bob"}
     assert phone.sync().full == ""
-    del phone.contacts[HERE]
+    del phone.contacts[NATIONAL]
     assert phone.sync().full == ""
-    assert phone.book() == {ABROAD: "Ann", BOB: "Bob"}
+    assert phone.book() == {INTERNATIONAL: "Ann", BOB: "Bob"}
     phone.contacts[WRITTEN] = "Anna"
     assert phone.sync().full == ""
     assert phone.book() == {WRITTEN: "Anna", BOB: "Bob"}
     assert phone.sync().full == ""
 
 
-def test_numbers_that_only_end_alike_are_two_contacts(phone):
-    phone.contacts = {ANN: "Ann", ALIKE: "Al"}
+def test_two_numbers_with_the_same_last_digits_are_two_contacts(phone):
+    phone.contacts = {ANN: "Ann", SAME_END: "Al"}
     phone.sync()
     assert phone.book() == phone.contacts
-    phone.elsewhere(Removal(ALIKE))
+    phone.elsewhere(Removal(SAME_END))
     assert phone.sync().full == sync.DRIFT
     assert phone.book() == phone.contacts
 
 
-def test_who_was_rejected_is_told_each_time_and_offered_once(phone):
+def test_rejected_contacts_are_reported_each_time_and_uploaded_once(phone):
     phone.contacts = {ANN: "Ann", SHORT: "Short", WORDS: "Words"}
     assert [one.entry.name for one in phone.sync().rejected] == ["Short", "Words"]
     phone.uploads = 0
@@ -197,8 +197,8 @@ def test_who_was_rejected_is_told_each_time_and_offered_once(phone):
     assert all("Short" not in reason for one in again.rejected for reason in one.reasons)
 
 
-@pytest.mark.parametrize("number", [ANN, HERE])
-def test_a_new_name_that_is_not_taken_removes_the_contact_as_a_full_upload_would(phone, number):
+@pytest.mark.parametrize("number", [ANN, NATIONAL])
+def test_a_rejected_new_name_removes_the_contact_as_a_full_upload_would(phone, number):
     phone.contacts = {number: "Ann", BOB: "Bob"}
     phone.sync()
     phone.contacts = {number: LONG, BOB: "Bob"}
@@ -208,32 +208,36 @@ def test_a_new_name_that_is_not_taken_removes_the_contact_as_a_full_upload_would
     assert phone.sync().full == ""
 
 
-def test_half_an_emoji_is_rejected_like_any_other_name_that_cannot_be_stored(phone):
+def test_a_name_with_a_lone_surrogate_is_rejected(phone):
     phone.contacts = {ANN: "Ann \ud83d", BOB: "Bob"}
     assert [one.entry.phone for one in phone.sync().rejected] == [ANN]
     assert phone.sync().full == ""
 
 
-def test_a_great_difference_goes_in_parts(phone, monkeypatch):
+def test_many_changes_are_uploaded_in_parts(phone, monkeypatch):
     monkeypatch.setattr("ringbook_client.sync.PART_SIZE", 4)
-    told = []
-    phone.contacts = {f"+1 {200 + n} 555 01{n:02}": f"n{n}" for n in range(30)} | {HERE: "a", ABROAD: "b", WRITTEN: "c"}
+    progress_calls = []
+    phone.contacts = {f"+1 {200 + n} 555 01{n:02}": f"n{n}" for n in range(30)} | {
+        NATIONAL: "a",
+        INTERNATIONAL: "b",
+        WRITTEN: "c",
+    }
     phone.contacts[BOB] = "Bob"
     phone.sync()
     phone.contacts = {number: name + "!" for number, name in phone.contacts.items()} | {BOB: "Bob"}
-    synced = phone.sync(progress=lambda *at: told.append(at))
-    assert (synced.full, synced.renamed) == ("", 33) and told[-1] == (30, 30)
-    phone.is_right()
+    synced = phone.sync(progress=lambda *at: progress_calls.append(at))
+    assert (synced.full, synced.renamed) == ("", 33) and progress_calls[-1] == (30, 30)
+    phone.assert_correct()
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_source_that_was_read_in_part_removes_nobody(client, phone, known):
+def test_with_keep_no_contact_is_removed(client, phone, known):
     phone.contacts = {ANN: "Ann", BOB: "Bob"}
     phone.sync()
     if not known:
         phone.state.unlink()
     phone.contacts = {ANN: "Anna", CAT: "Cat"}
-    plan = client.plan_sync(phone.listed(), phone.state, device=phone.device, keep=True)
+    plan = client.plan_sync(phone.contact_list(), phone.state, device=phone.device, keep=True)
     assert not plan.difference.removed
     synced = phone.sync(keep=True)
     assert (synced.added, synced.renamed, synced.removed, synced.unchanged) == (1, 1, 0, 1)
@@ -244,7 +248,7 @@ def test_a_source_that_was_read_in_part_removes_nobody(client, phone, known):
 # ── what is refused ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_no_contacts_are_a_mistake_unless_somebody_says_they_are_not(client, phone):
+def test_no_contacts_raise_empty_book_without_allow_empty(client, phone):
     phone.contacts = {ANN: "Ann"}
     phone.sync()
     with pytest.raises(errors.EmptyBook, match="allow_empty"):
@@ -268,7 +272,7 @@ def test_a_source_that_cannot_be_read_changes_nothing(client, phone):
     assert phone.book() == {ANN: "Ann"} and phone.sync().full == ""
 
 
-def test_when_none_is_taken_the_book_stays(phone):
+def test_when_every_contact_is_rejected_the_book_stays(phone):
     phone.contacts = {ANN: "Ann"}
     phone.sync()
     phone.contacts = {SHORT: "Short", WORDS: "Words"}
@@ -280,10 +284,11 @@ def test_when_none_is_taken_the_book_stays(phone):
 
 @pytest.mark.parametrize("options", [{}, {"check": False}])
 @pytest.mark.parametrize(
-    "broken", [{f"tel:{BOB}": "Bob", f"tel:{HERE}": "Abe"}, {BOB: "", HERE: ""}, {f"tel:{BOB}": "Bob", HERE: ""}]
+    "broken",
+    [{f"tel:{BOB}": "Bob", f"tel:{NATIONAL}": "Abe"}, {BOB: "", NATIONAL: ""}, {f"tel:{BOB}": "Bob", NATIONAL: ""}],
 )
-def test_an_app_that_spoils_every_contact_does_not_empty_the_book(phone, broken, options):
-    phone.contacts = {BOB: "Bob", HERE: "Abe", ABROAD: "Abe"}
+def test_an_app_that_damages_every_contact_does_not_empty_the_book(phone, broken, options):
+    phone.contacts = {BOB: "Bob", NATIONAL: "Abe", INTERNATIONAL: "Abe"}
     phone.sync()
     before, phone.contacts = phone.book(), broken
     for _ in range(2):
@@ -292,7 +297,7 @@ def test_an_app_that_spoils_every_contact_does_not_empty_the_book(phone, broken,
     assert phone.book() == before
 
 
-def test_a_refusal_is_no_reason_for_a_full_upload(client, phone, monkeypatch):
+def test_after_a_refused_upload_the_next_sync_uploads_only_the_changes(client, phone, monkeypatch):
     phone.contacts = {ANN: "Ann"}
     phone.sync()
     phone.contacts = {ANN: "Ann", BOB: "Bob"}
@@ -310,16 +315,16 @@ def test_a_refusal_is_no_reason_for_a_full_upload(client, phone, monkeypatch):
     assert phone.sync().full == "" and phone.book() == phone.contacts
 
 
-def test_a_sync_planned_changes_nothing(client, phone):
+def test_plan_sync_changes_nothing(client, phone):
     def planned(**options):
-        return client.plan_sync(phone.listed(), phone.state, device=phone.device, **options)
+        return client.plan_sync(phone.contact_list(), phone.state, device=phone.device, **options)
 
-    phone.contacts = {ANN: "Ann", BOB: "Bob", ALIKE: "Al"}
+    phone.contacts = {ANN: "Ann", BOB: "Bob", SAME_END: "Al"}
     plan = planned()
-    assert plan.full == "this is the first sync" and len(plan.difference.added) == 3
+    assert plan.full == state.FIRST_SYNC and len(plan.difference.added) == 3
     assert phone.book() == {} and not phone.state.exists()
     phone.sync()
-    phone.contacts = {ANN: "Anna", CAT: "Cat", ALIKE: "Al"}
+    phone.contacts = {ANN: "Anna", CAT: "Cat", SAME_END: "Al"}
     before, plan = phone.state.read_bytes(), planned()
     assert plan.full == "" and plan.difference.removed == (Contact("Bob", BOB),)
     phone.elsewhere(Contact("Eve", DAN))
@@ -333,7 +338,7 @@ def test_a_sync_planned_changes_nothing(client, phone):
 # ── the state file ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_only_its_owner_may_read_what_is_remembered(phone):
+def test_only_the_owner_can_read_the_state_file(phone):
     phone.contacts = {ANN: "Ann"}
     phone.sync()
     assert phone.state.stat().st_mode & 0o777 == 0o600
@@ -341,35 +346,35 @@ def test_only_its_owner_may_read_what_is_remembered(phone):
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"version": 1}', b'{"version": 2}', b"\xed\xa0\xbd"])
-def test_a_state_that_cannot_be_read_is_none(phone, text):
+def test_an_unreadable_state_file_leads_to_a_full_upload(phone, text):
     phone.contacts = {ANN: "Ann"}
     phone.sync()
     phone.state.write_bytes(text)
-    assert phone.sync().full.startswith("the state file")
+    assert phone.sync().full in (state.UNREADABLE, state.OTHER_VERSION)
     assert phone.sync().full == ""
 
 
 @pytest.mark.parametrize(
     "key, value", [("server", "http://elsewhere"), ("user", 2147483647), ("device", ""), ("app", 99)]
 )
-def test_a_state_of_another_book_is_none(phone, key, value):
+def test_a_state_file_of_another_book_is_not_used(phone, key, value):
     phone.contacts = {ANN: "Ann"}
     phone.sync()
-    state = json.loads(phone.state.read_text())
-    state["owner"][key] = value
-    phone.state.write_text(json.dumps(state))
-    assert phone.sync(check=False).full == "the state file is about another book"
+    saved = json.loads(phone.state.read_text())
+    saved["owner"][key] = value
+    phone.state.write_text(json.dumps(saved))
+    assert phone.sync(check=False).full == state.OTHER_BOOK
 
 
-# ── killed, and disturbed ────────────────────────────────────────────────────────────────────────────────────────────
+# ── interrupted syncs ────────────────────────────────────────────────────────────────────────────────────────────────
 
-BEFORE = {ANN: "Ann", BOB: "Bob", ABROAD: "Abe", HERE: "Abraham", SHORT: "Short"}
-AFTER = {ANN: "Anna", CAT: "Cat", HERE: "Abraham", ALIKE: "Al", WORDS: "Words"}
-LATER = {ANN: "Ann", DAN: "Dan", ABROAD: "Abe"}
+BEFORE = {ANN: "Ann", BOB: "Bob", INTERNATIONAL: "Abe", NATIONAL: "Abraham", SHORT: "Short"}
+AFTER = {ANN: "Anna", CAT: "Cat", NATIONAL: "Abraham", SAME_END: "Al", WORDS: "Words"}
+LATER = {ANN: "Ann", DAN: "Dan", INTERNATIONAL: "Abe"}
 
 
 @pytest.mark.parametrize("first", [False, True], ids=["differences", "first"])
-def test_it_may_be_killed_at_any_moment(phone, first):
+def test_a_sync_can_be_killed_at_any_moment(phone, first):
     for moment in itertools.count():
         phone.contacts = dict(BEFORE)
         phone.elsewhere(force=True)
@@ -378,11 +383,11 @@ def test_it_may_be_killed_at_any_moment(phone, first):
             phone.sync()
         phone.contacts = dict(AFTER)
         try:
-            phone.sync(at=made_killer(moment))
+            phone.sync(at=kill_at(moment))
         except Killed:
             phone.contacts = dict(LATER)
             phone.sync()
-            phone.is_right()
+            phone.assert_correct()
             assert phone.sync().full == "", moment
         else:
             break
@@ -390,54 +395,54 @@ def test_it_may_be_killed_at_any_moment(phone, first):
 
 
 @pytest.mark.parametrize("moment", range(4))
-def test_without_a_check_a_kill_is_made_good_too(phone, moment):
+def test_without_a_check_the_next_sync_repairs_a_killed_one(phone, moment):
     phone.contacts = dict(BEFORE)
     phone.sync()
     phone.contacts = {**BEFORE, DAN: "Dan"}
     with pytest.raises(Killed):
-        phone.sync(at=made_killer(4 + moment), check=False)
+        phone.sync(at=kill_at(4 + moment), check=False)
     phone.contacts = dict(BEFORE)
     phone.sync(check=False)
-    phone.is_right()
+    phone.assert_correct()
 
 
 class Life(RuleBasedStateMachine):
-    """A phone whose contacts change, whose syncs are killed and disturbed, and whose book others change, too."""
+    """Random changes of the contacts, killed and disturbed syncs, and changes of the book by other programs."""
 
     make: Callable[[], Phone]
 
     def __init__(self) -> None:
         super().__init__()
         self.phone = type(self).make()
-        self.right = False
+        self.synced = False
 
     numbers = st.sampled_from([*NUMBERS, SHORT, WORDS])
     names = st.sampled_from(["Ann", "Bob", "Cat", "", LONG])
     moments = st.integers(0, 16)
 
     @rule(number=numbers, name=names)
-    def somebody_is_added_or_renamed(self, number, name):
+    def add_or_rename(self, number, name):
         self.phone.contacts[number] = name
-        self.right = False
+        self.synced = False
 
     @rule(number=numbers)
-    def somebody_is_removed(self, number):
+    def remove(self, number):
         self.phone.contacts.pop(number, None)
-        self.right = False
+        self.synced = False
 
     @rule(number=st.sampled_from(NUMBERS), name=st.sampled_from(["Ann", "Eve"]), force=st.booleans())
-    def others_write(self, number, name, force):
+    def another_program_writes(self, number, name, force):
         self.phone.elsewhere(Contact(name, number), force=force)
-        self.right = False
+        self.synced = False
 
     @rule(number=st.sampled_from(NUMBERS))
-    def others_remove(self, number):
+    def another_program_removes(self, number):
         self.phone.elsewhere(Removal(number))
-        self.right = False
+        self.synced = False
 
     @rule(moment=moments)
     def a_sync_is_killed(self, moment):
-        self.attempt(made_killer(moment))
+        self.attempt(kill_at(moment))
 
     @rule(moment=moments, number=st.sampled_from(NUMBERS), removes=st.booleans())
     def a_sync_is_disturbed(self, moment, number, removes):
@@ -450,7 +455,7 @@ class Life(RuleBasedStateMachine):
         self.attempt(at)
 
     def attempt(self, at):
-        self.right = False
+        self.synced = False
         with suppress(Killed, errors.NothingAccepted):
             self.phone.sync(at=at)
 
@@ -467,32 +472,32 @@ class Life(RuleBasedStateMachine):
             self.phone.sync()
         except errors.NothingAccepted:
             return
-        self.right = True
+        self.synced = True
 
     @invariant()
-    def the_book_is_right_and_stays_so_at_no_cost(self):
-        if self.right:
-            self.phone.is_right()
+    def the_book_is_correct_and_a_further_sync_uploads_nothing(self):
+        if self.synced:
+            self.phone.assert_correct()
             self.phone.uploads = 0
             assert self.phone.sync().full == "" and self.phone.uploads == 0
-        self.right = False
+        self.synced = False
 
     def teardown(self):
         self.phone.end()
 
 
-def test_whatever_happened_one_undisturbed_sync_makes_it_right(client, tmp_path):
-    class Here(Life):
+def test_after_any_history_one_undisturbed_sync_makes_the_book_correct(client, tmp_path):
+    class History(Life):
         make = staticmethod(lambda: Phone(client, tmp_path))
 
     few = settings(max_examples=20, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck))
-    run_state_machine_as_test(Here, settings=few)
+    run_state_machine_as_test(History, settings=few)
 
 
-# ── the other client ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the async client ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_other_client_syncs_too(client, phone):
+def test_the_async_client_syncs(client, phone):
     async def play():
         async with AsyncClient(client.url, client.app.id, client.app.auth_key) as one:
             one._store_token(client._token)

@@ -1,4 +1,4 @@
-"""Talk to a Ringbook server: sync an address book, find the contacts who are registered.
+"""A client for Ringbook servers: syncs an address book and finds the contacts who are registered users.
 
     from ringbook_client import Client, Contact, Login
 
@@ -7,19 +7,19 @@
         for friend in client.get_registered_users():
             print(friend.name, "is here")
 
-The house, from the roof to the ground; imports go down only:
+The layers of the package, from the top; a module imports only from lower layers:
 
-    roof     cli  commands                      the command ringbook-contacts
-             account  display                   who is logged in on this machine · what is shown
-    doors    client  aio  (shell)               Client and AsyncClient: sockets and clocks
-    rules    sync  changes  state               a server's book kept in step with a phone's
-             uploads  conversation              parts of an upload · retries and sign-ins
-    words    calls  wire                        each call as a request, and how its answer reads
-    world    sources  vcards  tables  reading   files that phones and programs export
-             transport  tokens  files           the HTTP library · tokens · private files
-    ground   proofs  profile  model  errors     who one is · what one says of oneself · nouns · what goes wrong
+    command   cli  commands                      the command ringbook-contacts
+              account  display                   the account on this machine; the output
+    clients   client  aio  base_client           Client and AsyncClient, which use sockets and clocks
+    rules     sync  changes  state               syncing an address book
+              uploads  retries                   uploads in parts; retries and sign-ins
+    API       calls  wire                        the requests; the answers
+    input     sources  vcards  tables  reading   files of contacts, as phones and programs export them
+              transport  tokens  files           the HTTP library; token stores; private files
+    base      proofs  profile  model  errors     proofs of identity; profile fields; values; exceptions
 
-It imports nothing of the server.
+The package imports nothing of the server.
 """
 
 from .aio import AsyncClient

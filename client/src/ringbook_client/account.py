@@ -1,8 +1,9 @@
-"""Who is logged in on this machine, for the command: a file of mode 0600 in the user's folder for settings.
+"""The account that is logged in on this machine, for the command: a file of mode 0600 in the configuration folder.
 
-Account                 the server, the application, the session, and how to open the next one
-credentials, memory     where this file is, and the one that a sync remembers things in
-load, save, forget
+Account                           the server, the application, the session and the credentials
+AccountTokens                     keeps the session token in the account's file
+credentials_path, state_path      the paths of the account's file and of the sync's state file
+load, save, delete_files          read and write the account; delete both files
 """
 
 from __future__ import annotations
@@ -20,24 +21,24 @@ PROGRAM = "ringbook-contacts"
 
 
 class NotLoggedIn(RingbookError):
-    """There is no account on this machine."""
+    """No account is logged in on this machine."""
 
 
 class OtherAccount(RingbookError):
-    """Another account is on this machine."""
+    """Another account is logged in on this machine."""
 
 
 class NoHomeFolder(RingbookError):
-    """There is no folder to keep an account in."""
+    """The user has no home folder, so there is no place for the files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Somebody on a server.
+    """A user on a server.
 
-    device       the book on the server that this machine syncs; "" for the one that all devices of the user share
-    own_device   the name of the device was made up here, so that nobody else has it
-    password     kept, so that a sync from a timetable can open its own sessions; None: it is not
+    device       the device whose address book this machine syncs; "" is the one that all devices of the user share
+    own_device   the device name was generated on this machine, so no other machine uses it
+    password     saved so that scheduled syncs can open sessions; None if it is not saved
     """
 
     url: str
@@ -52,7 +53,7 @@ class Account:
     token: str | None = field(default=None, repr=False)
 
     def proof(self) -> Proof | None:
-        """How to open another session; None if only the person can."""
+        """The proof that opens another session; None if the password is not saved."""
         if self.password and self.email:
             return Email(self.email, self.password)
         if self.password and self.login:
@@ -62,7 +63,7 @@ class Account:
 
 @dataclass
 class AccountTokens:
-    """Keeps the session's token in the account's file."""
+    """A `TokenStore` that keeps the session token in the account's file."""
 
     account: Account
 
@@ -75,39 +76,39 @@ class AccountTokens:
 
 
 def credentials_path() -> Path:
-    """The account's file."""
+    """The path of the account's file."""
     return _folder("XDG_CONFIG_HOME", ".config") / PROGRAM / "credentials.json"
 
 
 def state_path() -> Path:
-    """What a sync remembers."""
+    """The path of the sync's state file."""
     return _folder("XDG_STATE_HOME", ".local/state") / PROGRAM / "state.json"
 
 
 def load() -> Account:
-    """Who is logged in."""
+    """The account that is logged in. Raises NotLoggedIn if there is none."""
     try:
         text = files.read(credentials_path())
         if text is None:
-            raise NotLoggedIn(f"nobody is logged in here: run {PROGRAM} login")
+            raise NotLoggedIn(f"you are not logged in: run {PROGRAM} login")
         return Account(**json.loads(text))
     except (ValueError, TypeError):
         raise NotLoggedIn(f"{credentials_path()} cannot be read: run {PROGRAM} login again") from None
 
 
 def save(account: Account) -> None:
-    """This is who is logged in."""
+    """Save the account as the one that is logged in."""
     files.write(credentials_path(), json.dumps(asdict(account)))
 
 
 def delete_files() -> None:
-    """Nobody is logged in, and nothing is remembered."""
+    """Delete the account's file and the sync's state file."""
     files.remove(credentials_path())
     files.remove(state_path())
 
 
 def _folder(variable: str, default: str) -> Path:
-    """A folder by the XDG Base Directory Specification: a relative path in the variable does not count."""
+    """A folder of the XDG Base Directory Specification, which says to ignore a relative path in the variable."""
     given = Path(os.environ.get(variable) or ".")
     try:
         return given if given.is_absolute() else Path.home() / default

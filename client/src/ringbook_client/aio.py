@@ -1,9 +1,9 @@
-"""The same server, for asyncio.
+"""The client for asyncio.
 
     async with AsyncClient("https://book.example.com", 1, "KEY", sign_in=ask) as client:
         await client.upload_address_book([Contact("Bob", "+1 202 555 0142")], force=True)
 
-Each method is that of `Client` in client.py, and says there what it does. `sign_in` may be a coroutine function.
+It has the methods of `Client`, whose docstrings it copies. `sign_in` may be a coroutine function.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ AsyncSignIn = Callable[[], Proof | Awaitable[Proof]]
 
 
 class AsyncClient(BaseClient):
-    """A server and one session there, for the tasks of one event loop; the arguments are those of `Client`."""
+    """A server and one session, for the tasks of one event loop. The arguments are those of `Client`."""
 
     def __init__(
         self,
@@ -229,7 +229,7 @@ class AsyncClient(BaseClient):
     ) -> None:
         await self.call(calls.send_push(user_ids, message, environment=environment))
 
-    # ── how a call is carried out ────────────────────────────────────────────────────────────────────────────────
+    # ── sending calls ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def call(self, call: Call[T]) -> T:
         return await retries.drive_async(retries.attempts(call, self._token, self._policy), self._perform)
@@ -251,7 +251,7 @@ class AsyncClient(BaseClient):
             raise transport.to_error(error) from None
 
     async def _renew(self, stale_token: str | None) -> str | None:
-        """A token in place of a stale one; only one task signs in, the others wait for it."""
+        """The token of a new session. Only one task signs in; the others wait for its result."""
         assert self._sign_in is not None
         self._refuse_call_inside_sign_in()
         count_before = self._sign_in_count

@@ -1,13 +1,13 @@
-"""What can be asked of the server, without asking it: each function describes one request and how its answer reads.
+"""Describes each call of the API: its request, and how to read the answer. Nothing is sent here.
 
-    App, Request, Call                                           the application; what is sent; and what comes back
+    App, Request, Call      the application; an HTTP request; a request with the function that reads its answer
     create_session, get_session, delete_session, delete_other_sessions, send_code, log_in, log_out
     sign_up, get_user, find_user, get_users, update_user, delete_user
-    upload, get_address_book, get_registered_users
+    upload_address_book, get_address_book, get_registered_users
     create_subscription, create_web_subscription, get_subscriptions, delete_subscription
     send_push
 
-`conversation.py` says what happens to a call that fails; `Client` and `AsyncClient` carry it out.
+`retries.py` decides what happens to a call that fails; `Client` and `AsyncClient` send it.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from .model import CodeSent, Contact, Registered, Rejected, Removal, Report, Ses
 from .proofs import Guest, Proof
 
 T = TypeVar("T")
-PAGE_SIZE = 100  # users, at most
+PAGE_SIZE = 100  # the most users that one page can have
 Entry = Contact | Removal
 FilterValue = str | int | Sequence[str] | Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """An application, as `ringbook app show ID --secrets` names it."""
+    """An application; on the server, `ringbook app show ID --secrets` shows both values."""
 
     id: int
     auth_key: str = field(repr=False)
@@ -40,7 +40,7 @@ class App:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent. Parameters stand in `query` in order; `body` goes out as JSON."""
+    """An HTTP request. `query` holds the parameters in order; `body` is sent as JSON."""
 
     method: str
     path: str
@@ -51,11 +51,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """A request, and how its answer reads.
+    """A request, and the function that reads its answer.
 
-    read         the JSON of a success → what the caller gets
-    repeatable   asking twice does no more than asking once
-    session      it needs one: a token goes along
+    read            converts the JSON of a successful answer to the caller's result
+    repeatable      sending the request twice has the same effect as sending it once
+    needs_session   the session token is sent with the request
     """
 
     request: Request
@@ -64,12 +64,14 @@ class Call(Generic[T]):
     needs_session: bool = True
 
     def result(self, answer: wire.Answer) -> T:
-        """What the answer says; a refusal is raised."""
+        """The caller's result. Raises the refusal, or BadAnswer if the answer does not have the documented form."""
         given = wire.json_of(answer)
         try:
             return self.read(given)
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
-            raise errors.BadAnswer(f"the answer to {self.request.method} {self.request.path} lacks something") from None
+            raise errors.BadAnswer(
+                f"the answer to {self.request.method} {self.request.path} is not in the documented form"
+            ) from None
 
 
 def _no_result(given: Any) -> None:
@@ -84,8 +86,8 @@ def _udid_query(device: str | None) -> tuple[tuple[str, str], ...]:
 
 
 def create_session(app: App, proof: Proof | None) -> Call[Session]:
-    """A session of whoever the proof is about, or of the application itself. A second one would harm nobody: except
-    a second guest, who would be somebody else."""
+    """A session of the user whom the proof identifies, or of the application. A second session does no harm, but a
+    second guest session would create a second user."""
     body = {"application_id": app.id, "auth_key": app.auth_key, **(proof.to_json() if proof else {})}
     repeatable = not isinstance(proof, Guest)
     return Call(Request("POST", "/session", body=body), wire.session, repeatable=repeatable, needs_session=False)
@@ -104,13 +106,13 @@ def delete_other_sessions() -> Call[None]:
 
 
 def send_code(app: App, phone: str) -> Call[CodeSent]:
-    """A message to this number; each costs money, so it is never asked for twice."""
+    """Send a one-time code to this number. Each message costs money, so the request is not repeated."""
     body = {"application_id": app.id, "auth_key": app.auth_key, "provider": "phone", "phone": {"number": phone}}
     return Call(Request("POST", "/session", body=body), wire.code_sent, repeatable=False, needs_session=False)
 
 
 def log_in(proof: Proof) -> Call[User]:
-    """The session at hand becomes this user's."""
+    """Make this user the user of the current session."""
     given = proof.to_json()
     return Call(Request("POST", "/login", body={**given.pop("user", {}), **given}), wire.user)
 
@@ -142,10 +144,10 @@ USER_PATHS = {
 
 
 def find_user(**by: str | None) -> Call[User]:
-    """By exactly one of `LOOK_UPS`."""
+    """Find a user by exactly one of the fields in `USER_PATHS`."""
     given = {name: value for name, value in by.items() if value is not None}
     if len(given) != 1:
-        raise ValueError(f"give one of {', '.join(USER_PATHS)}")
+        raise ValueError(f"give exactly one of {', '.join(USER_PATHS)}")
     ((name, value),) = given.items()
     if name == "external_id":
         return Call(Request("GET", USER_PATHS[name] + quote(value, safe="")), wire.user)
@@ -153,7 +155,7 @@ def find_user(**by: str | None) -> Call[User]:
 
 
 def get_users(filters: Mapping[str, FilterValue], *, limit: int, offset: int, sort: str | None) -> Call[UserPage]:
-    """`sort` is a field, with - before it for the other way round."""
+    """`sort` is a field name; a leading `-` sorts in descending order."""
     query = [pair for name, value in filters.items() for pair in _filter_query(name, value)]
     if sort:
         query.append(("sort_desc" if sort.startswith("-") else "sort_asc", sort.lstrip("-")))
@@ -169,7 +171,8 @@ def _filter_query(name: str, value: FilterValue) -> list[tuple[str, str]]:
 
 
 def update_user(user_id: int, profile: Mapping[str, Any], proof: Proof | None) -> Call[User]:
-    """With a proof the user's number becomes the proven one. A new password is not set twice: the old one is gone."""
+    """With a proof, the verified number becomes the user's. A change of password is not repeated: if the first request
+    succeeded, the old password is no longer valid."""
     body = {"user": _profile_json(profile), **(proof.to_json() if proof else {})}
     return Call(Request("PUT", f"/users/{user_id}", body=body), wire.user, repeatable="password" not in profile)
 
@@ -179,7 +182,7 @@ def delete_user(user_id: int) -> Call[None]:
 
 
 def _profile_json(given: Mapping[str, Any]) -> dict[str, Any]:
-    """`tags` are called `tag_list` on the wire, where no list is an empty text."""
+    """The profile as the wire format has it: `tags` are `tag_list`, joined by commas."""
     profile = dict(given)
     if "tags" in profile:
         profile["tag_list"] = ",".join(profile.pop("tags") or ())
@@ -190,7 +193,7 @@ def _profile_json(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def upload_address_book(entries: Sequence[Entry], *, force: bool, device: str | None) -> Call[Report]:
-    """One request with all entries. Asked twice the book is the same; the second answer counts what is as updated."""
+    """Send all entries in one request. Sent twice it has the same effect; the second report counts them as updated."""
     body: dict[str, Any] = {"contacts": [_entry_json(entry) for entry in entries]}
     body |= {"force": 1} if force else {}
     body |= {"udid": device} if device else {}
@@ -213,7 +216,7 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
 
 
 def _report(entries: Sequence[Entry], given: Any) -> Report:
-    """The server names who it rejected by position; here they come with their entry."""
+    """Read the report. The server identifies rejected entries by position; the result holds the entries themselves."""
     positions = dict(enumerate(entries))
     rejected = sorted(
         (int(position), wire.printable_texts(why)) for position, why in (given.get("rejected") or {}).items()
@@ -232,7 +235,7 @@ def _report(entries: Sequence[Entry], given: Any) -> Report:
 def create_subscription(
     channel: str, token: str, *, device: str, platform: str, environment: str, bundle: str | None
 ) -> Call[Subscription]:
-    """Pushes reach this device. Its token stands once: a second time renews it."""
+    """Subscribe a device to pushes. A second request with the same token renews the subscription."""
     push_token = {"environment": environment, "client_identification_sequence": token}
     push_token |= {"bundle_identifier": bundle} if bundle else {}
     return _subscribe(channel, push_token, {"platform": platform, "udid": device})
@@ -241,7 +244,7 @@ def create_subscription(
 def create_web_subscription(
     endpoint: str, *, auth: str, p256dh: str, device: str, environment: str
 ) -> Call[Subscription]:
-    """Pushes reach this browser: the three values of its `PushSubscription`."""
+    """Subscribe a browser to pushes, by the three values of its `PushSubscription`."""
     push_token = {"environment": environment, "web_endpoint": endpoint, "web_auth": auth, "web_p256dh": p256dh}
     return _subscribe("web", push_token, {"platform": "web", "udid": device})
 
@@ -260,7 +263,7 @@ def delete_subscription(subscription_id: int) -> Call[None]:
 
 
 def send_push(user_ids: Sequence[int], message: Mapping[str, Any], *, environment: str) -> Call[None]:
-    """A push to other users, never sent twice."""
+    """Send a push to other users. The request is not repeated."""
     text = base64.b64encode(json.dumps(message, separators=(",", ":")).encode()).decode("ascii")
     event: dict[str, Any] = {
         "notification_type": "push",

@@ -1,4 +1,4 @@
-"""A Ringbook server, as an object.
+"""The client for a Ringbook server.
 
     from ringbook_client import Client, Contact, Login
 
@@ -7,7 +7,7 @@
         for friend in client.get_registered_users():
             print(friend.name, "is here")
 
-`AsyncClient` in aio.py has the same methods, to be awaited. Both only carry out what `calls.py` describes.
+`AsyncClient` in aio.py has the same methods as coroutines. Both send the requests that `calls.py` describes.
 """
 
 from __future__ import annotations
@@ -40,16 +40,19 @@ SignIn = Callable[[], Proof]
 
 
 class Client(BaseClient):
-    """A server and one session there; threads may share it.
+    """A server and one session. Several threads can share a client.
 
-    url, app_id, auth_key   as `ringbook app show ID --secrets` names them
-    sign_in                 asked for a proof when there is no session yet, or it has expired: then a new one is
-                            opened and the call goes on. Once for each call, and once for all that wait at the time
-    tokens                  keeps the session's token between two runs
-    timeout                 seconds for connecting, and for each pause while sending or receiving
-    retries, patience       how often a failed request is sent again, where that is safe; and the longest wait, in
-                            seconds, that a server may ask for
-    http                    an HTTP client of yours, with its own timeouts, proxies and certificates; you close it
+    url                     the server's address
+    app_id, auth_key        the application; on the server, `ringbook app show ID --secrets` shows both
+    sign_in                 returns a proof of identity. The client calls it when there is no session or the session
+                            has expired, opens a new session, and continues the call. It does so once per call;
+                            concurrent calls share one sign-in
+    tokens                  a store that keeps the session token between two runs
+    timeout                 seconds to connect, and the longest pause in seconds while sending or receiving
+    retries                 how often a failed request is sent again, where that is safe
+    patience                the longest wait in seconds that the server may ask for; if it asks for more, the error is
+                            raised
+    http                    your own HTTP client, with its timeouts, proxies and certificates; you close it
     """
 
     def __init__(
@@ -78,27 +81,27 @@ class Client(BaseClient):
         self.close()
 
     def close(self) -> None:
-        """Close the connections. The session lives on."""
+        """Close the connections. The session stays open on the server."""
         if self._owns_http:
             self._http.close()
 
     # ── sessions ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def create_session(self, proof: Proof | None = None) -> Session:
-        """Open a session for whoever the proof is about, without one for the application; later calls use it.
+        """Open a session and use it for later calls. Without a proof, it is a session of the application.
 
-        An unknown login makes a new user, unless the application forbids it.
+        An unknown login creates a new user, unless the application forbids it.
         """
         session = self.call(calls.create_session(self.app, proof))
         self._store_token(session.token)
         return session
 
     def send_code(self, phone: str) -> CodeSent:
-        """Have a one-time code sent to a number; `create_session(Code(sent.request_id, "123456"))` goes on."""
+        """Send a one-time code to a number; `create_session(Code(sent.request_id, "123456"))` then opens a session."""
         return self.call(calls.send_code(self.app, phone))
 
     def get_session(self) -> Session:
-        """The session at hand."""
+        """The current session."""
         return self.call(calls.get_session())
 
     def delete_session(self) -> None:
@@ -107,21 +110,21 @@ class Client(BaseClient):
         self._store_token(None)
 
     def delete_other_sessions(self) -> None:
-        """End the user's sessions elsewhere."""
+        """End all other sessions of the user."""
         self.call(calls.delete_other_sessions())
 
     def log_in(self, proof: Proof) -> User:
-        """Make the session at hand this user's."""
+        """Make this user the user of the current session."""
         return self.call(calls.log_in(proof))
 
     def log_out(self) -> None:
-        """Make the session at hand the application's own again."""
+        """Remove the user from the current session; it becomes a session of the application."""
         self.call(calls.log_out())
 
     # ── users ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def sign_up(self, **profile: Unpack[Profile]) -> User:
-        """Make a user; it needs a login or an e-mail, and a password. It opens no session."""
+        """Create a user, with a login or an e-mail address and a password. Opens no session."""
         return self.call(calls.sign_up(self.app, profile))
 
     def get_user(self, user_id: int) -> User:
@@ -138,7 +141,7 @@ class Client(BaseClient):
         twitter_id: str | None = None,
         external_id: str | None = None,
     ) -> User | None:
-        """The user with this login, e-mail, phone (in any spelling) or id elsewhere; None if there is none."""
+        """The user with this login, e-mail, phone (in any spelling) or external id; None if there is none."""
         call = calls.find_user(
             login=login,
             email=email,
@@ -155,15 +158,22 @@ class Client(BaseClient):
     def get_users(
         self, filters: Mapping[str, FilterValue], *, limit: int = PAGE_SIZE, offset: int = 0, sort: str | None = None
     ) -> UserPage:
-        """Users by a query such as `{"id[in]": [1, 2]}`; at most 100 a page, `sort="-created_at"` the newest first."""
+        """A page of the users that match filters such as `{"id[in]": [1, 2]}`.
+
+        limit   at most 100
+        sort    a field name, such as `created_at`; a leading `-` sorts in descending order
+        """
         return self.call(calls.get_users(filters, limit=limit, offset=offset, sort=sort))
 
     def update_user(self, user_id: int, *, proof: Proof | None = None, **profile: Unpack[Profile]) -> User:
-        """Change oneself: what is given changes, None removes. A proof of a new number makes that one the user's."""
+        """Change the caller's profile: fields left out stay unchanged, None removes a value.
+
+        proof   verifies a phone number, which becomes the user's
+        """
         return self.call(calls.update_user(user_id, profile, proof))
 
     def delete_user(self, user_id: int) -> None:
-        """Delete oneself, with books, subscriptions and sessions."""
+        """Delete the caller's own user, with its address books, subscriptions and sessions."""
         self.call(calls.delete_user(user_id))
         self._store_token(None)
 
@@ -178,23 +188,24 @@ class Client(BaseClient):
         progress: Progress | None = None,
         part: int = PART_SIZE,
     ) -> Report:
-        """Add, rename and remove contacts; with `force` the book is then exactly these.
+        """Add, rename and remove contacts. With `force`, these contacts replace the whole address book.
 
-        contacts   `Contact` to add or rename, `Removal` to remove
-        device     a book of its own for this device; None: the one that all devices of the user share
-        progress   called with (done, of how many) as parts of `part` entries are through; `force` is always one part
+        contacts   `Contact` adds or renames, `Removal` removes
+        device     the device whose address book this is; None is the address book that all devices of the user share
+        progress   called with (entries done, entries in all) before the upload and after each part
+        part       entries per request; with `force` there is always one request
 
-        Contacts that the server cannot take are in the report, with the reasons. If a part fails, the error's
+        The report lists the contacts that the server rejected, with the reasons. If a part fails, the exception's
         `applied` is the report on the parts before it.
         """
         return self.run(uploads.upload(list(contacts), force=force, device=device, part=part, progress=progress))
 
     def get_address_book(self, *, device: str | None = None) -> list[Contact]:
-        """The book in upload order, with names and numbers as they were sent."""
+        """The address book in upload order, with names and numbers as they were uploaded."""
         return self.call(calls.get_address_book(device))
 
     def get_registered_users(self, *, compact: bool = True, device: str | None = None) -> list[Registered]:
-        """The contacts of a book who are users, in the book's order; with `compact=False` with their profiles."""
+        """The contacts who are registered users, in address book order. `compact=False` adds their profiles."""
         return self.call(calls.get_registered_users(compact=compact, device=device))
 
     def sync_address_book(
@@ -209,16 +220,18 @@ class Client(BaseClient):
         allow_empty: bool = False,
         progress: Progress | None = None,
     ) -> Synced:
-        """Make the server's book what these contacts are now: a full upload the first time, then what has changed.
+        """Make the server's address book equal to these contacts: a full upload the first time, then only changes.
 
-        state         a file, which remembers what the server holds; it has names and numbers, and mode 0600
-        device        a book of its own for this device. Without it devices that sync one book undo each other's work
-        check         compare the server's book with the state first, and upload all if somebody else has changed it
-        full          upload all in any case
-        keep          remove nobody: for a source that could be read only in part, or is one of several
-        allow_empty   no contacts are no mistake: empty the server's book
+        state         a file that records what the server holds. It contains names and numbers and has mode 0600
+        device        the device whose address book this is. Devices that sync a shared address book overwrite each
+                      other's contacts
+        check         first compare the server's address book with the state, and upload everything if another program
+                      has changed it
+        full          always upload everything
+        keep          remove no contact: for a source that was read only in part, or is one of several sources
+        allow_empty   if there are no contacts, empty the server's address book instead of raising EmptyBook
 
-        It may be killed at any moment; the next one makes good what is missing.
+        The program can be killed at any moment: the next sync corrects the address book.
         """
         steps = sync.sync_steps(
             contacts,
@@ -243,7 +256,7 @@ class Client(BaseClient):
         full: bool = False,
         keep: bool = False,
     ) -> Plan:
-        """What `sync_address_book` would do; nothing is changed."""
+        """What `sync_address_book` would do. Changes nothing."""
         steps = sync.plan_steps(contacts, Path(state), self.url, self.app, device=device, full=full, keep=keep)
         return self.run(steps)
 
@@ -259,7 +272,11 @@ class Client(BaseClient):
         environment: str = "production",
         bundle: str | None = None,
     ) -> Subscription:
-        """Have pushes sent to a device: `gcm` or `apns` or `apns_voip`, and the token that it got there."""
+        """Subscribe a device to pushes.
+
+        channel   `gcm`, `apns` or `apns_voip`
+        token     the device's token of that push service
+        """
         call = calls.create_subscription(
             channel, token, device=device, platform=platform, environment=environment, bundle=bundle
         )
@@ -268,33 +285,33 @@ class Client(BaseClient):
     def create_web_subscription(
         self, endpoint: str, *, auth: str, p256dh: str, device: str, environment: str = "production"
     ) -> Subscription:
-        """Have pushes sent to a browser: the three values of its `PushSubscription`."""
+        """Subscribe a browser to pushes, by the three values of its `PushSubscription`."""
         return self.call(
             calls.create_web_subscription(endpoint, auth=auth, p256dh=p256dh, device=device, environment=environment)
         )
 
     def get_subscriptions(self) -> list[Subscription]:
-        """One's own subscriptions."""
+        """The caller's own subscriptions."""
         return self.call(calls.get_subscriptions())
 
     def delete_subscription(self, subscription_id: int) -> None:
-        """End one of one's own subscriptions."""
+        """Delete one of the caller's own subscriptions."""
         self.call(calls.delete_subscription(subscription_id))
 
     def send_push(
         self, user_ids: Sequence[int], message: Mapping[str, Any], *, environment: str = "production"
     ) -> None:
-        """Push to other users: `{"message": "what devices show"}`, or keys of your app's own, or both."""
+        """Send a push to other users: `{"message": "the text to show"}`, your own keys for the app, or both."""
         self.call(calls.send_push(user_ids, message, environment=environment))
 
-    # ── how a call is carried out ────────────────────────────────────────────────────────────────────────────────
+    # ── sending calls ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def call(self, call: Call[T]) -> T:
-        """Carry out one call."""
+        """Send one call, with retries, and return its result."""
         return retries.drive(retries.attempts(call, self._token, self._policy), self._perform)
 
     def run(self, steps: Generator[Call[Any], Any, T]) -> T:
-        """Carry out a work of several calls."""
+        """Send the calls that a generator yields, and return the generator's value."""
         return retries.drive(steps, self.call)
 
     def _perform(self, step: Step) -> Any:
@@ -311,7 +328,7 @@ class Client(BaseClient):
             raise transport.to_error(error) from None
 
     def _renew(self, stale_token: str | None) -> str | None:
-        """A token in place of a stale one; only one thread signs in, the others wait for it."""
+        """The token of a new session. Only one thread signs in; the others wait for its result."""
         assert self._sign_in is not None
         self._refuse_call_inside_sign_in()
         count_before = self._sign_in_count

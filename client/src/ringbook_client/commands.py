@@ -1,7 +1,7 @@
-"""What each command does.
+"""The commands of ringbook-contacts.
 
-login, sync, show, registered, logout
-WrongUse, complain                       how one ends that cannot
+login, sync, list_contacts, registered, logout
+WrongUse, print_error                            wrong command-line input; error messages
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from .proofs import Code, Email, Login, Proof
 
 
 class WrongUse(Exception):
-    """The command was not given what it needs."""
+    """The command line lacks a value or has an invalid one."""
 
 
 def print_error(error: object, code: int) -> int:
-    """Say on stderr what is wrong."""
+    """Print a message to stderr; returns the exit status `code`."""
     print(f"{PROGRAM}: {error}", file=sys.stderr)
     return code
 
@@ -37,18 +37,15 @@ def print_error(error: object, code: int) -> int:
 
 
 def login(args: argparse.Namespace, display: Display) -> None:
-    """Log in, and remember it on this machine."""
+    """Log in and save the account on this machine."""
     url = args.url or prompt("Address of the server", "--url")
     app_id = args.app or parse_app_id(prompt("Application id", "--app"))
     auth_key = args.key or prompt("Auth key", "--key")
-    if args.device is None:
-        device, own_device = uuid.uuid4().hex, True
-    else:
-        device, own_device = args.device, False
-    new = Account(url, app_id, auth_key, device, own_device)
+    device = uuid.uuid4().hex if args.device is None else args.device
+    new = Account(url, app_id, auth_key, device, own_device=args.device is None)
     with new_client(url, app_id, auth_key) as client:
         if transport.is_unencrypted(client.url):
-            print_error("http is not encrypted: others on the way can read the password and the contacts; use https", 0)
+            print_error("http is not encrypted: others can read the password and the contacts; use https", 0)
         new, proof = ask_for_proof(args, client, new)
         session = client.create_session(proof)
         new = replace(new, user_id=session.user_id, token=session.token)
@@ -56,19 +53,19 @@ def login(args: argparse.Namespace, display: Display) -> None:
         if previous and (previous.url, previous.app_id, previous.user_id) != (new.url, new.app_id, new.user_id):
             client.delete_session()
             raise account.OtherAccount(
-                f"user {previous.user_id} of {previous.url} is logged in here: run {PROGRAM} logout first"
+                f"user {previous.user_id} of {previous.url} is already logged in: run {PROGRAM} logout first"
             )
-    if previous and args.device is None:  # the same person goes on with the same book
+    if previous and args.device is None:  # the same user continues with the same address book
         new = replace(new, device=previous.device, own_device=previous.own_device)
     if args.forget_password:
         new = replace(new, password=None)
     account.save(new)
     display.print_json({"user_id": session.user_id, "device": new.device, "new": is_new(session)})
-    display.print_line(f"Logged in to {url} as user {session.user_id}{', who is new' if is_new(session) else ''}.")
+    display.print_line(f"Logged in to {url} as {'new ' if is_new(session) else ''}user {session.user_id}.")
 
 
 def previous_account() -> Account | None:
-    """Who was logged in so far."""
+    """The account that was logged in before, if any."""
     try:
         return account.load()
     except account.NotLoggedIn:
@@ -76,12 +73,12 @@ def previous_account() -> Account | None:
 
 
 def is_new(session: Session) -> bool:
-    """The session has made its user, in the same moment: perhaps the login was mistyped."""
+    """Whether opening the session created its user. If that was not intended, the login was mistyped."""
     return bool(session.user and session.created_at and session.user.created_at == session.created_at)
 
 
 def ask_for_proof(args: argparse.Namespace, client: Client, new: Account) -> tuple[Account, Proof]:
-    """The account with who somebody is, and the proof."""
+    """The account with its login or e-mail address and password, and the proof that opens a session."""
     if args.phone:
         sent = client.send_code(args.phone)
         return new, Code(sent.request_id, prompt("The code in the message", "the code"))
@@ -93,12 +90,12 @@ def ask_for_proof(args: argparse.Namespace, client: Client, new: Account) -> tup
 
 
 def sync(args: argparse.Namespace, display: Display) -> None:
-    """Make the book on the server what a file of contacts holds."""
+    """Make the address book on the server equal to a file of contacts."""
     reading = sources.read_contacts(args.file)
     contacts, problems = reading.contacts, reading.problems
     keep = args.keep or bool(problems and not args.remove)
     if problems and not (args.keep or args.remove):
-        print_error("the file has parts that cannot be read, so nobody is removed (--remove does it all the same)", 0)
+        print_error("parts of the file cannot be read, so no contact is removed (--remove removes them anyway)", 0)
     with logged_in_client() as (client, current):
         device = current.device or None
         if args.dry_run:
@@ -118,30 +115,30 @@ def sync(args: argparse.Namespace, display: Display) -> None:
 
 
 def list_contacts(args: argparse.Namespace, display: Display) -> None:
-    """Show the book on the server."""
+    """List the contacts of the address book on the server."""
     with logged_in_client() as (client, current):
         contacts = client.get_address_book(device=current.device or None)
     display.contacts(contacts)
     if not contacts:
-        display.print_line(f"The book is empty. Fill it: {PROGRAM} sync contacts.vcf")
+        display.print_line(f"The address book is empty. To fill it: {PROGRAM} sync contacts.vcf")
 
 
 def registered(args: argparse.Namespace, display: Display) -> None:
-    """Show which contacts are registered."""
+    """List the contacts who are registered users."""
     with logged_in_client() as (client, current):
         friends = client.get_registered_users(device=current.device or None)
     display.registered(friends)
     if not friends:
-        display.print_line(f"None of your contacts is registered yet. ({PROGRAM} list shows who they are.)")
+        display.print_line(f"None of your contacts is registered yet. ({PROGRAM} list shows all contacts.)")
 
 
 def logout(args: argparse.Namespace, display: Display) -> None:
-    """Log out: end the session, empty this device's own book, and forget everything on this machine."""
+    """Log out: end the session, empty this machine's own address book, and delete the saved account and state."""
     if args.local:
         account.load()
         account.delete_files()
         display.print_json({})
-        display.print_line("Forgotten here; on the server nothing has changed.")
+        display.print_line("Deleted the account on this machine. Nothing has changed on the server.")
         return
     with logged_in_client() as (client, current):
         try:
@@ -149,30 +146,29 @@ def logout(args: argparse.Namespace, display: Display) -> None:
                 client.upload_address_book([], force=True, device=current.device)
             client.delete_session()
         except errors.Unauthorized:
-            display.print_line("The session had ended already; the book of this device stays on the server.")
+            display.print_line("The session had already ended. This machine's address book stays on the server.")
     account.delete_files()
     display.print_json({})
     display.print_line("Logged out.")
 
 
-# ── what they need ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── clients and input ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @contextmanager
 def logged_in_client() -> Iterator[tuple[Client, Account]]:
-    """A client for whoever is logged in."""
+    """A client for the account that is logged in, and the account."""
     current = account.load()
     proof = current.proof()
-    with new_client(
-        current.url, current.app_id, current.auth_key, (lambda: proof) if proof else None, AccountTokens(current)
-    ) as client:
+    sign_in = (lambda: proof) if proof else None
+    with new_client(current.url, current.app_id, current.auth_key, sign_in, AccountTokens(current)) as client:
         yield client, current
 
 
 def new_client(
     url: str, app_id: int, auth_key: str, sign_in: SignIn | None = None, tokens: AccountTokens | None = None
 ) -> Client:
-    """A client for a server whose address somebody has typed."""
+    """A client. Raises WrongUse if the address or the auth key is invalid."""
     try:
         return Client(url, app_id, auth_key, sign_in=sign_in, tokens=tokens)
     except ValueError as error:
@@ -180,14 +176,14 @@ def new_client(
 
 
 def prompt(what: str, option: str) -> str:
-    """Have something typed; the question goes to stderr, stdout is for answers."""
+    """Ask the user for a value. The prompt goes to stderr, because stdout is for results."""
     print(f"{what}: ", end="", file=sys.stderr, flush=True)
     try:
         typed = input().strip()
     except EOFError:
         typed = ""
     if not typed:
-        raise WrongUse(f"no answer: give {option}")
+        raise WrongUse(f"no value was entered: give {option}")
     return typed
 
 
@@ -199,10 +195,10 @@ def parse_app_id(typed: str) -> int:
 
 
 def read_password(file: str | None) -> str:
-    """A password from a file's first line, "-" for stdin, or typed without showing."""
+    """The first line of a file or, for "-", of standard input; without a file, ask on the terminal without an echo."""
     if file is None:
         if not sys.stdin.isatty():
-            raise WrongUse("nobody is here to type the password: give --password-file FILE, or - for standard input")
+            raise WrongUse("no terminal to type the password on: give --password-file FILE, or - for standard input")
         return getpass.getpass("Password: ")
     try:
         text = sys.stdin.readline() if file == "-" else Path(file).read_text("utf-8")

@@ -1,8 +1,8 @@
-"""What the command shows: tables and progress for people, JSON for programs, and of numbers only the end.
+"""Prints the results of the command: tables and progress for people, JSON for programs. Phone numbers are masked.
 
-Display(…)                what may be shown, and how
-printable(text)           a name that does nothing to the terminal
-masked(number)            the last two digits
+Display(…)                prints results to stdout and progress to stderr
+masked(number)            the last two digits of a number
+display_width(text)       the columns that a text takes on a terminal
 """
 
 from __future__ import annotations
@@ -14,37 +14,36 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from . import changes
 from .model import Contact, Registered, Rejected
 from .reading import Problem
 from .sync import Plan, Synced
+from .wire import printable
 
-MAX_LINES = 20  # lines of one kind, then how many more there are
+MAX_LINES = 20  # contacts of one kind that are listed; then only their number is given
 BAR_WIDTH = 30
+PROGRESS_WIDTH = 80  # each progress text overwrites the one before it
 NUMBER = re.compile(r"[+(]?\d[\d\s().\-/\u00a0\u2010-\u2015]{4,}\d")
 
 
-def printable(text: str) -> str:
-    """A text on one line, without what could move the cursor or change colours."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
-
-
 def masked(number: str) -> str:
-    """A number by its last two digits."""
+    """The last two digits of a number, after an ellipsis."""
     digits = re.sub(r"\D", "", number)
     return f"…{digits[-2:]}" if len(digits) > 3 else "…"
 
 
 class Display:
-    """Shows results on stdout and progress on stderr.
+    """Prints results to stdout and progress to stderr.
 
-    as_json        for programs
-    show_numbers   whole numbers
+    as_json        print JSON for programs
+    show_numbers   show full phone numbers
     """
 
     def __init__(self, *, as_json: bool, show_numbers: bool) -> None:
         self.as_json = as_json
         self.show_numbers = show_numbers
-        self._bar = not as_json and sys.stderr is not None and sys.stderr.isatty()  # closed, it is None
+        # sys.stderr is None if the process was started with stderr closed.
+        self._shows_progress = not as_json and sys.stderr is not None and sys.stderr.isatty()
 
     def phone(self, phone: str | None) -> str:
         if not phone:
@@ -52,22 +51,22 @@ class Display:
         return printable(phone) if self.show_numbers else masked(phone)
 
     def name(self, name: str) -> str:
-        """A name; one that is nothing but a number, or holds one, is no way around the mask."""
+        """A name to show. Phone numbers inside names are masked too."""
         shown = printable(name)
         return shown if self.show_numbers else NUMBER.sub(lambda found: masked(found[0]), shown)
 
     def print_line(self, text: str = "") -> None:
-        """A line for people."""
+        """Print a line for people."""
         if not self.as_json:
             print(text, flush=True)
 
     def print_json(self, value: Any) -> None:
-        """A value for programs."""
+        """Print a value for programs."""
         if self.as_json:
             print(json.dumps(value, ensure_ascii=False, indent=2), flush=True)
 
     def table(self, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Columns as wide as they need to be."""
+        """Print a table; each column is as wide as its widest cell."""
         lines = [head, *rows]
         widths = [max(map(display_width, cells)) for cells in zip(*lines, strict=True)]
         for line in lines:
@@ -77,82 +76,86 @@ class Display:
     # ── progress ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def progress(self, done: int, total: int) -> None:
-        """So much is uploaded."""
-        if self._bar and total:
+        """Show the progress of an upload. There is no bar before the first part is done: most uploads have one part."""
+        if not self._shows_progress or not total:
+            return
+        if done == 0:
+            text = f"Uploading {total:,} contacts ..."
+        elif done < total:
             filled = BAR_WIDTH * done // total
-            print(
-                f"\rUploading [{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {done:,} of {total:,} ",
-                end="",
-                file=sys.stderr,
-            )
-            if done == total:
-                print("\r" + " " * (BAR_WIDTH + 40) + "\r", end="", file=sys.stderr)
-            sys.stderr.flush()
+            text = f"Uploading [{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {done:,} of {total:,}"
+        else:
+            text = f"Uploaded {total:,} contacts."
+        end = "\n" if done == total else ""
+        print(f"\r{text:<{PROGRESS_WIDTH}}", end=end, file=sys.stderr, flush=True)
 
-    # ── what came of it ──────────────────────────────────────────────────────────────────────────────────────────
+    # ── results ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def contacts(self, contacts: Sequence[Contact]) -> None:
-        """A book."""
+        """Print an address book."""
         shown = [self.contact(contact) for contact in contacts]
         self.print_json(shown)
         if shown:
             self.table(("name", "number"), [(contact["name"], contact["phone"]) for contact in shown])
 
     def registered(self, friends: Sequence[Registered]) -> None:
-        """Contacts who are users."""
+        """Print the contacts who are registered users."""
         shown = [
-            {"id": contact.id, "name": self.name(contact.name), "phone": self.phone(contact.phone)}
-            for contact in friends
+            {"id": friend.id, "name": self.name(friend.name), "phone": self.phone(friend.phone)} for friend in friends
         ]
         self.print_json(shown)
         if shown:
-            self.table(("user", "name in your book", "number"), [list(map(str, contact.values())) for contact in shown])
+            self.table(("user", "name in your book", "number"), [list(map(str, friend.values())) for friend in shown])
 
     def contact(self, contact: Contact) -> dict[str, str]:
         return {"name": self.name(contact.name), "phone": self.phone(contact.phone)}
 
     def plan(self, plan: Plan, problems: Sequence[Problem]) -> None:
-        """What a sync would do."""
+        """Print what a sync would do."""
         change = plan.difference
         kinds = {"added": change.added, "renamed": change.renamed, "removed": change.removed}
-        lists = {kind: [self.contact(contact) for contact in of] for kind, of in kinds.items()}
+        lists = {kind: [self.contact(contact) for contact in contacts] for kind, contacts in kinds.items()}
         self.print_json({"full": plan.full, **lists, "problems": problems_json(problems)})
         if plan.full:
-            self.print_line(f"The whole book would be uploaded: {plan.full}.")
-        for sign, kind in (("+", "added"), ("~", "renamed"), ("-", "removed")):
-            self.print_some([f"{sign} {contact['name']}  {contact['phone']}" for contact in lists[kind]])
+            self.print_line(f"The whole address book would be uploaded: {plan.full}.")
+        respelled = changes.respelled(change)
+        paired = {contact for pair in respelled for contact in pair}
+        for sign, contacts in (("+", change.added), ("~", change.renamed), ("-", change.removed)):
+            self.print_some([f"{sign} {self.line(contact)}" for contact in contacts if contact not in paired])
+        self.print_some([f"~ {self.line(contact)}  (number spelled differently)" for _, contact in respelled])
         if not change:
             self.print_line("Nothing has changed.")
         self.problems(problems)
 
+    def line(self, contact: Contact) -> str:
+        return f"{self.name(contact.name)}  {self.phone(contact.phone)}"
+
     def synced(self, synced: Synced, problems: Sequence[Problem]) -> None:
-        """What a sync has done."""
+        """Print what a sync did."""
         counts = {kind: getattr(synced, kind) for kind in ("added", "renamed", "removed", "unchanged")}
-        rejected = [self.rejected(contact) for contact in synced.rejected]
+        rejected = [self.rejected(rejection) for rejection in synced.rejected]
         self.print_json({"full": synced.full, **counts, "rejected": rejected, "problems": problems_json(problems)})
         if synced.full:
-            self.print_line(f"The whole book was uploaded: {synced.full}.")
-        rows = {**counts, "not accepted": len(rejected)}
+            self.print_line(f"The whole address book was uploaded: {synced.full}.")
+        rows = {**counts, "rejected": len(rejected)}
         self.table(("contacts", ""), [(kind, f"{count:,}") for kind, count in rows.items()])
         if rejected:
-            self.print_line("\nThe server did not accept:")
-            self.print_some(
-                [f"  {contact['name']}  {contact['phone']}  {'; '.join(contact['reasons'])}" for contact in rejected]
-            )
+            self.print_line("\nThe server rejected:")
+            self.print_some([f"  {one['name']}  {one['phone']}  {'; '.join(one['reasons'])}" for one in rejected])
         self.problems(problems)
 
-    def rejected(self, contact: Rejected) -> dict[str, Any]:
-        name = self.name(contact.entry.name) if isinstance(contact.entry, Contact) else ""
-        return {"name": name, "phone": self.phone(contact.entry.phone), "reasons": list(contact.reasons)}
+    def rejected(self, rejection: Rejected) -> dict[str, Any]:
+        name = self.name(rejection.entry.name) if isinstance(rejection.entry, Contact) else ""
+        return {"name": name, "phone": self.phone(rejection.entry.phone), "reasons": list(rejection.reasons)}
 
     def problems(self, problems: Sequence[Problem]) -> None:
-        """What of the file could not be read."""
+        """Print the parts of the file that could not be read."""
         if problems:
-            self.print_line("\nCould not be read:")
-            self.print_some([f"  line {contact.line}: {contact.reason}" for contact in problems])
+            self.print_line("\nThese parts of the file could not be read:")
+            self.print_some([f"  line {problem.line}: {problem.reason}" for problem in problems])
 
     def print_some(self, lines: Sequence[str]) -> None:
-        """The first lines, and how many more there are."""
+        """Print the first lines, and the number of the others."""
         for line in lines[:MAX_LINES]:
             self.print_line(line)
         if len(lines) > MAX_LINES:
@@ -160,9 +163,9 @@ class Display:
 
 
 def problems_json(problems: Sequence[Problem]) -> list[dict[str, Any]]:
-    return [{"line": contact.line, "reason": contact.reason} for contact in problems]
+    return [{"line": problem.line, "reason": problem.reason} for problem in problems]
 
 
 def display_width(text: str) -> int:
-    """How wide a text is on a terminal: signs of East Asia take two columns, accents none."""
-    return sum(0 if unicodedata.combining(sign) else 1 + (unicodedata.east_asian_width(sign) in "WF") for sign in text)
+    """The columns that a text takes on a terminal: two for a wide East Asian character, none for a combining accent."""
+    return sum(0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF") for char in text)

@@ -1,24 +1,25 @@
-"""What can go wrong.
+"""The exceptions of the client.
 
     RingbookError
-    ├── Unreachable              there was no answer; the request may or may not have been carried out
-    │   └── TimedOut             not in time
-    ├── BadAnswer                it was no answer of a Ringbook server: a proxy's page, or cut short
-    ├── Refused                  the server said no; except with 5xx it has changed nothing
-    │   ├── Malformed            400  the request cannot be read, or is too large
-    │   ├── Unauthorized         401  no session, or a wrong password
+    ├── Unreachable              no answer came; the request may or may not have been carried out
+    │   └── TimedOut             no answer came in time
+    ├── BadAnswer                the answer is not one of a Ringbook server: a proxy's page, or a truncated answer
+    ├── Refused                  the server refused the request; except with 5xx, nothing has changed
+    │   ├── Malformed            400  the server cannot parse the request, or it is too large
+    │   ├── Unauthorized         401  there is no session, or the password is wrong
     │   │   └── SessionExpired        the session has ended
-    │   ├── Forbidden            403  known, but not allowed
-    │   ├── NotFound             404  there is no such thing, or not for this caller
-    │   ├── Invalid              422  it can be read, but not accepted
-    │   └── Later                     not now; perhaps after `wait_seconds`
-    │       ├── TooMany          429  allowed, but not so often
-    │       └── ServerTrouble    5xx  the server cannot, or not just now
-    ├── Unreadable               a file of contacts cannot be read: that is not an empty one
-    ├── EmptyBook                there is no contact at all, and nobody said that this is meant
-    └── NothingAccepted          the server could read none of the contacts
+    │   ├── Forbidden            403  the caller is known, but not allowed to do this
+    │   ├── NotFound             404  the object does not exist, or this caller may not see it
+    │   ├── Invalid              422  the server can parse the request, but does not accept its values
+    │   │   └── UnknownApplication    no application has this id and auth key
+    │   └── Later                     not now; retry, after `wait_seconds` if the server gave them
+    │       ├── TooMany          429  a rate limit was reached
+    │       └── ServerTrouble    5xx  the server failed or is overloaded
+    ├── Unreadable               a file of contacts cannot be read; that is not an empty file
+    ├── EmptyBook                there are no contacts, and the caller has not confirmed that this is intended
+    └── NothingAccepted          the server rejected every contact
 
-No text here holds a number, a name, a password or a token.
+No text of an exception contains a phone number, a name, a password or a token.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ from .model import Report
 
 
 class RingbookError(Exception):
-    """The root.
+    """The base class of all exceptions of this package.
 
-    applied   what earlier parts of the same upload had done already, if there were any
+    applied   the report on the earlier parts of the same upload, if there were any
     """
 
     applied: Report | None = None
 
 
 class Unreachable(RingbookError):
-    """There was no answer.
+    """No answer came.
 
     sent   the request may have reached the server, and may have been carried out
     """
@@ -47,34 +48,34 @@ class Unreachable(RingbookError):
 
 
 class TimedOut(Unreachable):
-    """There was no answer in time."""
+    """No answer came in time."""
 
 
 class BadAnswer(RingbookError):
-    """The answer is none of a Ringbook server."""
+    """The answer is not one of a Ringbook server."""
 
 
 class Refused(RingbookError):
-    """The server said no.
+    """The server refused the request.
 
-    status    of the answer
-    reasons   by field, "base" for the request as a whole
+    status    the HTTP status
+    reasons   texts by field; "base" is the request as a whole
     """
 
     def __init__(self, status: int, reasons: Mapping[str, Sequence[str]]) -> None:
         self.status = status
-        self.reasons = {field: tuple(why) for field, why in reasons.items()}
+        self.reasons = {field: tuple(texts) for field, texts in reasons.items()}
         super().__init__(self._text())
 
     def _text(self) -> str:
-        told = [
-            why if field == "base" else f"{field} {why}" for field, all_why in self.reasons.items() for why in all_why
+        sentences = [
+            text if field == "base" else f"{field} {text}" for field, texts in self.reasons.items() for text in texts
         ]
-        return f"{'; '.join(told) or 'no reason given'} ({self.status})"
+        return f"{'; '.join(sentences) or 'no reason given'} ({self.status})"
 
 
 class Malformed(Refused):
-    """400: the request cannot be read, or is larger than the server reads."""
+    """400: the server cannot parse the request, or it is too large."""
 
 
 class Unauthorized(Refused):
@@ -82,57 +83,62 @@ class Unauthorized(Refused):
 
 
 class SessionExpired(Unauthorized):
-    """401: the session has ended, or never was."""
+    """401: the session has ended or never existed."""
 
 
 class Forbidden(Refused):
-    """403: known, but not allowed."""
+    """403: the caller is known, but not allowed to do this."""
 
 
 class NotFound(Refused):
-    """404: there is no such thing, or not for this caller."""
+    """404: the object does not exist, or this caller may not see it."""
 
 
 class Invalid(Refused):
-    """422: readable, but not acceptable."""
+    """422: the server can parse the request, but does not accept its values."""
+
+
+class UnknownApplication(Invalid):
+    """422: no application of this server has this id and auth key."""
 
 
 class Later(Refused):
-    """Not now: the same request may be taken after `wait_seconds`, where the server has said so."""
+    """The server does not carry out the request now. Retry later, after `wait_seconds` if the server gave them."""
 
     def __init__(self, status: int, reasons: Mapping[str, Sequence[str]], wait_seconds: float | None = None) -> None:
         self.wait_seconds = wait_seconds
         super().__init__(status, reasons)
 
     def _text(self) -> str:
-        return super()._text() + (f"; it asks to wait {self.wait_seconds:,.0f} seconds" if self.wait_seconds else "")
+        return super()._text() + (f"; retry after {self.wait_seconds:,.0f} seconds" if self.wait_seconds else "")
 
 
 class TooMany(Later):
-    """429: allowed, but not so often."""
+    """429: a rate limit was reached."""
 
 
 class ServerTrouble(Later):
-    """5xx: the server cannot, or not now. It may have carried the request out all the same.
+    """5xx: the server failed or is overloaded. It may have carried out the request all the same.
 
-    What asking again then leads to stands in docs/api.md, "After a 503"; where it is safe, that has been done already.
+    docs/api.md, "After a 503", says what a second request then leads to. The client has already retried where that is
+    safe.
     """
 
     def _text(self) -> str:
-        return f"the server cannot just now: {super()._text()}"
+        return f"the server is not available: {super()._text()}"
 
 
 class Unreadable(RingbookError):
-    """A file of contacts cannot be read as a whole. What it holds is unknown, which is not the same as nothing."""
+    """A file of contacts cannot be read at all. Its contents are unknown, so it must not count as an empty file."""
 
 
 class EmptyBook(RingbookError):
-    """There is no contact at all: uploading that would empty the book on the server."""
+    """There are no contacts. Uploading them would empty the address book on the server."""
 
 
 class NothingAccepted(RingbookError):
-    """The server could read none of the contacts, and left its book as it was."""
+    """The server rejected every contact and did not change the address book."""
 
     def __init__(self, report: Report) -> None:
         self.applied = report
-        super().__init__(f"the server accepted none of the {len(report.rejected)} contacts, and kept the book it had")
+        super().__init__(f"the server rejected all {len(report.rejected)} contacts and did not change the address book")

@@ -1,8 +1,8 @@
-"""Small files that only their owner may read: tokens, credentials, and what a sync remembers.
+"""Reads and writes small private files: tokens, credentials and the state of a sync.
 
-write(path, text)    whole or not at all, even if the machine stops in between
-read(path)           the text, or None where there is no file
-remove(path)         gone, if it was there
+write(path, text)    replaces the file atomically
+read(path)           the text, or None if the file does not exist
+remove(path)         deletes the file if it exists
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 
 
 def write(path: Path, text: str) -> None:
-    """Replace the file in one step; readers see the old one or the new one. Mode 0600, folders are made with 0700."""
+    """Replace the file atomically: a reader sees the old text or the new one. Mode 0600; new folders get mode 0700."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # mkstemp makes the file with mode 0600.
+    # mkstemp creates the file with mode 0600.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -32,7 +32,7 @@ def write(path: Path, text: str) -> None:
 
 
 def read(path: Path) -> str | None:
-    """The text of a file; None if there is none."""
+    """The text of a file; None if the file does not exist."""
     try:
         return path.read_text("utf-8")
     except FileNotFoundError:
@@ -40,12 +40,12 @@ def read(path: Path) -> str | None:
 
 
 def remove(path: Path) -> None:
-    """The file is gone."""
+    """Delete the file if it exists."""
     path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    """See that the new name survives a power cut, where the system lets a folder be opened."""
+    """Flush the folder to disk, so that the new file survives a power failure. Windows cannot open folders."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -1,13 +1,13 @@
-"""What calls take and answer, as frozen values.
+"""The values that calls take and return. All are frozen dataclasses.
 
-    Contact, Removal            a line of an upload
-    Rejected, Report            what an upload did
+    Contact, Removal            the entries of an upload
+    Rejected, Report            the result of an upload
     Registered                  a contact who is a user
-    User, UserPage              people's accounts, as far as the caller may see them
-    Session, CodeSent           proof of who asks; a one-time code that is on its way
-    Subscription                where a push reaches a device
+    User, UserPage              the profile of a user; a page of users
+    Session, CodeSent           a session; the receipt for a one-time code
+    Subscription                a device that receives pushes
 
-Times are aware datetimes in UTC. Tokens do not show when a value is printed.
+Times are aware datetimes in UTC. `repr` leaves tokens out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """Somebody in an address book: a name of 1 to 255 characters, and a number in any spelling."""
+    """An entry of an address book: a name of 1 to 255 characters and a phone number in any spelling."""
 
     name: str
     phone: str
@@ -26,14 +26,14 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """In an upload: whoever has this number is to leave the book."""
+    """In an upload: remove the contact with this number from the address book."""
 
     phone: str
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An entry that the server did not take, where it stood in the upload, and why."""
+    """An entry that the server rejected, its position in the upload from 0, and the reasons."""
 
     entry: Contact | Removal
     position: int
@@ -42,7 +42,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an upload did. Entries count one by one; a contact that was there counts as updated, also if unchanged."""
+    """The result of an upload. Each entry counts once; a contact that existed counts as updated, even if unchanged."""
 
     created: int = 0
     updated: int = 0
@@ -52,7 +52,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user. Of somebody else, `phone` and `email` are None unless the caller knows them already."""
+    """The profile of a user. `phone` and `email` of another user are None unless the caller already knows them."""
 
     id: int
     login: str | None = None
@@ -76,7 +76,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class UserPage:
-    """Some of the users that a query found; `total` counts all."""
+    """One page of the users that match a query; `total` counts all of them."""
 
     users: tuple[User, ...]
     total: int
@@ -88,8 +88,8 @@ class UserPage:
 class Registered:
     """A contact who is a user.
 
-    name   as the caller's own book has it
-    user   the profile, None after a compact question
+    name   the contact's name in the caller's address book
+    user   the profile; None if the call was made with `compact=True`
     """
 
     id: int
@@ -100,7 +100,7 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Proof of who asks. `user_id` is None for the application's own session."""
+    """A session. `user_id` is None if the session belongs to the application, not to a user."""
 
     id: int
     token: str = field(repr=False)
@@ -113,7 +113,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class CodeSent:
-    """A one-time code is on its way; `request_id` goes back with it. Another may be asked for at `resend_at`."""
+    """A one-time code was sent. Send `request_id` back with the code; from `resend_at` on, another can be requested."""
 
     request_id: str = field(repr=False)
     expires_at: datetime
@@ -122,7 +122,7 @@ class CodeSent:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A device's wish to receive pushes. Its push token is shown to nobody."""
+    """A device that receives pushes. The server never returns its push token."""
 
     id: int
     channel: str

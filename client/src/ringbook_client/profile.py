@@ -1,4 +1,4 @@
-"""What one may say about oneself, at sign-up and later. What is absent stays as it is, None removes it."""
+"""The profile fields that users set at sign-up and later. A field left out stays unchanged; None removes its value."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import TypedDict
 
 
 class Profile(TypedDict, total=False):
-    """The fields of a user that the user decides.
+    """The profile fields that a user can set.
 
-    password        8 characters or more; a new one needs `old_password` beside it
-    phone           any text; one that reads as a number is what contacts find
+    password        8 characters or more; a change also needs `old_password`
+    phone           any text; if it is a phone number, contacts can find the user by it
     tags            at most 5
-    timezone        minutes
-    custom_data     up to 20,000 characters that every user may read
+    timezone        in minutes
+    custom_data     up to 20,000 characters, which every user can read
     """
 
     login: str | None

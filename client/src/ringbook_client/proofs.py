@@ -1,11 +1,11 @@
-"""Who somebody is, and how they prove it: what opens a session.
+"""The proofs of identity that open a session.
 
-    Login, Email                    a name and a password
-    FirebasePhone, FirebaseEmail    an ID token of Firebase
-    Code                            a number, proven by the code that was sent to it
-    Guest                           nobody in particular, for a day
+    Login, Email                    a login or e-mail address, and the password
+    FirebasePhone, FirebaseEmail    a Firebase ID token
+    Code                            the one-time code that was sent to a phone number
+    Guest                           no proof: a temporary user
 
-Secrets do not show when a proof is printed.
+`repr` leaves secrets out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A login and its password. Where the server asks an identity provider, the login is that one's token."""
+    """A login and its password. If the application uses an identity provider, `login` is the provider's token."""
 
     login: str
     password: str = field(repr=False)
@@ -27,7 +27,7 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Email:
-    """An e-mail address and the password."""
+    """An e-mail address and the user's password."""
 
     email: str
     password: str = field(repr=False)
@@ -38,7 +38,7 @@ class Email:
 
 @dataclass(frozen=True, slots=True)
 class FirebasePhone:
-    """An ID token of Firebase that holds a phone number; the server believes only its own project's."""
+    """A Firebase ID token with a phone number. The server accepts only tokens of its own Firebase project."""
 
     id_token: str = field(repr=False)
     project_id: str | None = None
@@ -49,7 +49,7 @@ class FirebasePhone:
 
 @dataclass(frozen=True, slots=True)
 class FirebaseEmail:
-    """An ID token of Firebase that holds a verified e-mail address."""
+    """A Firebase ID token with a verified e-mail address."""
 
     id_token: str = field(repr=False)
     project_id: str | None = None
@@ -60,7 +60,7 @@ class FirebaseEmail:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """The code in the message, and the `request_id` of the `CodeSent` that announced it."""
+    """A one-time code, and the `request_id` of the `CodeSent` that `send_code` returned."""
 
     request_id: str = field(repr=False)
     code: str = field(repr=False)
@@ -71,7 +71,7 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """A user for a day, deleted afterwards."""
+    """A temporary user, which the server deletes after a day."""
 
     full_name: str | None = None
 

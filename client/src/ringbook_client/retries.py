@@ -1,11 +1,12 @@
-"""What happens to a call: sent, sent again where that is safe, and once more after a new sign-in.
+"""Decides how a call is sent, retried where that is safe, and repeated after a new sign-in.
 
-    Manners                      how patient a client is
-    Send, Sleep, Renew           what it asks of whoever carries it out
-    conversation(call, …)        one call, as a generator of such steps; it returns the result
-    drive, drive_async           carry out a generator's steps
+    RetryPolicy                  how often and how long a client retries
+    Send, Sleep, RenewSession    the steps of a call
+    attempts(call, …)            a generator of the steps of one call; it returns the result
+    drive, drive_async           run a generator, and perform each of its steps
 
-No socket and no clock is touched here: `Client` and `AsyncClient` do that, and tests need not.
+This module uses no socket and no clock: `Client` and `AsyncClient` perform the steps, and tests can perform them
+without a network.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ FIRST_WAIT_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How patient a client is.
+    """How often and how long a client retries.
 
     retries            how often a failed request is sent again
-    patience_seconds   the longest that it waits because the server says so; a longer wait is the caller's to decide
-    renews             there is somebody to ask for a new sign-in
+    max_wait_seconds   the longest wait that a server may ask for; if it asks for more, the error is raised
+    can_sign_in        the client has a `sign_in` callback, so it can replace an expired session
     """
 
     retries: int = 2
@@ -37,12 +38,12 @@ class RetryPolicy:
     can_sign_in: bool = False
 
     def wait_seconds(self, call: Call[Any], error: errors.RingbookError, attempt: int) -> float | None:
-        """How long to wait before `call` is sent again; None: it is not."""
+        """How long to wait before the call is retried; None if it is not retried."""
         if attempt >= self.retries:
             return None
         backoff = FIRST_WAIT_SECONDS * 2**attempt * random.uniform(1, 1.5)
         if isinstance(error, errors.Later):
-            # A 429 has changed nothing. A 5xx may come after the change.
+            # After a 429 nothing has changed. After a 5xx the server may have carried out the request.
             safe = call.repeatable or isinstance(error, errors.TooMany)
             wait_seconds = max(backoff, error.wait_seconds or 0)
             return wait_seconds if safe and wait_seconds <= self.max_wait_seconds else None
@@ -53,7 +54,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send this request, and come back with the `Answer`."""
+    """Send the request; the result of this step is the `Answer`."""
 
     request: Request
     token: str | None = field(repr=False)
@@ -61,14 +62,17 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Wait."""
+    """Wait this long."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class RenewSession:
-    """`stale` opens nothing any more (None: there was none): come back with a token that does."""
+    """Open a session in place of an expired one; the result of this step is the new token.
+
+    stale_token   the token of the expired session; None if there was no session
+    """
 
     stale_token: str | None = field(repr=False)
 
@@ -77,7 +81,7 @@ Step = Send | Sleep | RenewSession
 
 
 def attempts(call: Call[T], token: str | None, policy: RetryPolicy) -> Generator[Step, Any, T]:
-    """One call from its first try to its result. A session is renewed at most once: a second 401 is the caller's."""
+    """The steps of one call; returns its result. The session is renewed at most once: a second 401 is raised."""
     has_renewed = False
     if call.needs_session and token is None and policy.can_sign_in:
         token, has_renewed = (yield RenewSession(None)), True
@@ -99,7 +103,7 @@ def attempts(call: Call[T], token: str | None, policy: RetryPolicy) -> Generator
 
 
 def drive(steps: Generator[S, Any, T], perform: Callable[[S], Any]) -> T:
-    """Take each step that a generator asks for, and hand it what came of that, failures too."""
+    """Perform each step that the generator yields and send the outcome back; returns the generator's value."""
     try:
         step = next(steps)
         while True:
@@ -110,11 +114,11 @@ def drive(steps: Generator[S, Any, T], perform: Callable[[S], Any]) -> T:
             else:
                 step = steps.send(result)
     except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]  # the generator's return value
+        return end.value  # type: ignore[no-any-return]  # StopIteration.value is Any
 
 
 async def drive_async(steps: Generator[S, Any, T], perform: Callable[[S], Awaitable[Any]]) -> T:
-    """The same, where steps are awaited."""
+    """The same as `drive`, with steps that are awaited."""
     try:
         step = next(steps)
         while True:
@@ -125,4 +129,4 @@ async def drive_async(steps: Generator[S, Any, T], perform: Callable[[S], Awaita
             else:
                 step = steps.send(result)
     except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]  # the generator's return value
+        return end.value  # type: ignore[no-any-return]  # StopIteration.value is Any

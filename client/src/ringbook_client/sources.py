@@ -1,6 +1,6 @@
-"""Files of contacts, whichever program has written them.
+"""Reads files of contacts, in vCard or CSV format.
 
-read(path)   the contacts of a vCard or CSV file, and what of it could not be read
+read_contacts(path)   the contacts of a file, and the problems found in it
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ BEGIN = re.compile(rb"(?im)^[ \t]*BEGIN[ \t]*:[ \t]*VCARD")
 
 
 def read_contacts(path: str | Path) -> Reading:
-    """Read a file: as vCards if it holds one or its name says so, else as CSV.
+    """Read a file: as vCard if it contains a card or is named .vcf or .vcard, else as CSV.
 
-    One contact for each name and number; a card without a name goes by its organisation, nickname or number. Numbers
-    are handed on as they stand, also ones that the server will not take.
+    Returns one contact for each name and number. A card without a name gets its organisation, nickname or number as
+    name. Numbers are not checked: the server decides which ones it accepts.
 
-    Raises Unreadable for a file that is missing, empty, no text, or without a card or a column of numbers: a file that
-    cannot be read is not an empty address book.
+    Raises Unreadable for a file that is missing, empty or not text, and for one without a card or a column of numbers.
+    Such a file must not count as an empty address book.
     """
     path = Path(path)
     raw = file_content(path)

@@ -1,8 +1,8 @@
-"""What a sync remembers from one run to the next: a small file, which only its owner may read.
+"""The state file of a sync: what the server held after the last sync. Only its owner can read it.
 
-Owner      whose book, on which server
-State      what the server holds, as far as we know
-load, save, forget
+Owner          the user and device whose address book it describes, and the server
+State          what the server holds
+load, save     read and write the file
 """
 
 from __future__ import annotations
@@ -14,11 +14,17 @@ from pathlib import Path
 from . import files
 
 VERSION = 1
+# The reasons for a full upload, as users see them.
+FIRST_SYNC = "this is the first sync"
+OTHER_VERSION = "the state file has another version"
+UNREADABLE = "the state file cannot be read"
+OTHER_BOOK = "the state file describes another address book"
+INTERRUPTED = "the last sync was interrupted"
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """One book: a state that speaks of another one is no help."""
+    """Identifies one address book. A state with another owner is not used."""
 
     server: str
     app: int
@@ -30,10 +36,10 @@ class Owner:
 class State:
     """What the server holds.
 
-    contacts   name by phone, all that it accepted
-    rejected   what it did not accept: name and reasons by phone
-    size       how many contacts that makes there, where two spellings may be one number
-    pending    an upload was begun, and its end is not known
+    contacts   the accepted contacts: names by phone
+    rejected   the rejected contacts: name and reasons by phone
+    size       the number of contacts on the server. It can be less than `contacts`: two spellings may be one number
+    pending    an upload has begun, and its outcome is not known
     """
 
     owner: Owner
@@ -44,31 +50,26 @@ class State:
 
 
 def load(path: Path, owner: Owner) -> tuple[State | None, str]:
-    """What is remembered of this book, or None and why there is nothing."""
+    """The state of this address book, or None and the reason why there is none."""
     try:
         text = files.read(path)
         if text is None:
-            return None, "this is the first sync"
+            return None, FIRST_SYNC
         given = json.loads(text)
         if given.pop("version") != VERSION:
-            return None, "the state file is of another version"
+            return None, OTHER_VERSION
         rejected = {phone: (name, tuple(why)) for phone, (name, why) in given["rejected"].items()}
         state = State(Owner(**given.pop("owner")), **{**given, "rejected": rejected})
     except (ValueError, KeyError, TypeError, AttributeError):
-        return None, "the state file cannot be read"
+        return None, UNREADABLE
     if state.owner != owner:
-        return None, "the state file is about another book"
+        return None, OTHER_BOOK
     if state.pending:
-        return None, "the sync before did not come to its end"
+        return None, INTERRUPTED
     return state, ""
 
 
 def save(path: Path, state: State) -> None:
-    """Remember this instead of what was there, whole or not at all."""
+    """Replace the state file atomically."""
     given = {name: getattr(state, name) for name in ("contacts", "rejected", "size", "pending")}
     files.write(path, json.dumps({"version": VERSION, "owner": asdict(state.owner), **given}))
-
-
-def forget(path: Path) -> None:
-    """The next sync is a first one."""
-    files.remove(path)

@@ -1,9 +1,9 @@
-"""Contacts as CSV: a name and a number, or the many columns that Google and Outlook export.
+"""Reads contacts from CSV: a column of names and one of numbers, or the exports of Google and Outlook.
 
-    read(raw)          the contacts: one for each number of each row
-    rows_of(text, …)   its rows, each with the number of its first line
+    read_csv(raw)           the contacts of a file: one for each number of each row
+    parse_rows(lines, …)    the rows of a file, each with the number of its first line
 
-The columns are found by their headings, and without headings by what stands in them.
+Columns are found by their headings or, in a file without headings, by their contents.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from .model import Contact
 from .reading import Problem, Reading, decoded, deduplicated, without_extension
 
 NO_COLUMN = (
-    "no column of the file holds phone numbers: the first line should name the columns,"
-    " such as name,phone, or the file be a vCard (.vcf)"
+    "the file has no column of phone numbers: its first line must name the columns, such as name,phone;"
+    " or export the contacts as vCard (.vcf)"
 )
-NO_ROW = "the file has headings, but no contact below them: export the contacts again"
+NO_ROW = "the file has headings but no contacts: export the contacts again"
 NO_READABLE_ROW = "no row of the file can be read: export the contacts again"
 BROKEN = "a quotation mark is not closed"
-NO_NUMBER = "there is no number in the column of numbers"
+NO_NUMBER = "the row has no phone number"
 DELIMITERS = ",;\t|"
-SAMPLE_ROWS = 20  # rows, to find out about delimiters and columns
+SAMPLE_ROWS = 20  # rows that are examined to find the delimiter and the columns
 
 NUMBER = re.compile(r"(?i)(?:tel:)?[+\d\s().\-/\u00a0\u2010-\u2015]*")
 WHOLE_NAME = ("name", "full name", "display name", "contact", "contact name", "file as")
@@ -38,7 +38,7 @@ NAME_PARTS = (
     ("name suffix", "suffix"),
 )
 OTHER_NAMES = ("organization name", "organization 1 - name", "company", "organization", "nickname")
-# "Phone 1 - Label" and "Phone 1 - Type" of Google say which phone it is, "Phonetic Name" how a name sounds.
+# Google's "Phone 1 - Label", "Phone 1 - Type" and "Phonetic Name" are not phone numbers.
 PHONE = re.compile(
     r"phone(?!tic).*|.*\bphone(?: \d)?|phone \d+ - value|tel|telephone.*|mobile.*|cell.*|(phone )?number"
 )
@@ -47,17 +47,20 @@ NOT_PHONE = re.compile(r".* - (label|type)|.*\b(e-?mail|type|label|fax)\b.*")
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where names and numbers stand: the columns of each choice for a name are joined, the first that is not empty
-    counts."""
+    """The indexes of the columns.
+
+    names    choices for the name; the columns of a choice are joined, and the first choice that is not empty is used
+    phones   the columns of phone numbers
+    """
 
     names: tuple[tuple[int, ...], ...]
     phones: tuple[int, ...]
 
 
 def read_csv(raw: bytes) -> Reading:
-    """The contacts of all rows; a row that cannot be read becomes a Problem. Unreadable if no column holds numbers."""
+    """The contacts of all rows; a row that cannot be read becomes a Problem. Unreadable if no column has numbers."""
     lines = [decoded(line) for line in re.split(rb"(?<=\n)|(?<=\r)(?!\n)", raw)]
-    if lines[0].lower().startswith("sep="):  # Excel's
+    if lines[0].lower().startswith("sep="):  # a line that Excel writes to name the delimiter
         delimiter, skipped = lines[0].strip()[4:5] or ",", 1
     else:
         delimiter, skipped = _delimiter(lines), 0
@@ -85,7 +88,7 @@ def _contacts(row: Sequence[str], columns: Columns) -> Iterator[Contact]:
 
 
 def _numbers(row: Sequence[str], columns: Columns) -> list[str]:
-    """Google puts several into one cell, with ` ::: ` between them."""
+    """The numbers of a row. Google writes several into one cell, separated by ` ::: `."""
     values = (value for i in columns.phones for value in _cell(row, i).split(":::"))
     return [number for value in values if (number := " ".join(without_extension(value).split()))]
 
@@ -98,7 +101,7 @@ def _cell(row: Sequence[str], i: int) -> str:
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> tuple[Columns, bool]:
-    """The columns, and whether the first row holds their headings."""
+    """The columns, and whether the first row contains headings."""
     if not rows:
         raise Unreadable(NO_COLUMN)
     headings = [" ".join(cell.lower().split()) for cell in rows[0]]
@@ -116,7 +119,7 @@ def _is_phone_heading(heading: str) -> bool:
 
 
 def _columns_by_content(rows: Sequence[Sequence[str]]) -> tuple[Columns, bool]:
-    """Numbers stand where most cells look like one, the name in the first of the other columns."""
+    """Find columns by contents: most cells of a number column look like numbers; the first other column has names."""
     sample = rows[:SAMPLE_ROWS]
     width = max(map(len, sample))
     counts = [sum(_looks_like_number(_cell(row, i)) for row in sample) for i in range(width)]
@@ -124,7 +127,7 @@ def _columns_by_content(rows: Sequence[Sequence[str]]) -> tuple[Columns, bool]:
     if not phones:
         raise Unreadable(NO_COLUMN)
     name = next(((i,) for i in range(width) if i not in phones), ())
-    # Headings in another language: the only row without a number.
+    # Headings in an unknown language: the first row has no number, the others have.
     has_headings = len(rows) > 1 and not any(map(_looks_like_number, rows[0]))
     return Columns((name,), phones), has_headings
 
@@ -137,7 +140,7 @@ def _looks_like_number(cell: str) -> bool:
 
 
 def _delimiter(lines: Sequence[str]) -> str:
-    """The sign that uncovers the most numbers, or their headings, and then gives most rows the width of the first."""
+    """The delimiter that yields the most number cells or headings; then the most rows as wide as the first."""
 
     def fits(delimiter: str) -> tuple[int, int, int]:
         rows = [row for _, row in parse_rows(lines[:SAMPLE_ROWS], delimiter, []) if row]
@@ -155,8 +158,8 @@ def parse_rows(
 ) -> Iterator[tuple[int, list[str]]]:
     """The rows from line `start` on, each with the number of its first line, from 1.
 
-    A row may go over several lines within quotation marks. Where one is not closed, its line becomes a Problem and
-    reading goes on with the next.
+    A quoted cell may contain line breaks. If a quotation mark is not closed, its line becomes a Problem, and reading
+    continues with the next line.
     """
     while start < len(lines):
         reader = csv.reader((lines[i] for i in range(start, len(lines))), delimiter=delimiter, strict=True)
@@ -176,7 +179,7 @@ def parse_rows(
 
 
 def _parse_leniently(line: str, delimiter: str) -> list[str]:
-    """A row of one line whose quotation marks stand where they should not; none if they hide its end."""
+    """Parse one line with misplaced quotation marks; an empty row if their number is odd."""
     if line.count('"') % 2:
         return []
     try:

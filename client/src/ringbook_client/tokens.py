@@ -1,7 +1,7 @@
-"""Where a session's token is kept between two runs of a program.
+"""Stores that keep the session token between two runs of a program.
 
-TokenStore      what a client needs of one: any object with these two methods
-FileTokens      in a file that only its owner may read
+TokenStore      the interface: any object with these two methods
+FileTokens      a store in a file that only its owner can read
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from . import files
 
 
 class TokenStore(Protocol):
-    """Keeps one token. It is asked once, when the client is made, and told of every change."""
+    """Keeps one token. The client calls `load` once, when it is created, and `save` after every change."""
 
     def load(self) -> str | None:
-        """The token of last time, None if there is none."""
+        """The token that was saved last; None if there is none."""
 
     def save(self, token: str | None) -> None:
-        """This is the token from now on; None: forget it."""
+        """Save the token; None deletes it."""
 
 
 class FileTokens:
@@ -29,14 +29,14 @@ class FileTokens:
         self.path = Path(path)
 
     def load(self) -> str | None:
-        """The token in the file; None if there is no file, or none that can be read."""
+        """The token in the file; None if the file is missing or is not UTF-8."""
         try:
             return (files.read(self.path) or "").strip() or None
         except UnicodeDecodeError:
             return None
 
     def save(self, token: str | None) -> None:
-        """Write the token; None deletes the file."""
+        """Write the token to the file; None deletes the file."""
         if token:
             files.write(self.path, token + "\n")
         else:

@@ -1,8 +1,8 @@
-"""An upload, as the requests that it takes.
+"""Splits an upload into requests.
 
-    upload(entries, …)      additions and removals in parts, a whole book with `force` always in one request
+    upload(entries, …)      additions and removals in parts; a whole address book with `force` in one request
 
-A book that is replaced in parts would for a moment lack all that the next parts bring.
+A whole address book is never sent in parts: between two parts, the contacts of the later ones would be missing.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ def upload(
     part: int = PART_SIZE,
     progress: Progress | None = None,
 ) -> Generator[Call[Report], Any, Report]:
-    """The requests of one upload; it returns the report on all of it.
+    """The requests of one upload; returns the combined report.
 
-    progress   is told how many entries are done, of how many; first 0
+    progress   called with the number of entries that are done, and of all entries; the first call is with 0
 
-    When a part fails, its error's `applied` is the report on the parts before it, and nothing later is sent.
+    If a part fails, its exception's `applied` is the report on the parts before it, and the later parts are not sent.
     """
     report_progress = progress or (lambda done, total: None)
     size = len(entries) if force else part
     done = Report()
     report_progress(0, len(entries))
-    # An empty upload is still one request: with `force` it empties the book.
+    # An empty upload is still one request: with `force` it empties the address book.
     for start in range(0, len(entries), size) if entries else [0]:
         entries_of_part = entries[start : start + size]
         try:
@@ -51,7 +51,7 @@ def upload(
 
 
 def combined(done: Report, part: Report, start: int) -> Report:
-    """The report on everything up to here; positions count from the beginning of the whole."""
+    """Add the report on a part, which begins at entry `start`, to the report on the parts before it."""
     rejected = tuple(replace(one, position=one.position + start) for one in part.rejected)
     return Report(
         created=done.created + part.created,

@@ -1,12 +1,12 @@
-"""vCards 2.1, 3.0 and 4.0, as phones and programs write them rather than as the standards have it.
+"""Reads contacts from vCard 2.1, 3.0 and 4.0, including the deviations that phones and programs write.
 
-    read(raw)           the contacts of a file: one for each number of each card
-    lines_of(raw)       its lines, unfolded, each with the number of its first one
-    property_of(line)   a line as a property
+    read_vcards(raw)        the contacts of a file: one for each number of each card
+    unfolded_lines(raw)     the unfolded lines of a file, each with the number of its first line
+    parsed_property(line)   a line as a property
 
-Of a card only names and numbers are looked at, so nothing else in it can make it unreadable. It is read as bytes: lines
-are folded inside characters, and each property may have an encoding of its own.
-Sources: vCard 2.1 (versit, 1996), RFC 2426 (3.0), RFC 6350 (4.0); what differs from them is said where it is met.
+Only names and numbers are read, so other properties cannot make a card unreadable. Cards are read as bytes, because
+lines can be folded inside a character and each property can have its own encoding.
+Sources: vCard 2.1 (versit, 1996), RFC 2426 (3.0), RFC 6350 (4.0). Comments mark the deviations from them.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from .errors import Unreadable
 from .model import Contact
 from .reading import Problem, Reading, decoded, deduplicated, without_extension
 
-NO_CARD = "the file holds no vCard: export the contacts again, as vCard (.vcf) or CSV"
-CUT_SHORT = "the card has no end: the file may have been cut short here"
-OUTSIDE = "these lines belong to no card"
-EMPTY = "the card holds nothing that can be read"
+NO_CARD = "the file contains no vCard: export the contacts again, as vCard (.vcf) or CSV"
+CUT_SHORT = "the card has no end: the file may be truncated here"
+OUTSIDE = "these lines are outside a card"
+EMPTY = "the card has no property that can be read"
 
 NAMES = ("FN", "N", "ORG", "NICKNAME")
 PROPERTY = re.compile(rb"\s*(?:[\w-]+\.)*([\w-]+)\s*(?=[;:])")
 PARAMETER = re.compile(rb';((?:[^";:]|"[^"]*")*)')
-# What a line that goes on in encoded text cannot begin with, unless its last `=` was a mistake.
+# A line that begins like this starts a new property, even if the line before it ends with a soft line break (`=`).
 STARTS_PROPERTY = re.compile(rb"(?i)\s*(?:item\d+\.)?(?:BEGIN|END|VERSION|FN|N|TEL|ORG|EMAIL)[;:]")
 IS_QUOTED_PRINTABLE = re.compile(rb"(?i);(?:ENCODING=)?QUOTED-PRINTABLE[;:]")
 ESCAPED = re.compile(r"\\(.)", re.DOTALL)
@@ -36,7 +36,7 @@ ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """A line of a card: its name in capitals, its parameters, and its value as it was written."""
+    """One property of a card: the name in upper case, the parameters, and the undecoded value."""
 
     name: str
     quoted_printable: bool
@@ -47,7 +47,7 @@ class Property:
         return decoded(quopri.decodestring(self.value) if self.quoted_printable else self.value, self.charset)
 
     def parts(self) -> list[str]:
-        """What stands between semicolons, unless they are escaped or encoded."""
+        """The components of the value, which semicolons separate; escaped or encoded semicolons do not."""
         if self.quoted_printable:
             return [decoded(quopri.decodestring(part), self.charset) for part in self.value.split(b";")]
         return split(self.text(), ";")
@@ -55,13 +55,13 @@ class Property:
 
 @dataclass(slots=True)
 class Card:
-    """A card that is being read."""
+    """A card that is being read; `line` is its first line."""
 
     line: int
     properties: int = 0
     names: dict[str, str] = field(default_factory=dict)
     numbers: list[str] = field(default_factory=list)
-    nested: int = 0  # how deep in cards within it
+    nested: int = 0  # the number of open cards inside this one
 
     def contacts(self) -> Iterator[Contact]:
         name = next((self.names[kind] for kind in NAMES if self.names.get(kind)), "")
@@ -70,9 +70,9 @@ class Card:
 
 
 def read_vcards(raw: bytes) -> Reading:
-    """The contacts of all cards; Unreadable if there is none, or none that can be read.
+    """The contacts of all cards. Raises Unreadable if the file has no readable card.
 
-    A card that cannot be read, or whose end is missing, becomes a Problem and takes no other with it.
+    A card without a readable property or without an end becomes a Problem; the other cards are read all the same.
     """
     reader = CardReader()
     for number, line in unfolded_lines(raw):
@@ -87,45 +87,45 @@ def read_vcards(raw: bytes) -> Reading:
 
 @dataclass(slots=True)
 class CardReader:
-    """A file that is being read: the cards that have ended, and the one that is open."""
+    """Reads a file line by line: the finished cards, the problems, and the open card."""
 
     cards: list[Card] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     card: Card | None = None
-    outside: bool = False  # in a run of lines that belong to no card
-    agent: bool = False  # right after a line that the card of an assistant follows
+    outside_card: bool = False  # the last line was outside any card
+    after_agent: bool = False  # the last line was `AGENT:`, which a nested card follows
 
-    def add_line(self, number: int, found: Property | None) -> None:
-        """One more line; None is one that is no property, such as a part of a picture."""
-        mark = (found.name, found.value.strip().upper()) if found else ("", b"")
-        if mark == ("BEGIN", b"VCARD"):
+    def add_line(self, number: int, prop: Property | None) -> None:
+        """Add the next line. `prop` is None if the line is not a property, such as a part of a picture."""
+        tag = (prop.name, prop.value.strip().upper()) if prop else ("", b"")
+        if tag == ("BEGIN", b"VCARD"):
             self._begin(number)
         elif not self.card:
-            if not self.outside:
+            if not self.outside_card:
                 self.problems.append(Problem(number, OUTSIDE))
-            self.outside = True
-        elif mark == ("END", b"VCARD"):
+            self.outside_card = True
+        elif tag == ("END", b"VCARD"):
             if self.card.nested:
                 self.card.nested -= 1
             else:
                 self.finish_card(cut=False)
-        elif found:
-            # In 2.1 the card of an assistant stands within, right after AGENT or on its line.
-            self.agent = mark == ("AGENT", b"")
-            self.card.nested += mark == ("AGENT", b"BEGIN:VCARD")
+        elif prop:
+            # In vCard 2.1 an AGENT property holds a nested card, which begins on the same line or on the next one.
+            self.after_agent = tag == ("AGENT", b"")
+            self.card.nested += tag == ("AGENT", b"BEGIN:VCARD")
             if not self.card.nested:
-                _add_property(self.card, found)
+                _add_property(self.card, prop)
 
     def _begin(self, number: int) -> None:
-        if self.card and self.agent:
+        if self.card and self.after_agent:
             self.card.nested += 1
         else:
             self.finish_card(cut=True)
-            self.card, self.outside = Card(number), False
-        self.agent = False
+            self.card, self.outside_card = Card(number), False
+        self.after_agent = False
 
     def finish_card(self, *, cut: bool) -> None:
-        """The open card has ended, if there is one; `cut`: its end is missing."""
+        """Finish the open card, if there is one. `cut`: its END line is missing."""
         card, self.card = self.card, None
         if card and card.properties:
             self.cards.append(card)
@@ -133,40 +133,40 @@ class CardReader:
             self.problems.append(Problem(card.line, CUT_SHORT if card.properties else EMPTY))
 
 
-def _add_property(card: Card, found: Property) -> None:
-    """Take a name or a number from a line; a second name of one kind is a translation."""
+def _add_property(card: Card, prop: Property) -> None:
+    """Add a name or number to the card. A second name of the same kind is a translation and is ignored."""
     card.properties += 1
-    if found.name == "TEL":
-        number = _single_spaced(without_extension(_unescaped(found.text())))
+    if prop.name == "TEL":
+        number = _single_spaced(without_extension(_unescaped(prop.text())))
         if number:
             card.numbers.append(number)
-    elif found.name in NAMES and not card.names.get(found.name):
-        card.names[found.name] = _name_from(found)
+    elif prop.name in NAMES and not card.names.get(prop.name):
+        card.names[prop.name] = _name_from(prop)
 
 
-def _name_from(found: Property) -> str:
-    if found.name == "N":  # family, given, additional, prefixes, suffixes
-        family, given, additional, prefix, suffix = (*found.parts(), "", "", "", "", "")[:5]
+def _name_from(prop: Property) -> str:
+    if prop.name == "N":  # family name, given name, additional names, prefixes, suffixes
+        family, given, additional, prefix, suffix = (*prop.parts(), "", "", "", "", "")[:5]
         parts = (prefix, given, additional, family, suffix)
         return _single_spaced(" ".join(_unescaped(" ".join(split(part, ","))) for part in parts))
-    if found.name == "ORG":  # an organisation, and its parts
-        return ", ".join(part for part in (_single_spaced(_unescaped(part)) for part in found.parts()) if part)
-    text = split(found.text(), ",")[0] if found.name == "NICKNAME" else found.text()
+    if prop.name == "ORG":  # the organisation and its units
+        return ", ".join(part for part in (_single_spaced(_unescaped(part)) for part in prop.parts()) if part)
+    text = split(prop.text(), ",")[0] if prop.name == "NICKNAME" else prop.text()
     return _single_spaced(_unescaped(text))
 
 
-def split(text: str, sign: str) -> list[str]:
-    """A text at a sign, except where a backslash stands before it."""
-    return re.findall(rf"(?:^|{sign})((?:\\.|[^\\{sign}]|\\$)*)", text, re.DOTALL)
+def split(text: str, separator: str) -> list[str]:
+    """Split a text at a separator that has no backslash before it."""
+    return re.findall(rf"(?:^|{separator})((?:\\.|[^\\{separator}]|\\$)*)", text, re.DOTALL)
 
 
 def _unescaped(text: str) -> str:
-    """Without backslashes: old programs also escape colons, and 2.1 knows fewer escapes."""
+    """Remove the escapes of any character: old programs also escape colons, which the standards do not."""
     return ESCAPED.sub(lambda found: "\n" if found[1] in "nN" else found[1], text)
 
 
 def _single_spaced(text: str) -> str:
-    """In one line, single blanks."""
+    """The text on one line, with single spaces."""
     return " ".join(text.split())
 
 
@@ -174,7 +174,7 @@ def _single_spaced(text: str) -> str:
 
 
 def parsed_property(line: bytes) -> Property | None:
-    """A line as a property; None if it is none."""
+    """The property on a line; None if the line is not a property."""
     found = PROPERTY.match(line)
     if not found:
         return None
@@ -187,7 +187,7 @@ def parsed_property(line: bytes) -> Property | None:
             charset = value
         elif key in ("", "ENCODING") and value == "QUOTED-PRINTABLE":
             quoted_printable = True
-    if line[at : at + 1] != b":":  # a quote that is never closed
+    if line[at : at + 1] != b":":  # a quotation mark that is not closed
         at = line.find(b":", found.end())
         if at < 0:
             return None
@@ -195,7 +195,7 @@ def parsed_property(line: bytes) -> Property | None:
 
 
 def unfolded_lines(raw: bytes) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not blank, unfolded, each with the number of its first one, from 1."""
+    """The unfolded lines that are not blank, each with the number of its first line, from 1."""
     lines = re.split(rb"\r\r\n|\r\n|\n|\r", raw)
     at = 0
     while at < len(lines):
@@ -214,10 +214,10 @@ def unfolded_lines(raw: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _continuation(pieces: list[bytes], line: bytes, *, quoted_printable: bool) -> bytes | None:
-    """What a line adds to the one before it, None if nothing; a soft line break before it is taken away."""
+    """The text that `line` adds to the line before it; None if it adds none. Removes the soft line break before it."""
     folded = line[:1] in (b" ", b"\t")
     if quoted_printable and pieces[-1].rstrip().endswith(b"=") and not STARTS_PROPERTY.match(line):
         pieces[-1] = pieces[-1].rstrip()[:-1]
-        # Samsung's phones fold on top of that, inside characters; elsewhere the blank belongs to the text.
+        # Samsung phones also fold encoded lines, inside characters; otherwise the space belongs to the text.
         return line[1:] if folded and line[1:2] == b"=" else line
     return line[1:] if folded else None

@@ -1,11 +1,12 @@
-"""How the server spells its answers: JSON → our nouns.
+"""Converts the server's JSON answers to values of `model`.
 
-    Answer                      a status, headers and body, as they came
-    opened(answer)              the JSON of a success; a refusal is raised
-    refusal(answer)             why the server said no, as an exception
-    session, user, contact, …   one JSON object → one value
+    Answer                      the status, headers and body of an answer
+    json_of(answer)             the JSON of a successful answer; raises the refusal otherwise
+    refusal(answer)             the exception for an unsuccessful answer
+    printable(text)             a text without control characters
+    session, user, …            convert one JSON object to one value
 
-What does not fit is a `BadAnswer`: nothing half-read goes further.
+An answer that does not have the documented form raises `BadAnswer`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from . import errors
 from .model import CodeSent, Contact, Registered, Session, Subscription, User, UserPage
 
 SUCCESS_STATUSES = (200, 201, 202)
+# The wire format has no error codes: the server's documented texts identify these two causes.
 SESSION_EXPIRED = "Required session does not exist"
+UNKNOWN_APPLICATION = "No application found"
 ERROR_BY_STATUS: dict[int, type[errors.Refused]] = {
     400: errors.Malformed,
     401: errors.Unauthorized,
@@ -33,7 +36,7 @@ ERROR_BY_STATUS: dict[int, type[errors.Refused]] = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back. Names of headers are in lower case."""
+    """An HTTP answer. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -41,7 +44,7 @@ class Answer:
 
 
 def json_of(answer: Answer) -> Any:
-    """The JSON of a success, None for an empty body."""
+    """The JSON of a successful answer; None for an empty body. Raises the refusal otherwise."""
     if answer.status not in SUCCESS_STATUSES:
         raise refusal(answer)
     if not answer.body.strip():
@@ -49,25 +52,27 @@ def json_of(answer: Answer) -> Any:
     try:
         return json.loads(answer.body)
     except (ValueError, RecursionError):
-        raise errors.BadAnswer("the answer is no JSON: is this the address of a Ringbook server?") from None
+        raise errors.BadAnswer("the answer is not JSON: check that the address is one of a Ringbook server") from None
 
 
 def refusal(answer: Answer) -> errors.RingbookError:
-    """Why the server said no. 429 and 5xx count as such whoever wrote the body: a proxy may have."""
+    """The exception for an unsuccessful answer. A 429 or 5xx may come from a proxy, so its body may have any form."""
     status, reasons_by_field = answer.status, reasons(answer.body)
     if status == 429:
         return errors.TooMany(status, reasons_by_field, wait_seconds(answer.headers))
     if status >= 500:
         return errors.ServerTrouble(status, reasons_by_field, wait_seconds(answer.headers))
     if not reasons_by_field or status not in ERROR_BY_STATUS:
-        return errors.BadAnswer(f"status {status}, but not as a Ringbook server answers: is this its address?")
+        return errors.BadAnswer(f"the answer (status {status}) is not one of a Ringbook server: check the address")
     if status == 401 and SESSION_EXPIRED in reasons_by_field.get("base", ()):
         return errors.SessionExpired(status, reasons_by_field)
+    if status == 422 and UNKNOWN_APPLICATION in reasons_by_field.get("base", ()):
+        return errors.UnknownApplication(status, reasons_by_field)
     return ERROR_BY_STATUS[status](status, reasons_by_field)
 
 
 def reasons(body: bytes) -> dict[str, list[str]]:
-    """`{"errors": […]}` and `{"errors": {"field": […]}}` alike; empty if the body is neither."""
+    """Read `{"errors": […]}` or `{"errors": {"field": […]}}`: texts by field; empty if the body has another form."""
     try:
         reasons_by_field = json.loads(body)["errors"]
     except (ValueError, TypeError, KeyError, RecursionError):
@@ -84,17 +89,17 @@ def reasons(body: bytes) -> dict[str, list[str]]:
 
 
 def printable_texts(given: Any) -> tuple[str, ...]:
-    """A list of texts that people read."""
+    """Each item of a list as a printable text."""
     return tuple(printable(str(text)) for text in given)
 
 
 def printable(text: str) -> str:
-    """A text of the server's on one line, without what could move a terminal's cursor or change its colours."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
+    """The text with each control character replaced by `?`, so that it cannot move the cursor or change colours."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def wait_seconds(headers: Mapping[str, str]) -> float | None:
-    """What `Retry-After` says, as seconds or as a date."""
+    """The wait in seconds that `Retry-After` gives, as seconds or as a date; None if it is missing or invalid."""
     given = headers.get("retry-after", "").strip()
     if given.isdecimal():
         return float(given)
@@ -104,11 +109,11 @@ def wait_seconds(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-# ── one object, one value ────────────────────────────────────────────────────────────────────────────────────────────
+# ── one JSON object to one value ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def session(given: Any) -> Session:
-    """`{"session": …}`. QuickBlox says 0 where there is no user."""
+    """Read `{"session": …}`. In a session without a user, QuickBlox servers send the user id 0."""
     item = given["session"]
     return Session(
         id=int(item["id"]),
@@ -122,34 +127,34 @@ def session(given: Any) -> Session:
 
 
 def code_sent(given: Any) -> CodeSent:
-    """`{"verification": …}`."""
+    """Read `{"verification": …}`."""
     item = given["verification"]
     return CodeSent(str(item["request_id"]), _time(item["expires_at"]), _time(item["resend_at"]))
 
 
 def user(given: Any) -> User:
-    """`{"user": …}`."""
+    """Read `{"user": …}`."""
     return _user(given["user"])
 
 
 def user_page(given: Any) -> UserPage:
-    """A page of /users/v2: users that are not wrapped."""
+    """Read a page of /users/v2, whose users are not wrapped in `{"user": …}`."""
     users = tuple(_user(item) for item in given["items"])
     return UserPage(users, total=int(given["total_entries"]), offset=int(given["skip"]), limit=int(given["limit"]))
 
 
 def address_book(given: Any) -> list[Contact]:
-    """A bare list of names and phones."""
+    """Read a list of `{"name": …, "phone": …}`."""
     return [Contact(str(item["name"]), str(item["phone"])) for item in given]
 
 
 def registered(given: Any, *, compact: bool) -> list[Registered]:
-    """`{"items": [{"user": …}]}`."""
+    """Read `{"items": [{"user": …}]}`."""
     return [_registered(item["user"], compact) for item in given["items"]]
 
 
 def subscriptions(given: Any) -> list[Subscription]:
-    """A bare list of `{"subscription": …}`."""
+    """Read a list of `{"subscription": …}`."""
     return [_subscription(item["subscription"]) for item in given]
 
 
@@ -184,9 +189,9 @@ def _subscription(item: Any) -> Subscription:
 
 
 def _valid_token(token: str) -> str:
-    """A token that can go into a header."""
+    """The token, if a header can hold it; raises ValueError otherwise."""
     if not (token.isascii() and token.isprintable()):
-        raise ValueError("no token")
+        raise ValueError("the token contains characters that a header cannot hold")
     return token
 
 
