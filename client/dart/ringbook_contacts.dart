@@ -1,26 +1,27 @@
-/// A phone's contacts on a Ringbook server, for apps that keep the ConnectyCube SDK for chat.
+/// Syncs a phone's contacts with a Ringbook server, for Flutter apps that keep the ConnectyCube SDK for chat.
 ///
-/// One file, on `dart:io` alone: copy it into your app. Dart 3.0 or newer; not for the web, which has no `dart:io`.
+/// This is one file without packages: copy it into your app. It needs Dart 3.0 or newer and `dart:io`, so it does not
+/// run on the web.
 ///
 /// ```dart
 /// final ringbook = Ringbook(
 ///   server: Uri.parse('https://book.example.com'),
 ///   applicationId: 1,
 ///   authKey: 'KEY',
-///   udid: udid, // made once by newUdid(), kept by the app
+///   udid: udid, // created once by newUdid() and stored by the app
 ///   credentials: () async => FirebasePhone('my-project', (await firebaseUser.getIdToken())!),
 /// );
 /// final sync = ContactSync(ringbook, FileSnapshot(File('${folder.path}/ringbook.json')));
 ///
 /// await sync.run(readContacts);                      // after log-in, on resume, when contacts change
-/// final friends = await ringbook.registeredUsers();  // who of them is here
+/// final friends = await ringbook.registeredUsers();  // the contacts who are registered
 /// ```
 ///
-/// * [Ringbook] asks the server: session, registered contacts, push subscriptions.
-/// * [ContactSync] keeps this device's address book on the server as the phone has it.
-/// * [RingbookException] is what either of them throws; its kinds are listed there.
+/// * [Ringbook] is the client for the server: session, registered contacts, push subscriptions.
+/// * [ContactSync] keeps this device's address book on the server equal to the phone's contacts.
+/// * [RingbookException] is the base class of all exceptions that both of them throw.
 ///
-/// Nothing here prints or logs, and no exception's text holds a phone number, a name or a token.
+/// This file prints and logs nothing, and no text of an exception contains a phone number, a name or a token.
 library;
 
 import 'dart:async';
@@ -28,23 +29,23 @@ import 'dart:convert';
 import 'dart:io';
 import 'dart:math';
 
-// ── What goes in and comes out ──────────────────────────────────────────────────────────────────────────────────────
+// ── Values ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/// A contact of the phone: one for each of a person's numbers.
+/// A contact of the phone. A person with several numbers is several contacts.
 final class Contact {
   const Contact({required this.name, required this.phone});
 
-  /// 1 to 255 characters. A contact without a name goes by its number.
+  /// 1 to 255 characters. If it is blank, the sync uses the number as the name.
   final String name;
 
-  /// As the phone spells it: the server reads spaces, brackets, `+44 (0)…` and the like.
+  /// The number in the phone's spelling. The server reads spaces, brackets, `+44 (0)…` and similar forms.
   final String phone;
 
   @override
   String toString() => 'Contact(…)';
 }
 
-/// A contact who has an account.
+/// A contact who is a registered user.
 final class RegisteredUser {
   RegisteredUser._(Map<String, Object?> user)
       : id = _field<int>(user, 'id'),
@@ -57,13 +58,13 @@ final class RegisteredUser {
   /// The user's id on the Ringbook server.
   final int id;
 
-  /// The name that this contact has in the phone's own address book.
+  /// The contact's name in the phone's address book.
   final String name;
 
   final String? phone;
   final String? fullName;
 
-  /// The id that the app has given the user by [Ringbook.setExternalId]: with it the app opens the chat.
+  /// The id that the user's app has set by [Ringbook.setExternalId], for example the id in the chat.
   final String? externalId;
 
   final String? avatar;
@@ -72,7 +73,7 @@ final class RegisteredUser {
   String toString() => 'RegisteredUser($id)';
 }
 
-/// A contact that the server did not take, and why. The others were taken.
+/// A contact that the server rejected, with the reasons. Rejected contacts do not affect the others.
 final class Rejection {
   const Rejection(this.contact, this.reasons);
 
@@ -83,19 +84,20 @@ final class Rejection {
   String toString() => 'Rejection(${reasons.join(' ')})';
 }
 
-/// What a sync has sent.
+/// What a sync uploaded.
 enum Sent {
-  /// The server's book is as the phone's already.
+  /// Nothing: the server's address book already equals the phone's.
   nothing,
 
-  /// Only what is new, renamed or gone.
+  /// Only contacts that are new, renamed or removed.
   changes,
 
-  /// The whole book: the first time, after a reinstall, after a crash, and when the server's book was another.
+  /// The whole address book: the first time, after a reinstall or a crash, and if the server's address book has
+  /// changed.
   wholeBook,
 }
 
-/// What became of a sync.
+/// The result of a sync.
 final class SyncResult {
   const SyncResult(this.sent, {this.created = 0, this.updated = 0, this.deleted = 0, this.rejected = const []});
 
@@ -104,7 +106,7 @@ final class SyncResult {
   final int updated;
   final int deleted;
 
-  /// Contacts of this upload that the server did not take. They are sent again when the phone changes them.
+  /// The contacts of this upload that the server rejected. They are uploaded again when they change on the phone.
   final List<Rejection> rejected;
 
   @override
@@ -112,14 +114,14 @@ final class SyncResult {
       'SyncResult(${sent.name}, $created created, $updated updated, $deleted deleted, ${rejected.length} rejected)';
 }
 
-/// How somebody signs in.
+/// The credentials of a user.
 sealed class Credentials {
   const Credentials();
 
   Map<String, Object?> get _wire;
 }
 
-/// The ID token that Firebase hands out after a sign-in by phone.
+/// The ID token that Firebase issues after a sign-in by phone.
 final class FirebasePhone extends Credentials {
   const FirebasePhone(this.projectId, this.idToken);
 
@@ -133,7 +135,7 @@ final class FirebasePhone extends Credentials {
       };
 }
 
-/// A login, or an e-mail, and its password.
+/// A login or an e-mail address, and the password.
 final class Password extends Credentials {
   const Password({this.login, this.email, required this.password})
       : assert((login == null) != (email == null), 'a login or an e-mail');
@@ -148,15 +150,15 @@ final class Password extends Credentials {
       };
 }
 
-/// Whose push service the device is reached by.
+/// The push service of a device.
 enum PushChannel {
   /// Firebase Cloud Messaging, on Android.
   fcm('gcm', 'android'),
 
-  /// Apple's, on iOS.
+  /// The Apple Push Notification service, on iOS.
   apns('apns', 'ios'),
 
-  /// Apple's for calls, on iOS.
+  /// The Apple Push Notification service for VoIP calls, on iOS.
   apnsVoip('apns_voip', 'ios');
 
   const PushChannel(this._wire, this._platform);
@@ -165,9 +167,10 @@ enum PushChannel {
   final String _platform;
 }
 
-// ── What can go wrong ───────────────────────────────────────────────────────────────────────────────────────────────
+// ── Exceptions ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/// What [Ringbook] and [ContactSync] throw. The text may go into a log: it never holds a number, a name or a token.
+/// The base class of the exceptions of [Ringbook] and [ContactSync]. The text contains no number, name or token, so it
+/// can be logged.
 sealed class RingbookException implements Exception {
   const RingbookException(this.message);
 
@@ -182,35 +185,35 @@ final class UnreachableException extends RingbookException {
   const UnreachableException(super.message);
 }
 
-/// The server answered, several times, that it cannot just now (5xx). It may have carried the request out all the same.
-/// Try again later: each call of this file can be made twice.
+/// The server failed or was overloaded (5xx), also after the retries. It may have carried out the request all the same.
+/// Try again later: every call of this file can be repeated without harm.
 final class UnavailableException extends RingbookException {
-  const UnavailableException(this.status) : super('the server cannot answer just now (status $status)');
+  const UnavailableException(this.status) : super('the server is not available (status $status)');
 
   final int status;
 }
 
-/// Too often, or too many numbers that are new to the user. Nothing was changed.
+/// A limit was reached: too many requests, or too many numbers that are new to the user. Nothing has changed.
 final class TooManyException extends RingbookException {
-  const TooManyException(this.retryAfter) : super('the server asks to wait before the next try');
+  const TooManyException(this.retryAfter) : super('a limit was reached; try again later');
 
-  /// How long the server asks to wait; null if it did not say.
+  /// The wait that the server asks for; null if it did not give one.
   final Duration? retryAfter;
 }
 
-/// The server refused to open a session, or the session that it had just opened.
+/// The server refused to open a session, or refused a session that it had just opened.
 final class SignInRefusedException extends RingbookException {
   SignInRefusedException(this.reasons) : super('the sign-in was refused: ${reasons.join('; ')}');
 
   final List<String> reasons;
 }
 
-/// The credentials belong to somebody else than those before: make a new [Ringbook] for the new user.
+/// The credentials belong to another user than before. Create a new [Ringbook] for the new user.
 final class AnotherUserException extends RingbookException {
-  const AnotherUserException() : super('the credentials are those of another user than before');
+  const AnotherUserException() : super('the credentials belong to another user than before');
 }
 
-/// The server refused a request as it stands (400, 403, 404, 422). It will refuse it again.
+/// The server refused the request (400, 403, 404, 422). It would refuse the same request again.
 final class RefusedException extends RingbookException {
   RefusedException(this.status, this.reasons)
       : super('the server refused the request ($status): ${reasons.join('; ')}');
@@ -219,46 +222,49 @@ final class RefusedException extends RingbookException {
   final List<String> reasons;
 }
 
-/// What came is not what a Ringbook server sends: the address may lead elsewhere, such as to the log-in page of a Wi-Fi.
+/// The answer is not one of a Ringbook server. For example, the log-in page of a Wi-Fi network may have answered.
 final class NotRingbookException extends RingbookException {
   const NotRingbookException() : super('the answer is not one of a Ringbook server');
 }
 
-/// The phone's contacts could not be read, or may not be. Nothing was sent; the server's book is as it was.
+/// The app could not read the phone's contacts, or has no permission to. Nothing was uploaded.
 final class ContactsUnreadableException extends RingbookException {
   const ContactsUnreadableException([this.cause]) : super('the contacts of this phone could not be read');
 
-  /// What the reading threw; null if the permission is missing. May hold anything: do not log it.
+  /// The exception that the reading threw; null if the permission is missing. It can contain personal data: do not log
+  /// it.
   final Object? cause;
 }
 
-/// The phone says that it has no contacts, though it had some. Nothing was sent.
+/// The phone has no contacts, but had some at the last sync. Nothing was uploaded.
 ///
-/// Some phones show apps without permission an empty address book. If the person really has deleted every contact,
-/// run the sync with `allowEmpty: true`.
+/// Some phones show an empty address book to apps without permission. If the user has really deleted every contact, run
+/// the sync with `allowEmpty: true`.
 final class ContactsEmptyException extends RingbookException {
-  const ContactsEmptyException() : super('the phone has shown no contacts, where it had some before');
+  const ContactsEmptyException() : super('the phone has no contacts, but had some at the last sync');
 }
 
 // ── The server ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/// A name for this installation of the app: 128 random bits. Make it once, and keep it.
+/// Creates an id for this installation of the app: 128 random bits in hexadecimal. Create it once and store it.
 ///
-/// Keep it where it outlives a reinstall if you can (the keychain on iOS), but never copy it to another phone: two
-/// phones that share it overwrite each other's book. So leave it out of backups that move to a new phone.
+/// If possible, store it where it survives a reinstall, such as in the keychain on iOS. Never copy it to another phone:
+/// two phones with one id overwrite each other's address book. So exclude it from backups that can be restored to
+/// another phone.
 String newUdid() {
   final random = Random.secure();
   return [for (var i = 0; i < 16; i++) random.nextInt(256).toRadixString(16).padLeft(2, '0')].join();
 }
 
-/// One user on one device, as a Ringbook server sees them.
+/// The client for a Ringbook server, for one user on one device.
 ///
-/// The session is opened by the first call. When the server has ended it (401), [credentials] is asked once for a new
-/// one and the call repeated. A call is repeated, up to [tries] times in all, after a time-out, a 5xx, or a 429 that
-/// says how long to wait; everything this class sends may be sent twice without harm.
+/// The first call opens the session. If the session has expired (401), the client calls [credentials], opens a new
+/// session and repeats the call, once. After a time-out, a 5xx, or a 429 with `Retry-After`, it retries the call, up to
+/// [tries] tries in all. Every request of this class can be repeated without harm.
 final class Ringbook {
-  /// Throws [ArgumentError] for an address without TLS, unless [allowHttp] is set for development, and for a [udid]
-  /// that is empty, longer than 64 characters or a word that the server takes for none.
+  /// Throws [ArgumentError] if the address is not https, unless [allowHttp] is set for development. Throws it also for
+  /// a [udid] that is blank, longer than 64 characters, `null` or `undefined`: the server treats these words as no
+  /// udid.
   Ringbook({
     required this.server,
     required this.applicationId,
@@ -279,35 +285,35 @@ final class Ringbook {
       throw ArgumentError('must name this device, by 1 to 64 characters', 'udid');
     }
     RangeError.checkValueInInterval(tries, 1, 10, 'tries');
-    // Servers and proxies close quiet connections after some seconds; one that closes just as it is used is an error.
+    // Servers and proxies close idle connections after some seconds. Reusing one at that moment would fail.
     if (httpClient == null) {
       _http.idleTimeout = const Duration(seconds: 3);
-      _http.connectionTimeout = timeout * 2; // the time-out of the whole try comes first
+      _http.connectionTimeout = timeout * 2; // longer than the time-out of a whole try, which applies first
     }
   }
 
-  /// Where the server is, with a path if it is not at the root.
+  /// The address of the server, with a path if the server is not at the root.
   final Uri server;
 
   final int applicationId;
   final String authKey;
 
-  /// The name of this device: see [newUdid]. Each device has an address book of its own.
+  /// The id of this device, from [newUdid]. Each device has its own address book.
   final String udid;
 
-  /// Asked whenever a session is needed; what it throws reaches the caller.
+  /// Returns the credentials. Called whenever a session is needed; its exceptions reach the caller.
   final Future<Credentials> Function() credentials;
 
-  /// How long one try may take, from connecting to the last byte of the answer.
+  /// The time limit of one try, from connecting to the last byte of the answer.
   final Duration timeout;
 
-  /// How often a call is tried at most.
+  /// The maximum number of tries of a call.
   final int tries;
 
-  /// The wait before the second try; it doubles with each further one. `Retry-After` of a 5xx comes first.
+  /// The wait before the second try; it doubles for each further try. `Retry-After` of a 5xx overrides it.
   final Duration backoff;
 
-  /// Who is asked to wait longer than this does not wait: the call ends, and says how long it would be.
+  /// The longest wait. If the server asks for a longer one, the call throws at once.
   final Duration longestWait;
 
   final HttpClient _http;
@@ -315,17 +321,17 @@ final class Ringbook {
   Future<_Session>? _opening;
   int? _userId;
 
-  /// The id of the user, on the Ringbook server. Opens the session if there is none.
+  /// The user's id on the Ringbook server. Opens a session if there is none.
   Future<int> get userId async => (_session ?? await _open()).userId;
 
-  /// The contacts in this device's book who have an account, in the book's order.
+  /// The contacts of this device's address book who are registered users, in address book order.
   Future<List<RegisteredUser>> registeredUsers() async {
     final answer = await _call('GET', 'address_book/registered_users', query: {'udid': udid});
     final items = _field<List<Object?>>(_map(answer), 'items');
     return [for (final item in items) RegisteredUser._(_map(_map(item)['user']))];
   }
 
-  /// This device's book as the server holds it, in upload order.
+  /// This device's address book on the server, in upload order.
   Future<List<Contact>> addressBook() async {
     final answer = await _call('GET', 'address_book', query: {'udid': udid});
     return [
@@ -334,16 +340,15 @@ final class Ringbook {
     ];
   }
 
-  /// Write down the id that the user has elsewhere, such as in chat: their friends find it as
-  /// [RegisteredUser.externalId].
+  /// Sets the user's id in another system, such as the chat. Other users read it as [RegisteredUser.externalId].
   Future<void> setExternalId(String externalId) async {
     await _call('PUT', 'users/${await userId}', body: {
       'user': {'external_id': externalId},
     });
   }
 
-  /// Let this device be told when a contact joins; answers the subscription's id. Call it again when the push service
-  /// has given the app a new token: the subscription stays the same one.
+  /// Subscribes this device to pushes, such as "a contact joined"; returns the subscription's id. Call it again when
+  /// the push service has issued a new token.
   Future<int> subscribe(PushChannel channel, String token, {bool development = false, String? bundle}) async {
     final answer = await _call('POST', 'subscriptions', body: {
       'notification_channel': channel._wire,
@@ -357,17 +362,17 @@ final class Ringbook {
     return _field<int>(_map(_map(_list(answer).firstOrNull)['subscription']), 'id');
   }
 
-  /// End this device's subscriptions; those of the user's other devices stay.
+  /// Deletes this device's subscriptions. Those of the user's other devices stay.
   Future<void> unsubscribe() async {
     for (final one in _list(await _call('GET', 'subscriptions'))) {
       final subscription = _map(_map(one)['subscription']);
       if (_map(subscription['device'])['udid'] != udid) continue;
-      await _end(_field<int>(subscription, 'id'));
+      await _deleteSubscription(_field<int>(subscription, 'id'));
     }
   }
 
-  /// A try that was answered with 5xx may have ended it: the next one then finds none, which is as good.
-  Future<void> _end(int subscriptionId) async {
+  /// A try that was answered with 5xx may have deleted the subscription. So a 404 counts as success.
+  Future<void> _deleteSubscription(int subscriptionId) async {
     try {
       await _call('DELETE', 'subscriptions/$subscriptionId');
     } on RefusedException catch (refused) {
@@ -375,7 +380,7 @@ final class Ringbook {
     }
   }
 
-  /// End the session on the server. The next call would open another.
+  /// Ends the session on the server. The next call opens a new one.
   Future<void> endSession() async {
     final session = _session;
     if (session == null) return;
@@ -384,20 +389,24 @@ final class Ringbook {
     _session = null;
   }
 
-  /// Close the connections; calls that are under way fail.
+  /// Closes the connections. Running calls fail.
   void close() => _http.close(force: true);
 
-  Future<_Report> _upload({List<String> gone = const [], List<Contact> put = const [], bool force = false}) async {
+  Future<_Report> _upload({
+    List<String> removed = const [],
+    List<Contact> upserts = const [],
+    bool force = false,
+  }) async {
     final answer = await _call('POST', 'address_book', body: {
-      // What is gone first: it may be the old spelling of a number that is put.
+      // Removals come first: a removed phone may be the old spelling of a changed contact's number.
       'contacts': [
-        for (final phone in gone) {'phone': phone, 'destroy': 1},
-        for (final contact in put) {'name': contact.name, 'phone': contact.phone},
+        for (final phone in removed) {'phone': phone, 'destroy': 1},
+        for (final contact in upserts) {'name': contact.name, 'phone': contact.phone},
       ],
       'force': force ? 1 : 0,
       'udid': udid,
     });
-    return _Report(_map(answer), gone.length, put);
+    return _Report(_map(answer), removed.length, upserts);
   }
 
   // ── sessions
@@ -405,9 +414,9 @@ final class Ringbook {
   Future<_Session> _open() => _opening ??= _signIn().whenComplete(() => _opening = null);
 
   Future<_Session> _signIn() async {
-    final given = await credentials();
+    final proof = await credentials();
     final keys = {'application_id': applicationId, 'auth_key': authKey};
-    final answer = await _exchange('POST', 'session', body: {...keys, ...given._wire});
+    final answer = await _exchange('POST', 'session', body: {...keys, ...proof._wire});
     if (const {400, 401, 403, 404, 422}.contains(answer.status)) throw SignInRefusedException(answer.reasons);
     final wire = _map(_map(answer.check())['session']);
     final session = _Session(_field<String>(wire, 'token'), _field<int>(wire, 'user_id'));
@@ -425,7 +434,7 @@ final class Ringbook {
     }
   }
 
-  // ── one request, and its repetitions
+  // ── requests and retries
 
   Future<_Answer> _exchange(
     String method,
@@ -439,9 +448,9 @@ final class Ringbook {
       Duration wait;
       try {
         final answer = await _send(method, _url(path, query), bytes, token);
-        final again = _repeatAfter(answer, attempt);
-        if (again == null) return answer;
-        wait = again;
+        final retryWait = _repeatAfter(answer, attempt);
+        if (retryWait == null) return answer;
+        wait = retryWait;
       } on TimeoutException {
         if (attempt >= tries) throw const UnreachableException('no answer in time');
         wait = _pause(attempt);
@@ -456,7 +465,7 @@ final class Ringbook {
     }
   }
 
-  /// How long to wait before the next try; null if this answer is the last.
+  /// The wait before the next try; null if there is no further try.
   Duration? _repeatAfter(_Answer answer, int attempt) {
     final wait = switch (answer.status) {
       HttpStatus.tooManyRequests => answer.retryAfter,
@@ -466,7 +475,7 @@ final class Ringbook {
     return wait == null || wait > longestWait || attempt >= tries ? null : wait;
   }
 
-  /// Half to all of the backoff, so that phones that failed together do not come back together.
+  /// A random wait between half of the backoff and all of it, so that many phones do not retry at the same moment.
   Duration _pause(int attempt) => backoff * (1 << (attempt - 1)) * (0.5 + Random().nextDouble() / 2);
 
   Uri _url(String path, Map<String, String>? query) => server.replace(
@@ -475,17 +484,17 @@ final class Ringbook {
       );
 
   Future<_Answer> _send(String method, Uri url, List<int>? body, String? token) {
-    HttpClientRequest? sending;
-    var over = false;
+    HttpClientRequest? pending;
+    var timedOut = false;
 
     Future<_Answer> exchange() async {
-      final request = sending = await _http.openUrl(method, url);
-      if (over) {
+      final request = pending = await _http.openUrl(method, url);
+      if (timedOut) {
         request.done.ignore();
         request.abort();
         throw TimeoutException(null);
       }
-      request.followRedirects = false; // a token goes to no other place
+      request.followRedirects = false; // never send the token to another server
       request.headers.set(HttpHeaders.acceptHeader, 'application/json');
       if (token != null) request.headers.set('CB-Token', token);
       if (body != null) {
@@ -495,14 +504,14 @@ final class Ringbook {
       }
       final response = await request.close();
       final bytes = BytesBuilder(copy: false);
-      // An answer cannot be aborted. That its stream has a time-out too ends the connection if the rest never comes.
+      // A response cannot be aborted. The time-out on its stream closes the connection if the rest never arrives.
       await response.timeout(timeout).forEach(bytes.add);
       return _Answer(response.statusCode, response.headers.value(HttpHeaders.retryAfterHeader), bytes.takeBytes());
     }
 
     return exchange().timeout(timeout, onTimeout: () {
-      over = true;
-      sending?.abort();
+      timedOut = true;
+      pending?.abort();
       throw TimeoutException(null);
     });
   }
@@ -515,7 +524,7 @@ final class _Session {
   final int userId;
 }
 
-/// A status, and a body that is read as JSON in UTF-8.
+/// An HTTP answer; the body is JSON in UTF-8.
 final class _Answer {
   const _Answer(this.status, this._retryAfter, this._body);
 
@@ -523,11 +532,11 @@ final class _Answer {
   final String? _retryAfter;
   final List<int> _body;
 
-  /// In seconds or as a date (RFC 9110, section 10.2.3); null if there is none that can be read.
+  /// The wait of `Retry-After`, given in seconds or as a date (RFC 9110, section 10.2.3); null if missing or invalid.
   Duration? get retryAfter {
     final text = _retryAfter?.trim() ?? '';
     final seconds = int.tryParse(text);
-    // A duration counts microseconds: of too many seconds it would make a time in the past.
+    // A Duration counts microseconds in 64 bits. Without a limit, a large number of seconds would overflow.
     if (seconds != null) return Duration(seconds: seconds.clamp(0, 1 << 31));
     try {
       final wait = HttpDate.parse(text).difference(DateTime.now());
@@ -537,7 +546,7 @@ final class _Answer {
     }
   }
 
-  /// The value of a success; any other status is thrown.
+  /// The JSON value of a successful answer. Throws the exception for any other status.
   Object? check() => switch (status) {
         200 || 201 || 202 => _value,
         HttpStatus.tooManyRequests => throw TooManyException(retryAfter),
@@ -546,7 +555,7 @@ final class _Answer {
         _ => throw const NotRingbookException(),
       };
 
-  /// What the body says of a refusal. Digits are left out: nobody's number gets into a log this way.
+  /// The reasons of a refusal. Phone numbers are masked, so that they do not get into logs.
   List<String> get reasons {
     try {
       return switch (_value) {
@@ -568,7 +577,7 @@ final class _Answer {
       final text = utf8.decode(_body).trim();
       return text.isEmpty ? null : jsonDecode(text);
     } on FormatException {
-      throw const NotRingbookException(); // the original would quote the body
+      throw const NotRingbookException(); // the original exception quotes the body
     }
   }
 }
@@ -584,15 +593,15 @@ T _field<T>(Map<String, Object?> map, String name) {
   return value is T ? value : throw const NotRingbookException();
 }
 
-/// What the server says of an upload.
+/// The server's report on an upload.
 final class _Report {
-  _Report(Map<String, Object?> wire, int gone, List<Contact> put)
+  _Report(Map<String, Object?> wire, int removed, List<Contact> upserts)
       : created = _field<int>(wire, 'created'),
         updated = _field<int>(wire, 'updated'),
         deleted = _field<int>(wire, 'deleted'),
         rejected = [
           for (final MapEntry(key: position, value: reasons) in _map(wire['rejected']).entries)
-            Rejection(_at(put, position, gone), [for (final reason in _list(reasons)) '$reason']),
+            Rejection(_at(upserts, position, removed), [for (final reason in _list(reasons)) '$reason']),
         ];
 
   final int created;
@@ -600,29 +609,29 @@ final class _Report {
   final int deleted;
   final List<Rejection> rejected;
 
-  /// Positions count from 0, over what is gone and then what is put.
-  static Contact _at(List<Contact> put, String position, int gone) {
-    final at = (int.tryParse(position) ?? -1) - gone;
-    return at >= 0 && at < put.length ? put[at] : throw const NotRingbookException();
+  /// The contact at a position. Positions count from 0, over the removals and then the changed contacts.
+  static Contact _at(List<Contact> upserts, String position, int removed) {
+    final at = (int.tryParse(position) ?? -1) - removed;
+    return at >= 0 && at < upserts.length ? upserts[at] : throw const NotRingbookException();
   }
 
-  SyncResult as(Sent sent) =>
+  SyncResult toResult(Sent sent) =>
       SyncResult(sent, created: created, updated: updated, deleted: deleted, rejected: rejected);
 }
 
 // ── The sync ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/// Where [ContactSync] keeps what it knows of the server's book: one text. It holds names and numbers, so keep it
-/// private to the app. Losing it costs a full upload, and nothing else.
+/// Stores the snapshot of [ContactSync], which is a text. It contains names and numbers, so keep it private to the app.
+/// If the snapshot is lost, the next sync uploads the whole address book.
 abstract interface class SnapshotStore {
   /// The text that was saved last; null if there is none.
   Future<String?> load();
 
-  /// Keep a text in place of the last one, whole or not at all; null forgets it.
+  /// Replaces the text atomically; null deletes it.
   Future<void> save(String? text);
 }
 
-/// A snapshot in a file, in a folder of the app's own that exists.
+/// A snapshot store in a file. The folder must exist and be private to the app.
 final class FileSnapshot implements SnapshotStore {
   const FileSnapshot(this.file);
 
@@ -643,7 +652,7 @@ final class FileSnapshot implements SnapshotStore {
       try {
         await file.delete();
       } on PathNotFoundException {
-        // It was gone already.
+        // The file did not exist.
       }
       return;
     }
@@ -653,53 +662,55 @@ final class FileSnapshot implements SnapshotStore {
   }
 }
 
-/// Reads the phone's contacts; null says that the app may not. What it throws counts as unreadable.
+/// Reads the phone's contacts; returns null if the app has no permission. If it throws, the contacts count as
+/// unreadable.
 typedef ReadContacts = FutureOr<Iterable<Contact>?> Function();
 
-/// Keeps this device's book on the server as the phone has it.
+/// Keeps this device's address book on the server equal to the phone's contacts.
 ///
-/// The first time, after a reinstall, after a crash and when somebody else has changed the book, the whole book is
-/// sent, and replaces the one on the server. Otherwise only what has changed since the snapshot goes out.
+/// The first sync uploads the whole address book, which replaces the one on the server. So does a sync after a
+/// reinstall or a crash, or after another program has changed the address book. Other syncs upload only the changes
+/// since the snapshot.
 ///
-/// Before anything is sent the snapshot is forgotten, and written anew once the server has answered. So there is one
-/// only while it is certainly right, and being killed in between costs a full upload and nothing else.
+/// The sync deletes the snapshot before each upload and writes it again after the server's answer. So a snapshot exists
+/// only while it is correct. If the app is killed during an upload, the next sync uploads the whole address book.
 ///
-/// Use one object for a device's book: its calls take turns, those of two objects would not.
+/// Use one object per device. The calls of one object run one after the other; those of two objects do not.
 final class ContactSync {
   ContactSync(this.ringbook, this.store, {this.checkEvery = const Duration(days: 1)});
 
   final Ringbook ringbook;
   final SnapshotStore store;
 
-  /// How often the server's book is read back, to see whether it still is what the snapshot says. Between that, an
-  /// answer that does not fit the snapshot tells the same.
+  /// How often the server's address book is compared with the snapshot. Between these checks, an unexpected report on
+  /// an upload also reveals that another program has changed the address book.
   final Duration checkEvery;
 
-  Future<void> _turn = Future.value();
+  Future<void> _lastTask = Future.value();
 
-  /// Bring the server's book up to what the phone has now.
+  /// Makes the server's address book equal to the phone's contacts.
   ///
-  /// Throws [ContactsUnreadableException] if [read] throws or answers null, and [ContactsEmptyException] if it answers
-  /// no contacts where there were some, unless [allowEmpty]; then nothing was sent. After any other
-  /// [RingbookException], or when the store has thrown, simply run it again later.
-  Future<SyncResult> run(ReadContacts read, {bool allowEmpty = false}) => _inTurn(() async {
-        final now = await _phone(read);
+  /// Throws [ContactsUnreadableException] if [read] throws or returns null. Throws [ContactsEmptyException] if [read]
+  /// returns no contacts, there were some at the last sync, and [allowEmpty] is false. In both cases nothing was
+  /// uploaded. After any other exception, run the sync again later.
+  Future<SyncResult> run(ReadContacts read, {bool allowEmpty = false}) => _serialize(() async {
+        final now = await _readPhone(read);
         final owner = '${ringbook.server}|${ringbook.applicationId}|${await ringbook.userId}|${ringbook.udid}';
         final before = _Snapshot.parse(await store.load(), owner);
         if (now.isEmpty && !allowEmpty) {
           if (before == null || before.isEmpty) return const SyncResult(Sent.nothing);
           throw const ContactsEmptyException();
         }
-        return before == null ? _whole(owner, now) : _changes(before, now);
+        return before == null ? _uploadAll(owner, now) : _uploadChanges(before, now);
       });
 
-  /// Empty this device's book on the server, and forget the snapshot: when the permission to read the contacts has been
-  /// revoked. The books of the user's other devices stay. If it throws, call it again later.
-  Future<void> withdraw() => _inTurn(_withdraw);
+  /// Empties this device's address book on the server and deletes the snapshot. Call it when the user has revoked the
+  /// permission to read the contacts. The address books of the user's other devices stay. If it throws, call it again.
+  Future<void> withdraw() => _serialize(_withdraw);
 
-  /// [withdraw], end this device's push subscriptions, and end the session. If it throws, the user is not logged out
-  /// of the server yet: call it again.
-  Future<void> logOut() => _inTurn(() async {
+  /// Calls [withdraw], deletes this device's push subscriptions, and ends the session. If it throws, the user is not
+  /// logged out completely: call it again.
+  Future<void> logOut() => _serialize(() async {
         await _withdraw();
         await ringbook.unsubscribe();
         await ringbook.endSession();
@@ -710,19 +721,20 @@ final class ContactSync {
     await ringbook._upload(force: true);
   }
 
-  Future<T> _inTurn<T>(Future<T> Function() step) {
-    final turn = _turn.then((_) => step());
-    _turn = turn.then((_) {}, onError: (_) {});
-    return turn;
+  Future<T> _serialize<T>(Future<T> Function() step) {
+    final task = _lastTask.then((_) => step());
+    _lastTask = task.then((_) {}, onError: (_) {});
+    return task;
   }
 
-  /// Name by number, as the phone spells it. Of two names for one spelling the last wins, as on the server.
-  Future<Map<String, String>> _phone(ReadContacts read) async {
+  /// Names by phone, in the phone's spelling. If a spelling occurs twice, the last name wins, as on the server.
+  Future<Map<String, String>> _readPhone(ReadContacts read) async {
     try {
       final contacts = await read();
       if (contacts == null) throw const ContactsUnreadableException();
       return {
-        for (final Contact(:name, :phone) in contacts) _sendable(phone): _sendable(name.trim().isEmpty ? phone : name),
+        for (final Contact(:name, :phone) in contacts)
+          _withoutLoneSurrogates(phone): _withoutLoneSurrogates(name.trim().isEmpty ? phone : name),
       };
     } on ContactsUnreadableException {
       rethrow;
@@ -731,79 +743,80 @@ final class ContactSync {
     }
   }
 
-  /// Half an emoji cannot be sent; it becomes a replacement character, and must be the same in the snapshot.
-  static String _sendable(String text) => utf8.decode(utf8.encode(text));
+  /// UTF-8 cannot encode a lone surrogate. It becomes a replacement character here, so that the snapshot has the same
+  /// text.
+  static String _withoutLoneSurrogates(String text) => utf8.decode(utf8.encode(text));
 
-  Future<SyncResult> _changes(_Snapshot before, Map<String, String> now) async {
+  Future<SyncResult> _uploadChanges(_Snapshot before, Map<String, String> now) async {
     var known = before;
     if (before.isOlderThan(checkEvery)) {
-      if (!before.isThe(await ringbook.addressBook())) return _whole(before.owner, now);
+      if (!before.matchesBook(await ringbook.addressBook())) return _uploadAll(before.owner, now);
       known = before.checked();
     }
     final changes = known.changesTo(now);
-    if (changes == null) return _whole(before.owner, now);
+    if (changes == null) return _uploadAll(before.owner, now);
     if (changes.isEmpty) {
-      if (known != before || !known.hasAll(now)) await store.save(known.after(changes, now, const []).text);
+      if (known != before || !known.hasOnly(now)) await store.save(known.after(changes, now, const []).text);
       return const SyncResult(Sent.nothing);
     }
     await store.save(null);
-    final report = await ringbook._upload(gone: changes.gone, put: changes.put);
-    if (!known.foretold(changes, report)) return _whole(before.owner, now);
+    final report = await ringbook._upload(removed: changes.removed, upserts: changes.upserts);
+    if (!known.matchesReport(changes, report)) return _uploadAll(before.owner, now);
     await store.save(known.after(changes, now, report.rejected).text);
-    return report.as(Sent.changes);
+    return report.toResult(Sent.changes);
   }
 
-  Future<SyncResult> _whole(String owner, Map<String, String> now) async {
+  Future<SyncResult> _uploadAll(String owner, Map<String, String> now) async {
     final contacts = [for (final MapEntry(key: phone, value: name) in now.entries) Contact(name: name, phone: phone)];
     await store.save(null);
-    final report = await ringbook._upload(put: contacts, force: true);
-    // If every entry made a contact, the book is known. If not, only reading it back tells which spellings it holds.
+    final report = await ringbook._upload(upserts: contacts, force: true);
+    // If every entry created a contact, the server's address book is known. Otherwise it has to be read.
     final book = report.created == contacts.length ? contacts : await ringbook.addressBook();
     final known = _Snapshot.of(owner, now, book, report.rejected);
-    // The server keeps the book it had if it can take nothing of a new one; then there is no snapshot, either.
+    // If the server rejects every contact, it keeps its old address book. Then there is no snapshot.
     if (known != null) await store.save(known.text);
-    return report.as(Sent.wholeBook);
+    return report.toResult(Sent.wholeBook);
   }
 }
 
-/// What has changed on the phone: numbers that are gone, and contacts that are new or renamed.
+/// The changes on the phone: the phones of removed contacts, and the contacts that are new or renamed.
 final class _Changes {
-  const _Changes(this.gone, this.put);
+  const _Changes(this.removed, this.upserts);
 
-  final List<String> gone;
-  final List<Contact> put;
+  final List<String> removed;
+  final List<Contact> upserts;
 
-  bool get isEmpty => gone.isEmpty && put.isEmpty;
+  bool get isEmpty => removed.isEmpty && upserts.isEmpty;
 }
 
-/// What the phone had when the server's book was last known, and what the server made of it. Names by spelling.
+/// The phone's contacts at the last sync, and what the server did with them. Each map has names by phone.
 final class _Snapshot {
   const _Snapshot(this.owner, this.checkedAt, this.kept, this.merged, this.rejected);
 
-  /// After a whole upload, from the book that it left; null if that is not what the upload can have left.
+  /// The snapshot after an upload of the whole address book. Null if [book] cannot be the result of this upload,
+  /// because another program has changed it since.
   ///
-  /// A contact that is missing there under its spelling stands under another, which ends alike; else somebody has just
-  /// taken it out.
+  /// If a contact's spelling is not in the book, another spelling of its number must be, with the same last digits.
   static _Snapshot? of(String owner, Map<String, String> now, List<Contact> book, List<Rejection> rejections) {
-    final inBook = {for (final Contact(:phone, :name) in book) phone: name};
-    final ends = {for (final phone in inBook.keys) _end(phone)};
-    final refused = {for (final rejection in rejections) rejection.contact.phone};
+    final nameInBook = {for (final Contact(:phone, :name) in book) phone: name};
+    final lastDigitsInBook = {for (final phone in nameInBook.keys) _lastDigits(phone)};
+    final rejectedPhones = {for (final rejection in rejections) rejection.contact.phone};
     final kept = <String, String>{}, merged = <String, String>{}, rejected = <String, String>{};
     now.forEach((phone, name) {
-      final part = refused.contains(phone) ? rejected : (inBook[phone] == name ? kept : merged);
+      final part = rejectedPhones.contains(phone) ? rejected : (nameInBook[phone] == name ? kept : merged);
       part[phone] = name;
     });
     final known = _Snapshot(owner, _now(), kept, merged, rejected);
-    return known.isThe(book) && merged.keys.map(_end).every(ends.contains) ? known : null;
+    return known.matchesBook(book) && merged.keys.map(_lastDigits).every(lastDigitsInBook.contains) ? known : null;
   }
 
-  /// Where all spellings of a number agree: countries differ in what stands before the last six digits.
-  static String _end(String phone) {
+  /// The last six digits, which are the same in all spellings of a number.
+  static String _lastDigits(String phone) {
     final digits = phone.replaceAll(RegExp(r'\D'), '');
     return digits.substring(max(0, digits.length - 6));
   }
 
-  /// Null for a text that is damaged, or of another server, application, user or device.
+  /// Null if the text is damaged or belongs to another server, application, user or device.
   static _Snapshot? parse(String? text, String owner) {
     final Object? value;
     try {
@@ -832,16 +845,16 @@ final class _Snapshot {
 
   final String owner;
 
-  /// When the server's book was last known to be `kept`, in milliseconds since 1970.
+  /// When the server's address book was last known to equal [kept], in milliseconds since 1970.
   final int checkedAt;
 
-  /// In the server's book, spelled like this.
+  /// The contacts in the server's address book, in this spelling.
   final Map<String, String> kept;
 
-  /// Other spellings of numbers in `kept`: the server has one contact for both.
+  /// Other spellings of numbers in [kept]. The server has one contact for all spellings of a number.
   final Map<String, String> merged;
 
-  /// Not taken.
+  /// The contacts that the server rejected.
   final Map<String, String> rejected;
 
   static int _now() => DateTime.now().millisecondsSinceEpoch;
@@ -857,57 +870,58 @@ final class _Snapshot {
         'rejected': rejected,
       });
 
-  /// Also when the clock has gone back.
+  /// Whether the last check is at least [age] ago. A check in the future, after a change of the clock, counts as old.
   bool isOlderThan(Duration age) {
     final since = _now() - checkedAt;
     return since >= age.inMilliseconds || since < 0;
   }
 
-  bool isThe(List<Contact> book) =>
+  bool matchesBook(List<Contact> book) =>
       book.length == kept.length && book.every((contact) => kept[contact.phone] == contact.name);
 
   _Snapshot checked() => _Snapshot(owner, _now(), kept, merged, rejected);
 
   String? _nameOf(String phone) => kept[phone] ?? merged[phone] ?? rejected[phone];
 
-  /// Nothing but what the phone has now?
-  bool hasAll(Map<String, String> now) => kept.length + merged.length + rejected.length == now.length;
+  /// Whether the snapshot has only contacts that the phone has now; the phone has all others already.
+  bool hasOnly(Map<String, String> now) => kept.length + merged.length + rejected.length == now.length;
 
-  /// Null if only a whole upload is sure to be right: a number may go under one spelling and stay under another.
+  /// The changes from this snapshot to the phone's contacts. Null if the whole address book has to be uploaded: a
+  /// number may be removed in one spelling and stay in another.
   _Changes? changesTo(Map<String, String> now) {
-    final gone = [for (final phone in kept.keys) if (!now.containsKey(phone)) phone];
-    final put = [
+    final removed = [for (final phone in kept.keys) if (!now.containsKey(phone)) phone];
+    final upserts = [
       for (final MapEntry(key: phone, value: name) in now.entries)
         if (_nameOf(phone) != name) Contact(name: name, phone: phone),
     ];
-    final unsure = put.any((contact) => merged.containsKey(contact.phone)) ||
-        (gone.isNotEmpty && merged.keys.any(now.containsKey));
-    return unsure ? null : _Changes(gone, put);
+    final unsure = upserts.any((contact) => merged.containsKey(contact.phone)) ||
+        (removed.isNotEmpty && merged.keys.any(now.containsKey));
+    return unsure ? null : _Changes(removed, upserts);
   }
 
-  /// Does the answer to the changes fit what the server was believed to hold? A contact that was in the book and is not
-  /// taken any more does not: it has to leave the book. (The counts alone may fit by chance.)
-  bool foretold(_Changes changes, _Report report) {
+  /// Whether the report on [changes] is the one that this snapshot predicts. It is not if the server rejected a contact
+  /// that was in its address book: the contact must then be removed, which needs an upload of the whole address book.
+  bool matchesReport(_Changes changes, _Report report) {
     if (report.rejected.any((rejection) => kept.containsKey(rejection.contact.phone))) return false;
-    final renamed = changes.put.where((contact) => kept.containsKey(contact.phone)).length;
+    final renamed = changes.upserts.where((contact) => kept.containsKey(contact.phone)).length;
     return report.updated == renamed &&
-        report.deleted == changes.gone.length &&
-        report.created == changes.put.length - renamed - report.rejected.length;
+        report.deleted == changes.removed.length &&
+        report.created == changes.upserts.length - renamed - report.rejected.length;
   }
 
-  /// What is known once the changes are made.
+  /// The snapshot after the changes.
   _Snapshot after(_Changes changes, Map<String, String> now, List<Rejection> rejections) {
-    final refused = {for (final rejection in rejections) rejection.contact.phone};
-    final taken = {
-      for (final Contact(:phone, :name) in changes.put)
-        if (!refused.contains(phone)) phone: name,
+    final rejectedPhones = {for (final rejection in rejections) rejection.contact.phone};
+    final accepted = {
+      for (final Contact(:phone, :name) in changes.upserts)
+        if (!rejectedPhones.contains(phone)) phone: name,
     };
-    Map<String, String> still(Map<String, String> part) =>
-        {for (final phone in part.keys) if (now.containsKey(phone) && !taken.containsKey(phone)) phone: now[phone]!};
-    final known = {...still(kept), ...taken};
-    return _Snapshot(owner, checkedAt, known, still(merged), {
-      ...still(rejected),
-      for (final phone in refused) phone: now[phone]!,
+    Map<String, String> unchanged(Map<String, String> part) =>
+        {for (final phone in part.keys) if (now.containsKey(phone) && !accepted.containsKey(phone)) phone: now[phone]!};
+    final known = {...unchanged(kept), ...accepted};
+    return _Snapshot(owner, checkedAt, known, unchanged(merged), {
+      ...unchanged(rejected),
+      for (final phone in rejectedPhones) phone: now[phone]!,
     });
   }
 }
