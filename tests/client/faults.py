@@ -1,8 +1,8 @@
-"""A proxy on the loopback between a client and its server, that a test can make fail as networks and servers do.
+"""A proxy between a client and a server, which injects faults of networks and servers.
 
-proxying(server)   the proxy, as a context
-Proxy              where it is, what went through, and what becomes of the next requests
-Fault              a status that is answered instead, silence, a cut connection, an answer that is lost
+proxying(server)   starts the proxy, as a context manager
+Proxy              its address, the requests it received, and the faults of the next requests
+Fault              another status, no answer, a closed connection, or a lost answer
 """
 
 import http.client
@@ -25,13 +25,14 @@ SILENCE, CUT, STALL, LOSE, DROP, PASS, DONE = "silence", "cut", "stall", "lose",
 
 @dataclass(frozen=True)
 class Fault:
-    """What becomes of one request.
+    """The fault of one request.
 
-    kind     "" answers `status` and `body` without asking the server; `silence` never answers; `cut` closes the
-             connection; `stall` begins an answer; `lose` lets the server answer and then keeps silent, `drop` does so
-             and then closes the connection, `done` does so and then answers `status`, `pass` is none
-    first    what happens before the server is asked
-    until    the answer waits for this
+    kind     without passing the request to the server: "" answers `status` and `body`; `silence` never answers; `cut`
+             closes the connection; `stall` sends only the beginning of an answer
+             after the server has carried out the request: `lose` never answers; `drop` closes the connection; `done`
+             answers `status`; `pass` passes the server's answer on
+    first    called before the request is passed to the server
+    until    the answer is sent when this returns true
     """
 
     kind: str = ""
@@ -43,8 +44,8 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A request that came, and the status it was answered with; 0 for none."""
+class Received:
+    """A request that the proxy received, and the status of its answer; 0 if there was no answer."""
 
     method: str
     path: str
@@ -59,49 +60,52 @@ class Seen:
 
 @dataclass
 class Proxy:
-    """What it has seen, and what becomes of the next requests whose path begins with `at`, one fault for each."""
+    """The requests received so far, and the faults of the next requests whose path begins with `at`, one for each."""
 
     url: str
     server: Server
-    seen: list[Seen] = field(default_factory=list)
+    received: list[Received] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
     _faults: list[Fault] = field(default_factory=list)
     _at: str = "/"
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def fail(self, *faults: Fault, at: str = "/") -> None:
-        """From now on the next requests to `at` meet these, and what was seen is forgotten."""
+        """Set the faults of the next requests to `at`, and clear the list of received requests."""
         with self._lock:
             self._faults, self._at = list(faults), at
-            self.seen.clear()
+            self.received.clear()
 
-    def forget(self) -> None:
+    def clear(self) -> None:
+        """Remove all faults, and clear the list of received requests."""
         self.fail()
 
-    def asked(self, method: str, path: str) -> list[Seen]:
-        """The requests of one kind; SDKs write `.json` behind each path."""
+    def requests(self, method: str, path: str) -> list[Received]:
+        """The received requests with this method and path; SDKs append `.json` to paths."""
         return [
-            one for one in self.seen if (one.method, one.path.partition("?")[0].removesuffix(".json")) == (method, path)
+            one
+            for one in self.received
+            if (one.method, one.path.partition("?")[0].removesuffix(".json")) == (method, path)
         ]
 
     @property
     def uploads(self) -> list[Any]:
-        """The bodies of the uploads that came."""
-        return [one.json for one in self.asked("POST", "/address_book")]
+        """The bodies of the uploads received."""
+        return [one.json for one in self.requests("POST", "/address_book")]
 
     def next_fault(self, path: str) -> Fault | None:
         with self._lock:
             return self._faults.pop(0) if self._faults and path.startswith(self._at) else None
 
-    def note(self, seen: Seen) -> None:
+    def add(self, received: Received) -> None:
         with self._lock:
-            self.seen.append(seen)
+            self.received.append(received)
 
 
 @contextmanager
 def proxying(server: Server) -> Iterator[Proxy]:
-    """The proxy in front of a server."""
-    listener = Listener(("127.0.0.1", 0), Passing)
+    """Run a proxy in front of a server."""
+    listener = Listener(("127.0.0.1", 0), ProxyHandler)
     listener.proxy = proxy = Proxy(f"http://127.0.0.1:{listener.server_port}", server)
     with serving(listener):
         try:
@@ -114,8 +118,8 @@ class Listener(gateway.Listener):
     proxy: Proxy
 
 
-class Passing(BaseHTTPRequestHandler):
-    """Hands a request on, or lets it fail."""
+class ProxyHandler(BaseHTTPRequestHandler):
+    """Passes a request to the server, or injects its fault."""
 
     server: Listener
     protocol_version = "HTTP/1.1"
@@ -124,32 +128,32 @@ class Passing(BaseHTTPRequestHandler):
         proxy, headers = self.server.proxy, {name.lower(): value for name, value in self.headers.items()}
         body = self.rfile.read(int(headers.get("content-length", 0)))
         fault = proxy.next_fault(self.path)
-        status, kept, said = 0, {}, b""
+        status, answer_headers, answer_body = 0, {}, b""
         if fault:
             fault.first()
         if fault is None or fault.kind in (LOSE, DROP, PASS, DONE):
-            status, kept, said = self.ask(headers, body)
+            status, answer_headers, answer_body = self.answer_of_server(headers, body)
         if fault and fault.kind in ("", DONE):
-            status, kept, said = fault.status, fault.headers, fault.body
-        proxy.note(Seen(self.command, self.path, headers, body, status))
+            status, answer_headers, answer_body = fault.status, fault.headers, fault.body
+        proxy.add(Received(self.command, self.path, headers, body, status))
         end = time.monotonic() + PATIENCE_SECONDS
         while fault and not fault.until() and time.monotonic() < end:
             time.sleep(0.01)
         if fault and fault.kind not in ("", PASS, DONE):
             self.fail(fault)
             return
-        self.begin(status, kept | {"Content-Length": str(len(said))})
-        self.wfile.write(said)
+        self.begin(status, answer_headers | {"Content-Length": str(len(answer_body))})
+        self.wfile.write(answer_body)
 
-    def ask(self, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
-        """What the server answers."""
+    def answer_of_server(self, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        """The server's answer."""
         passed = {name: value for name, value in headers.items() if name not in {"host", "connection"}}
         with closing(http.client.HTTPConnection("127.0.0.1", self.server.proxy.server.port, timeout=60)) as connection:
             connection.request(self.command, self.path, body, passed)
             answer = connection.getresponse()
-            said = answer.read()
+            answer_body = answer.read()
         left_out = {"content-length", "connection", "transfer-encoding", "date", "server"}
-        return answer.status, {n: v for n, v in answer.getheaders() if n.lower() not in left_out}, said
+        return answer.status, {n: v for n, v in answer.getheaders() if n.lower() not in left_out}, answer_body
 
     def fail(self, fault: Fault) -> None:
         self.close_connection = True
@@ -168,4 +172,4 @@ class Passing(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = answer
 
     def log_message(self, *_words: Any) -> None:
-        """A test's output is for the test."""
+        """Log nothing."""

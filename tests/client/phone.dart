@@ -1,6 +1,6 @@
-// Phones of several people, each with client/dart/ringbook_contacts.dart: test_dart.py says what they do.
+// Phones of several users, each with client/dart/ringbook_contacts.dart, controlled by test_dart.py.
 //
-// stdin: a line {"who", "call", …} for each call; stdout: a line {"answer"} or {"threw", "said", …} for each, in order.
+// stdin: one line {"phone", "call", …} per call; stdout: one line {"answer"} or {"threw", "text", …} per call, in order.
 import 'dart:convert';
 import 'dart:io';
 
@@ -12,16 +12,16 @@ final phones = <String, Phone>{};
 
 Future<void> main() async {
   await for (final line in stdin.transform(utf8.decoder).transform(const LineSplitter())) {
-    final asked = jsonDecode(line) as Wire;
-    stdout.writeln(jsonEncode(await outcome(asked)));
+    final request = jsonDecode(line) as Wire;
+    stdout.writeln(jsonEncode(await outcome(request)));
     await stdout.flush();
   }
   exit(0);
 }
 
-Future<Wire> outcome(Wire asked) async {
+Future<Wire> outcome(Wire request) async {
   try {
-    return {'answer': await called(asked)};
+    return {'answer': await call(request)};
   } on RingbookException catch (error) {
     final details = switch (error) {
       RefusedException(:final status, :final reasons) => {'status': status, 'reasons': reasons},
@@ -31,25 +31,25 @@ Future<Wire> outcome(Wire asked) async {
       ContactsUnreadableException(:final cause) => {'cause': '$cause'},
       _ => const <String, Object?>{},
     };
-    return {'threw': '${error.runtimeType}', 'said': '$error', ...details};
+    return {'threw': '${error.runtimeType}', 'text': '$error', ...details};
   } on ArgumentError catch (error) {
-    return {'threw': 'ArgumentError', 'said': '$error'};
+    return {'threw': 'ArgumentError', 'text': '$error'};
   }
 }
 
-Future<Object?> called(Wire asked) async {
-  final who = asked['who']! as String;
-  if (asked['call'] == 'start') {
-    phones[who] = Phone(asked);
+Future<Object?> call(Wire request) async {
+  final id = request['phone']! as String;
+  if (request['call'] == 'start') {
+    phones[id] = Phone(request);
     return null;
   }
-  final Phone(:ringbook, :sync) = phones[who]!;
-  switch (asked['call']) {
+  final Phone(:ringbook, :sync) = phones[id]!;
+  switch (request['call']) {
     case 'sync':
-      return shown(await sync.run(() => read(asked['contacts']), allowEmpty: asked['allow_empty'] == true));
+      return json(await sync.run(() => read(request['contacts']), allowEmpty: request['allow_empty'] == true));
     case 'sync twice at once':
-      final both = [for (final contacts in asked['contacts']! as List) sync.run(() => read(contacts))];
-      return [for (final result in await Future.wait(both)) shown(result)];
+      final both = [for (final contacts in request['contacts']! as List) sync.run(() => read(contacts))];
+      return [for (final result in await Future.wait(both)) json(result)];
     case 'withdraw':
       await sync.withdraw();
     case 'log out':
@@ -67,49 +67,49 @@ Future<Object?> called(Wire asked) async {
     case 'book':
       return [for (final contact in await ringbook.addressBook()) [contact.phone, contact.name]];
     case 'external id':
-      await ringbook.setExternalId(asked['id']! as String);
+      await ringbook.setExternalId(request['id']! as String);
     case 'subscribe':
-      return ringbook.subscribe(PushChannel.values.byName(asked['channel']! as String), asked['token']! as String);
+      return ringbook.subscribe(PushChannel.values.byName(request['channel']! as String), request['token']! as String);
     case 'texts':
       const contact = Contact(name: 'Ann', phone: '+12025550142');
       return ['$contact', '${const Rejection(contact, ['too long'])}', '${const SyncResult(Sent.nothing)}', newUdid()];
     default:
-      throw StateError('no such call');
+      throw StateError('unknown call');
   }
   return null;
 }
 
-/// What the phone shows an app: a list, null without permission, or an exception for the text "unreadable".
+/// The contacts that the phone shows to the app: a list, null without permission, or an exception.
 Iterable<Contact>? read(Object? contacts) => switch (contacts) {
       null => null,
-      final List<Object?> list => list.map((one) => switch (one) {
+      final List<Object?> list => list.map((item) => switch (item) {
             {'name': final String name, 'phone': final String phone} => Contact(name: name, phone: phone),
             _ => throw const FormatException('the address book is locked'),
           }),
       _ => throw const FormatException('the address book is locked'),
     };
 
-Wire shown(SyncResult result) => {
+Wire json(SyncResult result) => {
       'sent': result.sent.name,
       'counts': [result.created, result.updated, result.deleted],
       'rejected': [for (final one in result.rejected) [one.contact.name, one.reasons]],
     };
 
 class Phone {
-  Phone(Wire asked)
+  Phone(Wire request)
       : ringbook = Ringbook(
-          server: Uri.parse(asked['server']! as String),
-          applicationId: asked['application_id']! as int,
-          authKey: asked['auth_key']! as String,
-          udid: asked['udid']! as String,
-          credentials: proofs(asked['credentials']! as List),
-          timeout: Duration(milliseconds: asked['timeout'] as int? ?? 60000),
-          backoff: Duration(milliseconds: asked['backoff'] as int? ?? 10),
+          server: Uri.parse(request['server']! as String),
+          applicationId: request['application_id']! as int,
+          authKey: request['auth_key']! as String,
+          udid: request['udid']! as String,
+          credentials: credentialsFrom(request['credentials']! as List),
+          timeout: Duration(milliseconds: request['timeout'] as int? ?? 60000),
+          backoff: Duration(milliseconds: request['backoff'] as int? ?? 10),
           longestWait: const Duration(seconds: 5),
-          allowHttp: asked['allow_http'] as bool? ?? true,
+          allowHttp: request['allow_http'] as bool? ?? true,
         ),
-        store = Storage(File(asked['file']! as String), dies: asked['dies'] == true) {
-    final every = asked['check_every'] as int?;
+        store = Storage(File(request['file']! as String), crashes: request['crashes'] == true) {
+    final every = request['check_every'] as int?;
     sync = every == null
         ? ContactSync(ringbook, store)
         : ContactSync(ringbook, store, checkEvery: Duration(milliseconds: every));
@@ -120,29 +120,29 @@ class Phone {
   late final ContactSync sync;
 }
 
-/// Each proof in turn, the last one again and again.
-Future<Credentials> Function() proofs(List<Object?> given) {
-  final left = [...given];
+/// Returns each of the credentials in turn, and the last one repeatedly.
+Future<Credentials> Function() credentialsFrom(List<Object?> list) {
+  final left = [...list];
   return () async => switch ((left.length > 1 ? left.removeAt(0) : left.first)! as List<Object?>) {
         ['login', final String login, final String password] => Password(login: login, password: password),
         ['firebase', final String project, final String token] => FirebasePhone(project, token),
-        _ => throw StateError('no such proof'),
+        _ => throw StateError('unknown credentials'),
       };
 }
 
-/// A file. A phone that dies does so after the server has answered, before it has written that down.
+/// A snapshot file. If `crashes` is set, the app exits after the server's answer, before the snapshot is stored.
 class Storage implements SnapshotStore {
-  Storage(File file, {required this.dies}) : _kept = FileSnapshot(file);
+  Storage(File file, {required this.crashes}) : _file = FileSnapshot(file);
 
-  final FileSnapshot _kept;
-  final bool dies;
+  final FileSnapshot _file;
+  final bool crashes;
 
   @override
-  Future<String?> load() => _kept.load();
+  Future<String?> load() => _file.load();
 
   @override
   Future<void> save(String? text) async {
-    if (dies && text != null) exit(137);
-    await _kept.save(text);
+    if (crashes && text != null) exit(137);
+    await _file.save(text);
   }
 }

@@ -160,10 +160,10 @@ def test_a_file_that_cannot_be_read_changes_nothing(ann, text):
 def test_a_file_without_contacts_empties_the_book_only_with_allow_empty(ann):
     ann.log_in()
     ann.done("sync", ann.file(BOOK))
-    nobody = ann.file("BEGIN:VCARD\nVERSION:3.0\nFN:Bobby\nEND:VCARD\n")
-    code, _, err = ann.run("sync", nobody)
+    without_numbers = ann.file("BEGIN:VCARD\nVERSION:3.0\nFN:Bobby\nEND:VCARD\n")
+    code, _, err = ann.run("sync", without_numbers)
     assert code == 1 and "--allow-empty" in err and len(ann.json("list")) == 2
-    assert ann.json("sync", nobody, "--allow-empty")["removed"] == 2
+    assert ann.json("sync", without_numbers, "--allow-empty")["removed"] == 2
     assert "The address book is empty" in ann.done("list")
 
 

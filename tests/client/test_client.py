@@ -194,21 +194,21 @@ def test_without_a_sign_in_callback_an_expired_session_raises(server, login):
 
 
 def test_concurrent_calls_sign_in_once(server, login):
-    asked = []
-    with Client(*keys(server), sign_in=lambda: asked.append(1) or login) as one:
+    sign_ins = []
+    with Client(*keys(server), sign_in=lambda: sign_ins.append(1) or login) as one:
         one.get_session()
         expire(server, one._token)
         assert at_once([one.get_address_book] * 8) == [[]] * 8
-    assert len(asked) == 2
+    assert len(sign_ins) == 2
 
 
 def test_concurrent_calls_send_a_wrong_password_once(server, login):
     with Client(*keys(server)) as one:
         one.create_session(login)
-    asked, all_wait = [], threading.Event()
+    sign_ins, all_wait = [], threading.Event()
 
     def wrong():
-        asked.append(1)
+        sign_ins.append(1)
         all_wait.wait(0.5)
         return Login(login.login, "wrong-password")
 
@@ -217,11 +217,11 @@ def test_concurrent_calls_send_a_wrong_password_once(server, login):
             waiting = [threads.submit(one.get_address_book) for _ in range(6)]
             failures = [one.exception(WAIT) for one in waiting]
         assert [type(failure) for failure in failures] == [errors.Unauthorized] * 6
-        assert len(asked) < 6
-        before = len(asked)
+        assert len(sign_ins) < 6
+        before = len(sign_ins)
         with pytest.raises(errors.Unauthorized):
             one.get_address_book()
-        assert len(asked) == before + 1  # a later call signs in again
+        assert len(sign_ins) == before + 1  # a later call signs in again
 
 
 def test_a_sign_in_callback_that_needs_a_session_raises(server, login):
@@ -258,10 +258,10 @@ def test_both_clients_have_the_same_methods():
 
 
 def test_the_async_client_does_the_same(server, login):
-    asked = []
+    sign_ins = []
 
     async def ask():
-        asked.append(1)
+        sign_ins.append(1)
         return login
 
     async def play():
@@ -271,7 +271,7 @@ def test_the_async_client_does_the_same(server, login):
             assert await one.find_user(login="nobody-at-all") is None
             expire(server, one._token)
             books = await asyncio.gather(*(one.get_address_book() for _ in range(8)))
-            assert books == [contacts(0, 25)] * 8 and len(asked) == 2
+            assert books == [contacts(0, 25)] * 8 and len(sign_ins) == 2
             me = await one.get_session()
             assert (await one.update_user(me.user_id, full_name="Ann")).full_name == "Ann"
             await one.delete_session()
@@ -280,10 +280,10 @@ def test_the_async_client_does_the_same(server, login):
 
 
 def test_the_async_client_sends_a_wrong_password_once(server, login):
-    asked = []
+    sign_ins = []
 
     async def wrong():
-        asked.append(1)
+        sign_ins.append(1)
         await asyncio.sleep(0.1)
         return Login(login.login, "wrong-password")
 
@@ -292,7 +292,7 @@ def test_the_async_client_sends_a_wrong_password_once(server, login):
             await first.create_session(login)
         async with AsyncClient(*keys(server), sign_in=wrong) as one:
             failures = await asyncio.gather(*(one.get_session() for _ in range(6)), return_exceptions=True)
-            assert [type(failure) for failure in failures] == [errors.Unauthorized] * 6 and len(asked) == 1
+            assert [type(failure) for failure in failures] == [errors.Unauthorized] * 6 and len(sign_ins) == 1
 
     asyncio.run(play())
 
@@ -323,16 +323,16 @@ def test_a_redirect_raises_bad_answer():
 
 
 def test_a_redirect_is_not_followed_even_by_an_http_client_that_follows_redirects():
-    asked = []
+    hosts = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:
-        asked.append(request.url.host)
+        hosts.append(request.url.host)
         return httpx2.Response(307, headers={"Location": "https://x.example/session"})
 
     http = httpx2.Client(transport=httpx2.MockTransport(answer), follow_redirects=True)
     with pytest.raises(errors.BadAnswer, match="redirects"):
         Client("http://book.example.com", 1, "KEY", http=http).create_session()
-    assert asked == ["book.example.com"]
+    assert hosts == ["book.example.com"]
 
 
 INVALID_ADDRESSES = (

@@ -121,7 +121,7 @@ def kill_at(moment: int) -> Callable[[], None]:
     return at
 
 
-# ── what is uploaded ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── uploads ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_first_sync_uploads_all_the_second_the_changes_the_third_nothing(phone):
@@ -245,7 +245,7 @@ def test_with_keep_no_contact_is_removed(client, phone, known):
     assert phone.sync().removed == 1 and phone.book() == phone.contacts
 
 
-# ── what is refused ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── refusals ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_no_contacts_raise_empty_book_without_allow_empty(client, phone):

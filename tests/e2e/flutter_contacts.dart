@@ -1,6 +1,6 @@
-// Stands in for the Flutter plugin flutter_contacts: what docs/how-to/sync-contacts.md uses of it.
+// A stand-in for the Flutter plugin flutter_contacts, with the parts that docs/how-to/sync-contacts.md uses.
 
-/// What the phone holds, as [name, number, …]; null: the app may not read it.
+/// The phone's contacts, as [name, number, …]; null if the app has no permission to read them.
 List<Object?>? address = [];
 
 class FlutterContacts {

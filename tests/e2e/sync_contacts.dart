@@ -1,7 +1,7 @@
-// A phone with the Dart of docs/how-to/sync-contacts.md, which test_sync_contacts.py puts in place of the two lines about
-// it; what an app or a plugin of Flutter would give stands here.
+// Runs the Dart code of docs/how-to/sync-contacts.md, as a phone would. test_sync_contacts.py inserts the code of the page
+// at the two marked lines. The rest of this file stands in for the app and for the Flutter plugins.
 //
-// stdin: a line {"call", …} for each call of a function of the page; stdout: a line {"answer"} or {"threw"} for each.
+// stdin: one line {"call", …} per call of a function of the page; stdout: one line {"answer"} or {"threw"} per call.
 import 'dart:convert';
 
 import 'flutter_contacts.dart' show address;
@@ -13,53 +13,53 @@ final settings = jsonDecode(utf8.decode(base64.decode(given))) as Map<String, Ob
 final udid = settings['udid']! as String;
 final folder = Directory(settings['folder']! as String);
 final firebaseUser = FirebaseUser();
-final told = <String>[];
+final reported = <String>[];
 
 class FirebaseUser {
   Future<String?> getIdToken() async => settings['token']! as String;
 }
 
-void report(Contact contact, List<String> reasons) => told.add('${contact.name}: ${reasons.join(' ')}');
+void report(Contact contact, List<String> reasons) => reported.add('${contact.name}: ${reasons.join(' ')}');
 
 // THE PAGE
 
 Future<void> main() async {
   await for (final line in stdin.transform(utf8.decoder).transform(const LineSplitter())) {
-    final asked = jsonDecode(line) as Map<String, Object?>;
-    if (asked.containsKey('address')) address = asked['address'] as List<Object?>?;
-    Map<String, Object?> said;
+    final request = jsonDecode(line) as Map<String, Object?>;
+    if (request.containsKey('address')) address = request['address'] as List<Object?>?;
+    Map<String, Object?> reply;
     try {
-      said = {'answer': await called(asked)};
+      reply = {'answer': await call(request)};
     } on RingbookException catch (error) {
-      said = {'threw': '${error.runtimeType}'};
+      reply = {'threw': '${error.runtimeType}'};
     }
-    stdout.writeln(jsonEncode(said));
+    stdout.writeln(jsonEncode(reply));
     await stdout.flush();
   }
   exit(0);
 }
 
-Future<Object?> called(Map<String, Object?> asked) async {
-  switch (asked['call']) {
+Future<Object?> call(Map<String, Object?> request) async {
+  switch (request['call']) {
     case 'refresh':
-      told.clear();
+      reported.clear();
       final friends = await refresh();
       return {
         'friends': [for (final friend in friends) [friend.name, friend.externalId]],
-        'told': told,
+        'reported': reported,
       };
     case 'careful':
       return (await careful.run(readContacts)).sent.name;
     case 'even if empty':
       return (await syncEvenIfEmpty()).sent.name;
     case 'link chat':
-      await linkChat(asked['id']! as int);
+      await linkChat(request['id']! as int);
     case 'revoked':
       await onPermissionRevoked();
     case 'log out':
       await onLogOut();
-    case 'what to tell':
-      return whatToTell();
+    case 'error message':
+      return errorMessage();
     default:
       throw StateError('no such call');
   }

@@ -1,9 +1,9 @@
 #!/usr/bin/env node
-// A phone with the JavaScript of docs/how-to/sync-contacts.md: test_sync_contacts.py says what it does.
+// Runs the JavaScript of docs/how-to/sync-contacts.md for test_sync_contacts.py, as a phone would.
 //
 //   node sync_contacts.mjs --page page.mjs --storage storage.json [--dies]
 //
-// stdin: a line {"call", "given"} for each call of a function of the page; stdout: a line {"answer"} or {"threw"} for each.
+// stdin: one line {"call", "given"} per call of a function of the page; stdout: one line {"answer"} or {"threw"} per call.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
@@ -13,17 +13,17 @@ const { values: args } = parseArgs({
   options: { page: { type: 'string' }, storage: { type: 'string' }, dies: { type: 'boolean' } },
 });
 
-const kept = existsSync(args.storage) ? JSON.parse(readFileSync(args.storage)) : {};
-const write = () => writeFileSync(args.storage, JSON.stringify(kept));
+const stored = existsSync(args.storage) ? JSON.parse(readFileSync(args.storage)) : {};
+const write = () => writeFileSync(args.storage, JSON.stringify(stored));
 globalThis.localStorage = {
-  getItem: (name) => kept[name] ?? null,
+  getItem: (name) => stored[name] ?? null,
   setItem: (name, value) => {
-    if (args.dies && name !== 'udid') process.exit(137); // after the server has answered, before that is written down
-    kept[name] = String(value);
+    if (args.dies && name !== 'udid') process.exit(137); // after the server's answer, before the snapshot is stored
+    stored[name] = String(value);
     write();
   },
   removeItem: (name) => {
-    delete kept[name];
+    delete stored[name];
     write();
   },
 };
@@ -32,15 +32,15 @@ const page = await import(pathToFileURL(args.page));
 
 const slow = async () => {
   let tries = 0;
-  return page.patiently(() => (++tries === 1 ? new Promise(() => {}) : Promise.resolve(tries)), 0.05);
+  return page.withRetries(() => (++tries === 1 ? new Promise(() => {}) : Promise.resolve(tries)), 0.05);
 };
 const calls = { ...page, slow, udid: async () => page.udid };
 
 for await (const line of createInterface({ input: process.stdin })) {
   const { call, given = [] } = JSON.parse(line);
-  const said = await calls[call](...given).then(
+  const reply = await calls[call](...given).then(
     (answer) => ({ answer: answer ?? null }),
     (error) => ({ threw: error instanceof Error ? error.message : error }),
   );
-  console.log(JSON.stringify(said));
+  console.log(JSON.stringify(reply));
 }

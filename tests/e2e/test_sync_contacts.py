@@ -1,4 +1,4 @@
-"""docs/how-to/sync-contacts.md: its JavaScript, with the npm package, and its Dart do what it says, case by case."""
+"""The code of docs/how-to/sync-contacts.md works: the JavaScript with the npm package, and the Dart."""
 
 import base64
 import json
@@ -27,13 +27,13 @@ KEY = Key("key-1")
 ANN, BOB, CARA = (f"+1 202-555-{n:04}" for n in range(160, 163))
 
 
-def lines_in(language: str) -> str:
-    """All code of the page in one language, in its order."""
+def code_in(language: str) -> str:
+    """All code of the page in one language, in page order."""
     return "\n".join(re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
 
 
 def with_values(code: str, values: dict[str, str]) -> str:
-    """Code of the page with what a reader would replace; each value must be there to be replaced."""
+    """The code of the page with its example values replaced; each value must occur in the code."""
     for old, new in values.items():
         assert old in code, old
         code = code.replace(old, new)
@@ -42,7 +42,7 @@ def with_values(code: str, values: dict[str, str]) -> str:
 
 @pytest.fixture(scope="module")
 def proxy(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    """A proxy before a server with an application whose users come from Firebase, too."""
+    """A proxy in front of a server with an application that accepts Firebase tokens."""
     with (
         publishing(KEY) as source,
         databases.fresh("sqlite") as url,
@@ -53,17 +53,17 @@ def proxy(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(autouse=True)
-def quiet(proxy: Proxy) -> None:
-    """No fault of an earlier test is left."""
-    proxy.forget()
+def no_faults(proxy: Proxy) -> None:
+    """Remove the faults of earlier tests."""
+    proxy.clear()
 
 
-def contacts(*held: tuple[str, str]) -> list[dict[str, str]]:
-    return [{"name": name, "phone": phone} for name, phone in held]
+def contacts(*pairs: tuple[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "phone": phone} for name, phone in pairs]
 
 
 def kinds(proxy: Proxy) -> list[tuple[int, int]]:
-    """(force, how many entries) of each upload that came."""
+    """(force, number of entries) of each upload that the proxy received."""
     return [(one["force"], len(one["contacts"])) for one in proxy.uploads]
 
 
@@ -72,7 +72,7 @@ def kinds(proxy: Proxy) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class Browser:
-    """Where the page's module is, and what it has stored."""
+    """A browser that runs the page's module, with its storage."""
 
     proxy: Proxy
     owner: Person
@@ -80,24 +80,24 @@ class Browser:
     talk: Talk
 
     def call(self, call: str, *given: Any) -> Any:
-        said = self.talk.ask(call=call, given=given)
-        assert "answer" in said, said
-        return said["answer"]
+        reply = self.talk.ask(call=call, given=given)
+        assert "answer" in reply, reply
+        return reply["answer"]
 
     def refused(self, call: str, *given: Any) -> Any:
-        said = self.talk.ask(call=call, given=given)
-        assert "threw" in said, said
-        return said["threw"]
+        reply = self.talk.ask(call=call, given=given)
+        assert "threw" in reply, reply
+        return reply["threw"]
 
     @property
     def book(self) -> list[tuple[str, str]]:
-        """(name, number) of this device's book on the server."""
+        """(name, number) of each contact in this device's address book on the server."""
         return [(name, phone) for phone, name in self.owner.book(self.call("udid"))]
 
 
 @contextmanager
 def browser(proxy: Proxy, owner: Person, folder: Path, *options: str) -> Iterator[Browser]:
-    """The page's module in node, signed in; started again in the same folder it finds what it had stored."""
+    """The page's module in Node.js, signed in. A second start in the same folder finds the same storage."""
     node = shutil.which("node")
     assert node, "node 20 or newer is missing; make test installs it on Debian as root"
     assert (HERE / "node_modules").exists(), "the npm packages are missing; make test installs them"
@@ -110,8 +110,8 @@ def browser(proxy: Proxy, owner: Person, folder: Path, *options: str) -> Iterato
         '"dora"': f'"{owner.login}"',
         '"dora-12345"': f'"{PASSWORD}"',
     }
-    code = with_values(lines_in("js"), values)
-    module.write_text(code + "\nexport { friends, logOut, patiently, sync, udid, withdraw };\n")
+    code = with_values(code_in("js"), values)
+    module.write_text(code + "\nexport { friends, logOut, sync, udid, withdraw, withRetries };\n")
     if not (folder / "node_modules").exists():
         (folder / "node_modules").symlink_to(HERE / "node_modules")
     command = [node, "sync_contacts.mjs", "--page", module, "--storage", folder / "storage.json", *options]
@@ -119,7 +119,7 @@ def browser(proxy: Proxy, owner: Person, folder: Path, *options: str) -> Iterato
         yield Browser(proxy, owner, folder, talk)
 
 
-def test_the_javascript_of_the_page_keeps_a_book_in_step(proxy: Proxy, tmp_path: Path) -> None:
+def test_the_javascript_code_syncs_an_address_book(proxy: Proxy, tmp_path: Path) -> None:
     owner, friend = person(proxy.server), person(proxy.server, phone=ANN, external_id="81")
     first, other = contacts(("Ann", ANN), ("Bob", BOB)), BOB.replace("-", " ")
     with browser(proxy, owner, tmp_path / "phone") as phone:
@@ -129,12 +129,12 @@ def test_the_javascript_of_the_page_keeps_a_book_in_step(proxy: Proxy, tmp_path:
         found = phone.call("friends")
         assert [(one["user"]["id"], one["user"]["external_id"]) for one in found] == [(friend.id, "81")]
 
-        proxy.forget()
+        proxy.clear()
         phone.call("sync", contacts(("Anna", ANN), ("Cara", CARA)))
         assert kinds(proxy) == [(0, 3)] and phone.book == [("Anna", ANN), ("Cara", CARA)]
 
-        # A number that is not taken is sent once; one in two spellings stays until both are gone.
-        proxy.forget()
+        # A rejected number is uploaded once. A number in two spellings stays until both are removed.
+        proxy.clear()
         several = contacts(("Anna", ANN), ("Office", "12"), ("Bob", BOB), ("Robert", other))
         assert phone.call("sync", several)["rejected"]
         assert phone.call("sync", several) is None
@@ -142,32 +142,30 @@ def test_the_javascript_of_the_page_keeps_a_book_in_step(proxy: Proxy, tmp_path:
         phone.call("sync", contacts(("Anna", ANN), ("Bob", BOB)))
         assert phone.book == [("Anna", ANN), ("Bob", BOB)]
 
-        # Drift.
-        proxy.forget()
+        # Another program has changed the address book.
+        proxy.clear()
         owner.upload([{"phone": ANN, "destroy": 1}], udid=phone.call("udid"))
         phone.call("sync", contacts(("Anna", ANN), ("Bob", BOB)))
         assert kinds(proxy) == [(1, 2)] and sorted(phone.book) == [("Anna", ANN), ("Bob", BOB)]
 
 
-def test_the_javascript_of_the_page_survives_a_crash_and_a_reinstall(proxy: Proxy, tmp_path: Path) -> None:
+def test_the_javascript_code_recovers_from_a_crash_and_a_reinstall(proxy: Proxy, tmp_path: Path) -> None:
     owner, folder = person(proxy.server), tmp_path / "phone"
     with browser(proxy, owner, folder, "--dies") as phone, pytest.raises(Ended):
         phone.call("sync", contacts(("Ann", ANN), ("Bob", BOB)))
     with browser(proxy, owner, folder) as phone:
-        proxy.forget()
+        proxy.clear()
         phone.call("sync", contacts(("Ann", ANN)))
         assert kinds(proxy) == [(1, 1)] and phone.book == [("Ann", ANN)]
         stored = json.loads((folder / "storage.json").read_text())
         (folder / "storage.json").write_text(json.dumps({"udid": stored["udid"]}))
     with browser(proxy, owner, folder) as phone:
-        proxy.forget()
+        proxy.clear()
         phone.call("sync", contacts(("Cara", CARA)))
         assert kinds(proxy) == [(1, 1)] and phone.book == [("Cara", CARA)]
 
 
-def test_in_the_javascript_of_the_page_denied_is_not_empty_and_two_devices_have_a_book_each(
-    proxy: Proxy, tmp_path: Path
-) -> None:
+def test_the_javascript_code_handles_permissions_log_out_and_two_devices(proxy: Proxy, tmp_path: Path) -> None:
     owner = person(proxy.server)
     with (
         browser(proxy, owner, tmp_path / "phone") as phone,
@@ -182,18 +180,18 @@ def test_in_the_javascript_of_the_page_denied_is_not_empty_and_two_devices_have_
         for device in (phone, tablet):
             udid = device.call("udid")
             token = {"environment": "production", "client_identification_sequence": udid}
-            asked = subscription | {"push_token": token, "device": {"platform": "android", "udid": udid}}
-            assert owner.ask("POST", "/subscriptions", asked).status == 201
+            body = subscription | {"push_token": token, "device": {"platform": "android", "udid": udid}}
+            assert owner.ask("POST", "/subscriptions", body).status == 201
         phone.call("withdraw")
         assert (phone.book, tablet.book) == ([], [("Bob", BOB)])
         assert phone.call("sync", contacts(("Cara", CARA)))["created"] == 1
         phone.call("logOut")
         left = [one["subscription"]["device"]["udid"] for one in owner.ask("GET", "/subscriptions").json]
         assert (phone.book, left) == ([], [tablet.call("udid")])
-        assert [one.status for one in proxy.asked("DELETE", "/session")] == [200]
+        assert [one.status for one in proxy.requests("DELETE", "/session")] == [200]
 
 
-def test_the_javascript_of_the_page_repeats_what_may_be_repeated(proxy: Proxy, tmp_path: Path) -> None:
+def test_the_javascript_code_retries_what_can_be_repeated(proxy: Proxy, tmp_path: Path) -> None:
     owner = person(proxy.server)
     with browser(proxy, owner, tmp_path / "phone") as phone:
         proxy.fail(Fault(status=503), at="/address_book")
@@ -201,11 +199,11 @@ def test_the_javascript_of_the_page_repeats_what_may_be_repeated(proxy: Proxy, t
         assert phone.call("slow") == 2
         proxy.fail(Fault(status=429, headers={"Retry-After": "1"}), at="/address_book")
         assert phone.refused("sync", contacts(("Bob", BOB)))["code"] == 429
-        assert len(proxy.seen) == 1
+        assert len(proxy.received) == 1
         owner.ask("DELETE", "/session/list")
-        proxy.forget()
+        proxy.clear()
         assert phone.call("friends") == []
-        assert len(proxy.asked("POST", "/session")) == 1
+        assert len(proxy.requests("POST", "/session")) == 1
 
 
 # ── Dart ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -213,7 +211,7 @@ def test_the_javascript_of_the_page_repeats_what_may_be_repeated(proxy: Proxy, t
 
 @contextmanager
 def flutter(proxy: Proxy, folder: Path, udid: str) -> Iterator[Talk]:
-    """The page's Dart with stand-ins for what Flutter and its plugins would give."""
+    """The page's Dart code with stand-ins for Flutter and its plugins."""
     app = proxy.server.app
     values = {
         "server: Uri.parse('https://your.host')": f"server: Uri.parse('{proxy.url}'), allowHttp: true",
@@ -222,7 +220,7 @@ def flutter(proxy: Proxy, folder: Path, udid: str) -> Iterator[Talk]:
         "my-project": PROJECT,
         "package:flutter_contacts/flutter_contacts.dart": "flutter_contacts.dart",
     }
-    code = with_values(lines_in("dart"), values)
+    code = with_values(code_in("dart"), values)
     imports = re.findall(r"^import .*\n", code, re.MULTILINE)
     frame = (HERE / "sync_contacts.dart").read_text("utf-8")
     rest = re.sub(r"^import .*\n", "", code, flags=re.MULTILINE)
@@ -238,34 +236,34 @@ def flutter(proxy: Proxy, folder: Path, udid: str) -> Iterator[Talk]:
         yield talk
 
 
-def test_the_dart_of_the_page_does_each_case(proxy: Proxy, tmp_path: Path) -> None:
+def test_the_dart_code_handles_each_case(proxy: Proxy, tmp_path: Path) -> None:
     udid, friend = uuid.uuid4().hex, person(proxy.server)
 
     def book() -> list[tuple[str, str]]:
         return [(name, phone) for phone, name in replace(friend, token=session()).book(udid)]
 
     def session() -> str:
-        return next(one.headers["cb-token"] for one in reversed(proxy.seen) if "cb-token" in one.headers)
+        return next(one.headers["cb-token"] for one in reversed(proxy.received) if "cb-token" in one.headers)
 
     with flutter(proxy, tmp_path, udid) as phone:
         first = [["Ann", ANN], ["Bob", BOB, CARA], ["Office", "12"]]
-        said = phone.ask(call="refresh", address=first)["answer"]
-        assert said["told"] == ["Office: Length of 'phone' field should be min: 10 and max: 15."]
+        reply = phone.ask(call="refresh", address=first)["answer"]
+        assert reply["reported"] == ["Office: Length of 'phone' field should be min: 10 and max: 15."]
         assert book() == [("Ann", ANN), ("Bob", BOB), ("Bob", CARA)]
         phone.ask(call="link chat", id=81)
-        said = phone.ask(call="refresh", address=[["Me", PHONE], ["Bob", BOB]])["answer"]
-        assert said == {"friends": [["Me", "81"]], "told": []}
+        reply = phone.ask(call="refresh", address=[["Me", PHONE], ["Bob", BOB]])["answer"]
+        assert reply == {"friends": [["Me", "81"]], "reported": []}
         assert kinds(proxy) == [(1, 4), (0, 3)]
         assert phone.ask(call="careful")["answer"] == "nothing"
-        assert phone.ask(call="what to tell", address=None)["answer"].startswith("To find friends, allow")
-        assert phone.ask(call="what to tell", address=[])["answer"] == "Your address book is empty."
+        assert phone.ask(call="error message", address=None)["answer"].startswith("To find friends, allow")
+        assert phone.ask(call="error message", address=[])["answer"] == "Your address book is empty."
         assert len(book()) == 2
         assert phone.ask(call="even if empty")["answer"] == "changes"
         assert book() == []
-        assert phone.ask(call="what to tell", address=[["Bob", BOB]])["answer"] is None
+        assert phone.ask(call="error message", address=[["Bob", BOB]])["answer"] is None
         assert phone.ask(call="revoked") == {"answer": None}
         assert book() == []
         proxy.fail(Fault(status=429, headers={"Retry-After": "600"}), at="/address_book")
-        assert phone.ask(call="what to tell")["answer"] == "Please try again in 11 minutes."
+        assert phone.ask(call="error message")["answer"] == "Please try again in 11 minutes."
         assert phone.ask(call="log out") == {"answer": None}
-        assert len(proxy.asked("DELETE", "/session")) == 1
+        assert len(proxy.requests("DELETE", "/session")) == 1

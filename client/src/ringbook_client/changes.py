@@ -59,7 +59,7 @@ def difference(before: Book, after: Book) -> Difference:
 
 
 def respelled(change: Difference) -> list[tuple[Contact, Contact]]:
-    """Pairs of a removed and an added contact with one name and the same last digits: one number, spelled anew."""
+    """Pairs of a removed and an added contact with one name and the same last digits: one number in a new spelling."""
     removed = {(contact.name, last_digits(contact.phone)): contact for contact in change.removed}
     keys = {contact: (contact.name, last_digits(contact.phone)) for contact in change.added}
     return [(removed.pop(key), contact) for contact, key in keys.items() if key in removed]
