@@ -61,6 +61,15 @@ def test_progress_is_a_bar_for_parts_and_ends_with_a_summary(monkeypatch):
     assert "2,000" in summary and summary.endswith("\n")
 
 
+def test_the_progress_line_of_a_failed_upload_is_ended_once(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    display = Display(as_json=False, show_numbers=False)
+    display.progress(0, 2000)
+    display.end_progress()
+    display.end_progress()
+    assert sys.stderr.getvalue().count("\n") == 1
+
+
 @pytest.mark.parametrize("as_json", [True, False])
 def test_progress_is_shown_only_on_a_terminal_and_without_json(as_json, monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal() if as_json else io.StringIO())

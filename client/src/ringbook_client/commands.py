@@ -102,15 +102,18 @@ def sync(args: argparse.Namespace, display: Display) -> None:
             plan = client.plan_sync(contacts, account.state_path(), device=device, full=args.full, keep=keep)
             display.plan(plan, problems)
             return
-        synced = client.sync_address_book(
-            contacts,
-            account.state_path(),
-            device=device,
-            full=args.full,
-            keep=keep,
-            allow_empty=args.allow_empty,
-            progress=display.progress,
-        )
+        try:
+            synced = client.sync_address_book(
+                contacts,
+                account.state_path(),
+                device=device,
+                full=args.full,
+                keep=keep,
+                allow_empty=args.allow_empty,
+                progress=display.progress,
+            )
+        finally:
+            display.end_progress()
     display.synced(synced, problems)
 
 

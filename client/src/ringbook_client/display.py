@@ -44,6 +44,7 @@ class Display:
         self.show_numbers = show_numbers
         # sys.stderr is None if the process was started with stderr closed.
         self._shows_progress = not as_json and sys.stderr is not None and sys.stderr.isatty()
+        self._progress_is_open = False
 
     def phone(self, phone: str | None) -> str:
         if not phone:
@@ -86,8 +87,15 @@ class Display:
             text = f"Uploading [{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {done:,} of {total:,}"
         else:
             text = f"Uploaded {total:,} contacts."
-        end = "\n" if done == total else ""
+        self._progress_is_open = done < total
+        end = "" if self._progress_is_open else "\n"
         print(f"\r{text:<{PROGRESS_WIDTH}}", end=end, file=sys.stderr, flush=True)
+
+    def end_progress(self) -> None:
+        """End the progress line of an upload that failed, so that the error message gets a line of its own."""
+        if self._progress_is_open:
+            print(file=sys.stderr)
+            self._progress_is_open = False
 
     # ── results ──────────────────────────────────────────────────────────────────────────────────────────────────
 
