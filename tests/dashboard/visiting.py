@@ -122,7 +122,7 @@ def make_admin(server: Server, email: str = "") -> tuple[str, str]:
 
 def admin(server: Server, **options: Any) -> Visitor:
     """An admin who is logged in, in a session of one's own. Not by the form: hashing passwords takes its time."""
-    email, token, now = visiting(server.database_url), secrets.token_urlsafe(32), int(time.time())
+    email, token, now = visiting(server.database_url, server.process.pid), secrets.token_urlsafe(32), int(time.time())
     with contextlib.closing(databases.connect(server.database_url, pool=1)) as db, db.write() as tx:
         store.open_session(tx, hashlib.sha256(token.encode()).digest(), email, now, now + admins.LIFE_SECONDS)
         audit.record(tx, audit.Actor(email, "127.0.0.1", now), "logged in")
@@ -133,8 +133,8 @@ def admin(server: Server, **options: Any) -> Visitor:
 
 
 @cache
-def visiting(database_url: str) -> str:
-    """The e-mail of an admin who has no password that anybody knows."""
+def visiting(database_url: str, _pid: int) -> str:
+    """The e-mail of an admin whose password nobody knows; one for each server, since databases are used again."""
     with contextlib.closing(databases.connect(database_url, pool=1)) as db:
         admins.create(db, email := f"{uuid.uuid4().hex[:12]}@example.com", int(time.time()))
     return email
