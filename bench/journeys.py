@@ -1,0 +1,202 @@
+"""How many files a request passes through: a profile of three journeys, in one process on SQLite.
+
+    python bench/journeys.py            prints one line for each journey
+    python bench/journeys.py --files    also prints the files, in the order in which they are first entered
+
+A call is a Python function of src/ringbook that begins; it crosses into another file when the nearest function of
+src/ringbook that runs on the same thread stands in another one. Each journey is made once before it is counted, so that
+imports and caches do not count.
+"""
+
+import argparse
+import hashlib
+import re
+import secrets
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from starlette.testclient import TestClient
+
+import ringbook
+from ringbook import logs
+from ringbook.config import Config
+from ringbook.core import admins, announcing, applications
+from ringbook.model import App
+from ringbook.store import admins as stored_admins
+from ringbook.store import db as databases
+from ringbook.store import migrations
+from ringbook.store.db import Database
+
+SOURCE = str(Path(ringbook.__file__).parent)
+PASSWORD = "correct-horse"
+
+
+@dataclass
+class Profile:
+    """The calls of one journey."""
+
+    files: dict[str, None] = field(default_factory=dict)
+    calls: int = 0
+    crossings: int = 0
+
+    def see(self, frame: FrameType, event: str, _argument: Any) -> None:
+        """Called by the interpreter for each call and return."""
+        file = frame.f_code.co_filename
+        if event != "call" or not file.startswith(SOURCE) or frame.f_code.co_name.startswith("<"):
+            return
+        self.files.setdefault(file[len(SOURCE) + 1 :])
+        self.calls += 1
+        self.crossings += file != caller_of(frame)
+
+
+def caller_of(frame: FrameType) -> str:
+    """The file of the nearest function of ours below this one; "" where there is none."""
+    below = frame.f_back
+    while below and not below.f_code.co_filename.startswith(SOURCE):
+        below = below.f_back
+    return below.f_code.co_filename if below else ""
+
+
+@contextmanager
+def profiled() -> Iterator[Profile]:
+    """Counts what all threads do."""
+    profile = Profile()
+    threading.setprofile_all_threads(profile.see) if sys.version_info >= (3, 12) else threading.setprofile(profile.see)
+    sys.setprofile(profile.see)
+    try:
+        yield profile
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+
+
+class World:
+    """A server in this process, an application, and people."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self.config = Config(database="sqlite:///unused")
+        self.app: App = applications.create(db, "journeys", int(time.time()))
+        applications.change(db, self.app.id, "contact_joined_enabled", "true")
+
+    def client(self) -> TestClient:
+        """A client whose requests begin new threads, so that the profile sees them."""
+        return TestClient(build(self.config, self.db), base_url="http://localhost:8080")
+
+    def session(self, client: TestClient, login: str = "") -> str:
+        """The token of a session, of a new user where a login is given."""
+        keys = {"application_id": self.app.id, "auth_key": self.app.auth_key}
+        user = {"user": {"login": login, "password": PASSWORD}} if login else {}
+        answer = client.post("/session", json=keys | user)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["session"]["token"])
+
+
+def build(config: Config, db: Database) -> Any:
+    """The application of one process, wherever this version keeps it."""
+    try:
+        from ringbook.server import front
+    except ImportError:
+        from ringbook import app as front
+    return front.build(config, db)
+
+
+def upload(world: World) -> Callable[[], None]:
+    """A user uploads two contacts."""
+    client = world.client()
+    token = world.session(client, "ann")
+    numbers = iter(range(100, 200, 2))
+
+    def go() -> None:
+        first = next(numbers)
+        body = {"contacts": [{"name": f"N{n}", "phone": f"+1202555{n:04}"} for n in (first, first + 1)]}
+        answer = client.post("/address_book", json=body, headers={"CB-Token": token})
+        assert answer.status_code == 200, answer.text
+
+    return go
+
+
+def joined(world: World) -> Callable[[], None]:
+    """Somebody signs up with a number that another user has in the address book, and the worker expands it."""
+    client = world.client()
+    holder, numbers = world.session(client, "holder"), [f"+1202555{n:04}" for n in (150, 151)]
+    body = {"contacts": [{"name": "Joiner", "phone": number} for number in numbers]}
+    assert client.post("/address_book", json=body, headers={"CB-Token": holder}).status_code == 200
+    session, left = world.session(client), iter(numbers)
+
+    def go() -> None:
+        number = next(left)
+        user = {"user": {"login": f"joiner{number[-2:]}", "password": PASSWORD, "phone": number}}
+        answer = client.post("/users", json=user, headers={"CB-Token": session})
+        assert answer.status_code == 201, answer.text
+        announcing.expand(world.db, int(time.time()))
+
+    return go
+
+
+def card(world: World) -> Callable[[], None]:
+    """An admin saves the card of the joined push."""
+    client = world.client()
+    admins.create(world.db, email := "admin@example.com", now := int(time.time()))
+    with world.db.write() as tx:
+        digest = hashlib.sha256((token := secrets.token_urlsafe(32)).encode()).digest()
+        stored_admins.open_session(tx, digest, email, now, now + 3600)
+    client.cookies.set("ringbook_admin", token)
+    page = client.get(f"/dashboard/apps/{world.app.id}/users/settings")
+    csrf = re.search(r'name="csrf" value="([^"]+)"', page.text)
+    assert csrf, page.text[:500]
+    texts = iter(["%s joined.", "%s is here.", "%s is new."])
+
+    def go() -> None:
+        form = {"csrf": csrf[1], "contact_joined_enabled": "on", "contact_joined_template": next(texts)}
+        path = f"/dashboard/apps/{world.app.id}/users/settings/joined"
+        answer = client.post(path, data=form, headers={"Origin": "http://localhost:8080"}, follow_redirects=False)
+        assert answer.status_code == 303, answer.text
+
+    return go
+
+
+JOURNEYS = {
+    "an upload of two contacts": upload,
+    "a friend gains a number": joined,
+    "the joined card is saved": card,
+}
+
+
+def measured(begin: Callable[[World], Callable[[], None]]) -> Profile:
+    """The second time that a journey is made."""
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/journeys.db"
+        migrations.migrate(url)
+        with closing(databases.connect(url)) as db:
+            go = begin(World(db))
+            go()
+            with profiled() as profile:
+                go()
+    return profile
+
+
+def main() -> None:
+    """Prints the figures."""
+    logs.start("error")
+    parser = argparse.ArgumentParser(description="Counts files and calls of three journeys.")
+    parser.add_argument("--files", action="store_true", help="also print the files of each journey")
+    given = parser.parse_args()
+    print("| journey | files | calls | into another file |\n| :-- | --: | --: | --: |")
+    for name, begin in JOURNEYS.items():
+        profile = measured(begin)
+        print(f"| {name} | {len(profile.files)} | {profile.calls} | {profile.crossings} |")
+        if given.files:
+            print("  " + ", ".join(profile.files))
+
+
+if __name__ == "__main__":
+    main()
