@@ -87,6 +87,24 @@ def test_tries_with_many_e_mails_from_one_address_come_to_an_end(databases, tmp_
         assert said == [401, 401, 401, 429, 429]
 
 
+@pytest.mark.parametrize("form", ["log in", "change the password"])
+def test_a_form_that_meets_a_limit_is_counted_once(databases, tmp_path, form):
+    limits = {"wrong_passwords": "1", "metrics_token": "open-sesame"}
+    with databases.fresh("sqlite") as url, serve(url, tmp_path, **limits) as server:
+        email, password = make_admin(server)
+        visitor = Visitor(server)
+        visitor.post("/login", email=email, password=password)
+        visitor.get("/account")
+        for _ in range(2):
+            if form == "log in":
+                last = Visitor(server).post("/login", email=email, password="wrong")
+            else:
+                last = visitor.post("/account/password", old="wrong", new="new-password", again="new-password")
+        assert last.status == 429
+        figures = Visitor(server).ask("GET", "/metrics", authorization="Bearer open-sesame").html
+        assert 'ringbook_limits_reached_total{limit="wrong_passwords"} 1.0' in figures
+
+
 def test_a_session_slides_with_its_use_and_ends_without(server):
     visitor = admin(server)
     write(server, "UPDATE admin_sessions SET last_used_at = last_used_at - 7200, expires_at = expires_at - 7200")

@@ -360,8 +360,6 @@ def refused_page(call: Call, refused: errors.Refused | None) -> Response:
         answer.headers["Retry-After"] = str(refused.wait_seconds)
     elif isinstance(refused, errors.Unavailable):
         answer.headers["Retry-After"] = "1"
-    if refused and refused.limit:
-        metrics.limit_reached(refused.limit)
     return answer
 
 
