@@ -2,7 +2,7 @@
 
 import re
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 
 import pytest
@@ -11,7 +11,7 @@ from servers import Databases
 
 from ringbook import errors, metrics
 from ringbook.config import Limits
-from ringbook.core import blocks, ceiling, codes, imports, limits, overview, privacy, proofs, stats, users
+from ringbook.core import blocks, ceiling, codes, imports, limits, numbers, overview, privacy, proofs, stats, users
 from ringbook.core.import_lines import Line
 from ringbook.core.limits import DAY, HOUR
 from ringbook.model import Caller
@@ -77,6 +77,36 @@ def test_what_an_account_has_used_counts_for_the_number_that_it_proves(play):
     ann = play.person("ann")
     spend(play, ann.id, HEAP)
     users.update(play.db, LIMITS, play.caller(ann.id), ann.id, {}, session=b"", now=NOW, proven_phone=ANN)
+    users.erase(play.db, ann.id)
+    with pytest.raises(errors.TooMany):
+        spend(play, play.proven(ANN), 1)
+
+
+@pytest.mark.parametrize("first", ["upload", "proof"])
+def test_nothing_that_is_used_while_a_number_is_proven_escapes_it(play, first):
+    """Whichever of the two comes first and commits late."""
+    ann = play.person("ann")
+    caller = play.caller(ann.id)
+
+    def pay(tx):
+        privacy.pay(tx, LIMITS, caller, HEAP, NOW)
+
+    def prove(tx):
+        number = numbers.read(play.app, ANN)
+        numbers.take_over(tx, play.app, ann.id, number, numbers.lock(tx, play.app, number, ann.id), NOW)
+
+    early, late = (pay, prove) if first == "upload" else (prove, pay)
+
+    def follow():
+        with play.db.write() as tx:
+            late(tx)
+
+    with ThreadPoolExecutor(1) as threads:
+        with play.db.write() as tx:
+            early(tx)
+            following = threads.submit(follow)
+            wait([following], timeout=0.5)  # it must not get through: it waits for us
+        following.result()
     users.erase(play.db, ann.id)
     with pytest.raises(errors.TooMany):
         spend(play, play.proven(ANN), 1)

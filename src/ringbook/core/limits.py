@@ -11,7 +11,7 @@
     forget_user(tx, id)          forget what is remembered of a user who is gone
     sweep(db, now)               forget what no longer limits anybody
     permits, identity_permits, address_permits, passwords, sign_ins, sessions, accounts, events     the buckets,
-    carry_permits(tx, …)         what a user has used of permits counts for a number or id that is new to the user
+    lock_permits, carry_permits  what a user has used of permits counts for a number or id that is new to the user
     events_from_address, pushes_of_day                                            those of events,
     log_in                       all of one log-in,
     code_wait, codes_to_number, codes_for_address, codes_for_subnets, codes_of_day, codes_to_new_numbers  of codes,
@@ -94,11 +94,21 @@ def _identity_name(app: App, kind: str, value: str) -> str:
     return f"permits of {app.id}:{who}"
 
 
-def carry_permits(tx: Tx, app: App, user_id: int, kind: str, value: str | int) -> None:
+def lock_permits(tx: Tx, user_id: int, now: int) -> None:
+    """Nobody else charges this user, or carries the user's permits, until the transaction ends.
+
+    Who charges looks for the user's number and ids after this. So one that is proven at the same time is either charged
+    as well, or gets what has been charged.
+    """
+    buckets.lock(tx, _permits_name(user_id), now)
+
+
+def carry_permits(tx: Tx, app: App, user_id: int, kind: str, value: str | int, now: int) -> None:
     """A number or id is the user's from now on, and has used at least as many permits as the user.
 
     kind   number, firebase_uid or cidp_uid
     """
+    lock_permits(tx, user_id, now)
     buckets.carry(tx, _permits_name(user_id), _identity_name(app, kind, str(value)))
 
 

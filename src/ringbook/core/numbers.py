@@ -98,7 +98,7 @@ def take_over(tx: Tx, app: App, user_id: int, number: int, found: Sequence[Row],
             subscriptions.delete_all(tx, holder["user_id"])
         proofs.release(tx, holder["user_id"], now)
     proofs.verify(tx, app.id, user_id, number, now)
-    rates.carry_permits(tx, app, user_id, "number", number)
+    rates.carry_permits(tx, app, user_id, "number", number, now)
     proofs.end_belief(tx, user_id, verified=False)
     applications.set_verified(tx, app.id, now)
     if not any(holder["user_id"] == user_id and holder["verified_at"] is not None for holder in found):

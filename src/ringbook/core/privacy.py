@@ -103,6 +103,7 @@ def pay(tx: Tx, limits: Limits, caller: Caller, cost: int, now: int) -> None:
     """
     if not cost:
         return
+    rates.lock_permits(tx, caller.user_id, now)
     identities = users.identities(tx, caller.app.id, caller.user_id)
     if not identities:
         raise errors.SessionGone

@@ -83,7 +83,7 @@ def by_email(db: Database, limits: Limits, app: App, proof: Proof, address: str,
                 proofs.drop_email(tx, other["id"], now)
             user_id = _made(tx, limits, app, {"email": proof.email}, address, now)
         proofs.set_uid(tx, user_id, "firebase_uid", proof.subject)
-        rates.carry_permits(tx, app, user_id, "firebase_uid", proof.subject)
+        rates.carry_permits(tx, app, user_id, "firebase_uid", proof.subject, now)
         return user_id
 
     return numbers.settled(db, entered)
@@ -127,7 +127,7 @@ def by_provider(db: Database, limits: Limits, app: App, identity: Identity, addr
         else:
             user_id = _made(tx, limits, app, users.untaken(tx, app, said), address, now)
         proofs.set_uid(tx, user_id, "cidp_uid", identity.uid)
-        rates.carry_permits(tx, app, user_id, "cidp_uid", identity.uid)
+        rates.carry_permits(tx, app, user_id, "cidp_uid", identity.uid, now)
         return user_id
 
     return numbers.settled(db, entered)
