@@ -8,7 +8,8 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -252,16 +253,39 @@ def test_a_client_that_does_not_read_its_answers_is_cut_off(databases, tmp_path,
         servers.serve(url, tmp_path, ca=ca, answer_seconds="1", **files) as server,
         socket.socket() as plain,
     ):
-        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        plain.settimeout(20)
-        plain.connect(("127.0.0.1", server.port))
+        connect_without_reading(plain, server)
         with trusted.wrap_socket(plain, server_hostname="127.0.0.1") if trusted else plain as one:
-            one.settimeout(0.2)
-            with suppress(OSError):
-                for _ in range(100):
-                    one.sendall(b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n")
-                    time.sleep(0.005)
+            ask_for_pages(one)
             eventually(lambda: "answer_seconds" in server.printed, "it was never cut off")
+
+
+def test_of_many_clients_that_do_not_read_those_go_that_exceed_the_bound_of_all(databases, tmp_path):
+    """Each of them may still take its answer for a while: only together they are too many."""
+    bounds = {"answer_seconds": "600", "max_unsent_bytes": "1048576", "metrics_token": "open-sesame"}
+    with databases.fresh("sqlite") as url, servers.serve(url, tmp_path, **bounds) as server, ExitStack() as stack:
+        clients = [stack.enter_context(socket.socket()) for _ in range(16)]
+        for client in clients:
+            connect_without_reading(client, server)
+        with ThreadPoolExecutor(len(clients)) as threads:
+            list(threads.map(ask_for_pages, clients))
+        eventually(lambda: "max_unsent_bytes" in server.printed, "nobody was cut off")
+        assert limits_reached(server, "max_unsent_bytes") > 0
+        assert statuses(exchange(server, GET.replace(b"Host", b"Connection: close\r\nHost"))) == [200]
+
+
+def connect_without_reading(plain: socket.socket, server: Server) -> None:
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    plain.settimeout(20)
+    plain.connect(("127.0.0.1", server.port))
+
+
+def ask_for_pages(one: socket.socket) -> None:
+    """Many large answers, one after the other."""
+    one.settimeout(0.2)
+    with suppress(OSError):
+        for _ in range(100):
+            one.sendall(b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n")
+            time.sleep(0.005)
 
 
 def certificate(folder: Path) -> tuple[dict[str, str], ssl.SSLContext]:
