@@ -377,6 +377,13 @@ def test_every_shared_limit_begins_at_0_in_the_metrics(play):
     assert {bucket.limit for bucket in found if bucket.alarm} == set(metrics.SHARED_LIMITS)
 
 
+def test_who_signs_in_again_is_no_stranger(play):
+    ann = play.proven(ANN)
+    assert proofs.by_phone(play.db, LIMITS, play.app, ANN, ADDRESS, NOW + 2 * DAY) == ann
+    spend(play, ann, 10, after=2 * DAY + HOUR)
+    assert f"permits of app {play.app_id} strangers" not in used(play)
+
+
 # ── blocks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -83,11 +83,15 @@ def lock_user(tx: Tx, user_id: int) -> None:
     users.lock(tx, user_id)
 
 
-def take_over(tx: Tx, app: App, user_id: int, number: int, found: Sequence[Row], now: int) -> list[int]:
+def take_over(
+    tx: Tx, app: App, user_id: int, number: int, found: Sequence[Row], now: int, *, renew: bool = False
+) -> list[int]:
     """The number is this user's, proven, and no other is; whoever answered to it before does no longer.
 
     found   who answered to it, from `lock`
+    renew   of a number that the user had proven already, the time of the proof is now
 
+    Otherwise that time stays: who signs in again is not new (`privacy.pay`).
     Somebody who had proven it, too, also loses sessions and subscriptions: the phone is in other hands now. What an
     import said of the user beside is believed no longer. Returns the ids of those who had the number.
     """
@@ -97,7 +101,7 @@ def take_over(tx: Tx, app: App, user_id: int, number: int, found: Sequence[Row],
             sessions.end_others(tx, holder["user_id"], b"")
             subscriptions.delete_all(tx, holder["user_id"])
         proofs.release(tx, holder["user_id"], now)
-    proofs.verify(tx, app.id, user_id, number, now)
+    proofs.verify(tx, app.id, user_id, number, now, renew=renew)
     rates.carry_permits(tx, app, user_id, "number", number, now)
     proofs.end_belief(tx, user_id, verified=False)
     applications.set_verified(tx, app.id, now)
@@ -133,7 +137,7 @@ def give(db: Database, app: App, user_id: int, typed: str, now: int, *, by: Acto
         found = lock(tx, app, number, user_id)
         _check_receiver(tx, app, user_id)
         users.change(tx, app.id, user_id, columns({"phone": typed}), now)
-        former = take_over(tx, app, user_id, number, found, now)
+        former = take_over(tx, app, user_id, number, found, now, renew=True)
         _record(tx, by, app, user_id, number, former)
         return former
 

@@ -57,16 +57,21 @@ def wait_for_imports(tx: Tx, user_ids: Sequence[int]) -> None:
     tx.run("UPDATE users SET as_imported = 1 WHERE id IN :ids AND as_imported = 1", ids=Rows.of("id", user_ids))
 
 
-def verify(tx: Tx, app_id: int, user_id: int, number: int, now: int) -> None:
-    """The user answers to this number, proven now, and to no other."""
+def verify(tx: Tx, app_id: int, user_id: int, number: int, now: int, *, renew: bool = False) -> None:
+    """The user answers to this number, proven, and to no other.
+
+    renew   a number that was the user's, proven already, counts as proven now
+    """
     tx.run("DELETE FROM numbers WHERE user_id = :user_id AND number <> :number", user_id=user_id, number=number)
     tx.run(
         "INSERT INTO numbers (app_id, number, user_id, verified_at) VALUES (:app_id, :number, :user_id, :now)"
-        " ON CONFLICT (app_id, number, user_id) DO UPDATE SET verified_at = excluded.verified_at, imported = 0",
+        " ON CONFLICT (app_id, number, user_id) DO UPDATE SET imported = 0, verified_at ="
+        " CASE WHEN :renew = 0 THEN COALESCE(numbers.verified_at, excluded.verified_at) ELSE excluded.verified_at END",
         app_id=app_id,
         number=number,
         user_id=user_id,
         now=now,
+        renew=int(renew),
     )
 
 
