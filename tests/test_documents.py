@@ -124,6 +124,13 @@ def test_every_event_in_the_table_of_the_log_is_one_that_is_logged():
     assert [event for event in events if not re.search(rf'log\.\w+\(\s*"{re.escape(event)}"', source)] == []
 
 
+def test_decisions_are_numbered_without_gaps_and_say_their_number():
+    files = sorted((ROOT / "docs/decisions").glob("*.md"))
+    assert [file.name[:5] for file in files] == [f"{number:04}-" for number in range(1, len(files) + 1)]
+    titles = [file.read_text("utf-8").split()[1] for file in files]
+    assert titles == [f"{number}." for number in range(1, len(files) + 1)]
+
+
 def slug(heading: str) -> str:
     """The anchor of a heading."""
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
