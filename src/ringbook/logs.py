@@ -1,7 +1,7 @@
 """Log lines: one event, one line, values as fields; JSON where a program reads stderr, words where a person does.
 
     start(level)     set up this process; call it once
-    log              `log.info("pushes settled", count=3)`
+    log              `log.info("work done", count=3)`
 
 Numbers, names, tokens, queries and bodies never belong in a line. An exception is therefore logged as its type and
 the places it passed through; what it says may quote data, so its words appear only at level debug.
