@@ -58,18 +58,23 @@ class Warned:
 
 
 READING_OUT = (
-    "Is a campaign or an import under way? Raise the setting. If not, somebody may be reading out who is registered: "
-    "the runbook RingbookLimitNear tells how to find out from where."
+    "If not, somebody may be reading out who is registered: the runbook RingbookLimitNear tells how to find out from "
+    "where."
+)
+EXPECTED = "Is a campaign or an import under way? Raise the setting. " + READING_OUT
+OF_NETWORK = (
+    "Is a campaign or an import under way? Raise the setting, and RINGBOOK_APP_PERMITS_PER_DAY, of which one network "
+    "gets at most a quarter. " + READING_OUT
 )
 MANY_HERE = (
     "Is it a school, an office or a mobile network? Raise the setting. If not, block the network at your proxy: "
     "the runbook RingbookLimitNear tells how to find it."
 )
 NEAR = {
-    "address_permits_per_day": Warned("new numbers from one address", READING_OUT),
-    "subnet_permits_per_day": Warned("new numbers from one /56 network", READING_OUT),
-    "network_permits_per_day": Warned("new numbers from one /48 or /24 network", READING_OUT),
-    "app_permits_per_day": Warned("new numbers of this application", READING_OUT),
+    "address_permits_per_day": Warned("new numbers from one address", EXPECTED),
+    "subnet_permits_per_day": Warned("new numbers from one /56 network", EXPECTED),
+    "network_permits_per_day": Warned("new numbers from one /48 or /24 network", OF_NETWORK),
+    "app_permits_per_day": Warned("new numbers of this application", EXPECTED),
     "new_accounts_per_hour": Warned("new accounts from one address", MANY_HERE),
     "subnet_accounts_per_hour": Warned("new accounts from one /56 network", MANY_HERE),
     "network_accounts_per_hour": Warned("new accounts from one /48 or /24 network", MANY_HERE),
