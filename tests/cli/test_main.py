@@ -363,7 +363,7 @@ def test_check_looks_whether_certificate_and_key_go_together(ringbook, tmp_path)
     assert ringbook("check", tls_cert="cert.pem", tls_key="key.pem").returncode == 0
     wrong = ringbook("check", tls_cert="cert.pem", tls_key="other.pem")
     assert wrong.returncode == 1
-    assert "NO   TLS:" in wrong.stdout
+    assert "NO   TLS: the key in RINGBOOK_TLS_KEY does not belong to the certificate" in wrong.stdout
     missing = ringbook("check", tls_cert="cert.pem", tls_key="nowhere.pem")
     assert "RINGBOOK_TLS_KEY cannot be read" in missing.stdout
 

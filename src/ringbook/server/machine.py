@@ -21,6 +21,14 @@ from ..store import db as databases
 LEAST_FREE_BYTES = 1024**3
 MOST_APART_SECONDS = 5
 LEAST_DAYS = 14  # a certificate that ends sooner was not renewed by whoever should
+OTHER_KEY = (
+    "the key in RINGBOOK_TLS_KEY does not belong to the certificate in RINGBOOK_TLS_CERT: give two files that were made"
+    " together"
+)
+NO_PEM = (
+    "RINGBOOK_TLS_CERT must hold a certificate chain and RINGBOOK_TLS_KEY its key without a password, both in PEM:"
+    " one of the two files does not"
+)
 EVERYBODY = {"0.0.0.0/0", "::/0"}
 
 
@@ -63,7 +71,7 @@ def tls_trouble(config: Config) -> str:
         # Without an answer at hand the library would ask the terminal for the key's password.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(config.tls_cert, config.tls_key, password=lambda: "")
     except ssl.SSLError as error:
-        return f"RINGBOOK_TLS_CERT and RINGBOOK_TLS_KEY must be a certificate and its open key ({error.reason})"
+        return OTHER_KEY if error.reason == "KEY_VALUES_MISMATCH" else NO_PEM
     except OSError as error:
         return f"RINGBOOK_TLS_CERT or RINGBOOK_TLS_KEY cannot be read ({error.strerror})"
     return ""
