@@ -51,3 +51,10 @@ def test_what_a_library_logs_is_one_of_our_lines(capsys):
     logging.getLogger("some.library").info("small talk")
     (line,) = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert (line["event"], line["logger"], line["level"]) == ("it rains", "some.library", "warning")
+
+
+def test_the_pool_of_connections_names_hosts_and_users_at_level_debug_only(capsys):
+    for level, lines in (("info", 0), ("debug", 1)):
+        logs.start(level)
+        logging.getLogger("psycopg.pool").warning("connection to 10.0.0.1 failed for user ann")
+        assert len(capsys.readouterr().err.splitlines()) == lines

@@ -36,6 +36,8 @@ def start(level: str) -> None:
         logger_factory=_Stderr,
     )
     logging.basicConfig(handlers=[_FromLibraries()], level=max(least, logging.WARNING), force=True)
+    # It names hosts and users, several times a second while PostgreSQL is away. We say why ourselves: `database away`.
+    logging.getLogger("psycopg.pool").setLevel(logging.NOTSET if level == "debug" else logging.ERROR)
 
 
 class _Stderr:
