@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ringbook import errors
 from ringbook.store import db as databases
 from ringbook.store.db import Database, Rows, copies
-from ringbook.store.db.postgres import options
+from ringbook.store.db.postgres import check_address, options
 
 TEXTS = ["", "a'b\"c", "100%", "%s :name ::text", "é😀\u200f", "\n\t\\", "null", "[1]", " x "]
 NUMBERS = [0, 1, -1, 2**31, 2**63 - 1, -(2**63)]
@@ -310,6 +310,13 @@ def test_as_many_ports_as_hosts_or_one():
     with pytest.raises(errors.Invalid, match="one port for each host") as refused:
         databases.connect("postgresql:///book?host=one,two&port=1,2,3&password=s3cret")
     assert "s3cret" not in refused.value.reason
+
+
+@pytest.mark.parametrize("wanted", ["standby", "read-only", "prefer-standby", "primaryy"])
+def test_an_address_that_leads_to_a_standby_is_refused(wanted):
+    with pytest.raises(errors.Invalid, match="read-write, primary or any"):
+        check_address(f"postgresql://ann@one,two/book?target_session_attrs={wanted}")
+    check_address("postgresql://ann@one,two/book?target_session_attrs=primary")
 
 
 def test_with_several_hosts_the_primary_is_looked_for_unless_the_address_says_otherwise():

@@ -50,6 +50,7 @@ FAILOVER = {
     "keepalives_interval": 1,
     "tcp_user_timeout": 3_000,
 }
+SERVERS_FOR_WRITES = ("read-write", "primary", "any")
 DRAIN_SECONDS = 1  # between two times that all connections are replaced
 PROBE_PATIENCE = "SET LOCAL lock_timeout = '500ms'; SET LOCAL statement_timeout = '3s'"
 
@@ -66,6 +67,9 @@ def check_address(url: str) -> None:
     hosts, ports = (str(given.get(part) or "").split(",") for part in ("host", "port"))
     if len(ports) not in (1, len(hosts)):
         raise errors.Invalid("must name one port for each host, or one for all", field="RINGBOOK_DATABASE")
+    if given.get("target_session_attrs", "any") not in SERVERS_FOR_WRITES:
+        reason = "must have read-write, primary or any as target_session_attrs: Ringbook writes to the server it finds"
+        raise errors.Invalid(reason, field="RINGBOOK_DATABASE")
 
 
 def has_several_hosts(url: str) -> bool:
