@@ -280,6 +280,14 @@ def made(url: str, folder: Path) -> Path:
     return folder / "backup.db"
 
 
+def test_a_backup_of_a_database_that_is_lost_says_what_to_do(url, made):
+    file = databases_.sqlite_file(url)
+    file.unlink()
+    file.with_name(f"{file.name}-erasures").mkdir(exist_ok=True)
+    said = run("backup", str(made.parent / "another.db"), database_url=url, code=1).stderr
+    assert "put the file back" in said and "ringbook restore BACKUP" in said
+
+
 def test_a_backup_never_replaces_a_file_without_being_told(url, made):
     before = made.read_bytes()
     assert "--overwrite replaces it" in run("backup", str(made), database_url=url, code=2).stderr

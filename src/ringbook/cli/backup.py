@@ -38,28 +38,30 @@ WHICH = (
 Incomplete = Annotated[bool, Parameter(negative="", help="go on although lines of the journals are missing")]
 Verify = Annotated[bool, Parameter(negative="", help="copy nothing: see whether FILE is a backup as it was made")]
 WithoutChecksum = Annotated[bool, Parameter(negative="", help="also take a file that carries no checksum")]
+Backup = Annotated[Path, Parameter(name="FILE", help="the backup")]
 Overwrite = Annotated[bool, Parameter(negative="", help="replace FILE if it is there")]
 
 
 def backup(
-    path: Path, /, *, overwrite: Overwrite = False, verify: Verify = False, as_json: Json = False, file: File
+    path: Backup, /, *, overwrite: Overwrite = False, verify: Verify = False, as_json: Json = False, file: File
 ) -> None:
     """Copy the SQLite database to a file, as it is at this moment, while the server goes on, and look through it."""
     from ..core import backups
+    from ..server import checks
 
     if verify:
         common.answer({"whole": str(path)} | _amounts(backups.looked_through(path)), as_json)
         return
     source = _database("backup", path, file)
-    if not source.exists():
-        raise Failed(f"there is no database {source}")
+    if absent := checks.missing(common.settings(file)):
+        raise Failed(absent)
     with _progress("copied") as progress:
         found = backups.back_up(source, path, progress, overwrite=overwrite)
     common.answer({"backup": str(path)} | _amounts(found), as_json)
 
 
 def restore(
-    path: Path,
+    path: Backup,
     /,
     *,
     without_checksum: WithoutChecksum = False,
