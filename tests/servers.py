@@ -16,7 +16,6 @@
 Nothing is skipped when a server cannot start: the test fails and says what to install.
 """
 
-import ctypes
 import importlib.util
 import json
 import os
@@ -41,6 +40,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 import psycopg
+from forking import Forked, can_fork, die_with_parent
 
 DATABASES = ("sqlite", "postgresql")
 START_SECONDS = 30
@@ -53,6 +53,7 @@ NEED_POSTGRESQL = (
 EMULATOR_START_SECONDS = 90
 FIREBASE = Path(__file__).parent / "e2e" / "node_modules" / "firebase-tools" / "lib" / "bin" / "firebase.js"
 NEED_EMULATOR = "The tests need node 20 or newer and the npm package firebase-tools: make test installs them"
+Process = subprocess.Popen[bytes] | Forked
 NEED_PGBOUNCER = "The tests need pgbouncer: `make test` installs it on Debian as root, else apt or brew install it"
 
 
@@ -444,7 +445,7 @@ class Server:
     database_url: str
     app: Application
     log: Path
-    process: subprocess.Popen[bytes]
+    process: Process
 
     @property
     def port(self) -> int:
@@ -487,11 +488,21 @@ def application(database_url: str, name: str = "tests", **settings: str) -> Appl
 
 def ringbook(*words: str, database_url: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a `ringbook` command to its end; one that fails fails the test, with what it wrote."""
-    command = [str(program()), *words]
-    done = subprocess.run(command, env=environment(database_url, **settings), capture_output=True, text=True)
+    done = ended([program(), *words], environment(database_url, **settings))
     if done.returncode:
         raise RuntimeError(f"ringbook {' '.join(words)} ended with {done.returncode}: {done.stderr}")
     return done
+
+
+def ended(command: list[Any], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; what it wrote."""
+    words = [str(word) for word in command]
+    if command[0] != program() or not can_fork(environment):
+        return subprocess.run(words, env=environment, capture_output=True, text=True)
+    with open(os.devnull, "rb") as nothing, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as complaints:
+        code = Forked(words, environment, None, nothing, out, complaints).wait()
+        said = [(file.seek(0), file.read().decode())[1] for file in (out, complaints)]
+    return subprocess.CompletedProcess(words, code, *said)
 
 
 def program() -> Path:
@@ -558,7 +569,7 @@ def running(
     user: str | None = None,
     environment: dict[str, str] | None = None,
     folder: Path | None = None,
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Iterator[Process]:
     """A process that writes to `log` and is asked to stop afterwards; or else it is killed and the test fails."""
     with log.open("wb") as output:
         process = start(command, output, user=user, environment=environment, folder=folder)
@@ -581,10 +592,14 @@ def start(
     user: str | None,
     environment: dict[str, str] | None,
     folder: Path | None = None,
-) -> subprocess.Popen[bytes]:
+) -> Process:
     """Start a process that does not outlive this one, even if this one is killed (on Linux)."""
+    words = [str(word) for word in command]
+    if command[0] == program() and environment is not None and can_fork(environment):
+        with open(os.devnull, "rb") as nothing:
+            return Forked(words, environment, folder, nothing, output, output)
     return subprocess.Popen(
-        [str(word) for word in command],
+        words,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
@@ -595,20 +610,10 @@ def start(
     )
 
 
-LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent ends."""
-    assert LIBC is not None
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def wait_until(
     attempt: Callable[[], object],
     trouble: type[Exception],
-    process: subprocess.Popen[bytes],
+    process: Process,
     log: Path,
     seconds: int = START_SECONDS,
 ) -> None:
