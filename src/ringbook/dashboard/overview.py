@@ -37,7 +37,7 @@ TODO = {
     "card": Todo(
         "People are told who joins",
         "The card is off until you switch it on.",
-        "/apps/{}/settings",
+        "/apps/{}/users/settings",
         "Settings",
     ),
     "push": Todo(

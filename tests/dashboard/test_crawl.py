@@ -1,0 +1,164 @@
+"""A crawl of the dashboard: every link, script, picture and form of every page leads somewhere.
+
+It begins at the start page and follows what it finds, on a server without an application, on one whose application is
+new, and on one where no page is empty. It follows links as a browser does, sends the forms that only ask, and sends
+those that change something with a csrf that is wrong, so that nothing is changed.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import urlencode, urljoin, urlsplit
+
+import pytest
+from asking import rows
+from dashboard.visiting import FORM, Page, Visitor, admin
+from dashboard.world import fill
+from servers import Databases, Server, ringbook, serve
+
+from ringbook.dashboard.routes import ROUTES
+
+START = "/dashboard"
+# Everybody may send these, so no csrf guards them.
+OPEN = {f"{START}/login", f"{START}/theme"}
+POSTS = [re.compile(START + re.sub(r"\{\w+\}", "[^/]+", one.path)) for one in ROUTES if one.method == "POST"]
+# What a page loads or leads to, by element.
+ADDRESSES = {"a": "href", "link": "href", "script": "src", "img": "src"}
+WRONG = "wrong-csrf"
+
+
+@dataclass
+class Form:
+    """A form of a page, with what it holds when nobody has touched it."""
+
+    method: str
+    action: str
+    values: dict[str, str] = field(default_factory=dict)
+
+
+class Reader(HTMLParser):
+    """Collects where a page leads."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.asked: list[str] = []  # by a script, for a part of the page
+        self.posted: list[str] = []  # by a script, for a part of the page
+        self.ids: set[str] = set()
+        self.forms: list[Form] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if ADDRESSES.get(tag) in given:
+            self.links.append(given[ADDRESSES[tag]])
+        for name, found in (("hx-get", self.asked), ("hx-post", self.posted)):
+            if name in given:
+                found.append(given[name])
+        if "id" in given:
+            self.ids.add(given["id"])
+        if tag == "form":
+            self.forms.append(Form(given.get("method", "get"), given.get("action", "")))
+        elif self.forms and tag in ("input", "select", "button") and given.get("name"):
+            self.forms[-1].values.setdefault(given["name"], given.get("value", ""))
+
+
+@dataclass
+class Crawl:
+    """Follows everything from the start page on. `wrong` is what leads nowhere: the page, what it names, and why."""
+
+    visitor: Visitor
+    seen: dict[str, "Reader | None"] = field(default_factory=dict)
+    sent: set[str] = field(default_factory=set)
+    wrong: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def follow(self, start: str) -> "Crawl":
+        """Everything that can be reached from there."""
+        waiting, named = [("", start)], {start}
+        while waiting:
+            source, target = waiting.pop()
+            path, _, anchor = target.partition("#")
+            new = path not in self.seen
+            read = self._get(source, path)
+            if anchor and read and anchor not in read.ids:
+                self.wrong.append((source, target, "no such place on that page"))
+            if read and new:
+                found = set(self._leads(path, read)) - named
+                named |= found
+                waiting += [(path, one) for one in found]
+                self._send(path, read)
+        return self
+
+    def _get(self, source: str, path: str) -> "Reader | None":
+        """What stands on a page; None for what is not a page. Each is fetched once."""
+        if path not in self.seen:
+            answer = self.visitor.ask("GET", path)
+            if answer.status == 303:
+                answer = self.visitor.ask("GET", urljoin(path, answer.goes_to))
+            if answer.status != 200:
+                self.wrong.append((source, path, str(answer.status)))
+            self.seen[path] = Reader(answer.html) if is_html(answer) else None
+        return self.seen[path]
+
+    def _leads(self, path: str, read: Reader) -> Iterator[str]:
+        """Where a page leads on this server, by GET."""
+        asking = [f"{form.action}?{urlencode(form.values)}" for form in read.forms if form.method == "get"]
+        for target in [*read.links, *read.asked, *(without_early_anchor(one) for one in asking)]:
+            if not urlsplit(target).netloc:
+                yield urljoin(path, target)
+
+    def _send(self, path: str, read: Reader) -> None:
+        """Send what changes something, each kind once, with a csrf that is wrong."""
+        actions = [form.action for form in read.forms if form.method == "post"]
+        for action in [*actions, *read.posted]:
+            target = urljoin(path, action).partition("#")[0]
+            if target in self.sent:
+                continue
+            self.sent.add(target)
+            if not any(one.fullmatch(target.partition("?")[0]) for one in POSTS):
+                self.wrong.append((path, target, "no form is taken there"))
+            answer = self.visitor.ask("POST", target, urlencode({"csrf": WRONG}).encode(), content_type=FORM)
+            if answer.status != 403 and target not in OPEN:
+                self.wrong.append((path, target, f"{answer.status} to a wrong csrf"))
+
+
+def without_early_anchor(target: str) -> str:
+    """`/keys#sdks?endpoint=…` as a browser asks: the fields come before the anchor."""
+    address, anchor, rest = target.partition("#")
+    name, _, fields = rest.partition("?")
+    return f"{address}?{fields}#{name}" if anchor else target
+
+
+def is_html(page: Page) -> bool:
+    return page.status == 200 and "text/html" in page.headers.get("Content-Type", "")
+
+
+# ── the servers ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def nothing(server: Server) -> None:
+    """No application at all."""
+    for app_id in (row["id"] for row in rows(server, "SELECT id FROM applications")):
+        ringbook("app", "delete", str(app_id), "--yes", database_url=server.database_url)
+
+
+def new(_server: Server) -> None:
+    """Applications that nobody has used yet."""
+
+
+def full(server: Server) -> None:
+    """No page is empty."""
+    fill(server)
+
+
+@pytest.mark.parametrize("state, pages", [(nothing, 4), (new, 15), (full, 60)])
+def test_every_link_and_every_form_leads_somewhere(
+    databases: Databases, tmp_path: Path, state: Callable[[Server], None], pages: int
+) -> None:
+    with databases.fresh("sqlite") as url, serve(url, tmp_path, "--no-worker") as server:
+        state(server)
+        found = Crawl(admin(server)).follow(START)
+    assert found.wrong == []
+    assert len(found.seen) >= pages and len(found.sent) >= 3
