@@ -17,7 +17,6 @@ Nothing is skipped when a server cannot start: the test fails and says what to i
 """
 
 import importlib.util
-import json
 import os
 import resource
 import shutil
@@ -51,7 +50,8 @@ NEED_POSTGRESQL = (
     " where databases may be created, TEST_POSTGRESQL_URL=postgresql://USER@HOST/postgres, or apt install postgresql"
 )
 EMULATOR_START_SECONDS = 90
-FIREBASE = Path(__file__).parent / "e2e" / "node_modules" / "firebase-tools" / "lib" / "bin" / "firebase.js"
+EMULATOR = Path(__file__).parent / "e2e" / "emulator.cjs"
+FIREBASE = EMULATOR.with_name("node_modules") / "firebase-tools"
 NEED_EMULATOR = "The tests need node 20 or newer and the npm package firebase-tools: make test installs them"
 Process = subprocess.Popen[bytes] | Forked
 NEED_PGBOUNCER = "The tests need pgbouncer: `make test` installs it on Debian as root, else apt or brew install it"
@@ -542,19 +542,10 @@ def firebase_auth(folder: Path, project: str) -> Iterator[str]:
     if not node or not FIREBASE.exists():
         raise RuntimeError(NEED_EMULATOR)
     port, log = free_port(), folder / "emulator.log"
-    settings = folder / "firebase.json"
-    settings.write_text(emulator_settings(port))
-    command = [node, FIREBASE, "emulators:start", "--only", "auth", "--project", project, "--config", settings]
     own = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "TMPDIR": str(folder), "CI": "true"}
-    with running(command, log, stop=signal.SIGINT, environment=os.environ | own, folder=folder) as process:
+    with running([node, EMULATOR, project, port], log, environment=os.environ | own, folder=folder) as process:
         wait_until(lambda: get(f"http://127.0.0.1:{port}/"), OSError, process, log, EMULATOR_START_SECONDS)
         yield f"127.0.0.1:{port}"
-
-
-def emulator_settings(port: int) -> str:
-    """The emulator's configuration file. Every port is named, since those by default may be another emulator's."""
-    auth, hub, logging = ({"host": "127.0.0.1", "port": one} for one in (port, free_port(), free_port()))
-    return json.dumps({"emulators": {"auth": auth, "hub": hub, "logging": logging, "ui": {"enabled": False}}})
 
 
 # ── Processes ────────────────────────────────────────────────────────────────────────────────────────────────────────
