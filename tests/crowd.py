@@ -22,7 +22,7 @@ from asking import Answer, Person, line, open_session, person, rows
 from servers import Server, eventually
 
 NO_ANSWER = "no answer"
-PAUSE_SECONDS = 0.02  # before the same contact is uploaded again
+PAUSE_SECONDS = 0.02  # between uploads, so that the people leave processor time to the rest
 
 
 @dataclass
@@ -80,8 +80,8 @@ class Crowd:
             else:
                 if answer.status == 200:
                     promised.append(contact["phone"])
-                    continue
-                self.meanwhile[words(answer)] += 1
+                else:
+                    self.meanwhile[words(answer)] += 1
             time.sleep(PAUSE_SECONDS)
 
     def back(self, who: Person) -> Person:

@@ -265,7 +265,8 @@ def test_on_an_empty_postgresql_database_a_command_asks_for_the_migration(ringbo
         assert answer(ringbook("app", "create", "Friends", "--json", database=url))["application_id"] == 1
 
 
-def test_a_database_that_cannot_be_reached_is_a_failure_in_one_line(ringbook):
+def test_a_database_that_cannot_be_reached_is_a_failure_in_one_line(ringbook, monkeypatch):
+    monkeypatch.setattr("ringbook.store.db.postgres.WAIT_SECONDS", 0.5)
     refused = ringbook("app", "list", database="postgresql://nobody@127.0.0.1:1/none")
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1

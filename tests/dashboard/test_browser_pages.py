@@ -61,6 +61,7 @@ def test_bars_are_drawn_in_proportion_and_stay_in_their_chart(page, served, play
 
 
 def test_the_page_renews_itself_where_it_stands(page, play):
+    page.clock.install()
     page.goto(f"/dashboard/apps/{play.app_id}/push")
     assert page.get_by_text("No push yet").count() == 1
     bob = play.person("bob").id
@@ -68,6 +69,7 @@ def test_the_page_renews_itself_where_it_stands(page, play):
     play.holds(bob, (ANN, "Annie"))
     play.person("ann", ANN)
     play.tell()
+    page.clock.run_for(11_000)  # it asks every 10 seconds
     page.locator("#deliveries .badge", has_text="waiting").wait_for()
     page.locator("#queue", has_text="gcm").wait_for()
 

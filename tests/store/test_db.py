@@ -508,7 +508,8 @@ def attempt(db: Database) -> str:
     return "answered"
 
 
-def test_a_server_that_is_not_there_is_unavailable():
+def test_a_server_that_is_not_there_is_unavailable(monkeypatch):
+    monkeypatch.setattr("ringbook.store.db.postgres.WAIT_SECONDS", 0.5)
     nowhere = databases.connect("postgresql://nobody@127.0.0.1:1/none", pool=1)
     with pytest.raises(errors.Unavailable), nowhere.read() as tx:
         tx.tuples("SELECT 1")
@@ -538,13 +539,13 @@ def test_two_who_block_each_other_are_told_to_try_again(postgres):
 
 def test_a_database_that_is_slow_is_not_away(postgres_url, monkeypatch, capsys):
     """All connections in use: who waits too long is told so, and the next may still wait for one."""
-    monkeypatch.setattr("ringbook.store.db.postgres.WAIT_SECONDS", 3)
+    monkeypatch.setattr("ringbook.store.db.postgres.WAIT_SECONDS", 1.5)
     with closing(databases.connect(postgres_url, pool=1)) as one, ThreadPoolExecutor(2) as threads:
         with one.read() as tx:
             tx.tuples("SELECT 1")
             assert attempt(one) == "unavailable"
             waiting = threads.submit(attempt, one)
-            assert not wait([waiting], timeout=2).done
+            assert not wait([waiting], timeout=0.5).done
         assert waiting.result() == "answered"
     assert "database away" not in capsys.readouterr().err
 

@@ -21,10 +21,10 @@ LAST_SECONDS = 5
 _running: list[tuple[threading.Thread, threading.Event]] = []
 
 
-def begin(db: "Database") -> None:
-    """Flush from now on."""
+def begin(db: "Database", every: float = stats.EVERY_SECONDS) -> None:
+    """Flush from now on, every so many seconds."""
     stop = threading.Event()
-    thread = threading.Thread(target=_flush, args=(db, stop), name="figures", daemon=True)
+    thread = threading.Thread(target=_flush, args=(db, stop, every), name="figures", daemon=True)
     _running.append((thread, stop))
     thread.start()
 
@@ -37,10 +37,10 @@ def end() -> None:
         thread.join(LAST_SECONDS)
 
 
-def _flush(db: "Database", stop: threading.Event) -> None:
+def _flush(db: "Database", stop: threading.Event, every: float) -> None:
     last = False
     while not last:
-        last = stop.wait(stats.EVERY_SECONDS)
+        last = stop.wait(every)
         now = int(time.time())
         try:
             stats.flush(db, now)
