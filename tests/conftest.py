@@ -5,7 +5,9 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from push.providers import Providers, providing
 from servers import DATABASES, Databases, Postgresql, Server, Stoppable, migrate, private_folder, serve, tail
+from verify.gateway import Gateway, listening
 
 from ringbook.store import db as store
 
@@ -32,6 +34,27 @@ def stoppable() -> Iterator[Stoppable]:
         migrate(made.url)
         yield made
         made.stop()
+
+
+@pytest.fixture(scope="session")
+def push_providers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Providers]:
+    """FCM and APNs, one for all tests of this process; `providers` is the same for one test."""
+    with providing(tmp_path_factory.mktemp("providers")) as running:
+        yield running
+
+
+@pytest.fixture
+def providers(push_providers: Providers) -> Providers:
+    """FCM and APNs, which have been asked nothing yet and have no orders."""
+    push_providers.forget()
+    return push_providers
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    """A server that answers as the test says, and keeps what it was asked."""
+    with listening() as running:
+        yield running
 
 
 @pytest.fixture(params=DATABASES)

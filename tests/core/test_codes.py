@@ -3,7 +3,6 @@
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,7 +10,7 @@ import msgspec
 import pytest
 import structlog
 from servers import eventually, free_port
-from verify.gateway import Gateway, listening
+from verify.gateway import Gateway
 
 from ringbook import errors, metrics, phone
 from ringbook.config import Config, Limits
@@ -35,12 +34,6 @@ NO_LIMITS = {
     "network_codes_per_hour": 0,
 }
 HERE, ELSEWHERE = "192.0.2.1", "192.0.2.2"
-
-
-@pytest.fixture
-def gateway() -> Iterator[Gateway]:
-    with listening() as running:
-        yield running
 
 
 @pytest.fixture

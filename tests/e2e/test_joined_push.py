@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from asking import rows
 from push.listener import Browser, PushService, push_service
-from push.providers import Providers, apns_token, fcm_token, providing
+from push.providers import Providers, apns_token, fcm_token
 from servers import (
     DATABASES,
     Databases,
@@ -137,14 +137,10 @@ def shown(body: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
+def outside(push_providers: Providers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
     """They run for all tests of this file."""
-    with (
-        providing(tmp_path_factory.mktemp("providers")) as providers,
-        push_service(tmp_path_factory.mktemp("browsers")) as browsers,
-        listening() as backend,
-    ):
-        yield Outside(providers, browsers, backend)
+    with push_service(tmp_path_factory.mktemp("browsers")) as browsers, listening() as backend:
+        yield Outside(push_providers, browsers, backend)
 
 
 @contextmanager

@@ -3,25 +3,18 @@
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trustme
 from servers import free_port
-from verify.gateway import Gateway, listening
+from verify.gateway import listening
 
 from ringbook.outbound import requests
 from ringbook.outbound.requests import LARGEST_BYTES, Outgoing, Turns, Unreachable
 
 LOCAL = Outgoing(allow_private=True, timeout_seconds=10)
 HASTY = Outgoing(allow_private=True, timeout_seconds=0.3)
-
-
-@pytest.fixture
-def gateway() -> Iterator[Gateway]:
-    with listening() as running:
-        yield running
 
 
 def test_a_request_arrives_as_it_was_meant_and_its_answer_is_read(gateway):

@@ -4,7 +4,6 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import jwt
@@ -13,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from push.listener import application
-from push.providers import KEY_ID, TEAM_ID, TOPIC, Providers, apns_token, private_key, providing, service_account
+from push.providers import KEY_ID, TEAM_ID, TOPIC, Providers, apns_token, private_key, service_account
 from servers import free_port
 
 from ringbook.config import Config
@@ -26,18 +25,6 @@ from ringbook.push.transport import Message, NotSetUp, Outcome, Receipt, SenderC
 JOINED = {"message": "Your friend Zoë joined.", "user_id": 271, "type": "contact_joined"}
 ACCEPTED = Receipt(Outcome.ACCEPTED)
 MINUTE = 60
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Providers]:
-    with providing(tmp_path_factory.mktemp("providers")) as started:
-        yield started
-
-
-@pytest.fixture
-def providers(running: Providers) -> Providers:
-    running.forget()
-    return running
 
 
 def push(payload: dict[str, Any], **others: Any) -> Message:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from push.providers import KEY_ID, TEAM_ID, TOPIC, Providers, apns_token, provider_token, providing
+from push.providers import KEY_ID, TEAM_ID, TOPIC, Providers, apns_token, provider_token
 from servers import free_port
-from verify.gateway import Gateway, listening
+from verify.gateway import listening
 
 from ringbook.outbound import requests
 from ringbook.outbound.requests import Answer, Unreachable
@@ -30,24 +30,6 @@ LOOP_BACKS = [
     "[::]",
 ]
 SECRET = "a-secret-of-the-path"
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Providers]:
-    with providing(tmp_path_factory.mktemp("providers")) as started:
-        yield started
-
-
-@pytest.fixture
-def providers(running: Providers) -> Providers:
-    running.forget()
-    return running
-
-
-@pytest.fixture
-def gateway() -> Iterator[Gateway]:
-    with listening() as started:
-        yield started
 
 
 def post(url: str, *, allow_private: bool = True, body: bytes = b"{}", **how: Any) -> Answer:

@@ -3,14 +3,13 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 from push.listener import application
-from push.providers import PROJECT, Providers, fcm_token, private_key, providing, service_account
+from push.providers import PROJECT, Providers, fcm_token, private_key, service_account
 from servers import free_port
 from verify.gateway import listening
 
@@ -23,18 +22,6 @@ from ringbook.push.transport import Message, NotSetUp, Outcome, Receipt, SenderC
 JOINED = {"message": "Your friend Zoë joined.", "user_id": 271, "type": "contact_joined"}
 ACCEPTED = Receipt(Outcome.ACCEPTED)
 NOW = 1_790_000_000
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Providers]:
-    with providing(tmp_path_factory.mktemp("providers")) as started:
-        yield started
-
-
-@pytest.fixture
-def providers(running: Providers) -> Providers:
-    running.forget()
-    return running
 
 
 def push(payload: dict[str, Any], **others: Any) -> Message:

@@ -30,9 +30,8 @@ JOINED = {
 
 
 @pytest.fixture
-def backend():
-    with listening() as running:
-        yield running
+def backend(gateway: Gateway) -> Gateway:
+    return gateway
 
 
 def application_of(backend: Gateway, secret: str = SECRET, path: str = "/hook?from=ringbook") -> App:

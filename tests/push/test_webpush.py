@@ -56,11 +56,10 @@ def sent(made: Made, app: App, private: str, *messages: Message) -> list[Receipt
 
 
 @pytest.fixture
-def gateway() -> Iterator[Gateway]:
+def gateway(gateway: Gateway) -> Gateway:
     """A push service that answers as a test wants."""
-    with listening() as running:
-        running.status = 201
-        yield running
+    gateway.status = 201
+    return gateway
 
 
 # ── with a push service that decrypts ────────────────────────────────────────────────────────────────────────────────

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from core.joining import Play
-from push.providers import providing
 from servers import Databases, application, free_port
 from verify.certificates import Key, publishing
 from verify.gateway import listening
@@ -135,12 +134,6 @@ def test_what_is_missing_is_named(database_url: str):
 
 
 # ── pushes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture(scope="module")
-def providers(tmp_path_factory: pytest.TempPathFactory):
-    with providing(tmp_path_factory.mktemp("providers")) as running:
-        yield running
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from servers import free_port
-from verify.gateway import Asked, Gateway, listening
+from verify.gateway import Asked, Gateway
 
 from ringbook import errors
 from ringbook.model import AppSettings
@@ -32,12 +31,6 @@ TWILIO = {
     "sms_twilio_from": "+12025550100",
 }
 texts = st.text(st.characters(exclude_categories=["Cs"]))
-
-
-@pytest.fixture
-def gateway() -> Iterator[Gateway]:
-    with listening() as running:
-        yield running
 
 
 def sent(gateway: Gateway, text: str = AWKWARD, **settings: Any) -> Asked:

@@ -7,11 +7,9 @@ import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
 
-import pytest
 from core.joining import Play
-from push.providers import Providers, apns_token, providing
+from push.providers import Providers, apns_token
 from servers import environment, program, running
 
 from ringbook.core import delivery
@@ -24,12 +22,6 @@ JOINERS = [f"+1202555{100 + n:04}" for n in range(DEATHS + 1)]
 ORDERS = ("", "slow-30", "once-down", "slow-200", "", "once-broken")
 BEGINNINGS = ("told", "sent")
 BEGIN_SECONDS, LAST_SECONDS = 20, 90
-
-
-@pytest.fixture(scope="module")
-def providers(tmp_path_factory) -> Iterator[Providers]:
-    with providing(tmp_path_factory.mktemp("providers")) as running_:
-        yield running_
 
 
 def lease_over(play: Play) -> None:
@@ -61,7 +53,6 @@ def befriended(play: Play) -> None:
 def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing_that_was_recorded(
     db, database_url, providers, tmp_path
 ):
-    providers.forget()
     play = Play(db, now=int(time.time()))
     play.set(**providers.settings)
     befriended(play)
