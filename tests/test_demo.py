@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from servers import environment, free_port, ringbook
+from servers import environment, free_port, ringbook, serve
 
 from ringbook import phone
 
@@ -93,8 +93,15 @@ class Model:
 
 
 @pytest.fixture(scope="module")
+def server(databases, tmp_path_factory):
+    """The demo has no SQL of its own, so one database is enough."""
+    with databases.fresh("sqlite") as url, serve(url, tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
 def played(server):
-    """The demo, played once for all tests of a database."""
+    """The demo, played once for all tests."""
     return play(server.url, server.database_url, "--json")
 
 

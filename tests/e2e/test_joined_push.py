@@ -21,7 +21,6 @@ from asking import rows
 from push.listener import Browser, PushService, push_service
 from push.providers import Providers, apns_token, fcm_token
 from servers import (
-    DATABASES,
     Databases,
     Server,
     application,
@@ -215,7 +214,7 @@ def joined(user: int, name: str) -> dict[str, list[Any]]:
 @pytest.mark.parametrize(
     "kind, options, workers",
     [
-        *((kind, (), 0) for kind in DATABASES),
+        ("sqlite", (), 0),
         ("pgbouncer", (), 0),
         ("postgresql", ("--workers", "2"), 1),
         ("postgresql", ("--no-worker",), 1),
