@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from asking import Person, guest, line, lines, person
 from core.joining import Play
-from servers import Databases, environment, postgresql_client, program, serve
+from servers import Databases, ended, environment, postgresql_client, program, serve
 from store.older import brought_to, people
 
 from ringbook import errors
@@ -31,8 +31,7 @@ FIRST = 3_000
 
 def run(*words: str, database_url: str, code: int = 0, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a command as an operator does; it must end with this code."""
-    command = [program(), *words]
-    done = subprocess.run(command, env=environment(database_url, **settings), capture_output=True, text=True)
+    done = ended([program(), *words], environment(database_url, **settings))
     assert done.returncode == code, done
     return done
 

@@ -11,7 +11,19 @@ from pathlib import Path
 import psycopg
 import pytest
 from asking import ask, at_once, lines, person
-from servers import Databases, Server, environment, eventually, free_port, full_disk, get, program, running, serve
+from servers import (
+    Databases,
+    Server,
+    ended,
+    environment,
+    eventually,
+    free_port,
+    full_disk,
+    get,
+    program,
+    running,
+    serve,
+)
 
 from ringbook.store import migrations
 from ringbook.store.migrations import HEAD, LOCK
@@ -232,10 +244,8 @@ def test_a_worker_tells_how_it_is_at_a_port_of_its_own(databases, tmp_path):
 
 
 def test_a_worker_whose_port_is_taken_says_what_to_do(databases, tmp_path, on_sqlite):
-    from subprocess import run
-
     settings = environment(on_sqlite.database_url, worker_metrics_port=str(on_sqlite.port))
-    done = run([program(), "worker"], env=settings, capture_output=True, text=True, timeout=60)
+    done = ended([program(), "worker"], settings)
     assert done.returncode == 1
     assert (
         done.stderr == f"ringbook: port {on_sqlite.port} is in use: RINGBOOK_WORKER_METRICS_PORT={on_sqlite.port + 1}\n"
