@@ -633,7 +633,8 @@ def dry_run_then_twice(db: Database, rows: list[dict[str, Any]]) -> None:
     second = brought(db, app, *rows, now=NOW + DAY)
     assert stored(db) == after
     assert counts(second) == (0, 0, first.added, len(first.refused))
-    assert second.refused == first.refused
+    # The same rows, but perhaps for another reason: what a later row of the file brought is there by now.
+    assert [one.line for one in second.refused] == [one.line for one in first.refused]
     refused = {one.line for one in first.refused}
     for line, row in enumerate(rows, 2):
         if line not in refused:
