@@ -84,6 +84,34 @@ def server(
         yield running
 
 
+# Files that take longest, so that at the end no process waits for another one's long file.
+LONG = {
+    "test_serving",
+    "test_courier",
+    "test_cli_backup",
+    "test_browser",
+    "test_broken",
+    "test_joined_push",
+    "test_killed_worker",
+    "test_openapi",
+    "test_permits_simulated",
+    "test_failover",
+    "test_failures",
+    "test_health",
+    "test_sdks",
+    "test_dart",
+    "test_demo",
+    "test_wheel",
+    "test_why_and_reality",
+    "test_erasures",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest files first."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     """Show, below a failed test, what its server wrote."""

@@ -4,6 +4,7 @@ Tables are compared row by row with what the code says of itself; a failure show
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, get_args, get_origin
@@ -137,11 +138,14 @@ def slug(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
+LINK = re.compile(r'\]\(([^)\s]+)[^)]*\)|(?:src|srcset|href)="([^"]+)"|^\[[^]]+\]: (\S+)', re.MULTILINE)
+
+
 @pages
 def test_every_relative_link_leads_somewhere(page):
     dead = []
-    for target in re.findall(r"\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"", page.read_text("utf-8")):
-        target = "".join(target)
+    for found in LINK.findall(outside_code(page)):
+        target = "".join(found)
         if "://" in target or target.startswith("mailto:"):
             continue
         name, _, anchor = target.partition("#")
@@ -153,7 +157,17 @@ def test_every_relative_link_leads_somewhere(page):
 
 def anchors(page: Path) -> set[str]:
     """What can be linked to in a page."""
-    return {slug(found) for found in re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)}
+    headings, seen = set(), Counter[str]()
+    for found in re.findall(r"^#+ (.+)$", outside_code(page), re.MULTILINE):
+        name = slug(found)
+        headings.add(f"{name}-{seen[name]}" if seen[name] else name)
+        seen[name] += 1
+    return headings
+
+
+def outside_code(page: Path) -> str:
+    """A page without its code blocks."""
+    return re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
 
 
 def fenced(page: Path) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from asking import Answer, Person, guest, person, rows
 from hypothesis import given
 from hypothesis import strategies as st
-from push.providers import fcm_token, providing
+from push.providers import fcm_token
 from servers import application, serve
 
 from ringbook import errors
@@ -92,9 +92,8 @@ def test_a_guest_may_send_and_a_session_without_a_user_may_not(server):
     assert send(ended, bob).status == 403
 
 
-def test_an_event_arrives_at_the_provider_as_the_app_wrote_it(databases, tmp_path):
-    (providers_at := tmp_path / "providers").mkdir()
-    with providing(providers_at) as providers, databases.fresh("sqlite") as url:
+def test_an_event_arrives_at_the_provider_as_the_app_wrote_it(databases, providers, tmp_path):
+    with databases.fresh("sqlite") as url:
         config = {name: str(value).lower() if value is True else str(value) for name, value in providers.config.items()}
         with serve(url, tmp_path, **config) as server:
             app = application(url, **providers.settings)

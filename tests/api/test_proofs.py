@@ -39,12 +39,6 @@ def strict(
 
 
 @pytest.fixture
-def gateway() -> Iterator[Gateway]:
-    with listening() as running:
-        yield running
-
-
-@pytest.fixture
 def app(strict: Server, gateway: Gateway) -> Application:
     """An application of the test's own, whose codes go to its gateway."""
     return application(strict.database_url, sms_gateway="http", sms_gateway_url=gateway.url, sms_regions="GB,US")

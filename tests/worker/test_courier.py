@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
-from push.providers import Providers, apns_token, fcm_token, providing
+from push.providers import Providers, apns_token, fcm_token
 from servers import eventually
 from verify.gateway import listening
 
@@ -38,16 +38,9 @@ _KEY = ec.derive_private_key(271, ec.SECP256R1()).public_key()
 POINT = base64.urlsafe_b64encode(_KEY.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)).decode().rstrip("=")
 
 
-@pytest.fixture(scope="module")
-def providers(tmp_path_factory) -> Iterator[Providers]:
-    with providing(tmp_path_factory.mktemp("providers")) as running:
-        yield running
-
-
 @pytest.fixture
 def play(db, providers):
     """An application with both providers set up, today."""
-    providers.forget()
     play = Play(db, now=int(time.time()))
     play.set(**providers.settings)
     return play
@@ -107,7 +100,8 @@ def test_a_sign_up_reaches_every_holder_once_with_the_name_in_their_book(play, p
     assert play.rows("SELECT DISTINCT message FROM pushes") == [{"message": None}]
 
 
-def test_what_fails_for_a_while_is_tried_again_and_what_is_refused_is_parked(play, providers):
+def test_what_fails_for_a_while_is_tried_again_and_what_is_refused_is_parked(play, providers, monkeypatch):
+    monkeypatch.setattr(delivery, "FIRST_WAIT_SECONDS", 1)
     befriended(play, "bob", token=fcm_token("once-down"))
     befriended(play, "cleo", token=apns_token("once-broken"), channel="apns", platform="ios")
     befriended(play, "dora", token=apns_token("answer-403-InvalidProviderToken"), channel="apns", platform="ios")
@@ -133,7 +127,8 @@ def test_a_dead_token_ends_its_subscription(play, providers):
     assert play.rows("SELECT * FROM subscriptions") == []
 
 
-def test_without_credentials_a_push_waits_parked_until_they_are_there_and_it_is_retried(play, providers):
+def test_without_credentials_a_push_waits_parked_until_they_are_there_and_it_is_retried(play, providers, monkeypatch):
+    monkeypatch.setattr(applications, "CACHE_SECONDS", 0.2)
     play.set(fcm_service_account="")
     befriended(play, "bob", token=fcm_token())
     with delivering(play, providers):
