@@ -18,6 +18,7 @@ import ctypes
 import gc
 import importlib
 import importlib.metadata
+import io
 import json
 import os
 import pkgutil
@@ -193,8 +194,8 @@ def become(request: dict[str, Any], files: list[int]) -> None:
     for number, file in enumerate(files):
         os.dup2(file, number)
     os.closerange(3, max(files) + 1)
-    sys.stdin, sys.stdout, sys.stderr = standard(0, "r"), standard(1, "w"), standard(2, "w", "backslashreplace")
-    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+    streams: Any = standard(0, "r"), standard(1, "w"), standard(2, "w", "backslashreplace")
+    sys.stdin, sys.stdout, sys.stderr = streams
     os.chdir(request["folder"])
     os.environ.update(request["settings"])
     sys.argv = request["words"]
@@ -203,10 +204,16 @@ def become(request: dict[str, Any], files: list[int]) -> None:
 
 
 def standard(number: int, mode: str, errors: str = "strict") -> Any:
-    """One of the standard streams, as Python makes it."""
-    errors = errors if mode == "r" or number == 2 else sys.stdout.errors
-    by_line = number == 2 or os.isatty(number)
-    return open(number, mode, 1 if by_line else -1, sys.stdout.encoding, errors, closefd=False)
+    """One of the standard streams, as Python makes it: PYTHONUNBUFFERED decides whether it keeps what it writes."""
+    own: Any = sys.__stdin__ if mode == "r" else sys.__stdout__
+    at_once = own.write_through
+    opened: Any = io.FileIO(number, mode, closefd=False)
+    if mode == "r":
+        opened = io.BufferedReader(opened)
+    elif not at_once:
+        opened = io.BufferedWriter(opened)
+    by_line = not at_once and (number == 2 or os.isatty(number))
+    return io.TextIOWrapper(opened, own.encoding, errors, line_buffering=by_line, write_through=at_once)
 
 
 if __name__ == "__main__":
