@@ -86,9 +86,9 @@ def server(
 
 # Files that take longest, so that at the end no process waits for another one's long file.
 LONG = {
-    "test_serving",
+    "test_process",
     "test_courier",
-    "test_cli_backup",
+    "test_backup",
     "test_browser",
     "test_broken",
     "test_joined_push",
@@ -102,7 +102,8 @@ LONG = {
     "test_dart",
     "test_demo",
     "test_wheel",
-    "test_why_and_reality",
+    "test_messages",
+    "test_identity",
     "test_erasures",
 }
 

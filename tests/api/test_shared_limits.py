@@ -19,7 +19,7 @@ def test_beyond_the_limit_of_a_network_the_answer_says_when_and_the_operator_is_
             text = ask(server, "GET", "/metrics", headers={"Authorization": "Bearer open-sesame"}).raw.decode()
             assert 'ringbook_limits_near_total{limit="network_permits_per_day"} 2.0' in text
             assert 'ringbook_limits_reached_total{limit="network_permits_per_day"} 1.0' in text
-        # A server that ends has written down everything that it counted: tests/test_flushing.py.
+        # A server that ends has written down everything that it counted: tests/worker/test_counters.py.
         app_id = server.app.application_id
         with serve(url, tmp_path) as server:
             page = admin(server).get(f"/apps/{app_id}")

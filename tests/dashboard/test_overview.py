@@ -37,7 +37,7 @@ def test_what_happened_and_what_was_refused_is_shown(databases, tmp_path):
             ann.ask("GET", "/users/v2?nonsense=1")
             ask(server, "POST", "/session", {"application_id": 1, "auth_key": "wrong"})
         path = f"/apps/{server.app.application_id}"
-        # A server that ends has written down everything that it counted: tests/test_flushing.py.
+        # A server that ends has written down everything that it counted: tests/worker/test_counters.py.
         with serve(url, tmp_path) as server:
             visitor = admin(server)
             page = visitor.get(path)

@@ -93,13 +93,13 @@ def test_a_database_that_is_away_at_the_end_keeps_nobody(monkeypatch):
 
 
 def test_figures_are_flushed_again_and_again_while_a_process_runs(databases):
-    figures.forget()
+    stats.forget()
     with databases.fresh("sqlite") as url, closing(store_db.connect(url)) as db:
         app_id = application(url).application_id
-        flushing.begin(db, every=0.05)
+        counters.begin(db, every=0.05)
         try:
             for wanted in (1, 2):
-                figures.add(app_id, "uploads", int(time.time()))
+                stats.add(app_id, "uploads", int(time.time()))
                 eventually(lambda wanted=wanted: totals(url, app_id).get("uploads") == wanted, "nothing was flushed")
         finally:
-            flushing.end()
+            counters.end()
