@@ -1,7 +1,7 @@
 """What every provider of pushes is to us: a message goes in, a receipt comes out.
 
     Message      one push to one device, the same at every attempt
-    Receipt      what became of an attempt; `Outcome` says it in one word
+    Receipt      the result of an attempt: its `Outcome` says what follows, its `Cause` says why
     Sender       sends the messages of one application through one channel
     SenderContext          what a sender is made with, besides its application
     NotSetUp     why an application cannot send through a channel; the text says what to do
@@ -37,13 +37,41 @@ class Outcome(Enum):
     REFUSED = "refused"  # ours to mend: credentials, a payload that is too large
 
 
-class Receipt(Struct, frozen=True):
-    """The answer to one attempt.
+class Cause(Enum):
+    """Why an attempt had its outcome. Code compares causes; the text of a receipt is for people only.
 
-    reason         the provider's word, or ours in words; never a token, a text or a key
+    The values are labels of metrics: they do not change, and hold no name, number or host.
+    """
+
+    ACCEPTED = "accepted"
+    PRINTED = "printed"  # push_console is on: nothing was sent
+    TOKEN_GONE = "token gone"  # the provider says that the push token, or the subscription, has ended or is invalid
+    NEVER_ANSWERED = "never answered"  # an endpoint of a browser that has not answered in a day of attempts
+    NOT_SET_UP = "not set up"  # a setting of the application is missing or cannot be used
+    APPLICATION_DELETED = "application deleted"
+    CREDENTIALS_REFUSED = "credentials refused"
+    WRONG_APPLICATION = "wrong application"  # the token belongs to another project, team or bundle id
+    PAYLOAD_TOO_LARGE = "payload too large"
+    PAYLOAD_INVALID = "payload invalid"  # it cannot be written as JSON
+    REQUEST_REFUSED = "request refused"  # the provider refuses the request for another reason
+    REDIRECTED = "redirected"  # redirects are not followed
+    RATE_LIMITED = "rate limited"
+    PROVIDER_UNAVAILABLE = "provider unavailable"  # the provider answers that it cannot take the push now
+    NO_ANSWER = "no answer"  # no connection, no valid certificate, or no answer in time
+    ADDRESS_NOT_ALLOWED = "address not allowed"  # a private network, a port or a scheme that is not allowed
+    DATABASE_UNAVAILABLE = "database unavailable"
+    SERVER_ERROR = "server error"  # an error of this server, which its log describes
+    OTHER = "other"
+
+
+class Receipt(Struct, frozen=True):
+    """The result of one attempt.
+
+    reason         for people: the provider's word, or a sentence of ours; never a token, a text or a key
     gone_at        with GONE, when the token died, UTC seconds; None where the provider does not say
     wait_seconds   with LATER, how long the provider asks us to wait
-    silent         no answer came; None where that says nothing about the host, because we are at fault
+    silent         true when no answer came; None when this server is at fault, which says nothing about the host
+    cause          for code
     """
 
     outcome: Outcome
@@ -51,6 +79,7 @@ class Receipt(Struct, frozen=True):
     gone_at: int | None = None
     wait_seconds: int | None = None
     silent: bool | None = False
+    cause: Cause = Cause.OTHER
 
 
 class Message(Struct, frozen=True, kw_only=True):
