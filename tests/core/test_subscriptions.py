@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from ringbook import errors
 from ringbook.config import Config, Limits
 from ringbook.core import applications, subscriptions
-from ringbook.core.subscriptions import check, reachable
+from ringbook.core.subscriptions import check
 from ringbook.model import App, Subscription
+from ringbook.push.tokens import allowed_endpoint
 from ringbook.store import subscriptions as store
 from ringbook.store.db import Database, Tx, connect
 
@@ -144,7 +145,7 @@ def test_what_no_provider_could_use_is_refused_by_field(field, wished):
     ],
 )
 def test_no_endpoint_leads_into_our_own_network(url):
-    assert not reachable(url, Config())
+    assert not allowed_endpoint(url, Config())
 
 
 @pytest.mark.parametrize("allow_private", [True, False])
@@ -164,23 +165,23 @@ def test_no_endpoint_leads_into_our_own_network(url):
     ],
 )
 def test_an_endpoint_that_can_be_read_in_two_ways_is_none(url, allow_private):
-    assert not reachable(url, Config(allow_private_addresses=allow_private))
+    assert not allowed_endpoint(url, Config(allow_private_addresses=allow_private))
 
 
 def test_what_browsers_are_given_is_an_endpoint():
-    assert reachable("https://fcm.example.com:443/wp/dQw4:APA91b-_~?token=BQ%3d&x=1+2", Config())
+    assert allowed_endpoint("https://fcm.example.com:443/wp/dQw4:APA91b-_~?token=BQ%3d&x=1+2", Config())
 
 
 def test_an_endpoint_is_at_port_443_or_one_that_the_operator_allows():
     url = "https://push.example.com:8443/x"
-    assert not reachable(url, Config())
-    assert reachable(url, Config(outgoing_ports=(8443,)))
-    assert not reachable("https://push.example.com:22/x", Config(outgoing_ports=(8443,)))
+    assert not allowed_endpoint(url, Config())
+    assert allowed_endpoint(url, Config(outgoing_ports=(8443,)))
+    assert not allowed_endpoint("https://push.example.com:22/x", Config(outgoing_ports=(8443,)))
 
 
 def test_for_development_an_endpoint_may_be_here():
-    assert reachable("http://127.0.0.1:9000/x", Config(allow_private_addresses=True))
-    assert not reachable("file:///etc/passwd", Config(allow_private_addresses=True))
+    assert allowed_endpoint("http://127.0.0.1:9000/x", Config(allow_private_addresses=True))
+    assert not allowed_endpoint("file:///etc/passwd", Config(allow_private_addresses=True))
 
 
 # ── whose it is ──────────────────────────────────────────────────────────────────────────────────────────────────────

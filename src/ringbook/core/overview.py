@@ -16,6 +16,7 @@ from typing import Any
 from msgspec import Struct
 
 from ..model import App
+from ..push import providers
 from ..store import stats as store
 from ..store.db import Database, Tx
 from . import applications, delivery
@@ -29,7 +30,6 @@ SHARE = 100  # counting takes at most one part in so many of a worker's time
 SERVER = 0  # stands where an application's id would
 COUNTED_AT, COUNTING_MS = "counted at", "counting ms"
 COUNTED = ("users", "books", "contacts")
-PROVIDERS = ("fcm_service_account", "apns_key", "webhook_url")
 
 
 class Step(Struct, frozen=True):
@@ -149,7 +149,7 @@ def _looked(tx: Tx, app_id: int) -> dict[str, int]:
 
 
 def _steps(tx: Tx, app: App, totals: Mapping[str, int]) -> list[Step]:
-    provider = app.settings.push_console or any(getattr(app.settings, name) for name in PROVIDERS)
+    provider = app.settings.push_console or providers.any_set_up(app.settings)
     return [
         Step("call", bool(totals.get("sessions")) or store.has_users(tx, app.id)),
         Step("book", bool(totals.get("uploads")) or store.has_contacts(tx, app.id)),

@@ -10,35 +10,22 @@ One per user, device, channel and environment. A push token belongs to whoever r
 signs in on a phone, the former user's pushes must not appear there. Source: docs/wire.md §5.
 """
 
-import base64
-import binascii
 import hashlib
-import re
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 import msgspec
 
 from .. import errors
 from ..config import Config
 from ..model import App, Subscription
-from ..outbound.networks import HTTPS_PORT, may_be_public
+from ..push import providers
 from ..store import subscriptions as store
 from ..store.db import Database, Row, Tx
 from . import numbers
 
-CHANNELS = ("apns", "apns_voip", "gcm", "web")
 PLATFORMS = ("ios", "android", "web")
 ENVIRONMENTS = ("development", "production")
-# APNs device tokens are hex of variable length, never to be assumed 32 bytes (Apple, "Registering your app with APNs").
-TOKEN = {
-    "apns": re.compile(r"[0-9A-Fa-f]{32,400}"),
-    "apns_voip": re.compile(r"[0-9A-Fa-f]{32,400}"),
-    "gcm": re.compile(r"[\x21-\x7e]{10,4096}"),
-}
-BASE64 = re.compile(r"[A-Za-z0-9+/_-]{1,100}={0,2}")
 LONGEST = 255
-INVALID = "is invalid"
 
 
 def subscribe(db: Database, config: Config, app: App, wished: Sequence[Subscription], now: int) -> list[Subscription]:
@@ -99,7 +86,7 @@ def of_user(db: Database, user_id: int) -> list[Subscription]:
 def channels(db: Database, app_id: int) -> set[str]:
     """The channels that an application's users subscribe to."""
     with db.read() as tx:
-        return {channel for channel in CHANNELS if store.any_of(tx, app_id, channel)}
+        return {channel for channel in providers.device_channels() if store.any_of(tx, app_id, channel)}
 
 
 def unsubscribe(db: Database, user_id: int, subscription_id: int) -> None:
@@ -114,7 +101,8 @@ def unsubscribe(db: Database, user_id: int, subscription_id: int) -> None:
 
 def check(wished: Subscription, config: Config) -> None:
     """Raise Invalid, naming the field, unless a provider could use this."""
-    _one_of(wished.channel, CHANNELS, "notification_channel")
+    device_channels = providers.device_channels()
+    _one_of(wished.channel, list(device_channels), "notification_channel")
     _one_of(wished.environment, ENVIRONMENTS, "environment")
     _one_of(wished.platform, PLATFORMS, "platform")
     if not wished.device:
@@ -122,67 +110,9 @@ def check(wished: Subscription, config: Config) -> None:
     for field, value in (("udid", wished.device), ("bundle_identifier", wished.bundle or "")):
         if len(value) > LONGEST:
             raise errors.Invalid(f"is longer than {LONGEST} characters", field=field)
-    if wished.channel == "web":
-        _check_web(wished, config)
-    elif not wished.token:
-        raise errors.Invalid("can't be blank", field="client_identification_sequence")
-    elif not TOKEN[wished.channel].fullmatch(wished.token):
-        raise errors.Invalid(INVALID, field="client_identification_sequence")
+    device_channels[wished.channel](wished, config)
 
 
 def _one_of(value: str, known: Sequence[str], field: str) -> None:
     if value not in known:
         raise errors.Invalid(f"must be one of {', '.join(known)}", field=field)
-
-
-def _check_web(wished: Subscription, config: Config) -> None:
-    """The browser's three values (W3C Push API, PushSubscription; RFC 8291 §3.1: a P-256 point and 16 bytes)."""
-    if not reachable(wished.token, config):
-        raise errors.Invalid("must be an https address on the public internet", field="web_endpoint")
-    if len(_decoded(wished.web_auth)) != 16:
-        raise errors.Invalid(INVALID, field="web_auth")
-    if not on_curve(_decoded(wished.web_p256dh)):
-        raise errors.Invalid(INVALID, field="web_p256dh")
-
-
-def reachable(url: str, config: Config) -> bool:
-    """May we be sent there on a user's word? A name that leads to a private address is found out when sending.
-
-    What readers of addresses disagree about is refused: sent is by another one, too large to be loaded here.
-    Source: WHATWG, "URL Standard", state machine: `\\` ends the host there, and blanks are left out.
-    """
-    if not url.isascii() or not url.isprintable() or any(sign in url for sign in " \\@"):
-        return False
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or HTTPS_PORT
-    except ValueError:
-        return False
-    if len(url) > 2048 or not host:
-        return False
-    if config.allow_private_addresses:
-        return parts.scheme in ("https", "http")
-    return parts.scheme == "https" and port in (HTTPS_PORT, *config.outgoing_ports) and may_be_public(host)
-
-
-def _decoded(value: str | None) -> bytes:
-    """The bytes of base64 in either alphabet; b"" for what is none, or longer than any of a browser's values."""
-    if not BASE64.fullmatch(value or ""):  # the decoder passes over other signs, and the text is stored as it is
-        return b""
-    try:
-        return base64.urlsafe_b64decode((value or "") + "==")
-    except (ValueError, binascii.Error):
-        return b""
-
-
-def on_curve(point: bytes) -> bool:
-    """Is this an uncompressed point of P-256?"""
-    if len(point) != 65:
-        return False
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    try:
-        ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
-    except ValueError:
-        return False
-    return True

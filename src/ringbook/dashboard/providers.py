@@ -1,31 +1,65 @@
-"""What pushes are sent with: each provider's credentials, which are never shown again, and whether they are taken."""
+"""The page of push providers: each one's credentials, which are never shown again, and a check of them.
+
+The cards are made from the rows of `push/providers.py`.
+"""
 
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from starlette.responses import Response
 
 from .. import errors
 from ..core import applications
-from ..model import App
-from ..push import credentials
+from ..model import App, AppSettings
+from ..push import credentials, providers
+from ..push.providers import Provider
 from .endpoint import ROOT, Call, Route
 
-KEPT = ("webhook_secret",)  # an empty field leaves it as it is
-FILES = {"gcm": "fcm_service_account", "apns": "apns_key"}
-# By channel, the settings that its form holds; a file's is changed only by a file.
-FIELDS = {
-    "gcm": ("fcm_service_account",),
-    "apns": ("apns_key", "apns_key_id", "apns_team_id", "apns_topic"),
-    "web": ("web_push_contact",),
-    "webhook": ("webhook_url", "webhook_secret"),
+# How the settings of providers are shown. Other settings are shown with their key and their description.
+SHOWN: dict[str, dict[str, Any]] = {
+    "fcm_service_account": {
+        "label": "Service account",
+        "help": "The JSON file of the key.",
+        "upload": ".json,application/json",
+    },
+    "apns_key": {
+        "label": "Authentication key",
+        "help": "The .p8 file, which Apple lets you download once.",
+        "upload": ".p8",
+    },
+    "apns_key_id": {"label": "Key id", "help": "10 characters, shown beside the key."},
+    "apns_team_id": {"label": "Team id", "help": "10 characters, under Membership."},
+    "apns_topic": {"label": "Topic", "help": "The app's bundle id. Empty: the one that each subscription names."},
+    "web_push_contact": {
+        "label": "Contact address",
+        "help": "Where push services reach you when something is wrong: `mailto:` or `https://`.",
+        "placeholder": "mailto:you@example.com",
+    },
+    "webhook_url": {"label": "Address", "help": "", "placeholder": "https://example.com/ringbook"},
+    "webhook_secret": {"label": "Secret", "help": "Requests are signed with it (Standard Webhooks)."},
 }
-NAMES = {"gcm": "FCM", "apns": "APNs", "web": "Web Push", "webhook": "The webhook"}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One setting in the form of a provider.
+
+    upload   the types of file that a browser offers; such a setting is uploaded, and its value is never shown
+    secret   the value is never shown, and an empty field leaves it as it is
+    """
+
+    key: str
+    label: str
+    help: str
+    secret: bool
+    upload: str = ""
+    placeholder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How a provider stands: a word, its colour, and what is missing or known, in a sentence."""
+    """The state of a provider: a word, its colour, and a sentence about what is missing or known."""
 
     word: str
     kind: str
@@ -38,107 +72,107 @@ def show(call: Call) -> Response:
 
 
 def save(call: Call) -> Response:
-    """Keep what the form of one provider holds: all of it, or nothing."""
-    channel = channel_of(call)
+    """Store the settings in the form of one provider, all or none."""
+    provider = provider_of(call)
     try:
-        values = {name: text for name in FIELDS[channel] if (text := given(call, channel, name)) is not None}
+        values = {one.key: text for one in fields(provider) if (text := entered(call, one)) is not None}
         applications.change_all(call.db, call.app.id, values, by=call.by)
     except errors.Invalid as refused:
         return page(call, 422, wrong={refused.field: refused.reason.replace(": give it as @FILE", "")})
-    return call.redirect(address(call), f"{NAMES[channel]}: saved. Running processes know within 5 seconds.")
+    return call.redirect(address(call), f"{provider.name}: saved. Running processes know within 5 seconds.")
 
 
 def remove(call: Call) -> Response:
-    """Forget what a provider was set up with."""
-    channel = channel_of(call)
-    applications.change_all(call.db, call.app.id, dict.fromkeys(FIELDS[channel], ""), by=call.by)
-    return call.redirect(address(call), f"{NAMES[channel]}: removed.")
+    """Empty the settings of one provider."""
+    provider = provider_of(call)
+    applications.change_all(call.db, call.app.id, dict.fromkeys(provider.settings, ""), by=call.by)
+    return call.redirect(address(call), f"{provider.name}: removed.")
 
 
 def check(call: Call) -> Response:
-    """Ask the provider whether it takes the credentials; nothing is sent to anybody."""
-    channel = channel_of(call)
+    """Check the credentials with the provider; no push is sent."""
+    provider = provider_of(call)
     app = applications.get(call.db, call.app.id)
-    key = applications.vapid_private_key(call.db, app.id)
-    trouble = credentials.ask(call.config, app, key, [channel])[channel]
     if app.settings.push_console:
         return call.redirect(address(call), "Pushes are printed, not sent: push_console is on.", kind="bad")
+    key = applications.vapid_private_key(call.db, app.id)
+    trouble = credentials.check(call.config, app, key, [provider])[provider.key]
     if trouble:
-        return call.redirect(address(call), f"{NAMES[channel]}: {trouble}", kind="bad")
-    return call.redirect(address(call), f"{NAMES[channel]}: {credentials.SEEN[channel]}.")
+        return call.redirect(address(call), f"{provider.name}: {trouble}", kind="bad")
+    return call.redirect(address(call), f"{provider.name}: {provider.correct}.")
 
 
 def page(call: Call, status: int = 200, *, wrong: dict[str, str] | None = None) -> Response:
-    """The page; after a refusal with what was typed, but for secrets."""
+    """The page. After a refusal it shows what was entered, except secrets."""
     app = applications.get(call.db, call.app.id)
-    kept = {name: getattr(app.settings, name) for names in FIELDS.values() for name in names}
-    shown = {name: "" if name in KEPT or name in FILES.values() else value for name, value in kept.items()}
-    typed = {name: value for name, value in call.texts().items() if name in shown and name not in KEPT}
+    forms = {provider.key: fields(provider) for provider in providers.PROVIDERS}
+    stored = {one.key: getattr(app.settings, one.key) for form in forms.values() for one in form}
+    secret = {one.key for form in forms.values() for one in form if one.secret}
+    shown = {key: "" if key in secret else value for key, value in stored.items()}
+    typed = {key: value for key, value in call.texts().items() if key in shown and key not in secret}
     return call.page(
         "providers.html",
         status,
         app=app,
+        providers=providers.PROVIDERS,
+        fields=forms,
         values=shown | (typed if wrong else {}),
-        states={channel: state(channel, app) for channel in FIELDS},
-        has={name: bool(value) for name, value in kept.items()},
+        states={provider.key: state(provider, app) for provider in providers.PROVIDERS},
+        has={key: bool(value) for key, value in stored.items()},
         errors=wrong or {},
     )
 
 
-def given(call: Call, channel: str, name: str) -> str | None:
-    """What the form says of a setting; None when it leaves it as it is."""
-    if name == FILES.get(channel):
-        content = call.file(name)
+def fields(provider: Provider) -> list[Field]:
+    """The settings of a provider, as its form shows them."""
+    found = []
+    for one in msgspec.structs.fields(AppSettings):
+        if one.name in provider.settings:
+            (declared,) = one.type.__metadata__
+            values = {"label": one.name, "help": declared.description} | SHOWN.get(one.name, {})
+            found.append(Field(one.name, secret=declared.extra["secret"], **values))
+    return sorted(found, key=lambda field: provider.settings.index(field.key))
+
+
+def entered(call: Call, field: Field) -> str | None:
+    """The value of a setting in the form; None when the setting is not to change."""
+    if field.upload:
+        content = call.file(field.key)
         if content is None:
             return None
         try:
             return content.decode()
         except UnicodeDecodeError:
-            raise errors.Invalid("is not a text file", field=name) from None
-    text = call.text(name).strip()
-    return None if name in KEPT and not text else text
+            raise errors.Invalid("is not a text file", field=field.key) from None
+    text = call.text(field.key).strip()
+    return None if field.secret and not text else text
 
 
-def state(channel: str, app: App) -> State:
-    """How a provider stands, as far as that is known without asking it."""
-    missing = [name for name in credentials.NEEDED[channel] if not getattr(app.settings, name)]
-    if channel == "web":
-        return State("ready", "ok", "The keys were made with the application." + (CONTACT if missing else ""))
+def state(provider: Provider, app: App) -> State:
+    """The state of a provider, by the application's settings alone."""
+    missing = provider.missing(app.settings)
+    if provider.own_keys:
+        return State("ready", "ok", provider.summary(app.settings))
     if not missing:
-        return State("set up", "ok", account(app) if channel == "gcm" else "")
-    if len(missing) == len(credentials.NEEDED[channel]):
+        return State("set up", "ok", provider.summary(app.settings))
+    if len(missing) == len(provider.needed):
         return State("not set up", "", "")
     return State("incomplete", "warn", f"Still missing: {', '.join(missing)}.")
 
 
-CONTACT = " Apple's push service refuses pushes without a contact address."
-
-
-def account(app: App) -> str:
-    """Whose service account is kept: the project and its address, which are no secrets."""
-    try:
-        kept = msgspec.json.decode(app.settings.fcm_service_account, type=dict[str, object])
-    except msgspec.DecodeError:
-        return ""
-    return f"Project {kept.get('project_id')}, {kept.get('client_email')}."
-
-
-def channel_of(call: Call) -> str:
-    """The channel in the path; NotFound."""
-    channel = str(call.request.path_params["channel"])
-    if channel not in FIELDS:
-        raise errors.NotFound("There is no such page.")
-    return channel
+def provider_of(call: Call) -> Provider:
+    """The provider in the path; NotFound."""
+    return providers.get(str(call.request.path_params["provider"]))
 
 
 def address(call: Call) -> str:
-    """The page's address."""
+    """The address of the page."""
     return f"{ROOT}/apps/{call.app.id}/push/providers"
 
 
 ROUTES = [
     Route(method="GET", path="/apps/{app_id}/push/providers", handler=show),
-    Route(method="POST", path="/apps/{app_id}/push/providers/{channel}", handler=save),
-    Route(method="POST", path="/apps/{app_id}/push/providers/{channel}/remove", handler=remove),
-    Route(method="POST", path="/apps/{app_id}/push/providers/{channel}/check", handler=check, slow=True),
+    Route(method="POST", path="/apps/{app_id}/push/providers/{provider}", handler=save),
+    Route(method="POST", path="/apps/{app_id}/push/providers/{provider}/remove", handler=remove),
+    Route(method="POST", path="/apps/{app_id}/push/providers/{provider}/check", handler=check, slow=True),
 ]

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from ..core import deliveries, delivery
-from ..push.channels import CHANNELS
+from ..push import providers
 from .endpoint import ROOT, Call, Route
 
 PER_PAGE = 50
@@ -17,7 +17,7 @@ def show(call: Call) -> Response:
     return call.page(
         "pushes.html",
         outcomes=[("", "All")] + [(name, name) for name in deliveries.OUTCOMES],
-        channels=[("", "All")] + [(name, name) for name in CHANNELS],
+        channels=[("", "All")] + [(name, name) for name in providers.channels()],
         **found(call),
         **state(call),
     )
@@ -37,7 +37,7 @@ def found(call: Call) -> dict[str, Any]:
     """The pushes that the address asks for, and where newer and older ones are."""
     outcome, channel, before = call.query("outcome"), call.query("channel"), call.query("before")
     outcome = outcome if outcome in deliveries.OUTCOMES else ""
-    channel = channel if channel in CHANNELS else ""
+    channel = channel if channel in providers.channels() else ""
     after = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else deliveries.NEWEST
     page = deliveries.page(call.db, call.app.id, call.now, PER_PAGE, before=after, outcome=outcome, channel=channel)
     wanted = {name: value for name, value in (("outcome", outcome), ("channel", channel)) if value}
@@ -66,7 +66,7 @@ def retry(call: Call) -> Response:
     named = call.text("id")
     ids = [int(named)] if named.isascii() and named.isdigit() and len(named) < 19 else None
     channel = call.text("channel")
-    if ids is None and channel not in CHANNELS:
+    if ids is None and channel not in providers.channels():
         return call.redirect(address(call, {}), "Nothing was named that could be sent again.", kind="bad")
     done = delivery.retry(
         call.db,

@@ -11,16 +11,17 @@ exist. The address is the application's word: private networks are never asked u
 Source: Standard Webhooks, "Verifying webhook authenticity" and "Delivery success and failure".
 """
 
+import asyncio
 import base64
 import hashlib
 import hmac
 from collections.abc import Mapping
+from urllib.parse import urljoin
 
 import msgspec
 
 from ..model import App
-from ..outbound.requests import Unreachable
-from .connections import Connections
+from ..outbound.requests import Outgoing, Unreachable, silence
 from .transport import Message, NotSetUp, Outcome, Receipt, Sender, SenderContext, retry_after
 
 PREFIX = "whsec_"
@@ -39,16 +40,17 @@ def sender(app: App, way: SenderContext) -> Sender:
         raise NotSetUp(
             f'{error} (ringbook app set {app.id} webhook_secret "{PREFIX}$(openssl rand -base64 32)")'
         ) from None
-    return Webhook(settings.webhook_url, key, way.connections)
+    return Webhook(settings.webhook_url, key, way)
 
 
 class Webhook:
     """One backend."""
 
-    def __init__(self, url: str, key: bytes, connections: Connections) -> None:
+    def __init__(self, url: str, key: bytes, context: SenderContext) -> None:
         self._url = url
         self._key = key
-        self._connections = connections
+        self._connections = context.connections
+        self._outgoing = Outgoing.of(context.config)
 
     async def send(self, message: Message, now: int) -> Receipt:
         """See `transport.Sender`; the timestamp is that of the attempt."""
@@ -66,8 +68,8 @@ class Webhook:
         return read_answer(answer.status, answer.headers, now)
 
     async def check(self, now: int) -> str:
-        """There is no question that is no event."""
-        return ""
+        """Request the root page of the backend's server, because a backend takes every signed request for an event."""
+        return await asyncio.to_thread(silence, self._outgoing, urljoin(self._url, "/"))
 
 
 def signing_key(secret: str) -> bytes:

@@ -15,7 +15,8 @@ from ..config import Config
 from ..core import applications, erasures, subscriptions
 from ..model import App
 from ..outbound.requests import Outgoing, Unreachable, silence
-from ..push import credentials
+from ..push import credentials, providers
+from ..push.providers import Provider
 from ..store import db as databases
 from ..store import migrations
 from ..verify import Outside, sms
@@ -137,21 +138,24 @@ def _pushes(db: databases.Database, config: Config, apps: list[App]) -> Iterator
         return
     for app in apps:
         what = f"pushes of application {app.id}"
-        wanted = _channels(db, app)
-        if app.settings.push_console and (wanted or app.settings.contact_joined_enabled):
+        used = _used_providers(db, app)
+        if app.settings.push_console and (used or app.settings.contact_joined_enabled):
             yield Check(what, True, "printed, not sent: push_console is on")
-        elif wanted:
+        elif used:
             key = applications.vapid_private_key(db, app.id)
-            for channel, trouble in credentials.ask(config, app, key, wanted).items():
-                yield Check(f"{channel} {what}", not trouble, trouble or credentials.SEEN[channel])
+            found = credentials.check(config, app, key, used)
+            for provider in used:
+                trouble = found[provider.key]
+                yield Check(f"{provider.key} {what}", not trouble, trouble or provider.correct)
         elif app.settings.contact_joined_enabled:
             yield Check(what, False, NO_PROVIDER.format(id=app.id))
 
 
-def _channels(db: databases.Database, app: App) -> list[str]:
-    used = {channel.removesuffix("_voip") for channel in subscriptions.channels(db, app.id)}
+def _used_providers(db: databases.Database, app: App) -> list[Provider]:
+    """The providers that are set up, wholly or in part, or whose channels have subscriptions."""
+    subscribed = subscriptions.channels(db, app.id)
     return [
-        channel
-        for channel, settings in credentials.NEEDED.items()
-        if channel in used or any(getattr(app.settings, name) for name in settings)
+        provider
+        for provider in providers.PROVIDERS
+        if subscribed & provider.channels.keys() or len(provider.missing(app.settings)) < len(provider.needed)
     ]

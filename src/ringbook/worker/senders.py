@@ -16,7 +16,7 @@ from ..config import Config
 from ..core import applications
 from ..core.delivery import Due
 from ..model import AppSettings
-from ..push import channels
+from ..push import providers
 from ..push.transport import NotSetUp, Sender, SenderContext
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Senders:
         key = await self._asked(applications.vapid_private_key, app.id)
         way = SenderContext(config=self._config, connections=await self._connected(), vapid_private_key=key)
         try:
-            return _Made(channels.sender(due.message.channel, app, way), app.settings, now)
+            return _Made(providers.sender(due.message.channel, app, way), app.settings, now)
         except NotSetUp as missing:
             return _Made(missing, app.settings, now)
 

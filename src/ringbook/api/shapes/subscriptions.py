@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from ...model import Subscription
+from ...push import providers
 from .fields import Id, Name
 
 
@@ -34,7 +35,7 @@ class SubscriptionRequest(Struct, kw_only=True):
     """A device's wish to receive pushes."""
 
     notification_channel: (
-        Annotated[list[str], Meta(description="apns, apns_voip, gcm, web", examples=["gcm"])] | None
+        Annotated[list[str], Meta(description=", ".join(providers.device_channels()), examples=["gcm"])] | None
     ) = None
     notification_channels: Annotated[list[str], Meta(description="the same, in the plural")] | None = None
     push_token: PushTokenIn | None = None
