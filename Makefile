@@ -38,13 +38,14 @@ bench: ## measure speed and memory
 	@sh scripts/venv.sh requirements-dev.lock
 	@.venv/bin/python bench/run.py
 
-docs: ## write docs/openapi.json, the client's reference, and the table of permits in docs/privacy.md
+docs: ## write docs/openapi.json, the client's reference, and the tables of permits and push providers
 	@sh scripts/venv.sh requirements-dev.lock
 	@.venv/bin/ringbook openapi >docs/openapi.json.new
 	@mv docs/openapi.json.new docs/openapi.json
 	@.venv/bin/python scripts/client_reference.py docs/client/reference.md
 	@.venv/bin/python bench/attack/permits.py docs/privacy.md
-	@echo "docs/openapi.json, docs/client/reference.md and docs/privacy.md are up to date."
+	@.venv/bin/python scripts/provider_table.py docs/how-to/push.md
+	@echo "docs/openapi.json and the written parts of docs/client/reference.md, docs/privacy.md and docs/how-to/push.md are up to date."
 
 pictures: tools ## draw docs/images/dashboard anew, with Chromium
 	@.venv/bin/python tests/dashboard/pictures.py
