@@ -20,10 +20,10 @@ from ringbook.model import App
 from ringbook.push import apns
 from ringbook.push.apns import headers, read_answer, shaped
 from ringbook.push.connections import Connections
-from ringbook.push.transport import Message, NotSetUp, Outcome, Receipt, SenderContext
+from ringbook.push.transport import Cause, Message, NotSetUp, Outcome, Receipt, SenderContext
 
 JOINED = {"message": "Your friend Zoë joined.", "user_id": 271, "type": "contact_joined"}
-ACCEPTED = Receipt(Outcome.ACCEPTED)
+ACCEPTED = Receipt(Outcome.ACCEPTED, cause=Cause.ACCEPTED)
 MINUTE = 60
 
 
@@ -99,6 +99,7 @@ def test_without_a_topic_the_subscription_names_it(providers):
 def test_without_any_topic_nothing_is_asked(providers, bundle, why):
     (receipt,) = sent(providers, push(JOINED, bundle=bundle), apns_topic="")
     assert receipt.outcome is Outcome.REFUSED
+    assert receipt.cause is Cause.NOT_SET_UP
     assert "apns_topic" in receipt.reason and why in receipt.reason
     assert providers.asked()["asked"] == []
 
@@ -106,14 +107,14 @@ def test_without_any_topic_nothing_is_asked(providers, bundle, why):
 @pytest.mark.parametrize(
     "order, receipt",
     [
-        ("gone", Receipt(Outcome.GONE, "Unregistered (410)", gone_at=1700000000)),
-        ("bad", Receipt(Outcome.GONE, "BadDeviceToken (400)")),
-        ("busy-7", Receipt(Outcome.LATER, "TooManyRequests (429)", wait_seconds=7)),
-        ("down", Receipt(Outcome.LATER, "ServiceUnavailable (503)")),
-        ("answer-403-Forbidden", Receipt(Outcome.REFUSED, "Forbidden (403)")),
-        ("moved", Receipt(Outcome.REFUSED, "status 302")),
-        ("broken", Receipt(Outcome.LATER, "127.0.0.1 does not answer (the connection broke)")),
-        ("half", Receipt(Outcome.LATER, "127.0.0.1 does not answer (the connection broke)")),
+        ("gone", Receipt(Outcome.GONE, "Unregistered (410)", gone_at=1700000000, cause=Cause.TOKEN_GONE)),
+        ("bad", Receipt(Outcome.GONE, "BadDeviceToken (400)", cause=Cause.TOKEN_GONE)),
+        ("busy-7", Receipt(Outcome.LATER, "TooManyRequests (429)", wait_seconds=7, cause=Cause.RATE_LIMITED)),
+        ("down", Receipt(Outcome.LATER, "ServiceUnavailable (503)", cause=Cause.PROVIDER_UNAVAILABLE)),
+        ("answer-403-Forbidden", Receipt(Outcome.REFUSED, "Forbidden (403)", cause=Cause.CREDENTIALS_REFUSED)),
+        ("moved", Receipt(Outcome.REFUSED, "status 302", cause=Cause.REDIRECTED)),
+        ("broken", Receipt(Outcome.LATER, "127.0.0.1 does not answer (the connection broke)", cause=Cause.NO_ANSWER)),
+        ("half", Receipt(Outcome.LATER, "127.0.0.1 does not answer (the connection broke)", cause=Cause.NO_ANSWER)),
         ("slow-50", ACCEPTED),
     ],
 )
@@ -123,7 +124,7 @@ def test_what_becomes_of_a_push(providers, order, receipt):
 
 def test_nobody_is_there(providers):
     (receipt,) = sent(providers, push(JOINED), config={"apns_endpoint": f"http://127.0.0.1:{free_port()}"})
-    assert receipt == Receipt(Outcome.LATER, "127.0.0.1 does not answer (no connection)")
+    assert receipt == Receipt(Outcome.LATER, "127.0.0.1 does not answer (no connection)", cause=Cause.NO_ANSWER)
 
 
 def test_an_endpoint_of_the_operators_may_speak_http2_without_tls(providers):
@@ -166,7 +167,7 @@ def test_an_expired_provider_token_is_renewed_once_and_the_push_tried_again(prov
     now = int(time.time())
     # Apple's clock is ahead of ours by more than an hour less the token's age.
     receipts = sent(providers, push(JOINED), push(JOINED), at=[now - 61 * MINUTE, now - 30 * MINUTE])
-    assert receipts[0].reason.startswith("ExpiredProviderToken (403)")
+    assert receipts[0].cause is Cause.CREDENTIALS_EXPIRED
     assert receipts[1] == ACCEPTED
     assert [one["status"] for one in providers.asked()["asked"]] == [403, 403, 200]
 
@@ -175,7 +176,15 @@ def test_a_new_provider_token_that_is_called_expired_is_not_replaced_at_once(pro
     providers.order(apns="all expired")
     now = int(time.time())
     (first, second) = sent(providers, push(JOINED), push(JOINED), at=[now, now + 60])
-    assert first == second == Receipt(Outcome.REFUSED, "ExpiredProviderToken (403): is this machine's clock right?")
+    assert (
+        first
+        == second
+        == Receipt(
+            Outcome.REFUSED,
+            "ExpiredProviderToken (403): is this machine's clock right?",
+            cause=Cause.CREDENTIALS_EXPIRED,
+        )
+    )
     assert len({one["headers"]["authorization"] for one in providers.asked()["asked"]}) == 1
 
 
@@ -354,61 +363,65 @@ def test_a_text_that_fits_to_the_byte_is_not_cut():
 
 @pytest.mark.parametrize("payload", [{"key": "k" * 5000}, {"message": "Hi", "key": "k" * 5000}])
 def test_what_is_too_large_without_the_text_is_refused(providers, payload):
-    assert sent(providers, push(payload)) == [Receipt(Outcome.REFUSED, "payload too large")]
+    assert sent(providers, push(payload)) == [
+        Receipt(Outcome.REFUSED, "payload too large", cause=Cause.PAYLOAD_TOO_LARGE)
+    ]
     assert providers.asked()["asked"] == []
 
 
 @pytest.mark.parametrize("payload", [{"message": "\ud83d"}, {"key": "\ud83d"}, {"key": {1j: 1}}])
 def test_what_cannot_be_written_is_refused(providers, payload):
-    assert sent(providers, push(payload)) == [Receipt(Outcome.REFUSED, "payload cannot be written as JSON")]
+    assert sent(providers, push(payload)) == [
+        Receipt(Outcome.REFUSED, "payload cannot be written as JSON", cause=Cause.PAYLOAD_INVALID)
+    ]
 
 
 # ── what is answered ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
-    "status, reason, outcome",
+    "status, reason, outcome, cause",
     [
-        (200, "", Outcome.ACCEPTED),
-        (400, "BadCollapseId", Outcome.REFUSED),
-        (400, "BadDeviceToken", Outcome.GONE),
-        (400, "BadExpirationDate", Outcome.REFUSED),
-        (400, "BadMessageId", Outcome.REFUSED),
-        (400, "BadPriority", Outcome.REFUSED),
-        (400, "BadTopic", Outcome.REFUSED),
-        (400, "DeviceTokenNotForTopic", Outcome.REFUSED),
-        (400, "DuplicateHeaders", Outcome.REFUSED),
-        (400, "IdleTimeout", Outcome.LATER),
-        (400, "InvalidPushType", Outcome.REFUSED),
-        (400, "MissingDeviceToken", Outcome.REFUSED),
-        (400, "MissingTopic", Outcome.REFUSED),
-        (400, "PayloadEmpty", Outcome.REFUSED),
-        (400, "TopicDisallowed", Outcome.REFUSED),
-        (403, "BadCertificate", Outcome.REFUSED),
-        (403, "BadCertificateEnvironment", Outcome.REFUSED),
-        (403, "BadEnvironmentKeyIdInToken", Outcome.REFUSED),
-        (403, "ExpiredProviderToken", Outcome.REFUSED),
-        (403, "Forbidden", Outcome.REFUSED),
-        (403, "InvalidProviderToken", Outcome.REFUSED),
-        (403, "MissingProviderToken", Outcome.REFUSED),
-        (403, "UnrelatedKeyIdInToken", Outcome.REFUSED),
-        (404, "BadPath", Outcome.REFUSED),
-        (405, "MethodNotAllowed", Outcome.REFUSED),
-        (410, "ExpiredToken", Outcome.GONE),
-        (410, "Unregistered", Outcome.GONE),
-        (410, "", Outcome.GONE),
-        (413, "PayloadTooLarge", Outcome.REFUSED),
-        (429, "TooManyProviderTokenUpdates", Outcome.LATER),
-        (429, "TooManyRequests", Outcome.LATER),
-        (500, "InternalServerError", Outcome.LATER),
-        (503, "ServiceUnavailable", Outcome.LATER),
-        (503, "Shutdown", Outcome.LATER),
-        (302, "", Outcome.REFUSED),
+        (200, "", Outcome.ACCEPTED, Cause.ACCEPTED),
+        (400, "BadCollapseId", Outcome.REFUSED, Cause.REQUEST_REFUSED),
+        (400, "BadDeviceToken", Outcome.GONE, Cause.TOKEN_GONE),
+        (400, "BadExpirationDate", Outcome.REFUSED, Cause.REQUEST_REFUSED),
+        (400, "BadMessageId", Outcome.REFUSED, Cause.REQUEST_REFUSED),
+        (400, "BadPriority", Outcome.REFUSED, Cause.REQUEST_REFUSED),
+        (400, "BadTopic", Outcome.REFUSED, Cause.WRONG_APPLICATION),
+        (400, "DeviceTokenNotForTopic", Outcome.REFUSED, Cause.WRONG_APPLICATION),
+        (400, "DuplicateHeaders", Outcome.REFUSED, Cause.REQUEST_REFUSED),
+        (400, "IdleTimeout", Outcome.LATER, Cause.PROVIDER_UNAVAILABLE),
+        (400, "InvalidPushType", Outcome.REFUSED, Cause.REQUEST_REFUSED),
+        (400, "MissingDeviceToken", Outcome.REFUSED, Cause.REQUEST_REFUSED),
+        (400, "MissingTopic", Outcome.REFUSED, Cause.WRONG_APPLICATION),
+        (400, "PayloadEmpty", Outcome.REFUSED, Cause.REQUEST_REFUSED),
+        (400, "TopicDisallowed", Outcome.REFUSED, Cause.WRONG_APPLICATION),
+        (403, "BadCertificate", Outcome.REFUSED, Cause.CREDENTIALS_REFUSED),
+        (403, "BadCertificateEnvironment", Outcome.REFUSED, Cause.CREDENTIALS_REFUSED),
+        (403, "BadEnvironmentKeyIdInToken", Outcome.REFUSED, Cause.CREDENTIALS_REFUSED),
+        (403, "ExpiredProviderToken", Outcome.REFUSED, Cause.CREDENTIALS_EXPIRED),
+        (403, "Forbidden", Outcome.REFUSED, Cause.CREDENTIALS_REFUSED),
+        (403, "InvalidProviderToken", Outcome.REFUSED, Cause.CREDENTIALS_REFUSED),
+        (403, "MissingProviderToken", Outcome.REFUSED, Cause.CREDENTIALS_REFUSED),
+        (403, "UnrelatedKeyIdInToken", Outcome.REFUSED, Cause.CREDENTIALS_REFUSED),
+        (404, "BadPath", Outcome.REFUSED, Cause.REQUEST_REFUSED),
+        (405, "MethodNotAllowed", Outcome.REFUSED, Cause.REQUEST_REFUSED),
+        (410, "ExpiredToken", Outcome.GONE, Cause.TOKEN_GONE),
+        (410, "Unregistered", Outcome.GONE, Cause.TOKEN_GONE),
+        (410, "", Outcome.GONE, Cause.TOKEN_GONE),
+        (413, "PayloadTooLarge", Outcome.REFUSED, Cause.PAYLOAD_TOO_LARGE),
+        (429, "TooManyProviderTokenUpdates", Outcome.LATER, Cause.RATE_LIMITED),
+        (429, "TooManyRequests", Outcome.LATER, Cause.RATE_LIMITED),
+        (500, "InternalServerError", Outcome.LATER, Cause.PROVIDER_UNAVAILABLE),
+        (503, "ServiceUnavailable", Outcome.LATER, Cause.PROVIDER_UNAVAILABLE),
+        (503, "Shutdown", Outcome.LATER, Cause.PROVIDER_UNAVAILABLE),
+        (302, "", Outcome.REFUSED, Cause.REDIRECTED),
     ],
 )
-def test_answers(status, reason, outcome):
+def test_answers(status, reason, outcome, cause):
     receipt = read_answer(status, msgspec.json.encode({"reason": reason}) if reason else b"", {}, 0)
-    assert receipt.outcome is outcome
+    assert (receipt.outcome, receipt.cause) == (outcome, cause)
     assert reason in receipt.reason
 
 
@@ -418,7 +431,7 @@ def test_answers(status, reason, outcome):
 )
 def test_when_a_token_died(at, gone_at):
     receipt = read_answer(410, msgspec.json.encode({"reason": "Unregistered", "timestamp": at}), {}, 0)
-    assert receipt == Receipt(Outcome.GONE, "Unregistered (410)", gone_at=gone_at)
+    assert receipt == Receipt(Outcome.GONE, "Unregistered (410)", gone_at=gone_at, cause=Cause.TOKEN_GONE)
 
 
 def test_after_five_hundred_it_is_tried_again_by_our_own_schedule_unless_apple_names_a_time():
@@ -441,4 +454,4 @@ def test_after_five_hundred_it_is_tried_again_by_our_own_schedule_unless_apple_n
     ],
 )
 def test_an_answer_that_cannot_be_read_is_told_by_its_status(odd):
-    assert read_answer(403, odd, {}, 0) == Receipt(Outcome.REFUSED, "status 403")
+    assert read_answer(403, odd, {}, 0) == Receipt(Outcome.REFUSED, "status 403", cause=Cause.CREDENTIALS_REFUSED)

@@ -7,7 +7,7 @@ import pytest
 from push.listener import NOW, application, attempt, message
 
 from ringbook.push import console
-from ringbook.push.transport import Outcome, Receipt
+from ringbook.push.transport import Cause, Outcome, Receipt
 
 ANN = {"message": "Your friend Zoë joined.", "user_id": 271, "type": "contact_joined"}
 BEGIN = "DEVELOPMENT (push_console is on, nothing is sent): 2026-09-21T14:13:20Z"
@@ -17,7 +17,7 @@ def test_a_push_is_one_line_on_standard_output(capsys):
     app, private = application(push_console=True)
     push = message(ANN, channel="gcm", token="fGb7dE-a-whole-push-token")
     assert attempt(console.sender, app, private, push) == [
-        Receipt(Outcome.ACCEPTED, "printed, not sent (push_console is on)")
+        Receipt(Outcome.ACCEPTED, "printed, not sent (push_console is on)", cause=Cause.PRINTED)
     ]
     assert capsys.readouterr().out == (
         f'{BEGIN} gcm fGb7dE… "Your friend Zoë joined."'
@@ -52,4 +52,6 @@ def test_where_nothing_can_be_printed_it_is_tried_again_later(output, monkeypatc
     with monkeypatch.context() as patched:
         patched.setattr("sys.stdout", output)
         [receipt] = attempt(console.sender, app, private, message(ANN))
-    assert receipt == Receipt(Outcome.LATER, "standard output does not take it (push_console is on)")
+    assert receipt == Receipt(
+        Outcome.LATER, "standard output does not take it (push_console is on)", cause=Cause.SERVER_ERROR
+    )

@@ -17,10 +17,10 @@ from ringbook.config import Config
 from ringbook.push import fcm
 from ringbook.push.connections import Connections
 from ringbook.push.fcm import code, data, notification, read_answer, shaped
-from ringbook.push.transport import Message, NotSetUp, Outcome, Receipt, SenderContext
+from ringbook.push.transport import Cause, Message, NotSetUp, Outcome, Receipt, SenderContext
 
 JOINED = {"message": "Your friend Zoë joined.", "user_id": 271, "type": "contact_joined"}
-ACCEPTED = Receipt(Outcome.ACCEPTED)
+ACCEPTED = Receipt(Outcome.ACCEPTED, cause=Cause.ACCEPTED)
 NOW = 1_790_000_000
 
 
@@ -83,15 +83,18 @@ def test_a_push_arrives_as_fcm_wants_it(providers):
 @pytest.mark.parametrize(
     "order, receipt",
     [
-        ("gone", Receipt(Outcome.GONE, "UNREGISTERED (404)")),
-        ("bad", Receipt(Outcome.GONE, "INVALID_ARGUMENT (400)")),
-        ("busy-7", Receipt(Outcome.LATER, "QUOTA_EXCEEDED (429)", wait_seconds=7)),
-        ("down", Receipt(Outcome.LATER, "status 503")),
-        ("answer-500-INTERNAL", Receipt(Outcome.LATER, "INTERNAL (500)")),
-        ("answer-400-INVALID_ARGUMENT", Receipt(Outcome.REFUSED, "INVALID_ARGUMENT (400)")),
-        ("moved", Receipt(Outcome.REFUSED, "status 302")),
-        ("broken", Receipt(Outcome.LATER, "127.0.0.1 does not answer (the connection broke)")),
-        ("half", Receipt(Outcome.LATER, "127.0.0.1 does not answer (the connection broke)")),
+        ("gone", Receipt(Outcome.GONE, "UNREGISTERED (404)", cause=Cause.TOKEN_GONE)),
+        ("bad", Receipt(Outcome.GONE, "INVALID_ARGUMENT (400)", cause=Cause.TOKEN_GONE)),
+        ("busy-7", Receipt(Outcome.LATER, "QUOTA_EXCEEDED (429)", wait_seconds=7, cause=Cause.RATE_LIMITED)),
+        ("down", Receipt(Outcome.LATER, "status 503", cause=Cause.PROVIDER_UNAVAILABLE)),
+        ("answer-500-INTERNAL", Receipt(Outcome.LATER, "INTERNAL (500)", cause=Cause.PROVIDER_UNAVAILABLE)),
+        (
+            "answer-400-INVALID_ARGUMENT",
+            Receipt(Outcome.REFUSED, "INVALID_ARGUMENT (400)", cause=Cause.REQUEST_REFUSED),
+        ),
+        ("moved", Receipt(Outcome.REFUSED, "status 302", cause=Cause.REDIRECTED)),
+        ("broken", Receipt(Outcome.LATER, "127.0.0.1 does not answer (the connection broke)", cause=Cause.NO_ANSWER)),
+        ("half", Receipt(Outcome.LATER, "127.0.0.1 does not answer (the connection broke)", cause=Cause.NO_ANSWER)),
         ("slow-50", ACCEPTED),
     ],
 )
@@ -102,7 +105,9 @@ def test_what_becomes_of_a_push(providers, order, receipt):
 def test_a_key_that_fcm_keeps_for_itself_does_not_make_a_push_fail(providers):
     keys = ["from", "message_type", "google.sent_time", "google", "gcm", "gcm.notification.title", "gcm.x"]
     (receipt,) = sent(providers, push(JOINED | dict.fromkeys(keys, "x") | {"collapse_key": "y"}))
-    assert receipt == Receipt(Outcome.ACCEPTED, "without 7 of its keys, whose names FCM keeps for itself")
+    assert receipt == Receipt(
+        Outcome.ACCEPTED, "without 7 of its keys, whose names FCM keeps for itself", cause=Cause.ACCEPTED
+    )
     arrived = json.loads(providers.asked()["asked"][0]["body"])["message"]["data"]
     assert set(arrived) == {"message", "user_id", "type", "collapse_key"}
 
@@ -202,7 +207,7 @@ def test_without_an_access_token_nothing_is_sent(providers, order, outcome, why)
 def test_a_token_endpoint_that_is_slow_is_not_waited_for(providers, monkeypatch):
     monkeypatch.setattr(fcm, "TIMEOUT_SECONDS", 0.05)
     providers.order(oauth="slow")
-    assert sent(providers, push(JOINED)) == [Receipt(Outcome.LATER, "it took too long")]
+    assert sent(providers, push(JOINED)) == [Receipt(Outcome.LATER, "it took too long", cause=Cause.NO_ANSWER)]
 
 
 def test_nobody_is_there(providers):
@@ -212,14 +217,14 @@ def test_nobody_is_there(providers):
     assert receipt.outcome is Outcome.LATER
     assert receipt.reason.startswith("no access token: 127.0.0.1 does not answer")
     (receipt,) = sent(providers, push(JOINED), config={"fcm_endpoint": f"http://127.0.0.1:{free_port()}"})
-    assert receipt == Receipt(Outcome.LATER, "127.0.0.1 does not answer (no connection)")
+    assert receipt == Receipt(Outcome.LATER, "127.0.0.1 does not answer (no connection)", cause=Cause.NO_ANSWER)
 
 
 def test_the_service_account_s_word_leads_to_no_private_address(providers):
     port = urlsplit(json.loads(providers.settings["fcm_service_account"])["token_uri"]).port
     strict = {"allow_private_addresses": False, "outgoing_ports": (port,)}
     (receipt,) = sent(providers, push(JOINED), config=strict)
-    assert receipt.outcome is Outcome.LATER
+    assert (receipt.outcome, receipt.cause) == (Outcome.LATER, Cause.ADDRESS_NOT_ALLOWED)
     assert "127.0.0.1 is on a private network" in receipt.reason
     assert providers.asked()["grants"] == []
 
@@ -228,7 +233,7 @@ def test_an_access_token_goes_to_no_other_address(providers):
     with listening() as other:
         other.status, other.headers = 307, {"Location": providers.url}
         (receipt,) = sent(providers, push(JOINED), config={"fcm_endpoint": other.url})
-        assert receipt == Receipt(Outcome.REFUSED, "status 307")
+        assert receipt == Receipt(Outcome.REFUSED, "status 307", cause=Cause.REDIRECTED)
         assert other.asked[0].path == f"/v1/projects/{PROJECT}/messages:send"
 
 
@@ -345,13 +350,17 @@ def test_a_text_that_fits_to_the_byte_is_not_cut(providers):
 
 @pytest.mark.parametrize("payload", [{"key": "k" * 4094}, {"message": "Hi", "key": "k" * 4090}])
 def test_what_is_too_large_without_the_text_is_refused(providers, payload):
-    assert sent(providers, push(payload)) == [Receipt(Outcome.REFUSED, "payload too large")]
+    assert sent(providers, push(payload)) == [
+        Receipt(Outcome.REFUSED, "payload too large", cause=Cause.PAYLOAD_TOO_LARGE)
+    ]
     assert providers.asked()["asked"] == []
 
 
 @pytest.mark.parametrize("payload", [{"message": "\ud83d"}, {"key": "\ud83d"}, {"key": ["\ud83d"]}, {"key": {1j: 1}}])
 def test_what_cannot_be_written_is_refused(providers, payload):
-    assert sent(providers, push(payload)) == [Receipt(Outcome.REFUSED, "payload cannot be written as JSON")]
+    assert sent(providers, push(payload)) == [
+        Receipt(Outcome.REFUSED, "payload cannot be written as JSON", cause=Cause.PAYLOAD_INVALID)
+    ]
 
 
 # ── what is answered ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -370,51 +379,85 @@ def answer(status: str, error_code: str = "", message: str = "", fields: list[st
 
 
 @pytest.mark.parametrize(
-    "status, body, outcome, reason",
+    "status, body, outcome, cause, reason",
     [
-        (404, answer("NOT_FOUND", "UNREGISTERED"), Outcome.GONE, "UNREGISTERED (404)"),
-        (404, answer("NOT_FOUND"), Outcome.REFUSED, "NOT_FOUND (404)"),
-        (404, b"<html>", Outcome.REFUSED, "status 404"),
-        (400, answer("INVALID_ARGUMENT", "INVALID_ARGUMENT", NOT_A_TOKEN), Outcome.GONE, "INVALID_ARGUMENT (400)"),
+        (404, answer("NOT_FOUND", "UNREGISTERED"), Outcome.GONE, Cause.TOKEN_GONE, "UNREGISTERED (404)"),
+        (404, answer("NOT_FOUND"), Outcome.REFUSED, Cause.REQUEST_REFUSED, "NOT_FOUND (404)"),
+        (404, b"<html>", Outcome.REFUSED, Cause.REQUEST_REFUSED, "status 404"),
+        (
+            400,
+            answer("INVALID_ARGUMENT", "INVALID_ARGUMENT", NOT_A_TOKEN),
+            Outcome.GONE,
+            Cause.TOKEN_GONE,
+            "INVALID_ARGUMENT (400)",
+        ),
         (
             400,
             answer("INVALID_ARGUMENT", "INVALID_ARGUMENT", "Request contains an invalid argument.", ["message.token"]),
             Outcome.GONE,
+            Cause.TOKEN_GONE,
             "INVALID_ARGUMENT (400)",
         ),
         (
             400,
             answer("INVALID_ARGUMENT", "", "Invalid value at 'message.data[0].value'", ["message.data[0].value"]),
             Outcome.REFUSED,
+            Cause.REQUEST_REFUSED,
             "INVALID_ARGUMENT (400)",
         ),
         (
             400,
             answer("INVALID_ARGUMENT", "INVALID_ARGUMENT", NOT_A_TOKEN, ["message.token", "message.data"]),
             Outcome.REFUSED,
+            Cause.REQUEST_REFUSED,
             "INVALID_ARGUMENT (400)",
         ),
         (
             400,
             answer("INVALID_ARGUMENT", "INVALID_ARGUMENT", "Android message is too big"),
             Outcome.REFUSED,
+            Cause.REQUEST_REFUSED,
             "INVALID_ARGUMENT (400)",
         ),
-        (403, answer("PERMISSION_DENIED", "SENDER_ID_MISMATCH"), Outcome.REFUSED, "SENDER_ID_MISMATCH (403): "),
-        (403, answer("PERMISSION_DENIED"), Outcome.REFUSED, "PERMISSION_DENIED (403): "),
-        (401, answer("UNAUTHENTICATED"), Outcome.REFUSED, "UNAUTHENTICATED (401): "),
-        (401, answer("UNAUTHENTICATED", "THIRD_PARTY_AUTH_ERROR"), Outcome.REFUSED, "THIRD_PARTY_AUTH_ERROR (401): "),
-        (429, answer("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED"), Outcome.LATER, "QUOTA_EXCEEDED (429)"),
-        (429, b"", Outcome.LATER, "status 429"),
-        (500, answer("INTERNAL", "INTERNAL"), Outcome.LATER, "INTERNAL (500)"),
-        (502, b"<html>", Outcome.LATER, "status 502"),
-        (503, answer("UNAVAILABLE", "UNAVAILABLE"), Outcome.LATER, "UNAVAILABLE (503)"),
-        (400, answer("INVALID_ARGUMENT", "UNSPECIFIED_ERROR"), Outcome.REFUSED, "UNSPECIFIED_ERROR (400)"),
+        (
+            403,
+            answer("PERMISSION_DENIED", "SENDER_ID_MISMATCH"),
+            Outcome.REFUSED,
+            Cause.WRONG_APPLICATION,
+            "SENDER_ID_MISMATCH (403): ",
+        ),
+        (403, answer("PERMISSION_DENIED"), Outcome.REFUSED, Cause.CREDENTIALS_REFUSED, "PERMISSION_DENIED (403): "),
+        (401, answer("UNAUTHENTICATED"), Outcome.REFUSED, Cause.CREDENTIALS_REFUSED, "UNAUTHENTICATED (401): "),
+        (
+            401,
+            answer("UNAUTHENTICATED", "THIRD_PARTY_AUTH_ERROR"),
+            Outcome.REFUSED,
+            Cause.CREDENTIALS_REFUSED,
+            "THIRD_PARTY_AUTH_ERROR (401): ",
+        ),
+        (
+            429,
+            answer("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED"),
+            Outcome.LATER,
+            Cause.RATE_LIMITED,
+            "QUOTA_EXCEEDED (429)",
+        ),
+        (429, b"", Outcome.LATER, Cause.RATE_LIMITED, "status 429"),
+        (500, answer("INTERNAL", "INTERNAL"), Outcome.LATER, Cause.PROVIDER_UNAVAILABLE, "INTERNAL (500)"),
+        (502, b"<html>", Outcome.LATER, Cause.PROVIDER_UNAVAILABLE, "status 502"),
+        (503, answer("UNAVAILABLE", "UNAVAILABLE"), Outcome.LATER, Cause.PROVIDER_UNAVAILABLE, "UNAVAILABLE (503)"),
+        (
+            400,
+            answer("INVALID_ARGUMENT", "UNSPECIFIED_ERROR"),
+            Outcome.REFUSED,
+            Cause.REQUEST_REFUSED,
+            "UNSPECIFIED_ERROR (400)",
+        ),
     ],
 )
-def test_answers(status, body, outcome, reason):
+def test_answers(status, body, outcome, cause, reason):
     receipt = read_answer(status, body, {}, NOW)
-    assert receipt.outcome is outcome
+    assert (receipt.outcome, receipt.cause) == (outcome, cause)
     assert receipt.reason.startswith(reason)
 
 
@@ -442,4 +485,4 @@ def test_how_long_fcm_wants_us_to_wait():
 )
 def test_an_answer_that_cannot_be_read_is_told_by_its_status(odd):
     assert code(odd) == ""
-    assert read_answer(400, odd, {}, NOW) == Receipt(Outcome.REFUSED, "status 400")
+    assert read_answer(400, odd, {}, NOW) == Receipt(Outcome.REFUSED, "status 400", cause=Cause.REQUEST_REFUSED)

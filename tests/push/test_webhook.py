@@ -14,7 +14,7 @@ from verify.gateway import Gateway, listening
 
 from ringbook.model import App
 from ringbook.push import webhook
-from ringbook.push.transport import Message, NotSetUp, Outcome, Receipt
+from ringbook.push.transport import Cause, Message, NotSetUp, Outcome, Receipt
 from ringbook.push.webhook import read_answer, signature, signing_key
 
 KEY = b"twenty-four bytes of key"
@@ -48,7 +48,9 @@ def event(**others: object) -> Message:
 
 
 def test_a_backend_gets_the_event_as_it_is_with_its_id_the_time_and_a_signature(backend):
-    assert attempt(webhook.sender, application_of(backend), "", event()) == [Receipt(Outcome.ACCEPTED)]
+    assert attempt(webhook.sender, application_of(backend), "", event()) == [
+        Receipt(Outcome.ACCEPTED, cause=Cause.ACCEPTED)
+    ]
     [asked] = backend.asked
     assert (asked.method, asked.path, json.loads(asked.body)) == ("POST", "/hook?from=ringbook", JOINED)
     assert b" " not in asked.body and list(json.loads(asked.body)) == list(JOINED)
@@ -118,28 +120,28 @@ def test_a_secret_that_is_wrong_is_not_shown():
 
 
 @pytest.mark.parametrize(
-    "status, outcome, reason",
+    "status, outcome, cause, reason",
     [
-        (200, Outcome.ACCEPTED, ""),
-        (201, Outcome.ACCEPTED, ""),
-        (202, Outcome.ACCEPTED, ""),
-        (204, Outcome.ACCEPTED, ""),
-        (301, Outcome.REFUSED, "redirects are not followed (301): set webhook_url to where it leads"),
-        (400, Outcome.REFUSED, "your backend does not take it (400)"),
-        (401, Outcome.REFUSED, "your backend does not take it (401)"),
-        (404, Outcome.REFUSED, "your backend does not take it (404)"),
-        (408, Outcome.LATER, "your backend is in trouble (408)"),
-        (410, Outcome.REFUSED, "your backend wants no more of these (410)"),
-        (425, Outcome.LATER, "your backend is in trouble (425)"),
-        (429, Outcome.LATER, "your backend is asked too often (429)"),
-        (500, Outcome.LATER, "your backend is in trouble (500)"),
-        (502, Outcome.LATER, "your backend is in trouble (502)"),
-        (504, Outcome.LATER, "your backend is in trouble (504)"),
+        (200, Outcome.ACCEPTED, Cause.ACCEPTED, ""),
+        (201, Outcome.ACCEPTED, Cause.ACCEPTED, ""),
+        (202, Outcome.ACCEPTED, Cause.ACCEPTED, ""),
+        (204, Outcome.ACCEPTED, Cause.ACCEPTED, ""),
+        (301, Outcome.REFUSED, Cause.REDIRECTED, "redirects are not followed (301): set webhook_url to where it leads"),
+        (400, Outcome.REFUSED, Cause.REQUEST_REFUSED, "your backend does not take it (400)"),
+        (401, Outcome.REFUSED, Cause.CREDENTIALS_REFUSED, "your backend does not take it (401)"),
+        (404, Outcome.REFUSED, Cause.REQUEST_REFUSED, "your backend does not take it (404)"),
+        (408, Outcome.LATER, Cause.PROVIDER_UNAVAILABLE, "your backend is in trouble (408)"),
+        (410, Outcome.REFUSED, Cause.REQUEST_REFUSED, "your backend wants no more of these (410)"),
+        (425, Outcome.LATER, Cause.PROVIDER_UNAVAILABLE, "your backend is in trouble (425)"),
+        (429, Outcome.LATER, Cause.RATE_LIMITED, "your backend is asked too often (429)"),
+        (500, Outcome.LATER, Cause.PROVIDER_UNAVAILABLE, "your backend is in trouble (500)"),
+        (502, Outcome.LATER, Cause.PROVIDER_UNAVAILABLE, "your backend is in trouble (502)"),
+        (504, Outcome.LATER, Cause.PROVIDER_UNAVAILABLE, "your backend is in trouble (504)"),
     ],
 )
-def test_answers(backend, status, outcome, reason):
+def test_answers(backend, status, outcome, cause, reason):
     backend.status, backend.body = status, b"" if status == 204 else b"secret"
-    assert attempt(webhook.sender, application_of(backend), "", event()) == [Receipt(outcome, reason)]
+    assert attempt(webhook.sender, application_of(backend), "", event()) == [Receipt(outcome, reason, cause=cause)]
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 503])

@@ -36,7 +36,7 @@ from ringbook.config import Config
 from ringbook.model import App
 from ringbook.push import webpush
 from ringbook.push.connections import Connections
-from ringbook.push.transport import Message, NotSetUp, Outcome, Receipt, Sender, SenderContext
+from ringbook.push.transport import Cause, Message, NotSetUp, Outcome, Receipt, Sender, SenderContext
 from ringbook.push.webpush import LARGEST_BYTES, WebPush, encrypted, headers, origin, read_answer, shaped
 
 ANN = {"message": "Your friend Zoë joined. 🎉", "user_id": 271, "type": "contact_joined"}
@@ -69,7 +69,9 @@ def test_a_browser_reads_what_was_sent_in_the_documented_shape(service):
     app, private = application(web_push_contact=CONTACT)
     browser = service.subscribe(app.vapid_public_key)
     payload = ANN | {"ios_badge": 1, "android_fcm_notification": {"title": "x"}, "expiration": NOW, "deep": {"a": [1]}}
-    assert sent(webpush.sender, app, private, message(payload, browser)) == [Receipt(Outcome.ACCEPTED)]
+    assert sent(webpush.sender, app, private, message(payload, browser)) == [
+        Receipt(Outcome.ACCEPTED, cause=Cause.ACCEPTED)
+    ]
     data = {"message": ANN["message"], "user_id": 271, "type": "contact_joined", "deep": {"a": [1]}}
     assert service.received(browser) == [{"data": data}]
 
@@ -87,7 +89,7 @@ def test_one_sender_serves_many_browsers_and_each_reads_its_own(service):
     app, private = application()
     browsers = [service.subscribe(app.vapid_public_key) for _ in range(3)]
     pushes = [message({"message": f"to {i}"}, browser, id=i) for i, browser in enumerate(browsers)]
-    assert sent(webpush.sender, app, private, *pushes) == [Receipt(Outcome.ACCEPTED)] * 3
+    assert sent(webpush.sender, app, private, *pushes) == [Receipt(Outcome.ACCEPTED, cause=Cause.ACCEPTED)] * 3
     assert [service.received(browser) for browser in browsers] == [[{"data": {"message": f"to {i}"}}] for i in range(3)]
 
 
@@ -96,7 +98,7 @@ def test_an_ended_subscription_is_gone(service):
     browser = service.subscribe(app.vapid_public_key)
     service.expire(browser)
     assert sent(webpush.sender, app, private, message(ANN, browser)) == [
-        Receipt(Outcome.GONE, "the subscription has ended (410)")
+        Receipt(Outcome.GONE, "the subscription has ended (410)", cause=Cause.TOKEN_GONE)
     ]
 
 
@@ -144,7 +146,7 @@ def test_keys_may_be_padded(service):
     app, private = application()
     browser = service.subscribe(app.vapid_public_key)
     padded = message(ANN, browser, web_p256dh=browser.p256dh + "=", web_auth=browser.auth + "==")
-    assert sent(webpush.sender, app, private, padded) == [Receipt(Outcome.ACCEPTED)]
+    assert sent(webpush.sender, app, private, padded) == [Receipt(Outcome.ACCEPTED, cause=Cause.ACCEPTED)]
     assert len(service.received(browser)) == 1
 
 
@@ -172,7 +174,7 @@ OFF_CURVE = encoded(b"\x04" + bytes(31) + b"\x01" + bytes(31) + b"\x01")
 def test_what_no_browser_could_have_sent_is_a_dead_subscription(wrong):
     app, private = application()
     assert attempt(webpush.sender, app, private, message(ANN, **wrong)) == [
-        Receipt(Outcome.GONE, "no browser has such a subscription")
+        Receipt(Outcome.GONE, "no browser has such a subscription", cause=Cause.TOKEN_GONE)
     ]
 
 
@@ -191,7 +193,9 @@ def test_keys_are_used_or_are_a_value_error(p256dh, auth):
 def test_the_request_says_how_and_by_whom_it_is_encrypted_and_signed(gateway):
     app, private = application(web_push_contact=CONTACT)
     endpoint = f"{gateway.url}/send/a%20b?c=d"
-    assert attempt(webpush.sender, app, private, message(ANN, nobodys(endpoint))) == [Receipt(Outcome.ACCEPTED)]
+    assert attempt(webpush.sender, app, private, message(ANN, nobodys(endpoint))) == [
+        Receipt(Outcome.ACCEPTED, cause=Cause.ACCEPTED)
+    ]
     [asked] = gateway.asked
     assert (asked.method, asked.path) == ("POST", "/send/a%20b?c=d")
     assert asked.headers["content-type"] == "application/octet-stream"
@@ -365,7 +369,9 @@ def test_the_largest_message_is_as_large_as_every_push_service_must_take():
 def test_what_is_too_large_without_the_text_is_refused_unsent(gateway):
     app, private = application()
     push = message({"message": "Hi", "fill": "x" * 4000}, nobodys(gateway.url))
-    assert attempt(webpush.sender, app, private, push) == [Receipt(Outcome.REFUSED, "payload too large", silent=None)]
+    assert attempt(webpush.sender, app, private, push) == [
+        Receipt(Outcome.REFUSED, "payload too large", silent=None, cause=Cause.PAYLOAD_TOO_LARGE)
+    ]
     assert gateway.asked == []
 
 
@@ -379,33 +385,40 @@ KEY = "the application's key is refused: did the browser subscribe with vapid_pu
 
 
 @pytest.mark.parametrize(
-    "status, body, outcome, reason",
+    "status, body, outcome, cause, reason",
     [
-        (200, b"", Outcome.ACCEPTED, ""),
-        (201, b"", Outcome.ACCEPTED, ""),
-        (202, b"", Outcome.ACCEPTED, ""),
-        (204, b"", Outcome.ACCEPTED, ""),
-        (307, b"", Outcome.REFUSED, "the push service does not take it (307)"),
+        (200, b"", Outcome.ACCEPTED, Cause.ACCEPTED, ""),
+        (201, b"", Outcome.ACCEPTED, Cause.ACCEPTED, ""),
+        (202, b"", Outcome.ACCEPTED, Cause.ACCEPTED, ""),
+        (204, b"", Outcome.ACCEPTED, Cause.ACCEPTED, ""),
+        (307, b"", Outcome.REFUSED, Cause.REDIRECTED, "the push service does not take it (307)"),
         (
             400,
             b'{"reason":"VapidPkHashMismatch"}',
             Outcome.REFUSED,
+            Cause.REQUEST_REFUSED,
             "the push service does not understand the request (400 VapidPkHashMismatch)",
         ),
-        (401, b'{"code":401,"errno":109,"message":"see /send/secret"}', Outcome.REFUSED, f"{KEY} (401)"),
-        (403, b'{"reason":"BadJwtToken"}', Outcome.REFUSED, f"{KEY} (403 BadJwtToken)"),
-        (404, b"", Outcome.GONE, "the subscription has ended (404)"),
-        (405, b"/send/secret", Outcome.REFUSED, "the push service does not take it (405)"),
-        (406, b"", Outcome.LATER, "too many pushes (406)"),
-        (410, b'{"reason":"Unregistered"}', Outcome.GONE, "the subscription has ended (410)"),
-        (413, b"", Outcome.REFUSED, "payload too large (413)"),
-        (429, b"", Outcome.LATER, "too many pushes (429)"),
-        (500, b"<html>", Outcome.LATER, "the push service does not take it (500)"),
-        (503, b"", Outcome.LATER, "the push service does not take it (503)"),
+        (
+            401,
+            b'{"code":401,"errno":109,"message":"see /send/secret"}',
+            Outcome.REFUSED,
+            Cause.CREDENTIALS_REFUSED,
+            f"{KEY} (401)",
+        ),
+        (403, b'{"reason":"BadJwtToken"}', Outcome.REFUSED, Cause.CREDENTIALS_REFUSED, f"{KEY} (403 BadJwtToken)"),
+        (404, b"", Outcome.GONE, Cause.TOKEN_GONE, "the subscription has ended (404)"),
+        (405, b"/send/secret", Outcome.REFUSED, Cause.REQUEST_REFUSED, "the push service does not take it (405)"),
+        (406, b"", Outcome.LATER, Cause.RATE_LIMITED, "too many pushes (406)"),
+        (410, b'{"reason":"Unregistered"}', Outcome.GONE, Cause.TOKEN_GONE, "the subscription has ended (410)"),
+        (413, b"", Outcome.REFUSED, Cause.PAYLOAD_TOO_LARGE, "payload too large (413)"),
+        (429, b"", Outcome.LATER, Cause.RATE_LIMITED, "too many pushes (429)"),
+        (500, b"<html>", Outcome.LATER, Cause.PROVIDER_UNAVAILABLE, "the push service does not take it (500)"),
+        (503, b"", Outcome.LATER, Cause.PROVIDER_UNAVAILABLE, "the push service does not take it (503)"),
     ],
 )
-def test_answers(status, body, outcome, reason):
-    assert read_answer(status, body, {}, NOW) == Receipt(outcome, reason)
+def test_answers(status, body, outcome, cause, reason):
+    assert read_answer(status, body, {}, NOW) == Receipt(outcome, reason, cause=cause)
 
 
 @pytest.mark.parametrize("status", [406, 429, 500, 503])

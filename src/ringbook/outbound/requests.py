@@ -31,18 +31,21 @@ from .networks import HTTPS_PORT, is_public
 
 LARGEST_BYTES = 1024 * 1024
 TIMEOUT_SECONDS = 5.0
+HTTPS_ONLY = "the address must begin with https:// (RINGBOOK_ALLOW_PRIVATE_ADDRESSES allows http)"
 Addresses = list[tuple[Any, ...]]
 
 
 class Unreachable(Exception):
-    """There is no answer; the text says why, without the address's path and query.
+    """A request got no answer; the text says why, without the path and the query of the address.
 
-    sent   something had left already, so that what was asked for may have been done all the same
+    sent      part of the request was sent, so the server may have acted on it
+    allowed   false when no request was made, because the address is not allowed
     """
 
-    def __init__(self, why: str, *, sent: bool = False) -> None:
+    def __init__(self, why: str, *, sent: bool = False, allowed: bool = True) -> None:
         super().__init__(why)
         self.sent = sent
+        self.allowed = allowed
 
 
 class Turns:
@@ -127,11 +130,11 @@ class Outgoing:
         except ValueError:
             usable = False
         if not usable or not url.isascii() or not url.isprintable() or " " in url:
-            raise Unreachable("the address is not an http or https one, in ASCII and without blanks")
+            raise Unreachable("the address is not an http or https one, in ASCII and without blanks", allowed=False)
         if "@" in parts.netloc:
-            raise Unreachable("the address must not hold a user or password")
+            raise Unreachable("the address must not hold a user or password", allowed=False)
         if parts.scheme == "http" and not self.allow_private:
-            raise Unreachable("the address must begin with https:// (RINGBOOK_ALLOW_PRIVATE_ADDRESSES allows http)")
+            raise Unreachable(HTTPS_ONLY, allowed=False)
         if not self.allow_private:
             check_port(parts.port or HTTPS_PORT, self.ports)
         return parts
@@ -173,14 +176,16 @@ def check_port(port: int, ports: Collection[int]) -> None:
     """Raise Unreachable if a request on a user's or an application's word may not go to this port."""
     if port != HTTPS_PORT and port not in ports:
         metrics.limit_reached("outgoing_ports")
-        raise Unreachable(f"the port is not allowed: {port} is neither {HTTPS_PORT} nor in RINGBOOK_OUTGOING_PORTS")
+        reason = f"the port is not allowed: {port} is neither {HTTPS_PORT} nor in RINGBOOK_OUTGOING_PORTS"
+        raise Unreachable(reason, allowed=False)
 
 
 def check_addresses(host: str, addresses: Iterable[str]) -> None:
     """Raise Unreachable if one of a host's addresses is not of the public internet."""
     if not all(map(is_public, addresses)):
         metrics.limit_reached("allow_private_addresses")
-        raise Unreachable(f"{host} is on a private network (RINGBOOK_ALLOW_PRIVATE_ADDRESSES allows it)")
+        reason = f"{host} is on a private network (RINGBOOK_ALLOW_PRIVATE_ADDRESSES allows it)"
+        raise Unreachable(reason, allowed=False)
 
 
 def _looked_up(host: str, port: int, until: float) -> Addresses:

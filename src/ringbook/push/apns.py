@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from ..model import App
 from ..outbound.requests import Unreachable
 from .connections import Connections
-from .transport import Message, NotSetUp, Outcome, Receipt, SenderContext, retry_after
+from .transport import Cause, Message, NotSetUp, Outcome, Receipt, SenderContext, cause_of, retry_after, unanswered
 from .universal import custom, cut, text
 
 ADDRESS = "https://api.push.apple.com"
@@ -40,6 +40,16 @@ LARGEST_VOIP_BYTES = 5120
 GONE = {(400, "BadDeviceToken"), (410, "ExpiredToken"), (410, "Unregistered")}
 LATER = {(400, "IdleTimeout"), (429, "TooManyProviderTokenUpdates"), (429, "TooManyRequests")}
 EXPIRED = "ExpiredProviderToken"
+# Where the reason says more than the status.
+CAUSES = {
+    EXPIRED: Cause.CREDENTIALS_EXPIRED,
+    "BadEnvironmentKeyIdInToken": Cause.CREDENTIALS_REFUSED,
+    "BadTopic": Cause.WRONG_APPLICATION,
+    "DeviceTokenNotForTopic": Cause.WRONG_APPLICATION,
+    "IdleTimeout": Cause.PROVIDER_UNAVAILABLE,
+    "MissingTopic": Cause.WRONG_APPLICATION,
+    "TopicDisallowed": Cause.WRONG_APPLICATION,
+}
 # What an operator can do about some refusals, besides reading Apple's word.
 ADVICE = {
     EXPIRED: "is this machine's clock right?",
@@ -126,18 +136,20 @@ class Apns:
         """Make one attempt; a provider token that Apple calls expired is renewed once, if it is old enough."""
         topic = self._app.settings.apns_topic or message.bundle or ""
         if not topic:
-            return Receipt(Outcome.REFUSED, "apns_topic is not set, and the subscription names no bundle id")
+            reason = "apns_topic is not set, and the subscription names no bundle id"
+            return Receipt(Outcome.REFUSED, reason, cause=Cause.NOT_SET_UP)
         if not TOPIC.fullmatch(topic):
-            return Receipt(Outcome.REFUSED, "apns_topic, or the bundle id of the subscription, is not one")
+            reason = "apns_topic, or the bundle id of the subscription, is not one"
+            return Receipt(Outcome.REFUSED, reason, cause=Cause.NOT_SET_UP)
         try:
             body = shaped(message)
         except UNWRITABLE:
-            return Receipt(Outcome.REFUSED, "payload cannot be written as JSON")
+            return Receipt(Outcome.REFUSED, "payload cannot be written as JSON", cause=Cause.PAYLOAD_INVALID)
         if body is None:
-            return Receipt(Outcome.REFUSED, "payload too large")
+            return Receipt(Outcome.REFUSED, "payload too large", cause=Cause.PAYLOAD_TOO_LARGE)
         token = self._token.at(now)
         receipt = await self._attempt(message, topic, body, token, now)
-        if receipt.reason.startswith(EXPIRED) and (newer := self._token.newer(token, now)):
+        if receipt.cause is Cause.CREDENTIALS_EXPIRED and (newer := self._token.newer(token, now)):
             receipt = await self._attempt(message, topic, body, newer, now)
         return receipt
 
@@ -159,7 +171,7 @@ class Apns:
                 only_http2=True,
             )
         except Unreachable as error:
-            return Receipt(Outcome.LATER, str(error))
+            return unanswered(error)
         return read_answer(answer.status, answer.body, answer.headers, now)
 
 
@@ -248,15 +260,16 @@ def read_answer(status: int, body: bytes, headers: Mapping[str, str], now: int) 
     5xx Apple speaks of 15 minutes; we come back sooner, and then less and less often, as to everybody else.
     """
     if status == 200:
-        return Receipt(Outcome.ACCEPTED)
+        return Receipt(Outcome.ACCEPTED, cause=Cause.ACCEPTED)
     reason, at = _said(body)
     words = f"{reason} ({status})" if reason else f"status {status}"
     if status == 410 or (status, reason) in GONE:
-        return Receipt(Outcome.GONE, words, gone_at=at)
+        return Receipt(Outcome.GONE, words, gone_at=at, cause=Cause.TOKEN_GONE)
     asked = retry_after(headers.get("retry-after"), now)
+    cause = CAUSES.get(reason) or cause_of(status)
     if status == 429 or status >= 500 or (status, reason) in LATER:
-        return Receipt(Outcome.LATER, words, wait_seconds=asked)
-    return Receipt(Outcome.REFUSED, f"{words}: {ADVICE[reason]}" if reason in ADVICE else words)
+        return Receipt(Outcome.LATER, words, wait_seconds=asked, cause=cause)
+    return Receipt(Outcome.REFUSED, f"{words}: {ADVICE[reason]}" if reason in ADVICE else words, cause=cause)
 
 
 def _said(body: bytes) -> tuple[str, int | None]:

@@ -30,7 +30,7 @@ from pyreqwest.http import Url
 
 from ..config import Config
 from ..outbound.networks import HTTPS_PORT
-from ..outbound.requests import Answer, Unreachable, check_addresses, check_port
+from ..outbound.requests import HTTPS_ONLY, Answer, Unreachable, check_addresses, check_port
 
 TIMEOUT_SECONDS = 10.0  # of one attempt, from looking the name up to the end of the answer; a lease is longer
 CONNECT_SECONDS = 5.0
@@ -48,7 +48,6 @@ MOST_ORIGINS = 1_000
 MOST_AT_ONCE = 100  # requests to one origin on a user's or an application's word
 LEFT_ALONE_SECONDS = 30  # such an origin, when it has let a request time out
 LARGEST_BYTES = 16 * 1024  # of an answer: all of them are short
-HTTPS_ONLY = "the address must begin with https:// (RINGBOOK_ALLOW_PRIVATE_ADDRESSES allows http)"
 
 
 class _Client:
@@ -202,11 +201,11 @@ class Connections:
         except ValueError:
             target = None
         if not target or not target.host_str or target.port == 0 or target.scheme not in ("http", "https"):
-            raise Unreachable("the address is not an http or https one")
+            raise Unreachable("the address is not an http or https one", allowed=False)
         if target.username or target.password:
-            raise Unreachable("the address must not hold a user or password")
+            raise Unreachable("the address must not hold a user or password", allowed=False)
         if target.scheme == "http" and not (trusted or self._allow_private):
-            raise Unreachable(HTTPS_ONLY)
+            raise Unreachable(HTTPS_ONLY, allowed=False)
         if not (trusted or self._allow_private):
             check_port(_port(target), self._ports)
         return target

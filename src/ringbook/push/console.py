@@ -13,7 +13,7 @@ import msgspec
 from .. import times
 from ..model import App
 from . import universal
-from .transport import Message, Outcome, Receipt, Sender, SenderContext
+from .transport import Cause, Message, Outcome, Receipt, Sender, SenderContext
 
 SHOWN = 6  # characters of a push token: enough to tell one's own devices apart
 
@@ -31,8 +31,9 @@ class Console:
         try:
             print(line(message, now), flush=True)
         except (OSError, ValueError):  # closed, or it cannot write the text's letters
-            return Receipt(Outcome.LATER, "standard output does not take it (push_console is on)")
-        return Receipt(Outcome.ACCEPTED, "printed, not sent (push_console is on)")
+            reason = "standard output does not take it (push_console is on)"
+            return Receipt(Outcome.LATER, reason, cause=Cause.SERVER_ERROR)
+        return Receipt(Outcome.ACCEPTED, "printed, not sent (push_console is on)", cause=Cause.PRINTED)
 
     async def check(self, now: int) -> str:
         """There are no credentials."""

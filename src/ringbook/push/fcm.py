@@ -26,7 +26,7 @@ from google.oauth2 import service_account
 
 from ..model import App
 from ..outbound.requests import Answer, Outgoing, Unreachable
-from .transport import Message, NotSetUp, Outcome, Receipt, SenderContext, retry_after
+from .transport import Cause, Message, NotSetUp, Outcome, Receipt, SenderContext, cause_of, retry_after, unanswered
 from .universal import MESSAGE, custom, cut, text
 
 ADDRESS = "https://fcm.googleapis.com"
@@ -59,6 +59,16 @@ ANDROID_LISTS = ("body_loc_args", "title_loc_args")
 # How a malformed token is told from a malformed message: both are INVALID_ARGUMENT.
 TOKEN_FIELD = "message.token"
 TOKEN_WORDS = "The registration token is not a valid FCM registration token"
+# Where the error code says more than the status.
+CAUSES = {
+    "INTERNAL": Cause.PROVIDER_UNAVAILABLE,
+    "PERMISSION_DENIED": Cause.CREDENTIALS_REFUSED,
+    "QUOTA_EXCEEDED": Cause.RATE_LIMITED,
+    "SENDER_ID_MISMATCH": Cause.WRONG_APPLICATION,
+    "THIRD_PARTY_AUTH_ERROR": Cause.CREDENTIALS_REFUSED,
+    "UNAUTHENTICATED": Cause.CREDENTIALS_REFUSED,
+    "UNAVAILABLE": Cause.PROVIDER_UNAVAILABLE,
+}
 ADVICE = {
     "PERMISSION_DENIED": "the service account may not send in its project, or the Cloud Messaging API is off there",
     "SENDER_ID_MISMATCH": "the token is of another Firebase project than fcm_service_account",
@@ -96,13 +106,14 @@ class Fcm:
         try:
             body = shaped(message, now)
         except UNWRITABLE:
-            return Receipt(Outcome.REFUSED, "payload cannot be written as JSON")
+            return Receipt(Outcome.REFUSED, "payload cannot be written as JSON", cause=Cause.PAYLOAD_INVALID)
         if body is None:
-            return Receipt(Outcome.REFUSED, "payload too large")
+            return Receipt(Outcome.REFUSED, "payload too large", cause=Cause.PAYLOAD_TOO_LARGE)
         receipt = await self._sent(body, now)
         left_out = len(custom(message.payload)) - len(own(message.payload))
         if receipt.outcome is Outcome.ACCEPTED and left_out:
-            return Receipt(Outcome.ACCEPTED, f"without {left_out} of its keys, whose names FCM keeps for itself")
+            reason = f"without {left_out} of its keys, whose names FCM keeps for itself"
+            return Receipt(Outcome.ACCEPTED, reason, cause=Cause.ACCEPTED)
         return receipt
 
     async def check(self, now: int) -> str:
@@ -116,11 +127,11 @@ class Fcm:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 answer = await self._answered(body)
         except Unreachable as error:
-            return Receipt(Outcome.LATER, str(error))
+            return unanswered(error)
         except TimeoutError:
-            return Receipt(Outcome.LATER, "it took too long")
+            return Receipt(Outcome.LATER, "it took too long", cause=Cause.NO_ANSWER)
         except GoogleAuthError as error:
-            return Receipt(Outcome.REFUSED, refused_words(error))
+            return Receipt(Outcome.REFUSED, refused_words(error), cause=Cause.CREDENTIALS_REFUSED)
         return read_answer(answer.status, answer.body, answer.headers, now)
 
     async def _answered(self, body: bytes) -> Answer:
@@ -197,7 +208,7 @@ class Asking(transport.Request):
         try:
             answer = self._outgoing.request(method, url, headers=headers, body=body)
         except Unreachable as error:
-            raise Unreachable(f"no access token: {error}") from error
+            raise Unreachable(f"no access token: {error}", allowed=error.allowed) from error
         if answer.status in (408, 429) or answer.status >= 500:
             raise Unreachable(f"no access token: Google's token endpoint answers with status {answer.status}")
         return Answered(answer)
@@ -303,15 +314,17 @@ def read_answer(status: int, body: bytes, headers: Mapping[str, str], now: int) 
     page on dead tokens does not name it) and a 404 that does not speak of a token.
     """
     if status == 200:
-        return Receipt(Outcome.ACCEPTED)
+        return Receipt(Outcome.ACCEPTED, cause=Cause.ACCEPTED)
     said = code(body)
     words = f"{said} ({status})" if said else f"status {status}"
     if said in GONE or (said == "INVALID_ARGUMENT" and _is_about_token(_error(body))):
-        return Receipt(Outcome.GONE, words)
+        return Receipt(Outcome.GONE, words, cause=Cause.TOKEN_GONE)
+    cause = CAUSES.get(said) or cause_of(status)
     if said in LATER or status in (408, 429) or status >= 500:
         wait = retry_after(headers.get("retry-after"), now)
-        return Receipt(Outcome.LATER, words, wait_seconds=QUOTA_SECONDS if wait is None and status == 429 else wait)
-    return Receipt(Outcome.REFUSED, f"{words}: {ADVICE[said]}" if said in ADVICE else words)
+        wait = QUOTA_SECONDS if wait is None and status == 429 else wait
+        return Receipt(Outcome.LATER, words, wait_seconds=wait, cause=cause)
+    return Receipt(Outcome.REFUSED, f"{words}: {ADVICE[said]}" if said in ADVICE else words, cause=cause)
 
 
 def code(body: bytes) -> str:

@@ -5,6 +5,8 @@
     Sender       sends the messages of one application through one channel
     SenderContext          what a sender is made with, besides its application
     NotSetUp     why an application cannot send through a channel; the text says what to do
+    cause_of     the cause that an HTTP status stands for
+    unanswered   the receipt of a request that got no answer
     retry_after  how long a provider asks to wait
 
 A message carries the *universal payload* (docs/wire.md §6.2): a flat JSON object with `message`, which each provider
@@ -23,6 +25,7 @@ from msgspec import Struct
 from ..config import Config
 
 if TYPE_CHECKING:
+    from ..outbound.requests import Unreachable
     from .connections import Connections
 
 LONGEST_WAIT_SECONDS = 86_400
@@ -50,6 +53,7 @@ class Cause(Enum):
     NOT_SET_UP = "not set up"  # a setting of the application is missing or cannot be used
     APPLICATION_DELETED = "application deleted"
     CREDENTIALS_REFUSED = "credentials refused"
+    CREDENTIALS_EXPIRED = "credentials expired"  # a token that this server signed is too old for the provider
     WRONG_APPLICATION = "wrong application"  # the token belongs to another project, team or bundle id
     PAYLOAD_TOO_LARGE = "payload too large"
     PAYLOAD_INVALID = "payload invalid"  # it cannot be written as JSON
@@ -80,6 +84,34 @@ class Receipt(Struct, frozen=True):
     wait_seconds: int | None = None
     silent: bool | None = False
     cause: Cause = Cause.OTHER
+
+
+STATUS_CAUSES = {
+    401: Cause.CREDENTIALS_REFUSED,
+    403: Cause.CREDENTIALS_REFUSED,
+    410: Cause.TOKEN_GONE,
+    413: Cause.PAYLOAD_TOO_LARGE,
+    408: Cause.PROVIDER_UNAVAILABLE,
+    425: Cause.PROVIDER_UNAVAILABLE,
+    429: Cause.RATE_LIMITED,
+}
+
+
+def cause_of(status: int) -> Cause:
+    """The cause that an HTTP status stands for, where a provider says no more."""
+    if status in STATUS_CAUSES:
+        return STATUS_CAUSES[status]
+    if 200 <= status < 300:
+        return Cause.ACCEPTED
+    if 300 <= status < 400:
+        return Cause.REDIRECTED
+    return Cause.PROVIDER_UNAVAILABLE if status >= 500 else Cause.REQUEST_REFUSED
+
+
+def unanswered(error: "Unreachable", *, silent: bool = False) -> Receipt:
+    """The receipt of a request that got no answer: it is to be repeated."""
+    cause = Cause.NO_ANSWER if error.allowed else Cause.ADDRESS_NOT_ALLOWED
+    return Receipt(Outcome.LATER, str(error), silent=silent, cause=cause)
 
 
 class Message(Struct, frozen=True, kw_only=True):

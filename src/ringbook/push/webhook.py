@@ -22,7 +22,18 @@ import msgspec
 
 from ..model import App
 from ..outbound.requests import Outgoing, Unreachable, silence
-from .transport import Message, NotSetUp, Outcome, Receipt, Sender, SenderContext, retry_after
+from .transport import (
+    Cause,
+    Message,
+    NotSetUp,
+    Outcome,
+    Receipt,
+    Sender,
+    SenderContext,
+    cause_of,
+    retry_after,
+    unanswered,
+)
 
 PREFIX = "whsec_"
 LATER = {408, 425, 429}
@@ -64,7 +75,7 @@ class Webhook:
         try:
             answer = await self._connections.post(self._url, headers=headers, body=body, foreign=True)
         except Unreachable as error:
-            return Receipt(Outcome.LATER, str(error))
+            return unanswered(error)
         return read_answer(answer.status, answer.headers, now)
 
     async def check(self, now: int) -> str:
@@ -104,10 +115,14 @@ def read_answer(status: int, answered: Mapping[str, str], now: int) -> Receipt:
     2xx is ACCEPTED. A backend in trouble is asked again, one that says no, with 410 for good, is not.
     """
     if 200 <= status < 300:
-        return Receipt(Outcome.ACCEPTED)
+        return Receipt(Outcome.ACCEPTED, cause=Cause.ACCEPTED)
     if status in LATER or status >= 500:
         reason = f"{WORDS.get(status, 'your backend is in trouble')} ({status})"
-        return Receipt(Outcome.LATER, reason, wait_seconds=retry_after(answered.get("retry-after"), now))
+        wait = retry_after(answered.get("retry-after"), now)
+        return Receipt(Outcome.LATER, reason, wait_seconds=wait, cause=cause_of(status))
     if 300 <= status < 400:
-        return Receipt(Outcome.REFUSED, f"redirects are not followed ({status}): set webhook_url to where it leads")
-    return Receipt(Outcome.REFUSED, f"{WORDS.get(status, 'your backend does not take it')} ({status})")
+        reason = f"redirects are not followed ({status}): set webhook_url to where it leads"
+    else:
+        reason = f"{WORDS.get(status, 'your backend does not take it')} ({status})"
+    cause = Cause.REQUEST_REFUSED if status == 410 else cause_of(status)  # 410 ends no push token here
+    return Receipt(Outcome.REFUSED, reason, cause=cause)

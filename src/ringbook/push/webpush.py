@@ -33,7 +33,18 @@ from ..model import App
 from ..outbound.requests import Unreachable
 from . import universal
 from .connections import Connections
-from .transport import Message, NotSetUp, Outcome, Receipt, Sender, SenderContext, retry_after
+from .transport import (
+    Cause,
+    Message,
+    NotSetUp,
+    Outcome,
+    Receipt,
+    Sender,
+    SenderContext,
+    cause_of,
+    retry_after,
+    unanswered,
+)
 
 CURVE = ec.SECP256R1()
 RECORD_BYTES = 4096
@@ -96,16 +107,16 @@ class WebPush:
         """See `transport.Sender`; keys or an address that no browser gives are those of a dead subscription."""
         plain = shaped(message.payload)
         if plain is None:
-            return Receipt(Outcome.REFUSED, WORDS[413], silent=None)
+            return Receipt(Outcome.REFUSED, WORDS[413], silent=None, cause=Cause.PAYLOAD_TOO_LARGE)
         try:
             body = encrypted(plain, message.web_p256dh or "", message.web_auth or "")
             signed = headers(message, now) | {"Authorization": self._authorization(origin(message.token), now)}
         except ValueError:
-            return Receipt(Outcome.GONE, "no browser has such a subscription")
+            return Receipt(Outcome.GONE, "no browser has such a subscription", cause=Cause.TOKEN_GONE)
         try:
             answer = await self._connections.post(message.token, headers=signed, body=body, foreign=True)
         except Unreachable as error:
-            return Receipt(Outcome.LATER, str(error), silent=True)
+            return unanswered(error, silent=True)
         return read_answer(answer.status, answer.body, answer.headers, now)
 
     async def check(self, now: int) -> str:
@@ -204,14 +215,16 @@ def read_answer(status: int, body: bytes, answered: Mapping[str, str], now: int)
     400, 401 and 403 are ours to mend, 413 as well; a redirect is not followed.
     """
     if 200 <= status < 300:
-        return Receipt(Outcome.ACCEPTED)
+        return Receipt(Outcome.ACCEPTED, cause=Cause.ACCEPTED)
     word = next((f" {word}" for word in APPLE if word.encode() in body), "")
     reason = f"{WORDS.get(status, 'the push service does not take it')} ({status}{word})"
     if status in GONE:
-        return Receipt(Outcome.GONE, reason)
+        return Receipt(Outcome.GONE, reason, cause=Cause.TOKEN_GONE)
     if status in LATER or status >= 500:
-        return Receipt(Outcome.LATER, reason, wait_seconds=retry_after(answered.get("retry-after"), now))
-    return Receipt(Outcome.REFUSED, reason)
+        wait = retry_after(answered.get("retry-after"), now)
+        cause = Cause.RATE_LIMITED if status == 406 else cause_of(status)
+        return Receipt(Outcome.LATER, reason, wait_seconds=wait, cause=cause)
+    return Receipt(Outcome.REFUSED, reason, cause=cause_of(status))
 
 
 def _derived(secret: bytes, salt: bytes, about: bytes, length: int) -> bytes:

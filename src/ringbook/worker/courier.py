@@ -29,7 +29,7 @@ from ..config import Config
 from ..core import announcing, delivery
 from ..core.delivery import Attempt, Due, Room
 from ..logs import log
-from ..push.transport import NotSetUp, Outcome, Receipt
+from ..push.transport import Cause, NotSetUp, Outcome, Receipt
 from .senders import Senders
 
 if TYPE_CHECKING:
@@ -206,16 +206,18 @@ class Courier:
                 sender = await self._senders.of(due)
                 return await sender.send(due.message, now)
         except NotSetUp as missing:
-            return Receipt(Outcome.REFUSED, str(missing), silent=None)
+            return Receipt(Outcome.REFUSED, str(missing), silent=None, cause=Cause.NOT_SET_UP)
         except errors.NotFound:
-            return Receipt(Outcome.REFUSED, "the application is deleted", silent=None)
+            return Receipt(Outcome.REFUSED, "the application is deleted", silent=None, cause=Cause.APPLICATION_DELETED)
         except errors.Unavailable:
-            return Receipt(Outcome.LATER, "the database could not be reached", silent=None)
+            reason = "the database could not be reached"
+            return Receipt(Outcome.LATER, reason, silent=None, cause=Cause.DATABASE_UNAVAILABLE)
         except TimeoutError:
-            return Receipt(Outcome.LATER, "it took too long", silent=None)
+            return Receipt(Outcome.LATER, "it took too long", silent=None, cause=Cause.NO_ANSWER)
         except Exception:
             log.exception("push failed", push=due.message.id, channel=due.message.channel)
-            return Receipt(Outcome.LATER, "an error of this server; its log says more", silent=None)
+            reason = "an error of this server; its log says more"
+            return Receipt(Outcome.LATER, reason, silent=None, cause=Cause.SERVER_ERROR)
 
     # ── recording ────────────────────────────────────────────────────────────────────────────────────────────────────
 
