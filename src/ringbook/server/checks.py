@@ -8,18 +8,16 @@ import platform
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from urllib.parse import urljoin
 
 from .. import errors, phone
 from ..config import Config
 from ..core import applications, erasures, subscriptions
 from ..model import App
-from ..outbound.requests import Outgoing, Unreachable, silence
 from ..push import credentials, providers
 from ..push.providers import Provider
 from ..store import db as databases
 from ..store import migrations
-from ..verify import Outside, sms
+from ..verify import providers as verifying
 from . import machine
 from .machine import Check
 
@@ -63,9 +61,8 @@ def _database(config: Config) -> Iterator[Check]:
             yield _journal(db)
             yield from _traces(db)
             apps = applications.all_(db)
-            yield from _firebase(config, apps)
-            yield from _gateways(config, apps)
-            yield from _providers(config, apps)
+            for found in verifying.check(config, apps):
+                yield Check(found.what, found.ok, found.text)
             yield from _pushes(db, config, apps)
     except errors.Unavailable as refused:
         yield Check("database", False, refused.explained())
@@ -88,39 +85,6 @@ def _traces(db: databases.Database) -> Iterator[Check]:
         yield Check(
             "erased users", True, f"{erased} since the file was last rewritten: `ringbook vacuum`, when few are there"
         )
-
-
-def _firebase(config: Config, apps: list[App]) -> Iterator[Check]:
-    """Can Firebase's tokens be verified? Asked only where an application believes them."""
-    if not any(app.settings.firebase_project_id for app in apps):
-        return
-    certificates = Outside.of(config).certificates
-    if certificates is None:
-        yield Check("Firebase", True, f"WITHOUT SIGNATURES, by the emulator {config.firebase_auth_emulator_host}")
-        return
-    try:
-        yield Check("Firebase", True, f"{len(certificates.fetched())} certificates from {certificates.url}")
-    except Unreachable as trouble:
-        yield Check("Firebase", False, f"no certificates from {certificates.url}: {trouble}")
-
-
-def _gateways(config: Config, apps: list[App]) -> Iterator[Check]:
-    """Who sends each application's one-time codes; nothing is sent to find out."""
-    outgoing = Outgoing.of(config)
-    for app in apps:
-        if app.settings.sms_gateway:
-            trouble = sms.trouble(app.settings) or silence(outgoing, sms.address(app.settings))
-            seen = f"by {app.settings.sms_gateway}, to {app.settings.sms_regions or 'no country'}"
-            yield Check(f"one-time codes of application {app.id}", not trouble, trouble or seen)
-
-
-def _providers(config: Config, apps: list[App]) -> Iterator[Check]:
-    """Does each application's identity provider answer? Nobody's log-in is sent to find out."""
-    outgoing = Outgoing.of(config)
-    for app in apps:
-        if app.settings.cidp_url:
-            trouble = silence(outgoing, urljoin(app.settings.cidp_url, "/"))
-            yield Check(f"identity provider of application {app.id}", not trouble, trouble or "its server answers")
 
 
 # ── pushes ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -25,6 +25,7 @@ from urllib.parse import quote, quote_plus
 from xml.sax.saxutils import escape
 
 import msgspec
+from msgspec import Struct
 
 from .. import errors
 from ..model import AppSettings
@@ -66,10 +67,11 @@ class Template:
 
 def send(settings: AppSettings, outgoing: Outgoing, number: str, text: str) -> None:
     """Hand a message over, to be sent to a number (its digits, country first)."""
-    if settings.sms_gateway == "console":
+    make_template = GATEWAYS[settings.sms_gateway].template
+    if not make_template:
         _print(number, text)
         return
-    template = TEMPLATES[settings.sms_gateway](settings)
+    template = make_template(settings)
     values = {"to": f"+{number}", "text": text}
     url, body = filled_url(template.url, values), filled_body(template, values)
     try:
@@ -86,7 +88,7 @@ def trouble(settings: AppSettings) -> str:
     """The first setting that is missing, in words."""
     if not settings.sms_gateway:
         return "sms_gateway is empty"
-    missing = [name for name in NEEDED[settings.sms_gateway] if not getattr(settings, name)]
+    missing = [name for name in GATEWAYS[settings.sms_gateway].needed if not getattr(settings, name)]
     if missing:
         return f"{missing[0]} is empty"
     if settings.sms_gateway == "http":
@@ -99,9 +101,10 @@ def trouble(settings: AppSettings) -> str:
 
 def address(settings: AppSettings) -> str:
     """The root of the gateway's server, "" when nothing is sent over the network."""
-    if settings.sms_gateway not in TEMPLATES:
+    gateway = GATEWAYS.get(settings.sms_gateway)
+    if not gateway or not gateway.template:
         return ""
-    found = HOST.match(TEMPLATES[settings.sms_gateway](settings).url)
+    found = HOST.match(gateway.template(settings).url)
     return f"{found[0]}/" if found else ""
 
 
@@ -159,11 +162,21 @@ def _twilio(settings: AppSettings) -> Template:
     return Template("POST", url, {"Content-Type": FORM, "Authorization": f"Basic {login}"}, body)
 
 
-TEMPLATES: dict[str, Callable[[AppSettings], Template]] = {"http": _http, "twilio": _twilio}
-NEEDED: dict[str, tuple[str, ...]] = {
-    "console": (),
-    "http": ("sms_gateway_url",),
-    "twilio": ("sms_twilio_account_sid", "sms_twilio_auth_token", "sms_twilio_from"),
+class Gateway(Struct, frozen=True):
+    """One value of the setting `sms_gateway`.
+
+    needed     the settings without which it cannot send
+    template   the request that sends a message; None: the message is printed
+    """
+
+    needed: tuple[str, ...]
+    template: Callable[[AppSettings], Template] | None
+
+
+GATEWAYS = {
+    "console": Gateway((), None),
+    "http": Gateway(("sms_gateway_url",), _http),
+    "twilio": Gateway(("sms_twilio_account_sid", "sms_twilio_auth_token", "sms_twilio_from"), _twilio),
 }
 
 
