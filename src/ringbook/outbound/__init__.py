@@ -1,4 +1,4 @@
-"""The requests that we make to addresses of others.
+"""HTTP requests to other servers.
 
 requests.py   sends one request, with the address checked, pinned and timed
 networks.py   which addresses belong to the public internet, and which ports may be asked

@@ -1,9 +1,9 @@
-"""Pushes on standard output instead of on devices, for development, while `push_console` is on.
+"""Prints pushes on standard output instead of sending them, for development, while `push_console` is on.
 
     sender(app, way)       prints an application's pushes of every channel
     line(message, now)     what is printed
 
-It is the one place where a text, and the name in it, is shown, on purpose: whoever develops an app has no credentials.
+This is the only place that prints a text and the name in it: a developer without credentials needs to see them.
 """
 
 import json
@@ -19,18 +19,18 @@ SHOWN = 6  # characters of a push token: enough to tell one's own devices apart
 
 
 def sender(_app: App, _way: SenderContext) -> Sender:
-    """Needs nothing."""
+    """A sender that prints; it needs no settings."""
     return Console()
 
 
 class Console:
-    """Standard output."""
+    """Prints pushes on standard output."""
 
     async def send(self, message: Message, now: int) -> Receipt:
         """Print it."""
         try:
             print(line(message, now), flush=True)
-        except (OSError, ValueError):  # closed, or it cannot write the text's letters
+        except (OSError, ValueError):  # it is closed, or its encoding lacks a character of the text
             reason = "standard output does not take it (push_console is on)"
             return Receipt(Outcome.LATER, reason, cause=Cause.SERVER_ERROR)
         return Receipt(Outcome.ACCEPTED, "printed, not sent (push_console is on)", cause=Cause.PRINTED)
@@ -51,5 +51,5 @@ def line(message: Message, now: int) -> str:
 
 
 def _printable(words: str) -> str:
-    """With JSON's escapes for what would move a terminal's cursor or hide something."""
+    """The text with control and invisible characters as JSON escapes, so that they do not act on a terminal."""
     return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in words)

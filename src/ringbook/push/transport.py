@@ -1,9 +1,9 @@
-"""What every provider of pushes is to us: a message goes in, a receipt comes out.
+"""The interface of push providers: a sender takes a message and returns a receipt.
 
     Message      one push to one device, the same at every attempt
     Receipt      the result of an attempt: its `Outcome` says what follows, its `Cause` says why
     Sender       sends the messages of one application through one channel
-    SenderContext          what a sender is made with, besides its application
+    SenderContext   what a sender needs besides its application
     NotSetUp     why an application cannot send through a channel; the text says what to do
     cause_of     the cause that an HTTP status stands for
     unanswered   the receipt of a request that got no answer
@@ -32,12 +32,12 @@ LONGEST_WAIT_SECONDS = 86_400
 
 
 class Outcome(Enum):
-    """What became of one attempt."""
+    """The result of one attempt, in one word."""
 
     ACCEPTED = "accepted"  # the provider has it
-    GONE = "gone"  # the push token is dead: so is the subscription
-    LATER = "later"  # nobody's fault, or the provider's: try again
-    REFUSED = "refused"  # ours to mend: credentials, a payload that is too large
+    GONE = "gone"  # the push token is dead; the subscription is removed
+    LATER = "later"  # a temporary failure: try again
+    REFUSED = "refused"  # an operator has to act: credentials, a payload that is too large
 
 
 class Cause(Enum):
@@ -117,10 +117,10 @@ def unanswered(error: "Unreachable", *, silent: bool = False) -> Receipt:
 class Message(Struct, frozen=True, kw_only=True):
     """One push to one device.
 
-    id             the same at every attempt, and no other push of this database has it
+    id             unique in this database, and the same at every attempt
     token          the push token, or the endpoint of a Web Push subscription, or of a webhook ""
     payload        the universal payload
-    expires_at     from then on nobody wants it any more, UTC seconds
+    expires_at     UTC seconds; it is not sent from then on
     """
 
     id: int
@@ -143,15 +143,15 @@ class Sender(Protocol):
     """Sends the messages of one application through one channel, many at the same time, on one event loop."""
 
     async def send(self, message: Message, now: int) -> Receipt:
-        """Make one attempt. What the outside world does is a receipt, never an exception.
+        """Make one attempt. Failures of the provider are receipts, not exceptions.
 
         now   UTC seconds
         """
 
     async def check(self, now: int) -> str:
-        """What the provider says to the credentials, asked without any push: "" when they are right, else why not.
+        """Check the credentials with the provider, without a push: "" when they are right, else the reason.
 
-        Where a provider offers no such question, "" as well.
+        "" as well where a provider offers no such check.
         """
 
 
@@ -165,7 +165,7 @@ class SenderContext:
 
 
 def retry_after(value: str | None, now: int) -> int | None:
-    """The seconds that a `Retry-After` header asks to wait, a day at most; None when it says nothing readable.
+    """The seconds that a `Retry-After` header asks to wait, at most a day; None when it cannot be read.
 
     now   UTC seconds
 

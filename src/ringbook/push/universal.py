@@ -1,8 +1,8 @@
-"""The universal payload: one flat object that each provider reads its own part of (docs/wire.md §6.2).
+"""The universal payload: one flat object, from which each provider takes its own keys (docs/wire.md §6.2).
 
-text(payload)      what a person reads
-custom(payload)    what an app reads: all keys that no platform claims for itself
-cut(text, fits)    as much of a text as fits
+text(payload)      the text for a person
+custom(payload)    the keys for the app: all that no platform reserves
+cut(text, fits)    a text, shortened until it fits
 """
 
 from bisect import bisect_left
@@ -27,18 +27,18 @@ CLAIMED = APPLE | ANDROID | COMMON
 
 
 def text(payload: dict[str, Any]) -> str:
-    """The text that a person reads; "" when there is none."""
+    """The text for a person; "" when there is none."""
     value = payload.get(MESSAGE)
     return "" if value is None else str(value)
 
 
 def custom(payload: dict[str, Any]) -> dict[str, Any]:
-    """Everything that goes through as it is."""
+    """The keys that are passed to the app unchanged."""
     return {key: value for key, value in payload.items() if key not in CLAIMED}
 
 
 def cut(whole: str, fits: Callable[[str], bool]) -> str | None:
-    """The text, or the most of it that fits with … at its end; None when not even that does.
+    """The whole text, or its longest beginning that fits with … at its end; None when not even … fits.
 
     fits   is true for a text and all shorter ones, or false for it and all longer ones
     """

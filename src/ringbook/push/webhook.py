@@ -1,12 +1,12 @@
-"""Webhooks: an application's own backend is told, by requests that are signed as "Standard Webhooks" 1.0.0 says.
+"""Webhooks: sends events to an application's own backend, signed as "Standard Webhooks" 1.0.0 describes.
 
     sender(app, way)       sends an application's events; NotSetUp without an address or a key
     signing_key(secret)    the bytes of webhook_secret
-    signature(key, …)      what a backend compares
-    read_answer(…)         what its answer means
+    signature(key, …)      the signature, which a backend compares with its own
+    read_answer(…)         the receipt for an answer
 
 An event may come more than once; its id, `webhook-id`, is the same each time. Verification libraries for many languages
-exist. The address is the application's word: private networks are never asked unless the operator allows it.
+exist. The application chooses the address, so private networks are refused unless the operator allows them.
 
 Source: Standard Webhooks, "Verifying webhook authenticity" and "Delivery success and failure".
 """
@@ -84,7 +84,7 @@ class Webhook:
 
 
 def signing_key(secret: str) -> bytes:
-    """What stands after `whsec_`, base64; a secret without that is the key as it is. ValueError says what is wrong."""
+    """The base64 after `whsec_`, decoded; a secret without it is the key itself. ValueError says what is wrong."""
     if not secret.startswith(PREFIX):
         if not secret:
             raise ValueError("webhook_secret is empty")
@@ -112,7 +112,7 @@ def read_answer(status: int, answered: Mapping[str, str], now: int) -> Receipt:
 
     answered   its headers, names in lower case
 
-    2xx is ACCEPTED. A backend in trouble is asked again, one that says no, with 410 for good, is not.
+    2xx is ACCEPTED. 408, 425, 429 and 5xx are LATER; every other status, also 410, is REFUSED.
     """
     if 200 <= status < 300:
         return Receipt(Outcome.ACCEPTED, cause=Cause.ACCEPTED)

@@ -1,9 +1,10 @@
-"""Text messages: handed to the gateway that the application's owner has chosen.
+"""Text messages: sends them through the gateway that the application's owner has chosen.
 
-    send(settings, outgoing, number, text)   the gateway has taken it, or NotTaken
-    NotTaken                                 it has not, or has not said so: may the message be on its way?
-    trouble(settings)                        what is missing before anything can be sent; "" when nothing is
-    address(settings)                        where the gateway is, without anything that sends
+    send(settings, outgoing, number, text)   gives a message to the gateway; NotTaken when it is not accepted
+    NotTaken                                 the gateway refused the message, or did not confirm it
+    trouble(settings)                        which setting is missing; "" when none is
+    address(settings)                        the root URL of the gateway, for checks that send nothing
+    GATEWAYS                                 the gateways: one row each
 
 `console` prints the message, for development. `http` makes one request, put together from the settings; `twilio` is the
 same with settings of ours. In address and body #{to} stands for the number with its +, and #{text} for the message,
@@ -43,10 +44,10 @@ SILENT = "The gateway did not say whether it has sent the code. A code that come
 
 
 class NotTaken(errors.Unavailable):
-    """The gateway has not taken a message.
+    """The gateway did not accept a message.
 
-    may_cost     it got the request, and has not refused it (4xx): the message may have been sent, and be paid for
-    may_arrive   it has not even answered: the message may be on its way
+    may_cost     the request was sent, and not refused with 4xx: the message may have been sent and may cost money
+    may_arrive   no answer came: the message may still arrive
     """
 
     def __init__(self, reason: str, *, may_cost: bool, may_arrive: bool) -> None:
@@ -66,7 +67,7 @@ class Template:
 
 
 def send(settings: AppSettings, outgoing: Outgoing, number: str, text: str) -> None:
-    """Hand a message over, to be sent to a number (its digits, country first)."""
+    """Give a message to the gateway, for a number (its digits, country code first)."""
     make_template = GATEWAYS[settings.sms_gateway].template
     if not make_template:
         _print(number, text)
@@ -85,7 +86,7 @@ def send(settings: AppSettings, outgoing: Outgoing, number: str, text: str) -> N
 
 
 def trouble(settings: AppSettings) -> str:
-    """The first setting that is missing, in words."""
+    """Why nothing can be sent: the first setting that is missing or wrong; "" when all are right."""
     if not settings.sms_gateway:
         return "sms_gateway is empty"
     missing = [name for name in GATEWAYS[settings.sms_gateway].needed if not getattr(settings, name)]
@@ -109,7 +110,7 @@ def address(settings: AppSettings) -> str:
 
 
 def filled_url(url: str, values: dict[str, str]) -> str:
-    """The address with its places filled, after the host: nobody's number becomes a name to look up."""
+    """The URL with its places filled. Places in the host stay, so that no number is looked up as a name."""
     found = HOST.match(url)
     end = found.end() if found else 0
     return url[:end] + _filled(url[end:], values, _in_address)
@@ -181,6 +182,6 @@ GATEWAYS = {
 
 
 def _print(number: str, text: str) -> None:
-    """The one place where a code may be seen: whoever develops an app has no gateway."""
+    """Print a message. This is the only place that prints a code: a developer without a gateway needs to see it."""
     sys.stderr.write(f"DEVELOPMENT (sms_gateway = console, nothing is sent): to …{number[-2:]}: {text}\n")
     sys.stderr.flush()

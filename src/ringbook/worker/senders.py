@@ -1,8 +1,8 @@
-"""The senders of a process: one for each lane, which is an application's channel, made anew when its settings change.
+"""The senders of a process: one for each lane (a channel of an application), replaced when its settings change.
 
-Senders(config, asked)    `async with` closes what they are connected by
-Senders.of(due)           the sender of a push's lane; NotSetUp
-lane_of(due)              the lane's name
+Senders(config, …)        `async with` closes their connections
+Senders.of(due)           the sender for a push; NotSetUp
+lane_of(due)              the name of the lane of a push
 """
 
 import asyncio
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class Asked(Protocol):
-    """Calls what wants the database, in a thread."""
+    """Runs a function that uses the database in a thread."""
 
     async def __call__(self, work: Any, *values: Any) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """A lane's sender, or why there is none, and the settings that it was made of."""
+    """The sender of a lane, or why there is none, with the settings that it was made from."""
 
     sender: Sender | NotSetUp
     settings: AppSettings
@@ -39,7 +39,7 @@ class _Made:
 
 
 class Senders:
-    """What they are connected by is loaded with the first push: its library takes memory."""
+    """All senders share one set of connections, opened for the first push because its library takes memory."""
 
     def __init__(self, config: Config, asked: Asked) -> None:
         self._config = config
@@ -58,7 +58,7 @@ class Senders:
         await self._opened.aclose()
 
     async def of(self, due: Due) -> Sender:
-        """The sender of a push's lane; NotSetUp says what is missing."""
+        """The sender for a push; NotSetUp says which setting is missing."""
         lane = lane_of(due)
         if not self._is_fresh(lane):
             async with self._making:
@@ -94,5 +94,5 @@ class Senders:
 
 
 def lane_of(due: Due) -> str:
-    """`app_id:channel`: the lanes of a channel have one sender."""
+    """The lane of a push, `app_id:channel`."""
     return f"{due.app_id}:{due.message.channel}"
