@@ -1,14 +1,14 @@
-"""Requests that we make ourselves, to addresses that an admin or a provider has named.
+"""HTTP requests to addresses that an admin, an application or a provider has set.
 
-    Outgoing                 how: time, allowed addresses and ports, an extra certificate authority, turns
+    Outgoing                 the rules: time limit, allowed addresses and ports, certificate authority, turns
     Outgoing.of(config)      as the process is configured, for addresses on a user's or an application's word
     Outgoing.request(…)      one request → Answer; Unreachable says why there is none
-    Turns                    how many may wait for an answer at once
+    Turns                    limits how many requests wait for an answer at a time
     silence(outgoing, …)     why an address gives no answer
-    check_port, check_addresses    where a request may not go on a stranger's word
+    check_port, check_addresses    refuse ports and addresses that users and applications may not choose
 
-A name is looked up once, checked, and connected to as it was checked, so that it cannot lead to a private network at a
-second look. Redirects are not followed: an answer of 3xx is an answer like any other. Nothing is asked of a proxy.
+A name is looked up once, and the connection goes to the addresses that were checked, so that a second look-up cannot
+lead to a private network. Redirects are not followed: a 3xx answer is returned. Proxies are not used.
 """
 
 import http.client
@@ -49,7 +49,7 @@ class Unreachable(Exception):
 
 
 class Turns:
-    """At most `whole` requests wait at once, and `each` of them for one server: a slow one leaves others a turn."""
+    """At most `whole` requests wait at a time, and at most `each` of them for the same server."""
 
     def __init__(self, whole: int, each: int) -> None:
         self._whole, self._each = whole, each
@@ -72,7 +72,7 @@ class Turns:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back; header names are lower case."""
+    """The answer to a request; header names are lower case."""
 
     status: int
     body: bytes
@@ -167,7 +167,7 @@ class Connection(http.client.HTTPConnection):
     sending = False
 
     def send(self, data: Any) -> None:
-        """What the library sends by, once it has found nothing wrong with the request."""
+        """Send; the library calls this after it has checked the request."""
         self.sending = True
         super().send(data)
 
@@ -189,7 +189,7 @@ def check_addresses(host: str, addresses: Iterable[str]) -> None:
 
 
 def _looked_up(host: str, port: int, until: float) -> Addresses:
-    """The addresses of a name. The system's resolver knows no timeout: we stop waiting for it."""
+    """The addresses of a name. The system's resolver has no timeout, so it runs in a thread that may be abandoned."""
     answers: queue.SimpleQueue[Addresses | Exception] = queue.SimpleQueue()
 
     def look_up() -> None:
@@ -239,7 +239,7 @@ def _answer(connected: socket.socket, method: str, until: float) -> Answer:
 
 
 class Patient(io.RawIOBase):
-    """Reads from a socket until a moment, so that an answer that comes drop by drop gains no time."""
+    """Reads from a socket until a deadline, so that an answer sent byte by byte cannot exceed it."""
 
     def __init__(self, connected: socket.socket, until: float) -> None:
         self._socket = connected
@@ -268,7 +268,7 @@ def _left(until: float) -> float:
 
 
 def _words(error: Exception) -> str:
-    """What went wrong, in few words; the library's own may quote what was sent."""
+    """The error in a few words; the library's messages may quote the request."""
     if isinstance(error, TimeoutError):
         return "it took too long"
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -277,7 +277,7 @@ def _words(error: Exception) -> str:
 
 
 def silence(outgoing: Outgoing, address: str) -> str:
-    """Why an address gives no answer; "" when it gives one, whatever it says, and when there is no address."""
+    """Why an address does not answer; "" for any answer, and when the address is empty."""
     try:
         if address:
             outgoing.request("HEAD", address)

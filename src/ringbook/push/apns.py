@@ -1,9 +1,9 @@
 """Apple Push Notification service: pushes to iOS and other Apple devices.
 
-    sender(app, way)                what sends an application's messages; NotSetUp says which setting is missing
-    headers(message, topic, …)      what a request says besides its body
+    sender(app, context)            what sends an application's messages; NotSetUp says which setting is missing
+    headers(message, topic, …)      the headers of a request, without its authorization
     shaped(message)                 the body of a request, None when it cannot be small enough
-    read_answer(status, body, …)    what Apple said, as a receipt
+    read_answer(status, body, …)    the receipt for an answer
 
 Sources, all of Apple's documentation of User Notifications: "Establishing a token-based connection to APNs" (provider
 tokens), "Sending notification requests to APNs" (headers), "Generating a remote notification" (the body and its keys)
@@ -72,14 +72,14 @@ ON = (1, "1", "true")  # True equals 1
 UNWRITABLE = (ValueError, TypeError, OverflowError, RecursionError)  # half a surrogate pair, an endless number
 
 
-def sender(app: App, way: SenderContext) -> "Apns":
+def sender(app: App, context: SenderContext) -> "Apns":
     """What sends an application's messages; NotSetUp says which setting is missing or wrong."""
     settings = app.settings
     for name in ("apns_key", "apns_key_id", "apns_team_id"):
         if not getattr(settings, name):
             value = "@AuthKey_….p8" if name == "apns_key" else "…"
             raise NotSetUp(f"{name} is not set: ringbook app set {app.id} {name} {value}")
-    return Apns(app, way, _key(app))
+    return Apns(app, context, _key(app))
 
 
 def _key(app: App) -> EllipticCurvePrivateKey:
@@ -93,7 +93,7 @@ def _key(app: App) -> EllipticCurvePrivateKey:
 
 
 class ProviderToken:
-    """What proves to Apple who is asking. It must neither grow old nor change too often."""
+    """The signed token that authenticates requests to APNs. Apple refuses old ones, and ones renewed too often."""
 
     def __init__(self, team: str, key_id: str, key: EllipticCurvePrivateKey) -> None:
         self._team = team
@@ -103,33 +103,36 @@ class ProviderToken:
         self.made_at = 0
 
     def at(self, now: int) -> str:
-        """The token of this moment."""
+        """The token to use now."""
         if not self._token or not -AHEAD_SECONDS <= now - self.made_at < RENEWED_SECONDS:
             self._token = jwt.encode({"iss": self._team, "iat": now}, self._key, "ES256", {"kid": self._key_id})
             self.made_at = now
         return self._token
 
     def newer(self, expired: str, now: int) -> str:
-        """Another one than that which has expired, "" when it is too early for that."""
+        """A token that replaces an expired one; "" when it is too early to make another."""
         if self._token == expired and now - self.made_at >= SOONEST_SECONDS:
             self._token = ""
         token = self.at(now)
         return token if token != expired else ""
 
 
-# Apple sees which tokens come through a connection: all senders with the same key share one, also those made anew.
+# Apple counts the tokens on a connection, so all senders with the same key share one, also senders that are replaced.
 TOKENS: WeakKeyDictionary[Connections, dict[tuple[str, str, str], ProviderToken]] = WeakKeyDictionary()
 
 
 class Apns:
     """Sends the messages of one application."""
 
-    def __init__(self, app: App, way: SenderContext, key: EllipticCurvePrivateKey) -> None:
+    def __init__(self, app: App, context: SenderContext, key: EllipticCurvePrivateKey) -> None:
         names = app.settings.apns_team_id, app.settings.apns_key_id
         self._app = app
-        self._connections = way.connections
-        self._addresses = {"production": way.config.apns_endpoint, "development": way.config.apns_sandbox_endpoint}
-        shared = TOKENS.setdefault(way.connections, {})
+        self._connections = context.connections
+        self._addresses = {
+            "production": context.config.apns_endpoint,
+            "development": context.config.apns_sandbox_endpoint,
+        }
+        shared = TOKENS.setdefault(context.connections, {})
         self._token = shared.setdefault((*names, app.settings.apns_key), ProviderToken(*names, key))
 
     async def send(self, message: Message, now: int) -> Receipt:
@@ -154,7 +157,7 @@ class Apns:
         return receipt
 
     async def check(self, now: int) -> str:
-        """Apple offers no question: the key was looked at when this was made, and signing shows that it works."""
+        """Sign with the key, which was read when the sender was made. APNs offers no check without a push."""
         self._token.at(now)
         return ""
 
@@ -176,12 +179,12 @@ class Apns:
 
 
 def headers(message: Message, topic: str, app: App) -> dict[str, str]:
-    """What a request says besides its body and who sends it.
+    """The headers of a request, without its authorization.
 
     A repeated attempt carries the same `apns-id` and `apns-collapse-id`, so that a device shows it once.
     """
     kind = push_type(message)
-    # Ids of pushes are counted from one in every database: the application's key tells them apart.
+    # Push ids start at one in every database, so the application's key makes this id unique.
     push_id = str(uuid.uuid5(NAMES, f"{app.vapid_public_key} {message.id}"))
     return {
         "apns-topic": f"{topic}.voip" if kind == "voip" and not topic.endswith(".voip") else topic,
@@ -195,7 +198,7 @@ def headers(message: Message, topic: str, app: App) -> dict[str, str]:
 
 
 def push_type(message: Message) -> str:
-    """`voip`, or as the payload says, or `background` when nothing in it is for a person's eyes and ears."""
+    """`voip`, or the type in the payload, or `background` when nothing in the payload is shown or played."""
     if message.channel == VOIP:
         return "voip"
     wished = message.payload.get("ios_push_type")
@@ -208,7 +211,7 @@ def push_type(message: Message) -> str:
 
 
 def shaped(message: Message) -> bytes | None:
-    """The body of a request; of a text that is too long as much as fits, None when the rest is too large already."""
+    """The body of a request, with the text shortened to fit; None when the body is too large without the text."""
     most = LARGEST_VOIP_BYTES if message.channel == VOIP else LARGEST_BYTES
     others = custom(message.payload)
     always = {"content-available": 1} if push_type(message) == "background" else {}  # a background push must have it
@@ -241,7 +244,7 @@ def _alert(payload: Mapping[str, Any], words: str) -> dict[str, Any]:
 
 
 def _whole(value: Any) -> int | None:
-    """A number, also when it came as a text; None when it is none."""
+    """An integer, also from text; None for anything else."""
     if isinstance(value, bool):
         return None
     try:
@@ -251,13 +254,15 @@ def _whole(value: Any) -> int | None:
 
 
 def read_answer(status: int, body: bytes, headers: Mapping[str, str], now: int) -> Receipt:
-    """What Apple said, as a receipt.
+    """The receipt for an answer of APNs.
 
     200 is ACCEPTED; 410 and the pairs in `GONE` are GONE; 429, 5xx and the pairs in `LATER` are LATER; the rest is
-    ours to mend: REFUSED. BadDeviceToken is GONE although it may be a sandbox's token in the production environment:
-    Apple says not to try again, and a subscription says which environment its token is of, so it is of no use as it
-    stands. DeviceTokenNotForTopic is REFUSED: a wrong apns_topic must not end the subscriptions of everybody. After
-    5xx Apple speaks of 15 minutes; we come back sooner, and then less and less often, as to everybody else.
+    REFUSED, because an operator has to act.
+
+    BadDeviceToken is GONE, although a sandbox's token in the production environment gets the same answer: Apple says
+    not to repeat the push, and the subscription names the wrong environment. DeviceTokenNotForTopic is REFUSED, because
+    a wrong apns_topic must not end every subscription. Apple recommends 15 minutes of waiting after 5xx; Ringbook
+    repeats sooner, and then less and less often, as with the other providers.
     """
     if status == 200:
         return Receipt(Outcome.ACCEPTED, cause=Cause.ACCEPTED)
@@ -273,7 +278,7 @@ def read_answer(status: int, body: bytes, headers: Mapping[str, str], now: int) 
 
 
 def _said(body: bytes) -> tuple[str, int | None]:
-    """Apple's reason, "" when it is none, and when the token died, which Apple says in milliseconds."""
+    """Apple's reason ("" when it is missing), and when the token died: Apple sends milliseconds, this is seconds."""
     try:
         said = msgspec.json.decode(body, type=dict[str, Any])
     except (ValueError, RecursionError):

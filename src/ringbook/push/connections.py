@@ -1,4 +1,4 @@
-"""Requests to push providers: many in flight on few connections, and none to a place where it must not go.
+"""Requests to push providers: many at a time on few connections, to allowed addresses only.
 
     Connections(…)            of one process; `async with` closes them
     Connections.post(…)       one request → Answer; Unreachable says why there is none
@@ -6,8 +6,8 @@
 Each address has a client of its own, and with HTTP/2 one connection, for as long as its name leads there. The name is
 looked up and checked before, and connected to as it was checked. Redirects are not followed, no proxy is asked.
 
-What a user or an application names has look-ups and connections of its own, and only so many requests at once: a name
-or a server that keeps us waiting takes nothing from the providers.
+Addresses from users and applications have look-ups and connections of their own, and a limit of requests at a time,
+so that a slow name server or endpoint does not delay pushes to the providers.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ LARGEST_BYTES = 16 * 1024  # of an answer: all of them are short
 
 
 class _Client:
-    """What requests to one address go through; its name is believed to lead there until a time."""
+    """The HTTP client for one address; the name is looked up again after `until`."""
 
     def __init__(self, client: Client, address: str, until: float) -> None:
         self.client = client
@@ -63,7 +63,7 @@ class _Client:
 
 
 class _Lookups:
-    """Looks names up in threads of its own: the system's resolver knows no timeout, and a name may hang in it."""
+    """Looks names up in threads of its own, because the system's resolver has no timeout and may hang."""
 
     def __init__(self, at_once: int) -> None:
         self._threads = ThreadPoolExecutor(at_once, "names")
@@ -96,12 +96,12 @@ class _Lookups:
             self._failed.popitem(last=False)
 
     def close(self) -> None:
-        """End without waiting for what hangs."""
+        """Stop without waiting for look-ups that hang."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 class _Origin:
-    """Where a user or an application sends us: whose turn it is, and whether anything is answered."""
+    """The limit of requests to one origin from a user or an application, and whether it answers."""
 
     def __init__(self) -> None:
         self._turns = asyncio.Semaphore(MOST_AT_ONCE)
@@ -110,7 +110,7 @@ class _Origin:
 
     @asynccontextmanager
     async def turn(self, host: str) -> AsyncIterator[None]:
-        """Wait for a turn, and note what comes of it; Unreachable while it is left alone."""
+        """Wait for a turn, and record whether the origin answers; Unreachable while it is left alone."""
         began_at = time.monotonic()
         self._refuse_while_left_alone(host)
         async with self._turns:
@@ -305,7 +305,7 @@ async def _asked(used: _Client, target: Url, headers: Mapping[str, str], body: b
 
 
 async def _read(response: Any) -> Answer:
-    """The answer, and of its body what there is a use for: the status holds however much follows."""
+    """The answer with the beginning of its body; the rest of a long body is not read."""
     body = b""
     while len(body) < LARGEST_BYTES and (chunk := await response.body_reader.read_chunk()):
         body += bytes(chunk)
@@ -313,7 +313,7 @@ async def _read(response: Any) -> Answer:
 
 
 def _texts(headers: Any) -> dict[str, str]:
-    """Those headers whose values are texts; one that is none says nothing to us."""
+    """The headers as text; headers that cannot be decoded are dropped."""
     found = {}
     for name in headers:
         with suppress(ValueError):
@@ -330,7 +330,7 @@ def _port(target: Url) -> int:
 
 
 def _words(error: Exception) -> str:
-    """What went wrong, in few words; the library's own quote the address, which for Web Push is a secret."""
+    """The error in a few words; the library's messages quote the address, which for Web Push is a secret."""
     if isinstance(error, TimeoutError):
         return "it took too long"
     if isinstance(error, ConnectError):

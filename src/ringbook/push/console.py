@@ -1,6 +1,6 @@
 """Prints pushes on standard output instead of sending them, for development, while `push_console` is on.
 
-    sender(app, way)       prints an application's pushes of every channel
+    sender(app, context)   prints an application's pushes of every channel
     line(message, now)     what is printed
 
 This is the only place that prints a text and the name in it: a developer without credentials needs to see them.
@@ -18,7 +18,7 @@ from .transport import Cause, Message, Outcome, Receipt, Sender, SenderContext
 SHOWN = 6  # characters of a push token: enough to tell one's own devices apart
 
 
-def sender(_app: App, _way: SenderContext) -> Sender:
+def sender(_app: App, _context: SenderContext) -> Sender:
     """A sender that prints; it needs no settings."""
     return Console()
 

@@ -1,10 +1,10 @@
-"""Firebase Cloud Messaging, HTTP v1: pushes to Android and whatever else has a Firebase token.
+"""Firebase Cloud Messaging, HTTP v1: pushes to Android and other devices with a Firebase token.
 
-    sender(app, way)                 what sends an application's messages; NotSetUp says which setting is missing
+    sender(app, context)             what sends an application's messages; NotSetUp says which setting is missing
     shaped(message, now)             the body of a request, None when it cannot be small enough
     data(payload)                    the keys and values that an app gets
     notification(payload)            what the system itself shows, where the payload asks for that
-    read_answer(status, body, …)     what FCM said, as a receipt
+    read_answer(status, body, …)     the receipt for an answer
 
 Sources: Firebase, "Method: projects.messages.send" with "REST Resource: projects.messages" (fields), "ErrorCode" and
 "FCM error codes" (answers), "Best practices for FCM registration token management" (which tokens are dead), "Best
@@ -77,7 +77,7 @@ ADVICE = {
 }
 
 
-def sender(app: App, way: SenderContext) -> "Fcm":
+def sender(app: App, context: SenderContext) -> "Fcm":
     """What sends an application's messages; NotSetUp says which setting is missing or wrong."""
     hint = f"ringbook app set {app.id} fcm_service_account @FILE.json"
     if not app.settings.fcm_service_account:
@@ -88,18 +88,18 @@ def sender(app: App, way: SenderContext) -> "Fcm":
         credentials = service_account.Credentials.from_service_account_info(account, scopes=[SCOPE])  # type: ignore[no-untyped-call]
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, GoogleAuthError, UnsupportedAlgorithm):
         raise NotSetUp(f"fcm_service_account is not the key file of a Firebase service account: {hint}") from None
-    return Fcm(way, project, credentials)
+    return Fcm(context, project, credentials)
 
 
 class Fcm:
     """Sends the messages of one application; keeps its access token, which is good for an hour."""
 
-    def __init__(self, way: SenderContext, project: str, credentials: service_account.Credentials) -> None:
-        endpoint = way.config.fcm_endpoint
+    def __init__(self, context: SenderContext, project: str, credentials: service_account.Credentials) -> None:
+        endpoint = context.config.fcm_endpoint
         self._url = f"{(endpoint or ADDRESS).rstrip('/')}/v1/projects/{quote(project, safe='')}/messages:send"
         self._trusted = bool(endpoint)
-        self._connections = way.connections
-        self._access = Access(credentials, Outgoing.of(way.config))
+        self._connections = context.connections
+        self._access = Access(credentials, Outgoing.of(context.config))
 
     async def send(self, message: Message, now: int) -> Receipt:
         """Make one attempt; an access token that FCM does not take is replaced once."""
@@ -117,7 +117,7 @@ class Fcm:
         return receipt
 
     async def check(self, now: int) -> str:
-        """A dry run with a made-up token: if FCM finds fault with nothing but the token, the credentials are right."""
+        """Send a dry run with a made-up token: when FCM refuses only the token, the credentials are right."""
         message = {"token": NO_DEVICE, "data": {MESSAGE: ""}, "android": {"priority": "high", "ttl": "0s"}}
         receipt = await self._sent(msgspec.json.encode({"message": message, "validate_only": True}), now)
         return "" if receipt.outcome in (Outcome.ACCEPTED, Outcome.GONE) else receipt.reason
@@ -153,7 +153,7 @@ class Fcm:
 class Access:
     """The access token of a service account, fetched when it is needed and some minutes before it ends.
 
-    However many wait for it, it is fetched once; what comes of that is the answer to all of them.
+    It is fetched once for all senders that wait for it, and all of them get the same result.
     """
 
     def __init__(self, credentials: service_account.Credentials, outgoing: Outgoing) -> None:
@@ -162,13 +162,13 @@ class Access:
         self._fetching: asyncio.Task[None] | None = None
 
     async def token(self) -> str:
-        """A token that is good; Unreachable when none can be had just now, GoogleAuthError when Google refuses."""
+        """A valid token; Unreachable when none can be fetched now, GoogleAuthError when Google refuses."""
         if self._credentials.token_state is not TokenState.FRESH:
             await self._fetched()
         return str(self._credentials.token)
 
     def drop(self, token: str) -> None:
-        """Never again give this one."""
+        """Forget this token, so that another one is fetched."""
         if self._credentials.token == token:
             self._credentials.token = None
 
@@ -191,7 +191,7 @@ class Access:
 
 
 class Asking(transport.Request):
-    """How google-auth makes a request: through our door, and only once; Unreachable for what is worth trying later."""
+    """Makes google-auth use our `Outgoing`, without repeats; Unreachable for failures that may be temporary."""
 
     def __init__(self, outgoing: Outgoing) -> None:
         self._outgoing = outgoing
@@ -248,7 +248,7 @@ def refused_words(error: GoogleAuthError) -> str:
 
 
 def shaped(message: Message, now: int) -> bytes | None:
-    """The body of a request; of a text that is too long as much as fits, None when the rest is too large already.
+    """The body of a request, with the text shortened to fit; None when the body is too large without the text.
 
     There is no collapse key: FCM keeps four of them per device at most, and drops pushes beyond. A push that FCM was
     given twice shows once all the same where the system shows it, by its tag.
@@ -289,7 +289,7 @@ def own(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def notification(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """What the system itself shows, by FCM's names; what FCM does not know, and would refuse, is left out."""
+    """The notification that Android shows, by FCM's names, without keys that FCM would refuse."""
     wished = payload.get("android_fcm_notification")
     if not isinstance(wished, dict):
         return {}
@@ -306,7 +306,7 @@ def _as_text(value: Any) -> str:
 
 
 def read_answer(status: int, body: bytes, headers: Mapping[str, str], now: int) -> Receipt:
-    """What FCM said, as a receipt.
+    """The receipt for an answer of FCM.
 
     200 is ACCEPTED. UNREGISTERED is GONE, and so is INVALID_ARGUMENT when it is the token that is invalid.
     QUOTA_EXCEEDED, UNAVAILABLE, INTERNAL, 429 and 5xx are LATER. The rest is ours to mend: REFUSED, also

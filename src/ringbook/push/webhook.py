@@ -1,6 +1,6 @@
 """Webhooks: sends events to an application's own backend, signed as "Standard Webhooks" 1.0.0 describes.
 
-    sender(app, way)       sends an application's events; NotSetUp without an address or a key
+    sender(app, context)   sends an application's events; NotSetUp without an address or a key
     signing_key(secret)    the bytes of webhook_secret
     signature(key, …)      the signature, which a backend compares with its own
     read_answer(…)         the receipt for an answer
@@ -40,7 +40,7 @@ LATER = {408, 425, 429}
 WORDS = {410: "your backend wants no more of these", 429: "your backend is asked too often"}
 
 
-def sender(app: App, way: SenderContext) -> Sender:
+def sender(app: App, context: SenderContext) -> Sender:
     """Sends to webhook_url, signed with webhook_secret."""
     settings = app.settings
     if not settings.webhook_url:
@@ -51,7 +51,7 @@ def sender(app: App, way: SenderContext) -> Sender:
         raise NotSetUp(
             f'{error} (ringbook app set {app.id} webhook_secret "{PREFIX}$(openssl rand -base64 32)")'
         ) from None
-    return Webhook(settings.webhook_url, key, way)
+    return Webhook(settings.webhook_url, key, context)
 
 
 class Webhook:

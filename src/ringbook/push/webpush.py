@@ -1,6 +1,6 @@
 """Web Push: what browsers show, through the push service that each browser has chosen.
 
-    sender(app, way)        sends an application's pushes to browsers; NotSetUp when its keys cannot be used
+    sender(app, context)    sends an application's pushes to browsers; NotSetUp when its keys cannot be used
     shaped(payload)         the text that a service worker gets
     encrypted(plain, …)     the same as a push service gets it, which cannot read it
     headers(message, now)   how long it is kept, and what it replaces
@@ -79,10 +79,10 @@ APPLE = (
 )
 
 
-def sender(app: App, way: SenderContext) -> Sender:
+def sender(app: App, context: SenderContext) -> Sender:
     """Sends with the keys that the application was made with."""
     try:
-        key = ec.derive_private_key(int.from_bytes(_decoded(way.vapid_private_key)), CURVE)
+        key = ec.derive_private_key(int.from_bytes(_decoded(context.vapid_private_key)), CURVE)
     except ValueError:
         key = None
     if key is None or _point(key.public_key()) != _decoded(app.vapid_public_key):
@@ -90,7 +90,7 @@ def sender(app: App, way: SenderContext) -> Sender:
             f"application {app.id} has lost its keys for Web Push, and browsers believe no others:"
             " bring the database back from a backup, or make a new application (ringbook app create)"
         )
-    return WebPush(app, way.connections, key)
+    return WebPush(app, context.connections, key)
 
 
 class WebPush:

@@ -1,7 +1,7 @@
-"""An application's own identity provider: it is asked who a log-in belongs to, and its answer is believed.
+"""Identifies a user through the application's own identity provider, whose answer is trusted.
 
-    Identity                          whom the provider names, and what it says of them
-    identify(settings, outgoing, …)   ask it; Invalid when it says no
+    Identity                          the user and the profile that the provider returned
+    identify(settings, outgoing, …)   asks the provider; Invalid when it refuses the log-in
 
 Source: protocol §2.3. The request is made of `cidp_request`, a JSON object of parameters in which #{login} and
 #{password} stand for what was typed; the answer is read by `cidp_response`, a JSON object of texts in which
@@ -31,7 +31,7 @@ LARGEST_ERROR = 200
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom the provider names; "" where it says nothing."""
+    """The user that the provider returned; "" for values that it left out."""
 
     uid: str
     login: str

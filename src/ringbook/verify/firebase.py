@@ -1,8 +1,8 @@
-"""Firebase ID tokens: proof of a phone number or an e-mail, checked here without asking anybody.
+"""Verifies Firebase ID tokens, which show that a user owns a phone number or an e-mail address.
 
-    Proof                          what a right token proves
-    Certificates                   Google's public keys, kept as long as they may be
-    verify(token, project, …)      the proof in a token, or Invalid with what is wrong
+    Proof                          what a valid token verifies
+    Certificates                   Google's public keys, cached as long as their headers allow
+    verify(token, project, …)      the proof in a token; Invalid says what is wrong
 
 Sources: Firebase, "Verify ID Tokens" (claims, certificates and their caching); RFC 7519 §4.1 (registered claims);
 RFC 7518 §3.3 (RS256); RFC 9111 §4.2 and §5.3 (how long an answer is fresh).

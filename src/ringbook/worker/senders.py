@@ -78,9 +78,9 @@ class Senders:
         if before and before.settings == app.settings:
             return _Made(before.sender, app.settings, now)
         key = await self._asked(applications.vapid_private_key, app.id)
-        way = SenderContext(config=self._config, connections=await self._connected(), vapid_private_key=key)
+        context = SenderContext(config=self._config, connections=await self._connected(), vapid_private_key=key)
         try:
-            return _Made(providers.sender(due.message.channel, app, way), app.settings, now)
+            return _Made(providers.sender(due.message.channel, app, context), app.settings, now)
         except NotSetUp as missing:
             return _Made(missing, app.settings, now)
 
