@@ -1,5 +1,6 @@
 """The totals of a user over all books: kept by whoever writes contacts, and a limit that concurrent uploads respect."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -12,7 +13,8 @@ from ringbook import errors
 from ringbook.config import Limits
 from ringbook.core import discovery, inactive, users
 from ringbook.model import Entry, Report
-from ringbook.store.db import Database
+from ringbook.store import books
+from ringbook.store.db import Database, Tx
 
 FREE = Limits(permits=0, address_permits_per_day=0)
 
@@ -180,6 +182,32 @@ def test_uploads_idle_sweeps_and_an_erasure_at_once_neither_meet_halfway_nor_lea
         list(threads.map(work, range(16)))
     assert totals(play) == counted(play)
     assert owners[0] not in totals(play)
+
+
+def test_who_locks_all_books_locks_the_global_one_first(play, owner):
+    """An upload that adds a book locks the global book, then its own book: the other order deadlocks with it."""
+    upload(play, owner, Entry(phone(1), "a"), device="phone")
+    with play.db.write() as tx:
+        books.lock_owner(tx, play.app_id, owner)  # PostgreSQL writes the row anew, behind that of the device
+        tx.run("ANALYZE books")  # and then reads so small a table in the order of its rows, not by an index
+    with ThreadPoolExecutor(1) as threads:
+        with play.db.write() as tx:
+            books.lock_owner(tx, play.app_id, owner)
+            dropped = threads.submit(inactive.sweep, play.db, NOW + 100 * DAY, NOW + 50 * DAY)
+            if not play.db.file:  # SQLite has one writer at a time
+                wait_for_whom_we_block(tx)
+            assert books.lock_book(tx, owner, "phone", NOW)
+        assert dropped.result() == 1
+    assert totals(play) == counted(play) == {}
+
+
+def wait_for_whom_we_block(tx: Tx) -> None:
+    """Return when another transaction waits for a lock of this one."""
+    waiting = "SELECT 1 FROM pg_locks AS l WHERE NOT l.granted AND pg_backend_pid() = ANY(pg_blocking_pids(l.pid))"
+    until = time.monotonic() + 60
+    while not tx.tuples(waiting):
+        assert time.monotonic() < until, "nobody waits"
+        time.sleep(0.01)
 
 
 # ── a new device's book ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -53,8 +53,17 @@ def lock_owner(tx: Tx, app_id: int, owner_id: int) -> None:
 
 
 def lock_all(tx: Tx, owner_id: int) -> None:
-    """Lock the owner's books until the transaction ends: no upload to them is under way, and none begins."""
-    tx.run("UPDATE books SET synced_at = synced_at WHERE owner_id = :owner_id", owner_id=owner_id)
+    """Lock the owner's books until the transaction ends: no upload to them is under way, and none begins.
+
+    The global book is locked first, as `lock_owner` does before an upload locks the book of its device. One statement
+    for all books locks them in any order, and deadlocks with such an upload.
+    """
+    for books in ("book = :book", "book <> :book"):
+        tx.run(
+            f"UPDATE books SET synced_at = synced_at WHERE owner_id = :owner_id AND {books}",
+            owner_id=owner_id,
+            book=GLOBAL_BOOK,
+        )
 
 
 def numbers_of_books(tx: Tx, owner_id: int) -> list[int]:
