@@ -5,7 +5,6 @@
     limit_near                      counts charges that found a limit of many users nearly reached
     pushed                          count what became of an attempt to send a push
     reached(up, disk)               whether the database answers, and what room its disk has
-    short(reason)                   a push's reason as a label: without hosts, numbers of ours and advice
     measure(gauges)                 what the gauges show from now on, for this process
     queued                          how the queue of pushes stands, for all of them
     measured_at(name)               when this process last set a gauge that describes the database
@@ -14,7 +13,6 @@
 """
 
 import os
-import re
 import time
 
 # With one of these in the environment the library would keep every metric in a file.
@@ -36,16 +34,13 @@ NEAR = Counter("ringbook_limits_near", "Charges that found a shared limit at 80 
 MATCHED = Counter("ringbook_contacts_matched", "Registered users found among somebody's contacts.")
 PUSHES = Counter("ringbook_pushes", "Pushes by what became of an attempt.", ["channel", "outcome"])
 FAILURES = Counter(
-    "ringbook_push_failures", "Attempts that did not end well, by why.", ["channel", "outcome", "reason"]
+    "ringbook_push_failures", "Attempts that were not accepted, by cause.", ["channel", "outcome", "cause"]
 )
 STATE = Gauge("ringbook_now", "Connections of the database, and who waits for one.", ["what"])
 QUEUED = Gauge("ringbook_pushes_waiting", "Pushes that wait, at most 10000.")
 QUEUE_SECONDS = Gauge("ringbook_push_queue_seconds", "How long the first of them could have been sent already.")
 DATABASE = Gauge("ringbook_database_up", "1 while the database answers, else 0.")
 DISK = Gauge("ringbook_disk_bytes", "The disk that a SQLite database is on.", ["what"])
-MOST_REASONS = 60  # of a process: whoever runs a push service chooses some of its words
-OTHER = "other"
-_reasons: set[str] = set()
 _measured: dict[str, float] = {}
 SHARED_LIMITS = (
     "address_permits_per_day",
@@ -96,27 +91,14 @@ def matched(count: int) -> None:
     MATCHED.inc(count)
 
 
-def pushed(channel: str, outcome: str, reason: str) -> None:
-    """One push was settled or parked, or is to be tried again."""
+def pushed(channel: str, outcome: str, cause: str) -> None:
+    """Counts an attempt to send a push.
+
+    cause   a value of `push.transport.Cause`
+    """
     PUSHES.labels(channel, outcome).inc()
     if outcome != "accepted":
-        FAILURES.labels(channel, outcome, _label(short(reason))).inc()
-
-
-def short(reason: str) -> str:
-    """Why, in words that are few over all pushes."""
-    if away := re.search(r"(?:does|did) not answer|is on a private network", reason):
-        return f"a host {away[0]}"
-    words = re.split(r": | \(", reason, maxsplit=1)[0]
-    status = re.search(r"\((\d{3})\b", reason)
-    return f"{words} ({status[1]})"[:80] if status else words[:80]
-
-
-def _label(words: str) -> str:
-    if words not in _reasons and len(_reasons) >= MOST_REASONS:
-        return OTHER
-    _reasons.add(words)
-    return words
+        FAILURES.labels(channel, outcome, cause).inc()
 
 
 def reached(up: bool, disk: tuple[int, int] | None) -> None:

@@ -35,9 +35,9 @@ def why(databases: Databases, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 def test_nobody_found_is_told_step_by_step_with_what_to_do(why):
     code, said = why(str(why.play.bob), ANN)
     assert code == 1
-    assert "not found: no user of this application answers to the number" in said
+    assert "not found: no user of this application has the number" in said
     assert "ok   in an address book" in said and "as “Annie”" in said
-    assert "NO   registered" in said and "→ she has to sign up" in said
+    assert "NO   registered" in said and "→ the contact has to sign up" in said
 
 
 def test_somebody_found_is_a_zero_and_json_holds_the_steps(why):
@@ -46,7 +46,7 @@ def test_somebody_found_is_a_zero_and_json_holds_the_steps(why):
     answer = json.loads(said)
     assert code == 0 and answer["found"] is True and answer["user_id"] == why.play.bob
     assert [step["what"] for step in answer["steps"]][:4] == ["as typed", "as read", "in an address book", "registered"]
-    assert {"what", "state", "seen", "todo"} == set(answer["steps"][0])
+    assert {"finding", "what", "state", "seen", "todo"} == set(answer["steps"][0])
 
 
 def test_wrong_use_is_one_line(why):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ringbook.core import delivery, events, users
 from ringbook.core.delivery import LEASE_SECONDS, Again, Attempt, Due, Room, Settled, after
-from ringbook.push.transport import Message, Outcome, Receipt
+from ringbook.push.transport import Cause, Message, Outcome, Receipt
 
 MESSAGE = Message(
     id=7,
@@ -77,7 +77,7 @@ def row(play: Play):
     [(Outcome.ACCEPTED, "accepted"), (Outcome.GONE, "gone"), (Outcome.REFUSED, "parked")],
 )
 def test_a_plain_answer_settles_or_parks(outcome, settled):
-    assert after(DUE, Receipt(outcome, "why"), NOW, 1.0) == Settled(settled, "why")
+    assert after(DUE, Receipt(outcome, "why"), NOW, 1.0) == Settled(settled, Cause.OTHER, "why")
 
 
 @pytest.mark.parametrize(
@@ -95,18 +95,18 @@ def test_a_plain_answer_settles_or_parks(outcome, settled):
 )
 def test_the_wait_doubles_up_to_half_an_hour(attempts, jitter, wait):
     due = msgspec.structs.replace(DUE, attempts=attempts)
-    assert after(due, Receipt(Outcome.LATER, "503"), NOW, jitter) == Again(NOW + wait, "503")
+    assert after(due, Receipt(Outcome.LATER, "503"), NOW, jitter) == Again(NOW + wait, Cause.OTHER, "503")
 
 
 def test_a_provider_that_says_how_long_is_heard_and_not_by_all_in_the_same_second():
-    assert after(DUE, Receipt(Outcome.LATER, "429", wait_seconds=600), NOW, 0.5) == Again(NOW + 600, "429")
-    assert after(DUE, Receipt(Outcome.LATER, "429", wait_seconds=600), NOW, 1.5) == Again(NOW + 780, "429")
-    assert after(DUE, Receipt(Outcome.LATER, "429", wait_seconds=1), NOW, 1.0) == Again(NOW + 4, "429")
+    assert after(DUE, Receipt(Outcome.LATER, "429", wait_seconds=600), NOW, 0.5) == Again(NOW + 600, Cause.OTHER, "429")
+    assert after(DUE, Receipt(Outcome.LATER, "429", wait_seconds=600), NOW, 1.5) == Again(NOW + 780, Cause.OTHER, "429")
+    assert after(DUE, Receipt(Outcome.LATER, "429", wait_seconds=1), NOW, 1.0) == Again(NOW + 4, Cause.OTHER, "429")
 
 
 def test_what_nobody_wants_any_more_is_not_tried_again():
     due = msgspec.structs.replace(DUE, message=msgspec.structs.replace(MESSAGE, expires_at=NOW + 4))
-    assert after(due, Receipt(Outcome.LATER, "503"), NOW, 1.0) == Settled("expired", "503")
+    assert after(due, Receipt(Outcome.LATER, "503"), NOW, 1.0) == Settled("expired", Cause.OTHER, "503")
 
 
 @given(st.integers(1, 200), st.floats(0.5, 1.5), st.integers(0, 10**6) | st.none())

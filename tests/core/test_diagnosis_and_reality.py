@@ -24,7 +24,7 @@ SPELLINGS = [
     ("+4915550100105", "15550100105", "015550100105"),
 ]
 DEVICES = ("", "phone", "tablet")
-BEFORE = ("as typed", "as read", "in an address book", "registered", "proven")
+BEFORE = ("as typed", "as read", "in an address book", "registered", "verified")
 
 
 class World(Play):

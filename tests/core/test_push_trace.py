@@ -7,8 +7,18 @@ from core.joining import ANN, BOB, LIMITS, NOW, Play
 from ringbook import errors
 from ringbook.core import delivery, events, push_trace
 from ringbook.core.delivery import LEASE_SECONDS, Attempt
-from ringbook.core.push_trace import ADVICE, advice, of_push, of_user, state
-from ringbook.push.transport import Outcome, Receipt
+from ringbook.core.push_trace import (
+    ADVICE,
+    BACKEND_HAS_IT,
+    NO_WORKER,
+    OBSTACLES,
+    Obstacle,
+    advice,
+    of_push,
+    of_user,
+    state,
+)
+from ringbook.push.transport import Cause, Outcome, Receipt
 
 
 @pytest.fixture
@@ -47,7 +57,7 @@ def test_a_joined_push_is_told_with_its_reason_and_its_way(play):
     assert (found.why, found.channel, found.environment) == (f"contact joined: user {play.ann}", "gcm", "production")
     assert (found.outcome, found.attempts, found.reason) == ("waiting", 0, None)
     assert found.created_at == found.next_attempt_at == "2027-01-15T08:00:00Z"
-    assert found.settled_at is None and "is a worker running?" in found.advice
+    assert found.settled_at is None and NO_WORKER in found.advice
     settle(play, Outcome.LATER, "FCM is in trouble (503)")
     play.now += 1
     found = one(play)
@@ -65,7 +75,7 @@ def test_an_attempt_that_nobody_has_recorded_is_told_from_a_wait(play):
     delivery.claim(play.db, play.now, 10)
     assert "under way" in one(play).advice
     play.now += LEASE_SECONDS
-    assert "is a worker running?" in one(play).advice
+    assert NO_WORKER in one(play).advice
 
 
 def test_an_event_and_a_webhook_say_what_they_are(play):
@@ -80,12 +90,12 @@ def test_an_event_and_a_webhook_say_what_they_are(play):
     (webhook,) = of_user(play.db, play.ann, play.now, 20).pushes
     assert (webhook.why, webhook.channel) == (f"webhook: user {play.ann} has joined", "webhook")
     settle(play, Outcome.ACCEPTED)
-    assert of_push(play.db, webhook.id, play.now).advice == "nothing: your backend has it"
+    assert of_push(play.db, webhook.id, play.now).advice == BACKEND_HAS_IT
 
 
 def test_what_was_told_of_a_user_is_counted_by_outcome(play):
     (fact,) = of_user(play.db, play.ann, play.now, 20).announced
-    assert (fact.verified, fact.pushes) == (False, {}) and "waits to be told" in fact.result
+    assert (fact.verified, fact.pushes) == (False, {}) and NO_WORKER in fact.result
     play.tell()
     settle(play, Outcome.REFUSED, "fcm_service_account is not set")
     (fact,) = of_user(play.db, play.ann, play.now, 20).announced
@@ -109,24 +119,24 @@ def test_the_latest_come_first_and_no_more_than_were_asked_for(play):
 
 
 @pytest.mark.parametrize(
-    "devices, settings, hint",
+    "devices, settings, obstacle",
     [
-        ([], {}, "no subscription"),
-        ([("gcm", "development")], {}, "only development subscriptions"),
-        ([("apns_voip", "production")], {}, "only VoIP subscriptions"),
-        ([("gcm", "production")], {"contact_joined_enabled": "false"}, "contact_joined_enabled is off"),
-        ([("gcm", "production")], {"events": "off"}, "events is off"),
-        ([("gcm", "production")], {"push_console": "true"}, "push_console is on"),
+        ([], {}, Obstacle.NO_SUBSCRIPTION),
+        ([("gcm", "development")], {}, Obstacle.ONLY_DEVELOPMENT),
+        ([("apns_voip", "production")], {}, Obstacle.ONLY_VOIP),
+        ([("gcm", "production")], {"contact_joined_enabled": "false"}, Obstacle.JOINED_OFF),
+        ([("gcm", "production")], {"events": "off"}, Obstacle.EVENTS_OFF),
+        ([("gcm", "production")], {"push_console": "true"}, Obstacle.PRINTED),
     ],
 )
-def test_what_stands_in_the_way_is_named_and_nothing_else(db, devices, settings, hint):
+def test_what_stands_in_the_way_is_named_and_nothing_else(db, devices, settings, obstacle):
     play = Play(db)
     user = play.person("cat").id
     for channel, environment in devices:
         play.device(user, "0f" * 32, channel=channel, environment=environment)
     play.set(**settings)
     found = of_user(db, user, NOW, 20)
-    assert len(found.hints) == 1 and hint in found.hints[0]
+    assert found.hints == [OBSTACLES[obstacle]]
     assert found.subscriptions == {" ".join(device): 1 for device in devices}
 
 
@@ -157,27 +167,38 @@ def test_who_or_what_is_not_there_is_not_found(play):
 
 
 @pytest.mark.parametrize(
-    "outcome, reason, words",
+    "outcome, cause, words",
     [
-        ("accepted", None, "the provider has it"),
-        ("accepted", "printed, not sent (push_console is on)", "ringbook app set 5 push_console false"),
-        ("gone", delivery.ENDED, "the app ended it"),
-        ("gone", "UNREGISTERED", "registers anew"),
-        ("expired", "not delivered in time", "is a worker running?"),
-        ("expired", "FCM is in trouble (503)", "ringbook check"),
-        ("parked", "payload too large", "send less"),
-        ("parked", "apns_key is not set", "ringbook push retry --app 5 7"),
+        ("accepted", Cause.ACCEPTED, "the provider has it"),
+        ("accepted", Cause.PRINTED, "ringbook app set 5 push_console false"),
+        ("gone", Cause.SUBSCRIPTION_ENDED, "the app ended it"),
+        ("gone", Cause.TOKEN_GONE, "registers anew"),
+        ("expired", Cause.NOT_SENT_IN_TIME, NO_WORKER),
+        ("expired", Cause.PROVIDER_UNAVAILABLE, "ringbook check"),
+        ("parked", Cause.PAYLOAD_TOO_LARGE, "send less"),
+        ("parked", Cause.NOT_SET_UP, "ringbook push retry --app 5 7"),
         ("parked", None, "ringbook push retry --app 5 7"),
     ],
 )
-def test_each_outcome_has_its_advice(outcome, reason, words):
-    row = {"id": 7, "app_id": 5, "subscription_id": 3, "outcome": outcome, "reason": reason, "due_at": NOW}
-    assert words in advice(row, NOW)
+def test_each_outcome_and_cause_has_its_advice(outcome, cause, words):
+    assert words in advice(settled(outcome, cause), NOW)
 
 
-def test_every_outcome_has_advice_for_any_reason():
+def settled(outcome: str, cause: Cause | None, subscription_id: int = 3) -> dict:
+    """A row of a push, whose reason no advice depends on."""
+    row = {"id": 7, "app_id": 5, "outcome": outcome, "reason": "payload too large (push_console)", "due_at": NOW}
+    return row | {"subscription_id": subscription_id, "cause": cause and cause.value}
+
+
+def test_every_outcome_has_advice_for_any_cause():
     assert set(ADVICE) == {delivery.ACCEPTED, delivery.GONE, delivery.EXPIRED, delivery.PARKED}
-    assert all(rules[-1][0] == "" for rules in ADVICE.values())
+    for outcome in ADVICE:
+        assert all(advice(settled(outcome, cause), NOW) for cause in (None, *Cause))
+
+
+def test_a_webhook_that_was_printed_is_told_from_one_that_the_backend_has():
+    assert advice(settled("accepted", Cause.ACCEPTED, delivery.WEBHOOK), NOW) == BACKEND_HAS_IT
+    assert "push_console false" in advice(settled("accepted", Cause.PRINTED, delivery.WEBHOOK), NOW)
 
 
 # ── the queue ────────────────────────────────────────────────────────────────────────────────────────────────────────

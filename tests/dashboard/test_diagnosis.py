@@ -25,8 +25,8 @@ def test_the_way_is_told_step_by_step(server, app, visitor):
     bob, ann = person(server, app), person(server, app)
     bob.upload([{"phone": ANN, "name": "Annie <i>"}])
     page = visitor.post(visitor.base, user=bob.login, number="+1 202 555 0101")
-    assert "Not found: no user of this application answers to the number." in page.words
-    assert "Registered : here it ends" in page.words and "she has to sign up" in page.words
+    assert "Not found: no user of this application has the number." in page.words
+    assert "Registered : here it ends" in page.words and "the contact has to sign up" in page.words
     ann.ask("PUT", f"/users/{ann.id}", {"user": {"phone": ANN}})
     page = visitor.post(visitor.base, user=bob.id, number=ANN)
     assert f"Found: the app of user {bob.id} is shown user {ann.id}" in page.words

@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from .. import metrics
 from ..model import Subscription
-from ..push.transport import Message, Outcome, Receipt
+from ..push.transport import Cause, Message, Outcome, Receipt
 from ..store import pushes as store
 from ..store import subscriptions
 from ..store.db import Database, Row, Tx
@@ -103,6 +103,7 @@ class Again(Struct, frozen=True):
     """Try once more at that time."""
 
     at: int
+    cause: Cause
     reason: str
 
 
@@ -110,6 +111,7 @@ class Settled(Struct, frozen=True):
     """It is over."""
 
     outcome: str
+    cause: Cause
     reason: str
 
 
@@ -183,20 +185,20 @@ def _texts(tx: Tx, rows: Sequence[Row]) -> dict[int, str]:
     return store.texts(tx, sorted(ids)) if ids else {}
 
 
-def _written(row: Row, what: Settled) -> tuple[int, int, int, str, str]:
-    return row["user_id"], row["id"], row["attempts"], what.outcome, what.reason
+def _written(row: Row, what: Settled) -> tuple[int, int, int, str, str, str]:
+    return row["user_id"], row["id"], row["attempts"], what.outcome, what.cause.value, what.reason
 
 
 def _due(row: Row, text: str | None, subscription: Subscription | None, now: int) -> Due | Settled:
     """What is to be sent, or why it is not."""
     if row["expires_at"] <= now:
-        return Settled(EXPIRED, "not delivered in time")
+        return Settled(EXPIRED, Cause.NOT_SENT_IN_TIME, "not delivered in time")
     if not subscription and row["subscription_id"] != WEBHOOK:
-        return Settled(GONE, ENDED)
+        return Settled(GONE, Cause.SUBSCRIPTION_ENDED, ENDED)
     try:
         return _read(row, text, subscription)
     except msgspec.DecodeError:
-        return Settled(PARKED, UNREADABLE)
+        return Settled(PARKED, Cause.UNREADABLE, UNREADABLE)
 
 
 def _read(row: Row, text: str | None, subscription: Subscription | None) -> Due:
@@ -234,12 +236,12 @@ def record(db: Database, attempts: Sequence[Attempt], now: int) -> None:
     attempts = [msgspec.structs.replace(one, receipt=judged(one)) for one in attempts]
     decided = [(one, after(one.due, one.receipt, now, random.uniform(LEAST_JITTER, MOST_JITTER))) for one in attempts]
     again = [
-        (one.due.user_id, one.due.message.id, one.due.attempts, what.at, what.reason)
+        (one.due.user_id, one.due.message.id, one.due.attempts, what.at, what.cause.value, what.reason)
         for one, what in decided
         if isinstance(what, Again)
     ]
     settled = [
-        (one.due.user_id, one.due.message.id, one.due.attempts, what.outcome, what.reason)
+        (one.due.user_id, one.due.message.id, one.due.attempts, what.outcome, what.cause.value, what.reason)
         for one, what in decided
         if isinstance(what, Settled)
     ]
@@ -264,7 +266,7 @@ def judged(attempt: Attempt) -> Receipt:
         return receipt
     if attempt.began_at - due.silent_since < NEVER_ANSWERED_SECONDS:
         return receipt
-    return Receipt(Outcome.GONE, NEVER_ANSWERED)
+    return Receipt(Outcome.GONE, NEVER_ANSWERED, cause=Cause.NEVER_ANSWERED)
 
 
 def _is_silent(attempt: Attempt) -> bool:
@@ -290,7 +292,7 @@ def _is_news(due: Due) -> bool:
 
 
 def _count(app_id: int, channel: str, what: Again | Settled, now: int, *, joined: bool = False) -> None:
-    metrics.pushed(channel, what.outcome if isinstance(what, Settled) else "again", what.reason)
+    metrics.pushed(channel, what.outcome if isinstance(what, Settled) else "again", what.cause.value)
     if isinstance(what, Settled):
         stats.add(app_id, FIGURES[what.outcome], now)
         if joined and what.outcome == ACCEPTED:
@@ -302,20 +304,20 @@ def after(due: Due, receipt: Receipt, now: int, jitter: float) -> Again | Settle
 
     jitter   the wait is multiplied by it, so that what failed together does not come back together
     """
-    reason = "".join(filter(str.isprintable, receipt.reason))[:LONGEST_REASON]
+    cause, reason = receipt.cause, "".join(filter(str.isprintable, receipt.reason))[:LONGEST_REASON]
     if receipt.outcome is Outcome.ACCEPTED:
-        return Settled(ACCEPTED, reason)
+        return Settled(ACCEPTED, cause, reason)
     if receipt.outcome is Outcome.GONE:
-        return Settled(GONE, reason)
+        return Settled(GONE, cause, reason)
     if receipt.outcome is Outcome.REFUSED:
-        return Settled(PARKED, reason)
+        return Settled(PARKED, cause, reason)
     doubled = FIRST_WAIT_SECONDS * 2 ** min(due.attempts - 1, 20)
     ours = min(doubled, LONGEST_WAIT_SECONDS) * jitter
     asked = (receipt.wait_seconds or 1) * (1 + (jitter - LEAST_JITTER) * ASKED_JITTER)  # never sooner than asked
     wait = max(round(ours), math.ceil(asked))
     if now + wait >= due.message.expires_at:
-        return Settled(EXPIRED, reason)
-    return Again(now + wait, reason)
+        return Settled(EXPIRED, cause, reason)
+    return Again(now + wait, cause, reason)
 
 
 def _place(attempt: Attempt) -> tuple[int, int]:

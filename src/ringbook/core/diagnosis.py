@@ -1,17 +1,18 @@
-"""Why isn't she found? One user, one number, and every step between an upload and a push, in words.
+"""Why is a contact not found? Follows one user and one number from the upload to the push, step by step.
 
-    ask(db, user_id, typed, now)   everything that is known, read at one moment
-    steps(known, now)              what it means, step by step, and what to do; pure
+    ask(db, user_id, typed, now)   reads what the database knows and returns the steps
+    steps(known, now)              turns that into findings; pure
+    FINDINGS                       the state and the sentences of each finding
 
-A step is `yes` (as it should be), `no` (here it ends), or `note` (it depends). An asker who is named is written down,
-since the answer tells whether a number is in somebody's book; names and other numbers from there are given only to
-whoever says so with `names`.
+The answer tells whether a number is in somebody's address book, so the question is written to the audit log when the
+caller names an actor. Names and other numbers from the user's books are included only with `names`.
 """
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Literal
+from enum import Enum
+from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -22,14 +23,55 @@ from ..store import diagnosis as store
 from ..store.db import Database, Row, Tx
 from . import applications, audit, limits, privacy, push_trace
 from .audit import Actor
+from .push_trace import Obstacle
 
 State = Literal["yes", "no", "note"]
-MOST = 5
-NEVER_KEPT = "pushes and facts are forgotten after RINGBOOK_PUSHES_KEPT_DAYS days"
+MOST = 5  # similar numbers, announcements and pushes that are listed
 
 
-class Step(Struct, frozen=True):
-    """One step: what was looked at, how it stands, what was seen, and what to do ("" when nothing)."""
+class Finding(Enum):
+    """What a step found. Code compares findings; the sentences in `FINDINGS` are for people only."""
+
+    TYPED = "typed"
+    READ = "read"
+    NO_COUNTRY = "no country"
+    WRONG_LENGTH = "wrong length"
+    NOT_DIGITS = "not digits"
+    IN_BOOK = "in book"
+    SIMILAR_IN_BOOK = "similar in book"
+    REMOVED = "removed"
+    NO_CONTACTS = "no contacts"
+    NOT_IN_BOOK = "not in book"
+    REGISTERED = "registered"
+    NOT_REGISTERED = "not registered"
+    VERIFIED = "verified"
+    UNVERIFIED_COUNTS = "unverified counts"
+    NOT_VERIFIED = "not verified"
+    NOBODY_TO_VERIFY = "nobody to verify"
+    SHOWN = "shown"
+    NOT_SHOWN = "not shown"
+    ANNOUNCED = "announced"
+    ANNOUNCING_OFF = "announcing off"
+    NOBODY_TO_ANNOUNCE = "nobody to announce"
+    IMPORTED = "imported"
+    NO_ANNOUNCEMENT = "no announcement"
+    NOTIFIED = "notified"
+    NEVER_IN_BOOK = "never in book"
+    NOBODY_TO_NOTIFY_OF = "nobody to notify of"
+    NOT_NOTIFIED = "not notified"
+    NOT_YET_NOTIFIED = "not yet notified"
+    REACHABLE = "reachable"
+    NOT_REACHABLE = "not reachable"
+    PRINTED = "printed"
+    PUSH_ACCEPTED = "push accepted"
+    PUSH_WAITING = "push waiting"
+    PUSH_FAILED = "push failed"
+    NO_PUSH = "no push"
+    NO_PUSH_ANY_MORE = "no push any more"
+
+
+class Text(NamedTuple):
+    """The step, its state, what was seen, and what to do ("" when nothing); `{…}` are values of the finding."""
 
     what: str
     state: State
@@ -37,8 +79,120 @@ class Step(Struct, frozen=True):
     todo: str = ""
 
 
+NOT_KEPT = "pushes and announcements are deleted after RINGBOOK_PUSHES_KEPT_DAYS days"
+NUMBER_READ = "{digits} ({country}), {region}"
+WITH_COUNTRY = "give the number with + and its country code"
+NEVER_NOTIFIED = "the user was never notified of this number"
+CONTACT_BEFORE = "a contact who was registered before the number came into the book is found, but not announced"
+PUSHES = "{pushes}"
+
+FINDINGS: dict[Finding, Text] = {
+    Finding.TYPED: Text("as typed", "yes", "{typed}"),
+    Finding.READ: Text("as read", "yes", NUMBER_READ),
+    Finding.NO_COUNTRY: Text(
+        "as read",
+        "note",
+        NUMBER_READ,
+        "if that is not the number you mean, write it with + and the country code, or set default_region",
+    ),
+    Finding.WRONG_LENGTH: Text(
+        "as read",
+        "no",
+        f"it has fewer than {phone.MIN_DIGITS} or more than {phone.MAX_DIGITS} digits",
+        WITH_COUNTRY,
+    ),
+    Finding.NOT_DIGITS: Text("as read", "no", "it has characters other than digits and formatting", WITH_COUNTRY),
+    Finding.IN_BOOK: Text("in an address book", "yes", "{places}"),
+    Finding.SIMILAR_IN_BOOK: Text(
+        "in an address book",
+        "no",
+        "no, but a number that ends with the same digits is: {similar}",
+        "one of the two lacks its country: let apps write + and the country code, or set default_region",
+    ),
+    Finding.REMOVED: Text("in an address book", "no", "not any more: the app removed it within the last 30 days"),
+    Finding.NO_CONTACTS: Text(
+        "in an address book",
+        "no",
+        "no: the user has no contacts here",
+        "the app uploads them with POST /address_book; did that fail?",
+    ),
+    Finding.NOT_IN_BOOK: Text(
+        "in an address book", "no", "in none of the user's books ({books})", "let the app upload it again"
+    ),
+    Finding.REGISTERED: Text("registered", "yes", "{holders}"),
+    Finding.NOT_REGISTERED: Text(
+        "registered",
+        "no",
+        "no user of this application has the number",
+        "the contact has to sign up, or to put the number into the profile, with + and the country code",
+    ),
+    Finding.VERIFIED: Text("verified", "yes", "by {users}; {rule}"),
+    Finding.UNVERIFIED_COUNTS: Text("verified", "yes", "nobody has verified it; {rule}"),
+    Finding.NOT_VERIFIED: Text(
+        "verified",
+        "no",
+        "nobody has verified it, and {rule}",
+        "the contact signs in by Firebase or a one-time code; or use `ringbook users give-number` instead",
+    ),
+    Finding.NOBODY_TO_VERIFY: Text("verified", "note", "there is no user who could verify it; {rule}"),
+    Finding.SHOWN: Text("found by the app", "yes", "GET /address_book/registered_users lists {users}"),
+    Finding.NOT_SHOWN: Text(
+        "found by the app",
+        "no",
+        "GET /address_book/registered_users does not list anybody for this number",
+        "mend the first step above that says no",
+    ),
+    Finding.ANNOUNCED: Text("announced", "yes", "{announcements}"),
+    Finding.ANNOUNCING_OFF: Text(
+        "announced",
+        "no",
+        "contact_joined_enabled is off: nobody is notified when a contact joins",
+        "switch it on: `ringbook app set {app_id} contact_joined_enabled true`;"
+        " users who joined before are not announced",
+    ),
+    Finding.NOBODY_TO_ANNOUNCE: Text("announced", "note", "there is nobody to announce"),
+    Finding.IMPORTED: Text("announced", "no", "imported users are never announced"),
+    Finding.NO_ANNOUNCEMENT: Text(
+        "announced",
+        "note",
+        "there is no announcement: the user got the number while the setting was off, or long ago",
+        NOT_KEPT,
+    ),
+    Finding.NOTIFIED: Text(
+        "notified", "yes", "the user was notified of this number {at} ({verified}), which happens only once"
+    ),
+    Finding.NEVER_IN_BOOK: Text("notified", "no", "never: the number is in none of the user's books"),
+    Finding.NOBODY_TO_NOTIFY_OF: Text("notified", "no", NEVER_NOTIFIED),
+    Finding.NOT_NOTIFIED: Text("notified", "no", NEVER_NOTIFIED, CONTACT_BEFORE),
+    Finding.NOT_YET_NOTIFIED: Text("notified", "note", NEVER_NOTIFIED, CONTACT_BEFORE),
+    Finding.REACHABLE: Text("device", "yes", "{subscriptions}"),
+    Finding.NOT_REACHABLE: Text("device", "no", "{subscriptions}", "{obstacle}"),
+    Finding.PRINTED: Text("device", "note", "{subscriptions}", "{obstacle}"),
+    Finding.PUSH_ACCEPTED: Text("push", "yes", PUSHES, "{advice}"),
+    Finding.PUSH_WAITING: Text("push", "note", PUSHES, "{advice}"),
+    Finding.PUSH_FAILED: Text("push", "no", PUSHES, "{advice}"),
+    Finding.NO_PUSH: Text("push", "no", "there is no push to this user about the contact"),
+    Finding.NO_PUSH_ANY_MORE: Text("push", "note", "there is no push to this user about the contact", NOT_KEPT),
+}
+
+
+class Step(Struct, frozen=True):
+    """One step: `yes` (as it should be), `no` (the contact is not found because of it) or `note` (it depends).
+
+    finding   a value of `Finding`, for programs
+    seen      what the database says
+    todo      what to do, "" when nothing
+    """
+
+    finding: str
+    what: str
+    state: State
+    seen: str
+    todo: str = ""
+
+
 class Answer(Struct, frozen=True, kw_only=True):
-    """All steps; `found` says whether the user's app is shown somebody for this number."""
+    """All steps; `found` says whether the user's app is shown a user for this number."""
 
     user_id: int
     application_id: int
@@ -48,22 +202,34 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 class Known(Struct, frozen=True, kw_only=True):
-    """What the database says, at one moment."""
+    """What the database says at one moment.
+
+    number         None when `typed` cannot be read; `unreadable` says why
+    places         the books that hold the number
+    similar        numbers in the user's books that end with the same digits, with the users who have them
+    removed        whether the app removed the number lately
+    books          the user's books
+    holders        the users who have the number
+    shown          those of them whom the user's app is shown
+    notified       when the user was notified of the number
+    announcements  of other users with this number
+    pushes         to the user about them
+    """
 
     app: App
     user: Row
     typed: str
     number: int | None
-    unread: str = ""
-    held: Sequence[Row] = ()
-    alike: Sequence[tuple[int, Sequence[int]]] = ()
+    unreadable: Finding = Finding.NOT_DIGITS
+    places: Sequence[Row] = ()
+    similar: Sequence[tuple[int, Sequence[int]]] = ()
     removed: bool = False
-    synced: Sequence[Row] = ()
+    books: Sequence[Row] = ()
     holders: Sequence[Row] = ()
     shown: Sequence[int] = ()
-    told: Row | None = None
-    facts: Sequence[Row] = ()
-    subscribed: Sequence[Subscription] = ()
+    notified: Row | None = None
+    announcements: Sequence[Row] = ()
+    subscriptions: Sequence[Subscription] = ()
     pushes: Sequence[Row] = ()
     names: bool = False
 
@@ -78,10 +244,10 @@ def ask(
     names: bool = False,
     by: Actor | None = None,
 ) -> Answer:
-    """Every step for a user and the number that somebody else has, as it was typed.
+    """Returns every step for a user and the number of a contact, as somebody typed it.
 
-    app_id   the user must belong to this application, when one is named
-    names    also what the user calls the number, and other numbers in the user's books that end alike
+    app_id   when given, the user must belong to this application
+    names    include the contact's name in the user's books, and other numbers there that end with the same digits
     by       who asks, for the audit log
     Raises NotFound when there is no such user.
     """
@@ -90,14 +256,10 @@ def ask(
     if not user or app_id not in (None, user["app_id"]):
         raise errors.NotFound(f"there is no user {user_id}" + (f" in application {app_id}" if app_id else ""))
     app = applications.get(db, user["app_id"])
-    number, unread = _read(typed, app.settings.default_region)
-    if number is not None:
+    known = _read(db, app, user, typed, now, names=names)
+    if known.number is not None:
         action: audit.Action = "contacts revealed" if names else "number looked for"
-        audit.note(db, by, action, app_id=app.id, subject=f"user {user_id}", detail=phone.masked(number))
-    known = Known(app=app, user=user, typed=typed, number=number, unread=unread, names=names)
-    if number is not None:
-        with db.read() as tx:
-            known = _looked(tx, known, number, now)
+        audit.note(db, by, action, app_id=app.id, subject=f"user {user_id}", detail=phone.masked(known.number))
     found = steps(known, now)
     return Answer(
         user_id=user_id,
@@ -108,215 +270,220 @@ def ask(
     )
 
 
-def _read(typed: str, region: str) -> tuple[int | None, str]:
+def _read(db: Database, app: App, user: Row, typed: str, now: int, *, names: bool) -> Known:
     try:
-        return phone.read(typed, region), ""
+        number = phone.read(typed, app.settings.default_region)
     except phone.WrongLength:
-        return None, f"it has fewer than {phone.MIN_DIGITS} or more than {phone.MAX_DIGITS} digits"
+        return Known(app=app, user=user, typed=typed, number=None, unreadable=Finding.WRONG_LENGTH)
     except phone.Unreadable:
-        return None, "it holds something else than digits and formatting"
+        return Known(app=app, user=user, typed=typed, number=None, unreadable=Finding.NOT_DIGITS)
+    with db.read() as tx:
+        return _query(tx, app, user, typed, number, now, names=names)
 
 
-def _looked(tx: Tx, known: Known, number: int, now: int) -> Known:
-    app, user_id = known.app, known.user["id"]
-    hashed = privacy.hashed(app, number)
+def _query(tx: Tx, app: App, user: Row, typed: str, number: int, now: int, *, names: bool) -> Known:
+    user_id, hashed = user["id"], privacy.hashed(app, number)
     holders = store.holders(tx, app.id, number)
     ids = [row["user_id"] for row in holders]
     others = [one for one in ids if one != user_id]
-    held = store.in_books(tx, user_id, number)
-    shown = {
-        one
-        for device in sorted({row["device"] for row in held})
-        for one, _ in books.registered(tx, user_id, device, proven=app.verified_only)
-    }
-    alike = [] if held else store.alike(tx, user_id, number, MOST)
+    places = store.in_books(tx, user_id, number)
+    shown = _shown(tx, app, user_id, places)
+    similar = [] if places else store.alike(tx, user_id, number, MOST)
     return Known(
         app=app,
-        user=known.user,
-        typed=known.typed,
+        user=user,
+        typed=typed,
         number=number,
-        held=held,
-        alike=[(one, [row["user_id"] for row in store.holders(tx, app.id, one)]) for one in alike],
+        places=places,
+        similar=[(one, [row["user_id"] for row in store.holders(tx, app.id, one)]) for one in similar],
         removed=bool(buckets.removed_among(tx, user_id, [hashed], now - limits.REMEMBERED_SECONDS)),
-        synced=store.synced(tx, user_id),
+        books=store.synced(tx, user_id),
         holders=holders,
         shown=[one for one in ids if one in shown],
-        told=store.told(tx, user_id, hashed),
-        facts=store.facts(tx, others) if others else [],
-        subscribed=subscriptions.of_user(tx, user_id),
+        notified=store.told(tx, user_id, hashed),
+        announcements=store.facts(tx, others) if others else [],
+        subscriptions=subscriptions.of_user(tx, user_id),
         pushes=store.pushes(tx, user_id, others, MOST) if others else [],
-        names=known.names,
+        names=names,
     )
 
 
-# ── in words ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+def _shown(tx: Tx, app: App, user_id: int, places: Sequence[Row]) -> set[int]:
+    """The users whom the app is shown for the books that hold the number."""
+    return {
+        found
+        for device in sorted({row["device"] for row in places})
+        for found, _ in books.registered(tx, user_id, device, proven=app.verified_only)
+    }
+
+
+# ── findings ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def steps(known: Known, now: int) -> list[Step]:
-    """What it means. After what cannot be read there is nothing to look at."""
-    looks: list[Callable[[Known], Step]] = [_as_read]
-    if known.number is not None:
-        looks += [_in_a_book, _registered, _proven, _found, _joined, _told, _subscription]
-    found = [Step("as typed", "yes", known.typed), *(look(known) for look in looks)]
-    return found if known.number is None else [*found, _push(known, now)]
+    """Returns the findings in order. A number that cannot be read ends them."""
+    typed = _step(Finding.TYPED, typed=known.typed)
+    if known.number is None:
+        return [typed, _step(known.unreadable)]
+    looks: list[Callable[[Known], Step]] = [
+        _number_read,
+        _in_book,
+        _registered,
+        _verified,
+        _found,
+        _announced,
+        _notified,
+        _device,
+    ]
+    return [typed, *(look(known) for look in looks), _push(known, now)]
 
 
 def verdict(known: Known, found: Sequence[Step]) -> str:
-    """The answer in a sentence."""
+    """The answer in one sentence."""
     if known.shown:
-        who = _users(known.shown)
-        pushed = "" if known.told else "; the user was not told of it by a push"
-        return f"found: the app of user {known.user['id']} is shown {who}{pushed}"
+        pushed = "" if known.notified else "; the user was not notified by a push"
+        return f"found: the app of user {known.user['id']} is shown {_users(known.shown)}{pushed}"
     first = next((step for step in found if step.state == "no"), None)
     return f"not found: {first.seen}" if first else "not found"
 
 
-def _as_read(known: Known) -> Step:
+def _step(finding: Finding, **values: Any) -> Step:
+    text = FINDINGS[finding]
+    return Step(finding.value, text.what, text.state, text.seen.format(**values), text.todo.format(**values))
+
+
+def _number_read(known: Known) -> Step:
+    assert known.number is not None
     region = known.app.settings.default_region
-    how = (
-        f"with the application's default_region {region}" if region else "without a default_region: digits match digits"
-    )
-    if known.number is None:
-        return Step("as read", "no", known.unread, "give the number with + and its country code")
     country = phone.region_of(known.number)
-    seen = f"{phone.digits(known.number)} ({country or 'of no country that is known'}), {how}"
-    todo = "if that is not the number that was meant, write it with + and the country code, or set default_region"
-    return Step("as read", "yes" if country else "note", seen, "" if country else todo)
+    return _step(
+        Finding.READ if country else Finding.NO_COUNTRY,
+        digits=phone.digits(known.number),
+        country=country or "of no known country",
+        region=f"with the application's default_region {region}" if region else "without a default_region",
+    )
 
 
-def _in_a_book(known: Known) -> Step:
-    if known.held:
-        return Step("in an address book", "yes", "; ".join(_place(row, known) for row in known.held))
-    if known.alike:
-        seen = "no, but a number that ends with the same digits is: " + "; ".join(
-            _other(one, known) for one in known.alike
-        )
-        todo = "one of the two lacks its country: let apps write + and the country code, or set default_region"
-        return Step("in an address book", "no", seen, todo)
+def _in_book(known: Known) -> Step:
+    if known.places:
+        return _step(Finding.IN_BOOK, places="; ".join(_place(row, known) for row in known.places))
+    if known.similar:
+        return _step(Finding.SIMILAR_IN_BOOK, similar="; ".join(_similar(one, known) for one in known.similar))
     if known.removed:
-        return Step("in an address book", "no", "no more: the app has removed it within the last 30 days")
-    filled = [row for row in known.synced if row["size"]]
+        return _step(Finding.REMOVED)
+    filled = [row for row in known.books if row["size"]]
     if not filled:
-        seen = "no: the user has no contacts here"
-        return Step("in an address book", "no", seen, "the app uploads them with POST /address_book; did that fail?")
-    sizes = ", ".join(f"{_device(row)}: {row['size']}, {_at(row['synced_at'])}" for row in filled)
-    return Step("in an address book", "no", f"in none of the user's books ({sizes})", "let the app upload it again")
+        return _step(Finding.NO_CONTACTS)
+    sizes = ", ".join(f"{_book(row)}: {row['size']}, {_at(row['synced_at'])}" for row in filled)
+    return _step(Finding.NOT_IN_BOOK, books=sizes)
 
 
 def _place(row: Row, known: Known) -> str:
     name = f" as “{row['name']}”" if known.names else ""
     typed = f", typed {row['typed']}" if row["typed"] else ""
-    return f"in {_device(row)}{name}{typed}, last synced {_at(row['synced_at'])}"
+    return f"in {_book(row)}{name}{typed}, last synced {_at(row['synced_at'])}"
 
 
-def _other(found: tuple[int, Sequence[int]], known: Known) -> str:
+def _similar(found: tuple[int, Sequence[int]], known: Known) -> str:
     number, ids = found
     digits = phone.digits(number)
-    said = digits if known.names else f"one of {len(digits)} digits, {_country(number)}"
-    return f"{said} (registered: {_users(ids)})" if ids else said
+    shown = digits if known.names else f"one of {len(digits)} digits, {_country(number)}"
+    return f"{shown} (registered: {_users(ids)})" if ids else shown
 
 
 def _country(number: int) -> str:
     country = phone.region_of(number)
-    return f"of {country}" if country else "of no country that is known"
+    return f"of {country}" if country else "of no known country"
 
 
 def _registered(known: Known) -> Step:
     if not known.holders:
-        todo = "she has to sign up, or to put the number into her profile, spelled so that it is read like this"
-        return Step("registered", "no", "no user of this application answers to the number", todo)
-    seen = "; ".join(
+        return _step(Finding.NOT_REGISTERED)
+    holders = "; ".join(
         f"user {row['user_id']}{' (the same user)' if row['user_id'] == known.user['id'] else ''},"
         f" since {_at(row['created_at'])}"
         for row in known.holders
     )
-    return Step("registered", "yes", seen)
+    return _step(Finding.REGISTERED, holders=holders)
 
 
-def _proven(known: Known) -> Step:
-    rule = "only proven numbers count here" if known.app.verified_only else "unproven numbers count here, too"
-    setting = f"{rule} (require_verified_number {known.app.settings.require_verified_number})"
+def _verified(known: Known) -> Step:
+    counting = "only verified numbers count" if known.app.verified_only else "unverified numbers count, too"
+    rule = f"{counting} (require_verified_number {known.app.settings.require_verified_number})"
     if not known.holders:
-        return Step("proven", "note", f"there is nobody who could have; {setting}")
-    proven = [row["user_id"] for row in known.holders if row["verified_at"] is not None]
-    if proven:
-        return Step("proven", "yes", f"by {_users(proven)}; {setting}")
-    if known.app.verified_only:
-        todo = "she signs in by Firebase or a one-time code; or `ringbook users give-number` stands in for the proof"
-        return Step("proven", "no", f"nobody has proven it, and {setting}", todo)
-    return Step("proven", "yes", f"nobody has proven it; {setting}")
+        return _step(Finding.NOBODY_TO_VERIFY, rule=rule)
+    verified = [row["user_id"] for row in known.holders if row["verified_at"] is not None]
+    if verified:
+        return _step(Finding.VERIFIED, users=_users(verified), rule=rule)
+    return _step(Finding.NOT_VERIFIED if known.app.verified_only else Finding.UNVERIFIED_COUNTS, rule=rule)
 
 
 def _found(known: Known) -> Step:
-    if known.shown:
-        return Step("found by the app", "yes", f"GET /address_book/registered_users lists {_users(known.shown)}")
-    seen = "GET /address_book/registered_users does not list anybody for this number"
-    return Step("found by the app", "no", seen, "mend the first step above that says no")
+    return _step(Finding.SHOWN, users=_users(known.shown)) if known.shown else _step(Finding.NOT_SHOWN)
 
 
-def _joined(known: Known) -> Step:
+def _announced(known: Known) -> Step:
     if not known.app.settings.contact_joined_enabled:
-        app_id = known.app.id
-        todo = f"switch it on: `ringbook app set {app_id} contact_joined_enabled true`; it announces nobody afterwards"
-        return Step("announced", "no", "contact_joined_enabled is off: nobody is told who joins", todo)
+        return _step(Finding.ANNOUNCING_OFF, app_id=known.app.id)
     others = [row for row in known.holders if row["user_id"] != known.user["id"]]
     if not others:
-        return Step("announced", "note", "there is nobody to announce")
-    if known.facts:
-        said = [
-            f"user {row['user_id']} gained {'a proven' if row['verified'] else 'an unproven'} number"
-            f" {_at(row['created_at'])}: {row['result'] or f'waits to be told: {push_trace.NO_WORKER}'}"
-            for row in known.facts[:MOST]
-        ]
-        return Step("announced", "yes", "; ".join(said))
+        return _step(Finding.NOBODY_TO_ANNOUNCE)
+    if known.announcements:
+        listed = "; ".join(_announcement(row) for row in known.announcements[:MOST])
+        return _step(Finding.ANNOUNCED, announcements=listed)
     if all(row["imported_at"] is not None for row in others):
-        return Step("announced", "no", "imported users are never announced")
-    seen = "nothing is remembered: the number was gained while the setting was off, or long ago"
-    return Step("announced", "note", seen, NEVER_KEPT)
+        return _step(Finding.IMPORTED)
+    return _step(Finding.NO_ANNOUNCEMENT)
 
 
-def _told(known: Known) -> Step:
-    if known.told:
-        how = "proven" if known.told["verified"] else "not proven then"
-        return Step(
-            "told", "yes", f"the user was told of this number {_at(known.told['at'])} ({how}); once is for ever"
-        )
-    if not known.held:
-        return Step("told", "no", "never: the number is in no book of the user's")
-    seen = "the user was never told of this number"
+def _announcement(row: Row) -> str:
+    number = "a verified" if row["verified"] else "an unverified"
+    result = row["result"] or f"not announced yet: {push_trace.NO_WORKER}"
+    return f"user {row['user_id']} gained {number} number {_at(row['created_at'])}: {result}"
+
+
+def _notified(known: Known) -> Step:
+    if known.notified:
+        verified = "verified" if known.notified["verified"] else "not verified then"
+        return _step(Finding.NOTIFIED, at=_at(known.notified["at"]), verified=verified)
+    if not known.places:
+        return _step(Finding.NEVER_IN_BOOK)
     if not known.holders:
-        return Step("told", "no", seen)
-    todo = "a contact who was there before the number came into the book is found, but not announced"
-    return Step("told", "no" if not known.facts else "note", seen, todo)
+        return _step(Finding.NOBODY_TO_NOTIFY_OF)
+    return _step(Finding.NOT_YET_NOTIFIED if known.announcements else Finding.NOT_NOTIFIED)
 
 
-def _subscription(known: Known) -> Step:
-    counts = Counter(f"{one.channel} {one.environment}" for one in known.subscribed)
-    has = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-    stands = push_trace.hints(known.app, known.subscribed, [])
-    own = [hint for hint in stands if hint.startswith("the user has")]
-    if own:
-        return Step("device", "no", has or "none", own[0])
-    printed = [hint for hint in stands if hint.startswith("push_console")]
-    return Step("device", "note" if printed else "yes", has, printed[0] if printed else "")
+def _device(known: Known) -> Step:
+    counts = Counter(f"{one.channel} {one.environment}" for one in known.subscriptions)
+    listed = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "none"
+    obstacles = push_trace.obstacles(known.app, known.subscriptions, [])
+    for obstacle in obstacles:
+        if obstacle in push_trace.OF_SUBSCRIPTIONS:
+            return _step(Finding.NOT_REACHABLE, subscriptions=listed, obstacle=push_trace.OBSTACLES[obstacle])
+    if Obstacle.PRINTED in obstacles:
+        return _step(Finding.PRINTED, subscriptions=listed, obstacle=push_trace.OBSTACLES[Obstacle.PRINTED])
+    return _step(Finding.REACHABLE, subscriptions=listed)
 
 
 def _push(known: Known, now: int) -> Step:
     if not known.pushes:
-        seen = "no push about her to this user is remembered"
-        return Step("push", "note" if known.told else "no", seen, NEVER_KEPT if known.told else "")
+        return _step(Finding.NO_PUSH_ANY_MORE if known.notified else Finding.NO_PUSH)
     pushes = [push_trace.push(row, now) for row in known.pushes]
-    seen = "; ".join(
-        f"push {one.id} by {one.channel}: {one.outcome}{f' ({one.reason})' if one.reason else ''},"
-        f" {one.settled_at or one.created_at}"
-        for one in pushes
-    )
-    accepted = any(one.outcome == "accepted" for one in pushes)
-    waits = any(one.outcome == push_trace.WAITING for one in pushes)
-    return Step("push", "yes" if accepted else "note" if waits else "no", seen, pushes[0].advice)
+    outcomes = {one.outcome for one in pushes}
+    finding = Finding.PUSH_FAILED
+    if push_trace.ACCEPTED in outcomes:
+        finding = Finding.PUSH_ACCEPTED
+    elif push_trace.WAITING in outcomes:
+        finding = Finding.PUSH_WAITING
+    return _step(finding, pushes="; ".join(_outcome(one) for one in pushes), advice=pushes[0].advice)
 
 
-def _device(row: Row) -> str:
+def _outcome(one: push_trace.Push) -> str:
+    reason = f" ({one.reason})" if one.reason else ""
+    return f"push {one.id} by {one.channel}: {one.outcome}{reason}, {one.settled_at or one.created_at}"
+
+
+def _book(row: Row) -> str:
     return f"the book of device {row['device']}" if row["device"] else "the book of all devices"
 
 

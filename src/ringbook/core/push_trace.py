@@ -1,62 +1,112 @@
-"""What became of pushes, in words, for whoever looks after them: never a text, a name, a number or a token.
+"""What became of pushes, for operators and admins. Texts, names, numbers and push tokens are never shown.
 
-of_user(db, user_id, now, last)   a user's latest pushes, what was told of the user, and what stands in the way
+of_user(db, user_id, now, last)   a user's latest pushes, the announcements of the user, and what prevents pushes
 of_push(db, push_id, now)         one push
-state(db, now)                    what waits and what is parked, by application
-advice(row, now)                  what to do about a push, from `ADVICE`
+page(db, app_id, now, limit)      an application's latest pushes, by outcome and channel
+state(db, now)                    the waiting and the parked pushes of all applications
+queue, parked                     the same for one application, at a cost that does not grow with the table
+obstacles(app, …)                 what prevents pushes to and about a user; `OBSTACLES` has the sentences
+advice(row, now)                  what to do about a push, by its outcome and cause, from `ADVICE`
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Literal
 
 from msgspec import Struct
 
 from .. import errors, times
 from ..model import App, Subscription
+from ..push.transport import Cause
 from ..store import joined as facts
 from ..store import pushes, subscriptions, user_record
 from ..store.db import Database, Row, Tx
 from . import applications
-from .delivery import ACCEPTED, ENDED, EXPIRED, GONE, PARKED, WEBHOOK
+from .delivery import ACCEPTED as ACCEPTED
+from .delivery import EXPIRED, GONE, PARKED, WEBHOOK
 
-WAITING = "waiting"
+WAITING = pushes.WAITING
+OUTCOMES = (WAITING, ACCEPTED, PARKED, GONE, EXPIRED)
 NO_WORKER = "is a worker running? `ringbook serve` without --no-worker is one, and so is `ringbook worker`"
-# The first whose words are in the reason holds.
-ADVICE: dict[str, list[tuple[str, str]]] = {
-    ACCEPTED: [
-        ("push_console", "to send pushes, not print them: `ringbook app set {app_id} push_console false`"),
-        (
-            "",
-            "the provider has it; if nothing is seen: may the app notify, is the device online, does the app show it?",
+NEWEST = 2**63 - 1  # an id that no push reaches
+MOST_SEARCHED = 5_000  # pushes that one page looks through: the wanted ones may be rare
+MOST_COUNTED = 2_000  # pushes of an application that `queue` and `parked` count
+Kind = Literal["joined", "event", "test", "webhook"]
+
+# For each outcome by cause; None stands for every other cause, and for pushes settled before causes were stored.
+ADVICE: Mapping[str, Mapping[Cause | None, str]] = {
+    ACCEPTED: {
+        Cause.PRINTED: "to send pushes, not print them: `ringbook app set {app_id} push_console false`",
+        None: (
+            "the provider has it; if nothing is seen: may the app notify, is the device online, does the app show it?"
         ),
-    ],
-    GONE: [
-        (ENDED, "nothing: the app ended it, or somebody else signed in on the device, before the push went out"),
-        ("", "nothing: the subscription has ended with its push token, and the app registers anew when it is opened"),
-    ],
-    EXPIRED: [
-        ("not delivered in time", f"nobody sent it in time: {NO_WORKER}"),
-        ("", "the provider could not be used until it expired: `ringbook check` asks it"),
-    ],
-    PARKED: [
-        ("payload too large", "send less: no device of this channel takes as much, today or later"),
-        ("", "mend what the reason says, see `ringbook check`, then `ringbook push retry --app {app_id} {id}`"),
-    ],
+    },
+    GONE: {
+        Cause.SUBSCRIPTION_ENDED: (
+            "nothing: the app ended it, or somebody else signed in on the device, before the push went out"
+        ),
+        None: "nothing: the subscription has ended with its push token, and the app registers anew when it is opened",
+    },
+    EXPIRED: {
+        Cause.NOT_SENT_IN_TIME: f"nobody sent it in time: {NO_WORKER}",
+        None: "the provider could not be used until it expired: `ringbook check` asks it",
+    },
+    PARKED: {
+        Cause.PAYLOAD_TOO_LARGE: "send less: no device of this channel takes as much, today or later",
+        None: "mend what the reason says, see `ringbook check`, then `ringbook push retry --app {app_id} {id}`",
+    },
 }
+BACKEND_HAS_IT = "nothing: your backend has it"
+
+
+class Obstacle(Enum):
+    """Something that prevents pushes to a user, or about one."""
+
+    NO_SUBSCRIPTION = "no subscription"
+    ONLY_VOIP = "only VoIP"
+    ONLY_DEVELOPMENT = "only development"
+    JOINED_OFF = "joined off"
+    NOT_VERIFIED = "not verified"
+    EVENTS_OFF = "events off"
+    PRINTED = "printed"
+
+
+OBSTACLES = {
+    Obstacle.NO_SUBSCRIPTION: "the user has no subscription: the app registers one with POST /subscriptions",
+    Obstacle.ONLY_VOIP: "the user has only VoIP subscriptions, which get nothing but events that ring",
+    Obstacle.ONLY_DEVELOPMENT: ("the user has only development subscriptions, and contact_joined_development is off"),
+    Obstacle.JOINED_OFF: "contact_joined_enabled is off: nobody is notified when a contact joins",
+    Obstacle.NOT_VERIFIED: (
+        "only verified numbers count (require_verified_number), and the user's number is not verified:"
+        " nobody is notified of it"
+    ),
+    Obstacle.EVENTS_OFF: "events is off: users cannot send pushes to each other",
+    Obstacle.PRINTED: "push_console is on: pushes are printed, not sent",
+}
+OF_SUBSCRIPTIONS = (Obstacle.NO_SUBSCRIPTION, Obstacle.ONLY_VOIP, Obstacle.ONLY_DEVELOPMENT)
 
 
 class Push(Struct, frozen=True, kw_only=True):
-    """One push. Times are ISO 8601, UTC."""
+    """One push. Times are ISO 8601, UTC.
+
+    kind     joined: "your friend joined"; event: sent by a user; test: sent by an admin; webhook: to the backend
+    why      the same in words
+    cause    a value of `Cause`, for programs; None before the first attempt
+    reason   the provider's words, or a sentence of ours
+    """
 
     id: int
     user_id: int
     application_id: int
+    kind: Kind
     why: str
     channel: str
     environment: str
     created_at: str
     attempts: int
     outcome: str
+    cause: str | None
     reason: str | None
     next_attempt_at: str | None
     settled_at: str | None
@@ -65,7 +115,7 @@ class Push(Struct, frozen=True, kw_only=True):
 
 
 class Announcement(Struct, frozen=True, kw_only=True):
-    """A number that the user has gained, and how many pushes came of it, by outcome."""
+    """A number that the user has gained, and how many pushes were made of that, by outcome."""
 
     created_at: str
     verified: bool
@@ -74,7 +124,7 @@ class Announcement(Struct, frozen=True, kw_only=True):
 
 
 class User(Struct, frozen=True, kw_only=True):
-    """What there is to say of a user."""
+    """A user's subscriptions by channel and environment, pushes and announcements; `hints` are sentences."""
 
     user_id: int
     application_id: int
@@ -84,8 +134,15 @@ class User(Struct, frozen=True, kw_only=True):
     announced: list[Announcement]
 
 
+class Page(Struct, frozen=True):
+    """Pushes, the newest first; `older` is where the next page begins, None on the last one."""
+
+    pushes: list[Push]
+    older: int | None
+
+
 class Lane(Struct, frozen=True, kw_only=True):
-    """What waits of one application's channel; `late_seconds` is how long the first has been due."""
+    """The waiting pushes of one application's channel; `late_seconds` is how long the first has been due."""
 
     application_id: int
     channel: str
@@ -95,7 +152,7 @@ class Lane(Struct, frozen=True, kw_only=True):
 
 
 class Parked(Struct, frozen=True, kw_only=True):
-    """What is parked of one application's channel, for one reason."""
+    """The parked pushes of one application's channel with one reason."""
 
     application_id: int
     channel: str
@@ -109,6 +166,9 @@ class State(Struct, frozen=True):
 
     waiting: list[Lane]
     parked: list[Parked]
+
+
+# ── pushes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def of_user(db: Database, user_id: int, now: int, last: int) -> User:
@@ -125,62 +185,77 @@ def of_user(db: Database, user_id: int, now: int, last: int) -> User:
         user_id=user_id,
         application_id=app.id,
         subscriptions=dict(Counter(f"{one.channel} {one.environment}" for one in subscribed)),
-        hints=hints(app, subscribed, numbers),
+        hints=[OBSTACLES[one] for one in obstacles(app, subscribed, numbers)],
         pushes=[push(row, now) for row in rows],
         announced=announced,
     )
 
 
 def of_push(db: Database, push_id: int, now: int) -> Push:
-    """One push; NotFound once it is forgotten."""
+    """One push; NotFound when it was deleted."""
     with db.read() as tx:
         row = pushes.by_id(tx, push_id)
     if not row:
-        kept = "a settled one is remembered for as many days as RINGBOOK_PUSHES_KEPT_DAYS says"
+        kept = "a settled one is kept for as many days as RINGBOOK_PUSHES_KEPT_DAYS says"
         raise errors.NotFound(f"there is no push {push_id}; {kept}")
     return push(row, now)
 
 
-def state(db: Database, now: int) -> State:
-    """What waits, and what is parked."""
+def page(
+    db: Database, app_id: int, now: int, limit: int, *, before: int = NEWEST, outcome: str = "", channel: str = ""
+) -> Page:
+    """Up to `limit` pushes with ids below `before`; fewer, or none, when the wanted ones are rare."""
     with db.read() as tx:
-        waiting, parked = pushes.queue(tx, now), pushes.parked(tx)
-    return State([_lane(row, now) for row in waiting], [_parked(row) for row in parked])
+        rows, older = pushes.page(tx, app_id, before, outcome, channel, limit=limit, among=MOST_SEARCHED)
+    return Page([push(row, now) for row in rows], older)
 
 
-# ── in words ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+def push(row: Row, now: int) -> Push:
+    """A row of `store.pushes` as a Push."""
+    kind = _kind(row)
+    return Push(
+        id=row["id"],
+        user_id=row["user_id"],
+        application_id=row["app_id"],
+        kind=kind,
+        why=_why(row, kind),
+        channel=row["channel"],
+        environment=row["environment"],
+        created_at=times.iso(row["created_at"]),
+        attempts=row["attempts"],
+        outcome=row["outcome"] or WAITING,
+        cause=row["cause"],
+        reason=row["reason"] or None,
+        next_attempt_at=None if row["outcome"] else times.iso(max(row["due_at"], now)),
+        settled_at=times.iso(row["settled_at"]) if row["settled_at"] else None,
+        expires_at=times.iso(row["expires_at"]),
+        advice=advice(row, now),
+    )
 
 
-def hints(app: App, subscribed: Sequence[Subscription], numbers: Sequence[Row]) -> list[str]:
-    """What stands in the way of pushes to a user and about one, whether there were any or not.
+def _kind(row: Row) -> Kind:
+    if row["event_id"] is not None:
+        return "event"
+    if row["joined_id"] is None:
+        return "test"
+    return "webhook" if row["subscription_id"] == WEBHOOK else "joined"
 
-    numbers   those that the user answers to, with verified_at
-    """
-    unproven = bool(numbers) and all(row["verified_at"] is None for row in numbers)
-    ordinary = [one for one in subscribed if one.channel != "apns_voip"]
-    told = app.settings.contact_joined_development or any(one.environment == "production" for one in ordinary)
-    found = {
-        "the user has no subscription: the app registers one with POST /subscriptions": not subscribed,
-        "the user has only VoIP subscriptions, which get nothing but events that ring": subscribed and not ordinary,
-        "the user has only development subscriptions, and contact_joined_development is off": ordinary and not told,
-        "contact_joined_enabled is off: nobody is told who joins": not app.settings.contact_joined_enabled,
-        "only proven numbers count here (require_verified_number), and the user's is not: it is told to nobody": (
-            app.verified_only and unproven
-        ),
-        "events is off: users send each other nothing": app.settings.events == "off",
-        "push_console is on: pushes are printed, not sent": app.settings.push_console,
+
+def _why(row: Row, kind: Kind) -> str:
+    user = f"user {row['about_user_id']}"
+    sentences: dict[Kind, str] = {
+        "joined": f"contact joined: {user}",
+        "event": f"event {row['event_id']}, sent by {user}",
+        "test": "a test, sent from the dashboard",
+        "webhook": f"webhook: {user} has joined",
     }
-    return [hint for hint, holds in found.items() if holds]
+    return sentences[kind]
 
 
 def advice(row: Row, now: int) -> str:
     """What to do about a push."""
     if row["outcome"]:
-        reason = row["reason"] or ""
-        if row["subscription_id"] == WEBHOOK and row["outcome"] == ACCEPTED and "push_console" not in reason:
-            return "nothing: your backend has it"
-        words = next(words for part, words in ADVICE[row["outcome"]] if part in reason)
-        return words.format(app_id=row["app_id"], id=row["id"])
+        return _advice_settled(row)
     if row["due_at"] <= now:
         return f"it is due: {NO_WORKER}"
     if row["reason"]:
@@ -188,33 +263,12 @@ def advice(row: Row, now: int) -> str:
     return "nothing: an attempt is under way; should its worker have died, another one takes over"
 
 
-def _why(row: Row) -> str:
-    who = f"user {row['about_user_id']}"
-    if row["event_id"] is not None:
-        return f"event {row['event_id']}, sent by {who}"
-    if row["joined_id"] is None:
-        return "a test, sent from the dashboard"
-    return f"webhook: {who} has joined" if row["subscription_id"] == WEBHOOK else f"contact joined: {who}"
-
-
-def push(row: Row, now: int) -> Push:
-    """One push in words."""
-    return Push(
-        id=row["id"],
-        user_id=row["user_id"],
-        application_id=row["app_id"],
-        why=_why(row),
-        channel=row["channel"],
-        environment=row["environment"],
-        created_at=times.iso(row["created_at"]),
-        attempts=row["attempts"],
-        outcome=row["outcome"] or WAITING,
-        reason=row["reason"] or None,
-        next_attempt_at=None if row["outcome"] else times.iso(max(row["due_at"], now)),
-        settled_at=times.iso(row["settled_at"]) if row["settled_at"] else None,
-        expires_at=times.iso(row["expires_at"]),
-        advice=advice(row, now),
-    )
+def _advice_settled(row: Row) -> str:
+    cause = next((one for one in Cause if one.value == row["cause"]), None)  # None also for causes of newer versions
+    if row["subscription_id"] == WEBHOOK and row["outcome"] == ACCEPTED and cause is not Cause.PRINTED:
+        return BACKEND_HAS_IT
+    sentences = ADVICE[row["outcome"]]
+    return sentences.get(cause, sentences[None]).format(app_id=row["app_id"], id=row["id"])
 
 
 def _announcements(tx: Tx, user_id: int, last: int) -> list[Announcement]:
@@ -226,26 +280,74 @@ def _announcements(tx: Tx, user_id: int, last: int) -> list[Announcement]:
         Announcement(
             created_at=times.iso(fact["created_at"]),
             verified=bool(fact["verified"]),
-            result=fact["result"] or f"waits to be told: {NO_WORKER}",
+            result=fact["result"] or f"not announced yet: {NO_WORKER}",
             pushes=counts.get(fact["id"], {}),
         )
         for fact in found
     ]
 
 
-def _lane(row: Row, now: int) -> Lane:
+# ── obstacles ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def obstacles(app: App, subscribed: Sequence[Subscription], numbers: Sequence[Row]) -> list[Obstacle]:
+    """What prevents pushes to a user and about one, whether there were any or not.
+
+    numbers   the user's numbers, with verified_at
+    """
+    settings = app.settings
+    ordinary = [one for one in subscribed if one.channel != "apns_voip"]
+    reached = settings.contact_joined_development or any(one.environment == "production" for one in ordinary)
+    unverified = bool(numbers) and all(row["verified_at"] is None for row in numbers)
+    found = {
+        Obstacle.NO_SUBSCRIPTION: not subscribed,
+        Obstacle.ONLY_VOIP: subscribed and not ordinary,
+        Obstacle.ONLY_DEVELOPMENT: ordinary and not reached,
+        Obstacle.JOINED_OFF: not settings.contact_joined_enabled,
+        Obstacle.NOT_VERIFIED: app.verified_only and unverified,
+        Obstacle.EVENTS_OFF: settings.events == "off",
+        Obstacle.PRINTED: settings.push_console,
+    }
+    return [obstacle for obstacle, holds in found.items() if holds]
+
+
+# ── the queue ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def state(db: Database, now: int) -> State:
+    """The waiting and the parked pushes of all applications. Reads every one of them."""
+    with db.read() as tx:
+        waiting, found = pushes.queue(tx, now), pushes.parked(tx)
+    return State([_lane(row["app_id"], row, now) for row in waiting], [_parked(row["app_id"], row) for row in found])
+
+
+def queue(db: Database, app_id: int, now: int) -> list[Lane]:
+    """An application's waiting pushes by channel, among the first MOST_COUNTED that wait."""
+    with db.read() as tx:
+        rows = pushes.queue_of(tx, app_id, now, MOST_COUNTED)
+    return [_lane(app_id, row, now) for row in rows]
+
+
+def parked(db: Database, app_id: int) -> list[Parked]:
+    """An application's latest MOST_COUNTED parked pushes, by channel and reason."""
+    with db.read() as tx:
+        rows = pushes.parked_of(tx, app_id, MOST_COUNTED)
+    return [_parked(app_id, row) for row in rows]
+
+
+def _lane(app_id: int, row: Row, now: int) -> Lane:
     return Lane(
-        application_id=row["app_id"],
+        application_id=app_id,
         channel=row["channel"],
         waiting=row["waiting"],
-        due=row["due"],
+        due=int(row["due"]),
         late_seconds=max(now - row["first_due_at"], 0),
     )
 
 
-def _parked(row: Row) -> Parked:
+def _parked(app_id: int, row: Row) -> Parked:
     return Parked(
-        application_id=row["app_id"],
+        application_id=app_id,
         channel=row["channel"],
         count=row["count"],
         last_at=times.iso(row["last_at"]),

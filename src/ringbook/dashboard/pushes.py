@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from ..core import deliveries, delivery
+from ..core import delivery, push_trace
 from ..push import providers
 from .endpoint import ROOT, Call, Route
 
@@ -16,7 +16,7 @@ def show(call: Call) -> Response:
     """The queue, what is parked by reason, and the latest pushes, by outcome and channel."""
     return call.page(
         "pushes.html",
-        outcomes=[("", "All")] + [(name, name) for name in deliveries.OUTCOMES],
+        outcomes=[("", "All")] + [(name, name) for name in push_trace.OUTCOMES],
         channels=[("", "All")] + [(name, name) for name in providers.channels()],
         **found(call),
         **state(call),
@@ -30,16 +30,16 @@ def live(call: Call) -> Response:
 
 def rows(call: Call) -> Response:
     """The latest pushes alone, for the same."""
-    return call.part("_deliveries.html", **found(call))
+    return call.part("_push_trace.html", **found(call))
 
 
 def found(call: Call) -> dict[str, Any]:
     """The pushes that the address asks for, and where newer and older ones are."""
     outcome, channel, before = call.query("outcome"), call.query("channel"), call.query("before")
-    outcome = outcome if outcome in deliveries.OUTCOMES else ""
+    outcome = outcome if outcome in push_trace.OUTCOMES else ""
     channel = channel if channel in providers.channels() else ""
-    after = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else deliveries.NEWEST
-    page = deliveries.page(call.db, call.app.id, call.now, PER_PAGE, before=after, outcome=outcome, channel=channel)
+    after = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else push_trace.NEWEST
+    page = push_trace.page(call.db, call.app.id, call.now, PER_PAGE, before=after, outcome=outcome, channel=channel)
     wanted = {name: value for name, value in (("outcome", outcome), ("channel", channel)) if value}
     return {
         "app": call.app,
@@ -55,9 +55,9 @@ def found(call: Call) -> dict[str, Any]:
 def state(call: Call) -> dict[str, Any]:
     """What waits and what is parked."""
     return {
-        "lanes": deliveries.queue(call.db, call.app.id, call.now),
-        "parked": deliveries.parked(call.db, call.app.id),
-        "most": deliveries.MOST,
+        "lanes": push_trace.queue(call.db, call.app.id, call.now),
+        "parked": push_trace.parked(call.db, call.app.id),
+        "most": push_trace.MOST_COUNTED,
     }
 
 

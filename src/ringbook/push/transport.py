@@ -63,6 +63,9 @@ class Cause(Enum):
     PROVIDER_UNAVAILABLE = "provider unavailable"  # the provider answers that it cannot take the push now
     NO_ANSWER = "no answer"  # no connection, no valid certificate, or no answer in time
     ADDRESS_NOT_ALLOWED = "address not allowed"  # a private network, a port or a scheme that is not allowed
+    SUBSCRIPTION_ENDED = "subscription ended"  # by the app, before the push was sent
+    NOT_SENT_IN_TIME = "not sent in time"  # it expired before an attempt
+    UNREADABLE = "unreadable"  # the stored push cannot be decoded
     DATABASE_UNAVAILABLE = "database unavailable"
     SERVER_ERROR = "server error"  # an error of this server, which its log describes
     OTHER = "other"

@@ -28,7 +28,7 @@ ACCEPTED, PARKED, WAITING = "accepted", "parked", "waiting"
 FAILED = (PARKED, "gone", "expired")
 SHOWN = (
     "id, user_id, app_id, subscription_id, joined_id, event_id, about_user_id, channel, environment, created_at,"
-    " due_at, expires_at, attempts, outcome, reason, settled_at"
+    " due_at, expires_at, attempts, outcome, cause, reason, settled_at"
 )
 
 
@@ -217,33 +217,34 @@ def _claimed(tx: Tx, still: str, chosen: str, until: int, **values: Any) -> list
     )
 
 
-def postpone(tx: Tx, rows: Sequence[tuple[int, int, int, int, str]]) -> None:
+def postpone(tx: Tx, rows: Sequence[tuple[int, int, int, int, str, str]]) -> None:
     """Let pushes be tried again.
 
-    rows   user_id, id, attempts, due_at, reason; where somebody else has made an attempt since, nothing is changed
+    rows   user_id, id, attempts, due_at, cause, reason; a push that was claimed again since is left as it is
     """
     tx.run(
-        "UPDATE pushes SET due_at = r.due_at, reason = r.reason FROM :rows AS r WHERE pushes.user_id = r.user_id"
-        " AND pushes.id = r.id AND pushes.attempts = r.attempts AND pushes.outcome IS NULL",
-        rows=Rows({"user_id": int, "id": int, "attempts": int, "due_at": int, "reason": str}, rows),
+        "UPDATE pushes SET due_at = r.due_at, cause = r.cause, reason = r.reason FROM :rows AS r"
+        " WHERE pushes.user_id = r.user_id AND pushes.id = r.id AND pushes.attempts = r.attempts"
+        " AND pushes.outcome IS NULL",
+        rows=Rows({"user_id": int, "id": int, "attempts": int, "due_at": int, "cause": str, "reason": str}, rows),
     )
 
 
-def settle(tx: Tx, rows: Sequence[tuple[int, int, int, str, str]], now: int) -> None:
+def settle(tx: Tx, rows: Sequence[tuple[int, int, int, str, str, str]], now: int) -> None:
     """Write down what became of pushes; their texts are blanked, but for those that are parked.
 
-    rows   user_id, id, attempts, outcome, reason
+    rows   user_id, id, attempts, outcome, cause, reason
 
     That a provider has one counts whenever we hear of it; anything else only if nobody has made an attempt since.
     """
     written = tx.all(
-        "UPDATE pushes SET outcome = r.outcome, reason = r.reason, settled_at = :now,"
+        "UPDATE pushes SET outcome = r.outcome, cause = r.cause, reason = r.reason, settled_at = :now,"
         f" message = CASE WHEN r.outcome = '{PARKED}' THEN message END"
         " FROM :rows AS r WHERE pushes.user_id = r.user_id AND pushes.id = r.id"
         f" AND ((r.outcome = '{ACCEPTED}' AND COALESCE(pushes.outcome, '{PARKED}') = '{PARKED}')"
         " OR (pushes.outcome IS NULL AND pushes.attempts = r.attempts))"
         " RETURNING pushes.event_id, pushes.outcome",
-        rows=Rows({"user_id": int, "id": int, "attempts": int, "outcome": str, "reason": str}, rows),
+        rows=Rows({"user_id": int, "id": int, "attempts": int, "outcome": str, "cause": str, "reason": str}, rows),
         now=now,
     )
     _release(tx, (row["event_id"] for row in written if row["outcome"] != PARKED))

@@ -35,6 +35,7 @@ CREATE INDEX events_expires ON events (expires_at);
 
 ALTER TABLE pushes ADD COLUMN lane TEXT NOT NULL DEFAULT '';
 ALTER TABLE pushes ADD COLUMN turn BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE pushes ADD COLUMN cause TEXT;
 UPDATE pushes SET lane = app_id || ':' || channel WHERE outcome IS NULL OR outcome = 'parked';
 CREATE INDEX pushes_first ON pushes (lane, turn) WHERE outcome IS NULL AND turn > 0;
 CREATE INDEX pushes_repeats ON pushes (lane, due_at) WHERE outcome IS NULL AND turn = 0;
