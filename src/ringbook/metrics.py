@@ -21,6 +21,8 @@ for _variable in ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"):
 
 from prometheus_client import Counter, Gauge, Histogram  # noqa: E402  (the library reads the environment on import)
 
+from .model import Report  # noqa: E402
+
 REQUESTS = Counter("ringbook_requests", "Requests answered.", ["method", "route", "status"])
 SECONDS = Histogram(
     "ringbook_request_seconds",
@@ -80,10 +82,12 @@ def limit_near(limit: str) -> None:
     NEAR.labels(limit).inc()
 
 
-def uploaded(*, created: int, updated: int, deleted: int, rejected: int) -> None:
-    """One upload was stored."""
-    for outcome, count in locals().copy().items():
-        CONTACTS.labels(outcome).inc(count)
+def uploaded(report: Report) -> None:
+    """Counts the contacts of an upload by what was done with them."""
+    CONTACTS.labels("created").inc(report.created)
+    CONTACTS.labels("updated").inc(report.updated)
+    CONTACTS.labels("deleted").inc(report.deleted)
+    CONTACTS.labels("rejected").inc(len(report.rejected))
 
 
 def matched(count: int) -> None:

@@ -77,7 +77,7 @@ def test_the_day_of_an_app_is_counted(play):
     assert days(play) == {
         (0, "sign-ups"): 2,
         (0, "joined"): 2,
-        (0, "holders told"): 1,
+        (0, "uploads"): 1,
         (0, "pushes accepted"): 1,
         (0, "joined pushes accepted"): 1,
         (0, "pushes parked"): 1,

@@ -18,9 +18,9 @@ def play(db):
 
 
 def test_a_sample_shows_the_template_with_a_name():
-    assert test_push.shown("%s is here: 100%% fun") == "Annie is here: 100% fun"
+    assert test_push.preview("%s is here: 100%% fun") == "Annie is here: 100% fun"
     with pytest.raises(errors.Invalid, match="may hold %s once"):
-        test_push.shown("%s and %s")
+        test_push.preview("%s and %s")
 
 
 def test_a_test_goes_to_the_devices_that_would_get_the_real_one_and_says_what_it_is(play):

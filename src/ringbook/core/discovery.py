@@ -10,14 +10,14 @@ book's row: two uploads to one book take turns, and neither loses or doubles any
 
 from collections.abc import Sequence
 
-from .. import errors, phone
+from .. import errors, metrics, phone
 from ..config import Limits
 from ..model import Caller, Contact, Entry, Registered, Report
 from ..store import books, buckets, users
 from ..store.db import Database, Row, Tx
 from . import limits as rates
-from . import privacy
-from .diff import Changes, check, diff
+from . import privacy, stats
+from .diff import Accepted, Changes, check, diff
 
 DEVICE_CHARACTERS = 64
 
@@ -49,7 +49,19 @@ def upload(
         raise errors.Invalid(f"is longer than {DEVICE_CHARACTERS} characters", field="udid")
     accepted, rejected = check(entries, caller.app.settings.default_region)
     if not accepted and (rejected or not force):
-        return Report(0, 0, 0, rejected)
+        report = Report(0, 0, 0, rejected)
+    else:
+        changes = _apply(db, limits, caller, accepted, device=device, force=force, now=now)
+        report = Report(changes.created, changes.updated, changes.deleted, rejected)
+    metrics.uploaded(report)
+    stats.add(caller.app.id, "uploads", now)
+    return report
+
+
+def _apply(
+    db: Database, limits: Limits, caller: Caller, accepted: Sequence[Accepted], *, device: str, force: bool, now: int
+) -> Changes:
+    """Write the accepted entries, all or none."""
     with db.write() as tx:
         book = _locked(tx, limits, caller, device, now)
         numbers = sorted({entry.number for entry in accepted})
@@ -61,7 +73,7 @@ def upload(
         _write(tx, limits, caller, book, device, changes, now)
         # Last, since the bucket of an address is shared: until the commit others behind it wait here.
         privacy.pay(tx, limits, caller, unknown, now)
-    return Report(changes.created, changes.updated, changes.deleted, rejected)
+    return changes
 
 
 def _held(tx: Tx, caller: Caller, book: Row, numbers: list[int], *, force: bool) -> dict[int, Contact]:

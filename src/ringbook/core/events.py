@@ -24,7 +24,6 @@ from ..push import universal
 from ..store import pushes, subscriptions, users
 from ..store.db import Database, Row, Tx
 from . import limits as rates
-from . import stats
 from .subscriptions import ENVIRONMENTS
 
 MOST_RECIPIENTS = 100
@@ -117,7 +116,6 @@ def _queued(
         _check_waiting(limits, waiting + len(getting) if waiting else 0)
         _charge_pushes(tx, limits, caller, len(getting), len(message.encode()) * len(ids), now)
         _add(tx, limits, caller, getting, ids, message, expires_at, now)
-        stats.after(tx, app_id, "events sent", now)
     return ids
 
 

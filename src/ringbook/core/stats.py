@@ -36,12 +36,6 @@ NEAR = "near "  # before the name of a limit
 PROCESS_KEPT_SECONDS = 7 * DAY
 
 Name = Literal[
-    "contacts created",
-    "contacts deleted",
-    "contacts updated",
-    "events sent",
-    "guests",
-    "holders told",
     "imported",
     "joined",
     "joined pushes accepted",

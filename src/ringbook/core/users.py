@@ -92,7 +92,8 @@ def add(tx: Tx, app: App, values: dict[str, Any], now: int) -> User:
     if user_id > LAST_ID:  # PostgreSQL's sequence ends by itself
         raise errors.Unavailable(FULL)
     _write_beside(tx, app, user_id, values, now)
-    stats.after(tx, app.id, "guests" if values.get("is_guest") else "sign-ups", now)
+    if not values.get("is_guest"):
+        stats.after(tx, app.id, "sign-ups", now)
     user = store.by_id(tx, app.id, user_id)
     assert user
     return user

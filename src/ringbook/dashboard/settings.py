@@ -138,7 +138,7 @@ def _page(
 def _preview(template: str) -> tuple[str, str]:
     """The text with a sample name, and "" or why there is none."""
     try:
-        return test_push.shown(template), ""
+        return test_push.preview(template), ""
     except errors.Invalid as refused:
         return "", refused.reason
 
