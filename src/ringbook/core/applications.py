@@ -6,6 +6,7 @@ all_, get                               read from the database
 cached, by_auth_key, known              read for a request, at most CACHE_SECONDS old
 vapid_private_key                       what Web Push is signed with
 change, change_all                      set one setting, or several; what each accepts stands in `settings.py`
+has_more_users                          is the application too large to be deleted by a page?
 has_settled_region                      may one of them not be changed any more?
 """
 
@@ -122,6 +123,12 @@ def rotate_keys(db: Database, app_id: int, *, by: Actor | None = None) -> App:
         store.set_keys(tx, app_id, keys["auth_key"], keys["auth_secret"])
         audit.record(tx, by, "keys rotated", app_id=app_id)
     return get(db, app_id)
+
+
+def has_more_users(db: Database, app_id: int, count: int) -> bool:
+    """Does the application have more users than `count`?"""
+    with db.read() as tx:
+        return len(store.some_users(tx, app_id, count + 1)) > count
 
 
 def delete(

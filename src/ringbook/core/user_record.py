@@ -1,8 +1,11 @@
-"""Everything about one user, to hand over to whoever asks for it.
+"""Everything that is stored about one user.
 
-everything    the account and all that hangs on it, ready for JSON
+everything    the account and all data of the user, ready for JSON
+account       the account alone, as it is stored
+details       its numbers, tags, sessions and subscriptions, as they are stored
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from .. import errors, phone, times
@@ -15,6 +18,16 @@ TIMES = {"created_at", "updated_at", "last_request_at", "last_used_at", "expires
 TIMES |= {"imported_at", "verified_at", "answered_at", "settled_at", "done_at"}
 
 
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What a user has beside the account; each a list of rows, tags a list of texts."""
+
+    numbers: list[Row]
+    tags: list[str]
+    sessions: list[Row]
+    subscriptions: list[Row]
+
+
 def everything(db: Database, user_id: int, *, by: Actor | None = None) -> dict[str, Any]:
     """What is stored about a user: times in ISO 8601, numbers as digits, contacts as they were typed.
 
@@ -24,6 +37,23 @@ def everything(db: Database, user_id: int, *, by: Actor | None = None) -> dict[s
     found = _everything(db, user_id)
     audit.note(db, by, "user exported", app_id=found["application"]["id"], subject=f"user {user_id}")
     return found
+
+
+def account(db: Database, user_id: int) -> Row | None:
+    """The row of a user, with the application's id; None when there is no such user."""
+    with db.read() as tx:
+        return store.user(tx, user_id)
+
+
+def details(db: Database, user_id: int) -> Details:
+    """What a user has beside the account."""
+    with db.read() as tx:
+        return Details(
+            numbers=store.numbers(tx, user_id),
+            tags=store.tags(tx, user_id),
+            sessions=store.sessions(tx, user_id),
+            subscriptions=store.subscriptions(tx, user_id),
+        )
 
 
 def _everything(db: Database, user_id: int) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from starlette.responses import Response
 
 from .. import errors
 from ..core import applications
-from ..store import applications as store
 from .endpoint import ROOT, Call, Route
 from .snippets import endpoint_of, snippets
 
@@ -71,8 +70,7 @@ def delete(call: Call) -> Response:
 
 
 def _has_few(call: Call) -> bool:
-    with call.db.read() as tx:
-        return len(store.some_users(tx, call.app.id, MOST_USERS + 1)) <= MOST_USERS
+    return not applications.has_more_users(call.db, call.app.id, MOST_USERS)
 
 
 ROUTES = [

@@ -10,11 +10,10 @@ from typing import Any
 from starlette.responses import Response
 
 from .. import config, errors
-from ..core import applications, push_trace, subscriptions, test_push
+from ..core import applications, push_trace, subscriptions, test_push, user_lookup
 from ..model import App
 from . import forms
 from .endpoint import ROOT, Call, Route
-from .people import one_of
 
 JOINED = ("contact_joined_enabled", "contact_joined_template")
 JOINED_MORE = ("contact_joined_development", "contact_joined_fcm_notification")
@@ -168,7 +167,7 @@ def send_test(call: Call) -> Response:
     """Send the joined push, with a sample name, to one user's devices."""
     text = call.text("test").strip()
     try:
-        user = one_of(call.db, call.app, text)
+        user = user_lookup.one_user(call.db, call.app, text)
         count = test_push.send(call.db, call.app, user.id, call.by)
     except (errors.Invalid, errors.NotFound, errors.Unreached) as refused:
         return _page(call, "settings", 422, test=text, test_error=refused.reason)

@@ -10,9 +10,7 @@ import msgspec
 from starlette.responses import Response
 
 from .. import errors
-from ..core import masked_books, push_trace, sessions, user_record, users
-from ..store import user_record as store
-from . import people
+from ..core import masked_books, push_trace, sessions, user_lookup, user_record, users
 from .endpoint import ROOT, Call, Route
 
 PER_PAGE = 50
@@ -29,10 +27,10 @@ def list_(call: Call) -> Response:
     """
     asked = call.text("q").strip() or call.query("q")
     if asked:
-        found = people.found(call.db, call.app, asked)
+        found = user_lookup.matches(call.db, call.app, asked)
         return call.page("users.html", app=call.app, q=asked, users=found, older="", newest="", region=_region(call))
-    before = _number(call.query("before"), people.LAST_ID)
-    page = people.newest(call.db, call.app, before, PER_PAGE + 1)
+    before = _number(call.query("before"), user_lookup.LAST_ID)
+    page = user_lookup.newest(call.db, call.app, before, PER_PAGE + 1)
     here = f"{ROOT}/apps/{call.app.id}/users"
     older = f"{here}?{urlencode({'before': page[PER_PAGE - 1].id})}" if len(page) > PER_PAGE else ""
     return call.page(
@@ -57,8 +55,7 @@ def _number(text: str, otherwise: int) -> int:
 def _user(call: Call) -> dict[str, Any]:
     """The row of the user whom the path names; NotFound, also for another application's."""
     user_id = call.path_id("user_id")
-    with call.db.read() as tx:
-        row = store.user(tx, user_id)
+    row = user_record.account(call.db, user_id)
     if not row or row["app_id"] != call.app.id:
         raise errors.NotFound(f"There is no user {user_id} in this application.")
     return row
@@ -71,9 +68,7 @@ def show(call: Call) -> Response:
 
 def _page(call: Call, user: dict[str, Any], status: int = 200) -> Response:
     user_id = user["id"]
-    with call.db.read() as tx:
-        numbers, tags = store.numbers(tx, user_id), store.tags(tx, user_id)
-        open_sessions, subscriptions = store.sessions(tx, user_id), store.subscriptions(tx, user_id)
+    details = user_record.details(call.db, user_id)
     trace = push_trace.of_user(call.db, user_id, call.now, PUSHES)
     return call.page(
         "user.html",
@@ -81,10 +76,10 @@ def _page(call: Call, user: dict[str, Any], status: int = 200) -> Response:
         app=call.app,
         user=user,
         facts=[(_words(name), user[name]) for name in (*TEXTS, *MORE) if user[name] not in (None, "")],
-        numbers=numbers,
-        tags=tags,
-        sessions=open_sessions,
-        subscriptions=subscriptions,
+        numbers=details.numbers,
+        tags=details.tags,
+        sessions=details.sessions,
+        subscriptions=details.subscriptions,
         books=masked_books.shelf(call.db, user_id),
         trace=trace,
     )

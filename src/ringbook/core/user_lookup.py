@@ -1,8 +1,8 @@
-"""Who an admin means: a user by id, login, e-mail, phone in any spelling, or the beginning of a name.
+"""Finds the users whom an admin means: by id, login, e-mail, phone in any spelling, or the beginning of a name.
 
-found(db, app, text)     those whom a text may mean, the best first
-one_of(db, app, text)    the one that it means; NotFound, Invalid where it means several
-newest(db, app, …)       a page of all
+matches(db, app, text)    the users whom a text may mean, the best match first
+one_user(db, app, text)   the one user whom it means. Raises NotFound, and Invalid when it means several
+newest(db, app, …)        a page of all users
 """
 
 from .. import errors, phone
@@ -16,22 +16,22 @@ MOST = 50
 LAST_ID = 2**31
 
 
-def found(db: Database, app: App, text: str) -> list[User]:
-    """Those whom a text may mean, each once: by id first, then by what is unique, by phone, by name."""
+def matches(db: Database, app: App, text: str) -> list[User]:
+    """The users whom a text may mean, each once: matches by id first, then by login, e-mail, phone and name."""
     with db.read() as tx:
         return list({user.id: user for user in [*_exactly(tx, app, text), *_by_name(tx, app, text)]}.values())[:MOST]
 
 
-def one_of(db: Database, app: App, text: str) -> User:
-    """The one user whom a text means: an id wins over what else it may be."""
+def one_user(db: Database, app: App, text: str) -> User:
+    """The one user whom a text means. An id wins over a login or a phone of the same digits."""
     with db.read() as tx:
         by_id = _by_id(tx, app, text)
-        meant = {user.id: user for user in ([by_id] if by_id else _exactly(tx, app, text))}
-    if not meant:
+        found = {user.id: user for user in ([by_id] if by_id else _exactly(tx, app, text))}
+    if not found:
         raise errors.NotFound("nobody has this id, login, e-mail or phone")
-    if len(meant) > 1:
-        raise errors.Invalid(f"this means several users: name the id, of {', '.join(map(str, sorted(meant)))}")
-    return meant.popitem()[1]
+    if len(found) > 1:
+        raise errors.Invalid(f"several users match: enter the id, one of {', '.join(map(str, sorted(found)))}")
+    return found.popitem()[1]
 
 
 def newest(db: Database, app: App, before: int, limit: int) -> list[User]:
