@@ -50,5 +50,5 @@ def test_somebody_found_is_a_zero_and_json_holds_the_steps(why):
 
 
 def test_wrong_use_is_one_line(why):
-    assert why("bob", ANN) == (2, "ringbook: USER must be an id; a login or an e-mail needs --app ID\n")
+    assert why("bob", ANN) == (2, "ringbook: USER must be an id; a login, an e-mail or a phone needs --app ID\n")
     assert why("999", ANN) == (1, "ringbook: there is no user 999\n")

@@ -251,8 +251,8 @@ def test_a_password_is_reset_by_id_or_with_the_application_by_login(ringbook, ur
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["user_id"] == 1005
     for words, code, said in [
-        (["ann"], 2, "a login or an e-mail needs --app ID"),
-        (["nobody", "--app", "1"], 1, "application 1 has no user with this login or e-mail"),
+        (["ann"], 2, "a login, an e-mail or a phone needs --app ID"),
+        (["nobody", "--app", "1"], 1, "nobody has this id, login, e-mail or phone"),
         (["ann", "--app", "7"], 1, "there is no application 7"),
     ]:
         done = ringbook("users", "reset-password", *words, database_url=url)

@@ -417,7 +417,7 @@ def sign_in(db: Database, app: App, password: str, *, address: str = HERE, login
 
 
 def test_wrong_passwords_are_counted_by_account_and_address(db, app):
-    users.create(db, FEW, app, "ann", "", "right-password", HERE, NOW)
+    users.sign_up(db, FEW, app, {"login": "ann", "password": "right-password"}, HERE, NOW)
     for _ in range(3):
         with pytest.raises(errors.Unauthorized):
             sign_in(db, app, "wrong-password")
@@ -430,7 +430,7 @@ def test_wrong_passwords_are_counted_by_account_and_address(db, app):
 
 
 def test_right_passwords_are_not_counted(db, app):
-    users.create(db, FEW, app, "ann", "", "right-password", HERE, NOW)
+    users.sign_up(db, FEW, app, {"login": "ann", "password": "right-password"}, HERE, NOW)
     for _ in range(5):
         sign_in(db, app, "right-password")
 
@@ -446,7 +446,7 @@ def test_a_login_that_nobody_has_counts_like_a_wrong_password(db, app):
 
 
 def test_new_accounts_are_counted_by_address(db, app):
-    users.create(db, FEW, app, "ann", "", "right-password", HERE, NOW)
+    users.sign_up(db, FEW, app, {"login": "ann", "password": "right-password"}, HERE, NOW)
     users.guest(db, FEW, app, "", HERE, NOW)
     with pytest.raises(errors.TooMany) as refused:
         sign_in(db, app, "right-password", login="bob")

@@ -471,25 +471,6 @@ def send_code(db: Database, app: App, number: int) -> None:
         codes.put(tx, app.id, number, request_id=f"{number:032x}", typed=str(number), code_hash=b"h", **when)
 
 
-def test_an_operator_finds_a_user_by_login_or_e_mail_in_any_case(db: Database, app: App) -> None:
-    ann, bob = signed_up(db, app, "ann"), signed_up(db, app, "bob", email="bob@example.com")
-    assert users.identified(db, app.id, "ANN") == ann.id
-    assert users.identified(db, app.id, "Bob@Example.com") == bob.id
-    for wrong in ("nobody", "", str(ann.id)):
-        with pytest.raises(errors.NotFound):
-            users.identified(db, app.id, wrong)
-    with pytest.raises(errors.NotFound):
-        users.identified(db, applications.create(db, "elsewhere", NOW).id, "ann")
-
-
-def test_a_login_that_is_anothers_e_mail_names_nobody(db: Database, app: App) -> None:
-    """Whoever takes somebody's e-mail as a login must not be handed that person's account."""
-    signed_up(db, app, "bob", email="bob@example.com")
-    signed_up(db, app, "bob@example.com")
-    with pytest.raises(errors.Invalid, match="name the id"):
-        users.identified(db, app.id, "bob@example.com")
-
-
 def test_erasing_nobody_says_so(db: Database, app: App) -> None:
     user = signed_up(db, app)
     assert users.erase(db, user.id)

@@ -49,11 +49,11 @@ def test_what_is_wrong_is_said_beside_it(server, app, visitor):
     empty = visitor.post(visitor.base, user="", number="")
     assert empty.status == 422 and empty.words.count("Is needed.") == 2
     page = visitor.post(visitor.base, user="nobody@example.com", number=ANN)
-    assert page.status == 422 and "has no user with this login or e-mail." in page.words
+    assert page.status == 422 and "Nobody has this id, login, e-mail or phone." in page.words
     assert page.value("number") == ANN
     elsewhere = person(server)
     page = visitor.post(visitor.base, user=elsewhere.id, number=ANN)
-    assert f"There is no user {elsewhere.id} in application {app.application_id}." in page.words
+    assert page.status == 422 and "Nobody has this id, login, e-mail or phone." in page.words
     page = visitor.post(visitor.base, user=person(server, app).id, number="12")
     assert "fewer than 10" in page.words and "Found by the app" not in page.words
 

@@ -109,13 +109,13 @@ def content(value: str) -> str:
 
 
 def user_id(db: "Database", user: str, app: int | None) -> int:
-    """The user's id: as it was given, or by login or e-mail in an application."""
-    from ..core import applications, users
+    """The user's id: as it was given, or in an application also by login, e-mail or phone."""
+    from ..core import applications, user_lookup
 
     if app is not None:
-        return users.identified(db, applications.get(db, app).id, user)
+        return user_lookup.one_user(db, applications.get(db, app), user).id
     if not (user.isascii() and user.isdigit() and len(user) <= 10):
-        raise WrongUse("USER must be an id; a login or an e-mail needs --app ID")
+        raise WrongUse("USER must be an id; a login, an e-mail or a phone needs --app ID")
     return int(user)
 
 

@@ -1,4 +1,4 @@
-"""`ringbook why USER NUMBER`: why isn't she found?"""
+"""`ringbook why USER NUMBER`: why is a contact not found?"""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,11 +22,11 @@ def why(
     as_json: Json = False,
     file: File,
 ) -> int:
-    """Tell why a user's app does or does not show whoever has a number, step by step, and what to do.
+    """Tell step by step why a user's app does or does not show the user with a number, and what to do.
 
-    USER is the id of the user who is looking, or with --app a login or an e-mail. NUMBER is the one that is looked
-    for, as the user's phone writes it. The answer holds the name from the user's book, which the audit log records.
-    The exit code is 0 when somebody is found, 1 when nobody is.
+    USER is the id of the user whose app searches, or with --app a login, an e-mail or a phone. NUMBER is the contact's
+    number, as the user's phone writes it. The answer holds the name from the user's book, and the audit log records
+    that. The exit code is 0 when somebody is found, 1 when nobody is.
     """
     from ..core import diagnosis
 

@@ -92,7 +92,7 @@ def users_erase(id: Id, /, *, yes: Yes = False, as_json: Json = False, file: Fil
 def users_reset_password(user: str, /, *, app: Of = None, as_json: Json = False, file: File) -> None:
     """Give a user a one-time password, shown this once.
 
-    USER is an id, or with --app a login or an e-mail.
+    USER is an id, or with --app a login, an e-mail or a phone.
     """
     from ..core import users
 

@@ -27,6 +27,7 @@ from ..store.db import Database, Row, Tx
 from . import audit, numbers, passwords, stats, users
 from . import limits as rates
 from .audit import Actor
+from .profile import Fields
 
 LIFE_SECONDS = 2 * 3600
 TOUCH_SECONDS = 60
@@ -83,7 +84,8 @@ def _created(db: Database, limits: Limits, app: App, given: Credentials, address
     if not app.settings.session_creates_user:
         raise errors.NotFound("User not found")
     try:
-        user = users.create(db, limits, app, given.login, given.email, given.password, address, now)
+        fields: Fields = {"login": given.login, "email": given.email, "password": given.password}
+        user = users.sign_up(db, limits, app, fields, address, now)
     except errors.Conflict:
         known = _proven(db, app, given, now)
         if known is None:

@@ -1,11 +1,10 @@
 """Users: sign up, change and leave, and look each other up.
 
-    sign_up, create, guest, add  a new account
+    sign_up, guest, add  a new account
     update                       a change of one's own
     leave, erase, erase_guests   the end of an account, and of everything about it
     reset_password               a one-time password, by an admin; spend_one_time ends it
     find, search                 other people, as far as `privacy` lets the caller see them
-    identified                   the id of somebody whom an operator knows by login or e-mail
 
 What an app may say of a user, and the rules for each field, stand in `profile.py`. Nobody changes anybody else.
 """
@@ -55,13 +54,6 @@ def sign_up(db: Database, limits: Limits, app: App, fields: Fields, address: str
     values["password_hash"] = passwords.hashed(password)
     with db.write() as tx:
         return add(tx, app, values, now)
-
-
-def create(
-    db: Database, limits: Limits, app: App, login: str, email: str, password: str, address: str, now: int
-) -> User:
-    """Make an account of what somebody tried to sign in with."""
-    return sign_up(db, limits, app, {"login": login, "email": email, "password": password}, address, now)
 
 
 def guest(db: Database, limits: Limits, app: App, full_name: str, address: str, now: int) -> User:
@@ -452,15 +444,3 @@ def find(db: Database, limits: Limits, caller: Caller, field: str, value: str | 
     if not found:
         raise errors.NotFound("Not found")
     return found[0]
-
-
-def identified(db: Database, app_id: int, text: str) -> int:
-    """The id of the user with this login or e-mail, for an operator; NotFound, Invalid where these are two people's."""
-    with db.read() as tx:
-        found = {user.id for user in (store.by_login(tx, app_id, text), store.by_email(tx, app_id, text)) if user}
-    if not found:
-        raise errors.NotFound(f"application {app_id} has no user with this login or e-mail")
-    if len(found) > 1:
-        ids = " and ".join(map(str, sorted(found)))
-        raise errors.Invalid(f"this is the login of one user and the e-mail of another: name the id, of {ids}")
-    return found.pop()

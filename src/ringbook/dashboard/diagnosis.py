@@ -3,7 +3,7 @@
 from starlette.responses import Response
 
 from .. import errors
-from ..core import diagnosis, users
+from ..core import diagnosis, user_lookup
 from .endpoint import Call, Route
 
 
@@ -19,7 +19,7 @@ def ask(call: Call) -> Response:
     if wrong:
         return page(call, 422, user=user, number=number, wrong=wrong)
     try:
-        user_id = int(user) if is_id(user) else users.identified(call.db, call.app.id, user)
+        user_id = user_lookup.one_user(call.db, call.app, user).id
         names = call.text("names") == "on"
         answer = diagnosis.ask(call.db, user_id, number, call.now, app_id=call.app.id, names=names, by=call.by)
     except (errors.NotFound, errors.Invalid) as refused:
@@ -41,11 +41,6 @@ def page(
     return call.page(
         "why.html", status, app=call.app, user=user, number=number, errors=wrong or {}, answer=answer, names=names
     )
-
-
-def is_id(text: str) -> bool:
-    """Digits that can be a user's id."""
-    return text.isascii() and text.isdigit() and len(text) <= 10
 
 
 def sentence(reason: str) -> str:
