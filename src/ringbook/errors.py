@@ -1,27 +1,30 @@
-"""What Ringbook refuses, and why.
+"""Refusals: what Ringbook does not do for a caller, and why.
 
-A refusal is an exception with a reason that is safe to show to whoever asked. Each kind below is one sort of answer;
-only `api/wire.py` turns a kind into a status.
+A refusal is an exception. Its reason is safe to show to the caller. Each class is one kind of answer; the API
+(`api/wire.py`) and the dashboard each have one table that turns a class into an HTTP status.
 
     Refused
-    ├── Malformed      the request cannot be read at all
+    ├── Malformed      the request cannot be parsed
     ├── TooLarge       the request is larger than the server reads
-    ├── Invalid        it can be read, but not accepted
-    │   ├── Conflict   it would be accepted if somebody else had not been first
-    │   └── TooSlow    the database was not done with it within the time that it was given
-    ├── Unreached      a message that nobody can receive
-    ├── Unauthorized   no proof of who is asking, or a wrong one
-    ├── Forbidden      known, but not allowed
-    ├── NotFound       there is no such thing, or not for this caller
-    ├── TooMany        allowed, but not so often
-    └── Unavailable    the server cannot just now; the same request may succeed later
+    ├── Invalid        the request is parsed, but its values are not accepted
+    │   ├── Conflict   the values would be accepted if another user did not have them
+    │   └── TooSlow    the database did not finish within the time limit
+    ├── Unreached      a message that has no recipient
+    ├── Unauthorized   the caller has no credentials, or wrong ones
+    ├── Forbidden      the caller is known, but is not allowed to do this
+    ├── NotFound       it does not exist, or not for this caller
+    ├── TooMany        it is allowed, but not so often
+    └── Unavailable    the server cannot do it now; the same request may succeed later
+        └── Busy       another transaction changed the same rows
 """
+
+BUSY = "Another request is changing the same thing. Try again."
 
 
 class Refused(Exception):
     """A refusal: the reason, and the field it is about ("" for the request as a whole).
 
-    told    where reason or field quote what somebody sent: the same in words that can be kept
+    told    the reason without what the caller sent, where reason or field quote that: only this is stored
     limit   the setting whose limit was reached, for the metric; "" when the refusal comes from no limit
     """
 
@@ -34,7 +37,7 @@ class Refused(Exception):
 
 
 class Malformed(Refused):
-    """The request cannot be read."""
+    """The request cannot be parsed."""
 
 
 class TooLarge(Refused):
@@ -42,49 +45,49 @@ class TooLarge(Refused):
 
 
 class Invalid(Refused):
-    """Readable, but not acceptable."""
+    """The request is parsed, but its values are not accepted."""
 
 
 class Conflict(Invalid):
-    """Somebody else holds what must be unique."""
+    """Another user has a value that must be unique."""
 
 
 class TooSlow(Invalid):
-    """The database was not done within the time that it was given; the same request would take as long again."""
+    """The database did not finish within the time limit; the same request would take as long again."""
 
 
 class Unreached(Refused):
-    """There is nobody who could receive it."""
+    """The message has no recipient."""
 
 
 class Unauthorized(Refused):
-    """No proof of who is asking, or a wrong one."""
+    """The caller has no credentials, or wrong ones."""
 
 
 class SessionGone(Unauthorized):
-    """The session is unknown, has ended or has expired: the client opens a new one."""
+    """The session is unknown, has ended or has expired. The client opens a new one."""
 
     def __init__(self) -> None:
         super().__init__("Required session does not exist")
 
 
 class Forbidden(Refused):
-    """Known, but not allowed."""
+    """The caller is known, but is not allowed to do this."""
 
 
 class NeedUser(Forbidden):
-    """A session without a user asks for something that belongs to a user."""
+    """A session without a user was used for something that belongs to a user."""
 
     def __init__(self) -> None:
         super().__init__("Forbidden. Need user.")
 
 
 class NotFound(Refused):
-    """There is no such thing, or not for this caller."""
+    """It does not exist, or not for this caller."""
 
 
 class TooMany(Refused):
-    """Allowed, but not so often: try again after `wait_seconds`."""
+    """It is allowed, but not so often: the client tries again after `wait_seconds`."""
 
     def __init__(self, reason: str, *, wait_seconds: int, limit: str = "") -> None:
         super().__init__(reason, limit=limit)
@@ -92,10 +95,10 @@ class TooMany(Refused):
 
 
 class Unavailable(Refused):
-    """Not now: the database cannot be reached, or two requests stood in each other's way.
+    """The server cannot do it now, for one because the database cannot be reached.
 
-    why   for the operator: the cause and the next step, without a password, a host or a user's name, because /readyz
-          shows it to everybody; "" when the reason says enough
+    why   for the operator: the cause and the next step; "" when the reason says enough. It holds no password, host or
+          user name, because /readyz shows it to everybody.
     """
 
     def __init__(self, reason: str, *, field: str = "", told: str = "", limit: str = "", why: str = "") -> None:
@@ -103,6 +106,13 @@ class Unavailable(Refused):
         self.why = why
 
     def explained(self) -> str:
-        """For the console alone: the cause and the next step; where we do not know the cause, the driver's words."""
-        said = str(self.__cause__ or "").partition("\n")[0]
-        return self.why or (f"{self.reason} ({said})" if said else self.reason)
+        """The cause and the next step, for the console only: an unknown cause is given in the driver's words."""
+        driver = str(self.__cause__ or "").partition("\n")[0]
+        return self.why or (f"{self.reason} ({driver})" if driver else self.reason)
+
+
+class Busy(Unavailable):
+    """Another transaction changed the same rows: a deadlock, or a lock that was not free in time."""
+
+    def __init__(self) -> None:
+        super().__init__(BUSY)

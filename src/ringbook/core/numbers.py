@@ -58,7 +58,7 @@ def settled(db: Database, work: Callable[[Tx], Result]) -> Result:
                 return work(tx)
         except RetryTransaction:
             continue
-    raise errors.Unavailable("Another request is changing the same thing. Try again.")
+    raise errors.Busy
 
 
 def lock(tx: Tx, app: App, number: int, user_id: int | None = None) -> list[Row]:

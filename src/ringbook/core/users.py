@@ -182,7 +182,7 @@ def update(
             raise
     with db.read() as tx:  # somebody else was first, between our look and our write
         _refuse_taken(tx, caller, values)
-    raise errors.Unavailable("Another request is changing the same thing. Try again.")
+    raise errors.Busy
 
 
 def _write(tx: Tx, caller: Caller, change: _Change, now: int) -> tuple[User, list[int]]:

@@ -14,7 +14,6 @@ from ... import errors
 Row = dict[str, Any]
 PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 AWAY = "The database cannot be reached just now. Try again."
-BUSY = "Another request is changing the same thing. Try again."
 SLOW = "This takes longer than the server allows. Ask for less."
 
 FULL = "There are no ids left. Only the server's operator can help."

@@ -13,7 +13,7 @@ from typing import Any, cast
 from ... import errors
 from ...logs import log
 from . import causes
-from .contract import AWAY, BUSY, FULL, PARAMETER, PROBE, SLOW, Guard, Probe, Row, Rows, Tx
+from .contract import AWAY, FULL, PARAMETER, PROBE, SLOW, Guard, Probe, Row, Rows, Tx
 
 ARRAYS = {int: "bigint[]", str: "text[]"}
 UTF8 = "UTF8"
@@ -248,10 +248,9 @@ class Postgres:
                     connection.execute(PROBE_PATIENCE)
                     connection.execute(PROBE)
                 return silent_nodes(connection)
+        except errors.Busy:  # a migration is running
+            return ""
         except errors.Unavailable as refused:
-            # BUSY: somebody is migrating
-            if refused.reason == BUSY:
-                return ""
             return self._unwritable(refused.__cause__) or refused.why or refused.reason
 
     def _connecting(self, failure: BaseException | None) -> None:
@@ -458,9 +457,9 @@ def postgres_errors(
         except psycopg.errors.SequenceGeneratorLimitExceeded as error:
             raise errors.Unavailable(FULL) from error
         except psycopg.errors.IntegrityError as error:
-            raise errors.Conflict(BUSY) from error
+            raise errors.Conflict(errors.BUSY) from error
         except busy as error:
-            raise errors.Unavailable(BUSY) from error
+            raise errors.Busy from error
         except psycopg.errors.ReadOnlySqlTransaction as error:  # what was the primary is a standby now
             read_only()
             raise errors.Unavailable(AWAY) from error

@@ -17,7 +17,7 @@ import msgspec
 
 from ... import errors
 from . import causes, copies
-from .contract import AWAY, BUSY, PROBE, SLOW, Guard, Probe, Row, Rows, Tx
+from .contract import AWAY, PROBE, SLOW, Guard, Probe, Row, Rows, Tx
 from .identity import Identity, Which
 
 WRITE_WAIT_SECONDS = 10
@@ -227,7 +227,7 @@ class Sqlite:
         mine = self._turn.acquire(timeout=WRITE_WAIT_SECONDS)
         self._waiting -= 1
         if not mine:
-            raise errors.Unavailable(BUSY)
+            raise errors.Busy
         try:
             yield
         finally:
@@ -348,7 +348,7 @@ def sqlite_errors(file: Path) -> Iterator[None]:
     except sqlite3.IntegrityError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:  # the user, or the application, is gone
             raise errors.SessionGone from error
-        raise errors.Conflict(BUSY) from error
+        raise errors.Conflict(errors.BUSY) from error
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_INTERRUPT:

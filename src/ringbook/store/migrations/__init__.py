@@ -223,6 +223,6 @@ def connection(url: str) -> Iterator[Any]:
     except sqlalchemy.exc.DBAPIError as error:
         raise _refusal(_cause(url, error.orig) or str(error.orig)) from error
     except errors.Unavailable as refused:
-        raise (_refusal(refused.why) if refused.why and refused.reason == AWAY else refused) from refused.__cause__
+        raise (_refusal(refused.why) if refused.why else refused) from refused.__cause__
     finally:
         engine.dispose()
