@@ -1,18 +1,17 @@
-"""The rules of the queue of pushes. `worker/courier.py` sends them over the network, between two calls of these.
+"""The rules of the queue of pushes. `worker/courier.py` claims pushes, sends them, and records the receipts.
 
-    claim(db, now, …)        pushes that are due, for nobody else until their lease is over; lane after lane
-    record(db, attempts)     what became of them: settled, to be tried again, or parked
-    after(push, receipt, …)  the rule for one attempt
-    retry, sweep             parked pushes once more; old ones forgotten
-    waiting                  how long the queue is, and how old
+    claim(db, now, …)        leases due pushes to one worker, lane by lane
+    record(db, attempts)     records the receipts: a push is settled, tried again, or parked
+    after(push, receipt, …)  the rule for one receipt
+    retry, sweep             puts parked pushes back into the queue; deletes old pushes
+    waiting                  the length and the age of the queue
 
-A push is *settled* when it was accepted, expired, or has nobody to reach any more; its text, a name from somebody's
-book, is then blanked at once. What a provider refused for a reason that an operator can mend is *parked*, with its
-text, until it is retried or forgotten.
+A push is *settled* when it was accepted, has expired, or its subscription has ended. Its text contains a name from an
+address book and is deleted at once. A push is *parked* when a provider refused it for a reason that an operator can
+mend. It keeps its text until it is retried or deleted.
 
-Every attempt is claimed for LEASE_SECONDS, which is longer than an attempt and its recording take. A worker that dies
-loses its lease, and another one takes the push: what the provider had acknowledged and nobody had recorded is sent
-again then.
+A lease lasts LEASE_SECONDS, longer than an attempt and its recording take. When a worker dies, its leases end and
+another worker sends the pushes. A push that the provider accepted, and that was not recorded, is then sent twice.
 """
 
 import math
@@ -34,21 +33,21 @@ from .audit import Actor
 LEASE_SECONDS = 30
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 4, 1_800
 LEAST_JITTER, MOST_JITTER = 0.5, 1.5
-ASKED_JITTER = 0.3  # how much of that also stretches a wait that a provider asks for
+ASKED_JITTER = 0.3  # the share of the jitter that is also applied to a wait that a provider asks for
 RETRY_LIFE_SECONDS = 86_400
-BEFORE_PUSHES = 1_230_768_000  # 2009: a provider that says a token died before says nothing
-WEBHOOK = 0  # stands where a subscription's id would
+BEFORE_PUSHES = 1_230_768_000  # 2009: an earlier time of death from a provider is ignored
+WEBHOOK = 0  # the subscription id of webhooks
 LONGEST_REASON = 200
 ACCEPTED, GONE, EXPIRED, PARKED = store.ACCEPTED, "gone", "expired", store.PARKED
 UNREADABLE = "the push cannot be read: please report it"
 ENDED = "the app had ended this subscription"
-STRANGERS = "web"  # the channel in which whoever subscribes names the host
+STRANGERS = "web"  # the channel whose hosts are named by the subscriber
 NEVER_ANSWERED = "the endpoint has never answered"
-NEVER_ANSWERED_SECONDS = 86_400  # of attempts, after which such an endpoint is removed
-REPEATS_SHARE = 4  # one of so many places is for repeats, also while first attempts wait
-RESERVED_SHARE = 4  # one of so many places of a lane whose hosts strangers name is for senders with few in flight
-MOST_LANES = 50  # that one claim takes from
-MOST_OF_STRANGERS = 200  # Web Push encrypts each push: whoever comes next waits for the processor as long as that takes
+NEVER_ANSWERED_SECONDS = 86_400  # of attempts without an answer, after which an endpoint is removed
+REPEATS_SHARE = 4  # every fourth place is reserved for repeats
+RESERVED_SHARE = 4  # every fourth place of a STRANGERS lane is reserved for senders with few pushes in flight
+MOST_LANES = 50  # per claim
+MOST_OF_STRANGERS = 200  # per claim: encrypting Web Push takes processor time, during which others wait
 FIGURES: dict[str, stats.Name] = {
     ACCEPTED: "pushes accepted",
     GONE: "pushes gone",
@@ -58,12 +57,14 @@ FIGURES: dict[str, stats.Name] = {
 
 
 class Due(Struct, frozen=True, kw_only=True):
-    """A push whose attempt is ours. `attempts` counts this one, too; `joined` tells a joined push from an event.
+    """A push that this worker has leased.
 
-    lane            what it waited in
-    sender_id       the user whom it is about: who sent the event, or joined
-    answered_at     of the endpoint that a browser named, as `model.Subscription` has it
-    silent_since    likewise
+    attempts        includes this attempt
+    joined          true for a joined push, false for an event
+    lane            the lane in which it waited
+    sender_id       the user who sent the event, or who has joined
+    answered_at     of a browser's endpoint, see `model.Subscription`
+    silent_since    of a browser's endpoint, see `model.Subscription`
     """
 
     user_id: int
@@ -79,11 +80,11 @@ class Due(Struct, frozen=True, kw_only=True):
 
 
 class Room(Struct, frozen=True):
-    """What may be claimed from one lane.
+    """The pushes that may be claimed from one lane.
 
-    places      how many pushes
-    crowding    senders of whom none may be claimed: they have many in flight where few places are left
-    of_each     how many first attempts may be claimed of each other sender, and no repeats; 0 = no such limit
+    places      how many
+    crowding    senders with many pushes in flight: none of theirs is claimed while few places are left
+    of_each     the most first attempts per other sender, and no repeats; 0 = no limit, repeats included
     """
 
     places: int
@@ -92,7 +93,7 @@ class Room(Struct, frozen=True):
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
-    """What became of an attempt that began at `began_at`."""
+    """A push that was sent at `began_at`, and the receipt."""
 
     due: Due
     receipt: Receipt
@@ -100,7 +101,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
 
 
 class Again(Struct, frozen=True):
-    """Try once more at that time."""
+    """The push is tried again at this time."""
 
     at: int
     cause: Cause
@@ -108,7 +109,7 @@ class Again(Struct, frozen=True):
 
 
 class Settled(Struct, frozen=True):
-    """It is over."""
+    """The push is settled or parked."""
 
     outcome: str
     cause: Cause
@@ -119,11 +120,11 @@ class Settled(Struct, frozen=True):
 
 
 def claim(db: Database, now: int, most: int, rooms: Mapping[str, Room] | None = None) -> list[Due]:
-    """Take up to `most` pushes that are due; those that have nobody to reach any more, or expired, are settled here.
+    """Lease up to `most` due pushes. Settles those that have expired or whose subscription has ended.
 
-    rooms   what may be claimed from the lanes that have something in flight; from all others, everything
+    rooms   the limits of lanes with pushes in flight; other lanes have none
 
-    Each lane gets its share of `most`. In a lane, first attempts go before repeats, and senders take turns.
+    Each lane gets an equal share of `most`. In a lane, first attempts come before repeats, and senders take turns.
     """
     with db.write() as tx:
         rows = _claimed(tx, now, most, rooms or {})
@@ -146,7 +147,7 @@ def claim(db: Database, now: int, most: int, rooms: Mapping[str, Room] | None = 
 
 
 def shared(lane: str, places: int) -> int:
-    """How many places of a lane any sender may take: all, unless whoever subscribes names the host."""
+    """How many places of a lane one sender may fill: all, but not in a lane whose hosts are named by subscribers."""
     return places - places // RESERVED_SHARE if _is_strangers(lane) else places
 
 
@@ -157,7 +158,7 @@ def _is_strangers(lane: str) -> bool:
 def _claimed(tx: Tx, now: int, most: int, rooms: Mapping[str, Room]) -> list[Row]:
     store.lock_claims(tx)
     waiting = [lane for lane in store.lanes(tx) if lane not in rooms or rooms[lane].places > 0]
-    random.shuffle(waiting)  # where the places do not suffice for all lanes, none is always the last
+    random.shuffle(waiting)  # so that no lane is always last when there are more lanes than places
     waiting = waiting[:MOST_LANES]
     rows: list[Row] = []
     for position, lane in enumerate(waiting):
@@ -180,7 +181,7 @@ def _claimed_from(tx: Tx, lane: str, now: int, places: int, room: Room) -> list[
 
 
 def _texts(tx: Tx, rows: Sequence[Row]) -> dict[int, str]:
-    """The texts of those pushes that have none of their own."""
+    """The texts of event pushes, which are stored once per event."""
     ids = {row["event_id"] for row in rows if row["event_id"] is not None and row["message"] is None}
     return store.texts(tx, sorted(ids)) if ids else {}
 
@@ -190,7 +191,7 @@ def _written(row: Row, what: Settled) -> tuple[int, int, int, str, str, str]:
 
 
 def _due(row: Row, text: str | None, subscription: Subscription | None, now: int) -> Due | Settled:
-    """What is to be sent, or why it is not."""
+    """The push to send, or why it is not sent."""
     if row["expires_at"] <= now:
         return Settled(EXPIRED, Cause.NOT_SENT_IN_TIME, "not delivered in time")
     if not subscription and row["subscription_id"] != WEBHOOK:
@@ -232,7 +233,7 @@ def _read(row: Row, text: str | None, subscription: Subscription | None) -> Due:
 
 
 def record(db: Database, attempts: Sequence[Attempt], now: int) -> None:
-    """Write down what became of attempts, all or none; dead push tokens end their subscriptions."""
+    """Record the receipts of attempts in one transaction. A dead push token ends its subscription."""
     attempts = [msgspec.structs.replace(one, receipt=judged(one)) for one in attempts]
     decided = [(one, after(one.due, one.receipt, now, random.uniform(LEAST_JITTER, MOST_JITTER))) for one in attempts]
     again = [
@@ -250,16 +251,16 @@ def record(db: Database, attempts: Sequence[Attempt], now: int) -> None:
             store.settle(tx, sorted(settled), now)
         if again:
             store.postpone(tx, sorted(again))
-        for one in sorted(attempts, key=_place):  # all workers in the same order, lest two of them wait for each other
+        for one in sorted(attempts, key=_place):  # one order for all workers, so that two of them do not deadlock
             _note(tx, one)
     for one, what in decided:
         _count(one.due.app_id, one.due.message.channel, what, now, joined=one.due.joined)
 
 
 def judged(attempt: Attempt) -> Receipt:
-    """The receipt; GONE instead for an endpoint that has never answered in a day of attempts.
+    """The receipt, or GONE for an endpoint that has not answered in a day of attempts.
 
-    Only of endpoints that a browser named: where FCM or APNs do not answer, no token is at fault.
+    This applies to browsers' endpoints only: when FCM or APNs do not answer, the token is not the reason.
     """
     due, receipt = attempt.due, attempt.receipt
     if not _is_silent(attempt) or due.answered_at is not None or due.silent_since is None:
@@ -274,7 +275,7 @@ def _is_silent(attempt: Attempt) -> bool:
 
 
 def _note(tx: Tx, attempt: Attempt) -> None:
-    """Write down what an attempt says of the subscription, where that is something new."""
+    """Record what the attempt shows about the subscription, when it is new."""
     due, receipt = attempt.due, attempt.receipt
     place = (due.user_id, due.subscription_id, due.message.token)
     if receipt.outcome is Outcome.GONE:
@@ -287,7 +288,7 @@ def _note(tx: Tx, attempt: Attempt) -> None:
 
 
 def _is_news(due: Due) -> bool:
-    """Is it new that this endpoint answers?"""
+    """Whether the subscription must be marked as answering."""
     return due.answered_at is None or due.silent_since is not None
 
 
@@ -300,9 +301,9 @@ def _count(app_id: int, channel: str, what: Again | Settled, now: int, *, joined
 
 
 def after(due: Due, receipt: Receipt, now: int, jitter: float) -> Again | Settled:
-    """What follows from a receipt.
+    """The rule for a receipt: what happens to the push.
 
-    jitter   the wait is multiplied by it, so that what failed together does not come back together
+    jitter   the factor of the wait, so that pushes that failed together are not repeated together
     """
     cause, reason = receipt.cause, "".join(filter(str.isprintable, receipt.reason))[:LONGEST_REASON]
     if receipt.outcome is Outcome.ACCEPTED:
@@ -313,7 +314,9 @@ def after(due: Due, receipt: Receipt, now: int, jitter: float) -> Again | Settle
         return Settled(PARKED, cause, reason)
     doubled = FIRST_WAIT_SECONDS * 2 ** min(due.attempts - 1, 20)
     ours = min(doubled, LONGEST_WAIT_SECONDS) * jitter
-    asked = (receipt.wait_seconds or 1) * (1 + (jitter - LEAST_JITTER) * ASKED_JITTER)  # never sooner than asked
+    asked = (receipt.wait_seconds or 1) * (
+        1 + (jitter - LEAST_JITTER) * ASKED_JITTER
+    )  # the provider asks for it
     wait = max(round(ours), math.ceil(asked))
     if now + wait >= due.message.expires_at:
         return Settled(EXPIRED, cause, reason)
@@ -346,15 +349,15 @@ def retry(
     reason: str | None = None,
     by: Actor | None = None,
 ) -> int:
-    """Try parked pushes once more, all of an application's or those with these ids; how many that are.
+    """Put parked pushes of an application back into the queue: all, or those with these ids. Returns how many.
 
-    channel, reason   of all, only those of this channel, and those parked for this reason
+    channel, reason   only pushes of this channel, and only pushes that are shown with this reason
     """
     done = 0
     while True:
         with db.write() as tx:
             moved = store.retry(tx, app_id, ids, now, now + RETRY_LIFE_SECONDS, batch, channel=channel, reason=reason)
-            if moved and not done:  # one entry for all, with the first of them
+            if moved and not done:  # one audit entry, with the first batch
                 count = f"{moved} and more" if moved == batch else moved
                 audit.record(tx, by, "pushes retried", app_id=app_id, subject=channel, detail=f"pushes: {count}")
         done += moved
@@ -363,12 +366,12 @@ def retry(
 
 
 def sweep(db: Database, before: int, batch: int = 500) -> int:
-    """Forget up to `batch` pushes that were settled or parked before then, and texts; how many that were."""
+    """Delete up to `batch` pushes that were settled or parked before then, and old texts. Returns how many."""
     with db.write() as tx:
         return store.sweep(tx, before, batch) + store.sweep_texts(tx, before, batch)
 
 
 def waiting(db: Database, most: int = 10_000) -> tuple[int, int | None]:
-    """How many pushes wait, counted up to `most`, and since when the first of them could have been sent."""
+    """How many pushes wait, counted up to `most`, and since when the oldest is due."""
     with db.read() as tx:
         return store.waiting(tx, most)

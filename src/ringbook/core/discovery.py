@@ -1,11 +1,11 @@
-"""The main job: keep people's address books, and find which of their contacts are users.
+"""Contact discovery: stores address books, and finds which of their contacts are users.
 
-    upload        take a whole book or a change of it
-    retrieve      give a book back as it was typed
+    upload        stores a whole address book, or changes of it
+    retrieve      returns an address book as it was typed
     registered    the contacts who are users
 
-An upload is decided by the pure functions of `core/diff.py` and written in one transaction, behind the lock of the
-book's row: two uploads to one book take turns, and neither loses or doubles anything.
+The pure functions of `core/diff.py` decide what an upload changes. It is written in one transaction that holds the lock
+of the book's row, so concurrent uploads to one book are applied one after the other.
 """
 
 from collections.abc import Sequence
@@ -32,15 +32,15 @@ def upload(
     force: bool = False,
     now: int,
 ) -> Report:
-    """Apply the entries to the caller's book of this device, all that can be taken or, when refused, none.
+    """Apply the entries to the caller's address book of this device. Entries that cannot be read are rejected.
 
-    entries   in the phone's order; None stands for what was not an entry
+    entries   in the phone's order; None stands for an element that was not an entry
     device    the device's udid, at most 64 characters; "" is the book that all of the user's devices share
-    force     the book is then exactly what was accepted
+    force     the book then has exactly the accepted entries
 
-    Raises Invalid for a book or an upload over its limit, TooMany when the numbers are more than the caller may ask
-    about. When every entry of a non-empty `force` upload is rejected nothing is changed: an app's formatting bug must
-    not wipe a book.
+    Raises Invalid when the upload or a total is over its limit, TooMany when the caller has no permits left for new
+    numbers; nothing is written then. When every entry of a non-empty `force` upload is rejected, nothing is changed:
+    a formatting bug of an app must not delete a book.
     """
     if len(entries) > limits.max_upload_contacts:
         reason = f"has more than {limits.max_upload_contacts} entries"
@@ -71,7 +71,7 @@ def _apply(
         _count(tx, limits, caller, changes)
         unknown = _unknown(tx, caller, book, changes.new, now)
         _write(tx, limits, caller, book, device, changes, now)
-        # Last, since the bucket of an address is shared: until the commit others behind it wait here.
+        # Last, because users behind one address share its bucket, which stays locked until the commit.
         privacy.pay(tx, limits, caller, unknown, now)
     return changes
 
@@ -85,12 +85,12 @@ def _held(tx: Tx, caller: Caller, book: Row, numbers: list[int], *, force: bool)
 
 
 def _locked(tx: Tx, limits: Limits, caller: Caller, device: str, now: int) -> Row:
-    """The book's row, locked; made at a device's first upload."""
+    """The book's row, locked. The first upload of a device adds it."""
     known = books.lock_book(tx, caller.user_id, device, now)
     if known:
         return known
     books.lock_owner(tx, caller.app.id, caller.user_id)
-    # Whoever held the owner's lock until now may have made the book that was missing.
+    # Another upload may have added the book while this one waited for the lock.
     known = books.lock_book(tx, caller.user_id, device, now)
     if known:
         return known
@@ -109,9 +109,9 @@ def _check_size(limits: Limits, book: Row, changes: Changes) -> None:
 
 
 def _count(tx: Tx, limits: Limits, caller: Caller, changes: Changes) -> None:
-    """Add the change to the user's totals; Invalid for an upload that makes a total larger, and larger than its limit.
+    """Add the change to the user's totals. Raises Invalid when a total grows beyond its limit.
 
-    A total that is over a lowered limit may shrink or stay.
+    A total that is already above a lowered limit may stay or shrink.
     """
     more = len(changes.new) - len(changes.drop)
     if not more and not changes.text_bytes:
@@ -139,9 +139,9 @@ def _write(tx: Tx, limits: Limits, caller: Caller, book: Row, device: str, chang
 
 
 def _remember(tx: Tx, limits: Limits, caller: Caller, dropped: list[int], now: int) -> None:
-    """Remember the removed numbers, which can then be added back for nothing.
+    """Remember the removed numbers, so that adding them back costs no permits.
 
-    A user whose permits are without limit needs no memory of that, and it would grow without one.
+    Without a limit of permits nothing is remembered, because the memory would grow without a limit, too.
     """
     if rates.permits(limits, caller).capacity:
         hashes = sorted(privacy.hashed(caller.app, number) for number in dropped)
@@ -149,7 +149,7 @@ def _remember(tx: Tx, limits: Limits, caller: Caller, dropped: list[int], now: i
 
 
 def _unknown(tx: Tx, caller: Caller, book: Row, new: list[int], now: int) -> int:
-    """How many of the numbers that are new to this book the caller has not held lately, in any book."""
+    """How many of the new numbers were in none of the caller's books lately, and so cost a permit each."""
     if not new:
         return 0
     others = books.elsewhere(tx, caller.app.id, caller.user_id, book["book"], new)

@@ -1,11 +1,11 @@
-"""Erasures are journalled outside the database: a backup that is restored must not bring back who was erased since.
+"""The journal of erasures, kept outside the database: a restored backup must not bring erased users back.
 
-note(db, tx, …)      one user is erased, whatever happens afterwards
-begin                its folder is there
-trouble, ahead       can it be written, and is this database as old as it is?
-rewrite(db)          leave no trace of those who were erased in a SQLite file
-rewrite_small(db)    the same, while that takes no longer than others can wait; traces tells of larger ones
-sweep(db, before)    old months of the journal go
+note(db, tx, …)      writes the erasure of one user to the journal
+begin                makes the journal's folder
+trouble, ahead       whether the journal can be written, and whether the database is older than the journal
+rewrite(db)          removes the traces of erased users from a SQLite file
+rewrite_small(db)    the same for files that are rewritten quickly; `traces` counts the erasures in larger ones
+sweep(db, before)    deletes old months of the journal
 """
 
 from .. import errors
@@ -16,10 +16,10 @@ SMALL_BYTES = 64 * 1024 * 1024  # a second or two; a writer waits for ten
 
 
 def note(db: Database, tx: Tx, app_id: int, user_id: int) -> None:
-    """Journal an erasure; the last thing that is done in its transaction, since others who erase wait from here on.
+    """Write an erasure to the journal. The last step of its transaction, because other erasures wait from here on.
 
-    The line is on the disk before the commit is: an erasure that was answered with success is never forgotten. One that
-    is undone is journalled, too; where a crash has come between, or a connection was lost, see `backups.finish`.
+    The line is on the disk before the commit, so no erasure that was answered with success is missing. A rollback
+    writes a second line that takes the first one back. `backups.finish` handles a crash between line and commit.
     """
     folder = db.erasures
     if not folder:
@@ -34,7 +34,7 @@ def note(db: Database, tx: Tx, app_id: int, user_id: int) -> None:
 
 
 def trouble(db: Database) -> str:
-    """Why nobody may serve on this database, and what to do; "" when all is well, or `backups.finish` can see to it."""
+    """Why this database must not be served, and what to do; "" when it may, or when `backups.finish` can repair it."""
     if not db.erasures:
         with db.read() as tx:
             store.state(tx)  # Unavailable when the row is missing that the first erasure will need
@@ -53,9 +53,9 @@ def trouble(db: Database) -> str:
 
 
 def begin(db: Database) -> None:
-    """Make the folder of the journal beside a SQLite file, if it is not there.
+    """Make the journal's folder beside a SQLite file, if it is not there.
 
-    From then on it also tells that there is a database here: see `store.db.lost`.
+    The folder also shows that there was a database here: see `store.db.lost`.
     """
     if db.file and db.erasures:
         try:
@@ -66,9 +66,9 @@ def begin(db: Database) -> None:
 
 
 def ahead(db: Database) -> int:
-    """How many erasures the journal has that the database has not counted; OSError.
+    """How many erasures the journal has that the database has not counted. Raises OSError.
 
-    One may be of an erasure that a crash has cut off; more, and this is a backup that was restored.
+    One may come from a crash between line and commit. More mean that the database is a restored backup.
     """
     if not db.erasures:
         return 0
@@ -80,10 +80,10 @@ def ahead(db: Database) -> int:
 
 
 def rewrite(db: Database) -> int:
-    """Rewrite the database's file; how many were erased since the last time.
+    """Rewrite the database's file. Returns how many users were erased since the last time.
 
-    What is deleted is overwritten at once, but the copies that SQLite leaves behind when it moves rows between pages
-    are not: of about one in a hundred users a name is left somewhere (decisions/0009).
+    SQLite overwrites deleted rows at once, but not the copies that it leaves when it moves rows between pages: for
+    about one in a hundred users a name stays in the file (decisions/0009).
     """
     with db.read() as tx:
         before = store.state(tx)
@@ -96,7 +96,7 @@ def rewrite(db: Database) -> int:
 
 
 def traces(db: Database) -> int:
-    """How many were erased since a file was rewritten that is too large for that to happen by itself."""
+    """How many users were erased since the last rewrite of a file that is too large for `rewrite_small`."""
     if db.size_bytes() <= SMALL_BYTES:
         return 0
     with db.read() as tx:
@@ -105,10 +105,10 @@ def traces(db: Database) -> int:
 
 
 def rewrite_small(db: Database) -> int:
-    """Rewrite a file that is small enough for others to wait meanwhile."""
+    """Rewrite a file that is small enough for writers to wait."""
     return rewrite(db) if 0 < db.size_bytes() <= SMALL_BYTES else 0
 
 
 def sweep(db: Database, before: int) -> int:
-    """Remove the months of the journal that ended before then; how many that were."""
+    """Delete the months of the journal that ended before then. Returns how many."""
     return store.sweep(db.erasures, before) if db.erasures else 0

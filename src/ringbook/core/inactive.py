@@ -1,9 +1,9 @@
-"""Users who have not been there for a long time: their address books go, their accounts stay.
+"""Deletes the address books of inactive users; their accounts stay.
 
-    sweep(db, now, before)    a batch of books
+    sweep(db, now, before)    deletes the books of one batch of users
 
-A user has not been there when there was no sign-in and no session since then; a session that is open, or that has ended
-and was not swept yet, counts as long as it was last used.
+A user is inactive when no upload, no sign-in and no use of a session happened after a given time. Open sessions, and
+ended ones that were not swept yet, count with their last use.
 """
 
 from ..store import books, buckets, inactive
@@ -11,9 +11,9 @@ from ..store.db import Database
 
 
 def sweep(db: Database, now: int, before: int, batch: int = 500) -> int:
-    """Drop the books of up to `batch` users who were last there before then; how many users that were.
+    """Delete the books of up to `batch` users who are inactive since then. Returns how many users.
 
-    With a book go the hashes of what was removed from it: uploading it again costs permits.
+    The memory of removed numbers is deleted as well, so uploading the book again costs permits.
     """
     with db.read() as tx:
         gone = inactive.users(tx, now, before, batch)
@@ -21,7 +21,7 @@ def sweep(db: Database, now: int, before: int, batch: int = 500) -> int:
 
 
 def _dropped(db: Database, user_id: int, now: int, before: int) -> bool:
-    """Each user is a transaction; who has come back meanwhile keeps the books."""
+    """One transaction per user. A user who has become active again keeps the books."""
     with db.write() as tx:
         books.lock_all(tx, user_id)
         if not inactive.is_idle(tx, user_id, now, before):
