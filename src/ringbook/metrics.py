@@ -1,13 +1,13 @@
-"""Figures for Prometheus: what was answered, what became of contacts, how the pools stand.
+"""Metrics for Prometheus: requests, contacts, limits, pushes, and the state of this process and of the database.
 
-    answered, uploaded, matched     count one request, one upload, one look-up
+    answered, uploaded, matched     count one request, one upload, one query of registered contacts
     limit_reached                   counts refusals that come from a limit
     limit_near                      counts charges that found a limit of many users nearly reached
-    pushed                          count what became of an attempt to send a push
-    reached(up, disk)               whether the database answers, and what room its disk has
-    measure(gauges)                 what the gauges show from now on, for this process
-    queued                          how the queue of pushes stands, for all of them
-    measured_at(name)               when this process last set a gauge that describes the database
+    pushed                          counts an attempt to send a push
+    reached(up, disk)               sets whether the database answers, and the space on its disk
+    measure(gauges)                 sets the gauges of this process
+    queued                          sets the gauges of the queue, which is one for all processes
+    measured_at(name)               when this process last set a gauge of the database
 
 `server.metrics_sum` turns them into the text of /metrics, for one process or for several.
 """
@@ -61,7 +61,7 @@ for _limit in SHARED_LIMITS:
 
 
 def answered(method: str, route: str, status: int, seconds: float) -> None:
-    """One request was answered; `route` is its template, never the path that was asked for."""
+    """Counts a request. `route` is the template of the path, never the path itself."""
     REQUESTS.labels(method, route, str(status)).inc()
     SECONDS.labels(route).observe(seconds)
 
@@ -91,7 +91,7 @@ def uploaded(report: Report) -> None:
 
 
 def matched(count: int) -> None:
-    """So many registered users were named to somebody who holds their numbers."""
+    """Counts registered users that were returned as somebody's contacts."""
     MATCHED.inc(count)
 
 
@@ -106,7 +106,7 @@ def pushed(channel: str, outcome: str, cause: str) -> None:
 
 
 def reached(up: bool, disk: tuple[int, int] | None) -> None:
-    """The database answered, or did not; bytes free on its disk and in all, where that can be seen."""
+    """Sets whether the database answers, and the free and total bytes of its disk where they are known."""
     DATABASE.set(up)
     _now_measured(DATABASE)
     if disk:
@@ -116,13 +116,13 @@ def reached(up: bool, disk: tuple[int, int] | None) -> None:
 
 
 def measure(gauges: dict[str, int]) -> None:
-    """How this process stands now."""
+    """Sets the gauges of this process."""
     for what, value in gauges.items():
         STATE.labels(what).set(value)
 
 
 def queued(count: int, seconds: int) -> None:
-    """So many pushes wait, the first of them for so long."""
+    """Sets how many pushes wait, and how many seconds the oldest has been due."""
     QUEUED.set(count)
     QUEUE_SECONDS.set(seconds)
     _now_measured(QUEUED, QUEUE_SECONDS)

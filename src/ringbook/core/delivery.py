@@ -314,9 +314,7 @@ def after(due: Due, receipt: Receipt, now: int, jitter: float) -> Again | Settle
         return Settled(PARKED, cause, reason)
     doubled = FIRST_WAIT_SECONDS * 2 ** min(due.attempts - 1, 20)
     ours = min(doubled, LONGEST_WAIT_SECONDS) * jitter
-    asked = (receipt.wait_seconds or 1) * (
-        1 + (jitter - LEAST_JITTER) * ASKED_JITTER
-    )  # the provider asks for it
+    asked = (receipt.wait_seconds or 1) * (1 + (jitter - LEAST_JITTER) * ASKED_JITTER)  # the provider asks for it
     wait = max(round(ours), math.ceil(asked))
     if now + wait >= due.message.expires_at:
         return Settled(EXPIRED, cause, reason)

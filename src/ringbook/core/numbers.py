@@ -1,16 +1,16 @@
-"""Whose number is it.
+"""Ownership of phone numbers.
 
-    read, whole      a proven number as we keep it; one that an admin names
-    settled          a transaction that begins again when somebody else has got in between
-    lock, lock_user  alone with a number and all whom it concerns; with a user
-    take_over        a proven number goes to an account, and leaves everybody else's; tell says so in the log
-    holders, give    who has a number, and an admin gives it to somebody else
-    check_unproven   a number that was only typed cannot take the place of a proven one
+    read, whole      reads a verified number; reads a number that an admin enters
+    settled          runs a transaction again when it raises RetryTransaction
+    lock, lock_user  locks a number and the users concerned; locks one user
+    take_over        gives a verified number to a user and takes it from all others; `tell` logs that
+    holders, give    the users who have a number; gives a number to a user on behalf of an admin
+    check_unproven   refuses to replace a verified number by one that was only typed
 
-Whoever proves a number has it; whoever only typed it loses it, and keeps the account.
+The user who verifies a number has it. Users who only typed it lose it, and keep their accounts.
 
-Locks are taken in one order, so that nobody waits for each other: first the number, then the users whom it concerns,
-by ascending id and in one pass, and only then is anything written.
+All transactions take locks in one order, so that they do not deadlock: first the number, then the users concerned in
+one pass by ascending id. They write only after that.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,11 +31,11 @@ Result = TypeVar("Result")
 
 
 class RetryTransaction(Exception):
-    """While we waited for a lock, others came to be concerned: their locks can only be taken from the beginning."""
+    """More users are concerned than were locked: the transaction must begin again to take locks in order."""
 
 
 def whole(app: App, typed: str) -> int:
-    """A number that can be dialled from anywhere, as we keep it; Invalid when it says no country."""
+    """The stored form of a number that can be dialled from anywhere. Raises Invalid when it has no country."""
     number = phone.dialled(typed, app.settings.default_region)
     if number is None:
         raise errors.Invalid("must be a whole phone number, + and country code first", field="phone")
@@ -43,7 +43,7 @@ def whole(app: App, typed: str) -> int:
 
 
 def read(app: App, typed: str) -> int:
-    """A proven number; Invalid when it is none that people have."""
+    """The stored form of a verified number. Raises Invalid when it is not a phone number."""
     try:
         return phone.read(typed, app.settings.default_region)
     except (phone.Unreadable, phone.WrongLength):
@@ -51,7 +51,7 @@ def read(app: App, typed: str) -> int:
 
 
 def settled(db: Database, work: Callable[[Tx], Result]) -> Result:
-    """What this work gives, in a transaction of its own; from the beginning again when it raises RetryTransaction."""
+    """Run `work` in a transaction, again when it raises RetryTransaction. Returns its result; raises Busy."""
     for _ in range(TRIES):
         try:
             with db.write() as tx:
@@ -62,10 +62,10 @@ def settled(db: Database, work: Callable[[Tx], Result]) -> Result:
 
 
 def lock(tx: Tx, app: App, number: int, user_id: int | None = None) -> list[Row]:
-    """Nobody else proves this number, or is given it, and nobody else changes or erases those whom it concerns.
+    """Lock the number, the users who have it, and the user `user_id` until the transaction ends.
 
-    These are the user, if one is named, and whoever answers to the number. Returns the latter as they are now
-    (`store.proofs.holders`). Raises RetryTransaction.
+    Other transactions can then neither give the number to a user, nor change or erase these users. Returns the users
+    who have the number now (`store.proofs.holders`). Raises RetryTransaction.
     """
     tx.lock(f"number {app.id} {number}")
     concerned = {holder["user_id"] for holder in proofs.holders(tx, app.id, number)}
@@ -79,21 +79,21 @@ def lock(tx: Tx, app: App, number: int, user_id: int | None = None) -> list[Row]
 
 
 def lock_user(tx: Tx, user_id: int) -> None:
-    """Nobody else changes or erases this user, or proves the user's number, until the transaction ends."""
+    """Lock a user until the transaction ends: others can neither change nor erase it, nor verify its number."""
     users.lock(tx, user_id)
 
 
 def take_over(
     tx: Tx, app: App, user_id: int, number: int, found: Sequence[Row], now: int, *, renew: bool = False
 ) -> list[int]:
-    """The number is this user's, proven, and no other is; whoever answered to it before does no longer.
+    """Give the user this number as the only one, verified, and take it from all others.
 
-    found   who answered to it, from `lock`
-    renew   of a number that the user had proven already, the time of the proof is now
+    found   the users who had the number, from `lock`
+    renew   set the time of verification to now when the user had verified the number before. Otherwise that time stays,
+            because a user who signs in again is not new (`privacy.pay`).
 
-    Otherwise that time stays: who signs in again is not new (`privacy.pay`).
-    Somebody who had proven it, too, also loses sessions and subscriptions: the phone is in other hands now. What an
-    import said of the user beside is believed no longer. Returns the ids of those who had the number.
+    Another user who had verified it also loses sessions and subscriptions, because the phone belongs to somebody else
+    now. Other values that an import wrote for the user open the account no longer. Returns the ids of the other users.
     """
     others = [holder for holder in found if holder["user_id"] != user_id]
     for holder in others:
@@ -111,25 +111,25 @@ def take_over(
 
 
 def tell(app: App, typed: str, user_id: int, former: Sequence[int]) -> None:
-    """Log who has lost a number to whom, after the commit: by it an admin finds the account to give it back to."""
+    """Log which users have lost a number to whom, after the commit. An admin needs it to give the number back."""
     for loser in former:
         masked = phone.masked(read(app, typed))
         log.info("number passed on", app=app.id, number=masked, user=user_id, former=loser)
 
 
 def holders(db: Database, app: App, typed: str) -> list[int]:
-    """The ids of the users who answer to a number."""
+    """The ids of the users who have a number."""
     with db.read() as tx:
         return [holder["user_id"] for holder in proofs.holders(tx, app.id, whole(app, typed))]
 
 
 def give(db: Database, app: App, user_id: int, typed: str, now: int, *, by: Actor | None = None) -> list[int]:
-    """An admin gives a number to an account, such as a recycled one back to the account that had it.
+    """Give a number to a user on behalf of an admin, for example a recycled number back to its former user.
 
-    It then counts as proven: the admin stands in for the proof, so that the account is found, and whoever proves the
-    number next enters it instead of taking the number away. The profile shows the number as it was typed, and the
-    account answers to no other. Returns the ids of those who had it: they have lost it as to a proof.
-    Raises NotFound, Forbidden for a guest, Invalid for what is no number.
+    It counts as verified: the user is found by it, and the next person who verifies the number signs in to this
+    account instead of taking the number away. The profile shows the number as typed, and the user has no other number.
+    Returns the ids of the users who have lost it. Raises NotFound, Forbidden for a guest, Invalid for a text that is
+    not a number.
     """
     number = whole(app, typed)
 
@@ -160,7 +160,7 @@ def _check_receiver(tx: Tx, app: App, user_id: int) -> None:
 
 
 def check_unproven(tx: Tx, app: App, user_id: int, typed: str | None) -> None:
-    """Raise Invalid if this would replace a proven number; another spelling of the same one is fine."""
+    """Raise Invalid if `typed` would replace a verified number. Another spelling of the same number is accepted."""
     proven = proofs.verified_of(tx, user_id)
     if proven is not None and privacy.number(typed, app.settings.default_region) != proven:
         raise errors.Invalid("was proven and changes only with a proof of the new one", field="phone")

@@ -1,12 +1,12 @@
-"""Which account a proof opens.
+"""Sign-in by a proof: which account the proof of a phone number, an e-mail or a provider's id opens.
 
-    by_phone      the account with a proven number, or a new one
-    by_email      the account that Firebase knows by this id, or a new one
-    by_provider   the account that an identity provider knows by this id, or a new one
+    by_phone      the account with this verified number, or a new one
+    by_email      the account with this Firebase id, or a new one
+    by_provider   the account with this id of an identity provider, or a new one
 
-Nobody enters an account by proving what somebody else typed into it. Only what an import has brought is believed
-without a proof, since it comes from where its owner was known: until somebody has entered by one of these values. The
-others may be anybody's then, since their owner elsewhere may have typed them in.
+A proof does not open an account into which another user has typed the value. Values of an import are trusted without a
+proof, because the former system knew their owner, until somebody signs in by one of them. The other values of that
+account are then trusted no longer, because their owner in the former system may only have typed them.
 """
 
 from collections.abc import Callable
@@ -25,11 +25,11 @@ from .profile import Fields, columns
 
 
 def by_phone(db: Database, limits: Limits, app: App, typed: str, address: str, now: int) -> int:
-    """The id of the user with this proven number. Two at once for one number get the same user.
+    """The id of the user with this verified number. Two concurrent sign-ins with one number get the same user.
 
-    An account that nobody has used for `reassigned_after_days` is not entered, since numbers are handed on to other
-    people: it loses number, sessions and subscriptions, and a new one is made. One that was imported and never used
-    here is entered however long ago that was: its silence here says nothing.
+    Numbers are reassigned to other people, so an account that was not used for `reassigned_after_days` is not opened:
+    it loses number, sessions and subscriptions, and a new account is made. An imported account that was never used
+    here is opened, however old the import is.
     """
     number = numbers.read(app, typed)
 
@@ -46,7 +46,10 @@ def by_phone(db: Database, limits: Limits, app: App, typed: str, address: str, n
 
 
 def _opened_by(app: App, holders: list[Row], now: int) -> int | None:
-    """Which of a number's holders, the last used first, its proof opens: one who has proven it, else one imported."""
+    """The holder whose account the proof opens: one who has verified the number, else an imported one.
+
+    holders   the last used first
+    """
     fresh = [holder for holder in holders if not _forgotten(app, holder, now)]
     proven = [holder for holder in fresh if holder["verified_at"] is not None]
     found = proven or [holder for holder in fresh if holder["imported"]]
@@ -54,17 +57,17 @@ def _opened_by(app: App, holders: list[Row], now: int) -> int | None:
 
 
 def _forgotten(app: App, holder: Row, now: int) -> bool:
-    """Has the number perhaps gone to somebody else? The day when it was proven, or given back, is a use of it."""
+    """Whether the number may have been reassigned. The day when it was verified, or given back, counts as a use."""
     days = app.settings.reassigned_after_days
     last = max(holder["used_at"], holder["verified_at"] or 0)
     return bool(days) and not holder["unused"] and now - last > days * rates.DAY
 
 
 def by_email(db: Database, limits: Limits, app: App, proof: Proof, address: str, now: int) -> int:
-    """The id of the user whom Firebase knows by the proof's subject.
+    """The id of the user with the Firebase id of this proof.
 
-    A verified e-mail is taken from the account into which somebody else had typed it. One that Firebase has not
-    verified opens nothing and takes nothing.
+    A verified e-mail is removed from an account into which another user has typed it. An e-mail that Firebase has not
+    verified is refused.
     """
     if not proof.email:
         raise errors.Invalid("the Firebase token holds no verified e-mail", field="access_token")
@@ -90,7 +93,7 @@ def by_email(db: Database, limits: Limits, app: App, proof: Proof, address: str,
 
 
 def _still(tx: Tx, look: Callable[[], Row | None]) -> Row | None:
-    """Whom we see when we look, locked; RetryTransaction when that is somebody else by then."""
+    """The user that `look` returns, locked. Raises RetryTransaction when `look` returns another user after that."""
     seen = look()
     if not seen:
         return None
@@ -103,10 +106,10 @@ def _still(tx: Tx, look: Callable[[], Row | None]) -> Row | None:
 
 
 def by_provider(db: Database, limits: Limits, app: App, identity: Identity, address: str, now: int) -> int:
-    """The id of the user whom the application's identity provider knows by this uid.
+    """The id of the user with this uid of the application's identity provider.
 
-    A first sign-in enters the imported account that has the uid as its external_id, if that is one alone. Else it makes
-    an account: what else the provider says fills the profile, save what somebody has already.
+    The first sign-in opens the imported account that has the uid as its external_id, if there is exactly one. Otherwise
+    it makes an account with the provider's profile values, without those that another user has.
     """
     said: Fields = {
         "login": identity.login,
@@ -134,7 +137,7 @@ def by_provider(db: Database, limits: Limits, app: App, identity: Identity, addr
 
 
 def _made(tx: Tx, limits: Limits, app: App, said: Fields, address: str, now: int) -> int:
-    """A new account without a password."""
+    """The id of a new account without a password."""
     if not app.settings.session_creates_user:
         raise errors.NotFound("User not found")
     users.charge_account(tx, limits, address, now)

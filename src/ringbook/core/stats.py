@@ -1,17 +1,17 @@
-"""What happens, counted: sums by application and day, and what was refused, with the reason.
+"""Statistics of each application by day, and its refused requests by reason, for the dashboard.
 
-    add            something happened
-    after          something happened in a transaction; counted once it is committed
-    near           a limit that many users share is nearly reached
-    refused        a request was refused
-    flush          write what this process has counted since the last time
-    sweep          forget old refusals
+    add            counts an event
+    after          counts an event when the transaction is committed
+    near           counts a charge that found a shared limit nearly reached
+    refused        counts a refused request
+    flush          writes the counts of this process to the database
+    sweep          deletes old refusals
 
-Counting is a look into a dict, and costs a request nothing. Every EVERY_SECONDS, and when it ends, each process adds
-its sums to the database (`worker/counters.py`). While the database is away they wait; a batch of which it is not known
-whether it was written is sent again under the number that it had, and counts once.
+Counting changes a dict in memory and needs no database. Each process writes its counts every EVERY_SECONDS and when it
+ends (`worker/counters.py`). While the database cannot be reached, the counts wait. Each batch has a number: a batch
+that may have been written already is sent again with its number, and counts once.
 
-A process that is killed loses what it has counted since the last flush: these are figures for a chart, not books.
+A process that is killed loses the counts since the last flush. That is good enough for charts.
 """
 
 import re
@@ -120,44 +120,44 @@ _tally = Tally()
 
 
 def add(app_id: int, name: Name, now: int, count: int = 1) -> None:
-    """Something happened, so many times."""
+    """Count an event `count` times."""
     if count:
         _tally.add(app_id, now // DAY, name, count)
 
 
 def near(app_id: int, limit: str, now: int) -> None:
-    """A limit that many users share was found nearly reached; app_id is 0 for a limit of all applications."""
+    """Count a charge that found a shared limit nearly reached; app_id is 0 for a limit of all applications."""
     _tally.add(app_id, now // DAY, NEAR + limit, 1)
 
 
 def after(tx: Tx, app_id: int, name: Name, now: int, count: int = 1) -> None:
-    """Something happens in this transaction: it counts if that is committed."""
+    """Count an event of this transaction when it is committed."""
     tx.on_commit(partial(add, app_id, name, now, count))
 
 
 def refused(app_id: int, route: str, status: int, refused: errors.Refused, now: int) -> None:
-    """A request was refused; app_id is 0 where it is not known whose application it was."""
+    """Count a refused request; app_id is 0 when the application is not known."""
     _tally.refuse(app_id, route, status, plain(refused), now)
 
 
 def plain(refused: errors.Refused) -> str:
-    """Why, in words that hold nothing of what somebody sent."""
+    """The reason without any value that the caller sent."""
     reason = refused.told or (f"{refused.field}: {refused.reason}" if refused.field else refused.reason)
     return PERSONAL.sub("…", reason.replace("\0", " "))[:LONGEST_REASON]
 
 
 def flush(db: Database, now: int) -> int:
-    """Write what this process has counted since the last time; raises Unavailable, and keeps it, while that fails."""
+    """Write the counts of this process. Raises Unavailable and keeps them when that fails."""
     return _tally.flush(db, now)
 
 
 def sweep(db: Database, now: int) -> int:
-    """Forget refusals that were not seen for a week; how many kinds of them."""
+    """Delete refusals that did not occur for a week. Returns how many kinds."""
     with db.write() as tx:
         return store.sweep(tx, now - REFUSALS_KEPT_SECONDS)
 
 
 def forget() -> None:
-    """Begin anew, as a process does that has just started."""
+    """Discard all counts of this process."""
     global _tally
     _tally = Tally()
