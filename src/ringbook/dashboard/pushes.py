@@ -30,7 +30,7 @@ def live(call: Call) -> Response:
 
 def rows(call: Call) -> Response:
     """The latest pushes alone, for the same."""
-    return call.part("_push_trace.html", **found(call))
+    return call.part("_deliveries.html", **found(call))
 
 
 def found(call: Call) -> dict[str, Any]:
