@@ -96,7 +96,7 @@ def measured(kind: str, contacts: int, rounds: int) -> str:
         migrations.migrate(url)
         made = ringbook(url, "app", "create", "bench", "--json")
         with serve(url, folder, **NO_LIMITS) as served:
-            works = run(served._port, made, contacts, rounds, folder)
+            works = run(served.port, made, contacts, rounds, folder)
         facts = {
             "measured": f"Ringbook {__version__}, ringbook-client {version('ringbook-client')}, {rounds} rounds",
             "book": f"{contacts:,} contacts; then {NEW} new, {RENAMED} renamed and {GONE} gone",
