@@ -1,0 +1,19 @@
+"""`ringbook check`: is everything ready for `ringbook serve`?"""
+
+import os
+
+from .. import config
+from . import common
+from .common import File, Json
+
+
+def check(*, as_json: Json = False, file: File) -> int:
+    """Look whether everything is there that serving needs."""
+    from ..server import checks
+
+    found = list(checks.readiness(common.settings(file), config.secret_files(os.environ, file)))
+    if as_json:
+        common.say_json(found)
+    else:
+        common.say("\n".join(f"{'ok  ' if one.ok else 'NO  '} {one.what}: {one.seen}" for one in found))
+    return 0 if all(one.ok for one in found) else 1

@@ -1,0 +1,32 @@
+"""`ringbook migrate` and `ringbook vacuum`: upgrade the schema, rewrite a SQLite file."""
+
+from . import common
+from .common import File, Json, WrongUse
+
+
+def migrate(*, file: File) -> None:
+    """Bring the database to the schema that this version needs."""
+    from ..store import db as databases
+    from ..store import migrations
+
+    settings = common.settings(file)
+    url = settings.database
+    common.make_file(settings)
+    before = migrations.migrate(url)
+    already = " (it was there already)" if before == migrations.HEAD else ""
+    common.say(f"schema {migrations.HEAD}{already}")
+    if databases.is_sqlite(url) and "" < before < migrations.HEAD:
+        copy = migrations.copy_of(databases.sqlite_file(url), migrations.HEAD)
+        common.say(f"the database as it was before, with schema {before}, is {copy}")
+
+
+def vacuum(*, as_json: Json = False, file: File) -> None:
+    """Rewrite a SQLite file, so that no trace of erased users is left in it; others who write wait meanwhile."""
+    from ..core import erasures
+
+    with common.database(common.settings(file)) as db:
+        if not db.size_bytes():
+            raise WrongUse("PostgreSQL does that itself (autovacuum); by hand: VACUUM, in psql")
+        before = db.size_bytes()
+        erased = erasures.rewrite(db)
+        common.answer({"erased": erased, "bytes_before": before, "bytes": db.size_bytes()}, as_json)
