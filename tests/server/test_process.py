@@ -27,7 +27,7 @@ from push.providers import apns_token, providing
 from servers import Databases, Server, children, environment, free_port, program, serving_children
 
 from ringbook.core import applications
-from ringbook.server.process import CannotServe, listen
+from ringbook.server.sockets import CannotServe, listen
 from ringbook.store import db as store
 
 SDK = Path(__file__).parents[1] / "e2e"

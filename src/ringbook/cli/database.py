@@ -6,7 +6,6 @@ from .common import File, Json, WrongUse
 
 def migrate(*, file: File) -> None:
     """Bring the database to the schema that this version needs."""
-    from ..store import db as databases
     from ..store import migrations
 
     settings = common.settings(file)
@@ -15,8 +14,7 @@ def migrate(*, file: File) -> None:
     before = migrations.migrate(url)
     already = " (it was there already)" if before == migrations.HEAD else ""
     common.say(f"schema {migrations.HEAD}{already}")
-    if databases.is_sqlite(url) and "" < before < migrations.HEAD:
-        copy = migrations.copy_of(databases.sqlite_file(url), migrations.HEAD)
+    if copy := migrations.copy_made(url, before):
         common.say(f"the database as it was before, with schema {before}, is {copy}")
 
 

@@ -21,12 +21,13 @@ def serve(
 ) -> int:
     """Serve the API until Ctrl+C or SIGTERM."""
     from ..server import process
+    from ..server.sockets import CannotServe
 
     given = {"host": host, "port": port, "database": database, "workers": workers}
     settings = common.settings(file, given, long=True)
     try:
         return process.run(settings, keep_time=worker)
-    except process.CannotServe as error:
+    except CannotServe as error:
         raise Failed(str(error)) from None
 
 
@@ -35,6 +36,7 @@ def worker(*, file: File) -> None:
     import threading
 
     from ..server import memory, process
+    from ..server.sockets import CannotServe
     from ..worker import counters, jobs
 
     memory.limit_malloc()
@@ -49,5 +51,5 @@ def worker(*, file: File) -> None:
             counters.begin(db)
             jobs.run(db, settings, stop)
             counters.end()
-    except process.CannotServe as error:
+    except CannotServe as error:
         raise Failed(str(error)) from None

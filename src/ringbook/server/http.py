@@ -9,10 +9,13 @@ uvicorn lets the event loop accept. Then nobody sees a connection before its TLS
 """
 
 import asyncio
+import os
 import socket
 import ssl
+import threading
 from collections.abc import Callable
 from contextlib import suppress
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -22,12 +25,15 @@ from ..logs import log
 from .connections import LOOPBACK, Connection, Connections, limits_of
 from .protocol import Protocol, Shared
 from .reached import reached
+from .sockets import BACKLOG
 from .tls import Certificate
 
 ACCEPTED_AT_ONCE = 8  # then other work has its turn, and other processes have theirs
 REST_SECONDS = 1
 TICKS_BETWEEN_SWEEPS = 5  # of 0.1 s each
 ARRIVAL_SECONDS = 5  # of the time that a stop takes, for bodies that are still arriving
+GRACE_SECONDS = 10  # for requests that have begun, when the process is told to stop
+LAST_SECONDS = 1  # after that the process ends itself
 
 
 class ServerConfig(uvicorn.Config):
@@ -36,6 +42,26 @@ class ServerConfig(uvicorn.Config):
     def __init__(self, config: Config, application: Any, **settings: Any) -> None:
         super().__init__(application, http=Protocol, **settings)
         self.ringbook = config
+
+
+def server_config(config: Config, application: Any, *, factory: bool = False) -> ServerConfig:
+    """The settings that every serving process has; with `factory`, `application` is called in each child."""
+    return ServerConfig(
+        config,
+        application,
+        factory=factory,
+        interface="asgi3",
+        lifespan="off",
+        loop="auto",
+        ws="none",
+        workers=config.workers,
+        backlog=BACKLOG,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # `front` reads them, and remembers who connected
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
 
 
 class Server(uvicorn.Server):
@@ -53,6 +79,13 @@ class Server(uvicorn.Server):
         self._renewal_wanted = False
         self._sockets: list[socket.socket] = []
         self._accepting: set[asyncio.Task[None]] = set()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end, and end for good a little after the grace that requests have."""
+        super().handle_exit(sig, frame)
+        last = threading.Timer(GRACE_SECONDS + LAST_SECONDS, os._exit, (1,))
+        last.daemon = True
+        last.start()
 
     def renew(self) -> None:
         """Load the certificate anew within a tenth of a second. May be called by a signal or another thread."""

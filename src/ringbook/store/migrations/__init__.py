@@ -178,6 +178,13 @@ def copy_of(file: Path, revision: str) -> Path:
     return Path(f"{file.resolve()}{BEFORE}{revision}")
 
 
+def copy_made(url: str, before: str) -> Path | None:
+    """The copy that `migrate` made of a database that had the revision `before`; None where it made none."""
+    if not db.is_sqlite(url) or not "" < before < HEAD:
+        return None
+    return copy_of(db.sqlite_file(url), HEAD)
+
+
 def _keep_copy(file: Path) -> None:
     """Copy the file while we hold its lock, and let only the last copies stay."""
     try:
