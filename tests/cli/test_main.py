@@ -163,7 +163,7 @@ def test_a_value_that_begins_with_an_at_sign_goes_through_a_file(ringbook, tmp_p
         ("nowhere.txt", None, 1, "nowhere.txt cannot be read: No such file"),
         (".", None, 1, ". cannot be read: Is a directory"),
         ("", None, 1, "the file after @ cannot be read: No such file"),
-        ("a\0b", None, 1, "cannot be read: that is no name of a file"),
+        ("a\0b", None, 1, "cannot be read: that is not a valid file name"),
         ("latin1.txt", b"caf\xe9", 2, "latin1.txt is not UTF-8"),
         ("large.txt", b"x" * (2**20 + 1), 2, "large.txt is larger than 1 MiB"),
     ],

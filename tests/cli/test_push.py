@@ -97,9 +97,9 @@ def test_a_trace_tells_what_why_and_what_to_do(play, ringbook):
 def test_a_trace_of_the_one_who_joined_counts_who_was_told(play, ringbook):
     park(play)
     words = ringbook("trace", play.ann).stdout
-    assert "gained an unproven number" in words and ": told; pushes: 1 parked" in words
+    assert "gained an unverified number" in words and ": told; pushes: 1 parked" in words
     assert "! the user has no subscription" in words
-    assert "no push for this user is remembered" in words
+    assert "no push has been recorded for this user" in words
 
 
 def test_a_trace_is_json_for_programs(play, ringbook):

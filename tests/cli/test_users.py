@@ -139,7 +139,7 @@ def test_an_import_that_is_interrupted_says_how_to_go_on(ringbook, url, file, mo
     monkeypatch.setattr(imports, "bring", interrupted)
     done = ringbook("users", "import", str(file), "--app", "1", database_url=url)
     assert (done.returncode, done.stdout) == (130, "")
-    assert done.stderr == "interrupted: what is in stays in; import users.csv again, and the rest follows\n"
+    assert done.stderr == "interrupted: imported users stay; import users.csv again for the rest\n"
 
 
 def test_a_terminal_sees_how_far_it_is(databases: Databases, file):

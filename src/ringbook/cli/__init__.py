@@ -1,1 +1,1 @@
-"""The commands: one file per noun; `__main__` enters them, `common` holds what every command needs."""
+"""The commands: one file per noun. `__main__` registers them, `common` holds what every command needs."""

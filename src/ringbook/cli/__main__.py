@@ -1,13 +1,13 @@
-"""The commands, and how they end: 0 done, 1 it failed, 2 wrong use; a failure is one line on stderr.
+"""Registers the commands and turns errors into exit codes: 0 success, 1 failure, 2 wrong use; one line on stderr.
 
-    serve, worker           the processes
-    migrate, check          the database, and everything else a server needs
-    openapi                 the API, described for programs
-    app, admin, users       what an operator decides
-    push, why               what became of pushes; why somebody is not found
-    backup, restore         a copy elsewhere, and back; erase-again, vacuum: what is erased stays so
+    serve, worker                  the processes (`serve.py`)
+    migrate, vacuum                the database (`database.py`)
+    check, openapi                 checks of the installation; the description of the API
+    app, admin, users              applications, admins of the dashboard, users
+    push, why                      delivery of pushes; why a user does not see a contact
+    backup, restore, erase-again   backups (`backup.py`)
 
-`--config FILE` goes with each of them, `--json` with those whose answer a program may read.
+Every command takes `--config FILE`; commands whose answer a program may read take `--json`.
 """
 
 import os
@@ -43,20 +43,20 @@ for command in (
 
 
 def main() -> None:
-    """Run the command that the process was started with, and exit."""
+    """Run the command from `sys.argv`, and exit."""
     try:
         code = cli.meta(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
     except cyclopts.UnusedCliTokensError as error:
         unused = " ".join(error.unused_tokens or ())
-        code = _complain(WrongUse(f"too many words, from {unused!r} on: a text with blanks goes in quotes"), WRONG_USE)
+        code = _report(WrongUse(f"too many arguments, from {unused!r} on: put text with spaces in quotes"), WRONG_USE)
     except (cyclopts.CycloptsError, config.ConfigError, WrongUse, errors.Invalid) as error:
-        code = _complain(error, WRONG_USE)
+        code = _report(error, WRONG_USE)
     except errors.Unavailable as error:
-        code = _complain(Failed(error.explained()), FAILED)
+        code = _report(Failed(error.explained()), FAILED)
     except (Failed, errors.Refused) as error:
-        code = _complain(error, FAILED)
+        code = _report(error, FAILED)
     except BrokenPipeError:
-        # Whoever read our answer has gone; python would complain once more while it ends.
+        # The reader of stdout has gone. Without this, Python would report the error once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FAILED
     except (KeyboardInterrupt, EOFError):
@@ -67,17 +67,18 @@ def main() -> None:
 @cli.meta.default
 def run(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-    config: Annotated[Path | None, Parameter(help="TOML file with settings (docs/configuration.md)")] = None,
+    config: Annotated[Path | None, Parameter(help="TOML file with settings; RINGBOOK_* variables override it")] = None,
 ) -> int:
-    command, given, wanted = cli.parse_args(tokens, exit_on_error=False, print_error=False)
-    extra = {"file": config} if "file" in wanted else {}
+    """Pass `--config` to the command that was given."""
+    command, given, unbound = cli.parse_args(tokens, exit_on_error=False, print_error=False)
+    extra = {"file": config} if "file" in unbound else {}
     return command(*given.args, **given.kwargs, **extra) or 0
 
 
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _complain(error: Exception, code: int) -> int:
+def _report(error: Exception, code: int) -> int:
     text = f"{error.field}: {error}" if isinstance(error, errors.Refused) and error.field else str(error)
     print("ringbook: " + " ".join(text.split()), file=sys.stderr)
     return code

@@ -1,21 +1,26 @@
-"""`ringbook admin …`: who may use the dashboard.
+"""`ringbook admin …`: accounts of the dashboard.
 
-admin_create, admin_delete      let somebody in, and no more
-admin_list                      who may
-admin_reset_password            let somebody back in
+admin_create, admin_delete      create and delete an admin
+admin_list                      list the admins
+admin_reset_password            give an admin a new password
 """
 
+from typing import Annotated
+
 import cyclopts
+from cyclopts import Parameter
 
 from . import common
 from .common import File, Json, Yes
 
-admin = cyclopts.App(name="admin", help="People who may use the dashboard.")
+Email = Annotated[str, Parameter(help="e-mail address of the admin")]
+
+admin = cyclopts.App(name="admin", help="Admins: people who may log in to the dashboard.")
 
 
 @admin.command(name="create")
-def admin_create(email: str, /, *, as_json: Json = False, file: File) -> None:
-    """Let somebody use the dashboard; the password is shown this once."""
+def admin_create(email: Email, /, *, as_json: Json = False, file: File) -> None:
+    """Create an admin of the dashboard; the password is shown once."""
     from ..core import admins
 
     with common.database(common.settings(file)) as db:
@@ -25,7 +30,7 @@ def admin_create(email: str, /, *, as_json: Json = False, file: File) -> None:
 
 @admin.command(name="list")
 def admin_list(*, as_json: Json = False, file: File) -> None:
-    """Everybody who may log in at the dashboard."""
+    """List the admins of the dashboard."""
     from ..core import admins
 
     with common.database(common.settings(file)) as db:
@@ -36,27 +41,27 @@ def admin_list(*, as_json: Json = False, file: File) -> None:
         for one in found
     ]
     if as_json:
-        common.say_json(rows)
+        common.print_json(rows)
     elif rows:
         common.table(rows)
     else:
-        common.say("no admin yet: `ringbook admin create EMAIL` makes one")
+        common.print_line("no admin yet: `ringbook admin create EMAIL` creates one")
 
 
 @admin.command(name="delete")
-def admin_delete(email: str, /, *, yes: Yes = False, file: File) -> None:
-    """Let somebody into the dashboard no more; sessions end at once, and what was done stays in the audit log."""
+def admin_delete(email: Email, /, *, yes: Yes = False, file: File) -> None:
+    """Delete an admin; the admin's sessions end at once, and the audit log keeps the entries."""
     from ..core import admins
 
     with common.database(common.settings(file)) as db:
-        common.sure(f"{email} can no longer log in at the dashboard", "the e-mail", email, yes=yes)
+        common.confirm(f"{email} can no longer log in to the dashboard", "the e-mail", email, yes=yes)
         admins.remove(db, email, by=common.actor())
-    common.say(f"{email} is no admin any more")
+    common.print_line(f"{email} is no longer an admin")
 
 
 @admin.command(name="reset-password")
-def admin_reset_password(email: str, /, *, as_json: Json = False, file: File) -> None:
-    """Give an admin a new password, shown this once."""
+def admin_reset_password(email: Email, /, *, as_json: Json = False, file: File) -> None:
+    """Give an admin a new password, which is shown once."""
     from ..core import admins
 
     with common.database(common.settings(file)) as db:

@@ -1,8 +1,8 @@
 """`ringbook app …`: applications, their keys and their settings.
 
-app_create, app_list, app_show      one, or all there are
-app_set, app_rotate_keys            change one
-app_delete                          and everything that belongs to it
+app_create, app_list, app_show      create, list and show applications
+app_set, app_rotate_keys            change a setting; replace the keys
+app_delete                          delete an application with all its data
 """
 
 import difflib
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 MASK = "********"
 
-Secrets = Annotated[bool, Parameter(negative="", help="show the auth secret, too")]
-Value = Annotated[str, Parameter(allow_leading_hyphen=True)]
+Secrets = Annotated[bool, Parameter(negative="", help="also show the auth secret")]
+AppId = Annotated[Id, Parameter(help="id of the application")]
+Key = Annotated[str, Parameter(help="name of the setting")]
+Name = Annotated[str, Parameter(help="name of the application")]
+Value = Annotated[str, Parameter(allow_leading_hyphen=True, help="new value, or @FILE for the text of a file")]
 
 KEYS = "KEY is one of these:\n\n" + "\n".join(
     f"* `{field.name}`: {get_args(field.type)[1].description}" for field in msgspec.structs.fields(AppSettings)
@@ -33,32 +36,32 @@ app = cyclopts.App(name="app", help="Applications: each has its own keys, users 
 
 
 @app.command(name="create")
-def app_create(name: str, /, *, as_json: Json = False, file: File) -> None:
-    """Make an application with keys of its own; on an empty SQLite file the schema, too."""
+def app_create(name: Name, /, *, as_json: Json = False, file: File) -> None:
+    """Create an application with its own keys; for a new SQLite file, also the schema."""
     from ..core import applications
 
-    with common.database(common.settings(file), make=True) as db:
+    with common.database(common.settings(file), create=True) as db:
         common.answer(_keys(applications.create(db, name, common.now(), by=common.actor())), as_json)
 
 
 @app.command(name="list")
 def app_list(*, as_json: Json = False, file: File) -> None:
-    """Every application."""
+    """List the applications."""
     from ..core import applications
 
     with common.database(common.settings(file)) as db:
         found = [_listed(one) for one in applications.all_(db)]
     if as_json:
-        common.say_json(found)
+        common.print_json(found)
     elif found:
         common.table(found)
     else:
-        common.say("no application yet: `ringbook app create NAME` makes one")
+        common.print_line("no application yet: `ringbook app create NAME` creates one")
 
 
 @app.command(name="show")
-def app_show(id: Id, /, *, as_json: Json = False, secrets: Secrets = False, file: File) -> None:
-    """An application's keys and settings."""
+def app_show(id: AppId, /, *, as_json: Json = False, secrets: Secrets = False, file: File) -> None:
+    """Show the keys and settings of an application."""
     from ..core import applications, audit
 
     with common.database(common.settings(file)) as db:
@@ -69,50 +72,50 @@ def app_show(id: Id, /, *, as_json: Json = False, secrets: Secrets = False, file
 
 
 @app.command(name="set", help_epilogue=KEYS)
-def app_set(id: Id, key: str, value: Value, /, *, file: File) -> None:
-    """Change a setting that `ringbook app show` lists; every running process knows within 5 seconds.
+def app_set(id: AppId, key: Key, value: Value, /, *, file: File) -> None:
+    """Change a setting that `ringbook app show` lists; running processes use it within 5 seconds.
 
-    VALUE is the setting's text, or @FILE for the text of a file without the newline at its end. A text that itself
-    begins with @ is given as a file.
+    With @FILE, the value is the text of the file without its last newline. Use a file for a value that itself begins
+    with @.
     """
     from ..core import applications
 
     _check_key(key)
     with common.database(common.settings(file)) as db:
         applications.change(db, id, key, common.content(value), by=common.actor())
-    common.say(f"application {id}: {key} is set")
+    common.print_line(f"application {id}: {key} is set")
 
 
 @app.command(name="rotate-keys")
-def app_rotate_keys(id: Id, /, *, yes: Yes = False, as_json: Json = False, file: File) -> None:
-    """Give an application a new auth key and secret; apps that carry the old ones can open no more sessions."""
+def app_rotate_keys(id: AppId, /, *, yes: Yes = False, as_json: Json = False, file: File) -> None:
+    """Give an application a new auth key and secret; apps with the old keys can no longer open sessions."""
     from ..core import applications
 
     with common.database(common.settings(file)) as db:
         one = applications.get(db, id)
-        warning = f"no installed app of application {id} ({one.name}) can open a session until it carries the new keys"
-        common.sure(warning, "its name", one.name, yes=yes)
+        warning = f"no installed app of application {id} ({one.name}) can open a session until it has the new keys"
+        common.confirm(warning, "its name", one.name, yes=yes)
         common.answer(_keys(applications.rotate_keys(db, id, by=common.actor())), as_json)
 
 
 @app.command(name="delete")
-def app_delete(id: Id, /, *, yes: Yes = False, file: File) -> None:
-    """Delete an application with its users, their address books and everything else about them, for good."""
+def app_delete(id: AppId, /, *, yes: Yes = False, file: File) -> None:
+    """Delete an application for good, with its users, their address books and all other data."""
     from ..core import applications
 
     with common.database(common.settings(file)) as db:
         one = applications.get(db, id)
         warning = f"this deletes application {id} ({one.name}) with all its users and address books, for good"
-        common.sure(warning, "its name", one.name, yes=yes)
+        common.confirm(warning, "its name", one.name, yes=yes)
         deleted = applications.delete(db, id, _counted, by=common.actor())
-    common.say(f"application {id} is deleted, with {deleted} users")
+    common.print_line(f"application {id} is deleted, with {deleted} users")
 
 
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _check_key(key: str) -> None:
-    """A name that is nearly one of a setting is answered with that, before all that there are."""
+    """Raise WrongUse for an unknown setting, with the most similar name or with all names."""
     known = list(AppSettings.__struct_fields__)
     if key not in known:
         near = difflib.get_close_matches(key, known, n=1)
@@ -135,7 +138,7 @@ def _shown(one: "App", *, secrets: bool) -> dict[str, Any]:
 
 
 def _masked(field: msgspec.structs.FieldInfo, value: Any) -> Any:
-    """A setting's value; of one that is secret, only whether it is set."""
+    """The value of a setting; for a secret setting, only whether it is set."""
     meta = get_args(field.type)[1]
     secret = meta.extra and meta.extra.get("secret")
     return MASK if secret and value != field.default else value

@@ -1,6 +1,6 @@
-"""`ringbook backup`, `restore` and `erase-again`: a copy elsewhere, and back, without those who were erased since.
+"""`ringbook backup`, `restore` and `erase-again`: backups, restored without the users who were erased since.
 
-On PostgreSQL its own programs copy; what remains for us is `erase-again`.
+PostgreSQL has its own programs for copying; only `erase-again` is for PostgreSQL, too.
 """
 
 import os
@@ -30,22 +30,23 @@ PROGRAMS = {
     ),
 }
 
-WHICH = (
-    "say which database is to be restored, by RINGBOOK_DATABASE=sqlite:////FOLDER/ringbook.db or --config FILE:"
+DATABASE_NOT_SET = (
+    "name the database to restore, with RINGBOOK_DATABASE=sqlite:////FOLDER/ringbook.db or --config FILE:"
     " there is no {target}"
 )
 
-Incomplete = Annotated[bool, Parameter(negative="", help="go on although lines of the journals are missing")]
-Verify = Annotated[bool, Parameter(negative="", help="copy nothing: see whether FILE is a backup as it was made")]
-WithoutChecksum = Annotated[bool, Parameter(negative="", help="also take a file that carries no checksum")]
-Backup = Annotated[Path, Parameter(name="FILE", help="the backup")]
-Overwrite = Annotated[bool, Parameter(negative="", help="replace FILE if it is there")]
+Incomplete = Annotated[bool, Parameter(negative="", help="continue although lines of the journals are missing")]
+Verify = Annotated[bool, Parameter(negative="", help="copy nothing; check that FILE is a complete, unchanged backup")]
+WithoutChecksum = Annotated[bool, Parameter(negative="", help="also accept a file without a checksum")]
+Folders = Annotated[Path, Parameter(help="journals of erasures, one per machine; default: the one in the settings")]
+Backup = Annotated[Path, Parameter(name="FILE", help="file of the backup")]
+Overwrite = Annotated[bool, Parameter(negative="", help="replace an existing FILE")]
 
 
 def backup(
     path: Backup, /, *, overwrite: Overwrite = False, verify: Verify = False, as_json: Json = False, file: File
 ) -> None:
-    """Copy the SQLite database to a file, as it is at this moment, while the server goes on, and look through it."""
+    """Copy the SQLite database to a file while the server runs, and check the copy."""
     from ..core import backups
     from ..server import checks
 
@@ -69,9 +70,9 @@ def restore(
     as_json: Json = False,
     file: File,
 ) -> None:
-    """Put a backup in the place of the SQLite database, without those who were erased since it was made.
+    """Replace the SQLite database by a backup, without the users who were erased since it was made.
 
-    The server must be stopped. The former database stays beside the new one.
+    The server must be stopped. The former database is kept next to the new one.
     """
     from ..core import backups
     from ..store import db as databases
@@ -79,10 +80,10 @@ def restore(
     target = _database("restore", path, file).absolute()
     journal = databases.journal_of(common.settings(file).database, common.settings(file).erasures_folder)
     assert journal  # SQLite has one
-    if not target.exists() and not _named(file) and not databases.lost(f"sqlite:///{target}", str(journal)):
-        raise WrongUse(WHICH.format(target=target))
+    if not target.exists() and not _database_is_set(file) and not databases.lost(f"sqlite:///{target}", str(journal)):
+        raise WrongUse(DATABASE_NOT_SET.format(target=target))
     found = backups.looked_through(path, without_checksum=without_checksum)
-    common.sure(
+    common.confirm(
         f"this replaces the database {target} by a backup with {found.rows['users']} users",
         "the name of the database",
         target.name,
@@ -91,23 +92,20 @@ def restore(
     with _progress("copied") as progress, _counted() as done:
         restored = backups.restore(path, target, journal, progress, done, without_checksum=without_checksum)
     if not journal.exists() or not any(journal.iterdir()):
-        _warn(f"there is no journal of erasures in {journal}: whoever was erased after the backup is back")
-    said = {"restored": str(path), "database": str(target), "former_database": str(restored.kept or "")}
-    said |= _amounts(restored.contents)
-    common.answer(said | _again(restored.again), as_json)
+        _warn(f"there is no journal of erasures in {journal}: users who were erased after the backup are back")
+    result = {"restored": str(path), "database": str(target), "former_database": str(restored.kept or "")}
+    result |= _amounts(restored.contents)
+    common.answer(result | _again(restored.again), as_json)
 
 
-def erase_again(*folders: Path, incomplete: Incomplete = False, as_json: Json = False, file: File) -> None:
-    """Erase again who was erased after the backup that this database has been restored from.
-
-    FOLDERS are the journals of erasures, one of each machine; without any it is the one of the settings.
-    """
+def erase_again(*folders: Folders, incomplete: Incomplete = False, as_json: Json = False, file: File) -> None:
+    """Erase again the users who were erased after the backup from which this database was restored."""
     from ..core import backups
 
     with common.database(common.settings(file)) as db:
         journals = list(folders) or ([db.erasures] if db.erasures else [])
         if not journals:
-            raise WrongUse("say which folders hold the journals of erasures, or set RINGBOOK_ERASURES_FOLDER")
+            raise WrongUse("name the folders of the journals of erasures, or set RINGBOOK_ERASURES_FOLDER")
         for journal in journals:
             if not journal.is_dir():
                 raise Failed(f"there is no journal of erasures {journal}")
@@ -120,7 +118,7 @@ def erase_again(*folders: Path, incomplete: Incomplete = False, as_json: Json = 
 
 
 def _database(command: str, path: Path, file: Path | None) -> Path:
-    """The file of the SQLite database; WrongUse tells what to use for another one."""
+    """The file of the SQLite database; for PostgreSQL, WrongUse with the program to use instead."""
     from ..store import db as databases
 
     url = common.settings(file).database
@@ -129,8 +127,8 @@ def _database(command: str, path: Path, file: Path | None) -> Path:
     return databases.sqlite_file(url)
 
 
-def _named(file: Path | None) -> bool:
-    """Did somebody say which database it is? Else it is the one of the default, in the working directory."""
+def _database_is_set(file: Path | None) -> bool:
+    """Is the database configured? If not, it is the default file in the working directory."""
     return file is not None or any(f"RINGBOOK_DATABASE{end}" in os.environ for end in ("", "_FILE"))
 
 
@@ -141,9 +139,9 @@ def _amounts(found: "Contents") -> dict[str, Any]:
 def _again(again: "Again") -> dict[str, Any]:
     if again.newer:
         ids = ", ".join(map(str, again.newer))
-        _warn(f"left alone, since they came after the erasure of whoever had their id: {ids}")
+        _warn(f"not erased, because these users are newer than the erasure of their id: {ids}")
     if again.missing:
-        _warn(f"the journal lacks {again.missing} of the erasures since the backup: whoever they were of is back")
+        _warn(f"the journal lacks {again.missing} of the erasures since the backup: those users are back")
     return {"erased_again": again.erased, "left_alone": len(again.newer)}
 
 
@@ -162,7 +160,7 @@ def _counted() -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def _progress(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Shows how far it is, where somebody watches; the end of the bar is where the looking through begins."""
+    """Shows a progress bar on a terminal; when all is copied, the check of the copy begins."""
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
@@ -174,7 +172,7 @@ def _progress(unit: str) -> Iterator[Callable[[int, int], None]]:
         task = bar.add_task(unit)
 
         def shown(done: int, total: int) -> None:
-            words = unit if done < total else f"{unit}, looking through it"
-            bar.update(task, completed=done, total=total, description=words)
+            text = unit if done < total else f"{unit}, checking the copy"
+            bar.update(task, completed=done, total=total, description=text)
 
         yield shown

@@ -8,12 +8,12 @@ from .common import File, Json
 
 
 def check(*, as_json: Json = False, file: File) -> int:
-    """Look whether everything is there that serving needs."""
+    """Check that everything is ready for `ringbook serve`."""
     from ..server import checks
 
     found = list(checks.readiness(common.settings(file), config.secret_files(os.environ, file)))
     if as_json:
-        common.say_json(found)
+        common.print_json(found)
     else:
-        common.say("\n".join(f"{'ok  ' if one.ok else 'NO  '} {one.what}: {one.seen}" for one in found))
+        common.print_line("\n".join(f"{'ok  ' if one.ok else 'NO  '} {one.what}: {one.seen}" for one in found))
     return 0 if all(one.ok for one in found) else 1

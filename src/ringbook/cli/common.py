@@ -1,12 +1,13 @@
-"""What every command needs: its settings, the database, and ways to ask and to answer.
+"""What every command needs: settings, the database, parameters, confirmation and output.
 
-settings, database           what a command works with; make_file for a new one
-content                      the text of a file that stands for a value
-user_id                      the id of a user who was named by login or e-mail
-sure                         somebody means it
-answer, table, say, say_json on stdout, for people and for programs
-now, when, actor             the time, and as it is written; who the audit log says it was
-Failed, WrongUse             how a command ends when it cannot; one line on stderr
+Id, User, File, Json, …            parameters that several commands have
+settings, database                 the settings; an open database (create_file for a new SQLite file)
+content                            a value from the command line, or from a file
+user_id                            the id of a user given by id, login or e-mail
+confirm                            ask for confirmation
+answer, table, print_line, print_json   output for people and for programs
+now, when, actor                   the time; a time as text; the author for the audit log
+Failed, WrongUse                   errors that end a command with one line on stderr
 """
 
 import os
@@ -30,31 +31,32 @@ if TYPE_CHECKING:
 Id = Annotated[int, Parameter(validator=Number(gte=1, lt=2**63))]
 File = Annotated[Path | None, Parameter(parse=False)]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="answer in JSON")]
-Of = Annotated[Id | None, Parameter(name="--app", help="id of the application whose login or e-mail USER is")]
-Yes = Annotated[bool, Parameter(negative="", help="do not ask")]
+AppOfLogin = Annotated[Id | None, Parameter(name="--app", help="id of the application, if USER is a login or e-mail")]
+User = Annotated[str, Parameter(help="id of the user; with --app also a login or an e-mail")]
+Yes = Annotated[bool, Parameter(negative="", help="do not ask for confirmation")]
 
 
 LARGEST_VALUE = 1024 * 1024
 
 
 class Failed(Exception):
-    """The command could not do what it should; one line for stderr."""
+    """The command failed; one line for stderr."""
 
 
 class WrongUse(Exception):
-    """The command was not given what it needs; one line for stderr."""
+    """The command was used in a wrong way; one line for stderr."""
 
 
 def settings(file: Path | None, given: dict[str, Any] | None = None, *, long: bool = False) -> config.Config:
-    """The settings; only commands that run `long` write log lines, the others say themselves what went wrong."""
+    """Load the settings and set up logging: `long` running commands log, others log errors only unless at debug."""
     found = config.load(os.environ, file, given)
     logs.start(found.log_level if long or found.log_level == "debug" else "error")
     return found
 
 
 @contextmanager
-def database(found: config.Config, *, make: bool = False) -> "Iterator[Database]":
-    """The database, if its schema is the right one; `make` makes one in a SQLite file that is empty or not there."""
+def database(found: config.Config, *, create: bool = False) -> "Iterator[Database]":
+    """Open a database that has the right schema; with `create`, create a missing SQLite file and its schema."""
     from .. import errors
     from ..core import stats
     from ..server import checks
@@ -62,26 +64,26 @@ def database(found: config.Config, *, make: bool = False) -> "Iterator[Database]
     from ..store import migrations
 
     absent = checks.missing(found)
-    if absent and not make:
+    if absent and not create:
         raise Failed(absent)
     db = databases.connect(found.database, pool=2, erasures=found.erasures_folder)
     try:
-        if make and databases.is_sqlite(found.database):
-            make_file(found)
+        if create and databases.is_sqlite(found.database):
+            create_file(found)
             if not migrations.state(db).revision:
                 migrations.migrate(found.database)
         if trouble := migrations.state(db).trouble:
             raise Failed(trouble)
         migrations.watch(db)
         yield db
-        with suppress(errors.Unavailable):  # what was done is done; only its figures wait no longer
+        with suppress(errors.Unavailable):  # the command itself has succeeded; only its statistics are lost
             stats.flush(db, now())
     finally:
         db.close()
 
 
-def make_file(found: config.Config) -> None:
-    """Make the file of a new SQLite database and its journal of erasures; Failed when there was a database before."""
+def create_file(found: config.Config) -> None:
+    """Create the file of a new SQLite database; Failed if there was a database before that is lost."""
     from ..store import db as databases
 
     if gone := databases.lost(found.database, found.erasures_folder):
@@ -90,7 +92,7 @@ def make_file(found: config.Config) -> None:
 
 
 def content(value: str) -> str:
-    """A value as it was given, or of `@FILE` the file's text without the newline at its end."""
+    """The value as given, or for `@FILE` the text of the file without its last newline."""
     if not value.startswith("@"):
         return value
     name = value.removeprefix("@")
@@ -98,7 +100,7 @@ def content(value: str) -> str:
         with open(name, "rb") as opened:
             read = opened.read(LARGEST_VALUE + 1)
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "that is no name of a file"
+        why = error.strerror if isinstance(error, OSError) else "that is not a valid file name"
         raise Failed(f"{name or 'the file after @'} cannot be read: {why}") from None
     if len(read) > LARGEST_VALUE:
         raise WrongUse(f"{name} is larger than 1 MiB")
@@ -119,46 +121,46 @@ def user_id(db: "Database", user: str, app: int | None) -> int:
     return int(user)
 
 
-def sure(warning: str, name: str, typed: str, *, yes: bool) -> None:
-    """Have `typed` typed before something is done; `name` says what it is, `warning` what happens."""
+def confirm(warning: str, name: str, typed: str, *, yes: bool) -> None:
+    """Show `warning` and have `typed` typed, which `name` describes; Failed for another answer."""
     if yes:
         return
     if not sys.stdin.isatty():
         raise WrongUse(f"{warning}: add --yes")
     print(f"{warning}.")
     if input(f"Type {name} ({typed}) to go on: ").strip() != typed:
-        raise Failed(f"that is not {name}; nothing is changed")
+        raise Failed(f"that is not {name}; nothing was changed")
 
 
 def answer(values: dict[str, Any], as_json: bool) -> None:
-    """Names with their values: a line each, or one JSON object."""
+    """Print names with their values: one per line, or as one JSON object."""
     if as_json:
-        say_json(values)
+        print_json(values)
     else:
         width = max(map(len, values))
-        say("\n".join(f"{name:{width}}  {word(value)}" for name, value in values.items()))
+        print_line("\n".join(f"{name:{width}}  {_text(value)}" for name, value in values.items()))
 
 
 def table(rows: list[dict[str, Any]]) -> None:
-    """Columns as wide as they need to be: a key that is cut off is of no use."""
-    lines = [list(rows[0]), *(list(map(word, row.values())) for row in rows)]
+    """Print rows as a table. Values are never cut off, because people copy keys from it."""
+    lines = [list(rows[0]), *(list(map(_text, row.values())) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
-        say("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+        print_line("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
-def word(value: Any) -> str:
+def _text(value: Any) -> str:
     """A value as people read it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def say_json(value: Any) -> None:
-    """A value for programs."""
-    say(msgspec.json.format(msgspec.json.encode(value)).decode())
+def print_json(value: Any) -> None:
+    """Print a value as JSON."""
+    print_line(msgspec.json.format(msgspec.json.encode(value)).decode())
 
 
-def say(text: str) -> None:
-    """A line for whoever reads our output."""
+def print_line(text: str) -> None:
+    """Print a line at once."""
     print(text, flush=True)
 
 
@@ -168,12 +170,12 @@ def now() -> int:
 
 
 def when(seconds: int | None) -> str | None:
-    """A time in ISO 8601, UTC; None for none."""
+    """A time in ISO 8601, UTC; None stays None."""
     return None if seconds is None else times.iso(seconds)
 
 
 def actor() -> "Actor":
-    """Whoever carries out a command, for the audit log."""
+    """The author of a change made by a command, for the audit log."""
     from ..core.audit import COMMAND_LINE, Actor
 
     return Actor(COMMAND_LINE, "", now())

@@ -5,26 +5,26 @@ from .common import File, Json, WrongUse
 
 
 def migrate(*, file: File) -> None:
-    """Bring the database to the schema that this version needs."""
+    """Upgrade the database to the schema that this version needs."""
     from ..store import migrations
 
     settings = common.settings(file)
     url = settings.database
-    common.make_file(settings)
+    common.create_file(settings)
     before = migrations.migrate(url)
     already = " (it was there already)" if before == migrations.HEAD else ""
-    common.say(f"schema {migrations.HEAD}{already}")
+    common.print_line(f"schema {migrations.HEAD}{already}")
     if copy := migrations.copy_made(url, before):
-        common.say(f"the database as it was before, with schema {before}, is {copy}")
+        common.print_line(f"a copy of the database with schema {before} is {copy}")
 
 
 def vacuum(*, as_json: Json = False, file: File) -> None:
-    """Rewrite a SQLite file, so that no trace of erased users is left in it; others who write wait meanwhile."""
+    """Rewrite a SQLite file so that it holds no trace of erased users; other writes wait meanwhile."""
     from ..core import erasures
 
     with common.database(common.settings(file)) as db:
         if not db.size_bytes():
-            raise WrongUse("PostgreSQL does that itself (autovacuum); by hand: VACUUM, in psql")
+            raise WrongUse("PostgreSQL does this itself (autovacuum); to do it now, run VACUUM in psql")
         before = db.size_bytes()
         erased = erasures.rewrite(db)
         common.answer({"erased": erased, "bytes_before": before, "bytes": db.size_bytes()}, as_json)

@@ -1,11 +1,11 @@
-"""`ringbook why USER NUMBER`: why is a contact not found?"""
+"""`ringbook why USER NUMBER`: why does a user's app not show a contact as registered?"""
 
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from . import common
-from .common import File, Json, Of
+from .common import AppOfLogin, File, Json, User
 
 if TYPE_CHECKING:
     from ..core.diagnosis import Answer, Step
@@ -14,19 +14,18 @@ SIGNS = {"yes": "ok  ", "no": "NO  ", "note": "?   "}
 
 
 def why(
-    user: str,
-    number: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    user: User,
+    number: Annotated[str, Parameter(allow_leading_hyphen=True, help="phone number, as the user's phone writes it")],
     /,
     *,
-    app: Of = None,
+    app: AppOfLogin = None,
     as_json: Json = False,
     file: File,
 ) -> int:
-    """Tell step by step why a user's app does or does not show the user with a number, and what to do.
+    """Explain step by step why a user's app shows or does not show the owner of a number, and what to do.
 
-    USER is the id of the user whose app searches, or with --app a login, an e-mail or a phone. NUMBER is the contact's
-    number, as the user's phone writes it. The answer holds the name from the user's book, and the audit log records
-    that. The exit code is 0 when somebody is found, 1 when nobody is.
+    USER is the user whose app shows the contact. The answer contains the contact's name from the user's address book;
+    the audit log records that. The exit code is 0 when the contact is found and 1 when not.
     """
     from ..core import diagnosis
 
@@ -34,9 +33,9 @@ def why(
         user_id = common.user_id(db, user, app)
         found = diagnosis.ask(db, user_id, number, common.now(), names=True, by=common.actor())
     if as_json:
-        common.say_json(found)
+        common.print_json(found)
     else:
-        common.say("\n".join(_said(found)))
+        common.print_line("\n".join(_said(found)))
     return 0 if found.found else 1
 
 

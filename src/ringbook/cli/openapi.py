@@ -4,7 +4,7 @@ from . import common
 
 
 def openapi() -> None:
-    """Print the API's description (OpenAPI 3.1, JSON)."""
+    """Print the description of the API (OpenAPI 3.1, JSON)."""
     from ..api import openapi
 
-    common.say_json(openapi.document())
+    common.print_json(openapi.document())

@@ -1,4 +1,4 @@
-"""`ringbook push …`: what became of pushes, and those that wait for an operator.
+"""`ringbook push …`: delivery of pushes: their history, the queue, and pushes that are parked.
 
 push_trace, push_retry, push_status
 """
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 LATE_SECONDS = 60
 
-push = cyclopts.App(name="push", help="Pushes: what became of them.")
+push = cyclopts.App(name="push", help="Pushes: history, queue and retries.")
 
 
 @push.command(name="trace")
 def push_trace(
-    user: Annotated[Id | None, Parameter(help="id of the user whom pushes are for, or about")] = None,
+    user: Annotated[Id | None, Parameter(help="id of the user: the recipient, or the contact who joined")] = None,
     /,
     *,
-    push: Annotated[Id | None, Parameter(help="id of one push instead")] = None,
-    last: Annotated[int, Parameter(help="how many to show", validator=Number(gte=1, lte=10_000))] = 20,
+    push: Annotated[Id | None, Parameter(help="id of one push, instead of a user")] = None,
+    last: Annotated[int, Parameter(help="number of pushes to show", validator=Number(gte=1, lte=10_000))] = 20,
     as_json: Json = False,
     file: File,
 ) -> None:
-    """Tell what became of a user's pushes, or of one push, why, and what to do about it."""
+    """Show the outcome of a user's pushes or of one push, the cause, and what to do."""
     from ..core import push_trace
 
     if (user is None) == (push is None):
@@ -39,79 +39,79 @@ def push_trace(
     with common.database(common.settings(file)) as db:
         if push is not None:
             one = push_trace.of_push(db, push, common.now())
-            _tell(one, _of_push(one), as_json)
+            _print(one, _of_push(one), as_json)
         elif user is not None:
             everything = push_trace.of_user(db, user, common.now(), last)
-            _tell(everything, _of_user(everything), as_json)
+            _print(everything, _of_user(everything), as_json)
 
 
 @push.command(name="retry")
 def push_retry(
-    *ids: Annotated[Id, Parameter(help="ids of pushes; none = all that are parked")],
-    app: Annotated[Id, Parameter(help="id of the application that they belong to")],
+    *ids: Annotated[Id, Parameter(help="ids of pushes; without ids, all parked pushes")],
+    app: Annotated[Id, Parameter(help="id of the application of the pushes")],
     as_json: Json = False,
     file: File,
 ) -> None:
-    """Send parked pushes once more, when what their reason says is mended."""
+    """Send parked pushes again, after the cause has been fixed."""
     from ..core import applications, delivery
 
     with common.database(common.settings(file)) as db:
         applications.get(db, app)
-        wanted = sorted(set(ids))
-        done = delivery.retry(db, app, wanted or None, common.now(), by=common.actor())
+        given = sorted(set(ids))
+        done = delivery.retry(db, app, given or None, common.now(), by=common.actor())
     common.answer({"application_id": app, "retried": done}, as_json)
-    if done < len(wanted):
-        missing = f"{len(wanted) - done} of {len(wanted)} are not parked in application {app}"
-        raise Failed(f"{missing}; `ringbook push trace --push ID` tells what became of each")
+    if done < len(given):
+        missing = f"{len(given) - done} of {len(given)} are not parked in application {app}"
+        raise Failed(f"{missing}; `ringbook push trace --push ID` shows the outcome of each")
 
 
 @push.command(name="status")
 def push_status(*, as_json: Json = False, file: File) -> None:
-    """Show how many pushes wait, for how long, and why others are parked."""
+    """Show how many pushes wait, for how long, and why pushes are parked."""
     from ..core import push_trace
 
     with common.database(common.settings(file)) as db:
         state = push_trace.state(db, common.now())
     if as_json:
-        common.say_json(state)
+        common.print_json(state)
         return
     if state.waiting:
         common.table([msgspec.structs.asdict(lane) for lane in state.waiting])
     else:
-        common.say("no push waits")
+        common.print_line("no push waits")
     if any(lane.late_seconds > LATE_SECONDS for lane in state.waiting):
-        common.say(f"pushes are late: {push_trace.NO_WORKER}")
+        common.print_line(f"pushes are late: {push_trace.NO_WORKER}")
     if state.parked:
-        common.say("\nparked:")
+        common.print_line("\nparked:")
         common.table([msgspec.structs.asdict(one) for one in state.parked])
-        common.say("mend what the reasons say, then `ringbook push retry --app ID`")
+        common.print_line("fix the causes, then run `ringbook push retry --app ID`")
 
 
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _tell(found: "User | Push", lines: list[str], as_json: bool) -> None:
+def _print(found: "User | Push", lines: list[str], as_json: bool) -> None:
     if as_json:
-        common.say_json(found)
+        common.print_json(found)
     else:
-        common.say("\n".join(lines))
+        common.print_line("\n".join(lines))
 
 
 def _of_user(found: "User") -> list[str]:
     has = ", ".join(f"{count} {kind}" for kind, count in found.subscriptions.items())
-    said = [f"user {found.user_id} of application {found.application_id}: {has or 'no'} subscriptions"]
-    said += [f"! {hint}" for hint in found.hints]
+    lines = [f"user {found.user_id} of application {found.application_id}: {has or 'no'} subscriptions"]
+    lines += [f"! {hint}" for hint in found.hints]
     for one in found.announced:
-        said += ["", _of_announcement(one)]
+        lines += ["", _of_announcement(one)]
     for push in found.pushes:
-        said += ["", *_of_push(push)]
-    return said if found.pushes else [*said, "", "no push for this user is remembered"]
+        lines += ["", *_of_push(push)]
+    return lines if found.pushes else [*lines, "", "no push has been recorded for this user"]
 
 
 def _of_announcement(one: "Announcement") -> str:
-    proof = "a proven" if one.verified else "an unproven"
+    kind = "a verified" if one.verified else "an unverified"
     counts = ", ".join(f"{count} {outcome}" for outcome, count in one.pushes.items())
-    return f"gained {proof} number {one.created_at}: {one.result}; pushes: {counts or 'none'}"
+    return f"gained {kind} number {one.created_at}: {one.result}; pushes: {counts or 'none'}"
 
 
 def _of_push(one: "Push") -> list[str]:

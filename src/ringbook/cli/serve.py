@@ -12,11 +12,11 @@ from .common import Failed, File
 
 def serve(
     *,
-    host: Annotated[str | None, Parameter(help="address to listen on; 0.0.0.0 for every network")] = None,
-    port: Annotated[int | None, Parameter(help="port to listen on; 0 for any free one")] = None,
+    host: Annotated[str | None, Parameter(help="address to listen on; 0.0.0.0 for all networks")] = None,
+    port: Annotated[int | None, Parameter(help="port to listen on; 0 for any free port")] = None,
     database: Annotated[str | None, Parameter(help="sqlite:///FILE or postgresql://…")] = None,
-    workers: Annotated[int | None, Parameter(help="processes that serve (PostgreSQL only)")] = None,
-    worker: Annotated[bool, Parameter(help="also do what is due, as `ringbook worker` does")] = True,
+    workers: Annotated[int | None, Parameter(help="number of serving processes (PostgreSQL only)")] = None,
+    worker: Annotated[bool, Parameter(help="run the jobs of `ringbook worker`, too")] = True,
     file: File,
 ) -> int:
     """Serve the API until Ctrl+C or SIGTERM."""
@@ -26,13 +26,13 @@ def serve(
     given = {"host": host, "port": port, "database": database, "workers": workers}
     settings = common.settings(file, given, long=True)
     try:
-        return process.run(settings, keep_time=worker)
+        return process.run(settings, run_jobs=worker)
     except CannotServe as error:
         raise Failed(str(error)) from None
 
 
 def worker(*, file: File) -> None:
-    """Do what is due, every minute, until Ctrl+C or SIGTERM; any number of these may run."""
+    """Run the periodic jobs and send pushes until Ctrl+C or SIGTERM; several may run at once."""
     import threading
 
     from ..server import memory, process
@@ -45,7 +45,7 @@ def worker(*, file: File) -> None:
         signal.signal(ending, lambda *_: stop.set())
     settings = common.settings(file, long=True)
     try:
-        with common.database(settings) as db, process.watched(settings, db):
+        with common.database(settings) as db, process.monitoring_served(settings, db):
             process.check_journal(db)
             logs.log.info("working")
             counters.begin(db)

@@ -1,7 +1,7 @@
-"""`ringbook users …`: people's accounts, brought in, handed over, and erased.
+"""`ringbook users …`: the accounts of users.
 
-users_import, users_export, users_erase    bring in, hand over, erase
-users_reset_password, users_give_number    let somebody back in
+users_import, users_export, users_erase    import users; export and erase one user
+users_reset_password, users_give_number    give a user a new password or a phone number
 """
 
 import os
@@ -16,20 +16,22 @@ import msgspec
 from cyclopts import Parameter
 
 from . import common
-from .common import Failed, File, Id, Json, Of, Yes
+from .common import AppOfLogin, Failed, File, Id, Json, User, Yes
 
 if TYPE_CHECKING:
     from ..core.imports import Report
 
-DryRun = Annotated[bool, Parameter(negative="", help="write nothing, only say what would happen")]
-Output = Annotated[Path | None, Parameter(help="file to write, readable by you alone; it must not be there yet")]
+DryRun = Annotated[bool, Parameter(negative="", help="change nothing, only report what would happen")]
+Output = Annotated[Path | None, Parameter(help="new file to write, readable by you alone; it must not exist")]
 
-users = cyclopts.App(name="users", help="People's accounts.")
+UserId = Annotated[Id, Parameter(help="id of the user")]
+
+users = cyclopts.App(name="users", help="The accounts of users.")
 
 
 @users.command(name="import")
 def users_import(
-    path: Path,
+    path: Annotated[Path, Parameter(help="the .csv or .jsonl file")],
     /,
     *,
     app: Annotated[Id, Parameter(help="id of the application that the users belong to")],
@@ -37,10 +39,10 @@ def users_import(
     as_json: Json = False,
     file: File,
 ) -> int:
-    """Bring users along, with the ids they have had, from a .csv or .jsonl file; it may be imported again.
+    """Import users with their ids from a .csv or .jsonl file; the same file may be imported again.
 
     Columns: id, login, email, phone, verified, full_name, external_id, external_user_id, facebook_id, twitter_id,
-    last_request_at, created_at. Lines that cannot be taken are named on stderr, and the exit code is then 1.
+    last_request_at, created_at. Refused lines are listed on stderr, and the exit code is then 1.
     """
     from ..core import applications, imports
 
@@ -50,12 +52,12 @@ def users_import(
         report = imports.bring(db, one, lines, dry_run=dry_run, progress=progress, now=now, by=by)
     for refusal in report.refused:
         print(f"{refusal.where}: {refusal.reason}", file=sys.stderr)
-    _tell(report, dry_run=dry_run, as_json=as_json)
+    _print_report(report, dry_run=dry_run, as_json=as_json)
     return 1 if report.refused else 0
 
 
 @users.command(name="export")
-def users_export(id: Id, /, *, output: Output = None, file: File) -> None:
+def users_export(id: UserId, /, *, output: Output = None, file: File) -> None:
     """Print everything that is stored about a user, as JSON."""
     from ..core import user_record
 
@@ -63,37 +65,34 @@ def users_export(id: Id, /, *, output: Output = None, file: File) -> None:
         everything = user_record.everything(db, id, by=common.actor())
     if output:
         _write(output, msgspec.json.format(msgspec.json.encode(everything)) + b"\n")
-        common.say(f"everything about user {id} is in {output}")
+        common.print_line(f"everything about user {id} is in {output}")
     else:
-        common.say_json(everything)
+        common.print_json(everything)
 
 
 @users.command(name="erase")
-def users_erase(id: Id, /, *, yes: Yes = False, as_json: Json = False, file: File) -> None:
-    """Erase a user and everything about the user, for good."""
+def users_erase(id: UserId, /, *, yes: Yes = False, as_json: Json = False, file: File) -> None:
+    """Erase a user for good, with everything that is stored about the user."""
     from ..core import user_record
     from ..core import users as core
 
     with common.database(common.settings(file)) as db:
         erased = _amounts(user_record.everything(db, id))
-        common.sure(
+        common.confirm(
             f"this erases user {id} with address books, sessions and subscriptions, for good",
             "the id",
             str(id),
             yes=yes,
         )
         if not core.erase(db, id, by=common.actor()):
-            raise Failed(f"there is no user {id} any more")
+            raise Failed(f"there is no user {id}")
         db.scrub()
     common.answer({"user_id": id} | erased, as_json)
 
 
 @users.command(name="reset-password")
-def users_reset_password(user: str, /, *, app: Of = None, as_json: Json = False, file: File) -> None:
-    """Give a user a one-time password, shown this once.
-
-    USER is an id, or with --app a login, an e-mail or a phone.
-    """
+def users_reset_password(user: User, /, *, app: AppOfLogin = None, as_json: Json = False, file: File) -> None:
+    """Give a user a one-time password, which is shown once."""
     from ..core import users
 
     with common.database(common.settings(file)) as db:
@@ -104,8 +103,8 @@ def users_reset_password(user: str, /, *, app: Of = None, as_json: Json = False,
 
 @users.command(name="give-number")
 def users_give_number(
-    id: Id,
-    phone: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    id: UserId,
+    phone: Annotated[str, Parameter(allow_leading_hyphen=True, help="number with + and the country code")],
     /,
     *,
     app: Annotated[Id, Parameter(help="id of the application that the user belongs to")],
@@ -113,9 +112,9 @@ def users_give_number(
     as_json: Json = False,
     file: File,
 ) -> None:
-    """Give a user a phone number, as if it had been proven, and take it from whoever has it now.
+    """Give a user a phone number as verified, and take it from the users who have it now.
 
-    Write the number with + and the country. Who has proven it, too, also loses sessions and push subscriptions.
+    A user who had verified the number also loses all sessions and push subscriptions.
     """
     from ..core import applications, numbers
 
@@ -123,8 +122,8 @@ def users_give_number(
         one = applications.get(db, app)
         others = [str(holder) for holder in numbers.holders(db, one, phone) if holder != id]
         if others:
-            warning = f"the number goes to user {id}; user {', '.join(others)} has it now, and loses it"
-            common.sure(warning, "the id of the user who gets it", str(id), yes=yes)
+            warning = f"user {id} gets the number; user {', '.join(others)} has it now and loses it"
+            common.confirm(warning, "the id of the user who gets it", str(id), yes=yes)
         former = numbers.give(db, one, id, phone, common.now(), by=common.actor())
     common.answer({"user_id": id, "phone": phone, "taken_from": former if as_json else _listed(former)}, as_json)
 
@@ -138,11 +137,11 @@ def _listed(ids: list[int]) -> str:
 
 @contextmanager
 def _stopped(path: Path) -> Iterator[None]:
-    """Says what stopped an import, and what to do."""
+    """Reports why an import stopped, and what to do."""
     try:
         yield
     except KeyboardInterrupt:
-        print(f"interrupted: what is in stays in; import {path.name} again, and the rest follows", file=sys.stderr)
+        print(f"interrupted: imported users stay; import {path.name} again for the rest", file=sys.stderr)
         raise
     except OSError as error:
         raise Failed(f"{path} cannot be read: {error.strerror}") from None
@@ -150,7 +149,7 @@ def _stopped(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Shows how far it is, where somebody watches."""
+    """Shows a progress bar on a terminal."""
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
@@ -163,23 +162,23 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _tell(report: "Report", *, dry_run: bool, as_json: bool) -> None:
+def _print_report(report: "Report", *, dry_run: bool, as_json: bool) -> None:
     refused = [
         {"line": one.line, "reason": one.reason} | ({"last_line": one.line + one.more} if one.more else {})
         for one in report.refused
     ]
-    said: dict[str, Any] = {
+    counts: dict[str, Any] = {
         "dry_run": dry_run,
         "added": report.added,
         "changed": report.changed,
         "unchanged": report.unchanged,
         "without_number": report.without_number,
     }
-    common.answer(said | {"refused": refused if as_json else report.refused_lines}, as_json)
+    common.answer(counts | {"refused": refused if as_json else report.refused_lines}, as_json)
 
 
 def _amounts(everything: dict[str, Any]) -> dict[str, int]:
-    """How much of each there is."""
+    """The number of rows of each kind."""
     books = everything["address_books"]
     return {
         "sessions": len(everything["sessions"]),
@@ -191,7 +190,7 @@ def _amounts(everything: dict[str, Any]) -> dict[str, int]:
 
 
 def _write(output: Path, content: bytes) -> None:
-    """Write a new file of one's own: one that is there already may be open to others."""
+    """Write a new file that only this user can read. Refuse an existing file, which others may be able to read."""
     try:
         with open(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
             opened.write(content)
