@@ -1,10 +1,10 @@
-"""Log lines: one event, one line, values as fields; JSON where a program reads stderr, words where a person does.
+"""Log lines on stderr: one line per event, with values as fields; JSON, or plain text on a terminal.
 
-    start(level)     set up this process; call it once
+    start(level)     set up logging for this process; call it once
     log              `log.info("work done", count=3)`
 
-Numbers, names, tokens, queries and bodies never belong in a line. An exception is therefore logged as its type and
-the places it passed through; what it says may quote data, so its words appear only at level debug.
+Never log phone numbers, names, tokens, queries or bodies. The message of an exception may quote such data, so an
+exception is logged as its type and its stack; its message appears only at level debug.
 """
 
 import logging
@@ -19,9 +19,15 @@ import structlog
 Event = dict[str, Any]
 log: Any = structlog.get_logger()
 
+# The connection pool warns of each failed attempt, with hosts and users. Ringbook logs `database away` with the cause.
+REPEATING = "psycopg.pool"
+
 
 def start(level: str) -> None:
-    """Every line of this process, ours and the libraries', goes to stderr from `level` up."""
+    """Write the log lines of this process and of its libraries to stderr, from `level` up.
+
+    Libraries are logged from WARNING up. At level debug the connection pool's own warnings are logged, too.
+    """
     least = logging.getLevelNamesMapping()[level.upper()]
     people = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     line: Any = people if sys.stderr.isatty() else _json
@@ -36,20 +42,19 @@ def start(level: str) -> None:
         logger_factory=_Stderr,
     )
     logging.basicConfig(handlers=[_FromLibraries()], level=max(least, logging.WARNING), force=True)
-    # It names hosts and users, several times a second while PostgreSQL is away. We say why ourselves: `database away`.
-    logging.getLogger("psycopg.pool").setLevel(logging.NOTSET if level == "debug" else logging.ERROR)
+    logging.getLogger(REPEATING).setLevel(logging.NOTSET if level == "debug" else logging.ERROR)
 
 
 class _Stderr:
-    """Writes a line to whatever stderr is at that moment."""
+    """Writes lines to `sys.stderr` as it is at that moment, so that a test or a terminal may replace it."""
 
     def __init__(self, *_args: Any) -> None:
         pass
 
     def msg(self, line: str) -> None:
-        """One write, so that lines of several threads do not mix; a line that cannot be written fails nobody's request.
+        """Write the line in one call, so that lines of several threads do not mix. Errors are ignored.
 
-        The terminal may be closed, or the disk full that stderr goes to.
+        The terminal may be closed or the disk full; no request should fail for that.
         """
         with suppress(OSError, ValueError):
             sys.stderr.write(line + "\n")
@@ -59,7 +64,7 @@ class _Stderr:
 
 
 class _FromLibraries(logging.Handler):
-    """Lets what libraries log through the standard library come out as our lines."""
+    """Turns what libraries log through the standard library into our log lines."""
 
     def emit(self, record: logging.LogRecord) -> None:
         log.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info)
@@ -70,7 +75,7 @@ def _json(_logger: Any, _method: str, event: Event) -> str:
 
 
 def _exceptions(*, in_words: bool) -> Any:
-    """A processor: `exc_info` becomes `exception` (types, innermost last) and `at`, or with words the whole text."""
+    """A processor that replaces `exc_info` by `exception` (types, innermost last) and `at`, or by the whole text."""
 
     def described(_logger: Any, _method: str, event: Event) -> Event:
         error = _raised(event.pop("exc_info", None))

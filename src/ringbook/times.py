@@ -1,4 +1,4 @@
-"""How we write a time, for people and programs; how apps spell one is `api/wire.py`'s business.
+"""Times as Ringbook writes them for people and programs; `api/wire.py` holds the formats that apps use.
 
 iso(seconds)    UTC seconds since 1970 → `2026-11-24T19:23:14Z`
 """

@@ -121,6 +121,12 @@ def test_an_empty_postgresql_database_is_not_served(databases):
     assert "run `ringbook migrate`" in refused.stderr
 
 
+def test_without_postgresql_the_start_ends_with_one_line():
+    refused = refused_start("postgresql://nobody@127.0.0.1:1/none", "--port", str(free_port()))
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), refused.stderr
+    assert "nothing accepts connections at the address in RINGBOOK_DATABASE" in refused.stderr
+
+
 def test_on_sqlite_several_workers_are_one_and_it_says_why(sqlite, tmp_path):
     with servers.serve(sqlite, tmp_path, "--workers", "3") as server:
         assert "SQLite has one writer" in server.printed
