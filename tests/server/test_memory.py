@@ -9,7 +9,7 @@ import pytest
 # usual: then it keeps them, unless it was told otherwise.
 PROGRAM = """
 from pathlib import Path
-from ringbook import memory
+from ringbook.server import memory
 print(memory.limit_malloc() if {limit_malloc} else None)
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20

@@ -154,7 +154,8 @@ def test_the_version_before_refuses_todays_schema_in_one_sentence(database_url, 
         older_code.setattr(migrations, "HEAD", BEFORE)
         assert state(database_url).trouble == said
     script = (
-        f"from ringbook.store import migrations; migrations.HEAD = {BEFORE!r}; from ringbook.cli import main; main()"
+        f"from ringbook.store import migrations; migrations.HEAD = {BEFORE!r}\n"
+        "from ringbook.cli.__main__ import main; main()"
     )
     assert refused_start(database_url, [sys.executable, "-c", script]) == f"ringbook: {said}\n"
 

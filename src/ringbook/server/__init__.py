@@ -1,15 +1,19 @@
-"""The serving process: sockets, signals and children, and the way of a request to the API and the dashboard.
+"""The serving process: sockets, signals, child processes, HTTP, and routing to the API and the dashboard.
 
-process.py       starts, supervises and ends the processes that serve
-front.py         takes every request first and last: health, metrics, documentation, then the API or the dashboard
-http.py          accepts connections, sweeps them once in a while, ends them in order
-connections.py   limits connections by client address, and decides which one goes when file handles run short
-protocol.py      one HTTP connection, with bounds on heads, on unread answers and on what follows a refusal
-tls.py           loads the certificate anew while running
-reached.py       counts and logs limits that are reached here
+process.py       starts and ends `ringbook serve`
+sockets.py       listening sockets
+signals.py       handlers of signals
+schema.py        migrates a SQLite database at the start, in a child process
+children.py      several serving processes: starts, replaces and ends them
+front.py         the first handler of every request: health, metrics, documentation, then the API or the dashboard
+http.py          accepts connections, checks them regularly, stops in order
+connections.py   limits connections per client address, and chooses one to close when file handles run short
+protocol.py      one HTTP connection, with limits on its head, on unread answers and on what follows a refusal
+tls.py           reloads the certificate while the server runs
+reached.py       counts and logs limits of connections that were reached
 metrics_sum.py   the text of /metrics, for one process or as a sum over several
-checks.py        what `ringbook check` looks at
-machine.py       files, TLS, disk and clock of the machine that we run on
+checks.py        the checks of `ringbook check`
+machine.py       checks of the machine: files, TLS, disk and clock
 welcome.py       the text of the first start
-memory.py        makes the C library give memory back
+memory.py        makes the C library return free memory
 """

@@ -1,7 +1,7 @@
-"""Is everything there that serving needs? Each answer names what it looked at and, when it is wrong, what to do.
+"""The checks of `ringbook check`. Each result names what was checked and, if it is wrong, what to do.
 
 readiness(config, …)    every Check, for `ringbook check`
-missing(config)         why there is no database to speak of; "" when there is one
+missing(config)         why there is no database; "" when there is one
 """
 
 import platform
@@ -23,7 +23,7 @@ from .machine import Check
 
 
 def readiness(config: Config, secrets: Iterable[Path] = ()) -> Iterator[Check]:
-    """Look at everything, one after the other; a database that is not there ends the questions about it.
+    """Run every check in turn. Without a database, the checks of its content are skipped.
 
     secrets   files that settings were read from
     """
@@ -35,7 +35,7 @@ def readiness(config: Config, secrets: Iterable[Path] = ()) -> Iterator[Check]:
 
 
 def missing(config: Config) -> str:
-    """Why there is no database to speak of; "" when there is one."""
+    """Why there is no database; "" when there is one."""
     if gone := databases.lost(config.database, config.erasures_folder):
         return gone
     if not databases.is_sqlite(config.database) or databases.sqlite_file(config.database).exists():
@@ -71,7 +71,7 @@ def _database(config: Config) -> Iterator[Check]:
 
 
 def _journal(db: databases.Database) -> Check:
-    """Will a restored backup bring back who was erased since?"""
+    """Does the journal keep a restored backup from bringing erased users back?"""
     trouble = erasures.trouble(db)
     if not db.erasures:
         unset = "none is kept, so a restored backup brings back who was erased since: set RINGBOOK_ERASURES_FOLDER"
@@ -80,7 +80,7 @@ def _journal(db: databases.Database) -> Check:
 
 
 def _traces(db: databases.Database) -> Iterator[Check]:
-    """A large file is not rewritten by itself."""
+    """Large files are not rewritten automatically: report erased users whose data may still be in the file."""
     if erased := erasures.traces(db):
         yield Check(
             "erased users", True, f"{erased} since the file was last rewritten: `ringbook vacuum`, when few are there"
@@ -97,8 +97,8 @@ NO_PROVIDER = (
 
 
 def _pushes(db: databases.Database, config: Config, apps: list[App]) -> Iterator[Check]:
-    """What providers say to each application's credentials, for the channels set up or subscribed to."""
-    if config.ca_file and machine.authorities_trouble(config.ca_file):  # which was told already
+    """Do the push providers accept each application's credentials? Checked for the channels in use or set up."""
+    if config.ca_file and machine.authorities_trouble(config.ca_file):  # reported already
         return
     for app in apps:
         what = f"pushes of application {app.id}"

@@ -1,6 +1,9 @@
 """Several serving processes on PostgreSQL: one parent starts, replaces and ends its children.
 
 supervise(config, sockets, db)    serve in `config.workers` processes until a signal; the exit code
+
+Children end with their parent, also when the parent was killed. Each child reports its metrics to the parent over a
+socket pair (`metrics_sum`).
 """
 
 import functools
@@ -25,20 +28,21 @@ if TYPE_CHECKING:
 
 
 def supervise(config: Config, sockets: list[socket.socket], db: "Database") -> int:
+    """Serve in `config.workers` child processes until a signal; 1 if one of them failed to start or to stop."""
     from .. import metrics
     from . import metrics_sum
 
     reports = metrics_sum.Reports(lambda: metrics.measure(db.gauges()))
-    settings = http.server_config(config, functools.partial(_child, config, os.getpid()), factory=True)
+    settings = http.server_config(config, functools.partial(_application, config, os.getpid()), factory=True)
     supervisor = Supervisor(settings, sockets, reports)
     supervisor.run()
     return 1 if supervisor.failed else 0
 
 
 class Child(Process):
-    """A process that serves, and writes down what it has counted before it ends.
+    """A process that serves, and writes its counters to the database before it ends.
 
-    reports_to   its end of the connection over which it reports its metrics
+    reports_to   the child's end of the connection over which it reports its metrics
     """
 
     def __init__(self, settings: http.ServerConfig, sockets: list[socket.socket], reports_to: socket.socket) -> None:
@@ -48,7 +52,7 @@ class Child(Process):
         self._own: http.Server | None = None
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until a signal: the server raises it once more when it has ended, and by then it means nothing."""
+        """Serve until a signal. uvicorn raises the signal once more after it has stopped; that one is ignored."""
         from ..worker import counters
         from . import metrics_sum
 
@@ -62,14 +66,14 @@ class Child(Process):
 
     @property
     def server(self) -> http.Server:
-        """What this process serves with, made in the child."""
+        """The server of this process, created on first use so that it is created in the child."""
         if not self._own:
             self._own = http.Server(self._settings)
         return self._own
 
 
 class Supervisor(Multiprocess):
-    """Keeps as many children as asked for, and listens to their reports."""
+    """Keeps the configured number of children running, and receives their metrics."""
 
     failed = False
 
@@ -81,20 +85,20 @@ class Supervisor(Multiprocess):
         self._reports = reports
 
     def handle_hup(self) -> None:
-        """Have each child load the certificate anew; the library would start new children in place of all."""
+        """Tell each child to reload the certificate; uvicorn would replace all children instead."""
         for process in self.processes:
             with suppress(ProcessLookupError):
                 os.kill(process.pid or 0, signal.SIGHUP)
 
     def init_processes(self) -> None:
-        """Start the first ones."""
+        """Start the first children."""
         for _ in range(self.processes_num):
-            self.processes.append(self._started())
+            self.processes.append(self._start_child())
 
     def keep_subprocess_alive(self) -> None:
-        """Replace children that died; one that could not begin to serve ends them all.
+        """Replace children that died; stop all when a child could not start to serve.
 
-        The library would also kill children that are slow to answer it, and on a busy machine all of them are.
+        uvicorn would also kill children that are slow to answer its pings, and on a busy machine all of them are slow.
         """
         for place, process in enumerate(self.processes):
             if process.process.is_alive() or self.should_exit.is_set():
@@ -103,17 +107,17 @@ class Supervisor(Multiprocess):
                 self.failed = True
                 self.should_exit.set()
             else:
-                self.processes[place] = self._replacement(process)
+                self.processes[place] = self._replace(process)
 
-    def _replacement(self, dead: Process) -> Process:
+    def _replace(self, dead: Process) -> Process:
         logs.log.warning("a serving process died and is replaced", pid=dead.pid, code=dead.exitcode)
-        return self._started()
+        return self._start_child()
 
-    def _started(self) -> Process:
+    def _start_child(self) -> Process:
         ours, theirs = socket.socketpair()
         with theirs:
             process = Child(self._settings, self.sockets, theirs)
-            # A new process dies of SIGHUP until it has said what to do; blocked, the signal waits until then.
+            # SIGHUP would end a new process before it has its handler; blocked, the signal waits until then.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
             process.start()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
@@ -121,7 +125,7 @@ class Supervisor(Multiprocess):
         return process
 
     def join_all(self) -> None:
-        """Wait for the children, and end those for good that hang."""
+        """Wait for the children, and kill those that do not stop in time."""
         deadline = time.monotonic() + http.GRACE_SECONDS + http.LAST_SECONDS
         for process in self.processes:
             process.process.join(max(0.0, deadline - time.monotonic()))
@@ -131,8 +135,8 @@ class Supervisor(Multiprocess):
                 process.process.join()
 
 
-def _child(config: Config, parent: int) -> Any:
-    """What a child serves; called in the child."""
+def _application(config: Config, parent: int) -> Any:
+    """Create the application that a child serves; called in the child."""
     from ..store import db as databases
     from ..store import migrations
     from ..worker import counters
@@ -142,15 +146,15 @@ def _child(config: Config, parent: int) -> Any:
     memory.limit_malloc()
     db = databases.connect(config.database, pool=config.database_pool, erasures=config.erasures_folder)
     migrations.watch(db)
-    threading.Thread(target=_report, args=(db, parent), name="metrics", daemon=True).start()
+    threading.Thread(target=_report_metrics, args=(db, parent), name="metrics", daemon=True).start()
     counters.begin(db)
     return front.build(config, db)
 
 
-def _report(db: "Database", parent: int) -> None:
-    """Report metrics to the parent, and end when the parent is gone.
+def _report_metrics(db: "Database", parent: int) -> None:
+    """Report metrics to the parent, and end this process when the parent is gone.
 
-    The connection ends at that moment. Should it end for another reason, this process serves on.
+    The connection breaks when the parent ends. If it breaks for another reason, this process continues to serve.
     """
     from .. import metrics
     from . import metrics_sum

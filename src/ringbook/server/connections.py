@@ -1,4 +1,4 @@
-"""The open connections of one process: how many each client address has, and which one is closed for a newer one.
+"""The open connections of one process: counts them per client address, and chooses which one to close for a new one.
 
     Connections      counts connections from the moment they are accepted, handshakes included
     Connection       one of them
@@ -78,21 +78,21 @@ class Connections:
         return connection
 
     def waits(self, connection: Connection) -> None:
-        """No request is under way on this connection any more: it waits, after all others that wait."""
+        """The connection's request has ended: it is idle, and the last of the idle ones to be closed."""
         self._waiting.pop(connection, None)
         if connection in self._open:
             self._waiting[connection] = None
 
     def works(self, connection: Connection) -> None:
-        """A request is under way: this connection is not closed for another one."""
+        """A request has begun: the connection is not closed in favour of another."""
         self._waiting.pop(connection, None)
 
     def relax(self) -> None:
-        """Called twice a second: others may have freed a handle, so try one connection more."""
+        """Called twice a second: allow one connection more, because others may have freed a handle."""
         self._most = min(self._most + 1, self._last_handle)
 
     def leave(self, connection: Connection) -> None:
-        """The connection has ended. Calling this again changes nothing."""
+        """Remove an ended connection. Calling this again has no effect."""
         if connection not in self._open:
             return
         self._open.discard(connection)
@@ -112,7 +112,7 @@ class Connections:
         return network(str(ip))
 
     def _make_room(self) -> bool:
-        """Close the connection that has waited longest; False when every connection has a request under way."""
+        """Close the connection that has been idle longest; False when none is idle."""
         reached("reserved_handles")
         if not self._waiting:
             return False
@@ -123,7 +123,7 @@ class Connections:
 
 
 def limits_of(limits: Limits) -> tuple[int, int]:
-    """The limit per address, and the first file handle that is reserved for everything but connections."""
+    """The limit per address, and the first file handle that connections may not use."""
     handles = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     per_address = limits.connections_per_address or max(1, min(MOST_PER_ADDRESS, handles // 2))
     return per_address, handles - min(limits.reserved_handles, handles // 4)

@@ -1,11 +1,12 @@
-"""The server: uvicorn's, with connections that are accepted and bounded here.
+"""uvicorn's server with our own code for accepting and limiting connections.
 
-    ServerConfig   uvicorn's settings and ours
-    Server         accepts connections, sweeps them twice a second, renews the certificate, ends in order
-    Listener       one listening socket
+    ServerConfig    uvicorn's settings and ours
+    server_config   the settings of every serving process
+    Server          accepts connections, checks them twice a second, reloads the certificate, stops in order
+    Listener        one listening socket
 
-uvicorn lets the event loop accept. Then nobody sees a connection before its TLS handshake has ended, a handshake has
-60 seconds, and running out of file handles stops the acceptance of everybody.
+uvicorn leaves accepting to the event loop. Connections in their TLS handshake would then escape our limits, a handshake
+could take 60 seconds, and running out of file handles would stop the server from accepting anybody.
 """
 
 import asyncio
@@ -28,16 +29,16 @@ from .reached import reached
 from .sockets import BACKLOG
 from .tls import Certificate
 
-ACCEPTED_AT_ONCE = 8  # then other work has its turn, and other processes have theirs
+ACCEPTED_AT_ONCE = 8  # then other work and other processes get their turn
 REST_SECONDS = 1
 TICKS_BETWEEN_SWEEPS = 5  # of 0.1 s each
-ARRIVAL_SECONDS = 5  # of the time that a stop takes, for bodies that are still arriving
+ARRIVAL_SECONDS = 5  # bodies that are still arriving get so much of the grace period when the server stops
 GRACE_SECONDS = 10  # for requests that have begun, when the process is told to stop
 LAST_SECONDS = 1  # after that the process ends itself
 
 
 class ServerConfig(uvicorn.Config):
-    """uvicorn's settings, and ours beside them."""
+    """uvicorn's settings, with ours as `ringbook`."""
 
     def __init__(self, config: Config, application: Any, **settings: Any) -> None:
         super().__init__(application, http=Protocol, **settings)
@@ -81,18 +82,21 @@ class Server(uvicorn.Server):
         self._accepting: set[asyncio.Task[None]] = set()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to end, and end for good a little after the grace that requests have."""
+        """Start to stop, and end the process by force shortly after the grace period.
+
+        A request may hang where cancelling does not reach it, such as in a database that does not answer.
+        """
         super().handle_exit(sig, frame)
         last = threading.Timer(GRACE_SECONDS + LAST_SECONDS, os._exit, (1,))
         last.daemon = True
         last.start()
 
     def renew(self) -> None:
-        """Load the certificate anew within a tenth of a second. May be called by a signal or another thread."""
+        """Reload the certificate within a tenth of a second. Signal handlers and other threads may call this."""
         self._renewal_wanted = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to serve at these sockets."""
+        """Start to serve on these sockets."""
         await super().startup(sockets=[])
         ours = self.config.ringbook
         self._certificate = Certificate(ours) if ours.tls_cert else None
@@ -108,16 +112,16 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept nothing more, and give what is under way the time to end."""
+        """Stop accepting, and give requests that have begun time to finish."""
         for task in self._accepting:
             task.cancel()
         asyncio.get_running_loop().call_later(ARRIVAL_SECONDS, self._stop_arriving)
         await super().shutdown(sockets)
 
     def _listen(self) -> None:
-        """Accept connections; with TLS only once there is a certificate.
+        """Accept connections; with TLS only once a certificate is loaded.
 
-        A process that replaces another one may find a broken certificate, which the others had loaded before it broke.
+        A replacement process may find a certificate file that broke after the other processes had loaded it.
         """
         if self._certificate and not self._certificate.context:
             return
@@ -186,7 +190,7 @@ class Server(uvicorn.Server):
 
 
 class Listener:
-    """A listening socket, whose connections go to `accepted`; looks to uvicorn like a server of the event loop."""
+    """A listening socket that passes its connections to `accepted`, with the interface of an event loop's server."""
 
     def __init__(self, sock: socket.socket, accepted: Callable[[socket.socket, str], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -197,13 +201,13 @@ class Listener:
         self._loop.add_reader(sock.fileno(), self._accept)
 
     def close(self) -> None:
-        """Accept nothing more."""
+        """Stop accepting."""
         if not self._closed:
             self._closed = True
             self._loop.remove_reader(self._socket.fileno())
 
     async def wait_closed(self) -> None:
-        """It is closed at once."""
+        """Do nothing: `close` takes effect at once."""
 
     def _accept(self) -> None:
         for _ in range(ACCEPTED_AT_ONCE):
@@ -220,7 +224,7 @@ class Listener:
             self._accepted(sock, address[0])
 
     def _rest(self, error: OSError) -> None:
-        """The system has no handle or no memory left: trying again at once would keep the processor busy."""
+        """Pause after the system ran out of file handles or memory; retrying at once would keep the processor busy."""
         log.debug("cannot accept", error=error.strerror)
         reached("reserved_handles")
         self._loop.remove_reader(self._socket.fileno())

@@ -1,4 +1,4 @@
-"""What lies around a server on its own machine: files and their modes, TLS, proxies, the disk, the clock.
+"""Checks of the machine of a server: files and their modes, TLS, proxies, the disk, the clock.
 
 files(config, secrets)   each Check of a file that should be its owner's alone, or must be readable
 proxies(config)          who is believed when it says whom a request came from
@@ -20,7 +20,7 @@ from ..store import db as databases
 
 LEAST_FREE_BYTES = 1024**3
 MOST_APART_SECONDS = 5
-LEAST_DAYS = 14  # a certificate that ends sooner was not renewed by whoever should
+LEAST_DAYS = 14  # a certificate that expires sooner was not renewed in time
 OTHER_KEY = (
     "the key in RINGBOOK_TLS_KEY does not belong to the certificate in RINGBOOK_TLS_CERT: give two files that were made"
     " together"
@@ -33,7 +33,7 @@ EVERYBODY = {"0.0.0.0/0", "::/0"}
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One thing looked at: is it right, and what was seen."""
+    """The result of one check: what was checked, whether it is right, and what was found."""
 
     what: str
     ok: bool
@@ -44,7 +44,7 @@ class Check(msgspec.Struct, frozen=True):
 
 
 def files(config: Config, secrets: Iterable[Path]) -> Iterator[Check]:
-    """Files with secrets must be their owner's alone.
+    """Check that only their owner can read files with secrets.
 
     secrets   files that settings were read from
     """
@@ -64,11 +64,11 @@ def files(config: Config, secrets: Iterable[Path]) -> Iterator[Check]:
 
 
 def tls_trouble(config: Config) -> str:
-    """Try the files as the server will."""
+    """Load the files as the server does."""
     if not config.tls_cert:
         return ""
     try:
-        # Without an answer at hand the library would ask the terminal for the key's password.
+        # Without this callback the library would ask for the key's password on the terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(config.tls_cert, config.tls_key, password=lambda: "")
     except ssl.SSLError as error:
         return OTHER_KEY if error.reason == "KEY_VALUES_MISMATCH" else NO_PEM
@@ -78,7 +78,7 @@ def tls_trouble(config: Config) -> str:
 
 
 def authorities_trouble(file: str) -> str:
-    """Why nothing can be believed on the word of this file; "" when it can."""
+    """Why this file of certificate authorities cannot be used; "" when it can."""
     try:
         ssl.create_default_context(cafile=file)
     except OSError as error:
@@ -96,7 +96,7 @@ def _certificate(file: str) -> Check:
 
 
 def _private(what: str, file: Path) -> Iterator[Check]:
-    if file.is_file() and not file.is_relative_to("/run"):  # containers and systemd see to those themselves
+    if file.is_file() and not file.is_relative_to("/run"):  # containers and systemd protect those
         mode = file.stat().st_mode & 0o777
         advice = "" if mode & 0o077 == 0 else f", open to others: chmod 600 {file}"
         yield Check(what, not advice, f"{file} has mode {mode:o}{advice}")
@@ -106,7 +106,7 @@ def _private(what: str, file: Path) -> Iterator[Check]:
 
 
 def proxies(config: Config) -> Check:
-    """Everybody's word would let anybody claim any address; without a proxy's, all its users are one address."""
+    """Check the trusted proxies: trust in all lets anybody claim any address; without trust a proxy's users are one."""
     believed = ", ".join(config.trusted_proxies)
     if EVERYBODY & set(config.trusted_proxies):
         wrong = "is everybody, so anybody can claim any address: name your proxies in RINGBOOK_TRUSTED_PROXIES"
@@ -121,7 +121,7 @@ def proxies(config: Config) -> Check:
 
 
 def database(config: Config, db: databases.Database) -> Iterator[Check]:
-    """What can be seen of it from here."""
+    """The checks of the database's disk and clock."""
     if disk := db.disk():
         free, size = disk
         advice = "" if free >= LEAST_FREE_BYTES else ", too little to go on for long: make room"
@@ -144,5 +144,5 @@ def _clock(db: databases.Database) -> Check:
 
 
 def gibibytes(count: int) -> str:
-    """Bytes as people read them."""
+    """A number of bytes as people read it."""
     return f"{count / 1024**3:.1f} GiB"

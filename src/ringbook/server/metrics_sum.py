@@ -1,4 +1,4 @@
-"""One set of metrics for several processes, without files: children report to their parent, which adds the reports up.
+"""The metrics of several processes as one, without files: children report to their parent, which adds up the reports.
 
     exposition()             the text of /metrics: the sum over all processes, or this process's own metrics
     Reports(measure)         in the parent: keeps the last report of each child, and answers with the sum
@@ -35,8 +35,8 @@ from ..logs import log
 EVERY_SECONDS = 1
 FRESH_SECONDS = 0.5
 ANSWER_SECONDS = 2
-MOST_BYTES = 16 * 1024 * 1024  # of a message; a report has some 100 KiB
-# Of other gauges the one that was measured last counts.
+MOST_BYTES = 16 * 1024 * 1024  # per message; a report has about 100 KiB
+# For other gauges the latest measurement counts.
 SUMMED_GAUGES = {
     "ringbook_now",
     "process_open_fds",
@@ -69,7 +69,7 @@ class Report(msgspec.Struct, tag="report"):
 
 
 class Question(msgspec.Struct, tag="question"):
-    """Child to parent: what is the sum? A child asks again only when it has the answer."""
+    """Child to parent: request for the sum. A child sends the next one only after the answer."""
 
 
 class Sum(msgspec.Struct, tag="sum"):
@@ -82,7 +82,7 @@ class Sum(msgspec.Struct, tag="sum"):
 
 
 def snapshot() -> Snapshot:
-    """The metrics of this process, without the times at which counters began, which have no sum."""
+    """The metrics of this process, without the creation times of counters, which cannot be added up."""
     return [
         Family(
             family.name,
@@ -96,7 +96,7 @@ def snapshot() -> Snapshot:
 
 
 def merged(snapshots: Sequence[Snapshot]) -> Snapshot:
-    """Adds up counters and histograms; a gauge is the sum or its latest value, of equally late ones the first."""
+    """Add up counters and histograms. A gauge is a sum (`SUMMED_GAUGES`) or its latest value."""
     families: dict[str, list[Family]] = {}
     for family in chain.from_iterable(snapshots):
         families.setdefault(family.name, []).append(family)
@@ -115,7 +115,7 @@ def _merged(same: list[Family]) -> Family:
 
 
 class _Values(Collector):
-    """A snapshot in the shape that the library writes."""
+    """A snapshot as a collector, which the library can write."""
 
     def __init__(self, families: Snapshot) -> None:
         self._families = families
@@ -139,7 +139,7 @@ def text(families: Snapshot) -> str:
 
 
 class Reports:
-    """The parent's side. It runs in a thread of its own; a child that is silent keeps nobody else waiting.
+    """The parent's side, in a thread of its own. A child that does not answer delays no other.
 
     measure   sets the gauges of this process
     """
@@ -152,7 +152,7 @@ class Reports:
         threading.Thread(target=self._run, name="metrics", daemon=True).start()
 
     def add(self, connection: socket.socket) -> None:
-        """Listen to one more child, until it ends."""
+        """Receive the reports of one more child, until it ends."""
         asyncio.run_coroutine_threadsafe(self._listen(connection), self._loop)
 
     def _run(self) -> None:
@@ -180,7 +180,7 @@ class Reports:
             if not isinstance(error, OSError):
                 log.exception("metrics failed")
         self._children.remove(child)
-        child.reported(())  # nobody waits for it any longer
+        child.reported(())  # end waiting for its report
         counters = [family for family in child.last if family.kind != "gauge"]
         self._ended = merged([self._ended, counters])
         writer.close()
@@ -196,7 +196,7 @@ class Reports:
 
 
 class _Child:
-    """What the parent knows of one child."""
+    """The parent's state of one child."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
@@ -205,14 +205,14 @@ class _Child:
         self.answering: asyncio.Task[None] | None = None
 
     def report(self) -> "asyncio.Future[None]":
-        """Ask for a report, unless one is awaited already; the future is done when it is there."""
+        """Request a report, unless one is expected already; the future is done when it arrives."""
         if self._waiting is None:
             self._waiting = asyncio.get_running_loop().create_future()
             self.send(Wanted())
         return self._waiting
 
     def reported(self, families: Snapshot) -> None:
-        """A report has come."""
+        """Store a report that has arrived."""
         self.last = families or self.last
         if self._waiting:
             self._waiting.set_result(None)
@@ -278,7 +278,7 @@ class Reporter:
         return answer.text
 
     def _send(self, message: Report | Question) -> None:
-        if not self._sending.acquire(timeout=ANSWER_SECONDS):  # the parent takes nothing
+        if not self._sending.acquire(timeout=ANSWER_SECONDS):  # the parent does not read
             raise TimeoutError
         try:
             self._connection.sendall(msgspec.json.encode(message) + b"\n")

@@ -1,12 +1,11 @@
-"""The process that serves: sockets, signals, children, and an orderly end.
+"""Starts and ends `ringbook serve`.
 
-    run(config)           listen, make the database ready, greet, serve until a signal; the exit code
-    listen(host, port)    a listening socket, or CannotServe with what to do
-    watched(config, db)   for a process that serves nothing else: /metrics and its health, at a port of their own
+    run(config)                      open the sockets and the database, serve until a signal; the exit code
+    monitoring_served(config, db)    /metrics and the health checks of `ringbook worker`, on a port of their own
+    check_journal(db)                refuse a restored backup, and finish an erasure that a crash interrupted
 
-One process serves on SQLite. On PostgreSQL there may be several: this one then supervises, runs the periodic jobs
-(`worker.jobs`) and holds the listening sockets that its children share. Children end with their parent, however it
-ended. Each child reports its metrics to this process over a socket pair (`metrics_sum`).
+With SQLite one process serves. With PostgreSQL there may be several: this process then starts the children that serve
+(`children.py`), runs the periodic jobs (`worker.jobs`) and holds the listening sockets that the children share.
 """
 
 import socket
@@ -29,42 +28,40 @@ if TYPE_CHECKING:
     from ..store.db import Database
 
 ONE_WRITER = "SQLite has one writer, so one process serves; for more, set RINGBOOK_DATABASE=postgresql://…"
-
-
 UNSIGNED = (
-    "RINGBOOK_FIREBASE_AUTH_EMULATOR_HOST is set: Firebase ID tokens are believed WITHOUT A SIGNATURE,"
+    "RINGBOOK_FIREBASE_AUTH_EMULATOR_HOST is set: Firebase ID tokens are accepted WITHOUT A SIGNATURE,"
     " so anybody can sign in as anybody. For development only"
 )
 
 
-def run(config: Config, *, keep_time: bool = True) -> int:
-    """Serve until SIGTERM or SIGINT, then finish what is in flight within 10 s; return the exit code.
+def run(config: Config, *, run_jobs: bool = True) -> int:
+    """Serve until SIGTERM or SIGINT, then finish the requests that have begun within 10 s; return the exit code.
 
-    keep_time    also run the periodic jobs (`worker.jobs`)
+    run_jobs    also run the periodic jobs (`worker.jobs`)
 
-    SIGHUP loads the TLS certificate anew. It never ends the process, also without TLS.
+    SIGHUP reloads the TLS certificate. It does not end the process, with or without TLS.
     """
     signals.on_stop(lambda *_: sys.exit(0))
     signals.on_hangup(lambda *_: None)
     raise_file_limit()
     memory.limit_malloc()
-    config = _as_one_writer(config)
+    config = _with_one_process_on_sqlite(config)
     sockets = [listen(config.host, config.port)]
     if config.admin_port:
         sockets.append(listen(config.host, config.admin_port, setting="RINGBOOK_ADMIN_PORT"))
     if trouble := machine.tls_trouble(config):
         raise CannotServe(trouble)
-    with _ready(config) as (db, first):
-        _greet(config, sockets[0].getsockname()[1], db, first)
-        with _counting(db), _time_kept(db, config, keep_time):
-            return children.supervise(config, sockets, db) if config.workers > 1 else _one(config, sockets, db)
+    with _database_opened(config) as (db, first):
+        _announce(config, sockets[0].getsockname()[1], db, first)
+        with _counters_running(db), _jobs_running(db, config, run_jobs):
+            return children.supervise(config, sockets, db) if config.workers > 1 else _serve_alone(config, sockets, db)
 
 
 @contextmanager
-def watched(config: Config, db: "Database") -> "Iterator[None]":
-    """Answer in a thread how this process is, if RINGBOOK_WORKER_METRICS_PORT says where; or CannotServe.
+def monitoring_served(config: Config, db: "Database") -> "Iterator[None]":
+    """Serve /metrics and the health checks in a thread, if RINGBOOK_WORKER_METRICS_PORT is set.
 
-    SIGHUP loads the TLS certificate anew. It never ends the process.
+    Raises CannotServe if the port cannot be opened. SIGHUP reloads the TLS certificate and does not end the process.
     """
     signals.on_hangup(lambda *_: None)
     if not config.worker_metrics_port:
@@ -77,7 +74,7 @@ def watched(config: Config, db: "Database") -> "Iterator[None]":
         raise CannotServe(trouble)
     server = http.Server(http.server_config(config, front.beside(config, db)))
     signals.on_hangup(lambda *_: server.renew())
-    thread = threading.Thread(target=server.run, args=(sockets,), name="watched", daemon=True)
+    thread = threading.Thread(target=server.run, args=(sockets,), name="monitoring", daemon=True)
     thread.start()
     try:
         yield
@@ -86,17 +83,18 @@ def watched(config: Config, db: "Database") -> "Iterator[None]":
         thread.join(http.LAST_SECONDS)
 
 
-def _as_one_writer(config: Config) -> Config:
+def _with_one_process_on_sqlite(config: Config) -> Config:
+    """The settings with `workers` = 1 for SQLite, which allows one writer."""
     if config.workers == 1 or not config.database.startswith("sqlite"):
         return config
     logs.log.warning(ONE_WRITER)
     return msgspec.structs.replace(config, workers=1)
 
 
-def _greet(config: Config, port: int, db: "Database", first: "App | None") -> None:
-    """Say where we are; on the first start a terminal, and nobody else, is also shown the keys and an admin's password.
+def _announce(config: Config, port: int, db: "Database", first: "App | None") -> None:
+    """Log the address. On the first start, print the keys and the password of a first admin to a terminal.
 
-    Where nobody would see a password, no admin is made.
+    Without a terminal the password could end up in a log file, so no admin is created.
     """
     from ..core import admins
     from ..store import db as databases
@@ -110,12 +108,12 @@ def _greet(config: Config, port: int, db: "Database", first: "App | None") -> No
         logs.log.info("first start: `ringbook admin create EMAIL` makes an admin for the dashboard")
     logs.log.info("serving", url=url, database=database, version=__version__)
     if config.firebase_auth_emulator_host:
-        logs.log.critical(UNSIGNED)  # at every level that can be set
+        logs.log.critical(UNSIGNED)  # shown at every log level
 
 
 @contextmanager
-def _ready(config: Config) -> "Iterator[tuple[Database, App | None]]":
-    """An open database with the right schema and an application; the application if it was made just now."""
+def _database_opened(config: Config) -> "Iterator[tuple[Database, App | None]]":
+    """Open the database with the right schema and an application; yield the application if it is new, else None."""
     from ..core import applications, erasures
     from ..store import db as databases
     from ..store import migrations
@@ -139,7 +137,7 @@ def _ready(config: Config) -> "Iterator[tuple[Database, App | None]]":
 
 
 def check_journal(db: "Database") -> None:
-    """Who was erased is erased: an erasure that a crash cut off is finished; CannotServe on a restored backup."""
+    """Finish an erasure that a crash interrupted; CannotServe for a restored backup that brings erased users back."""
     from ..core import backups, erasures
 
     if trouble := erasures.trouble(db):
@@ -149,8 +147,8 @@ def check_journal(db: "Database") -> None:
 
 
 @contextmanager
-def _counting(db: "Database") -> "Iterator[None]":
-    """What this process counts goes into the database, the last of it when all else has ended."""
+def _counters_running(db: "Database") -> "Iterator[None]":
+    """Writes the counters of this process to the database, for the last time when the block ends."""
     from ..worker import counters
 
     counters.begin(db)
@@ -161,26 +159,28 @@ def _counting(db: "Database") -> "Iterator[None]":
 
 
 @contextmanager
-def _time_kept(db: "Database", config: Config, wanted: bool) -> "Iterator[None]":
+def _jobs_running(db: "Database", config: Config, enabled: bool) -> "Iterator[None]":
+    """Runs the periodic jobs in a thread while the block lasts, if `enabled`."""
     from ..worker import jobs
 
     stop = threading.Event()
     thread = threading.Thread(target=jobs.run, args=(db, config, stop), name="worker", daemon=True)
-    if wanted:
+    if enabled:
         thread.start()
     try:
         yield
     finally:
         stop.set()
-        if wanted:
+        if enabled:
             thread.join(http.GRACE_SECONDS)
 
 
-def _one(config: Config, sockets: list[socket.socket], db: "Database") -> int:
+def _serve_alone(config: Config, sockets: list[socket.socket], db: "Database") -> int:
+    """Serve in this process until a signal."""
     from . import front
 
     server = http.Server(http.server_config(config, front.build(config, db)))
-    # For a signal before the server listens for them itself, and for the one that it raises again when it has ended.
+    # uvicorn handles signals only while it runs, and raises the signal once more after it has stopped.
     signals.on_stop(lambda *_: setattr(server, "should_exit", True))
     signals.on_hangup(lambda *_: server.renew())
     server.run(sockets)

@@ -1,4 +1,4 @@
-"""Limits that are reached before a request exists: each one is counted, and logged at most once a minute.
+"""Limits that are reached before a request exists: counts each refusal, and logs at most one line a minute.
 
 reached(limit)   counts one refusal and logs it if the last line about this limit is a minute old
 """
@@ -14,7 +14,7 @@ _since_then: dict[str, int] = {}
 
 
 def reached(limit: str) -> None:
-    """Counts one refusal; the log line tells how many there were since the line before.
+    """Count one refusal; the log line contains the number since the previous line.
 
     limit   the name of the setting, in lower case and without RINGBOOK_
     """

@@ -14,13 +14,13 @@ MOST_FILES = 65_536
 
 
 class CannotServe(Exception):
-    """Why serving cannot begin, in one line that says what to do."""
+    """The server cannot start; one line with the reason and the next step."""
 
 
 def listen(host: str, port: int, *, setting: str = "") -> socket.socket:
-    """A socket that listens, so that connections wait from now on; CannotServe if it cannot.
+    """Open a listening socket; CannotServe if that fails. Connections wait in its queue until they are accepted.
 
-    setting   the one that the port comes from, if it is not the port of all
+    setting   the setting that holds the port, if it is not RINGBOOK_PORT; the error names it
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -31,24 +31,24 @@ def listen(host: str, port: int, *, setting: str = "") -> socket.socket:
         listener.bind(address)
         listener.listen(BACKLOG)
     except OSError as error:
-        raise CannotServe(_why_not(host, port, error, setting)) from None
+        raise CannotServe(_reason(host, port, error, setting)) from None
     return listener
 
 
 def raise_file_limit() -> None:
-    """As many open connections as the system lets us have: what shells give by default ends at 1,024."""
+    """Raise the limit of open files as far as the system allows: most shells set it to 1,024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    with suppress(OSError, ValueError):  # macOS has a limit of its own
+    with suppress(OSError, ValueError):  # macOS has a lower limit that it does not report
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(most, resource.getrlimit(resource.RLIMIT_NOFILE)[0]), hard))
 
 
-def _why_not(host: str, port: int, error: OSError, setting: str) -> str:
+def _reason(host: str, port: int, error: OSError, setting: str) -> str:
     if error.errno == errno.EADDRINUSE:
         other = port + 1 if port < 65535 else port - 1
         if setting:
             return f"port {port} is in use: {setting}={other}"
         return f"port {port} is in use: make serve PORT={other} (or ringbook serve --port {other})"
     if error.errno == errno.EACCES:
-        return f"port {port} is for the system: take one from 1024 up (ringbook serve --port 8080)"
+        return f"port {port} is reserved for the system: use one from 1024 up (ringbook serve --port 8080)"
     return f"cannot listen on {host}: {error.strerror} (RINGBOOK_HOST takes an address of this machine)"

@@ -1,4 +1,4 @@
-"""The certificate that Ringbook serves TLS with, and its renewal while running.
+"""The TLS certificate of the server, and its renewal while the server runs.
 
 Certificate        the context for new connections; a connection keeps the one that it began with
 Certificate.load   loads the files now
@@ -31,7 +31,7 @@ class Certificate:
         self.load()
 
     def load(self) -> None:
-        """Load both files; when they cannot be used, the certificate from before stays and the log says why."""
+        """Load both files. If they cannot be used, keep the previous certificate and log the reason."""
         self._loaded = self._seen = self._state()
         if trouble := machine.tls_trouble(self._config):
             log.error("certificate not loaded", why=trouble, serving="the one from before" if self.context else "none")
@@ -56,7 +56,7 @@ class Certificate:
         self._seen = state
 
     def _state(self) -> object:
-        """What changes when a file is written or replaced."""
+        """Values that change when a file is written or replaced."""
         return [_state_of(file) for file in self._files]
 
 
@@ -69,8 +69,8 @@ def _state_of(file: Path) -> tuple[int, ...]:
 
 
 def context(config: Config) -> ssl.SSLContext:
-    """A context with the files of these settings; an exception if they cannot be used."""
+    """A TLS context with the files of these settings; raises an exception if they cannot be used."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.options |= ssl.OP_NO_RENEGOTIATION  # a client could make us compute handshakes without end
+    made.options |= ssl.OP_NO_RENEGOTIATION  # otherwise a client could cause endless handshakes
     made.load_cert_chain(config.tls_cert, config.tls_key, password=lambda: "")
     return made

@@ -1,4 +1,4 @@
-"""What a newcomer needs to see, once: the keys, and lines to paste into each SDK.
+"""The text of the first start: the keys, and code to paste for each SDK.
 
 welcome(app, url, …)      the text of the first start
 url(config, port)         where this machine reaches the server
@@ -70,14 +70,14 @@ The password is shown here this once; `ringbook admin reset-password {email}` ma
 
 
 def url(config: Config, port: int) -> str:
-    """Where this machine reaches the server that listens on `port`."""
+    """The address of the server on this machine."""
     scheme = "https" if config.tls_cert else "http"
     host = f"[{config.host}]" if ":" in config.host else config.host
     return f"{scheme}://{EVERYWHERE.get(config.host, host)}:{port}"
 
 
 def dashboard(config: Config, url: str) -> str:
-    """Where this machine reaches the dashboard of the server at `url`."""
+    """The address of the dashboard of the server at `url`."""
     address = urlsplit(url)
     host = address.netloc.removesuffix(f":{address.port}")
     return f"{address.scheme}://{host}:{config.admin_port or address.port}/dashboard"

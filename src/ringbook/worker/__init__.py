@@ -1,4 +1,4 @@
-"""The background work: periodic jobs, sending pushes, and writing down what a process counts.
+"""Background work: periodic jobs, sending pushes, and writing counters to the database.
 
 jobs.py       the periodic jobs, until told to stop
 courier.py    claims due pushes, sends them and records the receipts

@@ -1,4 +1,4 @@
-"""What a process counts goes into the database, every few seconds and when the process ends.
+"""Writes the counters of a process to the database every few seconds, and when the process ends.
 
 So do the permits that the process has drawn in blocks and does not use.
 
@@ -22,7 +22,7 @@ _running: list[tuple[threading.Thread, threading.Event]] = []
 
 
 def begin(db: "Database", every: float = stats.EVERY_SECONDS) -> None:
-    """Flush from now on, every so many seconds."""
+    """Start to write every so many seconds."""
     stop = threading.Event()
     thread = threading.Thread(target=_flush, args=(db, stop, every), name="figures", daemon=True)
     _running.append((thread, stop))
@@ -30,7 +30,7 @@ def begin(db: "Database", every: float = stats.EVERY_SECONDS) -> None:
 
 
 def end() -> None:
-    """Flush a last time, and no more; a database that is silent keeps nobody longer than LAST_SECONDS."""
+    """Write for the last time and stop; wait for a silent database at most LAST_SECONDS."""
     while _running:
         thread, stop = _running.pop()
         stop.set()

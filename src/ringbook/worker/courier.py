@@ -1,4 +1,4 @@
-"""What is due goes out to the push providers: one event loop, many requests in flight, and what comes of them recorded.
+"""Sends due pushes to the push providers and records the receipts: one event loop with many requests in flight.
 
     run(db, config, stop)    until told to stop, in a thread of its own
 
@@ -39,27 +39,27 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 PLACES = 2_000  # requests in flight
-FEWEST_PLACES = 20  # for a lane, also when all of those are taken
-FEWEST_CLAIMED = 200  # at once: a claim costs the database a transaction
+FEWEST_PLACES = 20  # for each lane, also when all places are taken
+FEWEST_CLAIMED = 200  # per claim, because each claim is a transaction
 FEW = 4  # requests in flight of one sender
-ATTEMPT_SECONDS = 20  # of an attempt with all that it may need, such as a new token: well within a lease
+ATTEMPT_SECONDS = 20  # for an attempt with all it needs, such as a new token; well within a lease
 SLOWEST_CLAIM_SECONDS = delivery.LEASE_SECONDS - ATTEMPT_SECONDS - 2  # after that there is no time for an attempt
 IDLE_SECONDS = 0.5
-OTHERS_SECONDS = 0.25  # between claims that pass over a busy lane, which may be long
+OTHERS_SECONDS = 0.25  # between claims that skip a busy lane, which may be long
 THREADS = 4
 RECORD_SECONDS = 0.1
 TROUBLE_SECONDS = 2.0
-LAST_SECONDS = 4.0  # for what is in flight when we are told to stop
+LAST_SECONDS = 4.0  # for requests in flight when the process is told to stop
 
 
 def run(db: "Database", config: Config, stop: threading.Event) -> None:
-    """Deliver until told to stop; then let what is in flight come to its end, for a while."""
+    """Send pushes until told to stop; then give requests in flight some seconds to finish."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(Courier(db, config, stop).work())
 
 
 def room(lanes: Mapping[str, Counter[int]]) -> tuple[int, dict[str, Room]]:
-    """How many pushes may be claimed in all, and how many of each lane that has something in flight.
+    """How many pushes may be claimed in all, and how many of each lane with requests in flight.
 
     lanes   how many requests of each sender are in flight in each lane
 
@@ -77,7 +77,7 @@ def room(lanes: Mapping[str, Counter[int]]) -> tuple[int, dict[str, Room]]:
 
 
 def _room(lane: str, places: int, count: int, senders: Mapping[int, int]) -> Room:
-    """What may be claimed from a lane that has `count` of its `places` taken: nothing while that is only a few."""
+    """How many may be claimed from a lane with `count` of its `places` taken; 0 where it would be only a few."""
     shared = delivery.shared(lane, places)
     if shared == places:
         return Room(places - count if places - count >= FEWEST_CLAIMED else 0)
@@ -87,7 +87,7 @@ def _room(lane: str, places: int, count: int, senders: Mapping[int, int]) -> Roo
 
 
 class Courier:
-    """What one process has on its way."""
+    """The requests in flight of one process."""
 
     def __init__(self, db: "Database", config: Config, stop: threading.Event) -> None:
         self._db = db
@@ -96,14 +96,14 @@ class Courier:
         self._in_flight: set[asyncio.Task[None]] = set()
         self._lanes: defaultdict[str, Counter[int]] = defaultdict(Counter)  # in flight, by lane and sender
         self._done: list[Attempt] = []
-        self._held: set[int] = set()  # pushes from their claim until what became of them is recorded
+        self._held: set[int] = set()  # pushes from their claim until their receipt is recorded
         self._unrecorded = False
         self._claimed_at = 0.0
         self._freed = asyncio.Event()
         self._threads = ThreadPoolExecutor(THREADS, "courier")
 
     async def work(self) -> None:
-        """Everything, until told to stop."""
+        """Send and record until told to stop."""
         async with Senders(self._config, self._asked) as self._senders:
             await asyncio.gather(
                 self._repeat("telling who joined", self._tell, IDLE_SECONDS),
@@ -114,7 +114,7 @@ class Courier:
         self._threads.shutdown(wait=False)
 
     async def _finish(self) -> None:
-        """Let what is in flight come to its end, and record what has come in."""
+        """Wait for requests in flight, and record the receipts."""
         until = time.monotonic() + LAST_SECONDS
         while (self._in_flight or self._done) and time.monotonic() < until:
             if self._in_flight:
@@ -125,12 +125,12 @@ class Courier:
                 await asyncio.sleep(RECORD_SECONDS)
 
     async def _asked(self, work: "Callable[Concatenate[Database, P], T]", *values: P.args, **named: P.kwargs) -> T:
-        """What the database says, in a thread: ours alone, so that nothing that is slow outside keeps us from it."""
+        """Run a database call in this courier's own thread, so that nothing else can delay it."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, functools.partial(work, self._db, *values, **named))
 
     async def _repeat(self, what: str, step: Callable[[], Awaitable[bool]], pause: float) -> None:
-        """Take a step after the other, with a pause when there was nothing to do; trouble is logged and waited out."""
+        """Repeat a step, with a pause when there was no work or after an error, which is logged."""
         while not self._stop.is_set():
             try:
                 busy = await step()
@@ -157,7 +157,7 @@ class Courier:
     # ── sending ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _send_due(self) -> bool:
-        """Claim no more than can be sent at once: a lease that waits in a line is soon over."""
+        """Claim only as many pushes as can be sent at once: the lease of a push that waits would expire."""
         places, rooms = room(self._lanes)
         narrow = any(one.of_each or not one.places for one in rooms.values())
         if self._unrecorded or (narrow and time.monotonic() - self._claimed_at < OTHERS_SECONDS):
@@ -166,9 +166,9 @@ class Courier:
         began = self._claimed_at = time.monotonic()
         claimed = await self._asked(delivery.claim, _now(), places, rooms)
         if time.monotonic() - began > SLOWEST_CLAIM_SECONDS:
-            return True  # it took so long that the lease is nearly over: whoever comes next takes them
+            return True  # the lease has nearly expired; a later claim takes these pushes
         for due in claimed:
-            if due.message.id not in self._held:  # else its lease was over before we were done with it
+            if due.message.id not in self._held:  # otherwise its lease expired before its receipt was recorded
                 self._start(due)
         return bool(claimed or narrow)
 
@@ -193,7 +193,7 @@ class Courier:
         self._freed.clear()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._freed.wait(), IDLE_SECONDS)
-        await asyncio.sleep(0.01)  # a few at once
+        await asyncio.sleep(0.01)  # collect a few
 
     async def _attempt(self, due: Due) -> None:
         began_at = _now()
@@ -222,7 +222,7 @@ class Courier:
     # ── recording ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _record(self) -> bool:
-        """Record what has come in; should that fail, it is tried again, and nothing more is sent until it is done."""
+        """Record the receipts. After a failure this is repeated, and nothing is sent until it succeeds."""
         attempts, self._done = self._done, []
         if not attempts:
             return False

@@ -1,4 +1,4 @@
-"""Time arrives: what is due is done, every minute, by any number of workers at once; pushes go out all the while.
+"""Runs the periodic jobs every minute, in any number of workers at once, and sends pushes all the time.
 
     run(db, config, stop)             until told to stop
     parts(config)                     what there is to do
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 
 EVERY_SECONDS = 60
 TROUBLE_SECONDS = 5
-MOST_BATCHES = 1_000  # in a turn: no part starves the others
+MOST_BATCHES = 1_000  # per turn, so that no job delays the others too long
 HOUR, DAY = 3_600, 86_400
 COPIES_KEPT_DAYS = 30
 
 
 def parts(config: Config) -> "dict[str, Part]":
-    """What there is to do. Each does one batch of what is due and says how much that was."""
+    """The periodic jobs. Each processes one batch and returns its size."""
     kept = config.pushes_kept_days * DAY
     audit_kept, books_kept = config.audit_kept_days * DAY, config.books_kept_days * DAY
     journal_kept = config.erasures_kept_days * DAY
@@ -69,12 +69,12 @@ def parts(config: Config) -> "dict[str, Part]":
 
 
 def once_in(seconds: int, part: "Part") -> "Part":
-    """A part that costs something also when there is nothing to do: it rests for so long after it has found nothing."""
+    """A job that is expensive also without work: after it found no work it pauses for so many seconds."""
     rested_at = -seconds
 
     def rested(db: "Database", now: int) -> int:
         nonlocal rested_at
-        if rested_at <= now < rested_at + seconds:  # a clock that is set back ends the rest
+        if rested_at <= now < rested_at + seconds:  # a clock that is set back ends the pause
             return 0
         done = part(db, now)
         if not done:
@@ -90,7 +90,7 @@ def _scrub(db: "Database", _now: int) -> int:
 
 
 def run(db: "Database", config: Config, stop: threading.Event) -> None:
-    """Take a turn about every minute; not on the dot, so that several workers come apart."""
+    """Take a turn about every minute, at random intervals, so that several workers do not run in step."""
     sending = threading.Thread(target=_send, args=(db, config, stop), name="courier", daemon=True)
     sending.start()
     due = parts(config)
@@ -100,7 +100,7 @@ def run(db: "Database", config: Config, stop: threading.Event) -> None:
 
 
 def _send(db: "Database", config: Config, stop: threading.Event) -> None:
-    """Deliver pushes; whatever ends that before its time, it begins anew."""
+    """Send pushes; start again after an unexpected end."""
     while not stop.is_set():
         try:
             courier.run(db, config, stop)
@@ -110,16 +110,16 @@ def _send(db: "Database", config: Config, stop: threading.Event) -> None:
 
 
 def turn(db: "Database", parts: "dict[str, Part]", now: int, stop: threading.Event) -> None:
-    """Give every part its turn."""
+    """Run every job once."""
     for name, part in parts.items():
         try:
             _drain(name, part, db, now, stop)
-        except Exception:  # the database may be away; the next turn finds it again
+        except Exception:  # the database may be away; the next turn tries again
             log.exception("work failed", part=name)
 
 
 def _drain(name: str, part: "Part", db: "Database", now: int, stop: threading.Event) -> None:
-    """Batch after batch, until one finds nothing."""
+    """Process batches until one is empty."""
     done = 0
     for _ in range(MOST_BATCHES):
         batch = 0 if stop.is_set() else part(db, now)
