@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 Id = Annotated[int, Parameter(validator=Number(gte=1, lt=2**63))]
 File = Annotated[Path | None, Parameter(parse=False)]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="answer in JSON")]
-AppOfLogin = Annotated[Id | None, Parameter(name="--app", help="id of the application, if USER is a login or e-mail")]
-User = Annotated[str, Parameter(help="id of the user; with --app also a login or an e-mail")]
+AppOfLogin = Annotated[Id | None, Parameter(name="--app", help="id of the application, if USER is a login, e-mail or phone")]
+User = Annotated[str, Parameter(help="id of the user; with --app also a login, an e-mail or a phone")]
 Yes = Annotated[bool, Parameter(negative="", help="do not ask for confirmation")]
 
 

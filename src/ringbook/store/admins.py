@@ -1,4 +1,4 @@
-"""Admins, and where they are logged in.
+"""Admins of the dashboard and their sessions.
 
 insert, set_password, remove          one admin each
 any_, all_                            whether there is one, and who they are
@@ -11,7 +11,7 @@ from .db import Row, Tx
 
 
 def insert(tx: Tx, email: str, password_hash: str, now: int) -> bool:
-    """Add an admin; False when there is one with this e-mail."""
+    """Add an admin; False when the e-mail is taken."""
     return bool(
         tx.run(
             "INSERT INTO admins (email, password_hash, created_at) VALUES (:email, :password_hash, :now)"
@@ -35,7 +35,7 @@ def set_password(tx: Tx, email: str, password_hash: str) -> bool:
 
 
 def remove(tx: Tx, email: str) -> bool:
-    """Remove an admin, whose sessions end with it; False when there is no such admin."""
+    """Delete an admin and the admin's sessions; False when there is no such admin."""
     return bool(tx.run("DELETE FROM admins WHERE email = :email", email=email))
 
 
@@ -45,7 +45,7 @@ def any_(tx: Tx) -> bool:
 
 
 def all_(tx: Tx) -> list[Row]:
-    """email, created_at and last_used_at (the latest of the open sessions, else None) of every admin, by e-mail."""
+    """Every admin by e-mail: email, created_at and last_used_at (of the open session used last, else None)."""
     return tx.all(
         "SELECT a.email, a.created_at, MAX(s.last_used_at) AS last_used_at FROM admins AS a"
         " LEFT JOIN admin_sessions AS s ON s.email = a.email GROUP BY a.email, a.created_at ORDER BY a.email"
@@ -59,7 +59,7 @@ def password_of(tx: Tx, email: str) -> str | None:
 
 
 def open_session(tx: Tx, token_hash: bytes, email: str, now: int, expires_at: int) -> None:
-    """Somebody is logged in."""
+    """Add a session of an admin."""
     tx.run(
         "INSERT INTO admin_sessions (token_hash, email, created_at, last_used_at, expires_at)"
         " VALUES (:token_hash, :email, :now, :now, :expires_at)",
@@ -71,7 +71,7 @@ def open_session(tx: Tx, token_hash: bytes, email: str, now: int, expires_at: in
 
 
 def by_token(tx: Tx, token_hash: bytes, now: int) -> Row | None:
-    """email, created_at, last_used_at and expires_at of a session that is not over."""
+    """A session that has not expired: email, created_at, last_used_at and expires_at."""
     return tx.one(
         "SELECT email, created_at, last_used_at, expires_at FROM admin_sessions"
         " WHERE token_hash = :token_hash AND expires_at > :now",
@@ -81,7 +81,7 @@ def by_token(tx: Tx, token_hash: bytes, now: int) -> Row | None:
 
 
 def touch(tx: Tx, token_hash: bytes, now: int, expires_at: int) -> None:
-    """Note that a session was used."""
+    """Record that a session was used."""
     tx.run(
         "UPDATE admin_sessions SET last_used_at = :now, expires_at = :expires_at WHERE token_hash = :token_hash",
         token_hash=token_hash,
@@ -96,12 +96,12 @@ def end_session(tx: Tx, token_hash: bytes) -> None:
 
 
 def end_sessions(tx: Tx, email: str, keep: bytes = b"") -> int:
-    """End an admin's sessions, all or all but one; how many that were."""
+    """End the sessions of an admin, all or all but one; return how many."""
     return tx.run("DELETE FROM admin_sessions WHERE email = :email AND token_hash <> :keep", email=email, keep=keep)
 
 
 def sweep(tx: Tx, now: int, limit: int) -> int:
-    """Forget up to `limit` sessions that are over; how many that were."""
+    """Delete up to `limit` expired sessions; return how many."""
     return tx.run(
         "DELETE FROM admin_sessions WHERE token_hash IN"
         " (SELECT token_hash FROM admin_sessions WHERE expires_at <= :now LIMIT :limit)",

@@ -53,7 +53,7 @@ def by_id(tx: Tx, app_id: int) -> Row | None:
 
 
 def by_auth_key(tx: Tx, auth_key: str) -> Row | None:
-    """The application that an SDK's authorization key names."""
+    """The application with this authorization key."""
     return tx.one(f"SELECT {COLUMNS} FROM applications WHERE auth_key = :auth_key", auth_key=auth_key)
 
 
@@ -64,7 +64,7 @@ def vapid_private_key(tx: Tx, app_id: int) -> str:
 
 
 def set_keys(tx: Tx, app_id: int, auth_key: str, auth_secret: str) -> int:
-    """Replace both keys; how many applications that touched."""
+    """Replace both keys; return the number of applications changed."""
     return tx.run(
         "UPDATE applications SET auth_key = :auth_key, auth_secret = :auth_secret WHERE id = :app_id",
         app_id=app_id,
@@ -84,7 +84,7 @@ def set_settings(tx: Tx, app_id: int, settings: str) -> None:
 
 
 def set_verified(tx: Tx, app_id: int, now: int) -> None:
-    """Note the application's first proven number."""
+    """Record when the application got its first verified number."""
     tx.run(
         "UPDATE applications SET verified_since = :now WHERE id = :app_id AND verified_since IS NULL",
         app_id=app_id,
@@ -93,7 +93,7 @@ def set_verified(tx: Tx, app_id: int, now: int) -> None:
 
 
 def holds_numbers(tx: Tx, app_id: int) -> bool:
-    """Does the application hold a phone or a contact?"""
+    """Does the application have a phone number or a contact?"""
     found = tx.tuples("SELECT 1 FROM numbers WHERE app_id = :app_id LIMIT 1", app_id=app_id)
     return bool(found or tx.tuples("SELECT 1 FROM contacts WHERE app_id = :app_id LIMIT 1", app_id=app_id))
 
@@ -110,7 +110,7 @@ def end_sessions(tx: Tx, app_id: int) -> None:
 
 
 def forget(tx: Tx, app_id: int) -> None:
-    """Remove what the application's sessions, signatures and figures left behind, and its row."""
+    """Delete the application's sessions, signatures and statistics, and the application."""
     end_sessions(tx, app_id)
     for table in ("nonces", "codes", "daily", "refusals"):
         tx.run(f"DELETE FROM {table} WHERE app_id = :app_id", app_id=app_id)

@@ -12,7 +12,7 @@ from .db import Row, Tx
 def insert(
     tx: Tx, at: int, app_id: int | None, admin: str, address: str, action: str, subject: str, detail: str
 ) -> None:
-    """Add an entry; app_id is None for what belongs to no application."""
+    """Add an entry; app_id is None for a change outside any application."""
     tx.run(
         "INSERT INTO audit (at, app_id, admin, address, action, subject, detail)"
         " VALUES (:at, :app_id, :admin, :address, :action, :subject, :detail)",
@@ -27,7 +27,7 @@ def insert(
 
 
 def page(tx: Tx, before: int, limit: int, **equal: int | str) -> list[Row]:
-    """Up to `limit` entries older than the one with the id `before`, the newest first.
+    """Up to `limit` entries older than the one with the id `before`, newest first.
 
     equal   app_id, admin, action, subject: only entries with exactly these
     """
@@ -42,7 +42,7 @@ def page(tx: Tx, before: int, limit: int, **equal: int | str) -> list[Row]:
 
 
 def log_in_addresses(tx: Tx, admin: str, since: int) -> list[str]:
-    """The addresses from which an admin has logged in since then, each once."""
+    """The distinct addresses from which an admin has logged in since a time."""
     rows = tx.tuples(
         "SELECT DISTINCT address FROM audit WHERE action = 'logged in' AND admin = :admin AND at >= :since",
         admin=admin,
@@ -52,7 +52,7 @@ def log_in_addresses(tx: Tx, admin: str, since: int) -> list[str]:
 
 
 def sweep(tx: Tx, before: int, limit: int) -> int:
-    """Forget up to `limit` entries from before then; how many that were."""
+    """Delete up to `limit` entries from before a time; return how many."""
     return tx.run(
         "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < :before LIMIT :limit)",
         before=before,

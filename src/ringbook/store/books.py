@@ -19,7 +19,7 @@ from .db import Row, Rows, Tx
 
 
 def lock_book(tx: Tx, owner_id: int, device: str, now: int) -> Row | None:
-    """Lock a known book until the transaction ends, and read it: book, size, next_seq."""
+    """Lock an existing book until the transaction ends, and return its book, size and next_seq."""
     return tx.one(
         "UPDATE books SET synced_at = :now WHERE owner_id = :owner_id AND device = :device"
         " RETURNING book, size, next_seq",
@@ -30,7 +30,7 @@ def lock_book(tx: Tx, owner_id: int, device: str, now: int) -> Row | None:
 
 
 def lock_owner(tx: Tx, app_id: int, owner_id: int) -> None:
-    """Make the owner's global book if need be, and lock it: whoever adds a book to this owner waits here.
+    """Create the owner's global book if it is missing, and lock it. Others who add a book to this owner wait here.
 
     Its `synced_at` stays as it is, and is 0 in a book that is made here.
     """
@@ -67,7 +67,7 @@ def lock_all(tx: Tx, owner_id: int) -> None:
 
 
 def numbers_of_books(tx: Tx, owner_id: int) -> list[int]:
-    """The owner's books, by their small numbers."""
+    """The owner's books, by their number within the owner."""
     return [row[0] for row in tx.tuples("SELECT book FROM books WHERE owner_id = :owner_id", owner_id=owner_id)]
 
 
@@ -80,7 +80,7 @@ def of_owner(tx: Tx, owner_id: int) -> list[Row]:
 
 
 def page(tx: Tx, owner_id: int, book: int, after: int, limit: int) -> list[Contact]:
-    """Up to `limit` contacts of a book whose places come after one, in upload order."""
+    """Up to `limit` contacts of a book after a given place, in upload order."""
     rows = tx.tuples(
         "SELECT number, name, typed, seq FROM contacts WHERE owner_id = :owner_id AND book = :book AND seq > :after"
         " ORDER BY seq LIMIT :limit",
@@ -93,7 +93,7 @@ def page(tx: Tx, owner_id: int, book: int, after: int, limit: int) -> list[Conta
 
 
 def add_book(tx: Tx, app_id: int, owner_id: int, book: int, device: str, now: int) -> Row:
-    """Add an empty book for a device, locked by having been written."""
+    """Add an empty book for a device. The write also locks it."""
     tx.run(
         "INSERT INTO books (owner_id, book, app_id, device, size, next_seq, synced_at)"
         " VALUES (:owner_id, :book, :app_id, :device, 0, :seq, :now)",
@@ -108,7 +108,7 @@ def add_book(tx: Tx, app_id: int, owner_id: int, book: int, device: str, now: in
 
 
 def set_book(tx: Tx, owner_id: int, book: int, size: int, next_seq: int) -> None:
-    """Write down how many contacts the book has now, and the place of its next one."""
+    """Store the number of contacts of the book, and the place of its next contact."""
     tx.run(
         "UPDATE books SET size = :size, next_seq = :next_seq WHERE owner_id = :owner_id AND book = :book",
         owner_id=owner_id,
@@ -119,12 +119,12 @@ def set_book(tx: Tx, owner_id: int, book: int, size: int, next_seq: int) -> None
 
 
 def forget_book(tx: Tx, owner_id: int, book: int) -> None:
-    """Remove an emptied book of a device, so that another device may have its place."""
+    """Delete an empty book of a device, so that another device can have a book."""
     tx.run("DELETE FROM books WHERE owner_id = :owner_id AND book = :book", owner_id=owner_id, book=book)
 
 
 def add_to_totals(tx: Tx, app_id: int, owner_id: int, contacts: int, text_bytes: int) -> Row:
-    """Add to the owner's totals over all books, which may be negative, and read them: contacts, bytes.
+    """Add to the owner's totals over all books, and return them: contacts, bytes. Changes may be negative.
 
     The row is locked until the transaction ends: uploads to different books of one owner take turns from here on.
     Whoever takes this lock holds the lock of a book already, never the other way round.
@@ -155,7 +155,7 @@ def contacts_among(tx: Tx, owner_id: int, book: int, numbers: Sequence[int]) -> 
 
 
 def whole_book(tx: Tx, owner_id: int, book: int) -> dict[int, Contact]:
-    """Every contact of a book, in no order."""
+    """Every contact of a book, in any order."""
     rows = tx.tuples(
         "SELECT number, name, typed, seq FROM contacts WHERE owner_id = :owner_id AND book = :book",
         owner_id=owner_id,
@@ -165,7 +165,7 @@ def whole_book(tx: Tx, owner_id: int, book: int) -> dict[int, Contact]:
 
 
 def elsewhere(tx: Tx, app_id: int, owner_id: int, book: int, numbers: Sequence[int]) -> set[int]:
-    """Those of these numbers that another book of the owner holds."""
+    """The numbers among these that another book of the owner contains."""
     rows = tx.tuples(
         "SELECT number FROM contacts WHERE app_id = :app_id AND number IN :numbers"
         " AND owner_id = :owner_id AND book <> :book",
@@ -178,7 +178,7 @@ def elsewhere(tx: Tx, app_id: int, owner_id: int, book: int, numbers: Sequence[i
 
 
 def put(tx: Tx, app_id: int, owner_id: int, book: int, contacts: Sequence[Contact]) -> None:
-    """Write new and changed contacts, which come sorted by number."""
+    """Store new and changed contacts, which must be sorted by number."""
     columns: dict[str, type] = {"number": int, "name": str, "typed": str, "seq": int}
     tx.run(
         "INSERT INTO contacts (owner_id, book, number, app_id, name, typed, seq)"
@@ -193,7 +193,7 @@ def put(tx: Tx, app_id: int, owner_id: int, book: int, contacts: Sequence[Contac
 
 
 def drop(tx: Tx, owner_id: int, book: int, numbers: Sequence[int]) -> None:
-    """Remove the contacts with these numbers."""
+    """Delete the contacts with these numbers."""
     tx.run(
         "DELETE FROM contacts WHERE owner_id = :owner_id AND book = :book AND number IN :numbers",
         owner_id=owner_id,
@@ -235,7 +235,7 @@ def registered(tx: Tx, owner_id: int, device: str, *, proven: bool) -> list[tupl
 
 
 def holds(tx: Tx, owner_id: int, user_ids: Sequence[int], *, proven: bool) -> set[int]:
-    """Those of these users one of whose numbers (`proven`: proven ones) is in any book of the owner."""
+    """The users among these who have a number (with `proven`: a verified one) in any book of the owner."""
     rows = tx.tuples(
         "SELECT DISTINCT n.user_id FROM numbers AS n CROSS JOIN contacts AS c"
         " WHERE n.user_id IN :user_ids"
@@ -249,11 +249,11 @@ def holds(tx: Tx, owner_id: int, user_ids: Sequence[int], *, proven: bool) -> se
 
 
 def delete_books(tx: Tx, owner_id: int) -> None:
-    """Remove an owner's books and totals; the contacts stay, `delete_all` removes them."""
+    """Delete an owner's books and totals, but not the contacts: `delete_all` deletes those."""
     tx.run("DELETE FROM books WHERE owner_id = :owner_id", owner_id=owner_id)
     tx.run("DELETE FROM totals WHERE owner_id = :owner_id", owner_id=owner_id)
 
 
 def delete_all(tx: Tx, owner_id: int) -> None:
-    """Remove every contact of an owner whose books are gone already."""
+    """Delete every contact of an owner whose books are deleted already."""
     tx.run("DELETE FROM contacts WHERE owner_id = :owner_id", owner_id=owner_id)

@@ -1,4 +1,4 @@
-"""What the limits remember: buckets, and the numbers that somebody has removed a short while ago.
+"""Storage of the rate limits: buckets, and the numbers that an owner removed recently.
 
 lock, read, set_used                    one bucket: how much of it is used, and since when
 lock_all, set_all                       several buckets in one statement each
@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 from .db import Row, Rows, Tx
 
-USED = {"name": str, "used": str, "expires_at": int}  # `used` as text: a list holds no fractions
+USED = {"name": str, "used": str, "expires_at": int}  # `used` as text, because `Rows` holds no fractions
 
 
 def lock(tx: Tx, name: str, now: int) -> Row:
-    """Make the bucket if need be and lock it until the transaction ends; read used and at."""
+    """Create the bucket if it is missing and lock it until the transaction ends; return used and at."""
     row = tx.one(
         "INSERT INTO buckets (name, used, at, expires_at) VALUES (:name, 0, :now, :now)"
         " ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING used, at",
@@ -29,12 +29,12 @@ def lock(tx: Tx, name: str, now: int) -> Row:
 
 
 def read(tx: Tx, name: str) -> Row | None:
-    """used and at of a bucket."""
+    """The values `used` and `at` of a bucket."""
     return tx.one("SELECT used, at FROM buckets WHERE name = :name", name=name)
 
 
 def set_used(tx: Tx, name: str, used: float, now: int, expires_at: int) -> None:
-    """Write down what is used; from `expires_at` the bucket is empty again and may be forgotten."""
+    """Store what is used. From `expires_at` the bucket is empty again and may be deleted."""
     tx.run(
         "UPDATE buckets SET used = :used, at = :now, expires_at = :expires_at WHERE name = :name",
         name=name,
@@ -45,7 +45,7 @@ def set_used(tx: Tx, name: str, used: float, now: int, expires_at: int) -> None:
 
 
 def lock_all(tx: Tx, names: Sequence[str], now: int) -> dict[str, Row]:
-    """Make the buckets if need be and lock them, in this order, until the transaction ends; name, used, at of each."""
+    """Create missing buckets and lock all in this order until the transaction ends; return name, used and at."""
     rows = tx.all(
         "INSERT INTO buckets (name, used, at, expires_at) SELECT r.name, 0, :now, :now FROM :names AS r"
         " WHERE 1 = 1 ORDER BY r.place ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING name, used, at",
@@ -56,7 +56,7 @@ def lock_all(tx: Tx, names: Sequence[str], now: int) -> dict[str, Row]:
 
 
 def set_all(tx: Tx, rows: Sequence[tuple[str, float, int]], now: int) -> None:
-    """Write down what is used of buckets that are locked.
+    """Store what is used of locked buckets.
 
     rows   name, used, and from when on the bucket is empty again
     """
@@ -69,7 +69,7 @@ def set_all(tx: Tx, rows: Sequence[tuple[str, float, int]], now: int) -> None:
 
 
 def give_back(tx: Tx, name: str, amount: int) -> None:
-    """So much less of a bucket is used."""
+    """Reduce what is used of a bucket."""
     tx.run(
         "UPDATE buckets SET used = CASE WHEN used > :amount THEN used - :amount ELSE 0 END WHERE name = :name",
         name=name,
@@ -78,7 +78,7 @@ def give_back(tx: Tx, name: str, amount: int) -> None:
 
 
 def carry(tx: Tx, source: str, target: str) -> None:
-    """At least as much of `target` is used as of `source`. Both drain at the same rate: the later empty is the fuller.
+    """Raise what is used of `target` to that of `source`. Both drain at one rate: the fuller is empty later.
 
     The bucket `source` stays as it is.
     """
@@ -94,7 +94,7 @@ def carry(tx: Tx, source: str, target: str) -> None:
 
 
 def remember_removed(tx: Tx, owner_id: int, hashes: Sequence[int], now: int) -> None:
-    """Remember that the owner had these numbers until now."""
+    """Record that the owner has removed these numbers."""
     tx.run(
         "INSERT INTO removed (owner_id, hash, at) SELECT :owner_id, r.hash, :now FROM :hashes AS r WHERE 1 = 1"
         " ON CONFLICT (owner_id, hash) DO UPDATE SET at = excluded.at",
@@ -105,12 +105,12 @@ def remember_removed(tx: Tx, owner_id: int, hashes: Sequence[int], now: int) -> 
 
 
 def has_removed(tx: Tx, owner_id: int) -> bool:
-    """Has the owner removed anything that is still remembered?"""
+    """Is any removal of the owner recorded?"""
     return bool(tx.tuples("SELECT 1 FROM removed WHERE owner_id = :owner_id LIMIT 1", owner_id=owner_id))
 
 
 def removed_among(tx: Tx, owner_id: int, hashes: Sequence[int], since: int) -> set[int]:
-    """Those of these hashes that the owner has removed since then."""
+    """The hashes among these that the owner has removed since a time."""
     rows = tx.tuples(
         "SELECT hash FROM removed WHERE owner_id = :owner_id AND hash IN :hashes AND at >= :since",
         owner_id=owner_id,
@@ -121,17 +121,17 @@ def removed_among(tx: Tx, owner_id: int, hashes: Sequence[int], since: int) -> s
 
 
 def forget(tx: Tx, name: str) -> None:
-    """Forget a bucket."""
+    """Delete a bucket."""
     tx.run("DELETE FROM buckets WHERE name = :name", name=name)
 
 
 def forget_owner(tx: Tx, owner_id: int) -> None:
-    """Forget what an owner has removed."""
+    """Delete the recorded removals of an owner."""
     tx.run("DELETE FROM removed WHERE owner_id = :owner_id", owner_id=owner_id)
 
 
 def sweep(tx: Tx, now: int, removed_before: int, limit: int) -> int:
-    """Forget up to `limit` buckets that are empty again and as many old removals; how many that were."""
+    """Delete up to `limit` empty buckets and as many old removals; return how many."""
     emptied = tx.run(
         "DELETE FROM buckets WHERE name IN (SELECT name FROM buckets WHERE expires_at < :now LIMIT :limit)"
         " AND expires_at < :now",

@@ -1,4 +1,4 @@
-"""One-time codes: the last one that was asked for, for each number of an application. Never the code itself.
+"""One-time codes: the last one requested for each number of an application, as a hash.
 
 put, drop          a code is asked for; it could not be sent
 try_, accept       an answer is counted; it was right
@@ -21,7 +21,7 @@ def put(
     expires_at: int,
     asked_before: int,
 ) -> int | None:
-    """Put a code in the place of the number's last one, if that was asked for by `asked_before`.
+    """Replace the number's last code, if that one was requested by `asked_before`.
 
     Returns None, or when the last one was asked for that is too young.
     """
@@ -49,14 +49,14 @@ def put(
 
 
 def drop(tx: Tx, app_id: int, request_id: str) -> None:
-    """Forget a code."""
+    """Delete a code."""
     tx.run(
         "DELETE FROM codes WHERE app_id = :app_id AND request_id = :request_id", app_id=app_id, request_id=request_id
     )
 
 
 def drop_of_user(tx: Tx, user_id: int) -> list[Row]:
-    """Forget the codes to numbers that the user has proven; one that was only typed may be somebody else's.
+    """Delete the codes for the user's verified numbers. An unverified number may belong to somebody else.
 
     Returns app_id, number and created_at of each.
     """
@@ -69,7 +69,7 @@ def drop_of_user(tx: Tx, user_id: int) -> list[Row]:
 
 
 def try_(tx: Tx, app_id: int, request_id: str, now: int, answered_since: int) -> Row | None:
-    """Count an answer, and read what it is compared with; None when the code is over, or was answered before then.
+    """Count an attempt, and return what it is compared with; None when the code has expired or was used before.
 
     The row stays locked until the transaction ends, so that answers at the same time are counted one by one.
     """
@@ -85,7 +85,7 @@ def try_(tx: Tx, app_id: int, request_id: str, now: int, answered_since: int) ->
 
 
 def accept(tx: Tx, app_id: int, request_id: str, now: int) -> None:
-    """The answer was right: it does not count, and the first one's time is noted."""
+    """Record a right answer: it does not count as an attempt, and the time of the first one is stored."""
     tx.run(
         "UPDATE codes SET attempts = attempts - 1, answered_at = COALESCE(answered_at, :now)"
         " WHERE app_id = :app_id AND request_id = :request_id",
@@ -96,7 +96,7 @@ def accept(tx: Tx, app_id: int, request_id: str, now: int) -> None:
 
 
 def sweep(tx: Tx, expired_before: int, limit: int) -> int:
-    """Forget up to `limit` codes that expired before then; how many that were."""
+    """Delete up to `limit` codes that expired before a time; return how many."""
     return tx.run(
         "DELETE FROM codes WHERE expires_at < :before AND (app_id, number) IN"
         " (SELECT app_id, number FROM codes WHERE expires_at < :before LIMIT :limit)",

@@ -1,4 +1,4 @@
-"""What is stored about one user and one number, for whoever asks why somebody is not found.
+"""Stored data about one user and one number, to explain why a contact is not found.
 
 in_books, alike    the number in the user's books; other numbers there that end alike
 synced             the user's books
@@ -15,7 +15,7 @@ ALIKE = 10**7  # the last seven digits
 
 
 def in_books(tx: Tx, owner_id: int, number: int) -> list[Row]:
-    """Each of the owner's books that holds the number: device, synced_at, name, typed."""
+    """The owner's books that contain the number: device, synced_at, name, typed."""
     return tx.all(
         "SELECT b.device, b.synced_at, c.name, c.typed FROM books AS b"
         " JOIN contacts AS c ON c.owner_id = b.owner_id AND c.book = b.book"
@@ -26,7 +26,7 @@ def in_books(tx: Tx, owner_id: int, number: int) -> list[Row]:
 
 
 def alike(tx: Tx, owner_id: int, number: int, limit: int) -> list[int]:
-    """Other numbers in the owner's books that end with the same digits: perhaps the same phone, read otherwise."""
+    """Other numbers in the owner's books with the same last digits: perhaps the same, read otherwise."""
     rows = tx.tuples(
         "SELECT DISTINCT number FROM contacts WHERE owner_id = :owner_id"
         " AND number % :alike = :end AND number <> :number ORDER BY number LIMIT :limit",
@@ -47,14 +47,14 @@ def synced(tx: Tx, owner_id: int) -> list[Row]:
 
 
 def told(tx: Tx, owner_id: int, hashed: int) -> Row | None:
-    """When the owner was told of the number with this hash, and whether it was proven then."""
+    """When the owner was notified of the number with this hash, and whether it was verified then."""
     return tx.one(
         "SELECT at, verified FROM announced WHERE owner_id = :owner_id AND hash = :hash", owner_id=owner_id, hash=hashed
     )
 
 
 def holders(tx: Tx, app_id: int, number: int) -> list[Row]:
-    """Who answers to the number: user_id, verified_at, created_at, imported_at."""
+    """The users with this number: user_id, verified_at, created_at, imported_at."""
     return tx.all(
         "SELECT n.user_id, n.verified_at, u.created_at, u.imported_at FROM numbers AS n"
         " JOIN users AS u ON u.id = n.user_id WHERE n.app_id = :app_id AND n.number = :number ORDER BY n.user_id",
@@ -64,7 +64,7 @@ def holders(tx: Tx, app_id: int, number: int) -> list[Row]:
 
 
 def facts(tx: Tx, user_ids: Sequence[int]) -> list[Row]:
-    """The facts about these users that are remembered, the newest first: user_id, created_at, result (None: waits)."""
+    """The stored facts about these users, newest first: user_id, created_at, result (None: waiting)."""
     return tx.all(
         "SELECT user_id, created_at, verified, result FROM joined WHERE user_id IN :ids ORDER BY id DESC",
         ids=Rows.of("id", user_ids),
@@ -72,7 +72,7 @@ def facts(tx: Tx, user_ids: Sequence[int]) -> list[Row]:
 
 
 def pushes(tx: Tx, user_id: int, about: Sequence[int], limit: int) -> list[Row]:
-    """The user's joined pushes about these users that are remembered, the newest first."""
+    """The user's stored joined pushes about these users, newest first."""
     return tx.all(
         f"SELECT {SHOWN} FROM pushes WHERE user_id = :user_id AND about_user_id IN :about"
         " AND joined_id IS NOT NULL AND subscription_id > 0 ORDER BY id DESC LIMIT :limit",

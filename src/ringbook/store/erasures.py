@@ -1,4 +1,4 @@
-"""Erasures: who was erased, journalled outside the database, so that a restored backup does not bring them back.
+"""Erasures: a journal outside the database, so that a restored backup does not bring erased users back.
 
     count, state, move_on       in the database: which one it is, and how many there were
     made_at                     since when an id has been this user's
@@ -26,7 +26,7 @@ from .. import errors
 from .db import Row, Tx, copies
 from .db.contract import AWAY
 
-# Not bound to the beginning of a line: one that a full disk has cut off must not take the next one along.
+# Not anchored to the start of a line: a line that a full disk cut off must not hide the next one.
 LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) ([0-9a-f]{16}) (\d{1,18}) (\d{1,18}) (\d{1,18})( undone)?\n")
 UNDONE = " undone"
 EMPTY = "the table erasures of the database is empty, which no version of Ringbook leaves behind: restore a backup"
@@ -54,29 +54,29 @@ class Entry(Struct, frozen=True):
 
 
 def count(tx: Tx) -> Row:
-    """Count one more: database_id and count. Until the transaction ends nobody else can."""
+    """Count one more erasure; return database_id and count. Others wait until the transaction ends."""
     return _only(tx.one("UPDATE erasures SET count = count + 1 RETURNING database_id, count"))
 
 
 def state(tx: Tx) -> Row:
-    """database_id, count, and the count when the database was last rewritten."""
+    """The database_id, the count, and the count when the database was last rewritten."""
     return _only(tx.one("SELECT database_id, count, rewritten FROM erasures"))
 
 
 def _only(row: Row | None) -> Row:
-    """The row that each revision from 0005 on has; Unavailable when somebody has removed it."""
+    """The one row of the table; Unavailable when somebody has deleted it."""
     if not row:
         raise errors.Unavailable(AWAY, why=EMPTY)
     return row
 
 
 def move_on(tx: Tx, count: int) -> None:
-    """Go on counting from there, if we are not further."""
+    """Continue counting from this count, unless the count is larger already."""
     tx.run("UPDATE erasures SET count = :count WHERE count < :count", count=count)
 
 
 def made_at(tx: Tx, app_id: int, user_id: int) -> int | None:
-    """When the user with this id came, by our own clock; None when there is none."""
+    """When the user with this id was created, by the server's clock; None when there is no such user."""
     row = tx.one(
         "SELECT COALESCE(imported_at, created_at) AS at FROM users WHERE id = :id AND app_id = :app_id",
         id=user_id,
@@ -86,7 +86,7 @@ def made_at(tx: Tx, app_id: int, user_id: int) -> int | None:
 
 
 def rewritten(tx: Tx, count: int) -> None:
-    """The database has been rewritten since that erasure."""
+    """Record that the database was rewritten after that erasure."""
     tx.run("UPDATE erasures SET rewritten = :count WHERE rewritten < :count", count=count)
 
 
@@ -94,7 +94,7 @@ def rewritten(tx: Tx, count: int) -> None:
 
 
 def append(folder: Path, database_id: str, count: int, app_id: int, user_id: int, *, undone: bool = False) -> None:
-    """Write a line, on the disk when this returns; OSError. Several processes may, at once.
+    """Append a line and flush it to the disk; OSError. Several processes may do so at once.
 
     undone   the erasure of the same line before has come to nothing
 
@@ -120,13 +120,13 @@ def append(folder: Path, database_id: str, count: int, app_id: int, user_id: int
 
 
 def writable(folder: Path) -> bool:
-    """Can a line be written there, or the folder be made?"""
+    """Can a line be written there, or the folder be created?"""
     place = folder if folder.exists() else folder.absolute().parent
     return place.is_dir() and os.access(place, os.W_OK)
 
 
 def entries(folders: Iterable[Path], database_id: str) -> list[Entry]:
-    """The erasures of a database in the order of their counts; OSError. One may say of itself that it is undone.
+    """The erasures of a database in the order of their counts; OSError. An erasure may be marked as undone.
 
     Of one count it is the last line of each folder: what came before it has come to nothing, and the count was free
     again. Of two machines, whose clocks may differ, nobody knows which line was the last: it is both.
@@ -144,7 +144,7 @@ def highest(folder: Path, database_id: str) -> int:
 
 
 def sweep(folder: Path, before: int) -> int:
-    """Remove the months that ended before then; how many that were."""
+    """Delete the months that ended before a time; return how many."""
     limit = time.strftime("%Y-%m.txt", time.gmtime(before))
     old = [month for month in _months(folder) if month.name < limit]
     for month in old:
@@ -168,13 +168,13 @@ def _months(folder: Path) -> list[Path]:
 
 
 def make(folder: Path) -> None:
-    """Make the folder of a journal, so that it also tells that there is a database; OSError."""
+    """Create the folder of a journal, which also shows that there is a database; OSError."""
     if _made(folder):
         copies.sync(folder.parent)
 
 
 def _made(folder: Path) -> bool:
-    """Make the folder; was it not there?"""
+    """Create the folder; True if it did not exist."""
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""Bringing a user base along: many users at once, with the ids they have had elsewhere.
+"""Import of users: many at once, with the ids that they had in another system.
 
 known, holders, proven        what is there already under these ids, with these values, of these numbers
 reserve                       who signs up from now on gets a larger id
@@ -14,7 +14,7 @@ from typing import Any
 
 from .db import Row, Rows, Tx
 
-# The columns that an import writes, beside those that every account has.
+# The columns that an import writes, in addition to those of every account.
 WRITTEN: dict[str, type] = {
     "login": str,
     "login_folded": str,
@@ -59,7 +59,7 @@ def known(tx: Tx, ids: Sequence[int]) -> dict[int, Row]:
 def holders(tx: Tx, app_id: int, column: str, values: Sequence[Any]) -> dict[Any, int]:
     """By value: the user of the application who has it in this column of `UNIQUE`."""
     assert column in UNIQUE
-    # One look at the index for each value: left to choose, PostgreSQL reads the whole table for every batch.
+    # Reads the index once per value. Otherwise PostgreSQL would read the whole table for every batch.
     rows: Any = tx.tuples(
         "SELECT h.value, h.id FROM (SELECT v.value, (SELECT u.id FROM users AS u"
         f" WHERE u.app_id = :app_id AND u.{column} = v.value) AS id FROM :values AS v) AS h WHERE h.id IS NOT NULL",
@@ -70,7 +70,7 @@ def holders(tx: Tx, app_id: int, column: str, values: Sequence[Any]) -> dict[Any
 
 
 def proven(tx: Tx, app_id: int, numbers: Sequence[int]) -> dict[int, int]:
-    """By number: the user who has proven it here; what an import says of an untouched user is no such proof."""
+    """By number: the user who has verified it here. A verification that was only imported does not count."""
     rows: Any = tx.tuples(
         "SELECT p.number, p.user_id FROM (SELECT v.number, (SELECT MIN(n.user_id) FROM numbers AS n"
         " JOIN users AS u ON u.id = n.user_id WHERE n.app_id = :app_id AND n.number = v.number"
@@ -83,12 +83,12 @@ def proven(tx: Tx, app_id: int, numbers: Sequence[int]) -> dict[int, int]:
 
 
 def reserve(tx: Tx, last: int) -> None:
-    """Who signs up from now on gets an id larger than this one."""
+    """Make all later ids of new users larger than this one."""
     tx.reserve_ids("users", "user_ids", last)
 
 
 def insert(tx: Tx, app_id: int, users: Sequence[Row], now: int) -> bool:
-    """Add users, of whom `id` and `WRITTEN` are given; False when one of them came into the way of another request."""
+    """Add users with `id` and `WRITTEN`; False when one of them conflicts with another request."""
     names = ", ".join(WRITTEN)
     given = ", ".join(f"r.{name}" for name in WRITTEN)
     added = tx.run(
@@ -102,8 +102,8 @@ def insert(tx: Tx, app_id: int, users: Sequence[Row], now: int) -> bool:
 
 
 def update(tx: Tx, users: Sequence[Row], now: int) -> bool:
-    """Write `WRITTEN` of these untouched users; False when one of them is untouched no longer."""
-    # First without what is unique: two users may be about to exchange their logins.
+    """Update `WRITTEN` of these untouched users; False when one of them is no longer untouched."""
+    # First without the unique columns: two users may exchange their logins.
     tx.run(
         f"UPDATE users SET {', '.join(f'{name} = NULL' for name in UNIQUE)} WHERE id IN (SELECT i.id FROM :ids AS i)",
         ids=Rows.of("id", [user["id"] for user in users]),
@@ -118,12 +118,12 @@ def update(tx: Tx, users: Sequence[Row], now: int) -> bool:
 
 
 def forget_numbers(tx: Tx, ids: Sequence[int]) -> None:
-    """These users answer to no number."""
+    """Remove the numbers of these users."""
     tx.run("DELETE FROM numbers WHERE user_id IN (SELECT i.id FROM :ids AS i)", ids=Rows.of("id", ids))
 
 
 def add_numbers(tx: Tx, app_id: int, users: Sequence[Row]) -> None:
-    """These users, who have answered to none, answer to their `number`, proven at `verified_at` or not."""
+    """Give these users, who have no number, their `number`, with `verified_at` if it is verified."""
     columns: dict[str, type] = {"number": int, "id": int, "verified_at": int}
     answering = [(user["number"], user["id"], user["verified_at"]) for user in users if user["number"] is not None]
     tx.run(

@@ -1,4 +1,4 @@
-"""Users who have not been there since a given time, and still have address books.
+"""Users who were last active before a given time and still have address books.
 
 users(tx, …)      some of them
 is_idle(tx, …)    is this one of them?
@@ -6,7 +6,7 @@ is_idle(tx, …)    is this one of them?
 
 from .db import Tx
 
-# The last use of a session is written to the user only when it ends, and the last upload stands at the book.
+# The last use of a session is written to the user only when it ends, and the last upload is stored with the book.
 IDLE = (
     "COALESCE(u.last_request_at, u.imported_at, u.created_at) < :before AND u.created_at < :before"
     " AND EXISTS (SELECT 1 FROM books AS b WHERE b.owner_id = u.id)"
@@ -17,7 +17,7 @@ IDLE = (
 
 
 def users(tx: Tx, now: int, before: int, limit: int) -> list[int]:
-    """Ids of up to `limit` users who were last there before then."""
+    """Ids of up to `limit` users who were last active before a time."""
     rows = tx.tuples(
         f"SELECT u.id FROM users AS u WHERE {IDLE} ORDER BY u.id LIMIT :limit", now=now, before=before, limit=limit
     )
@@ -25,5 +25,5 @@ def users(tx: Tx, now: int, before: int, limit: int) -> list[int]:
 
 
 def is_idle(tx: Tx, user_id: int, now: int, before: int) -> bool:
-    """Was the user last there before then?"""
+    """Was the user last active before a time?"""
     return bool(tx.tuples(f"SELECT 1 FROM users AS u WHERE u.id = :id AND {IDLE}", id=user_id, now=now, before=before))

@@ -1,4 +1,4 @@
-"""Facts that wait to be told: a user has gained a number that others may hold. And who has been told of which number.
+"""Facts for the joined push: a user has gained a number that others may hold. And who was notified of which number.
 
 may_be_announced, lately, put, verify     writing a fact down
 oldest, waiting, put_off                  the next fact to tell; one that fails lets the others go first
@@ -16,14 +16,14 @@ COLUMNS = "id, app_id, user_id, number, verified, created_at, told_up_to"
 
 
 def may_be_announced(tx: Tx, user_id: int) -> bool:
-    """Is it an account of somebody who has come by themselves: no guest, and not imported?"""
+    """Is the user neither a guest nor imported?"""
     return bool(
         tx.tuples("SELECT 1 FROM users WHERE id = :id AND is_guest = 0 AND imported_at IS NULL LIMIT 1", id=user_id)
     )
 
 
 def lately(tx: Tx, user_id: int, since: int) -> int:
-    """How many facts there are about a user since then."""
+    """The number of facts about a user since a time."""
     found = tx.tuples(
         "SELECT COUNT(*) FROM joined WHERE user_id = :id AND created_at > :since", id=user_id, since=since
     )
@@ -31,7 +31,7 @@ def lately(tx: Tx, user_id: int, since: int) -> int:
 
 
 def put(tx: Tx, app_id: int, user_id: int, number: int, *, verified: bool, now: int) -> None:
-    """Write down that the user answers to this number from now on."""
+    """Record that the user has gained this number."""
     tx.run(
         "INSERT INTO joined (app_id, user_id, number, verified, created_at, due_at, told_up_to)"
         " VALUES (:app_id, :user_id, :number, :verified, :now, :now, 0)",
@@ -44,7 +44,7 @@ def put(tx: Tx, app_id: int, user_id: int, number: int, *, verified: bool, now: 
 
 
 def verify(tx: Tx, user_id: int, number: int) -> bool:
-    """Make a fact that nobody has been told of yet one of a proven number; False when there is none."""
+    """Mark a fact of which nobody has been notified as one of a verified number; False when there is none."""
     rows = tx.run(
         "UPDATE joined SET verified = 1"
         " WHERE user_id = :user_id AND number = :number AND done_at IS NULL AND told_up_to = 0",
@@ -55,7 +55,7 @@ def verify(tx: Tx, user_id: int, number: int) -> bool:
 
 
 def oldest(tx: Tx, now: int) -> Row | None:
-    """The fact that has waited longest, of those that are not put off."""
+    """The fact that has waited longest and is not postponed."""
     return tx.one(
         f"SELECT {COLUMNS} FROM joined WHERE done_at IS NULL AND due_at <= :now ORDER BY id LIMIT 1",
         now=now,
@@ -63,17 +63,17 @@ def oldest(tx: Tx, now: int) -> Row | None:
 
 
 def put_off(tx: Tx, joined_id: int, until: int) -> None:
-    """Let others go first, until then."""
+    """Postpone a fact until a time, so that others are processed first."""
     tx.run("UPDATE joined SET due_at = :until WHERE id = :id", id=joined_id, until=until)
 
 
 def waiting(tx: Tx, joined_id: int) -> Row | None:
-    """This fact, if it still waits."""
+    """The fact with this id, if it still waits."""
     return tx.one(f"SELECT {COLUMNS} FROM joined WHERE id = :id AND done_at IS NULL", id=joined_id)
 
 
 def move(tx: Tx, joined_id: int, told_up_to: int, up_to: int) -> bool:
-    """Holders with ids up to `up_to` are told; False when the fact is gone, or somebody else has told it further."""
+    """Record that holders with ids up to `up_to` are notified; False when the fact is gone or changed."""
     rows = tx.run(
         "UPDATE joined SET told_up_to = :up_to WHERE id = :id AND told_up_to = :told_up_to",
         id=joined_id,
@@ -84,7 +84,7 @@ def move(tx: Tx, joined_id: int, told_up_to: int, up_to: int) -> bool:
 
 
 def finish(tx: Tx, joined_id: int, result: str, now: int) -> bool:
-    """The fact is told, or for the reason in `result` never will be; its number is forgotten. False when it is gone."""
+    """Close a fact with a `result` and delete its number; False when it is gone."""
     rows = tx.run(
         "UPDATE joined SET done_at = :now, result = :result, number = NULL WHERE id = :id AND done_at IS NULL",
         id=joined_id,
@@ -95,7 +95,7 @@ def finish(tx: Tx, joined_id: int, result: str, now: int) -> bool:
 
 
 def forget(tx: Tx, before: int, limit: int) -> int:
-    """Forget up to `limit` facts that were done before then; how many that were."""
+    """Delete up to `limit` facts that were closed before a time; return how many."""
     return tx.run(
         "DELETE FROM joined WHERE id IN (SELECT id FROM joined WHERE done_at < :before LIMIT :limit)",
         before=before,
@@ -117,7 +117,7 @@ def holders(tx: Tx, app_id: int, number: int, after: int, limit: int) -> list[in
 
 
 def names(tx: Tx, number: int, owners: Sequence[int]) -> dict[int, str]:
-    """What each of these users calls the number: in the book of all devices, else in the one that was synced last.
+    """The name of the number in the books of these users: from the global book, else from the book synced last.
 
     Those who are no users any more are left out.
     """
@@ -136,7 +136,7 @@ def names(tx: Tx, number: int, owners: Sequence[int]) -> dict[int, str]:
 
 
 def announce(tx: Tx, owners: Sequence[int], hashed: int, *, verified: bool, now: int) -> set[int]:
-    """Note that these users are told of a number; those who are told by it now.
+    """Record that these users are notified of a number; return those who had not been notified before.
 
     Somebody is told once, and once more when the first time nobody had proven the number and now somebody has.
     """

@@ -1,4 +1,4 @@
-"""What proofs leave behind: verified numbers, and the ids that outside services know users by.
+"""Results of verification: verified numbers, and the ids of users at outside services.
 
 is_verified                    does somebody have this number, verified?
 holders, verify, release       who answers to a number, and who no longer does
@@ -58,9 +58,9 @@ def wait_for_imports(tx: Tx, user_ids: Sequence[int]) -> None:
 
 
 def verify(tx: Tx, app_id: int, user_id: int, number: int, now: int, *, renew: bool = False) -> None:
-    """The user answers to this number, proven, and to no other.
+    """Make this the user's only number, verified.
 
-    renew   a number that was the user's, proven already, counts as proven now
+    renew   a number that the user has verified before counts as verified now
     """
     tx.run("DELETE FROM numbers WHERE user_id = :user_id AND number <> :number", user_id=user_id, number=number)
     tx.run(
@@ -76,7 +76,7 @@ def verify(tx: Tx, app_id: int, user_id: int, number: int, now: int, *, renew: b
 
 
 def release(tx: Tx, user_id: int, now: int) -> None:
-    """The user answers to no number any more, and the profile shows none."""
+    """Remove the user's number, also from the profile."""
     tx.run("DELETE FROM numbers WHERE user_id = :user_id", user_id=user_id)
     tx.run("UPDATE users SET phone = NULL, updated_at = :now WHERE id = :user_id", user_id=user_id, now=now)
 
@@ -88,20 +88,20 @@ def verified_of(tx: Tx, user_id: int) -> int | None:
 
 
 def by_uid(tx: Tx, app_id: int, source: Source, uid: str) -> int | None:
-    """The user whom a service knows by this id."""
+    """The user with this id at an outside service."""
     column = {"firebase_uid": "firebase_uid", "cidp_uid": "cidp_uid"}[source]
     row = tx.one(f"SELECT id FROM users WHERE app_id = :app_id AND {column} = :uid", app_id=app_id, uid=uid)
     return row["id"] if row else None
 
 
 def set_uid(tx: Tx, user_id: int, source: Source, uid: str) -> None:
-    """Remember by which id a service knows the user."""
+    """Store the user's id at an outside service."""
     column = {"firebase_uid": "firebase_uid", "cidp_uid": "cidp_uid"}[source]
     tx.run(f"UPDATE users SET {column} = :uid WHERE id = :user_id", user_id=user_id, uid=uid)
 
 
 def by_email(tx: Tx, app_id: int, folded: str) -> Row | None:
-    """id, firebase_uid and `as_imported` of the user with this e-mail: 1 while the account is as an import left it."""
+    """The user with this e-mail: id, firebase_uid and `as_imported` (1 while unchanged since its import)."""
     return tx.one(
         "SELECT id, firebase_uid, as_imported FROM users WHERE app_id = :app_id AND email_folded = :folded",
         app_id=app_id,
@@ -110,7 +110,7 @@ def by_email(tx: Tx, app_id: int, folded: str) -> Row | None:
 
 
 def drop_email(tx: Tx, user_id: int, now: int) -> None:
-    """The user has no e-mail any more."""
+    """Remove the user's e-mail."""
     tx.run(
         "UPDATE users SET email = NULL, email_folded = NULL, updated_at = :now WHERE id = :user_id",
         user_id=user_id,
@@ -119,7 +119,7 @@ def drop_email(tx: Tx, user_id: int, now: int) -> None:
 
 
 def by_external_id(tx: Tx, app_id: int, external_id: str) -> Row | None:
-    """id of the imported user, never here yet, with this external id; None where that is not one alone."""
+    """The id of the one imported user with this external id who never signed in; None for none or several."""
     rows = tx.all(
         f"SELECT u.id, CASE WHEN {UNTOUCHED} THEN 1 ELSE 0 END AS untouched FROM users AS u"
         " WHERE u.app_id = :app_id AND u.external_id = :external_id LIMIT 2",

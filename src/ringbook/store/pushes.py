@@ -1,4 +1,4 @@
-"""Pushes: the queue of what is to be sent and, once settled, what became of it.
+"""Pushes: the queue, and the outcome of each push once it is settled.
 
 add                              into the queue
 keep_text, texts                 the text of an event, stored once for all of its pushes
@@ -47,7 +47,7 @@ def add(
     now: int,
     expires_at: int,
 ) -> int:
-    """Put pushes into the queue, each due at once; how many were new.
+    """Add pushes to the queue, each due at once; return how many were new.
 
     Each push gets a turn in its lane. The turns of one sender follow each other, and the first is the lowest turn that
     waits in the lane, so that a claim in the order of turns takes from each sender in rotation.
@@ -122,9 +122,9 @@ def texts(tx: Tx, event_ids: Sequence[int]) -> dict[int, str]:
 
 
 def _release(tx: Tx, event_ids: Iterable[int | None]) -> None:
-    """Delete the texts that no push waits for any more. `event_ids` has an id once for each push that is over."""
+    """Delete the texts that no waiting push needs. `event_ids` has an id once for each push that is over."""
     over = Counter(event_id for event_id in event_ids if event_id is not None)
-    for event_id in sorted(over):  # in one order, so that two workers do not wait for each other
+    for event_id in sorted(over):  # in a fixed order, so that two workers cannot deadlock
         tx.run("UPDATE events SET waiting = waiting - :over WHERE id = :id", id=event_id, over=over[event_id])
     if over:
         tx.run("DELETE FROM events WHERE id IN :ids AND waiting <= 0", ids=Rows.of("id", sorted(over)))
@@ -218,7 +218,7 @@ def _claimed(tx: Tx, still: str, chosen: str, until: int, **values: Any) -> list
 
 
 def postpone(tx: Tx, rows: Sequence[tuple[int, int, int, int, str, str]]) -> None:
-    """Let pushes be tried again.
+    """Schedule another attempt of pushes.
 
     rows   user_id, id, attempts, due_at, cause, reason; a push that was claimed again since is left as it is
     """
@@ -231,7 +231,7 @@ def postpone(tx: Tx, rows: Sequence[tuple[int, int, int, int, str, str]]) -> Non
 
 
 def settle(tx: Tx, rows: Sequence[tuple[int, int, int, str, str, str]], now: int) -> None:
-    """Write down what became of pushes; their texts are blanked, but for those that are parked.
+    """Store the outcome of pushes. Their texts are blanked, except those of parked pushes.
 
     rows   user_id, id, attempts, outcome, cause, reason
 
@@ -251,12 +251,12 @@ def settle(tx: Tx, rows: Sequence[tuple[int, int, int, str, str, str]], now: int
 
 
 def drop_about(tx: Tx, user_id: int) -> None:
-    """Remove the pushes that tell of a user, whoever they are for."""
+    """Delete the pushes about a user, for any recipient."""
     tx.run("DELETE FROM pushes WHERE about_user_id = :user_id", user_id=user_id)
 
 
 def drop_for(tx: Tx, user_id: int) -> None:
-    """Remove the pushes for a user, and the texts that only they waited for."""
+    """Delete the pushes for a user, and the texts that no other push needs."""
     dropped = tx.all("DELETE FROM pushes WHERE user_id = :user_id RETURNING event_id, outcome", user_id=user_id)
     _release(tx, _unsettled(dropped))
 
@@ -266,7 +266,7 @@ def _unsettled(rows: Sequence[Row]) -> Iterable[int | None]:
 
 
 def sweep(tx: Tx, before: int, limit: int) -> int:
-    """Forget up to `limit` pushes that were settled or parked before then; how many that were."""
+    """Delete up to `limit` pushes that were settled or parked before a time; return how many."""
     forgotten = tx.all(
         "DELETE FROM pushes WHERE settled_at < :before AND id IN"
         " (SELECT id FROM pushes WHERE settled_at < :before LIMIT :limit) RETURNING event_id, outcome",
@@ -278,7 +278,7 @@ def sweep(tx: Tx, before: int, limit: int) -> int:
 
 
 def sweep_texts(tx: Tx, before: int, limit: int) -> int:
-    """Delete up to `limit` texts of events that expired before then and that no push waits for; how many that were.
+    """Delete up to `limit` texts of events that expired before a time and that no push needs; return how many.
 
     There are such texts only where a recipient was erased at the moment in which the event was sent.
     """
@@ -302,7 +302,7 @@ def retry(
     channel: str = "",
     reason: str | None = None,
 ) -> int:
-    """Put up to `limit` parked pushes of an application, all or those that are named, back into the queue."""
+    """Put up to `limit` parked pushes of an application, all or those with `ids`, back into the queue."""
     chosen = "" if ids is None else " AND id IN :ids"
     chosen += " AND channel = :channel" if channel else ""
     chosen += "" if reason is None else " AND COALESCE(reason, '') = :reason"
@@ -327,7 +327,7 @@ def by_id(tx: Tx, push_id: int) -> Row | None:
 
 
 def of_user(tx: Tx, user_id: int, limit: int) -> list[Row]:
-    """A user's latest pushes, the newest first, without their texts."""
+    """The latest pushes of a user, newest first, without their texts."""
     return tx.all(
         f"SELECT {SHOWN} FROM pushes WHERE user_id = :user_id ORDER BY id DESC LIMIT :limit",
         user_id=user_id,
@@ -336,14 +336,14 @@ def of_user(tx: Tx, user_id: int, limit: int) -> list[Row]:
 
 
 def waiting(tx: Tx, most: int) -> tuple[int, int | None]:
-    """How many pushes wait to be sent, counted up to `most`, and since when the first could have been."""
+    """How many pushes wait, counted up to `most`, and since when the first has been due."""
     count = tx.tuples("SELECT COUNT(*) FROM (SELECT 1 FROM pushes WHERE outcome IS NULL LIMIT :most) AS w", most=most)
     first = tx.tuples("SELECT MIN(due_at) FROM pushes WHERE outcome IS NULL")
     return int(count[0][0]), first[0][0]
 
 
 def told(tx: Tx, about_user_id: int, joined_ids: Sequence[int]) -> list[Row]:
-    """How many pushes have come of these facts about a user: joined_id, outcome (None: it waits) and count."""
+    """The number of pushes for these facts about a user: joined_id, outcome (None: waiting) and count."""
     return tx.all(
         "SELECT joined_id, outcome, COUNT(*) AS count FROM pushes"
         " WHERE about_user_id = :about AND joined_id IN :ids GROUP BY joined_id, outcome ORDER BY joined_id, outcome",
@@ -353,7 +353,7 @@ def told(tx: Tx, about_user_id: int, joined_ids: Sequence[int]) -> list[Row]:
 
 
 def queue(tx: Tx, now: int) -> list[Row]:
-    """What waits, by app_id and channel: how many pushes, how many of them are due, and since when the first is."""
+    """Waiting pushes by app_id and channel: how many, how many are due, and since when the first is due."""
     return tx.all(
         "SELECT app_id, channel, COUNT(*) AS waiting, SUM(CASE WHEN due_at <= :now THEN 1 ELSE 0 END) AS due,"
         " MIN(due_at) AS first_due_at FROM pushes WHERE outcome IS NULL"
@@ -363,7 +363,7 @@ def queue(tx: Tx, now: int) -> list[Row]:
 
 
 def parked(tx: Tx) -> list[Row]:
-    """What is parked, by app_id, channel and reason: how many pushes, and when the last of them was."""
+    """Parked pushes by app_id, channel and reason: how many, and when the last was parked."""
     return tx.all(
         "SELECT app_id, channel, reason, COUNT(*) AS count, MAX(settled_at) AS last_at FROM pushes"
         f" WHERE settled_at IS NOT NULL AND outcome = '{PARKED}'"
@@ -374,7 +374,7 @@ def parked(tx: Tx) -> list[Row]:
 def page(
     tx: Tx, app_id: int, before: int, outcome: str, channel: str, *, limit: int, among: int
 ) -> tuple[list[Row], int | None]:
-    """Up to `limit` of an application's pushes with ids below `before`, the newest first, and where to go on.
+    """Up to `limit` pushes of an application with ids below `before`, newest first, and the start of the next page.
 
     outcome, channel   only with these, unless they are ""; the outcome "waiting" stands for none yet
     among              how many are looked at; where to go on is None when there are no more
@@ -383,7 +383,7 @@ def page(
     values: dict[str, int | str] = {"app_id": app_id, "before": before}
     if outcome in FAILED:
         narrow += f" AND outcome = :outcome AND outcome <> '{ACCEPTED}'"
-    # By the index alone: how far down a page may look for what is rare.
+    # Reads the index only: limits how far a page searches for rare pushes.
     floor = tx.tuples(
         f"SELECT id FROM pushes WHERE {narrow} ORDER BY id DESC LIMIT 1 OFFSET :among",
         among=among - 1,
@@ -402,7 +402,7 @@ def page(
 
 
 def queue_of(tx: Tx, app_id: int, now: int, among: int) -> list[Row]:
-    """What waits of an application by channel, among so many that wait: waiting, due, and since when the first is."""
+    """Waiting pushes of an application by channel, counted up to a limit: waiting, due, and the first due time."""
     return tx.all(
         "SELECT channel, COUNT(*) AS waiting, SUM(CASE WHEN due_at <= :now THEN 1 ELSE 0 END) AS due,"
         " MIN(due_at) AS first_due_at"
@@ -415,7 +415,7 @@ def queue_of(tx: Tx, app_id: int, now: int, among: int) -> list[Row]:
 
 
 def parked_of(tx: Tx, app_id: int, among: int) -> list[Row]:
-    """The latest that are parked of an application, so many, by channel and reason: count, and when the last was."""
+    """The latest parked pushes of an application, up to a limit, by channel and reason: count, and the last time."""
     return tx.all(
         "SELECT channel, reason, COUNT(*) AS count, MAX(settled_at) AS last_at FROM"
         " (SELECT channel, COALESCE(reason, '') AS reason, settled_at FROM pushes"

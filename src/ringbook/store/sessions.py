@@ -1,4 +1,4 @@
-"""Sessions, and the signatures that have opened one. A token is stored as its SHA-256 and nothing else.
+"""Sessions, and the signatures that were used to open one. Only the SHA-256 of a token is stored.
 
 insert, by_token, touch, set_user     one session
 end, end_by_id, end_others            end sessions; each says who used them last and when
@@ -54,7 +54,7 @@ def by_token(tx: Tx, token_hash: bytes, now: int) -> Row | None:
 
 
 def touch(tx: Tx, token_hash: bytes, now: int, expires_at: int) -> None:
-    """Write down that the session was used."""
+    """Record that the session was used."""
     tx.run(
         "UPDATE sessions SET last_used_at = :now, expires_at = :expires_at WHERE token_hash = :token_hash",
         token_hash=token_hash,
@@ -64,7 +64,7 @@ def touch(tx: Tx, token_hash: bytes, now: int, expires_at: int) -> None:
 
 
 def set_user(tx: Tx, token_hash: bytes, user_id: int | None, now: int, expires_at: int) -> Row | None:
-    """Make it another user's session, or with None the application's own."""
+    """Assign the session to another user, or with None to the application."""
     return tx.one(
         "UPDATE sessions SET user_id = :user_id, guest_until = NULL, last_used_at = :now, expires_at = :expires_at"
         f" WHERE token_hash = :token_hash RETURNING {COLUMNS}",
@@ -92,7 +92,7 @@ def end_by_id(tx: Tx, user_id: int, session_id: int) -> list[Row]:
 
 
 def end_others(tx: Tx, user_id: int, keep: bytes) -> list[Row]:
-    """End all of a user's sessions but the one with this token hash; b"" keeps none."""
+    """End all sessions of a user except the one with this token hash; b"" keeps none."""
     return tx.all(
         "DELETE FROM sessions WHERE user_id = :user_id AND token_hash <> :keep RETURNING user_id, last_used_at",
         user_id=user_id,
@@ -101,7 +101,7 @@ def end_others(tx: Tx, user_id: int, keep: bytes) -> list[Row]:
 
 
 def drop_oldest(tx: Tx, user_id: int, token_hash: bytes, keep: int) -> int:
-    """End the user's sessions but `keep`: the one with this token hash, and those that were used last. How many end."""
+    """End all but `keep` sessions of the user: this token hash's and the last used stay. Return how many ended."""
     return tx.run(
         "DELETE FROM sessions WHERE user_id = :user_id AND token_hash IN"
         " (SELECT token_hash FROM sessions WHERE user_id = :user_id AND token_hash <> :token_hash"
@@ -124,7 +124,7 @@ def sweep(tx: Tx, now: int, limit: int) -> list[Row]:
 
 
 def remember_signature(tx: Tx, app_id: int, signature: str, expires_at: int) -> bool:
-    """Write a signature down; False when it has been used before."""
+    """Record a signature; False when it was used before."""
     return bool(
         tx.run(
             "INSERT INTO nonces (app_id, signature, expires_at) VALUES (:app_id, :signature, :expires_at)"
@@ -137,7 +137,7 @@ def remember_signature(tx: Tx, app_id: int, signature: str, expires_at: int) -> 
 
 
 def sweep_signatures(tx: Tx, now: int, limit: int) -> int:
-    """Forget up to `limit` signatures whose time window is over."""
+    """Delete up to `limit` signatures whose time window is over."""
     return tx.run(
         "DELETE FROM nonces WHERE expires_at < :now AND (app_id, signature) IN"
         " (SELECT app_id, signature FROM nonces WHERE expires_at < :now LIMIT :limit)",

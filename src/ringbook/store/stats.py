@@ -1,4 +1,4 @@
-"""What happened, as sums by application and day, and what was refused lately.
+"""Statistics: sums by application and day, and the latest refusals.
 
 first_time            has this batch of a process been written before?
 add, add_refusals     sums into the tables
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from .db import Row, Rows, Tx
 
-EVER = 0  # stands where the day would: the sum of all days
+EVER = 0  # in place of a day: the sum of all days
 FIGURES = {"app_id": int, "day": int, "name": str, "value": int}
 REFUSALS = {
     "app_id": int,
@@ -24,12 +24,12 @@ REFUSALS = {
     "first_at": int,
     "last_at": int,
 }
-# An application that has been deleted meanwhile leaves nothing behind; 0 is none.
+# Skips applications that were deleted meanwhile; 0 stands for no application.
 THERE = "(r.app_id = 0 OR r.app_id IN (SELECT id FROM applications))"
 
 
 def first_time(tx: Tx, process: str, number: int, now: int, expires_at: int) -> bool:
-    """Note that a process writes its batch with this number; False when it has done so already."""
+    """Record that a process writes its batch with this number; False when it was written already."""
     tx.lock("figures")  # batches of several processes touch the same rows
     return bool(
         tx.tuples(
@@ -58,7 +58,7 @@ def add(tx: Tx, rows: Sequence[tuple[int, int, str, int]]) -> None:
 
 
 def set_now(tx: Tx, rows: Sequence[tuple[int, int, str, int]]) -> None:
-    """Write down how many there are: what an earlier look found on the same day no longer counts."""
+    """Store a total; it replaces an earlier total of the same day."""
     tx.run(
         "INSERT INTO daily (app_id, day, name, value)"
         f" SELECT r.app_id, r.day, r.name, r.value FROM :rows AS r WHERE {THERE}"
@@ -68,7 +68,7 @@ def set_now(tx: Tx, rows: Sequence[tuple[int, int, str, int]]) -> None:
 
 
 def add_refusals(tx: Tx, rows: Sequence[tuple[int, str, int, str, int, int, int]]) -> None:
-    """Add to what was refused.
+    """Add to the refusals.
 
     rows   app_id, route, status, reason, count, first_at, last_at
     """
@@ -83,13 +83,13 @@ def add_refusals(tx: Tx, rows: Sequence[tuple[int, str, int, str, int, int, int]
 
 
 def totals(tx: Tx, app_id: int) -> dict[str, int]:
-    """Every sum of an application since it is counted, by name."""
+    """Every sum of an application over all days, by name."""
     rows = tx.tuples("SELECT name, value FROM daily WHERE app_id = :app_id AND day = :ever", app_id=app_id, ever=EVER)
     return dict(rows)
 
 
 def days(tx: Tx, app_id: int, first: int, last: int) -> list[tuple[int, str, int]]:
-    """Day, name and value of an application's sums from one day to another."""
+    """The sums of an application from one day to another: day, name and value."""
     return tx.tuples(
         "SELECT day, name, value FROM daily WHERE app_id = :app_id AND day >= :first AND day <= :last",
         app_id=app_id,
@@ -99,7 +99,7 @@ def days(tx: Tx, app_id: int, first: int, last: int) -> list[tuple[int, str, int
 
 
 def size(tx: Tx, app_id: int, since: int) -> tuple[int, int]:
-    """How many users an application had when they were last counted, and how many joined or were imported since a day.
+    """The users of an application when they were last counted, and how many joined or were imported since a day.
 
     since   the day, as a number of days since 1970
     """
@@ -115,13 +115,13 @@ def size(tx: Tx, app_id: int, since: int) -> tuple[int, int]:
 
 
 def since(tx: Tx, app_id: int) -> int | None:
-    """The first day of which anything is counted."""
+    """The first day with a sum."""
     found = tx.tuples("SELECT MIN(day) FROM daily WHERE app_id = :app_id AND day > :ever", app_id=app_id, ever=EVER)
     return int(found[0][0]) if found[0][0] is not None else None
 
 
 def refusals(tx: Tx, app_id: int, limit: int) -> list[Row]:
-    """What was refused to an application's callers, the latest first."""
+    """The refusals of an application, the latest first."""
     return tx.all(
         "SELECT route, status, reason, count, first_at, last_at FROM refusals WHERE app_id = :app_id"
         " ORDER BY last_at DESC, route, reason LIMIT :limit",
@@ -131,7 +131,7 @@ def refusals(tx: Tx, app_id: int, limit: int) -> list[Row]:
 
 
 def sweep(tx: Tx, before: int) -> int:
-    """Forget what was refused for the last time before then; how many kinds of refusal that were."""
+    """Delete the refusals that last happened before a time; return how many rows."""
     return tx.run("DELETE FROM refusals WHERE last_at < :before", before=before)
 
 
@@ -139,7 +139,7 @@ def sweep(tx: Tx, before: int) -> int:
 
 
 def are_few(tx: Tx, most: int) -> bool:
-    """Are there no more users, and no more books, than this? Then counting them costs next to nothing."""
+    """Are there at most so many users and books? Then counting them is cheap."""
     return all(
         tx.tuples(f"SELECT COUNT(*) FROM (SELECT 1 FROM {table} LIMIT :limit) AS few", limit=most + 1)[0][0] <= most
         for table in ("users", "books")
@@ -147,21 +147,21 @@ def are_few(tx: Tx, most: int) -> bool:
 
 
 def users(tx: Tx) -> dict[int, int]:
-    """How many users each application has. Looks at every one of them."""
+    """The number of users of each application. Reads every user."""
     return dict(tx.tuples("SELECT app_id, COUNT(*) FROM users GROUP BY app_id"))
 
 
 def books(tx: Tx) -> dict[int, tuple[int, int]]:
-    """How many address books that are not empty each application has, and how many contacts. Looks at every book."""
+    """The number of address books that are not empty and of contacts of each application. Reads every book."""
     rows = tx.tuples("SELECT app_id, COUNT(*), SUM(size) FROM books WHERE size > 0 GROUP BY app_id")
     return {app_id: (count, int(size)) for app_id, count, size in rows}
 
 
 def has_users(tx: Tx, app_id: int) -> bool:
-    """Has the application a user?"""
+    """Does the application have a user?"""
     return bool(tx.tuples("SELECT 1 FROM users WHERE app_id = :app_id LIMIT 1", app_id=app_id))
 
 
 def has_contacts(tx: Tx, app_id: int) -> bool:
-    """Does anybody of the application have a contact?"""
+    """Does a user of the application have a contact?"""
     return bool(tx.tuples("SELECT 1 FROM contacts WHERE app_id = :app_id LIMIT 1", app_id=app_id))

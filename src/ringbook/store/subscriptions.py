@@ -19,7 +19,7 @@ COLUMNS = (
     "id, user_id, device, platform, channel, environment, bundle, token, web_auth, web_p256dh, answered_at,"
     " silent_since"
 )
-# Endpoints that a stranger has named and that do not answer share a lane of their own, which may hang.
+# Endpoints that users registered and that do not answer share a lane, so that they delay no others.
 LANE = (
     "s.app_id || ':' || s.channel || CASE WHEN s.channel = 'web'"
     " AND (s.answered_at IS NULL OR s.silent_since IS NOT NULL) THEN '?' ELSE '' END"
@@ -31,7 +31,7 @@ def _subscription(row: Row) -> Subscription:
 
 
 def find(tx: Tx, user_id: int, device: str, channel: str, environment: str) -> Row | None:
-    """id and token_hash of the subscription that a registration renews."""
+    """The id and token_hash of the subscription that a registration renews."""
     return tx.one(
         "SELECT id, token_hash FROM subscriptions WHERE user_id = :user_id AND device = :device"
         " AND channel = :channel AND environment = :environment",
@@ -43,7 +43,7 @@ def find(tx: Tx, user_id: int, device: str, channel: str, environment: str) -> R
 
 
 def insert(tx: Tx, app_id: int, subscription: Subscription, token_hash: bytes, now: int) -> Subscription:
-    """Add a subscription; its id is drawn here. At the same moment from elsewhere, the later one renews it."""
+    """Add a subscription with a new id. Of two simultaneous registrations, the later one renews the first."""
     row = tx.one(
         "INSERT INTO subscriptions (user_id, app_id, device, platform, channel, environment, bundle, token, token_hash,"
         " web_auth, web_p256dh, created_at, updated_at)"
@@ -73,7 +73,7 @@ def insert(tx: Tx, app_id: int, subscription: Subscription, token_hash: bytes, n
 
 
 def renew(tx: Tx, subscription: Subscription, token_hash: bytes, now: int) -> Subscription | None:
-    """Give a known subscription its new token; it keeps its id. None when it has just gone."""
+    """Give an existing subscription a new token; its id stays. None when it has just been deleted."""
     row = tx.one(
         "UPDATE subscriptions SET platform = :platform, bundle = :bundle, token = :token, token_hash = :token_hash,"
         " answered_at = CASE WHEN token_hash = :token_hash THEN answered_at END,"
@@ -100,19 +100,19 @@ def of_user(tx: Tx, user_id: int) -> list[Subscription]:
 
 
 def delete(tx: Tx, user_id: int, subscription_id: int) -> bool:
-    """Remove one of a user's subscriptions; False when there is none."""
+    """Delete one of a user's subscriptions; False when there is none."""
     return bool(
         tx.run("DELETE FROM subscriptions WHERE user_id = :user_id AND id = :id", user_id=user_id, id=subscription_id)
     )
 
 
 def delete_all(tx: Tx, user_id: int) -> None:
-    """Remove all of a user's subscriptions."""
+    """Delete all of a user's subscriptions."""
     tx.run("DELETE FROM subscriptions WHERE user_id = :user_id", user_id=user_id)
 
 
 def leave_elsewhere(tx: Tx, app_id: int, channel: str, token_hash: bytes, user_id: int, kept: int) -> None:
-    """Remove the other subscriptions with this push token: it belongs to whoever registered it last."""
+    """Delete the other subscriptions with this push token: it belongs to the user who registered it last."""
     tx.run(
         "DELETE FROM subscriptions WHERE app_id = :app_id AND channel = :channel AND token_hash = :token_hash"
         " AND NOT (user_id = :user_id AND id = :kept)",
@@ -125,7 +125,7 @@ def leave_elsewhere(tx: Tx, app_id: int, channel: str, token_hash: bytes, user_i
 
 
 def drop_oldest(tx: Tx, user_id: int, keep: int) -> None:
-    """Keep the `keep` subscriptions that were renewed last."""
+    """Delete all but the `keep` subscriptions that were renewed last."""
     tx.run(
         "DELETE FROM subscriptions WHERE user_id = :user_id AND id IN"
         " (SELECT id FROM subscriptions WHERE user_id = :user_id"
@@ -136,8 +136,8 @@ def drop_oldest(tx: Tx, user_id: int, keep: int) -> None:
 
 
 def of_users(tx: Tx, app_id: int, user_ids: Sequence[int], environments: Sequence[str]) -> list[Row]:
-    """user_id, id, channel, environment and lane of these users' subscriptions in these environments."""
-    # The + keeps SQLite from going through all of the application's subscriptions, by the index on its tokens.
+    """These users' subscriptions in these environments: user_id, id, channel, environment and lane."""
+    # The + keeps SQLite from reading all subscriptions of the application through the index on tokens.
     return tx.all(
         f"SELECT s.user_id, s.id, s.channel, s.environment, {LANE} AS lane FROM subscriptions AS s"
         " WHERE s.user_id IN :users AND +s.app_id = :app_id AND s.environment IN :environments"
@@ -149,7 +149,7 @@ def of_users(tx: Tx, app_id: int, user_ids: Sequence[int], environments: Sequenc
 
 
 def chosen(tx: Tx, keys: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Subscription]:
-    """Those of these subscriptions that there still are, by (user_id, id)."""
+    """The subscriptions among these that still exist, by (user_id, id)."""
     columns = ", ".join(f"s.{column}" for column in COLUMNS.split(", "))
     rows = tx.all(
         f"SELECT {columns} FROM :keys AS k JOIN subscriptions AS s ON s.user_id = k.user_id AND s.id = k.id",
@@ -159,7 +159,7 @@ def chosen(tx: Tx, keys: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Sub
 
 
 def end_dead(tx: Tx, user_id: int, subscription_id: int, token: str, died_at: int) -> bool:
-    """Remove a subscription whose token died then; False when the app has registered it anew since."""
+    """Delete a subscription whose token became invalid at a time; False when the app has renewed it since."""
     rows = tx.run(
         "DELETE FROM subscriptions WHERE user_id = :user_id AND id = :id AND token = :token AND updated_at <= :died_at",
         user_id=user_id,

@@ -1,4 +1,4 @@
-"""Everything about one user, as it is stored; hashes and tokens of sessions stay where they are.
+"""Everything that is stored about one user, without password hashes and session tokens.
 
 user                                     the account
 numbers, tags, sessions                  what stands beside it
@@ -25,12 +25,12 @@ def user(tx: Tx, user_id: int) -> Row | None:
 
 
 def numbers(tx: Tx, user_id: int) -> list[Row]:
-    """The numbers that the user answers to, and when they were proven."""
+    """The user's numbers, and when they were verified."""
     return tx.all("SELECT number, verified_at FROM numbers WHERE user_id = :id ORDER BY number", id=user_id)
 
 
 def tags(tx: Tx, user_id: int) -> list[str]:
-    """The user's tags, as they are compared."""
+    """The user's tags, folded."""
     return [row[0] for row in tx.tuples("SELECT tag FROM tags WHERE user_id = :id ORDER BY tag", id=user_id)]
 
 
@@ -43,7 +43,7 @@ def sessions(tx: Tx, user_id: int) -> list[Row]:
 
 
 def books(tx: Tx, user_id: int) -> list[Row]:
-    """The address books, the one of all devices first."""
+    """The address books, the global one first."""
     return tx.all(
         "SELECT book, device, synced_at FROM books WHERE owner_id = :id AND synced_at > 0 ORDER BY book", id=user_id
     )
@@ -59,7 +59,7 @@ def contacts(tx: Tx, user_id: int, book: int) -> list[Row]:
 
 
 def subscriptions(tx: Tx, user_id: int) -> list[Row]:
-    """The push subscriptions, with the tokens and keys, which are the user's own."""
+    """The push subscriptions, with their tokens and keys."""
     return tx.all(
         "SELECT id, device, platform, channel, environment, bundle, token, web_auth, web_p256dh, created_at, updated_at"
         " FROM subscriptions WHERE user_id = :id ORDER BY id",
@@ -68,7 +68,7 @@ def subscriptions(tx: Tx, user_id: int) -> list[Row]:
 
 
 def codes(tx: Tx, user_id: int) -> list[Row]:
-    """One-time codes to numbers that the user has proven; one that was only typed may be somebody else's."""
+    """One-time codes for the user's verified numbers. An unverified number may belong to somebody else."""
     return tx.all(
         "SELECT c.number, c.typed, c.created_at, c.expires_at, c.attempts, c.answered_at FROM numbers AS n"
         " JOIN codes AS c ON c.app_id = n.app_id AND c.number = n.number WHERE n.user_id = :id"
@@ -78,12 +78,12 @@ def codes(tx: Tx, user_id: int) -> list[Row]:
 
 
 def removed(tx: Tx, user_id: int) -> int:
-    """How many numbers, removed from the books in the last 30 days, are remembered as hashes."""
+    """The number of contacts removed in the last 30 days, which are stored as hashes."""
     return int(tx.tuples("SELECT COUNT(*) FROM removed WHERE owner_id = :id", id=user_id)[0][0])
 
 
 def pushes(tx: Tx, user_id: int) -> list[Row]:
-    """What was sent to the user, or is to be; a text only while it waits."""
+    """Pushes to the user, sent or waiting; with their text only while they wait."""
     return tx.all(
         "SELECT p.id, p.channel, p.environment, p.about_user_id, COALESCE(p.message, CASE WHEN p.outcome IS NULL"
         " OR p.outcome = 'parked' THEN e.message END) AS message, p.created_at, p.attempts, p.outcome, p.reason,"
@@ -93,7 +93,7 @@ def pushes(tx: Tx, user_id: int) -> list[Row]:
 
 
 def joined(tx: Tx, user_id: int) -> list[Row]:
-    """What others were told of the user, or are to be: that they joined."""
+    """Joined pushes about the user to others, sent or waiting."""
     return tx.all(
         "SELECT id, number, verified, created_at, done_at, result FROM joined WHERE user_id = :id ORDER BY id",
         id=user_id,
@@ -101,5 +101,5 @@ def joined(tx: Tx, user_id: int) -> list[Row]:
 
 
 def announced(tx: Tx, user_id: int) -> int:
-    """Of how many numbers, remembered as hashes, the user was told that their owner joined."""
+    """The number of contacts of whose joining the user was notified, which are stored as hashes."""
     return int(tx.tuples("SELECT COUNT(*) FROM announced WHERE owner_id = :id", id=user_id)[0][0])

@@ -1,4 +1,4 @@
-"""Finding users by conditions that all hold at once.
+"""Search for users by conditions that must all hold.
 
     Condition      what must be true of one field
     page, count    the users of whom all conditions are true: some of them in order, and how many there are
@@ -18,7 +18,7 @@ from .users import COLUMNS, made
 Operator = Literal["in", "nin", "start_with", "gt", "gte", "lt", "lte"]
 LAST = "\U0010ffff"  # no character comes after it
 
-# How a field is compared and sorted: folded where case does not count.
+# The column by which a field is compared and sorted: folded where case does not matter.
 FIELDS = {
     "id": "u.id",
     "login": "u.login_folded",
@@ -49,7 +49,7 @@ SHOWN_LOGIN = "CASE WHEN u.login_private = 0 THEN u.login_folded END"
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What must be true of a field of `FIELDS`.
+    """A condition on a field of `FIELDS`.
 
     values   any number for `in` and `nin`, else one; texts folded, times in seconds, a phone as its number (for
              `start_with` as text). No value is in an empty list, and a user without a value is in none.
@@ -103,7 +103,7 @@ def newest(tx: Tx, app_id: int, before: int, limit: int) -> list[User]:
 
 
 def count(tx: Tx, app_id: int, conditions: Sequence[Condition], *, logins: bool, proven: bool, most: int) -> int:
-    """How many users there are of whom all conditions are true; `most` stands for that many or more."""
+    """The number of users who meet all conditions, counted up to `most`."""
     where, params = _where(conditions, logins=logins)
     sql = f"SELECT count(*) FROM (SELECT 1 FROM users AS u WHERE {where} LIMIT :most) AS found"
     return int(tx.tuples(sql, app_id=app_id, proven=int(proven), most=most, **params)[0][0])

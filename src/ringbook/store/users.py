@@ -1,4 +1,4 @@
-"""Users, the numbers they answer to, and their tags.
+"""Users, their numbers and their tags.
 
     fold                                    how logins, e-mails, names and tags are compared
     by_id, by_ids, by_login, by_email       one user, or several by id; app_of: the application of one
@@ -22,7 +22,7 @@ from ..model import User
 from .db import Row, Rows, Tx
 
 COLUMNS = ", ".join(f"u.{name}" for name in User.__struct_fields__)
-# What `change` may be asked to write; its statement is put together from these names and nothing else.
+# The columns that `change` accepts. Its statement is built from these names only.
 CHANGEABLE = (
     "login",
     "login_folded",
@@ -57,7 +57,7 @@ FOLDED_CHARACTERS = 1_000
 
 
 def fold(text: str) -> str:
-    """A text as it is compared: composed, without case, without outer blanks.
+    """The form of a text that comparisons use: composed, without case, without surrounding spaces.
 
     Beyond `FOLDED_CHARACTERS` it is cut: nothing that long is stored, and composing takes quadratic time.
     """
@@ -82,8 +82,8 @@ def app_of(tx: Tx, user_id: int) -> int | None:
 
 
 def by_ids(tx: Tx, app_id: int, ids: Sequence[int]) -> dict[int, User]:
-    """Those of these ids that are users of the application."""
-    # "+" keeps SQLite, which counts nothing beforehand, off the application's index.
+    """The ids among these that belong to users of the application."""
+    # "+" keeps SQLite, which has no statistics here, from using the index on the application.
     rows = tx.all(
         f"SELECT {COLUMNS} FROM users AS u WHERE u.id IN :ids AND +u.app_id = :app_id",
         ids=Rows.of("id", ids),
@@ -118,12 +118,12 @@ def _user(row: Row | None) -> User | None:
 
 
 def made(row: Row) -> User:
-    """A user of a row of `COLUMNS`."""
+    """The user in a row of `COLUMNS`."""
     return User(**{**row, "is_guest": bool(row["is_guest"])})
 
 
 def identities(tx: Tx, app_id: int, user_id: int) -> list[Row]:
-    """What is proven of the user, a row for each verified number, and one row where there is none; [] for no user.
+    """What is verified of the user: one row per verified number, or one row without a number; [] for no user.
 
     number, verified_at        of a verified number, else NULL
     firebase_uid, cidp_uid     the user's id at Firebase and at the application's identity provider
@@ -139,7 +139,7 @@ def identities(tx: Tx, app_id: int, user_id: int) -> list[Row]:
 
 
 def lock(tx: Tx, user_id: int) -> None:
-    """Keeps everybody else from changing or erasing the user until the transaction ends."""
+    """Lock the user against changes and erasure by others until the transaction ends."""
     tx.lock(f"user {user_id}")
 
 
@@ -169,7 +169,7 @@ def secrets(tx: Tx, app_id: int, user_id: int) -> Row | None:
 
 
 def insert(tx: Tx, app_id: int, values: Mapping[str, Any], now: int) -> int | None:
-    """Add a user and return the id; None, and nothing is added, when a unique value is somebody else's (see `taken`).
+    """Add a user and return the id; None, without a change, when another user has a unique value (see `taken`).
 
     values   by column, those of `CHANGEABLE` and `is_guest`, `guest_until`; what is missing is NULL
     """
@@ -183,7 +183,7 @@ def insert(tx: Tx, app_id: int, values: Mapping[str, Any], now: int) -> int | No
 
 
 def change(tx: Tx, app_id: int, user_id: int, values: Mapping[str, Any], now: int) -> bool:
-    """Write these columns of `CHANGEABLE` and move `updated_at`; False when there is no such user.
+    """Store these columns of `CHANGEABLE` and `updated_at`; False when there is no such user.
 
     An account that was imported is then no longer as it came.
     """
@@ -199,7 +199,7 @@ def change(tx: Tx, app_id: int, user_id: int, values: Mapping[str, Any], now: in
 
 
 def set_password(tx: Tx, user_id: int, password_hash: str, one_time_until: int | None) -> bool:
-    """Replace the password; False for nobody and for a guest.
+    """Replace the password; False when there is no such user, or it is a guest.
 
     one_time_until   the password opens one session, until then; None: as many as are wanted
     """
@@ -213,7 +213,7 @@ def set_password(tx: Tx, user_id: int, password_hash: str, one_time_until: int |
 
 
 def use_up(tx: Tx, user_id: int, password_hash: str) -> bool:
-    """End a one-time password; False when another sign-in was first."""
+    """Use up a one-time password; False when another sign-in has used it."""
     rows = tx.run(
         "UPDATE users SET one_time_until = 0 WHERE id = :id AND password_hash = :password_hash AND one_time_until > 0",
         id=user_id,
@@ -223,7 +223,7 @@ def use_up(tx: Tx, user_id: int, password_hash: str) -> bool:
 
 
 def delete(tx: Tx, user_id: int) -> int | None:
-    """Remove a user with numbers, tags, sessions, books and subscriptions; the contacts stay, as nothing binds them.
+    """Delete a user with numbers, tags, sessions, books and subscriptions, but not the contacts: no key binds them.
 
     Returns the id of the application that the user belonged to, None when there was no such user.
     """
@@ -245,7 +245,7 @@ def taken(tx: Tx, app_id: int, values: Mapping[str, Any], *, except_id: int = 0)
 
 
 def set_number(tx: Tx, app_id: int, user_id: int, number: int | None) -> bool:
-    """The user answers to this number and to no other; None: to none. A number that stays keeps its proof.
+    """Make this the user's only number; None removes all. A number that stays keeps its verification.
 
     True when the user did not answer to it before.
     """
@@ -263,12 +263,12 @@ def set_number(tx: Tx, app_id: int, user_id: int, number: int | None) -> bool:
 
 
 def numbers_of(tx: Tx, user_id: int) -> list[int]:
-    """The numbers that a user answers to."""
+    """The numbers of a user."""
     return [row[0] for row in tx.tuples("SELECT number FROM numbers WHERE user_id = :user_id", user_id=user_id)]
 
 
 def set_tags(tx: Tx, app_id: int, user_id: int, tags: Sequence[str]) -> None:
-    """The user has these tags, which come folded, and no other."""
+    """Replace the user's tags by these, which must be folded."""
     tx.run("DELETE FROM tags WHERE user_id = :user_id", user_id=user_id)
     if tags:
         tx.run(
@@ -280,11 +280,11 @@ def set_tags(tx: Tx, app_id: int, user_id: int, tags: Sequence[str]) -> None:
         )
 
 
-# ── what sweeps write and read ───────────────────────────────────────────────────────────────────────────────────────
+# ── for the periodic jobs ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def mark_seen(tx: Tx, user_id: int, at: int) -> None:
-    """Remember when the user was last there; an earlier time than the known one changes nothing."""
+    """Store when the user was last active, unless a later time is stored."""
     tx.run(
         "UPDATE users SET last_request_at = :at WHERE id = :id AND (last_request_at IS NULL OR last_request_at < :at)",
         id=user_id,
@@ -293,7 +293,7 @@ def mark_seen(tx: Tx, user_id: int, at: int) -> None:
 
 
 def expired_guests(tx: Tx, now: int, limit: int) -> list[int]:
-    """Ids of up to `limit` guests whose day is over."""
+    """Ids of up to `limit` guests whose account has expired."""
     rows = tx.tuples(
         "SELECT id FROM users WHERE guest_until <= :now ORDER BY guest_until LIMIT :limit", now=now, limit=limit
     )

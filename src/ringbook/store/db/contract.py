@@ -1,4 +1,4 @@
-"""What both databases promise: connections, transactions, and rows as parameters."""
+"""The interface that SQLite and PostgreSQL both implement: connections, transactions, and rows as parameters."""
 
 import re
 import threading
@@ -17,10 +17,10 @@ AWAY = "The database cannot be reached just now. Try again."
 SLOW = "This takes longer than the server allows. Ask for less."
 
 FULL = "There are no ids left. Only the server's operator can help."
-PROBE = "UPDATE schema_state SET revision = revision"  # writes, and changes nothing
-GUARD_SECONDS = 2  # for so long an answer of the guard holds
-PROBE_SECONDS = 2  # for so long what a probe found is believed
-FAILED_SECONDS = 5  # for so long a write that failed speaks against the next: a small one may still find room
+PROBE = "UPDATE schema_state SET revision = revision"  # a write that changes nothing
+GUARD_SECONDS = 2  # the answer of the guard is kept for so long
+PROBE_SECONDS = 2  # the result of a probe is kept for so long
+FAILED_SECONDS = 5  # a failed write makes the database unwritable for so long: a smaller one may succeed
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Rows:
 
 
 class Tx(Protocol):
-    """What a function in `store/` may ask of a transaction.
+    """A transaction, as functions in `store/` use it.
 
     memory   what this process keeps in memory for the database: the same in each of its transactions
     """
@@ -52,31 +52,31 @@ class Tx(Protocol):
         """The first row, or None."""
 
     def tuples(self, sql: str, **params: Any) -> list[tuple[Any, ...]]:
-        """Every row as a tuple: for thousands of rows."""
+        """Every row as a tuple, which is faster for thousands of rows."""
 
     def run(self, sql: str, **params: Any) -> int:
-        """Carry out, and say how many rows it touched."""
+        """Execute the statement; return the number of rows it changed."""
 
     def next_id(self, sequence: str) -> int:
         """The next value of a sequence, below 2^31; after the last it starts again at 1."""
 
     def reserve_ids(self, table: str, sequence: str, last: int) -> None:
-        """Whoever is added to this table from now on draws an id larger than `last`."""
+        """Make all later ids of this table larger than `last`."""
 
     def last_id(self, table: str, sequence: str) -> int:
-        """The largest id that was given so far, or may have been."""
+        """The largest id that may have been assigned so far."""
 
     def lock(self, what: str) -> None:
-        """Wait until no other transaction is doing `what`, and keep others out of it until this one ends."""
+        """Wait for the lock named `what`, and hold it until this transaction ends."""
 
     def try_lock(self, what: str) -> bool:
-        """Is no other transaction of any process doing `what`? True keeps others out until this one ends.
+        """Take the lock named `what` without waiting and hold it until the transaction ends; False if it is taken.
 
         It waits for nobody. On SQLite it is always True: one process serves, and holds its own off without asking.
         """
 
     def on_commit(self, work: Callable[[], None]) -> None:
-        """Do this once the transaction is committed, and not at all if it is not."""
+        """Call `work` after the transaction is committed; never if it is not."""
 
     def on_rollback(self, work: Callable[[], None]) -> None:
         """Do this if the transaction is undone, before anybody else writes; not where that is not certain.
@@ -86,17 +86,17 @@ class Tx(Protocol):
 
 
 class Probe:
-    """A question that is put to a database seldom, however often it is asked."""
+    """A check of a database that runs rarely, however often its result is needed."""
 
     def __init__(self, attempt: Callable[[], str]) -> None:
-        """`attempt` says what is wrong, "" when nothing is."""
+        """`attempt` returns what is wrong, or ""."""
         self._attempt = attempt
         self._asking = threading.Lock()
         self._trouble = ""
         self._until = 0.0
 
     def ask(self) -> None:
-        """Unavailable if the attempt failed, a moment ago at most."""
+        """Raise Unavailable if the latest attempt failed."""
         with self._asking:
             if time.monotonic() > self._until:
                 self._trouble = self._attempt()
@@ -105,12 +105,12 @@ class Probe:
             raise errors.Unavailable(self._trouble)
 
     def failed(self, trouble: str) -> None:
-        """Somebody's write found out."""
+        """Record that a write failed."""
         self._trouble, self._until = trouble, time.monotonic() + FAILED_SECONDS
 
 
 class Guard:
-    """Asks every two seconds, in a transaction that is under way, whether this code may still use the database."""
+    """Checks every two seconds, in an open transaction, whether this code may still use the database."""
 
     def __init__(self) -> None:
         self._ask: Callable[[Tx], str] | None = None
@@ -119,11 +119,11 @@ class Guard:
         self._until = 0.0
 
     def watch(self, ask: Callable[[Tx], str]) -> None:
-        """From now on transactions are refused while `ask` says why; "" lets them go on."""
+        """Refuse transactions while `ask` returns a reason; "" allows them."""
         self._ask = ask
 
     def check(self, tx: Tx) -> None:
-        """Unavailable when the last answer was a refusal."""
+        """Raise Unavailable if the latest answer was a reason."""
         if self._ask and time.monotonic() > self._until and self._asking.acquire(blocking=False):
             try:
                 self._trouble = self._ask(tx)
@@ -146,46 +146,46 @@ class Database(Protocol):
 
     @property
     def file(self) -> Path | None:
-        """Where it is, if it is one file."""
+        """The file of the database; None for PostgreSQL."""
 
     def read(self, *, seconds: float = 0) -> AbstractContextManager[Tx]:
-        """For statements that change nothing.
+        """A transaction that only reads.
 
         seconds   how long all of them together may run; TooSlow ends the one that takes longer. 0 = as long as it takes
         """
 
     def write(self) -> AbstractContextManager[Tx]:
-        """One transaction: all of it, or, when an exception passes through, nothing."""
+        """One transaction, which an exception rolls back."""
 
     def probe(self) -> None:
-        """Write, and change nothing; Unavailable says in an operator's words why that cannot be done.
+        """Make a write that changes nothing; Unavailable has the reason in words for the operator.
 
         It waits for nobody: whoever is writing just now shows that it can be done. Asked often, it writes seldom.
         """
 
     def disk(self) -> tuple[int, int] | None:
-        """Bytes that are free on the database's disk, and how many there are; None where that cannot be seen."""
+        """Free and total bytes of the database's disk; None where that is unknown."""
 
     def clock(self) -> float:
-        """The database's, in UTC seconds."""
+        """The database server's clock, in UTC seconds."""
 
     def gauges(self) -> dict[str, int]:
-        """The pool, for the metrics: connections open, idle, and requests that wait for one."""
+        """The state of the pool for the metrics: open and idle connections, and requests that wait for one."""
 
     def tables(self) -> frozenset[str]:
-        """The names of the tables that statements reach; Unavailable when ours are where this user cannot see them."""
+        """The names of the visible tables; Unavailable when Ringbook's tables are in a schema that is not visible."""
 
     def version(self) -> tuple[str, str]:
-        """The product with its version, and why it is of no use: "" when it is."""
+        """The product with its version, and why it cannot be used, or ""."""
 
     def scrub(self) -> bool:
-        """Let nothing that was deleted stay in the log; False when somebody reads, so that it has to wait."""
+        """Clear deleted data from the log; False when a reader prevents that just now."""
 
     def size_bytes(self) -> int:
-        """How large the file is; 0 where that is not ours to look at."""
+        """The size of the file; 0 for PostgreSQL."""
 
     def rewrite(self) -> None:
-        """Rewrite the whole file, so that nothing deleted is left in it; whoever writes waits for so long."""
+        """Rewrite the whole file without deleted data; other writes wait meanwhile."""
 
     def close(self) -> None:
-        """Let every connection go."""
+        """Close every connection."""
