@@ -1,4 +1,4 @@
-"""What a driver's error means: the cause and the next step, as one sentence for the operator.
+"""Explains errors of the database drivers: the cause and the next step, as one sentence for the operator.
 
 of_sqlite(file, error)    of an error of sqlite3
 of_postgres(error)        of an error of psycopg, also of a failed connection
@@ -38,7 +38,7 @@ ACCESS = {sqlite3.SQLITE_READONLY: READ_ONLY, sqlite3.SQLITE_CANTOPEN: CANNOT_OP
 
 
 def of_sqlite(file: Path, error: BaseException) -> str:
-    """Look at the error first, then at the file and its disk: SQLite calls many things "disk I/O error"."""
+    """Check the error first, then the file and its disk: SQLite reports many problems as "disk I/O error"."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     words = DAMAGE.get(code) or ACCESS.get(code, "")
     if not words:
@@ -47,7 +47,7 @@ def of_sqlite(file: Path, error: BaseException) -> str:
 
 
 def _of_file(file: Path) -> str:
-    """Why a file cannot be used, as far as the file and its disk show it."""
+    """Why a file cannot be used, as far as the file and its disk show."""
     try:
         if not file.exists():
             return NO_FILE
@@ -100,10 +100,10 @@ NO_PRIMARY = (
 NO_TLS = "PostgreSQL and Ringbook do not agree on TLS: check sslmode and sslrootcert in RINGBOOK_DATABASE"
 FULL_SERVER = "the disk of PostgreSQL is full: make room on its machine"
 
-# A failed connection has no SQLSTATE: libpq tells its text alone (PostgreSQL, "libpq - C Library", PQerrorMessage).
-# Servers with another lc_messages tell it in their language; then AWAY and, on the console, that text must do.
+# A failed connection has no SQLSTATE: libpq gives only a text (PostgreSQL, "libpq - C Library", PQerrorMessage).
+# Servers with another lc_messages use their own language. Then AWAY is shown and, on the console, that text.
 CONNECTING = (
-    ("session is read-only", NO_PRIMARY),  # of several hosts, whatever the others say
+    ("session is read-only", NO_PRIMARY),  # one of several hosts; takes precedence over the others' errors
     ("password authentication failed", WRONG_PASSWORD),
     ("no password supplied", WRONG_PASSWORD),
     ("pg_hba.conf", NO_ENTRY),
@@ -129,7 +129,7 @@ SQLSTATES = {"42501": NO_RIGHTS, "53100": FULL_SERVER, "53300": TOO_MANY, "57P01
 
 
 def of_postgres(error: BaseException | None, *, migrating: bool = False) -> str:
-    """By the SQLSTATE of a statement's error, by the text of a failed connection's."""
+    """Find the cause by SQLSTATE, or for a failed connection by its text."""
     state = getattr(error, "sqlstate", None)
     if state:
         return MAY_NOT_MIGRATE if migrating and state == "42501" else SQLSTATES.get(state, "")

@@ -1,4 +1,4 @@
-"""The checksum that a backup carries behind its last page, so that one flipped bit anywhere is found.
+"""The checksum after the last page of a backup, which detects any changed bit.
 
 seal(file)     append it, or renew it
 check(file)    Damaged or Unsealed when the file is not as it was sealed
@@ -18,11 +18,11 @@ AT_ONCE = 1024 * 1024
 
 
 class Damaged(Exception):
-    """The file is not as it was when the checksum was made."""
+    """The content does not match the checksum."""
 
 
 class Unsealed(Exception):
-    """The file carries no checksum."""
+    """The file has no checksum."""
 
 
 def seal(file: Path) -> None:

@@ -1,4 +1,4 @@
-"""Copies of a SQLite file, made while others write to it, looked through, and put in its place.
+"""Copies a SQLite file while others write to it, checks copies, and restores them.
 
 copy(source, target, …)     a copy of one moment, whole and on the disk, or none at all → Contents
 opened_in_place(file, …)    a connection to the file of this name, not to one that was put aside meanwhile
@@ -28,8 +28,8 @@ from .identity import Which, which
 Progress = Callable[[int, int], None]
 
 PAGES_AT_ONCE = 1_000
-# The bytes on which SQLite's locks lie (SQLite, "Database File Format" 1.5 and "File Locking"): who has a database open
-# in WAL mode shares some of them for as long as that lasts.
+# The bytes on which SQLite's locks lie (SQLite, "Database File Format" 1.5 and "File Locking"): a process that
+# has a database open in WAL mode holds shared locks on some of them.
 LOCK_FROM, LOCK_BYTES = 0x40000000, 512
 COUNTED = ("applications", "users", "numbers", "books", "contacts", "subscriptions", "joined", "pushes")
 MARGIN_BYTES = 16 * 1024 * 1024
@@ -44,18 +44,18 @@ UNSEALED = (
 
 
 class NotOurs(Exception):
-    """What a file is instead of a whole database of Ringbook's."""
+    """The file is not a complete Ringbook database; the message says what it is instead."""
 
 
 class Contents(Struct, frozen=True):
-    """What a database holds: its schema, and how many rows of each table that matters."""
+    """The content of a database: its schema, and the number of rows of the main tables."""
 
     revision: str
     rows: dict[str, int]
 
 
 def copy(source: Path, target: Path, progress: Progress = lambda done, total: None, *, still: bool = False) -> Contents:
-    """Copy the database of one moment to `target`, which is replaced in one step, and only by a copy without a fault.
+    """Copy a snapshot of the database to `target`, which is replaced in one step and only by a copy that is sound.
 
     progress   called with pages done and pages in all
     still      the source is a file that nobody changes, such as a backup, and the copy is to become a database
@@ -66,7 +66,7 @@ def copy(source: Path, target: Path, progress: Progress = lambda done, total: No
     if still:
         _check_still(source)
     check_room(source, target.parent)
-    # In the same folder, so that it gets its name in one step; what a killed try has left goes with the next one.
+    # In the same folder, so that a rename is atomic. The next copy replaces what a killed attempt left behind.
     part = target.with_name(f".{target.name}.part")
     remove(part)
     os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -91,7 +91,7 @@ def _copied(source: Path, part: Path, progress: Progress, *, still: bool) -> Con
 
     try:
         with closing(_opened(source, still=still)) as old, closing(sqlite3.connect(part)) as new:
-            old.execute("BEGIN")  # all of it is of the moment of the first look, however long the copying takes
+            old.execute("BEGIN")  # the snapshot of the first read, however long the copy takes
             held = _held(old)
             old.backup(new, pages=PAGES_AT_ONCE, progress=told)
             new.execute("PRAGMA journal_mode = DELETE")  # one file, without companions
@@ -103,7 +103,7 @@ def _copied(source: Path, part: Path, progress: Progress, *, still: bool) -> Con
 
 
 def check_seal(file: Path, *, required: bool = True) -> None:
-    """NotOurs when a backup is not as it was made; also when it carries no checksum, if one is required."""
+    """Raise NotOurs for a backup that was changed, or that lacks a required checksum."""
     try:
         checksum.check(file)
     except checksum.Damaged:
@@ -114,7 +114,7 @@ def check_seal(file: Path, *, required: bool = True) -> None:
 
 
 def contents(file: Path) -> Contents:
-    """Look through a file that nobody changes, from one end to the other."""
+    """Check a whole file that nobody changes."""
     _check_still(file)
     try:
         with closing(_opened(file, still=True)) as opened:
@@ -155,7 +155,7 @@ def _opened(file: Path, *, still: bool) -> sqlite3.Connection:
 
 
 def opened_in_place(file: Path, connect: Callable[[], sqlite3.Connection]) -> tuple[sqlite3.Connection, Which | None]:
-    """A connection that holds its lock on the file that has this name, and which file that is.
+    """A connection that holds a lock on the file of this name, and the file's identity.
 
     sqlite3.DatabaseError, after ten seconds when the file is locked.
 
@@ -182,7 +182,7 @@ def opened_in_place(file: Path, connect: Callable[[], sqlite3.Connection]) -> tu
 
 
 def check_room(source: Path, folder: Path, copies_: int = 1) -> None:
-    """Is there room for so many copies, and for what is written meanwhile? Unavailable says how much is missing."""
+    """Check that there is room for so many copies and for writes meanwhile; Unavailable says how much is missing."""
     needed = (
         copies_ * sum(file.stat().st_size for file in (source, *companions(source)) if file.exists()) + MARGIN_BYTES
     )
@@ -194,7 +194,7 @@ def check_room(source: Path, folder: Path, copies_: int = 1) -> None:
 
 @contextmanager
 def lock(file: Path) -> Iterator[None]:
-    """While this lasts no other process has the database open; Unavailable when one has.
+    """Keep other processes from opening the database; Unavailable when one has it open.
 
     SQLite's own locks are taken, not through SQLite: so it works on a broken file, too. Not for a process that has the
     database open itself, whose locks would be lost.
@@ -219,55 +219,55 @@ def lock(file: Path) -> Iterator[None]:
 
 
 def _settle(file: Path) -> None:
-    """Bring what stands in the log of a database into its file, as far as it can be read."""
+    """Move the readable part of a database's log into its file."""
     with suppress(sqlite3.DatabaseError), closing(_opened(file, still=False)) as opened:
         opened.execute("PRAGMA busy_timeout = 0")
         opened.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
 def put_in_place(new: Path, file: Path, kept: Path) -> None:
-    """Put `new` where the database is, which is then at `kept` with its log; at every moment one of them is there."""
+    """Replace the database by `new`, and keep the old one with its log as `kept`. One of them is always in place."""
     if file.exists():
         os.link(file, kept)
         sync(kept.parent)
         for old, beside in zip(companions(file), companions(kept), strict=True):
             if old.exists():
                 os.replace(old, beside)
-    for old in companions(file):  # of a database that is gone
+    for old in companions(file):  # of a removed database
         old.unlink(missing_ok=True)
     os.replace(new, file)
     sync(file.parent)
 
 
 def companions(file: Path) -> list[Path]:
-    """The log of a database, and its index, in files of their own."""
+    """The files of a database's log and of its index."""
     return [Path(f"{file}-wal"), Path(f"{file}-shm")]
 
 
 def remove(file: Path) -> None:
-    """Remove a database with its logs, if it is there."""
+    """Delete a database and its logs, if they exist."""
     for one in (file, *companions(file), Path(f"{file}-journal")):
         one.unlink(missing_ok=True)
 
 
 def older(file: Path, mark: str) -> list[Path]:
-    """The copies beside a database that are named like it and then match `mark`, the oldest first."""
+    """The copies next to a database, with its name followed by `mark`, oldest first."""
     file = file.resolve()
     name = re.compile(re.escape(file.name) + mark)
     found = [one for one in file.parent.iterdir() if name.fullmatch(one.name)]
-    # When it got its name: what it holds may be much older.
+    # The time of its rename: its content may be much older.
     return sorted(found, key=lambda one: (one.stat().st_ctime_ns, one.name))
 
 
 def owned_like(file: Path, other: Path) -> None:
-    """What root has made, the server must be able to write to: it belongs to whoever the other one belongs to."""
+    """Give a file that root created the owner of another file, so that the server can write to it."""
     if os.geteuid() == 0:
         like = other.stat()
         os.chown(file, like.st_uid, like.st_gid)
 
 
 def sync(path: Path) -> None:
-    """A file's content, or a folder's list of files, is on the disk."""
+    """Flush a file, or a folder's list of files, to the disk."""
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)

@@ -46,7 +46,7 @@ def which(path: Path | str) -> Which | None:
 
 
 def create(file: Path) -> None:
-    """Make an empty file that belongs to its owner alone, unless there is a file of this name; errors.Unavailable."""
+    """Create an empty file that only its owner can read, unless the file exists; errors.Unavailable."""
     try:
         # Only a file that is not there yet. Closing one that is would drop this process's locks on it, as POSIX has it,
         # and the next program to leave the database would delete the log that we go on writing to
@@ -60,7 +60,7 @@ def create(file: Path) -> None:
 
 
 def lost(file: Path, journal: Path | None) -> str:
-    """Why a new database must not be made here; "" when there never was one, or when it is there.
+    """Why a new database must not be created here; "" when there never was one, or it still exists.
 
     A file of 0 bytes counts as none: older versions made one when the database was removed.
     """
@@ -71,13 +71,13 @@ def lost(file: Path, journal: Path | None) -> str:
 
 
 def _traces(file: Path, journal: Path | None) -> list[Path]:
-    """What a database leaves beside it. A folder that a setting names may be made before the first start."""
+    """The files that show that there was a database. A configured folder may exist before the first start."""
     beside = [Path(f"{file}-erasures"), Path(f"{file.resolve()}-wal"), Path(f"{file.resolve()}-shm")]
     return beside + (sorted(journal.glob("[0-9]*.txt"))[-1:] if journal else [])
 
 
 class Identity:
-    """Which file a database was opened as. Two calls of stat, about 10 microseconds (bench/attack/files.py)."""
+    """The file that was opened. A check takes two calls of stat, about 10 microseconds (bench/attack/files.py)."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -88,17 +88,17 @@ class Identity:
         self._told = ""
 
     def opened(self, found: Which | None) -> None:
-        """Note the file of the first connection; Unavailable when a later one has opened another file."""
+        """Remember the file of the first connection; Unavailable when a later one opened another file."""
         with self._noting:
             if not self._opened:
                 self._log = f"{self._file.resolve()}-wal"  # SQLite keeps it beside the file that a link leads to
                 self._opened = found
         if found != self._opened:
             self.check()
-            raise errors.Unavailable(AWAY)  # it was back again by the time of the check
+            raise errors.Unavailable(AWAY)  # the file was back before this check
 
     def check(self) -> None:
-        """Unavailable while the name leads to another file than the one that was opened, or to none."""
+        """Raise Unavailable while the name refers to another file than the one opened, or to none."""
         trouble = self.trouble()
         if trouble != self._told:
             with self._noting:
@@ -107,14 +107,14 @@ class Identity:
             raise errors.Unavailable(AWAY, why=trouble)
 
     def trouble(self) -> str:
-        """Why nothing may be read or written; "" also before the first connection."""
+        """Why the database must not be used; "" also before the first connection."""
         if not self._opened:
             return ""
         now = which(self._name)
         if now != self._opened:
             return (REPLACED if now else REMOVED).format(file=self._file.absolute())
         log_now = which(self._log)
-        if not self._opened_log:  # it is there from the first transaction until the last connection closes
+        if not self._opened_log:  # the log exists from the first transaction until the last connection closes
             self._opened_log = log_now
         return "" if log_now == self._opened_log else NO_LOG.format(file=self._file.absolute())
 

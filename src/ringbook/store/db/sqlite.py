@@ -23,16 +23,16 @@ from .identity import Identity, Which
 WRITE_WAIT_SECONDS = 10
 BUSY_TIMEOUT = f"PRAGMA busy_timeout = {WRITE_WAIT_SECONDS * 1000}"
 MOST_IN_MEMORY = 64 * 1024 * 1024
-STEPS = 20_000  # of SQLite's virtual machine between two looks at the clock: about a millisecond
+STEPS = 20_000  # steps of SQLite's virtual machine between two checks of the clock: about a millisecond
 SCRUB_TIMEOUT = "PRAGMA busy_timeout = 250"
 PRAGMAS = (
     BUSY_TIMEOUT,
     # Only a new file takes it, and only before WAL. With 4 KiB a name of 255 emoji takes 4.7 KB (decisions/0017).
     "PRAGMA page_size = 8192",
     "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",  # what was answered survives a power cut
+    "PRAGMA synchronous = FULL",  # committed data survives a power cut
     "PRAGMA foreign_keys = ON",
-    "PRAGMA secure_delete = ON",  # what is deleted is overwritten (decisions/0009)
+    "PRAGMA secure_delete = ON",  # deleted data is overwritten (decisions/0009)
     "PRAGMA wal_autocheckpoint = 8000",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -4096",
@@ -49,7 +49,7 @@ SQLITE_AWAY = SQLITE_BUSY | {
 
 
 def open_sqlite(file: Path) -> tuple[sqlite3.Connection, Which | None]:
-    """A connection with our settings to a file that is there, and which file that is; Unavailable."""
+    """Open an existing file with our settings; return the connection and the file's identity, or raise Unavailable."""
     with sqlite_errors(file):
         connection, found = copies.opened_in_place(file, lambda: _connect(file))
         try:
@@ -62,7 +62,7 @@ def open_sqlite(file: Path) -> tuple[sqlite3.Connection, Which | None]:
 
 
 def _connect(file: Path) -> sqlite3.Connection:
-    """Without making a file: an empty one in the place of a database that was removed would be taken for it."""
+    """Connect without creating a file: an empty file in place of a removed database would look like the database."""
     address = f"file:{urllib.parse.quote(str(file.absolute()))}?mode=rw"
     return sqlite3.connect(
         address, uri=True, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
@@ -146,7 +146,7 @@ class Sqlite:
         return product, "" if sqlite3.sqlite_version_info >= (3, 38) else f"{product} is too old"
 
     def scrub(self) -> bool:
-        # It waits for readers with the writers' lock in its hand: not for long.
+        # The checkpoint waits for readers while it holds the writers' lock, so the wait is short.
         with self._lock() as connection:
             connection.execute(SCRUB_TIMEOUT)
             (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -159,7 +159,7 @@ class Sqlite:
     def rewrite(self) -> None:
         with self._lock() as connection:
             if self.size_bytes() > MOST_IN_MEMORY:
-                connection.execute("PRAGMA temp_store = FILE")  # in a folder that not every service can write to
+                connection.execute("PRAGMA temp_store = FILE")  # not every service can write to that folder
             connection.execute("VACUUM")
             connection.execute("PRAGMA temp_store = MEMORY")
         self.scrub()
@@ -169,7 +169,7 @@ class Sqlite:
             self._all.pop().close()
 
     def _attempt(self) -> str:
-        """Why nothing can be written; "" also while somebody is writing."""
+        """Why writes fail; "" also while another write runs."""
         if not self._turn.acquire(blocking=False):
             return ""
         try:
@@ -185,7 +185,7 @@ class Sqlite:
 
     @contextmanager
     def _at_once(self) -> Iterator[sqlite3.Connection]:
-        """A connection that waits for no other program."""
+        """A connection that does not wait for locks of other programs."""
         connection = self._take()
         try:
             connection.execute("PRAGMA busy_timeout = 0")
@@ -213,7 +213,7 @@ class Sqlite:
 
     @contextmanager
     def _lock(self) -> Iterator[sqlite3.Connection]:
-        """A connection outside of a transaction, while no other one of ours writes."""
+        """A connection without a transaction, while no other thread of this process writes."""
         with self._my_turn(), sqlite_errors(self.file):
             connection = self._take()
             try:
@@ -283,7 +283,7 @@ class SqliteTx:
         return cast(int, row["seq"]) if row else 0
 
     def lock(self, what: str) -> None:
-        pass  # BEGIN IMMEDIATE has seen to it
+        pass  # BEGIN IMMEDIATE already holds the only write lock
 
     def try_lock(self, what: str) -> bool:
         return True
@@ -306,7 +306,7 @@ class SqliteTx:
 
 @contextmanager
 def limited(connection: sqlite3.Connection, seconds: float) -> Iterator[None]:
-    """Interrupt the statement that runs when the time is over; 0 = no limit.
+    """Interrupt the running statement at the time limit; 0 = no limit.
 
     A progress handler, not `interrupt()` from a timer: that could hit the next one to use the connection.
     """
@@ -322,14 +322,14 @@ def limited(connection: sqlite3.Connection, seconds: float) -> Iterator[None]:
 
 
 def unwritable(file: Path, error: BaseException) -> str:
-    """What an error says of the disk or its rights; "" when it is about something else."""
+    """The problem with the disk or its permissions that an error means; "" for other errors."""
     why = causes.of_sqlite(file, error)
     return why and f"the database cannot be written to: {why}"
 
 
 @lru_cache(maxsize=512)
 def sqlite_statement(sql: str, lists: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
-    """Put a table expression over `json_each` where a list is named."""
+    """Replace each list parameter by a table expression over `json_each`."""
     for name, columns in lists:
         fields = ", ".join(f"value ->> {position} AS {column}" for position, column in enumerate(columns))
         sql = re.sub(rf"(?<![:\w]):{name}\b", f"(SELECT {fields} FROM json_each(:{name}))", sql)
@@ -342,7 +342,7 @@ def as_json(rows: Rows) -> str:
 
 @contextmanager
 def sqlite_errors(file: Path) -> Iterator[None]:
-    """Turn the driver's errors into refusals."""
+    """Convert the driver's errors into refusals."""
     try:
         yield
     except sqlite3.IntegrityError as error:

@@ -1,8 +1,8 @@
-"""The schema, one file per revision in `versions/`, carried out by Alembic with plain SQL.
+"""The schema: one file per revision in `versions/`, executed by Alembic as plain SQL.
 
-    migrate(url)    bring a database to this code's revision; several at once wait for each other
-    state(db)       what a database is, compared with what this code needs
-    watch(db)       refuse every transaction once the schema has become too new for this code
+    migrate(url)    upgrade a database to this code's revision; simultaneous calls wait for each other
+    state(db)       the revision of a database, and whether this code can use it
+    watch(db)       refuse every transaction once the schema is too new for this code
 
 Each revision is one transaction. The table `schema_state` says which revision the database has and the oldest code
 revision that may serve on it, so that one process after the other can be upgraded.
@@ -23,7 +23,7 @@ from ..db.contract import AWAY
 from ..db.postgres import ENCODING, check_address, encoding_trouble, options
 
 HEAD = "0006"
-TABLES = frozenset(  # what a database of this revision holds, on either product
+TABLES = frozenset(  # the tables of this revision, on both databases
     {
         "admin_sessions",
         "admins",
@@ -60,7 +60,7 @@ FAILED = (
 LACKS = "the database lacks tables of its schema ({tables}): restore a backup"
 EMPTY = "the table {table} of the database is empty, which no version of Ringbook leaves behind: restore a backup"
 SCRIPTS = "ringbook:store/migrations"
-LOCK = 7_246_426  # any number, so long as it is always the same
+LOCK = 7_246_426  # an arbitrary constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,12 @@ class State:
 
     @property
     def current(self) -> bool:
-        """May this code serve on it?"""
+        """Can this code use the database?"""
         return not self.lacks and (self.revision == HEAD or (self.revision > HEAD and self.serves_from <= HEAD))
 
     @property
     def trouble(self) -> str:
-        """Why this code may not serve on it, and what to do; "" when it may."""
+        """Why this code cannot use the database, and what to do; "" when it can."""
         if self.current:
             return ""
         if self.lacks:
@@ -93,7 +93,7 @@ def state(database: db.Database) -> State:
     """Read the state; a database without our tables has revision "". Unavailable when it cannot be read."""
     tables = database.tables()
     if "schema_state" not in tables:
-        # What is left of a database that lost just this table must not be taken for an empty one.
+        # A database that lost only this table must not be treated as empty.
         return State("", "", ("schema_state",) if "users" in tables else ())
     with database.read() as tx:
         found = _state(tx)
@@ -109,7 +109,7 @@ def _state(tx: db.Tx) -> State:
 
 
 def watch(database: db.Database) -> None:
-    """From now on look every two seconds whether this code may still serve, and refuse transactions once it may not.
+    """Check every two seconds whether this code may still use the database, and refuse transactions if not.
 
     A newer version may have migrated the database while this process runs; on its schema this code could break a
     promise, such as the journal of erasures.
@@ -118,9 +118,9 @@ def watch(database: db.Database) -> None:
 
 
 def migrate(url: str, *, keep_copy: bool = True) -> str:
-    """Bring the database to `HEAD` and return the revision it had before; Unavailable when that is not possible.
+    """Upgrade the database to `HEAD` and return the revision that it had before; Unavailable if that fails.
 
-    keep_copy   a SQLite file with users in it is copied before it is touched: see `copy_of`
+    keep_copy   copy a SQLite file that has a schema before it is changed: see `copy_of`
 
     Each revision that is carried out is so as a whole; one that fails leaves the database as it was before them all.
     """
@@ -148,7 +148,7 @@ def migrate(url: str, *, keep_copy: bool = True) -> str:
 
 
 def _check_whole(connected: Any, before: str) -> None:
-    """Unavailable for a database that lost what no migration brings back."""
+    """Raise Unavailable for a database that lost tables which no migration restores."""
     import sqlalchemy
 
     tables = set(sqlalchemy.inspect(connected).get_table_names())
@@ -174,7 +174,7 @@ def _cause(url: str, error: BaseException | None) -> str:
 
 
 def copy_of(file: Path, revision: str) -> Path:
-    """Where the copy is that was made of a SQLite file before it was brought to this revision."""
+    """The path of the copy made of a SQLite file before its upgrade to this revision."""
     return Path(f"{file.resolve()}{BEFORE}{revision}")
 
 
@@ -186,9 +186,9 @@ def copy_made(url: str, before: str) -> Path | None:
 
 
 def _keep_copy(file: Path) -> None:
-    """Copy the file while we hold its lock, and let only the last copies stay."""
+    """Copy the file while we hold its lock, and delete older copies."""
     try:
-        copies.check_room(file, file.resolve().parent, copies_=2)  # one, and as much for what migrating writes
+        copies.check_room(file, file.resolve().parent, copies_=2)  # one, and as much for what the migration writes
         copies.copy(file, copy_of(file, HEAD))
         copies.owned_like(copy_of(file, HEAD), file)
     except (OSError, copies.NotOurs) as error:
@@ -198,7 +198,7 @@ def _keep_copy(file: Path) -> None:
 
 
 def revision(connected: Any) -> str:
-    """What Alembic wrote down last, "" on an empty database."""
+    """The revision that Alembic has stored; "" for an empty database."""
     from alembic.runtime.migration import MigrationContext
 
     return MigrationContext.configure(connected).get_current_revision() or ""
@@ -206,13 +206,13 @@ def revision(connected: Any) -> str:
 
 @contextmanager
 def connection(url: str) -> Iterator[Any]:
-    """One SQLAlchemy connection in one transaction, for Alembic alone."""
+    """One SQLAlchemy connection in one transaction, used by Alembic only."""
     import sqlalchemy
 
     if db.is_sqlite(url):
         db.create(url)
         engine = sqlalchemy.create_engine("sqlite://", creator=lambda: db.open_sqlite(db.sqlite_file(url))[0])
-        # The driver would commit before each CREATE TABLE; we begin ourselves, so that a revision is all or nothing.
+        # The driver would commit before each CREATE TABLE. An explicit BEGIN makes each revision atomic.
         sqlalchemy.event.listen(engine, "begin", lambda begun: begun.exec_driver_sql("BEGIN IMMEDIATE"))
     else:
         import psycopg

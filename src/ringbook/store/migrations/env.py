@@ -1,4 +1,4 @@
-"""What Alembic runs: the revisions, on the connection that `migrate` opened, in its transaction."""
+"""Alembic's entry point: runs the revisions on the connection of `migrate`, in its transaction."""
 
 from alembic import context
 

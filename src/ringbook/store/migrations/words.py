@@ -1,6 +1,6 @@
-"""The few words in which the two databases' table definitions differ.
+"""Placeholders for the parts of table definitions that differ between the two databases.
 
-statements(sql, sqlite)    a script with {words} → its statements in one database's words
+statements(sql, sqlite)    the statements of a script, with {placeholders} replaced for one database
 """
 
 SQLITE = {
@@ -19,7 +19,7 @@ POSTGRES = {
 
 
 def statements(sql: str, *, sqlite: bool) -> list[str]:
-    """Split at semicolons; lines that begin with `sqlite:` or `postgres:` are for that database alone."""
+    """Split a script at semicolons. Lines that begin with `sqlite:` or `postgres:` are for that database only."""
     mine, other = ("sqlite:", "postgres:") if sqlite else ("postgres:", "sqlite:")
     lines = [line.removeprefix(mine) for line in sql.splitlines() if not line.startswith(other)]
     text = "\n".join(lines)
