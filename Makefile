@@ -15,21 +15,21 @@ endif
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-serve: runtime ## start Ringbook here; PORT=8081 and HOST=0.0.0.0 change where it listens
+serve: runtime ## start Ringbook here; PORT=8081 and HOST=0.0.0.0 change the address
 	@.venv/bin/ringbook serve $(SERVE)
 
-demo: runtime ## play the day of an app against a running `make serve`; PORT=8081 if it listens there
+demo: runtime ## play a day of an app against a running `make serve`; PORT=8081 for another port
 	@.venv/bin/python demo/play.py $(if $(PORT),--endpoint http://127.0.0.1:$(PORT))
 
 test: tools ## run all tests; TESTS="tests/core -k force" runs some
 	@echo "Running the tests on three processes ..."
 	@.venv/bin/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q $(TESTS)
 
-lint: ## check style, types and the floors of the house
+lint: ## check style, types and the layers of imports
 	@sh scripts/venv.sh requirements-dev.lock
-	@echo "Checking style (ruff), types (mypy) and floors (import-linter) ..."
+	@echo "Checking style (ruff), types (mypy) and layers (import-linter) ..."
 	@.venv/bin/ruff check --quiet
-	@.venv/bin/ruff format --check --quiet || { echo "Run .venv/bin/ruff format to mend the format." >&2; exit 1; }
+	@.venv/bin/ruff format --check --quiet || { echo "Run .venv/bin/ruff format to fix the format." >&2; exit 1; }
 	@.venv/bin/mypy --strict src
 	@.venv/bin/mypy --strict --python-version 3.10 client/src
 	@said=$$(.venv/bin/lint-imports --no-logo) || { echo "$$said" >&2; exit 1; }
@@ -47,22 +47,22 @@ docs: ## write docs/openapi.json, the client's reference, and the tables of perm
 	@.venv/bin/python scripts/provider_table.py docs/how-to/push.md
 	@echo "docs/openapi.json and the written parts of docs/client/reference.md, docs/privacy.md and docs/how-to/push.md are up to date."
 
-pictures: tools ## draw docs/images/dashboard anew, with Chromium
+pictures: tools ## redraw docs/images/dashboard with Chromium
 	@.venv/bin/python tests/dashboard/pictures.py
 
 lock: ## renew the lock files from pyproject.toml
 	@sh scripts/venv.sh requirements-dev.lock
 	@sh scripts/lock.sh
 
-wheel: ## build what can be installed anywhere: dist/ringbook-….whl
+wheel: ## build the wheel: dist/ringbook-….whl
 	@sh scripts/venv.sh requirements-dev.lock
 	@rm -f dist/ringbook-*.whl
 	@.venv/bin/python -m hatchling build -t wheel -d dist
 
-vet: ## ask systemd, Caddy, Prometheus and Compose what they think of deploy/
+vet: ## check deploy/ with systemd, Caddy, Prometheus and Compose
 	@sh scripts/check-deploy.sh
 
-clean: ## remove what make made; databases stay
+clean: ## remove everything that make created, except databases
 	@rm -rf .venv .venv.lock dist tests/e2e/node_modules .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "Removed .venv, node_modules and the caches."

@@ -1,4 +1,4 @@
-"""Write world.json: the people of the demo, what their phones hold, and what happens on their day.
+"""Write world.json: the users of the demo, the contacts on their phones, and the events of the day.
 
     python demo/make_world.py
 
@@ -164,7 +164,7 @@ class World:
         return self.chance.sample(choices, self.chance.randint(0, most))
 
     def uploads(self) -> list[dict[str, Any]]:
-        """What owners change in the course of the day, and one phone whose app has a bug."""
+        """Changes that owners make during the day, and one phone whose app has a bug."""
         owners = self.chance.sample(range(1, MORNING + 1), 41)
         events = [self.upload(who, self.change(who)) for who in owners[1:]]
         bug = [{"name": "undefined", "phone": "[object Object]", "refused": INVALID} for _ in range(12)]
@@ -182,7 +182,7 @@ class World:
         return [met, renamed, {**dropped, "destroy": 1}, {**stranger, "destroy": 1}]
 
     def moves(self) -> list[dict[str, Any]]:
-        """Some users get a new number; the first two friends to hear of it correct their books."""
+        """Some users get a new number; two of their friends correct their books."""
         events: list[dict[str, Any]] = []
         for who in self.chance.sample(range(1, MORNING + 1), 4):
             old, new = self.people[who - 1], self.fresh_number(who)
@@ -206,7 +206,7 @@ def reading(entry: dict[str, Any]) -> str:
 
 
 def text(world: World) -> str:
-    """The world as JSON with one contact a line, and what cannot be seen spelled out."""
+    """The world as JSON with one contact per line, and invisible characters as escapes."""
     lists = {"people": world.people, "books": world.books, "day": world.day}
     parts = [f'"{name}": [\n' + ",\n".join(map(line, items)) + "\n]" for name, items in lists.items()]
     return "{" + ",\n".join(parts) + "}\n"

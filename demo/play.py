@@ -1,4 +1,4 @@
-"""Play the day of an app against a running Ringbook: who signs up, uploads, moves house, and who finds whom.
+"""Play a day of an app against a running Ringbook: users sign up, upload, change numbers and find each other.
 
     make demo                                       in a second terminal, beside `make serve`
     python demo/play.py --endpoint http://127.0.0.1:8081 [--json]
@@ -101,14 +101,14 @@ class Application(NamedTuple):
 
     @classmethod
     def made(cls) -> Application:
-        """A new one, for people who write numbers as one does in Britain."""
+        """Create an application for users who write numbers as in Britain."""
         made = json.loads(command("app", "create", "demo", "--json"))
         command("app", "set", str(made["application_id"]), "default_region", "GB")
         return cls(made["application_id"], made["auth_key"])
 
 
 class Day:
-    """What happens, and what became of it."""
+    """The events of the day and their results."""
 
     def __init__(self, server: Server, application: Application, world: dict[str, Any], progress: Progress) -> None:
         self.server = server
@@ -124,7 +124,7 @@ class Day:
         self.stored = 0
 
     def play(self) -> None:
-        """From eight in the morning until eleven at night."""
+        """Play the events from 08:00 to 23:00."""
         self.sign_up("08:00 people sign up", "morning")
         self.upload_books("09:00 phones upload their books", "first upload", "morning")
         self.look("10:00 who is here?", "morning")
@@ -184,7 +184,7 @@ class Day:
             self.stored += len(self.as_user(book["owner"], "GET", path))
 
     def books(self) -> list[dict[str, Any]]:
-        """The books of those who have signed up so far."""
+        """The address books of the users who have signed up so far."""
         return [book for book in self.world["books"] if book["owner"] in self.tokens]
 
     def as_user(self, person: int, method: str, path: str, body: Any = None) -> Any:
@@ -194,13 +194,13 @@ class Day:
         return self.progress.track(items, description=f"{title:34}")
 
     def newcomers(self) -> dict[int, list[str]]:
-        """Whoever joined in the evening, with the names that those who found them have for them."""
+        """The users who joined in the evening, with their names in the books of users who found them."""
         came = [person["id"] for person in self.world["people"] if person["joins"] == "evening"]
         evening = self.found["evening"].items()
         return {who: [name for (_, friend), name in evening if friend == who] for who in came}
 
     def totals(self) -> dict[str, Any]:
-        """What a program wants to know."""
+        """The report for programs."""
         return {
             "application_id": self.application.id,
             "users": len(self.tokens),
@@ -214,7 +214,7 @@ class Day:
 
 
 def report(day: Day, console: Console) -> None:
-    """What a person wants to know."""
+    """The report for people."""
     console.print(stored_table(day), refused_table(day), found_table(day), newcomers_table(day), sep="\n")
     finders = {finder for finder, _ in day.found["evening"]}
     morning, afternoon, evening = (len(day.found[when]) for when in ("morning", "afternoon", "evening"))
@@ -266,7 +266,7 @@ def newcomers_table(day: Day) -> Table:
 
 
 def shown(entry: dict[str, Any]) -> str:
-    """A refused entry for the eye: of a number only the last two digits, of a long name the beginning."""
+    """A refused entry for display: the last two digits of a number, the beginning of a long name."""
     phone = entry.get("phone") or "no number"
     digits = [place for place, each in enumerate(phone) if each.isdigit()][:-2]
     masked = "".join("•" if place in digits else each for place, each in enumerate(phone))
@@ -275,13 +275,13 @@ def shown(entry: dict[str, Any]) -> str:
 
 
 def visible(text: str) -> str:
-    """Without what would confuse a terminal: invisible marks, control characters, halves of an emoji."""
+    """Text without characters that confuse a terminal: invisible marks, control characters, halves of an emoji."""
     kept = "".join(each for each in text if unicodedata.category(each) != "Cf" or each == "\u200d")
     return "".join(each if each.isprintable() or each == "\u200d" else "\ufffd" for each in kept)
 
 
 def command(*words: str) -> str:
-    """What `ringbook …` prints; the demo needs it to make its application."""
+    """The output of a `ringbook` command; the demo creates its application with one."""
     ringbook = Path(sys.executable).with_name("ringbook")
     done = subprocess.run([ringbook, *words], capture_output=True, text=True)
     if done.returncode:
@@ -309,7 +309,7 @@ def play(endpoint: str, as_json: bool) -> None:
 
 
 def main() -> int:
-    """Read the arguments, play, and say in words what went wrong."""
+    """Read the arguments, play, and report errors in words."""
     parser = argparse.ArgumentParser(description="Play the day of an app against a running Ringbook.")
     parser.add_argument("--endpoint", default="http://127.0.0.1:8080", help="where it listens (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print the totals as JSON, and all else as errors are")

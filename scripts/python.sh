@@ -1,5 +1,5 @@
 #!/bin/sh
-# Print the name of a Python that can run Ringbook: 3.11 or newer, with venv. $PYTHON, if set, is asked first.
+# Print the name of a Python that can run Ringbook: 3.11 or newer, with venv. $PYTHON, if set, is tried first.
 set -u
 
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }

@@ -1,4 +1,4 @@
-"""Write down what this code asks of a database, for the version after it to be tested with.
+"""Record the statements of this code, so that the next version can be tested with them.
 
     python scripts/record_statements.py        before a revision is added; writes tests/store/statements/REVISION.json
 

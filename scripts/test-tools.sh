@@ -1,18 +1,17 @@
 #!/bin/sh
-# See that what the tests need besides Python packages is here. As root on Debian what is missing is installed,
-# elsewhere it is named, and the exit status is 2. Then the npm packages that the tests drive are installed, and the Dart
-# VM that runs client/dart.
+# Check for the programs that the tests need besides Python packages. As root on Debian, install missing ones. Elsewhere
+# list them and exit with status 2. Then install the npm packages of the tests, and the Dart VM for client/dart.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 
 has() { command -v "$1" >/dev/null 2>&1; }
-# A wheel brings PostgreSQL to these machines.
+# On these machines a Python package contains PostgreSQL.
 has_postgresql() {
     case $(uname -m) in x86_64 | aarch64 | arm64) return 0 ;; esac
     [ -n "${TEST_POSTGRESQL_URL:-}" ] || ls -d /usr/lib/postgresql/1[6-9] >/dev/null 2>&1
 }
 node_is_new() { has node && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ]; }
-# Any of these will do; the tests of the dashboard drive it.
+# The tests of the dashboard use the first of these that is installed.
 has_chromium() { [ -n "${TEST_CHROMIUM:-}" ] || has chromium || has chromium-browser || has google-chrome; }
 missing() {
     sh scripts/python.sh >/dev/null 2>&1 || echo python3-venv

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Make .venv hold exactly what a lock file names, and Ringbook itself from src/, for development also the client from
-# client/. Quick when nothing has changed.
+# Install exactly the packages of a lock file into .venv, and Ringbook itself from src/; for development also the client
+# from client/. Does nothing when nothing has changed.
 #   sh scripts/venv.sh requirements.lock
 set -eu
 lock=$1
 stamp=.venv/installed-$lock
-# The place is part of it: the programs in a venv know where they live.
+# The path is part of the stamp: programs in a venv contain their own path.
 want="$(pwd) $(cksum <"$lock") $(cksum <pyproject.toml) $(cksum <client/pyproject.toml)"
 ours=ringbook folders=.
 [ "$lock" != requirements-dev.lock ] || { ours=ringbook,ringbook_client folders=". ./client"; }
@@ -13,14 +13,14 @@ ours=ringbook folders=.
 ready() { [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && .venv/bin/python -c "import $ours" 2>/dev/null; }
 pip=".venv/bin/python -m pip --disable-pip-version-check --quiet"
 
-# Run a program that Ctrl+C ends without its last words: in the background Python would not hear of it, so we end it.
+# Run a program that Ctrl+C ends without a traceback. In the background Python gets no SIGINT, so we end it ourselves.
 run() {
     "$@" &
     child=$!
     wait "$child"
 }
 
-# `make demo` in a second terminal may come while `make serve` is still installing.
+# `make demo` in a second terminal may start while `make serve` is still installing.
 alone() {
     until ln -s $$ .venv.lock 2>/dev/null; do
         [ -w . ] || { echo "Cannot write to $(pwd), where .venv would be made." >&2; exit 1; }

@@ -1,11 +1,11 @@
-"""One HTTP connection: uvicorn's protocol on httptools, with bounds on what a client can make the server hold.
+"""One HTTP connection: uvicorn's protocol on httptools, with limits on the memory that a client can occupy.
 
     Protocol     one connection
-    Shared       what all connections of one process have in common
-    refusal      an answer that needs no application
+    Shared       state that all connections of one process share
+    refusal      an answer without the application
 
-httptools keeps an incomplete head, trailer or chunk extension, and so costs memory and, since it puts the pieces
-together again for each read, time. The bounds here:
+httptools keeps an incomplete head, trailer or chunk extension in memory, and copies it again at each read, which also
+costs time. The limits:
 
     max_head_bytes              one head that is incomplete: 431
     head_seconds                from the first byte of a head to its last: 408; silence on a new connection: closed;
@@ -15,7 +15,7 @@ together again for each read, time. The bounds here:
     max_unsent_bytes            all answers of one process that clients have not taken: the slowest are closed
     max_queued_requests         requests that wait behind another one on the same connection: closed after their answers
 
-A refusal goes out after the answers that are due before it.
+A refusal is sent after the answers of earlier requests.
 """
 
 import asyncio
@@ -43,11 +43,11 @@ LINGER_BYTES = 1024 * 1024
 
 
 class TooManyQueued(Exception):
-    """A client sends requests without reading the answers to those before."""
+    """A client sends requests without reading the answers to earlier ones."""
 
 
 class Shared:
-    """What all connections of one process have in common."""
+    """State that all connections of one process share."""
 
     def __init__(self, limits: Limits, connections: Connections) -> None:
         self.limits = limits
@@ -72,7 +72,7 @@ class Protocol(HttpToolsProtocol):
         self._has_sent = False
         self._arriving = False  # a request whose body is incomplete
         self._answered_at = 0.0
-        self._deaf = False  # what arrives from now on is dropped
+        self._deaf = False  # drop everything that arrives from now on
         self._dropped = 0
         self._running: tuple[RequestResponseCycle, asyncio.Task[None]] | None = None
         self._unsent = 0
@@ -106,7 +106,7 @@ class Protocol(HttpToolsProtocol):
             self._feed_in_parts(memoryview(data))
 
     def _feed_in_parts(self, data: memoryview) -> None:
-        """Never give the parser more than what a head may still have; after a refusal, nothing."""
+        """Give the parser no more than a head may still take; after a refusal, nothing."""
         while data and not self._deaf:
             part = self._limit - self._held
             self._feed(data[:part])
@@ -129,7 +129,7 @@ class Protocol(HttpToolsProtocol):
             self._hold()
 
     def _hold(self) -> None:
-        """A head is incomplete after a read, or was and now is not."""
+        """Account for a head that is incomplete, or has just become complete."""
         shared = self._shared
         shared.unfinished_head_bytes += self._held - self._told
         self._told = self._held
@@ -161,7 +161,7 @@ class Protocol(HttpToolsProtocol):
         self.headers = []  # trailers of a chunked body go here, not into the head that the application sees
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body. Once its answer has begun, no application reads it: it is counted and dropped.
+        """A part of the body. After its answer has begun, the application no longer reads it: count and drop it.
 
         Otherwise each connection of a client that is refused while it sends would hold up to 320 KiB.
         `exchange.leftovers` decides how much is dropped, and for how long.
@@ -188,14 +188,14 @@ class Protocol(HttpToolsProtocol):
         self._running = (cycle, task)
 
     def on_response_complete(self) -> None:
-        """The application has answered."""
+        """Called when the application has answered."""
         if not self.pipeline:
             self._answered_at = self.loop.time()
             self._shared.connections.waits(self._own)
         super().on_response_complete()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Nothing came for a while after an answer: close, unless the client still reads the answer."""
+        """Close an idle connection, unless the client is still reading the answer."""
         if self.transport.get_write_buffer_size():
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
@@ -206,7 +206,7 @@ class Protocol(HttpToolsProtocol):
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def sweep(self, now: float) -> int:
-        """Called about twice a second: end what has lasted too long; how many bytes the client has not taken."""
+        """Called about twice a second: enforce the time limits; return the number of unsent bytes."""
         limits = self._shared.limits
         if self._is_due() or self.flow.read_paused:
             self._since = self._answered_at = now
@@ -231,11 +231,11 @@ class Protocol(HttpToolsProtocol):
 
     @property
     def stalled_since(self) -> float:
-        """When the client last took something of what waits for it."""
+        """When the client last read some of its answers."""
         return self._unsent_since
 
     def drop_answer(self, limit: str) -> None:
-        """Close a connection whose client does not take its answer."""
+        """Close a connection whose client does not read its answer."""
         reached(limit)
         self._own.end()
 
@@ -256,7 +256,7 @@ class Protocol(HttpToolsProtocol):
                 task.cancel()
 
     def _refuse(self, status: int, reason: str, limit: str = "") -> None:
-        """Answer without the application, and close; what arrives from now on is dropped."""
+        """Answer without the application and close; drop everything that arrives from now on."""
         if self._deaf:
             return
         self._deaf = True
@@ -278,7 +278,7 @@ class Protocol(HttpToolsProtocol):
         self.transport.close()
 
     def close_gently(self, transport: asyncio.Transport) -> None:
-        """Close in such a way that a client that still sends can read the answer.
+        """Close so that a client that is still sending can read the answer.
 
         A socket that is closed while data is unread tells the client so at once, and the answer may be lost.
         """
@@ -293,7 +293,7 @@ class Protocol(HttpToolsProtocol):
             transport.write_eof()
 
     def _linger(self, transport: asyncio.Transport) -> None:
-        """End the connection some seconds after its answer has left; `answer_seconds` ends one that does not read."""
+        """Close the connection some seconds after its answer was sent. `answer_seconds` covers slow readers."""
 
         def end() -> None:
             if transport.get_write_buffer_size():
@@ -338,7 +338,7 @@ class Closing:
 
 
 def refusal(status: int, reason: str, headers: list[tuple[bytes, bytes]]) -> bytes:
-    """A whole answer in the documented shape, after which the connection is closed."""
+    """A complete answer in the documented format that closes the connection."""
     body = json.dumps({"errors": [reason]}).encode()
     own = [
         (b"content-type", b"application/json; charset=utf-8"),
