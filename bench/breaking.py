@@ -1,4 +1,4 @@
-"""What breaks while people use it, for longer than the tests do: rounds of each, and what was lost in all of them.
+"""Failures under load, longer than in the tests: several rounds of each failure, and the requests lost in all of them.
 
     .venv/bin/python bench/breaking.py [--rounds 10]     writes results/DATE-breaking.md; about five minutes
 

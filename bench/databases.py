@@ -1,4 +1,4 @@
-"""Databases to measure on: one is loaded, then each side gets a copy.
+"""Databases for measuring: one is filled, then each side gets a copy.
 
     place(kind, folder)     where databases of a kind can be made, for as long as a block lasts
     Place.empty, copies     URLs of a new database, and of copies of a loaded one

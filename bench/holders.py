@@ -1,4 +1,4 @@
-"""People who hold one number, each with one device: whom a joiner's push goes to.
+"""Users who have one number in their address books, each with one device: the recipients of a joined push.
 
     Group                          so many of them, on one channel, for one number
     load(url, app_id, …)           straight into the tables

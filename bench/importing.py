@@ -1,4 +1,4 @@
-"""Measure `ringbook users import`: a user base of ids, logins and phones, brought along and then brought again.
+"""Measure `ringbook users import`: import users with ids, logins and phones, then import the same file again.
 
     python bench/importing.py                                       1,000,000 users, both; writes bench/results/
     python bench/importing.py --users 400000 --database postgresql  fewer of them, on one

@@ -1,4 +1,4 @@
-"""Fill a database as years of use would have: users, numbers, books with contacts, sessions.
+"""Fill a database as after years of use: users, numbers, books with contacts, sessions.
 
 load(url, world, app_id, …)     straight into the tables, much faster than over HTTP
 token(owner_id)                 the session token of an owner

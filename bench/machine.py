@@ -1,4 +1,4 @@
-"""The machine that figures come from, without its name or anybody's paths.
+"""Facts about the machine for the results, without its name and paths.
 
 facts()                what it is, by name, for the head of the results
 resident(pid)          the memory of a process now and at its highest, in bytes; Linux only

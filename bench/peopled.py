@@ -1,4 +1,4 @@
-"""A database as a busy server has it, filled by SQL: users, books, devices, pushes, what admins did.
+"""A database like that of a busy server, filled by SQL: users, books, devices, pushes, audit log.
 
     fill(url, users, tell)   every table; how many rows of each
     number_of(user_id)       the number of a user; NOBODY is one that nobody has

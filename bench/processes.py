@@ -1,4 +1,4 @@
-"""Processes that the bench starts, and ends again.
+"""Processes that the bench starts and stops.
 
 running(command, log)         a process, for as long as a block lasts
 wait_until(attempt, …)        until what it serves answers

@@ -1,4 +1,4 @@
-"""What was measured of pushes, as text.
+"""The results of the measurements of pushes, as text.
 
 markdown(result)    the file in results/
 table(result)       the same for a terminal

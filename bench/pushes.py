@@ -1,4 +1,4 @@
-"""Somebody joins whom 100,000 people know: from the sign-up to the last push, and how fast pushes go out at all.
+"""A user joins whom 100,000 users have as a contact: time from sign-up to last push, and the rate of pushes.
 
     run(kind, size, tell)    one database; Result says everything
 

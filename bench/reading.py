@@ -1,4 +1,4 @@
-"""Where the time of an upload goes before the database: the pure steps, one by one, in this process.
+"""The time of an upload before the database: each pure step, measured in this process.
 
 python bench/reading.py [--json]
 

@@ -1,4 +1,4 @@
-"""What was measured, as text.
+"""The results, as text.
 
 Result               one database's figures
 markdown(result)     the file in results/

@@ -1,4 +1,4 @@
-"""The measuring itself: every round does all the work once on each side, side by side.
+"""The measurement: each round does all the work once on each side, side by side.
 
     CASES                       the work
     measure(sides, …)           so many rounds; Samples by case and side

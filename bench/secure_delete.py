@@ -1,4 +1,4 @@
-"""What it costs SQLite to overwrite what is deleted, and what it leaves: `PRAGMA secure_delete` OFF, FAST and ON.
+"""The cost of overwriting deleted data in SQLite, and what remains: `PRAGMA secure_delete` OFF, FAST and ON.
 
 Each round makes a new database for each setting, in turns, and does the same work on it in this process: 40 users
 upload 500 contacts each, rename all of them, remove half of them, and are erased. Then the file is searched, the log

@@ -1,4 +1,4 @@
-"""Somewhere for pushes to go: a server that takes them all (sink.cjs), and what must be set to reach it.
+"""A server that accepts all pushes (sink.cjs), and the settings that send pushes to it.
 
     sinking(folder)      the server, for as long as a block lasts
     Sink                 what it has counted, its credentials, its tokens

@@ -1,4 +1,4 @@
-"""The people, books and uploads that are measured; the same for every side, and the same in every run.
+"""The users, books and uploads of the measurement; the same for every side and every run.
 
     World(users)                 who is registered, under which numbers
     World.book(owner, size)      an address book, of which a fifth is registered
