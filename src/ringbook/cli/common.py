@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Id = Annotated[int, Parameter(validator=Number(gte=1, lt=2**63))]
 File = Annotated[Path | None, Parameter(parse=False)]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="answer in JSON")]
-AppOfLogin = Annotated[Id | None, Parameter(name="--app", help="id of the application, if USER is a login, e-mail or phone")]
+AppOfLogin = Annotated[Id | None, Parameter(name="--app", help="application of a login, e-mail or phone given as USER")]
 User = Annotated[str, Parameter(help="id of the user; with --app also a login, an e-mail or a phone")]
 Yes = Annotated[bool, Parameter(negative="", help="do not ask for confirmation")]
 
