@@ -10,7 +10,7 @@ import pytest
 from servers import DATABASES, Databases
 from starlette.testclient import TestClient
 
-from ringbook.api import endpoint, routes
+from ringbook.api import routes
 from ringbook.config import Config, Limits
 from ringbook.core import applications
 from ringbook.exchange.bodies import InFlight
@@ -473,7 +473,7 @@ def test_while_searches_take_their_time_other_requests_are_answered(
 
 
 def test_only_so_many_searches_wait(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "MOST_SEARCHES_WAITING", 0)
+    monkeypatch.setattr(routes, "MOST_SEARCHES_WAITING", 0)
     with served(db, Limits()) as apps:
         apps.sign_up("eve")
         refused = apps.asks("eve", "GET", "/users/v2?login=eve")

@@ -30,7 +30,7 @@ def test_no_form_is_believed_without_the_sign_of_its_session(server):
     for route in [one for one in PLAIN if one.method == "POST"]:
         for csrf in ("", "0" * 64, other.csrf):
             answer = one.post(path_of(route, server.app.application_id), csrf=csrf)
-            assert (answer.status, "another page than ours" in answer.words) == (403, True), route.path
+            assert (answer.status, "another site" in answer.words) == (403, True), route.path
     assert one.get("/account").status == 200  # and nothing was changed
 
 
@@ -155,7 +155,7 @@ def test_the_page_that_says_the_database_is_away_has_its_look(tmp_path, stoppabl
         visitor = admin(server)
         stoppable.stop()
         page = visitor.get("/apps")
-        assert (page.status, "Not just now" in page.words) == (503, True)
+        assert (page.status, "Temporarily unavailable" in page.words) == (503, True)
         for name in re.findall(r'"(/dashboard/static/[^"]+)"', page.html):
             assert visitor.ask("GET", name).status == 200
         stoppable.start()

@@ -1,15 +1,13 @@
-"""One way from a request to its answer: know who asks, read, decode, call, spell.
+"""The API's side of an exchange (`exchange/run.py`).
 
-    Who, Route       who may call, and a row of the table of routes
-    Call             one request, as a handler gets it
-    Answer           what a handler gives back
-    Shared           what all requests of one process share
-    endpoint(…)      a row of the table → what the toolkit calls
+    Who, Route    who may call, and a row of the table of routes
+    Call          one request, as a handler gets it
+    Answer        what a handler returns
+    Api           sessions, bodies, JSON and errors
 
-A handler is a plain function that runs in a thread. The toolkit's loop only reads the socket.
+A handler is a plain function that runs in a thread.
 """
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,17 +15,16 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
-import anyio
-import anyio.to_thread
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
-from .. import errors, metrics
+from .. import errors
 from ..config import Config
 from ..core import applications, sessions, stats
-from ..exchange.bodies import SMALL_BYTES, Held, Incoming, InFlight, has_body
-from ..logs import log
+from ..exchange import request as common
+from ..exchange.bodies import SMALL_BYTES, InFlight
+from ..exchange.run import Edge
 from ..model import App, Caller, Session
 from ..store.db import Database
 from ..verify import Outside
@@ -35,10 +32,7 @@ from . import forms, wire
 from .wire import Dialect
 
 JSON = "application/json; charset=utf-8"  # without the charset, Flutter shows names as mojibake (protocol §11.5)
-STRANGER_BYTES = 64 * 1024  # of a body that is read before anybody knows who sends it
-# A user's second search at a time is refused, and so cheap that a client which asks again at once would keep us busy.
-SEARCH_REFUSED_SECONDS = 1
-MOST_SEARCHES_WAITING = 50  # in one process, for `search_threads`
+ANONYMOUS_BYTES = 64 * 1024  # the largest body on routes that anybody may call
 
 
 class Who(Enum):
@@ -59,45 +53,27 @@ class Answer:
     session: Session | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all requests of one process share."""
-
-    db: Database
-    config: Config
-    outside: Outside
-    in_flight: InFlight
-
-
 @dataclass(frozen=True, kw_only=True)
-class Route:
-    """A row of the table: what is called where, by whom, and what OpenAPI says about it."""
+class Route(common.Route):
+    """A row of the table of routes, with who may call it and what OpenAPI says about it."""
 
-    method: str
-    path: str
     handler: "Callable[[Call], Answer]"
     who: Who = Who.USER
     status: int = 200
     request: Any = None
     answer: Any = None
-    also: dict[int, Any] = field(default_factory=dict)  # other answers that are no refusals
+    also: dict[int, Any] = field(default_factory=dict)  # further answers that are not refusals
     query: dict[str, str] = field(default_factory=dict)
     refusals: tuple[int, ...] = ()
-    large: bool = False  # its body may be as large as the setting allows
-    search: bool = False  # for users: waits in a line of its own, too, and a 429 takes SEARCH_REFUSED_SECONDS
-    slow: bool = False  # may hash a password, or ask outside: waits in a line of its own, so that nobody else does
+    large: bool = False  # the body may be as large as the setting `max_body_bytes` allows
+    search: bool = False  # a search for users: runs in threads of its own
 
 
-@dataclass
-class Call:
-    """One request. `values` are its parameters, wherever they stood; `session` is set once it is known."""
+@dataclass(kw_only=True)
+class Call(common.Call):
+    """One request. `session` is set once the caller has been identified."""
 
-    db: Database
-    config: Config
     route: Route
-    request: Request
-    body: bytes
-    now: int
     outside: Outside
     session: Session | None = None
 
@@ -115,11 +91,6 @@ class Call:
         body_wins = self.request.method not in ("GET", "DELETE")
         query = self.request.scope["query_string"].decode("utf-8", "replace")
         return forms.merged(query, self.body, headers.get("content-type", ""), body_wins=body_wins)
-
-    @cached_property
-    def address(self) -> str:
-        """Where the request came from; behind a trusted proxy, what that says."""
-        return self.request.client.host if self.request.client else ""
 
     @cached_property
     def token(self) -> str:
@@ -147,154 +118,76 @@ class Call:
         guest = self.session is not None and self.session.guest_until is not None
         return Caller(app=self.app, user_id=self.user_id, is_guest=guest, address=self.address)
 
-    def path_id(self, name: str = "id") -> int:
-        """An id in the path; what cannot be one is not found."""
-        text = self.request.path_params[name]
-        number = int(text) if text.isascii() and text.isdigit() and len(text) < 11 else 0
-        if not 0 < number <= wire.LARGEST_ID:
-            raise errors.NotFound("Not found")
-        return number
 
+class Api(Edge[Call]):
+    """The API's side of an exchange: sessions by token, JSON, errors in the documented shapes."""
 
-def endpoint(shared: Shared, route: Route, lane: anyio.CapacityLimiter) -> Any:
-    """What the toolkit calls for a row of the table; `lane` bounds how many run at once."""
+    def __init__(self, db: Database, config: Config, in_flight: InFlight) -> None:
+        super().__init__(db, config, in_flight)
+        self.outside = Outside.of(config)
 
-    async def call(request: Request) -> Response:
-        started = time.perf_counter()
-        this = Call(
-            db=shared.db,
-            config=shared.config,
-            route=route,
-            request=request,
-            body=b"",
-            now=int(time.time()),
-            outside=shared.outside,
-        )
-        with Held(shared.in_flight) as held:
-            response = await answered(this, held, lane)
-        tell(this, response.status_code, time.perf_counter() - started)
-        if route.search and response.status_code == 429:
-            await anyio.sleep(SEARCH_REFUSED_SECONDS)
-        return response
+    def call(self, route: Route, request: Request, now: int) -> Call:
+        """One request."""
+        return Call(db=self.db, config=self.config, route=route, request=request, now=now, outside=self.outside)
 
-    return call
+    def check_credentials(self, call: Call) -> None:
+        """Raises Unauthorized for a request that has neither a token nor a key and needs one."""
+        if call.route.who is not Who.ANYBODY and not call.token and not has_key(call):
+            raise errors.Unauthorized("Token is required")
 
+    def needs_caller(self, call: Call) -> bool:
+        """Does the route need a session or a key?"""
+        return call.route.who is not Who.ANYBODY
 
-async def answered(call: Call, held: Held, lane: anyio.CapacityLimiter) -> Response:
-    """The answer to a request, whatever happens on the way."""
-    try:
-        check_credentials(call)
-        if has_body(call.request.scope["headers"]):
-            call.body = await read_body(call, held, lane)
-        if call.route.search and lane.statistics().tasks_waiting >= MOST_SEARCHES_WAITING:
-            raise errors.Unavailable("Too many searches wait already. Try again.", limit="search_threads")
-        return await anyio.to_thread.run_sync(carry_out, call, limiter=lane)
-    except errors.Refused as refused:
-        return refused_response(call, refused)
-    except ClientDisconnect:
-        return Response(status_code=400)
-    except Exception:
-        return failed(call)
+    def identify(self, call: Call) -> None:
+        """Finds the session that the route needs. A call that needs none ignores the token (protocol §11.1)."""
+        who = call.route.who
+        if who is Who.ANYBODY:
+            return
+        call.session = sessions.current(call.db, call.token, call.now) if call.token else None
+        if not call.session:
+            if not has_key(call):
+                raise errors.SessionGone
+            _ = call.app  # raises Unauthorized unless the key belongs to an application
+        elif who is Who.USER:
+            _ = call.user_id  # raises NeedUser unless the session has a user
 
+    def limit_bytes(self, call: Call) -> int:
+        """The setting for uploads of address books; less for other routes, least where the caller is not known."""
+        largest = call.config.limits.max_body_bytes
+        if call.route.large:
+            return largest
+        return min(ANONYMOUS_BYTES if call.route.who is Who.ANYBODY else SMALL_BYTES, largest)
 
-async def read_body(call: Call, held: Held, lane: anyio.CapacityLimiter) -> bytes:
-    """The body. Where the route asks who calls, that is found out before a byte of the body is asked for.
+    def uploader(self, call: Call) -> int:
+        """The session's user."""
+        return call.user_id
 
-    A small body that came with the request's head is here already: then there is nothing to save, and `carry_out`
-    finds out who calls without a second way through a thread.
-    """
-    incoming = Incoming(call.request, held, limit_bytes(call), lambda: held.begin_upload(call.user_id))
-    if call.route.who is not Who.ANYBODY:
-        incoming.look()
-        if not incoming.is_complete:
-            await anyio.to_thread.run_sync(identify, call, limiter=lane)
-    return await incoming.read()
-
-
-def limit_bytes(call: Call) -> int:
-    """How large the body may be."""
-    largest = call.config.limits.max_body_bytes
-    if call.route.large:
-        return largest
-    return min(STRANGER_BYTES if call.route.who is Who.ANYBODY else SMALL_BYTES, largest)
-
-
-def tell(call: Call, status: int, seconds: float) -> None:
-    """One log line and one count for one request; the path's template stands for the path."""
-    metrics.answered(call.route.method, call.route.path, status, seconds)
-    session = call.session
-    log.info(
-        "request",
-        method=call.route.method,
-        route=call.route.path,
-        status=status,
-        ms=round(seconds * 1000, 1),
-        app=session.app_id if session else None,
-        user=session.user_id if session else None,
-    )
-
-
-def carry_out(call: Call) -> Response:
-    """Everything that happens in the thread: who asks, what they get, how it is spelled.
-
-    Who asks is found out here again if a body had to be waited for: the session may have ended since.
-    """
-    try:
-        identify(call)
+    def respond(self, call: Call) -> Response:
+        """The handler's answer as JSON."""
         answer = call.route.handler(call)
         call.session = answer.session or call.session
         return response(call, answer.status, answer.body)
-    except errors.Refused as refused:
-        return refused_response(call, refused)
-    except Exception:
-        return failed(call)
 
+    def refusal(self, call: Call, refused: errors.Refused) -> Response:
+        """A refusal in the documented shape. Counts it for the application's page in the dashboard."""
+        status = wire.status(refused, call.dialect)
+        stats.refused(app_id(call), f"{call.route.method} {call.route.path}", status, refused, call.now)
+        return response(call, status, wire.refusal(refused))
 
-def failed(call: Call) -> Response:
-    """The answer to a request that met a mistake of ours."""
-    log.exception("request failed", route=call.route.path)
-    return response(call, 500, wire.Errors(["Internal error"]))
+    def failure(self, call: Call) -> Response:
+        """An internal error, without details."""
+        return response(call, 500, wire.Errors(["Internal error"]))
 
-
-def check_credentials(call: Call) -> None:
-    """Refuse a request that carries nothing that the route asks for. Costs no look into the database."""
-    if call.route.who is not Who.ANYBODY and not call.token and not has_key(call):
-        raise errors.Unauthorized("Token is required")
+    def log_fields(self, call: Call) -> dict[str, Any]:
+        """The application and the user of the session."""
+        session = call.session
+        return {"app": session.app_id if session else None, "user": session.user_id if session else None}
 
 
 def has_key(call: Call) -> bool:
-    """Does the request carry an application's key, on a route that takes one?"""
+    """Does the request carry an application's key, on a route that accepts one?"""
     return call.route.who is Who.APPLICATION and bool(call.request.headers.get("cb-authkey"))
-
-
-def identify(call: Call) -> None:
-    """Find the session that the route asks for. A call that needs none never looks at the token (protocol §11.1)."""
-    who = call.route.who
-    if who is Who.ANYBODY:
-        return
-    call.session = sessions.current(call.db, call.token, call.now) if call.token else None
-    if not call.session:
-        if not has_key(call):
-            raise errors.SessionGone
-        _ = call.app  # the key is an application's
-    elif who is Who.USER:
-        _ = call.user_id
-
-
-def refused_response(call: Call, refused: errors.Refused) -> Response:
-    """A refusal, in the documented shape; with how long to wait where that is known."""
-    status = wire.status(refused, call.dialect)
-    answer = response(call, status, wire.refusal(refused))
-    if refused.limit:
-        metrics.limit_reached(refused.limit)
-    stats.refused(app_id(call), f"{call.route.method} {call.route.path}", status, refused, call.now)
-    if isinstance(refused, errors.TooMany):
-        answer.headers["Retry-After"] = str(refused.wait_seconds)
-    elif isinstance(refused, errors.Unavailable):
-        answer.headers["Retry-After"] = "1"
-        why = type(refused.__cause__).__name__ if refused.__cause__ else None
-        log.warning("unavailable", route=call.route.path, reason=refused.reason, why=why)
-    return answer
 
 
 def app_id(call: Call) -> int:

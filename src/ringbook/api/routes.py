@@ -5,7 +5,6 @@ api(config, db, in_flight)
 """
 
 import anyio
-import starlette.routing
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -16,10 +15,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..config import Config
 from ..exchange.bodies import InFlight
+from ..exchange.run import Lane, as_route
 from ..store.db import Database
-from ..verify import Outside
 from . import address_book, events, sessions, subscriptions, users
-from .endpoint import Route, Shared, endpoint
+from .endpoint import Api, Route
 
 ROUTES: list[Route] = [
     *sessions.ROUTES,
@@ -28,20 +27,29 @@ ROUTES: list[Route] = [
     *subscriptions.ROUTES,
     *events.ROUTES,
 ]
-SLOW_AT_ONCE = 16  # of which `passwords` lets as many hash as there are cores
+SLOW_AT_ONCE = 16  # `passwords` lets only as many of them hash at once as there are cores
+# A user's second concurrent search is refused at once. Without the delay a client that repeats it would keep us busy.
+SEARCH_REFUSED_SECONDS = 1
+MOST_SEARCHES_WAITING = 50  # in one process, for `search_threads`
 EXPOSED = ["CB-Token-ExpirationDate", "QB-Token-ExpirationDate", "Retry-After"]
 
 
 def api(config: Config, db: Database, in_flight: InFlight) -> ASGIApp:
-    """The API of one process. Searches have a line of their own, as have requests that may hash or ask outside."""
+    """The API of one process. Searches, and requests that may hash or call other servers, have threads of their own."""
     lanes = {
-        "usual": anyio.CapacityLimiter(config.threads),
-        "search": anyio.CapacityLimiter(config.search_threads),
-        "slow": anyio.CapacityLimiter(SLOW_AT_ONCE),
+        "usual": Lane(anyio.CapacityLimiter(config.threads)),
+        "search": Lane(
+            anyio.CapacityLimiter(config.search_threads),
+            most_waiting=MOST_SEARCHES_WAITING,
+            full="Too many searches wait already. Try again.",
+            limit="search_threads",
+            refused_seconds=SEARCH_REFUSED_SECONDS,
+        ),
+        "slow": Lane(anyio.CapacityLimiter(SLOW_AT_ONCE)),
     }
-    shared = Shared(db, config, Outside.of(config), in_flight)
+    edge = Api(db, config, in_flight)
     served = Starlette(
-        routes=[as_route(shared, route, lanes[kind(route)]) for route in ROUTES],
+        routes=[as_route(edge, route, lanes[lane_of(route)]) for route in ROUTES],
         middleware=[
             Middleware(
                 CORSMiddleware,
@@ -54,24 +62,18 @@ def api(config: Config, db: Database, in_flight: InFlight) -> ASGIApp:
             Middleware(GZipMiddleware, minimum_size=1024, compresslevel=5),
             Middleware(Spelling),
         ],
-        exception_handlers={404: nothing, 405: nothing},
+        exception_handlers={404: not_found, 405: not_found},
     )
     served.router.redirect_slashes = False  # SDKs take a redirection for a failure without a body (protocol §1.5)
     return served
 
 
-def kind(route: Route) -> str:
-    """Which line a request waits in."""
+def lane_of(route: Route) -> str:
+    """The name of the lane that serves a route."""
     return "search" if route.search else "slow" if route.slow else "usual"
 
 
-def as_route(shared: Shared, route: Route, lane: anyio.CapacityLimiter) -> starlette.routing.Route:
-    """A row of the table, as the toolkit wants it."""
-    called = endpoint(shared, route, lane)
-    return starlette.routing.Route(route.path, called, methods=[route.method])
-
-
-async def nothing(_request: Request, _error: Exception) -> Response:
+async def not_found(_request: Request, _error: Exception) -> Response:
     """No such path, or not with this method; SDKs lose the body of a 405 (protocol §1.5)."""
     return Response('{"errors":["Not found"]}', 404, media_type="application/json; charset=utf-8")
 

@@ -23,9 +23,9 @@ import msgspec
 from msgspec import Struct, UnsetType
 
 from .. import errors
+from ..exchange.run import status_of
 
 T = TypeVar("T", bound=Struct)
-LARGEST_ID = 2**31 - 1
 
 
 class Dialect(Enum):
@@ -56,7 +56,7 @@ def status(refused: errors.Refused, dialect: Dialect) -> int:
     """The status of a refusal; QuickBlox answers 422 where a user is needed, ConnectyCube 403."""
     if dialect is Dialect.QUICKBLOX and isinstance(refused, errors.NeedUser):
         return 422
-    return next(STATUS[kind] for kind in type(refused).__mro__ if kind in STATUS)
+    return status_of(refused, STATUS)
 
 
 class Errors(Struct):

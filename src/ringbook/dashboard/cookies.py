@@ -1,33 +1,33 @@
-"""Cookies: the session's token, what the next page says once, and what an admin has chosen.
+"""The dashboard's cookies: the session's token, a message for the next page, and what the browser's owner has chosen.
 
-token, set_token            the session
-flash, set_flash            said once after a form was sent; signed with the session, so that nobody else can say it
-theme, set_theme            "light", "dark" or "" for what the system wishes
-forget                      the end of one
+    token, set_token    the session
+    flash, set_flash    a message that the next page shows once; signed with the session, so that nobody can forge it
+    theme, set_theme    "light", "dark" or "" for the system's setting
+    app, set_app        the application that was shown last
+    forget              deletes a cookie
+
+`secure` says whether the browser uses TLS: then the cookie is for TLS only.
 """
 
 import base64
 import binascii
-from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-if TYPE_CHECKING:
-    from ..core.admins import Login
-    from .endpoint import Call
+from ..core.admins import Login
 
 PATH = "/dashboard"
 TOKEN, FLASH, THEME, APP = "ringbook_admin", "ringbook_said", "ringbook_theme", "ringbook_app"
 THEMES = ("light", "dark")
 YEAR = 365 * 86_400
 FLASH_SECONDS = 60
-LONGEST = 600
+LONGEST_FLASH = 600
 
 
 class Flash(msgspec.Struct, frozen=True):
-    """What a page says once: kind is ok or bad."""
+    """A message that a page shows once; kind is ok or bad."""
 
     kind: str
     text: str
@@ -38,37 +38,37 @@ def token(request: Request) -> str:
     return request.cookies.get(TOKEN, "")
 
 
-def set_token(call: "Call", answer: Response, value: str, max_age: int) -> None:
-    """Log the browser in."""
-    _set(call, answer, TOKEN, value, max_age)
+def set_token(answer: Response, value: str, max_age: int, *, secure: bool) -> None:
+    """Sets the token of a new session."""
+    _set(answer, TOKEN, value, max_age, secure)
 
 
 def theme(request: Request) -> str:
-    """What the browser's owner has chosen."""
+    """The theme that the browser's owner has chosen."""
     chosen = request.cookies.get(THEME, "")
     return chosen if chosen in THEMES else ""
 
 
-def set_theme(call: "Call", answer: Response, value: str) -> None:
-    """Remember a choice; anything else forgets it."""
+def set_theme(answer: Response, value: str, *, secure: bool) -> None:
+    """Stores the chosen theme; a value that is no theme deletes the choice."""
     if value in THEMES:
-        _set(call, answer, THEME, value, YEAR)
+        _set(answer, THEME, value, YEAR, secure)
     else:
         forget(answer, THEME)
 
 
 def app(request: Request) -> str:
-    """The id of the application that was looked at last, "" when none was."""
+    """The id of the application that was shown last, "" when none was."""
     return request.cookies.get(APP, "")
 
 
-def set_app(call: "Call", answer: Response, app_id: int) -> None:
-    """Remember it for the pages that belong to none."""
-    _set(call, answer, APP, str(app_id), YEAR)
+def set_app(answer: Response, app_id: int, *, secure: bool) -> None:
+    """Stores the application for the pages that belong to no application."""
+    _set(answer, APP, str(app_id), YEAR, secure)
 
 
-def flash(request: Request, login: "Login | None") -> Flash | None:
-    """What is to be said."""
+def flash(request: Request, login: Login | None) -> Flash | None:
+    """The message to show, None when there is none or it is not signed by this session."""
     body, _, signature = request.cookies.get(FLASH, "").partition(".")
     if not login or not login.is_signed(f"flash {body}", signature):
         return None
@@ -78,17 +78,17 @@ def flash(request: Request, login: "Login | None") -> Flash | None:
         return None
 
 
-def set_flash(call: "Call", answer: Response, kind: str, text: str) -> None:
-    """Have the next page say something."""
-    if call.login:
-        body = base64.urlsafe_b64encode(msgspec.json.encode(Flash(kind, text[:LONGEST]))).decode()
-        _set(call, answer, FLASH, f"{body}.{call.login.signature(f'flash {body}')}", FLASH_SECONDS)
+def set_flash(answer: Response, login: Login, message: Flash, *, secure: bool) -> None:
+    """Stores a message for the next page; a long text is cut."""
+    cut = Flash(message.kind, message.text[:LONGEST_FLASH])
+    body = base64.urlsafe_b64encode(msgspec.json.encode(cut)).decode()
+    _set(answer, FLASH, f"{body}.{login.signature(f'flash {body}')}", FLASH_SECONDS, secure)
 
 
 def forget(answer: Response, name: str) -> None:
-    """Have the browser forget a cookie."""
+    """Deletes a cookie in the browser."""
     answer.delete_cookie(name, path=PATH)
 
 
-def _set(call: "Call", answer: Response, name: str, value: str, max_age: int) -> None:
-    answer.set_cookie(name, value, max_age=max_age, path=PATH, secure=call.is_secure, httponly=True, samesite="lax")
+def _set(answer: Response, name: str, value: str, max_age: int, secure: bool) -> None:
+    answer.set_cookie(name, value, max_age=max_age, path=PATH, secure=secure, httponly=True, samesite="lax")

@@ -1,48 +1,45 @@
-"""One way from a request to a page: know who asks, read, call, answer.
+"""The dashboard's side of an exchange (`exchange/run.py`).
 
-    Who, Route       who may call, and a row of the table of pages
-    Call             one request, as a handler gets it, and the answers that it can give
-    endpoint(…)      a row of the table → what the toolkit calls
+    Who, Route    who may call, and a row of the table of pages
+    Call          one request, as a handler gets it, and the answers that it can give
+    Dashboard     sessions by cookie, forms, errors as pages
 
-A handler is a plain function that runs in a thread. Nothing is changed by a GET. A form that changes something carries
-`csrf`, which only a page of the same session holds, and comes from a page of this server.
+A handler is a plain function that runs in a thread. A GET changes nothing. A form that changes something carries
+`csrf`, a value that only pages of the same session contain, and is sent by a page of this server.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
-import anyio
 from starlette.datastructures import FormData, UploadFile
-from starlette.requests import ClientDisconnect, Request
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Message
 
-from .. import errors, metrics
-from ..config import Config
+from .. import errors
 from ..core import admins, applications
 from ..core.admins import Login
 from ..core.audit import Actor
-from ..exchange.bodies import BODY_SECONDS, Held, InFlight
-from ..logs import log
+from ..exchange import request as common
+from ..exchange.run import Edge, status_of
 from ..model import App
-from ..store.db import Database
 from . import cookies, templates
 
-R = TypeVar("R")
 ROOT = "/dashboard"
-LARGEST_BYTES = 1024 * 1024  # with a file
-LARGEST_TEXT_BYTES = 64 * 1024  # without one: reading such a form takes the time of all who wait for this process
+LARGEST_BYTES = 1024 * 1024  # of a form with a file
+LARGEST_TEXT_BYTES = 64 * 1024  # of a form without: the event loop decodes it, and every other request waits meanwhile
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
-    # Not "no-referrer": browsers then say "Origin: null" of our own forms, which over plain http is all they say.
+    # Not "no-referrer": browsers would then send "Origin: null" with our own forms, and over plain http nothing else.
     # Source: WHATWG, "Fetch", append a request `Origin` header.
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
@@ -55,71 +52,61 @@ STATUS: dict[type[errors.Refused], int] = {
     errors.NotFound: 404,
     errors.TooLarge: 413,
     errors.Invalid: 422,
+    errors.Unreached: 422,
     errors.TooMany: 429,
     errors.Unavailable: 503,
 }
-TITLES = {404: "Not found", 429: "Too often", 500: "An error", 503: "Not just now"}
-FOREIGN = "This form was sent from another page than ours, or is from an earlier log-in. Load the page again."
+TITLES = {404: "Not found", 429: "Too many requests", 500: "Internal error", 503: "Temporarily unavailable"}
+FOREIGN = "This form comes from another site or from an earlier session. Load the page again."
 
 
 class Who(Enum):
     """Who may call."""
 
-    UNASKED = "anybody, who is not even asked who it is: a file, which must be there when the database is not"
+    PUBLIC = "anybody, and no session is looked up: for files, which must be served while the database is down"
     ANYBODY = "anybody"
     ADMIN = "a logged-in admin"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Route:
-    """A row of the table: what is called where, and by whom."""
+class Route(common.Route):
+    """A row of the table of pages, with who may call it."""
 
-    method: str
-    path: str  # below /dashboard
     handler: "Callable[[Call], Response]"
     who: Who = Who.ADMIN
-    slow: bool = False  # may hash a password: waits in a line of its own, so that nobody else does
-    live: bool = False  # a part of a page that asks by itself: it does not keep a session alive
+    live: bool = False  # a part of a page that the page itself reloads: it does not extend the session
 
 
-@dataclass
-class Call:
-    """One request. `form` is what was sent with it; `login` is set once it is known who asks."""
+@dataclass(kw_only=True)
+class Call(common.Call):
+    """One request. `form` is the decoded body; `login` is set once the admin has been identified."""
 
-    db: Database
-    config: Config
     route: Route
-    request: Request
-    now: int
     form: FormData = field(default_factory=FormData)
     login: Login | None = None
+    not_found: ClassVar[str] = "There is no such page."
 
-    # ── who asks, and for what ───────────────────────────────────────────────────────────────────────────────────────
+    # ── the admin and the request ────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def admin(self) -> str:
-        """The e-mail of the admin who asks."""
+        """The e-mail of the admin."""
         assert self.login
         return self.login.email
 
     @property
     def by(self) -> Actor:
-        """The admin who asks, for the audit log."""
+        """The admin, for the audit log."""
         return Actor(self.admin, self.address, self.now)
 
     @property
-    def address(self) -> str:
-        """Where the request came from; behind a trusted proxy, what that says."""
-        return self.request.client.host if self.request.client else ""
-
-    @property
     def is_secure(self) -> bool:
-        """Does the browser speak TLS, to us or to a trusted proxy?"""
+        """Does the browser use TLS, to us or to a trusted proxy?"""
         return self.request.url.scheme == "https"
 
     @property
     def endpoint_url(self) -> str:
-        """Where apps reach the API, as far as this request can tell: its own address, at the port of the API."""
+        """The address at which apps reach the API: this request's own address with the port of the API."""
         url = self.request.url
         port = self.config.port if self.config.admin_port else url.port
         name = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
@@ -132,7 +119,7 @@ class Call:
 
     @cached_property
     def app(self) -> App:
-        """The application that the path names; NotFound."""
+        """The application in the path. Raises NotFound."""
         app_id = self.path_id("app_id")
         found = next((app for app in self.apps if app.id == app_id), None)
         if not found:
@@ -141,32 +128,25 @@ class Call:
 
     @property
     def current(self) -> App | None:
-        """The application that the navigation leads to: the path's, else the one looked at last, else the first."""
+        """The application of the navigation: the one in the path, else the one shown last, else the first."""
         named = self.request.path_params.get("app_id") or cookies.app(self.request)
         return next((app for app in self.apps if str(app.id) == named), self.apps[0] if self.apps else None)
 
-    def path_id(self, name: str) -> int:
-        """An id in the path; what cannot be one is not found."""
-        text = self.request.path_params[name]
-        if not (text.isascii() and text.isdigit() and len(text) < 11 and 0 < int(text) < 2**31):
-            raise errors.NotFound("There is no such page.")
-        return int(text)
-
     def query(self, name: str) -> str:
-        """A value of the address; "" when it is not there."""
+        """A parameter of the query; "" when it is missing."""
         return self.request.query_params.get(name, "").strip()
 
     def text(self, name: str) -> str:
-        """A text of the form; "" when it is not there. Lines end as they do here."""
+        """A text field of the form, with LF line ends; "" when it is missing."""
         value = self.form.get(name, "")
         return "" if isinstance(value, UploadFile) else value.replace("\r\n", "\n")
 
     def texts(self) -> dict[str, str]:
-        """Every text of the form, the last of each name."""
+        """Every text field of the form; the last one wins when a name repeats."""
         return {name: self.text(name) for name, value in self.form.multi_items() if isinstance(value, str)}
 
     def file(self, name: str) -> bytes | None:
-        """The content of an uploaded file; None when none was chosen."""
+        """The content of an uploaded file; None when no file was chosen."""
         value = self.form.get(name)
         if not isinstance(value, UploadFile) or not value.filename:
             return None
@@ -176,137 +156,108 @@ class Call:
     # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def page(self, template: str, status: int = 200, **values: Any) -> Response:
-        """A page, with everything its frame needs beside these values."""
-        said = cookies.flash(self.request, self.login)
-        html = templates.render(template, call=self, flash=said, **values)
-        answer = HTMLResponse(html, status)
-        if said:
+        """A page with these values and those of its frame."""
+        flash = cookies.flash(self.request, self.login)
+        answer = HTMLResponse(self.render(template, flash=flash, **values), status)
+        if flash:
             cookies.forget(answer, cookies.FLASH)
         if self.login and self.current and str(self.current.id) != cookies.app(self.request):
-            cookies.set_app(self, answer, self.current.id)
+            cookies.set_app(answer, self.current.id, secure=self.is_secure)
         return answer
 
     def part(self, template: str, **values: Any) -> Response:
-        """A part of a page, for a script that puts it where it belongs."""
-        return HTMLResponse(templates.render(template, call=self, flash=None, **values))
+        """A part of a page, which a script puts into the page."""
+        return HTMLResponse(self.render(template, flash=None, **values))
 
-    def redirect(self, path: str, said: str = "", *, kind: str = "ok") -> Response:
-        """On to another page, which shows once what is said; kind is ok or bad."""
+    def render(self, template: str, **values: Any) -> str:
+        """A template with these values, as HTML."""
+        return templates.render(template, call=self, now=self.now, theme=cookies.theme(self.request), **values)
+
+    def redirect(self, path: str, message: str = "", *, kind: str = "ok") -> Response:
+        """A redirection to a page, which shows the message once; kind is ok or bad."""
         answer = RedirectResponse(path, 303)
-        if said:
-            cookies.set_flash(self, answer, kind, said)
+        if message and self.login:
+            cookies.set_flash(answer, self.login, cookies.Flash(kind, message), secure=self.is_secure)
         return answer
 
 
-def endpoint(db: Database, config: Config, route: Route, lane: anyio.CapacityLimiter, in_flight: InFlight) -> Any:
-    """What the toolkit calls for a row of the table; `lane` bounds how many run at once."""
+class Dashboard(Edge[Call]):
+    """The dashboard's side of an exchange: sessions by cookie, forms, errors as pages."""
 
-    async def call(request: Request) -> Response:
-        started = time.perf_counter()
-        this = Call(db=db, config=config, route=route, request=request, now=int(time.time()))
-        with Held(in_flight) as held:
-            response = await answered(this, held, lane)
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-        tell(this, response.status_code, time.perf_counter() - started)
-        return response
+    root = ROOT
+    errors_need_thread = True
 
-    return call
+    def call(self, route: Route, request: Request, now: int) -> Call:
+        """One request."""
+        return Call(db=self.db, config=self.config, route=route, request=request, now=now)
 
+    def needs_caller(self, call: Call) -> bool:
+        """Does `identify` refuse forms of other sites, or those without a login?"""
+        return call.route.who is not Who.PUBLIC
 
-async def answered(call: Call, held: Held, lane: anyio.CapacityLimiter) -> Response:
-    """The answer to a request. Who asks is found out before a form is read, and once more when it has arrived."""
-    try:
+    def identify(self, call: Call) -> None:
+        """Finds the admin's session, and refuses a form that another site has sent. Raises Unauthorized, Forbidden."""
+        if call.route.who is Who.PUBLIC:
+            return
+        token = cookies.token(call.request)
+        if token:
+            call.login = admins.session(call.db, token, call.now, touch=not call.route.live)
+        if call.route.method == "POST" and not is_ours(call.request.headers):
+            raise errors.Forbidden(FOREIGN)
+        if call.route.who is Who.ADMIN and not call.login:
+            raise errors.Unauthorized("Log in first.")
+
+    def limit_bytes(self, call: Call) -> int:
+        """More for a form with a file than for one without."""
+        is_file = has_file(call.request) and call.route.who is Who.ADMIN
+        return LARGEST_BYTES if is_file else LARGEST_TEXT_BYTES
+
+    async def decode(self, call: Call) -> None:
+        """Decodes the form, where the route takes one. Raises Malformed."""
         if call.route.method == "POST":
-            if refused := await anyio.to_thread.run_sync(not_for, call, limiter=lane):
-                return refused
-            with anyio.fail_after(BODY_SECONDS):
-                call.form = await read_form(call, held)
-        return await anyio.to_thread.run_sync(carry_out, call, limiter=lane)
-    except errors.Refused as refusal:
-        return await anyio.to_thread.run_sync(refused_page, call, refusal, limiter=lane)
-    except TimeoutError:
-        return Response("The form did not arrive in time.", 408)
-    except ClientDisconnect:
-        return Response(status_code=400)
-    finally:
-        await call.form.close()
+            call.form = await decoded_form(call.request, call.body)
 
-
-async def read_form(call: Call, held: Held) -> FormData:
-    """What the form holds: one file, 200 fields, and as many bytes as its kind may have. TooLarge, Malformed."""
-    request = call.request
-    with_file = request.headers.get("content-type", "").startswith("multipart/form-data")
-    most = LARGEST_BYTES if with_file and call.route.who is Who.ADMIN else LARGEST_TEXT_BYTES
-    received = 0
-    receive = request.receive
-
-    async def counted() -> Message:
-        nonlocal received
-        message = await receive()
-        size = len(message.get("body", b""))
-        received += size
-        if received > most:
-            raise errors.TooLarge(f"This is larger than {most // 1024} KiB.")
-        held.add(size)
-        return message
-
-    limited = Request(request.scope, counted)
-    try:
-        return await limited.form(max_files=1, max_fields=200, max_part_size=LARGEST_BYTES)
-    except errors.Refused:
-        raise
-    except Exception as error:  # the toolkit's own kind, and decoding errors
-        if type(error).__name__ not in ("HTTPException", "MultiPartException", "UnicodeDecodeError"):
-            raise
-        raise errors.Malformed("The form cannot be read.") from None
-
-
-def not_for(call: Call) -> Response | None:
-    """The refusal of a form before it is read: nobody is logged in, or another site sent it; None when it may come."""
-    return safely(call, identify)
-
-
-def carry_out(call: Call) -> Response:
-    """Everything that happens in the thread: who asks, whether the form is ours, what they get."""
-
-    def work(call: Call) -> Response:
-        identify(call)
+    def respond(self, call: Call) -> Response:
+        """The handler's answer, once the form has been checked."""
         check_csrf(call)
         reject_nul(call)
         return call.route.handler(call)
 
-    return safely(call, work)
+    def refusal(self, call: Call, refused: errors.Refused) -> Response:
+        """A refusal as a page; who is not logged in is redirected to the log-in page, and back afterwards."""
+        if isinstance(refused, errors.Unauthorized) and call.route.who is Who.ADMIN:
+            return log_in_first(call)
+        return error_page(call, status_of(refused, STATUS), refused.reason, getattr(refused, "wait_seconds", None))
+
+    def failure(self, call: Call) -> Response:
+        """An internal error as a page, without details."""
+        return error_page(call, 500, "Something went wrong on the server. Its log has the details.")
+
+    def finish(self, call: Call, response: Response) -> None:
+        """Adds the headers that every page has."""
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
 
 
-def safely(call: Call, work: Callable[[Call], R]) -> R | Response:
-    """What the work gives, or the page that says why it gave nothing."""
+def has_file(request: Request) -> bool:
+    """Is the body a form of the kind that can carry files?"""
+    return request.headers.get("content-type", "").startswith("multipart/form-data")
+
+
+async def decoded_form(request: Request, body: bytes) -> FormData:
+    """The fields of a form: at most one file and 200 fields. Raises Malformed."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
     try:
-        return work(call)
-    except errors.Refused as refused:
-        return refused_page(call, refused)
-    except Exception:
-        log.exception("request failed", route=call.route.path)
-        return refused_page(call, None)
-
-
-def identify(call: Call) -> None:
-    """Find out who asks, and refuse a form that another site's page has sent. Raises Unauthorized, Forbidden."""
-    if call.route.who is Who.UNASKED:
-        return
-    token = cookies.token(call.request)
-    if token:
-        call.login = admins.session(call.db, token, call.now, touch=not call.route.live)
-    if call.route.method == "POST" and not is_ours(call.request.headers):
-        raise errors.Forbidden(FOREIGN)
-    if call.route.who is Who.ANYBODY:
-        return
-    if not call.login:
-        raise errors.Unauthorized("Log in first.")
+        return await Request(request.scope, receive).form(max_files=1, max_fields=200, max_part_size=LARGEST_BYTES)
+    except (HTTPException, MultiPartException, UnicodeDecodeError):
+        raise errors.Malformed("The form cannot be read.") from None
 
 
 def check_csrf(call: Call) -> None:
-    """Refuse a form that changes something and is not from a page of the same session. Raises Forbidden."""
+    """Refuses a form that changes something and is not from a page of the same session. Raises Forbidden."""
     if call.route.method != "POST" or call.route.who is not Who.ADMIN:
         return
     if not call.login or not call.login.is_csrf(call.text("csrf")):
@@ -314,14 +265,14 @@ def check_csrf(call: Call) -> None:
 
 
 def reject_nul(call: Call) -> None:
-    """Refuse what no database takes for a text, before anybody looks for it. Raises Malformed."""
+    """Refuses text with NUL characters, which no database stores. Raises Malformed."""
     sent = [*call.request.query_params.multi_items(), *call.form.multi_items()]
     if any("\0" in value for _, value in sent if isinstance(value, str)):
-        raise errors.Malformed("What was sent holds a sign that cannot be stored.")
+        raise errors.Malformed("The input contains a NUL character, which cannot be stored.")
 
 
 def is_ours(headers: Mapping[str, str]) -> bool:
-    """Was a form sent by a page of this server, as far as the browser says?
+    """Was a form sent by a page of this server, according to the browser?
 
     Sec-Fetch-Site is only sent where the browser trusts the connection, Origin with every POST.
     Source: W3C, "Fetch Metadata Request Headers"; WHATWG, "Fetch", Origin header.
@@ -336,35 +287,20 @@ def is_ours(headers: Mapping[str, str]) -> bool:
         return False
 
 
-def refused_page(call: Call, refused: errors.Refused | None) -> Response:
-    """A refusal as a page; whoever is not logged in is sent to do so, and comes back."""
-    is_part = "hx-request" in call.request.headers
-    if isinstance(refused, errors.Unauthorized) and call.route.who is Who.ADMIN:
-        if is_part:
-            return Response(status_code=401, headers={"HX-Refresh": "true"})
-        back = call.request.url.path + (f"?{call.request.url.query}" if call.request.url.query else "")
-        after = f"?next={quote(back)}" if call.route.method == "GET" and back != ROOT else ""
-        return RedirectResponse(f"{ROOT}/login{after}", 303)
-    status = next((STATUS[kind] for kind in type(refused).__mro__ if kind in STATUS), 500) if refused else 500
-    reason = refused.reason if refused else "Something went wrong here. The server's log says what."
-    if refused and refused.limit:
-        metrics.limit_reached(refused.limit)
-    if isinstance(refused, errors.Unavailable):
-        log.warning("unavailable", route=call.route.path, reason=reason)
+def log_in_first(call: Call) -> Response:
+    """A redirection to the log-in page, which leads back to a page that was asked for by GET."""
+    if "hx-request" in call.request.headers:
+        return Response(status_code=401, headers={"HX-Refresh": "true"})
+    url = call.request.url
+    back = url.path + (f"?{url.query}" if url.query else "")
+    after = f"?next={quote(back)}" if call.route.method == "GET" and back != ROOT else ""
+    return RedirectResponse(f"{ROOT}/login{after}", 303)
+
+
+def error_page(call: Call, status: int, reason: str, wait: int | None = None) -> Response:
+    """An error as a page; without navigation while the database is down, because the frame reads it."""
+    title = TITLES.get(status, "Not accepted")
     try:
-        wait = getattr(refused, "wait_seconds", None)
-        answer = call.page("error.html", status, reason=reason, wait=wait, title=TITLES.get(status, "Not accepted"))
-    except errors.Refused:  # the frame asks the database, which may be what is away
-        answer = HTMLResponse(templates.render("away.html", call=call, reason=reason), status)
-    if isinstance(refused, errors.TooMany):
-        answer.headers["Retry-After"] = str(refused.wait_seconds)
-    elif isinstance(refused, errors.Unavailable):
-        answer.headers["Retry-After"] = "1"
-    return answer
-
-
-def tell(call: Call, status: int, seconds: float) -> None:
-    """One log line and one count for one request; the path's template stands for the path."""
-    path = ROOT + call.route.path
-    metrics.answered(call.route.method, path, status, seconds)
-    log.info("request", method=call.route.method, route=path, status=status, ms=round(seconds * 1000, 1))
+        return call.page("error.html", status, reason=reason, wait=wait, title=title)
+    except errors.Refused:
+        return HTMLResponse(call.render("away.html", flash=None, reason=reason), status)

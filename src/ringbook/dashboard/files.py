@@ -1,4 +1,4 @@
-"""Files that pages need, over HTTP."""
+"""Serves the files that pages need."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from .endpoint import Call, Route, Who
 
 
 def file(call: Call) -> Response:
-    """One file; whoever names its hash may keep it for good."""
+    """One file. A browser may cache it for good when the address has the file's hash."""
     name = call.request.path_params["name"]
     found = assets.read(name)
     if not found:
@@ -20,4 +20,4 @@ def file(call: Call) -> Response:
     return Response(content, headers={"Cache-Control": keep, "Content-Type": assets.KINDS[Path(name).suffix]})
 
 
-ROUTES = [Route(method="GET", path="/static/{name}", handler=file, who=Who.UNASKED)]
+ROUTES = [Route(method="GET", path="/static/{name}", handler=file, who=Who.PUBLIC)]

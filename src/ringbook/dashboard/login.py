@@ -36,7 +36,7 @@ def log_in(call: Call) -> Response:
     if call.login:  # a session that nobody knows of any more would live on
         admins.sign_out(call.db, call.login, call.by)
     answer = call.redirect(_after(after))
-    cookies.set_token(call, answer, login.token, admins.LONGEST_SECONDS)
+    cookies.set_token(answer, login.token, admins.LONGEST_SECONDS, secure=call.is_secure)
     return answer
 
 
@@ -87,7 +87,7 @@ def change_password(call: Call) -> Response:
 def set_theme(call: Call) -> Response:
     """Light, dark, or as the system wishes."""
     answer = call.redirect(_after(call.text("back")))
-    cookies.set_theme(call, answer, call.text("theme"))
+    cookies.set_theme(answer, call.text("theme"), secure=call.is_secure)
     return answer
 
 

@@ -1,9 +1,9 @@
-"""Templates, and the words in which they show times and numbers.
+"""Renders the templates, and formats times and numbers for them.
 
-    render(template, …)     a page as HTML; what is put into it is text, never HTML
-    ago, moment, count      filters
+    render(template, …)     a page as HTML; values are escaped
+    ago, moment, count, size, tail, prose    filters
 
-All under `templates/`; the parts that pages share are macros in `_macros.html`, icons are Lucide's.
+The templates are in `templates/`, the macros that pages share in `_macros.html`. The icons come from Lucide.
 """
 
 from datetime import UTC, datetime
@@ -14,22 +14,19 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from .. import __version__, phone, times
-from . import assets, cookies
+from . import assets
 from .nav import PLACES
 
 if TYPE_CHECKING:
     import jinja2
 
-    from .endpoint import Call
-
 FOLDER = Path(__file__).parent / "templates"
 UNITS = [(86_400 * 365, "y"), (86_400 * 30, "mo"), (86_400, "d"), (3_600, "h"), (60, "min")]
 
 
-def render(template: str, *, call: "Call", **values: Any) -> str:
-    """A template with these values; it also knows the `call`, the time and the theme."""
-    theme = cookies.theme(call.request)
-    return _environment().get_template(template).render(call=call, now=call.now, theme=theme, **values)
+def render(template: str, **values: Any) -> str:
+    """A template with these values. Every page needs `call`, `now`, `theme` and `flash` for its frame."""
+    return _environment().get_template(template).render(**values)
 
 
 @cache
@@ -43,15 +40,15 @@ def _environment() -> "jinja2.Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    words = (ago, moment, count, prose, tail)
-    made.filters |= {one.__name__: one for one in words} | {"bytes": size, "digits": phone.digits}
+    filters = (ago, moment, count, prose, tail)
+    made.filters |= {function.__name__: function for function in filters} | {"bytes": size, "digits": phone.digits}
     made.globals |= {"href": assets.href, "icon": icon, "version": __version__, "places": PLACES}
     return made
 
 
 @cache
 def icon(name: str) -> Markup:
-    """One of Lucide's icons; it says nothing to who cannot see it."""
+    """One of Lucide's icons; screen readers skip it."""
     shape = (FOLDER / "icons" / f"{name}.svg").read_text().strip()
     return Markup(
         '<svg class="icon" aria-hidden="true" focusable="false" viewBox="0 0 24 24" fill="none" stroke="currentColor"'
@@ -60,26 +57,26 @@ def icon(name: str) -> Markup:
 
 
 def prose(text: str) -> Markup:
-    """A text as HTML, with what stands between backticks as code."""
+    """A text as HTML; text between backticks becomes code."""
     parts = [f"<code>{escape(part)}</code>" if at % 2 else escape(part) for at, part in enumerate(text.split("`"))]
     return Markup("").join(Markup(part) for part in parts)
 
 
 def ago(at: int | None, now: int) -> Markup:
-    """How long ago that was, with the moment itself for who wants to know; never is a dash."""
+    """How long ago a time was, with the exact time as a tooltip; "never" for None."""
     if at is None:
         return Markup('<span class="soft">never</span>')
     seconds = abs(now - at)
-    found = next(((seconds // unit, name) for unit, name in UNITS if seconds >= unit), None)
-    if found is None:
+    largest = next((f"{seconds // unit} {name}" for unit, name in UNITS if seconds >= unit), None)
+    if largest is None:
         words = "just now" if at <= now else "in a moment"
     else:
-        words = f"{found[0]} {found[1]} ago" if at <= now else f"in {found[0]} {found[1]}"
+        words = f"{largest} ago" if at <= now else f"in {largest}"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(times.iso(at), f"{_plain(at)} UTC", words)
 
 
 def moment(at: int | None) -> Markup:
-    """A time, UTC, to the minute."""
+    """A time in UTC, to the minute; a dash for None."""
     if at is None:
         return Markup('<span class="soft">–</span>')
     return Markup('<time datetime="{}">{}</time>').format(times.iso(at), _plain(at)[:16])
@@ -90,18 +87,18 @@ def _plain(at: int) -> str:
 
 
 def tail(typed: str | None) -> str:
-    """A phone as a list may show it: its last two digits."""
+    """The last two digits of a phone, for lists."""
     digits = [sign for sign in typed or "" if sign.isdecimal()]
     return "…" + "".join(digits[-2:]) if digits else "–"
 
 
 def count(number: int) -> str:
-    """A number with thin spaces between its thousands."""
+    """A number with thin spaces as thousands separators."""
     return f"{number:,}".replace(",", "\u2009")
 
 
 def size(number: int) -> str:
-    """A number of bytes in the unit that reads best."""
+    """A number of bytes in KiB, MiB or GiB."""
     for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
         if number >= unit:
             return f"{number / unit:.3g} {name}"

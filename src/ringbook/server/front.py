@@ -1,11 +1,10 @@
-"""Puts the house together, and stands at its door.
+"""The ASGI application of a process: routes each request, and adds the headers that every response has.
 
-    build(config, db)    what one process serves
-    beside(config, db)   what a process without the API tells of itself: /healthz, /readyz, /metrics
+    build(config, db)    for a process that serves apps and admins
+    beside(config, db)   for a process without the API: /healthz, /readyz and /metrics only
 
-The door answers what belongs to no application (/healthz, /readyz, /metrics, /docs, /openapi.json), gives /dashboard to
-the dashboard and everything else to the API. One log line and one count per request: `endpoint` of either writes them
-for their routes, the door for all others.
+`Front` answers /healthz, /readyz, /metrics, /docs and /openapi.json itself. It passes /dashboard to the dashboard and
+every other path to the API. It counts and logs the requests that no route of these two has handled.
 """
 
 import asyncio
@@ -26,24 +25,26 @@ from ..config import Config
 from ..core import delivery
 from ..exchange.bodies import InFlight, has_body
 from ..exchange.leftovers import Leftover, most_dropped
+from ..exchange.record import is_recorded, record
 from ..logs import log
 from ..store import migrations
 from ..store.db import Database
 from . import metrics_sum
 
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
-NOWHERE = "none"
+NO_ROUTE = "none"
 STOPPING = "The server is stopping. Try again."
-AT_A_STOP = {"Retry-After": "1", "Connection": "close"}  # without the second, what is left of the body would be awaited
-# For every answer that does not say otherwise.
+# With "Connection: close" the rest of the body is not received.
+STOPPING_HEADERS = {"Retry-After": "1", "Connection": "close"}
+# Added to every response that does not have them.
 HEADERS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
-# For as long as preload lists ask for. Source: RFC 6797, section 6.1.
+# One year, which preload lists require. Source: RFC 6797, section 6.1.
 HSTS = (b"strict-transport-security", b"max-age=31536000")
 NO_TOKEN = (
     "Set RINGBOOK_METRICS_TOKEN and send it as Authorization: Bearer TOKEN, or set RINGBOOK_ADMIN_PORT and ask there"
 )
 WRONG_TOKEN = "Send RINGBOOK_METRICS_TOKEN as Authorization: Bearer TOKEN"
-MOVED = ("/metrics", "/docs", "/openapi.json")  # with the dashboard, to the admin port, where there is one
+ADMIN_PATHS = ("/metrics", "/docs", "/openapi.json")  # with the dashboard, at the admin port when there is one
 
 
 def build(config: Config, db: Database) -> ASGIApp:
@@ -53,20 +54,23 @@ def build(config: Config, db: Database) -> ASGIApp:
 
     in_flight = InFlight(config.limits)
     front = Front(config, db, api.api(config, db, in_flight), pages.dashboard(config, db, in_flight))
-    # What stays for ever need not be walked again each time an upload has made its thousands of objects.
+    # The garbage collector need not traverse these permanent objects each time an upload has made thousands of others.
     gc.collect()
     gc.freeze()
     return front
 
 
 def beside(config: Config, db: Database) -> ASGIApp:
-    """How a process is that serves no API."""
+    """The application of a process without the API."""
     own = {"/healthz", "/readyz", "/metrics"}
-    return Front(msgspec.structs.replace(config, admin_port=0), db, nothing, nothing, own)
+    return Front(msgspec.structs.replace(config, admin_port=0), db, not_found, not_found, own)
 
 
 class Front:
-    """Every request passes here first and last."""
+    """Routes each request, and finishes each response.
+
+    own   the paths that a process without the API answers; empty: all
+    """
 
     def __init__(
         self, config: Config, db: Database, api: ASGIApp, dashboard: ASGIApp, own: Collection[str] = ()
@@ -77,8 +81,6 @@ class Front:
         self._headers = [*HEADERS, HSTS] if config.tls_cert else HEADERS
         self._api = api
         self._dashboard = dashboard
-        routes = [*getattr(api, "routes", ()), *getattr(dashboard, "routes", ())]
-        self._methods: dict[Any, set[str]] = {route.endpoint: route.methods for route in routes}
         answers: dict[str, Callable[[Scope], Awaitable[Response]]] = {
             "/healthz": self._healthz,
             "/readyz": self._readyz,
@@ -88,8 +90,8 @@ class Front:
         }
         self._is_beside = bool(own)
         self._own = {path: answer for path, answer in answers.items() if not own or path in own}
-        # The library's type for an ASGI application is its own, and narrower.
-        inside: Any = self._rooms
+        # Any: uvicorn has its own, narrower type for an ASGI application.
+        inside: Any = self._dispatch
         self._inside: Any = (
             ProxyHeadersMiddleware(inside, list(config.trusted_proxies)) if config.trusted_proxies else inside
         )
@@ -105,23 +107,21 @@ class Front:
         try:
             await self._inside(scope, receive, visit.send)
         except asyncio.CancelledError:
-            # The server stops, and the time for this request is over. A route of the API has not told of it.
+            # The server stops, and the time for this request is over.
             if not visit.status:
-                await JSONResponse({"errors": [STOPPING]}, 503, AT_A_STOP)(scope, receive, visit.send)
-            visit.tell(NOWHERE)
+                await JSONResponse({"errors": [STOPPING]}, 503, STOPPING_HEADERS)(scope, receive, visit.send)
+            visit.record(NO_ROUTE)
             return
         except Exception:
             log.exception("request failed")
             if not visit.status:
                 await JSONResponse({"errors": ["Internal error"]}, 500)(scope, receive, visit.send)
-        # Where a route of the API was found, and has this method, `api.endpoint` has told of it.
-        if scope["method"] not in self._methods.get(scope.get("endpoint"), ()):
-            visit.tell(scope["path"] if scope["path"] in self._own else NOWHERE)
+        visit.record(scope["path"] if scope["path"] in self._own else NO_ROUTE)
 
-    async def _rooms(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
-        if not self._here(path, scope):
-            await nothing(scope, receive, send)
+        if not self._is_here(path, scope):
+            await not_found(scope, receive, send)
         elif path in self._own and scope["method"] in {"GET", "HEAD"}:
             response = await self._own[path](scope)
             await response(scope, receive, send)
@@ -130,13 +130,13 @@ class Front:
         else:
             await self._api(scope, receive, send)
 
-    def _here(self, path: str, scope: Scope) -> bool:
-        """Is this path served at the port that was asked?"""
+    def _is_here(self, path: str, scope: Scope) -> bool:
+        """Is this path served at the port that the request came to?"""
         if not self._config.admin_port:
             return True
-        moved = path in MOVED or is_of_dashboard(path)
-        at_admin_port = scope["server"][1] == self._config.admin_port
-        return moved == at_admin_port or path in {"/healthz", "/readyz"}
+        is_for_admins = path in ADMIN_PATHS or is_of_dashboard(path)
+        is_admin_port = scope["server"][1] == self._config.admin_port
+        return is_for_admins == is_admin_port or path in {"/healthz", "/readyz"}
 
     async def _healthz(self, _scope: Scope) -> Response:
         return JSONResponse({"status": "alive"})
@@ -146,15 +146,15 @@ class Front:
         return JSONResponse({"status": trouble or "ready"}, 503 if trouble else 200)
 
     async def _metrics(self, scope: Scope) -> Response:
-        if refused := self._no_metrics(scope):
-            return JSONResponse({"errors": [refused]}, 403)
-        text, content_type = await run_in_threadpool(figures_of, self._db)
+        if refusal := self._metrics_refusal(scope):
+            return JSONResponse({"errors": [refusal]}, 403)
+        text, content_type = await run_in_threadpool(exposition, self._db)
         return Response(text, headers={"content-type": content_type})
 
-    def _no_metrics(self, scope: Scope) -> str:
-        """Why /metrics is not for this request; "" when it is.
+    def _metrics_refusal(self, scope: Scope) -> str:
+        """Why the request may not read /metrics; "" when it may.
 
-        With a token it takes the token. Without one it is served at the port for operators, and no port for apps.
+        When a token is set, the request must carry it. Without a token, /metrics is served at the admin port only.
         """
         token = self._config.metrics_token
         if token:
@@ -174,10 +174,11 @@ class Front:
 
 
 class Visit:
-    """A request that the door itself tells of."""
+    """One request: finishes its response, and records it unless a route has done so."""
 
     def __init__(self, scope: Scope, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
         self._started = time.perf_counter()
+        self._scope = scope
         self._method = scope["method"] if scope["method"] in METHODS else "other"
         self._send = send
         self._headers = headers
@@ -185,33 +186,33 @@ class Visit:
         self.status = 0
 
     async def send(self, message: Message) -> None:
-        """Pass an answer on with the headers that all answers have, and remember its status."""
+        """Passes the response on with the headers that every response has, and keeps its status."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self._seconds = time.perf_counter() - self._started
-            own = {name for name, _ in message["headers"]}
-            message["headers"] += [header for header in self._headers if header[0] not in own]
+            present = {name for name, _ in message["headers"]}
+            message["headers"] += [header for header in self._headers if header[0] not in present]
         await self._send(message)
 
-    def tell(self, route: str) -> None:
-        """Count it and log it; status 0 says that nobody was there any more to be answered."""
-        seconds = self._seconds or time.perf_counter() - self._started
-        metrics.answered(self._method, route, self.status, seconds)
-        log.info("request", method=self._method, route=route, status=self.status, ms=round(seconds * 1000, 1))
+    def record(self, route: str) -> None:
+        """Counts and logs the request, unless a route of the API or the dashboard has done so."""
+        if not is_recorded(self._scope):
+            seconds = self._seconds or time.perf_counter() - self._started
+            record(self._scope, self._method, route, self.status, seconds)
 
 
-async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
-    """There is nothing here."""
+async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    """The response for a path that this process does not serve."""
     await JSONResponse({"errors": ["Not found"]}, 404)(scope, receive, send)
 
 
 def is_of_dashboard(path: str) -> bool:
-    """Is it the address of a page?"""
+    """Is it a path of the dashboard?"""
     return path == "/dashboard" or path.startswith("/dashboard/")
 
 
 def trouble_of(db: Database) -> str:
-    """Why this process cannot do its work just now; "" when it can."""
+    """Why this process cannot serve requests now; "" when it can."""
     try:
         trouble = migrations.state(db).trouble
         if not trouble:
@@ -221,8 +222,8 @@ def trouble_of(db: Database) -> str:
     return trouble
 
 
-def figures_of(db: Database) -> tuple[bytes, str]:
-    """The text of /metrics; whatever cannot be measured just now is missing from it, and the rest is there."""
+def exposition(db: Database) -> tuple[bytes, str]:
+    """The text of /metrics and its content type. A metric that cannot be measured now is missing from it."""
     try:
         metrics.measure(db.gauges())
         count, since = delivery.waiting(db)
@@ -236,11 +237,11 @@ def figures_of(db: Database) -> tuple[bytes, str]:
 
 
 def plain(client: tuple[str, int] | None) -> tuple[str, int] | None:
-    """An IPv4 client of a socket that listens to both kinds, as IPv4."""
+    """The client's address and port; an IPv4 address that a dual-stack socket reports as IPv6 becomes IPv4 again."""
     return (client[0].removeprefix("::ffff:"), client[1]) if client and "." in client[0] else client
 
 
 def has_token(scope: Scope, token: str) -> bool:
-    """Is the right bearer token there? An empty one is nobody's."""
+    """Does the request carry this bearer token? An empty token never matches."""
     given = dict(scope["headers"]).get(b"authorization", b"")
     return bool(token) and hmac.compare_digest(given, b"Bearer " + token.encode())

@@ -1,0 +1,59 @@
+"""One request and its row in the table of routes, as far as the API and the dashboard agree on them.
+
+Route    a path, a method and a handler
+Call     one request, as a handler gets it
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+from starlette.requests import Request
+
+from .. import errors
+from ..config import Config
+from ..store.db import Database
+
+LARGEST_ID = 2**31 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """A row of a table of routes. The edges add who may call it, and what they document.
+
+    path   below the root of the edge
+    slow   the handler may hash a password or call another server: it runs in threads of its own, so that it does not
+           delay other requests
+    """
+
+    method: str
+    path: str
+    handler: Callable[[Any], Any]
+    slow: bool = False
+
+
+@dataclass(kw_only=True)
+class Call:
+    """One request. `body` is empty until the body has been read."""
+
+    db: Database
+    config: Config
+    route: Any  # the edge's own kind of Route; each edge declares it
+    request: Request
+    now: int
+    body: bytes = b""
+    not_found: ClassVar[str] = "Not found"
+
+    @cached_property
+    def address(self) -> str:
+        """The client's IP address; behind a trusted proxy, the address that the proxy reports."""
+        return self.request.client.host if self.request.client else ""
+
+    def path_id(self, name: str = "id") -> int:
+        """An id from the path. Raises NotFound for a text that is no id."""
+        text = self.request.path_params[name]
+        number = int(text) if text.isascii() and text.isdigit() and len(text) < 11 else 0
+        if not 0 < number <= LARGEST_ID:
+            raise errors.NotFound(self.not_found)
+        return number
