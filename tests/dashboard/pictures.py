@@ -30,9 +30,9 @@ EMAIL = "op@example.com"
 
 def ask_why(page: Page) -> None:
     """Somebody is looked for."""
-    page.get_by_label("Who is looking").fill("ann.archer")
-    page.get_by_label("The number that is looked for").fill("07700 900 013")
-    page.get_by_role("button", name="Ask").click()
+    page.get_by_label("User", exact=True).fill("ann.archer")
+    page.get_by_label("Number of the contact").fill("07700 900 013")
+    page.get_by_role("button", name="Check").click()
     page.wait_for_load_state()
 
 

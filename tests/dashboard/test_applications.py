@@ -105,7 +105,7 @@ def test_keys_are_rotated_only_once_the_name_was_typed(visitor, server, app):
 
 def test_an_application_is_renamed(visitor, app):
     path = f"/apps/{app.application_id}/keys/name"
-    assert "new name" in visitor.follow(visitor.post(path, name="Family")).words
+    assert "was renamed" in visitor.follow(visitor.post(path, name="Family")).words
     assert "Family" in visitor.get("/apps").words
     assert visitor.post(path, name=" ").status == 422
 
@@ -116,7 +116,7 @@ def test_an_application_is_deleted_only_once_its_name_was_typed(visitor, server,
     assert visitor.post(path, typed="").status == 422
     assert open_session(server, app).status == 201
     gone = visitor.follow(visitor.post(path, typed="Friends & <b>co</b>"))
-    assert "is deleted, with 1 user." in gone.words
+    assert "was deleted, with 1 user." in gone.words
     assert visitor.get(f"/apps/{app.application_id}/keys").status == 404
 
 

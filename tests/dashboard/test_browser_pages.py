@@ -56,7 +56,7 @@ def test_bars_are_drawn_in_proportion_and_stay_in_their_chart(page, served, play
     assert full > 40 and abs(half / full - 0.5) < 0.05 and none < 1
     card, chart = uploads.bounding_box(), uploads.locator("tbody").bounding_box()
     assert card["y"] < chart["y"] and chart["y"] + chart["height"] < card["y"] + card["height"]
-    pushes = page.locator(".chart-card", has_text="by what became").locator("tbody tr").last.locator("td")
+    pushes = page.locator(".chart-card", has_text="by outcome").locator("tbody tr").last.locator("td")
     assert abs(height(pushes.nth(0)) / height(pushes.nth(1)) - 3) < 0.4
 
 

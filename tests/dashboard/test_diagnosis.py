@@ -26,7 +26,7 @@ def test_the_way_is_told_step_by_step(server, app, visitor):
     bob.upload([{"phone": ANN, "name": "Annie <i>"}])
     page = visitor.post(visitor.base, user=bob.login, number="+1 202 555 0101")
     assert "Not found: no user of this application has the number." in page.words
-    assert "Registered : here it ends" in page.words and "the contact has to sign up" in page.words
+    assert "Registered : failed" in page.words and "the contact has to sign up" in page.words
     ann.ask("PUT", f"/users/{ann.id}", {"user": {"phone": ANN}})
     page = visitor.post(visitor.base, user=bob.id, number=ANN)
     assert f"Found: the app of user {bob.id} is shown user {ann.id}" in page.words
@@ -47,7 +47,7 @@ def test_the_name_shows_after_a_reveal_and_stays_text(server, app, visitor):
 
 def test_what_is_wrong_is_said_beside_it(server, app, visitor):
     empty = visitor.post(visitor.base, user="", number="")
-    assert empty.status == 422 and empty.words.count("Is needed.") == 2
+    assert empty.status == 422 and empty.words.count("Enter a value.") == 2
     page = visitor.post(visitor.base, user="nobody@example.com", number=ANN)
     assert page.status == 422 and "Nobody has this id, login, e-mail or phone." in page.words
     assert page.value("number") == ANN

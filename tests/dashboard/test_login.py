@@ -160,11 +160,11 @@ def test_a_new_password_needs_the_old_one_and_ends_the_other_sessions(server):
     path = "/account/password"
     assert "is wrong" in first.post(path, old="wrong", new="new-password", again="new-password").words
     assert "is too short" in first.post(path, old=password, new="short", again="short").words
-    assert "is not the same" in first.post(path, old=password, new="new-password", again="other").words
+    assert "differs from the new password" in first.post(path, old=password, new="new-password", again="other").words
     assert second.get("/apps").status == 200
     done = first.post(path, old=password, new="new-password", again="new-password")
-    assert "Your password is changed" in first.follow(done).words
-    assert "Your password is changed" not in first.get("/account").words
+    assert "Your password was changed" in first.follow(done).words
+    assert "Your password was changed" not in first.get("/account").words
     assert second.get("/apps").status == 303
     assert Visitor(server).post("/login", email=email, password=password).status == 401
     assert Visitor(server).post("/login", email=email, password="new-password").status == 303

@@ -21,10 +21,10 @@ def test_an_empty_application_says_what_to_do_first(server, app):
     assert page.status == 200
     assert "Friends &lt;b&gt;" in page.html
     for words in (
-        "An app has called : to do",
-        "Nothing was refused",
-        "Nothing in these 30 days",
-        "Nothing has happened",
+        "First call of an app : to do",
+        "No refusals",
+        "No data in the last 30 days",
+        "No event has been counted",
     ):
         assert words in page.words
 
@@ -43,11 +43,11 @@ def test_what_happened_and_what_was_refused_is_shown(databases, tmp_path):
             page = visitor.get(path)
             part = visitor.get(path + "/live")
     assert "a field is not a field that users can be searched by" in page.words
-    assert "An app has called : done" in page.words and "An address book is here : done" in page.words
+    assert "First call of an app : done" in page.words and "First address book : done" in page.words
     assert "GET /users/v2" in page.words and "No application found" in page.words
     assert re.search(r"Users 1\b", page.words) and re.search(r"Contacts 1\b", page.words)
     assert "Uploads on each of the last 30 days" in page.words
-    assert part.status == 200 and "<html" not in part.html and "An app has called" in part.words
+    assert part.status == 200 and "<html" not in part.html and "First call of an app" in part.words
 
 
 def test_looking_on_keeps_no_session_alive(server, app):

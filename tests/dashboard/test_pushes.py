@@ -35,13 +35,13 @@ def play(databases, tmp_path):
 def test_deliveries_are_shown_with_their_reason_and_filtered(play):
     visitor = admin(play.server)
     page = visitor.get(play.path)
-    assert "No push waits" in page.words and "apns_key &lt;b&gt; is not set" in page.html
+    assert "No push is waiting" in page.words and "apns_key &lt;b&gt; is not set" in page.html
     for secret in ("Annie", "2025550101", "fcm-token"):
         assert secret not in page.html
     assert badges(page) == ["parked", "accepted"]
     assert badges(visitor.get(play.path + "?outcome=accepted")) == ["accepted"]
     assert badges(visitor.get(play.path + "?channel=apns")) == ["parked"]
-    assert "None of these" in visitor.get(play.path + "?outcome=gone").words
+    assert "No match" in visitor.get(play.path + "?outcome=gone").words
     assert badges(visitor.get(play.path + "?outcome=nonsense&channel='&before=x")) == ["parked", "accepted"]
 
 
@@ -60,11 +60,11 @@ def test_a_parked_push_is_sent_again_and_that_is_written_down(play):
     visitor.get(play.path)
     (parked,) = rows(play.server, "SELECT id FROM pushes WHERE outcome = 'parked'")
     said = visitor.follow(visitor.post(play.path + "/retry", id=parked["id"]))
-    assert "One push is in the queue again" in said.words
+    assert "One push was put into the queue again" in said.words
     assert outcomes(play) == {"gcm": "accepted", "apns": None}
     assert badges(visitor.get(play.path)) == ["waiting", "accepted"]
     again = visitor.follow(visitor.post(play.path + "/retry", id=parked["id"]))
-    assert "Nothing of that is parked any more" in again.words
+    assert "These pushes are no longer parked" in again.words
     (entry,) = rows(play.server, "SELECT * FROM audit WHERE action = 'pushes retried'")
     assert entry["app_id"] == play.app_id and entry["detail"] == "pushes: 1"
 
@@ -73,12 +73,12 @@ def test_all_that_are_parked_for_a_reason_are_sent_again(play):
     visitor = admin(play.server)
     visitor.get(play.path)
     other = visitor.post(play.path + "/retry", channel="apns", reason="another")
-    assert "Nothing of that" in visitor.follow(other).words
+    assert "no longer parked" in visitor.follow(other).words
     nothing = visitor.post(play.path + "/retry", reason="apns_key <b> is not set")
-    assert "Nothing was named" in visitor.follow(nothing).words
+    assert "No push was selected" in visitor.follow(nothing).words
     assert outcomes(play)["apns"] == "parked"
     done = visitor.post(play.path + "/retry", channel="apns", reason="apns_key <b> is not set")
-    assert "One push is in the queue again" in visitor.follow(done).words
+    assert "One push was put into the queue again" in visitor.follow(done).words
     part = visitor.get(play.path + "/live")
     assert "apns" in part.words and "Parked" not in part.words and "<html" not in part.html
     rows = visitor.get(play.path + "/rows?channel=apns")

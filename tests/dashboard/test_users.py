@@ -149,17 +149,17 @@ def test_an_export_is_a_file_and_in_the_audit_log(visitor, server, app, ann):
 def test_sessions_are_ended(visitor, server, app):
     bob = person(server, app)
     page = visitor.follow(visitor.post(f"/apps/{app.application_id}/users/{bob.id}/sessions/end"))
-    assert "1 session ended" in page.words and "None is open." in page.words
+    assert "1 session ended" in page.words and "No open session" in page.words
     assert bob.ask("GET", f"/users/{bob.id}").status == 401
 
 
 def test_a_user_is_erased_only_once_the_id_was_typed(visitor, server, app):
     bob = person(server, app)
     path = f"/apps/{app.application_id}/users/{bob.id}"
-    assert "for good" in visitor.get(f"{path}/erase").words
+    assert "permanently" in visitor.get(f"{path}/erase").words
     for typed in ("", "yes", str(bob.id + 1)):
         assert visitor.post(f"{path}/erase", typed=typed).status == 422
     assert visitor.get(path).status == 200
-    assert f"User {bob.id} is erased" in visitor.follow(visitor.post(f"{path}/erase", typed=bob.id)).words
+    assert f"User {bob.id} and all data" in visitor.follow(visitor.post(f"{path}/erase", typed=bob.id)).words
     assert visitor.get(path).status == 404
     assert noted(server, "user erased", bob.id)

@@ -1,7 +1,7 @@
-"""Files that pages need: the style, the scripts, the icon. Each address carries a hash, so browsers keep them for good.
+"""The static files of pages: styles, scripts, icon. Each address has a hash, so that browsers cache the file for good.
 
-href(name)    where a file is
-read(name)    what is in it
+href(name)    the address of a file
+read(name)    its content
 """
 
 import hashlib
@@ -19,7 +19,7 @@ ADDRESS = "/dashboard/static"
 
 
 def read(name: str) -> tuple[bytes, str] | None:
-    """The content of a file and a hash of it; None when there is none."""
+    """The content of a file and its hash; None when there is no such file."""
     return _all().get(name)
 
 

@@ -1,4 +1,4 @@
-"""The audit log: who changed or revealed what, when, from where."""
+"""The page of the audit log."""
 
 from urllib.parse import urlencode
 
@@ -11,7 +11,7 @@ PER_PAGE = 50
 
 
 def show(call: Call) -> Response:
-    """A page of it, the newest first; by application, action and admin."""
+    """A page of entries, the newest first, filtered by application, action and admin."""
     asked = {name: call.query(name) for name in ("app", "action", "admin")}
     before = call.query("before")
     found = audit.page(
@@ -36,12 +36,12 @@ def show(call: Call) -> Response:
 
 
 def is_number(text: str) -> bool:
-    """Digits that every database takes for a number."""
+    """Is the text a number that fits into 64 bits?"""
     return text.isascii() and text.isdigit() and len(text) < 19
 
 
 def address(values: dict[str, str]) -> str:
-    """The page's address with these questions."""
+    """The page's address with these filters."""
     return f"{ROOT}/audit" + (f"?{urlencode(values)}" if values else "")
 
 

@@ -1,9 +1,9 @@
-"""Small charts over time: what a template needs to draw them as tables that look like charts (charts.css).
+"""Small charts over time: the values from which a template draws tables that look like charts (charts.css).
 
     chart(title, days, …)    one series, a bar for each day
     stacked(title, days, …)  several, on top of each other
 
-A bar's height is one of a hundred and one classes: a page may hold no style of its own (the content security policy).
+A bar's height is one of 101 CSS classes, because the content security policy forbids inline styles.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 
 DAY = 86_400
 FULL = 100
-LEAST = 3  # of a hundred: what happened once among a million can be seen, too
+LEAST = 3  # of FULL: a bar for 1 stays visible beside one for a million
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A part of a day: what it is of, how many, and the class of its height."""
+    """One value of one day; `size` is the class of its height."""
 
     name: str
     value: int
@@ -26,7 +26,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A title, what stands above the bars, and the bars of each day; `names` are those of a stacked chart."""
+    """A title, the total above the bars, and the bars of each day; a stacked chart has the `names` of its series."""
 
     title: str
     total: int | None
@@ -42,12 +42,12 @@ class Chart:
 
 
 def chart(title: str, days: Sequence[int], values: Sequence[int], *, total: int | None, text: str) -> Chart:
-    """One series; `total` stands above it, None where it is not known, and `text` says what it is."""
+    """One series. `total` is shown above it (None: unknown), `text` explains it."""
     return _chart(title, days, {title: values}, (), total, text)
 
 
 def stacked(title: str, days: Sequence[int], values: Mapping[str, Sequence[int]], *, text: str) -> Chart:
-    """Several series on top of each other; above them stands the sum."""
+    """Several series on top of each other, with their sum above them."""
     return _chart(title, days, values, tuple(values), sum(map(sum, values.values())), text)
 
 

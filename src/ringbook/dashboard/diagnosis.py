@@ -1,4 +1,4 @@
-"""Why isn't she found? The way from an upload to a push, for one user and one number."""
+"""The page "Why not found?": checks each step from an upload to a push, for one user and one number."""
 
 from starlette.responses import Response
 
@@ -8,14 +8,14 @@ from .endpoint import Call, Route
 
 
 def form(call: Call) -> Response:
-    """The questions; a user may be named already."""
+    """The form; a link can fill in the user."""
     return page(call, user=call.query("user"))
 
 
 def ask(call: Call) -> Response:
-    """The answer, step by step. The number is sent in a form, so that it stands in no address and no history."""
+    """The result, step by step. The number is sent by POST, so that it appears in no address and no history."""
     user, number = call.text("user").strip(), call.text("number").strip()
-    wrong = {name: "Is needed." for name, value in (("user", user), ("number", number)) if not value}
+    wrong = {name: "Enter a value." for name, value in (("user", user), ("number", number)) if not value}
     if wrong:
         return page(call, 422, user=user, number=number, wrong=wrong)
     try:
@@ -37,7 +37,7 @@ def page(
     answer: diagnosis.Answer | None = None,
     names: bool = False,
 ) -> Response:
-    """The form, with an answer below it."""
+    """The form, with the result below it."""
     return call.page(
         "why.html", status, app=call.app, user=user, number=number, errors=wrong or {}, answer=answer, names=names
     )

@@ -1,4 +1,4 @@
-"""An application's keys, the lines that each SDK needs, and what may become of the application itself."""
+"""The page of an application's keys and SDK snippets; rotating keys, renaming and deleting the application."""
 
 from starlette.responses import Response
 
@@ -7,7 +7,7 @@ from ..core import applications
 from .endpoint import ROOT, Call, Route
 from .snippets import endpoint_of, snippets
 
-MOST_USERS = 1_000  # an application with more is deleted on the server, where the progress is seen
+MOST_USERS = 1_000  # a larger application is deleted by a command, which shows the progress
 
 
 def show(call: Call) -> Response:
@@ -31,41 +31,44 @@ def _page(call: Call, status: int = 200, *, name: str | None = None, error: str 
 
 
 def rename(call: Call) -> Response:
-    """Another name."""
+    """Renames the application."""
     try:
         applications.rename(call.db, call.app.id, call.text("name"), by=call.by)
     except errors.Invalid as refused:
         return _page(call, 422, name=call.text("name"), error=refused.reason)
-    return call.redirect(f"{ROOT}/apps/{call.app.id}/keys", "The application has its new name.")
+    return call.redirect(f"{ROOT}/apps/{call.app.id}/keys", "The application was renamed.")
 
 
 def ask_rotate(call: Call) -> Response:
-    """Is it really meant?"""
+    """The form that confirms the rotation of keys."""
     return call.page("rotate.html", app=call.app, error="")
 
 
 def rotate(call: Call) -> Response:
-    """New keys, once the name was typed; the page that answers shows the secret, and no other does."""
+    """Creates new keys after the name was typed. Only the page that follows shows the secret."""
     if call.text("typed").strip() != call.app.name:
-        return call.page("rotate.html", 422, app=call.app, error="is not the name; the keys are as they were")
+        return call.page(
+            "rotate.html", 422, app=call.app, error="is not the name of the application; the keys were not changed"
+        )
     app = applications.rotate_keys(call.db, call.app.id, by=call.by)
-    return call.page("secret.html", app=app, title="The keys are new")
+    return call.page("secret.html", app=app, title="New keys")
 
 
 def ask_delete(call: Call) -> Response:
-    """Is it really meant?"""
+    """The form that confirms the deletion."""
     return call.page("delete.html", app=call.app, few=_has_few(call), error="", most=MOST_USERS)
 
 
 def delete(call: Call) -> Response:
-    """Delete the application, once its name was typed, with all its users."""
+    """Deletes the application with all its users after its name was typed."""
     few = _has_few(call)
     if not few or call.text("typed").strip() != call.app.name:
-        error = "is not the name; nothing was deleted" if few else ""
+        error = "is not the name of the application; nothing was deleted" if few else ""
         return call.page("delete.html", 422, app=call.app, few=few, error=error, most=MOST_USERS)
     count = applications.delete(call.db, call.app.id, by=call.by)
     return call.redirect(
-        f"{ROOT}/apps", f"The application {call.app.name} is deleted, with {count} {'user' if count == 1 else 'users'}."
+        f"{ROOT}/apps",
+        f"The application {call.app.name} was deleted, with {count} {'user' if count == 1 else 'users'}.",
     )
 
 

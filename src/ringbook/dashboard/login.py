@@ -1,6 +1,6 @@
-"""Logging in and out, and what admins change of themselves.
+"""Logging in and out, and an admin's own account.
 
-The same answer, after the same time, for an e-mail that no admin has as for a wrong password (`core/admins.py`).
+An unknown e-mail gets the same answer after the same time as a wrong password (`core/admins.py`).
 """
 
 from starlette.responses import Response
@@ -12,7 +12,7 @@ from .endpoint import ROOT, Call, Route, Who
 
 
 def show(call: Call) -> Response:
-    """The form; whoever is logged in is already there."""
+    """The log-in form; an admin who is logged in is redirected."""
     return call.redirect(_after(call.query("next"))) if call.login else _form(call)
 
 
@@ -22,7 +22,7 @@ def _form(call: Call, status: int = 200, *, trouble: str = "", email: str = "", 
 
 
 def log_in(call: Call) -> Response:
-    """Open a session, and go where the admin wanted to."""
+    """Opens a session, and redirects to the page that the admin asked for."""
     email, after = call.text("email"), call.text("next")
     try:
         login = admins.sign_in(call.db, call.config.limits, email, call.text("password"), call.address, call.now)
@@ -33,59 +33,59 @@ def log_in(call: Call) -> Response:
         answer = _form(call, 429, trouble=f"{refused.reason}. Wait {refused.wait_seconds} s.", email=email, after=after)
         answer.headers["Retry-After"] = str(refused.wait_seconds)
         return answer
-    if call.login:  # a session that nobody knows of any more would live on
+    if call.login:  # otherwise the previous session would stay open, and its token would be lost
         admins.sign_out(call.db, call.login, call.by)
     answer = call.redirect(_after(after))
     cookies.set_token(answer, login.token, admins.LONGEST_SECONDS, secure=call.is_secure)
     return answer
 
 
-def _after(wanted: str) -> str:
-    """Where to go: a page of ours, whatever the address says."""
-    ours = wanted.startswith(f"{ROOT}/") and "\\" not in wanted and wanted.isprintable()
-    return wanted if ours else ROOT
+def _after(address: str) -> str:
+    """The address if it is a page of the dashboard, else the start: no redirection to other sites."""
+    is_ours = address.startswith(f"{ROOT}/") and "\\" not in address and address.isprintable()
+    return address if is_ours else ROOT
 
 
 def log_out(call: Call) -> Response:
-    """End this session."""
+    """Ends this session."""
     assert call.login
     admins.sign_out(call.db, call.login, call.by)
-    return _gone(call)
+    return _logged_out(call)
 
 
 def end_all(call: Call) -> Response:
-    """End all sessions of the admin."""
+    """Ends all sessions of the admin."""
     assert call.login
     admins.end_sessions(call.db, call.login, call.by)
-    return _gone(call)
+    return _logged_out(call)
 
 
-def _gone(call: Call) -> Response:
+def _logged_out(call: Call) -> Response:
     answer = call.redirect(f"{ROOT}/login")
     cookies.forget(answer, cookies.TOKEN)
     return answer
 
 
 def account(call: Call) -> Response:
-    """The admin's own page."""
+    """The page of the admin's account."""
     return call.page("account.html", errors={})
 
 
 def change_password(call: Call) -> Response:
-    """A new password of one's own."""
+    """Changes the admin's password."""
     assert call.login
     new = call.text("new")
     try:
         if new != call.text("again"):
-            raise errors.Invalid("is not the same", field="again")
+            raise errors.Invalid("differs from the new password", field="again")
         admins.change_password(call.db, call.config.limits, call.login, call.text("old"), new, call.by)
     except errors.Invalid as refused:
         return call.page("account.html", 422, errors={refused.field: refused.reason})
-    return call.redirect(f"{ROOT}/account", "Your password is changed; your other sessions are ended.")
+    return call.redirect(f"{ROOT}/account", "Your password was changed, and your other sessions were ended.")
 
 
 def set_theme(call: Call) -> Response:
-    """Light, dark, or as the system wishes."""
+    """Stores the theme: light, dark, or the system's."""
     answer = call.redirect(_after(call.text("back")))
     cookies.set_theme(answer, call.text("theme"), secure=call.is_secure)
     return answer

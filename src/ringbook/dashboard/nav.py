@@ -1,4 +1,4 @@
-"""The navigation: where a page stands. A template names its place, `{% set here = "users" %}`."""
+"""The entries of the navigation. A template marks its entry with `{% set here = "users" %}`."""
 
 from dataclasses import dataclass
 

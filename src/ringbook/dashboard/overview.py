@@ -1,4 +1,4 @@
-"""The first page of an application: what is still to do, what was refused, and what happens, over time."""
+"""The overview page of an application: the set-up checklist, refusals, and activity over time."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ OUTCOMES = ("accepted", "parked", "expired", "gone")
 
 @dataclass(frozen=True, slots=True)
 class Todo:
-    """A step of the checklist: what to do, why, and where; `{}` in the address is the application's id."""
+    """A step of the checklist; `{}` in `href` stands for the application's id."""
 
     title: str
     text: str
@@ -26,23 +26,24 @@ class Todo:
 
 TODO = {
     "call": Todo(
-        "An app has called", "Point an SDK at this server: a session is the first call.", "/apps/{}/keys", "Snippets"
+        "First call of an app",
+        "Point an SDK at this server. Its first call opens a session.",
+        "/apps/{}/keys",
+        "Snippets",
     ),
-    "book": Todo(
-        "An address book is here", "The app uploads the phone's contacts.", "/apps/{}/keys", "How an app does it"
-    ),
+    "book": Todo("First address book", "The app uploads the phone's contacts.", "/apps/{}/keys", "Code for apps"),
     "provider": Todo(
-        "A push provider is set up", "FCM for Android, APNs for iOS, or a webhook.", "/apps/{}/push/providers", "Set up"
+        "Push provider", "FCM for Android, APNs for iOS, or a webhook.", "/apps/{}/push/providers", "Set up"
     ),
     "card": Todo(
-        "People are told who joins",
-        "The card is off until you switch it on.",
+        "Joined pushes switched on",
+        "Users get a push when one of their contacts joins.",
         "/apps/{}/users/settings",
         "Settings",
     ),
     "push": Todo(
-        "A first joined push went out",
-        "Sign up with a number from somebody's book.",
+        "First joined push",
+        "Sign up with a number from somebody's address book.",
         "/apps/{}/push",
         "Pushes",
     ),
@@ -51,24 +52,24 @@ TODO = {
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """What the page says of a shared limit that is nearly reached: which, and what to do."""
+    """The text about a shared limit that is nearly reached."""
 
     what: str
     advice: str
 
 
 READING_OUT = (
-    "If not, somebody may be reading out who is registered: the runbook RingbookLimitNear tells how to find out from "
-    "where."
+    "If not, somebody may be testing which numbers are registered: the runbook RingbookLimitNear says how to find the "
+    "network."
 )
 EXPECTED = "Is a campaign or an import under way? Raise the setting. " + READING_OUT
 OF_NETWORK = (
-    "Is a campaign or an import under way? Raise the setting, and RINGBOOK_APP_PERMITS_PER_DAY, of which one network "
-    "gets at most a quarter. " + READING_OUT
+    "Is a campaign or an import under way? Raise the setting, and RINGBOOK_APP_PERMITS_PER_DAY: one network gets at most "
+    "a quarter of it. " + READING_OUT
 )
 MANY_HERE = (
     "Is it a school, an office or a mobile network? Raise the setting. If not, block the network at your proxy: "
-    "the runbook RingbookLimitNear tells how to find it."
+    "the runbook RingbookLimitNear says how to find it."
 )
 NEAR = {
     "address_permits_per_day": Warned("new numbers from one address", EXPECTED),
@@ -79,27 +80,27 @@ NEAR = {
     "subnet_accounts_per_hour": Warned("new accounts from one /56 network", MANY_HERE),
     "network_accounts_per_hour": Warned("new accounts from one /48 or /24 network", MANY_HERE),
     "sms_daily_cap": Warned(
-        "one-time codes of a day, or the half of them for numbers that are new here,",
-        "Numbers that have signed in before still get codes. Are these honest new users? Raise the setting. If not, "
-        "block the network that asks for codes at your proxy: the runbook RingbookLimitNear tells how to find it.",
+        "one-time codes of a day, or the half of them for numbers that have not signed in before,",
+        "Numbers that have signed in before still get codes. Are these real new users? Raise the setting. If not, "
+        "block the network that requests codes at your proxy: the runbook RingbookLimitNear says how to find it.",
     ),
-    "subnet_codes_per_hour": Warned("one-time codes asked for from one /56 network", MANY_HERE),
-    "network_codes_per_hour": Warned("one-time codes asked for from one /48 or /24 network", MANY_HERE),
+    "subnet_codes_per_hour": Warned("one-time codes requested from one /56 network", MANY_HERE),
+    "network_codes_per_hour": Warned("one-time codes requested from one /48 or /24 network", MANY_HERE),
 }
 
 
 def show(call: Call) -> Response:
-    """The whole page."""
+    """The page."""
     return call.page("overview.html", **values(call))
 
 
 def live(call: Call) -> Response:
-    """What changes of it, for a page that is looked at."""
+    """The part of the page that is reloaded while it is open."""
     return call.part("_overview.html", **values(call))
 
 
 def values(call: Call) -> dict[str, Any]:
-    """What both show."""
+    """The values for the templates of both."""
     found = overview.of(call.db, call.app, call.now)
     steps = [(step, TODO[step.name], ROOT + TODO[step.name].href.format(call.app.id)) for step in found.steps]
     return {
@@ -115,12 +116,12 @@ def values(call: Call) -> dict[str, Any]:
 
 
 def setting_of(limit: str) -> str:
-    """The name by which an operator changes a limit: as an application's setting has it, or in the environment."""
+    """The name of a limit's setting: that of the application, or the environment variable."""
     return limit if limit == "sms_daily_cap" else f"RINGBOOK_{limit.upper()}"
 
 
 def drawn(found: Overview) -> list[Chart]:
-    """The charts: how many there are, then what happens."""
+    """The charts: totals first, then activity."""
     none = [0] * len(found.days)
 
     def series(name: str) -> list[int]:
@@ -128,10 +129,10 @@ def drawn(found: Overview) -> list[Chart]:
 
     here = [("Users", "users"), ("Address books", "books"), ("Contacts", "contacts")]
     happened = [
-        ("Sign-ups", "sign-ups", "accounts made by apps"),
-        ("Uploads", "uploads", "address books sent, whole or in part"),
-        ("Matches", "matches", "registered contacts that apps were shown"),
-        ("Joined", "joined", "numbers that became a user's"),
+        ("Sign-ups", "sign-ups", "accounts created by apps"),
+        ("Uploads", "uploads", "uploads of address books, whole or in part"),
+        ("Matches", "matches", "registered contacts shown to apps"),
+        ("Joined", "joined", "numbers that a user got"),
     ]
     pushes = {name: series(f"pushes {name}") for name in OUTCOMES}
     return [
@@ -143,7 +144,7 @@ def drawn(found: Overview) -> list[Chart]:
             charts.chart(title, found.days, series(name), total=sum(series(name)), text=text)
             for title, name, text in happened
         ),
-        charts.stacked("Pushes", found.days, pushes, text="by what became of them"),
+        charts.stacked("Pushes", found.days, pushes, text="by outcome"),
     ]
 
 

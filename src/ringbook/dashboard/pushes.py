@@ -1,4 +1,4 @@
-"""Pushes: what waits, what became of each, and those that are parked."""
+"""The page of pushes: the queue, the outcome of each push, and parked pushes."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -13,7 +13,7 @@ PER_PAGE = 50
 
 
 def show(call: Call) -> Response:
-    """The queue, what is parked by reason, and the latest pushes, by outcome and channel."""
+    """The queue, the parked pushes by reason, and the latest pushes filtered by outcome and channel."""
     return call.page(
         "pushes.html",
         outcomes=[("", "All")] + [(name, name) for name in push_trace.OUTCOMES],
@@ -24,17 +24,17 @@ def show(call: Call) -> Response:
 
 
 def live(call: Call) -> Response:
-    """The queue and what is parked, for a page that is looked at."""
+    """The queue and the parked pushes, which are reloaded while the page is open."""
     return call.part("_queue.html", app=call.app, **state(call))
 
 
 def rows(call: Call) -> Response:
-    """The latest pushes alone, for the same."""
+    """The latest pushes, which are reloaded while the page is open."""
     return call.part("_deliveries.html", **found(call))
 
 
 def found(call: Call) -> dict[str, Any]:
-    """The pushes that the address asks for, and where newer and older ones are."""
+    """The pushes that match the filters in the address, and the addresses of newer and older pushes."""
     outcome, channel, before = call.query("outcome"), call.query("channel"), call.query("before")
     outcome = outcome if outcome in push_trace.OUTCOMES else ""
     channel = channel if channel in providers.channels() else ""
@@ -53,7 +53,7 @@ def found(call: Call) -> dict[str, Any]:
 
 
 def state(call: Call) -> dict[str, Any]:
-    """What waits and what is parked."""
+    """The queue and the parked pushes."""
     return {
         "lanes": push_trace.queue(call.db, call.app.id, call.now),
         "parked": push_trace.parked(call.db, call.app.id),
@@ -62,12 +62,12 @@ def state(call: Call) -> dict[str, Any]:
 
 
 def retry(call: Call) -> Response:
-    """Send parked pushes once more: one, or all of a channel and reason."""
+    """Sends parked pushes again: one, or all of a channel and reason."""
     named = call.text("id")
     ids = [int(named)] if named.isascii() and named.isdigit() and len(named) < 19 else None
     channel = call.text("channel")
     if ids is None and channel not in providers.channels():
-        return call.redirect(address(call, {}), "Nothing was named that could be sent again.", kind="bad")
+        return call.redirect(address(call, {}), "No push was selected.", kind="bad")
     done = delivery.retry(
         call.db,
         call.app.id,
@@ -78,13 +78,13 @@ def retry(call: Call) -> Response:
         by=call.by,
     )
     if not done:
-        return call.redirect(address(call, {}), "Nothing of that is parked any more.", kind="bad")
-    what = "One push is" if done == 1 else f"{done} pushes are"
-    return call.redirect(address(call, {}), f"{what} in the queue again.")
+        return call.redirect(address(call, {}), "These pushes are no longer parked.", kind="bad")
+    what = "One push was" if done == 1 else f"{done} pushes were"
+    return call.redirect(address(call, {}), f"{what} put into the queue again.")
 
 
 def address(call: Call, values: dict[str, str], part: str = "") -> str:
-    """The page's address, or that of a part of it, with these questions."""
+    """The address of the page or of a part of it, with these filters."""
     return f"{ROOT}/apps/{call.app.id}/push{part}" + (f"?{urlencode(values)}" if values else "")
 
 

@@ -1,6 +1,6 @@
-"""Users: looked up, each on a page of their own, handed over, erased.
+"""The pages of users: search, one user, export, erasure, address books.
 
-Contacts of a book are masked until one is revealed, which is written to the audit log (`core/masked_books.py`).
+Contacts are masked until an admin reveals one, which is recorded in the audit log (`core/masked_books.py`).
 """
 
 from typing import Any
@@ -20,15 +20,15 @@ MORE = ("website", "avatar", "custom_data", "timezone", "firebase_uid", "cidp_ui
 
 
 def list_(call: Call) -> Response:
-    """The newest users, or those whom a search means.
+    """The newest users, or the matches of a search.
 
-    What is searched for comes in a form: it may be somebody's number, which belongs in no address, no history and no
-    proxy's log. An address can name a user, too.
+    The search text is sent by POST: it may be a phone number, which must not appear in an address, a browser's history
+    or a proxy's log. A link can contain a search too.
     """
-    asked = call.text("q").strip() or call.query("q")
-    if asked:
-        found = user_lookup.matches(call.db, call.app, asked)
-        return call.page("users.html", app=call.app, q=asked, users=found, older="", newest="", region=_region(call))
+    text = call.text("q").strip() or call.query("q")
+    if text:
+        found = user_lookup.matches(call.db, call.app, text)
+        return call.page("users.html", app=call.app, q=text, users=found, older="", newest="", region=_region(call))
     before = _number(call.query("before"), user_lookup.LAST_ID)
     page = user_lookup.newest(call.db, call.app, before, PER_PAGE + 1)
     here = f"{ROOT}/apps/{call.app.id}/users"
@@ -53,7 +53,7 @@ def _number(text: str, otherwise: int) -> int:
 
 
 def _user(call: Call) -> dict[str, Any]:
-    """The row of the user whom the path names; NotFound, also for another application's."""
+    """The row of the user in the path. Raises NotFound, also for a user of another application."""
     user_id = call.path_id("user_id")
     row = user_record.account(call.db, user_id)
     if not row or row["app_id"] != call.app.id:
@@ -75,7 +75,7 @@ def _page(call: Call, user: dict[str, Any], status: int = 200) -> Response:
         status,
         app=call.app,
         user=user,
-        facts=[(_words(name), user[name]) for name in (*TEXTS, *MORE) if user[name] not in (None, "")],
+        facts=[(_label(name), user[name]) for name in (*TEXTS, *MORE) if user[name] not in (None, "")],
         numbers=details.numbers,
         tags=details.tags,
         sessions=details.sessions,
@@ -85,7 +85,7 @@ def _page(call: Call, user: dict[str, Any], status: int = 200) -> Response:
     )
 
 
-def _words(name: str) -> str:
+def _label(name: str) -> str:
     return name.replace("_", " ").capitalize().replace(" id", " id").replace("Cidp", "Identity provider")
 
 
@@ -95,7 +95,7 @@ def book(call: Call) -> Response:
 
 
 def reveal_contact(call: Call) -> Response:
-    """The same page with one contact as it is, after it was written down who asked."""
+    """The same page with one contact unmasked. The audit log records it first."""
     user, place = _user(call), _number(call.text("place"), 0)
     return _book(call, masked_books.contact(call.db, user["id"], _book_number(call), place, call.by))
 
@@ -108,7 +108,7 @@ def _book(call: Call, whole: masked_books.Shown | None) -> Response:
     user, number = _user(call), _book_number(call)
     found = next((one for one in masked_books.shelf(call.db, user["id"]) if one["book"] == number), None)
     if not found:
-        raise errors.NotFound("There is no such book.")
+        raise errors.NotFound("There is no such address book.")
     after = _number(call.query("after"), 0)
     page = masked_books.masked(call.db, user["id"], number, after, PER_PAGE + 1)
     shown = [whole if whole and one.place == whole.place else one for one in page[:PER_PAGE]]
@@ -129,16 +129,16 @@ def _book(call: Call, whole: masked_books.Shown | None) -> Response:
 
 
 def end_sessions(call: Call) -> Response:
-    """Sign a user out everywhere."""
+    """Ends all sessions of a user."""
     user = _user(call)
     count = sessions.end_all(call.db, user["id"], by=call.by)
     return call.redirect(
-        _address(call, user), f"{_times(count, 'session')} ended. The app opens a new one by itself, if it can."
+        _address(call, user), f"{_counted(count, 'session')} ended. The app may open a new one automatically."
     )
 
 
 def export(call: Call) -> Response:
-    """Everything about a user, as a file."""
+    """All data of a user, as a file."""
     user = _user(call)
     content = msgspec.json.format(msgspec.json.encode(user_record.everything(call.db, user["id"], by=call.by)))
     name = f"ringbook-user-{user['id']}.json"
@@ -148,18 +148,20 @@ def export(call: Call) -> Response:
 
 
 def ask_erase(call: Call) -> Response:
-    """Is it really meant?"""
+    """The form that confirms an erasure."""
     return call.page("erase.html", app=call.app, user=_user(call), error="")
 
 
 def erase(call: Call) -> Response:
-    """Erase a user, once the id was typed."""
+    """Erases a user after the id was typed."""
     user = _user(call)
     if call.text("typed").strip() != str(user["id"]):
-        return call.page("erase.html", 422, app=call.app, user=user, error="is not the id; nobody was erased")
+        return call.page(
+            "erase.html", 422, app=call.app, user=user, error="is not the id of the user; nothing was erased"
+        )
     users.erase(call.db, user["id"], by=call.by)
     return call.redirect(
-        f"{ROOT}/apps/{call.app.id}/users", f"User {user['id']} is erased, with everything about this person."
+        f"{ROOT}/apps/{call.app.id}/users", f"User {user['id']} and all data of this user were erased."
     )
 
 
@@ -167,7 +169,7 @@ def _address(call: Call, user: dict[str, Any]) -> str:
     return f"{ROOT}/apps/{call.app.id}/users/{user['id']}"
 
 
-def _times(count: int, what: str) -> str:
+def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 

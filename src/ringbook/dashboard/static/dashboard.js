@@ -1,9 +1,9 @@
-// What a script can make easier. Every page works without it.
+// Conveniences. Every page works without this script.
 "use strict";
 
-// Copy buttons: they are hidden until there is somebody to carry them out.
+// Copy buttons are hidden unless this script runs.
 for (const button of document.querySelectorAll("[data-copy]")) {
-  if (!navigator.clipboard) break; // only where the browser trusts the connection
+  if (!navigator.clipboard) break; // browsers allow it on secure connections only
   button.hidden = false;
   button.addEventListener("click", async () => {
     const from = document.getElementById(button.dataset.copy);
@@ -16,13 +16,13 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
-// On a phone the navigation is a row, and the place where one is may lie beyond its edge.
+// On a phone the navigation is a row that scrolls: scroll to the current entry.
 const place = document.querySelector(".side nav [aria-current]");
 if (place && place.closest("nav").scrollWidth > place.closest("nav").clientWidth) {
   place.closest("nav").scrollLeft = place.offsetLeft - place.closest("nav").clientWidth / 2 + place.offsetWidth / 2;
 }
 
-// A button that needs something typed first waits for it.
+// A button that needs a typed confirmation is disabled until it is typed.
 for (const input of document.querySelectorAll("[data-typed]")) {
   const button = input.form.querySelector("button[type=submit]");
   const look = () => { button.disabled = input.value.trim() !== input.dataset.typed; };
@@ -35,7 +35,7 @@ for (const button of document.querySelectorAll("[data-close]")) {
   button.addEventListener("click", () => button.closest(".toast").remove());
 }
 
-// Menus close when somebody turns to something else.
+// Menus close on a click elsewhere and on Escape.
 const close = (except) => {
   for (const menu of document.querySelectorAll("details.switcher[open]")) if (menu !== except) menu.open = false;
 };
