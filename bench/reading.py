@@ -46,14 +46,14 @@ def upload_steps() -> dict[str, float]:
     world = World(100_000)
     body = Steps(world, world.book(1, CONTACTS)).new.body
     marred = body.replace(b'"contacts":[', b'"contacts":[7,', 1)
-    entries = address_book.carried(call(body))[0]
+    entries = address_book.upload_of(call(body))[0]
     accepted, _ = diff.check(entries, "")
     book = {contact.number: contact for contact in diff.diff({}, accepted, force=False).put}
     expect(len(book), CONTACTS, "contacts accepted")
-    expect(address_book.carried(call(marred))[0], [None, *entries], "entries beside a malformed one")
+    expect(address_book.upload_of(call(marred))[0], [None, *entries], "entries beside a malformed one")
     return {
-        "decode the body": best(lambda: address_book.carried(call(body))),
-        "decode the body, one entry malformed": best(lambda: address_book.carried(call(marred))),
+        "decode the body": best(lambda: address_book.upload_of(call(body))),
+        "decode the body, one entry malformed": best(lambda: address_book.upload_of(call(marred))),
         "check the entries (numbers included)": best(lambda: diff.check(entries, "")),
         "diff, all new": best(lambda: diff.diff({}, accepted, force=False)),
         "diff, nothing new": best(lambda: diff.diff(book, accepted, force=False)),

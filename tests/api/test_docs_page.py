@@ -111,7 +111,7 @@ def bodies():
 def test_an_example_fits_the_schema_that_it_is_made_from(schema, asked):
     components = openapi.document()["components"]
     schema = ast.literal_eval(schema)
-    value = page.example(schema, components["schemas"], asked=asked)
+    value = page.example(schema, components["schemas"], is_request=asked)
     jsonschema_rs.Draft202012Validator({**schema, "components": components}).validate(value)
 
 
@@ -131,7 +131,7 @@ def test_nested_fields_follow_their_object_with_the_way_to_them():
 def test_a_request_shows_neither_flags_nor_what_has_no_example():
     text = {"type": "string"}
     schema = {"properties": {"a": text | {"examples": ["x"]}, "b": text, "c": {"type": "boolean", "examples": [True]}}}
-    assert page.example(schema, {}, asked=True) == {"a": "x"}
+    assert page.example(schema, {}, is_request=True) == {"a": "x"}
     assert page.example(schema, {}) == {"a": "x", "b": "…", "c": True}
 
 

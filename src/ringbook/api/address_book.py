@@ -1,4 +1,4 @@
-"""Address books over HTTP (protocol §4): upload, read back, find who is registered."""
+"""Address books over HTTP (protocol §4): upload and download a book, find registered contacts."""
 
 import json
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ NULL = msgspec.Raw(b"null")
 
 
 class _Upload(msgspec.Struct):
-    """An upload's outermost shape, with its values still as bytes."""
+    """The outermost object of an upload, with its values not yet decoded."""
 
     contacts: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     force: msgspec.Raw = NULL
@@ -28,7 +28,7 @@ class _Upload(msgspec.Struct):
 
 
 class _Contact(msgspec.Struct):
-    """An entry with its scalars still as the app wrote them."""
+    """An entry with its values as the app has sent them."""
 
     phone: str | int | None = None
     name: str | None = None
@@ -40,17 +40,17 @@ _entries = msgspec.json.Decoder(list[Entry])
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 _contact = msgspec.json.Decoder(_Contact)
 NUL = b"\\u0000"
-UDID = {"udid": "the device whose book is meant; without it, the book that all of the user's devices share"}
+UDID = {"udid": "the device whose address book is used; by default the book that all devices of the user share"}
 
 
 def upload(call: Call) -> Answer:
     """Upload contacts
 
-    Entries are applied in order: a new number is created, a known one renamed, one with `destroy` deleted. Entries
-    that cannot be taken are reported in `rejected`, by position from 0, and the others are applied. With `force` the
-    book is then exactly what was accepted; if every entry of a non-empty upload was rejected, nothing is changed.
+    Entries are applied in order: a new number is created, a known number is renamed, and a number with `destroy` is
+    deleted. Invalid entries are listed in `rejected`, by position from 0; the others are applied. With `force` the book
+    then contains exactly the accepted entries, but if every entry of a non-empty upload is rejected, nothing changes.
     """
-    contacts, force, udid = carried(call)
+    contacts, force, udid = upload_of(call)
     report = discovery.upload(
         call.db,
         call.config.limits,
@@ -63,8 +63,8 @@ def upload(call: Call) -> Answer:
     return Answer(report_out(report))
 
 
-def carried(call: Call) -> tuple[Sequence[Entry | None], Any, Any]:
-    """The entries, with force and udid; None for what is no entry, so that one bad entry refuses only itself."""
+def upload_of(call: Call) -> tuple[Sequence[Entry | None], Any, Any]:
+    """The entries, force and udid. An invalid entry is None, so that it does not affect the others."""
     most = call.config.limits.max_upload_contacts
     if call.body.lstrip()[:1] != b"{":
         return of_form(call.values, most)
@@ -82,12 +82,12 @@ def carried(call: Call) -> tuple[Sequence[Entry | None], Any, Any]:
 
 
 def decoded(body: bytes, contacts: msgspec.Raw, most: int) -> Sequence[Entry | None]:
-    """The entries of a JSON array: all at once where each is well formed, else one by one. Invalid if over `most`.
+    """The entries of a JSON array: decoded at once if all are well formed, else one by one. Raises Invalid over `most`.
 
-    body   what the array is a part of; it is counted instead of the part, which would have to be copied for that
+    body   the JSON that contains the array; counting in it avoids a copy of the array
 
-    That there are not too many is found out before any is decoded. Each well-formed entry has a brace, any has a comma:
-    only where there are more of these than entries are allowed, the entries themselves are counted.
+    Entries are counted before they are decoded. A well-formed entry contains a brace, and any entry is followed by a
+    comma: only if there are more of these than `most`, the entries themselves are counted.
     """
     if body.count(b"{") > most + 1:
         refuse_more(contacts, most)
@@ -100,27 +100,27 @@ def decoded(body: bytes, contacts: msgspec.Raw, most: int) -> Sequence[Entry | N
 
 
 def refuse_more(contacts: msgspec.Raw, most: int) -> None:
-    """Refuse a JSON array of more than so many elements. Invalid."""
+    """Raises Invalid for a JSON array of more than `most` elements."""
     if has_more_elements(memoryview(contacts), most):
         raise too_many(most)
 
 
 def too_many(most: int) -> errors.Invalid:
-    """The refusal of an upload of more than so many entries."""
+    """The refusal of an upload of more than `most` entries."""
     return errors.Invalid(f"has more than {most} entries", field="contacts", limit="max_upload_contacts")
 
 
 def single(value: msgspec.Raw, field: str) -> Any:
-    """A value beside the contacts; nobody needs a tree there. Invalid."""
+    """The value of force or udid. Raises Invalid for a large tree, which would be costly to decode."""
     if has_more_values(bytes(value), 100):
         raise errors.Invalid("holds too many values", field=field)
     return msgspec.json.decode(value)
 
 
 def with_cut_texts(body: bytes) -> dict[str, Any]:
-    """JSON in which a text holds half an emoji or bad UTF-8: the usual decoder refuses the whole body for it.
+    """Decodes JSON with half an emoji or invalid UTF-8 in a text. The usual decoder refuses the whole body.
 
-    The slower one leaves a lone surrogate in the text, and `entry` then refuses that entry alone (protocol §4.1.9).
+    This slower decoder leaves a lone surrogate in the text, and `entry` rejects only that entry (protocol §4.1.9).
     """
     refuse_many_values(body)
     try:
@@ -133,7 +133,7 @@ def with_cut_texts(body: bytes) -> dict[str, Any]:
 
 
 def of_form(values: dict[str, Any], most: int) -> tuple[Sequence[Entry | None], Any, Any]:
-    """The same of a form, or of JSON with flat keys; there `contacts` may be a text that holds JSON."""
+    """The same for a form or JSON with flat keys, in which `contacts` may be JSON in a text."""
     contacts = values.get("contacts")
     if isinstance(contacts, str) and contacts:
         refuse_many_values(contacts.encode("utf-8", "surrogatepass"))
@@ -151,7 +151,7 @@ def of_form(values: dict[str, Any], most: int) -> tuple[Sequence[Entry | None], 
 
 
 def entry(item: Any) -> Entry | None:
-    """One entry, or None if it is not one: a field missing, of the wrong kind, or with what cannot be stored."""
+    """One entry; None if a field is missing, has the wrong type, or contains characters that cannot be stored."""
     try:
         contact = _contact.decode(item) if isinstance(item, msgspec.Raw) else msgspec.convert(item, _Contact)
         destroy = flag(contact.destroy, "destroy")
@@ -167,23 +167,23 @@ def entry(item: Any) -> Entry | None:
 
 
 def device(udid: Any) -> str:
-    """The device's udid; null, "" and the words that SDKs write for nothing are the shared book (protocol §4.4)."""
+    """The device's udid; null, "" and the words that SDKs write for null mean the shared book (protocol §4.4)."""
     return "" if udid in (None, "", "null", "undefined") else text(udid, "udid")
 
 
 def show(call: Call) -> Answer:
-    """Read an address book back
+    """Download an address book
 
-    In upload order, phone and name as they were uploaded.
+    In the order of the upload, with phone and name as they were uploaded.
     """
     rows = discovery.retrieve(call.db, call.caller, device(call.values.get("udid")))
     return Answer([ContactOut(phone, name) for phone, name in rows])
 
 
 def show_registered(call: Call) -> Answer:
-    """Find the contacts who are registered
+    """Find registered contacts
 
-    In the book's order, each user once, with the name from the caller's own book.
+    In the order of the address book, each user once, with the name from the caller's address book.
     """
     compact = flag(call.values.get("compact"), "compact")
     found = discovery.registered(call.db, call.caller, device(call.values.get("udid")))

@@ -46,7 +46,7 @@ class Who(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is sent back: a status, a value that becomes JSON (None: an empty body), and a session that was opened."""
+    """The answer of a handler: a status, a value for JSON (None: an empty body), and the session that was opened."""
 
     body: Any = None
     status: int = 200
@@ -94,27 +94,27 @@ class Call(common.Call):
 
     @cached_property
     def token(self) -> str:
-        """The session token, "" when there is none: Flutter sends an empty header then."""
+        """The session token; "" without one, because Flutter then sends an empty header."""
         headers = self.request.headers
         return (headers.get("cb-token") or headers.get("qb-token") or "").strip()
 
     @property
     def app(self) -> App:
-        """The application that the session, or the key of a sign-up, belongs to."""
+        """The application of the session, or of the key in the header."""
         if self.session:
             return applications.cached(self.db, self.session.app_id)
         return applications.by_auth_key(self.db, self.request.headers.get("cb-authkey", "").strip())
 
     @property
     def user_id(self) -> int:
-        """The user who asks; NeedUser when the session is the application's own."""
+        """The id of the session's user. Raises NeedUser for an application session."""
         if not self.session or not self.session.user_id:
             raise errors.NeedUser
         return self.session.user_id
 
     @property
     def caller(self) -> Caller:
-        """The user who asks, with the application and the address."""
+        """The session's user, with the application and the address."""
         guest = self.session is not None and self.session.guest_until is not None
         return Caller(app=self.app, user_id=self.user_id, is_guest=guest, address=self.address)
 
@@ -191,19 +191,19 @@ def has_key(call: Call) -> bool:
 
 
 def app_id(call: Call) -> int:
-    """The application that a request is about, as far as that is known without asking; else 0."""
+    """The application of a request, as far as that is known without a query; else 0."""
     if call.session:
         return call.session.app_id
     key = call.request.headers.get("cb-authkey", "").strip()
     if call.route.who is Who.ANYBODY and not key:
         with suppress(errors.Refused):
             key = call.values.get("auth_key", "")
-    found = applications.known(call.db, key) if isinstance(key, str) else None
-    return found.id if found else 0
+    app = applications.known(call.db, key) if isinstance(key, str) else None
+    return app.id if app else 0
 
 
 def response(call: Call, status: int, body: Any) -> Response:
-    """JSON, and when there is a session, its end in both dialects' headers."""
+    """A JSON response, with the expiration of the session in the headers of both dialects."""
     content = b"" if body is None else msgspec.json.encode(body)
     headers = {}
     if call.session:

@@ -29,9 +29,9 @@ BY_ID = "is not supported: name recipients by their ids, in user[ids]"
 def send(call: Call) -> Answer:
     """Send a push to other users
 
-    To all of their subscriptions in one environment, in the universal format; answered with one event for each channel
-    that it goes out by. Recipients are named by id, at most 100; those who cannot be reached are passed over. If there
-    is nobody left, or for tags, dates and formats of a single platform, the answer is 422.
+    To all subscriptions of the recipients in one environment, in the universal format. The answer has one event for
+    each channel. `user[ids]` has at most 100 ids; recipients without a subscription are skipped. The answer is 422 if
+    no recipient is left, and for tags, dates and formats of a single platform.
     """
     event = read(call.values.get("event"))
     sent = events.send(call.db, call.config.limits, call.caller, event, call.now)
@@ -40,15 +40,15 @@ def send(call: Call) -> Answer:
 
 
 def read(values: Any) -> events.Event:
-    """What an app says about its event. What is null or empty counts as left out: Flutter sends all that it knows."""
+    """The event in a request. Null and empty values count as missing: Flutter sends every field."""
     asked = take(EventIn, values, field="event")
     _only(asked.notification_type, "push", "notification_type")
     _only(asked.event_type, "one_shot", "event_type")
     for field, reason in UNSUPPORTED.items():
-        if _said(values.get(field)):
+        if _has_content(values.get(field)):
             raise errors.Invalid(reason, field=field)
     for field, value in (values.get("user") or {}).items():
-        if field != "ids" and _said(value):
+        if field != "ids" and _has_content(value):
             raise errors.Invalid(BY_ID, field=field)
     payload = payload_of(asked.message or "")
     ends = payload.get("expiration")
@@ -56,7 +56,7 @@ def read(values: Any) -> events.Event:
         payload=payload,
         user_ids=asked.user and asked.user.ids or [],
         environment=asked.environment or "production",
-        expires_at=integer(ends, "expiration") if _said(ends) else None,
+        expires_at=integer(ends, "expiration") if _has_content(ends) else None,
     )
 
 
@@ -77,10 +77,10 @@ def _only(value: str | None, supported: str, field: str) -> None:
         raise errors.Invalid(f"must be {supported}; this server supports nothing else", field=field)
 
 
-def _said(value: Any) -> bool:
-    """Is there anything in it?"""
+def _has_content(value: Any) -> bool:
+    """Is the value neither null nor empty, at any depth?"""
     if isinstance(value, dict | list):
-        return any(_said(part) for part in (value.values() if isinstance(value, dict) else value))
+        return any(_has_content(part) for part in (value.values() if isinstance(value, dict) else value))
     return value not in (None, "")
 
 

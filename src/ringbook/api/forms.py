@@ -1,11 +1,11 @@
-"""What a request carries, as one dictionary, however the client has written it.
+"""Reads the parameters of a request into one dictionary, in all encodings that clients use.
 
     merged(query, body, content_type, body_wins=…)   query and body together
-    from_query(query)                                brackets, or JSON where a client sends that as its query
+    from_query(query)                                a form with brackets, or JSON
     from_body(body, content_type)                    JSON, or a form with brackets
     nested(pairs)                                    Rails' bracket form → dictionaries and lists
-    within(levels, value)                            is a value of JSON nested no deeper?
-    refuse_many_values(text)                         before JSON is decoded into dictionaries and lists
+    within(levels, value)                            is a value of JSON nested no deeper than this?
+    refuse_many_values(text)                         refuses JSON with too many values before it is decoded
 
 Clients differ: JSON with any content type, `user[login]=x`, `contacts[0][name]=x`, `contacts[][name]=x`, and
 `?{"udid":"X"}`.
@@ -24,11 +24,11 @@ from .json_counts import has_more_values
 MOST_PAIRS = 200_000
 MOST_NODES = 600_000  # 50,000 contacts of three fields, and a third more
 DEEPEST, DEEPEST_JSON = 8, 64
-NOTHING = {"undefined", "null"}  # what CCJS writes into a query for a value that is not there
+NOTHING = {"undefined", "null"}  # the ConnectyCube SDK for JavaScript writes these for missing values
 
 
 def merged(query: str, body: bytes, content_type: str, *, body_wins: bool) -> dict[str, Any]:
-    """Query and body as one dictionary; a name that stands in both is taken from the body or from the query."""
+    """Query and body as one dictionary; `body_wins` decides for a name that is in both."""
     asked, sent = from_query(query), from_body(body, content_type)
     return asked | sent if body_wins else sent | asked
 
@@ -72,13 +72,13 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 def refuse_many_values(text: bytes) -> None:
-    """Refuse JSON that would decode into more objects than this server makes for one request. Malformed."""
+    """Raises Malformed for JSON that would decode into too many objects."""
     if has_more_values(text, MOST_NODES):
         raise errors.Malformed("The body holds too many values")
 
 
 def within(levels: int, value: Any) -> bool:
-    """Is the value nested no deeper than this? Whoever walks through it afterwards has no bottom to fear."""
+    """Is the value nested no deeper than this? Recursive functions can then process it."""
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return levels > 0 and all(within(levels - 1, item) for item in inside)
 
@@ -125,14 +125,14 @@ def _put(place: dict[str, Any], path: list[str], value: Any) -> None:
 
 
 def _index(place: dict[str, Any], following: str) -> str:
-    """Where `a[][b]` goes: into the last element, or a new one once that has a `b`."""
+    """The index for `a[][b]`: the last element, or a new one if the last one has a `b`."""
     last = len(place) - 1
     fits = last >= 0 and isinstance(place.get(str(last)), dict) and following and following not in place[str(last)]
     return str(last if fits else last + 1)
 
 
 def _listed(value: Any) -> Any:
-    """Dictionaries whose keys are all whole numbers are lists, in the order of the numbers."""
+    """The value with each dictionary whose keys are all whole numbers as a list, in the order of the numbers."""
     if not isinstance(value, dict):
         return value
     inside = {name: _listed(item) for name, item in value.items()}

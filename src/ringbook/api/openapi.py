@@ -1,7 +1,7 @@
-"""The API described for programs (OpenAPI 3.1), made from the table of routes and the types in `shapes/`.
+"""The OpenAPI 3.1 document, made from the table of routes and the types in `shapes/`.
 
-document()     the description, as JSON-able values
-page()         the same for people, as one HTML page
+document()     the document, as values for JSON
+page()         the documentation page, as HTML
 """
 
 import inspect
@@ -19,16 +19,16 @@ from .wire import Errors
 REFERENCE = "#/components/schemas/{name}"
 REFUSALS = {
     400: "The request cannot be read, or is larger than the server reads.",
-    401: "The token is missing, unknown or over; or a password is wrong.",
-    403: "The session belongs to no user, or the thing to another user.",
-    404: "There is no such thing, or not for this caller.",
-    422: "It can be read, but not accepted; the body says why, by field.",
-    429: "Too often. `Retry-After` says how many seconds to wait.",
-    503: "The database, or a service that must be asked, cannot be reached just now. Try again.",
+    401: "The token is missing, unknown or expired, or a password is wrong.",
+    403: "The session has no user, or the object belongs to another user.",
+    404: "The object does not exist, or the caller may not see it.",
+    422: "The request is not valid. The body has the reasons by field.",
+    429: "Too many requests. `Retry-After` says how many seconds to wait.",
+    503: "The database or an external service is temporarily unavailable. Try again.",
 }
 EXPIRATION = {
     name: {
-        "description": "When the session ends, UTC; each request moves it.",
+        "description": "When the session expires, in UTC. Each request extends it.",
         "schema": {"type": "string", "examples": ["2021-06-04 12:10:53 UTC"]},
     }
     for name in ("CB-Token-ExpirationDate", "QB-Token-ExpirationDate")
@@ -43,7 +43,7 @@ SECURITY: dict[Who, list[dict[str, list[str]]]] = {
 
 @cache
 def document() -> dict[str, Any]:
-    """The whole description. Every path is also served with `.json` behind it."""
+    """The whole document."""
     kinds = [kind for route in ROUTES for kind in (route.request, route.answer, *route.also.values()) if kind] + [
         Errors
     ]
@@ -57,8 +57,8 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Ringbook",
             "version": __version__,
-            "description": "Address books and contact discovery, as the ConnectyCube and QuickBlox SDKs ask for it. "
-            "Every path is also served with `.json` behind it.",
+            "description": "Address books and contact discovery, compatible with the ConnectyCube and QuickBlox SDKs. "
+            "Every path also works with `.json` appended.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
@@ -99,7 +99,7 @@ def operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
 
 
 def path_parameters(route: Route) -> list[dict[str, Any]]:
-    """`{id}` is an integer, anything else a text."""
+    """`{id}` is an integer; a parameter with a converter is a text."""
     found = re.findall(r"\{(\w+)(?::(\w+))?\}", route.path)
     whole = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
     return [
@@ -109,7 +109,7 @@ def path_parameters(route: Route) -> list[dict[str, Any]]:
 
 
 def query_parameters(route: Route) -> list[dict[str, Any]]:
-    """What may stand in the query; the value of each is read leniently."""
+    """The parameters of the query. Values are read leniently."""
     return [
         {"name": name, "in": "query", "required": False, "description": meaning, "schema": {"type": "string"}}
         for name, meaning in route.query.items()
@@ -117,7 +117,7 @@ def query_parameters(route: Route) -> list[dict[str, Any]]:
 
 
 def answers(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
-    """The answer that was asked for, and each refusal that can come instead."""
+    """The successful answers and the refusals."""
     found: dict[str, Any] = {str(route.status): {"description": "Done.", "headers": EXPIRATION}}
     if route.answer:
         found[str(route.status)]["content"] = {"application/json": {"schema": schema_of[repr(route.answer)]}}
@@ -128,7 +128,10 @@ def answers(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
             done["schema"] = {"anyOf": [done["schema"], schema]}
         else:
             content = {"application/json": {"schema": schema}}
-            found[str(status)] = {"description": "Asked for; another request follows.", "content": content}
+            found[str(status)] = {
+                "description": "A code was sent. Another request with the code completes the sign-in.",
+                "content": content,
+            }
     problem = {"application/json": {"schema": schema_of[repr(Errors)]}}
     for status in sorted({*refusals(route)}):
         found[str(status)] = {"description": REFUSALS[status], "content": problem}
@@ -136,14 +139,14 @@ def answers(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
 
 
 def refusals(route: Route) -> list[int]:
-    """What any request may be refused with, by who may call, and what this route adds."""
+    """The statuses of refusals: those of every request, those of the caller's kind, and those of the route."""
     by_caller = {Who.ANYBODY: [], Who.USER: [401, 403, 422]}.get(route.who, [401])
     return [400, 503, *by_caller, *route.refusals]
 
 
 @cache
 def page() -> str:
-    """The description as a page."""
+    """The documentation page."""
     from .page import render
 
     return render(document())

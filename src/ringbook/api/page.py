@@ -1,7 +1,7 @@
-"""The API's description arranged for people: what `templates/docs.html` shows.
+"""The API's documentation page, made from the OpenAPI document for `templates/docs.html`.
 
 render(document)     the page, as HTML
-policy(html)         what a browser may do with it
+policy(html)         its Content-Security-Policy
 groups(document)     the operations by tag, in the order of the table of routes
 example(…)           a value that a schema describes, made from the examples of its fields
 """
@@ -22,13 +22,13 @@ Schema = dict[str, Any]
 Document = dict[str, Any]
 
 KINDS = {"string": "text", "integer": "integer", "boolean": "true or false", "null": "null", "object": "object"}
-# What stands in an example where a schema names none.
+# The example value where a schema has none.
 PLAIN = {"string": "…", "integer": 0, "boolean": False, "null": None}
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A row of a table: `path` says where the field is (`user.`, `contacts[].`), `name` what it is called."""
+    """A row of a table; `path` is the prefix of the field (`user.`, `contacts[].`)."""
 
     path: str
     name: str
@@ -40,7 +40,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """An answer that may come: its status, what that means, and for the one asked for its body."""
+    """A possible answer; a successful one has fields and an example."""
 
     status: str
     meaning: str
@@ -75,7 +75,7 @@ class Group:
 
 
 def render(document: Document) -> str:
-    """The whole page, complete in itself: no script, nothing from elsewhere."""
+    """The whole page, without scripts or external resources."""
     import jinja2
 
     folder = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
@@ -86,7 +86,7 @@ def render(document: Document) -> str:
 
 @cache
 def policy(html: str) -> str:
-    """The Content-Security-Policy of the page: its own styles, named by their hashes, and nothing else."""
+    """The Content-Security-Policy of the page: allows its own styles, by hash, and nothing else."""
     styles = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
     digests = [base64.b64encode(hashlib.sha256(style.encode()).digest()).decode() for style in styles]
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
@@ -94,13 +94,13 @@ def policy(html: str) -> str:
 
 
 def prose(text: str) -> Markup:
-    """A text as HTML, with what stands between backticks as code."""
+    """A text as HTML; text between backticks becomes code."""
     parts = [f"<code>{escape(part)}</code>" if at % 2 else escape(part) for at, part in enumerate(text.split("`"))]
     return Markup("").join(Markup(part) for part in parts)
 
 
 def breakable(name: str) -> Markup:
-    """A name that is broken between its parts, where there is no room for it in one line."""
+    """A name as HTML that browsers may break between its parts."""
     return Markup("<wbr>").join(re.split(r"(?<=[/._\]])(?=[^/._\]])", name))
 
 
@@ -115,7 +115,7 @@ def groups(document: Document) -> list[Group]:
 
 
 def _operation(path: str, method: str, described: Document, schemas: Schema) -> Operation:
-    asked = described.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+    request = described.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
     outcomes = [_outcome(status, answer, schemas) for status, answer in described["responses"].items()]
     answer = next((one for one in outcomes if one.status < "300"), None)
     return Operation(
@@ -126,8 +126,8 @@ def _operation(path: str, method: str, described: Document, schemas: Schema) -> 
         description=described.get("description", ""),
         caller=described["x-caller"],
         parameters=[_parameter(one) for one in described["parameters"]],
-        fields=list(fields(asked, schemas)) if asked else [],
-        example=as_json(example(asked, schemas, asked=True)) if asked else "",
+        fields=list(fields(request, schemas)) if request else [],
+        example=as_json(example(request, schemas, is_request=True)) if request else "",
         answer=answer,
         refusals=[one for one in outcomes if one is not answer],
     )
@@ -150,14 +150,14 @@ def _outcome(status: str, answer: Document, schemas: Schema) -> Outcome:
 
 
 def fields(schema: Schema, schemas: Schema, path: str = "", *, nulls: bool = False) -> Iterator[Field]:
-    """Each field of a body, one after the other, those of objects after the object; `nulls`: say where null may be."""
-    schema = meant(schema, schemas)
+    """Each field of a body; the fields of an object follow the object. `nulls`: mark fields that may be null."""
+    schema = resolved(schema, schemas)
     for other in schema.get("anyOf", []):
         yield from fields(other, schemas, path, nulls=nulls)
     if schema.get("type") == "array":
         yield from fields(schema["items"], schemas, f"{path}[].", nulls=nulls)
     for name, written in schema.get("properties", {}).items():
-        inner = meant(written, schemas)
+        inner = resolved(written, schemas)
         yield _field(path, name, written, inner, name in schema.get("required", []), nulls=nulls)
         if inner.get("type") == "array":
             yield from fields(inner["items"], schemas, f"{path}{name}[].", nulls=nulls)
@@ -169,7 +169,7 @@ def _field(path: str, name: str, written: Schema, inner: Schema, required: bool,
     kind = kind_of(inner) + (" or null" if nulls and {"type": "null"} in written.get("anyOf", []) else "")
     examples = inner.get("examples") or [""]
     shown = examples[0] if isinstance(examples[0], str) else as_json(examples[0], indent=0)
-    # A nested object explains itself in the rows below it.
+    # The rows of its fields explain a nested object.
     meaning = "" if "properties" in inner else inner.get("description", "")
     longest = f"at most {inner['maxLength']} characters" if "maxLength" in inner else ""
     return Field(path, name, kind, required, "; ".join(filter(None, (meaning, longest))), shown)
@@ -185,44 +185,47 @@ def kind_of(schema: Schema) -> str:
     return KINDS.get(schema.get("type", ""), "anything")
 
 
-def meant(schema: Schema, schemas: Schema) -> Schema:
-    """The schema itself, behind references and the null that may stand instead."""
+def resolved(schema: Schema, schemas: Schema) -> Schema:
+    """The schema without references and without the alternative null."""
     if "$ref" in schema:
-        return meant(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+        return resolved(schemas[schema["$ref"].rpartition("/")[2]], schemas)
     others = [part for part in schema.get("anyOf", []) if part != {"type": "null"}]
-    return meant(others[0], schemas) if len(others) == 1 else schema
+    return resolved(others[0], schemas) if len(others) == 1 else schema
 
 
-def example(schema: Schema, schemas: Schema, *, asked: bool = False) -> Any:
-    """A value that fits; of what is `asked` for, without flags and without what is optional and has no example."""
+def example(schema: Schema, schemas: Schema, *, is_request: bool = False) -> Any:
+    """A value that fits the schema.
+
+    is_request   leave out flags, and optional fields without an example
+    """
     may_be_null = {"type": "null"} in schema.get("anyOf", [])
-    schema = meant(schema, schemas)
+    schema = resolved(schema, schemas)
     if schema.get("examples"):
         value = schema["examples"][0]
         return [value] if schema.get("type") == "array" and not isinstance(value, list) else value
     if "anyOf" in schema:
-        return example(schema["anyOf"][0], schemas, asked=asked)
+        return example(schema["anyOf"][0], schemas, is_request=is_request)
     if schema.get("type") == "array":
-        return [example(schema["items"], schemas, asked=asked)]
+        return [example(schema["items"], schemas, is_request=is_request)]
     if "properties" in schema:
         required = schema.get("required", [])
         return {
-            name: example(inner, schemas, asked=asked)
+            name: example(inner, schemas, is_request=is_request)
             for name, inner in schema["properties"].items()
-            if not asked or name in required or worth_showing(meant(inner, schemas), schemas)
+            if not is_request or name in required or worth_showing(resolved(inner, schemas), schemas)
         }
     return None if may_be_null else PLAIN.get(schema.get("type", ""))
 
 
 def worth_showing(schema: Schema, schemas: Schema) -> bool:
-    """Does this optional field make a request clearer? Flags ask for something special."""
+    """Is this optional field useful in an example? Flags are not."""
     if schema.get("type") == "boolean":
         return False
-    inner = [meant(part, schemas) for part in schema.get("properties", {}).values()]
+    inner = [resolved(part, schemas) for part in schema.get("properties", {}).values()]
     return bool(schema.get("examples")) or any(worth_showing(part, schemas) for part in inner)
 
 
 def as_json(value: Any, indent: int = 2) -> str:
-    """A value as JSON to read."""
+    """A value as indented JSON."""
     text = msgspec.json.encode(value)
     return (msgspec.json.format(text, indent=indent) if indent else text).decode()

@@ -1,7 +1,7 @@
-"""The API as one table, and the application that serves it.
+"""The API's table of routes, and the ASGI application that serves it.
 
-ROUTES        every route, in the order in which they are tried
-api(config, db, in_flight)
+ROUTES                       every route, in the order in which routes are matched
+api(config, db, in_flight)   the application
 """
 
 import anyio
@@ -60,11 +60,11 @@ def api(config: Config, db: Database, in_flight: InFlight) -> ASGIApp:
                 max_age=7200,
             ),
             Middleware(GZipMiddleware, minimum_size=1024, compresslevel=5),
-            Middleware(Spelling),
+            Middleware(Normaliser),
         ],
         exception_handlers={404: not_found, 405: not_found},
     )
-    served.router.redirect_slashes = False  # SDKs take a redirection for a failure without a body (protocol §1.5)
+    served.router.redirect_slashes = False  # SDKs treat a redirection as a failure without a body (protocol §1.5)
     return served
 
 
@@ -74,21 +74,21 @@ def lane_of(route: Route) -> str:
 
 
 async def not_found(_request: Request, _error: Exception) -> Response:
-    """No such path, or not with this method; SDKs lose the body of a 405 (protocol §1.5)."""
+    """The answer to an unknown path or method; 404 for both, because SDKs drop the body of a 405 (protocol §1.5)."""
     return Response('{"errors":["Not found"]}', 404, media_type="application/json; charset=utf-8")
 
 
-class Spelling:
-    """Paths end in `.json` or do not; a POST may ask to be taken as another method (protocol §1.1)."""
+class Normaliser:
+    """Normalises requests: removes `.json` from paths, and applies the override of the method (protocol §1.1)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            # An SDK whose endpoint ends in a slash asks for //session.json.
+            # An SDK whose endpoint ends in a slash requests //session.json.
             scope["path"] = "/" + scope["path"].lstrip("/").removesuffix(".json")
-            wished = dict(scope["headers"]).get(b"x-http-method-override", b"").decode("latin-1").upper()
-            if scope["method"] == "POST" and wished in ("PUT", "PATCH", "DELETE"):
-                scope["method"] = wished
+            override = dict(scope["headers"]).get(b"x-http-method-override", b"").decode("latin-1").upper()
+            if scope["method"] == "POST" and override in ("PUT", "PATCH", "DELETE"):
+                scope["method"] = override
         await self.app(scope, receive, send)

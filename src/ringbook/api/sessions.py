@@ -1,4 +1,4 @@
-"""Sessions over HTTP (protocol §2): open, look at, end; sign in and out."""
+"""Sessions over HTTP (protocol §2): open, show and end sessions; sign in and out."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,10 +20,10 @@ def open_session(call: Call) -> Answer:
 
     For the application itself, for a user, or for a guest. A user signs in with login or email and password, or with a
     `provider`: `firebase_phone` or `firebase_email` with an ID token, `phone` with a code that a first request has
-    asked for (202). Where the application has an identity provider of its own, a login whose password is not one here
-    is verified there. A login that nobody has, and a proof of somebody new, makes a user, unless the application's
-    setting `session_creates_user` is off (404 then). Requests of QuickBlox SDKs must be signed; a signature that is
-    sent must be right.
+    requested (202). If the application has its own identity provider, a login whose password is wrong or unknown here
+    is verified there. An unknown login, or a proof of an unknown phone or email, creates a user unless the
+    application's setting `session_creates_user` is off (then 404). QuickBlox SDKs must sign their requests; a signature
+    that is sent must be valid.
     """
     asked = take(SessionRequest, call.values)
     app = applications.named(call.db, asked.application_id, asked.auth_key)
@@ -36,7 +36,7 @@ def open_session(call: Call) -> Answer:
 
 
 def opened_for(call: Call, app: App, asked: SessionRequest) -> sessions.Opened:
-    """The session that was asked for: the application's, a guest's or a user's."""
+    """Opens the requested session: for the application, a guest or a user."""
     ts, nonce = asked.timestamp if asked.timestamp is not None else call.now, asked.nonce or 0
     common: dict[str, Any] = {"ts": ts, "nonce": nonce, "now": call.now}
     if proofs.provider(call.values):
@@ -62,10 +62,10 @@ def logged_in(
     with_password: Callable[[Credentials], sessions.Opened],
     as_user: Callable[[int], sessions.Opened],
 ) -> sessions.Opened:
-    """The session of whoever a log-in belongs to: by a password here, else by the application's identity provider.
+    """Signs in by a password of this server, else through the application's identity provider.
 
-    Somebody else may have signed up here with a login that the provider knows: a password that is wrong here is not
-    the end of it, and the answer is the same whether or not there is one.
+    A wrong password here is not refused at once: another user may have signed up here with a login that the provider
+    knows. The answer does not show whether the login exists here.
     """
     login, email = (given.login or "").strip(), (given.email or "").strip()
     if not (app.settings.cidp_url and login):
@@ -82,7 +82,7 @@ def logged_in(
 
 
 def check_signature(call: Call, app: App, asked: SessionRequest) -> None:
-    """Refuse a wrong signature, and in QuickBlox's dialect a missing one."""
+    """Refuses a wrong signature, and a missing one from QuickBlox SDKs."""
     if not asked.signature:
         if call.dialect is Dialect.QUICKBLOX:
             raise errors.Invalid("Unexpected signature")
@@ -96,7 +96,7 @@ def check_signature(call: Call, app: App, asked: SessionRequest) -> None:
 
 
 def signed_text(values: dict[str, Any]) -> str:
-    """What a signature covers: all but itself, `name=value` sorted by name, raw, joined with & (protocol §2.1)."""
+    """The signed text: values without the signature, `name=value` sorted by name, raw, joined by & (protocol §2.1)."""
     pairs = sorted(pair for name, value in values.items() if name != "signature" for pair in flat(name, value))
     return "&".join(f"{name}={value}" for name, value in pairs)
 
@@ -113,7 +113,7 @@ def flat(name: str, value: Any) -> list[tuple[str, str]]:
 
 
 def credentials(given: SignInIn | LoginRequest) -> Credentials:
-    """Login or email, and the password; Invalid names what is missing."""
+    """Login or email, and the password. Raises Invalid when one is missing."""
     if not (given.login or given.email):
         raise errors.Invalid("login or email is required")
     if not given.password:
@@ -131,7 +131,7 @@ def show_session(call: Call) -> Answer:
 def end_session(call: Call) -> Answer:
     """End the session
 
-    The token is dead at once.
+    The token stops working at once.
     """
     sessions.end(call.db, call.token)
     return Answer()
@@ -152,9 +152,9 @@ def end_session_by_id(call: Call) -> Answer:
 def sign_in(call: Call) -> Answer:
     """Sign in
 
-    The session of this token becomes the user's. A login that nobody has is refused like a wrong password. With a
-    `provider` as when opening a session; the first step of `phone` is answered with the code's request_id. An identity
-    provider of the application's own is asked as when opening a session.
+    The session of this token becomes a session of the user. An unknown login is refused like a wrong password. A
+    `provider` works as for opening a session; the first step of `phone` is answered with the code's request_id. The
+    application's own identity provider is used as for opening a session.
     """
     given = take(LoginRequest, call.values)
     if proofs.asks_for_code(call.values):
@@ -165,7 +165,7 @@ def sign_in(call: Call) -> Answer:
 
 
 def signed_in(call: Call, app: App, given: LoginRequest) -> sessions.Opened:
-    """The session of this token, now the user's."""
+    """Signs the session of this token in."""
     if proofs.provider(call.values):
         user_id = proofs.user_of(call, app)
         return sessions.sign_in_proven(call.db, app, call.token, user_id, call.now, limits=call.config.limits)
@@ -182,7 +182,7 @@ def signed_in(call: Call, app: App, given: LoginRequest) -> sessions.Opened:
 def sign_out(call: Call) -> Answer:
     """Sign out
 
-    The session goes back to being the application's own.
+    The session becomes an application session again.
     """
     sessions.sign_out(call.db, call.config.limits, call.token, call.address, call.now)
     return Answer()

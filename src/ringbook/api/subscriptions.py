@@ -11,16 +11,16 @@ from .wire import take
 def subscribe(call: Call) -> Answer:
     """Register a device for pushes
 
-    One subscription per user, device, channel and environment: registering again renews the push token and keeps the
-    id. A push token belongs to the user who registered it last.
+    There is one subscription per user, device, channel and environment: registering again replaces the push token and
+    keeps the id. A push token belongs to the user who registered it last.
     """
-    wished = wishes(take(SubscriptionRequest, call.values), call.user_id)
-    stored = subscriptions.subscribe(call.db, call.config, call.app, wished, call.now)
+    wanted = requested(take(SubscriptionRequest, call.values), call.user_id)
+    stored = subscriptions.subscribe(call.db, call.config, call.app, wanted, call.now)
     return Answer([subscription_out(one) for one in stored], status=201)
 
 
-def wishes(asked: SubscriptionRequest, user_id: int) -> list[Subscription]:
-    """One wish per channel; QuickBlox's native SDKs repeat token and bundle inside `device`."""
+def requested(asked: SubscriptionRequest, user_id: int) -> list[Subscription]:
+    """One subscription per channel. QuickBlox's native SDKs send token and bundle inside `device`."""
     token, device = asked.push_token or PushTokenIn(), asked.device or DeviceIn()
     channels = asked.notification_channel or asked.notification_channels or []
     if not channels:
@@ -44,12 +44,12 @@ def wishes(asked: SubscriptionRequest, user_id: int) -> list[Subscription]:
 
 
 def show(call: Call) -> Answer:
-    """List one's subscriptions"""
+    """List your subscriptions"""
     return Answer([subscription_out(one) for one in subscriptions.of_user(call.db, call.user_id)])
 
 
 def unsubscribe(call: Call) -> Answer:
-    """End one of one's subscriptions"""
+    """Delete one of your subscriptions"""
     subscriptions.unsubscribe(call.db, call.user_id, call.path_id())
     return Answer()
 

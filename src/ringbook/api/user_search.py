@@ -1,6 +1,6 @@
 """Queries for users over HTTP (protocol §3.3): V2, and the lists of V1.
 
-Here a query is spelled; what may be asked, and what it costs, stands in `core/user_search.py` and `core/privacy.py`.
+This module parses queries. `core/user_search.py` and `core/privacy.py` say which are allowed and what they cost.
 """
 
 from collections.abc import Callable
@@ -47,7 +47,7 @@ LISTING_FORBIDDEN = "Users retrieving forbidden in admin panel: `ringbook app se
 
 
 def parameter(call: Call, name: str) -> str:
-    """A parameter that must be there."""
+    """A required parameter. Raises Invalid."""
     value = call.values.get(name)
     if value is None or value == "":
         raise errors.Invalid("is required", field=name)
@@ -58,15 +58,15 @@ def parameter(call: Call, name: str) -> str:
 
 
 def search(call: Call) -> Answer:
-    """Look users up by a query
+    """Look up users by a query
 
     `field=value`, `field[in][]=…`, `field[nin][]=…`, `field[start_with]=…` (4 characters or more, shows at most 5
-    users), and for dates `field[gt|gte|lt|lte]=…` (ISO 8601 or Unix seconds). All conditions must hold, and at least
-    one of them be `=`, `in` or `start_with` on a field that is no date. At most 20 conditions and 1,000 values, 100 of
-    them with `nin`; `total_entries` counts up to 10,000. A user has one search at a time, and one that takes longer
-    than 2 seconds is refused. Each phone and email that is named costs one permit unless the caller holds it, whether
-    somebody has it or not; while the application's setting `profiles` is `known`, neither can be searched by beginning
-    nor sorted by.
+    users), and for dates `field[gt|gte|lt|lte]=…` (ISO 8601 or Unix seconds). A user must match all conditions; at
+    least one must be `=`, `in` or `start_with` on a field that is not a date. At most 20 conditions and 1,000 values,
+    100 of them with `nin`; `total_entries` counts up to 10,000. A user may run one search at a time, and a search that
+    takes longer than 2 seconds is refused. Each phone and email in a query costs one permit unless it is in the
+    caller's address book, whether or not a user has it. While the application's setting `profiles` is `known`, users
+    cannot be searched by the beginning of these fields or sorted by them.
     """
     asked = query_of(call)
     page, total = users.search(call.db, call.config.limits, call.caller, asked, call.now)
@@ -74,7 +74,7 @@ def search(call: Call) -> Answer:
 
 
 def query_of(call: Call) -> Query:
-    """The query in the request's parameters; Invalid says what of it cannot be asked."""
+    """The query in the request's parameters. Raises Invalid for an unsupported query."""
     values = {name: value for name, value in call.values.items() if value is not None}
     asked = [one for name in sorted(values.keys() - PAGING.keys()) for one in asked_of(name, values[name])]
     if not any(stands_alone(one) for one in asked):
@@ -103,14 +103,14 @@ def asked_of(field: str, value: Any) -> list[Asked]:
 
 
 def operator(name: str, field: str, known: dict[str, Operator] = OPERATORS) -> Operator:
-    """An operator by its name."""
+    """The operator with this name. Raises Invalid."""
     if name not in known:
         raise errors.Invalid(f"has an operator that is not one of {', '.join(known)}", field=field)
     return known[name]
 
 
 def operands(field: str, operator: str, value: Any) -> tuple[str | int, ...]:
-    """The values of an operator: for lists also a text with commas."""
+    """The values of an operator; a list may also be a text with commas."""
     if operator not in ("in", "nin"):
         return (read(field, value),)
     listed = value if isinstance(value, list) else texts(value, field)
@@ -118,14 +118,14 @@ def operands(field: str, operator: str, value: Any) -> tuple[str | int, ...]:
 
 
 def read(field: str, value: Any) -> str | int:
-    """A value as its field's kind."""
+    """A value, converted to the type of its field."""
     if field not in FIELDS:
         raise errors.Invalid(NO_FIELD, field=field, told=f"a field {NO_FIELD}")
     return reader(field)(value, field)
 
 
 def reader(field: str) -> Callable[[Any, str], str | int]:
-    """What reads a field's values."""
+    """The function that reads a field's values."""
     if field in NUMBERS:
         return integer
     return moment if field in DATES else text
@@ -137,9 +137,9 @@ def reader(field: str) -> Callable[[Any, str], str | int]:
 def list_users(call: Call) -> Answer:
     """List users (V1)
 
-    `filter[]=TYPE FIELD OPERATOR VALUE` with eq, ne, in, gt, ge, lt, le or between; `order=asc|desc TYPE FIELD`. With
-    a filter `id in` or `id eq` this always works; without one, only if the application's setting `users_v1_list`
-    allows it. What V2 says of phones and emails holds here too.
+    `filter[]=TYPE FIELD OPERATOR VALUE` with eq, ne, in, gt, ge, lt, le or between; `order=asc|desc TYPE FIELD`. A
+    request with a filter `id in` or `id eq` is always allowed, others only if the application's setting
+    `users_v1_list` is on. The rules of V2 about phones and emails apply here too.
     """
     asked = [one for filter_ in filters(call.values.get("filter")) for one in old_asked(filter_)]
     if not any(one.field == "id" and one.operator == "in" for one in asked):
@@ -148,18 +148,18 @@ def list_users(call: Call) -> Answer:
 
 
 def by_full_name(call: Call) -> Answer:
-    """Look users up by full name (V1)
+    """Look up users by full name (V1)
 
-    If the application's setting `users_v1_list` allows it.
+    Only if the application's setting `users_v1_list` is on.
     """
     allow_listing(call)
     return old_page(call, [Asked("full_name", "in", (parameter(call, "full_name"),))])
 
 
 def by_tags(call: Call) -> Answer:
-    """Look users up by tags (V1)
+    """Look up users by tags (V1)
 
-    Users with at least one of the tags, if the application's setting `users_v1_list` allows it.
+    Users with at least one of the tags. Only if the application's setting `users_v1_list` is on.
     """
     allow_listing(call)
     tags = texts(call.values.get("tags") or parameter(call, "tags"), "tags")
@@ -167,13 +167,13 @@ def by_tags(call: Call) -> Answer:
 
 
 def allow_listing(call: Call) -> None:
-    """Refuse to list users unless the application's owner wants it (protocol §1.6)."""
+    """Refuses lists of users unless the application's setting allows them (protocol §1.6)."""
     if not call.app.settings.users_v1_list:
         raise errors.Invalid(LISTING_FORBIDDEN.format(app=call.app.id))
 
 
 def old_page(call: Call, asked: list[Asked]) -> Answer:
-    """A page of users, each wrapped."""
+    """A page of users, each in an object of its own."""
     number, size = page_number(call, "page", 1), min(page_number(call, "per_page", OLD_PER_PAGE), 100)
     sort, descending = order(call.values.get("order"))
     offset = (number - 1) * size

@@ -1,4 +1,4 @@
-"""Users over HTTP (protocol §3): sign up, change and leave; look up one other. Queries stand in `user_search.py`."""
+"""Users over HTTP (protocol §3): sign up, change and leave; look up one user. Queries are in `user_search.py`."""
 
 from typing import cast
 
@@ -16,7 +16,7 @@ from .wire import take, text
 CANNOT_RESET = "cannot be reset by mail: an admin can, with `ringbook users reset-password ID`"
 
 
-# ── one's own account ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the own account ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def sign_up(call: Call) -> Answer:
@@ -25,20 +25,20 @@ def sign_up(call: Call) -> Answer:
     Login or email is required, and a password of 8 characters or more. Login (3 to 70 characters), email,
     external_user_id and facebook_id are unique in the application, in any case. Outer blanks are trimmed, but not in
     passwords. At most: email 254 characters, phone 64, website and avatar 2,000, custom_data 20,000, other texts 255;
-    5 tags of 64 characters; a website without a scheme gains http://. `timezone` is in minutes. A phone is kept as it
-    was typed, whatever it is, and need not be unique; contacts are matched by its number.
+    5 tags of 64 characters. A website without a scheme gets http://. `timezone` is in minutes. A phone is stored as it
+    was typed, valid or not, and need not be unique; contacts are matched by its number.
     """
-    app = call.app  # first: a wrong key is refused whatever comes with it
+    app = call.app  # first: a wrong key is refused before the fields are read
     user = users.sign_up(call.db, call.config.limits, app, fields_of(call), call.address, call.now)
     return Answer(OneUser(user_out(user)), status=201)
 
 
 def change(call: Call) -> Answer:
-    """Change oneself
+    """Update your account
 
-    Only what is sent changes; null or a blank text removes a value. A new password needs the old one, and ends the
-    user's other sessions. The rules are those of signing up. A guest changes neither login, email, phone nor password.
-    A number that was proven changes only with `provider` and a proof of the new one beside `user`.
+    Only the fields that are sent change; null or a blank text removes a value. A new password needs the old one, and
+    ends the user's other sessions. The rules are those of signing up. A guest cannot change login, email, phone or
+    password. A verified number changes only with `provider` and a proof of the new number beside `user`.
     """
     proven = proofs.proven_phone(call, call.app) if proofs.provider(call.values) else ""
     user = users.update(
@@ -55,28 +55,28 @@ def change(call: Call) -> Answer:
 
 
 def fields_of(call: Call) -> Fields:
-    """What the app says about its user: the fields that are there."""
+    """The fields of the user that the request contains."""
     values = call.values.get("user", {} if proofs.provider(call.values) else None)
     if not isinstance(values, dict):
         raise errors.Invalid("is required", field="user")
     given = take(UserIn, values)
-    said = {name: getattr(given, name) for name in UserIn.__struct_fields__ if getattr(given, name) is not UNSET}
-    if values.get("oldPassword") is not None and "old_password" not in said:  # Flutter's spelling (protocol §3.4)
-        said["old_password"] = text(values["oldPassword"], "old_password")
-    return cast(Fields, said)
+    fields = {name: getattr(given, name) for name in UserIn.__struct_fields__ if getattr(given, name) is not UNSET}
+    if values.get("oldPassword") is not None and "old_password" not in fields:  # Flutter's spelling (protocol §3.4)
+        fields["old_password"] = text(values["oldPassword"], "old_password")
+    return cast(Fields, fields)
 
 
 def leave(call: Call) -> Answer:
-    """Delete oneself
+    """Delete your account
 
-    With the user's sessions, address books and everything else about the user.
+    Deletes the user's sessions, address books and all other data too.
     """
     users.leave(call.db, call.caller, call.path_id())
     return Answer()
 
 
 def leave_by_external_id(call: Call) -> Answer:
-    """Delete oneself, named by external id"""
+    """Delete your account, by external id"""
     me = users.find(call.db, call.config.limits, call.caller, "id", call.user_id, call.now)
     numbered = None if me.external_user_id is None else str(me.external_user_id)
     if external_id(call) not in (me.external_id, numbered):
@@ -88,7 +88,7 @@ def leave_by_external_id(call: Call) -> Answer:
 def reset_password(call: Call) -> Answer:
     """Reset a forgotten password
 
-    Refused for now, since this server sends no mail: an admin can, with `ringbook users reset-password ID`.
+    Always refused: this server sends no mail. An admin can run `ringbook users reset-password ID`.
     """
     raise errors.Invalid(CANNOT_RESET, field="password")
 
@@ -97,47 +97,48 @@ def reset_password(call: Call) -> Answer:
 
 
 def show(call: Call) -> Answer:
-    """Look a user up by id
+    """Look up a user by id
 
-    Of somebody else, phone and email (and a login that is one of these) are null unless the caller holds the user's
+    Phone and email of other users (and a login that equals one of them) are null unless the caller has the user's
     number in an address book, or the application's setting `profiles` is `open`.
     """
     return found(call, "id", call.path_id())
 
 
 def by_login(call: Call) -> Answer:
-    """Look a user up by login"""
+    """Look up a user by login"""
     return found(call, "login", parameter(call, "login"))
 
 
 def by_email(call: Call) -> Answer:
-    """Look a user up by email
+    """Look up a user by email
 
-    Costs one permit, as a number that is new to an address book does, whether somebody has it or not.
+    Costs one permit, as a new number in an address book does, whether or not a user has this email.
     """
     return found(call, "email", parameter(call, "email"))
 
 
 def by_phone(call: Call) -> Answer:
-    """Look a user up by phone, in any spelling
+    """Look up a user by phone, in any spelling
 
-    The oldest user with the number. Costs one permit unless the caller holds the number, whether or not anybody has it.
+    The oldest user with the number. Costs one permit unless the number is in the caller's address book, whether or not
+    a user has it.
     """
     return found(call, "phone", parameter(call, "phone"))
 
 
 def by_facebook_id(call: Call) -> Answer:
-    """Look a user up by Facebook id"""
+    """Look up a user by Facebook id"""
     return found(call, "facebook_id", parameter(call, "facebook_id"))
 
 
 def by_twitter_id(call: Call) -> Answer:
-    """Look a user up by Twitter id"""
+    """Look up a user by Twitter id"""
     return found(call, "twitter_id", parameter(call, "twitter_id"))
 
 
 def by_external_id(call: Call) -> Answer:
-    """Look a user up by external id
+    """Look up a user by external id
 
     By `external_id`, else by `external_user_id`.
     """

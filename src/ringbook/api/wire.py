@@ -1,13 +1,13 @@
-"""How apps spell things, in both dialects: fields, dates, errors, statuses. Nothing behind this file knows.
+"""The wire format of both dialects: fields, dates, errors and statuses.
 
     Dialect                                  ConnectyCube or QuickBlox
-    take(kind, values)                       lenient reading: a request's values as a struct of `kind`
-    integer, flag, text, moment              lenient reading: one value
-    integers, texts                          lenient reading: several
-    status, refusal             what a refusal looks like
+    take(kind, values)                       reads a request's values leniently as a struct of `kind`
+    integer, flag, text, moment              read one value leniently
+    integers, texts                          read several values leniently
+    status, refusal                          the status and body of a refusal
     iso, expiration                          dates in bodies and in headers
 
-What requests and answers look like as a whole stands in `shapes/`.
+The types of requests and answers are in `shapes/`.
 Sources: docs/wire.md, section by section.
 """
 
@@ -29,7 +29,7 @@ T = TypeVar("T", bound=Struct)
 
 
 class Dialect(Enum):
-    """Which family of SDKs is asking."""
+    """The family of SDKs that the caller belongs to."""
 
     CONNECTYCUBE = "CB"
     QUICKBLOX = "QB"
@@ -48,7 +48,7 @@ STATUS: dict[type[errors.Refused], int] = {
     errors.TooMany: 429,
     errors.Unavailable: 503,
 }
-# These are answered as {"errors": {"base": […]}} also without a field, the others as {"errors": […]} (protocol §1.6).
+# Without a field, these have the body {"errors": {"base": […]}}, the others {"errors": […]} (protocol §1.6).
 MAPPED = (errors.Invalid, errors.Forbidden, errors.SessionGone)
 
 
@@ -81,7 +81,7 @@ def iso(seconds: int) -> str:
 
 
 def iso_or_none(seconds: int | None) -> str | None:
-    """The same, or null."""
+    """`iso`, or null."""
     return None if seconds is None else iso(seconds)
 
 
@@ -118,7 +118,7 @@ def flag(value: Any, field: str) -> bool:
 
 
 def text(value: Any, field: str) -> str:
-    """A text that every database can hold; a number is read as its digits."""
+    """A text without NUL and lone surrogates, which databases do not store; a number becomes its digits."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
@@ -174,9 +174,9 @@ READERS: dict[Any, Callable[[Any, str], Any]] = {
 
 
 def take(kind: type[T], values: Any, *, field: str = "") -> T:
-    """Read a request's values as `kind`: unknown names are ignored, scalars are read leniently, null stays null.
+    """Reads a request's values as `kind`: ignores unknown names, reads values leniently, keeps null.
 
-    Raises Invalid that names the field.
+    Raises Invalid with the field.
     """
     if not isinstance(values, dict):
         raise errors.Invalid("must be an object", field=field)
@@ -201,7 +201,7 @@ def _fields(kind: type[Struct]) -> list[tuple[str, str, Any]]:
 
 
 def _plain(hint: Any) -> Any:
-    """The type that counts in `str | None | UnsetType`."""
+    """The type without None and UnsetType, as in `str | None | UnsetType`."""
     if typing.get_origin(hint) is Annotated:
         return _plain(typing.get_args(hint)[0])
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:

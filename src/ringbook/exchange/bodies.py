@@ -1,12 +1,12 @@
-"""Reading request bodies, within bounds.
+"""Reads request bodies within bounds.
 
-    InFlight     how many bytes of bodies this process holds, and who is uploading
-    Held         the share of one request; a context that gives it back
+    InFlight     the bytes of bodies that this process holds, and the large uploads by user
+    Held         the part of one request; a context manager that releases it
     Incoming     the body of one request
     has_body     whether a request carries a body
-    at_hand      a message that has arrived already
+    at_hand      the next message, if it has arrived already
 
-All of it runs in the event loop, so nothing here is locked.
+Everything here runs in the event loop, so no locks are needed.
 """
 
 import io
@@ -24,8 +24,8 @@ from ..config import Limits
 
 BODY_SECONDS = 60
 SMALL_BYTES = 256 * 1024  # larger bodies are uploads of address books
-AT_HAND_BYTES = 64 * 1024  # uvicorn reads about as much before anybody asks for it
-SMALL_SHARE = 4  # of the bytes in flight, one part in so many is kept for small bodies: uploads must not stop sign-ins
+AT_HAND_BYTES = 64 * 1024  # uvicorn reads about as much ahead
+SMALL_SHARE = 4  # one part in four of the bytes is reserved for small bodies: uploads must not block sign-ins
 RETRY_SECONDS = 2
 
 
@@ -41,7 +41,7 @@ class InFlight:
 
 
 class Held:
-    """What one request holds. Everything is given back when the block ends, whatever ended it."""
+    """The bytes and the upload of one request, which are released at the end of the block."""
 
     def __init__(self, in_flight: InFlight) -> None:
         self._in_flight = in_flight
@@ -61,7 +61,7 @@ class Held:
                 del self._in_flight.uploads[self._user_id]
 
     def add(self, size: int) -> None:
-        """Counts bytes that have arrived; Unavailable when the process holds too many."""
+        """Counts received bytes. Raises Unavailable when the process holds too many."""
         pool = self._in_flight
         most = pool.most_bytes if self._bytes + size <= SMALL_BYTES else pool.most_large_bytes
         if pool.bytes + size > most:
@@ -72,7 +72,7 @@ class Held:
         pool.bytes += size
 
     def begin_upload(self, user_id: int) -> None:
-        """Counts a large upload of the user; TooMany when the user has as many in progress as are allowed."""
+        """Counts a large upload of the user. Raises TooMany when the allowed number is in progress."""
         pool = self._in_flight
         if pool.most_uploads and pool.uploads[user_id] >= pool.most_uploads:
             reason = "Another large upload of this user is in progress"
@@ -84,7 +84,7 @@ class Held:
 class Incoming:
     """The body of one request.
 
-    limit_bytes   the most that is read
+    limit_bytes   the size of the largest accepted body
     on_large      called once, before more than SMALL_BYTES of the body are held; may refuse
     """
 
@@ -95,14 +95,16 @@ class Incoming:
         self._held = held
         self._limit_bytes = limit_bytes
         self._on_large = on_large
-        self._buffer = io.BytesIO()  # grows in place and gives its content away without a copy; a list would double it
+        self._buffer = (
+            io.BytesIO()
+        )  # grows in place and hands over its content without a copy; joining a list would need twice the memory
         self._size = 0
         self.is_complete = False
         self._declared = declared(request.headers.get("content-length"))
         self._waits = "expect" in request.headers
 
     def look(self) -> None:
-        """Takes a small body that has arrived already, without waiting for it."""
+        """Takes a small body if it has arrived already, without waiting."""
         if self._declared is None or self._declared > min(AT_HAND_BYTES, self._limit_bytes) or self._waits:
             return
         message = at_hand(self._receive)
@@ -110,7 +112,7 @@ class Incoming:
             self._take(message)
 
     async def read(self) -> bytes:
-        """The whole body; TooLarge, Malformed when it takes too long, or what `Held` and `on_large` raise."""
+        """The whole body. Raises TooLarge, Malformed after BODY_SECONDS, and the refusals of `Held` and `on_large`."""
         if self._declared is not None:
             self._check(self._declared)
         with anyio.move_on_after(BODY_SECONDS) as scope:
@@ -131,7 +133,7 @@ class Incoming:
         self.is_complete = not message.get("more_body", False)
 
     def _check(self, size: int) -> None:
-        """Refuses a body of this size, declared or arrived."""
+        """Refuses a body of this size, declared or received, if it is too large."""
         if size > self._limit_bytes:
             raise errors.TooLarge(f"The body is larger than {self._limit_bytes} bytes", limit="max_body_bytes")
         if size > SMALL_BYTES and self._on_large:
@@ -140,7 +142,7 @@ class Incoming:
 
 
 def declared(length: str | None) -> int | None:
-    """The length that a request declares; None when it declares none."""
+    """The declared length of a body; None without a valid one."""
     return int(length) if length and length.isdecimal() and len(length) < 20 else None
 
 
@@ -150,7 +152,7 @@ def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def at_hand(receive: Receive) -> Message | None:
-    """The next message if it has arrived already; None when one would have to wait for it."""
+    """The next message if it has arrived already, else None."""
     receiving = cast(Coroutine[Any, Any, Message], receive())
     try:
         receiving.send(None)

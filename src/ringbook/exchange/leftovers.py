@@ -1,11 +1,11 @@
-"""What happens to the body of a request that is answered before the body was read.
+"""Handles the rest of a body when a request is answered before its body was read.
 
-    most_dropped    the bound on that
-    Leftover        receive and send of one request; the rest of its body is dropped, then the connection ends
+    most_dropped    how many bytes are dropped at most
+    Leftover        receive and send of one request; drops the rest of its body, then closes the connection
 
-A client that is still sending hears the answer first: it is sent at once, and what keeps arriving is read and dropped
-for a while. Closing at once would reset the connection, and many clients would lose the answer. An answer that ends the
-connection by itself (`Connection: close`) is passed on as it is, and a server that stops drops nothing more.
+The answer is sent at once. Then the rest of the body is read and dropped for a limited time. Closing the connection at
+once would reset it, and many clients would lose the answer. An answer with `Connection: close` is passed on unchanged,
+and a server that stops does not drop the rest.
 """
 
 import asyncio
@@ -17,19 +17,19 @@ from starlette.types import Message, Receive, Scope, Send
 from .bodies import at_hand
 
 DRAIN_SECONDS = 30
-DRAIN_TIMES = 8  # so many times the largest allowed body is dropped; after that the connection is closed
-DRAIN_BYTES = 8 * 1024 * 1024  # and no less than this
+DRAIN_TIMES = 8  # times the size of the largest allowed body; after that the connection is closed
+DRAIN_BYTES = 8 * 1024 * 1024  # the least value of the limit
 
 
 def most_dropped(largest_bytes: int) -> int:
-    """How much of an unread body is dropped, where the largest allowed body has so many bytes."""
+    """How many bytes of an unread body are dropped at most, by the size of the largest allowed body."""
     return max(DRAIN_BYTES, DRAIN_TIMES * largest_bytes)
 
 
 class Leftover:
     """The two directions of a request that carries a body.
 
-    most_bytes   so much is dropped at most
+    most_bytes   how many bytes are dropped at most
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, most_bytes: int) -> None:
@@ -37,23 +37,23 @@ class Leftover:
         self._receive = receive
         self._send = send
         self._most_bytes = most_bytes
-        # The client sends its body only when it is asked to. Source: RFC 9110, section 10.1.1.
+        # The client sends its body only after a 100 Continue. Source: RFC 9110, section 10.1.1.
         self._waits = any(name == b"expect" for name, _ in scope["headers"])
         self._is_read = False
-        self._ends_anyway = False
+        self._closes_anyway = False
 
     async def receive(self) -> Message:
-        """Hands a part of the body on, and notes when that was the last one."""
+        """Passes a part of the body on, and notes the last part."""
         message = await self._receive()
         self._note(message)
         return message
 
     async def send(self, message: Message) -> None:
-        """Sends the answer; where a part of the body was not read, drops it afterwards and ends the connection."""
+        """Sends the answer. If a part of the body was not read, drops it afterwards and closes the connection."""
         if message["type"] == "http.response.start":
             self._look()
-            self._ends_anyway = any(name == b"connection" for name, _ in message.get("headers", ()))
-        if self._is_read or self._ends_anyway:
+            self._closes_anyway = any(name == b"connection" for name, _ in message.get("headers", ()))
+        if self._is_read or self._closes_anyway:
             await self._send(message)
         elif message["type"] == "http.response.start":
             headers = [*message.get("headers", ()), (b"connection", b"close")]
@@ -66,7 +66,7 @@ class Leftover:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _look(self) -> None:
-        """A small body that has arrived as a whole costs nobody the connection."""
+        """Takes a small body that has arrived already, so that the connection can stay open."""
         if not self._is_read and not self._waits and (message := at_hand(self._receive)):
             self._note(message)
 
