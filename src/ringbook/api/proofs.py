@@ -1,11 +1,11 @@
-"""What a request proves: who signs in with a provider, or by a code (protocol §2.1, §2.3, docs/api.md).
+"""Reads proofs of identity from requests: provider tokens and one-time codes (protocol §2.1, §2.3, docs/api.md).
 
-provider           the provider that a request names, if any
-asks_for_code      is this the first of the two steps of a sign-in by code?
+provider           the provider in a request, "" without one
+asks_for_code      is the request the first step of a sign-in by code?
 ask_for_code       the first step
-user_of            the user whom the proof in a request names, found or made
-proven_phone       the number that a request proves, for a change of one's own
-user_of_provider   the user whom the application's own identity provider names
+user_of            the user of the proof in a request, found or created
+proven_phone       the number that a request proves
+user_of_provider   the user that the application's own identity provider has verified
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ PROVIDERS = (*FIREBASE, "phone", "facebook", "twitter")
 
 
 def provider(values: dict[str, Any]) -> str:
-    """The provider by its name, or by the object that goes with it; "" when there is none."""
+    """The provider, given by its name or by its object; "" without one."""
     named = values.get("provider")
     if named is None or named == "":
         return next((name for name in PROVIDERS if isinstance(values.get(name), dict)), "")
@@ -37,14 +37,14 @@ def provider(values: dict[str, Any]) -> str:
 
 
 def asks_for_code(values: dict[str, Any]) -> bool:
-    """A number without a code; with a `request_id` it is an answer, whose code is missing."""
+    """Has the request a number but no code? With a `request_id` it is the second step, and its code is missing."""
     given = values.get("phone")
     asked = isinstance(given, dict) and not (given.get("code") or given.get("request_id"))
     return provider(values) == "phone" and asked
 
 
 def ask_for_code(call: Call, app: App) -> Answer:
-    """Send a code to a number; the answer is the same whether or not somebody has it."""
+    """Sends a code to a number. The answer does not show whether a user has the number."""
     given = take(PhoneIn, call.values.get("phone"), field="phone")
     if not given.number:
         raise errors.Invalid("can't be blank", field="number")
@@ -54,7 +54,7 @@ def ask_for_code(call: Call, app: App) -> Answer:
 
 
 def user_of(call: Call, app: App) -> int:
-    """The id of the user whom the proof names."""
+    """The id of the user of the proof, found or created."""
     limits = call.config.limits
     if provider(call.values) == "firebase_email":
         return proofs.by_email(call.db, limits, app, firebase_proof(call, app), call.address, call.now)
@@ -62,7 +62,7 @@ def user_of(call: Call, app: App) -> int:
 
 
 def proven_phone(call: Call, app: App) -> str:
-    """The number that is proven, as the prover spells it."""
+    """The number that the request proves, as the provider or the app has written it."""
     name = provider(call.values)
     if name == "phone":
         given = take(PhoneIn, _there(call, "phone", PHONE), field="phone")
@@ -80,7 +80,7 @@ def proven_phone(call: Call, app: App) -> str:
 
 
 def firebase_proof(call: Call, app: App) -> firebase.Proof:
-    """What the ID token proves, for the project that the application's owner has named, whatever the request says."""
+    """The content of the ID token. The project comes from the application's settings, never from the request."""
     project = app.settings.firebase_project_id
     if not project:
         reason = f"Firebase is not set up for this application: `ringbook app set {app.id} firebase_project_id PROJECT`"
@@ -95,16 +95,16 @@ def firebase_proof(call: Call, app: App) -> firebase.Proof:
 
 
 def _there(call: Call, name: str, holds: str) -> Any:
-    """The object that goes with a provider; Invalid says what it holds, since SDKs leave out what they do not know."""
+    """The object of a provider. Raises Invalid with its fields, because some SDKs leave the object out."""
     if call.values.get(name) is None:
         raise errors.Invalid(f"is missing: an object with {holds}", field=name)
     return call.values[name]
 
 
 def user_of_provider(call: Call, app: App, login: str, password: str, *, charged: bool) -> int:
-    """The id of the user whom the application's identity provider knows by this log-in; guessing is limited.
+    """The id of the user that the application's identity provider verifies by this log-in. Limits guessing.
 
-    charged   the try has been charged already, when the same log-in was compared with a password here
+    charged   the attempt was charged before, when the password was compared with one of this server
     """
     tries = rates.log_in(call.config.limits, app.id, users.name_tried(login, ""), call.address)
     with rates.tried(call.db, tries, call.now, charged=charged):

@@ -1,4 +1,4 @@
-"""Address books: uploads, books read back, and contacts who are users."""
+"""Address books: uploads, contacts of a book, and registered contacts."""
 
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ from .users import UserOut, user_out
 
 
 class ContactIn(Struct):
-    """A line of an upload. The name may be left out only with `destroy`."""
+    """An entry of an upload. The name is optional only with `destroy`."""
 
     phone: (
         Annotated[str | int, Meta(description="10 to 15 digits, in any spelling", examples=["+44 7700 900123"])] | None
@@ -21,18 +21,17 @@ class ContactIn(Struct):
 
 
 class UploadRequest(Struct):
-    """Contacts to create, rename or destroy; with `force` the book is then exactly these."""
+    """Contacts to create, rename or destroy; with `force` the book then contains exactly these."""
 
     contacts: list[ContactIn]
     force: Flag | None = None
     udid: (
-        Annotated[str, Meta(max_length=64, description="the device; without it, the book that all devices share")]
-        | None
+        Annotated[str, Meta(max_length=64, description="the device; by default the book that all devices share")] | None
     ) = None
 
 
 class ReportOut(Struct):
-    """What an upload did; `rejected` maps positions in the upload, from 0, to reasons."""
+    """The result of an upload; `rejected` maps positions in the upload, from 0, to reasons."""
 
     deleted: Annotated[int, Meta(examples=[1])]
     rejected: Annotated[
@@ -44,13 +43,13 @@ class ReportOut(Struct):
 
 
 class ContactOut(Struct):
-    """A line of a book, as it was uploaded."""
+    """A contact, as it was uploaded."""
 
     phone: Phone
     name: ContactName
 
 
-# A user with the name from the caller's book. With `compact=1` the first three fields are all there is.
+# A user, with the name from the caller's book. With `compact=1` it has only the first three fields.
 RegisteredOut = defstruct(
     "RegisteredOut",
     [
@@ -65,7 +64,7 @@ RegisteredOut = defstruct(
 
 
 class OneRegistered(Struct):
-    """A registered contact, wrapped."""
+    """An object with a registered contact."""
 
     user: RegisteredOut  # type: ignore[valid-type]
 
@@ -84,13 +83,13 @@ REASONS = {
 
 
 def report_out(report: Report) -> ReportOut:
-    """What an upload did, as apps see it."""
+    """The answer to an upload."""
     rejected = {str(position): [REASONS[reason] for reason in why] for position, why in report.rejected.items()}
     return ReportOut(report.deleted, rejected, report.created, report.updated)
 
 
 def registered_out(found: Registered, *, compact: bool) -> OneRegistered:
-    """A registered contact as apps see one."""
+    """A registered contact for an answer."""
     if compact:
         kept: dict[str, Any] = {"id": found.user.id, "phone": found.user.phone}
     else:

@@ -1,4 +1,4 @@
-"""Events: what one user sends to others, and what became of it at once."""
+"""Events: pushes from one user to others."""
 
 from typing import Annotated
 
@@ -8,16 +8,16 @@ from .fields import Date, Id, Name
 
 
 class RecipientsIn(Struct, kw_only=True):
-    """Whom an event is for."""
+    """The recipients of an event."""
 
     ids: (
-        Annotated[list[int], Meta(description="at most 100; also one alone, or a text with commas", examples=[[271]])]
+        Annotated[list[int], Meta(description="at most 100; also a single id, or a text with commas", examples=[[271]])]
         | None
     ) = None
 
 
 class EventIn(Struct, kw_only=True):
-    """A push in the universal format. What else an app sends here is refused, or ignored where it changes nothing."""
+    """A push in the universal format. Other fields are refused, or ignored when they have no effect."""
 
     notification_type: Annotated[str, Meta(description="push", examples=["push"])] | None = None
     event_type: Annotated[str, Meta(description="one_shot", examples=["one_shot"])] | None = None
@@ -29,7 +29,7 @@ class EventIn(Struct, kw_only=True):
         Annotated[
             str,
             Meta(
-                description="always needed: base64 of a JSON object of at most 4,096 bytes, with `message` or own keys",
+                description="required: base64 of a JSON object of at most 4,096 bytes, with `message` or own keys",
                 examples=["eyJtZXNzYWdlIjoiaGkifQ=="],
             ),
         ]
@@ -53,13 +53,13 @@ class EventOut(Struct, kw_only=True):
     date: None = None
     period: None = None
     name: None = None
-    occured_count: int = 0  # spelt so on the wire
+    occured_count: int = 0  # the spelling of the wire format
     created_at: Date
     updated_at: Date
     end_date: None = None
     active: bool = True
     application_id: Annotated[int, Meta(examples=[1])]
-    user_id: Annotated[int, Meta(description="who sent it", examples=[271])]
+    user_id: Annotated[int, Meta(description="the sender", examples=[271])]
     kind: str = "API"
     environment: str
     tag_query: None = None
@@ -67,6 +67,6 @@ class EventOut(Struct, kw_only=True):
 
 
 class OneEvent(Struct):
-    """An event, wrapped."""
+    """An object with an event."""
 
     event: EventOut

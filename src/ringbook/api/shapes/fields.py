@@ -1,4 +1,4 @@
-"""Fields that several nouns share, each with what OpenAPI says about it."""
+"""Fields that several nouns share, with their descriptions for OpenAPI."""
 
 from typing import Annotated
 
@@ -12,10 +12,10 @@ Password = Annotated[str, Meta(examples=["correct-horse"])]
 Phone = Annotated[str, Meta(description="in any spelling", examples=["+44 7700 900123"])]
 FullName = Annotated[str, Meta(examples=["Ann Example"])]
 ContactName = Annotated[str, Meta(description="1 to 255 characters", examples=["Ann (climbing)"])]
-Flag = Annotated[bool, Meta(description="also 0, 1, or the text of one", examples=[True])]
+Flag = Annotated[bool, Meta(description="also 0 or 1, as a number or a text", examples=[True])]
 
 
 class Name(Struct):
-    """A name, wrapped."""
+    """An object with a name."""
 
     name: str

@@ -1,4 +1,4 @@
-"""Proofs of who somebody is: a Firebase ID token, or a number with the code that was sent to it."""
+"""Proofs of identity: a Firebase ID token, or a number with the code that was sent to it."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ class FirebaseIn(Struct, kw_only=True):
 
 
 class PhoneIn(Struct, kw_only=True):
-    """First `number`: a code is sent to it (202). Then `request_id` and `code`: they open the session."""
+    """In the first request `number`: a code is sent to it (202). In the second request `request_id` and `code`."""
 
     number: Annotated[str, Meta(description="international, in any spelling", examples=["+44 7700 900123"])] | None = (
         None
@@ -25,15 +25,15 @@ class PhoneIn(Struct, kw_only=True):
 
 
 class CodeOut(Struct):
-    """A code is on its way."""
+    """A code that was sent."""
 
     request_id: Annotated[str, Meta(examples=["3f6c0d9a51be4c7e8a20d4b17c95e2f8"])]
     expires_at: Date
-    resend_at: Annotated[str, Meta(description="when another code may be asked for", examples=["2018-12-05T11:58:32Z"])]
+    resend_at: Annotated[str, Meta(description="when another code can be requested", examples=["2018-12-05T11:58:32Z"])]
 
 
 class CodeAsked(Struct):
-    """A code that was asked for, wrapped."""
+    """An object with a code that was sent."""
 
     verification: CodeOut
 

@@ -1,4 +1,4 @@
-"""Sessions: who opens one, and what it is."""
+"""Sessions: requests that open one, and sessions in answers."""
 
 from typing import Annotated
 
@@ -12,21 +12,23 @@ from .users import UserOut, user_out
 
 
 class SignInIn(Struct, kw_only=True):
-    """Who opens a session: login or email with the password, or a guest with a name."""
+    """The user of a new session: login or email with the password, or a guest with a name."""
 
     login: Login | None = None
     email: Email | None = None
     password: Password | None = None
-    guest: Annotated[bool, Meta(description="for a guest, who needs neither login nor password")] | None = None
-    full_name: Annotated[str, Meta(description="of a guest")] | None = None
+    guest: Annotated[bool, Meta(description="opens a session for a guest, without login and password")] | None = None
+    full_name: Annotated[str, Meta(description="the name of a guest")] | None = None
 
 
 class SessionRequest(Struct, kw_only=True):
-    """Without `user` and `provider` this opens the application's own session."""
+    """Without `user` and `provider` this opens an application session."""
 
-    application_id: Annotated[int, Meta(description="always needed", examples=[1])] | None = None
-    auth_key: Annotated[str, Meta(description="always needed", examples=["d1f0c5b2a7e94c3b8d6f1a20"])] | None = None
-    timestamp: Annotated[int, Meta(description="Unix seconds; with a signature, at most an hour off")] | None = None
+    application_id: Annotated[int, Meta(description="required", examples=[1])] | None = None
+    auth_key: Annotated[str, Meta(description="required", examples=["d1f0c5b2a7e94c3b8d6f1a20"])] | None = None
+    timestamp: (
+        Annotated[int, Meta(description="Unix seconds; with a signature, within an hour of the server's time")] | None
+    ) = None
     nonce: int | None = None
     signature: (
         Annotated[
@@ -43,7 +45,7 @@ class SessionRequest(Struct, kw_only=True):
 
 
 class LoginRequest(Struct, kw_only=True):
-    """The user whom this session is to become."""
+    """The user who signs in."""
 
     login: Login | None = None
     email: Email | None = None
@@ -55,11 +57,12 @@ class LoginRequest(Struct, kw_only=True):
 
 
 class SessionOut(Struct, kw_only=True):
-    """A session. `token` goes into the CB-Token or QB-Token header of the requests that follow."""
+    """A session. Further requests carry `token` in the header CB-Token or QB-Token."""
 
     id: Id
     user_id: (
-        Annotated[int, Meta(description="null (0 for QuickBlox SDKs) for the application's own", examples=[271])] | None
+        Annotated[int, Meta(description="null (0 for QuickBlox SDKs) for an application session", examples=[271])]
+        | None
     )
     application_id: Annotated[int, Meta(examples=[1])]
     token: Annotated[str, Meta(examples=["83153a14fb2df777c2f866178902a4bb15000001"])]
@@ -71,13 +74,13 @@ class SessionOut(Struct, kw_only=True):
 
 
 class OneSession(Struct):
-    """A session, wrapped."""
+    """An object with a session."""
 
     session: SessionOut
 
 
 def session_out(session: Session, token: str, user: User | None, dialect: Dialect) -> OneSession:
-    """A session as apps see it, with the token only its bearer has."""
+    """A session for an answer, with its token."""
     nobody = 0 if dialect is Dialect.QUICKBLOX else None
     return OneSession(
         SessionOut(

@@ -1,4 +1,4 @@
-"""Push subscriptions: a device's wish to receive pushes, and what is stored of it."""
+"""Push subscriptions: requests that create them, and subscriptions in answers."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from .fields import Id, Name
 
 
 class PushTokenIn(Struct, kw_only=True):
-    """Where pushes go: a token, or for `web` the three values of the browser's subscription."""
+    """The address for pushes: a token, or for `web` the three values of the browser's subscription."""
 
     environment: Annotated[str, Meta(description="development or production", examples=["production"])] | None = None
     client_identification_sequence: (
@@ -32,12 +32,12 @@ class DeviceIn(Struct, kw_only=True):
 
 
 class SubscriptionRequest(Struct, kw_only=True):
-    """A device's wish to receive pushes."""
+    """A request to send pushes to a device."""
 
     notification_channel: (
         Annotated[list[str], Meta(description=", ".join(providers.device_channels()), examples=["gcm"])] | None
     ) = None
-    notification_channels: Annotated[list[str], Meta(description="the same, in the plural")] | None = None
+    notification_channels: Annotated[list[str], Meta(description="another name of notification_channel")] | None = None
     push_token: PushTokenIn | None = None
     device: DeviceIn | None = None
 
@@ -50,7 +50,7 @@ class DeviceOut(Struct):
 
 
 class SubscriptionOut(Struct, kw_only=True):
-    """A stored subscription; its push token is shown to nobody."""
+    """A stored subscription; its push token is never returned."""
 
     id: Id
     notification_channel: Name
@@ -60,13 +60,13 @@ class SubscriptionOut(Struct, kw_only=True):
 
 
 class OneSubscription(Struct):
-    """A subscription, wrapped."""
+    """An object with a subscription."""
 
     subscription: SubscriptionOut
 
 
 def subscription_out(subscription: Subscription) -> OneSubscription:
-    """A subscription as apps see it."""
+    """A subscription for an answer."""
     return OneSubscription(
         SubscriptionOut(
             id=subscription.id,
