@@ -25,7 +25,7 @@ def test_beyond_the_limit_of_a_network_the_answer_says_when_and_the_operator_is_
             page = admin(server).get(f"/apps/{app_id}")
     words = "new numbers from one /48 or /24 network used 80 % of RINGBOOK_NETWORK_PERMITS_PER_DAY or more"
     assert words in page.words and "seen 2 times" in page.words
-    assert "and RINGBOOK_APP_PERMITS_PER_DAY, of which one network gets at most a quarter" in page.words
+    assert "and RINGBOOK_APP_PERMITS_PER_DAY: one network gets at most a quarter of it" in page.words
 
 
 def test_the_overview_has_words_for_every_shared_limit():
