@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, get_args, get_origin
 
 import cyclopts
 import msgspec
@@ -17,8 +16,8 @@ from prometheus_client.metrics import MetricWrapperBase
 from ringbook import config, metrics
 from ringbook.api import openapi
 from ringbook.api.routes import ROUTES
+from ringbook.app_settings import SETTINGS
 from ringbook.cli import __main__
-from ringbook.model import AppSettings
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -64,13 +63,10 @@ def test_every_setting_and_limit_of_the_process_is_in_the_tables():
 
 
 def test_every_setting_of_an_application_is_in_the_table():
-    expected = set()
-    for field in msgspec.structs.fields(AppSettings):
-        kind, meta = get_args(field.type)
-        accepts = {bool: "true or false", str: "text", int: "a whole number, 0 or more"}.get(kind, kind)
-        choices = [choice or "(empty)" for choice in get_args(kind)] if get_origin(kind) is Literal else []
-        accepts = " or ".join(choices) or accepts
-        expected.add(f"| `{field.name}` | {accepts} | {shown(field.default)} | {meta.description} |")
+    expected = {
+        f"| `{key}` | {declared.accepts} | {shown(declared.default)} | {declared.help} |"
+        for key, declared in SETTINGS.items()
+    }
     assert rows("docs/configuration.md", "`[a-z][a-z0-9_]+`") == expected
 
 

@@ -1,118 +1,24 @@
-"""The nouns, as frozen values.
+"""The domain's data types, as frozen values.
 
-    AppSettings, App            an application, and what its owner has decided (`setting` describes one)
-    Session, Caller             proof of who asks, and who that is for one request
-    User, NewUser               a person's account
-    Entry, Contact, Report      a line of an upload, a line of a book, what an upload did
+    App                         an application; its settings are declared in `app_settings.py`
+    Session, Caller             a session, and the user who makes a request
+    User                        a user's account
+    Entry, Contact, Report      a line of an upload, a contact of an address book, the result of an upload
     Registered                  a contact who is a user
-    Subscription                where a push reaches a device
+    Subscription                the push token of a device
 
 Times are UTC seconds since 1970; a `number` is the 64-bit integer of `phone.read`.
 """
 
 from enum import Enum
-from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Struct
+
+from .app_settings import AppSettings
 
 GLOBAL_BOOK = 0
 SEQ_GAP = 2**20  # between two neighbours in a book, so that one can be moved without moving the others
 GUEST_SECONDS = 24 * 3600
-
-
-def setting(description: str, *, secret: bool = False) -> Meta:
-    """What a setting means; a secret one is never shown again."""
-    return Meta(description=description, extra={"secret": secret})
-
-
-class AppSettings(Struct, frozen=True, kw_only=True):
-    """What an application's owner decides; `ringbook app set` changes one, and every process knows within 5 seconds."""
-
-    session_creates_user: Annotated[
-        bool, setting("an unknown login with a password makes a new user when it opens a session")
-    ] = True
-    users_v1_list: Annotated[
-        bool, setting("users may list all users, and look them up by full name and by tags, the V1 way")
-    ] = False
-    default_region: Annotated[
-        str,
-        setting("two-letter country code by which national numbers are read; empty = digits match digits"),
-    ] = ""
-    profiles: Annotated[
-        Literal["known", "open"],
-        setting("who sees a user's phone and e-mail: those who hold the number in a book, or everybody"),
-    ] = "known"
-    require_verified_number: Annotated[
-        Literal["auto", "on", "off"],
-        setting("only numbers that were proven are found; auto = on from the application's first proven number"),
-    ] = "auto"
-    reassigned_after_days: Annotated[
-        int, setting("a number proven again after so many days without a request opens a new account; 0 = never")
-    ] = 180
-    firebase_project_id: Annotated[
-        str, setting("the Firebase project whose ID tokens are believed; empty = Firebase cannot be used")
-    ] = ""
-    cidp_url: Annotated[
-        str, setting("address that your identity provider verifies log-ins at; empty = there is none")
-    ] = ""
-    cidp_request: Annotated[
-        str, setting("parameters of that request, as JSON; #{login} stands for the login that was given")
-    ] = '{"token": "#{login}"}'
-    cidp_response: Annotated[
-        str, setting("where its answer holds uid, login, full_name, email and phone, as JSON; uid is needed")
-    ] = '{"uid": "#{user.id}"}'
-    sms_gateway: Annotated[
-        Literal["", "console", "http", "twilio"],
-        setting("who sends one-time codes: console (prints them, for development), http, twilio; empty = nobody"),
-    ] = ""
-    sms_regions: Annotated[
-        str, setting("country codes that codes are sent to, with commas, such as GB,IE; empty = none")
-    ] = ""
-    sms_daily_cap: Annotated[
-        int, setting("codes sent in a day at most, half of them to numbers that are new here; 0 = no limit")
-    ] = 1_000
-    sms_text: Annotated[str, setting("text of the message; %s stands for the code")] = "%s is your code."
-    sms_gateway_url: Annotated[str, setting("http: the gateway's address; twilio: only to replace Twilio's")] = ""
-    sms_gateway_method: Annotated[Literal["POST", "PUT", "GET"], setting("http: the method")] = "POST"
-    sms_gateway_headers: Annotated[str, setting("http: headers, as a JSON object", secret=True)] = (
-        '{"Content-Type": "application/json"}'
-    )
-    sms_gateway_body: Annotated[
-        str, setting("http: the body; #{to} stands for the number with its +, #{text} for the text, both escaped")
-    ] = '{"to": "#{to}", "text": "#{text}"}'
-    sms_twilio_account_sid: Annotated[str, setting("twilio: the account SID")] = ""
-    sms_twilio_auth_token: Annotated[str, setting("twilio: the auth token", secret=True)] = ""
-    sms_twilio_from: Annotated[str, setting("twilio: the number or messaging service that sends")] = ""
-    contact_joined_enabled: Annotated[
-        bool, setting("tell the holders of a number when its owner joins; announces nobody who is there already")
-    ] = False
-    contact_joined_template: Annotated[
-        str, setting("text of that push; %s stands for the name in the holder's own book, %% for a per cent sign")
-    ] = "Your friend %s joined."
-    contact_joined_development: Annotated[
-        bool, setting("send it also to subscriptions whose environment is development")
-    ] = False
-    contact_joined_fcm_notification: Annotated[
-        bool, setting("on Android, have the system show it, also while the app is closed; off = the app shows it")
-    ] = False
-    events: Annotated[Literal["on", "off"], setting("users may send pushes to each other (POST /events)")] = "on"
-    push_console: Annotated[
-        bool, setting("print pushes on standard output instead of sending them, for development")
-    ] = False
-    fcm_service_account: Annotated[
-        str, setting("Firebase service account for FCM: the JSON of its key file, @FILE", secret=True)
-    ] = ""
-    apns_key: Annotated[str, setting("APNs authentication key: the .p8 file, @FILE", secret=True)] = ""
-    apns_key_id: Annotated[str, setting("the 10 characters that Apple names the key by")] = ""
-    apns_team_id: Annotated[str, setting("the 10 characters of your Apple developer team")] = ""
-    apns_topic: Annotated[str, setting("bundle id of the iOS app; empty = the one that each subscription names")] = ""
-    web_push_contact: Annotated[
-        str, setting("mailto: or https: address where push services reach you; Apple's refuses without one")
-    ] = ""
-    webhook_url: Annotated[
-        str, setting("address of your backend that is told when somebody joins whom others know; empty = none")
-    ] = ""
-    webhook_secret: Annotated[str, setting("key that those requests are signed with", secret=True)] = ""
 
 
 class App(Struct, frozen=True, kw_only=True):

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from ringbook import errors
+from ringbook.app_settings import AppSettings
 from ringbook.config import Limits
 from ringbook.core import applications, users
 from ringbook.core.user_search import MOST_CONDITIONS, Asked, Query, query
-from ringbook.model import App, AppSettings, Caller, User
+from ringbook.model import App, Caller, User
 from ringbook.store import user_search as store
 from ringbook.store.db import Database, Tx, connect
 from ringbook.store.users import FOLDED_CHARACTERS, fold

@@ -8,9 +8,10 @@ from asking import person, rows
 from dashboard.visiting import admin
 from servers import application
 
+from ringbook.app_settings import SETTINGS
 from ringbook.config import Limits
-from ringbook.dashboard import forms, providers, settings
-from ringbook.model import AppSettings
+from ringbook.dashboard import settings
+from ringbook.push.providers import PROVIDERS
 
 PAGES = ("/users/settings", "/users/sign-in", "/push/providers")
 
@@ -59,7 +60,7 @@ def test_the_card_is_saved_and_kept(visitor, server, app):
     "template, reason",
     [
         ("%s and %s", "may hold %s once"),
-        ("100% of %s", "per cent sign that stands alone"),
+        ("100% of %s", "holds a single per cent sign"),
         ("", "must have 1 to 255 characters"),
         ("x" * 256, "must have 1 to 255 characters"),
         ("one\ntwo %s", "must be one line"),
@@ -82,12 +83,12 @@ def test_the_preview_follows_what_is_typed(visitor, app):
 
 
 def test_every_setting_of_an_application_stands_in_one_form_of_the_dashboard(visitor, app):
-    ours = [key for card in settings.CARDS.values() for key in card.keys]
-    theirs = [key for keys in providers.FIELDS.values() for key in keys]
-    assert sorted([*ours, *theirs]) == sorted(AppSettings.__struct_fields__)
-    assert sorted(forms.LABELS) == sorted(ours)
+    cards = {declared.card for declared in SETTINGS.values()}
+    assert cards == {*settings.CARDS, *(provider.key for provider in PROVIDERS)}
+    for provider in PROVIDERS:
+        assert [key for key, one in SETTINGS.items() if one.card == provider.key] == list(provider.settings)
     pages = [visitor.get(f"/apps/{app.application_id}{path}").html for path in PAGES]
-    for key in AppSettings.__struct_fields__:
+    for key in SETTINGS:
         assert [page.count(f'name="{key}"') for page in pages].count(1) == 1, key
 
 

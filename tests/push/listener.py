@@ -23,8 +23,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from servers import free_port, running, wait_until
 
+from ringbook.app_settings import AppSettings
 from ringbook.config import Config
-from ringbook.model import App, AppSettings
+from ringbook.model import App
 from ringbook.push.connections import Connections
 from ringbook.push.transport import Message, Receipt, Sender, SenderContext
 

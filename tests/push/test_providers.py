@@ -18,10 +18,10 @@ from push.listener import application as push_application
 from servers import Server, application, eventually, get, ringbook, serve
 
 from ringbook import errors
+from ringbook.app_settings import AppSettings
 from ringbook.config import Config
 from ringbook.core import applications, test_push
 from ringbook.core.audit import Actor
-from ringbook.model import AppSettings
 from ringbook.push import providers
 from ringbook.push.connections import Connections
 from ringbook.push.transport import NotSetUp, SenderContext
@@ -85,7 +85,7 @@ def test_pushes_go_out_through_it(pretending, ann):
 
 def test_the_page_of_providers_has_its_card_with_its_settings(pretending, visitor):
     page = visitor.get(visitor.base)
-    for words in ("Pager: people on call", "Get the credential from the pager company.", "sms_twilio_from"):
+    for words in ("Pager: people on call", "Get the credential from the pager company.", "Twilio sender"):
         assert words in page.words
     visitor.post(f"{visitor.base}/pager", sms_twilio_from="pager-credential")
     page = visitor.get(visitor.base)

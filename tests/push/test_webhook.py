@@ -12,10 +12,11 @@ from push.listener import NOW, application, attempt, message
 from servers import free_port
 from verify.gateway import Gateway, listening
 
+from ringbook.app_settings import webhook_key
 from ringbook.model import App
 from ringbook.push import webhook
 from ringbook.push.transport import Cause, Message, NotSetUp, Outcome, Receipt
-from ringbook.push.webhook import read_answer, signature, signing_key
+from ringbook.push.webhook import read_answer, signature
 
 KEY = b"twenty-four bytes of key"
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
@@ -72,7 +73,7 @@ def test_a_repeat_has_the_same_id_and_body_and_the_time_of_its_own(backend):
 
 def test_the_signature_is_that_of_standard_webhooks():
     """The example of the reference libraries' own tests."""
-    key = signing_key("whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    key = webhook_key("whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     signed = signature(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
     assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
@@ -90,7 +91,7 @@ def test_the_signature_covers_id_time_and_body(name, at, body):
     [(SECRET, KEY), ("any text", b"any text"), ("schlüssel", "schlüssel".encode()), ("whsec", b"whsec")],
 )
 def test_a_secret_is_base64_after_its_prefix_and_else_itself_the_key(secret, key):
-    assert signing_key(secret) == key
+    assert webhook_key(secret) == key
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ def test_without_an_address_or_a_key_nothing_is_sent_and_the_command_is_named(se
 
 def test_a_secret_that_is_wrong_is_not_shown():
     with pytest.raises(ValueError) as raised:
-        signing_key("whsec_wrong but secret")
+        webhook_key("whsec_wrong but secret")
     assert "wrong" not in str(raised.value)
 
 

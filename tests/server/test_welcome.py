@@ -2,8 +2,9 @@
 
 import pytest
 
+from ringbook.app_settings import AppSettings
 from ringbook.config import load
-from ringbook.model import App, AppSettings
+from ringbook.model import App
 from ringbook.server import welcome
 
 APP = App(

@@ -12,7 +12,7 @@ from servers import free_port
 from verify.gateway import Gateway, listening
 
 from ringbook import errors
-from ringbook.model import AppSettings
+from ringbook.app_settings import AppSettings
 from ringbook.outbound.requests import Answer, Outgoing
 from ringbook.verify import cidp
 from ringbook.verify.cidp import Identity

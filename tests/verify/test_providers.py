@@ -8,8 +8,8 @@ import pytest
 from servers import application
 from verify.gateway import listening
 
+from ringbook.app_settings import AppSettings
 from ringbook.config import Config
-from ringbook.model import AppSettings
 from ringbook.outbound.requests import Outgoing
 from ringbook.server import checks
 from ringbook.verify import providers, sms

@@ -14,7 +14,7 @@ from servers import free_port
 from verify.gateway import Asked, Gateway
 
 from ringbook import errors
-from ringbook.model import AppSettings
+from ringbook.app_settings import AppSettings
 from ringbook.outbound.requests import Outgoing
 from ringbook.verify import sms
 from ringbook.verify.sms import FORM, NotTaken, Template

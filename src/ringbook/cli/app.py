@@ -7,13 +7,13 @@ app_delete                          delete an application with all its data
 
 import difflib
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
-import msgspec
 from cyclopts import Parameter
 
-from ..model import AppSettings
+from .. import errors
+from ..app_settings import SETTINGS, Setting
 from . import common
 from .common import File, Id, Json, WrongUse, Yes
 
@@ -28,9 +28,7 @@ Key = Annotated[str, Parameter(help="name of the setting")]
 Name = Annotated[str, Parameter(help="name of the application")]
 Value = Annotated[str, Parameter(allow_leading_hyphen=True, help="new value, or @FILE for the text of a file")]
 
-KEYS = "KEY is one of these:\n\n" + "\n".join(
-    f"* `{field.name}`: {get_args(field.type)[1].description}" for field in msgspec.structs.fields(AppSettings)
-)
+KEYS = "KEY is one of these:\n\n" + "\n".join(f"* `{key}`: {declared.help}" for key, declared in SETTINGS.items())
 
 app = cyclopts.App(name="app", help="Applications: each has its own keys, users and settings.")
 
@@ -82,7 +80,10 @@ def app_set(id: AppId, key: Key, value: Value, /, *, file: File) -> None:
 
     _check_key(key)
     with common.database(common.settings(file)) as db:
-        applications.change(db, id, key, common.content(value), by=common.actor())
+        try:
+            applications.change(db, id, key, common.content(value), by=common.actor())
+        except errors.Invalid as refused:
+            raise _with_hint(SETTINGS[key], refused) from None
     common.print_line(f"application {id}: {key} is set")
 
 
@@ -116,11 +117,17 @@ def app_delete(id: AppId, /, *, yes: Yes = False, file: File) -> None:
 
 def _check_key(key: str) -> None:
     """Raise WrongUse for an unknown setting, with the most similar name or with all names."""
-    known = list(AppSettings.__struct_fields__)
-    if key not in known:
-        near = difflib.get_close_matches(key, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    if key not in SETTINGS:
+        near = difflib.get_close_matches(key, SETTINGS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(SETTINGS)}"
         raise WrongUse(f"there is no setting {key}; {hint}")
+
+
+def _with_hint(declared: Setting, refused: errors.Invalid) -> errors.Invalid:
+    """The refusal; for a setting that is a file, with how a file is given on the command line."""
+    if declared.file:
+        return errors.Invalid(f"{refused.reason}: give the file as @FILE", field=refused.field)
+    return refused
 
 
 def _listed(one: "App") -> dict[str, Any]:
@@ -133,15 +140,12 @@ def _keys(one: "App") -> dict[str, Any]:
 
 def _shown(one: "App", *, secrets: bool) -> dict[str, Any]:
     keys = {"auth_secret": one.auth_secret if secrets else MASK, "vapid_public_key": one.vapid_public_key}
-    fields = msgspec.structs.fields(type(one.settings))
-    return _listed(one) | keys | {field.name: _masked(field, getattr(one.settings, field.name)) for field in fields}
+    return _listed(one) | keys | {key: _masked(SETTINGS[key], getattr(one.settings, key)) for key in SETTINGS}
 
 
-def _masked(field: msgspec.structs.FieldInfo, value: Any) -> Any:
-    """The value of a setting; for a secret setting, only whether it is set."""
-    meta = get_args(field.type)[1]
-    secret = meta.extra and meta.extra.get("secret")
-    return MASK if secret and value != field.default else value
+def _masked(declared: Setting, value: Any) -> Any:
+    """The value of a setting; of a secret one, only whether it is set."""
+    return MASK if declared.secret and value != declared.default else value
 
 
 def _counted(users: int) -> None:

@@ -1,13 +1,13 @@
 """Applications: their keys and settings.
 
-first                                   application 1, made by the first start on an empty database
-create, rename, rotate_keys, delete     one application
+first                                   creates application 1 at the first start with an empty database
+create, rename, rotate_keys, delete     change one application
 all_, get                               read from the database
-cached, by_auth_key, known              read for a request, at most CACHE_SECONDS old
-vapid_private_key                       what Web Push is signed with
-change, change_all                      set one setting, or several; what each accepts stands in `settings.py`
-has_more_users                          is the application too large to be deleted by a page?
-has_settled_region                      may one of them not be changed any more?
+cached, by_auth_key, known, named       read for a request, at most CACHE_SECONDS old
+vapid_private_key                       the key that signs Web Push requests
+change, change_all, store_settings      change settings, from texts or from values
+has_more_users                          says whether the application is too large to be deleted by a page
+has_settled_region                      says whether default_region can no longer be changed
 """
 
 import base64
@@ -19,7 +19,8 @@ from typing import Any
 import msgspec
 
 from .. import errors
-from ..model import App, AppSettings
+from ..app_settings import AppSettings
+from ..model import App
 from ..store import applications as store
 from ..store.db import Database, Row, Tx
 from . import audit, settings, users
@@ -33,7 +34,7 @@ _cache: dict[tuple[int, object], tuple[float, App]] = {}
 
 
 def first(db: Database, now: int) -> App | None:
-    """Make application 1 unless there is an application; None when there is. Several processes may try at once."""
+    """Create application 1; None if there is an application already. Several processes may call it at once."""
     keys = _keys()
     with db.write() as tx:
         tx.lock("first application")
@@ -44,7 +45,7 @@ def first(db: Database, now: int) -> App | None:
 
 
 def create(db: Database, name: str, now: int, *, by: Actor | None = None) -> App:
-    """Make an application with fresh keys."""
+    """Create an application with new keys."""
     _check_name(name)
     keys = _keys()
     with db.write() as tx:
@@ -60,18 +61,18 @@ def all_(db: Database) -> list[App]:
 
 
 def get(db: Database, app_id: int) -> App:
-    """One application; NotFound names the command that lists them."""
+    """One application; NotFound names the command that lists the applications."""
     with db.read() as tx:
-        return _there(tx, app_id)
+        return _stored(tx, app_id)
 
 
 def cached(db: Database, app_id: int) -> App:
-    """One application, for a request."""
-    return _remembered(db, app_id, lambda: get(db, app_id))
+    """One application, at most CACHE_SECONDS old."""
+    return _cached(db, app_id, lambda: get(db, app_id))
 
 
 def by_auth_key(db: Database, auth_key: str) -> App:
-    """The application that a CB-AuthKey header names; Unauthorized when it names none."""
+    """The application that has this auth key (header CB-AuthKey); Unauthorized if there is none."""
 
     def read() -> App:
         with db.read() as tx:
@@ -80,11 +81,11 @@ def by_auth_key(db: Database, auth_key: str) -> App:
             raise errors.Unauthorized("Unauthorized")
         return _app(row)
 
-    return _remembered(db, auth_key, read)
+    return _cached(db, auth_key, read)
 
 
 def known(db: Database, auth_key: str) -> App | None:
-    """The application that a key names, if this process has just read it; nothing is asked for it."""
+    """The application that has this auth key, if it is in this process's cache; the database is not read."""
     found = _cache.get((id(db), auth_key))
     return found[1] if found else None
 
@@ -96,7 +97,7 @@ def vapid_private_key(db: Database, app_id: int) -> str:
 
 
 def named(db: Database, app_id: int | None, auth_key: str | None) -> App:
-    """The application that both its id and its key name, as opening a session asks for."""
+    """The application that has both this id and this auth key; Invalid if there is none. For opening a session."""
     try:
         app = by_auth_key(db, auth_key or "")
     except errors.Unauthorized:
@@ -107,17 +108,17 @@ def named(db: Database, app_id: int | None, auth_key: str | None) -> App:
 
 
 def rename(db: Database, app_id: int, name: str, *, by: Actor | None = None) -> App:
-    """Give the application another name, which only admins see."""
+    """Rename an application. Only admins see the name."""
     _check_name(name)
     with db.write() as tx:
-        before = _there(tx, app_id).name
+        before = _stored(tx, app_id).name
         store.set_name(tx, app_id, name.strip())
         audit.record(tx, by, "application renamed", app_id=app_id, detail=f"{before} → {name.strip()}")
     return get(db, app_id)
 
 
 def rotate_keys(db: Database, app_id: int, *, by: Actor | None = None) -> App:
-    """Give the application new keys; the old ones stop working within CACHE_SECONDS."""
+    """Replace the keys of an application; the old keys stop working within CACHE_SECONDS."""
     keys = _keys()
     with db.write() as tx:
         store.set_keys(tx, app_id, keys["auth_key"], keys["auth_secret"])
@@ -134,13 +135,13 @@ def has_more_users(db: Database, app_id: int, count: int) -> bool:
 def delete(
     db: Database, app_id: int, progress: Callable[[int], None] = lambda deleted: None, *, by: Actor | None = None
 ) -> int:
-    """Remove the application and all its users, one transaction each; how many users that were.
+    """Delete an application and its users, each in a transaction of its own. Returns the number of users.
 
     progress   called with the number of users deleted so far
     """
     name = rotate_keys(db, app_id).name
     with db.write() as tx:
-        store.end_sessions(tx, app_id)  # nobody signs up any more
+        store.end_sessions(tx, app_id)  # so that no user can sign up any more
         audit.record(tx, by, "application deletion began", app_id=app_id, detail=name)
     deleted = 0
     while True:
@@ -161,36 +162,39 @@ def delete(
 # ── settings ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def change(db: Database, app_id: int, key: str, value: str, *, by: Actor | None = None) -> App:
-    """Set one setting from its text; Invalid says what the setting accepts."""
-    return change_all(db, app_id, {key: value}, by=by)
+def change(db: Database, app_id: int, key: str, text: str, *, by: Actor | None = None) -> App:
+    """Change one setting; Invalid says what the setting accepts."""
+    return change_all(db, app_id, {key: text}, by=by)
 
 
-def change_all(db: Database, app_id: int, values: Mapping[str, str], *, by: Actor | None = None) -> App:
-    """Set several settings from their texts, all or none; Invalid names the first that does not accept its text."""
-    for key in values:
-        if key not in AppSettings.__struct_fields__:
-            known = ", ".join(AppSettings.__struct_fields__)
-            raise errors.Invalid(f"there is no setting {key}; there are {known}", field=key)
-    read = {key: settings.read(key, value) for key, value in values.items()}
+def change_all(db: Database, app_id: int, texts: Mapping[str, str], *, by: Actor | None = None) -> App:
+    """Change several settings, all or none; Invalid names the first one whose text is not accepted."""
+    return store_settings(db, app_id, {key: settings.read(key, text) for key, text in texts.items()}, by=by)
+
+
+def store_settings(db: Database, app_id: int, values: Mapping[str, Any], *, by: Actor | None = None) -> App:
+    """Store values of settings that `settings.read` returned, and note each change in the audit log.
+
+    Raises Invalid for `default_region` once the application has numbers.
+    """
     with db.write() as tx:
-        tx.lock(f"settings {app_id}")  # two changes at once: the later one sees the earlier one
-        before = _there(tx, app_id).settings
-        wanted = msgspec.structs.replace(before, **read)
-        if wanted.default_region != before.default_region and store.holds_numbers(tx, app_id):
+        tx.lock(f"settings {app_id}")  # of two changes at the same time, the second one sees the first one's result
+        before = _stored(tx, app_id).settings
+        after = msgspec.structs.replace(before, **values)
+        if after.default_region != before.default_region and store.holds_numbers(tx, app_id):
             reason = "cannot change any more: the numbers of this application were read with the old one"
             raise errors.Invalid(reason, field="default_region")
-        if wanted != before:
-            store.set_settings(tx, app_id, msgspec.json.encode(wanted).decode())
-        for key in sorted(read):
-            if getattr(before, key) != read[key]:
-                told = settings.told(key, getattr(before, key), read[key])
-                audit.record(tx, by, "setting changed", app_id=app_id, subject=key, detail=told)
+        if after != before:
+            store.set_settings(tx, app_id, msgspec.json.encode(after).decode())
+        for key in sorted(values):
+            if getattr(before, key) != values[key]:
+                text = settings.change_text(key, getattr(before, key), values[key])
+                audit.record(tx, by, "setting changed", app_id=app_id, subject=key, detail=text)
     return get(db, app_id)
 
 
 def has_settled_region(db: Database, app_id: int) -> bool:
-    """Can the default region not be changed any more?"""
+    """Has the application numbers, so that its default region can no longer be changed?"""
     with db.read() as tx:
         return store.holds_numbers(tx, app_id)
 
@@ -198,16 +202,16 @@ def has_settled_region(db: Database, app_id: int) -> bool:
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _remembered(db: Database, key: object, read: Callable[[], App]) -> App:
-    known = _cache.get((id(db), key))
-    if known and time.monotonic() - known[0] < CACHE_SECONDS:
-        return known[1]
+def _cached(db: Database, key: object, read: Callable[[], App]) -> App:
+    found = _cache.get((id(db), key))
+    if found and time.monotonic() - found[0] < CACHE_SECONDS:
+        return found[1]
     app = read()
     _cache[id(db), key] = time.monotonic(), app
     return app
 
 
-def _there(tx: Tx, app_id: int) -> App:
+def _stored(tx: Tx, app_id: int) -> App:
     row = store.by_id(tx, app_id)
     if not row:
         raise errors.NotFound(f"there is no application {app_id}; `ringbook app list` shows those there are")

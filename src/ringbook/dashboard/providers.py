@@ -4,57 +4,17 @@ The cards are made from the rows of `push/providers.py`.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-import msgspec
 from starlette.responses import Response
 
 from .. import errors
+from ..app_settings import SETTINGS, Setting
 from ..core import applications
-from ..model import App, AppSettings
+from ..model import App
 from ..push import credentials, providers
 from ..push.providers import Provider
+from . import forms
 from .endpoint import ROOT, Call, Route
-
-# How the settings of providers are shown. Other settings are shown with their key and their description.
-SHOWN: dict[str, dict[str, Any]] = {
-    "fcm_service_account": {
-        "label": "Service account",
-        "help": "The JSON file of the key.",
-        "upload": ".json,application/json",
-    },
-    "apns_key": {
-        "label": "Authentication key",
-        "help": "The .p8 file, which Apple lets you download once.",
-        "upload": ".p8",
-    },
-    "apns_key_id": {"label": "Key id", "help": "10 characters, shown beside the key."},
-    "apns_team_id": {"label": "Team id", "help": "10 characters, under Membership."},
-    "apns_topic": {"label": "Topic", "help": "The app's bundle id. Empty: the one that each subscription names."},
-    "web_push_contact": {
-        "label": "Contact address",
-        "help": "Where push services reach you when something is wrong: `mailto:` or `https://`.",
-        "placeholder": "mailto:you@example.com",
-    },
-    "webhook_url": {"label": "Address", "help": "", "placeholder": "https://example.com/ringbook"},
-    "webhook_secret": {"label": "Secret", "help": "Requests are signed with it (Standard Webhooks)."},
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One setting in the form of a provider.
-
-    upload   the types of file that a browser offers; such a setting is uploaded, and its value is never shown
-    secret   the value is never shown, and an empty field leaves it as it is
-    """
-
-    key: str
-    label: str
-    help: str
-    secret: bool
-    upload: str = ""
-    placeholder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +38,7 @@ def save(call: Call) -> Response:
         values = {one.key: text for one in fields(provider) if (text := entered(call, one)) is not None}
         applications.change_all(call.db, call.app.id, values, by=call.by)
     except errors.Invalid as refused:
-        return page(call, 422, wrong={refused.field: refused.reason.replace(": give it as @FILE", "")})
+        return page(call, 422, wrong={refused.field: refused.reason})
     return call.redirect(address(call), f"{provider.name}: saved. Running processes know within 5 seconds.")
 
 
@@ -105,9 +65,9 @@ def check(call: Call) -> Response:
 def page(call: Call, status: int = 200, *, wrong: dict[str, str] | None = None) -> Response:
     """The page. After a refusal it shows what was entered, except secrets."""
     app = applications.get(call.db, call.app.id)
-    forms = {provider.key: fields(provider) for provider in providers.PROVIDERS}
-    stored = {one.key: getattr(app.settings, one.key) for form in forms.values() for one in form}
-    secret = {one.key for form in forms.values() for one in form if one.secret}
+    cards = {provider.key: fields(provider) for provider in providers.PROVIDERS}
+    stored = {one.key: getattr(app.settings, one.key) for card in cards.values() for one in card}
+    secret = {one.key for card in cards.values() for one in card if one.secret}
     shown = {key: "" if key in secret else value for key, value in stored.items()}
     typed = {key: value for key, value in call.texts().items() if key in shown and key not in secret}
     return call.page(
@@ -115,7 +75,8 @@ def page(call: Call, status: int = 200, *, wrong: dict[str, str] | None = None) 
         status,
         app=app,
         providers=providers.PROVIDERS,
-        fields=forms,
+        fields=cards,
+        sentence=forms.sentence,
         values=shown | (typed if wrong else {}),
         states={provider.key: state(provider, app) for provider in providers.PROVIDERS},
         has={key: bool(value) for key, value in stored.items()},
@@ -123,20 +84,14 @@ def page(call: Call, status: int = 200, *, wrong: dict[str, str] | None = None) 
     )
 
 
-def fields(provider: Provider) -> list[Field]:
-    """The settings of a provider, as its form shows them."""
-    found = []
-    for one in msgspec.structs.fields(AppSettings):
-        if one.name in provider.settings:
-            (declared,) = one.type.__metadata__
-            values = {"label": one.name, "help": declared.description} | SHOWN.get(one.name, {})
-            found.append(Field(one.name, secret=declared.extra["secret"], **values))
-    return sorted(found, key=lambda field: provider.settings.index(field.key))
+def fields(provider: Provider) -> list[Setting]:
+    """The declarations of a provider's settings, in the order of its form."""
+    return [SETTINGS[key] for key in provider.settings]
 
 
-def entered(call: Call, field: Field) -> str | None:
+def entered(call: Call, field: Setting) -> str | None:
     """The value of a setting in the form; None when the setting is not to change."""
-    if field.upload:
+    if field.file:
         content = call.file(field.key)
         if content is None:
             return None

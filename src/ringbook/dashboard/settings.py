@@ -10,74 +10,62 @@ from typing import Any
 from starlette.responses import Response
 
 from .. import config, errors
+from ..app_settings import SETTINGS
 from ..core import applications, push_trace, subscriptions, test_push, user_lookup
 from ..model import App
 from . import forms
 from .endpoint import ROOT, Call, Route
 
-JOINED = ("contact_joined_enabled", "contact_joined_template")
-JOINED_MORE = ("contact_joined_development", "contact_joined_fcm_notification")
 TEST_PUSHES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """Settings that are saved together, in groups; `place` is the page on which the card stands."""
+    """A card of settings, which are saved together. The declaration of a setting names its card and its group."""
 
-    place: str
+    place: str  # the page: settings or sign-in
     title: str
     text: str
-    groups: dict[str, tuple[str, ...]]
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """All of its settings."""
-        return tuple(key for keys in self.groups.values() for key in keys)
 
 
 CARDS = {
-    "joined": Card("settings", "New contact joined from address book notifications", "", {"": JOINED + JOINED_MORE}),
+    "joined": Card("settings", "New contact joined from address book notifications", ""),
     "finding": Card(
         "settings",
-        "Finding each other",
-        "How numbers are read, and who is shown to whom.",
-        {"": ("default_region", "require_verified_number", "profiles")},
+        "Discovery",
+        "How phone numbers are read, and which users see each other.",
     ),
     "sessions": Card(
         "settings",
         "Accounts and sessions",
-        "How accounts are made, and what users may do with each other.",
-        {"": ("session_creates_user", "users_v1_list", "events", "reassigned_after_days")},
+        "How accounts are created, and what users may do with each other.",
     ),
-    "development": Card(
-        "settings",
-        "Development",
-        "For trying without FCM, APNs and a phone.",
-        {"": ("push_console",)},
-    ),
+    "development": Card("settings", "Development", "For development without FCM, APNs and a phone."),
     "firebase": Card(
         "sign-in",
         "Firebase",
         "Sign-in with Firebase's ID tokens: a phone number, or a verified e-mail.",
-        {"": ("firebase_project_id",)},
     ),
-    "codes": Card(
-        "sign-in",
-        "One-time codes by SMS",
-        "Sign-in with a code that is sent to the number.",
-        {
-            "": ("sms_gateway", "sms_regions", "sms_daily_cap", "sms_text"),
-            "HTTP gateway": ("sms_gateway_url", "sms_gateway_method", "sms_gateway_headers", "sms_gateway_body"),
-            "Twilio": ("sms_twilio_account_sid", "sms_twilio_auth_token", "sms_twilio_from"),
-        },
-    ),
+    "codes": Card("sign-in", "One-time codes by SMS", "Sign-in with a code that is sent to the user's number."),
     "provider": Card(
         "sign-in",
         "Your own identity provider",
-        "Your server says who somebody is; see “Sign-in by phone” in the documentation.",
-        {"": ("cidp_url", "cidp_request", "cidp_response")},
+        "Your server verifies the sign-in; see “Sign-in by phone” in the documentation.",
     ),
 }
+
+
+def keys_of(card: str) -> list[str]:
+    """The settings of a card."""
+    return [key for key, declared in SETTINGS.items() if declared.card == card]
+
+
+def _groups(controls: list[forms.Control]) -> list[tuple[str, list[forms.Control]]]:
+    """The form fields of a card by group, those without a group first."""
+    groups: dict[str, list[forms.Control]] = {"": []}
+    for control in controls:
+        groups.setdefault(SETTINGS[control.key].group, []).append(control)
+    return list(groups.items())
 
 
 def address(app: App, place: str) -> str:
@@ -105,24 +93,22 @@ def _page(
     test: str = "",
     test_error: str = "",
 ) -> Response:
-    """The cards of a place; of the one that was not taken over, what was given and what is wrong."""
-    here = {name: one for name, one in CARDS.items() if one.place == place}
+    """The page with the cards of a place. After a refusal, `card` shows what was entered and what is wrong with it."""
+    cards = {name: one for name, one in CARDS.items() if one.place == place}
     shown = {}
-    for name, one in here.items():
-        given, refused = (call.texts(), wrong) if name == card else (None, None)
-        shown[name] = {control.key: control for control in forms.controls(call.app, one.keys, given, refused)}
-    groups = {
-        name: [(title, [shown[name][key] for key in keys]) for title, keys in one.groups.items()]
-        for name, one in here.items()
-    }
-    values: dict[str, Any] = {"app": call.app, "cards": CARDS, "groups": groups, "place": place}
-    values["versions"] = {name: forms.version(call, one.keys) for name, one in here.items()}
+    for name in cards:
+        typed, refused = (call.texts(), wrong) if name == card else (None, None)
+        shown[name] = forms.controls(call.app, keys_of(name), typed, refused)
+    values: dict[str, Any] = {"app": call.app, "cards": cards, "place": place}
+    values["groups"] = {name: _groups(controls) for name, controls in shown.items()}
+    values["versions"] = {name: forms.version(call, keys_of(name)) for name in cards}
     if place == "settings":
-        template = str(shown["joined"]["contact_joined_template"].value)
+        by_key = {name: {control.key: control for control in controls} for name, controls in shown.items()}
+        template = str(by_key["joined"]["contact_joined_template"].value)
         tested = call.query("test")
         values |= {
-            "joined": shown["joined"],
-            "finding": shown["finding"],
+            "joined": by_key["joined"],
+            "finding": by_key["finding"],
             "preview": _preview(template),
             "channels": sorted(subscriptions.channels(call.db, call.app.id)),
             "settled": applications.has_settled_region(call.db, call.app.id),
@@ -153,7 +139,7 @@ def save(call: Call) -> Response:
     if name not in CARDS:
         raise errors.NotFound("There is no such card.")
     card = CARDS[name]
-    if wrong := forms.save(call, card.keys):
+    if wrong := forms.save(call, keys_of(name)):
         return _page(call, card.place, 422, card=name, wrong=wrong)
     return call.redirect(f"{address(call.app, card.place)}#{name}", f"Saved: {card.title}.")
 

@@ -22,7 +22,8 @@ import msgspec
 from msgspec import Struct
 
 from .. import errors
-from ..model import App, AppSettings
+from ..app_settings import AppSettings
+from ..model import App
 from . import tokens
 from .transport import NotSetUp, Sender, SenderContext
 

@@ -1,7 +1,6 @@
 """Webhooks: sends events to an application's own backend, signed as "Standard Webhooks" 1.0.0 describes.
 
     sender(app, context)   sends an application's events; NotSetUp without an address or a key
-    signing_key(secret)    the bytes of webhook_secret
     signature(key, …)      the signature, which a backend compares with its own
     read_answer(…)         the receipt for an answer
 
@@ -20,6 +19,7 @@ from urllib.parse import urljoin
 
 import msgspec
 
+from ..app_settings import WEBHOOK_PREFIX, webhook_key
 from ..model import App
 from ..outbound.requests import Outgoing, Unreachable, silence
 from .transport import (
@@ -35,7 +35,6 @@ from .transport import (
     unanswered,
 )
 
-PREFIX = "whsec_"
 LATER = {408, 425, 429}
 WORDS = {410: "your backend wants no more of these", 429: "your backend is asked too often"}
 
@@ -46,10 +45,10 @@ def sender(app: App, context: SenderContext) -> Sender:
     if not settings.webhook_url:
         raise NotSetUp(f"webhook_url is empty (ringbook app set {app.id} webhook_url https://…)")
     try:
-        key = signing_key(settings.webhook_secret)
+        key = webhook_key(settings.webhook_secret)
     except ValueError as error:
         raise NotSetUp(
-            f'{error} (ringbook app set {app.id} webhook_secret "{PREFIX}$(openssl rand -base64 32)")'
+            f'{error} (ringbook app set {app.id} webhook_secret "{WEBHOOK_PREFIX}$(openssl rand -base64 32)")'
         ) from None
     return Webhook(settings.webhook_url, key, context)
 
@@ -81,21 +80,6 @@ class Webhook:
     async def check(self, now: int) -> str:
         """Request the root page of the backend's server, because a backend takes every signed request for an event."""
         return await asyncio.to_thread(silence, self._outgoing, urljoin(self._url, "/"))
-
-
-def signing_key(secret: str) -> bytes:
-    """The base64 after `whsec_`, decoded; a secret without it is the key itself. ValueError says what is wrong."""
-    if not secret.startswith(PREFIX):
-        if not secret:
-            raise ValueError("webhook_secret is empty")
-        return secret.encode()
-    try:
-        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
-    except ValueError:
-        key = b""
-    if not key:
-        raise ValueError(f"webhook_secret is not base64 after {PREFIX}")
-    return key
 
 
 def signature(key: bytes, name: str, at: int, body: bytes) -> str:

@@ -18,8 +18,8 @@ from urllib.parse import urlencode
 import msgspec
 
 from .. import errors
+from ..app_settings import AppSettings
 from ..logs import log
-from ..model import AppSettings
 from ..outbound.requests import Answer, Outgoing, Unreachable
 
 REFUSED = 'Custom Identity Provider responded with an error = "{error}". Status code = {status}'

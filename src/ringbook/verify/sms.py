@@ -29,7 +29,7 @@ import msgspec
 from msgspec import Struct
 
 from .. import errors
-from ..model import AppSettings
+from ..app_settings import AppSettings
 from ..outbound.requests import Outgoing, Unreachable
 
 TWILIO = "https://api.twilio.com"

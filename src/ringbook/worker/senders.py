@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..app_settings import AppSettings
 from ..config import Config
 from ..core import applications
 from ..core.delivery import Due
-from ..model import AppSettings
 from ..push import providers
 from ..push.transport import NotSetUp, Sender, SenderContext
 
