@@ -36,7 +36,12 @@ from ringbook.worker import courier
 LIBRARIES = ("pyreqwest", "uvloop", "msgspec", "cryptography", "psycopg")
 NOBODYS = 12_025_550_199
 LOOK_SECONDS, PATIENCE_SECONDS = 0.1, 900
-NO_LIMITS = {"NEW_ACCOUNTS_PER_HOUR": "0", "NETWORK_ACCOUNTS_PER_HOUR": "0", "NEW_SESSIONS_PER_HOUR": "0"}
+NO_LIMITS = {
+    "NEW_ACCOUNTS_PER_HOUR": "0",
+    "NETWORK_ACCOUNTS_PER_HOUR": "0",
+    "NEW_SESSIONS_PER_HOUR": "0",
+    "NETWORK_SESSIONS_PER_HOUR": "0",
+}
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ NO_LIMITS = {
     "new_accounts_per_hour": "0",
     "network_accounts_per_hour": "0",
     "new_sessions_per_hour": "0",
+    "network_sessions_per_hour": "0",
     "address_permits_per_day": "0",
     "network_permits_per_day": "0",
     "app_permits_per_day": "1000000000000",

@@ -222,6 +222,29 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     network_codes_per_hour: Annotated[
         int, option("one-time codes asked for from one /48 (IPv4: one /24) in an hour; 0 = no limit", "codes", low=0)
     ] = 240
+    subnet_sessions_per_hour: Annotated[
+        int,
+        option(
+            "signed sign-ins, and sessions without a user, from one /56 in an hour; 0 = no limit", "sessions", low=0
+        ),
+    ] = 20_000
+    network_sessions_per_hour: Annotated[
+        int,
+        option(
+            "signed sign-ins, and sessions without a user, from one /48 (IPv4: one /24) in an hour; 0 = no limit",
+            "sessions",
+            low=0,
+        ),
+    ] = 40_000
+    subnet_wrong_sign_ins_per_hour: Annotated[
+        int, option("sign-ins refused to one /56 in an hour, whichever accounts; 0 = no limit", "tries", low=0)
+    ] = 2_000
+    network_wrong_sign_ins_per_hour: Annotated[
+        int,
+        option(
+            "sign-ins refused to one /48 (IPv4: one /24) in an hour, whichever accounts; 0 = no limit", "tries", low=0
+        ),
+    ] = 4_000
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

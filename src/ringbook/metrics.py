@@ -50,11 +50,15 @@ SHARED_LIMITS = (
     "network_accounts_per_hour",
     "network_codes_per_hour",
     "network_permits_per_day",
+    "network_sessions_per_hour",
+    "network_wrong_sign_ins_per_hour",
     "new_accounts_per_hour",
     "sms_daily_cap",
     "subnet_accounts_per_hour",
     "subnet_codes_per_hour",
     "subnet_permits_per_day",
+    "subnet_sessions_per_hour",
+    "subnet_wrong_sign_ins_per_hour",
 )
 for _limit in SHARED_LIMITS:
     NEAR.labels(_limit)  # from 0: Prometheus sees no increase in a series that begins with 1

@@ -28,6 +28,20 @@ def test_beyond_the_limit_of_a_network_the_answer_says_when_and_the_operator_is_
     assert "and RINGBOOK_APP_PERMITS_PER_DAY: one network gets at most a quarter of it" in page.words
 
 
+def test_sessions_without_a_user_from_all_of_a_network_are_bounded(databases, tmp_path):
+    """Whoever has a /48 has 65,536 networks of /64; each used to have a limit of its own, and no other."""
+    settings = {"trusted_proxies": "127.0.0.1", "network_sessions_per_hour": "3"}
+    with databases.fresh("sqlite") as url, serve(url, tmp_path, **settings) as server:
+        key = {"application_id": server.app.application_id, "auth_key": server.app.auth_key}
+
+        def opened_from(address: str) -> int:
+            return ask(server, "POST", "/session", key, headers={"X-Forwarded-For": address}).status
+
+        assert [opened_from(f"2001:db8:0:{n:x}00::1") for n in range(6)] == [201] * 3 + [429] * 3
+        assert opened_from("2001:db8:1::1") == 201
+        assert rows(server, "SELECT COUNT(*) AS n FROM sessions") == [{"n": 4}]
+
+
 def test_the_overview_has_words_for_every_shared_limit():
     assert set(overview.NEAR) == set(metrics.SHARED_LIMITS)
 

@@ -372,6 +372,7 @@ def test_every_shared_limit_begins_at_0_in_the_metrics(play):
     """Prometheus sees no increase in a series whose first value is 1."""
     found = [limits.address_permits(Limits(), ADDRESS), *limits.accounts(Limits(), V6.format(1))]
     found += limits.codes_for_subnets(Limits(), V6.format(1))
+    found += limits.sessions(Limits(), V6.format(1)) + limits.sign_ins(Limits(), V6.format(1))
     found += [limits.codes_of_day(play.app, 0), limits.codes_to_new_numbers(play.app, 0)]
     found += ceiling._shared(Limits(), play.app, V6.format(1), ceiling.LEAST, established=False)
     assert {bucket.limit for bucket in found if bucket.alarm} == set(metrics.SHARED_LIMITS)

@@ -1,5 +1,8 @@
 """Sessions, on both databases: how long they live, and what guessing costs."""
 
+import hashlib
+import hmac
+
 import pytest
 
 from ringbook import errors
@@ -11,6 +14,7 @@ from ringbook.store import db as store
 
 NOW = 1_800_000_000
 ADDRESS = "192.0.2.1"
+V6 = "2001:db8:0:{:x}::1"
 ANN = Credentials("ann", "", "correct-horse")
 
 
@@ -21,6 +25,10 @@ def app(db: store.Database) -> App:
 
 def opened(db, app, given: Credentials = ANN, *, limits: Limits | None = None, now: int = NOW) -> sessions.Opened:
     return sessions.open_user(db, limits or Limits(), app, given, ADDRESS, ts=now, nonce=0, now=now)
+
+
+def signed(app: App, message: str) -> str:
+    return hmac.new(app.auth_secret.encode(), message.encode(), hashlib.sha256).hexdigest()
 
 
 def test_a_session_lives_two_hours_from_its_last_use(db, app):
@@ -184,6 +192,39 @@ def test_signing_in_on_a_session_counts_and_so_does_a_proof(db, app):
     assert sessions.current(db, blank, NOW + 4)
 
 
+@pytest.mark.parametrize(
+    "first, second, limit",
+    [
+        ("192.0.2.1", "192.0.2.2", "network_sessions_per_hour"),
+        (V6.format(1), V6.format(2), "subnet_sessions_per_hour"),
+        (V6.format(1), V6.format(256), "network_sessions_per_hour"),
+    ],
+)
+def test_sessions_without_a_user_draw_on_the_networks_of_their_address(db, app, first, second, limit):
+    few = Limits(**{limit: 2})
+    for address in (first, second):
+        sessions.open_application(db, few, app, address, ts=NOW, nonce=0, now=NOW)
+    with pytest.raises(errors.TooMany) as refused:
+        sessions.open_application(db, few, app, second, ts=NOW, nonce=0, now=NOW)
+    assert (refused.value.limit, refused.value.wait_seconds) == (limit, 1800)
+    with pytest.raises(errors.TooMany):
+        sessions.check_signature(db, few, app, "nonce=1", signed(app, "nonce=1"), NOW, second, once=True, now=NOW)
+    assert count(db) == 2
+
+
+@pytest.mark.parametrize("limit, third", [("subnet", 3), ("network", 256)])
+def test_refused_sign_ins_draw_on_the_networks_of_their_address(db, app, limit, third):
+    few = Limits(**{f"{limit}_wrong_sign_ins_per_hour": 2})
+    wrong = Credentials("ann", "", "wrong-horse")
+    opened(db, app, limits=few)  # a right one costs nothing
+    for network in (1, 2):
+        with pytest.raises(errors.Unauthorized):
+            sessions.open_user(db, few, app, wrong, V6.format(network), ts=NOW, nonce=0, now=NOW)
+    with pytest.raises(errors.TooMany) as refused:
+        sessions.open_user(db, few, app, wrong, V6.format(third), ts=NOW, nonce=0, now=NOW)
+    assert (refused.value.limit, refused.value.wait_seconds) == (f"{limit}_wrong_sign_ins_per_hour", 1800)
+
+
 def test_a_session_that_is_signed_out_counts_for_the_address_and_ends_beyond_the_limit(db, app):
     """Signing in and out would otherwise make sessions without a user, as many as somebody likes."""
     few = Limits(new_sessions_per_hour=2)
@@ -195,15 +236,11 @@ def test_a_session_that_is_signed_out_counts_for_the_address_and_ends_beyond_the
 
 
 def test_signatures_that_are_remembered_count_for_the_address(db, app):
-    import hashlib
-    import hmac
-
     few = Limits(new_sessions_per_hour=2)
 
     def check(n: int) -> None:
         message = f"nonce={n}"
-        signature = hmac.new(app.auth_secret.encode(), message.encode(), hashlib.sha256).hexdigest()
-        sessions.check_signature(db, few, app, message, signature, NOW, ADDRESS, once=True, now=NOW)
+        sessions.check_signature(db, few, app, message, signed(app, message), NOW, ADDRESS, once=True, now=NOW)
 
     check(1)
     check(2)

@@ -11,6 +11,7 @@
     forget_user(tx, id)          forget what is remembered of a user who is gone
     sweep(db, now)               forget what no longer limits anybody
     permits, identity_permits, address_permits, passwords, sign_ins, sessions, accounts, events     the buckets,
+    charge_session(…)            a session without a user, or a signature, on all of its buckets
     lock_permits, carry_permits  what a user has used of permits counts for a number or id that is new to the user
     events_from_address, pushes_of_day                                            those of events,
     log_in                       all of one log-in,
@@ -138,33 +139,49 @@ def passwords(limits: Limits, app_id: int, account: str, address: str) -> Bucket
     )
 
 
-def sign_ins(limits: Limits, address: str) -> Bucket:
-    """Refused sign-ins from one address: each tells whether there is such an account."""
+def sign_ins(limits: Limits, address: str) -> list[Bucket]:
+    """Refused sign-ins from one address and from its networks, the smallest first.
+
+    Each refusal tells whether there is such an account.
+    """
     an_hour = limits.wrong_sign_ins_per_hour
-    return Bucket(
+    of_address = Bucket(
         f"sign-ins@{network(address)}",
         an_hour,
         an_hour / HOUR,
         "Too many refused sign-ins from this address",
         "wrong_sign_ins_per_hour",
     )
+    larger: dict[Subnet, int] = {
+        "subnet": limits.subnet_wrong_sign_ins_per_hour,
+        "network": limits.network_wrong_sign_ins_per_hour,
+    }
+    reason = "Too many refused sign-ins from this network"
+    return [of_address, *_for_subnets(address, "wrong_sign_ins", larger, reason)]
 
 
 def log_in(limits: Limits, app_id: int, account: str, address: str) -> list[Bucket]:
     """What one log-in is charged to, always in this order: two that wait for each other would wait for ever."""
-    return [passwords(limits, app_id, account, address), sign_ins(limits, address)]
+    return [passwords(limits, app_id, account, address), *sign_ins(limits, address)]
 
 
-def sessions(limits: Limits, address: str) -> Bucket:
-    """Signed sign-ins, and sessions without a user, from one address: each is a row."""
+def charge_session(tx: Tx, limits: Limits, address: str, now: int) -> None:
+    """Charge a signed sign-in or a session without a user, or raise TooMany: each is a row."""
+    charge_all(tx, [Charge(bucket, 1) for bucket in sessions(limits, address)], now)
+
+
+def sessions(limits: Limits, address: str) -> list[Bucket]:
+    """Signed sign-ins, and sessions without a user, from one address and from its networks, the smallest first."""
     an_hour = limits.new_sessions_per_hour
-    return Bucket(
+    of_address = Bucket(
         f"sessions@{network(address)}",
         an_hour,
         an_hour / HOUR,
         "Too many new sessions from this address",
         "new_sessions_per_hour",
     )
+    larger: dict[Subnet, int] = {"subnet": limits.subnet_sessions_per_hour, "network": limits.network_sessions_per_hour}
+    return [of_address, *_for_subnets(address, "sessions", larger, "Too many new sessions from this network")]
 
 
 def audited_refusals(limits: Limits) -> Bucket:

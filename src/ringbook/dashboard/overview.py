@@ -86,6 +86,10 @@ NEAR = {
     ),
     "subnet_codes_per_hour": Warned("one-time codes requested from one /56 network", MANY_HERE),
     "network_codes_per_hour": Warned("one-time codes requested from one /48 or /24 network", MANY_HERE),
+    "subnet_sessions_per_hour": Warned("new sessions from one /56 network", MANY_HERE),
+    "network_sessions_per_hour": Warned("new sessions from one /48 or /24 network", MANY_HERE),
+    "subnet_wrong_sign_ins_per_hour": Warned("refused sign-ins from one /56 network", MANY_HERE),
+    "network_wrong_sign_ins_per_hour": Warned("refused sign-ins from one /48 or /24 network", MANY_HERE),
 }
 
 
