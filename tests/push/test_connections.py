@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -727,3 +728,36 @@ def test_what_is_refused_says_nothing_of_path_query_and_header(gateway, headers)
     with pytest.raises(Unreachable) as refused:
         post(f"http://127.0.0.1:{free_port()}/{SECRET}", headers=headers)
     assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "failure, ours",
+    [
+        (socket.gaierror(socket.EAI_AGAIN, "try again"), True),
+        (socket.gaierror(socket.EAI_NONAME, "no such name"), False),
+        (OSError(errno.ENETUNREACH, "no network"), True),
+    ],
+)
+def test_a_look_up_that_fails_tells_nothing_of_the_host(monkeypatch, failure, ours):
+    def failing(*_args: object, **_more: object) -> list[object]:
+        raise failure
+
+    async def refused() -> Unreachable:
+        async with Connections() as connections:
+            with pytest.raises(Unreachable) as found:
+                await connections.post("https://push.example.org/", headers={}, body=b"", foreign=True)
+            return found.value
+
+    monkeypatch.setattr(socket, "getaddrinfo", failing)
+    assert asyncio.run(refused()).ours is ours
+
+
+@pytest.mark.parametrize("url, ours", [("http://255.255.255.255/", True), ("http://127.0.0.1:{}/", False)])
+def test_a_network_that_cannot_be_reached_is_ours_and_a_refused_connection_is_not(url, ours):
+    async def refused() -> Unreachable:
+        async with Connections(allow_private=True) as connections:
+            with pytest.raises(Unreachable, match="no connection") as found:
+                await connections.post(url.format(free_port()), headers={}, body=b"", foreign=True)
+            return found.value
+
+    assert asyncio.run(refused()).ours is ours

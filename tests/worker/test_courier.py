@@ -365,3 +365,35 @@ def test_behind_pgbouncer_it_is_the_same(databases, providers):
             play.person("ann", ANN)
             until(play, lambda: outcomes(play) == {"accepted": 20})
     assert len(providers.asked()["asked"]) == 20
+
+
+@pytest.mark.parametrize("is_online", [False, True])
+def test_an_endpoint_is_ended_only_while_another_host_answers(play, providers, is_online):
+    """Else a day without a network of ours would end every subscription of a browser that is quiet."""
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        closed = f"http://127.0.0.1:{bound.getsockname()[1]}/push"
+    quiet = browser(play, "quiet", closed)
+    with play.db.write() as tx:
+        tx.run("UPDATE subscriptions SET silent_since = :since", since=play.now - 86_401)
+    with listening() as service, delivering(play, providers):
+        service.status = 201
+        if is_online:
+            bob = browser(play, "bob", service.url)
+            tell(play, bob, bob)
+            until(play, lambda: outcomes(play)["accepted"] == 1)
+        tell(play, quiet, quiet)
+        tried = "SELECT reason FROM pushes WHERE outcome IS DISTINCT FROM 'accepted' AND reason IS NOT NULL"
+        until(play, lambda: bool(play.rows(tried)))
+    (push,) = play.rows(tried)
+    assert (push["reason"] == delivery.NEVER_ANSWERED) is is_online
+    assert bool(play.rows("SELECT id FROM subscriptions WHERE user_id = :user", user=quiet)) is not is_online
+
+
+def test_while_no_other_host_answers_no_silence_is_noted(play, providers):
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        closed = f"http://127.0.0.1:{bound.getsockname()[1]}/push"
+    quiet = browser(play, "quiet", closed)
+    with delivering(play, providers):
+        tell(play, quiet, quiet)
+        until(play, lambda: bool(play.rows("SELECT id FROM pushes WHERE reason IS NOT NULL")))
+    assert play.rows("SELECT silent_since FROM subscriptions") == [{"silent_since": None}]

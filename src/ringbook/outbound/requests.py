@@ -40,12 +40,14 @@ class Unreachable(Exception):
 
     sent      part of the request was sent, so the server may have acted on it
     allowed   false when no request was made, because the address is not allowed
+    ours      the cause may be this machine, its resolver or its network, so it says nothing about the host
     """
 
-    def __init__(self, why: str, *, sent: bool = False, allowed: bool = True) -> None:
+    def __init__(self, why: str, *, sent: bool = False, allowed: bool = True, ours: bool = False) -> None:
         super().__init__(why)
         self.sent = sent
         self.allowed = allowed
+        self.ours = ours
 
 
 class Turns:

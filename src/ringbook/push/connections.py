@@ -2,6 +2,7 @@
 
     Connections(…)            of one process; `async with` closes them
     Connections.post(…)       one request → Answer; Unreachable says why there is none
+    Connections.is_online     whether another host on a stranger's word has answered lately
 
 Each address has a client of its own, and with HTTP/2 one connection, for as long as its name leads there. The name is
 looked up and checked before, and connected to as it was checked. Redirects are not followed, no proxy is asked.
@@ -11,6 +12,8 @@ so that a slow name server or endpoint does not delay pushes to the providers.
 """
 
 import asyncio
+import errno
+import math
 import random
 import socket
 import time
@@ -47,6 +50,8 @@ LOOKUPS = 8
 MOST_ORIGINS = 1_000
 MOST_AT_ONCE = 100  # requests to one origin on a user's or an application's word
 LEFT_ALONE_SECONDS = 30  # such an origin, when it has let a request time out
+ONLINE_SECONDS = 600  # for so long an answer from another origin shows that our network works
+OUR_ERRORS = (errno.ENETDOWN, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE)
 LARGEST_BYTES = 16 * 1024  # of an answer: all of them are short
 
 
@@ -105,7 +110,7 @@ class _Origin:
 
     def __init__(self) -> None:
         self._turns = asyncio.Semaphore(MOST_AT_ONCE)
-        self._answered_at = 0.0
+        self._answered_at = -math.inf
         self._left_alone_until = 0.0
 
     @asynccontextmanager
@@ -122,6 +127,10 @@ class _Origin:
                     self._left_alone_until = time.monotonic() + LEFT_ALONE_SECONDS
                 raise
         self._answered_at, self._left_alone_until = time.monotonic(), 0.0
+
+    def has_answered_lately(self) -> bool:
+        """Has it answered within ONLINE_SECONDS?"""
+        return time.monotonic() - self._answered_at < ONLINE_SECONDS
 
     def _refuse_while_left_alone(self, host: str) -> None:
         if time.monotonic() < self._left_alone_until:
@@ -192,7 +201,13 @@ class Connections:
         except (OSError, ValueError, PyreqwestError) as error:  # a TimeoutError is an OSError
             if used:
                 used.usable = False  # what is in flight goes on; the next request looks the name up anew
-            raise Unreachable(f"{target.host_str} does not answer ({_words(error)})") from error
+            why = f"{target.host_str} does not answer ({_words(error)})"
+            raise Unreachable(why, ours=_is_ours(error, looked_up=used is not None)) from error
+
+    def is_online(self, url: str) -> bool:
+        """Has another origin on a user's or an application's word answered lately? Then our network works."""
+        own = Url(url).origin_ascii
+        return any(name != own and origin.has_answered_lately() for name, origin in self._origins.items())
 
     def _checked(self, url: str, trusted: bool) -> Url:
         # The library's own reading of an address, so that what is checked is what it will connect to.
@@ -327,6 +342,17 @@ def _bare(target: Url) -> str:
 
 def _port(target: Url) -> int:
     return target.port_or_known_default or HTTPS_PORT
+
+
+def _is_ours(error: Exception, *, looked_up: bool) -> bool:
+    """May the cause be this machine, its resolver or its network? An answer of "no such name" is not ours.
+
+    looked_up   the name was looked up before the error
+    """
+    if not looked_up:
+        return not (isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME)
+    causes = (error.details["causes"] or ()) if isinstance(error, ConnectError) else ()
+    return any(f"(os error {code})" in cause["message"] for cause in causes for code in OUR_ERRORS)
 
 
 def _words(error: Exception) -> str:

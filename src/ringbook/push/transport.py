@@ -111,7 +111,7 @@ def cause_of(status: int) -> Cause:
     return Cause.PROVIDER_UNAVAILABLE if status >= 500 else Cause.REQUEST_REFUSED
 
 
-def unanswered(error: "Unreachable", *, silent: bool = False) -> Receipt:
+def unanswered(error: "Unreachable", *, silent: bool | None = False) -> Receipt:
     """The receipt of a request that got no answer: it is to be repeated."""
     cause = Cause.NO_ANSWER if error.allowed else Cause.ADDRESS_NOT_ALLOWED
     return Receipt(Outcome.LATER, str(error), silent=silent, cause=cause)

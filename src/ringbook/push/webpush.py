@@ -116,7 +116,9 @@ class WebPush:
         try:
             answer = await self._connections.post(message.token, headers=signed, body=body, foreign=True)
         except Unreachable as error:
-            return unanswered(error, silent=True)
+            # Without a sign that our own network works, an outage of ours would end the subscriptions of others.
+            counts = not error.ours and self._connections.is_online(message.token)
+            return unanswered(error, silent=True if counts else None)
         return read_answer(answer.status, answer.body, answer.headers, now)
 
     async def check(self, now: int) -> str:
