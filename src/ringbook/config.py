@@ -112,8 +112,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     wrong_admin_passwords_per_hour: Annotated[
         int,
         option(
-            "wrong passwords for one admin in an hour, from all addresses that the admin has not logged in from in the"
-            " last 30 days; 0 = no limit",
+            "wrong passwords for one admin in an hour, from loopback and all addresses that the admin has not logged in"
+            " from in the last 30 days; 0 = no limit",
             "tries",
             low=0,
         ),

@@ -136,6 +136,14 @@ def test_strangers_cannot_keep_an_admin_out_of_an_address_that_was_the_admins_la
     assert guesses == ["wrong"] * 10 + ["wrong_passwords"] * 2
 
 
+@pytest.mark.parametrize("loopback", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
+def test_loopback_is_no_admins_own_address(db, password, loopback):
+    """Behind a proxy that is not named as trusted everybody comes from there, also whoever guesses."""
+    limits = Limits(wrong_admin_passwords_per_hour=3, wrong_passwords=0)
+    admins.sign_in(db, limits, EMAIL, password, loopback, NOW)
+    assert [wrong(db, limits, loopback) for _ in range(4)] == ["wrong"] * 3 + ["wrong_admin_passwords_per_hour"]
+
+
 def test_an_address_is_the_admins_for_30_days(db, password):
     limits = Limits(wrong_admin_passwords_per_hour=3)
     admins.sign_in(db, limits, EMAIL, password, ADDRESS, NOW)

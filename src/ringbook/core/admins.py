@@ -156,7 +156,12 @@ def sign_in(db: Database, limits: Limits, email: str, password: str, address: st
 
 
 def _is_own_address(db: Database, email: str, address: str, now: int) -> bool:
-    """Has this admin logged in from this address (IPv6: its /64) lately?"""
+    """Has this admin logged in from this address (IPv6: its /64) lately?
+
+    Loopback is nobody's own: behind a proxy that RINGBOOK_TRUSTED_PROXIES does not name, everybody comes from there.
+    """
+    if rates.is_loopback(address):
+        return False
     with db.read() as tx:
         known = audit_store.log_in_addresses(tx, email, now - KNOWN_SECONDS)
     return rates.network(address) in {rates.network(one) for one in known}

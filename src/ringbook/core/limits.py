@@ -17,6 +17,7 @@
     log_in                       all of one log-in,
     code_wait, codes_to_number, codes_for_address, codes_for_subnets, codes_of_day, codes_to_new_numbers  of codes,
     network, subnets             what counts as one address, and the larger networks that it is in
+    is_loopback                  whether an address is one of this machine
 
 A bucket lives in the database, so that every process draws on the same one. Its name never holds a number or a name.
 """
@@ -371,6 +372,12 @@ def subnets(address: str) -> list[tuple[Subnet, str]]:
         return []
     sizes: dict[Subnet, int] = {"network": 24} if ip.version == 4 else {"subnet": 56, "network": 48}
     return [(kind, str(ipaddress.ip_network((ip, size), strict=False))) for kind, size in sizes.items()]
+
+
+def is_loopback(address: str) -> bool:
+    """Is it an address of this machine, at which a proxy may stand for everybody?"""
+    ip = _ip(address)
+    return ip is not None and ip.is_loopback
 
 
 def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
