@@ -369,6 +369,17 @@ def sqlite(tmp_path: Path) -> Iterator[Database]:
     opened.close()
 
 
+@pytest.mark.parametrize("page_bytes, pages", [(8192, 4096), (4096, 8192)])
+def test_the_log_of_any_page_size_has_the_same_bound(tmp_path, page_bytes, pages):
+    file = tmp_path / "sized.db"
+    with closing(sqlite3.connect(file)) as made:
+        made.execute(f"PRAGMA page_size = {page_bytes}")
+        made.execute("CREATE TABLE things (n BIGINT PRIMARY KEY, t TEXT)")
+    with closing(databases.connect(f"sqlite:///{file}")) as opened, opened.read() as tx:
+        assert tx.tuples("PRAGMA page_size") == [(page_bytes,)]
+        assert tx.tuples("PRAGMA wal_autocheckpoint") == [(pages,)]
+
+
 def test_its_files_are_their_owners_alone(sqlite, tmp_path):
     put(sqlite, (1, "a"))
     modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}

@@ -33,10 +33,10 @@ PRAGMAS = (
     "PRAGMA synchronous = FULL",  # committed data survives a power cut
     "PRAGMA foreign_keys = ON",
     "PRAGMA secure_delete = ON",  # deleted data is overwritten (decisions/0009)
-    "PRAGMA wal_autocheckpoint = 8000",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -4096",
 )
+LOG_BYTES = 32 * 1024 * 1024  # the commit that makes the log this large copies it into the file
 SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 SQLITE_AWAY = SQLITE_BUSY | {
     sqlite3.SQLITE_READONLY,
@@ -55,6 +55,8 @@ def open_sqlite(file: Path) -> tuple[sqlite3.Connection, Which | None]:
         try:
             for pragma in PRAGMAS:
                 connection.execute(pragma)
+            (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+            connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_BYTES // page_bytes}")
         except BaseException:
             connection.close()
             raise
