@@ -114,14 +114,23 @@ def test_a_file_in_its_place_is_not_taken_for_it(db, file, tmp_path):
     assert file.read_bytes() == content
 
 
-def test_a_log_that_is_removed_is_noticed_and_nothing_is_lost_when_the_server_is_stopped(db, file):
+@pytest.mark.parametrize("log", ["-wal", "-shm"])
+def test_a_log_that_is_removed_is_noticed_and_nothing_is_lost_when_the_server_is_stopped(db, file, log):
     rename(db, "Ann")
-    Path(f"{file}-wal").unlink()
-    assert f"the log {file}-wal of the database was removed" in trouble(partial(rename, db, "Annie"))
+    Path(f"{file}{log}").unlink()
+    assert f"the log {file}{log} of the database was removed" in trouble(partial(rename, db, "Annie"))
     db.close()
     with closing(sqlite3.connect(file)) as opened:
         assert opened.execute("SELECT full_name FROM users").fetchall() == [("Ann",)]
         assert opened.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_an_index_of_the_log_that_is_replaced_is_noticed(db, file, tmp_path):
+    """Another program would make an index of its own, and both would write to the same log."""
+    rename(db, "Ann")
+    index = Path(f"{file}-shm")
+    os.replace(shutil.copy(index, tmp_path / "copy"), index)
+    assert f"the log {index} of the database was removed or replaced" in trouble(partial(users, db))
 
 
 def test_a_database_behind_a_link_is_watched_where_it_is(file, tmp_path):

@@ -26,8 +26,9 @@ REPLACED = (
     "the database file {file} was replaced while Ringbook runs: put the former file back, or restart Ringbook to use"
     " the new one"
 )
+LOGS = ("-wal", "-shm")  # the log and its index; SQLite keeps both beside the file
 NO_LOG = (
-    "the log {file}-wal of the database was removed or replaced while Ringbook runs: stop Ringbook regularly (SIGTERM),"
+    "the log {log} of the database was removed or replaced while Ringbook runs: stop Ringbook regularly (SIGTERM),"
     " which saves what the log holds, and start it again"
 )
 LOST = (
@@ -77,13 +78,13 @@ def _traces(file: Path, journal: Path | None) -> list[Path]:
 
 
 class Identity:
-    """The file that was opened. A check takes two calls of stat, about 10 microseconds (bench/attack/files.py)."""
+    """The file that was opened. A check takes three calls of stat, about 15 microseconds (bench/attack/files.py)."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._name, self._log = str(file), ""
+        self._name = str(file)
         self._opened: Which | None = None
-        self._opened_log: Which | None = None
+        self._opened_logs: dict[str, Which | None] = {}
         self._noting = threading.Lock()
         self._told = ""
 
@@ -91,7 +92,8 @@ class Identity:
         """Remember the file of the first connection; Unavailable when a later one opened another file."""
         with self._noting:
             if not self._opened:
-                self._log = f"{self._file.resolve()}-wal"  # SQLite keeps it beside the file that a link leads to
+                # SQLite keeps them beside the file that a link leads to.
+                self._opened_logs = {f"{self._file.resolve()}{end}": None for end in LOGS}
                 self._opened = found
         if found != self._opened:
             self.check()
@@ -113,10 +115,13 @@ class Identity:
         now = which(self._name)
         if now != self._opened:
             return (REPLACED if now else REMOVED).format(file=self._file.absolute())
-        log_now = which(self._log)
-        if not self._opened_log:  # the log exists from the first transaction until the last connection closes
-            self._opened_log = log_now
-        return "" if log_now == self._opened_log else NO_LOG.format(file=self._file.absolute())
+        for log_file, opened in self._opened_logs.items():
+            log_now = which(log_file)
+            if not opened:  # it exists from the first transaction until the last connection closes
+                self._opened_logs[log_file] = log_now
+            elif log_now != opened:
+                return NO_LOG.format(log=log_file)
+        return ""
 
     def _tell(self, trouble: str) -> None:
         if trouble != self._told and trouble:
