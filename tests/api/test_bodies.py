@@ -1,5 +1,6 @@
 """Bodies: who sends one is known before it is read, and what one process and one user may hold has bounds."""
 
+import asyncio
 import json
 import re
 import socket
@@ -13,8 +14,13 @@ import pytest
 from asking import JSON, ask, line, lines, opened, person
 from dashboard.visiting import FORM, Visitor, admin
 from servers import Databases, Server, eventually, serve
+from starlette.requests import Request
+from starlette.types import Message
 
-from ringbook.exchange import bodies
+from ringbook import errors, metrics
+from ringbook.api import forms
+from ringbook.config import Limits
+from ringbook.exchange import bodies, leftovers
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * 1024
@@ -421,3 +427,61 @@ def test_a_message_is_at_hand_or_nothing_is_lost_by_looking():
         return [before, bodies.at_hand(queue.get), queue.qsize()]
 
     assert asyncio.run(look()) == [None, {"type": "http.request"}, 0]
+
+
+# ── bounds without a setting ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def counted(limit: str) -> float:
+    return float(metrics.LIMITS.labels(limit)._value.get())
+
+
+async def silent() -> Message:
+    """A client that sends nothing more."""
+    await asyncio.sleep(60)
+    raise AssertionError("nobody waits so long")
+
+
+async def endless() -> Message:
+    """A client that does not stop sending."""
+    return {"type": "http.request", "body": b"x" * 1_000, "more_body": True}
+
+
+def test_a_body_that_does_not_arrive_is_refused_as_a_limit(monkeypatch):
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.01)
+    scope = {"type": "http", "headers": [(b"content-length", b"9")]}
+
+    async def read() -> None:
+        with bodies.Held(bodies.InFlight(Limits())) as held:
+            await bodies.Incoming(Request(scope, silent), held, 100).read()
+
+    with pytest.raises(errors.Malformed, match="did not arrive") as refused:
+        asyncio.run(read())
+    assert refused.value.limit == "body_seconds"
+
+
+@pytest.mark.parametrize("receive, count", [(silent, 1), (endless, 1), (None, 0)])
+def test_an_unread_body_that_reaches_its_bound_is_counted(monkeypatch, receive, count):
+    monkeypatch.setattr(leftovers, "DRAIN_SECONDS", 0.05)
+
+    async def last() -> Message:
+        return {"type": "http.request", "body": b"x" * 20_000, "more_body": False}
+
+    async def answer() -> None:
+        async def send(_message: Message) -> None:
+            pass
+
+        scope = {"type": "http", "headers": [(b"content-length", b"9"), (b"expect", b"100-continue")]}
+        leftover = leftovers.Leftover(scope, receive or last, send, 10_000)
+        await leftover.send({"type": "http.response.start", "status": 400, "headers": []})
+        await leftover.send({"type": "http.response.body", "body": b""})
+
+    before = counted("unread_body")
+    asyncio.run(answer())
+    assert counted("unread_body") - before == count
+
+
+def test_too_many_values_are_refused_as_a_limit():
+    with pytest.raises(errors.Malformed) as refused:
+        forms.refuse_many_values(b"[" + b"{}," * forms.MOST_NODES + b"{}]")
+    assert refused.value.limit == "json_values"

@@ -152,7 +152,7 @@ def test_who_has_an_account_is_answered_like_everybody_else(db, app, gateway):
     for typed in (ANN, BOB):
         with pytest.raises(errors.TooMany, match="just been sent") as refused:
             ask(db, app, typed, NOW + 10)
-        assert refused.value.wait_seconds == 20
+        assert (refused.value.wait_seconds, refused.value.limit) == (20, "code_resend_seconds")
 
 
 @pytest.mark.parametrize(

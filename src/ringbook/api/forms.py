@@ -74,7 +74,7 @@ def _object(body: bytes) -> dict[str, Any]:
 def refuse_many_values(text: bytes) -> None:
     """Raises Malformed for JSON that would decode into too many objects."""
     if has_more_values(text, MOST_NODES):
-        raise errors.Malformed("The body holds too many values")
+        raise errors.Malformed("The body holds too many values", limit="json_values")
 
 
 def within(levels: int, value: Any) -> bool:
@@ -98,7 +98,7 @@ def nested(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
         path = _path(name)
         nodes += len(path)
         if nodes > MOST_NODES:
-            raise errors.Malformed("The parameters are too many")
+            raise errors.Malformed("The parameters are too many", limit="json_values")
         if name:
             _put(root, path, value)
     return {name: _listed(value) for name, value in root.items()}

@@ -221,7 +221,7 @@ def _events_name(user_id: int) -> str:
 def code_wait(app_id: int, hash_key: bytes, number: int, seconds: int) -> Bucket:
     """The wait between two codes to one number, for as long as the code itself does not tell."""
     name = f"{_codes_name(app_id, hash_key, number)} wait"
-    return Bucket(name, seconds, 1.0, "A code has just been sent to this number")
+    return Bucket(name, seconds, 1.0, "A code has just been sent to this number", "code_resend_seconds")
 
 
 def _codes_name(app_id: int, hash_key: bytes, number: int) -> str:

@@ -119,7 +119,7 @@ class Incoming:
             while not self.is_complete:
                 self._take(await self._receive())
         if scope.cancelled_caught:
-            raise errors.Malformed(f"The body did not arrive within {BODY_SECONDS} s")
+            raise errors.Malformed(f"The body did not arrive within {BODY_SECONDS} s", limit="body_seconds")
         return self._buffer.getvalue()
 
     def _take(self, message: Message) -> None:

@@ -14,6 +14,7 @@ from contextlib import suppress
 import anyio
 from starlette.types import Message, Receive, Scope, Send
 
+from .. import metrics
 from .bodies import at_hand
 
 DRAIN_SECONDS = 30
@@ -72,11 +73,15 @@ class Leftover:
 
     async def _drop(self) -> None:
         received = 0
-        with suppress(asyncio.CancelledError), anyio.move_on_after(DRAIN_SECONDS):
+        with suppress(asyncio.CancelledError), anyio.move_on_after(DRAIN_SECONDS) as scope:
             while not self._is_read and received + self._scope.get("dropped", 0) <= self._most_bytes:
                 message = await self._receive()
                 received += len(message.get("body", b""))
                 self._note(message)
+        if not self._is_read and (
+            scope.cancelled_caught or received + self._scope.get("dropped", 0) > self._most_bytes
+        ):
+            metrics.limit_reached("unread_body")
 
     def _note(self, message: Message) -> None:
         self._is_read = message["type"] == "http.disconnect" or not message.get("more_body", False)
