@@ -126,6 +126,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             low=0,
         ),
     ] = 10_000
+    refused_uploads_per_hour: Annotated[
+        int,
+        option("uploads over 256 KiB of one user that may be refused in an hour; 0 = no limit", "uploads", low=0),
+    ] = 60
     max_user_sessions: Annotated[
         int, option("sessions of one user; beyond it the one used longest ago ends", "sessions", low=1, high=1000)
     ] = 100

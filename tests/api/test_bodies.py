@@ -337,6 +337,27 @@ def test_names_of_brackets_and_entries_with_more_inside_are_no_reason_to_refuse(
         assert (answer.status, answer.json["created"]) == (200, 3 + bool(last)), answer
 
 
+def test_large_uploads_that_are_refused_are_limited_and_small_ones_are_not(databases, tmp_path):
+    settings = {"max_upload_contacts": "4", "refused_uploads_per_hour": "3", "metrics_token": TOKEN}
+    refused = b'{"contacts":[' + b",".join([b"1"] * 200_000) + b"]}"
+    good = json.dumps({"contacts": lines(0, 3), "more": "x" * LARGE}).encode()
+    with databases.fresh("sqlite") as url, serve(url, tmp_path, **settings) as server:
+        ann, bob = person(server), person(server)
+
+        def uploaded(who: Any, body: bytes) -> int:
+            return int(who.ask("POST", "/address_book", body=body).status)
+
+        assert [uploaded(ann, good) for _ in range(5)] == [200] * 5
+        assert [uploaded(ann, refused) for _ in range(5)] == [422] * 3 + [429] * 2
+        answer = ann.ask("POST", "/address_book", body=good)
+        assert (answer.status, answer.json) == (429, {"errors": ["Too many large uploads of this user were refused"]})
+        assert 1_000 < int(answer.headers["Retry-After"]) <= 1_200
+        assert ann.upload(lines(0, 3)).status == 200
+        assert uploaded(bob, good) == 200
+        text = ask(server, "GET", "/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).raw.decode()
+        assert 'ringbook_limits_reached_total{limit="refused_uploads_per_hour"} 3.0' in text
+
+
 @pytest.mark.parametrize("field", ["force", "udid"])
 def test_a_tree_beside_the_contacts_is_not_made(narrow, field):
     body = b'{"contacts":[],"%s":[' % field.encode() + b",".join([b"{}"] * 100_000) + b"]}"

@@ -70,6 +70,18 @@ def test_a_try_counts_unless_it_was_right(db):
     assert used() == [1, 1]
 
 
+def test_what_is_refused_is_charged_and_what_cannot_be_done_just_now_is_not(db):
+    two = Bucket("refusals", 2, 0, "too many")
+    for refusal in (errors.Unavailable("later"), errors.Invalid("is wrong"), errors.TooMany("wait", wait_seconds=1)):
+        with pytest.raises(type(refusal)), limits.refusals_charged(db, two, NOW):
+            raise refusal
+    with pytest.raises(errors.TooMany, match="too many"), limits.refusals_charged(db, two, NOW):
+        pytest.fail("nothing more is tried")
+    with limits.refusals_charged(db, Bucket("none", 0, 0, ""), NOW):
+        pass
+    assert [row["used"] for row in rows(db, "buckets")] == [2]
+
+
 def test_after_the_wait_the_same_charge_is_taken(db):
     charge(db, TEN, 10)
     with pytest.raises(errors.TooMany):

@@ -9,6 +9,8 @@ import msgspec
 
 from .. import errors, metrics
 from ..core import discovery, stats
+from ..core import limits as rates
+from ..exchange.bodies import SMALL_BYTES
 from ..model import Entry
 from .endpoint import Answer, Call, Route
 from .forms import refuse_many_values
@@ -50,6 +52,14 @@ def upload(call: Call) -> Answer:
     deleted. Invalid entries are listed in `rejected`, by position from 0; the others are applied. With `force` the book
     then contains exactly the accepted entries, but if every entry of a non-empty upload is rejected, nothing changes.
     """
+    if len(call.body) <= SMALL_BYTES:
+        return _uploaded(call)
+    bucket = rates.refused_uploads(call.config.limits, call.user_id)
+    with rates.refusals_charged(call.db, bucket, call.now):
+        return _uploaded(call)
+
+
+def _uploaded(call: Call) -> Answer:
     contacts, force, udid = upload_of(call)
     report = discovery.upload(
         call.db,

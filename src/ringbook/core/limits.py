@@ -8,11 +8,13 @@
     charge_all_there_is(…)       use some of it for what has been done already
     give_back(tx, bucket)        undo a charge that turned out to be owed to nobody
     tried(db, buckets)           what is tried inside is charged before, and given back if it was right
+    refusals_charged(db, bucket)  what is refused inside is charged
     forget_user(tx, id)          forget what is remembered of a user who is gone
     sweep(db, now)               forget what no longer limits anybody
     permits, identity_permits, address_permits, passwords, sign_ins, sessions, accounts, events     the buckets,
     charge_session(…)            a session without a user, or a signature, on all of its buckets
     lock_permits, carry_permits  what a user has used of permits counts for a number or id that is new to the user
+    refused_uploads                                                               large ones of a user,
     events_from_address, pushes_of_day                                            those of events,
     log_in                       all of one log-in,
     code_wait, codes_to_number, codes_for_address, codes_for_subnets, codes_of_day, codes_to_new_numbers  of codes,
@@ -204,6 +206,22 @@ def accounts(limits: Limits, address: str) -> list[Bucket]:
     )
     larger: dict[Subnet, int] = {"subnet": limits.subnet_accounts_per_hour, "network": limits.network_accounts_per_hour}
     return [of_address, *_for_subnets(address, "accounts", larger, "Too many new accounts from this network")]
+
+
+def refused_uploads(limits: Limits, user_id: int) -> Bucket:
+    """Large uploads of one user that were refused: they cost the time to read them, and no permit."""
+    an_hour = limits.refused_uploads_per_hour
+    return Bucket(
+        _refused_uploads_name(user_id),
+        an_hour,
+        an_hour / HOUR,
+        "Too many large uploads of this user were refused",
+        "refused_uploads_per_hour",
+    )
+
+
+def _refused_uploads_name(user_id: int) -> str:
+    return f"refused-uploads:{user_id}"
 
 
 def events(limits: Limits, user_id: int) -> Bucket:
@@ -498,6 +516,26 @@ def tried(db: Database, tries: list[Bucket], now: int, *, charged: bool = False)
             give_back(tx, bucket, 1, now)
 
 
+@contextmanager
+def refusals_charged(db: Database, bucket: Bucket, now: int) -> Iterator[None]:
+    """Charge what is refused inside, and refuse at once while the bucket is used up; TooMany.
+
+    What the server cannot do just now (Unavailable) costs nothing.
+    """
+    if bucket.capacity:
+        with db.read() as tx:
+            if row := buckets.read(tx, bucket.name):
+                _used(bucket, row, 1, now)
+    try:
+        yield
+    except errors.Unavailable:
+        raise
+    except errors.Refused:
+        with db.write() as tx:
+            charge_all_there_is(tx, bucket, 1, now)
+        raise
+
+
 def write(tx: Tx, bucket: Bucket, used: float, now: int) -> None:
     """Write down what is used, and when all of it will have come back."""
     buckets.set_used(tx, bucket.name, used, now, _empty_at(bucket, used, now))
@@ -529,6 +567,7 @@ def forget_user(tx: Tx, user_id: int) -> None:
     buckets.forget(tx, _events_name(user_id))
     buckets.forget(tx, _pushes_name(user_id))
     buckets.forget(tx, _searches_name(user_id))
+    buckets.forget(tx, _refused_uploads_name(user_id))
 
 
 def forget_admin_log_ins(tx: Tx, email: str) -> None:
