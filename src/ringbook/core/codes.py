@@ -197,7 +197,8 @@ def _put(tx: Tx, app: App, number: int, typed: str, request_id: str, code: str, 
     )
     if last_at is not None:
         seconds = max(1, last_at + RESEND_SECONDS - now)
-        raise errors.TooMany("A code has just been sent to this number", wait_seconds=seconds)
+        reason = "A code has just been sent to this number"
+        raise errors.TooMany(reason, wait_seconds=seconds, limit="code_resend_seconds")
 
 
 def _owed_to_nobody(error: Exception, charged: _Charged) -> list[Bucket]:
