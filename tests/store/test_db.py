@@ -596,7 +596,7 @@ def count_to(tx, most):
 
 
 def test_a_read_that_takes_longer_than_it_was_given_is_ended(db):
-    with pytest.raises(errors.TooSlow, match="ask for less"), db.read(seconds=0.2) as tx:
+    with pytest.raises(errors.TooSlow, match="Ask for less"), db.read(seconds=0.2) as tx:
         count_to(tx, FOR_EVER)
     with db.read() as tx:  # the same connection: no limit is left on it
         assert count_to(tx, HALF_A_SECOND) == HALF_A_SECOND

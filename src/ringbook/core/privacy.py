@@ -103,11 +103,13 @@ def pay(tx: Tx, limits: Limits, caller: Caller, cost: int, now: int) -> None:
     """
     if not cost:
         return
-    rates.lock_permits(tx, caller.user_id, now)
+    of_account = rates.permits(limits, caller)
+    if of_account.capacity:
+        rates.lock_permits(tx, caller.user_id, now)
     identities = users.identities(tx, caller.app.id, caller.user_id)
     if not identities:
         raise errors.SessionGone
-    own = [rates.permits(limits, caller), *rates.identity_permits(limits, caller.app, identities)]
+    own = [of_account, *rates.identity_permits(limits, caller.app, identities)]
     established = _established(identities, now - rates.DAY)
     ceiling.charge_numbers(tx, limits, caller.app, caller.address, cost, now, own=own, established=established)
 
