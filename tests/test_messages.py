@@ -358,7 +358,7 @@ SENTENCES = [
 @pytest.mark.parametrize("sentence", SENTENCES)
 def test_every_sentence_is_in_the_table_of_the_documentation(sentence):
     documented = Path(__file__).parent.parent / "docs" / "operations.md"
-    names = {"file": "FILE", "trace": "TRACE", "what": "database user", "table": "erasures"}
+    names = {"file": "FILE", "log": "FILE-wal", "trace": "TRACE", "what": "database user", "table": "erasures"}
     begins = (
         sentence.removeprefix("{silent} of {nodes} ")
         .split(":")[0]
