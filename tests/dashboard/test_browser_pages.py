@@ -104,7 +104,7 @@ def test_why_is_asked_with_the_keyboard_and_a_name_from_a_book_stays_text(page, 
     page.keyboard.press("Tab")
     page.keyboard.type("+1 202 555 0101")
     page.keyboard.press("Enter")
-    page.get_by_role("heading", name="Not found: no user of this application answers to the number.").wait_for()
+    page.get_by_role("heading", name="Not found: no user of this application has the number.").wait_for()
     assert EVIL not in page.locator("main").inner_text()
     page.get_by_role("button", name="Reveal the name").click()
     page.get_by_text(EVIL).wait_for()
