@@ -1,6 +1,7 @@
 """Log lines on stderr: one line per event, with values as fields; JSON, or plain text on a terminal.
 
     start(level)     set up logging for this process; call it once
+    drop_unwritten   before the process exits: drop what stderr has not taken
     log              `log.info("work done", count=3)`
 
 Never log phone numbers, names, tokens, queries or bodies. The message of an exception may quote such data, so an
@@ -8,6 +9,7 @@ exception is logged as its type and its stack; its message appears only at level
 """
 
 import logging
+import os
 import sys
 import traceback
 from contextlib import suppress
@@ -43,6 +45,14 @@ def start(level: str) -> None:
     )
     logging.basicConfig(handlers=[_FromLibraries()], level=max(least, logging.WARNING), force=True)
     logging.getLogger(REPEATING).setLevel(logging.NOTSET if level == "debug" else logging.ERROR)
+
+
+def drop_unwritten() -> None:
+    """Drop lines that stderr does not take, such as on a full disk. Python would otherwise exit with status 120."""
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 class _Stderr:

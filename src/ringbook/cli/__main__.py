@@ -18,7 +18,7 @@ from typing import Annotated
 import cyclopts
 from cyclopts import Parameter
 
-from .. import __version__, config, errors
+from .. import __version__, config, errors, logs
 from . import admin, app, backup, check, database, diagnosis, openapi, push, serve, users
 from .common import Failed, WrongUse
 
@@ -61,6 +61,7 @@ def main() -> None:
         code = FAILED
     except (KeyboardInterrupt, EOFError):
         code = INTERRUPTED
+    logs.drop_unwritten()
     sys.exit(code)
 
 
