@@ -438,6 +438,17 @@ def test_a_database_that_was_put_aside_is_restored_when_one_says_that_it_has_no_
     assert whole(url)["users"] == former["users"]
 
 
+def test_two_restores_in_one_second_put_two_files_aside(url, made, folder, monkeypatch):
+    monkeypatch.setattr(backups.time, "strftime", lambda *_: "20261126T092706")
+    whole(url)
+    for _ in range(2):
+        backups.restore(made, folder / "ringbook.db", folder / "journal", lambda done, total: None)
+    kept = sorted(
+        file.name for file in folder.glob("ringbook.db.before-restore-*") if file.name[-4:] not in ("-wal", "-shm")
+    )
+    assert kept == ["ringbook.db.before-restore-20261126T092706", "ringbook.db.before-restore-20261126T092706-2"]
+
+
 def test_a_restore_names_its_database_and_wants_one_named_where_there_is_none(made, folder):
     settings = {name: value for name, value in environment("").items() if name != "RINGBOOK_DATABASE"}
     somewhere = folder / "somewhere"

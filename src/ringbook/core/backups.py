@@ -8,6 +8,7 @@ finish(db)                        an erasure that a crash has cut off
 sweep(db, before)                 copies that were kept beside the database go
 """
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -122,13 +123,19 @@ def restore(
                 again = erase_again(db, [journal], done, incomplete=True)
             copies.owned_like(prepared, file if file.exists() else file.absolute().parent)
             copies.sync(prepared)
-            kept = Path(f"{file}{RESTORED}{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}") if file.exists() else None
+            kept = _free_name(file) if file.exists() else None
             copies.put_in_place(prepared, file, kept or file)
         except OSError as error:
             raise errors.Unavailable(f"cannot restore {file}: {error.strerror}") from error
         finally:
             copies.remove(prepared)
     return Restored(found, again, kept)
+
+
+def _free_name(file: Path) -> Path:
+    """A name for the file that a restore puts aside. Two restores in one second need two names."""
+    name = f"{file}{RESTORED}{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
+    return next(path for n in itertools.count(1) if not (path := Path(name if n == 1 else f"{name}-{n}")).exists())
 
 
 def _copied(backup: Path, prepared: Path, progress: Progress, without_checksum: bool) -> Contents:

@@ -162,9 +162,13 @@ def _check_whole(connected: Any, before: str) -> None:
         raise _refusal(EMPTY.format(table="schema_state"))
 
 
-def _refusal(cause: str) -> errors.Unavailable:
-    said = f"cannot migrate: {cause}"
-    return errors.Unavailable(said, why=said)
+class CannotMigrate(errors.Unavailable):
+    """The database cannot be migrated; the reason names the cause and the next step."""
+
+
+def _refusal(cause: str) -> CannotMigrate:
+    reason = f"cannot migrate: {cause}"
+    return CannotMigrate(reason, why=reason)
 
 
 def _cause(url: str, error: BaseException | None) -> str:
@@ -229,6 +233,8 @@ def connection(url: str) -> Iterator[Any]:
             yield connected
     except sqlalchemy.exc.DBAPIError as error:
         raise _refusal(_cause(url, error.orig) or str(error.orig)) from error
+    except CannotMigrate:
+        raise
     except errors.Unavailable as refused:
         raise (_refusal(refused.why) if refused.why else refused) from refused.__cause__
     finally:
