@@ -156,8 +156,8 @@ if sys.argv[1] == "plain":
     server = uvicorn.Server(uvicorn.Config(app, http="httptools", server_header=False, **given))
 else:
     server = http.Server(http.ServerConfig(Config(), app, server_header=False, **given))
-from ringbook import serving
-server.run([serving.listen("127.0.0.1", int(sys.argv[2]))])
+from ringbook.server.sockets import listen
+server.run([listen("127.0.0.1", int(sys.argv[2]))])
 """
 
 
