@@ -18,7 +18,7 @@ import pytest
 from asking import Person, guest, line, lines, person
 from core.joining import Play
 from servers import Databases, ended, environment, postgresql_client, program, serve
-from store.older import brought_to, people
+from store.older import next_version, people
 
 from ringbook import errors
 from ringbook.core import backups, erasures, users
@@ -499,15 +499,19 @@ def test_a_database_behind_a_link_is_replaced_where_it_is(url, made, folder):
     assert whole(url) == before
 
 
-def test_a_backup_of_an_older_version_comes_back_with_todays_schema_and_its_erasures(url, folder):
-    """It has no count yet; the database's id comes out as the upgraded one's."""
-    brought_to(url, "0004")
+def test_a_backup_of_an_older_version_comes_back_with_todays_schema_and_its_erasures(
+    url, folder, monkeypatch, tmp_path_factory
+):
+    migrations.migrate(url)
     ann, bob = people(url, "ann", "bob")
-    back_up(url, folder / "0004.db")
+    back_up(url, folder / "older.db")
+    schema = next_version(monkeypatch, tmp_path_factory.mktemp("next"))
     migrations.migrate(url)
     with closing(databases_.connect(url)) as db:
         users.erase(db, ann)
-    run("restore", str(folder / "0004.db"), "--yes", database_url=url)
+    run("restore", str(folder / "older.db"), "--yes", database_url=url)
+    with closing(databases_.connect(url)) as db:
+        assert migrations.state(db).revision == schema
     assert there(url) == {bob}
 
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from store.older import FOLDER, brought_to
+from store.older import next_version
 from structlog.testing import capture_logs
 
 from ringbook.server import schema
@@ -24,11 +24,12 @@ def test_a_new_database_gets_the_schema_and_no_copy_is_made(tmp_path):
     assert migrations.migrate(url) == migrations.HEAD
 
 
-def test_the_answer_names_the_revision_before_and_the_copy(tmp_path):
+def test_the_answer_names_the_revision_before_and_the_copy(tmp_path, tmp_path_factory, monkeypatch):
     file = tmp_path / "ringbook.db"
     url = f"sqlite:///{file}"
-    before = sorted(revision.name[:4] for revision in (FOLDER / "versions").glob("[0-9]*.py"))[-2]
-    brought_to(url, before)
+    migrations.migrate(url)
+    before = migrations.HEAD
+    next_version(monkeypatch, tmp_path_factory.mktemp("next"))
     answer = schema._answer_of_child(url)
     assert answer == schema.Answer(before=before, copy=f"{file}.before-{migrations.HEAD}")
     assert Path(answer.copy).exists()

@@ -1,13 +1,19 @@
-"""Databases as older versions made them, with users who are inserted by hand: today's code needs today's schema.
+"""Databases of other versions: of one before the first release, and of this one when the next one comes to it.
 
-brought_to(url, revision)           empty, of that revision
-people(url, *logins)                users of a new application; their ids
+config(folder)                       Alembic's configuration for the revisions in a folder
+brought_to(url, revision, folder)    an empty database of that revision
+of_before_the_first_release(url)     a SQLite file as such a version left it
+people(url, *logins)                 users of a new application in a SQLite file; their ids
+next_version(monkeypatch, folder)    from now on this code, and the commands it starts, are the version after this one
 """
 
+import os
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from alembic import command
 from alembic.config import Config
 
@@ -15,6 +21,15 @@ from ringbook.store import db as databases
 from ringbook.store import migrations
 
 FOLDER = Path(migrations.__file__).parent
+NEXT = "1002"
+NEXT_REVISION = """
+from alembic import op
+revision, down_revision = "{revision}", "{before}"
+
+def upgrade():
+    op.execute("ALTER TABLE users ADD COLUMN of_next_version INTEGER")
+    op.execute("UPDATE schema_state SET revision = '{revision}', serves_from = '{serves_from}'")
+"""
 
 
 def config(folder: Path = FOLDER) -> Config:
@@ -34,8 +49,21 @@ def brought_to(url: str, revision: str, folder: Path = FOLDER) -> str:
     return url
 
 
+def of_before_the_first_release(url: str, revision: str = "0006") -> str:
+    """A SQLite file with what such a version wrote down about its schema."""
+    databases.create(url)
+    with closing(sqlite3.connect(databases.sqlite_file(url))) as connection, connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        connection.execute("CREATE TABLE schema_state (revision TEXT NOT NULL, serves_from TEXT NOT NULL)")
+        connection.execute("CREATE TABLE users (id INTEGER PRIMARY KEY)")
+        connection.execute("INSERT INTO alembic_version VALUES (?)", (revision,))
+        connection.execute("INSERT INTO schema_state VALUES (?, '0001')", (revision,))
+    return url
+
+
 def people(url: str, *logins: str, now: int = 1_700_000_000) -> list[int]:
-    """Users in a SQLite file of any revision from 0001 on."""
+    """Users in a SQLite file of this version's schema."""
     with closing(sqlite3.connect(databases.sqlite_file(url))) as connection, connection:
         app = connection.execute(
             "INSERT INTO applications (name, auth_key, auth_secret, hash_key, vapid_public_key, vapid_private_key,"
@@ -50,3 +78,16 @@ def people(url: str, *logins: str, now: int = 1_700_000_000) -> list[int]:
             ).fetchone()[0]
             for login in logins
         ]
+
+
+def next_version(monkeypatch: pytest.MonkeyPatch, folder: Path) -> str:
+    """Become the version after this one: its schema has one column more, and only its code may serve on it."""
+    scripts = shutil.copytree(FOLDER, folder / "migrations", ignore=shutil.ignore_patterns("__pycache__"))
+    revision = NEXT_REVISION.format(revision=NEXT, before=migrations.HEAD, serves_from=NEXT)
+    (scripts / "versions" / f"{NEXT}_next.py").write_text(revision)
+    path = os.pathsep.join([str(Path(__file__).with_name("next_version")), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.setenv("PYTHONPATH", path)
+    monkeypatch.setenv("TEST_MIGRATIONS", str(scripts))
+    monkeypatch.setattr(migrations, "SCRIPTS", str(scripts))
+    monkeypatch.setattr(migrations, "HEAD", NEXT)
+    return NEXT

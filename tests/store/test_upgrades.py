@@ -7,9 +7,8 @@ import base64
 import json
 import shutil
 import sqlite3
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import servers
 from asking import ask
 from core.joining import Play
 from servers import DATABASES, Databases
-from store.older import FOLDER, brought_to, people
+from store.older import FOLDER, next_version, of_before_the_first_release, people
 from store.test_migrations import refused_start, state, tables
 
 from ringbook import errors
@@ -26,17 +25,21 @@ from ringbook.store import db as databases_
 from ringbook.store import migrations
 from ringbook.store.db import Database, Rows, copies
 
-BEFORE = "0005"
 RECORDED = Path(__file__).parent / "statements"
 KINDS = {"int": int, "str": str}
 WITHOUT_STATEMENT = ("next_id", "reserve_ids")
 
 
+BEFORE = migrations.HEAD
+
+
 @pytest.fixture
-def older(tmp_path: Path) -> str:
-    """A SQLite file of the version before, with a user in it."""
-    url = brought_to(f"sqlite:///{tmp_path}/ringbook.db", BEFORE)
+def older(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A SQLite file of this version with a user in it, and then the next version comes."""
+    url = f"sqlite:///{tmp_path}/ringbook.db"
+    migrations.migrate(url)
     people(url, "ann")
+    next_version(monkeypatch, tmp_path_factory.mktemp("next"))
     return url
 
 
@@ -63,12 +66,12 @@ def test_nothing_is_copied_when_there_is_nothing_to_change(older, tmp_path):
 
 
 def test_the_last_two_copies_stay(older, tmp_path):
-    for revision in ("0001", "0002", "0003"):
+    for revision in ("0998", "0999", "1000"):
         (tmp_path / f"ringbook.db.before-{revision}").write_text("")
     (tmp_path / "ringbook.db.before-restore-1").write_text("")
     migrations.migrate(older)
-    kept = sorted(file.name for file in tmp_path.iterdir() if ".before-0" in file.name)
-    assert kept == ["ringbook.db.before-0003", f"ringbook.db.before-{migrations.HEAD}"]
+    kept = sorted(file.name for file in tmp_path.iterdir() if ".before-" in file.name and "restore" not in file.name)
+    assert kept == ["ringbook.db.before-1000", f"ringbook.db.before-{migrations.HEAD}"]
     assert (tmp_path / "ringbook.db.before-restore-1").exists()
 
 
@@ -128,13 +131,10 @@ def test_a_migration_that_fails_leaves_the_old_state_and_says_what_to_do(full, t
 
 # ── who may serve on which schema ────────────────────────────────────────────────────────────────────────────────────
 
-# What Ringbook promises, and the first revision whose code keeps it. Older code must not serve on today's schema.
-PROMISES = {
-    "an erasure is journalled before it is answered, so that a restored backup does not bring the user back": "0005",
-    "the totals of a user are kept by each upload, so that the limits of storage hold": "0006",
-    "what a verified number has spent outlives its account": "0006",
-}
-SERVES_FROM = "0006"  # the oldest code that may serve on the newest schema
+# What Ringbook promises since a later revision than the first, and the first revision whose code keeps it. Older code
+# must not serve on today's schema.
+PROMISES: dict[str, str] = {}
+SERVES_FROM = "1001"  # the oldest code that may serve on the newest schema
 
 
 def serves_from(url: str) -> str:
@@ -145,19 +145,31 @@ def serves_from(url: str) -> str:
 def test_no_code_that_breaks_a_promise_may_serve(database_url):
     revisions = {file.name[:4] for file in (FOLDER / "versions").glob("[0-9]*.py")}
     assert set(PROMISES.values()) <= revisions
-    assert serves_from(database_url) == SERVES_FROM >= max(PROMISES.values())
+    assert serves_from(database_url) == SERVES_FROM >= max(PROMISES.values(), default=migrations.FIRST)
 
 
-def test_the_version_before_refuses_todays_schema_in_one_sentence(database_url, monkeypatch):
-    said = f"the database has schema {migrations.HEAD}, newer than this Ringbook ({BEFORE}): install the newer one"
-    with monkeypatch.context() as older_code:
-        older_code.setattr(migrations, "HEAD", BEFORE)
-        assert state(database_url).trouble == said
-    script = (
-        f"from ringbook.store import migrations; migrations.HEAD = {BEFORE!r}\n"
-        "from ringbook.cli.__main__ import main; main()"
-    )
-    assert refused_start(database_url, [sys.executable, "-c", script]) == f"ringbook: {said}\n"
+def test_this_version_refuses_the_next_schema_in_one_sentence(database_url, monkeypatch, tmp_path):
+    said = f"the database has schema 1002, newer than this Ringbook ({BEFORE}): install the newer one"
+    with monkeypatch.context() as newer_code:
+        assert next_version(newer_code, tmp_path) == "1002"
+        migrations.migrate(database_url)
+        assert state(database_url).current
+    assert state(database_url).trouble == said
+    assert refused_start(database_url) == f"ringbook: {said}\n"
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005", "0006"])
+def test_a_database_from_before_the_first_release_is_refused_in_one_sentence_and_not_changed(tmp_path, revision):
+    url = of_before_the_first_release(f"sqlite:///{tmp_path}/ringbook.db", revision)
+    said = migrations.BEFORE_FIRST.format(revision=revision)
+    before = databases_.sqlite_file(url).read_bytes()
+    assert state(url).trouble == said
+    with pytest.raises(errors.Unavailable) as refused:
+        migrations.migrate(url)
+    assert refused.value.explained() == f"cannot migrate: {said}"
+    assert refused_start(url) == f"ringbook: cannot migrate: {said}\n"
+    assert databases_.sqlite_file(url).read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir() if "before" in file.name] == []
 
 
 # ── one process after the other ──────────────────────────────────────────────────────────────────────────────────────
@@ -167,60 +179,54 @@ class Undo(Exception):
     """Ends a transaction that must leave nothing."""
 
 
-def newest_recorded() -> str:
-    """The revision of the last version whose statements are recorded."""
-    return max(file.stem for file in RECORDED.glob("*.json"))
-
-
-def recorded(what: str) -> Any:
-    """What that version asks of a database."""
-    return json.loads((RECORDED / f"{newest_recorded()}.json").read_text("utf-8"))[what]
-
-
-@pytest.fixture(scope="module")
-def newest_served(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The newest schema on which the recorded version may serve."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('schemas')}/ringbook.db"
-    served = ""
-    for revision in sorted(file.name[:4] for file in (FOLDER / "versions").glob("[0-9]*.py")):
-        if serves_from(brought_to(url, revision)) <= newest_recorded() <= revision:
-            served = revision
-    return served
+def recorded() -> list[Path]:
+    """The recordings of versions that may serve on the newest schema."""
+    return sorted(file for file in RECORDED.glob("*.json") if SERVES_FROM <= file.stem < migrations.HEAD)
 
 
 @pytest.fixture(params=DATABASES)
-def served(request: pytest.FixtureRequest, databases: Databases, newest_served: str, tmp_path: Path) -> Iterator[Any]:
-    """An empty database of that schema."""
-    with ExitStack() as stack:
-        sqlite = request.param == "sqlite"
-        url = f"sqlite:///{tmp_path}/served.db" if sqlite else stack.enter_context(databases.postgresql.database())
-        yield stack.enter_context(closing(databases_.connect(brought_to(url, newest_served))))
+def newest(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Any]:
+    """An empty database of the newest schema."""
+    with databases.fresh(request.param) as url, closing(databases_.connect(url)) as db:
+        yield db
 
 
-def test_the_statements_of_the_version_before_are_recorded_if_it_may_serve(database_url):
-    """When this fails: scripts/record_statements.py with the code of the version before, and its revision in BEFORE."""
-    revisions = sorted(file.name[:4] for file in (FOLDER / "versions").glob("[0-9]*.py"))
-    assert revisions[-2:] == [BEFORE, migrations.HEAD]
-    if serves_from(database_url) <= BEFORE:
-        assert newest_recorded() == BEFORE
-    assert len(recorded("statements")) > 150
+def test_the_statements_of_each_version_that_may_serve_are_recorded():
+    """When this fails: scripts/record_statements.py with the code of the version that is named."""
+    revisions = [file.name[:4] for file in (FOLDER / "versions").glob("[0-9]*.py")]
+    assert [file.stem for file in recorded()] == sorted(
+        revision for revision in revisions if SERVES_FROM <= revision < migrations.HEAD
+    )
 
 
-def test_every_transaction_of_the_recorded_version_does_the_same_on_the_newest_schema_it_may_serve_on(served):
-    statements = recorded("statements")
-    for name, tape in recorded("tapes").items():
-        with pytest.raises(Undo), served.write() as tx:
+def test_every_transaction_of_those_versions_does_the_same_on_the_newest_schema(newest):
+    for file in recorded():
+        replay(newest, json.loads(file.read_text("utf-8")))
+
+
+def replay(db: Database, recording: dict[str, Any]) -> None:
+    """Make every recorded transaction once more, and let the database prepare the statements of none."""
+    for name, tape in recording["tapes"].items():
+        with pytest.raises(Undo), db.write() as tx:
             for steps in tape:
                 for step in steps:
-                    assert replayed(tx, statements, step) == step["count"], (name, step)
+                    assert replayed(tx, recording["statements"], step) == step["count"], (name, step)
             raise Undo
-        restart_sequences(served)
-
-
-def test_every_other_statement_of_the_recorded_version_has_a_meaning_there(served):
-    for sql, params in recorded("others").items():
-        with served.read() as tx:
+        restart_sequences(db)
+    for sql, params in recording["others"].items():
+        with db.read() as tx:
             tx.tuples(f"EXPLAIN {sql}", **{key: read(value) for key, value in params.items()})
+
+
+def test_a_recording_that_no_longer_fits_is_noticed(newest):
+    steps = [{"call": "run", "given": [0], "params": {"id": 1}, "count": 0}]
+    recording = {"statements": ["DELETE FROM users WHERE id = :id"], "tapes": {"one": [steps]}, "others": {}}
+    replay(newest, recording)
+    steps[0]["count"] = 1
+    with pytest.raises(AssertionError):
+        replay(newest, recording)
+    with pytest.raises(Exception, match="no_such_table"):
+        replay(newest, {"statements": [], "tapes": {}, "others": {"SELECT 1 FROM no_such_table": {}}})
 
 
 def replayed(tx: Any, statements: list[str], step: dict[str, Any]) -> int | None:

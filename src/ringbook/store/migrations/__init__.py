@@ -22,7 +22,8 @@ from ..db import causes, copies
 from ..db.contract import AWAY
 from ..db.postgres import ENCODING, check_address, encoding_trouble, options
 
-HEAD = "0006"
+HEAD = "1001"
+FIRST = "1001"  # databases of earlier revisions, made before the first release, cannot be upgraded
 TABLES = frozenset(  # the tables of this revision, on both databases
     {
         "admin_sessions",
@@ -58,6 +59,10 @@ FAILED = (
     " had, and report what stands here"
 )
 LACKS = "the database lacks tables of its schema ({tables}): restore a backup"
+BEFORE_FIRST = (
+    "the database has schema {revision}, made before the first release of Ringbook, and cannot be upgraded: keep it for"
+    " the Ringbook that made it, and let this one begin with a new database (RINGBOOK_DATABASE)"
+)
 EMPTY = "the table {table} of the database is empty, which no version of Ringbook leaves behind: restore a backup"
 SCRIPTS = "ringbook:store/migrations"
 LOCK = 7_246_426  # an arbitrary constant
@@ -83,6 +88,8 @@ class State:
             return ""
         if self.lacks:
             return LACKS.format(tables=", ".join(self.lacks))
+        if "" < self.revision < FIRST:
+            return BEFORE_FIRST.format(revision=self.revision)
         if self.revision > HEAD:
             return f"the database has schema {self.revision}, newer than this Ringbook ({HEAD}): install the newer one"
         found = f"schema {self.revision}" if self.revision else "no schema yet"
@@ -133,7 +140,7 @@ def migrate(url: str, *, keep_copy: bool = True) -> str:
         config.set_main_option("path_separator", "os")
         config.attributes["connection"] = connected
         before = revision(connected)
-        if before > HEAD:
+        if before > HEAD or "" < before < FIRST:
             raise errors.Unavailable(f"cannot migrate: {State(before, before).trouble}")
         _check_whole(connected, before)
         if keep_copy and "" < before < HEAD and db.is_sqlite(url):

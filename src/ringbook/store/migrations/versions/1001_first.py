@@ -1,0 +1,346 @@
+"""The first schema. `day` is a number of days since 1970, UTC; every other time is in seconds since then.
+
+Written so that the same tables can be spread over a Citus cluster: see docs/decisions/0003-schema-for-citus.md.
+"""
+
+import secrets
+
+import sqlalchemy
+from alembic import op
+
+from ringbook.store.migrations.words import statements
+
+revision = "1001"
+down_revision = None
+
+SCHEMA = """
+CREATE TABLE schema_state (revision TEXT NOT NULL, serves_from TEXT NOT NULL);
+
+postgres:CREATE SEQUENCE application_ids AS integer;
+postgres:CREATE SEQUENCE user_ids AS integer;
+postgres:CREATE SEQUENCE subscription_ids AS integer;
+postgres:CREATE SEQUENCE session_ids AS integer CYCLE;
+sqlite:CREATE TABLE sequences (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+postgres:CREATE SEQUENCE joined_ids;
+postgres:CREATE SEQUENCE push_ids;
+postgres:CREATE SEQUENCE event_ids AS integer CYCLE;
+postgres:CREATE SEQUENCE audit_ids;
+sqlite:INSERT INTO sequences VALUES ('session_ids', 0), ('event_ids', 0);
+
+CREATE TABLE applications (
+sqlite:id {id},
+postgres:id integer PRIMARY KEY DEFAULT nextval('application_ids'),
+    name TEXT NOT NULL,
+    auth_key TEXT NOT NULL UNIQUE,
+    auth_secret TEXT NOT NULL,
+    hash_key {bytes} NOT NULL,
+    vapid_public_key TEXT NOT NULL,
+    vapid_private_key TEXT NOT NULL,
+    settings TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    verified_since BIGINT
+);
+
+CREATE TABLE admins (
+    email TEXT PRIMARY KEY,
+    password_hash TEXT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+
+CREATE TABLE users (
+sqlite:id {id},
+postgres:id integer PRIMARY KEY DEFAULT nextval('user_ids'),
+    app_id INTEGER NOT NULL REFERENCES applications (id),
+    login TEXT,
+    login_folded {folded},
+    login_private INTEGER NOT NULL DEFAULT 0,
+    email TEXT,
+    email_folded {folded},
+    full_name TEXT,
+    full_name_folded {folded},
+    phone {folded},
+    password_hash TEXT,
+    one_time_until BIGINT,
+    external_id {folded},
+    external_user_id BIGINT,
+    facebook_id {folded},
+    twitter_id {folded},
+    website TEXT,
+    avatar TEXT,
+    custom_data TEXT,
+    timezone INTEGER,
+    user_tags {folded},
+    is_guest INTEGER NOT NULL,
+    guest_until BIGINT,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    last_request_at BIGINT,
+    firebase_uid TEXT,
+    cidp_uid TEXT,
+    imported_at BIGINT,
+    as_imported INTEGER NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX users_login ON users (app_id, login_folded);
+CREATE UNIQUE INDEX users_email ON users (app_id, email_folded);
+CREATE UNIQUE INDEX users_external_user_id ON users (app_id, external_user_id);
+CREATE UNIQUE INDEX users_facebook_id ON users (app_id, facebook_id);
+CREATE UNIQUE INDEX users_firebase_uid ON users (app_id, firebase_uid);
+CREATE UNIQUE INDEX users_cidp_uid ON users (app_id, cidp_uid);
+CREATE INDEX users_app ON users (app_id, id);
+CREATE INDEX users_external_id ON users (app_id, external_id) WHERE external_id IS NOT NULL;
+CREATE INDEX users_twitter_id ON users (app_id, twitter_id) WHERE twitter_id IS NOT NULL;
+CREATE INDEX users_full_name ON users (app_id, full_name_folded) WHERE full_name_folded IS NOT NULL;
+CREATE INDEX users_guest_until ON users (guest_until) WHERE guest_until IS NOT NULL;
+
+CREATE TABLE numbers (
+    app_id INTEGER NOT NULL,
+    number BIGINT NOT NULL,
+    user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    verified_at BIGINT,
+    imported INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (app_id, number, user_id)
+) {keyed};
+CREATE INDEX numbers_user ON numbers (user_id);
+
+CREATE TABLE tags (
+    app_id INTEGER NOT NULL,
+    tag {folded} NOT NULL,
+    user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    PRIMARY KEY (app_id, tag, user_id)
+) {keyed};
+CREATE INDEX tags_user ON tags (user_id);
+
+CREATE TABLE sessions (
+    token_hash {bytes} PRIMARY KEY,
+    id INTEGER NOT NULL,
+    app_id INTEGER NOT NULL REFERENCES applications (id),
+    user_id INTEGER REFERENCES users (id) ON DELETE CASCADE,
+    nonce BIGINT NOT NULL,
+    ts BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    last_used_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    guest_until BIGINT
+) {keyed};
+CREATE INDEX sessions_user ON sessions (user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX sessions_expiry ON sessions (expires_at);
+
+CREATE TABLE nonces (
+    app_id INTEGER NOT NULL,
+    signature TEXT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    PRIMARY KEY (app_id, signature)
+) {keyed};
+CREATE INDEX nonces_expiry ON nonces (expires_at);
+
+CREATE TABLE books (
+    owner_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    book INTEGER NOT NULL,
+    app_id INTEGER NOT NULL,
+    device TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    next_seq BIGINT NOT NULL,
+    synced_at BIGINT NOT NULL,
+    PRIMARY KEY (owner_id, book),
+    UNIQUE (owner_id, device)
+) {keyed};
+
+CREATE TABLE totals (
+    owner_id INTEGER PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+    app_id INTEGER NOT NULL,
+    contacts BIGINT NOT NULL,
+    bytes BIGINT NOT NULL
+) {keyed};
+
+CREATE TABLE contacts (
+    owner_id INTEGER NOT NULL,
+    book INTEGER NOT NULL,
+    number BIGINT NOT NULL,
+    app_id INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    typed TEXT,
+    seq BIGINT NOT NULL,
+    PRIMARY KEY (owner_id, book, number)
+) {keyed};
+CREATE INDEX contacts_number ON contacts (app_id, number, owner_id);
+
+CREATE TABLE removed (
+    owner_id INTEGER NOT NULL,
+    hash BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    PRIMARY KEY (owner_id, hash)
+) {keyed};
+CREATE INDEX removed_at ON removed (at);
+
+CREATE TABLE buckets (
+    name TEXT PRIMARY KEY,
+    used {real} NOT NULL,
+    at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+) {keyed};
+CREATE INDEX buckets_expiry ON buckets (expires_at);
+
+CREATE TABLE subscriptions (
+    user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+sqlite:id {id},
+postgres:id integer NOT NULL DEFAULT nextval('subscription_ids'),
+    app_id INTEGER NOT NULL,
+    device TEXT NOT NULL,
+    platform TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    bundle TEXT,
+    token TEXT NOT NULL,
+    token_hash {bytes} NOT NULL,
+    web_auth TEXT,
+    web_p256dh TEXT,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    answered_at BIGINT,
+    silent_since BIGINT,
+postgres:PRIMARY KEY (user_id, id),
+    UNIQUE (user_id, device, channel, environment)
+);
+CREATE INDEX subscriptions_token ON subscriptions (app_id, channel, token_hash);
+
+CREATE TABLE codes (
+    app_id INTEGER NOT NULL,
+    number BIGINT NOT NULL,
+    request_id TEXT NOT NULL,
+    typed TEXT NOT NULL,
+    code_hash {bytes} NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    attempts INTEGER NOT NULL,
+    answered_at BIGINT,
+    PRIMARY KEY (app_id, number)
+) {keyed};
+CREATE UNIQUE INDEX codes_request ON codes (app_id, request_id);
+CREATE INDEX codes_expiry ON codes (expires_at);
+
+CREATE TABLE joined (
+sqlite:id {id},
+postgres:id bigint PRIMARY KEY DEFAULT nextval('joined_ids'),
+    app_id INTEGER NOT NULL,
+    user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    number BIGINT,
+    verified INTEGER NOT NULL,
+    created_at BIGINT NOT NULL,
+    due_at BIGINT NOT NULL,
+    told_up_to INTEGER NOT NULL,
+    done_at BIGINT,
+    result TEXT
+);
+CREATE INDEX joined_waiting ON joined (id) WHERE done_at IS NULL;
+CREATE INDEX joined_done ON joined (done_at) WHERE done_at IS NOT NULL;
+CREATE INDEX joined_user ON joined (user_id, created_at);
+
+CREATE TABLE announced (
+    owner_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    hash BIGINT NOT NULL,
+    verified INTEGER NOT NULL,
+    at BIGINT NOT NULL,
+    PRIMARY KEY (owner_id, hash)
+) {keyed};
+
+CREATE TABLE pushes (
+    user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+sqlite:id {id},
+postgres:id bigint NOT NULL DEFAULT nextval('push_ids'),
+    app_id INTEGER NOT NULL,
+    subscription_id INTEGER NOT NULL,
+    joined_id BIGINT,
+    event_id INTEGER,
+    about_user_id INTEGER NOT NULL,
+    channel TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    message TEXT,
+    created_at BIGINT NOT NULL,
+    due_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    attempts INTEGER NOT NULL,
+    outcome TEXT,
+    reason TEXT,
+    settled_at BIGINT,
+    lane TEXT NOT NULL DEFAULT '',
+    turn BIGINT NOT NULL DEFAULT 0,
+    cause TEXT,
+postgres:PRIMARY KEY (user_id, id),
+    UNIQUE (user_id, joined_id, subscription_id)
+);
+postgres:CREATE INDEX pushes_id ON pushes (id);
+CREATE INDEX pushes_due ON pushes (due_at) WHERE outcome IS NULL;
+CREATE INDEX pushes_settled ON pushes (settled_at) WHERE settled_at IS NOT NULL;
+CREATE INDEX pushes_about ON pushes (about_user_id);
+CREATE INDEX pushes_first ON pushes (lane, turn) WHERE outcome IS NULL AND turn > 0;
+CREATE INDEX pushes_repeats ON pushes (lane, due_at) WHERE outcome IS NULL AND turn = 0;
+CREATE INDEX pushes_sender ON pushes (about_user_id, lane, turn) WHERE outcome IS NULL;
+CREATE INDEX pushes_recipient ON pushes (user_id, subscription_id) WHERE outcome IS NULL AND event_id IS NOT NULL;
+CREATE INDEX pushes_app ON pushes (app_id, id);
+CREATE INDEX pushes_failed ON pushes (app_id, outcome, id) WHERE outcome <> 'accepted';
+
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY,
+    user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    message TEXT NOT NULL,
+    waiting INTEGER NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+CREATE INDEX events_user ON events (user_id);
+CREATE INDEX events_expires ON events (expires_at);
+
+CREATE TABLE admin_sessions (
+    token_hash {bytes} PRIMARY KEY,
+    email TEXT NOT NULL REFERENCES admins (email) ON DELETE CASCADE,
+    created_at BIGINT NOT NULL,
+    last_used_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+) {keyed};
+CREATE INDEX admin_sessions_email ON admin_sessions (email);
+CREATE INDEX admin_sessions_expiry ON admin_sessions (expires_at);
+
+CREATE TABLE audit (
+sqlite:id {id},
+postgres:id bigint PRIMARY KEY DEFAULT nextval('audit_ids'),
+    at BIGINT NOT NULL,
+    app_id INTEGER,
+    admin TEXT NOT NULL,
+    address TEXT NOT NULL,
+    action TEXT NOT NULL,
+    subject TEXT,
+    detail TEXT
+);
+CREATE INDEX audit_at ON audit (at);
+CREATE INDEX audit_log_ins ON audit (admin, at) WHERE action = 'logged in';
+
+CREATE TABLE daily (
+    app_id INTEGER NOT NULL,
+    day INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    value BIGINT NOT NULL,
+    PRIMARY KEY (app_id, day, name)
+) {keyed};
+
+CREATE TABLE refusals (
+    app_id INTEGER NOT NULL,
+    route TEXT NOT NULL,
+    status INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    count BIGINT NOT NULL,
+    first_at BIGINT NOT NULL,
+    last_at BIGINT NOT NULL,
+    PRIMARY KEY (app_id, route, status, reason)
+) {keyed};
+CREATE INDEX refusals_latest ON refusals (app_id, last_at);
+
+CREATE TABLE erasures (database_id TEXT NOT NULL, count BIGINT NOT NULL, rewritten BIGINT NOT NULL);
+
+INSERT INTO schema_state VALUES ('1001', '1001');
+"""
+
+
+def upgrade() -> None:
+    for statement in statements(SCHEMA, sqlite=op.get_bind().dialect.name == "sqlite"):
+        op.execute(statement)
+    insert = sqlalchemy.text("INSERT INTO erasures VALUES (:database_id, 0, 0)")
+    op.get_bind().execute(insert, {"database_id": secrets.token_hex(8)})
