@@ -333,7 +333,7 @@ def _end(tx: Tx, attempt: Attempt) -> None:
     subscriptions.end_dead(tx, due.user_id, due.subscription_id, due.message.token, died_at)
 
 
-# ── looking after it ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── upkeep ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def retry(

@@ -1,9 +1,9 @@
-"""What an app may say of its user, and what of that is stored. Pure.
+"""The fields of a user's profile and their rules. Pure.
 
-    Fields      what an app says
-    columns     the same trimmed, checked and folded: what to write
+    Fields      the values that an app sends
+    columns     checks the values and turns them into columns of `users`
 
-Source: protocol.md §3.2; where that names no limit, `MOST_CHARACTERS` is ours.
+Source: protocol.md §3.2. Where it names no limit, the limit is ours (`MOST_CHARACTERS`).
 """
 
 import re
@@ -36,7 +36,7 @@ TAG_CHARACTERS = 64
 
 
 class Fields(TypedDict, total=False):
-    """What an app says about its user. Absent: stays as it is; None or blank: there is none."""
+    """The values that an app sends. A field that is absent stays as it is; None or a blank text removes the value."""
 
     login: str | None
     email: str | None
@@ -56,9 +56,9 @@ class Fields(TypedDict, total=False):
 
 
 def columns(fields: Fields) -> dict[str, Any]:
-    """What to write for what was said, trimmed and checked; passwords are not among it.
+    """The columns to write for these fields, trimmed, checked and folded. Passwords are left out.
 
-    Raises Invalid with the field's name. Texts have at most `MOST_CHARACTERS`, a user at most 5 tags of 64.
+    Raises Invalid with the field's name. Texts have at most `MOST_CHARACTERS`; a user has at most 5 tags of 64.
     Source: protocol §3.2.
     """
     said = cast(Mapping[str, Any], fields)
@@ -115,7 +115,7 @@ def _full_name(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tags(tags: list[str]) -> str | None:
-    """The tags with commas between, each once, in any case."""
+    """The tags as one text, divided by commas. Tags that differ only in case count as one."""
     each = {fold(tag): tag.strip() for tag in reversed(tags) if tag.strip()}
     if len(each) > MOST_TAGS:
         raise errors.Invalid(f"has more than {MOST_TAGS} tags", field="tag_list")

@@ -30,7 +30,7 @@ from ..store.db import Database, Tx
 EVERY_SECONDS = 10
 DAY = 86_400
 REFUSALS_KEPT_SECONDS = 7 * DAY
-MOST_REFUSALS = 500  # kinds of it in a process's memory; what is more goes uncounted until the next flush
+MOST_REFUSALS = 500  # kinds of refusals in a process's memory; further kinds are not counted until the next flush
 LONGEST_REASON = 160
 NEAR = "near "  # before the name of a limit
 PROCESS_KEPT_SECONDS = 7 * DAY
@@ -48,12 +48,12 @@ Name = Literal[
     "sign-ups",
     "uploads",
 ]
-# Digits that may be somebody's number, and what may be somebody's e-mail.
+# Text that may be a phone number or an e-mail address.
 PERSONAL = re.compile(r"\+?\d(?:[\s().-]{0,3}\d){6,}|\S*@\S*")
 
 
 class Batch(Struct, frozen=True):
-    """What one process writes at once."""
+    """The counts that one process writes in one transaction."""
 
     number: int
     sums: list[tuple[int, int, str, int]]
@@ -61,7 +61,7 @@ class Batch(Struct, frozen=True):
 
 
 class Tally:
-    """What one process has counted and not written yet."""
+    """The counts of one process that are not written yet."""
 
     def __init__(self) -> None:
         self.process = secrets.token_hex(8)
@@ -84,9 +84,9 @@ class Tally:
                 self._refusals[key] = count + 1, first, now
 
     def flush(self, db: Database, now: int) -> int:
-        """Write what was counted until now; how many rows that were. What cannot be written stays."""
+        """Write the counts. Returns how many rows were written. Counts that cannot be written are kept."""
         with self._writing:
-            rows = self._write(db, now) if self._batch else 0  # one of which we do not know whether it was written
+            rows = self._write(db, now) if self._batch else 0  # a batch that failed and may have been written
             self._batch = self._taken()
             return rows + (self._write(db, now) if self._batch else 0)
 

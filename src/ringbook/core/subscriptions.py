@@ -1,13 +1,13 @@
-"""Push subscriptions: where a user's devices can be reached.
+"""Push subscriptions: the push tokens of users' devices.
 
-    subscribe      one device, one or more channels; again with the same device it renews the token
-    of_user        a user's own
-    channels       those that an application's users subscribe to
-    unsubscribe    end one
-    check          is it a subscription that a provider could use?
+    subscribe      stores the subscriptions of a device, or renews their tokens
+    of_user        the subscriptions of a user
+    channels       the channels that an application's users subscribe to
+    unsubscribe    deletes one subscription
+    check          refuses a subscription that no provider could use
 
-One per user, device, channel and environment. A push token belongs to whoever registered it last: when somebody else
-signs in on a phone, the former user's pushes must not appear there. Source: docs/wire.md §5.
+There is one subscription per user, device, channel and environment. A push token belongs to the user who registered it
+last: when another user signs in on a phone, the former user's pushes must not appear there. Source: docs/wire.md §5.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ LONGEST = 255
 
 
 def subscribe(db: Database, config: Config, app: App, wished: Sequence[Subscription], now: int) -> list[Subscription]:
-    """Store each of the wished subscriptions (id 0 until then), all or none; they come back with their ids."""
+    """Store new subscriptions (their id is 0), all or none. Returns them with their ids."""
     for subscription in wished:
         check(subscription, config)
 
@@ -43,9 +43,10 @@ def subscribe(db: Database, config: Config, app: App, wished: Sequence[Subscript
 
 
 def _lock(tx: Tx, wished: Sequence[Subscription]) -> None:
-    """Nobody else registers these push tokens, or those that they replace, until the transaction ends.
+    """Lock these push tokens and the tokens that they replace, until the transaction ends.
 
-    All at once and in one order: two people may be about to exchange their tokens. Raises RetryTransaction.
+    All are locked in one order, so that two users who exchange their tokens do not deadlock. Raises RetryTransaction
+    when a token to be replaced has changed before it was locked.
     """
     tokens = {_hash(one) for one in wished} | _replaced(tx, wished)
     for token_hash in sorted(tokens):
@@ -70,7 +71,7 @@ def _hash(subscription: Subscription) -> bytes:
 def _store(tx: Tx, app: App, wished: Subscription, now: int) -> Subscription:
     token_hash = _hash(wished)
     stored, known = None, _known(tx, wished)
-    if known:  # no new id is drawn for it: ids must last
+    if known:  # the row keeps its id: renewals must not use up ids
         stored = store.renew(tx, msgspec.structs.replace(wished, id=known["id"]), token_hash, now)
     stored = stored or store.insert(tx, app.id, wished, token_hash, now)
     store.leave_elsewhere(tx, app.id, wished.channel, token_hash, stored.user_id, stored.id)
@@ -78,7 +79,7 @@ def _store(tx: Tx, app: App, wished: Subscription, now: int) -> Subscription:
 
 
 def of_user(db: Database, user_id: int) -> list[Subscription]:
-    """A user's subscriptions, oldest first."""
+    """The subscriptions of a user, oldest first."""
     with db.read() as tx:
         return store.of_user(tx, user_id)
 
@@ -90,7 +91,7 @@ def channels(db: Database, app_id: int) -> set[str]:
 
 
 def unsubscribe(db: Database, user_id: int, subscription_id: int) -> None:
-    """End one of the user's subscriptions; NotFound for somebody else's."""
+    """Delete one of the user's subscriptions; NotFound for another user's."""
     with db.write() as tx:
         if not store.delete(tx, user_id, subscription_id):
             raise errors.NotFound("Not found")
@@ -100,7 +101,7 @@ def unsubscribe(db: Database, user_id: int, subscription_id: int) -> None:
 
 
 def check(wished: Subscription, config: Config) -> None:
-    """Raise Invalid, naming the field, unless a provider could use this."""
+    """Raise Invalid with the field when no provider could use this subscription."""
     device_channels = providers.device_channels()
     _one_of(wished.channel, list(device_channels), "notification_channel")
     _one_of(wished.environment, ENVIRONMENTS, "environment")

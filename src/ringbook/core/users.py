@@ -1,12 +1,12 @@
-"""Users: sign up, change and leave, and look each other up.
+"""Users: sign-up, changes, erasure, and search.
 
-    sign_up, guest, add  a new account
-    update                       a change of one's own
-    leave, erase, erase_guests   the end of an account, and of everything about it
-    reset_password               a one-time password, by an admin; spend_one_time ends it
-    find, search                 other people, as far as `privacy` lets the caller see them
+    sign_up, guest, add          create an account
+    update                       changes the caller's own account
+    leave, erase, erase_guests   erase an account and everything stored about it
+    reset_password               gives a user a one-time password; spend_one_time ends it
+    find, search                 find other users; `privacy` decides which of their fields the caller sees
 
-What an app may say of a user, and the rules for each field, stand in `profile.py`. Nobody changes anybody else.
+`profile.py` has the fields of a user and the rules for each. A user can change only their own account.
 """
 
 import secrets
@@ -29,9 +29,9 @@ from .profile import Fields, columns
 from .user_search import Asked, Query, another_search, named, query, turn
 
 ONE_TIME_SECONDS = 24 * 3600
-SLOW_SEARCH = 10  # searches that one counts as which the database had to end
+SLOW_SEARCH = 10  # a search that the database had to stop is charged like this many searches
 LAST_ID = 2**31 - 1  # SDKs keep ids in 32 bits (protocol §1.7)
-# Values that say who somebody is: a guest is nobody, and a change of these would tell whether another one has them.
+# Values that identify a user. A guest has none of them. A change is charged, because it shows whether a value is taken.
 IDENTIFYING = ("login", "email", "phone")
 
 
@@ -39,9 +39,9 @@ IDENTIFYING = ("login", "email", "phone")
 
 
 def sign_up(db: Database, limits: Limits, app: App, fields: Fields, address: str, now: int) -> User:
-    """Make an account with a password; it counts for the address, also when a value turns out to be taken.
+    """Create an account with a password. It is charged to the address, even if a value is taken.
 
-    Raises Invalid that names the field, Conflict when a unique value is taken, TooMany.
+    Raises Invalid with the field, Conflict when a unique value is taken, TooMany.
     """
     values = columns(fields)
     if not (values.get("login") or values.get("email")):
@@ -57,7 +57,7 @@ def sign_up(db: Database, limits: Limits, app: App, fields: Fields, address: str
 
 
 def guest(db: Database, limits: Limits, app: App, full_name: str, address: str, now: int) -> User:
-    """Make an account for a day, without a password or a number (protocol §2.1)."""
+    """Create an account that ends after a day, without a password or a number (protocol §2.1)."""
     values = columns({"login": f"guest_login_{secrets.token_hex(16)}", "full_name": full_name})
     _count_account(db, limits, app, address, now)
     with db.write() as tx:
@@ -65,19 +65,19 @@ def guest(db: Database, limits: Limits, app: App, full_name: str, address: str, 
 
 
 def _count_account(db: Database, limits: Limits, app: App, address: str, now: int, *, numbers: int = 0) -> None:
-    """An account counts for the address; so does its number, since who else has it can be asked for nothing then."""
+    """Charge a new account to the address, and its number as well: the new user may ask for that number for nothing."""
     with db.write() as tx:
         charge_account(tx, limits, address, now)
         ceiling.charge_numbers(tx, limits, app, address, numbers, now)
 
 
 def charge_account(tx: Tx, limits: Limits, address: str, now: int) -> None:
-    """Charge a new account to its address and the networks of that; TooMany."""
+    """Charge a new account to its address and the address's networks; TooMany."""
     rates.charge_all(tx, [rates.Charge(bucket, 1) for bucket in rates.accounts(limits, address)], now)
 
 
 def add(tx: Tx, app: App, values: dict[str, Any], now: int) -> User:
-    """Make an account of these columns; Conflict when a unique value is taken."""
+    """Create an account with these columns; Conflict when a unique value is taken."""
     user_id = store.insert(tx, app.id, values, now)
     if user_id is None:
         raise _conflict(store.taken(tx, app.id, values))
@@ -92,7 +92,7 @@ def add(tx: Tx, app: App, values: dict[str, Any], now: int) -> User:
 
 
 def untaken(tx: Tx, app: App, fields: Fields) -> Fields:
-    """What of these fields can be stored: without values that are wrong, or that somebody else has."""
+    """The fields that can be stored: without invalid values and values that another user has."""
     kept: dict[str, Any] = {}
     for name, value in fields.items():
         with suppress(errors.Invalid):
@@ -102,7 +102,7 @@ def untaken(tx: Tx, app: App, fields: Fields) -> Fields:
 
 
 def _write_beside(tx: Tx, app: App, user_id: int, values: Mapping[str, Any], now: int) -> None:
-    """Keep the tables of numbers and tags like the account; a number that is new to it is told to those who hold it."""
+    """Write the account's number and tags to their tables. Holders of a number that the user gained are notified."""
     if "phone" in values:
         number = privacy.number(values["phone"], app.settings.default_region)
         gained = store.set_number(tx, app.id, user_id, number)
@@ -116,7 +116,7 @@ def _conflict(field: str | None) -> errors.Conflict:
     return errors.Conflict("has already been taken", field=field or "")
 
 
-# ── a change of one's own ────────────────────────────────────────────────────────────────────────────────────────────
+# ── changes ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +125,8 @@ class _Change:
 
     values         by column
     session        the hash of the caller's token
-    old_hash       of the password that was proven; "" when the password stays
-    proven_phone   "" when no number was proven
+    old_hash       the hash of the current password, which was given and is right; "" when the password stays
+    proven_phone   the phone that the request verifies; "" when it verifies none
     """
 
     values: Mapping[str, Any]
@@ -149,12 +149,12 @@ def update(
     """Change the caller's own account.
 
     session        the hash of the caller's token: a new password ends all other sessions
-    proven_phone   a number that the caller has just proven: it is taken over, and the former one let go
+    proven_phone   a phone that the request verifies: the caller gets its number and loses the former one
 
-    A new phone, e-mail or login of either kind costs a permit, whoever has it: else a change would be a free question.
-    Of two changes of the password with the same old one, the second is refused, and so is one that an operator's reset
-    or the end of the session overtakes. Raises Forbidden for somebody else's account, Invalid, Conflict, TooMany,
-    SessionGone.
+    A new phone, e-mail, or login that looks like one costs a permit, whether it is taken or not: otherwise a change
+    would show for nothing whether it is taken. A change of the password is refused if the old password was replaced or
+    the session ended since the password was compared. Raises Forbidden for another user's account, Invalid, Conflict,
+    TooMany, SessionGone.
     """
     if proven_phone:
         fields = {**fields, "phone": proven_phone}
@@ -163,8 +163,8 @@ def update(
     said = [name for name in IDENTIFYING if name in values]
     new = {name: values[name] for name in said if values[name] != (getattr(user, name) or None)}
     _check_change(user, values, new, password=password is not None)
-    if "phone" not in new and not proven_phone:  # a proven one is written: somebody may take it before we do
-        values.pop("phone", None)  # as it is: "" of a guest
+    if "phone" not in new and not proven_phone:  # a verified phone is always written: it may be taken meanwhile
+        values.pop("phone", None)  # it does not change; a guest's is ""
     old_hash = ""
     if password is not None:
         passwords.check(password)
@@ -180,13 +180,13 @@ def update(
     except errors.Conflict as conflict:
         if conflict.field:
             raise
-    with db.read() as tx:  # somebody else was first, between our look and our write
+    with db.read() as tx:  # another user took a value after it was checked and before it was written
         _refuse_taken(tx, caller, values)
     raise errors.Busy
 
 
 def _write(tx: Tx, caller: Caller, change: _Change, now: int) -> tuple[User, list[int]]:
-    """Lock, look again, write: the user as changed, and who has lost the proven number to the user."""
+    """Lock the number and the user, check again, and write. Returns the user and the holders who lost the number."""
     if change.proven_phone:
         number = numbers.read(caller.app, change.proven_phone)
         found = numbers.lock(tx, caller.app, number, caller.user_id)
@@ -203,9 +203,9 @@ def _write(tx: Tx, caller: Caller, change: _Change, now: int) -> tuple[User, lis
 
 
 def _check_password_unchanged(tx: Tx, caller: Caller, change: _Change, now: int) -> None:
-    """Refuse a new password when the session has ended, or the old one was replaced, since it was compared.
+    """Refuse a new password when the session has ended, or the old password was replaced, since it was compared.
 
-    The caller's user is locked: whoever changes or resets the password waits, and is seen here if it was first.
+    The user is locked: another change or reset of the password has either been committed, or waits.
     """
     if not change.old_hash:
         return
@@ -236,12 +236,12 @@ def _check_change(user: User, values: Mapping[str, Any], new: Mapping[str, Any],
     if user.is_guest and (new or password):
         raise errors.Invalid("cannot be changed by a guest", field=next(iter(new), "password"))
     had, has = user.login or user.email, values.get("login", user.login) or values.get("email", user.email)
-    if had and not has:  # who signs in by a proof needs neither
+    if had and not has:  # users without a password, who sign in with a proof of identity, need neither
         raise errors.Invalid("login or email is required")
 
 
 def _told_by(new: Mapping[str, Any], region: str) -> set[int | str]:
-    """The values that would tell whether somebody else has them."""
+    """The values that cost a permit: the answer shows whether another user has them."""
     login, email, typed = new.get("login"), new.get("email"), new.get("phone")
     told = {privacy.key(login, region)} if login and privacy.is_private(login) else set()
     told |= {privacy.key(email, region)} if email else set()
@@ -250,10 +250,10 @@ def _told_by(new: Mapping[str, Any], region: str) -> set[int | str]:
 
 
 def _prove(db: Database, limits: Limits, caller: Caller, user: User, password: str, now: int) -> str:
-    """The hash of the caller's password, if this is it.
+    """The hash of the caller's password; Invalid if this is not the password.
 
-    A try counts before it is looked at, and is given back when it was right. It counts for each name by which the user
-    signs in: guessing here leaves no more tries there.
+    A try is charged before the password is compared, and refunded if it was right. It is charged to each name with
+    which the user can sign in, so that a change of the password and sign-ins share one limit of tries.
     """
     if not password:
         raise errors.Invalid("is required with a new password", field="old_password")
@@ -273,7 +273,7 @@ def _prove(db: Database, limits: Limits, caller: Caller, user: User, password: s
 
 
 def name_tried(login: str, email: str) -> str:
-    """What stands for an account while its password is tried: what was given, whether there is one or not."""
+    """The name of an account in the buckets of wrong passwords, made of what was given; the account need not exist."""
     return f"login {fold(login)}" if login else f"email {fold(email)}"
 
 
@@ -288,32 +288,32 @@ def _changed(tx: Tx, caller: Caller, change: _Change, now: int) -> User:
     return user
 
 
-# ── the end of an account ────────────────────────────────────────────────────────────────────────────────────────────
+# ── erasure ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def leave(db: Database, caller: Caller, user_id: int) -> None:
-    """Remove the caller's own account; Forbidden for somebody else's."""
+    """Erase the caller's own account; Forbidden for another user's."""
     if user_id != caller.user_id:
         raise errors.Forbidden("You may only delete yourself")
     erase(db, user_id)
 
 
 def erase(db: Database, user_id: int, *, by: Actor | None = None, again: bool = False) -> bool:
-    """Remove a user and everything about the user; False when there is no such user.
+    """Erase a user and everything stored about the user; False when there is no such user.
 
-    again   the journal of erasures has it already
+    again   this erasure is in the journal of erasures already
     """
     with db.write() as tx:
         numbers.lock_user(tx, user_id)
         audit.of_user(tx, by, "user erased", user_id)
-        # Uploads lock a book, then look at its user; whoever comes the other way round would meet them halfway.
+        # Books before the user: an upload locks its book and then reads the user. The other order could deadlock.
         books.lock_all(tx, user_id)
-        codes.forget_user(tx, user_id)  # as long as it is known which numbers were the user's
+        codes.forget_user(tx, user_id)  # before the user's numbers are deleted, by which the codes are found
         pushes.drop_for(tx, user_id)
-        # Then this, alone among its kind in the transaction: on a Citus cluster users are a reference table.
+        # On a Citus cluster `users` is a reference table. No other statement of an erasure writes to such a table.
         app_id = store.delete(tx, user_id)
         books.delete_all(tx, user_id)
-        rates.forget_user(tx, user_id)  # whoever sends a push holds its bucket, and so is done with it before
+        rates.forget_user(tx, user_id)  # waits for transactions that send a push for the user: they lock the bucket
         pushes.drop_about(tx, user_id)
         if app_id and not again:
             erasures.note(db, tx, app_id, user_id)
@@ -321,7 +321,7 @@ def erase(db: Database, user_id: int, *, by: Actor | None = None, again: bool = 
 
 
 def erase_guests(db: Database, now: int, batch: int) -> int:
-    """Remove up to `batch` guests whose day is over, one transaction each; how many that were."""
+    """Erase up to `batch` guests whose day is over, each in a transaction of its own. Returns how many."""
     with db.read() as tx:
         over = store.expired_guests(tx, now, batch)
     for user_id in over:
@@ -333,15 +333,15 @@ def erase_guests(db: Database, now: int, batch: int) -> int:
 
 
 def reset_password(db: Database, user_id: int, now: int, *, by: Actor | None = None) -> str:
-    """Replace a user's password by one that opens one session within 24 hours, and end the sessions there are.
+    """Replace a user's password by a random one that opens one session within 24 hours, and end the user's sessions.
 
-    The old password is of no use any more, not even for a change or a sign-in that has compared it already. NotFound
-    for an id that nobody has, and for a guest's.
+    The old password ends at once: a change or a sign-in that has compared it already is refused. NotFound for an
+    unknown id and for a guest's.
     """
     password = passwords.one_time()
     stored = passwords.hashed(password)
     with db.write() as tx:
-        numbers.lock_user(tx, user_id)  # a change of the password that was compared before this is then refused
+        numbers.lock_user(tx, user_id)  # a concurrent change of the password waits, and is refused after this
         if not store.set_password(tx, user_id, stored, now + ONE_TIME_SECONDS):
             raise errors.NotFound(f"there is no user {user_id} with a password")
         note_last_use(tx, sessions.end_others(tx, user_id, b""))
@@ -350,7 +350,7 @@ def reset_password(db: Database, user_id: int, now: int, *, by: Actor | None = N
 
 
 def note_last_use(tx: Tx, ended: Sequence[Row]) -> None:
-    """Write down when the users of ended sessions were last there."""
+    """Store when the users of ended sessions last used them."""
     last: dict[int, int] = {}
     for row in ended:
         if row["user_id"]:
@@ -360,29 +360,29 @@ def note_last_use(tx: Tx, ended: Sequence[Row]) -> None:
 
 
 def spend_one_time(db: Database, known: Row, now: int) -> None:
-    """A right password was given: if it is a one-time one, end it, or raise Unauthorized when it has ended already.
+    """End a one-time password that was given at sign-in; Unauthorized when it has ended already.
 
-    known   the row of `find_for_sign_in`
+    known   the row of `find_for_sign_in`; nothing happens when its password is not a one-time password
     """
     if known["one_time_until"] is None:
         return
     with db.write() as tx:
         spent = known["one_time_until"] > now and store.use_up(tx, known["id"], known["password_hash"])
-        if spent:  # whoever it was given to has entered an imported account by another way than what was imported
+        if spent:  # an admin has given access to this account, so an imported number or e-mail no longer does
             proofs.end_belief(tx, known["id"], verified=True)
     if not spent:
         raise errors.Unauthorized("Unauthorized")
 
 
-# ── looking each other up ────────────────────────────────────────────────────────────────────────────────────────────
+# ── search ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def search(db: Database, limits: Limits, caller: Caller, asked: Query, now: int) -> tuple[list[User], int]:
-    """A page of the users who fit, as the caller may see them, and how many fit in all, up to `max_search_total`.
+    """A page of the matching users as the caller may see them, and the count of all matches up to `max_search_total`.
 
-    Before anything is looked up it counts as a search, and what it names of phones and e-mails is paid for
-    (`privacy.charge`). A user has one search at a time. Raises TooMany, and TooSlow for one that takes longer than
-    `search_seconds`, which counts as SLOW_SEARCH of them.
+    The search, and the phones and e-mails that it names (`privacy.charge`), are charged before anything is read. A
+    user can run one search at a time. Raises TooMany, and TooSlow for a search that takes longer than
+    `search_seconds`, which is charged like SLOW_SEARCH searches.
     """
     values = named(caller.app, asked.conditions)
     buckets = rates.searches(limits, caller.user_id, caller.address)
@@ -419,7 +419,7 @@ def _found_in_turn(
 
 
 def _page(tx: Tx, caller: Caller, asked: Query, values: privacy.Named) -> list[User]:
-    """The users on the page, as the caller may see them, who has named these values."""
+    """The users on the page, as the caller may see them after naming these values."""
     found = user_search.page(
         tx,
         caller.app.id,
@@ -435,7 +435,7 @@ def _page(tx: Tx, caller: Caller, asked: Query, values: privacy.Named) -> list[U
 
 
 def find(db: Database, limits: Limits, caller: Caller, field: str, value: str | int, now: int) -> User:
-    """The oldest user with this value in a field; NotFound. Such a field has an index, so this is no search."""
+    """The oldest user with this value in a field that has an index; NotFound. It is not charged as a search."""
     one = query(caller.app, limits, [Asked(field, "in", (value,))], sort="id", descending=False, offset=0, limit=1)
     values = named(caller.app, one.conditions)
     privacy.charge(db, limits, caller, values, now)
