@@ -22,12 +22,12 @@ from attack import Attack, Figure
 from ringbook import errors, logs
 from ringbook.config import Limits
 from ringbook.core import applications, privacy, proofs, stats, users
-from ringbook.core.limits import DAY, HOUR
 from ringbook.model import App, Caller
 from ringbook.store import db as databases
 from ringbook.store import stats as figures_store
 from ringbook.store.db import Database
 from ringbook.store.migrations import migrate
+from ringbook.times import DAY, HOUR
 
 MILLION = 1_000_000
 GOAL = 10 * MILLION

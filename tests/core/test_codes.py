@@ -14,13 +14,12 @@ from verify.gateway import Gateway
 
 from ringbook import errors, metrics, phone
 from ringbook.config import Config, Limits
-from ringbook.core import applications, codes
-from ringbook.core import limits as rates
+from ringbook.core import applications, charging, codes
 from ringbook.core.codes import LIFE_SECONDS, MOST_ATTEMPTS, REPEAT_SECONDS, RESEND_SECONDS, Asked
-from ringbook.core.limits import DAY, HOUR
 from ringbook.model import App
 from ringbook.outbound.requests import Outgoing
 from ringbook.store.db import Database
+from ringbook.times import DAY, HOUR
 from ringbook.worker import jobs
 
 NOW = 1_800_000_000
@@ -477,9 +476,9 @@ def test_a_number_that_was_only_typed_is_a_new_one(db, scarce, gateway):
 
 def test_the_alarm_is_raised_before_the_half_is_used_up(db, app, gateway, monkeypatch):
     told = []
-    monkeypatch.setattr(rates.log, "warning", lambda event, **fields: told.append((event, fields["limit"])))
+    monkeypatch.setattr(charging.log, "warning", lambda event, **fields: told.append((event, fields["limit"])))
     capped = with_settings(app, sms_daily_cap=10, sms_gateway_url=app.settings.sms_gateway_url)
-    monkeypatch.setattr(rates, "_told_at", {})
+    monkeypatch.setattr(charging, "_told_at", {})
     near = metrics.NEAR.labels("sms_daily_cap")
     before = near._value.get()
     for n in range(3):

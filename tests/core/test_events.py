@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ringbook import errors, metrics
 from ringbook.config import Limits
-from ringbook.core import delivery, events, limits, users
+from ringbook.core import delivery, events, rate_limits, users
 from ringbook.core.delivery import Attempt, Due
 from ringbook.core.events import LARGEST_BYTES, Event, checked, chosen, expiry, further, send
 from ringbook.model import User
@@ -259,7 +259,7 @@ def test_a_call_that_makes_many_pushes_costs_more_and_beyond_the_limit_changes_n
 
 
 def used(play: Play, sender: User) -> float:
-    (row,) = play.rows("SELECT used FROM buckets WHERE name = :name", name=limits.events(LIMITS, sender.id).name)
+    (row,) = play.rows("SELECT used FROM buckets WHERE name = :name", name=rate_limits.events(LIMITS, sender.id).name)
     return float(row["used"])
 
 
@@ -333,7 +333,7 @@ def test_a_recipient_erased_at_the_same_moment_does_not_sign_the_sender_out(play
     assert list(sent(play, ann, hello(bob.id, cat.id))) == ["gcm"]
     leaving.join()
     assert queued(play) == [(cat.id, "gcm", "production")]
-    bucket = limits.events(LIMITS, ann.id).name
+    bucket = rate_limits.events(LIMITS, ann.id).name
     (row,) = play.rows("SELECT used FROM buckets WHERE name = :name", name=bucket)
     assert row["used"] == 1
 

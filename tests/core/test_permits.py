@@ -11,13 +11,26 @@ from servers import Databases
 
 from ringbook import errors, metrics
 from ringbook.config import Limits
-from ringbook.core import blocks, ceiling, codes, imports, limits, numbers, overview, privacy, proofs, stats, users
+from ringbook.core import (
+    blocks,
+    ceiling,
+    charging,
+    codes,
+    imports,
+    numbers,
+    overview,
+    privacy,
+    proofs,
+    rate_limits,
+    stats,
+    users,
+)
 from ringbook.core.import_lines import Line
-from ringbook.core.limits import DAY, HOUR
 from ringbook.model import Caller
 from ringbook.outbound.requests import Outgoing
 from ringbook.store import db as databases_
 from ringbook.store import stats as store
+from ringbook.times import DAY, HOUR
 from ringbook.verify.cidp import Identity
 from ringbook.verify.firebase import Proof
 
@@ -148,9 +161,9 @@ def test_of_an_erased_account_only_the_keyed_hash_stays_until_it_has_come_back(p
     (stays,) = [name for name in used(play) if name.startswith("permits of ") and " app " not in name]
     assert re.fullmatch(rf"permits of {play.app_id}:[0-9a-f]{{24}}", stays)
     assert f"permits:{ann}" not in used(play)
-    limits.sweep(play.db, NOW + 2 * HOUR)
+    rate_limits.sweep(play.db, NOW + 2 * HOUR)
     assert stays in used(play)
-    limits.sweep(play.db, NOW + 2 * HOUR + 1)
+    rate_limits.sweep(play.db, NOW + 2 * HOUR + 1)
     assert stays not in used(play)
 
 
@@ -350,8 +363,8 @@ def near(limit: str) -> float:
 def test_at_80_per_cent_of_a_shared_limit_the_operator_hears_of_it(play, monkeypatch):
     stats.forget()
     told: list[dict[str, object]] = []
-    monkeypatch.setattr(limits.log, "warning", lambda _, **fields: told.append(fields))
-    limits._told_at.clear()
+    monkeypatch.setattr(charging.log, "warning", lambda _, **fields: told.append(fields))
+    charging._told_at.clear()
     few = {"network_permits_per_day": 20, "address_permits_per_day": 0}
     before = near("network_permits_per_day")
     spend(play, play.person("ann").id, 7, **few)
@@ -361,7 +374,7 @@ def test_at_80_per_cent_of_a_shared_limit_the_operator_hears_of_it(play, monkeyp
     refusing(play, cost=3, **few)
     assert near("network_permits_per_day") == before + 2
     assert told == [{"limit": "network_permits_per_day", "app": play.app_id, "percent": 80}]
-    refusing(play, cost=9, after=limits.NEAR_SECONDS, **few)
+    refusing(play, cost=9, after=charging.NEAR_SECONDS, **few)
     assert len(told) == 2
     stats.flush(play.db, NOW)
     assert overview.of(play.db, play.app, NOW).near == [overview.Near("network_permits_per_day", 3)]
@@ -370,10 +383,10 @@ def test_at_80_per_cent_of_a_shared_limit_the_operator_hears_of_it(play, monkeyp
 
 def test_every_shared_limit_begins_at_0_in_the_metrics(play):
     """Prometheus sees no increase in a series whose first value is 1."""
-    found = [limits.address_permits(Limits(), ADDRESS), *limits.accounts(Limits(), V6.format(1))]
-    found += limits.codes_for_subnets(Limits(), V6.format(1))
-    found += limits.sessions(Limits(), V6.format(1)) + limits.sign_ins(Limits(), V6.format(1))
-    found += [limits.codes_of_day(play.app, 0), limits.codes_to_new_numbers(play.app, 0)]
+    found = [rate_limits.address_permits(Limits(), ADDRESS), *rate_limits.accounts(Limits(), V6.format(1))]
+    found += rate_limits.codes_for_subnets(Limits(), V6.format(1))
+    found += rate_limits.sessions(Limits(), V6.format(1)) + rate_limits.sign_ins(Limits(), V6.format(1))
+    found += [rate_limits.codes_of_day(play.app, 0), rate_limits.codes_to_new_numbers(play.app, 0)]
     found += ceiling._shared(Limits(), play.app, V6.format(1), ceiling.LEAST, established=False)
     assert {bucket.limit for bucket in found if bucket.alarm} == set(metrics.SHARED_LIMITS)
 

@@ -1,4 +1,4 @@
-"""What the limits remember, in both databases. The rules are tested with `core/limits.py`."""
+"""The buckets of rate limits and the removed numbers, in both databases. `tests/core/test_charging.py` has the rules."""
 
 import pytest
 

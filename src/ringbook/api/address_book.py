@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 
 from .. import errors, metrics
-from ..core import discovery, stats
-from ..core import limits as rates
+from ..core import charging, discovery, rate_limits, stats
 from ..exchange.bodies import SMALL_BYTES
 from ..model import Entry
 from .endpoint import Answer, Call, Route
@@ -54,8 +53,8 @@ def upload(call: Call) -> Answer:
     """
     if len(call.body) <= SMALL_BYTES:
         return _uploaded(call)
-    bucket = rates.refused_uploads(call.config.limits, call.user_id)
-    with rates.refusals_charged(call.db, bucket, call.now):
+    bucket = rate_limits.refused_uploads(call.config.limits, call.user_id)
+    with charging.refusals_charged(call.db, bucket, call.now):
         return _uploaded(call)
 
 

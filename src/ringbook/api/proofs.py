@@ -11,8 +11,7 @@ user_of_provider   the user that the application's own identity provider has ver
 from typing import Any
 
 from .. import errors
-from ..core import codes, proofs, users
-from ..core import limits as rates
+from ..core import charging, codes, proofs, rate_limits, users
 from ..model import App
 from ..verify import cidp, firebase
 from .endpoint import Answer, Call
@@ -106,7 +105,7 @@ def user_of_provider(call: Call, app: App, login: str, password: str, *, charged
 
     charged   the attempt was charged before, when the password was compared with one of this server
     """
-    tries = rates.log_in(call.config.limits, app.id, users.name_tried(login, ""), call.address)
-    with rates.tried(call.db, tries, call.now, charged=charged):
+    tries = rate_limits.log_in(call.config.limits, app.id, users.name_tried(login, ""), call.address)
+    with charging.tried(call.db, tries, call.now, charged=charged):
         identity = cidp.identify(app.settings, call.outside.outgoing, login, password)
     return proofs.by_provider(call.db, call.config.limits, app, identity, call.address, call.now)

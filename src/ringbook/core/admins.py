@@ -21,8 +21,7 @@ from ..config import Limits
 from ..store import admins as store
 from ..store import audit as audit_store
 from ..store.db import Database, Tx
-from . import audit, passwords
-from . import limits as rates
+from . import audit, charging, networks, passwords, rate_limits
 from .audit import Actor
 
 LIFE_SECONDS = 12 * 3600
@@ -118,7 +117,7 @@ def reset_password(db: Database, email: str, *, by: Actor | None = None) -> str:
         if not store.set_password(tx, _folded(email), hash_):
             raise errors.NotFound(f"there is no admin {email}; `ringbook admin list` shows those there are")
         store.end_sessions(tx, _folded(email))
-        rates.forget_admin_log_ins(tx, _folded(email))
+        rate_limits.forget_admin_log_ins(tx, _folded(email))
         audit.record(tx, by, "admin's password reset", subject=_folded(email))
     return password
 
@@ -142,10 +141,10 @@ def sign_in(db: Database, limits: Limits, email: str, password: str, address: st
     are charged, too, but from addresses that are the admin's own: strangers cannot keep the admin out of there.
     """
     email = _folded(email)
-    tries = rates.log_in(limits, NO_APP, f"admin {email}", address)
+    tries = rate_limits.log_in(limits, NO_APP, f"admin {email}", address)
     if not _is_own_address(db, email, address, now):
-        tries.append(rates.admin_log_ins(limits, email))
-    with rates.tried(db, tries, now):
+        tries.append(rate_limits.admin_log_ins(limits, email))
+    with charging.tried(db, tries, now):
         stored = _prove(db, limits, email, password, address, now)
     token = secrets.token_urlsafe(32)
     with db.write() as tx:
@@ -160,11 +159,11 @@ def _is_own_address(db: Database, email: str, address: str, now: int) -> bool:
 
     Loopback is nobody's own: behind a proxy that RINGBOOK_TRUSTED_PROXIES does not name, everybody comes from there.
     """
-    if rates.is_loopback(address):
+    if networks.is_loopback(address):
         return False
     with db.read() as tx:
         known = audit_store.log_in_addresses(tx, email, now - KNOWN_SECONDS)
-    return rates.network(address) in {rates.network(one) for one in known}
+    return networks.network(address) in {networks.network(one) for one in known}
 
 
 def _prove(db: Database, limits: Limits, email: str, password: str, address: str, now: int) -> str | None:
@@ -182,7 +181,7 @@ def _note_refused(db: Database, limits: Limits, by: Actor) -> None:
     """Note a refused log-in, unless too many were noted in this hour: guessing must not fill the audit log."""
     try:
         with db.write() as tx:
-            rates.charge(tx, rates.audited_refusals(limits), 1, by.at)
+            charging.charge(tx, rate_limits.audited_refusals(limits), 1, by.at)
             audit.record(tx, by, "log-in refused")
     except errors.TooMany as refused:
         metrics.limit_reached(refused.limit)
@@ -234,8 +233,8 @@ def end_sessions(db: Database, login: Login, by: Actor) -> None:
 def change_password(db: Database, limits: Limits, login: Login, old: str, new: str, by: Actor) -> None:
     """Replace one's own password, and end one's other sessions. Invalid names the field, TooMany, SessionGone."""
     passwords.check(new, min_characters=passwords.MIN_ADMIN_CHARACTERS, field="new")
-    tries = rates.log_in(limits, NO_APP, f"admin {login.email}", by.address)
-    with rates.tried(db, tries, by.at):
+    tries = rate_limits.log_in(limits, NO_APP, f"admin {login.email}", by.address)
+    with charging.tried(db, tries, by.at):
         with db.read() as tx:
             stored = store.password_of(tx, login.email)
         if not passwords.matches(stored, old):

@@ -20,9 +20,9 @@ from ..model import App
 from ..store import buckets
 from ..store import stats as figures_store
 from ..store.db import Database, Tx
-from . import blocks
-from . import limits as rates
-from .limits import DAY, Bucket, Charge
+from ..times import DAY
+from . import blocks, charging, networks, rate_limits
+from .charging import Bucket, Charge
 
 LEAST = 2_000_000
 PER_USER, PER_NEW_USER, NEW_DAYS = 20, 1_000, 30
@@ -49,13 +49,13 @@ def charge_numbers(
     """
     if not cost:
         return
-    exact = [Charge(bucket, cost) for bucket in (*own, rates.address_permits(limits, address))]
+    exact = [Charge(bucket, cost) for bucket in (*own, rate_limits.address_permits(limits, address))]
     shared = _shared(limits, app, address, ceiling(tx, limits, app.id, now), established=established)
     held = blocks.of(tx.memory)
     taken = [held.take(bucket.name, cost, now) for bucket in shared]
     drawn = [Charge(one, cost - some, _block(one)) for one, some in zip(shared, taken, strict=True) if some < cost]
     try:
-        granted = rates.charge_all(tx, [*exact, *drawn], now)[len(exact) :]
+        granted = charging.charge_all(tx, [*exact, *drawn], now)[len(exact) :]
     except BaseException:
         for bucket, some in zip(shared, taken, strict=True):
             held.put_back(bucket.name, some)
@@ -71,7 +71,7 @@ def _shared(limits: Limits, app: App, address: str, most: int, *, established: b
     a_day = {"subnet": limits.subnet_permits_per_day, "network": of_network}
     found = [
         _in_24_hours(app, f"@{net}", a_day[kind], "Too many new numbers from this network", f"{kind}_permits_per_day")
-        for kind, net in rates.subnets(address)
+        for kind, net in networks.subnets(address)
         if a_day[kind]
     ]
     reason, limit = "Too many new numbers for this application", "app_permits_per_day"

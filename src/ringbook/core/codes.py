@@ -4,6 +4,7 @@
     answer(db, app, request_id, …)   the number, as it was typed when the code was asked for
     forget_user(tx, user_id)         forget the codes to a user's proven numbers
     sweep(db, now)                   forget codes whose time is over
+from . import charging, rate_limits
 
 A number has one open code, the last one that was asked for; asking again ends the one before. What is answered tells
 nobody whether a number has an account.
@@ -26,8 +27,8 @@ from ..store import applications, proofs
 from ..store import codes as store
 from ..store.db import Database, Tx
 from ..verify import sms
-from . import limits as rates
-from .limits import Bucket
+from . import charging, rate_limits
+from .charging import Bucket
 
 LIFE_SECONDS = 600
 RESEND_SECONDS = 30
@@ -68,7 +69,7 @@ def ask(db: Database, limits: Limits, app: App, outgoing: Outgoing, typed: str, 
     number = _allowed(app, typed)
     request_id, code = secrets.token_hex(16), f"{secrets.randbelow(10**6):06}"
     with db.write() as tx:
-        rates.check_empty(tx, rates.code_wait(app.id, app.hash_key, number, RESEND_SECONDS), now)
+        charging.check_empty(tx, rate_limits.code_wait(app.id, app.hash_key, number, RESEND_SECONDS), now)
         _put(tx, app, number, typed, request_id, code, now)
         charged = _charge(tx, limits, app, number, address, now)
     message = _Message(app, outgoing, number, app.settings.sms_text.replace("%s", code))
@@ -112,23 +113,23 @@ def _charge(tx: Tx, limits: Limits, app: App, number: int, address: str, now: in
     The application's day may be full for everybody: that says nothing about the number.
     """
     tries = [
-        rates.codes_to_number(limits, app, number),
-        rates.codes_for_address(limits, address),
-        *rates.codes_for_subnets(limits, address),
+        rate_limits.codes_to_number(limits, app, number),
+        rate_limits.codes_for_address(limits, address),
+        *rate_limits.codes_for_subnets(limits, address),
     ]
     for bucket in tries:
-        rates.charge(tx, bucket, 1, now)
-    of_new, of_day = rates.codes_to_new_numbers(app, now), rates.codes_of_day(app, now)
-    scarce, known = not rates.has_room(tx, of_new, 1, now), proofs.is_verified(tx, app.id, number)
+        charging.charge(tx, bucket, 1, now)
+    of_new, of_day = rate_limits.codes_to_new_numbers(app, now), rate_limits.codes_of_day(app, now)
+    scarce, known = not charging.has_room(tx, of_new, 1, now), proofs.is_verified(tx, app.id, number)
     if not known:
         with suppress(errors.TooMany):  # charged all the same, so that the alarm is raised
-            rates.charge(tx, of_new, 1, now)
-    rates.charge(tx, of_day, 1, now)
+            charging.charge(tx, of_new, 1, now)
+    charging.charge(tx, of_day, 1, now)
     if known:
         return _Charged(tries, [of_day], scarce)
     if not scarce:
         return _Charged(tries, [of_new, of_day], scarce)
-    rates.give_back(tx, of_day, 1, now)
+    charging.give_back(tx, of_day, 1, now)
     return _Charged(tries, [], scarce)
 
 
@@ -140,7 +141,7 @@ def _send(db: Database, message: _Message, request_id: str, charged: _Charged, n
         with db.write() as tx:
             store.drop(tx, message.app.id, request_id)
             for bucket in _owed_to_nobody(error, charged):
-                rates.give_back(tx, bucket, 1, now)
+                charging.give_back(tx, bucket, 1, now)
         raise
 
 
@@ -156,7 +157,7 @@ def _send_unobserved(db: Database, message: _Message, charged: _Charged, now: in
         owed = [bucket for bucket in _owed_to_nobody(error, charged) if bucket in charged.messages]
         with db.write() as tx:
             for bucket in owed:
-                rates.give_back(tx, bucket, 1, now)
+                charging.give_back(tx, bucket, 1, now)
 
 
 def _hand_over(message: _Message) -> None:
@@ -252,8 +253,8 @@ def forget_user(tx: Tx, user_id: int) -> None:
     for row in store.drop_of_user(tx, user_id):
         app = applications.by_id(tx, row["app_id"])
         assert app
-        wait = rates.code_wait(app["id"], bytes(app["hash_key"]), row["number"], RESEND_SECONDS)
-        rates.fill(tx, wait, row["created_at"])
+        wait = rate_limits.code_wait(app["id"], bytes(app["hash_key"]), row["number"], RESEND_SECONDS)
+        charging.fill(tx, wait, row["created_at"])
 
 
 def sweep(db: Database, now: int, batch: int = 500) -> int:

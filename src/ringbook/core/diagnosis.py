@@ -21,7 +21,7 @@ from ..model import App, Subscription
 from ..store import books, buckets, subscriptions, user_record
 from ..store import diagnosis as store
 from ..store.db import Database, Row, Tx
-from . import applications, audit, limits, privacy, push_trace
+from . import applications, audit, privacy, push_trace, rate_limits
 from .audit import Actor
 from .push_trace import Obstacle
 
@@ -296,7 +296,7 @@ def _query(tx: Tx, app: App, user: Row, typed: str, number: int, now: int, *, na
         number=number,
         places=places,
         similar=[(one, [row["user_id"] for row in store.holders(tx, app.id, one)]) for one in similar],
-        removed=bool(buckets.removed_among(tx, user_id, [hashed], now - limits.REMEMBERED_SECONDS)),
+        removed=bool(buckets.removed_among(tx, user_id, [hashed], now - rate_limits.REMEMBERED_SECONDS)),
         books=store.synced(tx, user_id),
         holders=holders,
         shown=[one for one in ids if one in shown],

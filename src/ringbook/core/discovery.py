@@ -15,8 +15,7 @@ from ..config import Limits
 from ..model import Caller, Contact, Entry, Registered, Report
 from ..store import books, buckets, users
 from ..store.db import Database, Row, Tx
-from . import limits as rates
-from . import privacy, stats
+from . import privacy, rate_limits, stats
 from .diff import Accepted, Changes, check, diff
 
 DEVICE_CHARACTERS = 64
@@ -143,7 +142,7 @@ def _remember(tx: Tx, limits: Limits, caller: Caller, dropped: list[int], now: i
 
     Without a limit of permits nothing is remembered, because the memory would grow without a limit, too.
     """
-    if rates.permits(limits, caller).capacity:
+    if rate_limits.permits(limits, caller).capacity:
         hashes = sorted(privacy.hashed(caller.app, number) for number in dropped)
         buckets.remember_removed(tx, caller.user_id, hashes, now)
 

@@ -2,6 +2,7 @@
 
     send(db, limits, caller, event, now)    put into the queue, for everybody whom it reaches
     chosen(reached, …)                      which of the recipients' subscriptions get it
+from . import charging, rate_limits
 
 An event is a message in the universal format (docs/wire.md §6.2), to users of the sender's own application, sent once
 and at once. A sender is told only through which channels it goes out, not to how many devices or whose; many cost more.
@@ -23,7 +24,7 @@ from ..model import Caller
 from ..push import universal
 from ..store import pushes, subscriptions, users
 from ..store.db import Database, Row, Tx
-from . import limits as rates
+from . import charging, rate_limits
 from .subscriptions import ENVIRONMENTS
 
 MOST_RECIPIENTS = 100
@@ -121,20 +122,20 @@ def _queued(
 
 def _charge_call(tx: Tx, limits: Limits, caller: Caller, now: int) -> None:
     for bucket in _calls(limits, caller):
-        rates.charge(tx, bucket, 1, now)
+        charging.charge(tx, bucket, 1, now)
 
 
 def _charge_pushes(tx: Tx, limits: Limits, caller: Caller, count: int, text_bytes: int, now: int) -> None:
     """Charge what the pushes of a call cost besides the call; no single call costs more than a bucket holds."""
     for bucket in _calls(limits, caller):
-        rates.charge(tx, bucket, min(further(count), max(0, bucket.capacity - 1)), now)
-    day = rates.pushes_of_day(limits, caller.user_id)
-    rates.charge(tx, day, min(count + text_bytes // TEXT_OF_A_PUSH, day.capacity), now)
+        charging.charge(tx, bucket, min(further(count), max(0, bucket.capacity - 1)), now)
+    day = rate_limits.pushes_of_day(limits, caller.user_id)
+    charging.charge(tx, day, min(count + text_bytes // TEXT_OF_A_PUSH, day.capacity), now)
 
 
-def _calls(limits: Limits, caller: Caller) -> tuple[rates.Bucket, rates.Bucket]:
+def _calls(limits: Limits, caller: Caller) -> tuple[charging.Bucket, charging.Bucket]:
     """Always in this order: a call locks its user's bucket, then the address's, and so never waits for its own."""
-    return rates.events(limits, caller.user_id), rates.events_from_address(limits, caller.address)
+    return rate_limits.events(limits, caller.user_id), rate_limits.events_from_address(limits, caller.address)
 
 
 def _waiting(tx: Tx, limits: Limits, user_id: int) -> int:

@@ -21,8 +21,7 @@ from ..logs import log
 from ..model import App
 from ..store import applications, proofs, sessions, subscriptions, users
 from ..store.db import Database, Row, Tx
-from . import audit, joined, privacy
-from . import limits as rates
+from . import audit, joined, privacy, rate_limits
 from .audit import Actor
 from .profile import columns
 
@@ -102,7 +101,7 @@ def take_over(
             subscriptions.delete_all(tx, holder["user_id"])
         proofs.release(tx, holder["user_id"], now)
     proofs.verify(tx, app.id, user_id, number, now, renew=renew)
-    rates.carry_permits(tx, app, user_id, "number", number, now)
+    rate_limits.carry_permits(tx, app, user_id, "number", number, now)
     proofs.end_belief(tx, user_id, verified=False)
     applications.set_verified(tx, app.id, now)
     if not any(holder["user_id"] == user_id and holder["verified_at"] is not None for holder in found):

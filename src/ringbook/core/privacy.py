@@ -22,8 +22,8 @@ from ..config import Limits
 from ..model import App, Caller, User
 from ..store import books, buckets, users
 from ..store.db import Database, Row, Tx
-from . import ceiling
-from . import limits as rates
+from ..times import DAY
+from . import ceiling, rate_limits
 
 SHORTEST = 7  # digits of a national number, without its area
 NO_BOOK = -1
@@ -103,14 +103,14 @@ def pay(tx: Tx, limits: Limits, caller: Caller, cost: int, now: int) -> None:
     """
     if not cost:
         return
-    of_account = rates.permits(limits, caller)
+    of_account = rate_limits.permits(limits, caller)
     if of_account.capacity:
-        rates.lock_permits(tx, caller.user_id, now)
+        rate_limits.lock_permits(tx, caller.user_id, now)
     identities = users.identities(tx, caller.app.id, caller.user_id)
     if not identities:
         raise errors.SessionGone
-    own = [of_account, *rates.identity_permits(limits, caller.app, identities)]
-    established = _established(identities, now - rates.DAY)
+    own = [of_account, *rate_limits.identity_permits(limits, caller.app, identities)]
+    established = _established(identities, now - DAY)
     ceiling.charge_numbers(tx, limits, caller.app, caller.address, cost, now, own=own, established=established)
 
 
@@ -128,7 +128,7 @@ def removed_lately(tx: Tx, caller: Caller, numbers: Sequence[int], now: int) -> 
     if not buckets.has_removed(tx, caller.user_id):
         return set()
     hashes = {hashed(caller.app, number): number for number in numbers}
-    known = buckets.removed_among(tx, caller.user_id, list(hashes), now - rates.REMEMBERED_SECONDS)
+    known = buckets.removed_among(tx, caller.user_id, list(hashes), now - rate_limits.REMEMBERED_SECONDS)
     return {hashes[found] for found in known}
 
 

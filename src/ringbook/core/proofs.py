@@ -17,10 +17,10 @@ from ..model import App
 from ..store import proofs
 from ..store.db import Database, Row, Tx
 from ..store.users import fold
+from ..times import DAY
 from ..verify.cidp import Identity
 from ..verify.firebase import Proof
-from . import limits as rates
-from . import numbers, users
+from . import numbers, rate_limits, users
 from .profile import Fields, columns
 
 
@@ -60,7 +60,7 @@ def _forgotten(app: App, holder: Row, now: int) -> bool:
     """Whether the number may have been reassigned. The day when it was verified, or given back, counts as a use."""
     days = app.settings.reassigned_after_days
     last = max(holder["used_at"], holder["verified_at"] or 0)
-    return bool(days) and not holder["unused"] and now - last > days * rates.DAY
+    return bool(days) and not holder["unused"] and now - last > days * DAY
 
 
 def by_email(db: Database, limits: Limits, app: App, proof: Proof, address: str, now: int) -> int:
@@ -86,7 +86,7 @@ def by_email(db: Database, limits: Limits, app: App, proof: Proof, address: str,
                 proofs.drop_email(tx, other["id"], now)
             user_id = _made(tx, limits, app, {"email": proof.email}, address, now)
         proofs.set_uid(tx, user_id, "firebase_uid", proof.subject)
-        rates.carry_permits(tx, app, user_id, "firebase_uid", proof.subject, now)
+        rate_limits.carry_permits(tx, app, user_id, "firebase_uid", proof.subject, now)
         return user_id
 
     return numbers.settled(db, entered)
@@ -130,7 +130,7 @@ def by_provider(db: Database, limits: Limits, app: App, identity: Identity, addr
         else:
             user_id = _made(tx, limits, app, users.untaken(tx, app, said), address, now)
         proofs.set_uid(tx, user_id, "cidp_uid", identity.uid)
-        rates.carry_permits(tx, app, user_id, "cidp_uid", identity.uid, now)
+        rate_limits.carry_permits(tx, app, user_id, "cidp_uid", identity.uid, now)
         return user_id
 
     return numbers.settled(db, entered)

@@ -24,8 +24,7 @@ from ..model import GUEST_SECONDS, App, Session, User
 from ..store import sessions as store
 from ..store import users as user_store
 from ..store.db import Database, Row, Tx
-from . import audit, numbers, passwords, stats, users
-from . import limits as rates
+from . import audit, charging, numbers, passwords, rate_limits, stats, users
 from .audit import Actor
 from .profile import Fields
 
@@ -60,7 +59,7 @@ class Credentials:
 def open_application(db: Database, limits: Limits, app: App, address: str, *, ts: int, nonce: int, now: int) -> Opened:
     """A session without a user: enough to sign up and to sign in."""
     with db.write() as tx:
-        rates.charge_session(tx, limits, address, now)
+        rate_limits.charge_session(tx, limits, address, now)
         session, token = _insert(tx, app, None, ts=ts, nonce=nonce, now=now)
     return Opened(session, token)
 
@@ -181,7 +180,7 @@ def sign_out(db: Database, limits: Limits, token: str, address: str, now: int) -
             users.note_last_use(tx, [before | {"last_used_at": now}])
         try:
             if before and before["user_id"]:
-                rates.charge_session(tx, limits, address, now)
+                rate_limits.charge_session(tx, limits, address, now)
             store.set_user(tx, digest(token), None, now, now + LIFE_SECONDS)
         except errors.TooMany as refused:
             metrics.limit_reached(refused.limit)
@@ -221,11 +220,11 @@ def _try(db: Database, limits: Limits, app: App, given: Credentials, address: st
     What was given stands for the account, whether there is one or not. `_seen` gives the try back.
     """
     with db.write() as tx:
-        rates.charge_all(tx, [rates.Charge(bucket, 1) for bucket in _tries(limits, app, given, address)], now)
+        charging.charge_all(tx, [charging.Charge(bucket, 1) for bucket in _tries(limits, app, given, address)], now)
 
 
-def _tries(limits: Limits, app: App, given: Credentials, address: str) -> list[rates.Bucket]:
-    return rates.log_in(limits, app.id, users.name_tried(given.login, given.email), address)
+def _tries(limits: Limits, app: App, given: Credentials, address: str) -> list[charging.Bucket]:
+    return rate_limits.log_in(limits, app.id, users.name_tried(given.login, given.email), address)
 
 
 def _proven(db: Database, app: App, given: Credentials, now: int) -> Row | None:
@@ -243,7 +242,7 @@ def _proven(db: Database, app: App, given: Credentials, now: int) -> Row | None:
 def _seen(tx: Tx, limits: Limits, app: App, known: Row, given: Credentials, address: str, now: int) -> User:
     """Give the try back, and note that the user was here; Unauthorized if the password has just been replaced."""
     for bucket in _tries(limits, app, given, address):
-        rates.give_back(tx, bucket, 1, now)
+        charging.give_back(tx, bucket, 1, now)
     stored = user_store.secrets(tx, app.id, known["id"])
     if not stored or stored["password_hash"] != known.get("password_hash", stored["password_hash"]):
         raise errors.Unauthorized(UNAUTHORIZED)
@@ -286,7 +285,7 @@ def check_signature(
         raise errors.Invalid("Bad timestamp")
     if once:
         with db.write() as tx:
-            rates.charge_session(tx, limits, address, now)
+            rate_limits.charge_session(tx, limits, address, now)
             if not store.remember_signature(tx, app.id, signature.lower(), timestamp + WINDOW_SECONDS + 1):
                 raise errors.Invalid("Unexpected signature")
 

@@ -22,8 +22,7 @@ from ..store import books, proofs, pushes, sessions, user_search
 from ..store import users as store
 from ..store.db import FULL, Database, Row, Tx
 from ..store.users import fold
-from . import audit, ceiling, codes, erasures, joined, numbers, passwords, privacy, stats
-from . import limits as rates
+from . import audit, ceiling, charging, codes, erasures, joined, numbers, passwords, privacy, rate_limits, stats
 from .audit import Actor
 from .profile import Fields, columns
 from .user_search import Asked, Query, another_search, named, query, turn
@@ -73,7 +72,7 @@ def _count_account(db: Database, limits: Limits, app: App, address: str, now: in
 
 def charge_account(tx: Tx, limits: Limits, address: str, now: int) -> None:
     """Charge a new account to its address and the address's networks; TooMany."""
-    rates.charge_all(tx, [rates.Charge(bucket, 1) for bucket in rates.accounts(limits, address)], now)
+    charging.charge_all(tx, [charging.Charge(bucket, 1) for bucket in rate_limits.accounts(limits, address)], now)
 
 
 def add(tx: Tx, app: App, values: dict[str, Any], now: int) -> User:
@@ -259,16 +258,16 @@ def _prove(db: Database, limits: Limits, caller: Caller, user: User, password: s
         raise errors.Invalid("is required with a new password", field="old_password")
     names = [(user.login, ""), ("", user.email)]
     named = [name_tried(login or "", email or "") for login, email in names if login or email]
-    tries = [rates.passwords(limits, caller.app.id, name, caller.address) for name in sorted(named)]
+    tries = [rate_limits.passwords(limits, caller.app.id, name, caller.address) for name in sorted(named)]
     with db.write() as tx:
         for bucket in tries:
-            rates.charge(tx, bucket, 1, now)
+            charging.charge(tx, bucket, 1, now)
         known = store.secrets(tx, caller.app.id, caller.user_id)
     if not known or not passwords.matches(known["password_hash"], password):
         raise errors.Invalid("is wrong", field="old_password")
     with db.write() as tx:
         for bucket in tries:
-            rates.give_back(tx, bucket, 1, now)
+            charging.give_back(tx, bucket, 1, now)
     return str(known["password_hash"])
 
 
@@ -313,7 +312,9 @@ def erase(db: Database, user_id: int, *, by: Actor | None = None, again: bool = 
         # On a Citus cluster `users` is a reference table. No other statement of an erasure writes to such a table.
         app_id = store.delete(tx, user_id)
         books.delete_all(tx, user_id)
-        rates.forget_user(tx, user_id)  # waits for transactions that send a push for the user: they lock the bucket
+        rate_limits.forget_user(
+            tx, user_id
+        )  # waits for transactions that send a push for the user: they lock the bucket
         pushes.drop_about(tx, user_id)
         if app_id and not again:
             erasures.note(db, tx, app_id, user_id)
@@ -385,11 +386,11 @@ def search(db: Database, limits: Limits, caller: Caller, asked: Query, now: int)
     `search_seconds`, which is charged like SLOW_SEARCH searches.
     """
     values = named(caller.app, asked.conditions)
-    buckets = rates.searches(limits, caller.user_id, caller.address)
+    buckets = rate_limits.searches(limits, caller.user_id, caller.address)
     with turn(db, caller.user_id):
         with db.write() as tx:
             for bucket in buckets:
-                rates.charge(tx, bucket, 1, now)
+                charging.charge(tx, bucket, 1, now)
         privacy.charge(db, limits, caller, values, now)
         try:
             with db.read(seconds=limits.search_seconds) as tx:
@@ -397,7 +398,7 @@ def search(db: Database, limits: Limits, caller: Caller, asked: Query, now: int)
         except errors.TooSlow as slow:
             with db.write() as tx:
                 for bucket in buckets:
-                    rates.charge_all_there_is(tx, bucket, SLOW_SEARCH - 1, now)
+                    charging.charge_all_there_is(tx, bucket, SLOW_SEARCH - 1, now)
             raise errors.TooSlow("this search takes too long: narrow it", limit="search_seconds") from slow
 
 

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 from ..config import Limits
-from ..core.limits import network
+from ..core.networks import network
 from .reached import reached
 
 MOST_PER_ADDRESS = 2_500

@@ -23,8 +23,8 @@ from ..core import (
     delivery,
     erasures,
     inactive,
-    limits,
     overview,
+    rate_limits,
     sessions,
     stats,
 )
@@ -51,7 +51,7 @@ def parts(config: Config) -> "dict[str, Part]":
     found = {
         "sessions and guests": sessions.sweep,
         "admins' sessions": admins.sweep,
-        "limits": limits.sweep,
+        "limits": rate_limits.sweep,
         "one-time codes": codes.sweep,
         "old pushes": lambda db, now: delivery.sweep(db, now - kept),
         "old facts": lambda db, now: announcing.sweep(db, now - kept),

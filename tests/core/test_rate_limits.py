@@ -1,31 +1,22 @@
-"""How often: buckets, what they cost, and what comes back with time. Pure in `now`; both databases."""
+"""Rate limits: who shares a bucket, and what uploads, passwords and new accounts cost. On both databases."""
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ringbook import errors
 from ringbook.config import Limits
-from ringbook.core import applications, discovery, limits, sessions, users
-from ringbook.core.limits import DAY, HOUR, REMEMBERED_SECONDS, Bucket
+from ringbook.core import applications, discovery, rate_limits, sessions, users
+from ringbook.core.charging import Bucket
+from ringbook.core.rate_limits import REMEMBERED_SECONDS
 from ringbook.core.sessions import Credentials
 from ringbook.model import App, Caller, Entry
 from ringbook.store.db import Database
+from ringbook.times import DAY, HOUR
 
 NOW = 1_800_000_000
 HERE, ELSEWHERE = "192.0.2.1", "192.0.2.2"
 TEN = Bucket("ten", 10, 0.5, "too many")
-
-
-# ── a bucket ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def charge(db: Database, bucket: Bucket, cost: int, now: int = NOW) -> None:
-    with db.write() as tx:
-        limits.charge(tx, bucket, cost, now)
 
 
 def rows(db: Database, table: str) -> list[dict[str, Any]]:
@@ -33,201 +24,17 @@ def rows(db: Database, table: str) -> list[dict[str, Any]]:
         return tx.all(f"SELECT * FROM {table}")
 
 
-def test_a_bucket_holds_what_it_holds_and_says_how_long_to_wait(db):
-    charge(db, TEN, 10)
-    with pytest.raises(errors.TooMany, match="too many") as refused:
-        charge(db, TEN, 3)
-    assert refused.value.wait_seconds == 6
-
-
-def test_a_refused_charge_leaves_the_bucket_as_it_was(db):
-    charge(db, TEN, 8)
-    before = rows(db, "buckets")
-    with pytest.raises(errors.TooMany):
-        charge(db, TEN, 3, NOW + 1)
-    assert rows(db, "buckets") == before
-    charge(db, TEN, 2)
-
-
-def test_a_try_counts_unless_it_was_right(db):
-    two = [Bucket("one", 2, 0, "too many"), Bucket("two", 5, 0, "too many")]
-
-    def used() -> list[float]:
-        return [row["used"] for row in rows(db, "buckets")]
-
-    for wrong in (1, 2):
-        with pytest.raises(errors.Invalid), limits.tried(db, two, NOW):
-            assert used() == [wrong, wrong]
-            raise errors.Invalid("is wrong")
-    with pytest.raises(errors.TooMany), limits.tried(db, two, NOW):
-        pytest.fail("what is tried too often is not looked at")
-    assert used() == [2, 2]
-    with limits.tried(db, two, NOW, charged=True):
-        assert used() == [2, 2]
-    assert used() == [1, 1]
-    with limits.tried(db, two, NOW):
-        assert used() == [2, 2]
-    assert used() == [1, 1]
-
-
-def test_what_is_refused_is_charged_and_what_cannot_be_done_just_now_is_not(db):
-    two = Bucket("refusals", 2, 0, "too many")
-    for refusal in (errors.Unavailable("later"), errors.Invalid("is wrong"), errors.TooMany("wait", wait_seconds=1)):
-        with pytest.raises(type(refusal)), limits.refusals_charged(db, two, NOW):
-            raise refusal
-    with pytest.raises(errors.TooMany, match="too many"), limits.refusals_charged(db, two, NOW):
-        pytest.fail("nothing more is tried")
-    with limits.refusals_charged(db, Bucket("none", 0, 0, ""), NOW):
-        pass
-    assert [row["used"] for row in rows(db, "buckets")] == [2]
-
-
-def test_after_the_wait_the_same_charge_is_taken(db):
-    charge(db, TEN, 10)
-    with pytest.raises(errors.TooMany):
-        charge(db, TEN, 3, NOW + 5)
-    charge(db, TEN, 3, NOW + 6)
-    with pytest.raises(errors.TooMany):
-        charge(db, TEN, 1, NOW + 6)
-
-
-def test_a_clock_that_went_back_gives_nothing_back(db):
-    charge(db, TEN, 10)
-    with pytest.raises(errors.TooMany):
-        charge(db, TEN, 1, NOW - 1000)
-
-
-def test_more_than_a_bucket_holds_is_never_taken(db):
-    with pytest.raises(errors.TooMany):
-        charge(db, TEN, 11)
-    assert rows(db, "buckets") == []
-
-
-def test_no_limit_and_no_cost_write_nothing(db):
-    charge(db, Bucket("none", 0, 0, ""), 10**6)
-    charge(db, TEN, 0)
-    assert rows(db, "buckets") == []
-
-
-def test_a_bucket_without_refill_never_comes_back(db):
-    once = Bucket("once", 1, 0, "too many")
-    charge(db, once, 1)
-    with pytest.raises(errors.TooMany) as refused:
-        charge(db, once, 1, NOW + 1000 * DAY)
-    assert refused.value.wait_seconds == 30 * DAY
-    assert limits.sweep(db, NOW + 1000 * DAY) == 0
-
-
-def test_a_bucket_that_ends_holds_until_then_and_is_forgotten_after(db):
-    today = Bucket("today", 2, 0, "too many", ends_at=NOW + 100)
-    charge(db, today, 2, NOW)
-    with pytest.raises(errors.TooMany) as refused:
-        charge(db, today, 1, NOW + 99)
-    assert refused.value.wait_seconds == 1
-    assert limits.sweep(db, NOW + 100) == 0
-    assert limits.sweep(db, NOW + 101) == 1
-
-
-def test_what_is_given_back_can_be_used_again(db):
-    charge(db, TEN, 10)
-    with db.write() as tx:
-        limits.give_back(tx, TEN, 4, NOW)
-    charge(db, TEN, 4)
-    with pytest.raises(errors.TooMany):
-        charge(db, TEN, 1)
-
-
-def test_more_cannot_be_given_back_than_was_used(db):
-    with db.write() as tx:
-        limits.give_back(tx, TEN, 5, NOW)
-    with pytest.raises(errors.TooMany):
-        charge(db, TEN, 11)
-
-
-def test_a_sweep_forgets_buckets_that_are_empty_again_and_no_other(db):
-    charge(db, TEN, 10)
-    charge(db, Bucket("other", 10, 0.25, ""), 10)
-    assert limits.sweep(db, NOW + 20) == 0
-    assert limits.sweep(db, NOW + 21) == 1
-    assert [row["name"] for row in rows(db, "buckets")] == ["other"]
-
-
-def test_a_sweep_takes_a_batch_at_a_time(db):
-    for n in range(5):
-        charge(db, Bucket(f"b{n}", 10, 1, ""), 1)
-    assert [limits.sweep(db, NOW + 60, batch=2) for _ in range(4)] == [2, 2, 1, 0]
-
-
-def test_many_at_once_take_no_more_than_there_is(db):
-    def try_one(_: int) -> bool:
-        try:
-            charge(db, TEN, 1)
-        except errors.TooMany:
-            return False
-        return True
-
-    with ThreadPoolExecutor(8) as threads:
-        assert sum(threads.map(try_one, range(40))) == 10
-
-
-@given(
-    st.floats(0, 1e6), st.integers(-(10**6), 10**6), st.sampled_from([0, 0.5, 6 / HOUR]), st.integers(-(10**6), 10**6)
-)
-def test_draining_never_adds_and_never_goes_below_nothing(used, at, per_second, now):
-    left = limits.drained(used, at, per_second, now)
-    assert 0 <= left <= used
-
-
-@given(st.floats(0.01, 1e5), st.sampled_from([0.5, 6 / HOUR, 10 / 900, 500_000 / DAY]))
-def test_the_wait_is_long_enough(amount, per_second):
-    seconds = limits.wait(amount, per_second)
-    assert 1 <= seconds <= 30 * DAY
-    assert seconds == 30 * DAY or seconds * per_second >= amount * 0.999999
-
-
 # ── who shares a bucket ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    "address, one",
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"),
-        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("", ""),
-        ("testclient", "testclient"),
-    ],
-)
-def test_what_counts_as_one_address(address, one):
-    assert limits.network(address) == one
-
-
-@pytest.mark.parametrize(
-    "address, larger",
-    [
-        ("192.0.2.77", [("network", "192.0.2.0/24")]),
-        ("::ffff:192.0.2.77", [("network", "192.0.2.0/24")]),
-        ("2001:db8:1:2ab::5", [("subnet", "2001:db8:1:200::/56"), ("network", "2001:db8:1::/48")]),
-        ("fe80::1%eth0", [("subnet", "fe80::/56"), ("network", "fe80::/48")]),
-        ("", []),
-        ("testclient", []),
-    ],
-)
-def test_the_larger_networks_of_an_address(address, larger):
-    assert limits.subnets(address) == larger
-
-
 def test_names_of_buckets_hold_neither_login_nor_phone():
-    bucket = limits.passwords(Limits(), 1, "+12025550123", HERE)
+    bucket = rate_limits.passwords(Limits(), 1, "+12025550123", HERE)
     assert "2025550123" not in bucket.name
 
 
 def test_accounts_of_two_applications_do_not_share_wrong_passwords():
-    assert limits.passwords(Limits(), 1, "5", HERE).name != limits.passwords(Limits(), 2, "5", HERE).name
-    assert limits.passwords(Limits(), 1, "5", HERE).name != limits.passwords(Limits(), 1, "5", ELSEWHERE).name
+    assert rate_limits.passwords(Limits(), 1, "5", HERE).name != rate_limits.passwords(Limits(), 2, "5", HERE).name
+    assert rate_limits.passwords(Limits(), 1, "5", HERE).name != rate_limits.passwords(Limits(), 1, "5", ELSEWHERE).name
 
 
 # ── permits ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -333,8 +140,8 @@ def test_removed_numbers_are_not_stored_as_numbers_and_are_forgotten_after_30_da
     assert len(hashes) == 3
     assert hashes.isdisjoint(range(12025550000, 12025550003))
     # The five buckets: the user's, the address's, its /24's, the strangers' and the application's.
-    assert limits.sweep(db, NOW + REMEMBERED_SECONDS) == 5
-    assert limits.sweep(db, NOW + REMEMBERED_SECONDS + 1) == 3
+    assert rate_limits.sweep(db, NOW + REMEMBERED_SECONDS) == 5
+    assert rate_limits.sweep(db, NOW + REMEMBERED_SECONDS + 1) == 3
 
 
 def test_force_pays_for_what_is_new_and_remembers_what_it_removes(db, app):

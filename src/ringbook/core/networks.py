@@ -1,0 +1,45 @@
+"""Networks: which addresses count as one, and the larger networks that an address is in. Pure.
+
+network        an address as limits count it: IPv4 whole, IPv6 by its /64
+subnets        the larger networks that an address is in
+is_loopback    says whether an address is of this machine
+"""
+
+import ipaddress
+from typing import Literal
+
+Subnet = Literal["subnet", "network"]
+
+
+def network(address: str) -> str:
+    """What counts as one address: all of IPv4's, the first 64 bits of IPv6's."""
+    ip = _ip(address)
+    if ip is None:
+        return address
+    return str(ip) if ip.version == 4 else str(ipaddress.ip_network((ip, 64), strict=False))
+
+
+def subnets(address: str) -> list[tuple[Subnet, str]]:
+    """The larger networks that an address is in, the smaller one first; none for what is not an address.
+
+    Each comes with the first word of its settings: `subnet` is a /56, `network` a /48 or, of IPv4, a /24.
+    """
+    ip = _ip(address)
+    if ip is None:
+        return []
+    sizes: dict[Subnet, int] = {"network": 24} if ip.version == 4 else {"subnet": 56, "network": 48}
+    return [(kind, str(ipaddress.ip_network((ip, size), strict=False))) for kind, size in sizes.items()]
+
+
+def is_loopback(address: str) -> bool:
+    """Is it an address of this machine, at which a proxy may stand for everybody?"""
+    ip = _ip(address)
+    return ip is not None and ip.is_loopback
+
+
+def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    return getattr(ip, "ipv4_mapped", None) or ip
