@@ -51,16 +51,16 @@ def test_a_try_counts_unless_it_was_right(db):
         return [row["used"] for row in rows(db, "buckets")]
 
     for wrong in (1, 2):
-        with pytest.raises(errors.Invalid), charging.tried(db, two, NOW):
+        with pytest.raises(errors.Invalid), charging.charge_guess(db, two, NOW):
             assert used() == [wrong, wrong]
             raise errors.Invalid("is wrong")
-    with pytest.raises(errors.TooMany), charging.tried(db, two, NOW):
+    with pytest.raises(errors.TooMany), charging.charge_guess(db, two, NOW):
         pytest.fail("what is tried too often is not looked at")
     assert used() == [2, 2]
-    with charging.tried(db, two, NOW, charged=True):
+    with charging.charge_guess(db, two, NOW, charged=True):
         assert used() == [2, 2]
     assert used() == [1, 1]
-    with charging.tried(db, two, NOW):
+    with charging.charge_guess(db, two, NOW):
         assert used() == [2, 2]
     assert used() == [1, 1]
 
@@ -68,11 +68,11 @@ def test_a_try_counts_unless_it_was_right(db):
 def test_what_is_refused_is_charged_and_what_cannot_be_done_just_now_is_not(db):
     two = Bucket("refusals", 2, 0, "too many")
     for refusal in (errors.Unavailable("later"), errors.Invalid("is wrong"), errors.TooMany("wait", wait_seconds=1)):
-        with pytest.raises(type(refusal)), charging.refusals_charged(db, two, NOW):
+        with pytest.raises(type(refusal)), charging.charge_refusals(db, two, NOW):
             raise refusal
-    with pytest.raises(errors.TooMany, match="too many"), charging.refusals_charged(db, two, NOW):
+    with pytest.raises(errors.TooMany, match="too many"), charging.charge_refusals(db, two, NOW):
         pytest.fail("nothing more is tried")
-    with charging.refusals_charged(db, Bucket("none", 0, 0, ""), NOW):
+    with charging.charge_refusals(db, Bucket("none", 0, 0, ""), NOW):
         pass
     assert [row["used"] for row in rows(db, "buckets")] == [2]
 
@@ -126,7 +126,7 @@ def test_a_bucket_that_ends_holds_until_then_and_is_forgotten_after(db):
 def test_what_is_given_back_can_be_used_again(db):
     charge(db, TEN, 10)
     with db.write() as tx:
-        charging.give_back(tx, TEN, 4, NOW)
+        charging.refund(tx, TEN, 4, NOW)
     charge(db, TEN, 4)
     with pytest.raises(errors.TooMany):
         charge(db, TEN, 1)
@@ -134,7 +134,7 @@ def test_what_is_given_back_can_be_used_again(db):
 
 def test_more_cannot_be_given_back_than_was_used(db):
     with db.write() as tx:
-        charging.give_back(tx, TEN, 5, NOW)
+        charging.refund(tx, TEN, 5, NOW)
     with pytest.raises(errors.TooMany):
         charge(db, TEN, 11)
 

@@ -15,7 +15,7 @@ from verify.gateway import Gateway
 from ringbook import errors, metrics, phone
 from ringbook.config import Config, Limits
 from ringbook.core import applications, charging, codes
-from ringbook.core.codes import LIFE_SECONDS, MOST_ATTEMPTS, REPEAT_SECONDS, RESEND_SECONDS, Asked
+from ringbook.core.codes import LIFE_SECONDS, MOST_ATTEMPTS, REPEAT_SECONDS, RESEND_SECONDS, Sent
 from ringbook.model import App
 from ringbook.outbound.requests import Outgoing
 from ringbook.store.db import Database
@@ -54,8 +54,8 @@ def ask(
     address: str = HERE,
     limits: Limits | None = None,
     outgoing: Outgoing = LOCAL,
-) -> Asked:
-    return codes.ask(db, limits or Limits(), app, outgoing, typed, address, now)
+) -> Sent:
+    return codes.send(db, limits or Limits(), app, outgoing, typed, address, now)
 
 
 def known(db: Database, app: App, typed: str = ANN) -> None:
@@ -99,7 +99,7 @@ def test_a_code_of_six_digits_is_sent_to_the_number_and_opens_it(db, app, gatewa
     message = json.loads(gateway.asked[0].body)
     assert message["to"] == "+447700900123"
     assert message["text"] == f"{code(gateway)} is your code." and len(code(gateway)) == 6 and code(gateway).isdigit()
-    assert codes.answer(db, app, asked.request_id, code(gateway), NOW + 1) == "0044 (0)7700 / 900-123"
+    assert codes.verify(db, app, asked.request_id, code(gateway), NOW + 1) == "0044 (0)7700 / 900-123"
 
 
 def test_codes_that_begin_with_zeros_keep_them(db, app, gateway, monkeypatch):
@@ -107,8 +107,8 @@ def test_codes_that_begin_with_zeros_keep_them(db, app, gateway, monkeypatch):
     asked = ask(db, app)
     assert code(gateway) == "000042"
     with pytest.raises(errors.Invalid):
-        codes.answer(db, app, asked.request_id, "42", NOW)
-    assert codes.answer(db, app, asked.request_id, " 000 042\n", NOW) == ANN
+        codes.verify(db, app, asked.request_id, "42", NOW)
+    assert codes.verify(db, app, asked.request_id, " 000 042\n", NOW) == ANN
 
 
 def test_codes_and_request_ids_come_from_all_there_are(db, app, gateway):
@@ -182,7 +182,7 @@ def test_national_numbers_are_sent_to_where_the_application_says_they_are_read(d
     at_home = with_settings(app, default_region="GB", sms_gateway_url=app.settings.sms_gateway_url)
     asked = ask(db, at_home, "07700 900123")
     assert json.loads(gateway.asked[0].body)["to"] == "+447700900123"
-    assert codes.answer(db, at_home, asked.request_id, code(gateway), NOW) == "07700 900123"
+    assert codes.verify(db, at_home, asked.request_id, code(gateway), NOW) == "07700 900123"
 
 
 def test_digits_that_are_no_number_at_home_are_not_read_as_one_of_another_country(db, app, gateway):
@@ -251,10 +251,10 @@ def test_asking_again_ends_the_code_before(db, app, gateway):
     old = code(gateway)
     second = ask(db, app, ANN, NOW + 30)
     with pytest.raises(errors.Invalid, match="no longer valid"):
-        codes.answer(db, app, first.request_id, old, NOW + 31)
+        codes.verify(db, app, first.request_id, old, NOW + 31)
     with pytest.raises(errors.Invalid, match="no longer valid"):
-        codes.answer(db, app, first.request_id, code(gateway), NOW + 31)
-    assert codes.answer(db, app, second.request_id, code(gateway), NOW + 31) == ANN
+        codes.verify(db, app, first.request_id, code(gateway), NOW + 31)
+    assert codes.verify(db, app, second.request_id, code(gateway), NOW + 31) == ANN
     assert len(rows(db, "codes")) == 1
 
 
@@ -262,9 +262,9 @@ def test_asking_again_gives_attempts_anew(db, app, gateway):
     first = ask(db, app)
     for _ in range(MOST_ATTEMPTS):
         with pytest.raises(errors.Invalid):
-            codes.answer(db, app, first.request_id, wrong(gateway), NOW)
+            codes.verify(db, app, first.request_id, wrong(gateway), NOW)
     second = ask(db, app, ANN, NOW + 30)
-    assert codes.answer(db, app, second.request_id, code(gateway), NOW + 30) == ANN
+    assert codes.verify(db, app, second.request_id, code(gateway), NOW + 30) == ANN
 
 
 def test_many_who_ask_at_once_for_one_number_cost_one_message(db, app, gateway):
@@ -288,8 +288,8 @@ def test_two_applications_do_not_share_a_number(db, app, gateway):
     first, mine = ask(db, app), code(gateway)
     ask(db, other)
     with pytest.raises(errors.Invalid, match="no longer valid"):
-        codes.answer(db, other, first.request_id, mine, NOW)
-    assert codes.answer(db, app, first.request_id, mine, NOW) == ANN
+        codes.verify(db, other, first.request_id, mine, NOW)
+    assert codes.verify(db, app, first.request_id, mine, NOW) == ANN
 
 
 # ── limits ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -342,7 +342,7 @@ def test_what_is_refused_by_one_limit_costs_nothing_of_the_others_and_keeps_the_
     with pytest.raises(errors.TooMany, match="application today"):
         ask(db, capped, ANN, NOW + 60)
     assert rows(db, "buckets") == before
-    assert codes.answer(db, app, first.request_id, code(gateway), NOW + 61) == ANN
+    assert codes.verify(db, app, first.request_id, code(gateway), NOW + 61) == ANN
 
 
 def test_no_limit_is_no_limit(db, app, gateway):
@@ -384,7 +384,7 @@ def test_when_the_half_for_new_numbers_is_used_up_only_known_ones_are_sent_to(db
         unsent, sent = ask(db, scarce, BOB), ask(db, scarce, ANN)
         eventually(lambda: len(lines) == 2 and len(gateway.asked) == 3, "a line for each")
     assert receivers(gateway)[2:] == ["+447700900123"]
-    assert codes.answer(db, scarce, sent.request_id, code(gateway), NOW) == ANN
+    assert codes.verify(db, scarce, sent.request_id, code(gateway), NOW) == ANN
     assert {line["event"] for line in lines} == {"code withheld", "code sent"}
     assert metrics.LIMITS.labels("sms_daily_cap")._value.get() == withheld + 1
     assert (unsent.expires_at, unsent.resend_at) == (sent.expires_at, sent.resend_at)
@@ -426,7 +426,7 @@ def test_nobody_waits_for_the_gateway_then_so_that_its_time_tells_nothing(db, sc
     ask(db, scarce, BOB)
     done.set()
     eventually(lambda: len(gateway.asked) == 3, "the known number's message")
-    assert codes.answer(db, scarce, sent.request_id, code(gateway), NOW) == ANN
+    assert codes.verify(db, scarce, sent.request_id, code(gateway), NOW) == ANN
 
 
 @pytest.mark.parametrize("status, cost", [(400, 2), (500, 3)])
@@ -478,7 +478,7 @@ def test_the_alarm_is_raised_before_the_half_is_used_up(db, app, gateway, monkey
     told = []
     monkeypatch.setattr(charging.log, "warning", lambda event, **fields: told.append((event, fields["limit"])))
     capped = with_settings(app, sms_daily_cap=10, sms_gateway_url=app.settings.sms_gateway_url)
-    monkeypatch.setattr(charging, "_told_at", {})
+    monkeypatch.setattr(charging, "_logged_at", {})
     near = metrics.NEAR.labels("sms_daily_cap")
     before = near._value.get()
     for n in range(3):
@@ -521,7 +521,7 @@ def test_a_gateway_that_refuses_costs_nothing_and_can_be_asked_again_at_once(db,
     assert used(db) == {"number": 0, "address": 0, "day": 0, "new": 0}
     gateway.status = 200
     asked = ask(db, capped, limits=once)
-    assert codes.answer(db, capped, asked.request_id, code(gateway), NOW) == ANN
+    assert codes.verify(db, capped, asked.request_id, code(gateway), NOW) == ANN
 
 
 def test_a_gateway_that_is_away_is_the_same(db, app, gateway):
@@ -591,10 +591,10 @@ def test_logs_show_masked_numbers_and_never_a_code(db, app, gateway):
 # ── answering ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def try_to_answer(db: Database, app: App, asked: Asked, given: str, now: int = NOW) -> str:
+def try_to_answer(db: Database, app: App, asked: Sent, given: str, now: int = NOW) -> str:
     """What came of it: the number, or the refusal's name and words."""
     try:
-        return codes.answer(db, app, asked.request_id, given, now)
+        return codes.verify(db, app, asked.request_id, given, now)
     except errors.Refused as refused:
         return f"{type(refused).__name__} {refused.reason}"
 
@@ -603,13 +603,13 @@ def test_a_wrong_code_is_refused_and_the_right_one_is_still_taken(db, app, gatew
     asked = ask(db, app)
     for given in (wrong(gateway), "", "x" * 10_000, "\x00", "\ud83d", code(gateway)[:5]):
         with pytest.raises((errors.Invalid, errors.TooMany)) as refused:
-            codes.answer(db, app, asked.request_id, given, NOW)
+            codes.verify(db, app, asked.request_id, given, NOW)
     assert isinstance(refused.value, errors.TooMany)
     again = ask(db, app, ANN, NOW + 30)
     with pytest.raises(errors.Invalid, match="is wrong") as invalid:
-        codes.answer(db, app, again.request_id, wrong(gateway), NOW + 30)
+        codes.verify(db, app, again.request_id, wrong(gateway), NOW + 30)
     assert invalid.value.field == "code"
-    assert codes.answer(db, app, again.request_id, code(gateway), NOW + 30) == ANN
+    assert codes.verify(db, app, again.request_id, code(gateway), NOW + 30) == ANN
 
 
 def test_a_code_may_be_typed_with_blanks_and_in_the_digits_of_any_keyboard(db, app, gateway):
@@ -617,14 +617,14 @@ def test_a_code_may_be_typed_with_blanks_and_in_the_digits_of_any_keyboard(db, a
     sent = code(gateway)
     for zero in ("0", "\u0660", "\u06f0", "\uff10"):
         typed = "".join(chr(ord(zero) + int(digit)) for digit in sent)
-        assert codes.answer(db, app, asked.request_id, f" {typed[:3]}\u00a0{typed[3:]} ", NOW) == ANN
+        assert codes.verify(db, app, asked.request_id, f" {typed[:3]}\u00a0{typed[3:]} ", NOW) == ANN
 
 
 def test_five_attempts_the_last_may_be_right(db, app, gateway):
     asked = ask(db, app)
     for n in range(1, MOST_ATTEMPTS):
         assert try_to_answer(db, app, asked, wrong(gateway, n)) == "Invalid is wrong"
-    assert codes.answer(db, app, asked.request_id, code(gateway), NOW) == ANN
+    assert codes.verify(db, app, asked.request_id, code(gateway), NOW) == ANN
 
 
 def test_after_five_wrong_codes_the_right_one_comes_too_late(db, app, gateway):
@@ -633,7 +633,7 @@ def test_after_five_wrong_codes_the_right_one_comes_too_late(db, app, gateway):
         assert try_to_answer(db, app, asked, wrong(gateway, n)) == "Invalid is wrong"
     for now, wait in ((NOW, 30), (NOW + 10, 20), (NOW + 500, 1)):
         with pytest.raises(errors.TooMany, match="ask for a new one") as refused:
-            codes.answer(db, app, asked.request_id, code(gateway), now)
+            codes.verify(db, app, asked.request_id, code(gateway), now)
         assert refused.value.wait_seconds == wait
 
 
@@ -649,17 +649,17 @@ def test_many_who_guess_at_once_have_five_attempts_between_them(db, app, gateway
 def test_a_code_lives_ten_minutes(db, app, gateway):
     asked = ask(db, app)
     assert try_to_answer(db, app, asked, code(gateway), NOW + LIFE_SECONDS).startswith("Invalid is no longer valid")
-    assert codes.answer(db, app, asked.request_id, code(gateway), NOW + LIFE_SECONDS - 1) == ANN
+    assert codes.verify(db, app, asked.request_id, code(gateway), NOW + LIFE_SECONDS - 1) == ANN
 
 
 def test_a_code_is_good_once_but_the_same_answer_counts_for_a_minute(db, app, gateway):
     asked = ask(db, app)
     first = NOW + 100
     for now in (first, first, first + 59, first + REPEAT_SECONDS):
-        assert codes.answer(db, app, asked.request_id, code(gateway), now) == ANN
+        assert codes.verify(db, app, asked.request_id, code(gateway), now) == ANN
     for now in (first + REPEAT_SECONDS + 1, first + 300):
         with pytest.raises(errors.Invalid, match="no longer valid") as refused:
-            codes.answer(db, app, asked.request_id, code(gateway), now)
+            codes.verify(db, app, asked.request_id, code(gateway), now)
         assert refused.value.field == "code"
     assert len(gateway.asked) == 1
 
@@ -668,9 +668,9 @@ def test_a_lost_answer_is_made_up_for_also_when_the_code_has_expired_since(db, a
     asked = ask(db, app)
     last = NOW + LIFE_SECONDS - 1
     for now in (last, last + REPEAT_SECONDS):
-        assert codes.answer(db, app, asked.request_id, code(gateway), now) == ANN
+        assert codes.verify(db, app, asked.request_id, code(gateway), now) == ANN
     codes.sweep(db, last + REPEAT_SECONDS)
-    assert codes.answer(db, app, asked.request_id, code(gateway), last + REPEAT_SECONDS) == ANN
+    assert codes.verify(db, app, asked.request_id, code(gateway), last + REPEAT_SECONDS) == ANN
 
 
 def test_right_answers_use_up_no_attempts_and_wrong_ones_after_them_do(db, app, gateway):
@@ -688,7 +688,7 @@ def test_right_answers_use_up_no_attempts_and_wrong_ones_after_them_do(db, app, 
 def test_a_request_that_nobody_made_is_refused(db, app, gateway, request_id):
     ask(db, app)
     with pytest.raises(errors.Invalid, match="no longer valid") as refused:
-        codes.answer(db, app, request_id, code(gateway), NOW)
+        codes.verify(db, app, request_id, code(gateway), NOW)
     assert refused.value.field == "code"
 
 

@@ -20,7 +20,7 @@ def play(db):
 
 def test_books_are_shown_by_size_and_date(play):
     play.holds(play.bob, (ANN, "Ann"), device="phone-2")
-    shelf = masked_books.shelf(play.db, play.bob)
+    shelf = masked_books.books_of(play.db, play.bob)
     assert [(one["device"], one["size"], one["synced_at"]) for one in shelf] == [("", 2, NOW), ("phone-2", 1, NOW)]
 
 

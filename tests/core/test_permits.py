@@ -205,7 +205,7 @@ def test_the_wait_for_the_next_code_goes_on_when_the_account_is_deleted(play, mo
     play.set(sms_gateway="console", sms_regions="US")
 
     def ask(after: int) -> None:
-        codes.ask(play.db, LIMITS, play.app, Outgoing(), ANN, ADDRESS, NOW + after)
+        codes.send(play.db, LIMITS, play.app, Outgoing(), ANN, ADDRESS, NOW + after)
 
     ann = play.proven(ANN)
     ask(0)
@@ -364,7 +364,7 @@ def test_at_80_per_cent_of_a_shared_limit_the_operator_hears_of_it(play, monkeyp
     stats.forget()
     told: list[dict[str, object]] = []
     monkeypatch.setattr(charging.log, "warning", lambda _, **fields: told.append(fields))
-    charging._told_at.clear()
+    charging._logged_at.clear()
     few = {"network_permits_per_day": 20, "address_permits_per_day": 0}
     before = near("network_permits_per_day")
     spend(play, play.person("ann").id, 7, **few)

@@ -12,7 +12,7 @@ from ringbook.api import routes
 from ringbook.config import Config, Limits
 from ringbook.core import applications, discovery, privacy, sessions, user_search, users
 from ringbook.core.profile import columns
-from ringbook.core.user_search import Asked
+from ringbook.core.user_search import Filter
 from ringbook.exchange.bodies import InFlight
 from ringbook.model import App, Caller, Entry, User
 from ringbook.store import users as store
@@ -48,7 +48,7 @@ def test_a_login_that_is_only_a_name(login: str) -> None:
     ],
 )
 def test_one_value_in_two_spellings(one: str, other: str, region: str) -> None:
-    assert privacy.key(one, region) == privacy.key(other, region)
+    assert privacy.canonical(one, region) == privacy.canonical(other, region)
 
 
 def test_what_looks_like_a_number_is_private() -> None:
@@ -74,15 +74,15 @@ def caller(app: App, user: User) -> Caller:
     return Caller(app=app, user_id=user.id, is_guest=user.is_guest, address=HERE)
 
 
-def found(db: Database, who: Caller, limits: Limits, *asked: Asked, sort: str = "id") -> list[User]:
+def found(db: Database, who: Caller, limits: Limits, *asked: Filter, sort: str = "id") -> list[User]:
     query = user_search.query(who.app, Limits(), asked, sort=sort, descending=False, offset=0, limit=100)
     page, total = users.search(db, limits, who, query, NOW)
     assert total == len(page)
     return page
 
 
-def asked(field: str, *values: str | int, operator: Any = "in") -> Asked:
-    return Asked(field, operator, values)
+def asked(field: str, *values: str | int, operator: Any = "in") -> Filter:
+    return Filter(field, operator, values)
 
 
 ANN: dict[str, Any] = {"phone": "+1 202 555 0101", "email": "ann@example.com", "full_name": "Ann"}
@@ -163,7 +163,7 @@ def left(db: Database, who: Caller, limits: Limits) -> int:
         ([asked("phone", "+44 7700 900456", "+44 7700 900457")], 1),
     ],
 )
-def test_what_a_query_costs(db: Database, app: App, conditions: list[Asked], cost: int) -> None:
+def test_what_a_query_costs(db: Database, app: App, conditions: list[Filter], cost: int) -> None:
     """Bob is 447700900999 and bob@example.com, and holds 447700900456 in a book."""
     signed_up(db, app, "ann", **ANN)
     bob = caller(app, signed_up(db, app, "bob", phone="+44 7700 900999", email="bob@example.com"))

@@ -12,7 +12,7 @@ from ringbook import errors
 from ringbook.app_settings import AppSettings
 from ringbook.config import Limits
 from ringbook.core import applications, users
-from ringbook.core.user_search import MOST_CONDITIONS, Asked, Query, query
+from ringbook.core.user_search import MOST_CONDITIONS, Filter, Query, query
 from ringbook.model import App, Caller, User
 from ringbook.store import user_search as store
 from ringbook.store.db import Database, Tx, connect
@@ -31,7 +31,7 @@ APP = App(
 
 
 def test_a_query_has_so_many_conditions_and_no_more():
-    one = Asked("id", "in", (1,))
+    one = Filter("id", "in", (1,))
     options = {"sort": "id", "descending": False, "offset": 0, "limit": 10}
     assert len(query(APP, Limits(), [one] * MOST_CONDITIONS, **options).conditions) == MOST_CONDITIONS
     with pytest.raises(errors.Invalid, match="conditions"):
@@ -50,7 +50,7 @@ def test_a_query_has_so_many_conditions_and_no_more():
 )
 def test_lists_and_offsets_have_limits(asked: list[tuple[str, Any, int]], offset: int, limit: str, words: str) -> None:
     limits = Limits(max_search_values=10, max_search_excluded=3, max_search_offset=100)
-    conditions = [Asked(field, operator, tuple(map(str, range(many)))) for field, operator, many in asked]
+    conditions = [Filter(field, operator, tuple(map(str, range(many)))) for field, operator, many in asked]
     with pytest.raises(errors.Invalid, match=words) as refused:
         query(APP, limits, conditions, sort="id", descending=False, offset=offset, limit=10)
     assert refused.value.limit == limit
@@ -58,7 +58,7 @@ def test_lists_and_offsets_have_limits(asked: list[tuple[str, Any, int]], offset
 
 def test_up_to_the_limits_lists_and_offsets_are_taken() -> None:
     limits = Limits(max_search_values=10, max_search_excluded=3, max_search_offset=100)
-    conditions = [Asked("id", "in", tuple(range(7))), Asked("id", "nin", tuple(range(3)))]
+    conditions = [Filter("id", "in", tuple(range(7))), Filter("id", "nin", tuple(range(3)))]
     assert query(APP, limits, conditions, sort="id", descending=False, offset=100, limit=10).offset == 100
 
 
@@ -83,7 +83,7 @@ def signed_up(db: Database, app: App, login: str) -> Caller:
 
 
 def everybody(caller: Caller, limits: Limits) -> Query:
-    wanted = [Asked("login", "start_with", ("user",))]
+    wanted = [Filter("login", "start_with", ("user",))]
     return query(caller.app, limits, wanted, sort="id", descending=False, offset=0, limit=10)
 
 

@@ -1,4 +1,4 @@
-"""The buckets of rate limits and the removed numbers, in both databases. `tests/core/test_charging.py` has the rules."""
+"""The buckets of rate limits and the removed numbers, in both databases. `core/charging.py` has the rules."""
 
 import pytest
 

@@ -54,7 +54,7 @@ def upload(call: Call) -> Answer:
     if len(call.body) <= SMALL_BYTES:
         return _uploaded(call)
     bucket = rate_limits.refused_uploads(call.config.limits, call.user_id)
-    with charging.refusals_charged(call.db, bucket, call.now):
+    with charging.charge_refusals(call.db, bucket, call.now):
         return _uploaded(call)
 
 

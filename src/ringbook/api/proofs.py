@@ -48,7 +48,7 @@ def ask_for_code(call: Call, app: App) -> Answer:
     if not given.number:
         raise errors.Invalid("can't be blank", field="number")
     limits, outgoing = call.config.limits, call.outside.outgoing
-    asked = codes.ask(call.db, limits, app, outgoing, given.number, call.address, call.now)
+    asked = codes.send(call.db, limits, app, outgoing, given.number, call.address, call.now)
     return Answer(CodeAsked(CodeOut(asked.request_id, iso(asked.expires_at), iso(asked.resend_at))), status=202)
 
 
@@ -69,7 +69,7 @@ def proven_phone(call: Call, app: App) -> str:
             raise errors.Invalid("request_id and code are required", field="phone")
         if not given.code:
             raise errors.Invalid("can't be blank", field="code")
-        return codes.answer(call.db, app, given.request_id, given.code, call.now)
+        return codes.verify(call.db, app, given.request_id, given.code, call.now)
     if name != "firebase_phone":
         raise errors.Invalid("proves no phone number", field="provider")
     proof = firebase_proof(call, app)
@@ -106,6 +106,6 @@ def user_of_provider(call: Call, app: App, login: str, password: str, *, charged
     charged   the attempt was charged before, when the password was compared with one of this server
     """
     tries = rate_limits.log_in(call.config.limits, app.id, users.name_tried(login, ""), call.address)
-    with charging.tried(call.db, tries, call.now, charged=charged):
+    with charging.charge_guess(call.db, tries, call.now, charged=charged):
         identity = cidp.identify(app.settings, call.outside.outgoing, login, password)
     return proofs.by_provider(call.db, call.config.limits, app, identity, call.address, call.now)

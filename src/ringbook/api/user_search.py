@@ -14,7 +14,7 @@ from ..core.user_search import (
     FIELDS,
     MOST_PER_PAGE,
     NUMBERS,
-    Asked,
+    Filter,
     Operator,
     Query,
     query,
@@ -92,14 +92,14 @@ def query_of(call: Call) -> Query:
     )
 
 
-def asked_of(field: str, value: Any) -> list[Asked]:
+def asked_of(field: str, value: Any) -> list[Filter]:
     """The conditions on one field: `x`, `["x", "y"]` or `{"in": ["x", "y"], "gt": …}`."""
     if field not in FIELDS:
         raise errors.Invalid(NO_FIELD, field=field, told=f"a field {NO_FIELD}")
     if not isinstance(value, dict):
         listed = value if isinstance(value, list) else [value]
-        return [Asked(field, "in", tuple(read(field, item) for item in listed))]
-    return [Asked(field, operator(name, field), operands(field, name, inner)) for name, inner in value.items()]
+        return [Filter(field, "in", tuple(read(field, item) for item in listed))]
+    return [Filter(field, operator(name, field), operands(field, name, inner)) for name, inner in value.items()]
 
 
 def operator(name: str, field: str, known: dict[str, Operator] = OPERATORS) -> Operator:
@@ -153,7 +153,7 @@ def by_full_name(call: Call) -> Answer:
     Only if the application's setting `users_v1_list` is on.
     """
     allow_listing(call)
-    return old_page(call, [Asked("full_name", "in", (parameter(call, "full_name"),))])
+    return old_page(call, [Filter("full_name", "in", (parameter(call, "full_name"),))])
 
 
 def by_tags(call: Call) -> Answer:
@@ -163,7 +163,7 @@ def by_tags(call: Call) -> Answer:
     """
     allow_listing(call)
     tags = texts(call.values.get("tags") or parameter(call, "tags"), "tags")
-    return old_page(call, [Asked("user_tags", "in", tuple(tags))])
+    return old_page(call, [Filter("user_tags", "in", tuple(tags))])
 
 
 def allow_listing(call: Call) -> None:
@@ -172,7 +172,7 @@ def allow_listing(call: Call) -> None:
         raise errors.Invalid(LISTING_FORBIDDEN.format(app=call.app.id))
 
 
-def old_page(call: Call, asked: list[Asked]) -> Answer:
+def old_page(call: Call, asked: list[Filter]) -> Answer:
     """A page of users, each in an object of its own."""
     number, size = page_number(call, "page", 1), min(page_number(call, "per_page", OLD_PER_PAGE), 100)
     sort, descending = order(call.values.get("order"))
@@ -207,7 +207,7 @@ def filters(value: Any) -> list[str]:
     return [text(item, "filter") for item in listed if item]
 
 
-def old_asked(filter_: str) -> list[Asked]:
+def old_asked(filter_: str) -> list[Filter]:
     """`number id in 1,2` as a condition; `between` as two."""
     words = filter_.split(maxsplit=3)
     if len(words) != 4:
@@ -217,10 +217,10 @@ def old_asked(filter_: str) -> list[Asked]:
         low, comma, high = value.partition(",")
         if not comma:
             raise errors.Invalid("between needs two values with a comma", field="filter")
-        return [Asked(field, "gte", (old_read(field, low),)), Asked(field, "lte", (old_read(field, high),))]
+        return [Filter(field, "gte", (old_read(field, low),)), Filter(field, "lte", (old_read(field, high),))]
     listed = texts(value, field) if name == "in" else [value]
     values = tuple(old_read(field, item) for item in listed)
-    return [Asked(field, operator(name, field, OLD_OPERATORS), values)]
+    return [Filter(field, operator(name, field, OLD_OPERATORS), values)]
 
 
 def old_read(field: str, value: str) -> str | int:

@@ -144,7 +144,7 @@ def sign_in(db: Database, limits: Limits, email: str, password: str, address: st
     tries = rate_limits.log_in(limits, NO_APP, f"admin {email}", address)
     if not _is_own_address(db, email, address, now):
         tries.append(rate_limits.admin_log_ins(limits, email))
-    with charging.tried(db, tries, now):
+    with charging.charge_guess(db, tries, now):
         stored = _prove(db, limits, email, password, address, now)
     token = secrets.token_urlsafe(32)
     with db.write() as tx:
@@ -234,7 +234,7 @@ def change_password(db: Database, limits: Limits, login: Login, old: str, new: s
     """Replace one's own password, and end one's other sessions. Invalid names the field, TooMany, SessionGone."""
     passwords.check(new, min_characters=passwords.MIN_ADMIN_CHARACTERS, field="new")
     tries = rate_limits.log_in(limits, NO_APP, f"admin {login.email}", by.address)
-    with charging.tried(db, tries, by.at):
+    with charging.charge_guess(db, tries, by.at):
         with db.read() as tx:
             stored = store.password_of(tx, login.email)
         if not passwords.matches(stored, old):

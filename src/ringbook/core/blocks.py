@@ -1,27 +1,27 @@
-"""Blocks: parts of shared buckets that this process has drawn and keeps in memory.
+"""Blocks: permits that a process has charged to a shared bucket in advance and keeps in memory.
 
     of(memory)                  the blocks of this process for one database
-    Blocks.take, put_back       use some of a block; undo that
-    Blocks.add                  a block has been drawn
-    Blocks.idle                 take away the blocks that nobody has drawn on for a while
+    Blocks.take, put_back       takes permits from a block; puts them back
+    Blocks.add                  adds a block that was charged
+    Blocks.idle                 removes the blocks that were not charged again for a while
 
 The bucket of a large network or of a whole application is one row. If each upload locked that row, all uploads would
-wait for each other. So a process charges a block of permits to the row at once, and then counts in memory. What is in
-a block when the process is killed counts as used until it has come back like everything else.
+wait for each other. So a process charges a block of permits to the row at once, and then counts in memory. When a
+process is killed, the permits in its blocks count as used until the bucket has drained.
 """
 
 import threading
 from dataclasses import dataclass
 from typing import Any
 
-IDLE_SECONDS = 600  # a block that is older is returned; its bucket has drained meanwhile
-BATCH = 100  # returned at once: each is a transaction
-MOST = 10_000  # of a process: a stranger may come from any number of networks
+IDLE_SECONDS = 600  # an older block is returned; its bucket has drained meanwhile
+BATCH = 100  # blocks returned at once, each in a transaction of its own
+MOST = 10_000  # blocks of a process: requests may come from any number of networks
 
 
 @dataclass(slots=True)
 class Block:
-    """`amount` is left of what was drawn from the bucket, the last time at `drawn_at`."""
+    """`amount` permits are left. The bucket was last charged at `drawn_at`."""
 
     per_second: float
     amount: int
@@ -36,7 +36,7 @@ class Blocks:
         self._blocks: dict[str, Block] = {}
 
     def take(self, name: str, cost: int, now: int) -> int:
-        """Use up to `cost` of a block; how much there was."""
+        """Take up to `cost` permits from a block. Returns how many."""
         with self._lock:
             block = self._blocks.get(name)
             if block is None or not block.drawn_at <= now < block.drawn_at + IDLE_SECONDS:
@@ -46,13 +46,13 @@ class Blocks:
             return taken
 
     def put_back(self, name: str, amount: int) -> None:
-        """What was taken was not used."""
+        """Put permits back that were taken and not used."""
         with self._lock:
             if block := self._blocks.get(name):
                 block.amount += amount
 
     def add(self, name: str, per_second: float, amount: int, now: int) -> None:
-        """A block was drawn. Beyond `MOST` the oldest one is dropped, so that what is left of it counts as used."""
+        """Add a block that was charged. Beyond `MOST` blocks the oldest is dropped: its permits count as used."""
         with self._lock:
             left = self._blocks.pop(name, None)
             fresh = left is not None and left.drawn_at <= now < left.drawn_at + IDLE_SECONDS
@@ -61,9 +61,9 @@ class Blocks:
                 del self._blocks[next(iter(self._blocks))]
 
     def idle(self, now: int, *, all_: bool = False) -> list[tuple[str, int]]:
-        """Take away blocks that are old, or any, up to `BATCH`; name of the bucket and what can be returned to it.
+        """Remove up to `BATCH` blocks that are old, or any. Returns the buckets' names and the amounts to return.
 
-        Of a block that is old a part has come back to the bucket already.
+        An amount is less than what the block holds, since its bucket has drained meanwhile.
         """
         returned: list[tuple[str, int]] = []
         with self._lock:

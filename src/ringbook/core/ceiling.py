@@ -1,15 +1,15 @@
-"""New numbers: who pays for them beside the user. The address, its networks, and the application.
+"""Charges new numbers to the user, the address, its networks, and the application with its ceiling.
 
-    charge_numbers(tx, limits, app, …)     charge numbers that are new to a user
-    ceiling(tx, limits, app_id, now)       how many new numbers an application may see in 24 hours
-    automatic(users, new)                  the same by the number of its users, where no setting says it
-    return_blocks(db, now)                 give back what this process has drawn and does not use
+    charge_numbers(tx, limits, app, …)     charges numbers that are new to a user
+    ceiling(tx, limits, app_id, now)       the most new numbers of an application in any 24 hours
+    automatic(users, new)                  the ceiling by the number of users, when no setting sets it
+    return_blocks(db, now)                 returns permits that this process has charged in advance and does not use
 
-A bucket "in any 24 hours" holds half of its limit, and the other half comes back in a day. So no 24 hours see more
-than the limit, wherever they begin.
+A bucket for "any 24 hours" has half of the limit as its capacity, and drains the other half in a day. So the limit
+holds for 24 hours that begin at any time.
 
-Half of an application's ceiling is for accounts that were verified more than a day ago: the others share a bucket of
-half the size, and draw on the whole as well.
+Half of an application's ceiling is reserved for accounts that were verified more than a day ago. All other accounts
+are charged to a second bucket of half the size as well.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from .charging import Bucket, Charge
 
 LEAST = 2_000_000
 PER_USER, PER_NEW_USER, NEW_DAYS = 20, 1_000, 30
-BELIEVED_SECONDS = 300
+CACHE_SECONDS = 300
 SMALLEST_BLOCK, LARGEST_BLOCK, BLOCK_SHARE = 1_000, 10_000, 100
 
 
@@ -41,11 +41,11 @@ def charge_numbers(
     own: Sequence[Bucket] = (),
     established: bool = False,
 ) -> None:
-    """Charge new numbers to the user's `own` buckets and to those of many users, or raise TooMany and charge none.
+    """Charge new numbers to the user's `own` buckets and to the shared ones, or raise TooMany and charge none.
 
     established   the account was verified more than a day ago
 
-    It comes last in its transaction: until the commit, others who share a bucket wait here.
+    Call it last in a transaction: until the commit, all other users of a shared bucket wait.
     """
     if not cost:
         return
@@ -66,7 +66,7 @@ def charge_numbers(
 
 
 def _shared(limits: Limits, app: App, address: str, most: int, *, established: bool) -> list[Bucket]:
-    """The buckets of many users, the one that most share last."""
+    """The shared buckets. The last is shared by most users."""
     of_network = limits.network_permits_per_day and min(limits.network_permits_per_day, max(1, most // 4))
     a_day = {"subnet": limits.subnet_permits_per_day, "network": of_network}
     found = [
@@ -86,35 +86,35 @@ def _in_24_hours(app: App, who: str, most: int, reason: str, limit: str) -> Buck
 
 
 def _block(bucket: Bucket) -> int:
-    """How much a process draws at once; 0 where that would be more than a small share."""
+    """The size of a block; 0 when a block would be more than a small share of the bucket."""
     block = min(LARGEST_BLOCK, bucket.capacity // BLOCK_SHARE)
     return block if block >= SMALLEST_BLOCK else 0
 
 
 def ceiling(tx: Tx, limits: Limits, app_id: int, now: int) -> int:
-    """How many new numbers an application may see in any 24 hours."""
+    """The most new numbers of an application in any 24 hours. An automatic ceiling is cached for CACHE_SECONDS."""
     if limits.app_permits_per_day:
         return limits.app_permits_per_day
     at, most = tx.memory.get(("ceiling", app_id), (0, 0))
-    if not most or not 0 <= now - at < BELIEVED_SECONDS:
+    if not most or not 0 <= now - at < CACHE_SECONDS:
         most = automatic(*figures_store.size(tx, app_id, now // DAY - NEW_DAYS))
         tx.memory["ceiling", app_id] = now, most
     return int(most)
 
 
 def automatic(users: int, new: int) -> int:
-    """The ceiling of an application with so many users, of whom so many joined or were imported in the last 30 days.
+    """The ceiling by the number of users, and of users who joined or were imported in the last 30 days (`new`).
 
-    New users come with whole books. An app that moves here with 100,000 users would take weeks otherwise.
+    New users upload whole books. Otherwise an app that moves here with 100,000 users would take weeks.
     """
     new = min(new, users)
     return max(LEAST, PER_USER * (users - new) + PER_NEW_USER * new)
 
 
 def return_blocks(db: Database, now: int, *, all_: bool = False) -> int:
-    """Give back a batch of the blocks of this process that are not in use, or of all; how many those were."""
+    """Return a batch of this process's idle blocks, or of all its blocks, to their buckets. Returns how many."""
     returned = blocks.of(db.memory).idle(now, all_=all_)
-    for name, amount in returned:  # one transaction each: nobody waits for two of them
+    for name, amount in returned:  # one transaction each, so that only one shared bucket is locked at a time
         with db.write() as tx:
             buckets.give_back(tx, name, amount)
     return len(returned)

@@ -3,11 +3,11 @@
     Bucket                        a name, a capacity, and how fast it drains
     charge(tx, bucket, cost)      charges a bucket, or refuses and says how long to wait
     Charge, charge_all            charges several buckets in two statements, or refuses and charges none
-    charge_all_there_is(…)        charges as much as is left, for work that is done already
-    has_room, check_empty, fill   whether so much is left; refuses unless the bucket is empty; fills the bucket
-    give_back(tx, bucket)         refunds a charge
-    tried(db, buckets)            charges a try, and refunds it when it raises nothing
-    refusals_charged(db, bucket)  charges what is refused inside
+    charge_up_to(…)               charges as much as there is room for, for work that is done already
+    has_room, check_empty, fill   says whether there is room; refuses unless the bucket is empty; fills the bucket
+    refund(tx, bucket)            takes a charge back
+    charge_guess(db, buckets)     charges a guess before it is checked, and refunds it when it was right
+    charge_refusals(db, bucket)   charges a request only when it is refused
 
 A bucket is a row of the database, so all processes share it. Its name never contains a number or a name.
 """
@@ -31,11 +31,11 @@ NEAR_SECONDS = 600  # between two log lines about one limit
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """`capacity` may be used at once, `per_second` of it comes back; capacity 0 means no limit.
+    """A bucket of `capacity` that drains by `per_second`. Capacity 0 means no limit.
 
-    limit     the setting that says so; metrics count refusals by it
-    ends_at   when a bucket that nothing comes back to is over; 0 = never
-    alarm     many users share it: the operator hears of it when it is nearly used up
+    limit     the setting of the capacity; metrics count refusals by it
+    ends_at   when a bucket that does not drain is deleted; 0 = never
+    alarm     many users share the bucket, and the operator is alarmed when it is nearly full
     app_id    the application whose bucket it is; 0 = all of them
     """
 
@@ -50,16 +50,16 @@ class Bucket:
 
 
 def charge(tx: Tx, bucket: Bucket, cost: int, now: int) -> None:
-    """Use `cost` of the bucket, or raise TooMany and leave it as it is."""
+    """Add `cost` to the bucket, or raise TooMany and leave it as it is."""
     if not bucket.capacity or not cost:
         return
     row = buckets.lock(tx, bucket.name, now)
-    write(tx, bucket, _used(bucket, row, cost, now), now)
+    _write(tx, bucket, _used(bucket, row, cost, now), now)
 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """`cost` of a bucket, and up to `block` more that the process keeps for later."""
+    """A charge of `cost` to a bucket, and of up to `block` more, which the process keeps for later (`blocks.py`)."""
 
     bucket: Bucket
     cost: int
@@ -67,10 +67,10 @@ class Charge:
 
 
 def charge_all(tx: Tx, charges: Sequence[Charge], now: int) -> list[int]:
-    """Use some of several buckets, or raise TooMany of the first that has too little and leave all as they are.
+    """Charge several buckets, or raise TooMany for the first one without enough room and charge none.
 
-    The buckets are locked in the order in which they are named: two that wait for each other would wait for ever.
-    Returns how much of each block was to be had.
+    The buckets are locked in the order of their names, so that two transactions do not deadlock.
+    Returns how much of each block was granted.
     """
     due = [one for one in charges if one.bucket.capacity and one.cost]
     if not due:
@@ -84,7 +84,7 @@ def charge_all(tx: Tx, charges: Sequence[Charge], now: int) -> list[int]:
 
 
 def _used(bucket: Bucket, row: Row, cost: int, now: int) -> float:
-    """What is used of a locked bucket with this cost; TooMany."""
+    """The fill level of a locked bucket after this charge; TooMany if that is more than its capacity."""
     used = drained(row["used"], row["at"], bucket.per_second, now) + cost
     if bucket.alarm and used >= NEAR * bucket.capacity:
         _near(bucket, now)
@@ -95,59 +95,59 @@ def _used(bucket: Bucket, row: Row, cost: int, now: int) -> float:
     raise errors.TooMany(reason, wait_seconds=seconds, limit=bucket.limit)
 
 
-_told_at: dict[tuple[int, str], int] = {}
+_logged_at: dict[tuple[int, str], int] = {}
 
 
 def _near(bucket: Bucket, now: int) -> None:
-    """Raises the alarm of a shared limit: metric, notice on the overview, and a log line every `NEAR_SECONDS`."""
+    """Alarm the operator of a shared limit: a metric, a notice on the overview, a log line every `NEAR_SECONDS`."""
     metrics.limit_near(bucket.limit)
     stats.near(bucket.app_id, bucket.limit, now)
     key = bucket.app_id, bucket.limit
-    if not 0 <= now - _told_at.get(key, -NEAR_SECONDS) < NEAR_SECONDS:
-        _told_at[key] = now
+    if not 0 <= now - _logged_at.get(key, -NEAR_SECONDS) < NEAR_SECONDS:
+        _logged_at[key] = now
         log.warning("a shared limit is nearly reached", limit=bucket.limit, app=bucket.app_id, percent=int(NEAR * 100))
 
 
 def check_empty(tx: Tx, bucket: Bucket, now: int) -> None:
-    """Raise TooMany unless all of the bucket has come back; nothing is used."""
+    """Raise TooMany unless the bucket is empty. Charges nothing."""
     if row := buckets.read(tx, bucket.name):
         _used(bucket, row, bucket.capacity, now)
 
 
 def fill(tx: Tx, bucket: Bucket, now: int) -> None:
-    """All of the bucket is used."""
+    """Fill the bucket to its capacity."""
     buckets.lock(tx, bucket.name, now)
-    write(tx, bucket, bucket.capacity, now)
+    _write(tx, bucket, bucket.capacity, now)
 
 
-def charge_all_there_is(tx: Tx, bucket: Bucket, cost: int, now: int) -> None:
-    """Use `cost` of the bucket, or what is left of it: for what has been done already."""
+def charge_up_to(tx: Tx, bucket: Bucket, cost: int, now: int) -> None:
+    """Charge `cost`, or as much of it as there is room for: for work that is done already."""
     if bucket.capacity:
         row = buckets.lock(tx, bucket.name, now)
         used = drained(row["used"], row["at"], bucket.per_second, now) + cost
-        write(tx, bucket, min(used, bucket.capacity), now)
+        _write(tx, bucket, min(used, bucket.capacity), now)
 
 
 def has_room(tx: Tx, bucket: Bucket, cost: int, now: int) -> bool:
-    """Is so much of the bucket left? It stays locked until the transaction ends; nothing is used."""
+    """Whether the bucket has room for `cost`. Charges nothing; the bucket stays locked until the transaction ends."""
     if not bucket.capacity:
         return True
     row = buckets.lock(tx, bucket.name, now)
     return drained(row["used"], row["at"], bucket.per_second, now) + cost <= bucket.capacity
 
 
-def give_back(tx: Tx, bucket: Bucket, cost: int, now: int) -> None:
-    """Take a charge back."""
+def refund(tx: Tx, bucket: Bucket, cost: int, now: int) -> None:
+    """Take a charge of `cost` back."""
     if bucket.capacity:
         row = buckets.lock(tx, bucket.name, now)
-        write(tx, bucket, max(0.0, drained(row["used"], row["at"], bucket.per_second, now) - cost), now)
+        _write(tx, bucket, max(0.0, drained(row["used"], row["at"], bucket.per_second, now) - cost), now)
 
 
 @contextmanager
-def tried(db: Database, tries: list[Bucket], now: int, *, charged: bool = False) -> Iterator[None]:
-    """Charge a try before it is looked at, and give it back when that raises nothing.
+def charge_guess(db: Database, tries: list[Bucket], now: int, *, charged: bool = False) -> Iterator[None]:
+    """Charge a guess, for one of a password, before it is checked; refund it when the check raises nothing.
 
-    charged   it has been charged already
+    charged   the guess has been charged already
     """
     if not charged:
         with db.write() as tx:
@@ -156,14 +156,14 @@ def tried(db: Database, tries: list[Bucket], now: int, *, charged: bool = False)
     yield
     with db.write() as tx:
         for bucket in tries:
-            give_back(tx, bucket, 1, now)
+            refund(tx, bucket, 1, now)
 
 
 @contextmanager
-def refusals_charged(db: Database, bucket: Bucket, now: int) -> Iterator[None]:
-    """Charge what is refused inside, and refuse at once while the bucket is used up; TooMany.
+def charge_refusals(db: Database, bucket: Bucket, now: int) -> Iterator[None]:
+    """Charge a request when it is refused. Raises TooMany at once while the bucket is full.
 
-    What the server cannot do just now (Unavailable) costs nothing.
+    A request that the server cannot serve now (Unavailable) is not charged.
     """
     if bucket.capacity:
         with db.read() as tx:
@@ -175,12 +175,12 @@ def refusals_charged(db: Database, bucket: Bucket, now: int) -> Iterator[None]:
         raise
     except errors.Refused:
         with db.write() as tx:
-            charge_all_there_is(tx, bucket, 1, now)
+            charge_up_to(tx, bucket, 1, now)
         raise
 
 
-def write(tx: Tx, bucket: Bucket, used: float, now: int) -> None:
-    """Write down what is used, and when all of it will have come back."""
+def _write(tx: Tx, bucket: Bucket, used: float, now: int) -> None:
+    """Store the fill level, and when the bucket will be empty."""
     buckets.set_used(tx, bucket.name, used, now, _empty_at(bucket, used, now))
 
 
@@ -189,11 +189,11 @@ def _empty_at(bucket: Bucket, used: float, now: int) -> int:
 
 
 def drained(used: float, at: int, per_second: float, now: int) -> float:
-    """What is still used of a bucket some time later; a clock that went back drains nothing."""
+    """The fill level after some time. A clock that was set back drains nothing."""
     return max(0.0, used - max(0, now - at) * per_second)
 
 
 def wait(amount: float, per_second: float) -> int:
-    """Seconds until `amount` has come back; 30 days where it never does, or not sooner."""
+    """Seconds until `amount` has drained, at most 30 days; 30 days also for a bucket that does not drain."""
     most = 30 * DAY
     return min(most, max(1, math.ceil(amount / per_second))) if per_second else most

@@ -1,13 +1,11 @@
-"""One-time codes: who reads a code that was sent to a number has that number.
+"""One-time codes: a user verifies a number with a code that was sent to it.
 
-    ask(db, limits, app, …)          send a code → Asked
-    answer(db, app, request_id, …)   the number, as it was typed when the code was asked for
-    forget_user(tx, user_id)         forget the codes to a user's proven numbers
-    sweep(db, now)                   forget codes whose time is over
-from . import charging, rate_limits
+    send(db, limits, app, …)         sends a code to a number
+    verify(db, app, request_id, …)   checks a code, and returns the number that it was sent to
+    forget_user(tx, user_id)         deletes the codes to a user's verified numbers
+    sweep(db, now)                   deletes expired codes
 
-A number has one open code, the last one that was asked for; asking again ends the one before. What is answered tells
-nobody whether a number has an account.
+A number has at most one valid code, the last one. No answer shows whether a number has an account.
 """
 
 import hmac
@@ -32,7 +30,7 @@ from .charging import Bucket
 
 LIFE_SECONDS = 600
 RESEND_SECONDS = 30
-REPEAT_SECONDS = 60  # an app whose answer was lost asks again with the same code
+REPEAT_SECONDS = 60  # a verified code is accepted again for so long, for apps that did not receive the answer
 MOST_ATTEMPTS = 5
 LONGEST_TYPED = 64
 REQUEST_ID = re.compile(r"[0-9a-f]{32}")
@@ -40,29 +38,28 @@ OVER = "is no longer valid: ask for a new one"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A code is on its way; from `resend_at` another one may be asked for."""
+class Sent:
+    """A code was sent. From `resend_at` on, another one can be requested."""
 
     request_id: str
     expires_at: int
     resend_at: int
 
 
-# ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── sending ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def ask(db: Database, limits: Limits, app: App, outgoing: Outgoing, typed: str, address: str, now: int) -> Asked:
-    """Send a code to a number. The code that was sent to it before ends.
+def send(db: Database, limits: Limits, app: App, outgoing: Outgoing, typed: str, address: str, now: int) -> Sent:
+    """Send a code to a number. An earlier code to this number ends.
 
-    Raises Invalid for a number that codes are not sent to and where sending is not set up, TooMany, and Unavailable
-    when the gateway fails: then the code can be asked for again at once and has cost nothing, but of the application's
-    day unless it is certain that nothing was sent. A gateway that was asked and is silent may have sent it: that is
-    charged as if it had.
+    Raises Invalid when no gateway is set up or codes are not sent to such a number, TooMany, and Unavailable when the
+    gateway fails. After a failure a code can be requested again at once. What was charged is refunded, except what the
+    message may have cost: see `_refundable`.
 
-    Half of the day's codes are reserved for numbers that have signed in here before. When the other half is used up,
-    a new number gets no message, and nobody can tell: known and new numbers get the same answer, and get it before the
-    gateway is asked, so that neither its time nor its failure shows; what is stored and charged to number and address
-    is the same, too.
+    Half of the day's codes are reserved for numbers that have signed in here before (known numbers). When the other
+    half is used up, a new number gets no message. The caller cannot tell known from new numbers then: all get the same
+    answer before the gateway is called, so that neither its time nor its failure shows. The same is stored for both,
+    and the same is charged to number and address.
     """
     if trouble := sms.trouble(app.settings):
         raise errors.Invalid(f"one-time codes are not set up for this application: {trouble}", field="provider")
@@ -73,19 +70,19 @@ def ask(db: Database, limits: Limits, app: App, outgoing: Outgoing, typed: str, 
         _put(tx, app, number, typed, request_id, code, now)
         charged = _charge(tx, limits, app, number, address, now)
     message = _Message(app, outgoing, number, app.settings.sms_text.replace("%s", code))
-    if not charged.scarce:
-        _send(db, message, request_id, charged, now)
+    if not charged.new_full:
+        _deliver(db, message, request_id, charged, now)
     elif charged.messages:
-        _later.submit(_send_unobserved, db, message, charged, now)
+        _later.submit(_deliver_after_answer, db, message, charged, now)
     else:
         metrics.limit_reached("sms_daily_cap")
         log.info("code withheld", app=app.id, number=phone.masked(number), limit="sms_daily_cap")
-    return Asked(request_id, now + LIFE_SECONDS, now + RESEND_SECONDS)
+    return Sent(request_id, now + LIFE_SECONDS, now + RESEND_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
 class _Message:
-    """What the gateway is asked to send."""
+    """A message for the gateway."""
 
     app: App
     outgoing: Outgoing
@@ -95,22 +92,22 @@ class _Message:
 
 @dataclass(frozen=True, slots=True)
 class _Charged:
-    """What asking for a code was charged to.
+    """The buckets that a code was charged to.
 
-    tries      buckets of those who ask: the number, the address, its networks
-    messages   buckets of the application's messages; none when no message is sent
-    scarce     the half of the day for new numbers is used up
+    tries      buckets of the number, the address, and its networks
+    messages   buckets of the application's messages; empty when no message is sent
+    new_full   the half of the day's codes for new numbers is used up
     """
 
     tries: list[Bucket]
     messages: list[Bucket]
-    scarce: bool
+    new_full: bool
 
 
 def _charge(tx: Tx, limits: Limits, app: App, number: int, address: str, now: int) -> _Charged:
-    """Charge a code, always in this order: two that wait for each other would wait for ever. TooMany.
+    """Charge a code. The order of the buckets is fixed, so that two transactions do not deadlock.
 
-    The application's day may be full for everybody: that says nothing about the number.
+    Raises TooMany. When the application's codes of the day are used up, known and new numbers are refused alike.
     """
     tries = [
         rate_limits.codes_to_number(limits, app, number),
@@ -120,44 +117,44 @@ def _charge(tx: Tx, limits: Limits, app: App, number: int, address: str, now: in
     for bucket in tries:
         charging.charge(tx, bucket, 1, now)
     of_new, of_day = rate_limits.codes_to_new_numbers(app, now), rate_limits.codes_of_day(app, now)
-    scarce, known = not charging.has_room(tx, of_new, 1, now), proofs.is_verified(tx, app.id, number)
+    new_full, known = not charging.has_room(tx, of_new, 1, now), proofs.is_verified(tx, app.id, number)
     if not known:
-        with suppress(errors.TooMany):  # charged all the same, so that the alarm is raised
+        with suppress(errors.TooMany):  # charged even if it is refused, so that the operator is alarmed
             charging.charge(tx, of_new, 1, now)
     charging.charge(tx, of_day, 1, now)
     if known:
-        return _Charged(tries, [of_day], scarce)
-    if not scarce:
-        return _Charged(tries, [of_new, of_day], scarce)
-    charging.give_back(tx, of_day, 1, now)
-    return _Charged(tries, [], scarce)
+        return _Charged(tries, [of_day], new_full)
+    if not new_full:
+        return _Charged(tries, [of_new, of_day], new_full)
+    charging.refund(tx, of_day, 1, now)
+    return _Charged(tries, [], new_full)
 
 
-def _send(db: Database, message: _Message, request_id: str, charged: _Charged, now: int) -> None:
-    """Hand the message over, or undo what was charged and let the code be asked for again at once."""
+def _deliver(db: Database, message: _Message, request_id: str, charged: _Charged, now: int) -> None:
+    """Give the message to the gateway. If that fails, delete the code and refund the charges."""
     try:
         _hand_over(message)
     except Exception as error:
         with db.write() as tx:
             store.drop(tx, message.app.id, request_id)
-            for bucket in _owed_to_nobody(error, charged):
-                charging.give_back(tx, bucket, 1, now)
+            for bucket in _refundable(error, charged):
+                charging.refund(tx, bucket, 1, now)
         raise
 
 
-# Of a process; each waits for the gateway at most as long as `Outgoing` does.
+# Threads of this process. Each waits for the gateway at most as long as `Outgoing` does.
 _later = ThreadPoolExecutor(4, "codes")
 
 
-def _send_unobserved(db: Database, message: _Message, charged: _Charged, now: int) -> None:
-    """Hand the message over after the answer. A failure changes nothing that whoever asked could see."""
+def _deliver_after_answer(db: Database, message: _Message, charged: _Charged, now: int) -> None:
+    """Give the message to the gateway after the answer. A failure refunds only what no caller can observe."""
     try:
         _hand_over(message)
     except Exception as error:
-        owed = [bucket for bucket in _owed_to_nobody(error, charged) if bucket in charged.messages]
+        refundable = [bucket for bucket in _refundable(error, charged) if bucket in charged.messages]
         with db.write() as tx:
-            for bucket in owed:
-                charging.give_back(tx, bucket, 1, now)
+            for bucket in refundable:
+                charging.refund(tx, bucket, 1, now)
 
 
 def _hand_over(message: _Message) -> None:
@@ -165,7 +162,7 @@ def _hand_over(message: _Message) -> None:
     try:
         sms.send(app.settings, message.outgoing, phone.digits(number), message.text)
     except Exception as error:
-        # What refuses is told in words of ours; what any other error says may quote the message.
+        # The text of a refusal is ours. The text of any other error may quote the message.
         why = str(error.__cause__ or error) if isinstance(error, errors.Refused) else type(error).__name__
         log.warning("code not sent", app=app.id, number=phone.masked(number), why=why)
         raise
@@ -173,7 +170,7 @@ def _hand_over(message: _Message) -> None:
 
 
 def _allowed(app: App, typed: str) -> int:
-    """The number, if codes may be sent to it."""
+    """The number. Raises Invalid when codes are not sent to such a number."""
     number = phone.dialled(typed, app.settings.default_region) if len(typed) <= LONGEST_TYPED else None
     if number is None:
         raise errors.Invalid("must be a whole phone number, + and country code first", field="number")
@@ -202,27 +199,32 @@ def _put(tx: Tx, app: App, number: int, typed: str, request_id: str, code: str, 
         raise errors.TooMany(reason, wait_seconds=seconds, limit="code_resend_seconds")
 
 
-def _owed_to_nobody(error: Exception, charged: _Charged) -> list[Bucket]:
-    """What is given back when a message was not taken."""
+def _refundable(error: Exception, charged: _Charged) -> list[Bucket]:
+    """The buckets to refund when the gateway did not take the message.
+
+    All of them when nothing can have been sent. If the gateway may charge for the message, its buckets stay charged; if
+    the message may arrive, all buckets stay charged.
+    """
     if not isinstance(error, sms.NotTaken) or not error.may_cost:
         return charged.tries + charged.messages
     return [] if error.may_arrive else charged.tries
 
 
 def _digest(app: App, request_id: str, code: str) -> bytes:
-    """What is stored of a code. Keyed: there are only a million, and a plain hash of each is soon made."""
+    """The stored form of a code. It is keyed, because plain hashes of a million possible codes are computed quickly."""
     message = f"{request_id} {code}".encode("utf-8", "surrogatepass")
     return hmac.digest(app.hash_key, message, "sha256")
 
 
-# ── answering ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── verifying ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def answer(db: Database, app: App, request_id: str, code: str, now: int) -> str:
-    """The number that the code was sent to, as it was typed when the code was asked for.
+def verify(db: Database, app: App, request_id: str, code: str, now: int) -> str:
+    """The number that the code was sent to, as it was typed in the request for the code.
 
-    A code is good once; the same right answer is taken again for REPEAT_SECONDS, so that one that was lost on its way
-    costs no second message. Each wrong one counts before it is looked at: Invalid, and TooMany after MOST_ATTEMPTS.
+    A code is valid once. It is accepted again within REPEAT_SECONDS, so that an app that did not receive the answer
+    needs no second message. Each attempt is counted before the code is compared. Raises Invalid, and TooMany after
+    MOST_ATTEMPTS.
     """
     if not REQUEST_ID.fullmatch(request_id):
         raise errors.Invalid(OVER, field="code")
@@ -244,12 +246,12 @@ def answer(db: Database, app: App, request_id: str, code: str, now: int) -> str:
 
 
 def _plain(code: str) -> str:
-    """The code without blanks, in ASCII: keyboards have digits of their own, such as Arabic ones."""
+    """The code without blanks, in ASCII digits: some keyboards type other digits, such as Arabic ones."""
     return "".join(str(unicodedata.decimal(sign, sign)) for sign in code if not sign.isspace())
 
 
 def forget_user(tx: Tx, user_id: int) -> None:
-    """Forget the codes to the user's proven numbers. The wait for the next one stays, under a keyed hash."""
+    """Delete the codes to the user's verified numbers. The wait for the next code stays, under a keyed hash."""
     for row in store.drop_of_user(tx, user_id):
         app = applications.by_id(tx, row["app_id"])
         assert app
@@ -258,6 +260,6 @@ def forget_user(tx: Tx, user_id: int) -> None:
 
 
 def sweep(db: Database, now: int, batch: int = 500) -> int:
-    """Forget up to `batch` codes that nothing can be answered to any more; how many that were."""
+    """Delete up to `batch` codes that can no longer be verified. Returns how many."""
     with db.write() as tx:
         return store.sweep(tx, now - REPEAT_SECONDS, batch)

@@ -1,8 +1,8 @@
-"""Address books as an admin sees them: sizes, and masked contacts. One is shown whole only with an entry in the log.
+"""Address books as an admin sees them: sizes and masked contacts. Revealing a contact writes to the audit log.
 
-shelf(db, user_id)      a user's books
-masked(db, …)           a page of one
-contact(db, …)          one contact as it is, which is written down first
+books_of(db, user_id)   the books of a user
+masked(db, …)           a page of masked contacts of a book
+contact(db, …)          one contact, revealed, with an entry in the audit log
 """
 
 from msgspec import Struct
@@ -16,7 +16,7 @@ from .audit import Actor
 
 
 class Shown(Struct, frozen=True, kw_only=True):
-    """A contact. `place` names it within its book, and tells nothing of it; `is_whole`: nothing is masked."""
+    """A contact. `place` identifies it within its book and reveals nothing; `is_whole` means that nothing is masked."""
 
     place: int
     phone: str
@@ -24,20 +24,20 @@ class Shown(Struct, frozen=True, kw_only=True):
     is_whole: bool = False
 
 
-def shelf(db: Database, user_id: int) -> list[Row]:
-    """A user's books: book, device, size and synced_at."""
+def books_of(db: Database, user_id: int) -> list[Row]:
+    """The books of a user: book, device, size and synced_at."""
     with db.read() as tx:
         return store.of_owner(tx, user_id)
 
 
 def masked(db: Database, user_id: int, book: int, after: int, limit: int) -> list[Shown]:
-    """Up to `limit` contacts after a place, in upload order."""
+    """Up to `limit` masked contacts after a place, in upload order."""
     with db.read() as tx:
         return [_masked(one) for one in store.page(tx, user_id, book, after, limit)]
 
 
 def contact(db: Database, user_id: int, book: int, place: int, by: Actor) -> Shown:
-    """One contact as it is; NotFound when the book does not hold it any more."""
+    """One contact, revealed, with an entry in the audit log; NotFound when the book no longer contains it."""
     with db.write() as tx:
         found = store.page(tx, user_id, book, place - 1, 1)
         if not found or found[0].seq != place:
@@ -52,5 +52,5 @@ def _masked(one: Contact) -> Shown:
 
 
 def initials(name: str) -> str:
-    """A name as its first letters: enough to tell rows apart, too little to know who it is."""
+    """The first letters of a name: enough to tell rows apart, too few to identify a person."""
     return " ".join(f"{word[0]}…" for word in name.split()[:3])

@@ -12,7 +12,7 @@ Subnet = Literal["subnet", "network"]
 
 
 def network(address: str) -> str:
-    """What counts as one address: all of IPv4's, the first 64 bits of IPv6's."""
+    """An address as limits count it: an IPv4 address itself, an IPv6 address's /64."""
     ip = _ip(address)
     if ip is None:
         return address
@@ -20,9 +20,9 @@ def network(address: str) -> str:
 
 
 def subnets(address: str) -> list[tuple[Subnet, str]]:
-    """The larger networks that an address is in, the smaller one first; none for what is not an address.
+    """The larger networks of an address, the smaller one first; none for a text that is not an address.
 
-    Each comes with the first word of its settings: `subnet` is a /56, `network` a /48 or, of IPv4, a /24.
+    Each comes with the first word of its settings: `subnet` is a /56, `network` is a /48 or, for IPv4, a /24.
     """
     ip = _ip(address)
     if ip is None:
@@ -32,7 +32,7 @@ def subnets(address: str) -> list[tuple[Subnet, str]]:
 
 
 def is_loopback(address: str) -> bool:
-    """Is it an address of this machine, at which a proxy may stand for everybody?"""
+    """Whether it is an address of this machine. A proxy here may forward the requests of all clients."""
     ip = _ip(address)
     return ip is not None and ip.is_loopback
 

@@ -1,11 +1,11 @@
 """Passwords: what is accepted, how they are stored, and how they are compared.
 
-    check               what may be a password
-    hashed              a password as it is stored: argon2id, 19 MiB, two passes, one lane
-    matches             is this the password? As slow for an account that does not exist
-    one_time            a password for a person to type once
+    check               refuses a password that is too short or too long
+    hashed              the stored form of a password: argon2id, 19 MiB, two passes, one lane
+    matches             compares a password; takes as long for an account that does not exist
+    one_time            a random password that a person types once
 
-A hash takes about 20 ms of a core and 19 MiB, so at most one per core runs at a time, and never inside a transaction.
+A hash takes about 20 ms of a core and 19 MiB. So at most one per core runs at a time, and none inside a transaction.
 Source: RFC 9106 (argon2); the cost is the first choice of OWASP's Password Storage Cheat Sheet.
 """
 
@@ -21,17 +21,17 @@ from .. import errors
 MIN_CHARACTERS, MAX_BYTES = 8, 1024
 MIN_ADMIN_CHARACTERS = 12
 AT_ONCE = os.cpu_count() or 1
-# Told apart by ear and by eye: neither 0 and O nor 1, l and I.
+# Without characters that are easily confused: 0 and O, 1, l and I.
 ONE_TIME_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID)
 _turn = threading.BoundedSemaphore(AT_ONCE)
-# Of a random password that nobody knows, made with the costs above.
-_nobody = _hasher.hash(secrets.token_hex(16))
+# The hash of a random password, with the costs above: compared when there is no stored password.
+_dummy_hash = _hasher.hash(secrets.token_hex(16))
 
 
 def check(password: str, *, min_characters: int = MIN_CHARACTERS, field: str = "password") -> None:
-    """Raise Invalid, about `field`, for what may not be a password. Blanks count: passwords are never trimmed."""
+    """Raise Invalid with `field` for a password that is too short or too long. Passwords are never trimmed."""
     if len(password) < min_characters:
         raise errors.Invalid(f"is too short (minimum is {min_characters} characters)", field=field)
     if len(password.encode("utf-8", "surrogatepass")) > MAX_BYTES:
@@ -39,23 +39,23 @@ def check(password: str, *, min_characters: int = MIN_CHARACTERS, field: str = "
 
 
 def hashed(password: str) -> str:
-    """The password as it is stored."""
+    """The hash that is stored for a password."""
     with _turn:
         return _hasher.hash(password)
 
 
 def matches(stored: str | None, password: str) -> bool:
-    """Is this the password whose hash is stored? None, an account without one, takes as long and is False."""
+    """Whether this is the password with the stored hash. For None (no password) it takes as long and is False."""
     if len(password.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         return False
     with _turn:
         try:
-            return _hasher.verify(stored or _nobody, password) and stored is not None
+            return _hasher.verify(stored or _dummy_hash, password) and stored is not None
         except (VerificationError, InvalidHashError):
             return False
 
 
 def one_time() -> str:
-    """A password for a person to type once: four groups of four, 79 bits."""
+    """A random password that a person types once: four groups of four characters, 79 bits."""
     letters = [secrets.choice(ONE_TIME_LETTERS) for _ in range(16)]
     return "-".join("".join(letters[at : at + 4]) for at in range(0, 16, 4))

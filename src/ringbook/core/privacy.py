@@ -1,15 +1,16 @@
-"""Nobody reads out the user base: what a user may see of another one, and what asking costs.
+"""Privacy between users: which fields of another user a caller sees, and what a caller pays for naming values.
 
-    is_private     would this login tell an e-mail or a phone number?
-    key            an e-mail or a phone, in any spelling, as one value
-    Named, charge  the e-mails and phones that a query names; each that the caller does not hold already costs a permit
-    pay            what a value that is new to the caller costs
-    removed_lately, hashed    numbers that the caller has had a short while ago, and how they are remembered
-    seen, known_to users as the caller may see them
+    is_private                says whether a login reveals an e-mail or a phone number
+    canonical                 an e-mail or a phone, in any spelling, as one value
+    Named, charge             the e-mails and phones that a query names; each costs a permit unless the caller holds it
+    pay                       charges permits for values that are new to the caller
+    removed_lately, hashed    numbers that the caller has removed a short while ago, and their stored hashes
+    visible, fully_visible    users as the caller may see them
 
-Another user's phone and e-mail, and a login that is one of these, show to a caller who holds the user's number in a
-book, who has named the very value (and so has paid for it), or when the application's setting `profiles` is `open`.
-A value costs the same whether somebody has it or not, so that an answer tells no more than was paid for.
+A *private value* is a phone, an e-mail, or a login that is one of these. The caller sees a private value of another
+user when the caller's book contains the user's number, when the query named the value (and so paid for it), or when
+the application's setting `profiles` is `open`. A value costs the same whether a user has it or not, so that an answer
+reveals no more than was paid for. This keeps users from reading out the user base.
 """
 
 import hashlib
@@ -25,7 +26,7 @@ from ..store.db import Database, Row, Tx
 from ..times import DAY
 from . import ceiling, rate_limits
 
-SHORTEST = 7  # digits of a national number, without its area
+SHORTEST = 7  # digits of a national number without its area code
 NO_BOOK = -1
 
 Named = frozenset[int | str]
@@ -33,7 +34,7 @@ NOTHING: Named = frozenset()
 
 
 def is_private(login: str) -> bool:
-    """Is this login an e-mail, or digits and formatting enough for a phone number of any country?"""
+    """Whether this login is an e-mail, or has enough digits for a phone number of some country."""
     if "@" in login:
         return True
     try:
@@ -46,31 +47,31 @@ def is_private(login: str) -> bool:
 
 
 def number(typed: str | None, region: str) -> int | None:
-    """The number that was typed, None if it is none."""
+    """The number that was typed; None if it is not a phone number."""
     try:
         return phone.read(typed or "", region)
     except (phone.Unreadable, phone.WrongLength):
         return None
 
 
-def key(text: str, region: str) -> int | str:
-    """An e-mail, a phone or a login of either kind: its number if it is one, else folded."""
+def canonical(text: str, region: str) -> int | str:
+    """One value for all spellings of an e-mail, a phone or a login: its number if it is one, else the folded text."""
     found = number(text, region)
     return users.fold(text) if found is None else found
 
 
 def is_open(caller: Caller) -> bool:
-    """Has the application's owner decided that everybody sees phones and e-mails?"""
+    """Whether all users of the application see each other's phones and e-mails (setting `profiles`)."""
     return caller.app.settings.profiles == "open"
 
 
-# ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── permits ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def charge(db: Database, limits: Limits, caller: Caller, named: Iterable[int | str], now: int) -> None:
-    """Take a permit for each value that the caller does not hold; TooMany, SessionGone for a caller who is gone.
+    """Charge a permit for each value that the caller does not hold. Raises TooMany, and SessionGone after an erasure.
 
-    Committed before anything is looked up: what is then answered, or refused, has been paid for.
+    The charge is committed before any user is read, so that it is paid even if the request fails after that.
     """
     values = set(named)
     if not values:
@@ -79,12 +80,12 @@ def charge(db: Database, limits: Limits, caller: Caller, named: Iterable[int | s
         cost = len(values - _held(tx, caller, values, now))
     if cost:
         with db.write() as tx:
-            users.lock(tx, caller.user_id)  # an erasure would leave the bucket that we make behind
+            users.lock(tx, caller.user_id)  # otherwise a concurrent erasure would leave a new bucket behind
             pay(tx, limits, caller, cost, now)
 
 
 def _held(tx: Tx, caller: Caller, values: set[int | str], now: int) -> set[int | str]:
-    """Those of the values that are the caller's own, or numbers that a book of the caller's has or had lately."""
+    """The values that are the caller's own, or numbers that are in the caller's books or were there lately."""
     numbers = [value for value in values if isinstance(value, int)]
     held: set[int | str] = set(users.numbers_of(tx, caller.user_id))
     if numbers:
@@ -92,14 +93,14 @@ def _held(tx: Tx, caller: Caller, values: set[int | str], now: int) -> set[int |
         held |= removed_lately(tx, caller, numbers, now)
     own = users.by_id(tx, caller.app.id, caller.user_id)
     region = caller.app.settings.default_region
-    return held | {key(text, region) for text in (own and own.login, own and own.email) if text}
+    return held | {canonical(text, region) for text in (own and own.login, own and own.email) if text}
 
 
 def pay(tx: Tx, limits: Limits, caller: Caller, cost: int, now: int) -> None:
-    """Charge the caller, then the address, its networks and the application, for asking about values.
+    """Charge `cost` new values to the caller, then to the address, its networks and the application.
 
-    Registered or not, they cost the same. The caller's verified number and providers' ids are charged beside the
-    account, since they outlive it. Nobody erases the caller meanwhile. Raises TooMany, and SessionGone.
+    Values cost the same whether they are registered or not. The caller's verified number and providers' ids are charged
+    besides the account, since they outlive it. The caller's row must be locked. Raises TooMany, and SessionGone.
     """
     if not cost:
         return
@@ -115,7 +116,7 @@ def pay(tx: Tx, limits: Limits, caller: Caller, cost: int, now: int) -> None:
 
 
 def _established(identities: Sequence[Row], before: int) -> bool:
-    """Was something of the user proven by then? Of a provider's id the age of the account tells."""
+    """Whether a number of the user was verified by then, or the account, with a provider's id, existed by then."""
     return any(
         (row["verified_at"] is not None and row["verified_at"] <= before)
         or ((row["firebase_uid"] or row["cidp_uid"]) and row["since"] <= before)
@@ -124,33 +125,33 @@ def _established(identities: Sequence[Row], before: int) -> bool:
 
 
 def removed_lately(tx: Tx, caller: Caller, numbers: Sequence[int], now: int) -> set[int]:
-    """Those of these numbers that the caller has removed from a book a short while ago."""
+    """The numbers among these that the caller has removed from a book within REMEMBERED_SECONDS."""
     if not buckets.has_removed(tx, caller.user_id):
         return set()
     hashes = {hashed(caller.app, number): number for number in numbers}
-    known = buckets.removed_among(tx, caller.user_id, list(hashes), now - rate_limits.REMEMBERED_SECONDS)
-    return {hashes[found] for found in known}
+    removed = buckets.removed_among(tx, caller.user_id, list(hashes), now - rate_limits.REMEMBERED_SECONDS)
+    return {hashes[found] for found in removed}
 
 
 def hashed(app: App, number: int) -> int:
-    """A keyed hash, as a signed 64-bit integer: what need not be known as a number is not stored as one."""
+    """A keyed hash of a number, as a signed 64-bit integer. It is stored where the number itself is not needed."""
     return int.from_bytes(hashlib.blake2b(number.to_bytes(8), key=app.hash_key, digest_size=8).digest(), signed=True)
 
 
-# ── seeing ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── visibility ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def seen(tx: Tx, caller: Caller, found: Sequence[User], named: Named = NOTHING) -> list[User]:
-    """The users as the caller may see them, who has named these values."""
+def visible(tx: Tx, caller: Caller, found: Sequence[User], named: Named = NOTHING) -> list[User]:
+    """The users as the caller may see them after naming these values."""
     if is_open(caller) or not found:
         return list(found)
-    known = known_to(tx, caller, [user.id for user in found])
+    full = fully_visible(tx, caller, [user.id for user in found])
     region = caller.app.settings.default_region
-    return [user if user.id in known else veiled(user, named, region) for user in found]
+    return [user if user.id in full else _without_private(user, named, region) for user in found]
 
 
-def veiled(user: User, named: Named, region: str) -> User:
-    """A user without phone and e-mail, and without a login that is one of these, save what was named."""
+def _without_private(user: User, named: Named, region: str) -> User:
+    """The user without private values, except those that were named."""
     private = user.login is not None and is_private(user.login)
     return msgspec.structs.replace(
         user,
@@ -161,11 +162,11 @@ def veiled(user: User, named: Named, region: str) -> User:
 
 
 def _if_named(text: str | None, named: Named, region: str) -> str | None:
-    return text if text and key(text, region) in named else None
+    return text if text and canonical(text, region) in named else None
 
 
-def known_to(tx: Tx, caller: Caller, user_ids: Sequence[int]) -> set[int]:
-    """Those of these users whose phone and e-mail the caller may see: contacts of the caller's, and the caller."""
+def fully_visible(tx: Tx, caller: Caller, user_ids: Sequence[int]) -> set[int]:
+    """The users among these whose private values the caller may see: the caller's contacts, and the caller."""
     if caller.app.settings.profiles == "open":
         return set(user_ids)
     return books.holds(tx, caller.user_id, user_ids, proven=caller.app.verified_only) | {caller.user_id}

@@ -24,11 +24,11 @@ from ..times import DAY, HOUR, MINUTE
 from .charging import Bucket, Charge, charge_all
 from .networks import Subnet, network, subnets
 
-REMEMBERED_SECONDS = 30 * DAY  # for so long a removed number can be added back for nothing
+REMEMBERED_SECONDS = 30 * DAY  # within this time a removed number can be added back without a permit
 
 
 def permits(limits: Limits, caller: Caller) -> Bucket:
-    """Numbers that one user may ask about: the limit on reading out who is registered."""
+    """New numbers that one user may name: this limits how fast a user can find out who is registered."""
     capacity = limits.guest_permits if caller.is_guest else limits.permits
     rate = limits.permits_per_hour / HOUR
     return Bucket(_permits_name(caller.user_id), capacity, rate, "Too many new numbers for this user", "permits")
@@ -39,9 +39,9 @@ def _permits_name(user_id: int) -> str:
 
 
 def identity_permits(limits: Limits, app: App, identities: Sequence[Row]) -> list[Bucket]:
-    """The same for each verified number and each provider's id of a user, whichever account it belongs to in time.
+    """The same for each verified number and each provider's id of a user. These buckets outlive the account.
 
-    identities   of `store.users.identities`
+    identities   rows of `store.users.identities`
     """
     found = {("number", str(row["number"])) for row in identities if row["number"] is not None}
     found |= {(kind, row[kind]) for row in identities for kind in ("firebase_uid", "cidp_uid") if row[kind]}
@@ -51,22 +51,22 @@ def identity_permits(limits: Limits, app: App, identities: Sequence[Row]) -> lis
 
 
 def _identity_name(app: App, kind: str, value: str) -> str:
-    """Keyed hash: the name outlives the account, and must not tell the number."""
+    """The name of an identity's bucket: a keyed hash, since it outlives the account and must not reveal the number."""
     who = hmac.new(app.hash_key, f"permits of {kind} {value}".encode(), "sha256").hexdigest()[:24]
     return f"permits of {app.id}:{who}"
 
 
 def lock_permits(tx: Tx, user_id: int, now: int) -> None:
-    """Nobody else charges this user, or carries the user's permits, until the transaction ends.
+    """Lock the user's permits until the transaction ends.
 
-    Who charges looks for the user's number and ids after this. So one that is proven at the same time is either charged
-    as well, or gets what has been charged.
+    A charge reads the user's verified numbers and ids after this lock. So a number that is verified at the same time
+    is either charged as well, or takes over what was charged before (`carry_permits`).
     """
     buckets.lock(tx, _permits_name(user_id), now)
 
 
 def carry_permits(tx: Tx, app: App, user_id: int, kind: str, value: str | int, now: int) -> None:
-    """A number or id is the user's from now on, and has used at least as many permits as the user.
+    """Charge an identity that the user has just gained with at least as many permits as the user has used.
 
     kind   number, firebase_uid or cidp_uid
     """
@@ -75,7 +75,7 @@ def carry_permits(tx: Tx, app: App, user_id: int, kind: str, value: str | int, n
 
 
 def address_permits(limits: Limits, address: str) -> Bucket:
-    """The same for everybody behind one address."""
+    """New numbers that all users at one address may name."""
     a_day = limits.address_permits_per_day
     return Bucket(
         f"permits@{network(address)}",
@@ -90,7 +90,7 @@ def address_permits(limits: Limits, address: str) -> Bucket:
 def passwords(limits: Limits, app_id: int, account: str, address: str) -> Bucket:
     """Wrong passwords for one account from one address.
 
-    account   what was given for one, known or not: were known accounts told from others, so could whoever asks
+    account   the login or e-mail that was given, whether such an account exists or not: otherwise the limit would show
     """
     who = hashlib.sha256(f"{app_id}:{account}".encode()).hexdigest()[:24]
     seconds = limits.wrong_password_minutes * 60
@@ -103,7 +103,7 @@ def passwords(limits: Limits, app_id: int, account: str, address: str) -> Bucket
 def sign_ins(limits: Limits, address: str) -> list[Bucket]:
     """Refused sign-ins from one address and from its networks, the smallest first.
 
-    Each refusal tells whether there is such an account.
+    They are limited because a refusal may show whether an account exists.
     """
     an_hour = limits.wrong_sign_ins_per_hour
     of_address = Bucket(
@@ -122,12 +122,12 @@ def sign_ins(limits: Limits, address: str) -> list[Bucket]:
 
 
 def log_in(limits: Limits, app_id: int, account: str, address: str) -> list[Bucket]:
-    """What one log-in is charged to, always in this order: two that wait for each other would wait for ever."""
+    """All buckets of one log-in. Their order is fixed, so that two transactions do not deadlock."""
     return [passwords(limits, app_id, account, address), *sign_ins(limits, address)]
 
 
 def charge_session(tx: Tx, limits: Limits, address: str, now: int) -> None:
-    """Charge a signed sign-in or a session without a user, or raise TooMany: each is a row."""
+    """Charge a signed sign-in or a session without a user, each of which stores a row; TooMany."""
     charge_all(tx, [Charge(bucket, 1) for bucket in sessions(limits, address)], now)
 
 
@@ -146,7 +146,7 @@ def sessions(limits: Limits, address: str) -> list[Bucket]:
 
 
 def audited_refusals(limits: Limits) -> Bucket:
-    """Refused log-ins to the dashboard that the audit log notes."""
+    """Refused log-ins to the dashboard that the audit log records."""
     an_hour = limits.audited_refusals_per_hour
     return Bucket("audited refusals", an_hour, an_hour / HOUR, "Too many refused log-ins", "audited_refusals_per_hour")
 
@@ -167,7 +167,7 @@ def accounts(limits: Limits, address: str) -> list[Bucket]:
 
 
 def refused_uploads(limits: Limits, user_id: int) -> Bucket:
-    """Large uploads of one user that were refused: they cost the time to read them, and no permit."""
+    """Large uploads of one user that were refused. They cost no permit, but take time to read."""
     an_hour = limits.refused_uploads_per_hour
     return Bucket(
         _refused_uploads_name(user_id),
@@ -183,7 +183,7 @@ def _refused_uploads_name(user_id: int) -> str:
 
 
 def events(limits: Limits, user_id: int) -> Bucket:
-    """Calls by which one user sends pushes to others."""
+    """Requests of one user that send pushes to others."""
     a_minute = limits.events_per_minute
     return Bucket(
         _events_name(user_id), a_minute, a_minute / MINUTE, "Too many events from this user", "events_per_minute"
@@ -195,7 +195,7 @@ def _events_name(user_id: int) -> str:
 
 
 def code_wait(app_id: int, hash_key: bytes, number: int, seconds: int) -> Bucket:
-    """The wait between two codes to one number, for as long as the code itself does not tell."""
+    """The wait between two codes to one number, also after the first code was deleted."""
     name = f"{_codes_name(app_id, hash_key, number)} wait"
     return Bucket(name, seconds, 1.0, "A code has just been sent to this number", "code_resend_seconds")
 
@@ -206,7 +206,7 @@ def _codes_name(app_id: int, hash_key: bytes, number: int) -> str:
 
 
 def events_from_address(limits: Limits, address: str) -> Bucket:
-    """The same for everybody at one address."""
+    """Requests from one address that send pushes to others."""
     a_minute = limits.events_per_address_per_minute
     return Bucket(
         f"pushes@{network(address)}",
@@ -218,7 +218,7 @@ def events_from_address(limits: Limits, address: str) -> Bucket:
 
 
 def pushes_of_day(limits: Limits, user_id: int) -> Bucket:
-    """Pushes that one user sends to others: each is a row that stays for a week after it was settled."""
+    """Pushes that one user sends to others. Each is a row that is kept for a week after it was settled."""
     a_day = limits.pushes_per_sender_per_day
     return Bucket(
         _pushes_name(user_id), a_day, a_day / DAY, "Too many pushes from this user", "pushes_per_sender_per_day"
@@ -230,7 +230,7 @@ def _pushes_name(user_id: int) -> str:
 
 
 def codes_to_number(limits: Limits, app: App, number: int) -> Bucket:
-    """One-time codes sent to one number of an application; the name is a keyed hash, not the number."""
+    """One-time codes sent to one number of an application. The name contains a keyed hash, not the number."""
     an_hour = limits.codes_per_number_per_hour
     return Bucket(
         _codes_name(app.id, app.hash_key, number),
@@ -242,7 +242,7 @@ def codes_to_number(limits: Limits, app: App, number: int) -> Bucket:
 
 
 def codes_for_address(limits: Limits, address: str) -> Bucket:
-    """One-time codes asked for from one address."""
+    """One-time codes requested from one address."""
     an_hour = limits.codes_per_address_per_hour
     return Bucket(
         f"codes@{network(address)}",
@@ -254,7 +254,7 @@ def codes_for_address(limits: Limits, address: str) -> Bucket:
 
 
 def codes_for_subnets(limits: Limits, address: str) -> list[Bucket]:
-    """One-time codes asked for from the /56 and the /48 (IPv4: the /24) of an address, the smaller network first."""
+    """One-time codes requested from the /56 and the /48 (IPv4: the /24) of an address, the smaller network first."""
     return _for_subnets(
         address,
         "codes",
@@ -271,12 +271,12 @@ def _for_subnets(address: str, what: str, an_hour: dict[Subnet, int], reason: st
 
 
 def codes_of_day(app: App, now: int) -> Bucket:
-    """One-time codes that an application sends in a day (UTC). Whole: what it costs is bounded to the message."""
+    """One-time codes that an application sends in a day (UTC). It does not drain, so the cost of a day is bounded."""
     return _codes_of_day(app, now, "day", app.settings.sms_daily_cap)
 
 
 def codes_to_new_numbers(app: App, now: int) -> Bucket:
-    """Those of the day that go to numbers which have never signed in here: half of them, rounded up."""
+    """One-time codes of a day to numbers that have never signed in here: half of the day's codes, rounded up."""
     cap = app.settings.sms_daily_cap
     return _codes_of_day(app, now, "new numbers", cap - cap // 2)
 
@@ -296,7 +296,7 @@ def _codes_of_day(app: App, now: int, what: str, cap: int) -> Bucket:
 
 
 def searches(limits: Limits, user_id: int, address: str) -> list[Bucket]:
-    """Searches for users, by one user and from one address; what one is charged to, always in this order."""
+    """Searches for users, by one user and from one address. All buckets of one search, in a fixed order."""
     own, all_ = limits.searches_per_minute, limits.address_searches_per_minute
     return [
         Bucket(_searches_name(user_id), own, own / MINUTE, "Too many searches by this user", "searches_per_minute"),
@@ -315,7 +315,7 @@ def _searches_name(user_id: int) -> str:
 
 
 def admin_log_ins(limits: Limits, email: str) -> Bucket:
-    """Wrong passwords for one admin from all addresses together, but the admin's own."""
+    """Wrong passwords for one admin from all addresses together, except the admin's own."""
     an_hour = limits.wrong_admin_passwords_per_hour
     return Bucket(
         _admin_log_ins_name(email),
@@ -331,10 +331,10 @@ def _admin_log_ins_name(email: str) -> str:
 
 
 def forget_user(tx: Tx, user_id: int) -> None:
-    """Forget the numbers that a user has removed, and what was used of the user's own buckets.
+    """Delete the numbers that a user has removed, and the user's own buckets.
 
-    What the user's verified number and providers' ids have used stays under their keyed hashes until it has come back:
-    otherwise, who deletes the account and proves the number again would have new permits.
+    The buckets of the user's verified numbers and providers' ids stay until they are empty. Otherwise a user could
+    delete the account, verify the number again, and have new permits.
     """
     buckets.forget_owner(tx, user_id)
     buckets.forget(tx, _permits_name(user_id))
@@ -345,11 +345,11 @@ def forget_user(tx: Tx, user_id: int) -> None:
 
 
 def forget_admin_log_ins(tx: Tx, email: str) -> None:
-    """Forget the wrong passwords that were tried for an admin."""
+    """Delete the bucket of wrong passwords for an admin."""
     buckets.forget(tx, _admin_log_ins_name(email))
 
 
 def sweep(db: Database, now: int, batch: int = 500) -> int:
-    """Forget up to `batch` empty buckets and as many removed numbers whose time is over; how many that were."""
+    """Delete up to `batch` empty buckets and as many removed numbers that are too old. Returns how many."""
     with db.write() as tx:
         return buckets.sweep(tx, now, now - REMEMBERED_SECONDS, batch)

@@ -242,7 +242,7 @@ def _proven(db: Database, app: App, given: Credentials, now: int) -> Row | None:
 def _seen(tx: Tx, limits: Limits, app: App, known: Row, given: Credentials, address: str, now: int) -> User:
     """Give the try back, and note that the user was here; Unauthorized if the password has just been replaced."""
     for bucket in _tries(limits, app, given, address):
-        charging.give_back(tx, bucket, 1, now)
+        charging.refund(tx, bucket, 1, now)
     stored = user_store.secrets(tx, app.id, known["id"])
     if not stored or stored["password_hash"] != known.get("password_hash", stored["password_hash"]):
         raise errors.Unauthorized(UNAUTHORIZED)

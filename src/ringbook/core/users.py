@@ -25,7 +25,7 @@ from ..store.users import fold
 from . import audit, ceiling, charging, codes, erasures, joined, numbers, passwords, privacy, rate_limits, stats
 from .audit import Actor
 from .profile import Fields, columns
-from .user_search import Asked, Query, another_search, named, query, turn
+from .user_search import Filter, Query, another_search, named, query, turn
 
 ONE_TIME_SECONDS = 24 * 3600
 SLOW_SEARCH = 10  # a search that the database had to stop is charged like this many searches
@@ -242,8 +242,8 @@ def _check_change(user: User, values: Mapping[str, Any], new: Mapping[str, Any],
 def _told_by(new: Mapping[str, Any], region: str) -> set[int | str]:
     """The values that cost a permit: the answer shows whether another user has them."""
     login, email, typed = new.get("login"), new.get("email"), new.get("phone")
-    told = {privacy.key(login, region)} if login and privacy.is_private(login) else set()
-    told |= {privacy.key(email, region)} if email else set()
+    told = {privacy.canonical(login, region)} if login and privacy.is_private(login) else set()
+    told |= {privacy.canonical(email, region)} if email else set()
     number = privacy.number(typed, region)
     return told if number is None else told | {number}
 
@@ -267,7 +267,7 @@ def _prove(db: Database, limits: Limits, caller: Caller, user: User, password: s
         raise errors.Invalid("is wrong", field="old_password")
     with db.write() as tx:
         for bucket in tries:
-            charging.give_back(tx, bucket, 1, now)
+            charging.refund(tx, bucket, 1, now)
     return str(known["password_hash"])
 
 
@@ -398,7 +398,7 @@ def search(db: Database, limits: Limits, caller: Caller, asked: Query, now: int)
         except errors.TooSlow as slow:
             with db.write() as tx:
                 for bucket in buckets:
-                    charging.charge_all_there_is(tx, bucket, SLOW_SEARCH - 1, now)
+                    charging.charge_up_to(tx, bucket, SLOW_SEARCH - 1, now)
             raise errors.TooSlow("this search takes too long: narrow it", limit="search_seconds") from slow
 
 
@@ -432,12 +432,12 @@ def _page(tx: Tx, caller: Caller, asked: Query, values: privacy.Named) -> list[U
         logins=privacy.is_open(caller),
         proven=caller.app.verified_only,
     )
-    return privacy.seen(tx, caller, found, values)
+    return privacy.visible(tx, caller, found, values)
 
 
 def find(db: Database, limits: Limits, caller: Caller, field: str, value: str | int, now: int) -> User:
     """The oldest user with this value in a field that has an index; NotFound. It is not charged as a search."""
-    one = query(caller.app, limits, [Asked(field, "in", (value,))], sort="id", descending=False, offset=0, limit=1)
+    one = query(caller.app, limits, [Filter(field, "in", (value,))], sort="id", descending=False, offset=0, limit=1)
     values = named(caller.app, one.conditions)
     privacy.charge(db, limits, caller, values, now)
     with db.read() as tx:

@@ -80,7 +80,7 @@ def _page(call: Call, user: dict[str, Any], status: int = 200) -> Response:
         tags=details.tags,
         sessions=details.sessions,
         subscriptions=details.subscriptions,
-        books=masked_books.shelf(call.db, user_id),
+        books=masked_books.books_of(call.db, user_id),
         trace=trace,
     )
 
@@ -106,7 +106,7 @@ def _book_number(call: Call) -> int:
 
 def _book(call: Call, whole: masked_books.Shown | None) -> Response:
     user, number = _user(call), _book_number(call)
-    found = next((one for one in masked_books.shelf(call.db, user["id"]) if one["book"] == number), None)
+    found = next((one for one in masked_books.books_of(call.db, user["id"]) if one["book"] == number), None)
     if not found:
         raise errors.NotFound("There is no such address book.")
     after = _number(call.query("after"), 0)
