@@ -2,10 +2,10 @@
 
     ATTACKS                       the bounds of the issue, for `python bench/attack permits`
     rows()                        the table of docs/privacy.md, which `make docs` writes
-    attack, proven, accounts      the simulation: until 10 million numbers, by proven numbers, by new accounts
+    attack, verified, accounts    the simulation: until 10 million numbers, by verified numbers, by new accounts
 
 Nothing here knows the limits. An attacker charges as much as the limiter takes, waits for a step, and goes on. The
-database is a real SQLite file, and accounts are made, proven and erased by the functions that serve requests.
+database is a real SQLite file, and accounts are created, verified and erased by the functions that serve requests.
 """
 
 import sys
@@ -127,7 +127,7 @@ def asked(world: World, user_id: int, address: str) -> int:
     return got
 
 
-def proven(numbers: list[str]) -> Callable[[World], int]:
+def verified(numbers: list[str]) -> Callable[[World], int]:
     """Verified numbers whose accounts are deleted and made again, each at an address of its own."""
 
     def turn(world: World) -> int:
@@ -208,9 +208,9 @@ def attack(turn: Callable[[World], int], step: int, *, members: int = SMALL, new
 
 # ── the table of docs/privacy.md ─────────────────────────────────────────────────────────────────────────────────────
 
-FIVE = proven(NUMBERS)
+FIVE = verified(NUMBERS)
 PEOPLE = [
-    ("one verified number", proven(NUMBERS[:1])),
+    ("one verified number", verified(NUMBERS[:1])),
     ("5 verified numbers, whose accounts are deleted and made again at will", FIVE),
 ]
 PLACES = [

@@ -36,7 +36,7 @@ class App(Struct, frozen=True, kw_only=True):
 
     @property
     def verified_only(self) -> bool:
-        """Do only proven numbers count?"""
+        """Whether only users with a verified number are found."""
         wanted = self.settings.require_verified_number
         return wanted == "on" or (wanted == "auto" and self.verified_since is not None)
 

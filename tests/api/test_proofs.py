@@ -120,8 +120,8 @@ def keys(app: Application) -> dict[str, Any]:
 
 
 def test_two_first_sign_ins_at_once_with_one_code_make_one_user(strict, app, gateway):
-    proven = keys(app) | proof(strict, app, gateway, "+44 7700 900141", "198.51.100.61")
-    answers = at_once([partial(ask, strict, "POST", "/session", proven)] * 6)
+    verified = keys(app) | proof(strict, app, gateway, "+44 7700 900141", "198.51.100.61")
+    answers = at_once([partial(ask, strict, "POST", "/session", verified)] * 6)
     assert {answer.status for answer in answers} == {201}, answers
     assert len({answer.json["session"]["user_id"] for answer in answers}) == 1
     assert len({answer.json["session"]["token"] for answer in answers}) == 6
@@ -129,21 +129,21 @@ def test_two_first_sign_ins_at_once_with_one_code_make_one_user(strict, app, gat
 
 def test_a_proof_changes_nobody_but_oneself(strict, app, gateway):
     bob, ann = person(strict, app, phone="+44 7700 900151"), person(strict, app)
-    proven = proof(strict, app, gateway, "+44 7700 900152", "198.51.100.62")
-    refused = ann.ask("PUT", f"/users/{bob.id}", {"user": {"full_name": "Ann"}} | proven)
+    verified = proof(strict, app, gateway, "+44 7700 900152", "198.51.100.62")
+    refused = ann.ask("PUT", f"/users/{bob.id}", {"user": {"full_name": "Ann"}} | verified)
     assert refused.status == 403, refused
     seen = bob.ask("GET", f"/users/{bob.id}").json["user"]
     assert (seen["phone"], seen["full_name"]) == ("+44 7700 900151", None)
-    mine = ann.ask("PUT", f"/users/{ann.id}", {"user": {"full_name": "Ann"}} | proven)
+    mine = ann.ask("PUT", f"/users/{ann.id}", {"user": {"full_name": "Ann"}} | verified)
     assert (mine.status, mine.json["user"]["phone"]) == (200, "+44 7700 900152"), mine
 
 
 def test_a_guest_proves_no_number_but_signs_in_by_one(strict, app, gateway):
     somebody = guest(strict, app)
-    proven = proof(strict, app, gateway, "+44 7700 900153", "198.51.100.63")
-    refused = somebody.ask("PUT", f"/users/{somebody.id}", {"user": {}} | proven)
+    verified = proof(strict, app, gateway, "+44 7700 900153", "198.51.100.63")
+    refused = somebody.ask("PUT", f"/users/{somebody.id}", {"user": {}} | verified)
     assert (refused.status, list(refused.json["errors"])) == (422, ["phone"])
-    signed_in = somebody.ask("POST", "/login", proven)
+    signed_in = somebody.ask("POST", "/login", verified)
     assert signed_in.status == 202, signed_in
     assert signed_in.json["user"]["id"] != somebody.id and not signed_in.json["user"]["is_guest"]
 
@@ -156,8 +156,8 @@ def test_a_session_of_somebody_becomes_that_of_whoever_signs_in_with_it(strict, 
 
 
 def test_a_proof_goes_before_a_guest_who_is_asked_for_in_the_same_request(strict, app, gateway):
-    proven = proof(strict, app, gateway, "+44 7700 900155", "198.51.100.65")
-    answer = ask(strict, "POST", "/session", keys(app) | {"user": {"guest": "1"}} | proven)
+    verified = proof(strict, app, gateway, "+44 7700 900155", "198.51.100.65")
+    answer = ask(strict, "POST", "/session", keys(app) | {"user": {"guest": "1"}} | verified)
     assert (answer.status, answer.json["session"]["user"]["is_guest"]) == (201, False), answer
 
 

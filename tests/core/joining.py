@@ -38,7 +38,7 @@ class Play:
 
     @property
     def app(self) -> App:
-        """As it is now: a first proven number changes what counts."""
+        """As it is now: a first verified number changes what counts."""
         return applications.get(self.db, self.app_id)
 
     def set(self, **settings: str) -> None:
@@ -52,8 +52,8 @@ class Play:
         with self.db.write() as tx:
             return users.add(tx, self.app, columns({"login": login, "phone": phone}), self.now)
 
-    def proven(self, phone: str) -> int:
-        """Somebody signs in with a proven number."""
+    def verified(self, phone: str) -> int:
+        """Somebody signs in with a verified number."""
         return proofs.by_phone(self.db, LIMITS, self.app, phone, ADDRESS, self.now)
 
     def caller(self, user_id: int) -> Caller:
@@ -85,9 +85,11 @@ class Play:
         """A user changes the profile."""
         users.update(self.db, LIMITS, self.caller(user_id), user_id, users.Fields(**fields), session=b"", now=self.now)
 
-    def changes_proven(self, user_id: int, phone: str) -> None:
-        """A user changes the number, and has proven the new one."""
-        users.update(self.db, LIMITS, self.caller(user_id), user_id, {}, session=b"", now=self.now, proven_phone=phone)
+    def changes_verified(self, user_id: int, phone: str) -> None:
+        """A user changes the number, and has verified the new one."""
+        users.update(
+            self.db, LIMITS, self.caller(user_id), user_id, {}, session=b"", now=self.now, verified_phone=phone
+        )
 
     def tell(self, batch: int = announcing.BATCH) -> None:
         """Every fact is told to everybody whom it concerns."""
@@ -106,7 +108,7 @@ class Play:
         return [(row["user_id"], json.loads(row["message"])["message"]) for row in rows]
 
     def facts(self) -> list[tuple[int, int]]:
-        """Facts that wait: the user, and whether the number was proven."""
+        """Facts that wait: the user, and whether the number was verified."""
         return [
             (r["user_id"], r["verified"]) for r in self.rows("SELECT * FROM joined WHERE done_at IS NULL ORDER BY id")
         ]

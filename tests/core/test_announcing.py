@@ -75,11 +75,11 @@ def test_a_number_is_the_same_however_each_of_them_dials_it(play):
     assert play.pushes() == [(bob, "Your friend Ann at home joined."), (cleo, "Your friend Ann abroad joined.")]
 
 
-def test_from_the_first_proven_number_on_only_proven_ones_are_told(play):
+def test_from_the_first_verified_number_on_only_verified_ones_are_told(play):
     """`require_verified_number` is auto: an application that proves numbers believes no others any more."""
     bob = holder(play, "bob", (ANN, "Ann"), (BOB, "Bob"), (CLEO, "Cleo"))
     play.person("cleo", CLEO)
-    play.proven(ANN)
+    play.verified(ANN)
     play.tell()  # what was typed before, and not told yet, is not any more
     play.person("impostor", BOB)
     play.tell()
@@ -179,23 +179,23 @@ def test_also_when_the_contact_was_removed_and_added_again(play):
     assert play.pushes() == [(bob, "Your friend Ann joined.")]
 
 
-def test_a_proven_joiner_is_told_once_more_after_an_unproven_one(play):
+def test_a_verified_joiner_is_told_once_more_after_an_unverified_one(play):
     bob = holder(play, "bob", (ANN, "Ann"))
     play.person("impostor", ANN)
     play.tell()
-    play.proven(ANN)
+    play.verified(ANN)
     play.tell()
     assert play.pushes() == [(bob, "Your friend Ann joined.")] * 2
     play.now += 200 * DAY  # the number is handed on, and its next owner proves it
-    play.proven(ANN)
+    play.verified(ANN)
     play.tell()
     assert len(play.pushes()) == 2
 
 
-def test_an_unproven_joiner_is_not_told_after_a_proven_one(play):
+def test_an_unverified_joiner_is_not_told_after_a_verified_one(play):
     play.set(require_verified_number="off")
     holder(play, "bob", (ANN, "Ann"))
-    play.proven(ANN)
+    play.verified(ANN)
     play.tell()
     play.person("impostor", ANN)
     play.tell()
@@ -243,7 +243,7 @@ def test_a_fact_that_is_true_no_longer_is_not_told(play):
     assert play.rows("SELECT result FROM joined ORDER BY id")[0] == {"result": "the user no longer has this number"}
 
 
-def test_a_fact_is_not_told_once_the_setting_is_off_or_only_proven_numbers_count(play):
+def test_a_fact_is_not_told_once_the_setting_is_off_or_only_verified_numbers_count(play):
     holder(play, "bob", (ANN, "Ann"), (CLEO, "Cleo"))
     play.person("ann", ANN)
     play.set(require_verified_number="on")
@@ -325,12 +325,12 @@ def test_a_fact_that_cannot_be_told_lets_the_others_go_first(play, monkeypatch):
     assert [row["about_user_id"] for row in play.rows("SELECT about_user_id FROM pushes ORDER BY id")][1] == ann.id
 
 
-def test_a_number_that_is_proven_while_it_is_told_is_told_once(play):
+def test_a_number_that_is_verified_while_it_is_told_is_told_once(play):
     play.set(require_verified_number="off")
     holders = [holder(play, f"holder{n}", (ANN, "Ann")) for n in range(4)]
     ann = play.person("ann", ANN)
     announcing.expand(play.db, play.now, 2)
-    play.changes_proven(ann.id, ANN)
+    play.changes_verified(ann.id, ANN)
     play.tell(batch=2)
     assert [who for who, _ in play.pushes()] == sorted([*holders, *holders[:2]])
 

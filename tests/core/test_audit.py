@@ -52,7 +52,7 @@ def test_what_an_admin_does_to_a_user_is_recorded(play):
     user_record.everything(play.db, ann, by=EVE)
     users.reset_password(play.db, ann, NOW, by=EVE)
     numbers.give(play.db, play.app, bob, ANN, NOW, by=EVE)
-    opened = sessions.open_proven(play.db, play.app, ann, ts=0, nonce=0, now=NOW)
+    opened = sessions.open_verified(play.db, play.app, ann, ts=0, nonce=0, now=NOW)
     sessions.end_by_id(play.db, ann, opened.session.id, by=EVE)
     assert sessions.end_all(play.db, ann, by=EVE) == 0
     users.erase(play.db, ann, by=EVE)

@@ -122,7 +122,7 @@ def test_nobody_registered_is_said_so(play):
     assert first_no(asked(play)).finding == Finding.NOT_REGISTERED.value
 
 
-def test_a_number_that_nobody_has_proven_counts_or_not_as_the_setting_says(play):
+def test_a_number_that_nobody_has_verified_counts_or_not_as_the_setting_says(play):
     play.holds(play.bob, (ANN, "Annie"))
     ann = play.person("ann", ANN).id
     assert step(asked(play), "verified").finding == Finding.UNVERIFIED_COUNTS.value

@@ -1,7 +1,7 @@
 """Why isn't she found? says "found" of a number exactly when GET /address_book/registered_users shows its owner.
 
-Over random worlds: people with typed and proven numbers, in national and international spelling, who come, change and
-go; books per device that grow and shrink; with and without a default region, and the rule that proven numbers count.
+Over random worlds: people with typed and verified numbers, in national and international spelling, who come, change and
+go; books per device that grow and shrink; with and without a default region, and the rule that verified numbers count.
 """
 
 import random
@@ -53,14 +53,14 @@ class World(Play):
         discovery.upload(self.db, LIMITS, self.caller(self.anybody()), entries, device=device, now=self.now)
 
     def change(self) -> None:
-        with suppress(errors.Invalid):  # a proven number stays
+        with suppress(errors.Invalid):  # a verified number stays
             self.changes(self.anybody(), phone=self.number())
 
     def prove(self) -> None:
-        self.changes_proven(self.anybody(), self.international())
+        self.changes_verified(self.anybody(), self.international())
 
     def come(self) -> None:
-        self.people = sorted({*self.people, self.proven(self.international())})
+        self.people = sorted({*self.people, self.verified(self.international())})
 
     def go(self) -> None:
         if len(self.people) > 3:
@@ -88,18 +88,18 @@ class World(Play):
         return found
 
 
-@pytest.mark.parametrize("region, proven", [("", "off"), ("GB", "auto"), ("US", "on")])
-def test_why_says_found_exactly_when_the_app_is_shown_somebody(db, region, proven):
+@pytest.mark.parametrize("region, verified", [("", "off"), ("GB", "auto"), ("US", "on")])
+def test_why_says_found_exactly_when_the_app_is_shown_somebody(db, region, verified):
     seen = {
-        agrees(world, user_id, typed) for world in worlds(db, region, proven) for user_id, typed in world.questions()
+        agrees(world, user_id, typed) for world in worlds(db, region, verified) for user_id, typed in world.questions()
     }
     assert seen == {True, False}  # where everybody, or nobody, is found nothing is shown
 
 
-def worlds(db, region, proven):
+def worlds(db, region, verified):
     for seed in range(WORLDS):
         world = World(db)
-        world.set(default_region=region, require_verified_number=proven)
+        world.set(default_region=region, require_verified_number=verified)
         world.fill(random.Random(f"{region} {seed}"))
         yield world
 

@@ -251,7 +251,7 @@ def test_an_imported_user_has_what_the_line_says_and_no_password(db, app):
     assert found and found.id == 1005
 
 
-def test_the_first_proven_number_turns_verified_only_on(db, app):
+def test_the_first_verified_number_turns_verified_only_on(db, app):
     brought(db, app, {"id": 5, "phone": ANN, "verified": False})
     assert applications.get(db, app.id).verified_only is False
     brought(db, app, {"id": 6, "phone": BOB, "verified": True})
@@ -362,7 +362,7 @@ def test_who_signs_up_between_looking_and_writing_keeps_the_login(meanwhile):
 def test_who_signs_in_between_looking_and_writing_is_left_alone(meanwhile):
     db, app, happens = meanwhile
     brought(db, app, {"id": 5, "login": "ann"}, {"id": 6, "login": "bob"})
-    happens.append(lambda: sessions.open_proven(db, app, 5, ts=NOW, nonce=1, now=NOW + 1))
+    happens.append(lambda: sessions.open_verified(db, app, 5, ts=NOW, nonce=1, now=NOW + 1))
     report = brought(db, app, {"id": 5, "login": "anna"}, {"id": 6, "login": "bobby"}, now=NOW + 2)
     assert counts(report) == (0, 1, 0, 1)
     assert user_record.everything(db, 5)["user"]["login"] == "ann"
@@ -436,18 +436,18 @@ def test_the_same_values_in_another_application_are_free(db, app):
     assert counts(brought(db, app, {"id": 50, "login": "ann", "email": "ann@example.com"})) == (1, 0, 0, 0)
 
 
-def test_a_number_that_somebody_has_proven_here_is_not_given_to_another(db, app):
+def test_a_number_that_somebody_has_verified_here_is_not_given_to_another(db, app):
     owner = proofs.by_phone(db, LIMITS, app, ANN, HERE, NOW)
     for verified in (True, False):
         report = brought(db, app, {"id": 50, "phone": ANN, "verified": verified})
-        assert reason(report) == f"phone: is the proven number of user {owner}"
+        assert reason(report) == f"phone: is the verified number of user {owner}"
 
 
 def test_a_user_who_was_here_since_is_left_alone(db, app):
     rows = [{"id": number, "login": f"user{number}", "phone": f"+1202555010{number}"} for number in range(1, 5)]
     brought(db, app, *rows)
     assert proofs.by_phone(db, LIMITS, app, "+12025550101", HERE, NOW) == 1
-    sessions.open_proven(db, app, 1, ts=NOW, nonce=1, now=NOW)
+    sessions.open_verified(db, app, 1, ts=NOW, nonce=1, now=NOW)
     users.reset_password(db, 2, NOW)
     changed = [row | {"full_name": "New"} for row in rows]
     report = brought(db, app, *changed, now=NOW + DAY)
@@ -458,7 +458,7 @@ def test_a_user_who_was_here_since_is_left_alone(db, app):
     assert user_record.everything(db, 1)["user"]["full_name"] is None
 
 
-def test_a_user_whose_number_was_given_or_proven_since_is_left_alone(db, app):
+def test_a_user_whose_number_was_given_or_verified_since_is_left_alone(db, app):
     rows = [{"id": number, "login": f"user{number}", "phone": f"+1202555010{number}"} for number in range(1, 4)]
     brought(db, app, *rows)
     numbers.give(db, app, 1, "+12025550191", NOW + 1)
@@ -514,7 +514,7 @@ def test_columns_that_the_file_does_not_have_stay_as_they_are(db, app):
     assert after["numbers"] == before["numbers"]
 
 
-def test_a_number_can_be_proven_and_unproven_by_a_later_file(db, app):
+def test_a_number_can_be_verified_and_unverified_by_a_later_file(db, app):
     def verified_at() -> str | None:
         return user_record.everything(db, 5)["numbers"][0]["verified_at"]
 

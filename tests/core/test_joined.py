@@ -35,29 +35,29 @@ def test_a_first_or_another_number_is_a_fact_and_the_same_in_another_spelling_is
     assert play.facts() == [(ann.id, 0)] * 2
 
 
-def test_a_phone_sign_in_is_one_proven_fact_and_the_next_one_is_none(play):
-    ann = play.proven(ANN)
+def test_a_phone_sign_in_is_one_verified_fact_and_the_next_one_is_none(play):
+    ann = play.verified(ANN)
     assert play.facts() == [(ann, 1)]
-    assert play.proven(ANN) == ann
+    assert play.verified(ANN) == ann
     assert play.facts() == [(ann, 1)]
 
 
-def test_a_number_that_becomes_proven_is_a_fact(play):
+def test_a_number_that_becomes_verified_is_a_fact(play):
     ann = play.person("ann", ANN)
     play.tell()
     play.set(require_verified_number="off")
     user_id = ann.id
-    users.update(play.db, LIMITS, play.caller(user_id), user_id, {}, session=b"", now=play.now, proven_phone=ANN)
+    users.update(play.db, LIMITS, play.caller(user_id), user_id, {}, session=b"", now=play.now, verified_phone=ANN)
     assert play.facts() == [(ann.id, 1)]
 
 
 def test_a_proof_right_after_the_sign_up_makes_one_fact_of_both(play):
     ann = play.person("ann", ANN)
-    users.update(play.db, LIMITS, play.caller(ann.id), ann.id, {}, session=b"", now=play.now, proven_phone=ANN)
+    users.update(play.db, LIMITS, play.caller(ann.id), ann.id, {}, session=b"", now=play.now, verified_phone=ANN)
     assert play.facts() == [(ann.id, 1)]
 
 
-def test_where_only_proven_numbers_count_a_typed_one_is_no_fact(play):
+def test_where_only_verified_numbers_count_a_typed_one_is_no_fact(play):
     play.set(require_verified_number="on")
     play.person("ann", ANN)
     assert play.facts() == []
@@ -66,9 +66,9 @@ def test_where_only_proven_numbers_count_a_typed_one_is_no_fact(play):
 def test_with_the_setting_off_there_are_no_facts_and_switching_it_on_makes_none(play):
     play.set(contact_joined_enabled="false")
     play.person("ann", ANN)
-    bob = play.proven(BOB)
+    bob = play.verified(BOB)
     play.set(contact_joined_enabled="true")
-    assert play.proven(BOB) == bob
+    assert play.verified(BOB) == bob
     assert play.facts() == []
 
 
@@ -83,7 +83,7 @@ def test_imported_users_are_not_announced_now_or_at_their_first_sign_in(play, tm
     file = tmp_path / "users.csv"
     file.write_text(f"id,login,phone,verified\n700,ann,{ANN},1\n701,bob,{BOB},0\n")
     imports.bring(play.db, play.app, imports.Lines(file), dry_run=False, progress=lambda *_: None, now=play.now)
-    assert [play.proven(ANN), play.proven(BOB)] == [700, 701]
+    assert [play.verified(ANN), play.verified(BOB)] == [700, 701]
     play.changes(700, full_name="Ann")
     assert play.facts() == []
 

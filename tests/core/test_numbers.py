@@ -28,10 +28,10 @@ def app(db: store.Database) -> App:
     return applications.create(db, "test", NOW)
 
 
-def proven(db: store.Database, app: App, phone: str, now: int = NOW) -> int:
+def verified(db: store.Database, app: App, phone: str, now: int = NOW) -> int:
     """Somebody who proves a number, and signs in."""
     user_id = proofs.by_phone(db, LIMITS, app, phone, ADDRESS, now)
-    sessions.open_proven(db, app, user_id, ts=now, nonce=0, now=now)
+    sessions.open_verified(db, app, user_id, ts=now, nonce=0, now=now)
     return user_id
 
 
@@ -49,7 +49,7 @@ def phone_of(db: store.Database, app: App, user_id: int) -> str | None:
 
 def recycled(db: store.Database, app: App) -> tuple[int, int]:
     """The account that Ann's number had, and the one that it has now."""
-    old, new = proven(db, app, ANN), proven(db, app, ANN, LATER)
+    old, new = verified(db, app, ANN), verified(db, app, ANN, LATER)
     assert old != new
     return old, new
 
@@ -69,7 +69,7 @@ def with_subscription(db: store.Database, app: App, user_id: int) -> None:
         subscription_store.insert(tx, app.id, given, b"hash", NOW)
 
 
-def test_a_recycled_number_goes_back_to_the_old_account_and_counts_as_proven(db, app):
+def test_a_recycled_number_goes_back_to_the_old_account_and_counts_as_verified(db, app):
     old, new = recycled(db, app)
     assert numbers.give(db, app, old, "+1 (202) 555-0101", LATER) == [new]
     assert (phone_of(db, app, old), phone_of(db, app, new)) == ("+1 (202) 555-0101", None)
@@ -82,24 +82,26 @@ def test_whoever_proves_it_next_enters_the_account_it_was_given_to(db, app):
     """However long that account was silent before: the day it was given counts as a use of it."""
     old, _ = recycled(db, app)
     numbers.give(db, app, old, ANN, LATER)
-    assert proven(db, app, ANN, LATER + 180 * DAY) == old
+    assert verified(db, app, ANN, LATER + 180 * DAY) == old
     numbers.give(db, app, old, ANN, LATER)
-    assert proven(db, app, ANN, LATER + 361 * DAY) != old
+    assert verified(db, app, ANN, LATER + 361 * DAY) != old
 
 
 def test_the_account_it_was_given_to_is_found_and_the_other_is_not(db, app):
     old, new = recycled(db, app)
-    friend = Caller(app=applications.get(db, app.id), user_id=proven(db, app, BOB), is_guest=False, address=ADDRESS)
+    friend = Caller(app=applications.get(db, app.id), user_id=verified(db, app, BOB), is_guest=False, address=ADDRESS)
     discovery.upload(db, LIMITS, friend, [Entry(ANN, "Ann")], now=NOW)
     assert [found.user.id for found in discovery.registered(db, friend)] == [new]
     numbers.give(db, app, old, ANN, LATER)
     assert [found.user.id for found in discovery.registered(db, friend)] == [old]
 
 
-def test_who_had_proven_it_loses_sessions_and_subscriptions_and_who_had_typed_it_does_not(db, app):
+def test_who_had_verified_it_loses_sessions_and_subscriptions_and_who_had_typed_it_does_not(db, app):
     old, new = recycled(db, app)
     other = typed(db, app, "other", ANN)
-    opened = {one: sessions.open_proven(db, app, one, ts=LATER, nonce=0, now=LATER).token for one in (old, new, other)}
+    opened = {
+        one: sessions.open_verified(db, app, one, ts=LATER, nonce=0, now=LATER).token for one in (old, new, other)
+    }
     for one in (old, new, other):
         with_subscription(db, app, one)
     assert sorted(numbers.give(db, app, old, ANN, LATER)) == sorted([new, other])
@@ -109,7 +111,7 @@ def test_who_had_proven_it_loses_sessions_and_subscriptions_and_who_had_typed_it
 
 
 def test_a_number_that_the_user_had_before_is_let_go(db, app):
-    ann = proven(db, app, ANN)
+    ann = verified(db, app, ANN)
     assert numbers.give(db, app, ann, BOB, NOW) == []
     assert numbers.holders(db, app, ANN) == []
     assert numbers.holders(db, app, BOB) == [ann]
@@ -123,7 +125,7 @@ def test_given_twice_it_is_as_given_once(db, app):
 
 
 def test_guests_strangers_and_what_is_no_number_are_refused_and_change_nothing(db, app):
-    ann = proven(db, app, ANN)
+    ann = verified(db, app, ANN)
     guest = users.guest(db, LIMITS, app, "Guest", ADDRESS, NOW).id
     elsewhere = applications.create(db, "elsewhere", NOW)
     for where, user_id, phone, refusal in [
@@ -152,7 +154,7 @@ def test_who_comes_to_have_the_number_while_we_wait_is_looked_at_too(databases: 
     wait, left = proof_store.wait_for_imports, list(range(times))
     with databases.fresh("postgresql") as url, closing(store.connect(url)) as db:
         app = applications.create(db, "test", NOW)
-        ann = proven(db, app, BOB)
+        ann = verified(db, app, BOB)
 
         def waited(tx: store.Tx, user_ids: list[int]) -> None:
             wait(tx, user_ids)

@@ -1,4 +1,4 @@
-"""Who pays for new numbers beside the account: proven numbers and ids, networks, and the application's ceiling."""
+"""Who pays for new numbers beside the account: verified numbers and ids, networks, and the application's ceiling."""
 
 import re
 import threading
@@ -57,12 +57,12 @@ def used(play: Play) -> dict[str, int]:
 # ── permits outlive accounts ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_number_that_is_proven_again_after_a_deletion_has_no_new_permits(play):
-    ann = play.proven(ANN)
+def test_a_number_that_is_verified_again_after_a_deletion_has_no_new_permits(play):
+    ann = play.verified(ANN)
     spend(play, ann, HEAP)
     for _ in range(3):
         assert users.erase(play.db, ann)
-        ann = play.proven(ANN)
+        ann = play.verified(ANN)
         with pytest.raises(errors.TooMany) as refused:
             spend(play, ann, 1)
         assert refused.value.limit == "permits"
@@ -89,14 +89,14 @@ def test_nor_has_an_id_of_a_provider(play, kind):
 def test_what_an_account_has_used_counts_for_the_number_that_it_proves(play):
     ann = play.person("ann")
     spend(play, ann.id, HEAP)
-    users.update(play.db, LIMITS, play.caller(ann.id), ann.id, {}, session=b"", now=NOW, proven_phone=ANN)
+    users.update(play.db, LIMITS, play.caller(ann.id), ann.id, {}, session=b"", now=NOW, verified_phone=ANN)
     users.erase(play.db, ann.id)
     with pytest.raises(errors.TooMany):
-        spend(play, play.proven(ANN), 1)
+        spend(play, play.verified(ANN), 1)
 
 
 @pytest.mark.parametrize("first", ["upload", "proof"])
-def test_nothing_that_is_used_while_a_number_is_proven_escapes_it(play, first):
+def test_nothing_that_is_used_while_a_number_is_verified_escapes_it(play, first):
     """Whichever of the two comes first and commits late."""
     ann = play.person("ann")
     caller = play.caller(ann.id)
@@ -122,32 +122,32 @@ def test_nothing_that_is_used_while_a_number_is_proven_escapes_it(play, first):
         following.result()
     users.erase(play.db, ann.id)
     with pytest.raises(errors.TooMany):
-        spend(play, play.proven(ANN), 1)
+        spend(play, play.verified(ANN), 1)
 
 
 def test_a_fuller_number_does_not_become_emptier_by_a_new_account(play):
-    spend(play, play.proven(ANN), HEAP)
+    spend(play, play.verified(ANN), HEAP)
     bob = play.person("bob")
     spend(play, bob.id, 10)
-    users.update(play.db, LIMITS, play.caller(bob.id), bob.id, {}, session=b"", now=NOW, proven_phone=ANN)
+    users.update(play.db, LIMITS, play.caller(bob.id), bob.id, {}, session=b"", now=NOW, verified_phone=ANN)
     with pytest.raises(errors.TooMany):
         spend(play, bob.id, 1)
 
 
 def test_an_account_that_changes_its_number_leaves_both_used(play):
-    ann = play.proven(ANN)
+    ann = play.verified(ANN)
     spend(play, ann, HEAP)
-    users.update(play.db, LIMITS, play.caller(ann), ann, {}, session=b"", now=NOW, proven_phone=BOB)
+    users.update(play.db, LIMITS, play.caller(ann), ann, {}, session=b"", now=NOW, verified_phone=BOB)
     for number in (ANN, BOB):
         with pytest.raises(errors.TooMany):
-            spend(play, play.proven(number), 1)
+            spend(play, play.verified(number), 1)
     users.erase(play.db, ann)
     for number in (ANN, BOB):
         with pytest.raises(errors.TooMany):
-            spend(play, play.proven(number), 1)
+            spend(play, play.verified(number), 1)
 
 
-def test_an_account_without_anything_proven_begins_anew(play):
+def test_an_account_without_anything_verified_begins_anew(play):
     ann = play.person("ann")
     spend(play, ann.id, HEAP)
     users.erase(play.db, ann.id)
@@ -155,7 +155,7 @@ def test_an_account_without_anything_proven_begins_anew(play):
 
 
 def test_of_an_erased_account_only_the_keyed_hash_stays_until_it_has_come_back(play):
-    ann = play.proven(ANN)
+    ann = play.verified(ANN)
     spend(play, ann, 12)
     users.erase(play.db, ann)
     (stays,) = [name for name in used(play) if name.startswith("permits of ") and " app " not in name]
@@ -168,9 +168,9 @@ def test_of_an_erased_account_only_the_keyed_hash_stays_until_it_has_come_back(p
 
 
 def test_two_applications_do_not_know_of_each_other(play):
-    spend(play, play.proven(ANN), HEAP)
+    spend(play, play.verified(ANN), HEAP)
     other = Play(play.db)
-    spend(other, other.proven(ANN), HEAP)
+    spend(other, other.verified(ANN), HEAP)
 
 
 # ── the user is there, and stays ─────────────────────────────────────────────────────────────────────────────────────
@@ -207,7 +207,7 @@ def test_the_wait_for_the_next_code_goes_on_when_the_account_is_deleted(play, mo
     def ask(after: int) -> None:
         codes.send(play.db, LIMITS, play.app, Outgoing(), ANN, ADDRESS, NOW + after)
 
-    ann = play.proven(ANN)
+    ann = play.verified(ANN)
     ask(0)
     users.erase(play.db, ann)
     assert play.rows("SELECT number FROM codes") == []
@@ -266,14 +266,14 @@ def test_a_network_has_at_most_a_quarter_of_the_ceiling(play):
 
 def test_half_of_the_ceiling_is_for_accounts_that_were_verified_more_than_a_day_ago(play):
     few = {"network_permits_per_day": 0, "app_permits_per_day": 80}
-    old, young = play.proven(ANN), play.person("young").id
+    old, young = play.verified(ANN), play.person("young").id
     spend(play, young, 20, after=DAY, **few)
     with pytest.raises(errors.TooMany) as refused:
         spend(play, young, 1, after=DAY, **few)
     assert refused.value.limit == "app_permits_per_day"
     play.now += DAY
     with pytest.raises(errors.TooMany):
-        spend(play, play.proven(BOB), 1, after=DAY, **few)
+        spend(play, play.verified(BOB), 1, after=DAY, **few)
     spend(play, old, 20, after=DAY, **few)
     with pytest.raises(errors.TooMany):
         spend(play, old, 1, after=DAY, **few)
@@ -392,7 +392,7 @@ def test_every_shared_limit_begins_at_0_in_the_metrics(play):
 
 
 def test_who_signs_in_again_is_no_stranger(play):
-    ann = play.proven(ANN)
+    ann = play.verified(ANN)
     assert proofs.by_phone(play.db, LIMITS, play.app, ANN, ADDRESS, NOW + 2 * DAY) == ann
     spend(play, ann, 10, after=2 * DAY + HOUR)
     assert f"permits of app {play.app_id} strangers" not in used(play)

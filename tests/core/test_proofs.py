@@ -32,11 +32,11 @@ def app(db: store.Database) -> App:
 
 
 def fresh(db: store.Database, app: App) -> App:
-    """The application as it is now: its first proven number changes what counts."""
+    """The application as it is now: its first verified number changes what counts."""
     return applications.get(db, app.id)
 
 
-def proven(db: store.Database, app: App, phone: str, now: int = NOW) -> int:
+def verified(db: store.Database, app: App, phone: str, now: int = NOW) -> int:
     return proofs.by_phone(db, LIMITS, app, phone, ADDRESS, now)
 
 
@@ -72,14 +72,14 @@ def change(db, who: Caller, **options):
     return users.update(db, LIMITS, who, who.user_id, fields, session=b"", now=now, **options)
 
 
-def test_a_proven_number_opens_the_same_account_each_time(db, app):
-    assert proven(db, app, ANN) == proven(db, app, ANN, NOW + DAY)
-    assert phone_of(db, app, proven(db, app, ANN)) == ANN
+def test_a_verified_number_opens_the_same_account_each_time(db, app):
+    assert verified(db, app, ANN) == verified(db, app, ANN, NOW + DAY)
+    assert phone_of(db, app, verified(db, app, ANN)) == ANN
 
 
 def test_two_proofs_at_once_make_one_account(db, app):
     found: list[int] = []
-    threads = [threading.Thread(target=lambda: found.append(proven(db, app, ANN))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: found.append(verified(db, app, ANN))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -90,7 +90,7 @@ def test_two_proofs_at_once_make_one_account(db, app):
 
 def test_who_only_typed_a_number_loses_it_to_whoever_proves_it_and_keeps_the_account(db, app):
     squatter = typed(db, app, "squatter", ANN)
-    owner = proven(db, app, ANN)
+    owner = verified(db, app, ANN)
     assert owner != squatter.user_id
     assert phone_of(db, app, squatter.user_id) is None
     assert phone_of(db, app, owner) == ANN
@@ -100,7 +100,7 @@ def test_an_imported_account_is_entered_and_of_several_the_one_used_last(db, app
     older, newer = typed(db, app, "older", ANN), typed(db, app, "newer", ANN)
     imported(db, older.user_id, NOW - 5 * DAY)
     imported(db, newer.user_id, NOW - 2 * DAY)
-    assert proven(db, app, ANN) == newer.user_id
+    assert verified(db, app, ANN) == newer.user_id
     assert phone_of(db, app, older.user_id) is None
 
 
@@ -123,39 +123,39 @@ def brought(db: store.Database, app: App, verified: str = "", last_request_at: s
 def test_an_imported_account_that_was_never_used_here_is_entered_however_old_it_is(db, app, verified, days):
     last = datetime.fromtimestamp(NOW - 400 * DAY, UTC).isoformat()
     old = brought(db, app, verified, last)
-    assert proven(db, app, ANN, NOW + days * DAY) == old
+    assert verified(db, app, ANN, NOW + days * DAY) == old
 
 
 @pytest.mark.parametrize("verified", ["true", "false"])
 def test_an_imported_account_that_was_used_here_and_then_fell_silent_is_not_entered(db, app, verified):
     old = brought(db, app, verified)
-    sessions.open_proven(db, app, old, ts=NOW, nonce=0, now=NOW + DAY)
-    assert proven(db, app, ANN, NOW + 181 * DAY) == old
-    assert proven(db, app, ANN, NOW + 2000 * DAY) != old
+    sessions.open_verified(db, app, old, ts=NOW, nonce=0, now=NOW + DAY)
+    assert verified(db, app, ANN, NOW + 181 * DAY) == old
+    assert verified(db, app, ANN, NOW + 2000 * DAY) != old
     assert phone_of(db, app, old) is None
 
 
 @pytest.mark.parametrize("swept", [True, False])
 def test_it_is_the_use_that_counts_also_once_its_session_has_been_swept(db, app, swept):
     old = brought(db, app)
-    sessions.open_proven(db, app, old, ts=NOW, nonce=0, now=NOW + DAY)
+    sessions.open_verified(db, app, old, ts=NOW, nonce=0, now=NOW + DAY)
     if swept:
         sessions.sweep(db, NOW + 2 * DAY)
-    assert proven(db, app, ANN, NOW + 182 * DAY) != old
+    assert verified(db, app, ANN, NOW + 182 * DAY) != old
 
 
 def test_what_the_owner_of_an_imported_account_typed_since_then_is_no_way_into_it(db, app):
     """Else somebody imported could type a stranger's number or e-mail, and would have the stranger's book."""
     user = caller(app, brought(db, app))
     change(db, user, now=NOW + 1, fields={"phone": BOB, "email": "bob@example.com"})
-    assert proven(db, app, BOB, NOW + 2) != user.user_id
+    assert verified(db, app, BOB, NOW + 2) != user.user_id
     assert by_email(db, app, "bob@example.com") != user.user_id
 
 
 def test_a_change_of_anything_but_the_number_leaves_the_imported_one_believed(db, app):
     user = caller(app, brought(db, app))
     change(db, user, now=NOW + 1, fields={"full_name": "Ann Example", "phone": "+1 (202) 555-0101"})
-    assert proven(db, app, ANN, NOW + 2) == user.user_id
+    assert verified(db, app, ANN, NOW + 2) == user.user_id
 
 
 # ── what else an import said, once somebody has entered ──────────────────────────────────────────────────────────────
@@ -165,18 +165,18 @@ def test_a_change_of_anything_but_the_number_leaves_the_imported_one_believed(db
 def test_who_enters_by_the_number_ends_belief_in_the_e_mail(db, app, verified):
     """Else whoever typed a stranger's number elsewhere would have the account that the stranger then fills."""
     old = brought(db, app, verified)
-    assert proven(db, app, ANN, NOW + 1) == old
+    assert verified(db, app, ANN, NOW + 1) == old
     other = by_email(db, app)
     assert other != old
     assert by_email(db, app) == other
-    assert proven(db, app, ANN, NOW + 2) == old
+    assert verified(db, app, ANN, NOW + 2) == old
 
 
 @pytest.mark.parametrize("verified", ["true", "false"])
 def test_who_enters_by_the_e_mail_ends_belief_in_the_number(db, app, verified):
     old = brought(db, app, verified)
     assert by_email(db, app) == old
-    other = proven(db, app, ANN, NOW + 1)
+    other = verified(db, app, ANN, NOW + 1)
     assert other != old
     assert (phone_of(db, app, old), by_email(db, app)) == (None, old)
 
@@ -184,62 +184,62 @@ def test_who_enters_by_the_e_mail_ends_belief_in_the_number(db, app, verified):
 def test_who_enters_by_one_and_proves_the_other_has_both(db, app):
     old = brought(db, app)
     assert by_email(db, app) == old
-    assert change(db, caller(app, old), now=NOW + 1, proven_phone=ANN).email == "ann@example.com"
-    assert (proven(db, app, ANN, NOW + 2), by_email(db, app)) == (old, old)
+    assert change(db, caller(app, old), now=NOW + 1, verified_phone=ANN).email == "ann@example.com"
+    assert (verified(db, app, ANN, NOW + 2), by_email(db, app)) == (old, old)
 
 
-def test_who_was_given_a_password_ends_belief_in_what_nobody_has_proven(db, app):
+def test_who_was_given_a_password_ends_belief_in_what_nobody_has_verified(db, app):
     old = brought(db, app, "false")
     given = sessions.Credentials("ann", "", users.reset_password(db, old, NOW))
     assert sessions.open_user(db, LIMITS, app, given, ADDRESS, ts=NOW, nonce=0, now=NOW + 1).session.user_id == old
-    assert proven(db, app, ANN, NOW + 2) != old
+    assert verified(db, app, ANN, NOW + 2) != old
     assert by_email(db, app) != old
 
 
-def test_a_password_leaves_the_number_that_was_proven_elsewhere(db, app):
+def test_a_password_leaves_the_number_that_was_verified_elsewhere(db, app):
     old = brought(db, app, "true")
     given = sessions.Credentials("ann", "", users.reset_password(db, old, NOW))
     sessions.open_user(db, LIMITS, app, given, ADDRESS, ts=NOW, nonce=0, now=NOW + 1)
-    assert proven(db, app, ANN, NOW + 2) == old
+    assert verified(db, app, ANN, NOW + 2) == old
 
 
 def test_a_number_that_was_given_by_an_admin_ends_belief_in_the_e_mail(db, app):
     old = brought(db, app)
     numbers.give(db, app, old, BOB, NOW + 1)
     assert by_email(db, app) != old
-    assert proven(db, app, BOB, NOW + 2) == old
+    assert verified(db, app, BOB, NOW + 2) == old
 
 
 # ── numbers that are handed on ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_number_proven_after_half_a_year_of_silence_opens_a_new_account(db, app):
-    old = proven(db, app, ANN)
-    session = sessions.open_proven(db, app, old, ts=NOW, nonce=0, now=NOW)
+def test_a_number_verified_after_half_a_year_of_silence_opens_a_new_account(db, app):
+    old = verified(db, app, ANN)
+    session = sessions.open_verified(db, app, old, ts=NOW, nonce=0, now=NOW)
     later = NOW + 181 * DAY
-    new = proven(db, app, ANN, later)
+    new = verified(db, app, ANN, later)
     assert new != old
     assert phone_of(db, app, old) is None
     assert sessions.current(db, session.token, NOW) is None
 
 
 def test_a_used_account_is_not_silent(db, app):
-    old = proven(db, app, ANN)
-    sessions.open_proven(db, app, old, ts=NOW, nonce=0, now=NOW + 100 * DAY)
-    assert proven(db, app, ANN, NOW + 200 * DAY) == old
+    old = verified(db, app, ANN)
+    sessions.open_verified(db, app, old, ts=NOW, nonce=0, now=NOW + 100 * DAY)
+    assert verified(db, app, ANN, NOW + 200 * DAY) == old
 
 
 def test_zero_days_never_hand_a_number_on(db, app):
     app = applications.change(db, app.id, "reassigned_after_days", "0")
-    assert proven(db, app, ANN) == proven(db, app, ANN, NOW + 5000 * DAY)
+    assert verified(db, app, ANN) == verified(db, app, ANN, NOW + 5000 * DAY)
 
 
-def test_from_the_first_proven_number_only_proven_ones_are_found(db, app):
+def test_from_the_first_verified_number_only_verified_ones_are_found(db, app):
     owner = typed(db, app, "owner", "12025550199")
     bob = typed(db, app, "bob", BOB)
     discovery.upload(db, LIMITS, owner, [Entry(ANN, "Ann"), Entry(BOB, "Bob")], now=NOW)
     assert [item.user.id for item in discovery.registered(db, owner)] == [bob.user_id]
-    ann = proven(db, app, ANN)
+    ann = verified(db, app, ANN)
     owner = caller(fresh(db, app), owner.user_id)
     assert [item.user.id for item in discovery.registered(db, owner)] == [ann]
     with pytest.raises(errors.NotFound):
@@ -250,15 +250,15 @@ def test_from_the_first_proven_number_only_proven_ones_are_found(db, app):
 
 @pytest.mark.parametrize(("setting", "found"), [("off", {"ann", "bob"}), ("on", {"ann"})])
 def test_the_owner_may_decide_what_counts(db, app, setting, found):
-    ids = {"bob": typed(db, app, "bob", BOB).user_id, "ann": proven(db, app, ANN)}
+    ids = {"bob": typed(db, app, "bob", BOB).user_id, "ann": verified(db, app, ANN)}
     app = applications.change(db, app.id, "require_verified_number", setting)
     owner = typed(db, app, "owner", "12025550199")
     discovery.upload(db, LIMITS, owner, [Entry(ANN, "Ann"), Entry(BOB, "Bob")], now=NOW)
     assert {item.user.id for item in discovery.registered(db, owner)} == {ids[name] for name in found}
 
 
-def test_a_proven_number_changes_only_by_proof(db, app):
-    ann = caller(app, proven(db, app, ANN))
+def test_a_verified_number_changes_only_by_proof(db, app):
+    ann = caller(app, verified(db, app, ANN))
     for phone in (BOB, "", None):
         with pytest.raises(errors.Invalid) as refused:
             change(db, ann, fields={"phone": phone, "full_name": "x"})
@@ -269,29 +269,29 @@ def test_a_proven_number_changes_only_by_proof(db, app):
 
 
 def test_a_proof_gives_the_new_number_and_lets_the_old_one_go(db, app):
-    ann = caller(app, proven(db, app, ANN))
+    ann = caller(app, verified(db, app, ANN))
     squatter = typed(db, app, "squatter", BOB)
-    assert change(db, ann, proven_phone=BOB).phone == BOB
+    assert change(db, ann, verified_phone=BOB).phone == BOB
     assert phone_of(db, app, squatter.user_id) is None
     with db.read() as tx:
         assert proof_store.holders(tx, app.id, 12025550101) == []
         assert proof_store.verified_of(tx, ann.user_id) == 447700900123
 
 
-def test_of_two_who_have_proven_a_number_the_later_has_it_and_the_earlier_is_signed_out(db, app):
-    earlier = proven(db, app, ANN)
-    session = sessions.open_proven(db, app, earlier, ts=NOW, nonce=0, now=NOW)
+def test_of_two_who_have_verified_a_number_the_later_has_it_and_the_earlier_is_signed_out(db, app):
+    earlier = verified(db, app, ANN)
+    session = sessions.open_verified(db, app, earlier, ts=NOW, nonce=0, now=NOW)
     later = typed(db, app, "later", BOB)
-    change(db, later, proven_phone=ANN)
+    change(db, later, verified_phone=ANN)
     assert phone_of(db, app, earlier) is None
     assert sessions.current(db, session.token, NOW) is None
-    assert proven(db, app, ANN) == later.user_id
+    assert verified(db, app, ANN) == later.user_id
 
 
 def test_an_unknown_number_makes_nobody_when_sessions_may_not(db, app):
     app = applications.change(db, app.id, "session_creates_user", "false")
     with pytest.raises(errors.NotFound):
-        proven(db, app, ANN)
+        verified(db, app, ANN)
 
 
 def by_email(db, app, email: str = "ann@example.com", subject: str = "s1") -> int:
@@ -335,7 +335,7 @@ def external(db, app, *ids: int, external_id: str = "7") -> None:
 def test_an_imported_account_is_entered_by_the_uid_that_it_has_as_external_id(db, app):
     external(db, app, 1005)
     assert [by_provider(db, app) for _ in range(2)] == [1005, 1005]
-    assert proven(db, app, ANN, NOW + 1) != 1005
+    assert verified(db, app, ANN, NOW + 1) != 1005
 
 
 def test_an_external_id_of_several_or_of_an_account_that_was_used_or_not_imported_opens_nothing(db, app):
@@ -390,18 +390,19 @@ def agreed(db: store.Database, app: App, user_id: int) -> str | None:
 def test_a_change_of_number_and_a_sign_in_by_the_old_one_leave_one_number(db, app):
     for turn in range(TIMES):
         old, new = pair(turn)
-        ann = caller(app, proven(db, app, old))
-        _, entered = at_once(lambda a=ann, n=new: change(db, a, proven_phone=n), lambda o=old: proven(db, app, o))
+        ann = caller(app, verified(db, app, old))
+        _, entered = at_once(lambda a=ann, n=new: change(db, a, verified_phone=n), lambda o=old: verified(db, app, o))
         assert agreed(db, app, ann.user_id) == new
         assert entered == ann.user_id or agreed(db, app, entered) == old
 
 
-def test_two_may_exchange_their_proven_numbers(db, app):
+def test_two_may_exchange_their_verified_numbers(db, app):
     for turn in range(TIMES):
         first, second = pair(turn)
-        ann, bob = (caller(app, proven(db, app, number)) for number in (first, second))
+        ann, bob = (caller(app, verified(db, app, number)) for number in (first, second))
         at_once(
-            lambda a=ann, n=second: change(db, a, proven_phone=n), lambda b=bob, n=first: change(db, b, proven_phone=n)
+            lambda a=ann, n=second: change(db, a, verified_phone=n),
+            lambda b=bob, n=first: change(db, b, verified_phone=n),
         )
         assert (agreed(db, app, ann.user_id), agreed(db, app, bob.user_id)) == (second, first)
 
@@ -409,8 +410,8 @@ def test_two_may_exchange_their_proven_numbers(db, app):
 def test_a_proof_that_meets_an_erasure_opens_an_account(db, app):
     for turn in range(TIMES):
         number, _ = pair(turn)
-        ann = proven(db, app, number)
-        erased, entered = at_once(lambda a=ann: users.erase(db, a), lambda n=number: proven(db, app, n))
+        ann = verified(db, app, number)
+        erased, entered = at_once(lambda a=ann: users.erase(db, a), lambda n=number: verified(db, app, n))
         assert erased
         there = phone_of(db, app, entered) if entered != ann else None
         assert there == (number if entered != ann else None)
@@ -433,7 +434,7 @@ def test_whoever_finds_an_account_that_is_erased_before_it_is_entered_gets_a_new
         monkeypatch.setattr(numbers, "lock_user", locked)
         entered = by_email(db, app) if enter == "e-mail" else by_provider(db, app)
         assert (left, entered) == ([], 1006)
-        assert sessions.open_proven(db, app, entered, ts=NOW, nonce=0, now=NOW)
+        assert sessions.open_verified(db, app, entered, ts=NOW, nonce=0, now=NOW)
 
 
 def test_who_proves_the_number_that_another_proof_has_just_taken_shows_it_too(db, app, monkeypatch):
@@ -443,11 +444,11 @@ def test_who_proves_the_number_that_another_proof_has_just_taken_shows_it_too(db
 
     def meanwhile(*given: Any) -> None:
         if left:
-            proven(db, app, left.pop())
+            verified(db, app, left.pop())
         charge(*given)
 
     monkeypatch.setattr(privacy, "charge", meanwhile)
-    change(db, ann, proven_phone=ANN)
+    change(db, ann, verified_phone=ANN)
     assert not left
     assert agreed(db, app, ann.user_id) == ANN
 
@@ -455,21 +456,21 @@ def test_who_proves_the_number_that_another_proof_has_just_taken_shows_it_too(db
 def test_a_number_given_and_changed_at_the_same_time_goes_to_one_of_them(db, app):
     for turn in range(TIMES):
         first, second = pair(turn)
-        ann, bob = (caller(app, proven(db, app, number)) for number in (first, second))
+        ann, bob = (caller(app, verified(db, app, number)) for number in (first, second))
         at_once(
             lambda b=bob.user_id, n=first: numbers.give(db, app, b, n, NOW),
-            lambda a=ann, n=second: change(db, a, proven_phone=n),
+            lambda a=ann, n=second: change(db, a, verified_phone=n),
         )
         assert {agreed(db, app, one.user_id) for one in (ann, bob)} in ({first, second}, {first, None}, {second, None})
 
 
 def test_a_proof_does_not_undo_what_was_typed_since(db, app):
-    """Whoever typed the number lets it go for another one, while it is proven by somebody else."""
+    """Whoever typed the number lets it go for another one, while it is verified by somebody else."""
     for turn in range(TIMES):
         first, second = pair(turn)
         squatter = typed(db, app, f"squatter{turn}", first)
         _, owner = at_once(
-            lambda s=squatter, n=second: change(db, s, fields={"phone": n}), lambda n=first: proven(db, app, n)
+            lambda s=squatter, n=second: change(db, s, fields={"phone": n}), lambda n=first: verified(db, app, n)
         )
         assert agreed(db, app, owner) == first
         assert agreed(db, app, squatter.user_id) == second

@@ -50,9 +50,9 @@ def test_whoever_is_erased_between_proof_and_session_is_told_to_try_again_and_ke
     gone = opened(db, app).user.id
     assert users.erase(db, gone)
     with pytest.raises(errors.Unavailable, match="erased"):
-        sessions.open_proven(db, app, gone, ts=NOW, nonce=0, now=NOW)
+        sessions.open_verified(db, app, gone, ts=NOW, nonce=0, now=NOW)
     with pytest.raises(errors.Unavailable, match="erased"):
-        sessions.sign_in_proven(db, app, ann.token, gone, NOW)
+        sessions.sign_in_verified(db, app, ann.token, gone, NOW)
     assert sessions.current(db, ann.token, NOW).user_id is None
 
 
@@ -186,8 +186,8 @@ def test_signing_in_on_a_session_counts_and_so_does_a_proof(db, app):
     blank = sessions.open_application(db, few, app, ADDRESS, ts=NOW, nonce=0, now=NOW).token
     for n in range(1, 4):
         sessions.sign_in(db, few, app, blank, ANN, ADDRESS, NOW + n)
-        sessions.open_proven(db, app, ann, ts=NOW, nonce=0, now=NOW + n, limits=few)
-        sessions.sign_in_proven(db, app, blank, ann, NOW + n, limits=few)
+        sessions.open_verified(db, app, ann, ts=NOW, nonce=0, now=NOW + n, limits=few)
+        sessions.sign_in_verified(db, app, blank, ann, NOW + n, limits=few)
         assert count(db, "user_id IS NOT NULL") == 2
     assert sessions.current(db, blank, NOW + 4)
 

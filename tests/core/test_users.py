@@ -450,15 +450,15 @@ def rows_about(db: Database, table: str, user_id: int) -> int:
     return int(rows[0][0])
 
 
-def test_codes_to_a_number_that_the_user_had_proven_go_too_and_codes_to_one_only_typed_stay(
+def test_codes_to_a_number_that_the_user_had_verified_go_too_and_codes_to_one_only_typed_stay(
     db: Database, app: App
 ) -> None:
     """The typed number may be somebody else's, whose code is on its way."""
-    proven = proofs.by_phone(db, LIMITS, app, "+12025550101", "192.0.2.1", NOW)
+    verified = proofs.by_phone(db, LIMITS, app, "+12025550101", "192.0.2.1", NOW)
     squatter = signed_up(db, app, phone="+447700900123").id
     for number in (12025550101, 447700900123):
         send_code(db, app, number)
-    for user_id in (proven, squatter):
+    for user_id in (verified, squatter):
         assert users.erase(db, user_id)
     with db.read() as tx:
         assert tx.tuples("SELECT number FROM codes") == [(447700900123,)]

@@ -172,7 +172,7 @@ def test_nothing_to_write_is_no_error(db, app_id, owner):
         books.drop(tx, owner, 0, [])
         assert books.contacts_among(tx, owner, 0, []) == {}
         assert books.elsewhere(tx, app_id, owner, 0, []) == set()
-        assert books.holds(tx, owner, [], proven=False) == set()
+        assert books.holds(tx, owner, [], verified_only=False) == set()
 
 
 def test_only_the_contacts_that_were_asked_for_are_read(db, app_id, owner):
@@ -231,8 +231,8 @@ def test_who_of_a_book_is_registered(db, app_id, owner):
     device_book(db, app_id, owner, 1, "phone")
     put(db, app_id, owner, 1, contact(ANN, 1), contact(CAT, 2, "Cat"), contact(BOB, 3, "Bob"))
     with db.read() as tx:
-        assert books.registered(tx, owner, "phone", proven=False) == [(cat, "Cat"), (bob, "Bob"), (twin, "Bob")]
-        assert books.registered(tx, owner, "", proven=False) == []
+        assert books.registered(tx, owner, "phone", verified_only=False) == [(cat, "Cat"), (bob, "Bob"), (twin, "Bob")]
+        assert books.registered(tx, owner, "", verified_only=False) == []
 
 
 def test_a_user_with_two_numbers_is_found_once_by_the_first(db, app_id, owner):
@@ -240,7 +240,7 @@ def test_a_user_with_two_numbers_is_found_once_by_the_first(db, app_id, owner):
     device_book(db, app_id, owner, 1, "phone")
     put(db, app_id, owner, 1, contact(ANN, 2, "second"), contact(BOB, 1, "first"))
     with db.read() as tx:
-        assert books.registered(tx, owner, "phone", proven=False) == [(both, "first")]
+        assert books.registered(tx, owner, "phone", verified_only=False) == [(both, "first")]
 
 
 def test_whom_an_owner_holds_in_any_book(db, app_id, owner):
@@ -249,12 +249,12 @@ def test_whom_an_owner_holds_in_any_book(db, app_id, owner):
     put(db, app_id, owner, 7, contact(DAN, 1))
     put(db, app_id, user(db, app_id), 0, contact(CAT, 1))
     with db.read() as tx:
-        assert books.holds(tx, owner, [ann, bob, cat, 4711], proven=False) == {ann, bob}
-        assert books.holds(tx, owner, [cat], proven=False) == set()
+        assert books.holds(tx, owner, [ann, bob, cat, 4711], verified_only=False) == {ann, bob}
+        assert books.holds(tx, owner, [cat], verified_only=False) == set()
 
 
 def test_a_number_of_another_application_is_another_number(db, app_id, owner):
     stranger = user(db, applications.create(db, "other", NOW).id, ANN)
     put(db, app_id, owner, 0, contact(ANN, 1))
     with db.read() as tx:
-        assert books.holds(tx, owner, [stranger], proven=False) == set()
+        assert books.holds(tx, owner, [stranger], verified_only=False) == set()

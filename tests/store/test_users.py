@@ -162,9 +162,17 @@ def found(
 ) -> list[User]:
     with db.read() as tx:
         page = user_search.page(
-            tx, app.id, conditions, sort=sort, descending=descending, offset=0, limit=100, logins=logins, proven=False
+            tx,
+            app.id,
+            conditions,
+            sort=sort,
+            descending=descending,
+            offset=0,
+            limit=100,
+            logins=logins,
+            verified_only=False,
         )
-        assert len(page) == user_search.count(tx, app.id, conditions, logins=logins, proven=False, most=1_000)
+        assert len(page) == user_search.count(tx, app.id, conditions, logins=logins, verified_only=False, most=1_000)
     return page
 
 
@@ -242,7 +250,15 @@ def test_pages_do_not_overlap_and_cover_everybody(db: Database, app: App, people
     for offset in range(0, 8, 2):
         with db.read() as tx:
             page = user_search.page(
-                tx, app.id, (), sort="updated_at", descending=True, offset=offset, limit=2, logins=True, proven=False
+                tx,
+                app.id,
+                (),
+                sort="updated_at",
+                descending=True,
+                offset=offset,
+                limit=2,
+                logins=True,
+                verified_only=False,
             )
         seen += [user.id for user in page]
     assert seen == people[::-1]

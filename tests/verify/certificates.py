@@ -2,7 +2,7 @@
 
 Key            a private key with its id: its certificate, its JWK, a token signed by it
 publishing()   the server, as a context; Source says what it answers, and was asked
-claims()       what the ID token of somebody who has proven a phone says
+claims()       what the ID token of a user who has verified a phone
 """
 
 import json

@@ -94,15 +94,15 @@ def test_a_right_token_without_a_number_proves_none(certificates: Certificates):
 
 
 @pytest.mark.parametrize(
-    "email, verified, proven",
+    "email, verified, expected",
     [("ann@example.com", True, "ann@example.com"), ("ann@example.com", False, ""), ("ann@example.com", None, "")]
     + [("ann@example.com", "true", ""), (None, True, ""), (["ann@example.com"], True, "")],
 )
 def test_an_e_mail_counts_when_firebase_has_verified_it(
-    email: Any, verified: Any, proven: str, certificates: Certificates
+    email: Any, verified: Any, expected: str, certificates: Certificates
 ):
     token = OLD.token(claims(NOW, phone_number=None, email=email, email_verified=verified))
-    assert firebase.verify(token, PROJECT, certificates, NOW) == Proof("subject-1", "", proven)
+    assert firebase.verify(token, PROJECT, certificates, NOW) == Proof("subject-1", "", expected)
 
 
 @pytest.mark.parametrize(

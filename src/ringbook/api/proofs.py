@@ -4,7 +4,7 @@ provider           the provider in a request, "" without one
 asks_for_code      is the request the first step of a sign-in by code?
 ask_for_code       the first step
 user_of            the user of the proof in a request, found or created
-proven_phone       the number that a request proves
+verified_phone       the phone that a request verifies
 user_of_provider   the user that the application's own identity provider has verified
 """
 
@@ -57,11 +57,11 @@ def user_of(call: Call, app: App) -> int:
     limits = call.config.limits
     if provider(call.values) == "firebase_email":
         return proofs.by_email(call.db, limits, app, firebase_proof(call, app), call.address, call.now)
-    return proofs.by_phone(call.db, limits, app, proven_phone(call, app), call.address, call.now)
+    return proofs.by_phone(call.db, limits, app, verified_phone(call, app), call.address, call.now)
 
 
-def proven_phone(call: Call, app: App) -> str:
-    """The number that the request proves, as the provider or the app has written it."""
+def verified_phone(call: Call, app: App) -> str:
+    """The phone that the request verifies, as the provider or the app has written it."""
     name = provider(call.values)
     if name == "phone":
         given = take(PhoneIn, _there(call, "phone", PHONE), field="phone")
@@ -71,7 +71,7 @@ def proven_phone(call: Call, app: App) -> str:
             raise errors.Invalid("can't be blank", field="code")
         return codes.verify(call.db, app, given.request_id, given.code, call.now)
     if name != "firebase_phone":
-        raise errors.Invalid("proves no phone number", field="provider")
+        raise errors.Invalid("verifies no phone number", field="provider")
     proof = firebase_proof(call, app)
     if not proof.phone:
         raise errors.Invalid("the Firebase token holds no phone number", field="access_token")

@@ -40,7 +40,7 @@ def opened_for(call: Call, app: App, asked: SessionRequest) -> sessions.Opened:
     ts, nonce = asked.timestamp if asked.timestamp is not None else call.now, asked.nonce or 0
     common: dict[str, Any] = {"ts": ts, "nonce": nonce, "now": call.now}
     if proofs.provider(call.values):
-        return sessions.open_proven(call.db, app, proofs.user_of(call, app), **common, limits=call.config.limits)
+        return sessions.open_verified(call.db, app, proofs.user_of(call, app), **common, limits=call.config.limits)
     if asked.user is None:
         return sessions.open_application(call.db, call.config.limits, app, call.address, **common)
     limits = call.config.limits
@@ -51,7 +51,7 @@ def opened_for(call: Call, app: App, asked: SessionRequest) -> sessions.Opened:
         app,
         asked.user,
         lambda given: sessions.open_user(call.db, limits, app, given, call.address, **common),
-        lambda user_id: sessions.open_proven(call.db, app, user_id, **common, limits=limits),
+        lambda user_id: sessions.open_verified(call.db, app, user_id, **common, limits=limits),
     )
 
 
@@ -168,14 +168,14 @@ def signed_in(call: Call, app: App, given: LoginRequest) -> sessions.Opened:
     """Signs the session of this token in."""
     if proofs.provider(call.values):
         user_id = proofs.user_of(call, app)
-        return sessions.sign_in_proven(call.db, app, call.token, user_id, call.now, limits=call.config.limits)
+        return sessions.sign_in_verified(call.db, app, call.token, user_id, call.now, limits=call.config.limits)
     limits = call.config.limits
     return logged_in(
         call,
         app,
         given,
         lambda known: sessions.sign_in(call.db, limits, app, call.token, known, call.address, call.now),
-        lambda user_id: sessions.sign_in_proven(call.db, app, call.token, user_id, call.now, limits=limits),
+        lambda user_id: sessions.sign_in_verified(call.db, app, call.token, user_id, call.now, limits=limits),
     )
 
 

@@ -40,7 +40,7 @@ def change(call: Call) -> Answer:
     ends the user's other sessions. The rules are those of signing up. A guest cannot change login, email, phone or
     password. A verified number changes only with `provider` and a proof of the new number beside `user`.
     """
-    proven = proofs.proven_phone(call, call.app) if proofs.provider(call.values) else ""
+    verified = proofs.verified_phone(call, call.app) if proofs.provider(call.values) else ""
     user = users.update(
         call.db,
         call.config.limits,
@@ -49,7 +49,7 @@ def change(call: Call) -> Answer:
         fields_of(call),
         session=sessions.digest(call.token),
         now=call.now,
-        proven_phone=proven,
+        verified_phone=verified,
     )
     return Answer(OneUser(user_out(user)))
 

@@ -166,6 +166,6 @@ def retrieve(db: Database, caller: Caller, device: str = "") -> list[tuple[str, 
 def registered(db: Database, caller: Caller, device: str = "") -> list[Registered]:
     """The users among a book's contacts, each once, in the book's order, with the name from the book."""
     with db.read() as tx:
-        names = dict(books.registered(tx, caller.user_id, device, proven=caller.app.verified_only))
+        names = dict(books.registered(tx, caller.user_id, device, verified_only=caller.app.verified_only))
         found = users.by_ids(tx, caller.app.id, list(names)) if names else {}
     return [Registered(found[user_id], name) for user_id, name in names.items() if user_id in found]

@@ -43,7 +43,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a line says: columns of `users`, the number that its phone reads as, and whether that was proven.
+    """What a line says: columns of `users`, the number that its phone reads as, and whether that was verified.
 
     A column that the file does not have is not in `said`; `verified` is then None.
     """

@@ -75,7 +75,7 @@ class Found:
 
     users: dict[int, Row]
     holders: "Holders"
-    proven: dict[int, int]
+    verified: dict[int, int]
 
 
 @dataclass(slots=True)
@@ -109,7 +109,7 @@ def bring(
     progress   called with the lines done, and how many there are
 
     A line that cannot be taken is in the report, and the others go in. Who has signed in since, or signed up here, is
-    not changed; nobody's id, login, e-mail, external_user_id, facebook_id or proven number is taken away.
+    not changed; nobody's id, login, e-mail, external_user_id, facebook_id or verified number is taken away.
     Raises Invalid when the file as a whole cannot be read.
     """
     total, largest = _survey(lines)
@@ -226,8 +226,8 @@ def _look(tx: Tx, app: App, batch: list[Wanted]) -> Found:
             found = store.holders(tx, app.id, column, values)
             held |= {(column, value): user_id for value, user_id in found.items()}
     numbers = list({one.number for one in batch if one.number is not None})
-    proven = store.proven(tx, app.id, numbers) if numbers else {}
-    return Found(store.known(tx, [one.id for one in batch]), held, proven)
+    verified = store.verified(tx, app.id, numbers) if numbers else {}
+    return Found(store.known(tx, [one.id for one in batch]), held, verified)
 
 
 def _decide(app: App, batch: list[Wanted], found: Found, given: Holders, now: int) -> Plan:
@@ -269,8 +269,8 @@ def _why_not(app: App, one: Wanted, old: Row | None, user: Row, found: Found, gi
         holder = given.get(key, found.holders.get(key))
         if holder not in (None, one.id):
             return f"{name}: is taken by user {holder}"
-    holder = None if one.number is None else found.proven.get(one.number)
-    return "" if holder in (None, one.id) else f"phone: is the proven number of user {holder}"
+    holder = None if one.number is None else found.verified.get(one.number)
+    return "" if holder in (None, one.id) else f"phone: is the verified number of user {holder}"
 
 
 def _give(given: Holders, old: Row | None, user: Row) -> None:

@@ -5,7 +5,7 @@
     lock, lock_user  locks a number and the users concerned; locks one user
     take_over        gives a verified number to a user and takes it from all others; `tell` logs that
     holders, give    the users who have a number; gives a number to a user on behalf of an admin
-    check_unproven   refuses to replace a verified number by one that was only typed
+    check_verified_stays   refuses to replace a verified number by one that was only typed
 
 The user who verifies a number has it. Users who only typed it lose it, and keep their accounts.
 
@@ -158,8 +158,8 @@ def _check_receiver(tx: Tx, app: App, user_id: int) -> None:
         raise errors.Forbidden(f"user {user_id} is a guest, who can have no number")
 
 
-def check_unproven(tx: Tx, app: App, user_id: int, typed: str | None) -> None:
+def check_verified_stays(tx: Tx, app: App, user_id: int, typed: str | None) -> None:
     """Raise Invalid if `typed` would replace a verified number. Another spelling of the same number is accepted."""
-    proven = proofs.verified_of(tx, user_id)
-    if proven is not None and privacy.number(typed, app.settings.default_region) != proven:
-        raise errors.Invalid("was proven and changes only with a proof of the new one", field="phone")
+    verified = proofs.verified_of(tx, user_id)
+    if verified is not None and privacy.number(typed, app.settings.default_region) != verified:
+        raise errors.Invalid("is verified and changes only with a proof of the new one", field="phone")

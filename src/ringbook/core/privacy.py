@@ -169,4 +169,4 @@ def fully_visible(tx: Tx, caller: Caller, user_ids: Sequence[int]) -> set[int]:
     """The users among these whose private values the caller may see: the caller's contacts, and the caller."""
     if caller.app.settings.profiles == "open":
         return set(user_ids)
-    return books.holds(tx, caller.user_id, user_ids, proven=caller.app.verified_only) | {caller.user_id}
+    return books.holds(tx, caller.user_id, user_ids, verified_only=caller.app.verified_only) | {caller.user_id}

@@ -51,8 +51,8 @@ def _opened_by(app: App, holders: list[Row], now: int) -> int | None:
     holders   the last used first
     """
     fresh = [holder for holder in holders if not _forgotten(app, holder, now)]
-    proven = [holder for holder in fresh if holder["verified_at"] is not None]
-    found = proven or [holder for holder in fresh if holder["imported"]]
+    verified = [holder for holder in fresh if holder["verified_at"] is not None]
+    found = verified or [holder for holder in fresh if holder["imported"]]
     return int(found[0]["user_id"]) if found else None
 
 

@@ -2,7 +2,7 @@
 
     open_application, open_user, open_guest    `POST /session`
     sign_in, sign_out                          the same token for another user, or for none
-    open_proven, sign_in_proven                the same for a user whom a proof has named (`core/proofs.py`)
+    open_verified, sign_in_verified                the same for a user whom a proof has named (`core/proofs.py`)
     current                                    the session of a token, kept alive by its use
     end, end_by_id, end_others, end_all        before its time
     check_signature                            the HMAC that QuickBlox SDKs and old ConnectyCube ones send
@@ -69,7 +69,7 @@ def open_user(
 ) -> Opened:
     """A user's session; an unknown login becomes a user, unless the application's settings say no."""
     _try(db, limits, app, given, address, now)
-    known = _proven(db, app, given, now) or _created(db, limits, app, given, address, now)
+    known = _user_with_password(db, app, given, now) or _created(db, limits, app, given, address, now)
     with db.write() as tx:
         numbers.lock_user(tx, known["id"])  # a new password that comes meanwhile ends this session, or is seen below
         session, token = _insert(tx, app, known["id"], ts=ts, nonce=nonce, now=now)
@@ -86,7 +86,7 @@ def _created(db: Database, limits: Limits, app: App, given: Credentials, address
         fields: Fields = {"login": given.login, "email": given.email, "password": given.password}
         user = users.sign_up(db, limits, app, fields, address, now)
     except errors.Conflict:
-        known = _proven(db, app, given, now)
+        known = _user_with_password(db, app, given, now)
         if known is None:
             raise
         return known
@@ -103,7 +103,7 @@ def open_guest(
     return Opened(session, token, guest)
 
 
-def open_proven(
+def open_verified(
     db: Database, app: App, user_id: int, *, ts: int, nonce: int, now: int, limits: Limits = DEFAULTS
 ) -> Opened:
     """A session of the user whom a proof has named."""
@@ -114,7 +114,9 @@ def open_proven(
     return Opened(session, token, user)
 
 
-def sign_in_proven(db: Database, app: App, token: str, user_id: int, now: int, *, limits: Limits = DEFAULTS) -> Opened:
+def sign_in_verified(
+    db: Database, app: App, token: str, user_id: int, now: int, *, limits: Limits = DEFAULTS
+) -> Opened:
     """Make the session of this token that of the user whom a proof has named."""
     with db.write() as tx:
         user = _named(tx, app, user_id, now)
@@ -134,7 +136,7 @@ def _named(tx: Tx, app: App, user_id: int, now: int) -> User:
 def sign_in(db: Database, limits: Limits, app: App, token: str, given: Credentials, address: str, now: int) -> Opened:
     """Make the session of this token the user's; a login that nobody has is refused like a wrong password."""
     _try(db, limits, app, given, address, now)
-    known = _proven(db, app, given, now)
+    known = _user_with_password(db, app, given, now)
     if known is None:
         passwords.matches(None, given.password)  # takes as long
         raise errors.Unauthorized(UNAUTHORIZED)
@@ -227,7 +229,7 @@ def _tries(limits: Limits, app: App, given: Credentials, address: str) -> list[c
     return rate_limits.log_in(limits, app.id, users.name_tried(given.login, given.email), address)
 
 
-def _proven(db: Database, app: App, given: Credentials, now: int) -> Row | None:
+def _user_with_password(db: Database, app: App, given: Credentials, now: int) -> Row | None:
     """The user whose password this is, None when nobody has the login; Unauthorized."""
     with db.read() as tx:
         known = user_store.find_for_sign_in(tx, app.id, given.login, given.email)

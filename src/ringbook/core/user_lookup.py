@@ -74,5 +74,5 @@ def _page(tx: Tx, app: App, condition: Condition) -> list[User]:
         offset=0,
         limit=MOST,
         logins=True,
-        proven=False,
+        verified_only=False,
     )

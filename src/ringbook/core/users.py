@@ -125,13 +125,13 @@ class _Change:
     values         by column
     session        the hash of the caller's token
     old_hash       the hash of the current password, which was given and is right; "" when the password stays
-    proven_phone   the phone that the request verifies; "" when it verifies none
+    verified_phone   the phone that the request verifies; "" when it verifies none
     """
 
     values: Mapping[str, Any]
     session: bytes
     old_hash: str
-    proven_phone: str
+    verified_phone: str
 
 
 def update(
@@ -143,38 +143,38 @@ def update(
     *,
     session: bytes,
     now: int,
-    proven_phone: str = "",
+    verified_phone: str = "",
 ) -> User:
     """Change the caller's own account.
 
     session        the hash of the caller's token: a new password ends all other sessions
-    proven_phone   a phone that the request verifies: the caller gets its number and loses the former one
+    verified_phone   a phone that the request verifies: the caller gets its number and loses the former one
 
     A new phone, e-mail, or login that looks like one costs a permit, whether it is taken or not: otherwise a change
     would show for nothing whether it is taken. A change of the password is refused if the old password was replaced or
     the session ended since the password was compared. Raises Forbidden for another user's account, Invalid, Conflict,
     TooMany, SessionGone.
     """
-    if proven_phone:
-        fields = {**fields, "phone": proven_phone}
+    if verified_phone:
+        fields = {**fields, "phone": verified_phone}
     values, password = columns(fields), fields.get("password")
     user = _own(db, caller, user_id)
     said = [name for name in IDENTIFYING if name in values]
     new = {name: values[name] for name in said if values[name] != (getattr(user, name) or None)}
     _check_change(user, values, new, password=password is not None)
-    if "phone" not in new and not proven_phone:  # a verified phone is always written: it may be taken meanwhile
+    if "phone" not in new and not verified_phone:  # a verified phone is always written: it may be taken meanwhile
         values.pop("phone", None)  # it does not change; a guest's is ""
     old_hash = ""
     if password is not None:
         passwords.check(password)
         old_hash = _prove(db, limits, caller, user, fields.get("old_password") or "", now)
         values |= {"password_hash": passwords.hashed(password), "one_time_until": None}
-    asked = {name: value for name, value in new.items() if not (proven_phone and name == "phone")}
+    asked = {name: value for name, value in new.items() if not (verified_phone and name == "phone")}
     privacy.charge(db, limits, caller, _told_by(asked, caller.app.settings.default_region), now)
-    change = _Change(values, session, old_hash, proven_phone)
+    change = _Change(values, session, old_hash, verified_phone)
     try:
         user, former = numbers.settled(db, lambda tx: _write(tx, caller, change, now))
-        numbers.tell(caller.app, proven_phone, user_id, former)
+        numbers.tell(caller.app, verified_phone, user_id, former)
         return user
     except errors.Conflict as conflict:
         if conflict.field:
@@ -186,18 +186,18 @@ def update(
 
 def _write(tx: Tx, caller: Caller, change: _Change, now: int) -> tuple[User, list[int]]:
     """Lock the number and the user, check again, and write. Returns the user and the holders who lost the number."""
-    if change.proven_phone:
-        number = numbers.read(caller.app, change.proven_phone)
+    if change.verified_phone:
+        number = numbers.read(caller.app, change.verified_phone)
         found = numbers.lock(tx, caller.app, number, caller.user_id)
     else:
         numbers.lock_user(tx, caller.user_id)
     _check_password_unchanged(tx, caller, change, now)
     _refuse_taken(tx, caller, change.values)
-    if change.proven_phone:
+    if change.verified_phone:
         user = _changed(tx, caller, change, now)
         return user, numbers.take_over(tx, caller.app, caller.user_id, number, found, now)
     if "phone" in change.values:
-        numbers.check_unproven(tx, caller.app, caller.user_id, change.values["phone"])
+        numbers.check_verified_stays(tx, caller.app, caller.user_id, change.values["phone"])
     return _changed(tx, caller, change, now), []
 
 
@@ -413,7 +413,7 @@ def _found_in_turn(
         caller.app.id,
         asked.conditions,
         logins=privacy.is_open(caller),
-        proven=caller.app.verified_only,
+        verified_only=caller.app.verified_only,
         most=limits.max_search_total,
     )
     return found, total
@@ -430,7 +430,7 @@ def _page(tx: Tx, caller: Caller, asked: Query, values: privacy.Named) -> list[U
         offset=asked.offset,
         limit=asked.limit,
         logins=privacy.is_open(caller),
-        proven=caller.app.verified_only,
+        verified_only=caller.app.verified_only,
     )
     return privacy.visible(tx, caller, found, values)
 

@@ -214,19 +214,19 @@ def in_order(tx: Tx, owner_id: int, device: str) -> list[tuple[int, str | None, 
     return [(number, typed, name) for number, typed, name in rows]
 
 
-def registered(tx: Tx, owner_id: int, device: str, *, proven: bool) -> list[tuple[int, str]]:
+def registered(tx: Tx, owner_id: int, device: str, *, verified_only: bool) -> list[tuple[int, str]]:
     """(user id, name in this book) of the users who answer to a contact of it, each user once, in the book's order.
 
-    proven   only numbers that their users have proven count
+    verified_only   only verified numbers count
     """
     rows = tx.tuples(
         "SELECT n.user_id, c.name FROM books AS b CROSS JOIN contacts AS c CROSS JOIN numbers AS n"
         " WHERE b.owner_id = :owner_id AND b.device = :device AND c.owner_id = b.owner_id AND c.book = b.book"
-        " AND n.app_id = c.app_id AND n.number = c.number AND (n.verified_at IS NOT NULL OR :proven = 0)"
+        " AND n.app_id = c.app_id AND n.number = c.number AND (n.verified_at IS NOT NULL OR :verified_only = 0)"
         " ORDER BY c.seq, c.number, n.user_id",
         owner_id=owner_id,
         device=device,
-        proven=int(proven),
+        verified_only=int(verified_only),
     )
     first: dict[int, str] = {}
     for user_id, name in rows:
@@ -234,15 +234,15 @@ def registered(tx: Tx, owner_id: int, device: str, *, proven: bool) -> list[tupl
     return list(first.items())
 
 
-def holds(tx: Tx, owner_id: int, user_ids: Sequence[int], *, proven: bool) -> set[int]:
-    """The users among these who have a number (with `proven`: a verified one) in any book of the owner."""
+def holds(tx: Tx, owner_id: int, user_ids: Sequence[int], *, verified_only: bool) -> set[int]:
+    """The users among these who have a number (with `verified_only`: a verified one) in any book of the owner."""
     rows = tx.tuples(
         "SELECT DISTINCT n.user_id FROM numbers AS n CROSS JOIN contacts AS c"
         " WHERE n.user_id IN :user_ids"
         " AND c.app_id = n.app_id AND c.number = n.number AND c.owner_id = :owner_id"
-        " AND (n.verified_at IS NOT NULL OR :proven = 0)",
+        " AND (n.verified_at IS NOT NULL OR :verified_only = 0)",
         owner_id=owner_id,
-        proven=int(proven),
+        verified_only=int(verified_only),
         user_ids=Rows.of("id", user_ids),
     )
     return {row[0] for row in rows}

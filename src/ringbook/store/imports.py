@@ -1,6 +1,6 @@
 """Import of users: many at once, with the ids that they had in another system.
 
-known, holders, proven        what is there already under these ids, with these values, of these numbers
+known, holders, verified        what is there already under these ids, with these values, of these numbers
 reserve                       who signs up from now on gets a larger id
 insert, update                accounts
 forget_numbers, add_numbers   the numbers that they answer to
@@ -69,7 +69,7 @@ def holders(tx: Tx, app_id: int, column: str, values: Sequence[Any]) -> dict[Any
     return dict(rows)
 
 
-def proven(tx: Tx, app_id: int, numbers: Sequence[int]) -> dict[int, int]:
+def verified(tx: Tx, app_id: int, numbers: Sequence[int]) -> dict[int, int]:
     """By number: the user who has verified it here. A verification that was only imported does not count."""
     rows: Any = tx.tuples(
         "SELECT p.number, p.user_id FROM (SELECT v.number, (SELECT MIN(n.user_id) FROM numbers AS n"

@@ -138,7 +138,7 @@ def names(tx: Tx, number: int, owners: Sequence[int]) -> dict[int, str]:
 def announce(tx: Tx, owners: Sequence[int], hashed: int, *, verified: bool, now: int) -> set[int]:
     """Record that these users are notified of a number; return those who had not been notified before.
 
-    Somebody is told once, and once more when the first time nobody had proven the number and now somebody has.
+    A holder is notified once, and once more when the number was not verified the first time and is now.
     """
     rows = tx.tuples(
         "INSERT INTO announced (owner_id, hash, verified, at)"

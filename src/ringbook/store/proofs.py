@@ -33,7 +33,7 @@ def is_verified(tx: Tx, app_id: int, number: int) -> bool:
 def holders(tx: Tx, app_id: int, number: int) -> list[Row]:
     """Each user who answers to the number, the last used first: user_id, verified_at, used_at and
 
-    imported      1: the number came with an import, which is believed; it was neither typed in nor proven here
+    imported      1: the number came with an import, which is trusted; it was neither typed nor verified here
     unused        1: imported, and never here since; used_at is then the time that the import named, or the import
     """
     return tx.all(
@@ -132,7 +132,7 @@ def by_external_id(tx: Tx, app_id: int, external_id: str) -> Row | None:
 def end_belief(tx: Tx, user_id: int, *, verified: bool) -> None:
     """Nobody enters the user's account any more by what an import said of it, and no import writes it.
 
-    verified   a number of which the import said that it was proven elsewhere stays proven
+    verified   a number that was imported as verified stays verified
     """
     tx.run("UPDATE users SET as_imported = 0 WHERE id = :id AND as_imported = 1", id=user_id)
     tx.run(

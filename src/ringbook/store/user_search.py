@@ -37,7 +37,7 @@ FIELDS = {
 # A user may have several of these.
 AMONG = {
     "phone": "SELECT n.user_id FROM {values} AS v CROSS JOIN numbers AS n"
-    " WHERE n.app_id = :app_id AND n.number = v.value AND (n.verified_at IS NOT NULL OR :proven = 0)",
+    " WHERE n.app_id = :app_id AND n.number = v.value AND (n.verified_at IS NOT NULL OR :verified_only = 0)",
     "user_tags": "SELECT t.user_id FROM {values} AS v CROSS JOIN tags AS t"
     " WHERE t.app_id = :app_id AND t.tag = v.value",
 }
@@ -70,11 +70,11 @@ def page(
     offset: int,
     limit: int,
     logins: bool,
-    proven: bool,
+    verified_only: bool,
 ) -> list[User]:
     """Users in the order of a field, those without it last, equals by id.
 
-    proven   only numbers that their users have proven are found
+    verified_only   only verified numbers are found
     logins   False: a login that is an e-mail or a number neither places a user nor is found by its beginning
     """
     where, params = _where(conditions, logins=logins)
@@ -83,7 +83,7 @@ def page(
         f"SELECT {COLUMNS} FROM users AS u WHERE {where}"
         f" ORDER BY {key} {'DESC' if descending else 'ASC'} NULLS LAST, u.id LIMIT :limit OFFSET :offset",
         app_id=app_id,
-        proven=int(proven),
+        verified_only=int(verified_only),
         limit=limit,
         offset=offset,
         **params,
@@ -102,11 +102,11 @@ def newest(tx: Tx, app_id: int, before: int, limit: int) -> list[User]:
     return [made(row) for row in rows]
 
 
-def count(tx: Tx, app_id: int, conditions: Sequence[Condition], *, logins: bool, proven: bool, most: int) -> int:
+def count(tx: Tx, app_id: int, conditions: Sequence[Condition], *, logins: bool, verified_only: bool, most: int) -> int:
     """The number of users who meet all conditions, counted up to `most`."""
     where, params = _where(conditions, logins=logins)
     sql = f"SELECT count(*) FROM (SELECT 1 FROM users AS u WHERE {where} LIMIT :most) AS found"
-    return int(tx.tuples(sql, app_id=app_id, proven=int(proven), most=most, **params)[0][0])
+    return int(tx.tuples(sql, app_id=app_id, verified_only=int(verified_only), most=most, **params)[0][0])
 
 
 def _where(conditions: Sequence[Condition], *, logins: bool) -> tuple[str, dict[str, Any]]:

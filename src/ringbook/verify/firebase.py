@@ -253,8 +253,8 @@ def _proof(claims: dict[str, Any], now: int) -> Proof:
         raise _invalid("it comes from the future")
     phone, address = claims.get("phone_number"), claims.get("email")
     whole = isinstance(phone, str) and E164.fullmatch(phone)
-    proven = claims.get("email_verified") is True and isinstance(address, str)
-    return Proof(subject, str(phone) if whole else "", str(address) if proven else "")
+    verified = claims.get("email_verified") is True and isinstance(address, str)
+    return Proof(subject, str(phone) if whole else "", str(address) if verified else "")
 
 
 def _moment(value: Any) -> float:
