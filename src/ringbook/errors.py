@@ -15,10 +15,16 @@ A refusal is an exception. Its reason is safe to show to the caller. Each class 
     ├── NotFound       it does not exist, or not for this caller
     ├── TooMany        it is allowed, but not so often
     └── Unavailable    the server cannot do it now; the same request may succeed later
-        └── Busy       another transaction changed the same rows
+        ├── Busy       another transaction changed the same rows
+        └── Unreadable a sealed value of the database does not open
 """
 
 BUSY = "Another request is changing the same thing. Try again."
+UNREADABLE = "Something that is stored cannot be read. Only the server's operator can help."
+WHY_UNREADABLE = (
+    "a sealed value in {place} does not open with this key: the row was damaged, or changed by something other than"
+    " Ringbook. Run `ringbook check`; if the key fits, restore a backup"
+)
 
 
 class Refused(Exception):
@@ -116,3 +122,13 @@ class Busy(Unavailable):
 
     def __init__(self) -> None:
         super().__init__(BUSY)
+
+
+class Unreadable(Unavailable):
+    """A sealed value does not open: it was changed, it stands in another place, or the key is another one.
+
+    place   its table and column
+    """
+
+    def __init__(self, place: str) -> None:
+        super().__init__(UNREADABLE, why=WHY_UNREADABLE.format(place=place))
