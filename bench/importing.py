@@ -23,6 +23,7 @@ from pathlib import Path
 
 import machine
 from databases import KINDS, place
+from keyed import SEAL, migrate
 from raw import expect
 from report import MEBIBYTE, pipes
 from served import environment, ringbook
@@ -30,7 +31,6 @@ from world import World
 
 from ringbook import __version__
 from ringbook.store import db as databases
-from ringbook.store import migrations
 
 RESULTS = Path(__file__).with_name("results")
 NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
@@ -84,7 +84,7 @@ def measured(kind: str, users: int) -> str:
     """The file for results/."""
     with tempfile.TemporaryDirectory(prefix="ringbook-bench-") as name, place(kind, Path(name)) as where:
         url, table, before = where.empty(), Path(name) / "users.csv", os.getloadavg()[0]
-        migrations.migrate(url)
+        migrate(url)
         ringbook(url, "app", "create", "bench")
         write(table, users)
         runs = [
@@ -146,7 +146,7 @@ def brought(work: str, url: str, table: Path, counts: dict[str, int]) -> Run:
 
 def held(url: str) -> tuple[int, int]:
     """How many users and numbers there are."""
-    with closing(databases.connect(url)) as db, db.read() as tx:
+    with closing(databases.connect(url, seal=SEAL)) as db, db.read() as tx:
         users, numbers = tx.tuples("SELECT (SELECT COUNT(*) FROM users), (SELECT COUNT(*) FROM numbers)")[0]
     return int(users), int(numbers)
 

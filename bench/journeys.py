@@ -23,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from keyed import SEAL, migrate
 from starlette.testclient import TestClient
 
 import ringbook
@@ -32,7 +33,6 @@ from ringbook.core import admins, announcing, applications
 from ringbook.model import App
 from ringbook.store import admins as stored_admins
 from ringbook.store import db as databases
-from ringbook.store import migrations
 from ringbook.store.db import Database
 
 SOURCE = str(Path(ringbook.__file__).parent)
@@ -175,8 +175,8 @@ def measured(begin: Callable[[World], Callable[[], None]]) -> Profile:
     """The second time that a journey is made."""
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/journeys.db"
-        migrations.migrate(url)
-        with closing(databases.connect(url)) as db:
+        migrate(url)
+        with closing(databases.connect(url, seal=SEAL)) as db:
             go = begin(World(db))
             go()
             with profiled() as profile:

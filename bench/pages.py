@@ -24,6 +24,7 @@ from urllib.parse import urlencode
 
 import machine
 from databases import KINDS, Place, place
+from keyed import SEAL
 from peopled import NOBODY, OWNER, fill, number_of
 from report import name, pipes
 from served import ringbook, serve
@@ -142,7 +143,7 @@ def measured(kind: str, users: int) -> tuple[str, list[str]]:
         began = time.monotonic()
         counted = fill(url, users, lambda what: print(f"{kind}: {what}", file=sys.stderr))
         filled = time.monotonic() - began
-        with closing(databases.connect(url, pool=2)) as db:
+        with closing(databases.connect(url, pool=2, seal=SEAL)) as db:
             began = time.monotonic()
             overview.count(db, int(time.time()))
             counting = time.monotonic() - began

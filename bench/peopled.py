@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 
 import psycopg
+from keyed import SEAL
 
 from ringbook.store import db as databases
 
@@ -103,7 +104,7 @@ def fill(url: str, users: int, tell: Callable[[str], None]) -> dict[str, int]:
     """Fill every table of application 1; how many rows of each there are."""
     counts = {table: ROWS.get(table) or round(users * share) for table, (share, _) in TABLES.items()}
     values = {"now": int(time.time()), "users": users, "hash": bytes(32)}
-    with closing(databases.connect(url, pool=1)) as db:
+    with closing(databases.connect(url, pool=1, seal=SEAL)) as db:
         with db.write() as tx:
             tx.run("DROP INDEX contacts_number")
         for table, (_, statement) in TABLES.items():

@@ -21,6 +21,7 @@ from typing import Any
 import machine
 from databases import Place, place
 from holders import Group, groups, load
+from keyed import SEAL, migrate
 from loading import Progress
 from processes import running, wait_until
 from raw import Cost, expect
@@ -30,7 +31,6 @@ from sinks import Bare, Sink, bare, sinking
 from ringbook import __version__
 from ringbook.core import applications
 from ringbook.store import db as store
-from ringbook.store import migrations
 from ringbook.worker import courier
 
 LIBRARIES = ("pyreqwest", "uvloop", "msgspec", "cryptography", "psycopg")
@@ -114,9 +114,9 @@ def run(kind: str, size: Size, tell: Progress) -> Result:
 
 def loaded(url: str, made: list[Group], sink: Sink, tell: Progress) -> dict[str, Any]:
     """A database with everybody in it, and its application, whose card is on."""
-    migrations.migrate(url)
+    migrate(url)
     app: dict[str, Any] = json.loads(ringbook(url, "app", "create", "bench", "--json"))
-    with closing(store.connect(url, pool=1)) as db:
+    with closing(store.connect(url, pool=1, seal=SEAL)) as db:
         for key, value in {"contact_joined_enabled": "true", **sink.credentials}.items():
             applications.change(db, app["application_id"], key, value)
     load(url, app["application_id"], made, sink.url, tell)
@@ -148,7 +148,7 @@ def one_round(
     with (
         serve(url, folder, "--no-worker", **NO_LIMITS) as served,
         working(url, folder, sink) as worker,
-        closing(store.connect(url, pool=1)) as db,
+        closing(store.connect(url, pool=1, seal=SEAL)) as db,
     ):
         result.memory.setdefault("the start", []).append(machine.resident(worker))
         for group in result.groups:

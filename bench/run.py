@@ -27,6 +27,7 @@ import pushes
 import reading
 import report
 from databases import KINDS, Place, place
+from keyed import migrate
 from loading import load
 from raw import expect, open_raw
 from report import DEFAULTS, UNLIMITED, Result
@@ -37,7 +38,6 @@ from served import NO_LIMITS, ringbook, serve
 from world import World
 
 from ringbook import __version__
-from ringbook.store import migrations
 
 RESULTS = Path(__file__).with_name("results")
 CROWD = 8
@@ -96,7 +96,7 @@ class Bench:
     def loaded(self, where: Place) -> tuple[str, int]:
         """A database as years of use would have made it, and the application in it."""
         url = where.empty()
-        migrations.migrate(url)
+        migrate(url)
         app_id = json.loads(ringbook(url, "app", "create", "bench", "--json"))["application_id"]
         load(url, self.world, app_id, self.holders, self.owners, self.tell)
         return url, app_id

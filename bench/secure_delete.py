@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from keyed import SEAL, migrate
 from machine import facts
 from raw import Cost, timed
 
@@ -22,7 +23,6 @@ from ringbook.core import applications, discovery, users
 from ringbook.core.profile import columns
 from ringbook.model import Caller, Entry
 from ringbook.store import db as databases
-from ringbook.store import migrations
 from ringbook.store.db import sqlite
 
 SETTINGS = ("OFF", "FAST", "ON")
@@ -61,8 +61,8 @@ def round_of(setting: str, number: int) -> tuple[dict[str, Cost], int]:
     )
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/ringbook.db"
-        migrations.migrate(url)
-        db = databases.connect(url)
+        migrate(url)
+        db = databases.connect(url, seal=SEAL)
         app, choose = applications.create(db, "bench", 1), random.Random(number)
         owners = [added(db, app, n) for n in range(PEOPLE)]
         books = {owner: book(owner, choose) for owner in owners}

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import machine
+from keyed import key_file
 from loading import token
 from processes import free_port, running, wait_until
 from raw import Cost, expect, timed
@@ -132,6 +133,7 @@ def ringbook(url: str, *words: str) -> str:
 
 
 def environment(url: str, **settings: str) -> dict[str, str]:
-    """This process's environment, but of Ringbook's settings only these."""
+    """This process's environment, but of Ringbook's settings only these and the key."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("RINGBOOK_")}
-    return others | {f"RINGBOOK_{name}": value for name, value in ({"DATABASE": url} | settings).items()}
+    ours = {"DATABASE": url, "KEY_FILE": str(key_file())} | settings
+    return others | {f"RINGBOOK_{name}": value for name, value in ours.items()}

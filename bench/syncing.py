@@ -27,13 +27,13 @@ from pathlib import Path
 
 import machine
 from databases import KINDS, place
+from keyed import migrate
 from raw import expect
 from report import pipes
 from ringbook_client import Client, Contact, Login
 from served import NO_LIMITS, PASSWORD, ringbook, serve
 
 from ringbook import __version__
-from ringbook.store import migrations
 
 RESULTS = Path(__file__).with_name("results")
 NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
@@ -93,7 +93,7 @@ def measured(kind: str, contacts: int, rounds: int) -> str:
     """The file for results/."""
     with tempfile.TemporaryDirectory(prefix="ringbook-bench-") as name, place(kind, Path(name)) as where:
         folder, url, before = Path(name), where.empty(), os.getloadavg()[0]
-        migrations.migrate(url)
+        migrate(url)
         made = ringbook(url, "app", "create", "bench", "--json")
         with serve(url, folder, **NO_LIMITS) as served:
             works = run(served.port, made, contacts, rounds, folder)

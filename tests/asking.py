@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from email.message import Message
 from typing import Any, TypeVar
 
-from servers import Application, Server
+from servers import SEAL, Application, Server
 
 from ringbook.store import db as databases
 
@@ -134,7 +134,7 @@ def guest(server: Server, app: Application | None = None, address: str = "") -> 
 
 def rows(server: Server, sql: str, **params: Any) -> list[dict[str, Any]]:
     """What the database behind a server holds."""
-    database = databases.connect(server.database_url, pool=1)
+    database = databases.connect(server.database_url, pool=1, seal=SEAL)
     try:
         with database.read() as tx:
             return tx.all(sql, **params)
@@ -144,7 +144,7 @@ def rows(server: Server, sql: str, **params: Any) -> list[dict[str, Any]]:
 
 def write(server: Server, sql: str, **params: Any) -> int:
     """Change the database behind a server's back, as time would; how many rows that were."""
-    database = databases.connect(server.database_url, pool=1)
+    database = databases.connect(server.database_url, pool=1, seal=SEAL)
     try:
         with database.write() as tx:
             return tx.run(sql, **params)

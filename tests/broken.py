@@ -23,7 +23,7 @@ from asking import ask, line, rows
 from core.joining import Play
 from crowd import Crowd, crowd, knocking
 from push.providers import apns_token, fcm_token, providing
-from servers import Databases, Server, Stoppable, environment, eventually, full_disk, program, running, serve
+from servers import SEAL, Databases, Server, Stoppable, environment, eventually, full_disk, program, running, serve
 from servers import serving_children as children
 
 from ringbook.core import delivery
@@ -83,7 +83,7 @@ def worker(databases: Databases, folder: Path, times: int) -> tuple[Crowd, Count
         databases.fresh("postgresql") as url,
         providing(folder) as providers,
         serve(url, folder, "--no-worker") as server,
-        closing(store.connect(url)) as db,
+        closing(store.connect(url, seal=SEAL)) as db,
     ):
         play = Play(db, now=int(time.time()))
         play.set(**providers.settings)
@@ -175,7 +175,7 @@ def provider(databases: Databases, folder: Path, holders: int) -> tuple[Crowd, C
     """Two of three push tokens are a provider's that takes 2.5 s; how often each got its push."""
     with databases.fresh("sqlite") as url, providing(folder) as providers:
         settings = {name: str(value) for name, value in providers.config.items()}
-        with serve(url, folder, **settings) as server, closing(store.connect(url)) as db:
+        with serve(url, folder, **settings) as server, closing(store.connect(url, seal=SEAL)) as db:
             play = Play(db, now=int(time.time()))
             play.set(**providers.settings)
             for n in range(holders):

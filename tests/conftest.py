@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from push.providers import Providers, providing
-from servers import DATABASES, Databases, Postgresql, Server, Stoppable, migrate, private_folder, serve, tail
+from servers import DATABASES, SEAL, Databases, Postgresql, Server, Stoppable, migrate, private_folder, serve, tail
 from verify.gateway import Gateway, listening
 
 from ringbook.store import db as store
@@ -67,7 +67,7 @@ def database_url(request: pytest.FixtureRequest, databases: Databases) -> Iterat
 @pytest.fixture
 def db(database_url: str) -> Iterator[store.Database]:
     """The same, open."""
-    opened = store.connect(database_url)
+    opened = store.connect(database_url, seal=SEAL)
     yield opened
     opened.close()
 

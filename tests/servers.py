@@ -16,6 +16,7 @@
 Nothing is skipped when a server cannot start: the test fails and says what to install.
 """
 
+import atexit
 import importlib.util
 import os
 import resource
@@ -33,7 +34,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -41,7 +42,11 @@ from urllib.parse import urlsplit
 import psycopg
 from forking import Forked, can_fork, die_with_parent
 
+from ringbook.seal import Key, Seal
+
 DATABASES = ("sqlite", "postgresql")
+KEY = Key(bytes(range(32)))  # of all databases of the tests
+SEAL = Seal(KEY.secret)
 START_SECONDS = 30
 PATIENCE_SECONDS = 60
 STOP_SECONDS = 15
@@ -109,10 +114,24 @@ class Databases:
 
 
 def migrate(url: str) -> None:
-    """Bring a database to today's schema."""
-    from ringbook.store import migrations
+    """Bring a database to today's schema, and seal it with KEY."""
+    from ringbook.server import opening
+    from ringbook.store import db, migrations
 
     migrations.migrate(url)
+    with closing(db.connect(url, pool=1)) as opened:
+        opening.unlock(opened, KEY)
+
+
+@cache
+def key_file() -> Path:
+    """The file of KEY, for the commands that the tests start."""
+    folder = tempfile.mkdtemp(prefix="ringbook-tests-key-")
+    atexit.register(shutil.rmtree, folder)
+    file = Path(folder, "ringbook.key")
+    file.touch(0o600)
+    file.write_text(KEY.secret.hex())
+    return file
 
 
 @dataclass(frozen=True)
@@ -479,7 +498,7 @@ def application(database_url: str, name: str = "tests", **settings: str) -> Appl
     from ringbook.core import applications
     from ringbook.store import db
 
-    with closing(db.connect(database_url)) as opened:
+    with closing(db.connect(database_url, seal=SEAL)) as opened:
         made = applications.create(opened, name, int(time.time()))
         for key, value in settings.items():
             applications.change(opened, made.id, key, value)
@@ -511,9 +530,9 @@ def program() -> Path:
 
 
 def environment(database_url: str, **settings: str) -> dict[str, str]:
-    """This process's environment, but of Ringbook's settings only these."""
+    """This process's environment, but of Ringbook's settings only these, and the key of all test databases."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("RINGBOOK_")}
-    ours = {"database": database_url} | settings
+    ours = {"database": database_url, "key_file": str(key_file())} | settings
     return others | {f"RINGBOOK_{name.upper()}": value for name, value in ours.items()}
 
 

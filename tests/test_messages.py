@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from broken import small_disk
-from servers import Stoppable, environment, free_port, private_folder, program
+from servers import SEAL, Stoppable, environment, free_port, key_file, private_folder, program
 
 from ringbook import errors
 from ringbook.config import Config
@@ -33,13 +33,13 @@ AWAY = "The database cannot be reached just now. Try again."
 
 def checked(url: str) -> str:
     """What `ringbook check` finds wrong with the database."""
-    found = list(checks.readiness(Config(database=url)))
+    found = list(checks.readiness(Config(key_file=str(key_file()), database=url)))
     return "; ".join(one.seen for one in found if not one.ok)
 
 
 def ready(url: str) -> str:
     """What /readyz says."""
-    with closing(databases.connect(url, pool=1)) as db:
+    with closing(databases.connect(url, pool=1, seal=SEAL)) as db:
         return trouble_of(db)
 
 
@@ -329,7 +329,7 @@ def test_a_role_that_may_not_make_tables_in_a_new_database(roles):
 
 @pytest.mark.parametrize("table", ["erasures", "schema_state"])
 def test_a_table_that_must_have_a_row_and_is_empty(database_url, table):
-    with closing(databases.connect(database_url)) as db, db.write() as tx:
+    with closing(databases.connect(database_url, seal=SEAL)) as db, db.write() as tx:
         tx.run(f"DELETE FROM {table}")
     said = f"the table {table} of the database is empty, which no version of Ringbook leaves behind: restore a backup"
     assert checked(database_url) == said
@@ -340,7 +340,7 @@ def test_a_table_that_must_have_a_row_and_is_empty(database_url, table):
 
 
 def test_a_missing_table_is_found_by_check(database_url):
-    with closing(databases.connect(database_url)) as db, db.write() as tx:
+    with closing(databases.connect(database_url, seal=SEAL)) as db, db.write() as tx:
         tx.run("DROP TABLE buckets")
     said = "the database lacks tables of its schema (buckets): restore a backup"
     assert checked(database_url) == ready(database_url) == said
@@ -373,7 +373,7 @@ def test_every_sentence_is_in_the_table_of_the_documentation(sentence):
 
 def test_requests_are_told_nothing_of_all_this(tmp_path):
     with (
-        closing(databases.connect(f"sqlite:///{tmp_path}/none.db")) as db,
+        closing(databases.connect(f"sqlite:///{tmp_path}/none.db", seal=SEAL)) as db,
         pytest.raises(errors.Unavailable) as refused,
         db.read(),
     ):

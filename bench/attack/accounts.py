@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from attack import Attack, Figure
+from keyed import migrate
 from served import Served, ringbook, serve
-
-from ringbook.store import migrations
 
 ROUNDS, OLD = 8, "correct-horse"
 GUESSES, ADDRESSES = 240, 60
@@ -82,7 +81,7 @@ def running() -> Iterator[Server]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         url = f"sqlite:///{folder / 'attacked.db'}"
-        migrations.migrate(url, keep_copy=False)
+        migrate(url)
         app = json.loads(ringbook(url, "app", "create", "attacked", "--json"))
         with serve(url, folder, "--no-worker", TRUSTED_PROXIES=HERE) as served:
             yield Server(url, served, app, folder / "serve.log")

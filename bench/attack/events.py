@@ -26,6 +26,7 @@ from attack import Attack, Figure
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from databases import file_of, place
+from keyed import SEAL, migrate
 from served import Served, ringbook, serve
 
 from ringbook import errors
@@ -36,7 +37,7 @@ from ringbook.core.profile import columns
 from ringbook.model import App, Caller, Subscription
 from ringbook.push.transport import Outcome, Receipt
 from ringbook.store import db as store
-from ringbook.store import migrations, pushes
+from ringbook.store import pushes
 
 SENDERS, RECIPIENTS, DEVICES, HOSTS = 12, 100, 10, 50
 FLOOD_SECONDS, PATIENCE_SECONDS, SETTLING_SECONDS = 15, 60, 15
@@ -102,10 +103,10 @@ class World:
     """An application in a database, and its users."""
 
     def __init__(self, url: str) -> None:
-        migrations.migrate(url)
+        migrate(url)
         made = json.loads(ringbook(url, "app", "create", "attacked", "--json"))
         self.keys = {"application_id": made["application_id"], "auth_key": made["auth_key"]}
-        self.db = store.connect(url, pool=2)
+        self.db = store.connect(url, pool=2, seal=SEAL)
 
     @property
     def app(self) -> App:

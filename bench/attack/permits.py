@@ -18,6 +18,7 @@ from itertools import count
 from pathlib import Path
 
 from attack import Attack, Figure
+from keyed import SEAL, migrate
 
 from ringbook import errors, logs
 from ringbook.config import Limits
@@ -26,7 +27,6 @@ from ringbook.model import App, Caller
 from ringbook.store import db as databases
 from ringbook.store import stats as figures_store
 from ringbook.store.db import Database
-from ringbook.store.migrations import migrate
 from ringbook.times import DAY, HOUR
 
 MILLION = 1_000_000
@@ -78,7 +78,7 @@ def world(members: int = SMALL, new: int = 0) -> Iterator[World]:
     with tempfile.TemporaryDirectory(prefix="ringbook-permits-") as folder:
         url = f"sqlite:///{folder}/permits.db"
         migrate(url)
-        db = databases.connect(url)
+        db = databases.connect(url, seal=SEAL)
         try:
             yield World(db, members, new)
         finally:

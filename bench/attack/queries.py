@@ -22,11 +22,10 @@ from urllib.parse import quote
 
 from attack import Attack, Figure
 from databases import place
+from keyed import migrate
 from loading import load, token
 from served import Served, ringbook, serve
 from world import World
-
-from ringbook.store import migrations
 
 USERS, ATTACKER, VICTIM = 200_000, 1, 2
 CONNECTIONS, SECONDS, READS = 16, 10, 400
@@ -69,7 +68,7 @@ def crowded(kind: str) -> Iterator[Served]:
     """A server with USERS users, of whom two have sessions."""
     with tempfile.TemporaryDirectory() as name, place(kind, Path(name)) as where:
         url = where.empty()
-        migrations.migrate(url, keep_copy=False)
+        migrate(url)
         app = json.loads(ringbook(url, "app", "create", "bench", "--json"))
         load(url, World(USERS), app["application_id"], [], [ATTACKER, VICTIM], lambda *_: None)
         with serve(url, Path(name), "--no-worker", **UNLIMITED) as served:

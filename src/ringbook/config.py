@@ -262,6 +262,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             secret=True,
         ),
     ] = "sqlite:///ringbook.db"
+    key_file: Annotated[
+        str,
+        option(
+            "file with the storage key, made by `ringbook key create FILE`; empty = ringbook.key beside a SQLite"
+            " database ringbook.db, where the first start makes it. PostgreSQL needs one"
+        ),
+    ] = ""
     erasures_folder: Annotated[
         str,
         option("folder of the journal of erasures; empty = beside a SQLite file, and with PostgreSQL none is kept"),

@@ -163,6 +163,9 @@ class Seal:
         self._numbers: dict[int, Callable[[], blake2b]] = {}
         self._lookups: dict[tuple[str, int], Callable[[], blake2b]] = {}
 
+    def __reduce__(self) -> tuple[type["Seal"], tuple[bytes]]:
+        return Seal, (self._secret,)  # for a child process, which gets it through a pipe
+
     def number(self, app_id: int, number: int) -> int:
         """The keyed number: 63 bits, the same for the same number of the same application."""
         try:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from servers import DATABASES, Databases
+from servers import DATABASES, SEAL, Databases
 from starlette.testclient import TestClient
 
 from ringbook.api import routes
@@ -79,7 +79,7 @@ def apps(db: Database, limits: Limits) -> Iterator[Apps]:
 def town(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Apps]:
     """An application with people whom many tests ask for and none changes."""
     with databases.fresh(request.param) as url:
-        db = connect(url)
+        db = connect(url, seal=SEAL)
         with served(db, Limits()) as apps:
             settle(apps)
             yield apps

@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 from asking import PASSWORD, Answer, Person, ask, opened
-from servers import Application, Server
+from servers import SEAL, Application, Server
 
 from ringbook.api.openapi import document
 from ringbook.core import applications
@@ -29,7 +29,7 @@ Known = dict[str, Any]
 @pytest.fixture(scope="module")
 def database(server: Server) -> Iterator[databases.Database]:
     """The database behind the server, to make applications in."""
-    opened_ = databases.connect(server.database_url, pool=2)
+    opened_ = databases.connect(server.database_url, pool=2, seal=SEAL)
     yield opened_
     opened_.close()
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from asking import Person, guest, line, lines, person
 from core.joining import Play
-from servers import Databases, ended, environment, postgresql_client, program, serve
+from servers import KEY, SEAL, Databases, ended, environment, migrate, postgresql_client, program, serve
 from store.older import next_version, people
 
 from ringbook import errors
@@ -40,7 +40,7 @@ def whole(url: str) -> dict[str, list[Any]]:
     """Every row of every table, but for how far ids have come."""
     catalogue = "sqlite_schema WHERE type = 'table'" if databases_.is_sqlite(url) else "pg_tables"
     column = "name" if databases_.is_sqlite(url) else "tablename"
-    with closing(databases_.connect(url, pool=1)) as opened, opened.read() as tx:
+    with closing(databases_.connect(url, pool=1, seal=SEAL)) as opened, opened.read() as tx:
         if not databases_.is_sqlite(url):
             catalogue += " WHERE schemaname = 'public'"
         tables = {row[0] for row in tx.tuples(f"SELECT {column} FROM {catalogue}")} - {"sqlite_sequence"}
@@ -81,7 +81,7 @@ def wait_for(answered: Callable[[], int], more: int) -> int:
 
 def held(url: str, who: Person) -> int:
     """How many contacts somebody's book has, which must be the first ones without a gap."""
-    with closing(databases_.connect(url, pool=1)) as opened, opened.read() as tx:
+    with closing(databases_.connect(url, pool=1, seal=SEAL)) as opened, opened.read() as tx:
         ((size,),) = tx.tuples("SELECT size FROM books WHERE owner_id = :id", id=who.id)
         numbers = tx.tuples("SELECT number FROM contacts WHERE owner_id = :id ORDER BY number", id=who.id)
     assert [str(number) for (number,) in numbers] == [line(n)["phone"] for n in range(size)]
@@ -139,13 +139,13 @@ def leaves(one: Person) -> None:
 
 
 def there(url: str) -> set[int]:
-    with closing(databases_.connect(url, pool=1)) as opened, opened.read() as tx:
+    with closing(databases_.connect(url, pool=1, seal=SEAL)) as opened, opened.read() as tx:
         return {row[0] for row in tx.tuples("SELECT id FROM users")}
 
 
 def next_id(url: str) -> int:
     """The id of the next who signs up."""
-    with closing(databases_.connect(url)) as db:
+    with closing(databases_.connect(url, seal=SEAL)) as db:
         return Play(db).person("newcomer").id
 
 
@@ -171,7 +171,7 @@ def test_a_database_that_was_copied_back_by_hand_is_not_served_until_its_journal
     assert "by 3 users: run `ringbook erase-again`" in run("check", database_url=url, code=1).stdout
     assert json.loads(run("erase-again", "--json", database_url=url).stdout)["erased_again"] == 2
     assert there(url) == {ids["stays"]}
-    with closing(databases_.connect(url)) as db:
+    with closing(databases_.connect(url, seal=SEAL)) as db:
         assert erasures.trouble(db) == ""
         assert backups.erase_again(db, [folder / "ringbook.db-erasures"]) == backups.Again(0, [], 0)
 
@@ -240,7 +240,7 @@ with db.connect(sys.argv[1]).read() as tx:
 
 def test_who_comes_while_a_restore_is_under_way_opens_the_new_database_not_the_one_put_aside(url, made, folder):
     file = folder / "ringbook.db"
-    with closing(databases_.connect(url)) as db:
+    with closing(databases_.connect(url, seal=SEAL)) as db:
         Play(db).person("bob")
     with copies.lock(file):
         comes = subprocess.Popen([sys.executable, "-c", OPENS, url], stdout=subprocess.PIPE, text=True)
@@ -272,8 +272,8 @@ def test_a_server_that_was_killed_has_nothing_open_and_its_log_is_kept(url, fold
 @pytest.fixture
 def made(url: str, folder: Path) -> Path:
     """A small database and its backup."""
-    migrations.migrate(url)
-    with closing(databases_.connect(url)) as db:
+    migrate(url)
+    with closing(databases_.connect(url, seal=SEAL)) as db:
         Play(db).person("ann")
     back_up(url, folder / "backup.db")
     return folder / "backup.db"
@@ -364,7 +364,7 @@ def test_what_cannot_be_restored_is_said_and_nothing_is_changed(url, made, folde
     with pytest.raises(errors.Invalid, match=said):
         backups.looked_through(made)
     with pytest.raises((errors.Invalid, errors.Unavailable)):
-        backups.restore(made, file, folder / "journal", lambda done, total: None)
+        backups.restore(made, file, folder / "journal", KEY, lambda done, total: None)
     assert whole(url) == before
     assert [file.name for file in folder.iterdir() if "restor" in file.name] == []
 
@@ -418,7 +418,7 @@ def test_a_backup_with_its_checksum_is_still_a_sqlite_file_that_can_be_served(ur
     """Copied into place by hand it grows, its log is written back, and nothing is broken."""
     copied = folder / "copied.db"
     shutil.copy(made, copied)
-    with closing(databases_.connect(f"sqlite:///{copied}")) as db:
+    with closing(databases_.connect(f"sqlite:///{copied}", seal=SEAL)) as db:
         play = Play(db)
         for n in range(200):
             play.person(f"user{n}")
@@ -442,7 +442,7 @@ def test_two_restores_in_one_second_put_two_files_aside(url, made, folder, monke
     monkeypatch.setattr(backups.time, "strftime", lambda *_: "20261126T092706")
     whole(url)
     for _ in range(2):
-        backups.restore(made, folder / "ringbook.db", folder / "journal", lambda done, total: None)
+        backups.restore(made, folder / "ringbook.db", folder / "journal", KEY, lambda done, total: None)
     kept = sorted(
         file.name for file in folder.glob("ringbook.db.before-restore-*") if file.name[-4:] not in ("-wal", "-shm")
     )
@@ -470,7 +470,7 @@ def test_a_restore_that_is_broken_off_changes_nothing(url, made, folder, monkeyp
     before = whole(url)
     monkeypatch.setattr(backups, "erase_again", lambda *given, **more: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        backups.restore(made, folder / "ringbook.db", folder / "journal", lambda done, total: None)
+        backups.restore(made, folder / "ringbook.db", folder / "journal", KEY, lambda done, total: None)
     assert whole(url) == before
     assert [file.name for file in folder.iterdir() if "restor" in file.name] == []
     with copies.lock(folder / "ringbook.db"):
@@ -484,7 +484,7 @@ def test_what_a_killed_restore_has_left_does_not_come_to_the_next_one(url, made,
         log = (folder / "ringbook.db.restoring-wal").read_bytes()
     (folder / "ringbook.db.restoring-wal").write_bytes(log)
     before = whole(url)
-    backups.restore(made, folder / "ringbook.db", folder / "journal", lambda done, total: None)
+    backups.restore(made, folder / "ringbook.db", folder / "journal", KEY, lambda done, total: None)
     assert whole(url) == before
     assert [file.name for file in folder.iterdir() if ".restoring" in file.name] == []
 
@@ -494,7 +494,7 @@ def test_a_database_behind_a_link_is_replaced_where_it_is(url, made, folder):
     (folder / "ringbook.db").rename(folder / "data" / "ringbook.db")
     (folder / "ringbook.db").symlink_to(folder / "data" / "ringbook.db")
     before = whole(url)
-    done = backups.restore(made, folder / "ringbook.db", folder / "journal", lambda done, total: None)
+    done = backups.restore(made, folder / "ringbook.db", folder / "journal", KEY, lambda done, total: None)
     assert (folder / "ringbook.db").is_symlink() and done.kept and done.kept.parent == folder / "data"
     assert whole(url) == before
 
@@ -502,15 +502,15 @@ def test_a_database_behind_a_link_is_replaced_where_it_is(url, made, folder):
 def test_a_backup_of_an_older_version_comes_back_with_todays_schema_and_its_erasures(
     url, folder, monkeypatch, tmp_path_factory
 ):
-    migrations.migrate(url)
+    migrate(url)
     ann, bob = people(url, "ann", "bob")
     back_up(url, folder / "older.db")
     schema = next_version(monkeypatch, tmp_path_factory.mktemp("next"))
     migrations.migrate(url)
-    with closing(databases_.connect(url)) as db:
+    with closing(databases_.connect(url, seal=SEAL)) as db:
         users.erase(db, ann)
     run("restore", str(folder / "older.db"), "--yes", database_url=url)
-    with closing(databases_.connect(url)) as db:
+    with closing(databases_.connect(url, seal=SEAL)) as db:
         assert migrations.state(db).revision == schema
     assert there(url) == {bob}
 
@@ -580,7 +580,7 @@ def test_on_postgresql_erase_again_erases_whoever_was_erased_after_the_dump(data
         assert done == {"erased_again": 2, "left_alone": 0}
         assert there(restored) == {ids["stays"]}
         assert next_id(restored) == ids["new"] + backups.GAP + 1
-        with closing(databases_.connect(restored, erasures=str(journal))) as db:
+        with closing(databases_.connect(restored, erasures=str(journal), seal=SEAL)) as db:
             assert erasures.trouble(db) == ""
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from core.joining import ANN, BOB, Play
-from servers import Databases
+from servers import SEAL, Databases, key_file
 
 from ringbook.cli import __main__
 from ringbook.store import db as store
@@ -14,13 +14,14 @@ from ringbook.store import db as store
 def why(databases: Databases, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """Bob, whose book calls Ann Annie; asks the command, which ends with a code and its words."""
     with databases.fresh("sqlite") as url:
-        db = store.connect(url)
+        db = store.connect(url, seal=SEAL)
         play = Play(db)
         play.bob = play.person("bob", BOB).id
         play.holds(play.bob, (ANN, "Annie"))
 
         def ask(*words: str) -> tuple[int, str]:
             monkeypatch.setenv("RINGBOOK_DATABASE", url)
+            monkeypatch.setenv("RINGBOOK_KEY_FILE", str(key_file()))
             monkeypatch.setattr("sys.argv", ["ringbook", "why", *words])
             with pytest.raises(SystemExit) as end:
                 __main__.main()

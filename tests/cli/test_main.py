@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import structlog
 from push.providers import private_key, service_account
-from servers import Databases, environment, program
+from servers import SEAL, Databases, environment, key_file, program
 
 from ringbook.app_settings import SETTINGS
 from ringbook.cli import __main__
@@ -39,7 +39,9 @@ def ringbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     def run(*words: str, **settings: str) -> Ended:
         for name in [name for name in os.environ if name.startswith("RINGBOOK_")]:
             monkeypatch.delenv(name)
-        for name, value in ({"database": "sqlite:///ringbook.db"} | settings).items():
+        # The file in the directory gets a key of its own; other databases have that of all tests.
+        ours = {"key_file": str(key_file())} if "database" in settings else {"database": "sqlite:///ringbook.db"}
+        for name, value in (ours | settings).items():
             monkeypatch.setenv(f"RINGBOOK_{name.upper()}", value)
         monkeypatch.setattr(sys, "argv", ["ringbook", *words])
         with pytest.raises(SystemExit) as end:
@@ -225,7 +227,7 @@ def test_deleting_needs_a_yes_where_nobody_can_be_asked(ringbook):
 def test_on_a_terminal_deleting_asks_for_the_name(ringbook, tmp_path, typed, code):
     ringbook("app", "create", "Friends")
     ours, theirs = pty.openpty()
-    surroundings = environment("sqlite:///ringbook.db")
+    surroundings = environment("sqlite:///ringbook.db", key_file="ringbook.key")
     process = subprocess.Popen(
         [program(), "app", "delete", "1"], stdin=theirs, stdout=subprocess.PIPE, cwd=tmp_path, env=surroundings
     )
@@ -376,7 +378,7 @@ def test_help_and_version(ringbook):
 
 def test_a_reader_that_goes_away_is_no_traceback(ringbook, tmp_path):
     ringbook("migrate")
-    surroundings = environment("sqlite:///ringbook.db")
+    surroundings = environment("sqlite:///ringbook.db", key_file="ringbook.key")
     process = subprocess.Popen(
         [program(), "check"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, env=surroundings
     )
@@ -403,7 +405,7 @@ def test_what_commands_change_or_show_is_in_the_audit_log(ringbook):
         ("app", "delete", "1", "--yes"),
     ):
         assert ringbook(*words).returncode == 0, words
-    with closing(databases.connect("sqlite:///ringbook.db")) as db:
+    with closing(databases.connect("sqlite:///ringbook.db", seal=SEAL)) as db:
         entries = audit.page(db, 20)
     assert {(one.admin, one.address) for one in entries} == {(audit.COMMAND_LINE, "")}
     assert [one.action for one in reversed(entries)] == [

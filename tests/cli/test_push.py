@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 import structlog
 from core.joining import ANN, BOB, Play
-from servers import Databases
+from servers import SEAL, Databases, key_file
 
 from ringbook.cli import __main__
 from ringbook.core import delivery
@@ -37,7 +37,7 @@ Run = Callable[..., Ended]
 def play(request: pytest.FixtureRequest, databases: Databases):
     """Bob holds Ann's number and has a device; Ann joins, and Bob is to be told."""
     with databases.fresh(request.param) as url:
-        db = store.connect(url)
+        db = store.connect(url, seal=SEAL)
         play = Play(db, now=int(time.time()))
         play.url = url
         play.bob = play.person("bob", BOB).id
@@ -57,6 +57,7 @@ def ringbook(play: Play, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         for name in [name for name in os.environ if name.startswith("RINGBOOK_")]:
             monkeypatch.delenv(name)
         monkeypatch.setenv("RINGBOOK_DATABASE", play.url)
+        monkeypatch.setenv("RINGBOOK_KEY_FILE", str(key_file()))
         monkeypatch.setattr(sys, "argv", ["ringbook", "push", *map(str, words)])
         with pytest.raises(SystemExit) as end:
             __main__.main()

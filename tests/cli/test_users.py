@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import structlog
-from servers import Databases, application, environment, program
+from servers import Databases, application, environment, key_file, program
 
 from ringbook.cli import __main__
 from ringbook.core import imports
@@ -40,6 +40,7 @@ def ringbook(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         for name in [name for name in os.environ if name.startswith("RINGBOOK_")]:
             monkeypatch.delenv(name)
         monkeypatch.setenv("RINGBOOK_DATABASE", database_url)
+        monkeypatch.setenv("RINGBOOK_KEY_FILE", str(key_file()))
         monkeypatch.setattr(sys, "argv", ["ringbook", *words])
         with pytest.raises(SystemExit) as end:
             __main__.main()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from asking import PASSWORD, Person, guest, opened, person, rows
 from core.joining import LIMITS, NOW, Play
-from servers import Databases, Server, application, ringbook, serve
+from servers import SEAL, Databases, Server, application, ringbook, serve
 
 from ringbook import errors
 from ringbook.config import Config
@@ -118,7 +118,7 @@ def test_servers_that_are_killed_forget_no_erasure_that_they_have_answered(
             people = [guest(server) for _ in range(24)]
             answered = leave_at_once(people, 8, server.process.kill)
             server.process.wait()
-        db = databases_.connect(url, erasures=str(folder))
+        db = databases_.connect(url, erasures=str(folder), seal=SEAL)
         counts, _, users_ = zip(*journal(db), strict=True)
         assert answered <= set(users_)
         assert list(counts) == list(range(1, len(counts) + 1))
@@ -344,7 +344,7 @@ def test_the_command_cleans_up_behind_itself(tmp_path):
 
 def take_a_turn(url: str) -> None:
     """What the worker does every minute."""
-    opened = databases_.connect(url)
+    opened = databases_.connect(url, seal=SEAL)
     jobs.turn(opened, jobs.parts(Config()), int(time.time()), threading.Event())
     opened.close()
 
@@ -355,7 +355,7 @@ def test_not_even_what_the_database_left_behind_when_it_moved_rows(tmp_path):
 
     url = f"sqlite:///{tmp_path}/ringbook.db"
     migrations.migrate(url)
-    db = databases_.connect(url)
+    db = databases_.connect(url, seal=SEAL)
     play, choose = Play(db), random.Random(1)
     people = [play.person(f"login-{n:03}-", f"+1{200 + n // 100}55501{n % 100:02}") for n in range(200)]
     for n, one in enumerate(people):
@@ -386,7 +386,7 @@ def test_a_long_reader_does_not_stop_the_writers(tmp_path):
 
     url = f"sqlite:///{tmp_path}/ringbook.db"
     migrations.migrate(url)
-    db = databases_.connect(url)
+    db = databases_.connect(url, seal=SEAL)
     play = Play(db)
     with db.read() as tx:
         tx.run("BEGIN")
@@ -413,7 +413,7 @@ def test_on_postgresql_no_row_of_any_table_holds_anything_of_an_erased_user(data
 
 def whole(url: str) -> str:
     """Every row of every table, as text."""
-    opened = databases_.connect(url, pool=1)
+    opened = databases_.connect(url, pool=1, seal=SEAL)
     with opened.read() as tx:
         tables = [row[0] for row in tx.tuples("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
         text = [row[0] for table in tables for row in tx.tuples(f"SELECT CAST(t AS text) FROM {table} AS t")]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from servers import Databases
+from servers import SEAL, Databases
 
 from ringbook import errors
 from ringbook.config import Limits
@@ -347,7 +347,7 @@ def meanwhile(databases: Databases, monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(imports, "_look", looked)
     monkeypatch.setattr(imports, "_write", written)
-    with databases.fresh("postgresql") as url, closing(store.connect(url)) as db:
+    with databases.fresh("postgresql") as url, closing(store.connect(url, seal=SEAL)) as db:
         yield db, applications.create(db, "test", NOW - DAY), happens
 
 
@@ -472,7 +472,11 @@ def test_a_user_whose_number_was_given_or_verified_since_is_left_alone(db, app):
 
 def test_a_proof_waits_for_an_import_that_changes_the_number(databases, monkeypatch):
     """PostgreSQL, where the proof has begun before the import is committed."""
-    with databases.fresh("postgresql") as url, closing(store.connect(url)) as db, ThreadPoolExecutor(1) as pool:
+    with (
+        databases.fresh("postgresql") as url,
+        closing(store.connect(url, seal=SEAL)) as db,
+        ThreadPoolExecutor(1) as pool,
+    ):
         app = applications.create(db, "test", NOW - DAY)
         brought(db, app, {"id": 5, "login": "ann", "phone": ANN})
         entered: list[Any] = []
@@ -579,6 +583,7 @@ from pathlib import Path
 from ringbook.core import applications, imports
 from ringbook.store import db as databases
 from ringbook.store import imports as store
+from ringbook.seal import Seal
 
 add, left, imports.BATCH = store.add_numbers, [2], 10
 
@@ -589,7 +594,7 @@ def killed(*given):
     add(*given)
 
 store.add_numbers = killed
-db = databases.connect(sys.argv[1])
+db = databases.connect(sys.argv[1], seal=Seal(bytes(range(32))))
 imports.bring(db, applications.get(db, int(sys.argv[2])), imports.Lines(Path(sys.argv[3])), now=int(sys.argv[4]))
 """
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from core.joining import ANN, BOB, CLEO, DAY, LIMITS, NOW, Play
+from servers import SEAL
 
 from ringbook.config import Config
 from ringbook.core import backups, discovery, inactive, sessions
@@ -149,7 +150,7 @@ def test_copies_of_a_sqlite_file_go_after_a_month(tmp_path):
         (tmp_path / name).write_text("")
     for name in ("ringbook.db.mine", "ringbook.db.before-christmas"):
         (tmp_path / name).write_text("")
-    db = databases.connect(url)
+    db = databases.connect(url, seal=SEAL)
     made = (tmp_path / names[0]).stat().st_ctime
     assert backups.sweep(db, int(made) - 60) == 0
     assert backups.sweep(db, int(made) + 60) == 2

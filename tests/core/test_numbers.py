@@ -4,7 +4,7 @@ from contextlib import closing
 
 import pytest
 import structlog
-from servers import Databases
+from servers import SEAL, Databases
 
 from ringbook import errors
 from ringbook.config import Limits
@@ -152,7 +152,7 @@ def test_the_log_names_who_lost_a_number_to_whom_and_masks_it(db, app):
 def test_who_comes_to_have_the_number_while_we_wait_is_looked_at_too(databases: Databases, monkeypatch, times):
     """PostgreSQL, where somebody types the number in between our look and our locks; SQLite lets nobody in."""
     wait, left = proof_store.wait_for_imports, list(range(times))
-    with databases.fresh("postgresql") as url, closing(store.connect(url)) as db:
+    with databases.fresh("postgresql") as url, closing(store.connect(url, seal=SEAL)) as db:
         app = applications.create(db, "test", NOW)
         ann = verified(db, app, BOB)
 

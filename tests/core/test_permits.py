@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 from core.joining import ADDRESS, ANN, BOB, LIMITS, NOW, Play
-from servers import Databases
+from servers import SEAL, Databases
 
 from ringbook import errors, metrics
 from ringbook.config import Limits
@@ -451,9 +451,9 @@ def test_several_processes_together_use_no_more_than_the_limit(databases: Databa
     """100,000 at once: each draws blocks of 1,000 until nothing is left, and is exact with the last of it."""
     few = {"network_permits_per_day": 200_000, "app_permits_per_day": 10**9, "address_permits_per_day": 0, "permits": 0}
     with databases.fresh("postgresql") as url:
-        first = Play(databases_.connect(url))
+        first = Play(databases_.connect(url, seal=SEAL))
         people = [first.person(f"user{n}").id for n in range(4)]
-        others = [databases_.connect(url) for _ in people]
+        others = [databases_.connect(url, seal=SEAL) for _ in people]
         got = [0] * len(people)
 
         def run(n: int) -> None:

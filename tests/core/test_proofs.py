@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from servers import SEAL
 
 from ringbook import errors
 from ringbook.config import Limits
@@ -427,7 +428,7 @@ def test_whoever_finds_an_account_that_is_erased_before_it_is_entered_gets_a_new
             assert users.erase(db, left.pop())
         lock(tx, user_id)
 
-    with databases.fresh("postgresql") as url, closing(store.connect(url)) as db:
+    with databases.fresh("postgresql") as url, closing(store.connect(url, seal=SEAL)) as db:
         app = applications.create(db, "test", NOW)
         said = {"id": 1005, "email": "ann@example.com", "external_id": "7"}
         assert imports.bring(db, app, [Line(2, said)], now=NOW).refused == []

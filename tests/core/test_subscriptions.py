@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from servers import SEAL
 
 from ringbook import errors
 from ringbook.config import Config, Limits
@@ -329,7 +330,7 @@ def test_two_who_exchange_their_tokens_wait_for_each_other_before_either_writes(
             both.wait(0.5)
         leave(tx, *of)
 
-    with databases.fresh("postgresql") as url, closing(connect(url)) as db:
+    with databases.fresh("postgresql") as url, closing(connect(url, seal=SEAL)) as db:
         app = applications.create(db, "test", NOW)
         ann, bob = user(db, app), user(db, app)
         mine = {who: but(ANDROID, user_id=who, token=f"fcm-token-000{who}") for who in (ann, bob)}

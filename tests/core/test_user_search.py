@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from servers import SEAL
 
 from ringbook import errors
 from ringbook.app_settings import AppSettings
@@ -175,7 +176,11 @@ def test_a_user_has_one_search_at_a_time(db: Database, app: App, monkeypatch: py
 
 
 def test_a_user_has_one_search_at_a_time_in_all_processes(databases: Any) -> None:
-    with databases.fresh("postgresql") as url, closing(connect(url)) as here, closing(connect(url)) as elsewhere:
+    with (
+        databases.fresh("postgresql") as url,
+        closing(connect(url, seal=SEAL)) as here,
+        closing(connect(url, seal=SEAL)) as elsewhere,
+    ):
         ann = signed_up(here, applications.create(here, "test", NOW), "user-ann")
         with elsewhere.read(seconds=60) as tx:
             assert tx.try_lock(f"search by {ann.user_id}")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from asking import open_session, person, rows
 from dashboard.visiting import admin
-from servers import application, serve
+from servers import SEAL, application, serve
 
 from ringbook.core import applications
 from ringbook.dashboard.snippets import SNIPPETS, endpoint_of
@@ -123,7 +123,7 @@ def test_an_application_is_deleted_only_once_its_name_was_typed(visitor, server,
 def test_without_an_application_the_page_says_how_to_make_one(databases, tmp_path):
     with databases.fresh("sqlite") as url, serve(url, tmp_path) as server:
         visitor = admin(server)
-        with contextlib.closing(store.connect(url)) as db:
+        with contextlib.closing(store.connect(url, seal=SEAL)) as db:
             for app in applications.all_(db):
                 applications.delete(db, app.id)
         assert visitor.get("").goes_to == "/dashboard/apps"

@@ -4,7 +4,7 @@ import re
 import time
 
 from dashboard.visiting import admin
-from servers import application
+from servers import SEAL, application
 
 from ringbook.core import audit
 from ringbook.core.audit import Actor
@@ -12,7 +12,7 @@ from ringbook.store import db as store
 
 
 def write_down(server, app_id: int, count: int) -> None:
-    db = store.connect(server.database_url, pool=1)
+    db = store.connect(server.database_url, pool=1, seal=SEAL)
     for n in range(count):
         by = Actor("<b>eve@example.com", "192.0.2.7", int(time.time()))
         audit.note(db, by, "keys rotated", app_id=app_id, subject=f"key {n}", detail="<script>alert(1)</script>")

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from dashboard.browsing import log_in, opened
 from dashboard.visiting import make_admin
-from servers import serve
+from servers import SEAL, serve
 
 from ringbook.core import stats
 from ringbook.store import db as databases_
@@ -33,7 +33,7 @@ def page(chromium, served):
 
 @pytest.fixture
 def play(served):
-    db = databases_.connect(served.database_url)
+    db = databases_.connect(served.database_url, seal=SEAL)
     yield Play(db)
     db.close()
 

@@ -7,7 +7,7 @@ from asking import rows
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from dashboard.visiting import admin
-from servers import application
+from servers import SEAL, application
 
 from ringbook.core import applications
 from ringbook.store import db as store
@@ -35,7 +35,7 @@ def visitor(server, app):
 
 
 def settings(server, app):
-    db = store.connect(server.database_url, pool=1)
+    db = store.connect(server.database_url, pool=1, seal=SEAL)
     try:
         return applications.get(db, app.application_id).settings
     finally:
@@ -122,7 +122,7 @@ def test_there_is_no_other_provider(visitor):
 
 
 def test_the_public_key_is_there_to_copy(server, app, visitor):
-    db = store.connect(server.database_url, pool=1)
+    db = store.connect(server.database_url, pool=1, seal=SEAL)
     key = applications.get(db, app.application_id).vapid_public_key
     db.close()
     assert visitor.get(visitor.base).value("vapid") == key

@@ -4,7 +4,7 @@ import pytest
 from asking import rows
 from core.joining import ANN, BOB, NOW, Play
 from dashboard.visiting import admin
-from servers import serve
+from servers import SEAL, serve
 
 from ringbook.core import delivery
 from ringbook.core.delivery import Attempt
@@ -16,7 +16,7 @@ from ringbook.store import db as store
 def play(databases, tmp_path):
     """Bob's Android got a push about Ann, his iPhone's is parked; the server has no worker."""
     with databases.fresh("sqlite") as url, serve(url, tmp_path, "--no-worker") as server:
-        db = store.connect(url)
+        db = store.connect(url, seal=SEAL)
         play = Play(db)
         play.server, play.path = server, f"/apps/{play.app_id}/push"
         play.bob = play.person("bob", BOB).id

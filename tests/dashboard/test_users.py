@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import pytest
 from asking import person, rows
 from dashboard.visiting import admin
-from servers import application
+from servers import SEAL, application
 
 from ringbook.core import applications, users
 from ringbook.core.profile import columns
@@ -93,7 +93,7 @@ def test_without_users_the_page_says_how_they_come(visitor, server):
 
 def test_pages_follow_one_another_newest_first(visitor, server):
     other = application(server.database_url)
-    with contextlib.closing(databases.connect(server.database_url, pool=1)) as db:
+    with contextlib.closing(databases.connect(server.database_url, pool=1, seal=SEAL)) as db:
         app = applications.get(db, other.application_id)
         with db.write() as tx:
             ids = [users.add(tx, app, columns({"login": f"page-{n}"}), 1_800_000_000).id for n in range(120)]

@@ -19,7 +19,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
-from servers import Server
+from servers import SEAL, Server
 
 from ringbook.core import admins, audit
 from ringbook.dashboard import cookies
@@ -116,14 +116,14 @@ class Visitor:
 def make_admin(server: Server, email: str = "") -> tuple[str, str]:
     """A new admin: e-mail and password."""
     email = email or f"{uuid.uuid4().hex[:12]}@example.com"
-    with contextlib.closing(databases.connect(server.database_url, pool=1)) as db:
+    with contextlib.closing(databases.connect(server.database_url, pool=1, seal=SEAL)) as db:
         return email, admins.create(db, email, int(time.time()))
 
 
 def admin(server: Server, **options: Any) -> Visitor:
     """An admin who is logged in, in a session of one's own. Not by the form: hashing passwords takes its time."""
     email, token, now = visiting(server.database_url, server.process.pid), secrets.token_urlsafe(32), int(time.time())
-    with contextlib.closing(databases.connect(server.database_url, pool=1)) as db, db.write() as tx:
+    with contextlib.closing(databases.connect(server.database_url, pool=1, seal=SEAL)) as db, db.write() as tx:
         store.open_session(tx, hashlib.sha256(token.encode()).digest(), email, now, now + admins.LIFE_SECONDS)
         audit.record(tx, audit.Actor(email, "127.0.0.1", now), "logged in")
     visitor = Visitor(server, cookies={cookies.TOKEN: token}, **options)
@@ -135,6 +135,6 @@ def admin(server: Server, **options: Any) -> Visitor:
 @cache
 def visiting(database_url: str, _pid: int) -> str:
     """The e-mail of an admin whose password nobody knows; one for each server, since databases are used again."""
-    with contextlib.closing(databases.connect(database_url, pool=1)) as db:
+    with contextlib.closing(databases.connect(database_url, pool=1, seal=SEAL)) as db:
         admins.create(db, email := f"{uuid.uuid4().hex[:12]}@example.com", int(time.time()))
     return email

@@ -11,7 +11,7 @@ import time
 import uuid
 from dataclasses import dataclass
 
-from servers import Server
+from servers import SEAL, Server
 
 from ringbook import errors
 from ringbook.config import Config, Limits
@@ -48,7 +48,7 @@ def phone(n: int) -> str:
 
 def fill(server: Server) -> World:
     """Make it, as of now."""
-    with contextlib.closing(databases.connect(server.database_url)) as db:
+    with contextlib.closing(databases.connect(server.database_url, seal=SEAL)) as db:
         return Filling(db, int(time.time())).all()
 
 

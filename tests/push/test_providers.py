@@ -15,7 +15,7 @@ import pytest
 from asking import Person, person, rows
 from dashboard.visiting import Visitor, admin
 from push.listener import application as push_application
-from servers import Server, application, eventually, get, ringbook, serve
+from servers import SEAL, Server, application, eventually, get, ringbook, serve
 
 from ringbook import errors
 from ringbook.app_settings import AppSettings
@@ -74,7 +74,7 @@ def test_devices_subscribe_to_its_channel_with_tokens_of_its_shape(ann):
 
 def test_pushes_go_out_through_it(pretending, ann):
     assert subscribe(ann, "page-0002").status == 201
-    with contextlib.closing(databases.connect(pretending.database_url, pool=1)) as db:
+    with contextlib.closing(databases.connect(pretending.database_url, pool=1, seal=SEAL)) as db:
         applications.change(db, pretending.app.application_id, "sms_twilio_from", "pager-credential")
         app = applications.get(db, pretending.app.application_id)
         assert test_push.send(db, app, ann.id, Actor("admin@example.com", "127.0.0.1", int(time.time()))) == 1

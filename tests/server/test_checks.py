@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from core.joining import Play
-from servers import Databases, application, free_port
+from servers import SEAL, Databases, application, free_port, key_file
 from verify.certificates import Key, publishing
 from verify.gateway import listening
 
@@ -18,7 +18,7 @@ KEY = Key("key-1")
 
 
 def seen(what: str, database: str, **settings: str) -> list[tuple[bool, str]]:
-    config = Config(database=database, **settings)
+    config = Config(key_file=str(key_file()), database=database, **settings)
     return [(check.ok, check.seen) for check in checks.readiness(config) if check.what == what]
 
 
@@ -70,14 +70,14 @@ def gateways(
     url: str, *, what: str = "one-time codes", private: bool = True, **settings: str
 ) -> list[tuple[bool, str]]:
     """Whether all is well with the gateway of a new application, and what was seen."""
-    db = databases.connect(url)
+    db = databases.connect(url, seal=SEAL)
     try:
         app = applications.create(db, "Friends", 0)
         for key, value in settings.items():
             applications.change(db, app.id, key, value)
     finally:
         db.close()
-    found = checks.readiness(Config(database=url, allow_private_addresses=private))
+    found = checks.readiness(Config(key_file=str(key_file()), database=url, allow_private_addresses=private))
     return [(check.ok, check.seen) for check in found if check.what == f"{what} of application {app.id}"]
 
 
@@ -146,7 +146,7 @@ def play(db, database_url) -> Play:
 def pushes(play: Play, **config: object) -> dict[str, tuple[bool, str]]:
     """What is said of each channel of the application, "" for all of them."""
     what = f"pushes of application {play.app_id}"
-    found = checks.readiness(Config(database=play.url, **config))
+    found = checks.readiness(Config(key_file=str(key_file()), database=play.url, **config))
     return {one.what.removesuffix(what).strip(): (one.ok, one.seen) for one in found if one.what.endswith(what)}
 
 

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from asking import ask, at_once, lines, person
 from servers import (
+    SEAL,
     Databases,
     Server,
     ended,
@@ -200,7 +201,7 @@ def test_a_schema_of_another_version_is_ready_only_if_it_may_be_served(
     from ringbook.server.front import trouble_of
     from ringbook.store import db as store
 
-    with databases.fresh(kind) as url, closing(store.connect(url)) as db:
+    with databases.fresh(kind) as url, closing(store.connect(url, seal=SEAL)) as db:
         with db.write() as tx:
             tx.run(
                 "UPDATE schema_state SET revision = :revision, serves_from = :serves_from",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from servers import SEAL
 
 from ringbook import config
 from ringbook.config import Config
@@ -83,7 +84,7 @@ def test_a_disk_that_is_nearly_full_is_told(databases, monkeypatch):
 
 
 def open_(url: str) -> store.Database:
-    return store.connect(url)
+    return store.connect(url, seal=SEAL)
 
 
 @pytest.mark.parametrize("apart, said", [(60, "s behind the database's"), (-60, "s ahead of the database's")])

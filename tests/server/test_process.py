@@ -24,7 +24,7 @@ import servers
 from core.joining import ANN, Play
 from dashboard.visiting import Visitor
 from push.providers import apns_token, providing
-from servers import Databases, Server, children, environment, free_port, program, serving_children
+from servers import SEAL, Databases, Server, children, environment, free_port, program, serving_children
 
 from ringbook.core import applications
 from ringbook.server.sockets import CannotServe, listen
@@ -230,7 +230,7 @@ def test_the_keys_are_shown_once_and_log_lines_on_a_terminal_are_for_people(tmp_
 def test_elsewhere_than_on_a_terminal_no_key_is_shown_but_the_command_that_shows_them(tmp_path):
     url = f"sqlite:///{tmp_path}/first.db"
     with servers.serve(url, tmp_path) as server:
-        db = store.connect(url)
+        db = store.connect(url, seal=SEAL)
         first = applications.get(db, 1)
         db.close()
         assert "`ringbook app show 1 --secrets`" in server.printed
@@ -593,7 +593,11 @@ def test_the_worker_alone_ends_at_sigterm(sqlite, tmp_path):
 )
 def test_sigterm_waits_for_pushes_that_are_on_their_way_but_not_for_ever(kind, words, databases, tmp_path):
     """One provider takes a second to answer, another one never does."""
-    with databases.fresh(kind) as url, providing(tmp_path) as providers, contextlib.closing(store.connect(url)) as db:
+    with (
+        databases.fresh(kind) as url,
+        providing(tmp_path) as providers,
+        contextlib.closing(store.connect(url, seal=SEAL)) as db,
+    ):
         play = Play(db, now=int(time.time()))
         play.set(**providers.settings)
         for who, order in (("bob", "slow-1000"), ("cleo", "never")):

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from servers import SEAL
 
 from ringbook import errors
 from ringbook.store import db as databases
@@ -271,7 +272,7 @@ def test_a_bug_stays_what_it_is(db):
 @pytest.mark.parametrize("url", ["mysql://x", "sqlite:relative.db", "sqlite://", "sqlite:///", "ringbook.db"])
 def test_what_is_no_database_is_said_to_be_none(url):
     with pytest.raises(ValueError, match="sqlite:///FILE"):
-        databases.connect(url)
+        databases.connect(url, seal=SEAL)
 
 
 def test_gauges_say_how_many_connections_there_are(db):
@@ -308,7 +309,7 @@ def test_a_database_is_named_without_user_and_password(url, name):
 
 def test_as_many_ports_as_hosts_or_one():
     with pytest.raises(errors.Invalid, match="one port for each host") as refused:
-        databases.connect("postgresql:///book?host=one,two&port=1,2,3&password=s3cret")
+        databases.connect("postgresql:///book?host=one,two&port=1,2,3&password=s3cret", seal=SEAL)
     assert "s3cret" not in refused.value.reason
 
 
@@ -332,7 +333,7 @@ def test_connections_to_a_server_that_takes_no_writes_any_more_are_replaced(post
     with closing(psycopg.connect(postgres_url, autocommit=True)) as admin:
         name = admin.info.dbname
         admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-        with closing(databases.connect(postgres_url, pool=3)) as db:
+        with closing(databases.connect(postgres_url, pool=3, seal=SEAL)) as db:
             with ThreadPoolExecutor(3) as threads:
                 assert list(threads.map(read_slowly, [db] * 3)) == ["on"] * 3
             admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = off")
@@ -362,7 +363,7 @@ def test_a_file_is_named_by_its_whole_path(tmp_path, monkeypatch):
 @pytest.fixture
 def sqlite(tmp_path: Path) -> Iterator[Database]:
     databases.create(f"sqlite:///{tmp_path}/new.db")
-    opened = databases.connect(f"sqlite:///{tmp_path}/new.db")
+    opened = databases.connect(f"sqlite:///{tmp_path}/new.db", seal=SEAL)
     with opened.write() as tx:
         tx.run("CREATE TABLE things (n BIGINT PRIMARY KEY, t TEXT)")
     yield opened
@@ -375,7 +376,7 @@ def test_the_log_of_any_page_size_has_the_same_bound(tmp_path, page_bytes, pages
     with closing(sqlite3.connect(file)) as made:
         made.execute(f"PRAGMA page_size = {page_bytes}")
         made.execute("CREATE TABLE things (n BIGINT PRIMARY KEY, t TEXT)")
-    with closing(databases.connect(f"sqlite:///{file}")) as opened, opened.read() as tx:
+    with closing(databases.connect(f"sqlite:///{file}", seal=SEAL)) as opened, opened.read() as tx:
         assert tx.tuples("PRAGMA page_size") == [(page_bytes,)]
         assert tx.tuples("PRAGMA wal_autocheckpoint") == [(pages,)]
 
@@ -434,7 +435,7 @@ def test_another_program_that_comes_and_goes_takes_nothing_along(sqlite, tmp_pat
 
 
 def test_a_folder_that_is_not_there_is_unavailable(tmp_path):
-    nowhere = databases.connect(f"sqlite:///{tmp_path}/none/x.db")
+    nowhere = databases.connect(f"sqlite:///{tmp_path}/none/x.db", seal=SEAL)
     with pytest.raises(errors.Unavailable) as refused, nowhere.read():
         pass
     assert refused.value.why.startswith(f"there is no database {tmp_path}/none/x.db")
@@ -445,7 +446,7 @@ def test_a_folder_that_is_not_there_is_unavailable(tmp_path):
 def test_a_file_that_is_no_database_is_unavailable_and_stays_as_it_is(tmp_path):
     file = tmp_path / "letter.txt"
     file.write_text("Dear Ann, " * 100)
-    with pytest.raises(errors.Unavailable), databases.connect(f"sqlite:///{file}").read() as tx:
+    with pytest.raises(errors.Unavailable), databases.connect(f"sqlite:///{file}", seal=SEAL).read() as tx:
         tx.tuples("SELECT 1")
     assert file.read_text() == "Dear Ann, " * 100
 
@@ -491,7 +492,7 @@ def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def postgres(postgres_url: str) -> Iterator[Database]:
-    opened = databases.connect(postgres_url, pool=3)
+    opened = databases.connect(postgres_url, pool=3, seal=SEAL)
     yield opened
     opened.close()
 
@@ -521,7 +522,7 @@ def attempt(db: Database) -> str:
 
 def test_a_server_that_is_not_there_is_unavailable(monkeypatch):
     monkeypatch.setattr("ringbook.store.db.postgres.WAIT_SECONDS", 0.5)
-    nowhere = databases.connect("postgresql://nobody@127.0.0.1:1/none", pool=1)
+    nowhere = databases.connect("postgresql://nobody@127.0.0.1:1/none", pool=1, seal=SEAL)
     with pytest.raises(errors.Unavailable), nowhere.read() as tx:
         tx.tuples("SELECT 1")
     nowhere.close()
@@ -551,7 +552,7 @@ def test_two_who_block_each_other_are_told_to_try_again(postgres):
 def test_a_database_that_is_slow_is_not_away(postgres_url, monkeypatch, capsys):
     """All connections in use: who waits too long is told so, and the next may still wait for one."""
     monkeypatch.setattr("ringbook.store.db.postgres.WAIT_SECONDS", 1.5)
-    with closing(databases.connect(postgres_url, pool=1)) as one, ThreadPoolExecutor(2) as threads:
+    with closing(databases.connect(postgres_url, pool=1, seal=SEAL)) as one, ThreadPoolExecutor(2) as threads:
         with one.read() as tx:
             tx.tuples("SELECT 1")
             assert attempt(one) == "unavailable"
@@ -616,7 +617,7 @@ def test_what_is_done_in_time_is_answered(db):
 
 def test_behind_a_pooler_a_limit_holds_for_its_own_read_alone(request):
     fresh = request.getfixturevalue("databases").fresh("pgbouncer")
-    with fresh as url, closing(databases.connect(url, pool=1)) as pooled:
+    with fresh as url, closing(databases.connect(url, pool=1, seal=SEAL)) as pooled:
         for _ in range(2):
             with pytest.raises(errors.TooSlow), pooled.read(seconds=0.2) as tx:
                 count_to(tx, FOR_EVER)
@@ -625,7 +626,7 @@ def test_behind_a_pooler_a_limit_holds_for_its_own_read_alone(request):
 
 
 def test_one_does_what_another_process_is_not_doing(postgres, postgres_url):
-    with closing(databases.connect(postgres_url)) as other:
+    with closing(databases.connect(postgres_url, seal=SEAL)) as other:
         with postgres.read(seconds=10) as tx:
             assert tx.try_lock("a search")
             with other.read(seconds=10) as tx_of_other:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from asking import Person, ask, at_once, line, lines, person
 from core.joining import Play
-from servers import Databases, Server, environment, eventually, program, running, serve
+from servers import SEAL, Databases, Server, environment, eventually, program, running, serve
 
 from ringbook import errors
 from ringbook.store import db as databases_
@@ -29,7 +29,7 @@ AWAY = ["The database cannot be reached just now. Try again."]
 def file(tmp_path: Path) -> Path:
     """A database with a user in it."""
     migrations.migrate(f"sqlite:///{tmp_path}/ringbook.db")
-    with closing(databases_.connect(f"sqlite:///{tmp_path}/ringbook.db")) as db:
+    with closing(databases_.connect(f"sqlite:///{tmp_path}/ringbook.db", seal=SEAL)) as db:
         Play(db).person("ann")
     return tmp_path / "ringbook.db"
 
@@ -37,7 +37,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def db(file: Path) -> Iterator[Database]:
     """The same, open."""
-    with closing(databases_.connect(f"sqlite:///{file}")) as opened:
+    with closing(databases_.connect(f"sqlite:///{file}", seal=SEAL)) as opened:
         assert users(opened) == 1
         yield opened
 
@@ -65,7 +65,7 @@ def trouble(work: Callable[[], object]) -> str:
 
 
 def test_a_connection_never_makes_a_file(tmp_path):
-    with closing(databases_.connect(f"sqlite:///{tmp_path}/none.db")) as db:
+    with closing(databases_.connect(f"sqlite:///{tmp_path}/none.db", seal=SEAL)) as db:
         assert trouble(partial(users, db)).startswith(f"there is no database {tmp_path}/none.db: ")
         assert trouble(partial(rename, db, "Ann")).startswith("there is no database")
     assert list(tmp_path.iterdir()) == []
@@ -135,7 +135,7 @@ def test_an_index_of_the_log_that_is_replaced_is_noticed(db, file, tmp_path):
 
 def test_a_database_behind_a_link_is_watched_where_it_is(file, tmp_path):
     (tmp_path / "link.db").symlink_to(file)
-    with closing(databases_.connect(f"sqlite:///{tmp_path}/link.db")) as db:
+    with closing(databases_.connect(f"sqlite:///{tmp_path}/link.db", seal=SEAL)) as db:
         rename(db, "Ann")
         file.rename(tmp_path / "away.db")
         assert "was removed" in trouble(partial(users, db))

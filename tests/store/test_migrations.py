@@ -11,7 +11,7 @@ import pytest
 import servers
 from alembic.script import ScriptDirectory
 from asking import ask
-from servers import DATABASES, Databases, environment, eventually, free_port, program
+from servers import DATABASES, SEAL, Databases, environment, eventually, free_port, program
 from store.older import FOLDER, brought_to, config
 
 from ringbook import errors
@@ -36,7 +36,7 @@ def empty(request: pytest.FixtureRequest, databases: Databases, tmp_path: Path) 
 
 
 def state(url: str) -> migrations.State:
-    database = databases_.connect(url, pool=1)
+    database = databases_.connect(url, pool=1, seal=SEAL)
     try:
         return migrations.state(database)
     finally:
@@ -47,7 +47,7 @@ def tables(url: str) -> set[str]:
     """The names of all tables, by whatever catalogue the database keeps."""
     catalogue = "sqlite_schema" if databases_.is_sqlite(url) else "pg_tables WHERE schemaname = 'public'"
     name = "name" if databases_.is_sqlite(url) else "tablename"
-    database = databases_.connect(url, pool=1)
+    database = databases_.connect(url, pool=1, seal=SEAL)
     try:
         with database.read() as tx:
             return {row[0] for row in tx.tuples(f"SELECT {name} FROM {catalogue}")}
@@ -57,7 +57,7 @@ def tables(url: str) -> set[str]:
 
 def set_state(url: str, revision: str, serves_from: str) -> None:
     """What another release of Ringbook would have left."""
-    database = databases_.connect(url, pool=1)
+    database = databases_.connect(url, pool=1, seal=SEAL)
     with database.write() as tx:
         tx.run(
             "UPDATE schema_state SET revision = :revision, serves_from = :oldest", revision=revision, oldest=serves_from
@@ -84,13 +84,13 @@ def test_revisions_follow_each_other_in_the_order_of_their_names():
 def test_the_tables_that_a_database_must_have_are_those_that_the_revisions_make(empty):
     """When this fails, add your table to TABLES in store/migrations/__init__.py."""
     migrations.migrate(empty)
-    with closing(databases_.connect(empty, pool=1)) as database:
+    with closing(databases_.connect(empty, pool=1, seal=SEAL)) as database:
         assert database.tables() - {"sequences", "sqlite_sequence"} == migrations.TABLES
 
 
 @pytest.mark.parametrize("table", ["buckets", "contacts", "schema_state", "alembic_version"])
 def test_a_table_that_is_missing_is_named(database_url, table):
-    with closing(databases_.connect(database_url, pool=1)) as database:
+    with closing(databases_.connect(database_url, pool=1, seal=SEAL)) as database:
         with database.write() as tx:
             tx.run(f"DROP TABLE {table} CASCADE" if not database.file else f"DROP TABLE {table}")
         said = migrations.state(database).trouble
@@ -171,7 +171,7 @@ def test_a_database_that_cannot_hold_every_name_is_refused_with_what_to_do(datab
         with pytest.raises(errors.Unavailable, match=f"encoding is {encoding}.*CREATE DATABASE .* ENCODING 'UTF8'"):
             migrations.migrate(url)
         assert tables(url) == set()
-        with closing(databases_.connect(url, pool=1)) as db:
+        with closing(databases_.connect(url, pool=1, seal=SEAL)) as db:
             assert encoding in db.version()[1]
 
 
@@ -179,7 +179,7 @@ def test_names_are_kept_whatever_encoding_the_surroundings_ask_for(databases, mo
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     with databases.postgresql.database() as url:
         migrations.migrate(url)
-        with closing(databases_.connect(url, pool=1)) as db, db.read() as tx:
+        with closing(databases_.connect(url, pool=1, seal=SEAL)) as db, db.read() as tx:
             assert tx.tuples("SELECT :name", name="Łucja 😀") == [("Łucja 😀",)]
 
 

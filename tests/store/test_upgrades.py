@@ -16,7 +16,7 @@ import pytest
 import servers
 from asking import ask
 from core.joining import Play
-from servers import DATABASES, Databases
+from servers import DATABASES, SEAL, Databases
 from store.older import FOLDER, next_version, of_before_the_first_release, people
 from store.test_migrations import refused_start, state, tables
 
@@ -37,7 +37,7 @@ BEFORE = migrations.HEAD
 def older(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A SQLite file of this version with a user in it, and then the next version comes."""
     url = f"sqlite:///{tmp_path}/ringbook.db"
-    migrations.migrate(url)
+    servers.migrate(url)
     people(url, "ann")
     next_version(monkeypatch, tmp_path_factory.mktemp("next"))
     return url
@@ -106,7 +106,7 @@ def upgrade():
 def full(request: pytest.FixtureRequest, databases: Databases) -> Iterator[str]:
     """A database of today's schema, with a user in it."""
     with databases.fresh(request.param) as url:
-        with closing(databases_.connect(url)) as db:
+        with closing(databases_.connect(url, seal=SEAL)) as db:
             Play(db).person("ann")
         yield url
 
@@ -123,7 +123,7 @@ def test_a_migration_that_fails_leaves_the_old_state_and_says_what_to_do(full, t
     assert "no_such_table" in str(refused.value.__cause__)
     monkeypatch.undo()
     assert (tables(full), state(full)) == (before, migrations.State(now, SERVES_FROM))
-    with closing(databases_.connect(full)) as db, db.read() as tx:
+    with closing(databases_.connect(full, seal=SEAL)) as db, db.read() as tx:
         assert tx.tuples("SELECT login FROM users") == [("ann",)]
     with servers.serve(full, tmp_path) as server:  # the version before goes on
         assert ask(server, "GET", "/readyz").status == 200
@@ -187,7 +187,7 @@ def recorded() -> list[Path]:
 @pytest.fixture(params=DATABASES)
 def newest(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Any]:
     """An empty database of the newest schema."""
-    with databases.fresh(request.param) as url, closing(databases_.connect(url)) as db:
+    with databases.fresh(request.param) as url, closing(databases_.connect(url, seal=SEAL)) as db:
         yield db
 
 

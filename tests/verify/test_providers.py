@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from servers import application
+from servers import application, key_file
 from verify.gateway import listening
 
 from ringbook.app_settings import AppSettings
@@ -60,5 +60,9 @@ def test_a_provider_that_is_one_row_more_is_checked_where_an_application_uses_it
     with databases.fresh("sqlite") as url:
         application(url)
         application(url, **({"apns_topic": "com.example.notary"} if enabled else {}))
-        found = [(one.ok, one.seen) for one in checks.readiness(Config(database=url)) if one.what == "notary"]
+        found = [
+            (one.ok, one.seen)
+            for one in checks.readiness(Config(key_file=str(key_file()), database=url))
+            if one.what == "notary"
+        ]
     assert found == ([(False, "1 applications without a seal")] if enabled else [])

@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 from asking import ask, person
-from servers import application, eventually, serve
+from servers import SEAL, application, eventually, serve
 
 from ringbook import errors
 from ringbook.api import routes
@@ -21,7 +21,7 @@ NUMBER = "+12025550142"
 
 
 def totals(url: str, app_id: int) -> dict[str, int]:
-    with closing(store_db.connect(url)) as db, db.read() as tx:
+    with closing(store_db.connect(url, seal=SEAL)) as db, db.read() as tx:
         return store.totals(tx, app_id)
 
 
@@ -63,7 +63,7 @@ def test_no_refusal_keeps_what_was_sent(databases, tmp_path):
                 f"order=asc+string+{MARK}",
             ):
                 ann.ask("GET", f"/users?{query}")
-        with closing(store_db.connect(url)) as db, db.read() as tx:
+        with closing(store_db.connect(url, seal=SEAL)) as db, db.read() as tx:
             rows = tx.all("SELECT app_id, route, status, reason, count FROM refusals")
     assert len(rows) > 30 and {row["app_id"] for row in rows} == {0, server.app.application_id}
     assert {row["status"] for row in rows} >= {400, 401, 404, 422}
@@ -90,7 +90,7 @@ def test_a_database_that_is_away_at_the_end_keeps_nobody(monkeypatch):
 
 def test_figures_are_flushed_again_and_again_while_a_process_runs(databases):
     stats.forget()
-    with databases.fresh("sqlite") as url, closing(store_db.connect(url)) as db:
+    with databases.fresh("sqlite") as url, closing(store_db.connect(url, seal=SEAL)) as db:
         app_id = application(url).application_id
         counters.begin(db, every=0.05)
         try:

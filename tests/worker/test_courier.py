@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 from push.providers import Providers, apns_token, fcm_token
-from servers import eventually
+from servers import SEAL, eventually
 from verify.gateway import listening
 
 from ringbook import errors
@@ -303,7 +303,7 @@ def test_a_receipt_is_recorded_whatever_else_is_still_on_its_way(play, providers
 def test_while_the_database_is_away_nothing_is_lost_and_nothing_sent_twice(stoppable, providers):
     """It goes while answers are on their way, and comes back."""
     providers.forget()
-    with closing(store.connect(stoppable.url)) as db:
+    with closing(store.connect(stoppable.url, seal=SEAL)) as db:
         play = Play(db, now=int(time.time()))
         play.set(**providers.settings)
         for n in range(20):
@@ -356,7 +356,7 @@ def test_the_console_prints_instead_of_sending(play, providers, capfd):
 
 def test_behind_pgbouncer_it_is_the_same(databases, providers):
     providers.forget()
-    with databases.fresh("pgbouncer") as url, closing(store.connect(url)) as db:
+    with databases.fresh("pgbouncer") as url, closing(store.connect(url, seal=SEAL)) as db:
         play = Play(db, now=int(time.time()))
         play.set(**providers.settings)
         for n in range(20):

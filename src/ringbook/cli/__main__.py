@@ -4,6 +4,7 @@
     migrate, vacuum                the database (`database.py`)
     check, openapi                 checks of the installation; the description of the API
     app, admin, users              applications, admins of the dashboard, users
+    key                            the key that the database is sealed with (`key.py`)
     push, why                      delivery of pushes; why a user does not see a contact
     backup, restore, erase-again   backups (`backup.py`)
 
@@ -19,13 +20,13 @@ import cyclopts
 from cyclopts import Parameter
 
 from .. import __version__, config, errors, logs
-from . import admin, app, backup, check, database, diagnosis, openapi, push, serve, users
+from . import admin, app, backup, check, database, diagnosis, key, openapi, push, serve, users
 from .common import Failed, WrongUse
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
 cli = cyclopts.App(name="ringbook", help="Self-hosted address books and contact discovery.", version=__version__)
-for group in (app.app, admin.admin, users.users, push.push):
+for group in (app.app, admin.admin, users.users, key.key, push.push):
     cli.command(group)
 for command in (
     serve.serve,

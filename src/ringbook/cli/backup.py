@@ -46,7 +46,7 @@ Overwrite = Annotated[bool, Parameter(negative="", help="replace an existing FIL
 def backup(
     path: Backup, /, *, overwrite: Overwrite = False, verify: Verify = False, as_json: Json = False, file: File
 ) -> None:
-    """Copy the SQLite database to a file while the server runs, and check the copy."""
+    """Copy the SQLite database to a file while the server runs, check the copy, and say which key it needs."""
     from ..core import backups
     from ..server import checks
 
@@ -72,10 +72,11 @@ def restore(
 ) -> None:
     """Replace the SQLite database by a backup, without the users who were erased since it was made.
 
-    The server must be stopped. The former database is kept next to the new one.
+    The server must be stopped, and the key that the backup needs in place. The former database is kept.
     """
     from ..core import backups
     from ..store import db as databases
+    from ..store import keys
 
     target = _database("restore", path, file).absolute()
     journal = databases.journal_of(common.settings(file).database, common.settings(file).erasures_folder)
@@ -83,6 +84,9 @@ def restore(
     if not target.exists() and not _database_is_set(file) and not databases.lost(f"sqlite:///{target}", str(journal)):
         raise WrongUse(DATABASE_NOT_SET.format(target=target))
     found = backups.looked_through(path, without_checksum=without_checksum)
+    key_file = keys.file_of(f"sqlite:///{target}", common.settings(file).key_file)
+    assert key_file  # SQLite has one
+    key = keys.for_backup(path, keys.of_rows(found.keys), key_file)
     common.confirm(
         f"this replaces the database {target} by a backup with {found.rows['users']} users",
         "the name of the database",
@@ -90,7 +94,7 @@ def restore(
         yes=yes,
     )
     with _progress("copied") as progress, _counted() as done:
-        restored = backups.restore(path, target, journal, progress, done, without_checksum=without_checksum)
+        restored = backups.restore(path, target, journal, key, progress, done, without_checksum=without_checksum)
     if not journal.exists() or not any(journal.iterdir()):
         _warn(f"there is no journal of erasures in {journal}: users who were erased after the backup are back")
     result = {"restored": str(path), "database": str(target), "former_database": str(restored.kept or "")}
@@ -133,7 +137,7 @@ def _database_is_set(file: Path | None) -> bool:
 
 
 def _amounts(found: "Contents") -> dict[str, Any]:
-    return {"schema": found.revision} | found.rows
+    return {"schema": found.revision, "key": found.keys.get("current", "")} | found.rows
 
 
 def _again(again: "Again") -> dict[str, Any]:

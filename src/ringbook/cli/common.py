@@ -1,7 +1,7 @@
 """What every command needs: settings, the database, parameters, confirmation and output.
 
 Id, User, File, Json, …            parameters that several commands have
-settings, database                 the settings; an open database (create_file for a new SQLite file)
+settings, database                 the settings; an open database (create_files for a new SQLite file)
 content                            a value from the command line, or from a file
 user_id                            the id of a user given by id, login or e-mail
 confirm                            ask for confirmation
@@ -37,6 +37,10 @@ Yes = Annotated[bool, Parameter(negative="", help="do not ask for confirmation")
 
 
 LARGEST_VALUE = 1024 * 1024
+KEY_MADE = (
+    "the key of the database is in {file} (fingerprint {fingerprint}): without this file nobody can read the numbers,"
+    " names and secrets in the database, so keep a copy apart from the database and its backups"
+)
 
 
 class Failed(Exception):
@@ -59,22 +63,21 @@ def database(found: config.Config, *, create: bool = False) -> "Iterator[Databas
     """Open a database that has the right schema; with `create`, create a missing SQLite file and its schema."""
     from .. import errors
     from ..core import stats
-    from ..server import checks
+    from ..server import checks, opening
     from ..store import db as databases
     from ..store import migrations
+
+    def upgrade(state: migrations.State) -> None:
+        if databases.is_sqlite(found.database) and not state.revision:
+            migrations.migrate(found.database)
 
     absent = checks.missing(found)
     if absent and not create:
         raise Failed(absent)
-    db = databases.connect(found.database, pool=2, erasures=found.erasures_folder)
+    if create:
+        create_files(found)
+    db = opening.opened(found, pool=2, upgrade=upgrade if create else None)
     try:
-        if create and databases.is_sqlite(found.database):
-            create_file(found)
-            if not migrations.state(db).revision:
-                migrations.migrate(found.database)
-        if trouble := migrations.state(db).trouble:
-            raise Failed(trouble)
-        migrations.watch(db)
         yield db
         with suppress(errors.Unavailable):  # the command itself has succeeded; only its statistics are lost
             stats.flush(db, now())
@@ -82,13 +85,15 @@ def database(found: config.Config, *, create: bool = False) -> "Iterator[Databas
         db.close()
 
 
-def create_file(found: config.Config) -> None:
-    """Create the file of a new SQLite database; Failed if there was a database before that is lost."""
-    from ..store import db as databases
+def create_files(found: config.Config) -> None:
+    """Create the files of a new SQLite database, and say what the key file is when there is a new one.
 
-    if gone := databases.lost(found.database, found.erasures_folder):
-        raise Failed(gone)
-    databases.create(found.database)
+    Unavailable if there was a database before that is lost.
+    """
+    from ..server import opening
+
+    if made := opening.create_files(found):
+        print(KEY_MADE.format(file=made.file, fingerprint=made.fingerprint), file=sys.stderr)
 
 
 def content(value: str) -> str:

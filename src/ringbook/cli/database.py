@@ -1,17 +1,24 @@
 """`ringbook migrate` and `ringbook vacuum`: upgrade the schema, rewrite a SQLite file."""
 
+from contextlib import closing
+
 from . import common
 from .common import File, Json, WrongUse
 
 
 def migrate(*, file: File) -> None:
     """Upgrade the database to the schema that this version needs."""
-    from ..store import migrations
+    from ..server import opening
+    from ..store import db as databases
+    from ..store import keys, migrations
 
     settings = common.settings(file)
     url = settings.database
-    common.create_file(settings)
-    before = migrations.migrate(url)
+    common.create_files(settings)
+    with closing(databases.connect(url, pool=1, erasures=settings.erasures_folder)) as db:
+        key = keys.read(db, url, settings.key_file)
+        before = migrations.migrate(url)
+        opening.unlock(db, key)
     already = " (it was there already)" if before == migrations.HEAD else ""
     common.print_line(f"schema {migrations.HEAD}{already}")
     if copy := migrations.copy_made(url, before):

@@ -17,8 +17,9 @@ from pathlib import Path
 from msgspec import Struct
 
 from .. import errors
+from ..seal import Key, Seal
 from ..store import db as databases
-from ..store import erasures, migrations
+from ..store import erasures, keys, migrations
 from ..store.db import Database, copies
 from ..store.db.copies import Contents, NotOurs, Progress
 from . import erasures as erasing
@@ -67,11 +68,19 @@ def back_up(file: Path, target: Path, progress: Progress, *, overwrite: bool = F
     if target.exists() and not overwrite:
         raise errors.Invalid(f"{target} is there already; --overwrite replaces it")
     try:
-        return copies.copy(file, target, progress)
+        return copies.copy(file, target, progress, accept=_not_rotating)
     except NotOurs as trouble:
         raise errors.Unavailable(f"{file} {trouble}") from None
     except OSError as error:
         raise errors.Unavailable(f"cannot write {target}: {error.strerror}") from error
+
+
+def _not_rotating(found: Contents) -> None:
+    """A database whose key is being changed holds values of two keys, so a copy of it would need both."""
+    recorded = keys.of_rows(found.keys)
+    if recorded.next:
+        why = keys.trouble(recorded, recorded.current)
+        raise errors.Unavailable(why, why=why)
 
 
 def looked_through(backup: Path, *, without_checksum: bool = False) -> Contents:
@@ -102,12 +111,15 @@ def restore(
     backup: Path,
     file: Path,
     journal: Path,
+    key: Key,
     progress: Progress,
     done: Callable[[int], None] = lambda erased: None,
     *,
     without_checksum: bool = False,
 ) -> Restored:
     """Put a backup in the place of the database, which stays beside it; nothing has happened when this raises.
+
+    key   the one that the backup needs (`keys.for_backup`)
 
     Beforehand, in a copy: the schema is brought up to date, and who was erased after the backup is erased again.
     Raises Unavailable while anybody has the database open.
@@ -119,7 +131,8 @@ def restore(
         try:
             found = _copied(backup, prepared, progress, without_checksum)
             migrations.migrate(f"sqlite:///{prepared}", keep_copy=False)
-            with closing(databases.connect(f"sqlite:///{prepared}", erasures=str(journal))) as db:
+            opened = databases.connect(f"sqlite:///{prepared}", seal=Seal(key.secret), erasures=str(journal))
+            with closing(opened) as db:
                 again = erase_again(db, [journal], done, incomplete=True)
             copies.owned_like(prepared, file if file.exists() else file.absolute().parent)
             copies.sync(prepared)

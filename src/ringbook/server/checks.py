@@ -16,9 +16,9 @@ from ..model import App
 from ..push import credentials, providers
 from ..push.providers import Provider
 from ..store import db as databases
-from ..store import migrations
+from ..store import keys, migrations
 from ..verify import providers as verifying
-from . import machine
+from . import machine, opening
 from .machine import Check
 
 
@@ -58,6 +58,10 @@ def _database(config: Config) -> Iterator[Check]:
         yield Check("schema", state.current, state.trouble or f"revision {state.revision}")
         if state.current:
             yield from machine.database(config, db)
+            yield (key := _key(config, db))
+            if not key.ok:  # nothing that is sealed can be checked
+                return
+            yield from _key_apart(config)
             yield _journal(db)
             yield from _traces(db)
             apps = applications.all_(db)
@@ -68,6 +72,32 @@ def _database(config: Config) -> Iterator[Check]:
         yield Check("database", False, refused.explained())
     finally:
         db.close()
+
+
+KEY_APART = "keep a copy apart from the database and its backups"
+KEY_BESIDE = (
+    "{file} lies in one folder with {other}: whoever gets a copy of the folder can read everything, so keep the key in"
+    " another place"
+)
+
+
+def _key(config: Config, db: databases.Database) -> Check:
+    """Does the key fit the database? If so, the database can seal and open with it."""
+    try:
+        key = keys.read(db, config.database, config.key_file)
+        opening.unlock(db, key)
+    except errors.Unavailable as refused:
+        return Check("key", False, refused.explained())
+    return Check("key", True, f"{key.fingerprint}, which the database is sealed with, is in {key.file}: {KEY_APART}")
+
+
+def _key_apart(config: Config) -> Iterator[Check]:
+    """Report a key file in the folder of a PostgreSQL server's data or of a dump, with which it would be stolen."""
+    file = keys.file_of(config.database, config.key_file)
+    if file and not databases.is_sqlite(config.database):
+        yield from machine.private("key file", file)
+        if other := machine.database_in(file.resolve().parent):
+            yield Check("key apart", False, KEY_BESIDE.format(file=file, other=other))
 
 
 def _journal(db: databases.Database) -> Check:

@@ -20,6 +20,7 @@ from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from .. import logs
 from ..config import Config
+from ..seal import Seal
 from . import http, memory, signals
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def supervise(config: Config, sockets: list[socket.socket], db: "Database") -> i
     from . import metrics_sum
 
     reports = metrics_sum.Reports(lambda: metrics.measure(db.gauges()))
-    settings = http.server_config(config, functools.partial(_application, config, os.getpid()), factory=True)
+    settings = http.server_config(config, functools.partial(_application, config, os.getpid(), db.seal), factory=True)
     supervisor = Supervisor(settings, sockets, reports)
     supervisor.run()
     return 1 if supervisor.failed else 0
@@ -135,7 +136,7 @@ class Supervisor(Multiprocess):
                 process.process.join()
 
 
-def _application(config: Config, parent: int) -> Any:
+def _application(config: Config, parent: int, seal: Seal) -> Any:
     """Create the application that a child serves; called in the child."""
     from ..store import db as databases
     from ..store import migrations
@@ -144,7 +145,7 @@ def _application(config: Config, parent: int) -> Any:
 
     logs.start(config.log_level)
     memory.limit_malloc()
-    db = databases.connect(config.database, pool=config.database_pool, erasures=config.erasures_folder)
+    db = databases.connect(config.database, seal=seal, pool=config.database_pool, erasures=config.erasures_folder)
     migrations.watch(db)
     threading.Thread(target=_report_metrics, args=(db, parent), name="metrics", daemon=True).start()
     counters.begin(db)

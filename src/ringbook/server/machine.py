@@ -6,6 +6,7 @@ database(config, db)     room on its disk, its clock beside ours, whether it tak
 tls_trouble(config)      why TLS cannot be spoken with the given files; "" when it can
 """
 
+import itertools
 import ssl
 import time
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,7 @@ import msgspec
 from .. import errors
 from ..config import Config
 from ..store import db as databases
+from ..store import keys
 
 LEAST_FREE_BYTES = 1024**3
 MOST_APART_SECONDS = 5
@@ -29,6 +31,9 @@ NO_PEM = (
     "RINGBOOK_TLS_CERT must hold a certificate chain and RINGBOOK_TLS_KEY its key without a password, both in PEM:"
     " one of the two files does not"
 )
+# How files begin that pg_dump (custom and plain) and SQLite write.
+COPIES = (b"PGDMP", b"-- PostgreSQL database", b"SQLite format 3\0")
+MOST_FILES = 1_000  # of a folder that are looked at
 EVERYBODY = {"0.0.0.0/0", "::/0"}
 
 
@@ -49,18 +54,20 @@ def files(config: Config, secrets: Iterable[Path]) -> Iterator[Check]:
     secrets   files that settings were read from
     """
     for file in secrets:
-        yield from _private("file with secrets", file)
+        yield from private("file with secrets", file)
     if config.tls_cert:
         trouble = tls_trouble(config)
         yield _certificate(config.tls_cert) if not trouble else Check("TLS", False, trouble)
-        yield from _private("TLS key", Path(config.tls_key))
+        yield from private("TLS key", Path(config.tls_key))
     if config.ca_file:
         trouble = authorities_trouble(config.ca_file)
         yield Check("certificate authorities", not trouble, trouble or config.ca_file)
     if databases.is_sqlite(config.database):
         file = databases.sqlite_file(config.database)
         for name in (file, Path(f"{file}-wal")):
-            yield from _private("database file", name)
+            yield from private("database file", name)
+        if key := keys.file_of(config.database, config.key_file):
+            yield from private("key file", key)
 
 
 def tls_trouble(config: Config) -> str:
@@ -95,7 +102,29 @@ def _certificate(file: str) -> Check:
     return Check("TLS", days >= LEAST_DAYS, seen if days >= LEAST_DAYS else f"{seen}: renew it")
 
 
-def _private(what: str, file: Path) -> Iterator[Check]:
+def database_in(folder: Path) -> Path | None:
+    """Data of PostgreSQL, or a copy of a database, in this folder; None when there is none."""
+    for data in (folder, *folder.parents):
+        if (data / "PG_VERSION").exists():
+            return data
+    try:
+        files = sorted(one for one in itertools.islice(folder.iterdir(), MOST_FILES) if one.is_file())
+        return next((one for one in files if _begins(one).startswith(COPIES)), None)
+    except OSError:
+        return None
+
+
+def _begins(file: Path) -> bytes:
+    """The first bytes of a file; none of one that cannot be read."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(64).removeprefix(b"--\n")
+    except OSError:
+        return b""
+
+
+def private(what: str, file: Path) -> Iterator[Check]:
+    """Is this file its owner's alone?"""
     if file.is_file() and not file.is_relative_to("/run"):  # containers and systemd protect those
         mode = file.stat().st_mode & 0o777
         advice = "" if mode & 0o077 == 0 else f", open to others: chmod 600 {file}"

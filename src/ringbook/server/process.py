@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from ..store.db import Database
 
 ONE_WRITER = "SQLite has one writer, so one process serves; for more, set RINGBOOK_DATABASE=postgresql://…"
+KEY_ADVICE = (
+    "without this file nobody can read the numbers, names and secrets in the database: keep a copy apart from the"
+    " database and its backups"
+)
 UNSIGNED = (
     "RINGBOOK_FIREBASE_AUTH_EMULATOR_HOST is set: Firebase ID tokens are accepted WITHOUT A SIGNATURE,"
     " so anybody can sign in as anybody. For development only"
@@ -117,18 +121,16 @@ def _database_opened(config: Config) -> "Iterator[tuple[Database, App | None]]":
     from ..core import applications, erasures
     from ..store import db as databases
     from ..store import migrations
+    from . import opening
 
-    db = databases.connect(config.database, pool=config.database_pool, erasures=config.erasures_folder)
-    try:
-        if gone := databases.lost(config.database, config.erasures_folder):
-            raise CannotServe(gone)
-        databases.create(config.database)
-        state = migrations.state(db)
+    def upgrade(state: migrations.State) -> None:
         if databases.is_sqlite(config.database) and state.revision < migrations.HEAD and not state.lacks:
             schema.migrate(config.database)
-        if trouble := migrations.state(db).trouble:
-            raise CannotServe(trouble)
-        migrations.watch(db)
+
+    if made := opening.create_files(config):
+        logs.log.warning("key made", file=str(made.file), fingerprint=made.fingerprint, advice=KEY_ADVICE)
+    db = opening.opened(config, pool=config.database_pool, upgrade=upgrade)
+    try:
         check_journal(db)
         erasures.begin(db)
         yield db, applications.first(db, int(time.time()))

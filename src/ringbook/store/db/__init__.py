@@ -7,6 +7,7 @@
     Tx.all, one, tuples, run        whole statements with `:name` parameters; Tx.next_id draws from a sequence
     Tx.on_commit                         what is to be done once the transaction is committed
     Tx.memory, Database.memory      what the process keeps in memory for this database
+    Tx.seal, Database.seal          seals and opens what the database stores, with its key
     Rows                            a list as **one** parameter: `… FROM :rows AS r`, or of one column `… IN :numbers`
 
 A statement is the same text for SQLite (3.38 or newer) and PostgreSQL. `Rows` travels as a JSON array to the first and
@@ -24,8 +25,9 @@ a bug and stays what it is.
 
 from pathlib import Path
 
+from ...seal import Seal
 from . import identity
-from .contract import FULL, Database, Row, Rows, Tx
+from .contract import FULL, WITHOUT_KEY, Database, Row, Rows, Tx
 from .postgres import Postgres, without_login
 from .sqlite import Sqlite, open_sqlite
 
@@ -46,16 +48,17 @@ __all__ = [
 ]
 
 
-def connect(url: str, *, pool: int = 10, erasures: str = "") -> Database:
+def connect(url: str, *, seal: Seal = WITHOUT_KEY, pool: int = 10, erasures: str = "") -> Database:
     """Open `sqlite:///file` or `postgresql://…`.
 
+    seal       made of the database's key (`store/keys.py`); without it, nothing sealed can be read or written
     pool       the most PostgreSQL connections of this process
     erasures   the folder of the journal of erasures; "" is one beside the SQLite file, and on PostgreSQL none
     """
     if is_sqlite(url):
-        return Sqlite(sqlite_file(url), journal_of(url, erasures))
+        return Sqlite(sqlite_file(url), journal_of(url, erasures), seal)
     if url.startswith(("postgresql://", "postgres://")):
-        return Postgres(url, pool, journal_of(url, erasures))
+        return Postgres(url, pool, journal_of(url, erasures), seal)
     raise ValueError("the database must be sqlite:///FILE or postgresql://USER@HOST/NAME")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ... import errors
+from ...seal import Seal
 
 Row = dict[str, Any]
 PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
@@ -21,6 +22,19 @@ PROBE = "UPDATE schema_state SET revision = revision"  # a write that changes no
 GUARD_SECONDS = 2  # the answer of the guard is kept for so long
 PROBE_SECONDS = 2  # the result of a probe is kept for so long
 FAILED_SECONDS = 5  # a failed write makes the database unwritable for so long: a smaller one may succeed
+
+
+class WithoutKey(Seal):
+    """Stands for the seal of a database that is opened without its key: nothing in it can be sealed or opened."""
+
+    def __init__(self) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("the database is open without its key, so nothing can be sealed or opened")
+
+
+WITHOUT_KEY = WithoutKey()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +55,11 @@ class Tx(Protocol):
     """A transaction, as functions in `store/` use it.
 
     memory   what this process keeps in memory for the database: the same in each of its transactions
+    seal     seals and opens values with the database's key
     """
 
     memory: dict[Any, Any]
+    seal: Seal
 
     def all(self, sql: str, **params: Any) -> list[Row]:
         """Every row, as dicts by column name."""
@@ -138,8 +154,10 @@ class Database(Protocol):
     """A pool of connections to one database; `erasures` is the folder of its journal of erasures, if there is one.
 
     memory   what this process keeps in memory for the database, and nobody misses after a restart
+    seal     seals and opens values with the database's key
     """
 
+    seal: Seal
     erasures: Path | None
     memory: dict[Any, Any]
     guard: Guard

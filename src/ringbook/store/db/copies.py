@@ -48,17 +48,29 @@ class NotOurs(Exception):
 
 
 class Contents(Struct, frozen=True):
-    """The content of a database: its schema, and the number of rows of the main tables."""
+    """The content of a database: its schema, and the number of rows of the main tables.
+
+    keys   fingerprints of the keys that it is sealed with, by their state (`store/keys.py`)
+    """
 
     revision: str
     rows: dict[str, int]
+    keys: dict[str, str] = {}
 
 
-def copy(source: Path, target: Path, progress: Progress = lambda done, total: None, *, still: bool = False) -> Contents:
+def copy(
+    source: Path,
+    target: Path,
+    progress: Progress = lambda done, total: None,
+    *,
+    still: bool = False,
+    accept: Callable[[Contents], None] = lambda contents: None,
+) -> Contents:
     """Copy a snapshot of the database to `target`, which is replaced in one step and only by a copy that is sound.
 
     progress   called with pages done and pages in all
     still      the source is a file that nobody changes, such as a backup, and the copy is to become a database
+    accept     called with what the database holds before it is copied; it may raise an error
 
     A copy of a database carries a checksum (`checksum`). It belongs to its owner alone, and is on the disk when this
     returns. NotOurs, OSError, errors.Unavailable.
@@ -71,7 +83,7 @@ def copy(source: Path, target: Path, progress: Progress = lambda done, total: No
     remove(part)
     os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     try:
-        expected = _copied(source, part, progress, still=still)
+        expected = _copied(source, part, progress, accept, still=still)
         if not still:
             checksum.seal(part)
         sync(part)
@@ -85,7 +97,9 @@ def copy(source: Path, target: Path, progress: Progress = lambda done, total: No
     return found
 
 
-def _copied(source: Path, part: Path, progress: Progress, *, still: bool) -> Contents:
+def _copied(
+    source: Path, part: Path, progress: Progress, accept: Callable[[Contents], None], *, still: bool
+) -> Contents:
     def told(_status: int, remaining: int, total: int) -> None:
         progress(total - remaining, total)
 
@@ -93,6 +107,7 @@ def _copied(source: Path, part: Path, progress: Progress, *, still: bool) -> Con
         with closing(_opened(source, still=still)) as old, closing(sqlite3.connect(part)) as new:
             old.execute("BEGIN")  # the snapshot of the first read, however long the copy takes
             held = _held(old)
+            accept(held)
             old.backup(new, pages=PAGES_AT_ONCE, progress=told)
             new.execute("PRAGMA journal_mode = DELETE")  # one file, without companions
     except sqlite3.OperationalError as error:
@@ -139,7 +154,9 @@ def _held(opened: sqlite3.Connection) -> Contents:
         raise NotOurs("is no database of Ringbook's")
     (revision,) = opened.execute("SELECT revision FROM schema_state").fetchone()
     tables = [table for table in COUNTED if table in names]
-    return Contents(revision, {t: opened.execute(f"SELECT COUNT(*) FROM {t}").fetchone()[0] for t in tables})
+    rows = {table: opened.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in tables}
+    keys = dict(opened.execute("SELECT state, fingerprint FROM keys")) if "keys" in names else {}
+    return Contents(revision, rows, keys)
 
 
 def _opened(file: Path, *, still: bool) -> sqlite3.Connection:

@@ -12,8 +12,9 @@ from typing import Any, cast
 
 from ... import errors
 from ...logs import log
+from ...seal import Seal
 from . import causes
-from .contract import AWAY, FULL, PARAMETER, PROBE, SLOW, Guard, Probe, Row, Rows, Tx
+from .contract import AWAY, FULL, PARAMETER, PROBE, SLOW, WITHOUT_KEY, Guard, Probe, Row, Rows, Tx
 
 ARRAYS = {int: "bigint[]", str: "text[]"}
 UTF8 = "UTF8"
@@ -116,11 +117,12 @@ def encoding_trouble(encoding: str) -> str:
 class Postgres:
     """A pool of connections; each write is one transaction at READ COMMITTED, each statement of a read its own."""
 
-    def __init__(self, url: str, size: int, erasures: Path | None = None) -> None:
+    def __init__(self, url: str, size: int, erasures: Path | None = None, seal: Seal = WITHOUT_KEY) -> None:
         import psycopg
         import psycopg_pool
 
         check_address(url)
+        self.seal = seal
         self.erasures = erasures
         self.memory: dict[Any, Any] = {}
         self.file: Path | None = None
@@ -160,13 +162,13 @@ class Postgres:
     def read(self, *, seconds: float = 0) -> Iterator[Tx]:
         with self._errors(), self._connected() as connection:
             if not seconds:
-                tx = PostgresTx(connection, self.memory)
+                tx = PostgresTx(connection, self)
                 self.guard.check(tx)
                 yield tx
                 return
             try:
                 with connection.transaction():
-                    tx = PostgresTx(connection, self.memory, until=time.monotonic() + seconds)
+                    tx = PostgresTx(connection, self, until=time.monotonic() + seconds)
                     self.guard.check(tx)
                     yield tx
             except self._canceled as error:
@@ -177,7 +179,7 @@ class Postgres:
         done: list[Callable[[], None]] = []
         try:
             with self._errors(), self._connected() as connection, connection.transaction():
-                tx = PostgresTx(connection, self.memory, done)
+                tx = PostgresTx(connection, self, done)
                 self.guard.check(tx)
                 yield tx
         except errors.Unavailable as refused:
@@ -317,12 +319,13 @@ class PostgresTx:
     def __init__(
         self,
         connection: Any,
-        memory: dict[Any, Any],
+        database: Postgres,
         done: list[Callable[[], None]] | None = None,
         until: float | None = None,
     ) -> None:
         self._connection = connection
-        self.memory = memory
+        self.memory = database.memory
+        self.seal = database.seal
         self._done = done
         self._until = until
 

@@ -16,8 +16,9 @@ from typing import Any, cast
 import msgspec
 
 from ... import errors
+from ...seal import Seal
 from . import causes, copies
-from .contract import AWAY, PROBE, SLOW, Guard, Probe, Row, Rows, Tx
+from .contract import AWAY, PROBE, SLOW, WITHOUT_KEY, Guard, Probe, Row, Rows, Tx
 from .identity import Identity, Which
 
 WRITE_WAIT_SECONDS = 10
@@ -74,8 +75,9 @@ def _connect(file: Path) -> sqlite3.Connection:
 class Sqlite:
     """One writing connection behind a lock, and as many reading ones as there are threads that read."""
 
-    def __init__(self, file: Path, erasures: Path | None = None) -> None:
+    def __init__(self, file: Path, erasures: Path | None = None, seal: Seal = WITHOUT_KEY) -> None:
         self.file = file
+        self.seal = seal
         self.erasures = erasures
         self.memory: dict[Any, Any] = {}
         self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
@@ -92,7 +94,7 @@ class Sqlite:
             connection = self._take()
             try:
                 with limited(connection, seconds):
-                    tx = SqliteTx(connection, self.memory)
+                    tx = SqliteTx(connection, self)
                     self.guard.check(tx)
                     yield tx
             finally:
@@ -105,7 +107,7 @@ class Sqlite:
         with self._lock() as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")
-                tx = SqliteTx(connection, self.memory, done, undone)
+                tx = SqliteTx(connection, self, done, undone)
                 self.guard.check(tx)
                 yield tx
                 connection.execute("COMMIT")
@@ -242,12 +244,13 @@ class SqliteTx:
     def __init__(
         self,
         connection: sqlite3.Connection,
-        memory: dict[Any, Any],
+        database: Sqlite,
         done: list[Callable[[], None]] | None = None,
         undone: list[Callable[[], None]] | None = None,
     ) -> None:
         self._connection = connection
-        self.memory = memory
+        self.memory = database.memory
+        self.seal = database.seal
         self._done = done
         self._undone = undone
 

@@ -2,7 +2,7 @@
 
     migrate(url)    upgrade a database to this code's revision; simultaneous calls wait for each other
     state(db)       the revision of a database, and whether this code can use it
-    watch(db)       refuse every transaction once the schema is too new for this code
+    watch(db)       refuse every transaction once the schema is too new for this code, or the key another one
 
 Each revision is one transaction. The table `schema_state` says which revision the database has and the oldest code
 revision that may serve on it, so that one process after the other can be upgraded.
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import errors
-from .. import db
+from .. import db, keys
 from ..db import causes, copies
 from ..db.contract import AWAY
 from ..db.postgres import ENCODING, check_address, encoding_trouble, options
@@ -40,6 +40,7 @@ TABLES = frozenset(  # the tables of this revision, on both databases
         "erasures",
         "events",
         "joined",
+        "keys",
         "nonces",
         "numbers",
         "pushes",
@@ -116,12 +117,12 @@ def _state(tx: db.Tx) -> State:
 
 
 def watch(database: db.Database) -> None:
-    """Check every two seconds whether this code may still use the database, and refuse transactions if not.
+    """Check every two seconds whether this process may still use the database, and refuse transactions if not.
 
     A newer version may have migrated the database while this process runs; on its schema this code could break a
-    promise, such as the journal of erasures.
+    promise, such as the journal of erasures. Or `ringbook key rotate` may have begun, or changed the key.
     """
-    database.guard.watch(lambda tx: _state(tx).trouble)
+    database.guard.watch(lambda tx: _state(tx).trouble or keys.trouble(keys.in_table(tx), database.seal.fingerprint))
 
 
 def migrate(url: str, *, keep_copy: bool = True) -> str:
@@ -155,7 +156,7 @@ def migrate(url: str, *, keep_copy: bool = True) -> str:
 
 
 def _check_whole(connected: Any, before: str) -> None:
-    """Raise Unavailable for a database that lost tables which no migration restores."""
+    """Raise Unavailable for a database that lost tables, or whose key is being changed."""
     import sqlalchemy
 
     tables = set(sqlalchemy.inspect(connected).get_table_names())
@@ -167,6 +168,10 @@ def _check_whole(connected: Any, before: str) -> None:
         raise _refusal(LACKS.format(tables=", ".join(lacks)))
     if before and not connected.exec_driver_sql("SELECT 1 FROM schema_state").fetchone():
         raise _refusal(EMPTY.format(table="schema_state"))
+    if before:
+        found = keys.of_rows(dict(connected.exec_driver_sql("SELECT state, fingerprint FROM keys").fetchall()))
+        if found.next:
+            raise _refusal(keys.trouble(found, found.current))
 
 
 class CannotMigrate(errors.Unavailable):

@@ -16,6 +16,12 @@ down_revision = None
 SCHEMA = """
 CREATE TABLE schema_state (revision TEXT NOT NULL, serves_from TEXT NOT NULL);
 
+CREATE TABLE keys (
+    fingerprint TEXT PRIMARY KEY,
+    state TEXT NOT NULL CHECK (state IN ('current', 'next')),
+    created_at BIGINT NOT NULL
+) {keyed};
+
 postgres:CREATE SEQUENCE application_ids AS integer;
 postgres:CREATE SEQUENCE user_ids AS integer;
 postgres:CREATE SEQUENCE subscription_ids AS integer;

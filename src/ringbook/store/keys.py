@@ -1,0 +1,152 @@
+"""Which key a database is sealed with: the key file, the fingerprint in the database, and whether the two fit.
+
+file_of(url, key_file)            where the key file of a database is
+read(db, url, key_file)           the key in that file
+recorded(db), record(db, key)     the fingerprints in the database; write the first one
+for_backup(backup, found, file)   the key that restores a backup
+trouble(found, fingerprint)       why a key must not be used with these fingerprints
+
+The table `keys` holds one row, `current`. While `ringbook key rotate` seals everything anew it holds a second one,
+`next`, and the database cannot be used for anything else.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from .. import errors
+from ..seal import Key
+from . import db as databases
+from .db import Database, Tx
+
+CURRENT, NEXT = "current", "next"
+
+NOT_SET = (
+    "the database needs a key: `ringbook key create FILE` makes one, and RINGBOOK_KEY_FILE=FILE names it, the same key"
+    " on every machine"
+)
+NOT_SET_SEALED = (
+    "the database is sealed with the key {current}: name the file of that key with RINGBOOK_KEY_FILE, a copy of the one"
+    " that another machine uses"
+)
+MISSING = (
+    "the key file {file} is not there: `ringbook key create {file}` makes a key, and RINGBOOK_KEY_FILE names another"
+    " file"
+)
+MISSING_SEALED = (
+    "the key file {file} is not there, and the database is sealed with the key {current}: put a copy of that key's file"
+    " there, or name it with RINGBOOK_KEY_FILE"
+)
+WRONG = (
+    "{source} is {fingerprint}, but the database is sealed with the key {current}: name the file of that key with"
+    " RINGBOOK_KEY_FILE"
+)
+ROTATING = "the key of the database is being changed from {current} to {next}: finish that with `ringbook key rotate`"
+BACKUP_MISSING = (
+    "{backup} needs the key {current}, and the key file {file} is not there: put a copy of that key's file there, or"
+    " name it with RINGBOOK_KEY_FILE"
+)
+BACKUP_WRONG = (
+    "{backup} needs the key {current}, but the key in {file} is {fingerprint}: name the file of that key with"
+    " RINGBOOK_KEY_FILE"
+)
+EMPTY = "the table keys of the database is empty, which no version of Ringbook leaves behind: restore a backup"
+
+
+class Recorded(Struct, frozen=True):
+    """The fingerprints in a database: of its key, and of the next one while a rotation runs; "" for none."""
+
+    current: str = ""
+    next: str = ""
+
+
+# ── the file ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def file_of(url: str, key_file: str) -> Path | None:
+    """The key file: as it was set, else beside a SQLite file; None for PostgreSQL where none is set."""
+    if key_file:
+        return Path(key_file).absolute()
+    if not databases.is_sqlite(url):
+        return None
+    file = databases.sqlite_file(url).absolute()
+    return file.with_suffix(".key") if file.suffix != ".key" else file.with_name(f"{file.name}.key")
+
+
+def read(db: Database, url: str, key_file: str) -> Key:
+    """The key in the key file of a database; Unavailable says what to do when there is none."""
+    file = file_of(url, key_file)
+    if file and file.exists():
+        return Key.read(file)
+    why = missing(file, recorded(db))
+    raise errors.Unavailable(why, why=why)
+
+
+def missing(file: Path | None, found: Recorded) -> str:
+    """What to do when the key file does not exist, or none is set, for a database that holds these fingerprints."""
+    if not file:
+        return NOT_SET_SEALED.format(current=found.current) if found.current else NOT_SET
+    return (MISSING_SEALED if found.current else MISSING).format(file=file, current=found.current)
+
+
+# ── the database ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def recorded(db: Database) -> Recorded:
+    """The fingerprints in the database; empty for a database without a schema."""
+    if "keys" not in db.tables():
+        return Recorded()
+    with db.read() as tx:
+        return in_table(tx)
+
+
+def in_table(tx: Tx) -> Recorded:
+    """The fingerprints in the database."""
+    return of_rows({row["state"]: row["fingerprint"] for row in tx.all("SELECT fingerprint, state FROM keys")})
+
+
+def of_rows(rows: Mapping[str, str]) -> Recorded:
+    """The fingerprints by their state."""
+    return Recorded(rows.get(CURRENT, ""), rows.get(NEXT, ""))
+
+
+def record(db: Database, key: Key, now: int) -> None:
+    """Write down with which key a new database is sealed; one that has been used, or has a key, is left as it is."""
+    with db.write() as tx:
+        tx.run(
+            "INSERT INTO keys (fingerprint, state, created_at)"
+            " SELECT :fingerprint, 'current', :now WHERE NOT EXISTS (SELECT 1 FROM keys)"
+            " AND NOT EXISTS (SELECT 1 FROM applications) AND NOT EXISTS (SELECT 1 FROM admins)",
+            fingerprint=key.fingerprint,
+            now=now,
+        )
+
+
+def for_backup(backup: Path, found: Recorded, file: Path) -> Key:
+    """The key with which this backup can be restored, from the key file; Unavailable when that holds another one."""
+    if found.next or not found.current:
+        why = trouble(found, found.current)
+        raise errors.Unavailable(why, why=why)
+    if not file.exists():
+        why = BACKUP_MISSING.format(backup=backup, current=found.current, file=file)
+        raise errors.Unavailable(why, why=why)
+    key = Key.read(file)
+    if key.fingerprint != found.current:
+        why = BACKUP_WRONG.format(backup=backup, current=found.current, file=file, fingerprint=key.fingerprint)
+        raise errors.Unavailable(why, why=why)
+    return key
+
+
+def trouble(found: Recorded, fingerprint: str, source: str = "the key in use") -> str:
+    """Why this key must not be used with a database that holds these fingerprints; "" when it fits.
+
+    source   where the key comes from, in words
+    """
+    if found.next:
+        return ROTATING.format(current=found.current, next=found.next)
+    if not found.current:
+        return EMPTY
+    if fingerprint != found.current:
+        return WRONG.format(source=source, fingerprint=fingerprint, current=found.current)
+    return ""
