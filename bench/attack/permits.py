@@ -61,9 +61,10 @@ class World:
         self.likely = 1  # what the next account is given, as far as the last one tells
         self.app: App = applications.create(db, "Attacked", START)
         stats.forget()
-        rows = [(self.app.id, figures_store.EVER, "users", members), (self.app.id, START // DAY, "imported", new)]
+        rows = [(self.app.id, START // DAY, "imported", new)]
         with db.write() as tx:
-            figures_store.set_now(tx, rows)
+            figures_store.add(tx, rows)
+            tx.run("INSERT INTO app_totals VALUES (:app_id, :users, 0, 0, 0, 0, 0)", app_id=self.app.id, users=members)
 
     def alarm(self) -> bool:
         """Has a shared limit raised the alarm?"""

@@ -4,7 +4,7 @@ import pytest
 from core.joining import ANN, BOB, DAY, NOW, Play
 
 from ringbook import errors
-from ringbook.core import delivery, overview, stats
+from ringbook.core import app_totals, delivery, overview, stats
 from ringbook.core.delivery import Attempt
 from ringbook.push.transport import Outcome, Receipt
 from ringbook.store import stats as store
@@ -56,41 +56,34 @@ def test_users_who_were_there_before_anything_was_counted_are_a_call(play):
     assert done(play) == ["call", "card"]
 
 
-def test_where_there_are_few_they_are_counted_while_one_looks(play):
+def test_the_counts_are_current_before_the_changes_are_collected_and_after(play):
     bob = play.person("bob", BOB).id
     play.holds(bob, (ANN, "Ann"), ("+12025550104", "Dan"))
     play.holds(bob, (ANN, "Ann"), device="phone")
-    found = seen(play)
-    assert (found.counts, found.counted_at) == ({"users": 1, "books": 2, "contacts": 3}, None)
+    assert seen(play).counts == {"users": 1, "books": 2, "contacts": 3}
+    assert app_totals.collect(play.db, NOW) == 1
+    assert seen(play).counts == {"users": 1, "books": 2, "contacts": 3}
+    play.person("ann")
+    assert seen(play).counts == {"users": 2, "books": 2, "contacts": 3}
     other = Play(play.db)
     assert seen(other).counts == {"users": 0, "books": 0, "contacts": 0}
 
 
-def test_where_there_are_many_a_worker_counts_them_and_says_when(play, monkeypatch):
-    monkeypatch.setattr(overview, "FEW", 0)
-    bob = play.person("bob", BOB).id
-    play.holds(bob, (ANN, "Ann"))
-    found = seen(play)
-    assert (found.counts, found.counted_at) == ({"users": None, "books": None, "contacts": None}, None)
-    assert overview.count(play.db, NOW) == 0
-    found = seen(play)
-    assert (found.counts, found.counted_at) == ({"users": 1, "books": 1, "contacts": 1}, NOW)
-    play.person("ann", ANN)
-    overview.count(play.db, NOW + 59)
-    assert seen(play).counts["users"] == 1
-    overview.count(play.db, NOW + 60)
-    assert seen(play).counts["users"] == 2
-
-
-def test_counting_takes_a_hundredth_of_the_time_at_most(play, monkeypatch):
-    monkeypatch.setattr(overview, "FEW", 0)
-    with play.db.write() as tx:
-        store.set_now(tx, [(0, store.EVER, "counted at", NOW), (0, store.EVER, "counting ms", 9_000)])
-    play.person("bob")
-    overview.count(play.db, NOW + 899)
-    assert seen(play).counts["users"] is None
-    overview.count(play.db, NOW + 900)
-    assert seen(play).counts["users"] == 1
+def test_the_counts_of_each_day_are_kept_also_of_days_without_a_change(play):
+    play.person("bob", BOB)
+    for day in range(3):
+        app_totals.collect(play.db, NOW + day * DAY)
+    assert overview.of(play.db, play.app, NOW + 2 * DAY).series["users"][-4:] == [0, 1, 1, 1]
+    later = NOW + 2 * DAY
+    play.person("ann")
+    app_totals.collect(play.db, later)
+    assert overview.of(play.db, play.app, later + DAY).series["users"][-5:] == [0, 1, 1, 2, 2]
+    with play.db.read() as tx:
+        assert [row for row in store.days(tx, play.app_id, TODAY, TODAY + 9) if row[1] == "users"] == [
+            (TODAY, "users", 1),
+            (TODAY + 1, "users", 1),
+            (TODAY + 2, "users", 2),
+        ]
 
 
 def test_charts_have_thirty_days_and_keep_how_many_there_were(play):

@@ -12,6 +12,7 @@ from servers import SEAL, Databases
 from ringbook import errors, metrics
 from ringbook.config import Limits
 from ringbook.core import (
+    app_totals,
     blocks,
     ceiling,
     charging,
@@ -29,7 +30,6 @@ from ringbook.core.import_lines import Line
 from ringbook.model import Caller
 from ringbook.outbound.requests import Outgoing
 from ringbook.store import db as databases_
-from ringbook.store import stats as store
 from ringbook.times import DAY, HOUR
 from ringbook.verify.cidp import Identity
 from ringbook.verify.firebase import Proof
@@ -311,7 +311,8 @@ def test_the_automatic_ceiling(total, new, most):
 def test_the_ceiling_follows_the_users_and_those_who_are_new_or_imported(play):
     def most(after: int = 0) -> int:
         stats.flush(play.db, NOW)
-        overview.count(play.db, NOW + after)
+        while app_totals.collect(play.db, NOW + after):
+            pass
         play.db.memory.clear()
         with play.db.read() as tx:
             return ceiling.ceiling(tx, Limits(), play.app_id, NOW + after)
@@ -329,8 +330,7 @@ def test_the_ceiling_is_looked_up_once_in_five_minutes(play):
     with play.db.read() as tx:
         assert ceiling.ceiling(tx, Limits(), play.app_id, NOW) == ceiling.LEAST
     with play.db.write() as tx:
-        rows = [(play.app_id, store.EVER, "users", 1_000_000)]
-        store.set_now(tx, rows)
+        tx.run("INSERT INTO app_totals VALUES (:app_id, 1000000, 0, 0, 0, 0, 0)", app_id=play.app_id)
         seen = [ceiling.ceiling(tx, Limits(), play.app_id, NOW + after) for after in (299, 300)]
     assert seen == [ceiling.LEAST, 20_000_000]
 

@@ -47,7 +47,7 @@ def test_bars_are_drawn_in_proportion_and_stay_in_their_chart(page, served, play
     rows = [(play.app_id, today - 1, "uploads", 100), (play.app_id, today, "uploads", 50)]
     rows += [(play.app_id, today, "pushes accepted", 6), (play.app_id, today, "pushes parked", 2)]
     with play.db.write() as tx:
-        store.set_now(tx, rows)
+        store.add(tx, rows)
     page.goto(f"/dashboard/apps/{play.app_id}")
     uploads = page.locator(".chart-card", has_text="Uploads")
     bars = uploads.locator("tbody td")

@@ -17,8 +17,7 @@ from functools import partial
 
 from ..config import Limits
 from ..model import App
-from ..store import buckets
-from ..store import stats as figures_store
+from ..store import app_totals, buckets, stats
 from ..store.db import Database, Tx
 from ..times import DAY
 from . import blocks, charging, networks, rate_limits
@@ -97,7 +96,7 @@ def ceiling(tx: Tx, limits: Limits, app_id: int, now: int) -> int:
         return limits.app_permits_per_day
     at, most = tx.memory.get(("ceiling", app_id), (0, 0))
     if not most or not 0 <= now - at < CACHE_SECONDS:
-        most = automatic(*figures_store.size(tx, app_id, now // DAY - NEW_DAYS))
+        most = automatic(app_totals.users_of(tx, app_id), stats.new_users(tx, app_id, now // DAY - NEW_DAYS))
         tx.memory["ceiling", app_id] = now, most
     return int(most)
 

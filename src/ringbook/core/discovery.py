@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from .. import errors, metrics, phone
 from ..config import Limits
 from ..model import Caller, Contact, Entry, Registered, Report
-from ..store import books, buckets, users
+from ..store import app_totals, books, buckets, users
 from ..store.db import Database, Row, Tx
 from . import privacy, rate_limits, stats
 from .diff import Accepted, Changes, check, diff
@@ -135,6 +135,9 @@ def _write(tx: Tx, limits: Limits, caller: Caller, book: Row, device: str, chang
         books.forget_book(tx, caller.user_id, book["book"])
     elif changes.new or changes.drop or changes.next_seq != book["next_seq"]:
         books.set_book(tx, caller.user_id, book["book"], size, changes.next_seq)
+    if more := size - book["size"]:
+        used = (size > 0) - (book["size"] > 0)
+        app_totals.change(tx, caller.app.id, caller.user_id, books=used, contacts=more)
 
 
 def _remember(tx: Tx, limits: Limits, caller: Caller, dropped: list[int], now: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from .. import errors
 from ..model import App
-from ..store import applications
+from ..store import app_totals, applications
 from ..store import imports as store
 from ..store.db import Database, Row, Tx
 from ..store.users import UNIQUE
@@ -204,6 +204,7 @@ def _write(db: Database, app: App, batch: list[Wanted], now: int) -> Report:
             _update(tx, plan.changed, now)
         if plan.new and not store.insert(tx, app.id, plan.new, now):
             raise errors.Conflict("a user signed up during the import")
+        app_totals.change_users(tx, app.id, [user["id"] for user in plan.new])
         if written := plan.new + plan.changed:
             store.add_numbers(tx, app.id, written)
             if any(user["verified_at"] is not None for user in written):

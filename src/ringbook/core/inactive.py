@@ -6,7 +6,7 @@ A user is inactive when no upload, no sign-in and no use of a session happened a
 ended ones that were not swept yet, count with their last use.
 """
 
-from ..store import books, buckets, inactive
+from ..store import app_totals, books, buckets, inactive, users
 from ..store.db import Database
 
 
@@ -26,7 +26,10 @@ def _dropped(db: Database, user_id: int, now: int, before: int) -> bool:
         books.lock_all(tx, user_id)
         if not inactive.is_idle(tx, user_id, now, before):
             return False
-        books.delete_books(tx, user_id)
+        app_id = users.app_of(tx, user_id)
+        used, contacts = books.delete_books(tx, user_id)
+        if app_id is not None:
+            app_totals.change(tx, app_id, user_id, books=-used, contacts=-contacts)
         books.delete_all(tx, user_id)
         buckets.forget_owner(tx, user_id)
     return True

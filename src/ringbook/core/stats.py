@@ -151,10 +151,10 @@ def flush(db: Database, now: int) -> int:
     return _tally.flush(db, now)
 
 
-def sweep(db: Database, now: int) -> int:
-    """Delete refusals that did not occur for a week. Returns how many kinds."""
+def sweep(db: Database, now: int, batch: int = 500) -> int:
+    """Delete up to `batch` kinds of refusals that did not occur for a week. Returns how many."""
     with db.write() as tx:
-        return store.sweep(tx, now - REFUSALS_KEPT_SECONDS)
+        return store.sweep(tx, now - REFUSALS_KEPT_SECONDS, batch)
 
 
 def forget() -> None:

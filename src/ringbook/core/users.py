@@ -18,7 +18,7 @@ from typing import Any, cast
 from .. import errors
 from ..config import Limits
 from ..model import GUEST_SECONDS, App, Caller, User
-from ..store import books, proofs, pushes, sessions, user_search
+from ..store import app_totals, books, proofs, pushes, sessions, user_search
 from ..store import users as store
 from ..store.db import FULL, Database, Row, Tx
 from ..store.users import fold
@@ -82,6 +82,7 @@ def add(tx: Tx, app: App, values: dict[str, Any], now: int) -> User:
         raise _conflict(store.taken(tx, app.id, values))
     if user_id > LAST_ID:  # PostgreSQL's sequence ends by itself
         raise errors.Unavailable(FULL)
+    app_totals.change(tx, app.id, user_id, users=1)
     _write_beside(tx, app, user_id, values, now)
     if not values.get("is_guest"):
         stats.after(tx, app.id, "sign-ups", now)
@@ -306,16 +307,22 @@ def erase(db: Database, user_id: int, *, by: Actor | None = None, again: bool = 
         numbers.lock_user(tx, user_id)
         audit.of_user(tx, by, "user erased", user_id)
         # Books before the user: an upload locks its book and then reads the user. The other order could deadlock.
+        app_id = store.app_of(tx, user_id)
+        if app_id is not None:
+            books.lock_owner(tx, app_id, user_id)  # nobody adds a book after this
         books.lock_all(tx, user_id)
         codes.forget_user(tx, user_id)  # before the user's numbers are deleted, by which the codes are found
         pushes.drop_for(tx, user_id)
+        used, contacts = books.delete_books(tx, user_id)
         # On a Citus cluster `users` is a reference table. No other statement of an erasure writes to such a table.
-        app_id = store.delete(tx, user_id)
+        store.delete(tx, user_id)
         books.delete_all(tx, user_id)
         rate_limits.forget_user(
             tx, user_id
         )  # waits for transactions that send a push for the user: they lock the bucket
         pushes.drop_about(tx, user_id)
+        if app_id is not None:
+            app_totals.change(tx, app_id, user_id, users=-1, books=-used, contacts=-contacts)
         if app_id and not again:
             erasures.note(db, tx, app_id, user_id)
     return app_id is not None

@@ -29,7 +29,7 @@ class Chart:
     """A title, the total above the bars, and the bars of each day; a stacked chart has the `names` of its series."""
 
     title: str
-    total: int | None
+    total: int
     text: str
     most: int
     names: tuple[str, ...]
@@ -41,8 +41,8 @@ class Chart:
         return not self.most
 
 
-def chart(title: str, days: Sequence[int], values: Sequence[int], *, total: int | None, text: str) -> Chart:
-    """One series. `total` is shown above it (None: unknown), `text` explains it."""
+def chart(title: str, days: Sequence[int], values: Sequence[int], *, total: int, text: str) -> Chart:
+    """One series. `total` is shown above it, `text` explains it."""
     return _chart(title, days, {title: values}, (), total, text)
 
 
@@ -56,7 +56,7 @@ def _chart(
     days: Sequence[int],
     values: Mapping[str, Sequence[int]],
     names: tuple[str, ...],
-    total: int | None,
+    total: int,
     text: str,
 ) -> Chart:
     most = max((sum(at) for at in zip(*values.values(), strict=True)), default=0)

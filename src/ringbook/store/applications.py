@@ -7,6 +7,7 @@ holds_numbers                         has anything been read by the application'
 some_users, end_sessions, forget      what deleting an application takes along
 """
 
+from . import app_totals
 from .db import Row, Tx
 
 COLUMNS = "id, name, auth_key, auth_secret, hash_key, vapid_public_key, settings, created_at, verified_since"
@@ -110,8 +111,9 @@ def end_sessions(tx: Tx, app_id: int) -> None:
 
 
 def forget(tx: Tx, app_id: int) -> None:
-    """Delete the application's sessions, signatures and statistics, and the application."""
+    """Delete the application's sessions, signatures, statistics and totals, and the application."""
     end_sessions(tx, app_id)
+    app_totals.forget(tx, app_id)
     for table in ("nonces", "codes", "daily", "refusals"):
         tx.run(f"DELETE FROM {table} WHERE app_id = :app_id", app_id=app_id)
     tx.run("DELETE FROM applications WHERE id = :app_id", app_id=app_id)

@@ -248,10 +248,14 @@ def holds(tx: Tx, owner_id: int, user_ids: Sequence[int], *, verified_only: bool
     return {row[0] for row in rows}
 
 
-def delete_books(tx: Tx, owner_id: int) -> None:
-    """Delete an owner's books and totals, but not the contacts: `delete_all` deletes those."""
-    tx.run("DELETE FROM books WHERE owner_id = :owner_id", owner_id=owner_id)
+def delete_books(tx: Tx, owner_id: int) -> tuple[int, int]:
+    """Delete an owner's books and totals, but not the contacts: `delete_all` deletes those.
+
+    Returns how many of the books had contacts, and the number of these contacts.
+    """
+    rows = tx.tuples("DELETE FROM books WHERE owner_id = :owner_id RETURNING size", owner_id=owner_id)
     tx.run("DELETE FROM totals WHERE owner_id = :owner_id", owner_id=owner_id)
+    return sum(size > 0 for (size,) in rows), sum(size for (size,) in rows)
 
 
 def delete_all(tx: Tx, owner_id: int) -> None:

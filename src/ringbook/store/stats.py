@@ -2,11 +2,9 @@
 
 first_time            has this batch of a process been written before?
 add, add_refusals     sums into the tables
-set_now               how many there are now, as the last look of a day found it
-totals, days, since, size   sums for ever, of each day, and from when on
+totals, days, since   sums for ever, of each day, and from when on
+new_users             how many users an application got lately
 refusals, sweep       the latest refusals; old ones forgotten
-are_few, users, books how many there are, by application
-has_users, has_contacts   is there one?
 """
 
 from collections.abc import Sequence
@@ -57,16 +55,6 @@ def add(tx: Tx, rows: Sequence[tuple[int, int, str, int]]) -> None:
     )
 
 
-def set_now(tx: Tx, rows: Sequence[tuple[int, int, str, int]]) -> None:
-    """Store a total; it replaces an earlier total of the same day."""
-    tx.run(
-        "INSERT INTO daily (app_id, day, name, value)"
-        f" SELECT r.app_id, r.day, r.name, r.value FROM :rows AS r WHERE {THERE}"
-        " ON CONFLICT (app_id, day, name) DO UPDATE SET value = excluded.value",
-        rows=Rows(FIGURES, rows),
-    )
-
-
 def add_refusals(tx: Tx, rows: Sequence[tuple[int, str, int, str, int, int, int]]) -> None:
     """Add to the refusals.
 
@@ -98,20 +86,15 @@ def days(tx: Tx, app_id: int, first: int, last: int) -> list[tuple[int, str, int
     )
 
 
-def size(tx: Tx, app_id: int, since: int) -> tuple[int, int]:
-    """The users of an application when they were last counted, and how many joined or were imported since a day.
-
-    since   the day, as a number of days since 1970
-    """
-    row = tx.one(
-        "SELECT COALESCE(SUM(CASE WHEN day = :ever AND name = 'users' THEN value END), 0) AS users,"
-        " COALESCE(SUM(CASE WHEN day >= :since AND name IN ('sign-ups', 'imported') THEN value END), 0) AS new"
-        " FROM daily WHERE app_id = :app_id AND (day = :ever OR day >= :since)",
+def new_users(tx: Tx, app_id: int, since: int) -> int:
+    """How many users of an application signed up or were imported since a day, a number of days since 1970."""
+    found = tx.tuples(
+        "SELECT COALESCE(SUM(value), 0) FROM daily WHERE app_id = :app_id AND day >= :since"
+        " AND name IN ('sign-ups', 'imported')",
         app_id=app_id,
-        ever=EVER,
         since=since,
     )
-    return (int(row["users"]), int(row["new"])) if row else (0, 0)
+    return int(found[0][0])
 
 
 def since(tx: Tx, app_id: int) -> int | None:
@@ -130,38 +113,11 @@ def refusals(tx: Tx, app_id: int, limit: int) -> list[Row]:
     )
 
 
-def sweep(tx: Tx, before: int) -> int:
-    """Delete the refusals that last happened before a time; return how many rows."""
-    return tx.run("DELETE FROM refusals WHERE last_at < :before", before=before)
-
-
-# ── how many there are ───────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def are_few(tx: Tx, most: int) -> bool:
-    """Are there at most so many users and books? Then counting them is cheap."""
-    return all(
-        tx.tuples(f"SELECT COUNT(*) FROM (SELECT 1 FROM {table} LIMIT :limit) AS few", limit=most + 1)[0][0] <= most
-        for table in ("users", "books")
+def sweep(tx: Tx, before: int, limit: int) -> int:
+    """Delete up to `limit` rows of refusals that last happened before a time; return how many."""
+    return tx.run(
+        "DELETE FROM refusals WHERE last_at < :before AND (app_id, route, status, reason) IN"
+        " (SELECT app_id, route, status, reason FROM refusals WHERE last_at < :before LIMIT :limit)",
+        before=before,
+        limit=limit,
     )
-
-
-def users(tx: Tx) -> dict[int, int]:
-    """The number of users of each application. Reads every user."""
-    return dict(tx.tuples("SELECT app_id, COUNT(*) FROM users GROUP BY app_id"))
-
-
-def books(tx: Tx) -> dict[int, tuple[int, int]]:
-    """The number of address books that are not empty and of contacts of each application. Reads every book."""
-    rows = tx.tuples("SELECT app_id, COUNT(*), SUM(size) FROM books WHERE size > 0 GROUP BY app_id")
-    return {app_id: (count, int(size)) for app_id, count, size in rows}
-
-
-def has_users(tx: Tx, app_id: int) -> bool:
-    """Does the application have a user?"""
-    return bool(tx.tuples("SELECT 1 FROM users WHERE app_id = :app_id LIMIT 1", app_id=app_id))
-
-
-def has_contacts(tx: Tx, app_id: int) -> bool:
-    """Does a user of the application have a contact?"""
-    return bool(tx.tuples("SELECT 1 FROM contacts WHERE app_id = :app_id LIMIT 1", app_id=app_id))

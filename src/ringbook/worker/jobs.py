@@ -17,13 +17,13 @@ from ..config import Config
 from ..core import (
     admins,
     announcing,
+    app_totals,
     audit,
     backups,
     codes,
     delivery,
     erasures,
     inactive,
-    overview,
     rate_limits,
     sessions,
     stats,
@@ -61,7 +61,8 @@ def parts(config: Config) -> "dict[str, Part]":
         "copies of the database": lambda db, now: backups.sweep(db, now - COPIES_KEPT_DAYS * DAY),
         "traces of those who were erased": once_in(DAY, lambda db, _now: erasures.rewrite_small(db)),
         "what is left of deleted rows": _scrub,
-        "how many there are": overview.count,
+        "totals": app_totals.collect,
+        "recount of totals": app_totals.recount,
     }
     if books_kept:
         found["books of users who left them"] = once_in(HOUR, lambda db, now: inactive.sweep(db, now, now - books_kept))

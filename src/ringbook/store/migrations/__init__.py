@@ -30,6 +30,7 @@ TABLES = frozenset(  # the tables of this revision, on both databases
         "admins",
         "alembic_version",
         "announced",
+        "app_totals",
         "applications",
         "audit",
         "books",
@@ -49,7 +50,9 @@ TABLES = frozenset(  # the tables of this revision, on both databases
         "schema_state",
         "sessions",
         "subscriptions",
+        "sweeps",
         "tags",
+        "total_changes",
         "totals",
         "users",
     }

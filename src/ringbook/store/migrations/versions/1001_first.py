@@ -158,6 +158,30 @@ CREATE TABLE totals (
     bytes BIGINT NOT NULL
 ) {keyed};
 
+CREATE TABLE total_changes (
+    owner_id INTEGER PRIMARY KEY,
+    app_id INTEGER NOT NULL,
+    users BIGINT NOT NULL,
+    books BIGINT NOT NULL,
+    contacts BIGINT NOT NULL
+) {keyed};
+
+CREATE TABLE app_totals (
+    app_id INTEGER PRIMARY KEY,
+    users BIGINT NOT NULL,
+    books BIGINT NOT NULL,
+    contacts BIGINT NOT NULL,
+    recounted_users BIGINT NOT NULL,
+    recounted_books BIGINT NOT NULL,
+    recounted_contacts BIGINT NOT NULL
+) {keyed};
+
+CREATE TABLE sweeps (
+    name TEXT PRIMARY KEY,
+    place BIGINT NOT NULL,
+    at BIGINT NOT NULL
+) {keyed};
+
 CREATE TABLE contacts (
     owner_id INTEGER NOT NULL,
     book INTEGER NOT NULL,
@@ -338,6 +362,7 @@ CREATE TABLE refusals (
     PRIMARY KEY (app_id, route, status, reason)
 ) {keyed};
 CREATE INDEX refusals_latest ON refusals (app_id, last_at);
+CREATE INDEX refusals_last ON refusals (last_at);
 
 CREATE TABLE erasures (database_id TEXT NOT NULL, count BIGINT NOT NULL, rewritten BIGINT NOT NULL);
 
