@@ -64,6 +64,13 @@ def test_a_batch_at_a_time(play, batch):
     assert sum(done) == 2 and max(done) <= batch
 
 
+def test_a_slice_in_which_nobody_is_inactive_does_not_end_the_pass(play):
+    later = replace(play, now=BEFORE + 1)
+    later.holds(1, (CLEO, "Cleo"))
+    assert [inactive.sweep(play.db, LATER, BEFORE, 1) for _ in range(2)] == [0, 1]
+    assert owners(play) == {1}
+
+
 def test_who_has_signed_in_lately_keeps_them(play):
     sessions.end(play.db, session(play, 2, BEFORE))
     assert inactive.sweep(play.db, LATER, BEFORE) == 1
@@ -115,6 +122,15 @@ def test_by_default_nobodys_books_go(play):
     turn(play, Config())
     assert owners(play) == {1, 2}
     turn(play, Config(books_kept_days=90))
+    assert owners(play) == set()
+
+
+def test_after_everybody_was_looked_at_the_job_rests_for_an_hour(play):
+    turn(play, Config(books_kept_days=90))
+    play.holds(1, (CLEO, "Cleo"))
+    turn(play, Config(books_kept_days=90), LATER + 3_599)
+    assert owners(play) == {1}
+    turn(play, Config(books_kept_days=90), LATER + 3_600)
     assert owners(play) == set()
 
 

@@ -77,6 +77,8 @@ def push_status(*, as_json: Json = False, file: File) -> None:
         return
     if state.waiting:
         common.table([msgspec.structs.asdict(lane) for lane in state.waiting])
+        if sum(lane.waiting for lane in state.waiting) >= push_trace.MOST_OF_STATE:
+            common.print_line(f"more pushes wait: the first {push_trace.MOST_OF_STATE:,} are counted")
     else:
         common.print_line("no push waits")
     if any(lane.late_seconds > LATE_SECONDS for lane in state.waiting):

@@ -12,7 +12,7 @@ from ..store import app_totals as store
 from ..store.db import Database
 from ..times import DAY
 
-COLLECTED = 2_000  # recorded changes of one transaction
+COLLECTED = 1_000  # recorded changes of one transaction
 SLICE = 5_000  # users that are counted in one turn: 10,000,000 take 2,000 turns, a day and a half with one worker
 REST_SECONDS = 3_600
 

@@ -1,22 +1,33 @@
 """Deletes the address books of inactive users; their accounts stay.
 
-    sweep(db, now, before)    deletes the books of one batch of users
+    sweep(db, now, before)    deletes the books of the inactive users of one slice
 
 A user is inactive when no upload, no sign-in and no use of a session happened after a given time. Open sessions, and
 ended ones that were not swept yet, count with their last use.
 """
 
-from ..store import app_totals, books, buckets, inactive, users
+from ..store import app_totals, books, buckets, inactive, sweeps, users
 from ..store.db import Database
 
+SWEEP = "inactive"
 
-def sweep(db: Database, now: int, before: int, batch: int = 500) -> int:
-    """Delete the books of up to `batch` users who are inactive since then. Returns how many users.
 
-    The memory of removed numbers is deleted as well, so uploading the book again costs permits.
+def sweep(db: Database, now: int, before: int, batch: int = 5_000, *, rest_seconds: int = 0) -> int:
+    """Look at the owners of the next `batch` books, and delete the books of those who are inactive since then.
+
+    rest_seconds   how long nothing happens after the last owner
+
+    Returns how many users lost their books. The memory of removed numbers is deleted as well, so uploading the book
+    again costs permits.
     """
     with db.read() as tx:
-        gone = inactive.users(tx, now, before, batch)
+        if sweeps.is_resting(tx, SWEEP, now, rest_seconds):
+            return 0
+        after, _ = sweeps.place(tx, SWEEP)
+        last = inactive.end_of_slice(tx, after, batch)
+        gone = inactive.users(tx, now, before, after, last)
+    with db.write() as tx:
+        sweeps.move(tx, SWEEP, last, now)
     return sum(_dropped(db, user_id, now, before) for user_id in gone)
 
 

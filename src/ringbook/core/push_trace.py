@@ -32,6 +32,7 @@ NO_WORKER = "is a worker running? `ringbook serve` without --no-worker is one, a
 NEWEST = 2**63 - 1  # an id that no push reaches
 MOST_SEARCHED = 5_000  # pushes that one page looks through: the wanted ones may be rare
 MOST_COUNTED = 2_000  # pushes of an application that `queue` and `parked` count
+MOST_OF_STATE = 100_000  # waiting pushes, and parked pushes of an application, that `state` counts
 Kind = Literal["joined", "event", "test", "webhook"]
 
 # For each outcome by cause; None stands for every other cause, and for pushes settled before causes were stored.
@@ -314,11 +315,12 @@ def obstacles(app: App, subscribed: Sequence[Subscription], numbers: Sequence[Ro
 # ── the queue ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def state(db: Database, now: int) -> State:
-    """The waiting and the parked pushes of all applications. Reads every one of them."""
+def state(db: Database, now: int, most: int = MOST_OF_STATE) -> State:
+    """The waiting pushes of all applications, among the first `most`, and the latest `most` parked ones of each."""
     with db.read() as tx:
-        waiting, found = pushes.queue(tx, now), pushes.parked(tx)
-    return State([_lane(row["app_id"], row, now) for row in waiting], [_parked(row["app_id"], row) for row in found])
+        waiting = pushes.queue(tx, now, most)
+    found = [one for app in applications.all_(db) for one in parked(db, app.id, most)]
+    return State([_lane(row["app_id"], row, now) for row in waiting], found)
 
 
 def queue(db: Database, app_id: int, now: int) -> list[Lane]:
@@ -328,10 +330,10 @@ def queue(db: Database, app_id: int, now: int) -> list[Lane]:
     return [_lane(app_id, row, now) for row in rows]
 
 
-def parked(db: Database, app_id: int) -> list[Parked]:
-    """An application's latest MOST_COUNTED parked pushes, by channel and reason."""
+def parked(db: Database, app_id: int, most: int = MOST_COUNTED) -> list[Parked]:
+    """An application's latest `most` parked pushes, by channel and reason."""
     with db.read() as tx:
-        rows = pushes.parked_of(tx, app_id, MOST_COUNTED)
+        rows = pushes.parked_of(tx, app_id, most)
     return [_parked(app_id, row) for row in rows]
 
 

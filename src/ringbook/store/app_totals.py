@@ -18,9 +18,10 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
+from . import sweeps
 from .db import Rows, Tx
+from .sweeps import LAST_ID
 
-LAST_ID = 2**31 - 1
 MOST_PENDING = 1_000  # of recorded changes that a page adds to the totals
 NAMES = ("users", "books", "contacts")
 COUNTS: dict[str, type] = {"app_id": int, "users": int, "books": int, "contacts": int}
@@ -106,7 +107,7 @@ def collect(tx: Tx, day: int, limit: int) -> int:
     counts as well.
     """
     tx.lock("totals")
-    place, _ = _sweep(tx, SWEEP)
+    place, _ = sweeps.place(tx, SWEEP)
     rows = tx.tuples(
         "DELETE FROM total_changes WHERE owner_id IN (SELECT owner_id FROM total_changes LIMIT :limit)"
         " RETURNING owner_id, app_id, users, books, contacts",
@@ -146,22 +147,22 @@ def _add(tx: Tx, prefix: str, rows: Sequence[tuple[int, ...]]) -> None:
 def write_day(tx: Tx, day: int) -> None:
     """Store the totals of all applications as the values of a day, once a day: an application may have no changes."""
     tx.lock("totals")
-    if _sweep(tx, DAY)[0] < day:
+    if sweeps.place(tx, DAY)[0] < day:
         _write_values(tx, day, None)
-        _move(tx, DAY, day, 0)
+        sweeps.move(tx, DAY, day, 0)
 
 
 def _write_values(tx: Tx, day: int, app_ids: Sequence[int] | None) -> None:
     """Store the totals of these applications, or of all, as the values of a day."""
-    chosen = "1 = 1" if app_ids is None else "t.app_id IN :app_ids"
-    for name in NAMES:
-        tx.run(
-            f"INSERT INTO daily (app_id, day, name, value) SELECT t.app_id, :day, '{name}', t.{name}"
-            f" FROM app_totals AS t WHERE {chosen}"
-            " ON CONFLICT (app_id, day, name) DO UPDATE SET value = excluded.value",
-            day=day,
-            **({} if app_ids is None else {"app_ids": Rows.of("app_id", app_ids)}),
-        )
+    chosen = "1 = 1" if app_ids is None else "app_id IN :app_ids"
+    values = (f"SELECT app_id, '{name}' AS name, {name} AS value FROM app_totals WHERE {chosen}" for name in NAMES)
+    tx.run(
+        "INSERT INTO daily (app_id, day, name, value)"
+        f" SELECT t.app_id, :day, t.name, t.value FROM ({' UNION ALL '.join(values)}) AS t WHERE 1 = 1"
+        " ON CONFLICT (app_id, day, name) DO UPDATE SET value = excluded.value",
+        day=day,
+        **({} if app_ids is None else {"app_ids": Rows.of("app_id", app_ids)}),
+    )
 
 
 # ── counting anew ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -177,12 +178,12 @@ def recount(tx: Tx, now: int, rest_seconds: int, limit: int) -> list[Drift]:
     one statement; `collect` adds them later. At the end the counts are the correct totals.
     """
     tx.lock("totals")
-    place, ended_at = _sweep(tx, SWEEP)
-    if not place and 0 <= now - ended_at < rest_seconds:
+    if sweeps.is_resting(tx, SWEEP, now, rest_seconds):
         return []
+    place, _ = sweeps.place(tx, SWEEP)
     last = _end_of_slice(tx, place, limit)
     _add(tx, "recounted_", _counted(tx, place, last))
-    _move(tx, SWEEP, last if last < LAST_ID else 0, now)
+    sweeps.move(tx, SWEEP, last, now)
     return _corrected(tx) if last == LAST_ID else []
 
 
@@ -227,22 +228,3 @@ def forget(tx: Tx, app_id: int) -> None:
     tx.lock("totals")
     for table in ("app_totals", "total_changes"):
         tx.run(f"DELETE FROM {table} WHERE app_id = :app_id", app_id=app_id)
-
-
-# ── how far the sweeps are ───────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _sweep(tx: Tx, name: str) -> tuple[int, int]:
-    """How far a sweep is, and when it was there."""
-    found = tx.tuples("SELECT place, at FROM sweeps WHERE name = :name", name=name)
-    return found[0] if found else (0, 0)
-
-
-def _move(tx: Tx, name: str, place: int, now: int) -> None:
-    tx.run(
-        "INSERT INTO sweeps (name, place, at) VALUES (:name, :place, :now)"
-        " ON CONFLICT (name) DO UPDATE SET place = excluded.place, at = excluded.at",
-        name=name,
-        place=place,
-        now=now,
-    )

@@ -1,10 +1,12 @@
 """Users who were last active before a given time and still have address books.
 
-users(tx, …)      some of them
-is_idle(tx, …)    is this one of them?
+end_of_slice(tx, …)   how far a slice of the owners of books goes
+users(tx, …)          those of a slice
+is_idle(tx, …)        is this one of them?
 """
 
 from .db import Tx
+from .sweeps import LAST_ID
 
 # The last use of a session is written to the user only when it ends, and the last upload is stored with the book.
 IDLE = (
@@ -16,10 +18,24 @@ IDLE = (
 )
 
 
-def users(tx: Tx, now: int, before: int, limit: int) -> list[int]:
-    """Ids of up to `limit` users who were last active before a time."""
+def end_of_slice(tx: Tx, after: int, limit: int) -> int:
+    """The last id of a slice of the owners of books that begins after an id and has about `limit` books."""
+    found = tx.tuples(
+        "SELECT owner_id FROM books WHERE owner_id > :after ORDER BY owner_id LIMIT 1 OFFSET :skipped",
+        after=after,
+        skipped=limit - 1,
+    )
+    return int(found[0][0]) if found else LAST_ID
+
+
+def users(tx: Tx, now: int, before: int, after: int, last: int) -> list[int]:
+    """Ids above `after` and up to `last` of users who were last active before a time."""
     rows = tx.tuples(
-        f"SELECT u.id FROM users AS u WHERE {IDLE} ORDER BY u.id LIMIT :limit", now=now, before=before, limit=limit
+        f"SELECT u.id FROM users AS u WHERE u.id > :after AND u.id <= :last AND {IDLE} ORDER BY u.id",
+        now=now,
+        before=before,
+        after=after,
+        last=last,
     )
     return [row[0] for row in rows]
 

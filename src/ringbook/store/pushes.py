@@ -6,8 +6,8 @@ waiting_of, waiting_at           how many events of a sender wait, and how many 
 lanes, claim_first, claim_repeats, postpone, settle      one attempt: taken, to be tried again, over
 drop_about, drop_for, sweep, sweep_texts                removed with a user; forgotten when they are old
 retry, of_user, by_id, waiting   for whoever looks after them
-told, queue, parked              counted, for whoever looks after them
-page, queue_of, parked_of        the same for one application, at a cost that does not grow with the table
+told, queue                      counted, for whoever looks after them
+page, queue_of, parked_of        the same for one application; none of them costs more when the table grows
 """
 
 from collections import Counter
@@ -352,22 +352,15 @@ def told(tx: Tx, about_user_id: int, joined_ids: Sequence[int]) -> list[Row]:
     )
 
 
-def queue(tx: Tx, now: int) -> list[Row]:
-    """Waiting pushes by app_id and channel: how many, how many are due, and since when the first is due."""
+def queue(tx: Tx, now: int, among: int) -> list[Row]:
+    """Waiting pushes by app_id and channel, among the first that are due: waiting, due, and the first due time."""
     return tx.all(
         "SELECT app_id, channel, COUNT(*) AS waiting, SUM(CASE WHEN due_at <= :now THEN 1 ELSE 0 END) AS due,"
-        " MIN(due_at) AS first_due_at FROM pushes WHERE outcome IS NULL"
+        " MIN(due_at) AS first_due_at FROM"
+        " (SELECT app_id, channel, due_at FROM pushes WHERE outcome IS NULL ORDER BY due_at LIMIT :among) AS first"
         " GROUP BY app_id, channel ORDER BY app_id, channel",
         now=now,
-    )
-
-
-def parked(tx: Tx) -> list[Row]:
-    """Parked pushes by app_id, channel and reason: how many, and when the last was parked."""
-    return tx.all(
-        "SELECT app_id, channel, reason, COUNT(*) AS count, MAX(settled_at) AS last_at FROM pushes"
-        f" WHERE settled_at IS NOT NULL AND outcome = '{PARKED}'"
-        " GROUP BY app_id, channel, reason ORDER BY app_id, channel, COUNT(*) DESC, reason",
+        among=among,
     )
 
 

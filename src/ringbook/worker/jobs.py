@@ -65,7 +65,9 @@ def parts(config: Config) -> "dict[str, Part]":
         "recount of totals": app_totals.recount,
     }
     if books_kept:
-        found["books of users who left them"] = once_in(HOUR, lambda db, now: inactive.sweep(db, now, now - books_kept))
+        found["books of users who left them"] = lambda db, now: inactive.sweep(
+            db, now, now - books_kept, rest_seconds=HOUR
+        )
     return found
 
 
