@@ -21,13 +21,14 @@ from pathlib import Path
 
 import machine
 from databases import KINDS, Place, place
+from keyed import SEAL
 from peopled import fill, recount
 from report import name, pipes
 from served import ringbook
 
 from ringbook import __version__
 from ringbook.config import Config
-from ringbook.core import app_totals, applications, delivery, inactive, overview, push_trace
+from ringbook.core import app_totals, applications, delivery, inactive, overview
 from ringbook.store import db as databases
 from ringbook.store import sweeps
 from ringbook.store.db import Database
@@ -78,7 +79,7 @@ def measured(kind: str, users: int) -> tuple[str, list[list[str]]]:
         ringbook(url, "migrate")
         ringbook(url, "app", "create", "Friends")
         counted = fill(url, users, lambda what: print(f"{kind}: {what}", file=sys.stderr))
-        with closing(databases.connect(url, pool=2)) as db:
+        with closing(databases.connect(url, pool=2, seal=SEAL)) as db:
             seconds = recount(db)
             rows = [timed(line, db) for line in lines()]
         return report(kind, where, counted, seconds, rows), rows
@@ -90,7 +91,6 @@ def lines() -> list[Line]:
     return [
         Line("overview page", lambda db, now: overview.of(db, applications.get(db, 1), now)),
         Line("`/metrics`: waiting pushes", lambda db, now: delivery.waiting(db)),
-        Line("`ringbook push status`", push_trace.state),
         Line("totals: 1,000 changes are collected", app_totals.collect, a_batch_of_changes),
         Line("totals: 5,000 users are counted anew", app_totals.recount, begin_in_the_middle),
         Line("inactive users: the owners of 5,000 books", inactive_users, begin_in_the_middle),
