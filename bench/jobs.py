@@ -93,7 +93,7 @@ def lines() -> list[Line]:
         Line("`/metrics`: waiting pushes", lambda db, now: delivery.waiting(db)),
         Line("totals: 1,000 changes are collected", app_totals.collect, a_batch_of_changes),
         Line("totals: 5,000 users are counted anew", app_totals.recount, begin_in_the_middle),
-        Line("inactive users: the owners of 5,000 books", inactive_users, begin_in_the_middle),
+        Line("inactive users: the owners of 2,500 books", inactive_users, begin_in_the_middle),
         *(Line(f"job: {title}", part) for title, part in turns.items() if title not in LEFT_OUT),
     ]
 

@@ -12,7 +12,7 @@ from ..store.db import Database
 SWEEP = "inactive"
 
 
-def sweep(db: Database, now: int, before: int, batch: int = 5_000, *, rest_seconds: int = 0) -> int:
+def sweep(db: Database, now: int, before: int, batch: int = 2_500, *, rest_seconds: int = 0) -> int:
     """Look at the owners of the next `batch` books, and delete the books of those who are inactive since then.
 
     rest_seconds   how long nothing happens after the last owner

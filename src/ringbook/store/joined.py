@@ -55,9 +55,9 @@ def verify(tx: Tx, user_id: int, number: int) -> bool:
 
 
 def oldest(tx: Tx, now: int) -> Row | None:
-    """The fact that has waited longest and is not postponed."""
+    """The fact that has been due longest. A postponed fact is due later, so this reads one row of an index."""
     return tx.one(
-        f"SELECT {COLUMNS} FROM joined WHERE done_at IS NULL AND due_at <= :now ORDER BY id LIMIT 1",
+        f"SELECT {COLUMNS} FROM joined WHERE done_at IS NULL AND due_at <= :now ORDER BY due_at, id LIMIT 1",
         now=now,
     )
 

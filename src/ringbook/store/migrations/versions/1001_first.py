@@ -261,7 +261,7 @@ postgres:id bigint PRIMARY KEY DEFAULT nextval('joined_ids'),
     done_at BIGINT,
     result TEXT
 );
-CREATE INDEX joined_waiting ON joined (id) WHERE done_at IS NULL;
+CREATE INDEX joined_waiting ON joined (due_at, id) WHERE done_at IS NULL;
 CREATE INDEX joined_done ON joined (done_at) WHERE done_at IS NOT NULL;
 CREATE INDEX joined_user ON joined (user_id, created_at);
 
