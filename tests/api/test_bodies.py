@@ -14,7 +14,6 @@ import pytest
 from asking import JSON, ask, line, lines, opened, person
 from dashboard.visiting import FORM, Visitor, admin
 from servers import Databases, Server, eventually, serve
-from starlette.requests import Request
 from starlette.types import Message
 
 from ringbook import errors, metrics
@@ -470,11 +469,9 @@ async def endless() -> Message:
 
 def test_a_body_that_does_not_arrive_is_refused_as_a_limit(monkeypatch):
     monkeypatch.setattr(bodies, "BODY_SECONDS", 0.01)
-    scope = {"type": "http", "headers": [(b"content-length", b"9")]}
 
     async def read() -> None:
-        with bodies.Held(bodies.InFlight(Limits())) as held:
-            await bodies.Incoming(Request(scope, silent), held, 100).read()
+        await bodies.Body(bodies.InFlight(Limits()), silent, {"content-length": "9"}, 100, lambda: None).read()
 
     with pytest.raises(errors.Malformed, match="did not arrive") as refused:
         asyncio.run(read())

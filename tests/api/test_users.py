@@ -13,8 +13,8 @@ from starlette.testclient import TestClient
 from ringbook.api import routes
 from ringbook.config import Config, Limits
 from ringbook.core import applications
-from ringbook.exchange.bodies import InFlight
 from ringbook.model import App
+from ringbook.server import front
 from ringbook.store import user_search
 from ringbook.store.db import Database, connect
 
@@ -59,8 +59,7 @@ class Apps:
 def served(db: Database, limits: Limits) -> Iterator[Apps]:
     applications._cache.clear()
     app = applications.create(db, "test", 1_700_000_000)
-    with TestClient(routes.api(Config(limits=limits), db, InFlight(limits))) as client:
-        yield Apps(client, app, db)
+    yield Apps(TestClient(front.build(Config(limits=limits), db)), app, db)
 
 
 @pytest.fixture

@@ -8,13 +8,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from ringbook import errors, phone
-from ringbook.api import routes
 from ringbook.config import Config, Limits
 from ringbook.core import applications, discovery, privacy, sessions, user_search, users
 from ringbook.core.profile import columns
 from ringbook.core.user_search import Filter
-from ringbook.exchange.bodies import InFlight
 from ringbook.model import App, Caller, Entry, User
+from ringbook.server import front
 from ringbook.store import users as store
 from ringbook.store.db import Database
 
@@ -311,8 +310,7 @@ def become(db: Database, app: App, ids: list[int], world: str) -> None:
 @pytest.fixture
 def crawler(db: Database, app: App) -> Iterator[Crawler]:
     limits = Limits(permits=PERMITS, permits_per_hour=0, searches_per_minute=0, address_searches_per_minute=0)
-    with TestClient(routes.api(Config(limits=limits), db, InFlight(limits))) as client:
-        yield Crawler(db, client, app)
+    yield Crawler(db, TestClient(front.build(Config(limits=limits), db)), app)
 
 
 def free_questions(ids: list[int]) -> Iterator[str]:

@@ -4,11 +4,13 @@
     Call          one request, as a handler gets it
     Answer        what a handler returns
     Api           sessions, bodies, JSON and errors
+    of_browser    the headers for browsers
 
 A handler is a plain function that runs in a thread.
 """
 
-from collections.abc import Callable
+import gzip
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -33,6 +35,14 @@ from .wire import Dialect
 
 JSON = "application/json; charset=utf-8"  # without the charset, Flutter shows names as mojibake (protocol §11.5)
 ANONYMOUS_BYTES = 64 * 1024  # the largest body on routes that anybody may call
+COMPRESSED_BYTES = 1024  # smaller answers are not worth it
+COMPRESSION = 5
+VARIES = {"Vary": "Origin"}
+SHARED = {
+    "Vary": "Origin",
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "CB-Token-ExpirationDate, QB-Token-ExpirationDate, Retry-After",
+}
 
 
 class Who(Enum):
@@ -126,18 +136,34 @@ class Api(Edge[Call]):
         super().__init__(db, config, in_flight)
         self.outside = Outside.of(config)
 
+    def needs_caller(self, route: Route) -> bool:
+        """Does the route need a session or a key?"""
+        return route.who is not Who.ANYBODY
+
+    def limit_bytes(self, route: Route, *, has_file: bool) -> int:
+        """The setting for uploads of address books; less for other routes, least where the caller is not known."""
+        largest = self.config.limits.max_body_bytes
+        if route.large:
+            return largest
+        return min(ANONYMOUS_BYTES if route.who is Who.ANYBODY else SMALL_BYTES, largest)
+
     def call(self, route: Route, request: Request, now: int) -> Call:
         """One request."""
-        return Call(db=self.db, config=self.config, route=route, request=request, now=now, outside=self.outside)
+        address = request.client.host if request.client else ""
+        return Call(
+            db=self.db,
+            config=self.config,
+            route=route,
+            request=request,
+            address=address,
+            now=now,
+            outside=self.outside,
+        )
 
     def check_credentials(self, call: Call) -> None:
         """Raises Unauthorized for a request that has neither a token nor a key and needs one."""
         if call.route.who is not Who.ANYBODY and not call.token and not has_key(call):
             raise errors.Unauthorized("Token is required")
-
-    def needs_caller(self, call: Call) -> bool:
-        """Does the route need a session or a key?"""
-        return call.route.who is not Who.ANYBODY
 
     def identify(self, call: Call) -> None:
         """Finds the session that the route needs. A call that needs none ignores the token (protocol §11.1)."""
@@ -152,19 +178,13 @@ class Api(Edge[Call]):
         elif who is Who.USER:
             _ = call.user_id  # raises NeedUser unless the session has a user
 
-    def limit_bytes(self, call: Call) -> int:
-        """The setting for uploads of address books; less for other routes, least where the caller is not known."""
-        largest = call.config.limits.max_body_bytes
-        if call.route.large:
-            return largest
-        return min(ANONYMOUS_BYTES if call.route.who is Who.ANYBODY else SMALL_BYTES, largest)
-
     def uploader(self, call: Call) -> int:
         """The session's user."""
         return call.user_id
 
     def respond(self, call: Call) -> Response:
         """The handler's answer as JSON."""
+        self.identify(call)
         answer = call.route.handler(call)
         call.session = answer.session or call.session
         return response(call, answer.status, answer.body)
@@ -178,11 +198,6 @@ class Api(Edge[Call]):
     def failure(self, call: Call) -> Response:
         """An internal error, without details."""
         return response(call, 500, wire.Errors(["Internal error"]))
-
-    def log_fields(self, call: Call) -> dict[str, Any]:
-        """The application and the user of the session."""
-        session = call.session
-        return {"app": session.app_id if session else None, "user": session.user_id if session else None}
 
 
 def has_key(call: Call) -> bool:
@@ -203,10 +218,27 @@ def app_id(call: Call) -> int:
 
 
 def response(call: Call, status: int, body: Any) -> Response:
-    """A JSON response, with the expiration of the session in the headers of both dialects."""
-    content = b"" if body is None else msgspec.json.encode(body)
-    headers = {}
-    if call.session:
-        ends = wire.expiration(call.session.expires_at)
-        headers = {"CB-Token-ExpirationDate": ends, "QB-Token-ExpirationDate": ends}
-    return Response(content, status_code=status, headers=headers, media_type=None if body is None else JSON)
+    """A JSON response, with the expiration of the session in the headers of both dialects. Runs in a thread.
+
+    Notes the application and the user for the log line.
+    """
+    session = call.session
+    call.log_fields = {"app": session.app_id if session else None, "user": session.user_id if session else None}
+    headers = dict(of_browser(call.request.headers))
+    if session:
+        ends = wire.expiration(session.expires_at)
+        headers["CB-Token-ExpirationDate"] = headers["QB-Token-ExpirationDate"] = ends
+    if body is None:
+        return Response(status_code=status, headers=headers)
+    content = msgspec.json.encode(body)
+    if len(content) >= COMPRESSED_BYTES:
+        headers["Vary"] = "Accept-Encoding, Origin"
+        if "gzip" in call.request.headers.get("accept-encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+            content = gzip.compress(content, COMPRESSION, mtime=0)
+    return Response(content, status_code=status, headers=headers, media_type=JSON)
+
+
+def of_browser(request_headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers with which a browser lets a page of any origin read the response. Source: WHATWG, "Fetch", CORS."""
+    return SHARED if "origin" in request_headers else VARIES

@@ -4,21 +4,20 @@ ROUTES                       every route, in the order in which routes are match
 api(config, db, in_flight)   the application
 """
 
-import anyio
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
+from collections.abc import Awaitable
+from typing import Any
+
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..config import Config
 from ..exchange.bodies import InFlight
-from ..exchange.run import Lane, as_route
+from ..exchange.run import Endpoint, Lane, Router
 from ..store.db import Database
 from . import address_book, events, sessions, subscriptions, users
-from .endpoint import Api, Route
+from .endpoint import JSON, Api, Route, of_browser
 
 ROUTES: list[Route] = [
     *sessions.ROUTES,
@@ -31,41 +30,25 @@ SLOW_AT_ONCE = 16  # `passwords` lets only as many of them hash at once as there
 # A user's second concurrent search is refused at once. Without the delay a client that repeats it would keep us busy.
 SEARCH_REFUSED_SECONDS = 1
 MOST_SEARCHES_WAITING = 50  # in one process, for `search_threads`
-EXPOSED = ["CB-Token-ExpirationDate", "QB-Token-ExpirationDate", "Retry-After"]
+OVERRIDE = b"x-http-method-override"
+OVERRIDES = (b"PUT", b"PATCH", b"DELETE")
 
 
 def api(config: Config, db: Database, in_flight: InFlight) -> ASGIApp:
     """The API of one process. Searches, and requests that may hash or call other servers, have threads of their own."""
     lanes = {
-        "usual": Lane(anyio.CapacityLimiter(config.threads)),
+        "usual": Lane(config.threads),
         "search": Lane(
-            anyio.CapacityLimiter(config.search_threads),
+            config.search_threads,
             most_waiting=MOST_SEARCHES_WAITING,
             full="Too many searches wait already. Try again.",
             limit="search_threads",
             refused_seconds=SEARCH_REFUSED_SECONDS,
         ),
-        "slow": Lane(anyio.CapacityLimiter(SLOW_AT_ONCE)),
+        "slow": Lane(SLOW_AT_ONCE),
     }
     edge = Api(db, config, in_flight)
-    served = Starlette(
-        routes=[as_route(edge, route, lanes[lane_of(route)]) for route in ROUTES],
-        middleware=[
-            Middleware(
-                CORSMiddleware,
-                allow_origins=["*"],
-                allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-                allow_headers=["*"],
-                expose_headers=EXPOSED,
-                max_age=7200,
-            ),
-            Middleware(GZipMiddleware, minimum_size=1024, compresslevel=5),
-            Middleware(Normaliser),
-        ],
-        exception_handlers={404: not_found, 405: not_found},
-    )
-    served.router.redirect_slashes = False  # SDKs treat a redirection as a failure without a body (protocol §1.5)
-    return served
+    return Normaliser(Router([Endpoint(edge, route, lanes[lane_of(route)]) for route in ROUTES], not_found))
 
 
 def lane_of(route: Route) -> str:
@@ -73,22 +56,41 @@ def lane_of(route: Route) -> str:
     return "search" if route.search else "slow" if route.slow else "usual"
 
 
-async def not_found(_request: Request, _error: Exception) -> Response:
+async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
     """The answer to an unknown path or method; 404 for both, because SDKs drop the body of a 405 (protocol §1.5)."""
-    return Response('{"errors":["Not found"]}', 404, media_type="application/json; charset=utf-8")
+    headers = of_browser(Headers(scope=scope))
+    await Response('{"errors":["Not found"]}', 404, headers, media_type=JSON)(scope, receive, send)
 
 
 class Normaliser:
-    """Normalises requests: removes `.json` from paths, and applies the override of the method (protocol §1.1)."""
+    """Normalises requests: removes `.json` from paths, and applies the override of the method (protocol §1.1).
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    Answers a browser that asks whether it may send a request.
+    """
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            # An SDK whose endpoint ends in a slash requests //session.json.
-            scope["path"] = "/" + scope["path"].lstrip("/").removesuffix(".json")
-            override = dict(scope["headers"]).get(b"x-http-method-override", b"").decode("latin-1").upper()
-            if scope["method"] == "POST" and override in ("PUT", "PATCH", "DELETE"):
-                scope["method"] = override
-        await self.app(scope, receive, send)
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._preflight: Any = CORSMiddleware(
+            router,
+            allow_origins=["*"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["*"],
+            max_age=7200,
+        )
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        # An SDK whose endpoint ends in a slash requests //session.json.
+        scope["path"] = "/" + scope["path"].lstrip("/").removesuffix(".json")
+        if scope["method"] == "POST":
+            override = next((value.upper() for name, value in scope["headers"] if name == OVERRIDE), b"")
+            if override in OVERRIDES:
+                scope["method"] = override.decode()
+        elif scope["method"] == "OPTIONS" and is_preflight(scope):
+            return self._preflight(scope, receive, send)  # type: ignore[no-any-return]
+        return self._router(scope, receive, send)
+
+
+def is_preflight(scope: Scope) -> bool:
+    """Does a browser ask whether it may send a request? Source: WHATWG, "Fetch", CORS-preflight request."""
+    names = {name for name, _ in scope["headers"]}
+    return b"origin" in names and b"access-control-request-method" in names

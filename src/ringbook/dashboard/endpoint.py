@@ -185,15 +185,22 @@ class Dashboard(Edge[Call]):
     """The dashboard's side of an exchange: sessions by cookie, forms, errors as pages."""
 
     root = ROOT
+    headers = HEADERS
+    decodes_in_loop = True
     errors_need_thread = True
+
+    def needs_caller(self, route: Route) -> bool:
+        """Does `identify` refuse forms of other sites, or those without a login?"""
+        return route.who is not Who.PUBLIC
+
+    def limit_bytes(self, route: Route, *, has_file: bool) -> int:
+        """More for a form with a file than for one without."""
+        return LARGEST_BYTES if has_file and route.who is Who.ADMIN else LARGEST_TEXT_BYTES
 
     def call(self, route: Route, request: Request, now: int) -> Call:
         """One request."""
-        return Call(db=self.db, config=self.config, route=route, request=request, now=now)
-
-    def needs_caller(self, call: Call) -> bool:
-        """Does `identify` refuse forms of other sites, or those without a login?"""
-        return call.route.who is not Who.PUBLIC
+        address = request.client.host if request.client else ""
+        return Call(db=self.db, config=self.config, route=route, request=request, address=address, now=now)
 
     def identify(self, call: Call) -> None:
         """Finds the admin's session, and refuses a form that another site has sent. Raises Unauthorized, Forbidden."""
@@ -207,11 +214,6 @@ class Dashboard(Edge[Call]):
         if call.route.who is Who.ADMIN and not call.login:
             raise errors.Unauthorized("Log in first.")
 
-    def limit_bytes(self, call: Call) -> int:
-        """More for a form with a file than for one without."""
-        is_file = has_file(call.request) and call.route.who is Who.ADMIN
-        return LARGEST_BYTES if is_file else LARGEST_TEXT_BYTES
-
     async def decode(self, call: Call) -> None:
         """Decodes the form, where the route takes one. Raises Malformed."""
         if call.route.method == "POST":
@@ -219,6 +221,7 @@ class Dashboard(Edge[Call]):
 
     def respond(self, call: Call) -> Response:
         """The handler's answer, once the form has been checked."""
+        self.identify(call)
         check_csrf(call)
         reject_nul(call)
         return call.route.handler(call)
@@ -232,16 +235,6 @@ class Dashboard(Edge[Call]):
     def failure(self, call: Call) -> Response:
         """An internal error as a page, without details."""
         return error_page(call, 500, "Something went wrong on the server. Its log has the details.")
-
-    def finish(self, call: Call, response: Response) -> None:
-        """Adds the headers that every page has."""
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-
-
-def has_file(request: Request) -> bool:
-    """Is the body a form of the kind that can carry files?"""
-    return request.headers.get("content-type", "").startswith("multipart/form-data")
 
 
 async def decoded_form(request: Request, body: bytes) -> FormData:

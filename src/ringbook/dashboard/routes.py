@@ -4,15 +4,13 @@ ROUTES                              every page, in the order in which routes are
 dashboard(config, db, in_flight)    the application for /dashboard
 """
 
-import anyio
-from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import errors
 from ..config import Config
 from ..exchange.bodies import InFlight
-from ..exchange.run import Lane, as_route
+from ..exchange.run import Endpoint, Lane, Router
 from ..store.db import Database
 from . import applications, audit, diagnosis, files, keys, login, overview, providers, pushes, settings, users
 from .endpoint import HEADERS, Call, Dashboard, Route
@@ -41,16 +39,13 @@ AT_ONCE = 4  # admins are few
 SLOW_AT_ONCE = 4
 
 
-def dashboard(config: Config, db: Database, in_flight: InFlight) -> Starlette:
+def dashboard(config: Config, db: Database, in_flight: InFlight) -> ASGIApp:
     """The dashboard of one process. Requests that may hash a password run in threads of their own."""
     edge = Dashboard(db, config, in_flight)
-    lanes = {False: Lane(anyio.CapacityLimiter(AT_ONCE)), True: Lane(anyio.CapacityLimiter(SLOW_AT_ONCE))}
-    routes = [as_route(edge, route, lanes[route.slow]) for route in [*ROUTES, *NO_PAGE]]
-    served = Starlette(routes=routes, exception_handlers={405: no_such_method})
-    served.router.redirect_slashes = False
-    return served
+    lanes = {False: Lane(AT_ONCE), True: Lane(SLOW_AT_ONCE)}
+    return Router([Endpoint(edge, route, lanes[route.slow]) for route in [*ROUTES, *NO_PAGE]], no_such_method)
 
 
-async def no_such_method(_request: Request, _error: Exception) -> Response:
+async def no_such_method(scope: Scope, receive: Receive, send: Send) -> None:
     """The answer to a method other than GET and POST."""
-    return Response("Not found", 404, HEADERS, media_type="text/plain")
+    await Response("Not found", 404, HEADERS, media_type="text/plain")(scope, receive, send)

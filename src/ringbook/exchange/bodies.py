@@ -1,9 +1,7 @@
 """Reads request bodies within bounds.
 
     InFlight     the bytes of bodies that this process holds, and the large uploads by user
-    Held         the part of one request; a context manager that releases it
-    Incoming     the body of one request
-    has_body     whether a request carries a body
+    Body         the body of one request
     at_hand      the next message, if it has arrived already
 
 Everything here runs in the event loop, so no locks are needed.
@@ -11,12 +9,11 @@ Everything here runs in the event loop, so no locks are needed.
 
 import io
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable
-from types import TracebackType
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, cast
 
 import anyio
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
 from .. import errors
@@ -40,38 +37,106 @@ class InFlight:
         self.most_uploads = limits.large_uploads_per_user
 
 
-class Held:
-    """The bytes and the upload of one request, which are released at the end of the block."""
+class Body:
+    """The body of one request. `release` must be called once the request needs it no longer.
 
-    def __init__(self, in_flight: InFlight) -> None:
-        self._in_flight = in_flight
-        self._bytes = 0
-        self._user_id: int | None = None
+    limit_bytes   the size of the largest accepted body
+    on_large      called once, before more than SMALL_BYTES of the body are held; returns the user who is charged for a
+                  large upload, or None
+    """
 
-    def __enter__(self) -> "Held":
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    def __init__(
+        self,
+        in_flight: InFlight,
+        receive: Receive,
+        headers: Mapping[str, str],
+        limit_bytes: int,
+        on_large: Callable[[], int | None],
     ) -> None:
-        self._in_flight.bytes -= self._bytes
-        if self._user_id is not None:
-            self._in_flight.uploads[self._user_id] -= 1
-            if not self._in_flight.uploads[self._user_id]:
-                del self._in_flight.uploads[self._user_id]
+        self._in_flight = in_flight
+        self._receive = receive
+        self._limit_bytes = limit_bytes
+        self._on_large = on_large
+        # Grows in place and hands over its content without a copy; joining a list would need twice the memory.
+        self._buffer = io.BytesIO()
+        self._size = 0
+        self._declared = declared(headers.get("content-length"))
+        self._waits = "expect" in headers
+        self._is_large = False
+        self._user_id: int | None = None
+        self.is_read = False
 
-    def add(self, size: int) -> None:
+    async def read(self, before_waiting: Callable[[], Awaitable[None]] | None = None) -> bytes:
+        """The whole body.
+
+        before_waiting   called before the body is waited for; not for a small body that arrived together with the head
+
+        Raises TooLarge, Malformed after BODY_SECONDS, Unavailable and TooMany (`_hold`, `_begin_upload`).
+        """
+        if self._may_be_at_hand() and (message := at_hand(self._receive)):
+            self._take(message)
+        if not self.is_read:
+            await self._receive_rest(before_waiting)
+        return self._buffer.getvalue()
+
+    def release(self) -> None:
+        """Releases the bytes, and the place of a large upload."""
+        pool = self._in_flight
+        pool.bytes -= self._size
+        if self._user_id is not None:
+            pool.uploads[self._user_id] -= 1
+            if not pool.uploads[self._user_id]:
+                del pool.uploads[self._user_id]
+
+    def _may_be_at_hand(self) -> bool:
+        """Is the body so small that the server may have received it together with the head?"""
+        most = min(AT_HAND_BYTES, self._limit_bytes)
+        return self._declared is not None and self._declared <= most and not self._waits
+
+    async def _receive_rest(self, before_waiting: Callable[[], Awaitable[None]] | None) -> None:
+        if before_waiting:
+            await before_waiting()
+        if self._declared is not None:
+            self._check(self._declared)
+        with anyio.move_on_after(BODY_SECONDS) as scope:
+            while not self.is_read:
+                self._take(await self._receive())
+        if scope.cancelled_caught:
+            raise errors.Malformed(f"The body did not arrive within {BODY_SECONDS} s", limit="body_seconds")
+
+    def _take(self, message: Message) -> None:
+        if message["type"] == "http.disconnect":
+            self.is_read = True
+            raise ClientDisconnect
+        # Noted first: when the last part is refused, no rest is waited for.
+        self.is_read = not message.get("more_body", False)
+        chunk = message.get("body", b"")
+        self._check(self._size + len(chunk))
+        self._hold(len(chunk))
+        self._buffer.write(chunk)
+
+    def _check(self, size: int) -> None:
+        """Refuses a body of this size, declared or received, if it is too large."""
+        if size > self._limit_bytes:
+            raise errors.TooLarge(f"The body is larger than {self._limit_bytes} bytes", limit="max_body_bytes")
+        if size > SMALL_BYTES and not self._is_large:
+            user_id = self._on_large()
+            if user_id is not None:
+                self._begin_upload(user_id)
+            self._is_large = True
+
+    def _hold(self, size: int) -> None:
         """Counts received bytes. Raises Unavailable when the process holds too many."""
         pool = self._in_flight
-        most = pool.most_bytes if self._bytes + size <= SMALL_BYTES else pool.most_large_bytes
+        most = pool.most_bytes if self._size + size <= SMALL_BYTES else pool.most_large_bytes
         if pool.bytes + size > most:
             raise errors.Unavailable(
                 "Too many requests are being received just now. Try again.", limit="max_bodies_in_flight_bytes"
             )
-        self._bytes += size
+        self._size += size
         pool.bytes += size
 
-    def begin_upload(self, user_id: int) -> None:
+    def _begin_upload(self, user_id: int) -> None:
         """Counts a large upload of the user. Raises TooMany when the allowed number is in progress."""
         pool = self._in_flight
         if pool.most_uploads and pool.uploads[user_id] >= pool.most_uploads:
@@ -81,74 +146,9 @@ class Held:
         pool.uploads[user_id] += 1
 
 
-class Incoming:
-    """The body of one request.
-
-    limit_bytes   the size of the largest accepted body
-    on_large      called once, before more than SMALL_BYTES of the body are held; may refuse
-    """
-
-    def __init__(
-        self, request: Request, held: Held, limit_bytes: int, on_large: Callable[[], None] | None = None
-    ) -> None:
-        self._receive = request.receive
-        self._held = held
-        self._limit_bytes = limit_bytes
-        self._on_large = on_large
-        self._buffer = (
-            io.BytesIO()
-        )  # grows in place and hands over its content without a copy; joining a list would need twice the memory
-        self._size = 0
-        self.is_complete = False
-        self._declared = declared(request.headers.get("content-length"))
-        self._waits = "expect" in request.headers
-
-    def look(self) -> None:
-        """Takes a small body if it has arrived already, without waiting."""
-        if self._declared is None or self._declared > min(AT_HAND_BYTES, self._limit_bytes) or self._waits:
-            return
-        message = at_hand(self._receive)
-        if message:
-            self._take(message)
-
-    async def read(self) -> bytes:
-        """The whole body. Raises TooLarge, Malformed after BODY_SECONDS, and the refusals of `Held` and `on_large`."""
-        if self._declared is not None:
-            self._check(self._declared)
-        with anyio.move_on_after(BODY_SECONDS) as scope:
-            while not self.is_complete:
-                self._take(await self._receive())
-        if scope.cancelled_caught:
-            raise errors.Malformed(f"The body did not arrive within {BODY_SECONDS} s", limit="body_seconds")
-        return self._buffer.getvalue()
-
-    def _take(self, message: Message) -> None:
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        chunk = message.get("body", b"")
-        self._check(self._size + len(chunk))
-        self._held.add(len(chunk))
-        self._size += len(chunk)
-        self._buffer.write(chunk)
-        self.is_complete = not message.get("more_body", False)
-
-    def _check(self, size: int) -> None:
-        """Refuses a body of this size, declared or received, if it is too large."""
-        if size > self._limit_bytes:
-            raise errors.TooLarge(f"The body is larger than {self._limit_bytes} bytes", limit="max_body_bytes")
-        if size > SMALL_BYTES and self._on_large:
-            self._on_large()
-            self._on_large = None
-
-
 def declared(length: str | None) -> int | None:
     """The declared length of a body; None without a valid one."""
     return int(length) if length and length.isdecimal() and len(length) < 20 else None
-
-
-def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Does the request carry a body? Source: RFC 9112, section 6.3."""
-    return any((name == b"content-length" and value != b"0") or name == b"transfer-encoding" for name, value in headers)
 
 
 def at_hand(receive: Receive) -> Message | None:

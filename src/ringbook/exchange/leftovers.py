@@ -1,7 +1,7 @@
 """Handles the rest of a body when a request is answered before its body was read.
 
     most_dropped    how many bytes are dropped at most
-    Leftover        receive and send of one request; drops the rest of its body, then closes the connection
+    Leftover        sends the response to such a request, drops the rest of the body, then closes the connection
 
 The answer is sent at once. Then the rest of the body is read and dropped for a limited time. Closing the connection at
 once would reset it, and many clients would lose the answer. An answer with `Connection: close` is passed on unchanged,
@@ -28,7 +28,7 @@ def most_dropped(largest_bytes: int) -> int:
 
 
 class Leftover:
-    """The two directions of a request that carries a body.
+    """The response to a request whose body was not read to its end.
 
     most_bytes   how many bytes are dropped at most
     """
@@ -42,12 +42,6 @@ class Leftover:
         self._waits = any(name == b"expect" for name, _ in scope["headers"])
         self._is_read = False
         self._closes_anyway = False
-
-    async def receive(self) -> Message:
-        """Passes a part of the body on, and notes the last part."""
-        message = await self._receive()
-        self._note(message)
-        return message
 
     async def send(self, message: Message) -> None:
         """Sends the answer. If a part of the body was not read, drops it afterwards and closes the connection."""
@@ -68,7 +62,7 @@ class Leftover:
 
     def _look(self) -> None:
         """Takes a small body that has arrived already, so that the connection can stay open."""
-        if not self._is_read and not self._waits and (message := at_hand(self._receive)):
+        if not self._waits and (message := at_hand(self._receive)):
             self._note(message)
 
     async def _drop(self) -> None:

@@ -5,8 +5,7 @@ Call     one request, as a handler gets it
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from starlette.requests import Request
@@ -35,20 +34,22 @@ class Route:
 
 @dataclass(kw_only=True)
 class Call:
-    """One request. `body` is empty until the body has been read."""
+    """One request.
+
+    address      the client's IP address; behind a trusted proxy, the address that the proxy reports
+    body         empty until the body has been read
+    log_fields   further fields of the request's log line
+    """
 
     db: Database
     config: Config
     route: Any  # the edge's own kind of Route; each edge declares it
     request: Request
+    address: str
     now: int
     body: bytes = b""
+    log_fields: dict[str, Any] = field(default_factory=dict)
     not_found: ClassVar[str] = "Not found"
-
-    @cached_property
-    def address(self) -> str:
-        """The client's IP address; behind a trusted proxy, the address that the proxy reports."""
-        return self.request.client.host if self.request.client else ""
 
     def path_id(self, name: str = "id") -> int:
         """An id from the path. Raises NotFound for a text that is no id."""

@@ -2,38 +2,40 @@
 
     Lane        the threads that some routes share
     Edge        what the API and the dashboard do differently: sessions, handlers' answers, the look of errors
-    as_route    a row of a table of routes → a route of the web framework
+    Endpoint    one row of a table of routes, as an ASGI application
+    Router      a table of routes, as an ASGI application
 
 The steps: check the credentials that cost no query, read the body within its bounds, then in a thread: identify the
-caller and call the handler. A refusal or a failure at any step becomes a response. Each request is counted and logged
-once. Handlers are plain functions; the event loop only reads sockets.
+caller and call the handler. A refusal or a failure at any step becomes a response. Handlers are plain functions; the
+event loop only reads sockets. What depends on the route alone is made once, when the process starts.
 """
 
+import asyncio
+import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, ClassVar, Generic, TypeVar
 
-import anyio
-import anyio.to_thread
-import starlette.routing
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import compile_path
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import errors, metrics
 from ..config import Config
 from ..logs import log
 from ..store.db import Database
-from .bodies import Held, Incoming, InFlight, has_body
-from .record import record
+from .bodies import Body, InFlight
 from .request import Call, Route
+from .visit import VISIT, Visit
 
 C = TypeVar("C", bound=Call)
 RETRY_SECONDS = "1"  # after an Unavailable
 
 
-@dataclass(frozen=True, slots=True)
 class Lane:
     """The threads that some routes share.
 
@@ -43,28 +45,67 @@ class Lane:
                       at once would keep the process busy
     """
 
-    threads: anyio.CapacityLimiter
-    most_waiting: int | None = None
-    full: str = "Too many requests wait already. Try again."
-    limit: str = ""
-    refused_seconds: float = 0
+    def __init__(
+        self,
+        threads: int,
+        *,
+        most_waiting: int | None = None,
+        full: str = "Too many requests wait already. Try again.",
+        limit: str = "",
+        refused_seconds: float = 0,
+    ) -> None:
+        self._threads = ThreadPoolExecutor(threads, "request")
+        self._size = threads
+        self._most_waiting = most_waiting
+        self._full = full
+        self._limit = limit
+        self._count = 0  # of requests that have a thread or wait for one
+        self.refused_seconds = refused_seconds
 
-    def check(self) -> None:
-        """Raises Unavailable when too many requests wait for a thread."""
-        if self.most_waiting is not None and self.threads.statistics().tasks_waiting >= self.most_waiting:
-            raise errors.Unavailable(self.full, limit=self.limit)
+    def run(self, work: Callable[[], Response]) -> Awaitable[Response]:
+        """Does the work in a thread. Raises Unavailable when too many requests wait for a thread."""
+        if self._most_waiting is not None and max(0, self._count - self._size) >= self._most_waiting:
+            raise errors.Unavailable(self._full, limit=self._limit)
+        return self.run_anyway(work)
+
+    def run_anyway(self, work: Callable[[], Any]) -> Awaitable[Any]:
+        """Does the work in a thread, however many requests wait for one."""
+        done = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        if self._most_waiting is not None:
+            self._count += 1
+            done.add_done_callback(self._leave)
+        return done
+
+    def _leave(self, _done: object) -> None:
+        self._count -= 1
 
 
 class Edge(ABC, Generic[C]):
-    """What differs between the API and the dashboard."""
+    """What differs between the API and the dashboard.
 
-    root = ""  # the path that all routes are below
-    errors_need_thread = False  # do the responses to refusals and failures read the database?
+    root                 the path that all routes are below
+    headers              headers that every response gets unless it has them
+    decodes_in_loop      must `decode` be called?
+    errors_need_thread   do the responses to refusals and failures read the database?
+    """
+
+    root: ClassVar[str] = ""
+    headers: ClassVar[dict[str, str]] = {}
+    decodes_in_loop: ClassVar[bool] = False
+    errors_need_thread: ClassVar[bool] = False
 
     def __init__(self, db: Database, config: Config, in_flight: InFlight) -> None:
         self.db = db
         self.config = config
         self.in_flight = in_flight
+
+    @abstractmethod
+    def needs_caller(self, route: Any) -> bool:
+        """Does `identify` refuse some requests to a route, so that it is worth to run it before a body is received?"""
+
+    @abstractmethod
+    def limit_bytes(self, route: Any, *, has_file: bool) -> int:
+        """The size of the largest body that a route reads; `has_file`: in a form of the kind that can carry files."""
 
     @abstractmethod
     def call(self, route: Any, request: Request, now: int) -> C:
@@ -74,27 +115,22 @@ class Edge(ABC, Generic[C]):
         """Refuses a request without the credentials that its route needs. Runs in the event loop: no query."""
 
     @abstractmethod
-    def needs_caller(self, call: C) -> bool:
-        """Does `identify` refuse some requests, so that it is worth to run it before a body is received?"""
-
-    @abstractmethod
     def identify(self, call: C) -> None:
         """Finds the session of the caller, or refuses the request. Runs in a thread."""
-
-    @abstractmethod
-    def limit_bytes(self, call: C) -> int:
-        """The size of the largest body that the route reads."""
 
     def uploader(self, _call: C) -> int | None:
         """The user who is charged for a large upload; None: large bodies are not counted by user."""
         return None
 
     async def decode(self, call: C) -> None:
-        """Decodes the body where that must happen in the event loop."""
+        """Decodes a body that must be decoded in the event loop."""
 
     @abstractmethod
     def respond(self, call: C) -> Response:
-        """Calls the handler. Runs in a thread."""
+        """Identifies the caller and calls the handler. Runs in a thread.
+
+        A caller who was identified before the body was received is identified again: the session may have ended since.
+        """
 
     @abstractmethod
     def refusal(self, call: C, refused: errors.Refused) -> Response:
@@ -104,107 +140,125 @@ class Edge(ABC, Generic[C]):
     def failure(self, call: C) -> Response:
         """The response to a request that failed by a mistake of ours."""
 
-    def finish(self, call: C, response: Response) -> None:
-        """Adds this edge's headers; closes what the request has opened."""
 
-    def log_fields(self, _call: C) -> dict[str, Any]:
-        """Further fields for the request's log line."""
-        return {}
+class Endpoint(Generic[C]):
+    """A row of a table of routes, as an ASGI application."""
 
+    def __init__(self, edge: Edge[C], route: Route, lane: Lane) -> None:
+        self._edge = edge
+        self._route = route
+        self._lane = lane
+        self._needs_caller = edge.needs_caller(route)
+        self._limit_bytes = edge.limit_bytes(route, has_file=False)
+        self._limit_bytes_of_file = edge.limit_bytes(route, has_file=True)
+        self.path = edge.root + route.path
+        self.method = route.method
 
-def as_route(edge: Edge[Any], route: Route, lane: Lane) -> starlette.routing.Route:
-    """A row of a table of routes, for the web framework."""
-    return starlette.routing.Route(edge.root + route.path, endpoint(edge, route, lane), methods=[route.method])
-
-
-def endpoint(edge: Edge[Any], route: Route, lane: Lane) -> Callable[[Request], Any]:
-    """What the framework calls for a row of a table of routes."""
-    path = edge.root + route.path
-
-    async def serve(request: Request) -> Response:
-        started = time.perf_counter()
-        call = edge.call(route, request, int(time.time()))
-        with Held(edge.in_flight) as held:
-            response = await answer(edge, call, held, lane)
-        edge.finish(call, response)
-        seconds = time.perf_counter() - started
-        record(request.scope, route.method, path, response.status_code, seconds, **edge.log_fields(call))
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        visit: Visit = scope[VISIT]
+        edge, lane = self._edge, self._lane
+        request = Request(scope, receive)
+        call = edge.call(self._route, request, int(time.time()))
+        body = self._body(call) if visit.has_body else None
+        try:
+            edge.check_credentials(call)
+            if body:
+                call.body = await body.read(partial(self._identify_early, call) if self._needs_caller else None)
+                if edge.decodes_in_loop:
+                    await edge.decode(call)
+            response = await lane.run(partial(self._carry_out, call))
+        except errors.Refused as refused:
+            response = await self._error(partial(self._refuse, call, refused))
+        except ClientDisconnect:
+            response = Response(status_code=400)
+        except Exception:
+            log.exception("request failed", route=self.path)
+            response = await self._error(partial(edge.failure, call))
+        finally:
+            if body:
+                body.release()
+                visit.is_read = body.is_read
+        for name, value in edge.headers.items():
+            response.headers.setdefault(name, value)
+        visit.method, visit.route, visit.fields = self.method, self.path, call.log_fields
         if lane.refused_seconds and response.status_code == 429:
-            await anyio.sleep(lane.refused_seconds)
+            visit.record(429)  # the delay is not a part of the time that the request took
+            await asyncio.sleep(lane.refused_seconds)
+        await response(scope, receive, send)
+
+    def _body(self, call: C) -> Body:
+        headers = call.request.headers
+        has_file = headers.get("content-type", "").startswith("multipart/form-data")
+        limit = self._limit_bytes_of_file if has_file else self._limit_bytes
+        return Body(self._edge.in_flight, call.request.receive, headers, limit, partial(self._edge.uploader, call))
+
+    async def _identify_early(self, call: C) -> None:
+        """Identifies the caller before the body is received, where that takes time."""
+        await self._lane.run_anyway(partial(self._edge.identify, call))
+
+    def _carry_out(self, call: C) -> Response:
+        """Everything that happens in the thread."""
+        try:
+            return self._edge.respond(call)
+        except errors.Refused as refused:
+            return self._refuse(call, refused)
+        except Exception:
+            log.exception("request failed", route=self.path)
+            return self._edge.failure(call)
+
+    async def _error(self, make: Callable[[], Response]) -> Response:
+        """The response to a request that went no further than the event loop."""
+        if self._edge.errors_need_thread:
+            response: Response = await self._lane.run_anyway(make)
+            return response
+        return make()
+
+    def _refuse(self, call: C, refused: errors.Refused) -> Response:
+        """The response to a refused request. Counts the limit that was reached."""
+        if refused.limit:
+            metrics.limit_reached(refused.limit)
+        response = self._edge.refusal(call, refused)
+        if isinstance(refused, errors.TooMany):
+            response.headers["Retry-After"] = str(refused.wait_seconds)
+        elif isinstance(refused, errors.Unavailable):
+            response.headers["Retry-After"] = RETRY_SECONDS
+            cause = type(refused.__cause__).__name__ if refused.__cause__ else None
+            log.warning("unavailable", route=self.path, reason=refused.reason, why=cause)
         return response
 
-    return serve
 
+class Router:
+    """A table of routes, as an ASGI application. The first row that matches a request serves it.
 
-async def answer(edge: Edge[C], call: C, held: Held, lane: Lane) -> Response:
-    """The response to a request, whatever happens on the way."""
-    try:
-        edge.check_credentials(call)
-        if has_body(call.request.scope["headers"]):
-            call.body = await read_body(edge, call, held, lane)
-            await edge.decode(call)
-        lane.check()
-        return await anyio.to_thread.run_sync(carry_out, edge, call, limiter=lane.threads)
-    except errors.Refused as refused:
-        if edge.errors_need_thread:
-            return await anyio.to_thread.run_sync(refuse, edge, call, refused, limiter=lane.threads)
-        return refuse(edge, call, refused)
-    except ClientDisconnect:
-        return Response(status_code=400)
-    except Exception:
-        log.exception("request failed", route=edge.root + call.route.path)
-        if edge.errors_need_thread:
-            return await anyio.to_thread.run_sync(edge.failure, call, limiter=lane.threads)
-        return edge.failure(call)
-
-
-async def read_body(edge: Edge[C], call: C, held: Held, lane: Lane) -> bytes:
-    """The body. Where the route needs a caller, the caller is identified before the body is received.
-
-    A small body that arrived together with the head is already here: nothing would be saved, and `carry_out` identifies
-    the caller without a second hop through a thread.
+    not_found   serves requests that no row matches
     """
 
-    def charge() -> None:
-        user_id = edge.uploader(call)
-        if user_id is not None:
-            held.begin_upload(user_id)
+    def __init__(self, endpoints: Iterable[Endpoint[Any]], not_found: ASGIApp) -> None:
+        self._not_found = not_found
+        self._rows: dict[str, list[tuple[re.Pattern[str], Endpoint[Any]]]] = {}
+        rows = [(compile_path(endpoint.path)[0], endpoint) for endpoint in endpoints]
+        for pattern, endpoint in rows:
+            self._rows.setdefault(endpoint.method, []).append((pattern, endpoint))
+        self._rows["HEAD"] = self._rows.get("GET", [])
+        # A path without parameters is always the same: its row is found now.
+        self._plain = {
+            (method, endpoint.path): self._search(method, endpoint.path)
+            for method, of_method in self._rows.items()
+            for _, endpoint in of_method
+            if "{" not in endpoint.path
+        }
 
-    incoming = Incoming(call.request, held, edge.limit_bytes(call), charge)
-    if edge.needs_caller(call):
-        incoming.look()
-        if not incoming.is_complete:
-            await anyio.to_thread.run_sync(edge.identify, call, limiter=lane.threads)
-    return await incoming.read()
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        method, path = scope["method"], scope["path"]
+        served, scope["path_params"] = self._plain.get((method, path)) or self._search(method, path)
+        return served(scope, receive, send)
 
-
-def carry_out(edge: Edge[C], call: C) -> Response:
-    """Everything that happens in the thread.
-
-    A caller who was identified before the body was received is identified again: the session may have ended since.
-    """
-    try:
-        edge.identify(call)
-        return edge.respond(call)
-    except errors.Refused as refused:
-        return refuse(edge, call, refused)
-    except Exception:
-        log.exception("request failed", route=edge.root + call.route.path)
-        return edge.failure(call)
-
-
-def refuse(edge: Edge[C], call: C, refused: errors.Refused) -> Response:
-    """The response to a refused request. Counts the limit that was reached."""
-    if refused.limit:
-        metrics.limit_reached(refused.limit)
-    response = edge.refusal(call, refused)
-    if isinstance(refused, errors.TooMany):
-        response.headers["Retry-After"] = str(refused.wait_seconds)
-    elif isinstance(refused, errors.Unavailable):
-        response.headers["Retry-After"] = RETRY_SECONDS
-        cause = type(refused.__cause__).__name__ if refused.__cause__ else None
-        log.warning("unavailable", route=edge.root + call.route.path, reason=refused.reason, why=cause)
-    return response
+    def _search(self, method: str, path: str) -> tuple[ASGIApp, dict[str, str]]:
+        """What serves a request, and the parameters in its path."""
+        for pattern, endpoint in self._rows.get(method, ()):
+            if match := pattern.match(path):
+                return endpoint, match.groupdict()
+        return self._not_found, {}
 
 
 def status_of(refused: errors.Refused, statuses: dict[type[errors.Refused], int]) -> int:

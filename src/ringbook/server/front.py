@@ -17,22 +17,20 @@ from typing import Any
 import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from .. import errors, metrics
 from ..config import Config
 from ..core import delivery
-from ..exchange.bodies import InFlight, has_body
-from ..exchange.leftovers import Leftover, most_dropped
-from ..exchange.record import is_recorded, record
+from ..exchange.bodies import InFlight
+from ..exchange.leftovers import most_dropped
+from ..exchange.visit import Visit
 from ..logs import log
 from ..store import migrations
 from ..store.db import Database
 from . import metrics_sum
 
-METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
-NO_ROUTE = "none"
 STOPPING = "The server is stopping. Try again."
 # With "Connection: close" the rest of the body is not received.
 STOPPING_HEADERS = {"Retry-After": "1", "Connection": "close"}
@@ -99,10 +97,9 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        if has_body(scope["headers"]):
-            leftover = Leftover(scope, receive, send, self._most_dropped)
-            receive, send = leftover.receive, leftover.send
-        visit = Visit(scope, send, self._headers)
+        visit = Visit(scope, receive, send, self._headers, self._most_dropped)
+        if scope["path"] in self._own:
+            visit.route = scope["path"]
         scope["client"] = plain(scope.get("client"))
         try:
             await self._inside(scope, receive, visit.send)
@@ -110,25 +107,27 @@ class Front:
             # The server stops, and the time for this request is over.
             if not visit.status:
                 await JSONResponse({"errors": [STOPPING]}, 503, STOPPING_HEADERS)(scope, receive, visit.send)
-            visit.record(NO_ROUTE)
-            return
         except Exception:
             log.exception("request failed")
             if not visit.status:
                 await JSONResponse({"errors": ["Internal error"]}, 500)(scope, receive, visit.send)
-        visit.record(scope["path"] if scope["path"] in self._own else NO_ROUTE)
+        visit.record(visit.status)
 
-    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """What serves the request. No coroutine of its own, so that nothing runs between the two for each message."""
         path = scope["path"]
         if not self._is_here(path, scope):
-            await not_found(scope, receive, send)
-        elif path in self._own and scope["method"] in {"GET", "HEAD"}:
-            response = await self._own[path](scope)
-            await response(scope, receive, send)
-        elif is_of_dashboard(path):
-            await self._dashboard(scope, receive, send)
-        else:
-            await self._api(scope, receive, send)
+            return not_found(scope, receive, send)
+        if path in self._own and scope["method"] in {"GET", "HEAD"}:
+            return self._answer(scope, receive, send)
+        if is_of_dashboard(path):
+            return self._dashboard(scope, receive, send)
+        return self._api(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one of the paths that belong to neither the API nor the dashboard."""
+        response = await self._own[scope["path"]](scope)
+        await response(scope, receive, send)
 
     def _is_here(self, path: str, scope: Scope) -> bool:
         """Is this path served at the port that the request came to?"""
@@ -171,34 +170,6 @@ class Front:
         from ..api import openapi
 
         return JSONResponse(await run_in_threadpool(openapi.document))
-
-
-class Visit:
-    """One request: finishes its response, and records it unless a route has done so."""
-
-    def __init__(self, scope: Scope, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
-        self._started = time.perf_counter()
-        self._scope = scope
-        self._method = scope["method"] if scope["method"] in METHODS else "other"
-        self._send = send
-        self._headers = headers
-        self._seconds = 0.0
-        self.status = 0
-
-    async def send(self, message: Message) -> None:
-        """Passes the response on with the headers that every response has, and keeps its status."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            self._seconds = time.perf_counter() - self._started
-            present = {name for name, _ in message["headers"]}
-            message["headers"] += [header for header in self._headers if header[0] not in present]
-        await self._send(message)
-
-    def record(self, route: str) -> None:
-        """Counts and logs the request, unless a route of the API or the dashboard has done so."""
-        if not is_recorded(self._scope):
-            seconds = self._seconds or time.perf_counter() - self._started
-            record(self._scope, self._method, route, self.status, seconds)
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
