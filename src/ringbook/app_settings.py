@@ -578,7 +578,10 @@ class AppSettings(Struct, frozen=True, kw_only=True):
 
 
 class Setting(Struct, frozen=True, kw_only=True):
-    """The declaration of one setting; `setting` explains the fields that it shares with it."""
+    """The declaration of one setting; `setting` explains the fields that it shares with it.
+
+    values   the values that it can have, where they are a fixed list
+    """
 
     key: str
     type: Any
@@ -594,11 +597,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     multiline: bool
     placeholder: str
     choices: Mapping[str, str]
-
-    @property
-    def values(self) -> tuple[str, ...]:
-        """The values that it can have, where they are a fixed list."""
-        return typing.get_args(self.type)
+    values: tuple[str, ...]
 
     @property
     def accepts(self) -> str:
@@ -614,7 +613,12 @@ def declared(struct: type[Struct]) -> dict[str, Setting]:
     for field in msgspec.structs.fields(struct):
         plain, meta = typing.get_args(field.type)
         found[field.name] = Setting(
-            key=field.name, type=plain, default=field.default, help=meta.description, **meta.extra
+            key=field.name,
+            type=plain,
+            default=field.default,
+            help=meta.description,
+            values=typing.get_args(plain),
+            **meta.extra,
         )
     return found
 

@@ -41,7 +41,7 @@ def start(level: str) -> None:
             line,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=_Stderr,
+        logger_factory=lambda *_args: _STDERR,
     )
     logging.basicConfig(handlers=[_FromLibraries()], level=max(least, logging.WARNING), force=True)
     logging.getLogger(REPEATING).setLevel(logging.NOTSET if level == "debug" else logging.ERROR)
@@ -58,9 +58,6 @@ def drop_unwritten() -> None:
 class _Stderr:
     """Writes lines to `sys.stderr` as it is at that moment, so that a test or a terminal may replace it."""
 
-    def __init__(self, *_args: Any) -> None:
-        pass
-
     def msg(self, line: str) -> None:
         """Write the line in one call, so that lines of several threads do not mix. Errors are ignored.
 
@@ -71,6 +68,9 @@ class _Stderr:
             sys.stderr.flush()
 
     debug = info = warning = error = critical = log = msg
+
+
+_STDERR = _Stderr()
 
 
 class _FromLibraries(logging.Handler):

@@ -121,6 +121,8 @@ def too_many(most: int) -> errors.Invalid:
 
 def single(value: msgspec.Raw, field: str) -> Any:
     """The value of force or udid. Raises Invalid for a large tree, which would be costly to decode."""
+    if value is NULL:
+        return None
     if has_more_values(bytes(value), 100):
         raise errors.Invalid("holds too many values", field=field)
     return msgspec.json.decode(value)

@@ -179,7 +179,8 @@ def store_settings(db: Database, app_id: int, values: Mapping[str, Any], *, by: 
     """
     with db.write() as tx:
         tx.lock(f"settings {app_id}")  # of two changes at the same time, the second one sees the first one's result
-        before = _stored(tx, app_id).settings
+        app = _stored(tx, app_id)
+        before = app.settings
         after = msgspec.structs.replace(before, **values)
         if after.default_region != before.default_region and store.holds_numbers(tx, app_id):
             reason = "cannot change any more: the numbers of this application were read with the old one"
@@ -190,7 +191,7 @@ def store_settings(db: Database, app_id: int, values: Mapping[str, Any], *, by: 
             if getattr(before, key) != values[key]:
                 text = settings.change_text(key, getattr(before, key), values[key])
                 audit.record(tx, by, "setting changed", app_id=app_id, subject=key, detail=text)
-    return get(db, app_id)
+    return msgspec.structs.replace(app, settings=after)
 
 
 def has_settled_region(db: Database, app_id: int) -> bool:

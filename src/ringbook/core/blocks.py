@@ -11,6 +11,7 @@ process is killed, the permits in its blocks count as used until the bucket has 
 """
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,10 @@ class Blocks:
             taken = min(cost, block.amount)
             block.amount -= taken
             return taken
+
+    def take_all(self, names: Sequence[str], cost: int, now: int) -> list[int]:
+        """Take up to `cost` from each of these blocks. Returns how much was taken from each."""
+        return [self.take(name, cost, now) for name in names]
 
     def put_back(self, name: str, amount: int) -> None:
         """Put permits back that were taken and not used."""
@@ -79,5 +84,5 @@ class Blocks:
 
 def of(memory: dict[Any, Any]) -> Blocks:
     """The blocks of this process for the database with this memory."""
-    found: Blocks = memory.setdefault("blocks", Blocks())
-    return found
+    found: Blocks | None = memory.get("blocks")
+    return memory.setdefault("blocks", Blocks()) if found is None else found

@@ -42,6 +42,7 @@ def charge_numbers(
 ) -> None:
     """Charge new numbers to the user's `own` buckets and to the shared ones, or raise TooMany and charge none.
 
+    own           the user's buckets, or at sign-up those of new accounts, which are charged first
     established   the account was verified more than a day ago
 
     Call it last in a transaction: until the commit, all other users of a shared bucket wait.
@@ -51,7 +52,7 @@ def charge_numbers(
     exact = [Charge(bucket, cost) for bucket in (*own, rate_limits.address_permits(limits, address))]
     shared = _shared(limits, app, address, ceiling(tx, limits, app.id, now), established=established)
     held = blocks.of(tx.memory)
-    taken = [held.take(bucket.name, cost, now) for bucket in shared]
+    taken = held.take_all([bucket.name for bucket in shared], cost, now)
     drawn = [Charge(one, cost - some, _block(one)) for one, some in zip(shared, taken, strict=True) if some < cost]
     try:
         granted = charging.charge_all(tx, [*exact, *drawn], now)[len(exact) :]

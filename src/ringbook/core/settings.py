@@ -1,11 +1,13 @@
 """Reads an application's settings from text and describes their changes.
 
     read(key, text)               the value of a setting, from its text; Invalid says what it accepts
+    read_all(texts)               the values of several settings, and the errors by setting
     change_text(key, old, new)    a change in words, for the audit log
 
 The settings are declared in `app_settings.py`.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from .. import errors
@@ -23,6 +25,17 @@ def read(key: str, text: str) -> Any:
     if not _is_utf8(text):
         raise errors.Invalid("must be text in UTF-8", field=key)
     return _typed(declared, declared.check(text, key) if declared.check else text)
+
+
+def read_all(texts: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The values of several settings from their texts, and the errors by setting."""
+    values, wrong = {}, {}
+    for key, text in texts.items():
+        try:
+            values[key] = read(key, text)
+        except errors.Invalid as refused:
+            wrong[key] = refused.reason
+    return values, wrong
 
 
 def _typed(declared: Setting, text: str) -> Any:

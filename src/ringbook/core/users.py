@@ -49,7 +49,7 @@ def sign_up(db: Database, limits: Limits, app: App, fields: Fields, address: str
     if not password:
         raise errors.Invalid("can't be blank", field="password")
     passwords.check(password)
-    _count_account(db, limits, app, address, now, numbers=1 if values.get("phone") else 0)
+    _count_account(db, limits, app, address, now, has_number=bool(values.get("phone")))
     values["password_hash"] = passwords.hashed(password)
     with db.write() as tx:
         return add(tx, app, values, now)
@@ -63,11 +63,13 @@ def guest(db: Database, limits: Limits, app: App, full_name: str, address: str, 
         return add(tx, app, values | {"phone": "", "is_guest": 1, "guest_until": now + GUEST_SECONDS}, now)
 
 
-def _count_account(db: Database, limits: Limits, app: App, address: str, now: int, *, numbers: int = 0) -> None:
+def _count_account(db: Database, limits: Limits, app: App, address: str, now: int, *, has_number: bool = False) -> None:
     """Charge a new account to the address, and its number as well: the new user may ask for that number for nothing."""
     with db.write() as tx:
-        charge_account(tx, limits, address, now)
-        ceiling.charge_numbers(tx, limits, app, address, numbers, now)
+        if has_number:
+            ceiling.charge_numbers(tx, limits, app, address, 1, now, own=rate_limits.accounts(limits, address))
+        else:
+            charge_account(tx, limits, address, now)
 
 
 def charge_account(tx: Tx, limits: Limits, address: str, now: int) -> None:

@@ -44,7 +44,7 @@ def controls(
 
 
 def _control(app: App, declared: Setting, typed: Mapping[str, str] | None, error: str) -> Control:
-    kind, stored = kind_of(declared), getattr(app.settings, declared.key)
+    kind, stored = KINDS[declared.key], getattr(app.settings, declared.key)
     value = stored if typed is None else typed.get(declared.key, "")
     if kind == "check":
         value = value in (True, "on")
@@ -75,6 +75,9 @@ def kind_of(declared: Setting) -> str:
     return "area" if declared.multiline else "text"
 
 
+KINDS = {key: kind_of(declared) for key, declared in SETTINGS.items()}
+
+
 def sentence(text: str) -> str:
     """A phrase as a sentence: with a capital letter and a full stop."""
     return text[:1].upper() + text[1:] + "."
@@ -93,19 +96,13 @@ def save(call: Call, keys: Sequence[str]) -> dict[str, str]:
     Browsers do not send an unticked checkbox: its setting is switched off. A secret that is left empty stays as it is.
     If another admin has changed the settings since the page was loaded, the conflicting ones are errors.
     """
-    is_late = call.text("seen") not in ("", version(call, keys))
-    values, wrong = {}, {}
-    for key, text in _entered(call, keys).items():
-        try:
-            values[key] = settings.read(key, text)
-        except errors.Invalid as refused:
-            wrong[key] = refused.reason
-        else:
-            if is_late and values[key] != getattr(call.app.settings, key):
-                wrong[key] = _conflict(call.app, key)
+    form, app = call.texts(), call.app
+    values, wrong = settings.read_all(_entered(form, keys))
+    if form.get("seen", "") not in ("", version(call, keys)):
+        wrong |= {key: _conflict(app, key) for key, value in values.items() if value != getattr(app.settings, key)}
     if not wrong:
         try:
-            applications.store_settings(call.db, call.app.id, values, by=call.by)
+            applications.store_settings(call.db, app.id, values, by=call.by)
         except errors.Invalid as refused:
             wrong[refused.field] = refused.reason
     return wrong
@@ -119,20 +116,19 @@ def _conflict(app: App, key: str) -> str:
     return f"Somebody has changed these settings since this page was loaded{now}. Save again to replace it."
 
 
-def _entered(call: Call, keys: Sequence[str]) -> dict[str, str]:
+def _entered(form: Mapping[str, str], keys: Sequence[str]) -> dict[str, str]:
     """The texts that the form holds, by setting; without those that it leaves as they are."""
-    texts = {key: _text(call, SETTINGS[key]) for key in keys}
+    texts = {key: _text(form, SETTINGS[key]) for key in keys}
     return {key: text for key, text in texts.items() if text is not None}
 
 
-def _text(call: Call, declared: Setting) -> str | None:
+def _text(form: Mapping[str, str], declared: Setting) -> str | None:
     """The text that the form holds for a setting; None if the setting stays as it is."""
-    kind = kind_of(declared)
+    kind, text = KINDS[declared.key], form.get(declared.key)
     if kind == "check":
-        return "on" if call.text(declared.key) else "off"
-    if kind == "secret" and call.text(f"{declared.key}_remove"):
+        return "on" if text else "off"
+    if kind == "secret" and form.get(f"{declared.key}_remove"):
         return str(declared.default)
-    text = call.text(declared.key)
-    if declared.key not in call.form or (kind == "secret" and not text.strip()):
+    if text is None or (kind == "secret" and not text.strip()):
         return None
     return text if kind == "area" else text.strip()

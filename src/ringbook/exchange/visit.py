@@ -29,6 +29,7 @@ class Visit:
                    make a metric per path
     fields         further fields of the log line
     status         of the response; 0 while there is none
+    is_recorded    the request has been counted and logged
     """
 
     def __init__(
@@ -41,13 +42,13 @@ class Visit:
         self._headers = headers
         self._most_dropped = most_dropped
         self._leftover: Leftover | None = None
-        self._is_recorded = False
         self.has_body = has_body(scope["headers"])
         self.is_read = not self.has_body
         self.method = scope["method"] if scope["method"] in METHODS else "other"
         self.route = NO_ROUTE
         self.fields: dict[str, Any] = {}
         self.status = 0
+        self.is_recorded = False
         scope[VISIT] = self
 
     def send(self, message: Message) -> Awaitable[None]:
@@ -66,9 +67,9 @@ class Visit:
 
         status   0 when the client left before there was an answer
         """
-        if self._is_recorded:
+        if self.is_recorded:
             return
-        self._is_recorded = True
+        self.is_recorded = True
         seconds = time.perf_counter() - self._started
         metrics.answered(self.method, self.route, status, seconds)
         ms = round(seconds * 1000, 1)

@@ -111,7 +111,8 @@ class Front:
             log.exception("request failed")
             if not visit.status:
                 await JSONResponse({"errors": ["Internal error"]}, 500)(scope, receive, visit.send)
-        visit.record(visit.status)
+        if not visit.is_recorded:
+            visit.record(0)  # the client left before there was an answer
 
     def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """What serves the request. No coroutine of its own, so that nothing runs between the two for each message."""
