@@ -8,8 +8,11 @@ import msgspec
 import pytest
 
 from ringbook import metrics
-from ringbook.server import metrics_sum
-from ringbook.server.metrics_sum import Family, Question, Report, Reporter, Reports, Sum, Wanted
+from ringbook.server.metrics_sum import reporter
+from ringbook.server.metrics_sum.collector import Reports
+from ringbook.server.metrics_sum.messages import Question, Report, ReportRequest, Sum
+from ringbook.server.metrics_sum.reporter import Reporter
+from ringbook.server.metrics_sum.values import Family, Snapshot, merged, snapshot, text
 
 LABELS = {"route": "/users"}
 
@@ -22,7 +25,7 @@ def gauge(name: str, value: float, measured_at: float = 0.0) -> Family:
     return Family(name, "gauge", "Now.", measured_at, [(name, {}, value)])
 
 
-def values(snapshot: metrics_sum.Snapshot) -> dict[tuple[str, str], float]:
+def values(snapshot: Snapshot) -> dict[tuple[str, str], float]:
     return {(name, "".join(labels.values())): value for one in snapshot for name, labels, value in one.samples}
 
 
@@ -30,24 +33,24 @@ def values(snapshot: metrics_sum.Snapshot) -> dict[tuple[str, str], float]:
 
 
 def test_counters_add_up_label_by_label():
-    sums = metrics_sum.merged([[counter(2)], [counter(3)], [counter(5, {"route": "/session"})]])
+    sums = merged([[counter(2)], [counter(3)], [counter(5, {"route": "/session"})]])
     assert values(sums) == {("made_total", "/users"): 5, ("made_total", "/session"): 5}
 
 
 def test_a_gauge_of_each_process_adds_up_and_one_of_the_database_is_the_latest():
     one = [gauge("ringbook_now", 2), gauge("queue", 7, measured_at=5.0), gauge("python", 1)]
     other = [gauge("ringbook_now", 3), gauge("queue", 4, measured_at=9.0), gauge("python", 2)]
-    sums = metrics_sum.merged([one, other])
+    sums = merged([one, other])
     assert values(sums) == {("ringbook_now", ""): 5, ("queue", ""): 4, ("python", ""): 1}
-    assert values(metrics_sum.merged([other, one]))["queue", ""] == 4
+    assert values(merged([other, one]))["queue", ""] == 4
 
 
 def test_the_text_of_one_process_is_the_same_with_and_without_the_detour():
     metrics.answered("GET", "/test/{id}", 200, 0.02)
     metrics.queued(3, 12)
     metrics.reached(True, (1, 2))
-    plain = [line for line in metrics_sum.exposition()[0].decode().splitlines() if "_created" not in line]
-    summed = metrics_sum.text(metrics_sum.merged([metrics_sum.snapshot()])).splitlines()
+    plain = [line for line in reporter.exposition()[0].decode().splitlines() if "_created" not in line]
+    summed = text(merged([snapshot()])).splitlines()
     ours = [line for line in plain if "ringbook_" in line]
     assert len(ours) > 30 and [line for line in summed if "ringbook_" in line] == ours
     assert {line.split()[2] for line in plain if "# TYPE" in line} == {
@@ -69,15 +72,18 @@ class Child:
 
     def report(self) -> None:
         """Wait until the parent asks for a report, and send it."""
-        assert msgspec.json.decode(self._lines.readline(), type=Wanted)
+        assert msgspec.json.decode(self._lines.readline(), type=ReportRequest)
         self.send(Report(self._families))
 
     def asks(self) -> str:
         """The sum, for which this child reports, too."""
         self.send(Question())
-        while isinstance(message := msgspec.json.decode(self._lines.readline(), type=Wanted | Sum), Wanted):
+        while isinstance(message := self._read(), ReportRequest):
             self.send(Report(self._families))
         return message.text
+
+    def _read(self) -> ReportRequest | Sum:
+        return msgspec.json.decode(self._lines.readline(), type=ReportRequest | Sum)
 
     def send(self, message: Report | Question) -> None:
         self._connection.sendall(msgspec.json.encode(message) + b"\n")
@@ -118,7 +124,7 @@ def test_a_child_that_sends_nonsense_is_left_out_and_the_others_are_heard(report
 
 
 def test_a_child_whose_parent_is_silent_or_gone_has_no_sum_and_waits_no_longer_than_it_may(monkeypatch):
-    monkeypatch.setattr(metrics_sum, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr("ringbook.server.metrics_sum.reporter.ANSWER_SECONDS", 0.1)
     ours, theirs = socket.socketpair()
     reporter = Reporter(ours)
     assert reporter.total() is None
@@ -156,7 +162,7 @@ def test_a_gauge_that_cannot_be_measured_does_not_keep_a_report_back():
 
     running = threading.Thread(target=Reporter(ours).run, args=(fail,))
     running.start()
-    theirs.sendall(msgspec.json.encode(Wanted()) + b"\n")
+    theirs.sendall(msgspec.json.encode(ReportRequest()) + b"\n")
     report = msgspec.json.decode(theirs.makefile("rb").readline(), type=Report)
     assert "ringbook_requests" in {family.name for family in report.families}
     theirs.shutdown(socket.SHUT_RDWR)

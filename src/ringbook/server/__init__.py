@@ -11,7 +11,7 @@ connections.py   limits connections per client address, and chooses one to close
 protocol.py      one HTTP connection, with limits on its head, on unread answers and on what follows a refusal
 tls.py           reloads the certificate while the server runs
 reached.py       counts and logs limits of connections that were reached
-metrics_sum.py   the text of /metrics, for one process or as a sum over several
+metrics_sum/     the text of /metrics, for one process or as a sum over several
 checks.py        the checks of `ringbook check`
 machine.py       checks of the machine: files, TLS, disk and clock
 welcome.py       the text of the first start

@@ -25,15 +25,15 @@ from . import http, memory, signals
 
 if TYPE_CHECKING:
     from ..store.db import Database
-    from . import metrics_sum
+    from .metrics_sum.collector import Reports
 
 
 def supervise(config: Config, sockets: list[socket.socket], db: "Database") -> int:
     """Serve in `config.workers` child processes until a signal; 1 if one of them failed to start or to stop."""
     from .. import metrics
-    from . import metrics_sum
+    from .metrics_sum.collector import Reports
 
-    reports = metrics_sum.Reports(lambda: metrics.measure(db.gauges()))
+    reports = Reports(lambda: metrics.measure(db.gauges()))
     settings = http.server_config(config, functools.partial(_application, config, os.getpid(), db.seal), factory=True)
     supervisor = Supervisor(settings, sockets, reports)
     supervisor.run()
@@ -55,15 +55,15 @@ class Child(Process):
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until a signal. uvicorn raises the signal once more after it has stopped; that one is ignored."""
         from ..worker import counters
-        from . import metrics_sum
+        from .metrics_sum import reporter
 
         signals.on_stop(lambda *_: setattr(self.server, "should_exit", True))
         signals.on_hangup(lambda *_: self.server.renew())
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
-        metrics_sum.report_to(self.reports_to)
+        reporter.report_to(self.reports_to)
         super().target(sockets)
         counters.end()
-        metrics_sum.end()
+        reporter.end()
 
     @property
     def server(self) -> http.Server:
@@ -78,9 +78,7 @@ class Supervisor(Multiprocess):
 
     failed = False
 
-    def __init__(
-        self, settings: http.ServerConfig, sockets: list[socket.socket], reports: "metrics_sum.Reports"
-    ) -> None:
+    def __init__(self, settings: http.ServerConfig, sockets: list[socket.socket], reports: "Reports") -> None:
         super().__init__(settings, sockets)
         self._settings = settings
         self._reports = reports
@@ -158,9 +156,9 @@ def _report_metrics(db: "Database", parent: int) -> None:
     The connection breaks when the parent ends. If it breaks for another reason, this process continues to serve.
     """
     from .. import metrics
-    from . import metrics_sum
+    from .metrics_sum import reporter
 
-    metrics_sum.run(lambda: metrics.measure(db.gauges()))
+    reporter.run(lambda: metrics.measure(db.gauges()))
     while os.getppid() == parent:
         time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -29,7 +29,7 @@ from ..exchange.visit import Visit
 from ..logs import log
 from ..store import migrations
 from ..store.db import Database
-from . import metrics_sum
+from .metrics_sum import reporter
 
 STOPPING = "The server is stopping. Try again."
 # With "Connection: close" the rest of the body is not received.
@@ -205,7 +205,7 @@ def exposition(db: Database) -> tuple[bytes, str]:
         if not isinstance(error, errors.Unavailable):
             log.exception("metrics failed")
         metrics.reached(False, db.disk())
-    return metrics_sum.exposition()
+    return reporter.exposition()
 
 
 def plain(client: tuple[str, int] | None) -> tuple[str, int] | None:
