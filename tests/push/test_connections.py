@@ -384,7 +384,7 @@ def test_only_so_many_failed_names_are_remembered(monkeypatch):
                 with pytest.raises(Unreachable):
                     await connections.post(f"http://n{n}.example/", headers={}, body=b"", foreign=True)
             lookups = connections._lookups[True]
-            return len(lookups._failed), len(lookups._asked), len(connections._origins)
+            return len(lookups._failed), len(lookups._running), len(connections._origins)
 
     assert asyncio.run(several()) == (3, 0, 3)
 
@@ -400,7 +400,7 @@ def test_a_name_that_had_no_thread_to_be_looked_up_in_has_not_failed(gateway, na
                 with pytest.raises(Unreachable, match="took too long"):
                     await connections.post(f"http://{name}:{port}/", headers={}, body=b"", foreign=True)
             names.end.set()
-            await settled(lambda: len(connections._lookups[True]._asked), 0)
+            await settled(lambda: len(connections._lookups[True]._running), 0)
             answer = await connections.post(f"http://name.example:{port}/", headers={}, body=b"", foreign=True)
             return answer.status
 

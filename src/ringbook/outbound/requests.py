@@ -106,9 +106,9 @@ class Outgoing:
         """Make one request; whatever happens, it takes little more than `timeout_seconds`."""
         parts = self._checked(url)
         with self.turns.at(parts.netloc.lower()) if self.turns else nullcontext():
-            return self._asked(parts, method, headers or {}, body)
+            return self._send(parts, method, headers or {}, body)
 
-    def _asked(self, parts: SplitResult, method: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+    def _send(self, parts: SplitResult, method: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         until = time.monotonic() + self.timeout_seconds
         connection = Connection(parts.netloc)

@@ -25,7 +25,18 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from ..model import App
 from ..outbound.requests import Unreachable
 from .connections import Connections
-from .transport import Cause, Message, NotSetUp, Outcome, Receipt, SenderContext, cause_of, retry_after, unanswered
+from .transport import (
+    ACCEPTED,
+    Cause,
+    Message,
+    NotSetUp,
+    Outcome,
+    Receipt,
+    SenderContext,
+    cause_of,
+    retry_after,
+    unanswered,
+)
 from .universal import custom, cut, text
 
 ADDRESS = "https://api.push.apple.com"
@@ -265,25 +276,25 @@ def read_answer(status: int, body: bytes, headers: Mapping[str, str], now: int) 
     repeats sooner, and then less and less often, as with the other providers.
     """
     if status == 200:
-        return Receipt(Outcome.ACCEPTED, cause=Cause.ACCEPTED)
-    reason, at = _said(body)
+        return ACCEPTED
+    reason, at = _reason_and_time(body)
     words = f"{reason} ({status})" if reason else f"status {status}"
     if status == 410 or (status, reason) in GONE:
         return Receipt(Outcome.GONE, words, gone_at=at, cause=Cause.TOKEN_GONE)
-    asked = retry_after(headers.get("retry-after"), now)
+    wait = retry_after(headers.get("retry-after"), now)
     cause = CAUSES.get(reason) or cause_of(status)
     if status == 429 or status >= 500 or (status, reason) in LATER:
-        return Receipt(Outcome.LATER, words, wait_seconds=asked, cause=cause)
+        return Receipt(Outcome.LATER, words, wait_seconds=wait, cause=cause)
     return Receipt(Outcome.REFUSED, f"{words}: {ADVICE[reason]}" if reason in ADVICE else words, cause=cause)
 
 
-def _said(body: bytes) -> tuple[str, int | None]:
+def _reason_and_time(body: bytes) -> tuple[str, int | None]:
     """Apple's reason ("" when it is missing), and when the token died: Apple sends milliseconds, this is seconds."""
     try:
-        said = msgspec.json.decode(body, type=dict[str, Any])
+        answer = msgspec.json.decode(body, type=dict[str, Any])
     except (ValueError, RecursionError):
         return "", None
-    reason, at = said.get("reason"), said.get("timestamp")
-    known = isinstance(reason, str) and len(reason) < 64 and reason.isascii() and reason.isalnum()
+    reason, at = answer.get("reason"), answer.get("timestamp")
+    is_word = isinstance(reason, str) and len(reason) < 64 and reason.isascii() and reason.isalnum()
     moment = at // 1000 if isinstance(at, int) and not isinstance(at, bool) and 0 < at < 2**53 else None
-    return (str(reason) if known else ""), moment
+    return (str(reason) if is_word else ""), moment

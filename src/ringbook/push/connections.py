@@ -63,8 +63,8 @@ class _Client:
         self.address = address
         self.until = until
         self.usable = True
-        self.asked = False
-        self.answered = asyncio.Event()
+        self.is_used = False
+        self.has_answered = asyncio.Event()
 
 
 class _Lookups:
@@ -72,7 +72,7 @@ class _Lookups:
 
     def __init__(self, at_once: int) -> None:
         self._threads = ThreadPoolExecutor(at_once, "names")
-        self._asked: dict[str, Future[list[Any]]] = {}
+        self._running: dict[str, Future[list[Any]]] = {}
         self._failed: OrderedDict[str, float] = OrderedDict()
 
     async def addresses(self, name: str, host: str, port: int) -> list[str]:
@@ -82,15 +82,15 @@ class _Lookups:
         """
         if time.monotonic() < self._failed.get(name, 0.0):
             raise socket.gaierror(socket.EAI_AGAIN, "its name could not be looked up a moment ago")
-        asked = self._asked.get(name)
-        if not asked or asked.done():
-            asked = self._threads.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-            self._asked[name] = asked
-            asked.add_done_callback(lambda _: self._asked.pop(name, None))
+        lookup = self._running.get(name)
+        if not lookup or lookup.done():
+            lookup = self._threads.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            self._running[name] = lookup
+            lookup.add_done_callback(lambda _: self._running.pop(name, None))
         try:
-            return [str(one[4][0]) for one in await asyncio.wrap_future(asked)]
+            return [str(one[4][0]) for one in await asyncio.wrap_future(lookup)]
         except BaseException:
-            if not asked.cancel():  # what waited for a thread has not failed
+            if not lookup.cancel():  # what waited for a thread has not failed
                 self._failing(name)
             raise
 
@@ -197,7 +197,7 @@ class Connections:
         try:
             async with asyncio.timeout(self._timeout), self._turn(target, foreign):
                 used = await self._client(target, trusted, foreign, only_http2)
-                return await _asked(used, target, headers, body)
+                return await _post(used, target, headers, body)
         except (OSError, ValueError, PyreqwestError) as error:  # a TimeoutError is an OSError
             if used:
                 used.usable = False  # what is in flight goes on; the next request looks the name up anew
@@ -240,14 +240,14 @@ class Connections:
 
     async def _client(self, target: Url, trusted: bool, foreign: bool, only_http2: bool) -> _Client:
         name = f"{target.origin_ascii} {trusted} {foreign} {only_http2}"
-        if known := self._known(name):
+        if known := self._usable(name):
             return known
         turn = self._turns.setdefault(name, asyncio.Lock())
         async with turn:
-            if known := self._known(name):
+            if known := self._usable(name):
                 return known
             before = self._clients.get(name)
-            addresses, seconds = await self._looked_up(name, target, trusted, foreign, before)
+            addresses, seconds = await self._addresses(name, target, trusted, foreign, before)
             until = time.monotonic() + seconds
             if before and before.usable and before.address in addresses:
                 before.until = until
@@ -259,14 +259,14 @@ class Connections:
                 self._clients.popitem(last=False)
             return made
 
-    def _known(self, name: str) -> _Client | None:
+    def _usable(self, name: str) -> _Client | None:
         known = self._clients.get(name)
         if not known or not known.usable or time.monotonic() > known.until:
             return None
         self._clients.move_to_end(name)
         return known
 
-    async def _looked_up(
+    async def _addresses(
         self, name: str, target: Url, trusted: bool, foreign: bool, before: _Client | None
     ) -> tuple[list[str], float]:
         """The addresses, and the seconds that they are believed; that of before, when the name is not found now."""
@@ -306,17 +306,17 @@ def chosen(addresses: Sequence[str], failed: str) -> str:
     return random.choice([one for one in addresses if (":" in one) is (":" in first)])
 
 
-async def _asked(used: _Client, target: Url, headers: Mapping[str, str], body: bytes) -> Answer:
+async def _post(used: _Client, target: Url, headers: Mapping[str, str], body: bytes) -> Answer:
     # Many at once would each open a connection, and only then learn that HTTP/2 needs but one.
-    if used.asked and not used.answered.is_set():
+    if used.is_used and not used.has_answered.is_set():
         with suppress(TimeoutError):
-            await asyncio.wait_for(used.answered.wait(), OPENING_SECONDS)
-    used.asked = True
+            await asyncio.wait_for(used.has_answered.wait(), OPENING_SECONDS)
+    used.is_used = True
     try:
         async with used.client.post(target).headers(dict(headers)).body_bytes(body).build_streamed() as response:
             return await _read(response)
     finally:
-        used.answered.set()
+        used.has_answered.set()
 
 
 async def _read(response: Any) -> Answer:

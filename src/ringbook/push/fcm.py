@@ -26,7 +26,18 @@ from google.oauth2 import service_account
 
 from ..model import App
 from ..outbound.requests import Answer, Outgoing, Unreachable
-from .transport import Cause, Message, NotSetUp, Outcome, Receipt, SenderContext, cause_of, retry_after, unanswered
+from .transport import (
+    ACCEPTED,
+    Cause,
+    Message,
+    NotSetUp,
+    Outcome,
+    Receipt,
+    SenderContext,
+    cause_of,
+    retry_after,
+    unanswered,
+)
 from .universal import MESSAGE, custom, cut, text
 
 ADDRESS = "https://fcm.googleapis.com"
@@ -109,7 +120,7 @@ class Fcm:
             return Receipt(Outcome.REFUSED, "payload cannot be written as JSON", cause=Cause.PAYLOAD_INVALID)
         if body is None:
             return Receipt(Outcome.REFUSED, "payload too large", cause=Cause.PAYLOAD_TOO_LARGE)
-        receipt = await self._sent(body, now)
+        receipt = await self._send(body, now)
         left_out = len(custom(message.payload)) - len(own(message.payload))
         if receipt.outcome is Outcome.ACCEPTED and left_out:
             reason = f"without {left_out} of its keys, whose names FCM keeps for itself"
@@ -119,13 +130,13 @@ class Fcm:
     async def check(self, now: int) -> str:
         """Send a dry run with a made-up token: when FCM refuses only the token, the credentials are right."""
         message = {"token": NO_DEVICE, "data": {MESSAGE: ""}, "android": {"priority": "high", "ttl": "0s"}}
-        receipt = await self._sent(msgspec.json.encode({"message": message, "validate_only": True}), now)
+        receipt = await self._send(msgspec.json.encode({"message": message, "validate_only": True}), now)
         return "" if receipt.outcome in (Outcome.ACCEPTED, Outcome.GONE) else receipt.reason
 
-    async def _sent(self, body: bytes, now: int) -> Receipt:
+    async def _send(self, body: bytes, now: int) -> Receipt:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                answer = await self._answered(body)
+                answer = await self._post_authorized(body)
         except Unreachable as error:
             return unanswered(error)
         except TimeoutError:
@@ -134,15 +145,16 @@ class Fcm:
             return Receipt(Outcome.REFUSED, refused_words(error), cause=Cause.CREDENTIALS_REFUSED)
         return read_answer(answer.status, answer.body, answer.headers, now)
 
-    async def _answered(self, body: bytes) -> Answer:
+    async def _post_authorized(self, body: bytes) -> Answer:
+        """Posts a message; once more with a new access token, when the first one is refused."""
         token = await self._access.token()
-        answer = await self._asked(body, token)
+        answer = await self._post(body, token)
         if answer.status != 401 or code(answer.body) == "THIRD_PARTY_AUTH_ERROR":
             return answer
         self._access.drop(token)
-        return await self._asked(body, await self._access.token())
+        return await self._post(body, await self._access.token())
 
-    async def _asked(self, body: bytes, token: str) -> Answer:
+    async def _post(self, body: bytes, token: str) -> Answer:
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         return await self._connections.post(self._url, headers=headers, body=body, trusted=self._trusted)
 
@@ -314,17 +326,17 @@ def read_answer(status: int, body: bytes, headers: Mapping[str, str], now: int) 
     page on dead tokens does not name it) and a 404 that does not speak of a token.
     """
     if status == 200:
-        return Receipt(Outcome.ACCEPTED, cause=Cause.ACCEPTED)
-    said = code(body)
-    words = f"{said} ({status})" if said else f"status {status}"
-    if said in GONE or (said == "INVALID_ARGUMENT" and _is_about_token(_error(body))):
+        return ACCEPTED
+    reason = code(body)
+    words = f"{reason} ({status})" if reason else f"status {status}"
+    if reason in GONE or (reason == "INVALID_ARGUMENT" and _is_about_token(_error(body))):
         return Receipt(Outcome.GONE, words, cause=Cause.TOKEN_GONE)
-    cause = CAUSES.get(said) or cause_of(status)
-    if said in LATER or status in (408, 429) or status >= 500:
+    cause = CAUSES.get(reason) or cause_of(status)
+    if reason in LATER or status in (408, 429) or status >= 500:
         wait = retry_after(headers.get("retry-after"), now)
         wait = QUOTA_SECONDS if wait is None and status == 429 else wait
         return Receipt(Outcome.LATER, words, wait_seconds=wait, cause=cause)
-    return Receipt(Outcome.REFUSED, f"{words}: {ADVICE[said]}" if said in ADVICE else words, cause=cause)
+    return Receipt(Outcome.REFUSED, f"{words}: {ADVICE[reason]}" if reason in ADVICE else words, cause=cause)
 
 
 def code(body: bytes) -> str:

@@ -6,6 +6,8 @@
     SenderContext   what a sender needs besides its application
     NotSetUp     why an application cannot send through a channel; the text says what to do
     cause_of     the cause that an HTTP status stands for
+    ACCEPTED     the receipt of a push that the provider has
+    later        the receipt of an answer that asks to repeat the push
     unanswered   the receipt of a request that got no answer
     retry_after  how long a provider asks to wait
 
@@ -14,6 +16,7 @@ shapes into what its own devices understand (`universal.py` knows the keys that 
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -115,6 +118,19 @@ def unanswered(error: "Unreachable", *, silent: bool | None = False) -> Receipt:
     """The receipt of a request that got no answer: it is to be repeated."""
     cause = Cause.NO_ANSWER if error.allowed else Cause.ADDRESS_NOT_ALLOWED
     return Receipt(Outcome.LATER, str(error), silent=silent, cause=cause)
+
+
+ACCEPTED = Receipt(Outcome.ACCEPTED, cause=Cause.ACCEPTED)
+
+
+def later(status: int, reason: str, headers: Mapping[str, str], now: int, cause: Cause | None = None) -> Receipt:
+    """The receipt of an answer that asks to repeat the push.
+
+    headers   of the answer, names in lower case
+    cause     the status's own, unless given
+    """
+    wait = retry_after(headers.get("retry-after"), now)
+    return Receipt(Outcome.LATER, reason, wait_seconds=wait, cause=cause or cause_of(status))
 
 
 class Message(Struct, frozen=True, kw_only=True):

@@ -22,24 +22,13 @@ import msgspec
 from ..app_settings import WEBHOOK_PREFIX, webhook_key
 from ..model import App
 from ..outbound.requests import Outgoing, Unreachable, silence
-from .transport import (
-    Cause,
-    Message,
-    NotSetUp,
-    Outcome,
-    Receipt,
-    Sender,
-    SenderContext,
-    cause_of,
-    retry_after,
-    unanswered,
-)
+from .transport import ACCEPTED, Cause, Message, NotSetUp, Outcome, Receipt, SenderContext, cause_of, later, unanswered
 
 LATER = {408, 425, 429}
 WORDS = {410: "your backend wants no more of these", 429: "your backend is asked too often"}
 
 
-def sender(app: App, context: SenderContext) -> Sender:
+def sender(app: App, context: SenderContext) -> "Webhook":
     """Sends to webhook_url, signed with webhook_secret."""
     settings = app.settings
     if not settings.webhook_url:
@@ -99,11 +88,10 @@ def read_answer(status: int, answered: Mapping[str, str], now: int) -> Receipt:
     2xx is ACCEPTED. 408, 425, 429 and 5xx are LATER; every other status, also 410, is REFUSED.
     """
     if 200 <= status < 300:
-        return Receipt(Outcome.ACCEPTED, cause=Cause.ACCEPTED)
+        return ACCEPTED
     if status in LATER or status >= 500:
         reason = f"{WORDS.get(status, 'your backend is in trouble')} ({status})"
-        wait = retry_after(answered.get("retry-after"), now)
-        return Receipt(Outcome.LATER, reason, wait_seconds=wait, cause=cause_of(status))
+        return later(status, reason, answered, now)
     if 300 <= status < 400:
         reason = f"redirects are not followed ({status}): set webhook_url to where it leads"
     else:

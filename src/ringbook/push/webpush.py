@@ -1,13 +1,14 @@
-"""Web Push: what browsers show, through the push service that each browser has chosen.
+"""Web Push: notifications in browsers, through the push service that each browser has chosen.
 
     sender(app, context)    sends an application's pushes to browsers; NotSetUp when its keys cannot be used
-    shaped(payload)         the text that a service worker gets
-    encrypted(plain, …)     the same as a push service gets it, which cannot read it
-    headers(message, now)   how long it is kept, and what it replaces
-    origin(url)             whom a signed header is made for
-    read_answer(…)          what a push service's answer means
+    shaped(payload)         the JSON text that a service worker receives
+    encrypted(plain, …)     the body of the request: the text, encrypted for one browser
+    headers(message, now)   the headers of the request, without the signed one
+    origin(url)             the audience of a signed header
+    read_answer(…)          the receipt for an answer
 
-A subscription's address is a secret, and a user's word: private networks are never asked unless the operator allows it.
+The address of a subscription is a secret, and a user chooses it: private networks are refused unless the operator
+allows them.
 
 Sources: RFC 8030 (the request), RFC 8188 and 8291 (encryption), RFC 8292 (VAPID: the signed header, whose key a browser
 was given when it subscribed); Apple, "Sending web push notifications in web apps and browsers"; Mozilla, autopush's
@@ -33,18 +34,7 @@ from ..model import App
 from ..outbound.requests import Unreachable
 from . import universal
 from .connections import Connections
-from .transport import (
-    Cause,
-    Message,
-    NotSetUp,
-    Outcome,
-    Receipt,
-    Sender,
-    SenderContext,
-    cause_of,
-    retry_after,
-    unanswered,
-)
+from .transport import ACCEPTED, Cause, Message, NotSetUp, Outcome, Receipt, SenderContext, cause_of, later, unanswered
 
 CURVE = ec.SECP256R1()
 RECORD_BYTES = 4096
@@ -69,7 +59,7 @@ WORDS = {
     413: "payload too large",
     429: "too many pushes",
 }
-# Apple's own words, quoted because they tell one 400 or 403 from the other; nothing else of an answer is.
+# Apple's reasons, which are quoted because they distinguish one 400 or 403 from another. Nothing else is quoted.
 APPLE = (
     "BadAuthorizationHeader",
     "BadJwtToken",
@@ -79,22 +69,22 @@ APPLE = (
 )
 
 
-def sender(app: App, context: SenderContext) -> Sender:
-    """Sends with the keys that the application was made with."""
+def sender(app: App, context: SenderContext) -> "WebPush":
+    """Sends with the keys that were created with the application."""
     try:
         key = ec.derive_private_key(int.from_bytes(_decoded(context.vapid_private_key)), CURVE)
     except ValueError:
         key = None
     if key is None or _point(key.public_key()) != _decoded(app.vapid_public_key):
         raise NotSetUp(
-            f"application {app.id} has lost its keys for Web Push, and browsers believe no others:"
+            f"application {app.id} has lost its keys for Web Push, and browsers accept no others:"
             " bring the database back from a backup, or make a new application (ringbook app create)"
         )
     return WebPush(app, context.connections, key)
 
 
 class WebPush:
-    """Keeps the signed headers for as long as they hold: Apple asks for at most one new one in an hour."""
+    """Caches the signed headers while they are valid: Apple asks for at most one new header an hour."""
 
     def __init__(self, app: App, connections: Connections, key: ec.EllipticCurvePrivateKey) -> None:
         self._public = app.vapid_public_key
@@ -104,7 +94,7 @@ class WebPush:
         self._tokens: dict[str, tuple[str, int]] = {}
 
     async def send(self, message: Message, now: int) -> Receipt:
-        """See `transport.Sender`; keys or an address that no browser gives are those of a dead subscription."""
+        """See `transport.Sender`. Invalid keys or an invalid address mean that the subscription is dead: GONE."""
         plain = shaped(message.payload)
         if plain is None:
             return Receipt(Outcome.REFUSED, WORDS[413], silent=None, cause=Cause.PAYLOAD_TOO_LARGE)
@@ -122,7 +112,7 @@ class WebPush:
         return read_answer(answer.status, answer.body, answer.headers, now)
 
     async def check(self, now: int) -> str:
-        """The keys were looked at already; push services offer no question without a push."""
+        """Check the contact. `sender` has checked the keys, and push services offer no check without a push."""
         if self._contact and not self._contact.startswith(("mailto:", "https:")):
             return "web_push_contact must begin with mailto: or https: (RFC 8292 §2.1)"
         return ""
@@ -142,7 +132,7 @@ class WebPush:
 def shaped(payload: dict[str, Any]) -> bytes | None:
     """`{"data": {"message": …, and the app's own keys}}` (docs/wire.md §6.2), with the text cut where it is too long.
 
-    None when everything besides the text is too long already.
+    None when the payload is too long even without the text.
     """
     custom = universal.custom(payload)
 
@@ -161,10 +151,10 @@ def encrypted(
     salt: bytes | None = None,
     key: ec.EllipticCurvePrivateKey | None = None,
 ) -> bytes:
-    """One record that only the browser can read; ValueError when the subscription's keys are none.
+    """One record that only the browser can decrypt. Raises ValueError when the subscription's keys are invalid.
 
-    p256dh, auth   the browser's, base64url
-    salt, key      fresh for every message, unless given
+    p256dh, auth   the browser's keys, base64url
+    salt, key      random for each message, unless given
 
     Source: RFC 8291 §3.4 and §4, RFC 8188 §2.
     """
@@ -183,10 +173,10 @@ def encrypted(
 
 
 def headers(message: Message, now: int) -> dict[str, str]:
-    """Of the request, besides the signed one.
+    """The headers of the request, without the signed one.
 
-    A repeat of the same push replaces the first, if that still waits for the browser: they have one topic (RFC 8030
-    §5.4; of its characters Mozilla documents letters and digits only). A TTL of 0 is refused by Apple and Microsoft.
+    A repeated push replaces the first one while that still waits for the browser, because they have the same topic
+    (RFC 8030 §5.4; Mozilla documents letters and digits only). Apple and Microsoft refuse a TTL of 0.
     """
     topic = hashlib.sha256(f"{message.id} {message.created_at}".encode()).hexdigest()[:32]
     return {
@@ -199,9 +189,9 @@ def headers(message: Message, now: int) -> dict[str, str]:
 
 
 def origin(url: str) -> str:
-    """Scheme, host and, unless it is the usual one, port (RFC 6454 §6.2); ValueError for what is no address.
+    """Scheme, host and, unless it is the default, port (RFC 6454 §6.2). Raises ValueError for an invalid address.
 
-    Read as `Connections` reads it: a header made for one push service must not be sent to another.
+    `Connections` parses addresses in the same way: a header for one push service must not be sent to another.
     """
     read = Url(url)
     if read.scheme not in ("https", "http"):
@@ -210,22 +200,21 @@ def origin(url: str) -> str:
 
 
 def read_answer(status: int, body: bytes, answered: Mapping[str, str], now: int) -> Receipt:
-    """Turn an answer into a receipt. 201 is usual, 202 promises a receipt later (RFC 8030 §5 and §5.1): both do.
+    """Turn an answer into a receipt.
 
     answered   its headers, names in lower case
 
-    400, 401 and 403 are ours to mend, 413 as well; a redirect is not followed.
+    2xx is ACCEPTED: 201 is usual, 202 promises a receipt later (RFC 8030 §5 and §5.1). `GONE` is GONE. `LATER` and 5xx
+    are LATER. The rest is REFUSED, because an operator has to act; redirects are not followed.
     """
     if 200 <= status < 300:
-        return Receipt(Outcome.ACCEPTED, cause=Cause.ACCEPTED)
+        return ACCEPTED
     word = next((f" {word}" for word in APPLE if word.encode() in body), "")
     reason = f"{WORDS.get(status, 'the push service does not take it')} ({status}{word})"
     if status in GONE:
         return Receipt(Outcome.GONE, reason, cause=Cause.TOKEN_GONE)
     if status in LATER or status >= 500:
-        wait = retry_after(answered.get("retry-after"), now)
-        cause = Cause.RATE_LIMITED if status == 406 else cause_of(status)
-        return Receipt(Outcome.LATER, reason, wait_seconds=wait, cause=cause)
+        return later(status, reason, answered, now, Cause.RATE_LIMITED if status == 406 else None)
     return Receipt(Outcome.REFUSED, reason, cause=cause_of(status))
 
 

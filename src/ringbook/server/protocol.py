@@ -65,9 +65,9 @@ class Protocol(HttpToolsProtocol):
         self._shared = shared
         self._own = own
         self._limit = shared.limits.max_head_bytes
-        # Bytes since the parser last completed a head, a message, or a part of a body; and what `shared` knows of them.
+        # Bytes since the parser last completed a head, a message, or a part of a body; and how many `shared` counts.
         self._held = 0
-        self._told = 0
+        self._counted = 0
         self._since = loop.time()
         self._has_sent = False
         self._arriving = False  # a request whose body is incomplete
@@ -88,8 +88,8 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the transport when the connection has ended."""
-        self._shared.unfinished_head_bytes -= self._told
-        self._held = self._told = 0
+        self._shared.unfinished_head_bytes -= self._counted
+        self._held = self._counted = 0
         self._arriving = False
         self._deaf = True
         self._shared.connections.leave(self._own)
@@ -125,14 +125,14 @@ class Protocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
         except httptools.HttpParserError:
             self._refuse(400, "Malformed request")
-        if self._held != self._told:
+        if self._held != self._counted:
             self._hold()
 
     def _hold(self) -> None:
         """Account for a head that is incomplete, or has just become complete."""
         shared = self._shared
-        shared.unfinished_head_bytes += self._held - self._told
-        self._told = self._held
+        shared.unfinished_head_bytes += self._held - self._counted
+        self._counted = self._held
         if self._held >= self._limit:
             self._refuse(431, f"The request's head is larger than {self._limit} bytes", "max_head_bytes")
         elif (

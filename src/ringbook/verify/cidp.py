@@ -106,14 +106,14 @@ def _at(values: Any, path: str) -> str:
 
 
 def _error_text(answer: Answer) -> str:
-    """What the provider says is wrong: the `error` or `message` of JSON, a short text, or what its status means."""
+    """The provider's error: `error` or `message` of a JSON body, else a short text, else the name of the status."""
     try:
         values: Any = msgspec.json.decode(answer.body)
-        said = _at(values, "error") or _at(values, "message") or (values if isinstance(values, str) else "")
+        text = _at(values, "error") or _at(values, "message") or (values if isinstance(values, str) else "")
     except (ValueError, RecursionError):
-        said = answer.body.decode("utf-8", "ignore")
-        said = "" if said.lstrip().startswith(("<", "{", "[")) else said
-    return _cleaned(said)[:LARGEST_ERROR] or _phrase(answer.status)
+        text = answer.body.decode("utf-8", "ignore")
+        text = "" if text.lstrip().startswith(("<", "{", "[")) else text
+    return _cleaned(text)[:LARGEST_ERROR] or _phrase(answer.status)
 
 
 def _phrase(status: int) -> str:
@@ -121,7 +121,7 @@ def _phrase(status: int) -> str:
 
 
 def _cleaned(text: str) -> str:
-    """In one line, without what cannot be seen."""
+    """The text in one line, without unprintable characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 

@@ -68,31 +68,31 @@ class Certificates:
     def key(self, key_id: str, now: int) -> RSAPublicKey | None:
         """The key with this id, None when it is not among those known; Unavailable when none is known at all.
 
-        While the source cannot be reached, the keys that are known are all there are: a made-up key id is refused then
-        as at any other time. One thread fetches at a time; another one makes do with an old key, or waits for that.
+        While the source cannot be reached, only the stored keys are valid, and an invented key id is refused as at any
+        other time. One thread downloads at a time. Meanwhile other threads use an old key, or wait when there is none.
         """
         if now >= self._stale_at or key_id not in self._keys:
-            self._fetch(key_id, now)
+            self._renew_if_due(key_id, now)
         if not self._keys:
             raise errors.Unavailable("Firebase's certificates cannot be fetched just now. Try again.")
         return self._keys.get(key_id)
 
     def fetched(self) -> Keys:
-        """What the source has now, nothing kept; Unreachable says why there is nothing."""
-        return self._asked()[0]
+        """The keys that the source publishes now, without storing them. Raises Unreachable."""
+        return self._download()[0]
 
-    def _fetch(self, key_id: str, now: int) -> None:
-        seen = self._fetches
+    def _renew_if_due(self, key_id: str, now: int) -> None:
+        fetches_before = self._fetches
         if not self._turn.acquire(timeout=0 if key_id in self._keys else self._outgoing.timeout_seconds):
             return
         try:
-            if self._fetches == seen and self._due(now):
-                self._try(now)
+            if self._fetches == fetches_before and self._due(now):
+                self._renew(now)
         finally:
             self._turn.release()
 
     def _due(self, now: int) -> bool:
-        """May the source be asked: for new keys when the old ones are stale, or else for an unknown one?"""
+        """Is a download allowed: when the keys are stale, or for an unknown key id?"""
         if now < self._not_before:
             return False
         if now < self._stale_at:
@@ -101,10 +101,10 @@ class Certificates:
             self._unknown_at = now
         return True
 
-    def _try(self, now: int) -> None:
+    def _renew(self, now: int) -> None:
         began = time.monotonic()
         try:
-            self._keys, fresh = self._asked()
+            self._keys, fresh = self._download()
             self._stale_at = now + fresh
         except Unreachable as error:
             log.warning("Firebase certificates not fetched", url=self.url, why=str(error))
@@ -113,7 +113,7 @@ class Certificates:
                 self._stale_at = max(self._stale_at, now + OLD_KEYS_SECONDS)
         self._fetches += 1
 
-    def _asked(self) -> tuple[Keys, int]:
+    def _download(self) -> tuple[Keys, int]:
         """The keys, and for how many seconds they are fresh."""
         answer = self._outgoing.request("GET", self.url, headers={"Accept": "application/json"})
         if answer.status != 200:
