@@ -8,7 +8,7 @@ import pytest
 from servers import application, key_file
 from verify.gateway import listening
 
-from ringbook.app_settings import AppSettings
+from ringbook.app_settings import SETTINGS, AppSettings
 from ringbook.config import Config
 from ringbook.outbound.requests import Outgoing
 from ringbook.server import checks
@@ -29,6 +29,12 @@ def test_every_setting_that_a_row_names_is_declared():
     named = {one.enabled_by for one in providers.PROVIDERS}
     named |= {name for gateway in sms.GATEWAYS.values() for name in gateway.needed}
     assert named <= set(AppSettings.__struct_fields__)
+
+
+def test_every_row_is_a_card_with_the_setting_that_enables_it():
+    assert {one.enabled_by: SETTINGS[one.enabled_by].card for one in providers.PROVIDERS} == {
+        one.enabled_by: one.key for one in providers.PROVIDERS
+    }
 
 
 def test_a_gateway_that_is_one_row_more_sends_and_is_checked(monkeypatch):
@@ -55,7 +61,7 @@ def test_a_provider_that_is_one_row_more_is_checked_where_an_application_uses_it
     def check(_config, apps):
         yield providers.Finding("notary", False, f"{len(apps)} applications without a seal")
 
-    notary = providers.Provider(enabled_by="apns_topic", check=check)
+    notary = providers.Provider(key="notary", title="Notary", about="A seal.", enabled_by="apns_topic", check=check)
     monkeypatch.setattr(providers, "PROVIDERS", (*providers.PROVIDERS, notary))
     with databases.fresh("sqlite") as url:
         application(url)

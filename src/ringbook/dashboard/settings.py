@@ -13,6 +13,7 @@ from .. import config, errors
 from ..app_settings import SETTINGS
 from ..core import applications, push_trace, subscriptions, test_push, user_lookup
 from ..model import App
+from ..verify import providers
 from . import forms
 from .endpoint import ROOT, Call, Route
 
@@ -41,17 +42,7 @@ CARDS = {
         "How accounts are created, and what users may do with each other.",
     ),
     "development": Card("settings", "Development", "For development without FCM, APNs and a phone."),
-    "firebase": Card(
-        "sign-in",
-        "Firebase",
-        "Sign-in with Firebase's ID tokens: a phone number, or a verified e-mail.",
-    ),
-    "codes": Card("sign-in", "One-time codes by SMS", "Sign-in with a code that is sent to the user's number."),
-    "provider": Card(
-        "sign-in",
-        "Your own identity provider",
-        "Your server verifies the sign-in; see “Sign-in by phone” in the documentation.",
-    ),
+    **{provider.key: Card("sign-in", provider.title, provider.about) for provider in providers.PROVIDERS},
 }
 
 

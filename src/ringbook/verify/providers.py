@@ -1,11 +1,11 @@
-"""The providers that verify who a user is: one row each, from which `ringbook check` is made.
+"""The providers that verify who a user is: one row each, from which `ringbook check` and the sign-in cards are made.
 
     PROVIDERS      the rows: Firebase, SMS gateways, the application's own identity provider
     Finding        what a check of a provider found
     check(…)       the findings of every provider that an application uses; no user is looked up, and nothing is sent
 
 To add an SMS gateway, add a row to `GATEWAYS` in sms.py and its name to the choices of the setting `sms_gateway`. To
-add another kind of provider, write a file, add a row here, and declare its settings.
+add another kind of provider, write a file, add a row here, and declare its settings with the row's key as their card.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,10 +30,16 @@ class Finding(Struct, frozen=True):
 class Provider(Struct, frozen=True, kw_only=True):
     """One kind of provider.
 
+    key          its card in the dashboard; the declarations of its settings name it
+    title        the heading of the card
+    about        what it is, and what it needs
     enabled_by   the setting of an application that is not empty where the provider is used
     check        its findings for the applications that use it, at least one
     """
 
+    key: str
+    title: str
+    about: str
     enabled_by: str
     check: Callable[[Config, list[App]], Iterator[Finding]]
 
@@ -69,9 +75,27 @@ def _identity_provider(config: Config, apps: list[App]) -> Iterator[Finding]:
 
 
 PROVIDERS = (
-    Provider(enabled_by="firebase_project_id", check=_firebase),
-    Provider(enabled_by="sms_gateway", check=_sms),
-    Provider(enabled_by="cidp_url", check=_identity_provider),
+    Provider(
+        key="firebase",
+        title="Firebase",
+        about="Sign-in with Firebase's ID tokens: a phone number, or a verified e-mail.",
+        enabled_by="firebase_project_id",
+        check=_firebase,
+    ),
+    Provider(
+        key="codes",
+        title="One-time codes by SMS",
+        about="Sign-in with a code that is sent to the user's number.",
+        enabled_by="sms_gateway",
+        check=_sms,
+    ),
+    Provider(
+        key="provider",
+        title="Your own identity provider",
+        about="Your server verifies the sign-in; see “Sign-in by phone” in the documentation.",
+        enabled_by="cidp_url",
+        check=_identity_provider,
+    ),
 )
 
 
