@@ -83,10 +83,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """Plain http and other ports go only where private addresses are allowed; `ca_file`, PEM, adds to the authorities.
+    """Requests with these settings. Private addresses, plain http and any port are allowed only with `allow_private`.
 
-    turns   how many of the requests made with these settings may wait at once; None = any number
-    ports   allowed beside HTTPS_PORT where private addresses are not
+    ca_file   PEM; further certificate authorities
+    turns     how many of the requests may wait at once; None = any number
+    ports     allowed besides HTTPS_PORT when private addresses are not
     """
 
     allow_private: bool = False
@@ -175,7 +176,7 @@ class Connection(http.client.HTTPConnection):
 
 
 def check_port(port: int, ports: Collection[int]) -> None:
-    """Raise Unreachable if a request on a user's or an application's word may not go to this port."""
+    """Raise Unreachable if this port is not allowed in an address that a user or an application chose."""
     if port != HTTPS_PORT and port not in ports:
         metrics.limit_reached("outgoing_ports")
         reason = f"the port is not allowed: {port} is neither {HTTPS_PORT} nor in RINGBOOK_OUTGOING_PORTS"
@@ -211,7 +212,7 @@ def _looked_up(host: str, port: int, until: float) -> Addresses:
 
 
 def _connected(found: Addresses, until: float) -> socket.socket:
-    """A connection to the first address that takes one, of a name's several."""
+    """A connection to the first of the addresses that accepts one."""
     trouble: OSError = OSError("no address")
     for family, kind, protocol, _, address in found:
         plain = socket.socket(family, kind, protocol)

@@ -76,7 +76,7 @@ class _Lookups:
         self._failed: OrderedDict[str, float] = OrderedDict()
 
     async def addresses(self, name: str, host: str, port: int) -> list[str]:
-        """The addresses of a host; one look-up for a name at a time, and for a while none after one that failed.
+        """The addresses of a host. One look-up for a name runs at a time; after a failure none runs for a while.
 
         name   under which it is remembered; no two may ask for the same at once
         """
@@ -138,10 +138,11 @@ class _Origin:
 
 
 class Connections:
-    """Plain http, private addresses and all ports only where allowed; `ca_file`, PEM, adds to the authorities.
+    """Requests to providers. Private addresses, plain http and any port are allowed only with `allow_private`.
 
-    timeout_seconds   of one attempt, from looking the name up to the end of the answer
-    ports             allowed beside HTTPS_PORT where private addresses are not
+    ca_file           PEM; further certificate authorities
+    timeout_seconds   for one attempt, from looking the name up to the end of the answer
+    ports             allowed besides HTTPS_PORT when private addresses are not
     """
 
     def __init__(
@@ -186,11 +187,11 @@ class Connections:
         foreign: bool = False,
         only_http2: bool = False,
     ) -> Answer:
-        """Make one request within the time that there is; Unreachable when no answer came, for whatever reason.
+        """Make one request within the timeout. Raises Unreachable when there is no answer, for any reason.
 
-        trusted      the operator has named this address: it may be plain http, and on a private network
-        foreign      a user or an application has: what goes wrong there must not hold up anybody else
-        only_http2   nothing else is spoken there; else https agrees on the best that both know, and http is HTTP/1.1
+        trusted      the operator chose this address: it may use plain http, and be on a private network
+        foreign      a user or an application chose it: its failures must not delay other requests
+        only_http2   the server speaks HTTP/2 only; otherwise https negotiates the version, and http is HTTP/1.1
         """
         target = self._checked(url, trusted)
         used = None
@@ -269,7 +270,7 @@ class Connections:
     async def _addresses(
         self, name: str, target: Url, trusted: bool, foreign: bool, before: _Client | None
     ) -> tuple[list[str], float]:
-        """The addresses, and the seconds that they are believed; that of before, when the name is not found now."""
+        """The addresses, and the seconds for which they are cached. Without an answer, the address of `before`."""
         host = _bare(target)
         try:
             async with asyncio.timeout(SLOW_SECONDS if before else None):
@@ -345,7 +346,7 @@ def _port(target: Url) -> int:
 
 
 def _is_ours(error: Exception, *, looked_up: bool) -> bool:
-    """May the cause be this machine, its resolver or its network? An answer of "no such name" is not ours.
+    """May the cause be this machine, its resolver or its network? A resolver's "no such name" is not such a cause.
 
     looked_up   the name was looked up before the error
     """

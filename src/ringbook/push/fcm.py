@@ -89,7 +89,7 @@ ADVICE = {
 
 
 def sender(app: App, context: SenderContext) -> "Fcm":
-    """What sends an application's messages; NotSetUp says which setting is missing or wrong."""
+    """The sender of an application's messages. Raises NotSetUp with the setting that is missing or wrong."""
     hint = f"ringbook app set {app.id} fcm_service_account @FILE.json"
     if not app.settings.fcm_service_account:
         raise NotSetUp(f"fcm_service_account is not set: {hint}")
@@ -113,7 +113,7 @@ class Fcm:
         self._access = Access(credentials, Outgoing.of(context.config))
 
     async def send(self, message: Message, now: int) -> Receipt:
-        """Make one attempt; an access token that FCM does not take is replaced once."""
+        """Make one attempt. An access token that FCM refuses is replaced once."""
         try:
             body = shaped(message, now)
         except UNWRITABLE:
@@ -249,7 +249,7 @@ class Answered(transport.Response):
 
 
 def refused_words(error: GoogleAuthError) -> str:
-    """Why Google gives no access token: its error code (RFC 6749 §5.2), for what else it says may quote the account."""
+    """Google's error code (RFC 6749 §5.2) for a refused access token. The rest of its answer may quote the account."""
     said = error.args[1] if isinstance(error, RefreshError) and len(error.args) > 1 else None
     word = said.get("error") if isinstance(said, dict) else None
     why = word if _is_word(word) else "without saying why"
@@ -292,9 +292,9 @@ def data(payload: Mapping[str, Any]) -> dict[str, str]:
 
 
 def own(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """What goes through as it is, but for keys that FCM keeps for itself: with one of them it refuses the whole push.
+    """The app's own keys, without those that FCM reserves: FCM refuses a push that has one of them.
 
-    Source: "REST Resource: projects.messages", `data`, and "ErrorCode", invalid data key, which name different ones.
+    Source: "REST Resource: projects.messages", `data`, and "ErrorCode", invalid data key, which list different keys.
     """
     kept = custom(dict(payload))
     return {key: value for key, value in kept.items() if key not in RESERVED and not key.startswith(RESERVED_PREFIXES)}
@@ -321,9 +321,9 @@ def read_answer(status: int, body: bytes, headers: Mapping[str, str], now: int) 
     """The receipt for an answer of FCM.
 
     200 is ACCEPTED. UNREGISTERED is GONE, and so is INVALID_ARGUMENT when it is the token that is invalid.
-    QUOTA_EXCEEDED, UNAVAILABLE, INTERNAL, 429 and 5xx are LATER. The rest is ours to mend: REFUSED, also
-    SENDER_ID_MISMATCH (with the service account of a wrong project it would end everybody's subscription, and FCM's
-    page on dead tokens does not name it) and a 404 that does not speak of a token.
+    QUOTA_EXCEEDED, UNAVAILABLE, INTERNAL, 429 and 5xx are LATER. The rest is REFUSED, because an
+    operator has to act. SENDER_ID_MISMATCH is REFUSED too: with the service account of a wrong project, GONE would end
+    all subscriptions, and FCM's page on dead tokens does not name it. So is a 404 that does not name the token.
     """
     if status == 200:
         return ACCEPTED
@@ -347,7 +347,7 @@ def code(body: bytes) -> str:
 
 
 def _is_about_token(error: Mapping[str, Any]) -> bool:
-    """By the fields that FCM finds fault with; where it names none, by the sentence of its documentation."""
+    """Does FCM call the token invalid? Its list of wrong fields says so, or without a list its documented sentence."""
     details = _objects(error.get("details"))
     fields = [one.get("field") for detail in details for one in _objects(detail.get("fieldViolations"))]
     return fields == [TOKEN_FIELD] if fields else error.get("message") == TOKEN_WORDS

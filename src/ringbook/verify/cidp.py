@@ -58,7 +58,7 @@ def identify(settings: AppSettings, outgoing: Outgoing, login: str, password: st
 
 
 def request_url(settings: AppSettings, login: str, password: str) -> str:
-    """The address to ask, with what was typed in its place; a query that the address has already is kept."""
+    """The address of the request, with the credentials in their placeholders. An existing query is kept."""
     typed = {"login": login, "password": password}
     request = msgspec.json.decode(settings.cidp_request, type=dict[str, str])
     filled = {name: _filled(template, lambda place: typed.get(place, "")) for name, template in request.items()}

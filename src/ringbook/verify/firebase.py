@@ -42,7 +42,7 @@ Keys = dict[str, RSAPublicKey]
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """Who has been verified: Firebase's id of them, the phone number (E.164) and the e-mail, "" where there is none."""
+    """A verified user: Firebase's id, the phone number (E.164) and the e-mail; "" for a missing value."""
 
     subject: str
     phone: str
@@ -66,7 +66,7 @@ class Certificates:
         self._turn = threading.Lock()
 
     def key(self, key_id: str, now: int) -> RSAPublicKey | None:
-        """The key with this id, None when it is not among those known; Unavailable when none is known at all.
+        """The key with this id, or None. Raises Unavailable when no key is stored at all.
 
         While the source cannot be reached, only the stored keys are valid, and an invented key id is refused as at any
         other time. One thread downloads at a time. Meanwhile other threads use an old key, or wait when there is none.
@@ -148,7 +148,7 @@ def _of_certificates(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def fresh_seconds(headers: Mapping[str, str], now: float) -> int:
-    """How long an answer may be kept by what its headers say (names in lower case), within reason."""
+    """For how many seconds an answer may be cached by its headers (names in lower case), within bounds of ours."""
     said = headers.get("cache-control", "").lower()
     if re.search(r"\bno-(store|cache)\b", said):
         return SHORTEST_SECONDS
@@ -176,11 +176,11 @@ def _until(date: str, now: float) -> int:
 
 
 def verify(token: str, project: str, certificates: Certificates | None, now: int) -> Proof:
-    """The proof in an ID token that was made for this project; Invalid with what is wrong.
+    """The proof in an ID token that was made for this project. Raises Invalid with the reason.
 
-    certificates   None: tokens of the Firebase Auth emulator, which nobody has signed, are believed, and no others
+    certificates   None: only unsigned tokens, which the Firebase Auth emulator makes, are accepted
 
-    What a token says of its signature is looked at before anything is fetched. Unavailable: no key is known at all.
+    The token's header is checked before keys are downloaded. Raises Unavailable when no key is stored at all.
     """
     if len(token) > LARGEST_TOKEN:
         raise _invalid("it is too long")
@@ -215,7 +215,7 @@ def _key(header: dict[str, Any], certificates: Certificates, now: int) -> RSAPub
 
 
 def _claims(token: str, key: RSAPublicKey | None, project: str) -> dict[str, Any]:
-    """What the token says, its signature, audience and issuer being right; without a key it needs no signature."""
+    """The claims of a token whose signature, audience and issuer are right. Without a key, no signature is needed."""
     signed: dict[str, Any] = {"key": key, "algorithms": ["RS256"]} if key else {"algorithms": ["none"]}
     # Times are checked by `_proof`, with the time that we were given.
     options: Any = {
