@@ -21,6 +21,7 @@ from itertools import count
 from typing import Any
 
 from journeys import World, build
+from keyed import SEAL, migrate
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -28,7 +29,6 @@ from starlette.routing import Route
 
 from ringbook import logs
 from ringbook.store import db as databases
-from ringbook.store import migrations
 
 ROUNDS = 9
 REQUESTS = 400
@@ -116,8 +116,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
         logs.start("info")  # log lines are made and written, as in a server
         url = f"sqlite:///{folder}/small.db"
-        migrations.migrate(url)
-        with closing(databases.connect(url)) as db:
+        migrate(url)
+        with closing(databases.connect(url, seal=SEAL)) as db:
             world = World(db)
             token = world.session(world.client(), "ann")
             served = build(world.config, db)
