@@ -5,11 +5,18 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from hashing import make_cheap
 from push.providers import Providers, providing
 from servers import DATABASES, SEAL, Databases, Postgresql, Server, Stoppable, migrate, private_folder, serve, tail
 from verify.gateway import Gateway, listening
 
 from ringbook.store import db as store
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_hashes() -> None:
+    """Passwords are hashed cheaply in this process; `forking` does the same for servers."""
+    make_cheap()
 
 
 @pytest.fixture(scope="session")

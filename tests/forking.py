@@ -39,7 +39,9 @@ MOST_BYTES = 1 << 17
 LINUX = sys.platform == "linux"
 # What the command imports only once it runs.
 LATER = ("uvicorn.loops.auto", "uvicorn.loops.uvloop", "uvicorn.protocols.http.httptools_impl", "uvloop")
-# `serve` never imports what only a migration needs.
+# Libraries of migrations: many tests begin with a new database.
+MIGRATING = ("alembic.command", "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql.psycopg")
+# Alembic itself runs the revisions.
 NEVER = ".migrations."
 
 
@@ -184,8 +186,9 @@ def imported() -> Callable[[], Any]:
     for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         if NEVER not in found.name and not found.name.endswith("__main__"):
             importlib.import_module(found.name)
-    for name in LATER:
+    for name in LATER + MIGRATING:
         importlib.import_module(name)
+    importlib.import_module("hashing").make_cheap()
     return command
 
 

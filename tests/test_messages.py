@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from broken import small_disk
-from servers import SEAL, Stoppable, environment, free_port, key_file, private_folder, program
+from servers import SEAL, Stoppable, ended, environment, free_port, key_file, private_folder, program
 
 from ringbook import errors
 from ringbook.config import Config
@@ -52,7 +52,7 @@ def migrated(url: str) -> str:
 
 def command(url: str, *words: str) -> str:
     """The one line with which a command ends."""
-    done = subprocess.run([program(), *words], env=environment(url), capture_output=True, text=True, timeout=60)
+    done = ended([program(), *words], environment(url))
     assert done.returncode == 1 and "Traceback" not in done.stderr, done
     return done.stderr.splitlines()[-1]
 

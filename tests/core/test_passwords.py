@@ -3,9 +3,16 @@
 import threading
 
 import pytest
+from hashing import PRODUCTION
 
 from ringbook import errors
 from ringbook.core import passwords
+
+
+@pytest.fixture(autouse=True)
+def costs_of_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only these tests hash as production does."""
+    monkeypatch.setattr(passwords, "_hasher", PRODUCTION)
 
 
 @pytest.mark.parametrize("password", ["12345678", "        ", "påsswörd", "x" * 1024, "🔑🔑🔑🔑🔑🔑🔑🔑"])

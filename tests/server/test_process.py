@@ -24,7 +24,7 @@ import servers
 from core.joining import ANN, Play
 from dashboard.visiting import Visitor
 from push.providers import apns_token, providing
-from servers import SEAL, Databases, Server, children, environment, free_port, program, serving_children
+from servers import SEAL, Databases, Server, children, ended, environment, free_port, program, serving_children
 
 from ringbook.core import applications
 from ringbook.server.sockets import CannotServe, listen
@@ -88,9 +88,7 @@ def postgres(databases: Databases) -> Iterator[str]:
 
 
 def refused_start(database_url: str, *options: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    command = [str(program()), "serve", *options]
-    surroundings = environment(database_url, **settings)
-    return subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    return ended([program(), "serve", *options], environment(database_url, **settings))
 
 
 def test_a_busy_port_is_one_line_that_says_what_to_do(sqlite):
@@ -255,19 +253,13 @@ def can_connect(port: int) -> bool:
 
 
 def test_children_end_with_their_parent_when_it_is_killed(postgres, tmp_path):
-    log = (tmp_path / "log").open("wb")
-    port = free_port()
-    command = [str(program()), "serve", "--workers", "2", "--port", str(port)]
-    parent = subprocess.Popen(command, env=environment(postgres), stdout=log, stderr=log)
-    server = Server(f"http://127.0.0.1:{port}", postgres, servers.Application(0, "", ""), tmp_path / "log", parent)
-    eventually(lambda: can_connect(port) and ready(port), "it never answered")
-    eventually(lambda: len(serving_children(server)) == 2, "there are not two children")
-    orphans = serving_children(server)
-    parent.kill()
-    parent.wait()
-    eventually(lambda: not any(alive(pid) for pid in orphans), "children outlived their parent")
-    assert not can_connect(port)
-    log.close()
+    with servers.serve(postgres, tmp_path, "--workers", "2") as server:
+        eventually(lambda: len(serving_children(server)) == 2, "there are not two children")
+        orphans = serving_children(server)
+        server.process.kill()
+        server.process.wait()
+        eventually(lambda: not any(alive(pid) for pid in orphans), "children outlived their parent")
+        assert not can_connect(server.port)
     assert "Traceback" not in server.printed
 
 
@@ -574,12 +566,11 @@ def test_each_request_is_one_line_and_none_holds_what_is_other_peoples(guarded):
 
 
 def test_the_worker_alone_ends_at_sigterm(sqlite, tmp_path):
-    log = (tmp_path / "log").open("wb")
-    process = subprocess.Popen([program(), "worker"], env=environment(sqlite), stdout=log, stderr=log)
-    eventually(lambda: "working" in (tmp_path / "log").read_text(), "it never began")
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(PATIENCE_SECONDS) == 0
-    log.close()
+    log = tmp_path / "log"
+    with servers.running([program(), "worker"], log, environment=environment(sqlite)) as process:
+        eventually(lambda: "working" in log.read_text(), "it never began")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_SECONDS) == 0
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from asking import Person, ask, at_once, line, lines, person
 from core.joining import Play
-from servers import SEAL, Databases, Server, environment, eventually, program, running, serve
+from servers import SEAL, Databases, Server, ended, environment, eventually, program, running, serve
 
 from ringbook import errors
 from ringbook.store import db as databases_
@@ -238,9 +238,7 @@ def test_a_file_that_is_gone_for_good_stays_503_until_the_end_and_the_next_start
 
 
 def command(words: str, url: str, code: int = 1, **settings: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [program(), *words.split()], env=environment(url, **settings), capture_output=True, text=True, timeout=60
-    )
+    done = ended([program(), *words.split()], environment(url, **settings))
     assert done.returncode == code and "Traceback" not in done.stdout + done.stderr, done
     return done
 

@@ -11,7 +11,7 @@ import pytest
 import servers
 from alembic.script import ScriptDirectory
 from asking import ask
-from servers import DATABASES, SEAL, Databases, environment, eventually, free_port, program
+from servers import DATABASES, SEAL, Databases, ended, environment, eventually, free_port, program
 from store.older import FOLDER, brought_to, config
 
 from ringbook import errors
@@ -206,13 +206,7 @@ def test_who_may_serve_on_which_schema(revision, serves_from, words):
 
 
 def refused_start(url: str, command: Sequence[str | Path] = (program(),)) -> str:
-    ran = subprocess.run(
-        [*command, "serve", "--port", str(free_port())],
-        env=environment(url),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    ran = ended([*command, "serve", "--port", str(free_port())], environment(url))
     assert ran.returncode == 1
     return ran.stderr
 
@@ -252,7 +246,7 @@ def test_a_server_whose_schema_moves_on_without_it_says_so(database_url, tmp_pat
 
 def test_migrating_a_newer_database_says_so_and_changes_nothing(database_url):
     set_state(database_url, NEWER, HEAD)
-    ran = subprocess.run([program(), "migrate"], env=environment(database_url), capture_output=True, text=True)
+    ran = ended([program(), "migrate"], environment(database_url))
     assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
     assert "newer" in ran.stderr
     assert state(database_url) == migrations.State(NEWER, HEAD)
