@@ -23,7 +23,7 @@ demo: runtime ## play a day of an app against a running `make serve`; PORT=8081 
 
 test: tools ## run all tests; TESTS="tests/core -k force" runs some
 	@echo "Running the tests on three processes ..."
-	@.venv/bin/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q $(TESTS)
+	@PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -q $(TESTS)
 
 lint: ## check style, types and the layers of imports
 	@sh scripts/venv.sh requirements-dev.lock
