@@ -91,6 +91,13 @@ def server(
         yield running
 
 
+@pytest.fixture(scope="module")
+def server_on_sqlite(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The same on SQLite only, for tests of what happens before and after the database is used."""
+    with databases.fresh("sqlite") as url, serve(url, tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
 # Files that take longest, so that at the end no process waits for another one's long file.
 LONG = {
     "test_process",
@@ -124,7 +131,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     """Show, below a failed test, what its server wrote."""
     report = yield
-    running = getattr(item, "funcargs", {}).get("server")
-    if report.failed and isinstance(running, Server):
-        report.sections.append(("ringbook serve", tail(running.log)))
+    for running in getattr(item, "funcargs", {}).values():
+        if report.failed and isinstance(running, Server):
+            report.sections.append(("ringbook serve", tail(running.log)))
     return report

@@ -24,6 +24,11 @@ def ann(server: Server) -> Person:
 
 
 @pytest.fixture(scope="module")
+def bob(server_on_sqlite: Server) -> Person:
+    return person(server_on_sqlite)
+
+
+@pytest.fixture(scope="module")
 def small(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that reads no more than 4 KiB."""
     folder = tmp_path_factory.mktemp("small")
@@ -63,14 +68,14 @@ def is_refusal(answer: Answer, *statuses: int) -> bool:
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize("path", ["/session.json", "/users/7", "/address_book", "/no/such/path"])
-def test_a_browser_is_let_through_before_it_asks(server, method, path):
+def test_a_browser_is_let_through_before_it_asks(server_on_sqlite, method, path):
     wished = "cb-token, cb-sdk, cb-authkey, qb-token, qb-sdk, connectycube-rest-api-version, content-type"
     headers = {
         "Origin": "https://app.example",
         "Access-Control-Request-Method": method,
         "Access-Control-Request-Headers": wished,
     }
-    answer = ask(server, "OPTIONS", path, headers=headers)
+    answer = ask(server_on_sqlite, "OPTIONS", path, headers=headers)
     assert answer.status == 200
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert method in answer.headers["Access-Control-Allow-Methods"]
@@ -83,23 +88,23 @@ def test_a_browser_is_let_through_before_it_asks(server, method, path):
     "method, path, status",
     [("GET", "/session", 200), ("GET", "/nowhere", 404), ("POST", "/address_book", 422), ("GET", "/users/none", 404)],
 )
-def test_a_browser_sees_when_the_token_ends_also_on_refusals(ann, method, path, status):
-    answer = ann.ask(method, path, headers={"Origin": "https://app.example"})
+def test_a_browser_sees_when_the_token_ends_also_on_refusals(bob, method, path, status):
+    answer = bob.ask(method, path, headers={"Origin": "https://app.example"})
     assert answer.status == status
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert {name.strip() for name in answer.headers["Access-Control-Expose-Headers"].split(",")} >= EXPOSED
 
 
-def test_a_browser_without_a_session_can_read_that_it_has_none(server):
-    answer = ask(server, "GET", "/session", headers={"Origin": "null"})
+def test_a_browser_without_a_session_can_read_that_it_has_none(server_on_sqlite):
+    answer = ask(server_on_sqlite, "GET", "/session", headers={"Origin": "null"})
     assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (401, "*")
 
 
 # ── compression ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_long_answers_are_compressed_when_asked_for(server):
-    who = person(server)
+def test_long_answers_are_compressed_when_asked_for(server_on_sqlite):
+    who = person(server_on_sqlite)
     who.upload(lines(0, 100))
     plain = who.ask("GET", "/address_book")
     packed = who.ask("GET", "/address_book", headers={"Accept-Encoding": "gzip, deflate, br"})
@@ -109,8 +114,8 @@ def test_long_answers_are_compressed_when_asked_for(server):
     assert packed.headers["Content-Type"] == "application/json; charset=utf-8"
 
 
-def test_short_answers_are_not_compressed(ann):
-    answer = ann.ask("GET", "/subscriptions", headers={"Accept-Encoding": "gzip"})
+def test_short_answers_are_not_compressed(bob):
+    answer = bob.ask("GET", "/subscriptions", headers={"Accept-Encoding": "gzip"})
     assert (answer.headers["Content-Encoding"], answer.raw) == (None, b"[]")
 
 
@@ -139,8 +144,8 @@ def test_a_body_that_is_too_large_is_refused_and_changes_nothing(small, size, st
     assert len(who.book()) == (status == 200)
 
 
-def test_the_default_takes_8_mib_and_not_a_byte_more(server):
-    who = person(server)
+def test_the_default_takes_8_mib_and_not_a_byte_more(server_on_sqlite):
+    who = person(server_on_sqlite)
     for size, status in [(8 * 2**20, 200), (8 * 2**20 + 1, 400)]:
         answer = who.ask("POST", "/address_book", body=padded(size), headers={"Content-Type": JSON})
         assert answer.status == status, answer
@@ -160,18 +165,18 @@ def test_a_client_that_goes_away_while_sending_leaves_the_server_well(small):
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "PATCH", "TRACE", "PROPFIND"])
-def test_a_method_that_is_not_served_is_not_found(server, method):
-    answer = ask(server, method, "/session")
+def test_a_method_that_is_not_served_is_not_found(server_on_sqlite, method):
+    answer = ask(server_on_sqlite, method, "/session")
     assert answer.status == 404
     if method != "HEAD":
         assert answer.json == {"errors": ["Not found"]}
 
 
 @pytest.mark.parametrize("override, status", [("put", 200), ("PUT", 200), ("GET", 404), ("nonsense", 404), ("", 404)])
-def test_only_a_post_is_taken_as_another_method_and_only_as_some(ann, override, status):
+def test_only_a_post_is_taken_as_another_method_and_only_as_some(bob, override, status):
     headers = {"X-HTTP-Method-Override": override}
-    assert ann.ask("POST", f"/users/{ann.id}", {"user": {}}, headers=headers).status == status
-    assert ann.ask("GET", "/session", headers={"X-HTTP-Method-Override": "DELETE"}).status == 200
+    assert bob.ask("POST", f"/users/{bob.id}", {"user": {}}, headers=headers).status == status
+    assert bob.ask("GET", "/session", headers={"X-HTTP-Method-Override": "DELETE"}).status == 200
 
 
 ODD_IDS = [
@@ -324,7 +329,7 @@ def alive(who: Person) -> bool:
     return who.ask("GET", "/session").status == 200
 
 
-def test_keys_too_may_be_odd(ann):
+def test_keys_too_may_be_odd(bob):
     for key in (
         '"a\\u0000"',
         '"\\ud83d"',
@@ -336,7 +341,7 @@ def test_keys_too_may_be_odd(ann):
         '"' + "[a]" * 99 + '"',
     ):
         for path in ("/address_book", "/subscriptions", "/users", "/session"):
-            answer = ann.ask("POST", path, body=f'{{{key}: "x"}}'.encode())
+            answer = bob.ask("POST", path, body=f'{{{key}: "x"}}'.encode())
             assert answer.status == 200 or is_refusal(answer, 400, 422), (path, key, answer)
 
 
@@ -409,10 +414,10 @@ def test_no_odd_value_in_a_query_is_an_internal_error(searching, odd):
 @pytest.mark.parametrize(
     "body", [b"\xff", b'{"a": "\xff"}', b"a=\xff", b"user[login]=%ff", b"{", b"}", b"\xef\xbb\xbf{}", b"\0"]
 )
-def test_bytes_that_are_no_text_are_refused(server, ann, body):
+def test_bytes_that_are_no_text_are_refused(bob, body):
     for path in ("/session", "/login", "/users", "/address_book", "/subscriptions"):
         for kind in (JSON, FORM, "text/plain", "\xe9"):
-            answer = ann.ask("POST", path, body=body, headers={"Content-Type": kind})
+            answer = bob.ask("POST", path, body=body, headers={"Content-Type": kind})
             assert is_refusal(answer, 400, 422), (path, kind, answer)
 
 
@@ -430,13 +435,13 @@ def test_bytes_in_the_path_that_should_have_been_escaped_are_no_internal_error(a
 
 @pytest.mark.parametrize("value", ["\xe9", "\xff\xfe", "x" * 5000, "a b", "0" * 40, "None"])
 @pytest.mark.parametrize("header", ["CB-Token", "QB-Token", "CB-AuthKey"])
-def test_odd_values_in_headers_are_nobody(server, header, value):
-    answer = ask(server, "POST", "/users", {"user": {"login": "x"}}, headers={header: value})
+def test_odd_values_in_headers_are_nobody(server_on_sqlite, header, value):
+    answer = ask(server_on_sqlite, "POST", "/users", {"user": {"login": "x"}}, headers={header: value})
     assert is_refusal(answer, 401)
 
 
-def test_both_tokens_at_once_are_one(ann):
-    assert ann.ask("GET", "/session", headers={"QB-Token": ""}).status == 200
+def test_both_tokens_at_once_are_one(bob):
+    assert bob.ask("GET", "/session", headers={"QB-Token": ""}).status == 200
 
 
 # ── an internal error ────────────────────────────────────────────────────────────────────────────────────────────────
