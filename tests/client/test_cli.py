@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from asking import PASSWORD, write
 from ringbook_client import Client, Login, account, cli
-from servers import application, free_port
+from servers import application, eventually, free_port
 
 BOOK = """BEGIN:VCARD
 VERSION:3.0
@@ -398,7 +398,14 @@ def test_ctrl_c_exits_with_130(tmp_path):
     own = os.environ | {"XDG_CONFIG_HOME": str(tmp_path)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(words, env=own, **pipes) as process:
-        assert process.stderr.read(6) == b"Login:"  # the command is waiting for input
+        assert process.stderr.read(6) == b"Login:"
+        eventually(lambda: is_asleep(process.pid), "it never waited for input")
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        process.wait(60)  # before stdin is closed: the end of the input is another reason to exit with 130
+        out, err = process.communicate()
     assert process.returncode == 130 and b"Traceback" not in err and out == b""
+
+
+def is_asleep(pid: int) -> bool:
+    """Does the process wait in a system call? Before that, the signal could arrive just ahead of the call."""
+    return subprocess.run(["ps", "-p", str(pid), "-o", "stat="], capture_output=True).stdout.startswith(b"S")

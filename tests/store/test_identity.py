@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from asking import Person, ask, at_once, line, lines, person
 from core.joining import Play
-from servers import SEAL, Databases, Server, ended, environment, eventually, program, running, serve
+from servers import SEAL, Databases, Server, ended, environment, eventually, free_port, program, running, serve
 
 from ringbook import errors
 from ringbook.store import db as databases_
@@ -230,7 +230,7 @@ def test_a_file_that_is_gone_for_good_stays_503_until_the_end_and_the_next_start
         assert [who.upload(lines(5, 5)).status for _ in range(3)] == [503] * 3
     assert server.process.returncode == 0 and "Traceback" not in server.printed
     assert not (tmp_path / "ringbook.db").exists()
-    assert "ringbook.db-erasures is, so there was one" in command("serve", url).stderr
+    assert "ringbook.db-erasures is, so there was one" in command(f"serve --port {free_port()}", url).stderr
     assert not (tmp_path / "ringbook.db").exists()
 
 
@@ -259,7 +259,7 @@ def test_where_a_database_has_been_none_is_made_until_its_trace_is_moved_away(tm
     if empty:
         (tmp_path / "ringbook.db").touch()
     said = f"the database {tmp_path}/ringbook.db is not there, but {left} is, so there was one: put the file back, or"
-    for words in ("serve", "migrate", "app create Friends", "app list"):
+    for words in (f"serve --port {free_port()}", "migrate", "app create Friends", "app list"):
         assert command(words, url, **settings).stderr.startswith(f"ringbook: {said}")
     assert f"NO   database: {said}" in command("check", url, **settings).stdout
     assert not (tmp_path / "ringbook.db").exists() or not (tmp_path / "ringbook.db").stat().st_size
