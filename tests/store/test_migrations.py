@@ -1,9 +1,8 @@
 """The schema: one way up, one transaction at a time, and nobody serves on what they do not know."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -110,14 +109,11 @@ def test_an_empty_database_comes_up_to_date_and_twice_is_harmless(empty):
     assert state(empty).revision == HEAD
 
 
-def test_two_at_once_wait_for_each_other(empty):
-    command_ = [program(), "migrate"]
-    both = [
-        subprocess.Popen(command_, env=environment(empty), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        for _ in range(2)
-    ]
-    said = [one.communicate(timeout=60)[0] for one in both]
-    assert [one.returncode for one in both] == [0, 0], said
+def test_two_at_once_wait_for_each_other(empty, tmp_path):
+    command_, logs = [program(), "migrate"], [tmp_path / "one", tmp_path / "other"]
+    with ExitStack() as stack:
+        both = [stack.enter_context(servers.running(command_, log, environment=environment(empty))) for log in logs]
+        assert [one.wait(60) for one in both] == [0, 0], [log.read_text() for log in logs]
     assert state(empty).current
 
 
