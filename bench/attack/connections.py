@@ -15,10 +15,12 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import machine
-import trustme
 from attack import Attack, Figure
-from processes import free_port, running, wait_until
-from served import environment
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+
+from connecting import certificate, few_handles, own_address
+from servers import Server
 
 HOST = "127.0.0.1"
 HANDLES, SILENT, ASKED = 300, 320, 50
@@ -28,16 +30,16 @@ MEBIBYTE = 2**20
 
 def silent() -> list[Figure]:
     """More silent connections than there are file handles."""
-    with tempfile.TemporaryDirectory() as folder, server(Path(folder), HANDLES) as (port, _):
-        return served_beside(port, None)
+    with attacked(HANDLES) as server:
+        return served_beside(server.port, None)
 
 
 def silent_handshakes() -> list[Figure]:
     """More silent TLS handshakes than there are file handles."""
     with tempfile.TemporaryDirectory() as folder:
-        trusted, files = certificate(Path(folder))
-        with server(Path(folder), HANDLES, trusted, **files) as (port, _):
-            return served_beside(port, trusted)
+        files, trusted = certificate(Path(folder))
+        with attacked(HANDLES, trusted, **files) as server:
+            return served_beside(server.port, trusted)
 
 
 def served_beside(port: int, trusted: ssl.SSLContext | None) -> list[Figure]:
@@ -62,12 +64,12 @@ def served_beside(port: int, trusted: ssl.SSLContext | None) -> list[Figure]:
 def unread() -> list[Figure]:
     """Clients that ask for a large page as often as they are let, and read nothing."""
     with (
-        tempfile.TemporaryDirectory() as folder,
-        server(Path(folder), 4096, MAX_UNSENT_BYTES=str(32 * MEBIBYTE), ANSWER_SECONDS="2") as (port, pid),
+        attacked(4096, max_unsent_bytes=str(32 * MEBIBYTE), answer_seconds="2") as server,
         ExitStack() as stack,
     ):
+        pid = server.process.pid
         for _ in range(UNREAD):
-            ask_and_never_read(stack, port)
+            ask_and_never_read(stack, server.port)
         highest = 0
         began = time.monotonic()
         while time.monotonic() - began < 8:
@@ -110,28 +112,17 @@ def one_address() -> list[Figure]:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with (
-        tempfile.TemporaryDirectory() as folder,
-        server(Path(folder), 6_000, HOST="0.0.0.0") as (port, _),
+        attacked(6_000, host="0.0.0.0") as server,
         ExitStack() as stack,
     ):
-        many = [stack.enter_context(socket.create_connection((address, port), timeout=20)) for _ in range(3_000)]
+        many = [stack.enter_context(socket.create_connection((address, server.port), timeout=20)) for _ in range(3_000)]
         time.sleep(1)
         kept = sum(is_open(one) for one in many)
-        other = ready_in(port, None)
+        other = ready_in(server.port, None)
     return [
         Figure("connections kept of 3,000 from one address", str(kept), "2,500", kept == 2_500),
         Figure("another address is served within, s", f"{other}", "≤ 1", other is not None and other <= 1),
     ]
-
-
-def own_address() -> str:
-    """An address of this machine that is not of the loopback; "" if it has none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        try:
-            one.connect(("198.51.100.1", 9))  # sends nothing
-            return str(one.getsockname()[0])
-        except OSError:
-            return ""
 
 
 def is_open(one: socket.socket) -> bool:
@@ -162,33 +153,13 @@ def ready_in(port: int, trusted: ssl.SSLContext | None) -> float | None:
     return round(time.perf_counter() - started, 3) if ok else None
 
 
-def certificate(folder: Path) -> tuple[ssl.SSLContext, dict[str, str]]:
-    """A context that trusts the server, and the server's settings."""
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    authority.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
-    files = {"TLS_CERT": str(folder / "server.pem"), "TLS_KEY": str(folder / "server.pem")}
-    return ssl.create_default_context(cafile=folder / "ca.pem"), files
-
-
 @contextmanager
-def server(
-    folder: Path, handles: int, trusted: ssl.SSLContext | None = None, **settings: str
-) -> Iterator[tuple[int, int]]:
-    """A server that may have so many file handles: its port and its process."""
-    port, log = free_port(), folder / "serve.log"
-    program = Path(sys.executable).with_name("ringbook")
-    command = ["sh", "-c", f"ulimit -n {handles} && exec {program} serve --port {port}"]
-    its = environment(f"sqlite:///{folder}/attacked.db", LOG_LEVEL="warning", **settings)
-    with running(command, log, environment=its) as process:
-        wait_until(lambda: connected(port, trusted), OSError, process, log)
-        yield port, process.pid
-
-
-def connected(port: int, trusted: ssl.SSLContext | None) -> None:
-    """OSError while the server is not ready."""
-    if ready_in(port, trusted) is None:
-        raise ConnectionError
+def attacked(handles: int, trusted: ssl.SSLContext | None = None, **settings: str) -> Iterator[Server]:
+    """A server with a database of its own that may have so many file handles."""
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/attacked.db"
+        with few_handles(url, Path(folder), handles, trusted, log_level="warning", **settings) as server:
+            yield server
 
 
 ATTACKS = (

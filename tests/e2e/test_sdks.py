@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import trustme
+from connecting import certificate
 from servers import Databases, Server, serve
 
 HERE = Path(__file__).parent
@@ -61,15 +61,9 @@ def agree(found: Verdict, decided: dict[str, str], checks: int) -> None:
 @contextmanager
 def behind_tls(databases: Databases, folder: Path) -> Iterator[tuple[Server, Path]]:
     """A server with a certificate of our own authority, and the authority's file."""
-    authority, files = trustme.CA(), {name: folder / f"{name}.pem" for name in ("ca", "cert", "key")}
-    certificate = authority.issue_cert("127.0.0.1")
-    authority.cert_pem.write_to_path(files["ca"])
-    certificate.private_key_pem.write_to_path(files["key"])
-    for blob in certificate.cert_chain_pems:
-        blob.write_to_path(files["cert"], append=True)
-    tls = {"tls_cert": str(files["cert"]), "tls_key": str(files["key"])}
-    with databases.fresh("sqlite") as url, serve(url, folder, ca=files["ca"], **tls) as server:
-        yield server, files["ca"]
+    (files, _), authority = certificate(folder), folder / "ca.pem"
+    with databases.fresh("sqlite") as url, serve(url, folder, ca=authority, **files) as server:
+        yield server, authority
 
 
 # PostgreSQL without a pooler is used on two processes, below.

@@ -1,16 +1,15 @@
 """Requests that we make: what is sent and read, where they never go, and that none lasts longer than it may."""
 
-import socket
 import ssl
 import threading
 from pathlib import Path
 
 import pytest
 import trustme
+from outbound.addresses import BEGINNINGS, BROKEN_ANSWERS, HEAD, LOOPBACKS, UNUSABLE, Names, dripping, unvisited
 from servers import free_port
 from verify.gateway import listening
 
-from ringbook.outbound import requests
 from ringbook.outbound.requests import LARGEST_BYTES, Outgoing, Turns, Unreachable
 
 LOCAL = Outgoing(allow_private=True, timeout_seconds=10)
@@ -56,22 +55,7 @@ def test_no_proxy_of_the_surroundings_is_asked(gateway, monkeypatch):
 
 @pytest.mark.parametrize(
     "url",
-    [
-        "",
-        "//127.0.0.1/",
-        "ftp://example.org/",
-        "file:///etc/passwd",
-        "https://",
-        "https:///path",
-        "https://example.org:0/",
-        "https://example.org:99999/",
-        "https://[::1/",
-        "https://exa mple.org/",
-        "https://example.org/a b",
-        "https://example.org/\r\nX: y",
-        "https://exämple.org/",
-        "https://user:password@example.org/",
-    ],
+    [*UNUSABLE, "https:///path", "https://example.org/a b", "https://example.org/\r\nX: y", "https://exämple.org/"],
 )
 def test_addresses_that_are_none_are_refused(url):
     with pytest.raises(Unreachable):
@@ -84,15 +68,10 @@ def test_plain_http_is_refused_unless_private_addresses_are_allowed(gateway):
     assert gateway.asked == []
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "0.0.0.0", "localhost", "[::1]", "[::ffff:127.0.0.1]", "[::]"])
+@pytest.mark.parametrize("host", LOOPBACKS)
 def test_a_private_address_is_never_connected_to(host):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(0)
-        port = server.getsockname()[1]
-        with pytest.raises(Unreachable, match="private network|does not answer"):
-            Outgoing(timeout_seconds=5, ports=[port]).request("GET", f"https://{host}:{port}/")
-        with pytest.raises(BlockingIOError):
-            server.accept()
+    with unvisited() as port, pytest.raises(Unreachable, match="private network|does not answer"):
+        Outgoing(timeout_seconds=5, ports=[port]).request("GET", f"https://{host}:{port}/")
 
 
 @pytest.mark.parametrize(
@@ -114,23 +93,15 @@ def test_where_private_addresses_are_allowed_any_port_is(gateway):
 
 
 def test_one_private_address_among_those_of_a_name_is_enough_to_refuse(monkeypatch):
-    answers = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, 443)) for ip in ("8.8.8.8", "10.0.0.1")]
-    monkeypatch.setattr(requests.socket, "getaddrinfo", lambda *_, **__: answers)
+    Names(monkeypatch, "8.8.8.8", "10.0.0.1")
     with pytest.raises(Unreachable, match="private network"):
         Outgoing().request("GET", "https://two.example/")
 
 
 def test_a_name_is_looked_up_once_so_that_it_cannot_change_after_the_check(gateway, monkeypatch):
-    port, looked_up = int(gateway.url.rpartition(":")[2]), []
-
-    def look_up(host, *_, **__):
-        looked_up.append(host)
-        ip = "127.0.0.1" if len(looked_up) == 1 else "127.0.0.2"
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port))]
-
-    monkeypatch.setattr(requests.socket, "getaddrinfo", look_up)
+    port, names = int(gateway.url.rpartition(":")[2]), Names(monkeypatch, "127.0.0.1")
     LOCAL.request("GET", f"http://name.example:{port}/")
-    assert looked_up == ["name.example"]
+    assert names.asked == ["name.example"]
     assert gateway.asked[0].headers["host"] == f"name.example:{port}"
 
 
@@ -180,31 +151,13 @@ def test_an_answer_that_does_not_come_is_not_waited_for(gateway):
     done.set()
 
 
-@pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n"])
-def test_an_answer_that_comes_drop_by_drop_gains_no_time(gateway, start):
-    done = threading.Event()
-
-    def drip(write):
-        write(start)
-        while not done.wait(0.02):
-            write(b"a")
-
-    gateway.raw = drip
-    with pytest.raises(Unreachable):
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_an_answer_that_comes_drop_by_drop_gains_no_time(gateway, beginning):
+    with dripping(gateway, beginning), pytest.raises(Unreachable):
         HASTY.request("GET", gateway.url)
-    done.set()
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"",
-        b"hello\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"HTTP/1.1 abc OK\r\n\r\n",
-    ],
-)
+@pytest.mark.parametrize("answer", [*BROKEN_ANSWERS, HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"])
 def test_an_answer_that_breaks_off_or_is_none_is_no_answer(gateway, answer):
     gateway.raw = lambda write: write(answer)
     with pytest.raises(Unreachable):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from outbound.addresses import BEGINNINGS, BROKEN_ANSWERS, LOOPBACKS, UNUSABLE, Names, dripping, unvisited
 from push.providers import KEY_ID, TEAM_ID, TOPIC, Providers, apns_token, provider_token
 from servers import free_port
 from verify.gateway import listening
@@ -19,17 +20,7 @@ from ringbook.outbound.requests import Answer, Unreachable
 from ringbook.push import connections as module
 from ringbook.push.connections import LARGEST_BYTES, Connections, chosen
 
-LOOP_BACKS = [
-    "127.0.0.1",
-    "127.1",
-    "2130706433",
-    "0x7f.1",
-    "0.0.0.0",
-    "localhost",
-    "[::1]",
-    "[::ffff:127.0.0.1]",
-    "[::]",
-]
+SPELLINGS = [*LOOPBACKS, "2130706433", "0x7f.1"]
 SECRET = "a-secret-of-the-path"
 
 
@@ -126,23 +117,7 @@ def test_no_proxy_of_the_surroundings_is_asked(gateway, monkeypatch):
 # ── where they never go ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "",
-        "//127.0.0.1/",
-        "ftp://example.org/",
-        "file:///etc/passwd",
-        "https://",
-        "https://example.org:0/",
-        "https://example.org:99999/",
-        "https://[::1/",
-        "https://exa mple.org/",
-        "https://user:password@example.org/",
-        "https://user@example.org/",
-        "https://%00/",
-    ],
-)
+@pytest.mark.parametrize("url", [*UNUSABLE, "https://user@example.org/", "https://%00/"])
 def test_addresses_that_are_none_are_refused(url):
     with pytest.raises(Unreachable, match="the address"):
         post(url, trusted=True)
@@ -156,18 +131,13 @@ def test_plain_http_is_refused_unless_trusted_or_private_addresses_are_allowed(g
     assert post(gateway.url, allow_private=True).status == 200
 
 
-@pytest.mark.parametrize("host", [*LOOP_BACKS, "%31%32%37.0.0.1", "１２７.0.0.1"])
+@pytest.mark.parametrize("host", [*SPELLINGS, "%31%32%37.0.0.1", "１２７.0.0.1"])
 def test_a_private_address_is_never_connected_to(host):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(0)
-        port = server.getsockname()[1]
-        with pytest.raises(Unreachable, match="private network"):
-            post(f"https://{host}:{port}/{SECRET}", allow_private=False, ports=[port])
-        with pytest.raises(BlockingIOError):
-            server.accept()
+    with unvisited() as port, pytest.raises(Unreachable, match="private network"):
+        post(f"https://{host}:{port}/{SECRET}", allow_private=False, ports=[port])
 
 
-@pytest.mark.parametrize("host", LOOP_BACKS)
+@pytest.mark.parametrize("host", SPELLINGS)
 def test_a_trusted_one_is(host):
     with pytest.raises(Unreachable, match="no connection"):
         post(f"https://{host}:{free_port()}/", allow_private=False, trusted=True)
@@ -193,19 +163,6 @@ def test_only_port_443_is_asked_on_a_strangers_word_and_what_the_operator_adds(m
     for url, ports in [("https://push.example/", ()), ("https://push.example:8443/", [8443])]:
         with pytest.raises(Unreachable, match="private network"):  # the next check after the port's
             post(url, allow_private=False, ports=ports)
-
-
-class Names:
-    """The system's resolver; what it answers, and what it was asked."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
-        self.addresses = addresses
-        self.asked: list[str] = []
-        monkeypatch.setattr(socket, "getaddrinfo", self)
-
-    def __call__(self, host: str, port: int, *_: Any, **__: Any) -> list[Any]:
-        self.asked.append(host)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in self.addresses]
 
 
 def test_one_private_address_among_those_of_a_name_is_enough_to_refuse(monkeypatch):
@@ -590,25 +547,13 @@ def answer_one(server: socket.socket) -> None:
     connected.close()
 
 
-@pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n"])
-def test_an_answer_that_comes_drop_by_drop_gains_no_time(gateway, start):
-    done = threading.Event()
-
-    def drip(write: Any) -> None:
-        write(start)
-        while not done.wait(0.02):
-            write(b"a")
-
-    gateway.raw = drip
-    with pytest.raises(Unreachable):
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_an_answer_that_comes_drop_by_drop_gains_no_time(gateway, beginning):
+    with dripping(gateway, beginning), pytest.raises(Unreachable):
         post(gateway.url, timeout_seconds=0.5)
-    done.set()
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [b"", b"hello\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort", b"HTTP/1.1 abc OK\r\n\r\n"],
-)
+@pytest.mark.parametrize("answer", BROKEN_ANSWERS)
 def test_an_answer_that_breaks_off_or_is_none_is_no_answer(gateway, answer):
     gateway.raw = lambda write: write(answer)
     with pytest.raises(Unreachable, match="the connection broke"):

@@ -4,18 +4,17 @@ import resource
 import socket
 import ssl
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytest
 import servers
+from connecting import certificate, few_handles, own_address
 from servers import Server, eventually
 
 from ringbook.config import Limits
 from ringbook.server.connections import LOOPBACK, Connections, limits_of
 
-from .test_protocol import GET, certificate, connect, everything, exchange, limits_reached, statuses
+from .test_protocol import GET, connect, everything, exchange, limits_reached, statuses
 
 PLENTY = 10_000
 TOKEN = {"metrics_token": "open-sesame"}
@@ -115,16 +114,6 @@ def test_the_limits_follow_from_the_file_handles(monkeypatch, handles, given, ex
 # ── a running server ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def own_address() -> str:
-    """An address of this machine that is not of the loopback; "" if it has none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        try:
-            one.connect(("198.51.100.1", 9))  # sends nothing
-            return str(one.getsockname()[0])
-        except OSError:
-            return ""
-
-
 def test_an_address_beyond_its_limit_is_closed_at_once_and_others_are_served(databases, tmp_path):
     address = own_address()
     if not address:
@@ -151,21 +140,8 @@ def answers(address: str, port: int) -> bool:
         return statuses(everything(one)) == [200]
 
 
-@contextmanager
-def few_handles(
-    url: str, folder: Path, handles: int, trusted: ssl.SSLContext | None = None, **settings: str
-) -> Iterator[Server]:
-    """A server that may have so many file handles."""
-    port, log = servers.free_port(), folder / "few.log"
-    command = ["sh", "-c", f"ulimit -n {handles} && exec {servers.program()} serve --port {port}"]
-    with servers.running(command, log, environment=servers.environment(url, **TOKEN, **settings)) as process:
-        at = f"{'https' if trusted else 'http'}://127.0.0.1:{port}"
-        servers.wait_until(lambda: servers.get(f"{at}/readyz", trusted), OSError, process, log)
-        yield Server(at, url, servers.application(url), log, process)
-
-
 def test_silent_connections_beyond_the_file_handles_cut_nobody_off(databases, tmp_path):
-    with databases.fresh("sqlite") as url, few_handles(url, tmp_path, 300) as server, ExitStack() as stack:
+    with databases.fresh("sqlite") as url, few_handles(url, tmp_path, 300, **TOKEN) as server, ExitStack() as stack:
         for _ in range(320):
             stack.enter_context(connect(server))
         for _ in range(10):
@@ -176,7 +152,7 @@ def test_silent_connections_beyond_the_file_handles_cut_nobody_off(databases, tm
 
 
 def test_busy_connections_are_kept_when_silent_ones_take_the_handles(databases, tmp_path):
-    with databases.fresh("sqlite") as url, few_handles(url, tmp_path, 300) as server, ExitStack() as stack:
+    with databases.fresh("sqlite") as url, few_handles(url, tmp_path, 300, **TOKEN) as server, ExitStack() as stack:
         busy = stack.enter_context(connect(server))
         busy.sendall(b"POST /session HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{")
         time.sleep(0.2)
@@ -206,7 +182,7 @@ def test_silent_tls_handshakes_beyond_the_file_handles_cut_nobody_off(databases,
     files, trusted = certificate(tmp_path)
     with (
         databases.fresh("sqlite") as url,
-        few_handles(url, tmp_path, 300, trusted, **files) as server,
+        few_handles(url, tmp_path, 300, trusted, **TOKEN, **files) as server,
         ExitStack() as stack,
     ):
         for _ in range(320):

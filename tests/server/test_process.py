@@ -21,6 +21,7 @@ from unittest import mock
 import psycopg
 import pytest
 import servers
+from connecting import certificate
 from core.joining import ANN, Play
 from dashboard.visiting import Visitor
 from push.providers import apns_token, providing
@@ -133,15 +134,8 @@ def test_on_sqlite_several_workers_are_one_and_it_says_why(sqlite, tmp_path):
 
 
 def test_tls_is_spoken_directly(sqlite, tmp_path):
-    import trustme
-
-    authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1")
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
-    files = {"tls_cert": str(tmp_path / "server.pem"), "tls_key": str(tmp_path / "server.pem")}
+    files, trusted = certificate(tmp_path)
     with servers.serve(sqlite, tmp_path, ca=tmp_path / "ca.pem", **files) as server:
-        trusted = ssl.create_default_context(cafile=tmp_path / "ca.pem")
         assert ask(server.port, "/healthz", tls=trusted)[0] == 200
         with pytest.raises((OSError, http.client.HTTPException)):
             ask(server.port, "/healthz")

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import socket
-import ssl
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import servers
-import trustme
 from asking import person
+from connecting import certificate
 from servers import Databases, Server, eventually
 
 from ringbook.server.http import ARRIVAL_SECONDS
@@ -286,15 +285,6 @@ def ask_for_pages(one: socket.socket) -> None:
         for _ in range(100):
             one.sendall(b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n")
             time.sleep(0.005)
-
-
-def certificate(folder: Path) -> tuple[dict[str, str], ssl.SSLContext]:
-    """The settings of a server that speaks TLS, and a context that trusts it; the authority is in ca.pem."""
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
-    trusted = ssl.create_default_context(cafile=folder / "ca.pem")
-    return {"tls_cert": str(folder / "server.pem"), "tls_key": str(folder / "server.pem")}, trusted
 
 
 # ── requests one after the other ─────────────────────────────────────────────────────────────────────────────────────
