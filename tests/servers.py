@@ -640,20 +640,18 @@ def wait_until(
     raise RuntimeError(f"the process did not answer within {seconds} s; it wrote: {tail(log)}")
 
 
-def children(parent: int) -> list[int]:
-    """The living processes whose parent this is."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split() for line in listed.splitlines()]
-    return [int(pid) for pid, ppid, state in rows if int(ppid) == parent and not state.startswith("Z")]
+def children(parent: int, without: str = "") -> list[int]:
+    """The living processes whose parent this is, without those that have a word in their command line."""
+    words = ["ps", "-A", "-w", "-w", "-o", "pid=,ppid=,stat=,args="]
+    listed = subprocess.run(words, capture_output=True, text=True, errors="replace", check=True).stdout
+    rows = [[*line.split(maxsplit=3), ""] for line in listed.splitlines()]
+    living = [(int(row[0]), row[3]) for row in rows if int(row[1]) == parent and not row[2].startswith("Z")]
+    return [pid for pid, command in living if not without or without not in command]
 
 
 def serving_children(server: Server) -> list[int]:
     """Without the helper process of Python's multiprocessing."""
-    return [pid for pid in children(server.process.pid) if b"resource_tracker" not in command_of(pid)]
-
-
-def command_of(pid: int) -> bytes:
-    return subprocess.run(["ps", "-p", str(pid), "-o", "args="], capture_output=True).stdout
+    return children(server.process.pid, without="resource_tracker")
 
 
 def eventually(true: Callable[[], bool], what: str) -> None:
