@@ -255,7 +255,7 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     session_creates_user: Annotated[
         bool,
         setting(
-            "when a session is opened with an unknown login and a password, a new user is created",
+            "a sign-in with an unknown login and a password creates a user",
             label="Create a user for an unknown login",
             card="sessions",
         ),
@@ -263,7 +263,7 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     users_v1_list: Annotated[
         bool,
         setting(
-            "users may list all users, and find users by full name and by tags (version 1 of the API)",
+            "users may list all users, and search users by full name and by tags (version 1 of the API)",
             label="Users may list all users (API version 1)",
             card="sessions",
         ),
@@ -292,17 +292,17 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     require_verified_number: Annotated[
         Literal["auto", "on", "off"],
         setting(
-            "only users with a verified number are found; auto = from the application's first verified number on",
+            "discovery finds only users with a verified number; auto = as soon as the application has one verified number",
             label="Find verified numbers only",
             card="finding",
-            choices={"auto": "from the first verified number on"},
+            choices={"auto": "auto: as soon as the application has one verified number"},
         ),
     ] = "auto"
     reassigned_after_days: Annotated[
         int,
         setting(
-            "a number that is verified again after so many days without a request of its user gets a new account;"
-            " 0 = never",
+            "when a number is verified again and its user has sent no request for so many days, the number gets a new"
+            " account; 0 = never",
             label="Days of inactivity until a number may be reassigned",
             card="sessions",
         ),
@@ -329,7 +329,7 @@ class AppSettings(Struct, frozen=True, kw_only=True):
         str,
         setting(
             "parameters of the request to your identity provider, as JSON;"
-            " #{login} and #{password} stand for what the app sent",
+            " #{login} and #{password} are replaced by what the app sent",
             label="Parameters of the request",
             card="provider",
             check=object_of_texts,
@@ -339,7 +339,7 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     cidp_response: Annotated[
         str,
         setting(
-            "where the response of your identity provider has uid, login, full_name, email and phone, as JSON;"
+            "where to find uid, login, full_name, email and phone in the response of your identity provider, as JSON;"
             " uid is required",
             label="Fields of the response",
             card="provider",
@@ -350,7 +350,7 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     sms_gateway: Annotated[
         Literal["", "console", "http", "twilio"],
         setting(
-            "what sends one-time codes: console (prints them, for development), http or twilio;"
+            "the gateway that sends one-time codes: console (prints them, for development), http or twilio;"
             " empty = codes are not sent",
             label="Gateway",
             card="codes",
@@ -365,8 +365,8 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     sms_regions: Annotated[
         str,
         setting(
-            "codes of the countries that one-time codes are sent to, separated by commas, such as GB,IE;"
-            " empty = no country",
+            "countries to which one-time codes are sent, as two-letter codes separated by commas, such as GB,IE;"
+            " empty = none",
             label="Countries that receive codes",
             card="codes",
             check=regions,
@@ -376,7 +376,8 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     sms_daily_cap: Annotated[
         int,
         setting(
-            "the most codes sent in a day, at most half of them to numbers that no user has verified; 0 = no limit",
+            "the most one-time codes sent in a day, of these at most half to numbers that no user has verified;"
+            " 0 = no limit",
             label="Codes per day",
             card="codes",
         ),
@@ -384,7 +385,7 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     sms_text: Annotated[
         str,
         setting(
-            "text of the message; %s stands for the code",
+            "text of the message; %s is replaced by the code",
             label="Text of the message",
             card="codes",
             check=text_with_code,
@@ -394,7 +395,7 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     sms_gateway_url: Annotated[
         str,
         setting(
-            "URL of the HTTP gateway; with twilio only to replace Twilio's own",
+            "URL of the HTTP gateway; with twilio it replaces Twilio's own URL",
             label="Gateway URL",
             card="codes",
             group="HTTP gateway",
@@ -419,7 +420,7 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     sms_gateway_body: Annotated[
         str,
         setting(
-            "body of the request to the HTTP gateway; #{to} stands for the number with its +, #{text} for the text,"
+            "body of the request to the HTTP gateway; #{to} is replaced by the number with its +, #{text} by the text,"
             " both escaped",
             label="Body",
             card="codes",
@@ -445,8 +446,8 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     contact_joined_enabled: Annotated[
         bool,
         setting(
-            "when a user joins, everybody who has the user's number in an address book gets a push;"
-            " users who joined before it was switched on are not announced",
+            "when a user joins, all users who have that user's number in an address book get a push;"
+            " no push is sent for users who joined before the setting was switched on",
             label="Tell users when one of their contacts joins",
             card="joined",
         ),
@@ -454,7 +455,7 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     contact_joined_template: Annotated[
         str,
         setting(
-            "text of that push; %s stands for the contact's name in the recipient's address book, %% for a per cent"
+            "text of the push; %s is replaced by the contact's name in the recipient's address book, %% by a per cent"
             " sign",
             label="Push notification template",
             card="joined",
@@ -466,7 +467,7 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     contact_joined_development: Annotated[
         bool,
         setting(
-            "send that push to subscriptions of the development environment, too",
+            "the push is also sent to subscriptions of the development environment",
             label="Also to development subscriptions",
             card="joined",
         ),
@@ -474,7 +475,7 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     contact_joined_fcm_notification: Annotated[
         bool,
         setting(
-            "Android itself shows that push, even while the app is closed; off = the app shows it",
+            "Android shows the push itself, also while the app is closed; off = the app shows it",
             label="System notification on Android",
             card="joined",
         ),
@@ -490,7 +491,7 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     push_console: Annotated[
         bool,
         setting(
-            "print pushes on standard output instead of sending them, for development",
+            "pushes are printed on standard output and not sent; for development",
             label="Print pushes instead of sending them",
             card="development",
         ),
@@ -509,7 +510,7 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     apns_key: Annotated[
         str,
         setting(
-            "the .p8 file of an APNs authentication key, which Apple lets you download once",
+            "the .p8 file of an APNs authentication key; Apple lets you download it only once",
             label="Authentication key",
             card="apns",
             check=p256_key,
@@ -547,7 +548,7 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     web_push_contact: Annotated[
         str,
         setting(
-            "mailto: or https: address at which push services can reach you; Apple's refuses pushes without one",
+            "mailto: or https: address where push services can reach you; Apple's push service requires one",
             label="Contact address",
             card="web",
             check=contact_address,
@@ -557,7 +558,7 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     webhook_url: Annotated[
         str,
         setting(
-            "URL of your backend that gets a request when a user joins whose number is in an address book;"
+            "URL of your backend; it gets a request when a user joins whose number is in an address book;"
             " empty = no requests",
             label="URL",
             card="webhook",
@@ -568,7 +569,7 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     webhook_secret: Annotated[
         str,
         setting(
-            "key with which the requests to your backend are signed (Standard Webhooks)",
+            "key that signs the requests to your backend (Standard Webhooks)",
             label="Secret",
             card="webhook",
             check=signing_secret,

@@ -1,11 +1,13 @@
-"""Every setting of the process: name, type, default, unit, meaning; read once, checked once.
+"""The settings of the process. Each is declared once, with name, type, default, unit and meaning, and checked once.
 
-`Config` and `Limits` are the list; `load` reads them, `settings` describes them for docs and tests; `secret_files` are
-those that hold secrets.
+Config, Limits      the settings; `option` declares the meaning, the unit and the range of each
+load(environ, …)    read them from the command line, the environment and the TOML file
+settings()          their descriptions, for the documentation, the dashboard and tests
+secret_files(…)     the files from which secrets are read
 
-A setting called `port` is RINGBOOK_PORT in the environment and `port` in the TOML file; the command line wins
-over the environment, the environment over the file. A secret may also stand in a file of its own:
-RINGBOOK_DATABASE_FILE (or `database_file`) names a file that holds what RINGBOOK_DATABASE would.
+The setting `port` is RINGBOOK_PORT in the environment and `port` in the TOML file. The command line overrides the
+environment, and the environment overrides the file. A secret can also be read from a file of its own:
+RINGBOOK_DATABASE_FILE (in the TOML file: `database_file`) names a file that contains the value of RINGBOOK_DATABASE.
 """
 
 import difflib
@@ -27,84 +29,119 @@ ADDRESSES = ("firebase_certificates_url", "fcm_endpoint", "apns_endpoint", "apns
 
 
 class ConfigError(Exception):
-    """A setting that is unknown, wrong or missing; the text names it and says what it accepts."""
+    """A setting is unknown or wrong. The text names the setting and says what it accepts."""
 
 
 def option(
     meaning: str, unit: str = "", *, low: int | None = None, high: int | None = None, secret: bool = False
 ) -> Meta:
-    """What a setting means; `unit` of its number, `low` and `high` the least and most it may be."""
+    """Declare a setting.
+
+    meaning     a phrase for the documentation
+    unit        what its number counts
+    low, high   the smallest and the largest number that it accepts
+    secret      its value is never shown, and it can be read from a file
+    """
     return Meta(description=meaning, ge=low, le=high, extra={"unit": unit, "secret": secret})
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one caller may do; beyond a limit the answer is a refusal and nothing is changed."""
+    """Limits on what one client, user, network or application may do. A request beyond a limit changes nothing."""
 
-    max_body_bytes: Annotated[int, option("largest request body", "bytes", low=1024)] = 8 * 1024 * 1024
+    max_body_bytes: Annotated[int, option("the largest body of a request that uploads contacts", "bytes", low=1024)] = (
+        8 * 1024 * 1024
+    )
     max_head_bytes: Annotated[
-        int, option("request line and headers of one request together", "bytes", low=4096, high=1048576)
+        int, option("the largest head of a request: request line and headers together", "bytes", low=4096, high=1048576)
     ] = 65_536
     head_seconds: Annotated[
-        int, option("time for a new connection to send something, and for a head from its first byte", "seconds", low=1)
+        int,
+        option(
+            "the longest time for a head, counted from its first byte, and the longest silence on a new connection",
+            "seconds",
+            low=1,
+        ),
     ] = 20
     max_unfinished_head_bytes: Annotated[
-        int, option("all incomplete heads that one process holds", "bytes", low=65536)
+        int, option("the memory of one process for heads that have not arrived completely", "bytes", low=65536)
     ] = 32 * 1024 * 1024
     max_queued_requests: Annotated[
-        int, option("requests that wait behind another one on the same connection", "requests", low=1)
+        int, option("the most requests that may wait behind another one on the same connection", "requests", low=1)
     ] = 16
-    handshake_seconds: Annotated[int, option("time for a TLS handshake", "seconds", low=1)] = 20
+    handshake_seconds: Annotated[int, option("the longest time for a TLS handshake", "seconds", low=1)] = 20
     answer_seconds: Annotated[
-        int, option("time in which a client must take a further part of its answer", "seconds", low=1)
+        int, option("the longest time in which a client may read nothing of its response", "seconds", low=1)
     ] = 20
     max_unsent_bytes: Annotated[
-        int, option("all answers of one process that clients have not taken yet", "bytes", low=1048576)
+        int, option("the memory of one process for responses that clients have not read yet", "bytes", low=1048576)
     ] = 128 * 1024 * 1024
     connections_per_address: Annotated[
         int,
         option(
-            "open connections from one address (IPv6: one /64) to one process, except loopback and trusted proxies;"
-            " 0 = the smaller of 2500 and half of the process's file handles",
+            "the most open connections from one address (IPv6: one /64) to one process, except from loopback and"
+            " from trusted proxies; 0 = the smaller of 2500 and half of the process's file handles",
             "connections",
             low=0,
         ),
     ] = 0
     reserved_handles: Annotated[
         int,
-        option("file handles that connections leave to everything else, at most a quarter of all", "handles", low=0),
+        option(
+            "file handles of a process that connections may not use; at most a quarter of all its file handles",
+            "handles",
+            low=0,
+        ),
     ] = 100
     max_bodies_in_flight_bytes: Annotated[
-        int, option("request bodies that one process holds at the same time, all together", "bytes", low=1024 * 1024)
+        int, option("the memory of one process for request bodies", "bytes", low=1024 * 1024)
     ] = 128 * 1024 * 1024
     large_uploads_per_user: Annotated[
-        int, option("uploads over 256 KiB that one user may send to a process at once; 0 = no limit", "uploads", low=0)
+        int,
+        option(
+            "the most uploads over 256 KiB that one user may send to one process at the same time; 0 = no limit",
+            "uploads",
+            low=0,
+        ),
     ] = 1
-    max_book_contacts: Annotated[int, option("contacts in one address book", "contacts", low=1)] = 50_000
-    max_user_contacts: Annotated[int, option("contacts in all address books of one user", "contacts", low=1)] = 100_000
+    max_book_contacts: Annotated[int, option("the most contacts in one address book", "contacts", low=1)] = 50_000
+    max_user_contacts: Annotated[
+        int, option("the most contacts in all address books of one user together", "contacts", low=1)
+    ] = 100_000
     max_user_bytes: Annotated[
-        int, option("names and spellings in all address books of one user, in UTF-8", "bytes", low=1024)
+        int,
+        option("the size of all names and typed numbers in the address books of one user, in UTF-8", "bytes", low=1024),
     ] = 16 * 1024 * 1024
-    max_upload_contacts: Annotated[int, option("contacts in one upload", "contacts", low=1)] = 50_000
-    max_books: Annotated[int, option("address books (devices) of one user", "books", low=1)] = 20
-    max_subscriptions: Annotated[int, option("push subscriptions of one user", "subscriptions", low=1)] = 10
+    max_upload_contacts: Annotated[int, option("the most contacts in one upload", "contacts", low=1)] = 50_000
+    max_books: Annotated[
+        int, option("the most address books of one user (one for each device that sends a `udid`)", "books", low=1)
+    ] = 20
+    max_subscriptions: Annotated[int, option("the most push subscriptions of one user", "subscriptions", low=1)] = 10
     permits: Annotated[
-        int, option("numbers new to a user's books that may come at once; 0 = no limit", "numbers", low=0)
+        int,
+        option(
+            "the most new numbers that one user may add to address books at once (permits); 0 = no limit",
+            "numbers",
+            low=0,
+        ),
     ] = 50_000
     permits_per_hour: Annotated[
-        int, option("permits that come back to a user each hour; 0 = none", "numbers", low=0)
+        int, option("the permits that a user gets back each hour; 0 = none", "numbers", low=0)
     ] = 6
     guest_permits: Annotated[int, option("the same as `permits`, for a guest; 0 = no limit", "numbers", low=0)] = 100
     address_permits_per_day: Annotated[
-        int, option("new numbers from one address (IPv6: one /64) in a day; 0 = no limit", "numbers", low=0)
+        int, option("the most new numbers in a day from one address (IPv6: one /64); 0 = no limit", "numbers", low=0)
     ] = 500_000
     wrong_passwords: Annotated[
-        int, option("wrong passwords for one account from one address before it waits; 0 = no limit", "tries", low=0)
+        int, option("the most wrong passwords for one account from one address; 0 = no limit", "tries", low=0)
     ] = 10
-    wrong_password_minutes: Annotated[int, option("time in which wrong passwords are counted", "minutes", low=1)] = 15
+    wrong_password_minutes: Annotated[int, option("the time over which `wrong_passwords` counts", "minutes", low=1)] = (
+        15
+    )
     wrong_sign_ins_per_hour: Annotated[
         int,
         option(
-            "sign-ins refused to one address (IPv6: one /64) in an hour, whichever accounts; 0 = no limit",
+            "the most refused sign-ins in an hour from one address (IPv6: one /64), for all accounts together; 0"
+            " = no limit",
             "tries",
             low=0,
         ),
@@ -112,8 +149,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     wrong_admin_passwords_per_hour: Annotated[
         int,
         option(
-            "wrong passwords for one admin in an hour, from loopback and all addresses that the admin has not logged in"
-            " from in the last 30 days; 0 = no limit",
+            "the most wrong passwords for one admin in an hour, from loopback and from all addresses where this"
+            " admin has not logged in during the last 30 days; 0 = no limit",
             "tries",
             low=0,
         ),
@@ -121,35 +158,52 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     new_sessions_per_hour: Annotated[
         int,
         option(
-            "signed sign-ins, and sessions without a user, from one address in an hour; 0 = no limit",
+            "the most signed sign-ins and sessions without a user in an hour from one address (IPv6: one /64); 0"
+            " = no limit",
             "sessions",
             low=0,
         ),
     ] = 10_000
     refused_uploads_per_hour: Annotated[
         int,
-        option("uploads over 256 KiB of one user that may be refused in an hour; 0 = no limit", "uploads", low=0),
+        option("the most refused uploads over 256 KiB of one user in an hour; 0 = no limit", "uploads", low=0),
     ] = 60
     max_user_sessions: Annotated[
-        int, option("sessions of one user; beyond it the one used longest ago ends", "sessions", low=1, high=1000)
+        int,
+        option(
+            "the most sessions of one user; a further sign-in ends the session that was used longest ago",
+            "sessions",
+            low=1,
+            high=1000,
+        ),
     ] = 100
     audited_refusals_per_hour: Annotated[
-        int, option("refused log-ins to the dashboard that the audit log notes in an hour; 0 = all", "entries", low=0)
+        int,
+        option(
+            "the most refused log-ins to the dashboard that the audit log records in an hour; 0 = no limit",
+            "entries",
+            low=0,
+        ),
     ] = 100
     codes_per_number_per_hour: Annotated[
-        int, option("one-time codes sent to one number in an hour; 0 = no limit", "codes", low=0)
+        int, option("the most one-time codes sent to one number in an hour; 0 = no limit", "codes", low=0)
     ] = 5
     codes_per_address_per_hour: Annotated[
         int,
-        option("one-time codes asked for from one address (IPv6: one /64) in an hour; 0 = no limit", "codes", low=0),
+        option(
+            "the most one-time codes requested in an hour from one address (IPv6: one /64); 0 = no limit",
+            "codes",
+            low=0,
+        ),
     ] = 60
     events_per_minute: Annotated[
-        int, option("calls in a minute by which one user sends pushes to others; 0 = no limit", "calls", low=0)
+        int,
+        option("the most calls in a minute with which one user sends pushes to others; 0 = no limit", "calls", low=0),
     ] = 60
     events_per_address_per_minute: Annotated[
         int,
         option(
-            "calls in a minute by which everybody at one address (IPv6: one /64) sends pushes to others; 0 = no limit",
+            "the most calls in a minute from one address (IPv6: one /64) that send pushes to other users; 0 = no limit",
             "calls",
             low=0,
         ),
@@ -157,50 +211,61 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     pushes_per_sender_per_day: Annotated[
         int,
         option(
-            "pushes that one user may send to others in a day, each 512 bytes of an event's text counted as one more;"
-            " 0 = no limit",
+            "the most pushes that one user may send to others in a day; each 512 bytes of an event's text count"
+            " as one more push; 0 = no limit",
             "pushes",
             low=0,
         ),
     ] = 2_000
     max_waiting_per_sender: Annotated[
-        int, option("pushes sent by one user that may wait for delivery; 0 = no limit", "pushes", low=0)
+        int, option("the most pushes of one sender that may wait for delivery; 0 = no limit", "pushes", low=0)
     ] = 1_000
     max_waiting_per_subscription: Annotated[
         int,
         option(
-            "pushes from users that may wait for one subscription; further ones are left out; 0 = no limit",
+            "the most pushes from users that may wait for one subscription; further pushes are dropped; 0 = no limit",
             "pushes",
             low=0,
         ),
     ] = 100
     new_accounts_per_hour: Annotated[
-        int, option("accounts made from one address (IPv6: one /64) in an hour; 0 = no limit", "accounts", low=0)
+        int,
+        option(
+            "the most accounts created in an hour from one address (IPv6: one /64); 0 = no limit", "accounts", low=0
+        ),
     ] = 1_000
     searches_per_minute: Annotated[
-        int, option("searches for users by one user in a minute; 0 = no limit", "searches", low=0)
+        int, option("the most searches for users by one user in a minute; 0 = no limit", "searches", low=0)
     ] = 120
     address_searches_per_minute: Annotated[
         int,
-        option("searches for users from one address (IPv6: one /64) in a minute; 0 = no limit", "searches", low=0),
+        option(
+            "the most searches for users in a minute from one address (IPv6: one /64); 0 = no limit", "searches", low=0
+        ),
     ] = 1_200
-    search_seconds: Annotated[int, option("time that one search may take in the database", "seconds", low=1)] = 2
-    max_search_values: Annotated[int, option("values in one search, all its conditions together", "values", low=1)] = (
-        1_000
-    )
-    max_search_excluded: Annotated[int, option("of these, in conditions with `nin`", "values", low=0)] = 100
-    max_search_offset: Annotated[int, option("users that a search may skip", "users", low=0)] = 10_000
+    search_seconds: Annotated[int, option("the longest time of one search in the database", "seconds", low=1)] = 2
+    max_search_values: Annotated[
+        int, option("the most values in one search, all conditions together", "values", low=1)
+    ] = 1_000
+    max_search_excluded: Annotated[
+        int,
+        option("the most values in conditions with `nin`, all such conditions of one search together", "values", low=0),
+    ] = 100
+    max_search_offset: Annotated[int, option("the most users that a search may skip", "users", low=0)] = 10_000
     max_search_total: Annotated[
-        int, option("users that a search counts: `total_entries` says no more than this", "users", low=1)
+        int, option("the most users that a search counts: `total_entries` is never larger", "users", low=1)
     ] = 10_000
     subnet_permits_per_day: Annotated[
-        int, option("new numbers of an application from one /56 in any 24 hours; 0 = no limit", "numbers", low=0)
+        int,
+        option(
+            "the most new numbers of one application in 24 hours from one /56 network; 0 = no limit", "numbers", low=0
+        ),
     ] = 1_000_000
     network_permits_per_day: Annotated[
         int,
         option(
-            "new numbers of an application from one /48 (IPv4: one /24) in any 24 hours, and never more than a quarter"
-            " of the application's ceiling; 0 = no limit",
+            "the most new numbers of one application in 24 hours from one /48 network (IPv4: one /24), and never"
+            " more than a quarter of the application's ceiling; 0 = no limit",
             "numbers",
             low=0,
         ),
@@ -208,45 +273,65 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     app_permits_per_day: Annotated[
         int,
         option(
-            "ceiling: new numbers of one application in any 24 hours; 0 = automatic: the larger of 2,000,000 and 20 per"
-            " user, where users of the last 30 days count 1,000 each",
+            "the ceiling of an application: the most new numbers of all its users in 24 hours; 0 = automatic: the"
+            " larger of 2,000,000 and 20 per user, where a user who joined or was imported in the last 30 days counts"
+            " 1,000",
             "numbers",
             low=0,
         ),
     ] = 0
     subnet_accounts_per_hour: Annotated[
-        int, option("accounts made from one /56 in an hour; 0 = no limit", "accounts", low=0)
+        int, option("the most accounts created in an hour from one /56 network; 0 = no limit", "accounts", low=0)
     ] = 2_000
     network_accounts_per_hour: Annotated[
-        int, option("accounts made from one /48 (IPv4: one /24) in an hour; 0 = no limit", "accounts", low=0)
+        int,
+        option(
+            "the most accounts created in an hour from one /48 network (IPv4: one /24); 0 = no limit", "accounts", low=0
+        ),
     ] = 4_000
     subnet_codes_per_hour: Annotated[
-        int, option("one-time codes asked for from one /56 in an hour; 0 = no limit", "codes", low=0)
+        int, option("the most one-time codes requested in an hour from one /56 network; 0 = no limit", "codes", low=0)
     ] = 120
     network_codes_per_hour: Annotated[
-        int, option("one-time codes asked for from one /48 (IPv4: one /24) in an hour; 0 = no limit", "codes", low=0)
+        int,
+        option(
+            "the most one-time codes requested in an hour from one /48 network (IPv4: one /24); 0 = no limit",
+            "codes",
+            low=0,
+        ),
     ] = 240
     subnet_sessions_per_hour: Annotated[
         int,
         option(
-            "signed sign-ins, and sessions without a user, from one /56 in an hour; 0 = no limit", "sessions", low=0
+            "the most signed sign-ins and sessions without a user in an hour from one /56 network; 0 = no limit",
+            "sessions",
+            low=0,
         ),
     ] = 20_000
     network_sessions_per_hour: Annotated[
         int,
         option(
-            "signed sign-ins, and sessions without a user, from one /48 (IPv4: one /24) in an hour; 0 = no limit",
+            "the most signed sign-ins and sessions without a user in an hour from one /48 network (IPv4: one"
+            " /24); 0 = no limit",
             "sessions",
             low=0,
         ),
     ] = 40_000
     subnet_wrong_sign_ins_per_hour: Annotated[
-        int, option("sign-ins refused to one /56 in an hour, whichever accounts; 0 = no limit", "tries", low=0)
+        int,
+        option(
+            "the most refused sign-ins in an hour from one /56 network, for all accounts together; 0 = no limit",
+            "tries",
+            low=0,
+        ),
     ] = 2_000
     network_wrong_sign_ins_per_hour: Annotated[
         int,
         option(
-            "sign-ins refused to one /48 (IPv4: one /24) in an hour, whichever accounts; 0 = no limit", "tries", low=0
+            "the most refused sign-ins in an hour from one /48 network (IPv4: one /24), for all accounts"
+            " together; 0 = no limit",
+            "tries",
+            low=0,
         ),
     ] = 4_000
 
@@ -257,8 +342,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     database: Annotated[
         str,
         option(
-            "sqlite:///FILE (from the working directory) or postgresql://USER:PASSWORD@HOST/NAME,"
-            " also with several hosts: HOST1:PORT1,HOST2:PORT2",
+            "sqlite:///FILE (from the working directory) or postgresql://USER:PASSWORD@HOST/NAME; several"
+            " PostgreSQL hosts are written as HOST1:PORT1,HOST2:PORT2",
             secret=True,
         ),
     ] = "sqlite:///ringbook.db"
@@ -271,69 +356,110 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     erasures_folder: Annotated[
         str,
-        option("folder of the journal of erasures; empty = beside a SQLite file, and with PostgreSQL none is kept"),
+        option(
+            "folder of the journal of erasures; empty = a folder beside the SQLite file; with PostgreSQL, no journal"
+        ),
     ] = ""
     erasures_kept_days: Annotated[
-        int, option("how long the journal of erasures is kept, in whole months", "days", low=1, high=36500)
+        int,
+        option("how long the journal of erasures is kept; it is deleted by whole months", "days", low=1, high=36500),
     ] = 400
-    database_pool: Annotated[int, option("PostgreSQL connections of one process", "connections", low=1)] = 10
-    host: Annotated[str, option("address to listen on; 0.0.0.0 or :: for every network of this machine")] = "127.0.0.1"
-    port: Annotated[int, option("port to listen on; 0 = any free one", low=0, high=65535)] = 8080
+    database_pool: Annotated[int, option("the most PostgreSQL connections of one process", "connections", low=1)] = 10
+    host: Annotated[str, option("address to listen on; 0.0.0.0 or :: = all networks of this machine")] = "127.0.0.1"
+    port: Annotated[int, option("port to listen on; 0 = any free port", low=0, high=65535)] = 8080
     admin_port: Annotated[
         int,
-        option("port of its own for /dashboard, /docs, /metrics, then gone from `port`; 0 = off", low=0, high=65535),
+        option(
+            "separate port for /dashboard, /docs and /metrics, which `port` then no longer serves; 0 = no"
+            " separate port",
+            low=0,
+            high=65535,
+        ),
     ] = 0
     worker_metrics_port: Annotated[
         int,
-        option("port at which `ringbook worker` answers /metrics, /healthz and /readyz; 0 = off", low=0, high=65535),
+        option("port on which `ringbook worker` serves /metrics, /healthz and /readyz; 0 = none", low=0, high=65535),
     ] = 0
-    workers: Annotated[int, option("processes that serve (PostgreSQL only)", "processes", low=1)] = 1
-    threads: Annotated[int, option("requests a process works on at the same time", "threads", low=1)] = 8
+    workers: Annotated[
+        int, option("number of serving processes; more than one needs PostgreSQL", "processes", low=1)
+    ] = 1
+    threads: Annotated[
+        int, option("the most requests that one process works on at the same time", "threads", low=1)
+    ] = 8
     search_threads: Annotated[
-        int, option("searches for users that a process works on at the same time, beside `threads`", "threads", low=1)
+        int,
+        option(
+            "the most searches for users that one process works on at the same time, in addition to `threads`",
+            "threads",
+            low=1,
+        ),
     ] = 2
     trusted_proxies: Annotated[
         tuple[str, ...],
-        option("addresses or networks of reverse proxies whose X-Forwarded-For and -Proto are believed"),
+        option(
+            "addresses or networks of your reverse proxies; X-Forwarded-For and X-Forwarded-Proto are read only"
+            " from them"
+        ),
     ] = ()
-    tls_cert: Annotated[str, option("file with the certificate chain (PEM), to speak TLS directly")] = ""
-    tls_key: Annotated[str, option("file with the certificate's private key (PEM)")] = ""
+    tls_cert: Annotated[
+        str, option("file with the certificate chain (PEM), to serve HTTPS without a reverse proxy")
+    ] = ""
+    tls_key: Annotated[str, option("file with the private key of the certificate (PEM)")] = ""
     metrics_token: Annotated[
         str,
-        option("bearer token that may read /metrics; empty = /metrics is served at the admin port only", secret=True),
+        option("bearer token that allows reading /metrics; empty = only the admin port serves /metrics", secret=True),
     ] = ""
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], option("least serious log line written")] = (
-        "info"
-    )
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], option("lowest level of the log lines that are written")
+    ] = "info"
     allow_private_addresses: Annotated[
-        bool, option("let users' and applications' addresses lead to loopback and private networks (for development)")
+        bool,
+        option(
+            "send requests to loopback and private addresses when a URL of a user or an application leads there;"
+            " for development"
+        ),
     ] = False
     outgoing_ports: Annotated[
-        tuple[int, ...], option("ports beside 443 that users' and applications' addresses may lead to")
+        tuple[int, ...], option("ports, in addition to 443, that URLs of users and applications may use")
     ] = ()
-    ca_file: Annotated[str, option("file with certificate authorities (PEM) that outgoing requests also believe")] = ""
+    ca_file: Annotated[
+        str, option("file with further certificate authorities (PEM) that are trusted for outgoing requests")
+    ] = ""
     firebase_certificates_url: Annotated[
-        str, option("where the certificates of Firebase's ID tokens are published; empty = Google's address")
+        str, option("URL of the certificates for Firebase's ID tokens; empty = Google's")
     ] = ""
     firebase_auth_emulator_host: Annotated[
         str,
-        option("host:port of a Firebase Auth emulator, whose unsigned tokens are then believed: for development only"),
+        option(
+            "host:port of a Firebase Auth emulator; its unsigned tokens are then accepted, so use it for"
+            " development only"
+        ),
     ] = ""
-    fcm_endpoint: Annotated[str, option("where FCM is; empty = Google's address")] = ""
-    apns_endpoint: Annotated[str, option("where APNs is; empty = Apple's address")] = ""
+    fcm_endpoint: Annotated[str, option("URL of FCM; empty = Google's")] = ""
+    apns_endpoint: Annotated[str, option("URL of APNs; empty = Apple's")] = ""
     apns_sandbox_endpoint: Annotated[
-        str, option("where the APNs sandbox is, for development subscriptions; empty = Apple's address")
+        str, option("URL of the APNs sandbox, which serves development subscriptions; empty = Apple's")
     ] = ""
     pushes_kept_days: Annotated[
-        int, option("how long a push is remembered, without its text, after it was settled", "days", low=1, high=3650)
+        int,
+        option(
+            "how long the record of a push is kept after its final outcome; its text is deleted at the outcome",
+            "days",
+            low=1,
+            high=3650,
+        ),
     ] = 7
     audit_kept_days: Annotated[
-        int, option("how long the audit log of what admins did is kept", "days", low=1, high=36500)
+        int, option("how long the entries of the audit log are kept", "days", low=1, high=36500)
     ] = 730
     books_kept_days: Annotated[
         int,
         option(
-            "address books go when their owner has not been there for so long; 0 = never", "days", low=0, high=36500
+            "the address books of a user are deleted after so many days without an upload, a sign-in or a request"
+            " of the user; 0 = never",
+            "days",
+            low=0,
+            high=36500,
         ),
     ] = 0
     limits: Limits = Limits()
@@ -344,7 +470,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """One setting as documentation shows it."""
+    """The description of one setting."""
 
     name: str
     type: Any
@@ -356,19 +482,19 @@ class Setting(msgspec.Struct, frozen=True):
 
     @property
     def variable(self) -> str:
-        """Its name in the environment."""
+        """The name of its environment variable."""
         return PREFIX + self.name.upper()
 
 
 def settings() -> list[Setting]:
-    """Every setting, those of the process first, then the limits."""
+    """The descriptions of all settings: first `Config`, then `Limits`."""
     return [*_described(Config), *_described(Limits)]
 
 
 def load(environ: Mapping[str, str], file: Path | str | None = None, given: Mapping[str, Any] | None = None) -> Config:
-    """The settings of this process: `given` (command line) over `environ` over the TOML `file` over the defaults.
+    """Read the settings: `given` (command line) overrides `environ`, which overrides the TOML `file` and the defaults.
 
-    An unknown or wrong setting is a ConfigError that names it and what it accepts.
+    Raises ConfigError for an unknown or wrong setting; the text names it and says what it accepts.
     """
     values = {**_from_file(file), **_from_environment(environ), **_from_command(given or {})}
     limits = Limits(**{name: values.pop(name) for name in Limits.__struct_fields__ if name in values})
@@ -376,7 +502,7 @@ def load(environ: Mapping[str, str], file: Path | str | None = None, given: Mapp
 
 
 def secret_files(environ: Mapping[str, str], file: Path | str | None = None) -> list[Path]:
-    """The files that secrets are read from: those that settings name, and a TOML `file` that holds one itself."""
+    """The files that contain secrets: those that the settings name, and the TOML `file` if a secret is written in it."""
     written = [*_written(environ).items(), *(_toml(file).items() if file else ())]
     secrets = {setting.name for setting in settings() if setting.secret}
     found = [Path(value) for name, value in written if name.removesuffix("_file") in secrets and name not in secrets]
@@ -439,7 +565,7 @@ def _toml(file: Path | str) -> dict[str, Any]:
 
 
 def _read(written: Mapping[str, Any], shown: Callable[[str], str]) -> dict[str, Any]:
-    """The checked values of one source; `shown` spells a setting's name as that source does."""
+    """The checked values of one source. `shown` turns a setting's name into the spelling of that source."""
     known = {setting.name: setting for setting in settings()}
     secrets = {f"{setting.name}_file": setting for setting in known.values() if setting.secret}
     values: dict[str, Any] = {}
@@ -456,7 +582,7 @@ def _read(written: Mapping[str, Any], shown: Callable[[str], str]) -> dict[str, 
 
 def _unknown(name: str, shown: Callable[[str], str], names: list[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {shown(close[0])}?" if close else "docs/configuration.md lists them all"
+    hint = f"did you mean {shown(close[0])}?" if close else "docs/configuration.md lists all settings"
     return f"{shown(name)} is not a setting; {hint}"
 
 
@@ -479,7 +605,7 @@ def _value(setting: Setting, written: Any, shown: str) -> Any:
 
 
 def _loosened(setting: Setting, written: Any) -> Any:
-    """What was typed, a step nearer to the setting's type: words for booleans, commas for lists."""
+    """Parse text from the environment or the command line: words become booleans, commas separate the parts of lists."""
     if not isinstance(written, str):
         return written
     text = written.strip()
@@ -491,7 +617,7 @@ def _loosened(setting: Setting, written: Any) -> Any:
 
 
 def _checked(name: str, value: Any) -> Any:
-    """What a type cannot say; ValueError if it is wrong."""
+    """Check what the type alone cannot check. Raises ValueError for a wrong value; returns the value."""
     if name == "database" and not re.match(r"sqlite:///.|postgres(ql)?://", value):
         raise ValueError(name)
     if name == "database":
@@ -503,13 +629,13 @@ def _checked(name: str, value: Any) -> Any:
     if name == "outgoing_ports" and not all(0 < port < 65536 for port in value):
         raise ValueError(name)
     if name == "trusted_proxies":
-        # Whole networks, spelt so that no reader takes `10.0.0.5/8` for a name.
+        # Clears the host bits, so `10.0.0.5/8` becomes `10.0.0.0/8`. Otherwise it would not be read as a network.
         return tuple(str(ipaddress.ip_network(network, strict=False)) for network in value)
     return value
 
 
 def check_ports(url: str) -> None:
-    """Raise ValueError if a port of a database's address is none: the driver would say so and quote the password."""
+    """Raise ValueError if a port of the database URL is not a port number. The driver's own error quotes the password."""
     hosts = re.sub(r"^\w+://", "", url).partition("/")[0].partition("?")[0].rpartition("@")[2]
     for host in hosts.split(","):
         _ = urlsplit(f"//{host}").port
