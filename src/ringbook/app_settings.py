@@ -54,9 +54,9 @@ def address(text: str, key: str) -> str:
     if text and not text.startswith(("https://", "http://")):
         raise errors.Invalid("must be an address with https:// (or http:// for development)", field=key)
     if any(sign.isspace() or unicodedata.category(sign) == "Cc" for sign in text):
-        raise errors.Invalid("must not hold blanks or control characters", field=key)
+        raise errors.Invalid("must not contain spaces or control characters", field=key)
     if text and not _has_host(text):
-        raise errors.Invalid("must name a host after https://, and no user or password", field=key)
+        raise errors.Invalid("must have a host after https://, and no user or password", field=key)
     return text
 
 
@@ -78,7 +78,7 @@ def _texts(text: str, key: str) -> dict[str, str]:
     try:
         return msgspec.json.decode(text, type=dict[str, str])
     except msgspec.DecodeError:
-        raise errors.Invalid("must be a JSON object whose values are texts", field=key) from None
+        raise errors.Invalid("must be a JSON object whose values are strings", field=key) from None
 
 
 def headers(text: str, key: str) -> str:
@@ -87,7 +87,7 @@ def headers(text: str, key: str) -> str:
         if not HEADER_NAME.fullmatch(name):
             raise errors.Invalid("contains a header name with characters that are not allowed", field=key)
         if not (value.isascii() and value.isprintable()) or value != value.strip():
-            raise errors.Invalid(f"{name} must be printable ASCII, without blanks or newlines at its ends", field=key)
+            raise errors.Invalid(f"{name} must be printable ASCII, without spaces or newlines at its ends", field=key)
         if name.lower() in RESERVED_HEADERS:
             raise errors.Invalid(f"{name} is set by Ringbook itself", field=key)
     return text
@@ -96,24 +96,24 @@ def headers(text: str, key: str) -> str:
 def object_with_uid(text: str, key: str) -> str:
     """A JSON object of texts that has `uid`."""
     if "uid" not in _texts(text, key):
-        raise errors.Invalid("must say where uid is", field=key)
+        raise errors.Invalid("must have the field uid", field=key)
     return text
 
 
 def text_with_code(text: str, key: str) -> str:
-    """A text with one %s, which stands for the code."""
+    """A text with one %s, the place of the code."""
     if text.count("%s") != 1:
-        raise errors.Invalid("must hold %s once: it stands for the code", field=key)
+        raise errors.Invalid("must contain %s once; it is replaced by the code", field=key)
     return text
 
 
 def push_template(text: str, key: str) -> str:
-    """One line with at most one %s, which stands for a name; %% is a per cent sign."""
+    """One line with at most one %s, the place of the name; %% is a per cent sign."""
     rest = text.replace("%%", "")
     if rest.count("%s") > 1:
-        raise errors.Invalid("may hold %s once: it stands for the name", field=key)
+        raise errors.Invalid("may contain %s only once; it is replaced by the name", field=key)
     if "%" in rest.replace("%s", ""):
-        raise errors.Invalid("holds a single per cent sign: write %% for one, %s for the name", field=key)
+        raise errors.Invalid("contains a single per cent sign: write %% instead, or %s for the name", field=key)
     if not text.strip() or len(text) > MAX_TEMPLATE_CHARACTERS:
         raise errors.Invalid(f"must have 1 to {MAX_TEMPLATE_CHARACTERS} characters", field=key)
     if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in text):
@@ -174,7 +174,7 @@ def contact_address(text: str, key: str) -> str:
     if text and not text.startswith(("mailto:", "https://")):
         raise errors.Invalid("must begin with mailto: or https://", field=key)
     if " " in text:  # Apple's push service refuses it
-        raise errors.Invalid("must not hold blanks", field=key)
+        raise errors.Invalid("must not contain spaces", field=key)
     return text
 
 
@@ -292,7 +292,7 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     require_verified_number: Annotated[
         Literal["auto", "on", "off"],
         setting(
-            "discovery finds only users with a verified number; auto = as soon as the application has one verified number",
+            "discovery finds only users with a verified number; auto = as soon as the application has one such number",
             label="Find verified numbers only",
             card="finding",
             choices={"auto": "auto: as soon as the application has one verified number"},

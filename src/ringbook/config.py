@@ -502,7 +502,7 @@ def load(environ: Mapping[str, str], file: Path | str | None = None, given: Mapp
 
 
 def secret_files(environ: Mapping[str, str], file: Path | str | None = None) -> list[Path]:
-    """The files that contain secrets: those that the settings name, and the TOML `file` if a secret is written in it."""
+    """The files that contain secrets: those that settings name, and the TOML `file` if a secret is written in it."""
     written = [*_written(environ).items(), *(_toml(file).items() if file else ())]
     secrets = {setting.name for setting in settings() if setting.secret}
     found = [Path(value) for name, value in written if name.removesuffix("_file") in secrets and name not in secrets]
@@ -605,7 +605,7 @@ def _value(setting: Setting, written: Any, shown: str) -> Any:
 
 
 def _loosened(setting: Setting, written: Any) -> Any:
-    """Parse text from the environment or the command line: words become booleans, commas separate the parts of lists."""
+    """Parse text from the environment or the command line: words become booleans, commas separate list items."""
     if not isinstance(written, str):
         return written
     text = written.strip()
@@ -635,7 +635,7 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def check_ports(url: str) -> None:
-    """Raise ValueError if a port of the database URL is not a port number. The driver's own error quotes the password."""
+    """Raise ValueError if a port of the database URL is not a port number. The driver's error quotes the password."""
     hosts = re.sub(r"^\w+://", "", url).partition("/")[0].partition("?")[0].rpartition("@")[2]
     for host in hosts.split(","):
         _ = urlsplit(f"//{host}").port

@@ -19,7 +19,7 @@ def play(db):
 
 def test_a_sample_shows_the_template_with_a_name():
     assert test_push.preview("%s is here: 100%% fun") == "Annie is here: 100% fun"
-    with pytest.raises(errors.Invalid, match="may hold %s once"):
+    with pytest.raises(errors.Invalid, match="may contain %s only once"):
         test_push.preview("%s and %s")
 
 

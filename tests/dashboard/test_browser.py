@@ -92,10 +92,10 @@ def test_a_template_that_is_refused_shows_why_while_it_is_typed_and_when_it_is_s
     page.goto(of(app, "/users/settings"))
     template = page.get_by_label("Push notification template")
     template.fill("%s and %s")
-    reads(page, "The template may hold %s once")
+    reads(page, "The template may contain %s only once")
     page.locator("#joined").get_by_role("button", name="Save").click()
     wrong = page.locator("#contact_joined_template-error")
-    assert "may hold %s once" in wrong.inner_text()
+    assert "may contain %s only once" in wrong.inner_text()
     assert template.get_attribute("aria-invalid") == "true" and template.input_value() == "%s and %s"
     page.reload()
 

@@ -103,7 +103,7 @@ def test_a_webhook_s_secret_stays_when_the_field_is_empty_and_goes_when_removed(
     given = {"webhook_url": "https://example.com/hook", "webhook_secret": SECRET}
     visitor.post(f"{visitor.base}/webhook", **given)
     page = visitor.get(visitor.base)
-    assert SECRET not in page.html and "One is kept" in page.words
+    assert SECRET not in page.html and "A secret is stored" in page.words
     visitor.post(f"{visitor.base}/webhook", webhook_url="https://example.com/other", webhook_secret="")
     assert settings(server, app).webhook_secret == SECRET
     assert settings(server, app).webhook_url == "https://example.com/other"

@@ -38,7 +38,7 @@ def stored(server, app):
 def test_the_card_is_as_the_seed_describes_it(visitor, app):
     page = visitor.get(at(app))
     assert "New contact joined from address book notifications" in page.words
-    assert "%s stands for the contact's name" in page.words
+    assert "In the template, %s is replaced by the contact's name" in page.words
     assert re.search(r'<input type="checkbox" id="contact_joined_enabled"', page.html)
     assert page.value("contact_joined_template") == "Your friend %s joined."
     assert "Your friend Annie joined." in page.words
@@ -59,8 +59,8 @@ def test_the_card_is_saved_and_kept(visitor, server, app):
 @pytest.mark.parametrize(
     "template, reason",
     [
-        ("%s and %s", "may hold %s once"),
-        ("100% of %s", "holds a single per cent sign"),
+        ("%s and %s", "may contain %s only once"),
+        ("100% of %s", "contains a single per cent sign"),
         ("", "must have 1 to 255 characters"),
         ("x" * 256, "must have 1 to 255 characters"),
         ("one\ntwo %s", "must be one line"),
@@ -77,7 +77,7 @@ def test_a_template_that_is_refused_says_why_and_is_still_there_to_be_mended(vis
 
 def test_the_preview_follows_what_is_typed(visitor, app):
     assert "Hello Annie" in visitor.post(at(app, "/preview"), contact_joined_template="Hello %s").words
-    assert "may hold %s once" in visitor.post(at(app, "/preview"), contact_joined_template="%s%s").words
+    assert "may contain %s only once" in visitor.post(at(app, "/preview"), contact_joined_template="%s%s").words
     part = visitor.post(at(app, "/preview"), contact_joined_template="<script>%s</script>")
     assert "<script>" not in part.html and "&lt;script&gt;Annie" in part.html
 
@@ -109,7 +109,7 @@ def test_a_region_that_cannot_change_any_more_is_told_and_not_asked_for(visitor,
     assert 'id="default_region"' in visitor.get(at(app)).html
     person(server, app, phone="+1 202 555 0142")
     page = visitor.get(at(app))
-    assert "It cannot change any more" in page.words and 'id="default_region"' not in page.html
+    assert "It cannot be changed any more" in page.words and 'id="default_region"' not in page.html
     assert visitor.post(at(app, "/finding"), require_verified_number="off", profiles="known").status == 303
     assert visitor.post(at(app, "/finding"), default_region="US").status == 422
 
@@ -158,7 +158,7 @@ def test_a_test_is_sent_to_a_user_who_has_a_device(visitor, server, app):
     assert "nobody has this id" in visitor.post(at(app, "/test"), test="nobody").words
     assert "nobody has this id" in visitor.post(at(app, "/test"), test="").words
     page = visitor.follow(visitor.post(at(app, "/test"), test=bob.login))
-    assert f"A test is on its way to 1 device of user {bob.id}." in page.words
+    assert f"A test push was queued for 1 device of user {bob.id}." in page.words
     part = visitor.get(at(app, f"/test?test={bob.id}"))
     assert "gcm, production" in part.words and "<html" not in part.html
     assert "gcm" not in visitor.get(at(server.app, f"/test?test={bob.id}")).words  # of another application

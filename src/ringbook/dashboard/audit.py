@@ -12,25 +12,25 @@ PER_PAGE = 50
 
 def show(call: Call) -> Response:
     """A page of entries, the newest first, filtered by application, action and admin."""
-    asked = {name: call.query(name) for name in ("app", "action", "admin")}
+    filters = {name: call.query(name) for name in ("app", "action", "admin")}
     before = call.query("before")
     found = audit.page(
         call.db,
         PER_PAGE + 1,
         before=int(before) if is_number(before) else audit.NEWEST,
-        app_id=int(asked["app"]) if is_number(asked["app"]) else None,
-        admin=asked["admin"],
-        action=asked["action"],
+        app_id=int(filters["app"]) if is_number(filters["app"]) else None,
+        admin=filters["admin"],
+        action=filters["action"],
     )
-    wanted = {name: value for name, value in asked.items() if value}
-    older = address(wanted | {"before": str(found[PER_PAGE - 1].id)}) if len(found) > PER_PAGE else ""
+    chosen = {name: value for name, value in filters.items() if value}
+    older = address(chosen | {"before": str(found[PER_PAGE - 1].id)}) if len(found) > PER_PAGE else ""
     return call.page(
         "audit.html",
         entries=found[:PER_PAGE],
         names={app.id: app.name for app in call.apps},
         actions=[(action, action) for action in audit.ACTIONS],
-        asked=asked,
-        newest=address(wanted) if before else "",
+        filters=filters,
+        newest=address(chosen) if before else "",
         older=older,
     )
 

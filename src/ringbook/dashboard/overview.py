@@ -136,7 +136,7 @@ def drawn(found: Overview) -> list[Chart]:
         ("Sign-ups", "sign-ups", "accounts created by apps"),
         ("Uploads", "uploads", "uploads of address books, whole or in part"),
         ("Matches", "matches", "registered contacts shown to apps"),
-        ("Joined", "joined", "numbers that a user got"),
+        ("Joined", "joined", "numbers that users gained"),
     ]
     pushes = {name: series(f"pushes {name}") for name in OUTCOMES}
     return [

@@ -40,15 +40,15 @@ def found(call: Call) -> dict[str, Any]:
     channel = channel if channel in providers.channels() else ""
     after = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else push_trace.NEWEST
     page = push_trace.page(call.db, call.app.id, call.now, PER_PAGE, before=after, outcome=outcome, channel=channel)
-    wanted = {name: value for name, value in (("outcome", outcome), ("channel", channel)) if value}
+    filters = {name: value for name, value in (("outcome", outcome), ("channel", channel)) if value}
     return {
         "app": call.app,
         "found": page,
         "outcome": outcome,
         "channel": channel,
-        "rows": address(call, wanted, "/rows"),
-        "newest": address(call, wanted) if before else "",
-        "older": address(call, wanted | {"before": str(page.older)}) if page.older else "",
+        "rows": address(call, filters, "/rows"),
+        "newest": address(call, filters) if before else "",
+        "older": address(call, filters | {"before": str(page.older)}) if page.older else "",
     }
 
 

@@ -1,6 +1,6 @@
-"""Users → Settings: who is told that a contact joined, and what else an application's owner decides.
+"""The pages Users → Settings and Users → Sign-in: the settings of an application, and the test of the joined push.
 
-Each card is a form of its own, and saved on its own: CARDS says what is in it.
+Each card is a form of its own and is saved on its own. CARDS lists the cards.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ TEST_PUSHES = 3
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A card of settings, which are saved together. The declaration of a setting names its card and its group."""
+    """A card: a form whose settings are saved together. The declaration of a setting names its card and its group."""
 
     place: str  # the page: settings or sign-in
     title: str
@@ -52,7 +52,7 @@ def keys_of(card: str) -> list[str]:
 
 
 def _groups(controls: list[forms.Control]) -> list[tuple[str, list[forms.Control]]]:
-    """The form fields of a card by group, those without a group first."""
+    """The form fields of a card by group. Fields without a group come first."""
     groups: dict[str, list[forms.Control]] = {"": []}
     for control in controls:
         groups.setdefault(SETTINGS[control.key].group, []).append(control)
@@ -60,17 +60,17 @@ def _groups(controls: list[forms.Control]) -> list[tuple[str, list[forms.Control
 
 
 def address(app: App, place: str) -> str:
-    """Where a page of settings is."""
+    """The address of a page of settings."""
     return f"{ROOT}/apps/{app.id}/users/{place}"
 
 
 def show(call: Call) -> Response:
-    """The page with the seed's card."""
+    """The page of the settings for joined pushes, discovery, accounts and development."""
     return _page(call, "settings")
 
 
 def show_sign_in(call: Call) -> Response:
-    """The page of the ways to sign in."""
+    """The page of the sign-in methods."""
     return _page(call, "sign-in")
 
 
@@ -84,7 +84,7 @@ def _page(
     test: str = "",
     test_error: str = "",
 ) -> Response:
-    """The page with the cards of a place. After a refusal, `card` shows what was entered and what is wrong with it."""
+    """The page with its cards. After a refusal, `card` shows what was entered, and the errors in `wrong`."""
     cards = {name: one for name, one in CARDS.items() if one.place == place}
     shown = {}
     for name in cards:
@@ -112,7 +112,7 @@ def _page(
 
 
 def _preview(template: str) -> tuple[str, str]:
-    """The text with a sample name, and "" or why there is none."""
+    """The text of the push with a sample name, and the error in the template ("" for none)."""
     try:
         return test_push.preview(template), ""
     except errors.Invalid as refused:
@@ -125,7 +125,7 @@ def _limits(limits: config.Limits) -> list[tuple[config.Setting, int]]:
 
 
 def save(call: Call) -> Response:
-    """Take a card over."""
+    """Save the settings of a card, all or none."""
     name = call.request.path_params["card"]
     if name not in CARDS:
         raise errors.NotFound("There is no such card.")
@@ -136,12 +136,12 @@ def save(call: Call) -> Response:
 
 
 def preview(call: Call) -> Response:
-    """What the template under the admin's fingers will say."""
+    """The preview of the template, while the admin types it."""
     return call.part("_preview.html", preview=_preview(call.text("contact_joined_template")))
 
 
 def send_test(call: Call) -> Response:
-    """Send the joined push, with a sample name, to one user's devices."""
+    """Send a test push to all devices of one user."""
     text = call.text("test").strip()
     try:
         user = user_lookup.one_user(call.db, call.app, text)
@@ -149,12 +149,12 @@ def send_test(call: Call) -> Response:
     except (errors.Invalid, errors.NotFound, errors.Unreached) as refused:
         return _page(call, "settings", 422, test=text, test_error=refused.reason)
     devices = "1 device" if count == 1 else f"{count} devices"
-    said = f"A test is on its way to {devices} of user {user.id}."
-    return call.redirect(f"{address(call.app, 'settings')}?test={user.id}#test", said)
+    message = f"A test push was queued for {devices} of user {user.id}."
+    return call.redirect(f"{address(call.app, 'settings')}?test={user.id}#test", message)
 
 
 def test_result(call: Call) -> Response:
-    """What has become of the latest test."""
+    """The outcomes of the latest test pushes, which are reloaded while they are open."""
     return call.part("_test.html", app=call.app, pushes=_tests(call, call.query("test")))
 
 

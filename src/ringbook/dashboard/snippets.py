@@ -1,9 +1,9 @@
-"""Lines to paste into an app, for each SDK, with the endpoint and the keys filled in.
+"""Code snippets for each SDK, with the endpoint and the keys filled in.
 
-snippets(app, endpoint)    all of them, in the order of their SDKs' spread
+snippets(app, endpoint)    the snippets, in the order of the SDKs' popularity
 endpoint_of(text, …)       the endpoint that an admin has typed, or the one that the request came to
 
-Source: README.md, "Point your SDK at it". Those of the native SDKs come from their public interfaces.
+Source: README.md, "Point your SDK at it". The snippets of the native SDKs come from the SDKs' public interfaces.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,11 @@ SECRET = "YOUR_AUTH_SECRET"
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """What one SDK needs. `plain` says whether it speaks http:// for trying, `signs` whether it carries the secret."""
+    """The code for one SDK.
+
+    plain   whether it accepts http:// for development
+    signs   whether it signs its requests, and so needs the secret
+    """
 
     id: str
     title: str
@@ -44,7 +48,7 @@ await ConnectyCube.createSession({{ login: "ann", password: "ann-12345" }});"""
 FLUTTER = """import 'package:connectycube_sdk/connectycube_sdk.dart';
 
 init("{id}", "{key}");  // versions 1 and 2: init("{id}", "{key}", "{secret}");
-setEndpoints("{url}", "chat.invalid");  // both must be given; there is no chat here
+setEndpoints("{url}", "chat.invalid");  // both must be given; Ringbook has no chat
 
 await createSession(CubeUser(login: "ann", password: "ann-12345"));
 await uploadAddressBook([CubePhoneNumber("Bobby", "12025550142")], true, null);
@@ -72,7 +76,7 @@ CYBSettings.chatEndpoint = "chat.invalid\""""
 
 QUICKBLOX = """import QB from "quickblox";
 
-// The endpoint stands without https://, which this SDK always speaks. Both must be given.
+// Give both endpoints, without https://, which this SDK always uses.
 QB.init({id}, "{key}", "{secret}", {{ endpoints: {{ api: "{host}", chat: "chat.invalid" }} }});
 QB.createSession({{ login: "ann", password: "ann-12345" }}, (error, session) => console.log(error, session));"""
 
@@ -87,14 +91,14 @@ SNIPPETS = (
 
 
 def snippets(app: App, endpoint: str) -> list[tuple[Snippet, str]]:
-    """Each SDK with its lines."""
+    """Each SDK with its code."""
     parts = urlsplit(endpoint)
     values = {"id": app.id, "key": app.auth_key, "secret": SECRET, "url": endpoint, "host": parts.netloc}
     return [(one, one.code.format(**values)) for one in SNIPPETS]
 
 
 def endpoint_of(text: str, otherwise: str) -> tuple[str, str]:
-    """The endpoint to fill in, and what is wrong with the one that was typed ("" when nothing is)."""
+    """The endpoint for the snippets, and the error in the typed one ("" for none). On an error, `otherwise` is used."""
     typed = text.strip().rstrip("/")
     if not typed:
         return otherwise, ""
