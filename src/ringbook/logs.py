@@ -21,7 +21,7 @@ import structlog
 Event = dict[str, Any]
 log: Any = structlog.get_logger()
 
-# The connection pool warns of each failed attempt, with hosts and users. Ringbook logs `database away` with the cause.
+# This library logs a warning for each failed attempt, with hosts and users. Ringbook logs `database away` instead.
 REPEATING = "psycopg.pool"
 
 
@@ -31,8 +31,8 @@ def start(level: str) -> None:
     Libraries are logged from WARNING up. At level debug the connection pool's own warnings are logged, too.
     """
     least = logging.getLevelNamesMapping()[level.upper()]
-    people = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-    line: Any = people if sys.stderr.isatty() else _json
+    terminal = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    line: Any = terminal if sys.stderr.isatty() else _json
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

@@ -2,11 +2,11 @@
 
     answered, uploaded, matched     count one request, one upload, one query of registered contacts
     limit_reached                   counts refusals that come from a limit
-    limit_near                      counts charges that found a limit of many users nearly reached
+    limit_near                      counts charges to a limit of many users that is nearly reached
     pushed                          counts an attempt to send a push
     reached(up, disk)               sets whether the database answers, and the space on its disk
     measure(gauges)                 sets the gauges of this process
-    queued                          sets the gauges of the queue, which is one for all processes
+    queued                          sets the gauges of the queue, which all processes share
     measured_at(name)               when this process last set a gauge of the database
 
 `server.metrics_sum` turns them into the text of /metrics, for one process or for several.
@@ -15,7 +15,7 @@
 import os
 import time
 
-# With one of these in the environment the library would keep every metric in a file.
+# If one of these variables is set, the library stores every metric in a file.
 for _variable in ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"):
     os.environ.pop(_variable, None)
 
@@ -23,26 +23,26 @@ from prometheus_client import Counter, Gauge, Histogram  # noqa: E402  (the libr
 
 from .model import Report  # noqa: E402
 
-REQUESTS = Counter("ringbook_requests", "Requests answered.", ["method", "route", "status"])
+REQUESTS = Counter("ringbook_requests", "Requests that were answered.", ["method", "route", "status"])
 SECONDS = Histogram(
     "ringbook_request_seconds",
-    "Time to answer, by route.",
+    "Time to answer a request.",
     ["route"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
-CONTACTS = Counter("ringbook_contacts", "Contacts by what an upload did with them.", ["outcome"])
-LIMITS = Counter("ringbook_limits_reached", "Refusals by the setting whose limit was reached.", ["limit"])
-NEAR = Counter("ringbook_limits_near", "Charges that found a shared limit at 80 % or more.", ["limit"])
-MATCHED = Counter("ringbook_contacts_matched", "Registered users found among somebody's contacts.")
-PUSHES = Counter("ringbook_pushes", "Pushes by what became of an attempt.", ["channel", "outcome"])
+CONTACTS = Counter("ringbook_contacts", "Contacts in uploads, by what the upload did with them.", ["outcome"])
+LIMITS = Counter("ringbook_limits_reached", "Refusals by a limit; the label is the setting of the limit.", ["limit"])
+NEAR = Counter("ringbook_limits_near", "Charges to a limit of many users that was used to 80 % or more.", ["limit"])
+MATCHED = Counter("ringbook_contacts_matched", "Registered users that were returned as contacts of a user.")
+PUSHES = Counter("ringbook_pushes", "Attempts to send a push, by outcome.", ["channel", "outcome"])
 FAILURES = Counter(
-    "ringbook_push_failures", "Attempts that were not accepted, by cause.", ["channel", "outcome", "cause"]
+    "ringbook_push_failures", "Attempts that no provider accepted, by cause.", ["channel", "outcome", "cause"]
 )
-STATE = Gauge("ringbook_now", "Connections of the database, and who waits for one.", ["what"])
-QUEUED = Gauge("ringbook_pushes_waiting", "Pushes that wait, at most 10000.")
-QUEUE_SECONDS = Gauge("ringbook_push_queue_seconds", "How long the first of them could have been sent already.")
-DATABASE = Gauge("ringbook_database_up", "1 while the database answers, else 0.")
-DISK = Gauge("ringbook_disk_bytes", "The disk that a SQLite database is on.", ["what"])
+STATE = Gauge("ringbook_now", "Database connections, and requests that wait for one.", ["what"])
+QUEUED = Gauge("ringbook_pushes_waiting", "Waiting pushes; not counted beyond 10000.")
+QUEUE_SECONDS = Gauge("ringbook_push_queue_seconds", "How long the oldest waiting push has been due.")
+DATABASE = Gauge("ringbook_database_up", "1 if the database answers, else 0.")
+DISK = Gauge("ringbook_disk_bytes", "Free and total space of the disk with the SQLite database.", ["what"])
 _measured: dict[str, float] = {}
 SHARED_LIMITS = (
     "address_permits_per_day",
@@ -61,7 +61,7 @@ SHARED_LIMITS = (
     "subnet_wrong_sign_ins_per_hour",
 )
 for _limit in SHARED_LIMITS:
-    NEAR.labels(_limit)  # from 0: Prometheus sees no increase in a series that begins with 1
+    NEAR.labels(_limit)  # starts at 0, because Prometheus sees no increase in a series that begins with 1
 
 
 def answered(method: str, route: str, status: int, seconds: float) -> None:
@@ -79,7 +79,7 @@ def limit_reached(limit: str, count: int = 1) -> None:
 
 
 def limit_near(limit: str) -> None:
-    """Counts charges that found a limit nearly reached that many users share.
+    """Counts a charge to a limit that many users share and that is nearly reached.
 
     limit   as in `limit_reached`
     """

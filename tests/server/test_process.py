@@ -182,14 +182,14 @@ def terminal(folder: Path, port: int) -> Iterator[Terminal]:
 
 
 def pasted(shown: str) -> str:
-    """The JavaScript of the banner: the indented lines below its two headings."""
+    """The JavaScript of the welcome text: the indented lines below its heading."""
     part = shown.split("JavaScript (npm install connectycube@6)")[1].split("Flutter 3")[0]
     return "\n".join(line for line in part.splitlines() if line.startswith("    "))
 
 
 def test_the_printed_javascript_signs_up_uploads_and_sees_a_friend(tmp_path):
     with terminal(tmp_path, free_port()) as newcomer:
-        code = pasted(newcomer.read_until("phone in this network"))
+        code = pasted(newcomer.read_until("phone in your network"))
         for _ in ("once", "and once more"):
             ran = run_javascript(code)
             items = json.loads(ran.splitlines()[-1])["items"]
@@ -206,7 +206,7 @@ def run_javascript(code: str) -> str:
 def test_the_keys_are_shown_once_and_log_lines_on_a_terminal_are_for_people(tmp_path):
     port = free_port()
     with terminal(tmp_path, port) as first:
-        secret = re.search(r"auth secret +(\w+)", first.read_until("phone in this network"))
+        secret = re.search(r"auth secret +(\w+)", first.read_until("phone in your network"))
         password = re.search(r"e-mail +admin@localhost\n +password +(\S+)", first.shown)
         assert secret and password
         admin = Visitor(None, port)

@@ -1,4 +1,4 @@
-"""The words of the first start. That the printed JavaScript works is shown in tests/server/test_process.py."""
+"""The text of the first start. tests/server/test_process.py runs the JavaScript that it contains."""
 
 import pytest
 
@@ -35,7 +35,7 @@ def test_the_address_that_is_shown_can_be_reached_from_this_machine(environ, url
     assert welcome.url(load(environ), 8081) == url
 
 
-def test_every_sdk_finds_its_lines():
+def test_every_sdk_has_its_code():
     text = welcome.welcome(APP, URL, "/srv/ringbook.db", f"{URL}/dashboard", ("admin@localhost", "the-password"))
     assert (
         'ConnectyCube.init({ appId: 7, authKey: "the-key" },'
@@ -47,16 +47,16 @@ def test_every_sdk_finds_its_lines():
     assert "adb reverse tcp:8081 tcp:8081" in text
     assert "--host 0.0.0.0" in text
     assert "ringbook app show 7 --secrets" in text
-    assert "Its database is /srv/ringbook.db\n" in text
+    assert "Database: /srv/ringbook.db\n" in text
 
 
 def test_the_javascript_to_connect_is_three_lines():
     text = welcome.welcome(APP, URL, "/srv/ringbook.db", f"{URL}/dashboard", ("admin@localhost", "the-password"))
-    connect = text.split("signs up:\n\n")[1].split("\n\n")[0].splitlines()
+    connect = text.split("is signed up:\n\n")[1].split("\n\n")[0].splitlines()
     assert len(connect) == 3
 
 
-def test_the_dashboard_is_shown_with_an_admin_if_one_was_made():
+def test_the_dashboard_is_shown_with_an_admin_if_one_was_created():
     assert welcome.dashboard(load({}), URL) == "http://127.0.0.1:8081/dashboard"
     assert welcome.dashboard(load({"RINGBOOK_ADMIN_PORT": "9000"}), URL) == "http://127.0.0.1:9000/dashboard"
     assert welcome.dashboard(load({}), "http://[::1]:8081") == "http://[::1]:8081/dashboard"

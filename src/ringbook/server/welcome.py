@@ -1,8 +1,8 @@
-"""The text of the first start: the keys, and code to paste for each SDK.
+"""The text that the first start prints: the keys, and code for each SDK. docs/tutorial.md shows its beginning.
 
-welcome(app, url, …)      the text of the first start
-url(config, port)         where this machine reaches the server
-dashboard(config, url)    and where its dashboard is
+welcome(app, url, …)      the text
+url(config, port)         the URL of the server on this machine
+dashboard(config, url)    the URL of its dashboard
 """
 
 from urllib.parse import urlsplit
@@ -14,30 +14,30 @@ from ..model import App
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
 WELCOME = """
-Ringbook {version} serves at {url}    (Ctrl+C ends it)
+Ringbook {version} is running at {url}    (stop it with Ctrl+C)
 
-Its database is {database}
-It was empty, so an application has been made. Your apps carry its keys:
+Database: {database}
+The database was empty, so Ringbook created an application. Build its keys into your app:
 
     application id    {id}
     auth key          {key}
     auth secret       {secret}
 
-They are shown here this once; afterwards by: ringbook app show {id} --secrets
+To show them again: ringbook app show {id} --secrets
 
-The dashboard, where you see and steer all this: {dashboard}
+Dashboard: {dashboard}
 {admin}
-What the API answers to: {docs}
+Description of the API: {docs}
 
-JavaScript (npm install connectycube@6), in a file app.mjs. Connect and sign Ann in; an unknown login signs up:
+JavaScript (npm install connectycube@6), in a file app.mjs. Connect and sign in as Ann; an unknown login is signed up:
 
     import ConnectyCube from "connectycube";
     ConnectyCube.init({{ appId: {id}, authKey: "{key}" }}, {options});
     await ConnectyCube.createSession({{ login: "ann", password: "ann-12345" }});
 
-    // Then a friend signs up, Ann uploads her address book and sees who of it is here:
+    // A friend signs up. Ann uploads her address book and gets the contacts who are registered:
     const friend = {{ login: "bob", password: "bob-12345", full_name: "Bob", phone: "+1 (202) 555-0142" }};
-    await ConnectyCube.users.signup(friend).catch(() => "Bob was here before");
+    await ConnectyCube.users.signup(friend).catch(() => "Bob has already signed up");
     await ConnectyCube.addressbook.uploadAddressBook([{{ name: "Bobby", phone: "12025550142" }}]);
     console.log(JSON.stringify(await ConnectyCube.addressbook.getRegisteredUsers()));
 
@@ -51,12 +51,12 @@ Flutter 1 and 2:
     init("{id}", "{key}", "{secret}");
     setEndpoints("{emulator}", "chat.invalid");
 
-From where an app reaches this server:
+The address of this server for your app:
 
     Android emulator         {emulator}
     Android phone on USB     {loopback}    after: adb reverse tcp:{port} tcp:{port}
     iOS simulator, browser   {loopback}
-    phone in this network    this machine's address, after: ringbook serve --host 0.0.0.0 (make serve HOST=0.0.0.0)
+    phone in your network    the address of this machine, after: ringbook serve --host 0.0.0.0 (make serve HOST=0.0.0.0)
 """
 
 
@@ -64,29 +64,29 @@ ADMIN = """
     e-mail            {email}
     password          {password}
 
-The password is shown here this once; `ringbook admin reset-password {email}` makes another one, and
-`ringbook admin create EMAIL` another admin.
+The password is shown only now. `ringbook admin reset-password {email}` sets a new one, and
+`ringbook admin create EMAIL` creates another admin.
 """
 
 
 def url(config: Config, port: int) -> str:
-    """The address of the server on this machine."""
+    """The URL of the server on this machine."""
     scheme = "https" if config.tls_cert else "http"
     host = f"[{config.host}]" if ":" in config.host else config.host
     return f"{scheme}://{EVERYWHERE.get(config.host, host)}:{port}"
 
 
 def dashboard(config: Config, url: str) -> str:
-    """The address of the dashboard of the server at `url`."""
+    """The URL of the dashboard of the server at `url`."""
     address = urlsplit(url)
     host = address.netloc.removesuffix(f":{address.port}")
     return f"{address.scheme}://{host}:{config.admin_port or address.port}/dashboard"
 
 
 def welcome(app: App, url: str, database: str, dashboard: str, admin: tuple[str, str] | None) -> str:
-    """Everything to paste, for a server at `url` that has just made `app` and perhaps an admin (e-mail, password).
+    """The text for a server at `url` that has just created `app`, and perhaps an admin (e-mail, password).
 
-    database   says where all of it is kept
+    database   the database without its password, for people
     """
     address = urlsplit(url)
     return WELCOME.format(
