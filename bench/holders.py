@@ -1,10 +1,10 @@
 """Users who have one number in their address books, each with one device: the recipients of a joined push.
 
-    Group                          so many of them, on one channel, for one number
-    load(url, app_id, …)           straight into the tables
-    groups(size)                   those that are measured
+    Group                          so many users, on one channel, with one number
+    load(url, app_id, …)           writes them into the tables
+    groups(size)                   the groups that are measured
 
-No number can ring anybody, and no token is anybody's.
+The numbers and tokens belong to nobody.
 """
 
 import base64
@@ -30,7 +30,7 @@ PLATFORMS = {"apns": "ios", "gcm": "android", "web": "web"}
 
 @dataclass(frozen=True)
 class Group:
-    """Holders of one number; `wait_seconds` is how long their provider takes to answer."""
+    """Holders of one number; `wait_seconds` is the response time of their provider."""
 
     name: str
     channel: str
@@ -41,12 +41,12 @@ class Group:
 
     @property
     def ids(self) -> range:
-        """Of the users."""
+        """The ids of the users."""
         return range(self.first_id, self.first_id + self.holders)
 
 
 def groups(many: int, few: int) -> list[Group]:
-    """Many who are reached through APNs, and a few on each way."""
+    """Many holders on APNs, and a few on each other channel."""
     ways = (
         ("APNs", "apns", many, 0.0),
         ("APNs, answers after 100 ms", "apns", few, 0.1),
@@ -61,7 +61,7 @@ def groups(many: int, few: int) -> list[Group]:
 
 
 def load(url: str, app_id: int, made: Sequence[Group], web_address: str, tell: Progress) -> None:
-    """Users without a number of their own, with a book of one contact and one device in production."""
+    """Create users without a number, each with a book of one contact and one production device."""
     now, count = int(time.time()), sum(group.holders for group in made)
     browser = (encoded(os.urandom(16)), point())
     amounts = {
@@ -76,19 +76,19 @@ def load(url: str, app_id: int, made: Sequence[Group], web_address: str, tell: P
 
 
 def users(made: Sequence[Group], app_id: int, now: int) -> Iterator[tuple[Any, ...]]:
-    """The accounts."""
+    """Write the accounts."""
     for user_id in everybody(made):
         login, name = f"user{user_id}", f"Bob Example {user_id}"
         yield user_id, app_id, login, login, name, name.lower(), None, "-" * 97, 0, now, now
 
 
 def books(made: Sequence[Group], app_id: int, now: int) -> Iterator[tuple[Any, ...]]:
-    """A row for each book."""
+    """Write a row for each book."""
     return ((user_id, 0, app_id, "", 1, 2 * GAP, now) for user_id in everybody(made))
 
 
 def contacts(made: Sequence[Group], app_id: int) -> Iterator[tuple[Any, ...]]:
-    """Each has another name for the number."""
+    """Write the contacts; each book has another name for the number."""
     for group in made:
         for user_id in group.ids:
             yield user_id, 0, group.number, app_id, f"Ann Example {user_id}", None, GAP
@@ -97,7 +97,7 @@ def contacts(made: Sequence[Group], app_id: int) -> Iterator[tuple[Any, ...]]:
 def subscriptions(
     made: Sequence[Group], app_id: int, web_address: str, browser: tuple[str, str], now: int
 ) -> Iterator[tuple[Any, ...]]:
-    """The devices; all browsers have the same keys, which only costs the bench less."""
+    """Write the devices. All browsers have the same keys, which saves time here only."""
     for group in made:
         keys = browser if group.channel == "web" else (None, None)
         for user_id in group.ids:
@@ -109,12 +109,12 @@ def subscriptions(
 
 
 def everybody(made: Sequence[Group]) -> Iterator[int]:
-    """Ids of all groups' users."""
+    """The ids of the users of all groups."""
     return (user_id for group in made for user_id in group.ids)
 
 
 def token_of(group: Group, user_id: int, web_address: str) -> str:
-    """As long as real ones."""
+    """A token as long as real ones."""
     if group.channel == "web":
         return f"{web_address}/push/{user_id:0160d}"
     return f"{user_id:064x}" if group.channel == "apns" else f"{user_id:0142d}"

@@ -4,8 +4,8 @@
     python bench/importing.py --users 400000 --database postgresql  fewer of them, on one
     python bench/importing.py --users 20000 --quick                 writes nothing
 
-The command runs as an operator runs it, in a process of its own, from a CSV file. The report is compared with what it
-must be, and so is what the database holds in the end.
+The command runs in its own process with a CSV file, as an operator runs it. Its report and the final content of the
+database are compared with the expected ones.
 """
 
 import argparse
@@ -41,7 +41,7 @@ MEMORY_UNIT = 1 if sys.platform == "darwin" else 1024
 
 @dataclass(frozen=True)
 class Run:
-    """What one run of the command has cost; the processor's time without the processes of PostgreSQL."""
+    """The cost of one run of the command; processor time without the processes of PostgreSQL."""
 
     work: str
     seconds: float
@@ -81,7 +81,7 @@ def parsed() -> argparse.Namespace:
 
 
 def measured(kind: str, users: int) -> str:
-    """The file for results/."""
+    """Measure; the file for results/."""
     with tempfile.TemporaryDirectory(prefix="ringbook-bench-") as name, place(kind, Path(name)) as where:
         url, table, before = where.empty(), Path(name) / "users.csv", os.getloadavg()[0]
         migrate(url)
@@ -115,7 +115,7 @@ def markdown(kind: str, facts: dict[str, str], runs: Sequence[Run], users: int) 
 
 
 def write(table: Path, users: int) -> None:
-    """The users of the bench's world, as a table."""
+    """Write the users of the benchmark's world as a CSV file."""
     world = World(users)
     with table.open("w", newline="") as opened:
         writer = csv.writer(opened)
@@ -124,12 +124,12 @@ def write(table: Path, users: int) -> None:
 
 
 def ids(users: int) -> range:
-    """Ids as those of another service: not from 1 on."""
+    """Ids like those of another service, which do not start at 1."""
     return range(1_001, users + 1_001)
 
 
 def brought(work: str, url: str, table: Path, counts: dict[str, int]) -> Run:
-    """Run the import, and see that its report is right."""
+    """Run the import, and check its report."""
     command = (Path(sys.executable).with_name("ringbook"), "users", "import", table, "--app", "1", "--json")
     started = time.perf_counter()
     process = subprocess.Popen([str(word) for word in command], env=environment(url), stdout=subprocess.PIPE)
@@ -145,7 +145,7 @@ def brought(work: str, url: str, table: Path, counts: dict[str, int]) -> Run:
 
 
 def held(url: str) -> tuple[int, int]:
-    """How many users and numbers there are."""
+    """The number of users, and of numbers."""
     with closing(databases.connect(url, seal=SEAL)) as db, db.read() as tx:
         users, numbers = tx.tuples("SELECT (SELECT COUNT(*) FROM users), (SELECT COUNT(*) FROM numbers)")[0]
     return int(users), int(numbers)

@@ -3,9 +3,9 @@
     python bench/journeys.py            prints one line for each journey
     python bench/journeys.py --files    also prints the files, in the order in which they are first entered
 
-A call is a Python function of src/ringbook that begins; it crosses into another file when the nearest function of
-src/ringbook that runs on the same thread stands in another one. Each journey is made once before it is counted, so that
-imports and caches do not count.
+A call is the start of a Python function of src/ringbook. It crosses into another file if the nearest caller in
+src/ringbook on the same thread is in another file. Each journey runs once before it is counted, so that imports and
+caches are not included.
 """
 
 import argparse
@@ -61,7 +61,7 @@ class Profile:
 
 
 def caller_of(frame: FrameType) -> str:
-    """The file of the nearest function of ours below this one; "" where there is none."""
+    """The file of the nearest function of src/ringbook among the callers; "" if there is none."""
     below = frame.f_back
     while below and not below.f_code.co_filename.startswith(SOURCE):
         below = below.f_back
@@ -82,7 +82,7 @@ def profiling() -> Iterator[Profile]:
 
 
 class World:
-    """A server in this process, an application, and people."""
+    """A server in this process, with an application and users."""
 
     def __init__(self, db: Database) -> None:
         self.db = db
@@ -95,7 +95,7 @@ class World:
         return TestClient(build(self.config, self.db), base_url="http://localhost:8080")
 
     def session(self, client: TestClient, login: str = "") -> str:
-        """The token of a session, of a new user where a login is given."""
+        """The token of a session; of a new user, if a login is given."""
         keys = {"application_id": self.app.id, "auth_key": self.app.auth_key}
         user = {"user": {"login": login, "password": PASSWORD}} if login else {}
         answer = client.post("/session", json=keys | user)
@@ -104,7 +104,7 @@ class World:
 
 
 def build(config: Config, db: Database) -> Any:
-    """The application of one process, wherever this version keeps it."""
+    """The ASGI application of one process; its place differs between versions."""
     try:
         from ringbook.server import front
     except ImportError:
@@ -128,7 +128,7 @@ def upload(world: World) -> Callable[[], None]:
 
 
 def joined(world: World) -> Callable[[], None]:
-    """Somebody signs up with a number that another user has in the address book, and the worker expands it."""
+    """A user signs up with a number that another user has in the address book, and the worker announces it."""
     client = world.client()
     holder, numbers = world.session(client, "holder"), [f"+1202555{n:04}" for n in (150, 151)]
     body = {"contacts": [{"name": "Joiner", "phone": number} for number in numbers]}
@@ -175,7 +175,7 @@ JOURNEYS = {
 
 
 def measured(begin: Callable[[World], Callable[[], None]]) -> Profile:
-    """The second time that a journey is made."""
+    """The profile of the second run of a journey."""
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/journeys.db"
         migrate(url)

@@ -1,6 +1,6 @@
 """Fill a database as after years of use: users, numbers, books with contacts, sessions.
 
-load(url, world, app_id, …)     straight into the tables, much faster than over HTTP
+load(url, world, app_id, …)     writes into the tables, which is much faster than HTTP
 token(owner_id)                 the session token of an owner
 """
 
@@ -32,7 +32,7 @@ Advance = Callable[[str, int], None]
 
 
 class Progress(Protocol):
-    """Somebody who is told what is going on, and how much of it is done."""
+    """A callback for progress: what is being done, and how much of it is done."""
 
     def __call__(self, what: str, done: int, of: int, /) -> None:
         """So much is done."""
@@ -54,7 +54,7 @@ def load(url: str, world: World, app_id: int, holders: Sequence[int], owners: Se
 
 
 def token(owner_id: int) -> str:
-    """The session token of an owner: it need not be a secret here."""
+    """The session token of an owner; here it need not be a secret."""
     return f"{owner_id:040x}"
 
 
@@ -62,39 +62,39 @@ def token(owner_id: int) -> str:
 
 
 def users(world: World, app_id: int, now: int) -> Iterator[tuple[Any, ...]]:
-    """Everybody, with a login, a name and a phone; the password matches nothing, and is as long as a real one."""
+    """Write all users, with a login, a name, a phone, and a password hash that matches no password."""
     for user_id in range(1, world.users + 1):
         login, name, phone = f"user{user_id}", f"Ann Example {user_id}", str(world.number_of(user_id))
         yield user_id, app_id, login, login, name, name.lower(), phone, "-" * 97, 0, now, now
 
 
 def numbers(world: World, app_id: int) -> Iterator[tuple[Any, ...]]:
-    """The number that each user answers to, in the table's order."""
+    """Write the number of each user, in the order of the table."""
     everybody = ((app_id, world.number_of(user_id), user_id) for user_id in range(1, world.users + 1))
     return iter(sorted(everybody))
 
 
 def books(app_id: int, holders: Sequence[int], now: int) -> Iterator[tuple[Any, ...]]:
-    """A row for each book."""
+    """Write a row for each book."""
     return ((holder, 0, app_id, "", BOOK, (BOOK + 1) * GAP, now) for holder in holders)
 
 
 def contacts(world: World, app_id: int, holders: Sequence[int]) -> Iterator[tuple[Any, ...]]:
-    """The contacts of each book, in the table's order."""
+    """Write the contacts of each book, in the order of the table."""
     for holder in holders:
         for number, name, typed, seq in sorted(placed(world.book(holder, BOOK))):
             yield holder, 0, number, app_id, name, typed, seq
 
 
 def sessions(app_id: int, owners: Sequence[int], now: int) -> Iterator[tuple[Any, ...]]:
-    """A session for each owner."""
+    """Write a session for each owner."""
     for position, owner in enumerate(owners, 1):
         digest = hashlib.sha256(token(owner).encode()).digest()
         yield digest, position, app_id, owner, 0, now, now, now, now + SESSION_SECONDS
 
 
 def counted(rows: Iterable[tuple[Any, ...]], what: str, of: int, tell: Progress) -> Iterator[tuple[Any, ...]]:
-    """The rows, telling now and then how many have passed."""
+    """The rows; reports from time to time how many have passed."""
     for done, row in enumerate(rows, 1):
         yield row
         if done % 5_000 == 0 or done == of:
@@ -105,13 +105,13 @@ def counted(rows: Iterable[tuple[Any, ...]], what: str, of: int, tell: Progress)
 
 
 def filling(url: str) -> AbstractContextManager[Fill]:
-    """How rows get into the tables of this database."""
+    """The function that writes rows into the tables of this database."""
     return filling_sqlite(url) if url.startswith("sqlite") else filling_postgresql(url)
 
 
 @contextmanager
 def filling_sqlite(url: str) -> Iterator[Fill]:
-    """One transaction, which need not survive a power cut; afterwards everything is in the file itself."""
+    """One transaction without fsync; afterwards all data is in the file itself, not in the log."""
     with closing(sqlite3.connect(file_of(url), isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA cache_size = -262144")
@@ -128,7 +128,7 @@ def filling_sqlite(url: str) -> Iterator[Fill]:
 
 @contextmanager
 def filling_postgresql(url: str) -> Iterator[Fill]:
-    """COPY, then the statistics and the rest that autovacuum would do in the middle of the measuring."""
+    """COPY, then VACUUM and ANALYZE, which autovacuum would otherwise do during the measurement."""
     with psycopg.connect(url, autocommit=True) as connection:
 
         def fill(table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:

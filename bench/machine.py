@@ -1,9 +1,9 @@
 """Facts about the machine for the results, without its name and paths.
 
-facts()                what it is, by name, for the head of the results
-resident(pid)          the memory of a process now and at its highest, in bytes; Linux only
-cpu_seconds(pid)       what a process has used of the processor, all its threads; Linux only
-sync_seconds(folder)   how long the disk under a folder takes to keep a page
+facts()                the machine by name, for the head of the results
+resident(pid)          the memory of a process now and at its peak, in bytes; Linux only
+cpu_seconds(pid)       the processor time of a process, all threads; Linux only
+sync_seconds(folder)   the time to write a page durably to the disk of a folder
 """
 
 import os
@@ -47,7 +47,7 @@ def processor() -> str:
 
 
 def resident(pid: int) -> tuple[int, int] | None:
-    """Bytes of a process in memory, now and at its highest."""
+    """The memory of a process in bytes, now and at its peak."""
     if sys.platform != "linux":
         return None
     lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
@@ -56,7 +56,7 @@ def resident(pid: int) -> tuple[int, int] | None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Seconds on a processor, nan where the system does not tell by the nanosecond."""
+    """The processor time of a process in seconds; nan if the system does not report nanoseconds."""
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
@@ -65,7 +65,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def sync_seconds(folder: Path, tries: int = 30) -> float:
-    """The median time of writing 4 KiB so that they survive a power cut."""
+    """The median time to write 4 KiB with fsync."""
     with tempfile.TemporaryFile(dir=folder) as file:
         return statistics.median(one_sync(file.fileno()) for _ in range(tries))
 

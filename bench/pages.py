@@ -1,11 +1,11 @@
-"""Measure the dashboard: what each page costs the server when there are 1,000,000 users and 5,000,000 contacts.
+"""Measure the dashboard: the time of each page with 1,000,000 users and 5,000,000 contacts.
 
     python bench/pages.py                                   both databases, some ten minutes; writes bench/results/
     python bench/pages.py --users 50000 --database sqlite   fewer of them, on one
     python bench/pages.py --users 50000 --quick             writes nothing
 
-An admin logs in and asks for page after page, one at a time; the time is the server's own, from its log. The aim is
-50 ms at the median.
+An admin logs in and requests one page after the other. The times come from the server's log. The aim is a median of
+50 ms.
 """
 
 import argparse
@@ -41,7 +41,7 @@ APP = "/dashboard/apps/1"
 
 @dataclass(frozen=True)
 class Asked:
-    """A page: its title and address, and a form that is sent to it."""
+    """A page: its title, its address and the form that is sent to it."""
 
     title: str
     path: str
@@ -49,7 +49,7 @@ class Asked:
 
 
 def pages(users: int) -> list[Asked]:
-    """What is asked for."""
+    """The pages that are measured."""
     owner, friend, stranger = str(OWNER), f"+{number_of(OWNER + 1)}", f"+{NOBODY}"
     return [
         Asked("applications", "/dashboard/apps"),
@@ -80,7 +80,7 @@ def pages(users: int) -> list[Asked]:
 
 
 class Admin:
-    """Somebody with a browser, logged in."""
+    """A logged-in admin."""
 
     def __init__(self, port: int, email: str, password: str) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
@@ -93,7 +93,7 @@ class Admin:
         self.csrf = found[1].decode()
 
     def ask(self, asked: Asked) -> int:
-        """One page; how large it is, in bytes."""
+        """Request one page; its size in bytes."""
         return len(self._send("POST" if asked.form else "GET", asked.path, asked.form, 200))
 
     def _send(self, method: str, path: str, form: dict[str, str], status: int) -> bytes:
@@ -133,7 +133,7 @@ def parsed() -> argparse.Namespace:
 
 
 def measured(kind: str, users: int) -> tuple[str, list[str]]:
-    """The file for results/, and the pages that took longer than the aim."""
+    """Measure; the file for results/, and the pages that took longer than the aim."""
     with tempfile.TemporaryDirectory(prefix="ringbook-bench-") as folder, place(kind, Path(folder)) as where:
         url = where.empty()
         ringbook(url, "migrate")
@@ -154,7 +154,7 @@ def measured(kind: str, users: int) -> tuple[str, list[str]]:
 
 
 def of_pages(log: Path) -> list[float]:
-    """The server's own milliseconds for each request to the dashboard, in order."""
+    """The milliseconds that the server logged for each request to the dashboard, in order."""
     lines = (json.loads(line) for line in log.read_text().splitlines() if line.startswith("{"))
     return [line["ms"] for line in lines if str(line.get("route", "")).startswith("/dashboard")]
 
@@ -169,7 +169,7 @@ def report(
     counting: float,
     filled: float,
 ) -> tuple[str, list[str]]:
-    """Everything as text, and what was late."""
+    """The results as text, and the pages that took too long."""
     lines, late = [], []
     for at, (one, size) in enumerate(zip(asked, sizes, strict=True)):
         own = sorted(times[at * (WARM + ROUNDS) :][WARM : WARM + ROUNDS])

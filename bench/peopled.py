@@ -1,10 +1,10 @@
-"""A database like that of a busy server, filled by SQL: users, books, devices, pushes, audit log.
+"""A database like that of a busy server, filled by SQL: users, address books, devices, pushes, audit log.
 
     fill(url, users, tell)   every table; how many rows of each
     recount(db)              the totals of the applications
     number_of(user_id)       the number of a user; NOBODY is one that nobody has
 
-No number can ring anybody: they begin with 999, a country code that is nobody's.
+The numbers belong to nobody: they begin with 999, an unassigned country code.
 """
 
 import time
@@ -103,7 +103,7 @@ INDEX = "CREATE INDEX contacts_number ON contacts (app_id, number, owner_id)"
 
 
 def fill(url: str, users: int, tell: Callable[[str], None]) -> dict[str, int]:
-    """Fill every table of application 1; how many rows of each there are."""
+    """Fill every table of application 1; the number of rows of each."""
     counts = {table: ROWS.get(table) or round(users * share) for table, (share, _) in TABLES.items()}
     values = {"now": int(time.time()), "users": users, "hash": bytes(32)}
     with closing(databases.connect(url, pool=1, seal=SEAL)) as db:
@@ -134,5 +134,5 @@ def recount(db: databases.Database) -> float:
 
 
 def number_of(user_id: int) -> int:
-    """A user's number."""
+    """The number of a user."""
     return FIRST + APART * user_id

@@ -1,8 +1,8 @@
 """Processes that the bench starts and stops.
 
-running(command, log)         a process, for as long as a block lasts
-wait_until(attempt, …)        until what it serves answers
-free_port()                   a port that nothing listens on
+running(command, log)         a process, during a block
+wait_until(attempt, …)        waits until the process serves
+free_port()                   a port that is not in use
 """
 
 import signal
@@ -26,7 +26,7 @@ def running(
     environment: Mapping[str, str] | None = None,
     user: str | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that writes to `log`; asked to stop afterwards, and killed if it does not."""
+    """A process that writes to `log`. At the end of the block it gets SIGTERM, and is killed if it does not stop."""
     words = [str(word) for word in command]
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -46,7 +46,7 @@ def running(
 def wait_until(
     attempt: Callable[[], object], trouble: type[Exception], process: subprocess.Popen[bytes], log: Path
 ) -> None:
-    """Try until it succeeds; a process that ended, or takes too long, ends the bench with what it wrote."""
+    """Try until it succeeds. If the process ends or takes too long, the benchmark ends with its output."""
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:

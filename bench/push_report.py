@@ -1,8 +1,8 @@
 """The results of the measurements of pushes, as text.
 
 markdown(result)    the file in results/
-table(result)       the same for a terminal
-plain(result)       the same for a program
+table(result)       the results for a terminal
+plain(result)       the results for a program
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ MEMORY, MEMORY_HEAD = "Memory of the worker", ("after", "resident MiB", "highest
 
 
 def rate(group: Group, one: Delivery) -> float:
-    """Pushes in a second, from the first to the last."""
+    """Pushes per second, from the first to the last."""
     return (group.holders - 1) / (one.last - one.first)
 
 
@@ -68,12 +68,12 @@ def push_row(result: Result, group: Group) -> list[str]:
 
 
 def alone_rate(result: Result) -> float:
-    """Requests in a second from the library alone."""
+    """Requests per second of the HTTP library alone."""
     return statistics.median(one.rate for one in result.alone)
 
 
 def alone_rows(result: Result) -> list[list[str]]:
-    """The table of the library alone, as text."""
+    """The table of the HTTP library alone, as text."""
     cpu, sink_cpu = (statistics.median(getattr(one, of) for one in result.alone) for of in ("cpu", "sink_cpu"))
     return [
         [
@@ -95,18 +95,18 @@ def sign_up_rows(result: Result) -> list[list[str]]:
 
 
 def memory_rows(result: Result) -> list[list[str]]:
-    """The table of memory, as text: the most of all rounds."""
+    """The table of memory, as text: the maximum of all rounds."""
     return [[stage, *mebibytes(most(seen))] for stage, seen in result.memory.items()]
 
 
 def most(seen: list[tuple[int, int] | None]) -> tuple[int, int] | None:
-    """The most of all rounds, now and at the highest."""
+    """The maximum of all rounds, of the current and the peak memory."""
     known = [one for one in seen if one]
     return (max(one[0] for one in known), max(one[1] for one in known)) if known else None
 
 
 def verdicts(result: Result) -> list[str]:
-    """Where the aims stand."""
+    """The results compared with the aims."""
     many = result.groups[0]
     pushes = result.median(many.name, lambda one: rate(many, one))
     repeated = sum(one.repeated for of in result.deliveries.values() for one in of)

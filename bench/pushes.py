@@ -1,9 +1,9 @@
 """A user joins whom 100,000 users have as a contact: time from sign-up to last push, and the rate of pushes.
 
-    run(kind, size, tell)    one database; Result says everything
+    run(kind, size, tell)    measures one database; returns a Result
 
-A server without a worker takes the sign-up, one `ringbook worker` beside it delivers, sink.cjs takes all pushes. What
-the worker has sent, the sink has counted, and the queue says of it in the end must agree, or the bench ends.
+A server without a worker serves the sign-up, a separate `ringbook worker` sends the pushes, and sink.cjs receives them.
+The benchmark ends with an error unless the worker, the sink and the queue report the same number of pushes.
 """
 
 import json
@@ -46,7 +46,7 @@ NO_LIMITS = {
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured."""
+    """The size of the measurement."""
 
     many: int
     few: int
@@ -61,8 +61,10 @@ QUICK = Size(many=5_000, few=1_000, rounds=1, sign_ups=8, alone=5_000)
 
 @dataclass(frozen=True)
 class Delivery:
-    """What became of one sign-up; seconds since it was answered, until the first push came, all were stored, the last
-    one came, all were recorded. `cpu`, `sink_cpu`: seconds on the processor, of the worker and of the sink.
+    """The result of one sign-up. Times are seconds from its response.
+
+    They are the times until the first push arrived, all pushes were queued, the last push arrived, and all receipts
+    were recorded. `cpu` and `sink_cpu` are the processor seconds of the worker and of the sink.
     """
 
     first: float
@@ -76,7 +78,7 @@ class Delivery:
 
 @dataclass
 class Result:
-    """One database. `sign_ups` are pairs, the number held by nobody and by very many."""
+    """The results of one database. `sign_ups` are pairs: a number that nobody holds, and one that very many hold."""
 
     kind: str
     date: str
@@ -88,12 +90,12 @@ class Result:
     memory: dict[str, list[tuple[int, int] | None]] = field(default_factory=dict)
 
     def median(self, name: str, of: Callable[[Delivery], float]) -> float:
-        """The usual figure of a group."""
+        """The median of a group."""
         return statistics.median(of(one) for one in self.deliveries[name])
 
 
 def run(kind: str, size: Size, tell: Progress) -> Result:
-    """Load, measure, compare."""
+    """Load the database, measure and compare."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringbook-bench-")))
         where = stack.enter_context(place(kind, folder))
@@ -113,7 +115,7 @@ def run(kind: str, size: Size, tell: Progress) -> Result:
 
 
 def loaded(url: str, made: list[Group], sink: Sink, tell: Progress) -> dict[str, Any]:
-    """A database with everybody in it, and its application, whose card is on."""
+    """A loaded database, and its application with joined pushes switched on."""
     migrate(url)
     app: dict[str, Any] = json.loads(ringbook(url, "app", "create", "bench", "--json"))
     with closing(store.connect(url, pool=1, seal=SEAL)) as db:
@@ -127,7 +129,7 @@ def loaded(url: str, made: list[Group], sink: Sink, tell: Progress) -> dict[str,
 
 
 def signed_up(served: Served, app: dict[str, Any], group: Group, count: int, tell: Progress) -> list[tuple[Cost, Cost]]:
-    """Pairs of sign-ups: with a number that nobody holds, and with one that very many do; in turns, nobody delivers."""
+    """Pairs of alternating sign-ups without a worker: a number that nobody holds, and one that very many hold."""
     pairs = []
     for turn in range(-2, count):
         numbers = (NOBODYS, group.number) if turn % 2 else (group.number, NOBODYS)
@@ -144,7 +146,7 @@ def signed_up(served: Served, app: dict[str, Any], group: Group, count: int, tel
 def one_round(
     result: Result, url: str, app: dict[str, Any], sink: Sink, folder: Path, tell: Progress, done: int
 ) -> None:
-    """Each group once, the same worker all the time."""
+    """Notify each group once, with the same worker."""
     with (
         serve(url, folder, "--no-worker", **NO_LIMITS) as served,
         working(url, folder, sink) as worker,
@@ -161,7 +163,7 @@ def one_round(
 
 @contextmanager
 def working(url: str, folder: Path, sink: Sink) -> Iterator[int]:
-    """`ringbook worker`, which has looked for work and found none; its process id."""
+    """A `ringbook worker` that has found no work; its process id."""
     log = folder / f"worker-{time.monotonic_ns()}.log"
     command = [Path(sys.executable).with_name("ringbook"), "worker"]
     with running(command, log, environment=environment(url, **sink.settings)) as process:
@@ -171,7 +173,7 @@ def working(url: str, folder: Path, sink: Sink) -> Iterator[int]:
 
 
 def began(log: Path) -> None:
-    """LookupError until the worker says that it works."""
+    """Raises LookupError until the worker logs that it works."""
     if "working" not in log.read_text():
         raise LookupError
 
@@ -186,7 +188,7 @@ def delivered(
     tell: Progress,
     what: str,
 ) -> Delivery:
-    """Somebody joins, and all holders hear of it."""
+    """A user joins, and all holders are notified."""
     before, sink_before = machine.cpu_seconds(worker), machine.cpu_seconds(sink.pid)
     user = served.sign_up(app, f"joiner-{group.number}", str(group.number))[1]
     began_at = time.time()
@@ -211,7 +213,7 @@ def delivered(
 
 
 def told(db: store.Database, user: int) -> bool:
-    """Is everybody's push about this user in the queue?"""
+    """Are the pushes about this user to all holders in the queue?"""
     return bool(one_of(db, "SELECT 1 AS found FROM joined WHERE user_id = :user AND result = 'told'", user=user))
 
 
@@ -222,7 +224,7 @@ def one_of(db: store.Database, sql: str, **params: Any) -> Any:
 
 
 def until(done: Callable[[], bool]) -> None:
-    """Look now and then, seldom enough to cost nothing."""
+    """Check a condition until it holds, with pauses so that the checks cost nothing."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not done():
         expect(time.monotonic() < deadline, True, "the worker comes to an end in time")
@@ -233,7 +235,7 @@ def until(done: Callable[[], bool]) -> None:
 
 
 def facts(size: Size, where: Place, folder: Path) -> dict[str, str]:
-    """What was measured, on what."""
+    """The head of the results: what was measured, and on which machine."""
     measured = f"a server without a worker, and one worker; {size.rounds} rounds"
     return {
         "measured": f"Ringbook {__version__}, {measured}; {courier.PLACES // 2} requests in flight for one channel",

@@ -1,11 +1,11 @@
-"""The raw side: the best statements for the same work, on one connection, straight from Python.
+"""The raw side: the best statements for the same work, from Python on one connection.
 
     open_raw(url, app_id)      a Raw for SQLite or for PostgreSQL
 
-An upload is one transaction with an upsert that leaves unchanged rows alone, sorted by key, and where something goes a
-DELETE; on PostgreSQL, where little has changed, a join first leaves the upsert only the rows that differ. There is no
-HTTP, no JSON, no reading of numbers, no counting, no session, no permit, no row in `books`. What comes ready made from
-`world` is prepared before the clock starts.
+An upload is one transaction: an upsert sorted by key that does not touch unchanged rows, and a DELETE if contacts are
+removed. On PostgreSQL, if little has changed, a join first selects the rows that differ. The raw side has no HTTP, no
+JSON, no reading of numbers, no counts, no sessions, no permits and no row in `books`. Its input from `world` is
+prepared before the time is measured.
 """
 
 import json
@@ -36,14 +36,14 @@ FOUND = """SELECT {columns}, c.name FROM contacts AS c CROSS JOIN numbers AS n C
 
 
 class Cost(NamedTuple):
-    """Seconds on the clock, and seconds on the processor."""
+    """Wall-clock seconds and processor seconds."""
 
     clock: float
     cpu: float
 
 
 def timed(work: Callable[[], Any], cpu_seconds: Callable[[], float] = time.process_time) -> tuple[Cost, Any]:
-    """What it cost, and what it answered; `cpu_seconds` reads the processor's clock of whoever does the work."""
+    """Run a call; its cost and its result. `cpu_seconds` reads the processor time of the process that does the work."""
     before, started = cpu_seconds(), time.perf_counter()
     answer = work()
     clock = time.perf_counter() - started
@@ -51,32 +51,32 @@ def timed(work: Callable[[], Any], cpu_seconds: Callable[[], float] = time.proce
 
 
 def expect(seen: object, expected: object, what: str) -> None:
-    """End the bench when a side did not do the work it was measured for."""
+    """End the benchmark if a side returned a wrong result."""
     if seen != expected:
         raise SystemExit(f"{what}: {seen} instead of {expected}")
 
 
 class Raw(Protocol):
-    """A side that is measured; each call answers what it cost, after its counts were checked."""
+    """A side that is measured. Each call checks its counts, and returns its cost."""
 
     def upload(self, owner_id: int, upload: Upload) -> Cost:
-        """Write what one upload changes."""
+        """Write the changes of one upload."""
 
     def retrieve(self, owner_id: int, book: Sequence[Contact]) -> Cost:
         """Read a book in its order."""
 
     def registered(self, owner_id: int, book: Sequence[Contact], *, compact: bool) -> Cost:
-        """Find who of a book is a user."""
+        """Find the contacts of a book who are users."""
 
     def contents(self, owner_id: int) -> list[tuple[Any, ...]]:
-        """A book as it stands, to compare sides with each other."""
+        """The content of a book, to compare the sides."""
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Close the connection."""
 
 
 def open_raw(url: str, app_id: int) -> Raw:
-    """A connection of our own to one database."""
+    """A new connection to one database."""
     return RawSqlite(url, app_id) if url.startswith("sqlite") else RawPostgres(url, app_id)
 
 
@@ -136,7 +136,7 @@ REMOVE = "DELETE FROM contacts WHERE owner_id = ? AND book = 0 AND number {} (SE
 
 
 class RawPostgres:
-    """One connection that prepares what it repeats, with binary arrays as parameters and binary answers."""
+    """One connection with prepared statements, binary arrays as parameters and binary results."""
 
     def __init__(self, url: str, app_id: int) -> None:
         self._app_id = app_id
@@ -146,7 +146,7 @@ class RawPostgres:
         numbers, names, typed, seqs = (list(column) for column in zip(*upload.put, strict=True))
         known = {"owner": owner_id, "app": self._app_id, "numbers": numbers, "names": names}
         known |= {"typed": typed, "seqs": seqs}
-        # Looking first is faster where little has changed, and slower where all is new.
+        # The join is faster if little has changed, and slower if everything is new.
         put = PG_UPSERT if upload.changes * 2 > len(upload.put) else PG_LOOK
         removing = PG_KEEP if upload.whole else PG_REMOVE if upload.drop else ""
         gone = {"owner": owner_id, "numbers": numbers if upload.whole else upload.drop}
@@ -198,5 +198,5 @@ PG_KEEP = """DELETE FROM contacts AS c WHERE c.owner_id = %(owner)s AND c.book =
 
 
 def columns(compact: bool) -> str:
-    """What is read of a user, as the two answers of the API need it."""
+    """The columns of a user that the two forms of the API's response need."""
     return ", ".join(f"u.{name}" for name in (COMPACT if compact else WHOLE))

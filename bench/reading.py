@@ -2,7 +2,7 @@
 
 python bench/reading.py [--json]
 
-figures()      what each step costs for one contact, in seconds
+figures()      the seconds of each step per contact
 """
 
 import argparse
@@ -32,17 +32,17 @@ SPELLINGS = (
 
 
 def figures() -> dict[str, float]:
-    """Seconds for one contact: reading each spelling of a number, then each step of an upload of 1,000."""
+    """Seconds per contact: reading each spelling of a number, then each step of an upload of 1,000."""
     return {f"read a number: {name}": reading(typed, region) for name, typed, region in SPELLINGS} | upload_steps()
 
 
 def reading(typed: str, region: str) -> float:
-    """Seconds to read one number, as is usual for phones: many different ones."""
+    """Seconds to read one number, with many different numbers as in a real address book."""
     return best(lambda: [phone.read(typed, region) for _ in range(CONTACTS)])
 
 
 def upload_steps() -> dict[str, float]:
-    """Each step for the mix of spellings that the bench uploads."""
+    """Each step, for the mixture of spellings that the benchmark uploads."""
     world = World(100_000)
     body = Steps(world, world.book(1, CONTACTS)).new.body
     marred = body.replace(b'"contacts":[', b'"contacts":[7,', 1)
@@ -62,13 +62,13 @@ def upload_steps() -> dict[str, float]:
 
 
 def call(body: bytes) -> Call:
-    """A request of which only the body counts."""
+    """A request with this body."""
     nothing: Any = None
     return Call(db=nothing, config=nothing, outside=nothing, route=nothing, request=nothing, body=body, now=0)
 
 
 def best(work: Callable[[], object]) -> float:
-    """Seconds on the processor for one contact of work on 1,000: the least of some tries, as others only ever add."""
+    """Processor seconds per contact, for work on 1,000. The minimum of several tries: other programs only add time."""
     work()
     return min(timeit.repeat(work, timer=time.process_time, number=3, repeat=REPEATS)) / 3 / CONTACTS
 

@@ -2,8 +2,8 @@
 
 Result               one database's figures
 markdown(result)     the file in results/
-table(result)        the same for a terminal
-plain(result)        the same for a program
+table(result)        the results for a terminal
+plain(result)        the results for a program
 """
 
 from dataclasses import dataclass
@@ -34,8 +34,8 @@ class Result:
     """One database, measured once.
 
     measured   each case with its samples
-    memory     bytes of the server now and at its highest, after each stage; None where the system does not tell
-    reading    seconds for one contact, by step
+    memory     current and peak bytes of the server after each stage; None if the system does not report them
+    reading    seconds per contact, by step
     """
 
     kind: str
@@ -52,7 +52,7 @@ def rows(result: Result) -> list[list[str]]:
 
 
 def row(case: Case, samples: Samples) -> list[str]:
-    """One line of it."""
+    """One line of the table."""
     medians = [samples.median(side) for side in (RAW, DEFAULTS, UNLIMITED)]
     return [
         case.name,
@@ -76,7 +76,7 @@ def memory_rows(result: Result) -> list[list[str]]:
 
 
 def mebibytes(seen: tuple[int, int] | None) -> list[str]:
-    """Now and at the highest."""
+    """The current and the peak memory in MiB."""
     return [f"{amount / MEBIBYTE:.0f}" for amount in seen] if seen else ["–", "–"]
 
 
@@ -86,7 +86,7 @@ def reading_rows(result: Result) -> list[list[str]]:
 
 
 def verdicts(result: Result) -> list[str]:
-    """Where the aims of the bench stand."""
+    """The results compared with the benchmark's aims."""
     slow = "; ".join(case.name for case, samples in result.measured if missed(case, samples))
     lines = [f"Uploads at least at half of the raw statement's speed: {f'all but {slow}' if slow else 'all'}."]
     peaks = [seen[1] for seen in result.memory.values() if seen]
@@ -121,13 +121,13 @@ def markdown(result: Result) -> str:
 
 
 def pipes(head: tuple[str, ...], lines: list[list[str]]) -> str:
-    """A table in Markdown, numbers to the right."""
+    """A table in Markdown, with numbers aligned to the right."""
     ruler = [":--", *("--:" for _ in head[1:])] if head[0] else [":--" for _ in head]
     return "\n".join(f"| {' | '.join(line)} |" for line in (list(head), ruler, *lines))
 
 
 def table(result: Result) -> Group:
-    """The same for a terminal."""
+    """The results for a terminal."""
     return Group(
         f"\n{name(result.kind)}, {result.date}\n",
         columns(SPEED, HEAD, rows(result)),
@@ -148,7 +148,7 @@ def columns(title: str, head: tuple[str, ...], lines: list[list[str]]) -> Table:
 
 
 def plain(result: Result) -> dict[str, Any]:
-    """The same for a program: seconds and bytes, every sample."""
+    """The results for a program: seconds and bytes of every sample."""
     return {
         "database": result.kind,
         "date": result.date,
@@ -161,5 +161,5 @@ def plain(result: Result) -> dict[str, Any]:
 
 
 def name(kind: str) -> str:
-    """The database as one writes it."""
+    """The name of the database, for people."""
     return {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[kind]

@@ -1,11 +1,11 @@
-"""The measurement: each round does all the work once on each side, side by side.
+"""The measurement: each round runs every operation once on each side.
 
-    CASES                       the work
+    CASES                       the operations
     measure(sides, …)           so many rounds; Samples by case and side
-    crowd(served, …)            many clients at once, for the memory it takes
+    crowd(served, …)            many clients at once, to measure memory
 
-Whatever else the machine is doing slows the sides of one round alike, so ratios are taken within a round. The order of
-the sides changes from round to round, and the first rounds are not counted.
+Other programs slow all sides of a round equally, so ratios are computed within a round. The order of the sides changes
+from round to round, and the first rounds are not counted.
 """
 
 import statistics
@@ -26,7 +26,7 @@ BOOK, MIDDLE, LARGE = 1_000, 20_000, 50_000
 
 @dataclass(frozen=True)
 class Case:
-    """Some work: its name, how many contacts it is about, and how a side does it for an owner."""
+    """An operation: its name, its number of contacts, and the call that a side makes for an owner."""
 
     name: str
     contacts: int
@@ -53,7 +53,7 @@ CASES = (
         lambda side, owner, its: side.registered(owner, its.book, compact=False),
     ),
 )
-# A diff on top of 50,000 would be more than the default limits allow.
+# A diff on top of 50,000 contacts would exceed the default limits.
 MIDDLE_CASES = (
     Case("upload 20,000 new contacts", MIDDLE, True, lambda side, owner, its: side.upload(owner, its.new)),
     Case("upload a diff of 10 to these", 10, True, lambda side, owner, its: side.upload(owner, its.change)),
@@ -63,21 +63,21 @@ LARGE_CASES = (Case("upload 50,000 new contacts", LARGE, True, lambda side, owne
 
 @dataclass
 class Samples:
-    """Seconds of each round, by side; and seconds on the processor, in this process (raw) or in the server's (HTTP)."""
+    """Wall-clock seconds of each round by side, and processor seconds of this process (raw) or of the server (HTTP)."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     cpu: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def median(self, side: str) -> float:
-        """The usual time."""
+        """The median time."""
         return statistics.median(self.seconds[side])
 
     def cpu_median(self, side: str) -> float:
-        """The usual time on the processor."""
+        """The median processor time."""
         return statistics.median(self.cpu[side])
 
     def ratios(self, side: str) -> tuple[float, float, float]:
-        """How fast a side is against the raw one, within each round: lower quartile, median, upper quartile."""
+        """The speed of a side in relation to the raw side of the same round: lower quartile, median, upper quartile."""
         each = [raw / its for raw, its in zip(self.seconds[RAW], self.seconds[side], strict=True)]
         low, middle, high = statistics.quantiles(each, n=4, method="inclusive") if len(each) > 1 else each * 3
         return low, middle, high
@@ -93,7 +93,7 @@ def measure(
     size: int = BOOK,
     tell: Callable[[str, int, int], None],
 ) -> dict[str, Samples]:
-    """One round for each owner, the first `warm_up` of them uncounted."""
+    """Measure one round for each owner; the first `warm_up` rounds are not counted."""
     samples: dict[str, Samples] = {case.name: Samples() for case in cases}
     for done, owner in enumerate(owners):
         its = Steps(world, world.book(owner, size))
@@ -108,34 +108,34 @@ def measure(
 
 
 def take(samples: Samples, name: str, side: Side, work: Callable[[Side], Cost]) -> None:
-    """Let one side do it."""
+    """Run the operation on one side."""
     cost = work(side)
     samples.seconds[name].append(cost.clock)
     samples.cpu[name].append(cost.cpu)
 
 
 def sign_in(sides: dict[str, Side], owner: int) -> None:
-    """A first request, as apps make one: it writes back that the session was used, which happens once a minute."""
+    """A first request, as apps make one. It stores the use of the session, which happens once a minute."""
     for side in sides.values():
         if isinstance(side, Served):
             side.retrieve(owner, [])
 
 
 def turned(names: list[str], by: int) -> list[str]:
-    """The same names, beginning with another one."""
+    """The same names in rotated order."""
     by %= len(names)
     return names[by:] + names[:by]
 
 
 def crowd(served: Served, world: World, owners: Sequence[int]) -> None:
-    """As many clients as owners at once, each with a book of its own; whatever one of them misses ends the bench."""
+    """Run one client for each owner at the same time, each with its own book. A wrong result ends the benchmark."""
     with ThreadPoolExecutor(len(owners)) as pool:
         for visited in [pool.submit(visit, served.another(), world, owner) for owner in owners]:
             visited.result()
 
 
 def visit(served: Served, world: World, owner: int) -> None:
-    """One client: upload, again, read back, who is here, a few times over."""
+    """One client: upload, upload again, read back, get the registered contacts; several times."""
     book = world.book(owner, BOOK)
     its = Steps(world, book)
     served.upload(owner, its.new)

@@ -1,10 +1,10 @@
-"""Measure Ringbook over HTTP beside the raw statements for the same work, and how pushes go out.
+"""Measure Ringbook over HTTP, compared with raw statements for the same work; and the delivery of pushes.
 
     make bench                                        both databases, a quarter of an hour; writes bench/results/
     python bench/run.py --quick --database sqlite     one minute, on smaller tables; writes nothing
     python bench/run.py --only pushes                 one part
 
-What is measured, and what the figures mean: bench/README.md.
+bench/README.md describes what is measured and what the figures mean.
 """
 
 import argparse
@@ -46,7 +46,7 @@ Tell = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured."""
+    """The size of the measurement."""
 
     users: int
     holders: int
@@ -61,7 +61,7 @@ class Size:
 
     @property
     def owners(self) -> int:
-        """How many owners with an empty book that takes."""
+        """The number of owners with an empty book that are needed."""
         return self.usual + 2 * self.large + CROWD
 
 
@@ -70,19 +70,19 @@ QUICK = Size(users=100_000, holders=50, rounds=10, large=2)
 
 
 class Bench:
-    """One run on one database."""
+    """The runs on one database."""
 
     def __init__(self, kind: str, size: Size, tell: Tell) -> None:
         self.kind = kind
         self.size = size
         self.tell = tell
         self.world = World(size.users)
-        # The last users own the books that are measured; holders of full books are spread over the others.
+        # The last users own the measured books. The owners of full books are spread over the other users.
         self.owners = list(range(size.users - size.owners + 1, size.users + 1))
         self.holders = list(range(1, size.users // 2, size.users // 2 // size.holders))[: size.holders]
 
     def run(self) -> Result:
-        """Load, measure, compare what the sides hold in the end."""
+        """Load the database, measure, and compare the content of the sides at the end."""
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringbook-bench-")))
             where = stack.enter_context(place(self.kind, folder))
@@ -94,7 +94,7 @@ class Bench:
         return Result(self.kind, time.strftime("%Y-%m-%d", time.gmtime()), facts, measured, memory, reading.figures())
 
     def loaded(self, where: Place) -> tuple[str, int]:
-        """A database as years of use would have made it, and the application in it."""
+        """A database as after years of use, and its application."""
         url = where.empty()
         migrate(url)
         app_id = json.loads(ringbook(url, "app", "create", "bench", "--json"))["application_id"]
@@ -104,7 +104,7 @@ class Bench:
     def measured(
         self, urls: dict[str, str], app_id: int, folder: Path
     ) -> tuple[list[tuple[Case, Samples]], dict[str, tuple[int, int] | None]]:
-        """Speed on three sides, and the memory of the server with the limits that are the default."""
+        """Measure the speed of the three sides, and the memory of the server with the default limits."""
         with (
             serve(urls[DEFAULTS], folder) as served,
             serve(urls[UNLIMITED], folder, **NO_LIMITS) as unlimited,
@@ -123,20 +123,20 @@ class Bench:
         return found, memory
 
     def few(self, turn: int) -> list[int]:
-        """Owners for the large books."""
+        """The number of owners for the large books."""
         start = self.size.usual + turn * self.size.large
         return self.owners[start : start + self.size.large]
 
     def rounds(
         self, sides: dict[str, Side], owners: list[int], cases: Sequence[Case], contacts: int
     ) -> list[tuple[Case, Samples]]:
-        """Books of one size."""
+        """Measure books of one size."""
         warm_up = self.size.warm_up if contacts == BOOK else 0
         found = measure(sides, self.world, owners, warm_up=warm_up, cases=cases, size=contacts, tell=self.tell)
         return [(case, found[case.name]) for case in cases]
 
     def compare(self, urls: dict[str, str], app_id: int) -> None:
-        """The same contacts on every side, or the bench has measured different work."""
+        """End the benchmark unless all sides have the same contacts, because they then did different work."""
         with ExitStack() as stack:
             sides = [stack.enter_context(closing(open_raw(url, app_id))) for url in urls.values()]
             for owner in self.owners[:-CROWD]:
@@ -145,7 +145,7 @@ class Bench:
                     expect(other == first, True, f"the sides hold the same contacts of owner {owner}")
 
     def facts(self, where: Place, folder: Path) -> dict[str, str]:
-        """What was measured, on what."""
+        """The head of the results: what was measured, and on which machine."""
         size = self.size
         return {
             "measured": f"Ringbook {__version__}, one process, one client; {size.rounds} rounds after {size.warm_up}",
@@ -159,7 +159,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Part:
-    """One thing that is measured on a database: how, in full and quickly, and how it is shown."""
+    """One measurement on a database: its function, its full and its quick size, and its reports."""
 
     full: Callable[[str, Tell], Any]
     quick: Callable[[str, Tell], Any]
@@ -210,7 +210,7 @@ def parsed() -> argparse.Namespace:
 
 
 def keep(part: Part, result: Any) -> None:
-    """Write the day's file."""
+    """Write the file of the day."""
     file = RESULTS / part.file.format(date=result.date, kind=result.kind)
     file.write_text(part.shown.markdown(result))
     print(f"written to bench/results/{file.name}", file=sys.stderr)
@@ -218,7 +218,7 @@ def keep(part: Part, result: Any) -> None:
 
 @contextlib.contextmanager
 def told() -> Iterator[Tell]:
-    """A progress bar on stderr, a line for each thing that is done."""
+    """Show a progress bar on stderr, and a line for each finished step."""
     shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*shown, console=Console(stderr=True)) as progress:
         lines: dict[str, TaskID] = {}

@@ -1,9 +1,8 @@
 """The cost of overwriting deleted data in SQLite, and what remains: `PRAGMA secure_delete` OFF, FAST and ON.
 
-Each round makes a new database for each setting, in turns, and does the same work on it in this process: 40 users
-upload 500 contacts each, rename all of them, remove half of them, and are erased. Then the file is searched, the log
-being empty, for
-the names in the books of those who are gone.
+Each round creates a new database for each setting and does the same work on it in this process: 40 users upload 500
+contacts each, rename all of them, remove half of them, and are erased. Then the file is searched for the names in the
+address books of the erased users; the log is empty at this time.
 """
 
 import datetime
@@ -55,7 +54,7 @@ def main() -> None:
 
 
 def round_of(setting: str, number: int) -> tuple[dict[str, Cost], int]:
-    """What each piece of work cost, and of how many of the erased something is left."""
+    """Run one round; the cost of each operation, and the number of erased users of whom data is left."""
     sqlite.PRAGMAS = tuple(
         f"PRAGMA secure_delete = {setting}" if "secure_delete" in pragma else pragma for pragma in AS_SHIPPED
     )
@@ -91,7 +90,7 @@ def added(db: databases.Database, app: applications.App, n: int) -> int:
 
 
 def book(owner: int, choose: random.Random) -> list[Entry]:
-    """Numbers that can ring nobody."""
+    """A book of numbers that belong to no phone."""
     numbers = choose.sample(range(80_000), BOOK)
     return [
         Entry(phone=f"1{200 + n // 100}55501{n % 100:02}", name=f"of {owner:05} {choose.randrange(10**9)}")

@@ -1,11 +1,11 @@
 """The HTTP side: one `ringbook serve` process and one connection to it, kept alive.
 
-    serve(url, folder, …)           the server on a database, for as long as a block lasts
-    Served.upload, retrieve, …      what `raw` does, over HTTP; each answers what it cost
-    Served.sign_up                  somebody new
-    ringbook, environment           other commands, and what they find set
+    serve(url, folder, …)           the server on a database, during a block
+    Served.upload, retrieve, …      the operations of `raw`, over HTTP; each returns its cost
+    Served.sign_up                  signs up a new user
+    ringbook, environment           other commands, and their environment
 
-The clock runs from the first byte of the request until the last byte of the answer; what the answer says is read and
+The time is measured from the first byte of the request to the last byte of the response. The response is parsed and
 compared afterwards.
 """
 
@@ -41,7 +41,7 @@ PASSWORD = "correct-horse"
 
 
 class Served:
-    """A side that is measured."""
+    """The HTTP side that is measured."""
 
     def __init__(self, port: int, pid: int) -> None:
         self.pid = pid
@@ -50,19 +50,19 @@ class Served:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
 
     def upload(self, owner_id: int, upload: Upload) -> Cost:
-        """POST /address_book"""
+        """Upload with POST /address_book."""
         cost, answer = self._ask("POST", "/address_book", owner_id, upload.body)
         expect(answer, upload.answer, "answer to an upload")
         return cost
 
     def retrieve(self, owner_id: int, book: Sequence[Contact]) -> Cost:
-        """GET /address_book"""
+        """Read the book back with GET /address_book."""
         cost, answer = self._ask("GET", "/address_book", owner_id)
         expect([one["phone"] for one in answer], [contact.typed for contact in book], "phones in a book")
         return cost
 
     def registered(self, owner_id: int, book: Sequence[Contact], *, compact: bool) -> Cost:
-        """GET /address_book/registered_users"""
+        """Get the registered contacts with GET /address_book/registered_users."""
         path = f"/address_book/registered_users?compact={int(compact)}"
         cost, answer = self._ask("GET", path, owner_id)
         names = [item["user"]["address_book_name"] for item in answer["items"]]
@@ -70,7 +70,7 @@ class Served:
         return cost
 
     def sign_up(self, app: dict[str, Any], login: str, phone: str) -> tuple[Cost, int]:
-        """POST /users, with a session of the application's own: what it cost, and the user's id."""
+        """POST /users, in a session without a user: its cost, and the id of the new user."""
         keys = {"application_id": app["application_id"], "auth_key": app["auth_key"]}
         _, opened = self._send("POST", "/session", {}, json.dumps(keys).encode(), status=201)
         user = {"user": {"login": login, "password": PASSWORD, "phone": phone}}
@@ -79,11 +79,11 @@ class Served:
         return cost, made["user"]["id"]
 
     def another(self) -> "Served":
-        """One more connection to the same server."""
+        """A further connection to the same server."""
         return Served(self.port, self.pid)
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Close the connection."""
         self._connection.close()
 
     def _ask(self, method: str, path: str, owner_id: int, body: bytes | None = None) -> tuple[Cost, Any]:
@@ -105,7 +105,7 @@ class Served:
         return cost, json.loads(answer)
 
     def _connect(self) -> None:
-        """Before the clock starts: the server lets go of a connection that was silent for 5 seconds."""
+        """Connect before the time is measured, because the server closes a connection after 5 silent seconds."""
         if time.monotonic() - self._used > SILENT_SECONDS:
             self._connection.close()
             self._connection.connect()
@@ -125,7 +125,7 @@ def serve(url: str, folder: Path, *options: str, **settings: str) -> Iterator[Se
 
 
 def ringbook(url: str, *words: str) -> str:
-    """What a `ringbook` command prints; one that fails ends the bench."""
+    """The output of a `ringbook` command; a failure ends the benchmark."""
     command = (Path(sys.executable).with_name("ringbook"), *words)
     done = subprocess.run(command, env=environment(url), capture_output=True, text=True)
     expect(done.returncode, 0, f"ringbook {words[0]} wrote {done.stderr}; its exit code")
@@ -133,7 +133,7 @@ def ringbook(url: str, *words: str) -> str:
 
 
 def environment(url: str, **settings: str) -> dict[str, str]:
-    """This process's environment, but of Ringbook's settings only these and the key."""
+    """The environment of this process, with only these settings of Ringbook and the key."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("RINGBOOK_")}
     ours = {"DATABASE": url, "KEY_FILE": str(key_file())} | settings
     return others | {f"RINGBOOK_{name}": value for name, value in ours.items()}

@@ -1,10 +1,10 @@
 """A server that accepts all pushes (sink.cjs), and the settings that send pushes to it.
 
-    sinking(folder)      the server, for as long as a block lasts
-    Sink                 what it has counted, its credentials, its tokens
-    bare(sink, count)    how fast pushes get there from the HTTP library alone
+    sinking(folder)      the server, during a block
+    Sink                 its counts, its credentials, its tokens
+    bare(sink, count)    the rate of the HTTP library alone
 
-The server speaks HTTP/2 over TLS and answers at once, or as late as it is told to; it looks at nothing.
+The server speaks HTTP/2 over TLS. It answers at once or with a given delay, and does not look at the requests.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ BODY = b'{"user_id":20000001,"type":"contact_joined","aps":{"alert":{"body":"You
 
 @dataclass(frozen=True)
 class Counts:
-    """What has come: how many pushes, their bytes, over how many connections; first and last in seconds since 1970."""
+    """The pushes that arrived: count, bytes, connections, and the times of the first and last in seconds since 1970."""
 
     pushes: int
     bytes: int
@@ -50,7 +50,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Sink:
-    """The server: `url` takes pushes, `others` everything else."""
+    """The server: `url` accepts pushes, `others` all other requests."""
 
     url: str
     others: str
@@ -88,12 +88,12 @@ class Sink:
         }
 
     def counts(self) -> Counts:
-        """What has come since the last time it was emptied."""
+        """The counts since the last `empty`."""
         found = self._ask("GET", "/counts")
         return Counts(**found | {name: (found[name] or 0) / 1e3 for name in ("first", "last")})
 
     def empty(self, wait_seconds: float = 0.0) -> None:
-        """Begin to count anew; from now on answers come so late."""
+        """Reset the counts, and set the delay of the responses."""
         self._ask("DELETE", f"/counts?wait={round(wait_seconds * 1e3)}")
 
     def _ask(self, method: str, path: str) -> Any:
@@ -105,7 +105,7 @@ class Sink:
 
 @contextmanager
 def sinking(folder: Path) -> Iterator[Sink]:
-    """The server, ready."""
+    """The server, when it is ready."""
     node = shutil.which("node")
     if not node:
         raise SystemExit(NEED_NODE)
@@ -122,7 +122,7 @@ def sinking(folder: Path) -> Iterator[Sink]:
 
 
 def pem(key: Any) -> str:
-    """A private key as files hold it."""
+    """A private key in PEM."""
     text: bytes = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return text.decode()
 
@@ -132,7 +132,7 @@ def pem(key: Any) -> str:
 
 @dataclass(frozen=True)
 class Bare:
-    """Requests in a second, and seconds on the processor for each, in the client and in the sink."""
+    """Requests per second, and processor seconds per request, of the client and of the sink."""
 
     rate: float
     cpu: float
@@ -140,7 +140,7 @@ class Bare:
 
 
 def bare(sink: Sink, count: int) -> Bare:
-    """Requests like those to APNs, as many in flight as a worker has, on one connection, from this process."""
+    """Send requests like those to APNs from this process, on one connection, with as many in flight as a worker has."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_bare(sink, count))
 
@@ -158,7 +158,7 @@ async def _bare(sink: Sink, count: int) -> Bare:
 
 
 async def _requests(client: Client, sink: Sink, numbers: Iterator[int]) -> None:
-    """One after the other."""
+    """Send requests one after the other."""
     for number in numbers:
         headers = {
             "authorization": "bearer " + "x" * 200,

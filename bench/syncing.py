@@ -4,9 +4,9 @@
     python bench/syncing.py --contacts 1000 --database sqlite   fewer of them, on one
     python bench/syncing.py --quick                             two rounds, writes nothing
 
-Each round is somebody new. The time is that of the call in the app: reading the state file, requests, writing it. Bytes
-are counted in one more round, by a relay between client and server, on the connection: headers, both ways, as they are
-(answers are compressed). After each sync the book on the server is compared with the phone's.
+Each round has a new user. The time is that of the call in the app: reading the state file, the requests, and writing
+the file. In a further round, a relay between client and server counts the bytes of the connection in both directions,
+with headers and with compressed responses. After each sync, the book on the server is compared with the phone's.
 """
 
 import argparse
@@ -44,7 +44,7 @@ NEW, RENAMED, GONE = 4, 2, 4
 
 @dataclass
 class Work:
-    """One piece of work: how long it took in each round, and what went over the wire once."""
+    """One operation: its time in each round, and the bytes of one run on the connection."""
 
     name: str
     seconds: list[float] = field(default_factory=list)
@@ -90,7 +90,7 @@ def parsed() -> argparse.Namespace:
 
 
 def measured(kind: str, contacts: int, rounds: int) -> str:
-    """The file for results/."""
+    """Measure; the file for results/."""
     with tempfile.TemporaryDirectory(prefix="ringbook-bench-") as name, place(kind, Path(name)) as where:
         folder, url, before = Path(name), where.empty(), os.getloadavg()[0]
         migrate(url)
@@ -124,7 +124,7 @@ def markdown(kind: str, facts: dict[str, str], works: Sequence[Work]) -> str:
 
 
 def run(port: int, made: str, contacts: int, rounds: int, folder: Path) -> list[Work]:
-    """All rounds, then one through the relay."""
+    """Run all rounds, then one through the relay."""
     works: dict[str, Work] = {}
     for number in range(rounds + 1):
         counted = number == rounds
@@ -134,7 +134,7 @@ def run(port: int, made: str, contacts: int, rounds: int, folder: Path) -> list[
 
 
 def client(port: int, made: str) -> Counting:
-    """Somebody new, signed in."""
+    """A client of a new user who has signed in."""
     app = json.loads(made)
     one = Counting(f"http://127.0.0.1:{port}", app["application_id"], app["auth_key"], timeout=120)
     one.create_session(Login(f"user-{random.getrandbits(64):x}", PASSWORD))
@@ -144,7 +144,7 @@ def client(port: int, made: str) -> Counting:
 def a_round(
     one: Counting, count: int, state: Path, works: dict[str, Work], counted: Callable[[], tuple[int, int]] | None
 ) -> None:
-    """One life of a phone: all, nothing, ten changes, nothing; and what uploading all each time would cost."""
+    """One round of a phone: first sync, no change, ten changes, no change; and for comparison full uploads."""
     book = contacts(count)
     changed = ten_changes(book)
 
@@ -175,13 +175,13 @@ def a_round(
 
 
 def contacts(count: int) -> list[Contact]:
-    """Numbers of a country code that nobody has, spelled in groups; they end as differently as real ones do."""
+    """Contacts with numbers of an unassigned country code, in groups of digits, with varied endings."""
     digits = [f"{number:09}" for number in random.sample(range(10**9), count)]
     return [Contact(f"Contact {one[3:]}", f"+999 {one[:3]} {one[3:6]} {one[6:]}") for one in digits]
 
 
 def ten_changes(book: Sequence[Contact]) -> list[Contact]:
-    """The same phone some days later."""
+    """The contacts of the same phone some days later."""
     renamed = [Contact(f"{one.name} (new)", one.phone) for one in book[:RENAMED]]
     return [*renamed, *book[RENAMED + GONE :], *contacts(NEW)]
 
@@ -191,7 +191,7 @@ def ten_changes(book: Sequence[Contact]) -> list[Contact]:
 
 @contextmanager
 def relay(port: int) -> Iterator[tuple[int, Callable[[], tuple[int, int]]]]:
-    """A port that leads to another one, and how many bytes have gone there and come back."""
+    """A relay to another port; it counts the bytes in both directions."""
     counts = [0, 0]
 
     def pump(source: socket.socket, target: socket.socket, which: int) -> None:

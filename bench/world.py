@@ -1,12 +1,12 @@
-"""The users, books and uploads of the measurement; the same for every side and every run.
+"""The users, books and uploads of the measurement. They are the same for every side and every run.
 
-    World(users)                 who is registered, under which numbers
-    World.book(owner, size)      an address book, of which a fifth is registered
-    Steps(world, book)           the uploads that one owner makes, one after the other
+    World(users)                 the registered users and their numbers
+    World.book(owner, size)      an address book; a fifth of its contacts are registered
+    Steps(world, book)           the uploads of one owner, one after the other
 
-No number can ring anybody. Half of a book are American numbers kept for fiction (NPA 555-01xx), spelled as phones show
-them, `+1 (202) 555-0142`; there are 80,000 of those. The others begin with 999, a country code that nobody has, and
-are digits alone; there are as many of them as it takes, spread over the whole table of users.
+No number belongs to a real phone. Half of a book are American numbers reserved for fiction (NPA 555-01xx), spelled as
+phones show them, `+1 (202) 555-0142`; there are 80,000 of these. The others begin with 999, an unassigned country code,
+and consist of digits only; there are as many as needed, spread over the whole table of users.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ FAMILY = ("Example", "Sample", "Specimen", "Muster", "Placeholder", "Untel", "Fu
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A line of a book; `typed` is what the phone sends, `number` how the server reads it."""
+    """A contact of a book; the phone sends `typed`, and the server reads it as `number`."""
 
     number: int
     typed: str
@@ -37,7 +37,7 @@ class Contact:
 
     @property
     def spelling(self) -> str | None:
-        """What is stored beside the number: the spelling where it is not exactly the digits."""
+        """The spelling that is stored beside the number, if it differs from the digits."""
         return None if self.typed == str(self.number) else self.typed
 
 
@@ -48,10 +48,10 @@ Row = tuple[int, str, str | None, int]  # number, name, typed, seq
 class Upload:
     """One upload, ready made for both sides.
 
-    body, answer    what is sent over HTTP, and what must come back
-    put, drop       the same as rows, sorted by number, and as numbers to remove
-    whole           with `force`: what is not in `put` goes as well
-    changes         how many rows differ from those that are there; the others need not be written
+    body, answer    the request over HTTP, and the expected response
+    put, drop       the same upload as rows, sorted by number, and as numbers to remove
+    whole           with `force`: contacts that are not in `put` are removed, too
+    changes         how many rows differ from the stored ones; the others need not be written
     """
 
     body: bytes
@@ -63,7 +63,7 @@ class Upload:
 
     @property
     def entries(self) -> int:
-        """How many lines are sent."""
+        """The number of entries of the upload."""
         return len(self.put) + len(self.drop)
 
 
@@ -80,7 +80,7 @@ class World:
         return fictional(turn * TAKEN_EVERY)[0] if not rest and turn < TURNS else SYNTHETIC + user_id * APART
 
     def book(self, owner_id: int, size: int) -> list[Contact]:
-        """An owner's book in the phone's order: a fifth users, half fictional and half synthetic numbers."""
+        """The book of an owner in the order of the phone: a fifth are users; half fictional, half synthetic numbers."""
         random, tenth = Random(owner_id), size // 10
         near = self.users // self.stride
         book = [
@@ -103,7 +103,7 @@ class World:
         return Contact(number, typed, named(random), index % TAKEN_EVERY == 0)
 
     def _synthetic(self, random: Random, user_id: int, off: int) -> Contact:
-        """The number of that user, or, with `off`, one beside it that nobody has."""
+        """The number of this user or, with `off`, a number near it that no user has."""
         number = SYNTHETIC + user_id * APART + off
         return Contact(number, str(number), named(random), off == 0)
 
@@ -119,12 +119,12 @@ def fictional(index: int) -> tuple[int, str]:
 
 
 def named(random: Random) -> str:
-    """A name as address books hold it."""
+    """A name as in real address books."""
     return f"{random.choice(GIVEN)} {random.choice(FAMILY)} {random.randrange(100)}"
 
 
 class Steps:
-    """What one owner uploads to an empty book, in this order; each is made when it is first asked for."""
+    """The uploads of one owner to an empty book, in this order. Each is created at its first use."""
 
     def __init__(self, world: World, book: list[Contact]) -> None:
         self._world = world
@@ -132,29 +132,29 @@ class Steps:
 
     @cached_property
     def new(self) -> Upload:
-        """All of the book."""
+        """The upload of the whole book."""
         count = len(self._first)
         return upload(self._first, self._first, changes=count, created=count)
 
     @cached_property
     def same(self) -> Upload:
-        """The same again."""
+        """The same upload again."""
         return upload(self._first, self._first, changes=0, updated=len(self._first))
 
     @property
     def change(self) -> Upload:
-        """A diff of 10."""
+        """A diff of 10 contacts."""
         return self._second[1]
 
     @cached_property
     def force(self) -> Upload:
-        """The whole book, in which 10 are different again."""
+        """The whole book with `force`, with another 10 changes."""
         known, updated = self._second[0], len(self._first) - 4
         return upload(self.book, known, whole=True, changes=6, created=4, updated=updated, deleted=4)
 
     @property
     def book(self) -> list[Contact]:
-        """What is there in the end."""
+        """The book after all uploads."""
         return self._third[0]
 
     @cached_property
@@ -167,7 +167,7 @@ class Steps:
 
 
 def changed(world: World, book: list[Contact]) -> tuple[list[Contact], Upload]:
-    """The book after 4 contacts came, 2 were renamed and 4 went, and the upload that says so."""
+    """The book after 4 contacts were added, 2 renamed and 4 removed, and the upload with these changes."""
     free = [contact for contact in book if not contact.is_user]
     gone = free[:4]
     renamed = {one.number: Contact(one.number, one.typed, f"{one.name} II", False) for one in free[4:6]}
@@ -196,6 +196,6 @@ def upload(
 
 
 def placed(contacts: Sequence[Contact], after: int = 0) -> Iterator[Row]:
-    """Rows of contacts in their order, behind those that are there already."""
+    """Rows for contacts in their order, after the existing ones."""
     for position, contact in enumerate(contacts, after + 1):
         yield contact.number, contact.name, contact.spelling, position * GAP

@@ -2,8 +2,9 @@
 
     python demo/make_world.py
 
-The same seed gives the same world. Every number lies in a range that its country keeps for films and books (README.md
-names the sources), and beside every number stands how a server in Britain should read it, or why it should refuse it.
+The same seed gives the same world. Every number is from a range that its country reserves for films and books
+(README.md names the sources). Every number has its expected result: how a server with the region GB should read it, or
+why it should refuse it.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ NAME_LENGTH = "Length of 'name' field should be min: 1 and max: 255."
 
 
 class Range(NamedTuple):
-    """Numbers kept for fiction; `#` stands for the digits that differ.
+    """A range of numbers reserved for fiction; `#` stands for the digits that differ.
 
     reads    in international digits
-    tails    what `#` may be
+    tails    the values of `#`
     local    a spelling that only its own country can read
     """
 
@@ -164,7 +165,7 @@ class World:
         return self.chance.sample(choices, self.chance.randint(0, most))
 
     def uploads(self) -> list[dict[str, Any]]:
-        """Changes that owners make during the day, and one phone whose app has a bug."""
+        """The changes that owners make during the day, and the uploads of one app with a bug."""
         owners = self.chance.sample(range(1, MORNING + 1), 41)
         events = [self.upload(who, self.change(who)) for who in owners[1:]]
         bug = [{"name": "undefined", "phone": "[object Object]", "refused": INVALID} for _ in range(12)]

@@ -3,8 +3,8 @@
     make demo                                       in a second terminal, beside `make serve`
     python demo/play.py --endpoint http://127.0.0.1:8081 [--json]
 
-The people and their address books are in world.json. The demo makes an application of its own, so nothing that is
-already on the server is touched, and tells in the end how to delete it.
+The people and their address books are in world.json. The demo creates its own application, so it does not touch other
+data on the server. At the end it prints how to delete the application.
 """
 
 from __future__ import annotations

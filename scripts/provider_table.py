@@ -1,6 +1,6 @@
 """The table of push providers in the documentation, made from the rows of `push/providers.py`.
 
-python scripts/provider_table.py FILE       write it between the markers of a page
+python scripts/provider_table.py FILE       writes the table between the markers of a page
 """
 
 import sys
@@ -13,7 +13,7 @@ HEAD = "| provider | channels | settings | `ringbook check` and *Check now* |\n|
 
 
 def written(page: str) -> str:
-    """The page with today's table between its markers."""
+    """The page with the new table between its markers."""
     table = "\n".join([HEAD, *providers.table()])
     before, rest = page.split(BEGIN)
     _, after = rest.split(END)

@@ -2,9 +2,9 @@
 
     python scripts/record_statements.py        before a revision is added; writes tests/store/statements/REVISION.json
 
-Old code serves on a new schema while processes are upgraded one after the other. So every statement that the tests of
-`core/` and `store/` make on SQLite is recorded, transaction by transaction, and as few tests as need be are kept for
-each statement to be there once. tests/store/test_upgrades.py replays them on the schema of today, on both databases.
+While processes are upgraded one after the other, old code runs on a new schema. This script records every statement
+that the tests of `core/` and `store/` run on SQLite, transaction by transaction, and keeps the fewest tests that
+together contain each statement. tests/store/test_upgrades.py replays them on the current schema, on both databases.
 """
 
 import base64
@@ -29,7 +29,7 @@ KEYS = ("auth_key", "auth_secret", "hash_key", "vapid_public_key", "vapid_privat
 
 
 class Recorder:
-    """One tape for each test: its committed transactions, each a list of calls with what they answered."""
+    """Records one tape for each test: its committed transactions, each a list of calls with their results."""
 
     def __init__(self) -> None:
         self.tapes: dict[str, list[Any]] = {}
@@ -65,7 +65,7 @@ class Recorder:
         return recorded
 
     def shown(self, name: str, value: Any) -> Any:
-        """A parameter as it is written down; a key as a word that stands for it."""
+        """A parameter for the file; a key is replaced by a word."""
         if name not in KEYS or value is None:
             return written(value)
         word = self._keys.setdefault(value, f"{name} {len(self._keys)}")
@@ -96,7 +96,7 @@ def asked(tape: list[Any]) -> set[str]:
 
 
 def fewest(tapes: dict[str, list[Any]]) -> list[str]:
-    """Tests that make every statement, small ones first."""
+    """Tests that together run every statement; small tests are preferred."""
     missing = set().union(*map(asked, tapes.values()))
     chosen = []
     while missing:
@@ -107,7 +107,7 @@ def fewest(tapes: dict[str, list[Any]]) -> list[str]:
 
 
 def text(tapes: dict[str, list[Any]], others: dict[str, Any]) -> str:
-    """The file: each statement once, in tapes by its place in the list; a tape is a line."""
+    """The file: each statement once, and tapes that name statements by their position. A tape is a line."""
     statements = sorted(set().union(*map(asked, tapes.values())))
     place = {statement: number for number, statement in enumerate(statements)}
     for steps in (steps for tape in tapes.values() for steps in tape):
@@ -122,7 +122,7 @@ def text(tapes: dict[str, list[Any]], others: dict[str, Any]) -> str:
 
 
 def by_line(values: dict[str, Any]) -> str:
-    """An object with a line for each of its names."""
+    """A JSON object with one line for each key."""
     return "{\n" + ",\n".join(f"{compact(name)}: {compact(value)}" for name, value in values.items()) + "\n}"
 
 
@@ -131,7 +131,7 @@ def compact(value: Any) -> str:
 
 
 def main() -> None:
-    """Run the tests, and keep what is needed."""
+    """Run the tests, and write the needed tapes."""
     recorder = Recorder()
     for name in RECORDED:
         setattr(sqlite.SqliteTx, name, recorder.call(name, getattr(sqlite.SqliteTx, name)))

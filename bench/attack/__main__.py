@@ -4,7 +4,7 @@
     python bench/attack heads bodies       the attacks of these files
     python bench/attack --write            also writes bench/results/DATE-attack.md
 
-Each file beside this one, except attack.py, holds a tuple ATTACKS. The exit code is 1 when a bound does not hold.
+Each file in this folder, except attack.py, contains a tuple ATTACKS. The exit code is 1 if a bound does not hold.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def figures(files: list[str]) -> Iterator[tuple[Attack, Figure]]:
-    """Each figure of each attack; an attack that fails is a figure that does not hold."""
+    """The figures of each attack. An attack that fails counts as a figure whose bound does not hold."""
     for file in files:
         for attack in importlib.import_module(file).ATTACKS:
             print(f"running: {attack.name} ...", file=sys.stderr, flush=True)

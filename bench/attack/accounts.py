@@ -1,8 +1,8 @@
-"""Passwords and one-time codes under attack: over HTTP, against a real server on SQLite.
+"""Attacks on passwords and one-time codes, over HTTP, against a real server on SQLite.
 
-two sessions change one password with the same old one, at the same time
-strangers at many addresses guess an admin's password
-strangers in many networks ask for the one-time codes of a day
+* two sessions change one password at the same time, with the same old password
+* attackers guess an admin's password from many addresses
+* attackers in many networks request all one-time codes of a day
 """
 
 import json
@@ -29,7 +29,7 @@ HERE = "127.0.0.1"
 
 
 class Server:
-    """A server, its application, and requests that seem to come from anywhere."""
+    """A server, its application, and requests with any client address (X-Forwarded-For)."""
 
     def __init__(self, url: str, served: Served, app: dict[str, Any], log: Path) -> None:
         self.url, self.app, self.log = url, app, log
@@ -56,7 +56,7 @@ class Server:
         return str(opened["session"]["token"])
 
     def sent(self) -> int:
-        """Messages that the console gateway has printed."""
+        """The messages that the console gateway has printed."""
         return self.log.read_text().count("DEVELOPMENT (sms_gateway")
 
     def _sent(self, request: urllib.request.Request) -> tuple[int, Any]:
@@ -69,15 +69,15 @@ class Server:
 
 
 class Still(urllib.request.HTTPRedirectHandler):
-    """Follows no redirection: a log-in that is let in is one."""
+    """Does not follow redirections, because a successful log-in is answered with one."""
 
     def redirect_request(self, *_: Any) -> None:
-        """None leaves the answer as it is."""
+        """Return None, so that urllib follows no redirection."""
 
 
 @contextmanager
 def running() -> Iterator[Server]:
-    """A fresh server behind a proxy that it trusts."""
+    """A new server that trusts the loopback as a proxy."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         url = f"sqlite:///{folder / 'attacked.db'}"
@@ -88,7 +88,7 @@ def running() -> Iterator[Server]:
 
 
 def together(*work: Any) -> None:
-    """Do these at the same time."""
+    """Run these calls at the same time."""
     threads = [threading.Thread(target=one) for one in work]
     for thread in threads:
         thread.start()
@@ -97,7 +97,7 @@ def together(*work: Any) -> None:
 
 
 def both_change() -> list[Figure]:
-    """A victim and an attacker change one password at once, ROUNDS times."""
+    """A victim and an attacker change the same password at the same time, ROUNDS times."""
     with running() as server:
         both = 0
         for number in range(ROUNDS):
@@ -117,7 +117,7 @@ def both_change() -> list[Figure]:
 
 
 def guessed() -> list[Figure]:
-    """GUESSES of an admin's password from ADDRESSES addresses; then the admin, from home and from elsewhere."""
+    """Guess an admin's password from ADDRESSES addresses; then the admin logs in from a known and a new address."""
     home = "198.51.100.7"
     with running() as server:
         password = json.loads(ringbook(server.url, "admin", "create", "op@example.com", "--json"))["password"]
@@ -139,7 +139,7 @@ def guessed() -> list[Figure]:
 
 
 def used_up() -> list[Figure]:
-    """Strangers ask for ASKED codes where CAP are sent in a day; then somebody who has signed in before."""
+    """Attackers request ASKED codes with a daily limit of CAP; then a user who has signed in before requests one."""
     with running() as server:
         app_id = str(server.app["application_id"])
         for key, value in {"sms_gateway": "console", "sms_regions": "US", "sms_daily_cap": str(CAP)}.items():
@@ -169,7 +169,7 @@ def used_up() -> list[Figure]:
 
 
 def ask_for_code(server: Server, number: str, address: str) -> tuple[int, Any]:
-    """The first step of a sign-in by code."""
+    """Request a code: the first step of a sign-in by code."""
     keys = {"application_id": server.app["application_id"], "auth_key": server.app["auth_key"]}
     return server.ask("POST", "/session", keys | {"provider": "phone", "phone": {"number": number}}, address=address)
 

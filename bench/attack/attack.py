@@ -1,4 +1,4 @@
-"""The shape of an attack: what it does, the bound that must hold, and what was seen.
+"""The shape of an attack: what it does, the bound that must hold, and what was measured.
 
 Attack    one attack, run against a fresh server
 Figure    one measured value beside its bound
@@ -15,7 +15,7 @@ class Figure:
     what    the quantity with its unit, such as "/healthz slower by, ms"
     seen    the measured value, as text
     bound   the most or least that it may be, as text
-    held    whether the value is within the bound
+    held    is the value within the bound?
     """
 
     what: str

@@ -1,6 +1,6 @@
-"""Bodies that nobody should have to keep: without a token, and of millions of empty objects.
+"""Attacks with request bodies that use much memory: bodies without a token, and millions of empty objects.
 
-Each attack runs against a fresh `ringbook serve` on SQLite; the figure is the memory of that process.
+Each attack runs against a new `ringbook serve` on SQLite. The figure is the memory of that process.
 """
 
 import json
@@ -29,7 +29,7 @@ PATIENCE_SECONDS = 60
 
 
 class Highest:
-    """The most memory that a process has had in a block, beyond what it had before."""
+    """The largest growth of a process's memory during a block."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -60,7 +60,7 @@ class Highest:
 
 @contextmanager
 def server(**settings: str) -> Iterator[tuple[Served, str]]:
-    """A server on a new SQLite file, and the address of its database."""
+    """A server on a new SQLite file, and the URL of its database."""
     with tempfile.TemporaryDirectory(prefix="ringbook-attack-") as name:
         url = f"sqlite:///{name}/attack.db"
         with serve(url, Path(name), **NO_LIMITS, **settings) as served:
@@ -68,10 +68,10 @@ def server(**settings: str) -> Iterator[tuple[Served, str]]:
 
 
 def posted(port: int, path: str, headers: str, body: bytes) -> str:
-    """What is answered to a POST whose body is sent as fast as it is taken: the status, or why there is none."""
+    """The status of a POST whose body is sent as fast as the server reads it, or the error if there is no status."""
     head = f"POST {path} HTTP/1.1\r\nHost: attack\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode()
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as connection:
-        with suppress(OSError):  # the server may end it while we send
+        with suppress(OSError):  # the server may close it while we send
             connection.sendall(head)
             connection.sendall(body)
         try:
@@ -82,13 +82,13 @@ def posted(port: int, path: str, headers: str, body: bytes) -> str:
 
 
 def at_once(count: int, send: Callable[[int], str]) -> Counter[str]:
-    """How often each status was answered."""
+    """The count of each status."""
     with ThreadPoolExecutor(count) as threads:
         return Counter(threads.map(send, range(count)))
 
 
 def without_token() -> list[Figure]:
-    """150 connections send 8 MiB each to the route for uploads, with no token and with a wrong one."""
+    """150 connections each send 8 MiB to the upload route, without a token and with a wrong one."""
     figures = []
     for what, headers in (("no token", ""), ("a wrong token", "CB-Token: wrong\r\n")):
         with server() as (served, _):
@@ -127,14 +127,14 @@ def told(seen: Counter[str]) -> str:
 
 
 def warm(served: Served) -> None:
-    """What a first request loads is not the attack's."""
+    """Make a first request, so that the memory of lazily loaded modules is not counted."""
     for _ in range(20):
         posted(served.port, "/address_book", "CB-Token: wrong\r\n", b"{}")
     time.sleep(0.2)
 
 
 def signed_up(served: Served, url: str, users: int) -> list[str]:
-    """The tokens of so many new users."""
+    """Sign up so many users; their tokens."""
     app = json.loads(ringbook(url, "app", "show", "1", "--secrets", "--json"))
     tokens = []
     for n in range(users):

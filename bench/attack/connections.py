@@ -1,6 +1,6 @@
 """Attacks on file handles: silent connections, silent TLS handshakes, and clients that read nothing.
 
-Others ask for /readyz meanwhile, each time on a new connection, and must be served.
+Meanwhile other clients request /readyz, each time on a new connection, and must be served.
 """
 
 import http.client
@@ -29,13 +29,13 @@ MEBIBYTE = 2**20
 
 
 def silent() -> list[Figure]:
-    """More silent connections than there are file handles."""
+    """Open more silent connections than the server has file handles."""
     with attacked(HANDLES) as server:
         return served_beside(server.port, None)
 
 
 def silent_handshakes() -> list[Figure]:
-    """More silent TLS handshakes than there are file handles."""
+    """Begin more silent TLS handshakes than the server has file handles."""
     with tempfile.TemporaryDirectory() as folder:
         files, trusted = certificate(Path(folder))
         with attacked(HANDLES, trusted, **files) as server:
@@ -43,7 +43,7 @@ def silent_handshakes() -> list[Figure]:
 
 
 def served_beside(port: int, trusted: ssl.SSLContext | None) -> list[Figure]:
-    """What others get while the silent ones stay."""
+    """The figures of other clients while the silent connections are open."""
     with ExitStack() as stack:
         for _ in range(SILENT):
             stack.enter_context(socket.create_connection((HOST, port), timeout=20))
@@ -62,7 +62,7 @@ def served_beside(port: int, trusted: ssl.SSLContext | None) -> list[Figure]:
 
 
 def unread() -> list[Figure]:
-    """Clients that ask for a large page as often as they are let, and read nothing."""
+    """Clients that request a large page as often as they can, and read nothing."""
     with (
         attacked(4096, max_unsent_bytes=str(32 * MEBIBYTE), answer_seconds="2") as server,
         ExitStack() as stack,
@@ -84,7 +84,7 @@ def unread() -> list[Figure]:
 
 
 def ask_and_never_read(stack: ExitStack, port: int) -> None:
-    """Requests for 200 KB each, until the server takes no more."""
+    """Request 200 KB again and again, until the server reads no more requests."""
     one = stack.enter_context(socket.socket())
     one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     one.connect((HOST, port))
@@ -96,7 +96,7 @@ def ask_and_never_read(stack: ExitStack, port: int) -> None:
 
 
 def connections_of(pid: int) -> int:
-    """How many sockets a process holds, without those that it listens on and uses itself."""
+    """The number of client connections of a process."""
     found = 0
     for link in list(Path(f"/proc/{pid}/fd").iterdir()):
         with suppress(OSError):
@@ -105,7 +105,7 @@ def connections_of(pid: int) -> int:
 
 
 def one_address() -> list[Figure]:
-    """3,000 connections from one address, which is not of the loopback, beside one from there."""
+    """Open 3,000 connections from one address that is not on the loopback, and one from the loopback."""
     address = own_address()
     if not address:
         return [Figure("this machine has no address beside the loopback", "–", "–", True)]
@@ -126,7 +126,7 @@ def one_address() -> list[Figure]:
 
 
 def is_open(one: socket.socket) -> bool:
-    """Has the server left this connection open?"""
+    """Is this connection still open?"""
     one.setblocking(False)
     try:
         return bool(one.recv(1))
@@ -137,7 +137,7 @@ def is_open(one: socket.socket) -> bool:
 
 
 def ready_in(port: int, trusted: ssl.SSLContext | None) -> float | None:
-    """Seconds until /readyz has answered 200 on a new connection; None if it did not."""
+    """Seconds until /readyz answers 200 on a new connection; None if it does not."""
     started = time.perf_counter()
     made = (
         http.client.HTTPSConnection(HOST, port, timeout=10, context=trusted)

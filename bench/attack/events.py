@@ -1,10 +1,10 @@
-"""Floods of events to endpoints that never answer, and what an honest sender notices.
+"""Floods of events to endpoints that never answer, and the delay of an honest sender's push.
 
     flooded      12 senders call POST /events for 100 recipients with 10 dead browsers each, until they are refused
-    queued       the same with 100,000 pushes that are in the queue already, on both databases
-    one_sender   how much one account can make the database keep: 9 days of as many events as it may send
+    queued       the same with 100,000 pushes that are already in the queue, on both databases
+    one_sender   how much one account can store: 9 days of as many events as the limits allow
 
-The dead endpoints are sockets on the loopback that take connections and never answer.
+The dead endpoints are sockets on the loopback that accept connections and never answer.
 """
 
 import base64
@@ -59,7 +59,7 @@ KEYS = {"web_auth": "A" * 22, "web_p256dh": base64.urlsafe_b64encode(POINT).deco
 
 @contextmanager
 def dead_hosts() -> Iterator[list[str]]:
-    """Addresses that take connections and never answer."""
+    """Addresses that accept connections and never answer."""
     with ExitStack() as stack:
         listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=2_000)) for _ in range(HOSTS)]
         yield [f"http://127.0.0.1:{listener.getsockname()[1]}" for listener in listeners]
@@ -67,7 +67,7 @@ def dead_hosts() -> Iterator[list[str]]:
 
 @dataclass
 class Browser:
-    """A push service that answers at once and remembers when it was asked."""
+    """A push service that answers at once and records when it got a request."""
 
     url: str
     asked_at: list[float]
@@ -75,7 +75,7 @@ class Browser:
 
 @contextmanager
 def answering() -> Iterator[Browser]:
-    """The push service of an honest user's browser."""
+    """The push service of the honest user's browser."""
     asked_at: list[float] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -110,16 +110,16 @@ class World:
 
     @property
     def app(self) -> App:
-        """The application."""
+        """Create the application."""
         return applications.get(self.db, self.keys["application_id"])
 
     def person(self, login: str) -> int:
-        """A user."""
+        """Create a user."""
         with self.db.write() as tx:
             return users.add(tx, self.app, columns({"login": login}), NOW).id
 
     def browser(self, user_id: int, endpoint: str, serial: int) -> tuple[int, str]:
-        """A subscription of a user: its id and its lane."""
+        """Create a subscription of a user; its id and its lane."""
         one = Subscription(
             id=0,
             user_id=user_id,
@@ -135,7 +135,7 @@ class World:
         return made[0].id, f"{self.app.id}:web?"
 
     def recipients(self, hosts: Sequence[str]) -> dict[int, list[int]]:
-        """The recipients with their dead browsers: ids of subscriptions by user."""
+        """Create the recipients with their dead browsers; the ids of subscriptions by user."""
         found = {}
         for n in range(RECIPIENTS):
             user = self.person(f"recipient{n}")
@@ -145,7 +145,7 @@ class World:
 
 
 class Account:
-    """A user who is signed in over HTTP."""
+    """A user who has signed in over HTTP."""
 
     def __init__(self, served: Served, world: World, login: str) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
@@ -155,14 +155,14 @@ class Account:
         self._token = self._ask("POST", "/session", "", world.keys | {"user": user})[1]["session"]["token"]
 
     def tell(self, *user_ids: int) -> int:
-        """Send an event; the status of the answer."""
+        """Send an event; the status of the response."""
         event = {"notification_type": "push", "environment": "production", "message": TEXT}
         wanted = {"event": event | {"user": {"ids": ",".join(map(str, user_ids))}}}
         return self._ask("POST", "/events", self._token, wanted)[0]
 
     def _ask(self, method: str, path: str, token: str, values: Any) -> tuple[int, Any]:
         headers = {"Content-Type": "application/json"} | ({"CB-Token": token} if token else {})
-        self._connection.close()  # the server lets go of one that was silent for 5 seconds
+        self._connection.close()  # the server closes a connection that was silent for 5 seconds
         self._connection.request(method, path, json.dumps(values).encode(), headers)
         answer = self._connection.getresponse()
         return answer.status, json.loads(answer.read() or b"null")
@@ -172,7 +172,7 @@ class Account:
 
 
 def flooded() -> list[Figure]:
-    """12 senders flood for a while; then an honest user sends a push to a browser of the same channel."""
+    """12 senders flood the queue; then an honest user sends a push to a browser, in the same channel."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringbook-attack-")))
         where = stack.enter_context(place("sqlite", folder))
@@ -200,7 +200,7 @@ def flooded() -> list[Figure]:
 
 
 def flood(senders: list[Account], recipients: list[int]) -> list[int]:
-    """Each sender calls again and again, also while refused; the statuses of all answers."""
+    """Each sender calls repeatedly, also after refusals. Returns all statuses."""
     statuses: list[int] = []
     until = time.monotonic() + FLOOD_SECONDS
 
@@ -218,7 +218,7 @@ def flood(senders: list[Account], recipients: list[int]) -> list[int]:
 
 
 def attempted_after(bob: Account, honest: Browser) -> float:
-    """Seconds from the answer to an honest push until its browser's push service is asked."""
+    """Seconds from the response to the honest user's event until the push service gets the push."""
     if (status := bob.tell(bob.id)) != 201:
         raise AssertionError(f"the honest sender is answered {status}")
     began = time.monotonic()
@@ -228,7 +228,7 @@ def attempted_after(bob: Account, honest: Browser) -> float:
 
 
 def queued(kind: str) -> list[Figure]:
-    """100,000 pushes of 12 senders are in the queue already, in the same lane as the honest one."""
+    """100,000 pushes of 12 senders wait in the same lane as the honest user's push."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ringbook-attack-")))
         where = stack.enter_context(place(kind, folder))
@@ -240,7 +240,7 @@ def queued(kind: str) -> list[Figure]:
         served = stack.enter_context(serve(url, folder, ALLOW_PRIVATE_ADDRESSES="true", LOG_LEVEL="error"))
         bob = Account(served, world, "bob")
         world.browser(bob.id, honest.url, 0)
-        time.sleep(SETTLING_SECONDS)  # until the flood fills what it may, and its first requests have timed out
+        time.sleep(SETTLING_SECONDS)  # until the flood uses all its places, and its first requests have timed out
         waiting = count(world, "outcome IS NULL")
         seconds = attempted_after(bob, honest)
     return [
@@ -250,7 +250,7 @@ def queued(kind: str) -> list[Figure]:
 
 
 def fill(world: World, recipients: dict[int, list[int]]) -> None:
-    """Put the flood into the queue, past all limits."""
+    """Put the flood into the queue directly, without limits."""
     lane, at = f"{world.app.id}:web?", int(time.time())
     places = [(user_id, one) for user_id, ids in recipients.items() for one in ids]
     for n in range(SENDERS):
@@ -265,12 +265,12 @@ def fill(world: World, recipients: dict[int, list[int]]) -> None:
 
 
 def one_sender() -> list[Figure]:
-    """One account sends as much as it may for 9 days, in small and in large events; all of it ends badly."""
+    """One account sends as much as the limits allow for 9 days, in small and in large events; no push is accepted."""
     return [figure for size in (400, 4_000) for figure in (growth(size, Outcome.GONE), growth(size, Outcome.REFUSED))]
 
 
 def growth(size: int, outcome: Outcome) -> Figure:
-    """How many bytes one sender's pushes take, with texts of this size and this end."""
+    """The bytes that one sender's pushes occupy, for texts of this size and this outcome."""
     with tempfile.TemporaryDirectory(prefix="ringbook-attack-") as folder:
         url = f"sqlite:///{folder}/ringbook.db"
         world = World(url)
@@ -287,7 +287,7 @@ def growth(size: int, outcome: Outcome) -> Figure:
 
 
 def spend(world: World, sender: int, size: int, outcome: Outcome) -> None:
-    """Send as much as the limits allow, every hour; whatever is due gets the longest reason and its end."""
+    """Send as much as the limits allow, every hour. Due pushes get the longest reason and the outcome."""
     app, event = world.app, events.Event(payload={"message": "x" * size}, user_ids=[sender])
     caller = Caller(app=app, user_id=sender, is_guest=False, address="192.0.2.1")
     limits = msgspec.structs.replace(Limits(), events_per_minute=0, events_per_address_per_minute=0)
@@ -306,13 +306,13 @@ def spend(world: World, sender: int, size: int, outcome: Outcome) -> None:
 
 
 def stored(world: World, url: str) -> int:
-    """Bytes of the file, after a checkpoint."""
+    """The bytes of the database file after a checkpoint."""
     world.db.scrub()
     return file_of(url).stat().st_size
 
 
 def count(world: World, which: str = "1 = 1") -> int:
-    """How many pushes there are."""
+    """The number of pushes."""
     with world.db.read() as tx:
         return int(tx.tuples(f"SELECT COUNT(*) FROM pushes WHERE {which}")[0][0])
 

@@ -1,9 +1,9 @@
-"""How long an outage of PostgreSQL lasts for the people who use Ringbook, and what they lose.
+"""Outages of PostgreSQL: how long they last for clients of Ringbook, and what is lost.
 
-a primary dies          kill -9 of the primary of two; its standby is promoted; Ringbook knows both hosts
-a primary vanishes      the same, but nothing answers any more at its address; needs Linux, root, unshare and ip
-PgBouncer               PostgreSQL is restarted behind PgBouncer, with its defaults and as operations.md says
-a temporary folder      is removed while two processes serve, and one of them is killed
+a primary dies          the primary is killed with kill -9, its standby is promoted; Ringbook knows both hosts
+a primary vanishes      the same, but nothing answers at its address any more; needs Linux, root, unshare and ip
+PgBouncer               PostgreSQL restarts behind PgBouncer, with its defaults and with the settings of operations.md
+a temporary folder      the folder is removed while two processes serve, and one of them is killed
 """
 
 import os
@@ -45,7 +45,7 @@ BOUND_SECONDS = 5
 OUTAGE_SECONDS = 3
 ADVICE = ("server_login_retry = 1", "server_connect_timeout = 2", "query_wait_timeout = 5", "tcp_user_timeout = 3000")
 AWAY = "503 The database cannot be reached just now. Try again."
-VANISHED = "10.99.0.1"  # an address in a network namespace of our own, at first on the loopback, then nowhere
+VANISHED = "10.99.0.1"  # in our own network namespace; first it is on the loopback, later nothing answers there
 NAMESPACE = (
     "link set lo up",
     "link add v0 type veth peer name v1",
@@ -72,13 +72,13 @@ def pair() -> Iterator[tuple[Pair, Path]]:
 
 
 def primary_dies() -> list[Figure]:
-    """kill -9, then the promotion."""
+    """The primary is killed with kill -9, then the standby is promoted."""
     with pair() as (two, folder), serve(two.url, folder) as server:
         return failover(server, two, two.primary.kill)
 
 
 def failover(server: Server, two: Pair, end: Callable[[], None]) -> list[Figure]:
-    """People upload while the primary ends and the standby takes over."""
+    """Clients upload while the primary ends and the standby takes over."""
     with crowd(server, 4) as people:
         end()
         ended = time.monotonic()
@@ -99,7 +99,7 @@ def failover(server: Server, two: Pair, end: Callable[[], None]) -> list[Figure]
 
 
 def primary_vanishes() -> list[Figure]:
-    """In a network namespace of its own, so that nobody else's network is touched."""
+    """Runs in its own network namespace, so that the machine's network is not changed."""
     words = ["unshare", "--net", sys.executable, __file__]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300)
     if done.returncode:
@@ -108,7 +108,7 @@ def primary_vanishes() -> list[Figure]:
 
 
 def vanish() -> None:
-    """Prints the figures; runs in the namespace."""
+    """Runs in the namespace, and prints the figures."""
     for words in NAMESPACE:
         subprocess.run(["ip", *words.split()], check=True)
     with pair() as (two, folder):
@@ -121,14 +121,14 @@ def vanish() -> None:
 
 
 def gone(two: Pair) -> None:
-    """From now on packets to the primary's address are dropped, as when its machine has lost its power."""
+    """Drop all packets to the primary's address, as if its machine had lost its power."""
     for words in GONE:
         subprocess.run(["ip", *words.split()], check=True)
     two.primary.kill()
 
 
 def listening(port: int) -> int:
-    """The port of a relay at the address that will vanish; it leads to a port of this machine."""
+    """Start a relay at the address that will vanish, to a port of this machine; the relay's port."""
     listener = socket(AF_INET, SOCK_STREAM)
     listener.bind((VANISHED, 0))
     listener.listen()
@@ -145,7 +145,7 @@ def listening(port: int) -> int:
 
 
 def pump(one: socket, other: socket) -> None:
-    """What one side sends, the other gets; the end of one is not told, since no packet would arrive."""
+    """Forward bytes from one socket to the other, but not the end of a connection: no packet would arrive."""
     try:
         while data := one.recv(65536):
             other.sendall(data)
@@ -157,7 +157,7 @@ def pump(one: socket, other: socket) -> None:
 
 
 def behind_pgbouncer() -> list[Figure]:
-    """PostgreSQL is stopped for 3 seconds while somebody asks again and again."""
+    """PostgreSQL is stopped for 3 seconds while a client sends requests continuously."""
     settings = {"without PgBouncer": None, "PgBouncer's defaults": (), "PgBouncer as operations.md says": ADVICE}
     figures = []
     for name, lines in settings.items():
@@ -192,7 +192,7 @@ def restart(lines: tuple[str, ...] | None) -> float:
 
 
 def ask_on(who: Person, seconds: float) -> None:
-    """Asks again and again, whatever the answers are."""
+    """Sends requests continuously, whatever the responses are."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with suppress(OSError):
@@ -204,7 +204,7 @@ def ask_on(who: Person, seconds: float) -> None:
 
 
 def temporary_folder() -> list[Figure]:
-    """Removed while two processes serve, one of which is then killed and replaced."""
+    """The temporary folder is removed while two processes serve; then one of them is killed and replaced."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         place = Path(name, "tmp")
         place.mkdir()

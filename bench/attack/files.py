@@ -1,4 +1,4 @@
-"""A SQLite file is removed while 8 clients upload; and what it costs to look for it at each transaction."""
+"""A SQLite file is removed while 8 clients upload; and the cost of checking the file at each transaction."""
 
 import http.client
 import json
@@ -23,7 +23,7 @@ LOOKS = 20_000
 
 
 class Client(threading.Thread):
-    """Uploads one contact after the other; notes when each request began, when it was answered, and how."""
+    """Uploads contacts one by one; records the begin, the end and the status of each request."""
 
     def __init__(self, port: int, token: str, stop: threading.Event) -> None:
         super().__init__(daemon=True)
@@ -31,7 +31,7 @@ class Client(threading.Thread):
         self.answers: list[tuple[float, float, int]] = []
 
     def run(self) -> None:
-        """Until told to stop."""
+        """Upload until `stop` is set."""
         with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)) as connection:
             n = 0
             while not self._stop_.is_set():
@@ -48,7 +48,7 @@ class Client(threading.Thread):
 
 
 def removed() -> list[Figure]:
-    """The file goes while everybody uploads."""
+    """The file is removed during uploads."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         file = folder / "ringbook.db"
@@ -76,7 +76,7 @@ def removed() -> list[Figure]:
 
 
 def figures(answers: list[tuple[float, float, int]], gone: float) -> list[Figure]:
-    """What the clients saw before and after the removal."""
+    """The figures of the clients before and after the removal."""
     before = sum(status == 200 for _, end, status in answers if end <= gone)
     lost = sum(status == 200 for begun, _, status in answers if begun > gone)
     others = sum(status not in (200, 503) for _, _, status in answers)
@@ -95,7 +95,7 @@ def figures(answers: list[tuple[float, float, int]], gone: float) -> list[Figure
 
 
 def told(port: int, name: str) -> tuple[float, bool]:
-    """When /readyz says 503 and names the file."""
+    """The time at which /readyz answers 503 and names the file."""
     end = time.monotonic() + ALLOWED_SECONDS
     while time.monotonic() < end:
         try:
@@ -118,7 +118,7 @@ def signed_up(served: Served, app: dict[str, Any], n: int) -> str:
 
 
 def looking() -> list[Figure]:
-    """What one look at the file costs."""
+    """The cost of one check of the file."""
     from ringbook.store.db.identity import Identity, which
 
     with tempfile.TemporaryDirectory() as name:

@@ -1,6 +1,6 @@
-"""Attacks on request heads: 48 MiB that never become a request, and what the bounds cost an honest request.
+"""Attacks with request heads: 48 MiB that never become a request; and the cost of the limits for normal requests.
 
-The server runs with its defaults. `/healthz` is asked all the while on connections of its own.
+The server runs with its defaults. During the attacks `/healthz` is requested on other connections.
 """
 
 import http.client
@@ -29,28 +29,28 @@ HOST = "127.0.0.1"
 
 
 def url() -> list[Figure]:
-    """One URL."""
+    """Send the 48 MiB as one URL."""
     return flood(b"GET /", b"a" * PART_BYTES)
 
 
 def value() -> list[Figure]:
-    """One header's value."""
+    """Send the 48 MiB as the value of one header."""
     return flood(b"GET / HTTP/1.1\r\nx: ", b"a" * PART_BYTES)
 
 
 def headers() -> list[Figure]:
-    """Headers without end."""
+    """Send headers without end."""
     return flood(b"GET / HTTP/1.1\r\n", b"a: b\r\n" * (PART_BYTES // 6))
 
 
 def trailers() -> list[Figure]:
-    """Trailers without end; the application may have answered before they are too many."""
+    """Send trailers without end; the application may answer before the limit is reached."""
     start = b"POST /none HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
     return flood(start, b"a: b\r\n" * (PART_BYTES // 6), ("404", "431"))
 
 
 def flood(start: bytes, part: bytes, answers: tuple[str, ...] = ("431",)) -> list[Figure]:
-    """Send a head of 48 MiB for as long as the server takes it; `answers` are the statuses that may come."""
+    """Send a head of 48 MiB for as long as the server reads it; `answers` are the expected statuses."""
     with server() as attacked:
         rest = max(seconds for seconds in asked(attacked.port, ASKED))
         before = now_resident(attacked.pid)
@@ -73,7 +73,7 @@ def flood(start: bytes, part: bytes, answers: tuple[str, ...] = ("431",)) -> lis
 
 
 def send(port: int, start: bytes, part: bytes) -> tuple[int, str]:
-    """How many bytes the server let us send, and the status that it answered."""
+    """The number of bytes that the server read, and the status of its response."""
     sent = 0
     answer = b""
     with socket.create_connection((HOST, port), timeout=30) as one:
@@ -88,7 +88,7 @@ def send(port: int, start: bytes, part: bytes) -> tuple[int, str]:
 
 
 class Sampler:
-    """Asks for /healthz and looks at the memory, until told to end."""
+    """Requests /healthz and measures the server's memory until it is stopped."""
 
     def __init__(self, attacked: served.Served) -> None:
         self._attacked = attacked
@@ -103,14 +103,14 @@ class Sampler:
             self._highest = max(self._highest, now_resident(self._attacked.pid))
 
     def end(self) -> tuple[float, int]:
-        """The slowest answer in seconds, the highest memory in bytes."""
+        """End the thread; the slowest response in seconds, and the highest memory in bytes."""
         self._stop.set()
         self._thread.join()
         return self._slowest, self._highest
 
 
 def asked(port: int, times: int) -> list[float]:
-    """How long each of so many GET /healthz took, one after the other on one connection."""
+    """The seconds of so many GET /healthz, one after the other on one connection."""
     seconds = []
     with closing(http.client.HTTPConnection(HOST, port, timeout=60)) as connection:
         for _ in range(times):
@@ -129,7 +129,7 @@ def now_resident(pid: int) -> int:
 
 @contextmanager
 def server(**settings: str) -> Iterator[served.Served]:
-    """A server on SQLite with its defaults, which writes no line for each request."""
+    """A server on SQLite with its defaults, without a log line for each request."""
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/attacked.db"
         with served.serve(url, Path(folder), LOG_LEVEL="warning", **settings) as running:
@@ -162,7 +162,7 @@ server.run([listen("127.0.0.1", int(sys.argv[2]))])
 
 
 def cost() -> list[Figure]:
-    """Processor time of a GET at a bare application, with uvicorn's protocol and with ours, in turn."""
+    """Processor time of a GET to a bare application, alternating between uvicorn's protocol and ours."""
     seen: dict[str, list[float]] = {"plain": [], "ours": []}
     opened: dict[str, list[float]] = {"plain": [], "ours": []}
     with toy("plain") as plain, toy("ours") as ours:
@@ -171,7 +171,7 @@ def cost() -> list[Figure]:
             for name, (port, pid) in sides.items():
                 seen[name].append(per_call(pid, GETS, lambda port=port: kept_alive(port)))
                 opened[name].append(per_call(pid, GETS // 10, lambda port=port: one_each(port)))
-    # The least is what the work costs; other programs on the machine only add to it.
+    # The minimum is the cost of the work; other programs on the machine only add time.
     gets = {name: min(values) for name, values in seen.items()}
     connections = {name: min(values) for name, values in opened.items()}
     return [
@@ -183,20 +183,20 @@ def cost() -> list[Figure]:
 
 
 def ratio(what: str, found: dict[str, float], most: float) -> Figure:
-    """How much dearer ours is."""
+    """The cost of our protocol in relation to uvicorn's."""
     times = found["ours"] / found["plain"]
     return Figure(what, f"{times:.2f}", f"≤ {most}", times <= most)
 
 
 def per_call(pid: int, count: int, call: Callable[[], int]) -> float:
-    """Microseconds of the server's processor for each request that `call` makes."""
+    """Microseconds of the server's processor time for each request of `call`."""
     before = machine.cpu_seconds(pid)
     done = call()
     return (machine.cpu_seconds(pid) - before) / done * 1e6
 
 
 def kept_alive(port: int) -> int:
-    """Requests one after the other on one connection."""
+    """Send requests one after the other on one connection."""
     with socket.create_connection((HOST, port)) as one:
         for _ in range(GETS):
             one.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n")
@@ -206,7 +206,7 @@ def kept_alive(port: int) -> int:
 
 
 def one_each(port: int) -> int:
-    """Each request on a connection of its own."""
+    """Send each request on its own connection."""
     for _ in range(GETS // 10):
         with socket.create_connection((HOST, port)) as one:
             one.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

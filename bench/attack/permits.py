@@ -1,11 +1,11 @@
-"""Asks for millions of numbers against the real limiter, on a simulated clock.
+"""Simulates attackers who look up millions of numbers, with the real limiter and a simulated clock.
 
-    ATTACKS                       the bounds of the issue, for `python bench/attack permits`
+    ATTACKS                       the attacks and their bounds, for `python bench/attack permits`
     rows()                        the table of docs/privacy.md, which `make docs` writes
-    attack, verified, accounts    the simulation: until 10 million numbers, by verified numbers, by new accounts
+    attack, verified, accounts    the simulation: until 10 million numbers, with verified numbers, with new accounts
 
-Nothing here knows the limits. An attacker charges as much as the limiter takes, waits for a step, and goes on. The
-database is a real SQLite file, and accounts are created, verified and erased by the functions that serve requests.
+The simulation does not know the limits. An attacker charges as much as the limiter allows, waits for a step, and
+continues. The database is a real SQLite file. The functions that serve requests create, verify and erase the accounts.
 """
 
 import sys
@@ -41,7 +41,7 @@ SMALL, LARGE = 1_000, 400_000
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an attacker got: numbers at the first moment, in the first 24 hours, and the time for `GOAL`.
+    """The result of an attack: numbers at the first moment and in the first 24 hours, and the time for `GOAL`.
 
     alarm   a shared limit raised the alarm
     """
@@ -53,12 +53,12 @@ class Outcome:
 
 
 class World:
-    """An application with so many users, all of them long here unless they are `new`."""
+    """An application with so many users, of whom `new` have just joined."""
 
     def __init__(self, db: Database, members: int, new: int) -> None:
         self.db = db
         self.now = START
-        self.likely = 1  # what the next account is given, as far as the last one tells
+        self.likely = 1  # the amount that the next account will probably get
         self.app: App = applications.create(db, "Attacked", START)
         stats.forget()
         rows = [(self.app.id, START // DAY, "imported", new)]
@@ -75,7 +75,7 @@ class World:
 
 @contextmanager
 def world(members: int = SMALL, new: int = 0) -> Iterator[World]:
-    """A fresh database with one application."""
+    """A new database with one application."""
     with tempfile.TemporaryDirectory(prefix="ringbook-permits-") as folder:
         url = f"sqlite:///{folder}/permits.db"
         migrate(url)
@@ -90,9 +90,9 @@ def world(members: int = SMALL, new: int = 0) -> Iterator[World]:
 
 
 def most(charge: Callable[[int], None], likely: int) -> int:
-    """Charge as much as is taken; how much that was.
+    """Charge as much as the limiter allows; the amount.
 
-    likely   tried first: an attacker who knows what the account before was given needs two tries instead of twenty
+    likely   the amount that is tried first. With the amount of the previous account, two tries are needed, not twenty
     """
     total = likely if taken(charge, likely) else 0
     if not taken(charge, 1):
@@ -107,7 +107,7 @@ def most(charge: Callable[[int], None], likely: int) -> int:
 
 
 def taken(charge: Callable[[int], None], cost: int) -> bool:
-    """Charge so much; False when that is refused."""
+    """Charge so much; False if it is refused."""
     try:
         charge(cost)
     except errors.TooMany:
@@ -116,7 +116,7 @@ def taken(charge: Callable[[int], None], cost: int) -> bool:
 
 
 def asked(world: World, user_id: int, address: str) -> int:
-    """One account asks about as many numbers as it may."""
+    """One account charges as many numbers as it can."""
     caller = Caller(app=world.app, user_id=user_id, is_guest=False, address=address)
 
     def charge(cost: int) -> None:
@@ -129,13 +129,13 @@ def asked(world: World, user_id: int, address: str) -> int:
 
 
 def verified(numbers: list[str]) -> Callable[[World], int]:
-    """Verified numbers whose accounts are deleted and made again, each at an address of its own."""
+    """Accounts with verified numbers that are deleted and created again, each from its own address."""
 
     def turn(world: World) -> int:
         got = 0
         for place, number in enumerate(numbers):
             address = f"2001:db8:{place:x}::1"
-            for _ in range(2):  # the second time has nothing left to give
+            for _ in range(2):  # the second time, nothing is left
                 user_id = proofs.by_phone(world.db, LIMITS, world.app, number, address, world.now)
                 got += asked(world, user_id, address)
                 users.erase(world.db, user_id)
@@ -145,7 +145,7 @@ def verified(numbers: list[str]) -> Callable[[World], int]:
 
 
 def accounts(addresses: Callable[[int], str]) -> Callable[[World], int]:
-    """New accounts, each at the next address, until two of them in a row have got nothing."""
+    """New accounts, each from the next address, until two in a row get no number."""
     place = count()
 
     def turn(world: World) -> int:
@@ -161,7 +161,7 @@ def accounts(addresses: Callable[[int], str]) -> Callable[[World], int]:
 
 
 def signed_up(world: World, address: str) -> int:
-    """A new account without a password, whose hash would take its time; 0 when that is refused."""
+    """Create an account without a password, because hashing is slow; its id, or 0 if it is refused."""
     with suppress(errors.TooMany), world.db.write() as tx:
         users.charge_account(tx, LIMITS, address, world.now)
         return users.add(tx, world.app, {}, world.now).id
@@ -185,11 +185,11 @@ def anywhere(place: int) -> str:
 
 
 def attack(turn: Callable[[World], int], step: int, *, members: int = SMALL, new: int = 0) -> Outcome:
-    """Take what there is, wait for a step, and again until `GOAL` is reached.
+    """Charge as much as possible, wait for a step, and repeat until `GOAL` is reached.
 
-    step   seconds, of which the first is at most a day; not longer than a bucket takes to come back, or some is lost
+    step   seconds; the first step is at most a day. A step longer than a bucket takes to refill would waste permits
 
-    The last step is as long as what is missing takes at the pace of the one before.
+    The last step is shorter: the missing numbers at the rate of the step before.
     """
     with world(members, new) as attacked:
         got = at_once = turn(attacked)
@@ -229,7 +229,7 @@ HEAD = (
 
 
 def rows() -> list[Callable[[], str]]:
-    """The rows of the table in Markdown; each is made when it is called."""
+    """The rows of the table in Markdown. Each is a function that runs its simulation."""
     return [
         *(partial(people, who, turn) for who, turn in PEOPLE),
         *(partial(places, who, addresses) for who, addresses in PLACES),
@@ -238,7 +238,7 @@ def rows() -> list[Callable[[], str]]:
 
 @cache
 def by_people(turn: Callable[[World], int]) -> Outcome:
-    """What verified numbers get. 300 days are less than it takes a user's permits to come back."""
+    """The row of attackers with verified numbers. In 300 days a user's permits do not come back completely."""
     return attack(turn, 300 * DAY)
 
 
@@ -267,7 +267,7 @@ def both(small: int, large: int) -> str:
 
 
 def span(seconds: int) -> str:
-    """A time in whole years or days, never longer than it was."""
+    """A time in whole years or days, rounded down."""
     if seconds >= YEAR:
         return f"{seconds // YEAR} years"
     days = seconds / DAY
@@ -275,7 +275,7 @@ def span(seconds: int) -> str:
 
 
 def written(page: str) -> str:
-    """The page with today's table between its markers."""
+    """The page with the new table between its markers."""
     text = "\n".join([HEAD, *(row() for row in rows())])
     before, rest = page.split(BEGIN)
     _, after = rest.split(END)
@@ -286,7 +286,7 @@ def written(page: str) -> str:
 
 
 def five_numbers() -> list[Figure]:
-    """5 verified numbers that delete and return."""
+    """5 accounts with verified numbers that are deleted and created again."""
     years = by_people(FIVE).seconds / YEAR
     return [Figure("10 million numbers, years", f"{years:.1f}", "at least 37", years >= 37)]
 
@@ -302,7 +302,7 @@ def network(members: int, new: int = 0) -> list[Figure]:
 
 
 def quiet(run: Callable[[], list[Figure]]) -> list[Figure]:
-    """Run without a log line for each day of the alarm."""
+    """Log nothing; otherwise each simulated day of the alarm writes a line."""
     logs.start("error")
     return run()
 

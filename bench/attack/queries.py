@@ -1,8 +1,8 @@
-"""Searches for users as an attack: one user with many connections, and the most expensive query that is allowed.
+"""Attacks with searches for users: one user with many connections, and the most expensive query that is allowed.
 
-There are 200,000 users. The figures are of one connection that reads profiles one after the other, first at rest and
-then beside the attack. The attack runs in a process of its own, and the bucket for searches is off: with it, the
-searches would end after 120.
+There are 200,000 users. The figures describe one connection that reads profiles one after the other, first at rest and
+then during the attack. The attack runs in its own process. The limit on searches is off, because it would end the
+attack after 120 searches.
 """
 
 import http.client
@@ -34,7 +34,7 @@ UNLIMITED = {"SEARCHES_PER_MINUTE": "0", "ADDRESS_SEARCHES_PER_MINUTE": "0"}
 
 
 def excluded(field: str, count: int, prefix: str = "x") -> str:
-    """A condition that excludes so many values, of which nobody has one."""
+    """A condition that excludes so many values that no user has."""
     return "&".join(f"{field}[nin][]={prefix}{n}" for n in range(count))
 
 
@@ -47,7 +47,7 @@ SLOWEST = f"/users/v2?{PREFIX}&" + "&".join(
 
 
 def attack(kind: str) -> list[Figure]:
-    """The figures of one database."""
+    """Attack a server on one kind of database; the figures."""
     with crowded(kind) as served:
         at_rest = reads(served, READS)
         beside, statuses = flooded(served)
@@ -65,7 +65,7 @@ def attack(kind: str) -> list[Figure]:
 
 @contextmanager
 def crowded(kind: str) -> Iterator[Served]:
-    """A server with USERS users, of whom two have sessions."""
+    """A server with USERS users, two of them with sessions."""
     with tempfile.TemporaryDirectory() as name, place(kind, Path(name)) as where:
         url = where.empty()
         migrate(url)
@@ -76,7 +76,7 @@ def crowded(kind: str) -> Iterator[Served]:
 
 
 def reads(served: Served, count: int) -> list[float]:
-    """The seconds that each of so many profiles took, one after the other."""
+    """The seconds of so many requests for a profile, one after the other."""
     connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
     taken = []
     for number in range(count):
@@ -86,7 +86,7 @@ def reads(served: Served, count: int) -> list[float]:
 
 
 def flooded(served: Served) -> tuple[list[float], Counter[int]]:
-    """The same beside CONNECTIONS that search without a pause, and what those were answered."""
+    """The same during CONNECTIONS connections that search without a pause, and the statuses of these."""
     command = [sys.executable, __file__, str(served.port)]
     here = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=here) as flood:
@@ -99,7 +99,7 @@ def flooded(served: Served) -> tuple[list[float], Counter[int]]:
 
 
 def once(served: Served, path: str) -> tuple[int, float]:
-    """One request's status and seconds."""
+    """The status and the seconds of one request."""
     connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
     found = asked(connection, path, ATTACKER)
     connection.close()
@@ -107,7 +107,7 @@ def once(served: Served, path: str) -> tuple[int, float]:
 
 
 def asked(connection: http.client.HTTPConnection, path: str, user_id: int) -> tuple[int, float]:
-    """One request on a connection: its status and seconds."""
+    """Send one request on a connection; its status and seconds."""
     began = time.perf_counter()
     connection.request("GET", path, headers={"CB-Token": token(user_id)})
     answer = connection.getresponse()
@@ -116,7 +116,7 @@ def asked(connection: http.client.HTTPConnection, path: str, user_id: int) -> tu
 
 
 def flood(port: int) -> Counter[int]:
-    """Search for SECONDS on CONNECTIONS; the statuses that came."""
+    """Search for SECONDS on CONNECTIONS connections; the statuses."""
     statuses: Counter[int] = Counter()
     until = time.monotonic() + SECONDS
 
@@ -144,7 +144,7 @@ def ms(seconds: float) -> str:
 
 
 def told(statuses: Counter[int]) -> str:
-    """How often each status came."""
+    """The count of each status."""
     return ", ".join(f"{count} × {status}" for status, count in sorted(statuses.items()))
 
 

@@ -1,8 +1,8 @@
-"""One free account makes the database as large as it can: contacts with long names, fragments, and everything else.
+"""Attacks on storage: one account makes the database as large as it can, with long names, fragments and other data.
 
-A SQLite file is measured after a checkpoint, as it lies on the disk; of PostgreSQL what pg_database_size says after a
-checkpoint and a VACUUM. What the limits on pushes allow one account to have waiting and settled is not sent here:
-PUSHES of the bound are left for it.
+The size of a SQLite file is measured after a checkpoint, the size of a PostgreSQL database with pg_database_size after
+a checkpoint and a VACUUM. No pushes are sent: PUSHES bytes of the bound are reserved for the pushes that the limits
+allow one account.
 """
 
 import http.client
@@ -31,7 +31,7 @@ Answer = tuple[int, Any]
 
 
 class Account:
-    """A free account of somebody who wants to fill the disk."""
+    """An account of an attacker who wants to fill the disk."""
 
     def __init__(self, port: int, keys: dict[str, Any]) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
@@ -41,7 +41,7 @@ class Account:
         self.token, self.id = opened["token"], opened["user_id"]
 
     def ask(self, method: str, path: str, body: Any) -> Answer:
-        """One request, with the token if there is one."""
+        """Send one request, with the token if there is one."""
         headers = {"Content-Type": "application/json", "CB-Token": getattr(self, "token", "")}
         self._connection.request(method, path, json.dumps(body, ensure_ascii=False).encode(), headers)
         answer = self._connection.getresponse()
@@ -49,7 +49,7 @@ class Account:
         return answer.status, json.loads(text) if text.strip() else None
 
     def add(self, book: int, numbers: range, name: str) -> bool:
-        """Contacts come into a book until there is no room for ten more; were all of them taken?"""
+        """Add contacts to a book until ten more are refused; were all of them accepted?"""
         start, step = 0, min(PER_UPLOAD, 7 * MIB // (len(name.encode()) + 60))
         while start < len(numbers) and step > 10:
             part = numbers[start : start + step]
@@ -62,7 +62,7 @@ class Account:
         return start >= len(numbers)
 
     def remove(self, book: int, numbers: list[int]) -> None:
-        """Contacts go."""
+        """Remove contacts."""
         for start in range(0, len(numbers), PER_BOOK):
             part = [{"phone": str(n), "destroy": 1} for n in numbers[start : start + PER_BOOK]]
             expect(self._upload(book, part), 200)
@@ -72,7 +72,7 @@ class Account:
         return status
 
     def fill_everything_else(self) -> None:
-        """Subscriptions, the profile and sessions, each as large as they can be."""
+        """Store subscriptions, the profile and sessions of the largest size."""
         for n in range(12):
             device = {"platform": "android", "udid": f"{n:02d}" + EMOJI * 253}
             token = {"environment": "production", "bundle_identifier": EMOJI * 255}
@@ -89,7 +89,7 @@ class Account:
 
 
 def expect(seen: int, wanted: int) -> None:
-    """Stop unless the answer is the wanted one."""
+    """Stop the benchmark unless the status is the expected one."""
     if seen != wanted:
         raise RuntimeError(f"an answer has status {seen}, not {wanted}")
 
@@ -98,12 +98,12 @@ def expect(seen: int, wanted: int) -> None:
 
 
 def long_names() -> list[Figure]:
-    """Names of 255 emoji, in as many books as there may be."""
+    """Store names of 255 emoji in as many books as the limit allows."""
     return attacked(EMOJI * 255)
 
 
 def many_names() -> list[Figure]:
-    """As many contacts as there may be, which share the bytes."""
+    """Store as many contacts as the limit allows, and as many bytes."""
     return attacked("n" * 155)
 
 
@@ -118,17 +118,17 @@ def many_names_postgresql() -> list[Figure]:
 
 
 def fragments() -> list[Figure]:
-    """Four of seven neighbours go and others come elsewhere: fewer than SQLite needs to join the pages."""
+    """Remove four of seven neighbouring contacts and add others elsewhere, so that SQLite does not merge the pages."""
     return attacked(EMOJI * 255, rounds=4, keep=3 / 7)
 
 
 def many_fragments() -> list[Figure]:
-    """The same with short rows, of which more stand in a page."""
+    """The same with short rows, of which more fit into a page."""
     return attacked("n" * 155, rounds=4, keep=5 / 14)
 
 
 def attacked(name: str, *, kind: str = "sqlite", rounds: int = 0, keep: float = 1) -> list[Figure]:
-    """What the attack has made of the database; `keep` of neighbouring contacts stay in each round."""
+    """Run the attack; the size of the database. In each round, the share `keep` of the contacts remains."""
     with account(kind) as (attacker, size):
         before = size()
         numbers = range(FIRST, FIRST + PER_BOOK)
@@ -146,7 +146,7 @@ def attacked(name: str, *, kind: str = "sqlite", rounds: int = 0, keep: float = 
 
 
 def thin_and_fill(attacker: Account, book: int, numbers: range, name: str, keep: float) -> int:
-    """Remove most contacts of the books so far, then fill the next ones; the last book that was filled."""
+    """Remove most contacts of the filled books, then fill the next books; the last filled book."""
     for one in range(1, book + 1):
         attacker.remove(one, [n for n in numbers if int(n * keep) == int((n - 1) * keep)])
     while book < BOOKS - 1:
@@ -158,7 +158,7 @@ def thin_and_fill(attacker: Account, book: int, numbers: range, name: str, keep:
 
 @contextmanager
 def account(kind: str) -> Iterator[tuple[Account, Callable[[], int]]]:
-    """A server on an empty database with one free account, and how large the database is after a checkpoint."""
+    """A server on an empty database with one account, and the size of the database after a checkpoint."""
     with tempfile.TemporaryDirectory() as name, databases.place(kind, Path(name)) as place:
         url = place.empty()
         served.ringbook(url, "migrate")
@@ -168,7 +168,7 @@ def account(kind: str) -> Iterator[tuple[Account, Callable[[], int]]]:
 
 
 def size_of_file(url: str) -> int:
-    """The file's size once its log is written back."""
+    """The size of the file after a checkpoint."""
     file = url.removeprefix("sqlite:///")
     with closing(sqlite3.connect(file, timeout=30)) as opened:
         for _ in range(50):
@@ -179,7 +179,7 @@ def size_of_file(url: str) -> int:
 
 
 def size_on_postgresql(url: str) -> int:
-    """What the server says, once what is dead was cleared away."""
+    """The size that PostgreSQL reports after a checkpoint and a VACUUM."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("VACUUM")
         connection.execute("CHECKPOINT")
