@@ -1,11 +1,11 @@
-"""What tests of the edge ask a server, byte for byte, and what it answers.
+"""HTTP requests of the tests, byte for byte, and their responses.
 
-ask(server, …)       one request on a connection of its own → Answer
-person(server, …)    somebody signed in, who asks with a token
-guest(server, …)     the same for a day
+ask(server, …)       one request on its own connection → Answer
+person(server, …)    a signed-in user, who sends requests with a token
+guest(server, …)     a signed-in guest
 line(n)              a contact for an upload, with a number reserved for fiction
-rows, write          the database behind a server
-at_once(calls)       many calls at the same moment
+rows, write          read and change the database of a server
+at_once(calls)       many calls at the same time
 """
 
 import contextlib
@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Answer:
-    """A status, headers by any case of their names, and the body as it came."""
+    """A status, headers with case-insensitive names, and the raw body."""
 
     status: int
     headers: Message
@@ -51,7 +51,7 @@ def ask(
     body: bytes | Iterator[bytes] | None = None,
     headers: dict[str, str] | None = None,
 ) -> Answer:
-    """Send one request, with `value` as JSON or `body` as it stands; an iterator is sent in chunks."""
+    """Send one request, with `value` as JSON or with `body` unchanged; an iterator is sent in chunks."""
     headers = dict(headers or {})
     if value is not None:
         body = json.dumps(value).encode()
@@ -75,7 +75,7 @@ class Person:
     address: str = ""
 
     def ask(self, method: str, path: str, value: Any = None, **more: Any) -> Answer:
-        """Ask with this person's token, from this person's address."""
+        """Send a request with this user's token, from this user's address."""
         headers = {"CB-Token": self.token} | came_from(self.address) | more.pop("headers", {})
         return ask(self.server, method, path, value, headers=headers, **more)
 
@@ -84,37 +84,37 @@ class Person:
         return self.ask("POST", "/address_book", {"contacts": contacts} | options)
 
     def book(self, udid: str | None = None) -> list[tuple[str, str]]:
-        """(phone, name) of each contact in a book."""
+        """The (phone, name) of each contact in a book."""
         answer = self.ask("GET", "/address_book" + (f"?udid={udid}" if udid else ""))
         assert answer.status == 200, answer
         return [(contact["phone"], contact["name"]) for contact in answer.json]
 
     def signed_in_again(self) -> "Person":
-        """The same person with one more session."""
+        """The same user with a further session."""
         given = {"login": self.login, "password": PASSWORD}
         return replace(self, token=opened(self.server, self.app, given, self.address)["token"])
 
 
 def came_from(address: str) -> dict[str, str]:
-    """What a proxy says of where a request came from."""
+    """The header with which a proxy reports the client's address."""
     return {"X-Forwarded-For": address} if address else {}
 
 
 def open_session(server: Server, app: Application, user: dict[str, Any] | None = None, address: str = "") -> Answer:
-    """`POST /session`: the application's own without a user."""
+    """`POST /session`; without a login, a session without a user."""
     keys = {"application_id": app.application_id, "auth_key": app.auth_key}
     return ask(server, "POST", "/session", keys | ({"user": user} if user else {}), headers=came_from(address))
 
 
 def opened(server: Server, app: Application, user: dict[str, Any] | None = None, address: str = "") -> Any:
-    """The session that it answers."""
+    """Open a session; the session in the response."""
     answer = open_session(server, app, user, address)
     assert answer.status == 201, answer
     return answer.json["session"]
 
 
 def person(server: Server, app: Application | None = None, address: str = "", **profile: Any) -> Person:
-    """Somebody new, signed in; `profile` as `PUT /users/{id}` takes it."""
+    """A new user who has signed in; `profile` as for `PUT /users/{id}`."""
     app = app or server.app
     login = f"user-{uuid.uuid4().hex}"
     session = opened(server, app, {"login": login, "password": PASSWORD}, address)
@@ -126,14 +126,14 @@ def person(server: Server, app: Application | None = None, address: str = "", **
 
 
 def guest(server: Server, app: Application | None = None, address: str = "") -> Person:
-    """Somebody new, for a day."""
+    """A new guest."""
     app = app or server.app
     session = opened(server, app, {"guest": "1", "full_name": "Guest"}, address)
     return Person(server, app, session["user_id"], session["token"], address=address)
 
 
 def rows(server: Server, sql: str, **params: Any) -> list[dict[str, Any]]:
-    """What the database behind a server holds."""
+    """The rows of a query on the server's database."""
     database = databases.connect(server.database_url, pool=1, seal=SEAL)
     try:
         with database.read() as tx:
@@ -143,7 +143,7 @@ def rows(server: Server, sql: str, **params: Any) -> list[dict[str, Any]]:
 
 
 def write(server: Server, sql: str, **params: Any) -> int:
-    """Change the database behind a server's back, as time would; how many rows that were."""
+    """Change the server's database directly; the number of changed rows."""
     database = databases.connect(server.database_url, pool=1, seal=SEAL)
     try:
         with database.write() as tx:
@@ -153,7 +153,7 @@ def write(server: Server, sql: str, **params: Any) -> int:
 
 
 def at_once(calls: Sequence[Callable[[], Result]]) -> list[Result]:
-    """Make all calls at the same moment, each in a thread of its own; their results in order."""
+    """Make all calls at the same time, each in its own thread; their results in order."""
     together = threading.Barrier(len(calls))
 
     def call(one: Callable[[], Result]) -> Result:
@@ -165,7 +165,7 @@ def at_once(calls: Sequence[Callable[[], Result]]) -> list[Result]:
 
 
 def line(n: int, name: str = "x") -> dict[str, str]:
-    """The n-th contact of 10,000: 555-01xx in a hundred area codes."""
+    """The n-th of 10,000 contacts: 555-01xx in a hundred area codes."""
     return {"phone": f"1{200 + n // 100:03}55501{n % 100:02}", "name": name}
 
 

@@ -1,10 +1,10 @@
-"""Things that break while people use them, as often as asked for; each tells how it went for the people.
+"""Failures while clients use the server, repeated as often as requested; each returns the results of the clients.
 
-serving_processes, worker, postgresql    kill -9
-disk                                     filled to its last byte
-provider                                 that takes its time
-jumping                                  a clock that is set
-thousand                                 so many clients at the same moment
+serving_processes, worker, postgresql    killed with kill -9
+disk                                     full to its last byte
+provider                                 slow
+jumping                                  the clock is changed
+thousand                                 many clients at the same time
 """
 
 import os
@@ -49,7 +49,7 @@ NO_LIMITS = {
 
 
 def serving_processes(databases: Databases, folder: Path, times: int) -> Crowd:
-    """One of two serving processes is killed, and again when people are answered."""
+    """One of two serving processes is killed, and another one when clients get responses again."""
     with databases.fresh("postgresql") as url, serve(url, folder, "--workers", "2") as server:
         with crowd(server, PEOPLE) as people:
             for n in range(1, times + 1):
@@ -60,12 +60,12 @@ def serving_processes(databases: Databases, folder: Path, times: int) -> Crowd:
 
 
 def replaced(server: Server) -> int:
-    """How many serving processes the server says it has replaced."""
+    """The number of serving processes that the server has replaced, by its log."""
     return server.printed.count("a serving process died and is replaced")
 
 
 def postgresql(server_: Stoppable, folder: Path, times: int) -> Crowd:
-    """PostgreSQL with all its processes is killed, people notice, it is started again."""
+    """PostgreSQL is killed with all its processes and, after clients got errors, started again."""
     with serve(server_.url, folder) as server:
         with crowd(server, PEOPLE) as people:
             for _ in range(times):
@@ -78,7 +78,7 @@ def postgresql(server_: Stoppable, folder: Path, times: int) -> Crowd:
 
 
 def worker(databases: Databases, folder: Path, times: int) -> tuple[Crowd, Counter[int]]:
-    """The worker is killed while a push is on its way, and another one started; who was told of how often."""
+    """The worker is killed during a push, and another worker is started; how often each recipient got the push."""
     with (
         databases.fresh("postgresql") as url,
         providing(folder) as providers,
@@ -114,7 +114,7 @@ def worker(databases: Databases, folder: Path, times: int) -> tuple[Crowd, Count
 
 
 def disk(databases: Databases, folder: Path, times: int) -> Crowd:
-    """SQLite's disk is full, people notice, and so does /readyz; then there is room again."""
+    """SQLite's disk is full until clients and /readyz report it; then there is space again."""
     place = folder / "disk"
     place.mkdir()
     with small_disk(place, 24) as mounted, databases.fresh("sqlite") as migrated:
@@ -137,7 +137,7 @@ def disk(databases: Databases, folder: Path, times: int) -> Crowd:
 
 @contextmanager
 def small_disk(folder: Path, mebibytes: int) -> Iterator[bool]:
-    """The folder is a disk of its own, if this user may mount one; is it?"""
+    """Mount a small disk at the folder, if this user may; was it mounted?"""
     words = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(folder)]
     mounted = os.geteuid() == 0 and subprocess.run(words, capture_output=True).returncode == 0
     try:
@@ -149,7 +149,7 @@ def small_disk(folder: Path, mebibytes: int) -> Iterator[bool]:
 
 @contextmanager
 def no_room(server: Server, folder: Path, mounted: bool) -> Iterator[None]:
-    """Fill the disk to its last byte; or, where that is not possible, let no file grow."""
+    """Fill the disk to its last byte; if that is not possible, prevent files from growing."""
     if not mounted:
         with full_disk(server, room=0):
             yield
@@ -172,7 +172,7 @@ def no_room(server: Server, folder: Path, mounted: bool) -> Iterator[None]:
 
 
 def provider(databases: Databases, folder: Path, holders: int) -> tuple[Crowd, Counter[str]]:
-    """Two of three push tokens are a provider's that takes 2.5 s; how often each got its push."""
+    """Two of three push tokens belong to a provider that takes 2.5 s; how often each got its push."""
     with databases.fresh("sqlite") as url, providing(folder) as providers:
         settings = {name: str(value) for name, value in providers.config.items()}
         with serve(url, folder, **settings) as server, closing(store.connect(url, seal=SEAL)) as db:
@@ -201,7 +201,7 @@ def provider(databases: Databases, folder: Path, holders: int) -> tuple[Crowd, C
 
 
 def jumping(databases: Databases, folder: Path, jumps: Sequence[str]) -> Crowd:
-    """The server's clock is set to so much beside the right time (`+3h`), again and again."""
+    """The server's clock is set to an offset from the right time (`+3h`), several times."""
     file = folder / "clock"
     with mock.patch.dict(os.environ, clock(file)), databases.fresh("sqlite") as url, serve(url, folder) as server:
         with crowd(server, 4) as people:
@@ -213,7 +213,7 @@ def jumping(databases: Databases, folder: Path, jumps: Sequence[str]) -> Crowd:
 
 
 def clock(file: Path) -> dict[str, str]:
-    """The environment of a process that goes by the clock that a file tells; whoever runs already keeps the own one."""
+    """The environment of a process that reads its clock's offset from a file."""
     set_clock(file, "+0")
     return {
         "DYLD_INSERT_LIBRARIES" if sys.platform == "darwin" else "LD_PRELOAD": str(faketime()),
@@ -224,14 +224,14 @@ def clock(file: Path) -> dict[str, str]:
 
 
 def set_clock(file: Path, jump: str) -> None:
-    """All at once: who reads half a line stops."""
+    """Write the offset atomically, because a process that reads half a line stops."""
     written = file.with_suffix(".new")
     written.write_text(jump)
     written.replace(file)
 
 
 def faketime() -> Path:
-    """The library that gives a process a clock of its own."""
+    """The library that gives a process its own clock."""
     for folder in ("/usr/lib", "/usr/local/lib", "/opt/homebrew/lib"):
         for found in (*Path(folder).glob("faketime/libfaketime.*"), *Path(folder).glob("*/faketime/libfaketime.*")):
             return found
@@ -242,7 +242,7 @@ def faketime() -> Path:
 
 
 def thousand(databases: Databases, folder: Path, kind: str, count: int = 1_000) -> tuple[int, int, Counter[str]]:
-    """Guests who come at once; contacts promised, those of them that are lost, and what else was answered."""
+    """Many guests upload at once; the acknowledged contacts, those of them that are lost, and the other responses."""
     with databases.fresh(kind) as url, serve(url, folder, **NO_LIMITS) as server:
         answers = knocking(server, count)
         there = {(row["owner_id"], row["number"]) for row in rows(server, "SELECT owner_id, number FROM contacts")}

@@ -1,4 +1,4 @@
-"""What tests are given: databases, open or by URL, and a running server, on SQLite and on PostgreSQL."""
+"""Fixtures of all tests: databases, open or by URL, and running servers, on SQLite and on PostgreSQL."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -21,20 +21,20 @@ def cheap_hashes() -> None:
 
 @pytest.fixture(scope="session")
 def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
-    """Fresh databases of every kind: `with databases.fresh("pgbouncer") as url`."""
+    """New databases of every kind: `with databases.fresh("pgbouncer") as url`."""
     with ExitStack() as stack:
         yield Databases(tmp_path_factory.mktemp("databases"), stack)
 
 
 @pytest.fixture(scope="session")
 def postgresql(databases: Databases) -> Postgresql:
-    """A PostgreSQL server of this test process."""
+    """The PostgreSQL server of this test process."""
     return databases.postgresql
 
 
 @pytest.fixture
 def stoppable() -> Iterator[Stoppable]:
-    """A PostgreSQL server of one test's, with today's schema."""
+    """A PostgreSQL server for one test, with the current schema."""
     with private_folder() as folder:
         made = Stoppable(folder)
         made.start()
@@ -45,35 +45,35 @@ def stoppable() -> Iterator[Stoppable]:
 
 @pytest.fixture(scope="session")
 def push_providers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Providers]:
-    """FCM and APNs, one for all tests of this process; `providers` is the same for one test."""
+    """Simulated FCM and APNs for all tests of this process; `providers` is the same for one test."""
     with providing(tmp_path_factory.mktemp("providers")) as running:
         yield running
 
 
 @pytest.fixture
 def providers(push_providers: Providers) -> Providers:
-    """FCM and APNs, which have been asked nothing yet and have no orders."""
+    """Simulated FCM and APNs without recorded requests and without special responses."""
     push_providers.forget()
     return push_providers
 
 
 @pytest.fixture
 def gateway() -> Iterator[Gateway]:
-    """A server that answers as the test says, and keeps what it was asked."""
+    """A server that gives the responses that the test sets, and records the requests."""
     with listening() as running:
         yield running
 
 
 @pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest, databases: Databases) -> Iterator[str]:
-    """A fresh database with today's schema, once on SQLite and once on PostgreSQL."""
+    """A new database with the current schema, once on SQLite and once on PostgreSQL."""
     with databases.fresh(request.param) as url:
         yield url
 
 
 @pytest.fixture
 def db(database_url: str) -> Iterator[store.Database]:
-    """The same, open."""
+    """An open new database, once on SQLite and once on PostgreSQL."""
     opened = store.connect(database_url, seal=SEAL)
     yield opened
     opened.close()
@@ -129,7 +129,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    """Show, below a failed test, what its server wrote."""
+    """Show the output of the test's server below a failed test."""
     report = yield
     for running in getattr(item, "funcargs", {}).values():
         if report.failed and isinstance(running, Server):

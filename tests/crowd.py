@@ -1,9 +1,9 @@
-"""People who go on uploading whatever happens to the server, and remember what they were promised.
+"""Clients that upload continuously during failures, and record which uploads were acknowledged.
 
-crowd(server, count)      so many people at it, for as long as a block lasts
-Crowd.counted             and how much of what was answered with success is lost
-Crowd.meanwhile           what they got instead of a success, and how often
-knocking(port, count)     so many clients at the same moment, each on a connection of its own
+crowd(server, count)      so many clients during a block
+Crowd.counted             the number of acknowledged contacts that are lost
+Crowd.meanwhile           the responses that were not successes, with their counts
+knocking(port, count)     so many clients at the same time, each on its own connection
 """
 
 import asyncio
@@ -27,7 +27,7 @@ PAUSE_SECONDS = 0.02  # between uploads, so that the people leave processor time
 
 @dataclass
 class Crowd:
-    """`promised`: by user, the phones whose upload was answered with 200; `lost`: how many of them, once counted."""
+    """`promised`: the phones whose upload was answered with 200, by user; `lost`: the number of missing ones."""
 
     server: Server
     people: list[Person]
@@ -39,23 +39,23 @@ class Crowd:
 
     @property
     def answered(self) -> int:
-        """How many uploads were answered with success so far."""
+        """The number of uploads that have succeeded so far."""
         return sum(map(len, self.promised.values()))
 
     def counted(self) -> "Crowd":
-        """With what was answered with success and is not in the database, while that can be asked."""
+        """Count the acknowledged contacts that are not in the database, which must be reachable."""
         there = {(row["owner_id"], row["number"]) for row in rows(self.server, "SELECT owner_id, number FROM contacts")}
         promised = ((owner, int(phone)) for owner, phones in self.promised.items() for phone in phones)
         self.lost = sum(one not in there for one in promised)
         return self
 
     def goes_on(self, more: int = 20) -> None:
-        """Wait until so many more uploads were answered with success."""
+        """Wait until so many more uploads have succeeded."""
         wanted = self.answered + more
         self._until(lambda: self.answered >= wanted, "nobody is answered any more")
 
     def sees(self, what: str) -> None:
-        """Wait until somebody gets this instead of a success."""
+        """Wait until a client gets this response instead of a success."""
         before = self.meanwhile[what]
         self._until(lambda: self.meanwhile[what] > before, f"nobody gets {what}")
 
@@ -67,7 +67,7 @@ class Crowd:
         assert not self.failed, self.failed
 
     def upload(self, who: Person) -> None:
-        """One contact after the other, each until it is answered with success."""
+        """Upload one contact after the other, each until it succeeds."""
         promised = self.promised[who.id]
         while not self.over.is_set():
             contact = line(len(promised))
@@ -85,7 +85,7 @@ class Crowd:
             time.sleep(PAUSE_SECONDS)
 
     def back(self, who: Person) -> Person:
-        """Signed in anew, as an app does when its session is gone."""
+        """Sign in again, as an app does when its session has ended."""
         user = {"login": who.login, "password": "correct-horse"}
         answer = open_session(self.server, who.app, user)
         if answer.status == 201:
@@ -95,25 +95,25 @@ class Crowd:
 
     @property
     def told(self) -> str:
-        """How it went, for whoever reads the tests' output."""
+        """Print the results, for readers of the tests' output."""
         return f"{self.answered} answered with success, {self.lost} of them lost; meanwhile {dict(self.meanwhile)}"
 
 
 def words(answer: Answer) -> str:
-    """A status and its reason; a 503 must say when to come back."""
+    """A status and its reason; a 503 must have Retry-After."""
     assert answer.status != 503 or int(answer.headers["Retry-After"]) > 0
     return f"{answer.status} {reason(answer.json)}"
 
 
 def reason(body: Any) -> str:
-    """The first thing that an answer complains of."""
+    """The first error in a response."""
     errors = body["errors"]
     return str(errors[0] if isinstance(errors, list) else next(iter(errors.values()))[0])
 
 
 @contextmanager
 def crowd(server: Server, count: int) -> Iterator[Crowd]:
-    """So many people at it; none of them may fail in a way that no app expects."""
+    """So many clients upload during a block; none may get a response that no app expects."""
     made = Crowd(server, [person(server) for _ in range(count)])
     made.promised = {who.id: [] for who in made.people}
 
@@ -140,7 +140,7 @@ def crowd(server: Server, count: int) -> Iterator[Crowd]:
 
 
 def knocking(server: Server, count: int) -> list[tuple[int, list[str], Counter[str]]]:
-    """Guests who all come at once: each user's id, the phones that were promised, and what else was answered."""
+    """Many guests upload at once: the acknowledged phones by user id, and the other responses."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4 * count + 1_000), hard))
 

@@ -1,7 +1,7 @@
-"""A proxy between a server and its PostgreSQL that loses the answer to a COMMIT: nobody knows what became of it.
+"""A proxy between a server and PostgreSQL that loses the response to a COMMIT, so that its outcome is unknown.
 
 cutting(url)            the proxy, and the URL that leads through it
-Cutting.cut(marker)     the next transaction that sends `marker` is committed, and its connection then lost
+Cutting.cut(marker)     the next transaction that sends `marker` is committed, and its connection is then lost
 """
 
 import socket
@@ -15,7 +15,7 @@ COMMIT = b"COMMIT"
 
 
 class Cutting:
-    """One loss at a time; connections of other transactions go on."""
+    """Loses one connection at a time; connections of other transactions continue."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -29,12 +29,12 @@ class Cutting:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self, marker: bytes) -> None:
-        """The transaction that sends this next is committed, and nobody is told."""
+        """The next transaction that sends this marker is committed, and its response is lost."""
         with self._lock:
             self._marker = marker
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Accept no more connections."""
         self._listener.close()
 
     def _accept(self) -> None:
@@ -70,7 +70,7 @@ class Cutting:
 
 @contextmanager
 def cutting(url: str) -> Iterator[Cutting]:
-    """A proxy before this database."""
+    """A proxy in front of this database."""
     made = Cutting(url)
     try:
         yield made

@@ -4,10 +4,10 @@
     Forked            a process that was forked; to be used as a subprocess.Popen
     die_with_parent   asks the kernel to end this process with its parent
 
-A template process has imported everything that the command uses and waits. It forks for each request, and the child
-takes over the arguments, settings, folder and files of the request and then runs the command to its end. From there
-on nothing differs from a process that was executed: it has its own process id, signals, sockets and files. The template
-has one thread, and no database and no connection is open in it.
+A template process has imported everything that the command uses, and waits. It forks for each request. The child uses
+the arguments, settings, folder and files of the request and runs the command to its end. It does not differ from a
+process that was executed: it has its own process id, signals, sockets and files. The template has one thread and no
+open database or connection.
 
 Run as a program, this file is the template.
 """
@@ -49,8 +49,10 @@ NEVER = ".migrations."
 
 
 def can_fork(environment: Mapping[str, str] | None) -> bool:
-    """Only Linux tells when a child of another process ends. Python itself reads the environment when it begins, so
-    besides the settings of Ringbook it must be that of the template."""
+    """May this command be forked? Only on Linux, where a process can wait for the child of another process.
+
+    Python reads the environment at its start. So it must be that of the template, except for the settings of Ringbook.
+    """
     return LINUX and environment is not None and _others(environment) == _template().others
 
 
@@ -73,7 +75,7 @@ class Forked:
         return self._waited(0)
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit code, once it has ended; subprocess.TimeoutExpired when that takes too long."""
+        """Wait for the end; the exit code. Raises subprocess.TimeoutExpired."""
         code = self._waited(timeout)
         if code is None:
             raise subprocess.TimeoutExpired(self.args, timeout or 0)
@@ -111,7 +113,7 @@ class Template:
         atexit.register(self._end)
 
     def ask(self, request: dict[str, Any], files: tuple[IO[Any], ...]) -> int:
-        """Its answer to a request, which carries open files."""
+        """Send a request with open files; the template's response."""
         with self._turn:
             told = [file.fileno() for file in files]
             carried = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", told))] if told else []
@@ -132,7 +134,7 @@ def _template() -> Template:
 
 
 def _others(environment: Mapping[str, str]) -> dict[str, str]:
-    """What is no setting of Ringbook, nor pytest's note of which test runs."""
+    """The environment without Ringbook's settings and without pytest's variable for the current test."""
     return {name: value for name, value in environment.items() if not name.startswith((PREFIX, "PYTEST_CURRENT_TEST"))}
 
 
@@ -150,7 +152,7 @@ def die_with_parent() -> None:
 
 
 def begin(line: socket.socket) -> Callable[[], Any]:
-    """Fork for each request until the line is closed; returns, in each child, what is to be run there."""
+    """Fork for each request until the connection is closed. In each child, returns the function to run."""
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         del os.environ[name]
     command = imported()
@@ -179,7 +181,7 @@ def begin(line: socket.socket) -> Callable[[], Any]:
 
 
 def imported() -> Callable[[], Any]:
-    """The function that the `ringbook` command calls, when all that it uses is imported."""
+    """The function that the `ringbook` command calls, after all its imports."""
     (entry,) = importlib.metadata.entry_points(group="console_scripts", name="ringbook")
     command: Callable[[], Any] = entry.load()
     package = importlib.import_module(entry.module.partition(".")[0])
@@ -193,7 +195,7 @@ def imported() -> Callable[[], Any]:
 
 
 def become(request: dict[str, Any], files: list[int]) -> None:
-    """Take over what a request names: standard files, folder, settings and words."""
+    """Use the standard files, folder, settings and arguments of a request."""
     for number, file in enumerate(files):
         os.dup2(file, number)
     os.closerange(3, max(files) + 1)
@@ -207,7 +209,7 @@ def become(request: dict[str, Any], files: list[int]) -> None:
 
 
 def standard(number: int, mode: str, errors: str = "strict") -> Any:
-    """One of the standard streams, as Python makes it: PYTHONUNBUFFERED decides whether it keeps what it writes."""
+    """One of the standard streams, as Python creates it: PYTHONUNBUFFERED decides whether it is buffered."""
     own: Any = sys.__stdin__ if mode == "r" else sys.__stdout__
     at_once = own.write_through
     opened: Any = io.FileIO(number, mode, closefd=False)

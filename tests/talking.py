@@ -1,7 +1,7 @@
-"""A program of another language that is told what to do line by line: JSON goes in, JSON comes out.
+"""A program in another language that is controlled line by line: it reads and writes JSON.
 
-talking(command)   the program, as a context; it is killed afterwards, and when an answer takes too long
-Talk.ask(…)        one line, and the line that it answers
+talking(command)   the program, as a context; it is killed at the end, or when an answer takes too long
+Talk.ask(…)        sends one line; the line of the answer
 """
 
 import json
@@ -24,12 +24,12 @@ class Ended(AssertionError):
 
 @dataclass(frozen=True)
 class Talk:
-    """A program that listens."""
+    """A running program."""
 
     process: subprocess.Popen[str]
 
     def ask(self, **asked: Any) -> Any:
-        """What it answers to one line."""
+        """Send one line; the program's answer."""
         assert self.process.stdin and self.process.stdout
         patience = threading.Timer(PATIENCE_SECONDS, self.process.kill)
         patience.start()
@@ -48,7 +48,7 @@ class Talk:
 
 @contextmanager
 def talking(command: Sequence[str | Path], folder: Path | None = None) -> Iterator[Talk]:
-    """The program; what it writes to its standard error is shown with a test that fails."""
+    """The program; if a test fails, its standard error is shown."""
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, cwd=folder, text=True, preexec_fn=die_with_parent, **pipes) as process:
         try:

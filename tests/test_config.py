@@ -1,4 +1,4 @@
-"""Settings: where they come from, which source wins, and what is said about a wrong one."""
+"""Settings: their sources, which source wins, and the messages about wrong settings."""
 
 import pytest
 

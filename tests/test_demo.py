@@ -1,4 +1,4 @@
-"""The demo, played against a real server, must come to the totals that its world foresees."""
+"""The demo, played against a real server, must produce the totals that its world expects."""
 
 import http.server
 import json
@@ -41,7 +41,7 @@ def play(url, database_url, *options):
 
 
 class Model:
-    """What the world's day should come to: books as dictionaries, friends by equal numbers."""
+    """The expected results of the day: books as dictionaries, friends by equal numbers."""
 
     def __init__(self):
         self.books, self.numbers, self.uploads, self.refused = {}, {}, {}, Counter()

@@ -1,4 +1,4 @@
-"""What is in deploy/: it names what exists, units and image may do little, and Caddy's log keeps secrets out."""
+"""The files in deploy/: what they name exists, units and image have few rights, Caddy logs no secrets."""
 
 import http.client
 import json
@@ -85,7 +85,7 @@ OTHERS = {"up", "node_filesystem_avail_bytes", "node_filesystem_size_bytes", "pr
 
 
 def metrics_known() -> set[str]:
-    """What /metrics may give of ours."""
+    """The names of Ringbook's metrics."""
     families = [one.describe()[0] for one in vars(metrics).values() if isinstance(one, MetricWrapperBase)]
     suffix = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"], "gauge": [""]}
     return {family.name + end for family in families for end in suffix[family.type]}

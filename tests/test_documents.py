@@ -1,6 +1,6 @@
-"""The documents say what the code does: every route, setting, limit, metric and command, and no dead link.
+"""The documents match the code: every route, setting, limit, metric and command; and no link is dead.
 
-Tables are compared row by row with what the code says of itself; a failure shows the row that is missing.
+The tables are compared row by row with the declarations in the code. A failure shows the missing row.
 """
 
 import re
@@ -31,7 +31,7 @@ def words(name: str) -> str:
 
 
 def rows(name: str, first: str) -> set[str]:
-    """The rows of a page's tables whose first cell fits the pattern `first`."""
+    """The rows of a page's tables whose first cell matches the pattern `first`."""
     return {line for line in words(name).splitlines() if re.match(rf"\| {first} \|", line)}
 
 
@@ -82,7 +82,7 @@ def test_every_metric_is_in_the_table_with_its_labels():
 
 
 def commands(app: cyclopts.App, name: str = "ringbook") -> Iterator[tuple[str, cyclopts.App]]:
-    """Every command, with the words it is called by."""
+    """Every command, with its full name."""
     below = [one for one in app if not one.startswith("-")]
     if not below:
         yield name, app
@@ -152,7 +152,7 @@ def test_every_relative_link_leads_somewhere(page):
 
 
 def anchors(page: Path) -> set[str]:
-    """What can be linked to in a page."""
+    """The anchors of a page."""
     headings, seen = set(), Counter[str]()
     for found in re.findall(r"^#+ (.+)$", outside_code(page), re.MULTILINE):
         name = slug(found)
@@ -192,7 +192,7 @@ def test_every_command_in_a_code_block_exists(page):
 
 
 def known_as(given: str, name: str) -> bool:
-    """`app set` fits the command `ringbook app set`, and so does `app set` with words behind it."""
+    """Is this the command `ringbook app set`, perhaps with arguments after it?"""
     return f"ringbook {given} ".startswith(name + " ")
 
 
@@ -206,7 +206,7 @@ def test_every_option_in_a_code_block_exists(page):
 
 
 def options(command: cyclopts.App) -> set[str]:
-    """What a command takes that begins with two hyphens."""
+    """The options of a command that begin with two hyphens."""
     arguments = command.assemble_argument_collection()
     return {name for argument in arguments for name in argument.names if name.startswith("--")}
 
@@ -227,6 +227,6 @@ def test_every_section_of_the_wire_protocol_that_the_code_names_is_there():
 
 
 def test_the_description_in_docs_is_the_one_of_this_code():
-    """When it is not: `make docs`."""
+    """If it fails, run `make docs`."""
     written = msgspec.json.decode((ROOT / "docs/openapi.json").read_bytes())
     assert written == msgspec.json.decode(msgspec.json.encode(openapi.document()))

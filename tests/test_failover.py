@@ -1,4 +1,4 @@
-"""The primary of two PostgreSQL servers dies, the standby is promoted, and Ringbook goes on by itself."""
+"""The primary of two PostgreSQL servers dies, the standby is promoted, and Ringbook continues automatically."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What goes wrong around a server: the database goes away and comes back, a pooler stands between, the power goes."""
+"""Failures around a server: the database goes away and comes back, a pooler is in between, the power fails."""
 
 import sqlite3
 import sys
@@ -67,13 +67,13 @@ def test_a_server_starts_only_once_its_database_is_there(stoppable, tmp_path):
 
 @pytest.fixture(scope="module")
 def pooled(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server behind PgBouncer in transaction mode: each transaction may come to another connection."""
+    """A server behind PgBouncer in transaction mode: each transaction may use another connection."""
     with databases.fresh("pgbouncer") as url, serve(url, tmp_path_factory.mktemp("pooled")) as running:
         yield running
 
 
 def journey(server: Server, n: int) -> list[int]:
-    """What an app does in its first minute, and its answers."""
+    """The first requests of an app, and their responses."""
     who = person(server, phone=line(n)["phone"], full_name=f"Person {n}")
     subscription = {
         "notification_channels": ["gcm"],
@@ -114,7 +114,7 @@ def test_behind_a_pooler_uploads_to_one_book_take_turns(pooled):
 
 
 def test_behind_a_pooler_a_first_start_and_a_guests_day_work(databases, tmp_path):
-    """Migrating, making the first application and deleting an account rely on no database session either."""
+    """Migration, the first application and the deletion of an account need no database session."""
     with databases.postgresql.database() as direct:
         url = urlsplit(direct)._replace(netloc=databases.pgbouncer).geturl()
         assert "schema" in servers.ringbook("migrate", database_url=url).stdout
@@ -152,7 +152,7 @@ def test_what_was_answered_survives_kill_9(databases, tmp_path, kind):
 
 
 def upload_until_killed(server: Server, people: list[Person]) -> list[list[str]]:
-    """Each uploads one contact after the other until the server is killed; the phones whose upload was answered."""
+    """Upload contacts one after the other until the server is killed; the phones whose upload was answered."""
     enough = threading.Semaphore(0)
 
     def upload(who: Person) -> list[str]:
@@ -215,7 +215,7 @@ def test_another_program_that_writes_for_a_while_is_waited_for(on_sqlite):
 
 
 def test_commands_beside_a_running_server_see_and_keep_what_it_writes(on_sqlite):
-    """`ringbook app …` opens the same file and leaves it again."""
+    """`ringbook app …` opens and closes the same file."""
     who = person(on_sqlite)
     at_once([partial(who.upload, lines(n, 1)) for n in range(8)])
     servers.ringbook("app", "set", str(who.app.application_id), "profiles", "open", database_url=on_sqlite.database_url)

@@ -1,4 +1,4 @@
-"""Log lines say what happened and where, never what an exception quotes."""
+"""Log lines name the event and the place, and never contain the message of an exception."""
 
 import json
 import logging

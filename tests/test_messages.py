@@ -1,7 +1,7 @@
-"""What an operator is told of a database that cannot be used: the cause and the next step, without a traceback.
+"""The messages about a database that cannot be used: the cause and the next step, without a traceback.
 
-Each case is looked at by `ringbook check`, by /readyz, by `ringbook migrate` and at the start of `ringbook serve`.
-/readyz is read by strangers, too: no sentence names a host, a user, a database of PostgreSQL or a password.
+Each case is checked with `ringbook check`, /readyz, `ringbook migrate` and the start of `ringbook serve`. Anybody can
+read /readyz, so no sentence names a host, a user, a PostgreSQL database or a password.
 """
 
 import os
@@ -32,19 +32,19 @@ AWAY = "The database cannot be reached just now. Try again."
 
 
 def checked(url: str) -> str:
-    """What `ringbook check` finds wrong with the database."""
+    """The error that `ringbook check` reports for the database."""
     found = list(checks.readiness(Config(key_file=str(key_file()), database=url)))
     return "; ".join(one.seen for one in found if not one.ok)
 
 
 def ready(url: str) -> str:
-    """What /readyz says."""
+    """The reason that /readyz reports."""
     with closing(databases.connect(url, pool=1, seal=SEAL)) as db:
         return trouble_of(db)
 
 
 def migrated(url: str) -> str:
-    """What `ringbook migrate` says."""
+    """The error that `ringbook migrate` reports."""
     with pytest.raises(errors.Unavailable) as refused:
         migrations.migrate(url)
     return refused.value.explained()
@@ -66,7 +66,7 @@ def started(url: str) -> str:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with some content, in one file."""
+    """A database with some data, in one file."""
     file = tmp_path_factory.mktemp("whole") / "ringbook.db"
     migrations.migrate(f"sqlite:///{file}")
     with closing(sqlite3.connect(file)) as opened, opened:
@@ -122,7 +122,7 @@ def test_a_file_that_cannot_be_used(file, change, said):
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own, which can be filled and made read-only."""
+    """A separate disk that can be filled and made read-only."""
     place = tmp_path / "disk"
     place.mkdir()
     with small_disk(place, 8) as mounted:
@@ -169,7 +169,7 @@ def test_a_file_of_another_user(file):
 
 
 def as_nobody(work: Callable[[], str]) -> str:
-    """What a function returns when another user calls it, in a process of its own."""
+    """Call a function as another user, in its own process; its result."""
     reading, writing = os.pipe()
     if (child := os.fork()) == 0:
         os.setuid(65534)
@@ -188,7 +188,7 @@ def as_nobody(work: Callable[[], str]) -> str:
 
 @dataclass
 class Roles:
-    """A PostgreSQL server that asks for passwords, with a migrated database and roles that may do little."""
+    """A PostgreSQL server with passwords, a migrated database, and roles with few rights."""
 
     url: str
     owner: str
@@ -233,12 +233,12 @@ def roles() -> Iterator[Roles]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that cannot be had is waited for no longer than these tests need."""
+    """Shorten the wait for a database connection."""
     monkeypatch.setattr(postgres, "WAIT_SECONDS", 2)
 
 
 def told(url: str) -> list[str]:
-    """What check, /readyz and migrate say, which must keep who and where to themselves."""
+    """The messages of check, /readyz and migrate, after a check that they name no user and no host."""
     address = urlsplit(url)
     shown = ready(url)
     for secret in (PASSWORD, address.username, address.hostname, address.path[1:], "wrong-password"):

@@ -1,4 +1,4 @@
-"""The metrics of pushes carry causes, which are few and hold nobody's words."""
+"""The metrics of pushes have causes as labels: a fixed list that contains no text of providers or users."""
 
 import re
 

@@ -220,7 +220,7 @@ def test_which_numbers_are_of_a_phone(number, whose, monkeypatch):
 
 
 def reading(typed, region=""):
-    """What `read` says, a refusal by its name."""
+    """The result of `read`, or the name of its refusal."""
     try:
         return phone.read(typed, region)
     except ValueError as refusal:
@@ -228,7 +228,7 @@ def reading(typed, region=""):
 
 
 def spellings(seed):
-    """Numbers of every country as people write them, right and wrong, each with the region of its writer."""
+    """Numbers of every country in many spellings, correct and wrong, each with the region of its writer."""
     chance = random.Random(seed)
     for region in sorted(phonenumbers.SUPPORTED_REGIONS):
         example = phonenumbers.example_number_for_type(region, phonenumbers.PhoneNumberType.MOBILE)
@@ -282,7 +282,7 @@ def test_both_libraries_read_any_text_alike(typed, region):
 
 
 def agree(typed, region):
-    """Both libraries read the same, and say the same of what was read."""
+    """Check that both libraries give the same results."""
 
     def said(library):
         with pytest.MonkeyPatch.context() as patch:
@@ -295,7 +295,7 @@ def agree(typed, region):
 
 
 class Recorder:
-    """The library, and what it was given."""
+    """The library, with a record of its calls."""
 
     def __init__(self, library):
         self._library = library

@@ -1,7 +1,7 @@
-"""A request that was answered with 503 may have been carried out. What a client then does is in docs/api.md.
+"""A request that was answered with 503 may have been carried out. docs/api.md describes what a client then does.
 
-PostgreSQL commits and the answer is lost: the server says 503, and each request is sent once more as the table there
-says. The names of the rows are in the tests' names.
+PostgreSQL commits and its response is lost, so the server answers 503. Then each request is sent again, as the table in
+docs/api.md says. The names of the tests contain the names of the rows.
 """
 
 import base64
@@ -33,7 +33,7 @@ def server(proxy: Cutting, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def lose(proxy: Cutting):
-    """lose(marker, request): the request's transaction that sends `marker` is committed, and answered with 503."""
+    """lose(marker, request): the request's transaction that sends `marker` is committed, the response is 503."""
 
     def lost(marker: bytes, request) -> None:
         before = proxy.lost
@@ -47,7 +47,7 @@ def lose(proxy: Cutting):
 
 
 def again(request, status: int = 200) -> Answer:
-    """The request once more; the database may take a moment until it is asked again."""
+    """Send the request again; the database may need a moment to be used again."""
     until = time.monotonic() + 30
     while (answer := request()).status == 503 and time.monotonic() < until:
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""What `make` installs by."""
+"""The scripts with which `make` installs dependencies."""
 
 import os
 import shutil

@@ -1,7 +1,7 @@
-"""The wheel: what `make wheel` builds is all there is to install, and it runs where there is no clone.
+"""The wheel that `make wheel` builds is complete, and runs without a clone of the repository.
 
-Installed is it in a virtual environment of its own, which borrows the libraries of the tests' one: bringing them anew
-takes a minute and the network.
+It is installed in a new virtual environment, which uses the libraries of the tests' environment: downloading them would
+take a minute and need the network.
 """
 
 import re
@@ -48,7 +48,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bin_(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an environment in which the wheel is installed."""
+    """The programs of an environment where the wheel is installed."""
     venv = tmp_path_factory.mktemp("installed") / "venv"
     run(sys.executable, "-m", "venv", "--without-pip", venv)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", venv / "bin" / "python"]
@@ -108,5 +108,5 @@ def test_what_the_lock_names_is_all_it_needs(bin_: Path, tmp_path: Path):
 
 
 def plain(name: str) -> str:
-    """The name of a package, however it is spelt."""
+    """The normalised name of a package."""
     return re.sub(r"[-_.]+", "-", name).lower()

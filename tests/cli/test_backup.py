@@ -1,4 +1,4 @@
-"""A backup is of one moment, whole, and comes back without who was erased since; rehearsed while others write."""
+"""Backups are consistent and complete, also during writes. A restore erases the users who were erased since."""
 
 import json
 import os
@@ -30,14 +30,14 @@ FIRST = 3_000
 
 
 def run(*words: str, database_url: str, code: int = 0, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as an operator does; it must end with this code."""
+    """Run a command as an operator does; it must end with this exit code."""
     done = ended([program(), *words], environment(database_url, **settings))
     assert done.returncode == code, done
     return done
 
 
 def whole(url: str) -> dict[str, list[Any]]:
-    """Every row of every table, but for how far ids have come."""
+    """Every row of every table, except the last used ids."""
     catalogue = "sqlite_schema WHERE type = 'table'" if databases_.is_sqlite(url) else "pg_tables"
     column = "name" if databases_.is_sqlite(url) else "tablename"
     with closing(databases_.connect(url, pool=1, seal=SEAL)) as opened, opened.read() as tx:
@@ -49,7 +49,7 @@ def whole(url: str) -> dict[str, list[Any]]:
 
 @contextmanager
 def writing(who: Person) -> Iterator[Callable[[], int]]:
-    """Somebody uploads one contact after the other; how many were answered with success so far."""
+    """A client uploads one contact after the other; the number of uploads that have succeeded so far."""
     answered, stop = [FIRST], threading.Event()
 
     def write() -> None:
@@ -67,12 +67,12 @@ def writing(who: Person) -> Iterator[Callable[[], int]]:
 
 
 def back_up(url: str, target: Path) -> None:
-    """What the command does, without the second that a new process takes."""
+    """Do what the command does, without the second that a new process needs."""
     backups.back_up(databases_.sqlite_file(url), target, lambda done, total: None)
 
 
 def wait_for(answered: Callable[[], int], more: int) -> int:
-    """Let so many more uploads be answered; how many those are in all."""
+    """Wait until so many more uploads have succeeded; the number of all successes."""
     goal, beat = answered() + more, threading.Event()
     while answered() < goal:
         beat.wait(0.01)
@@ -80,7 +80,7 @@ def wait_for(answered: Callable[[], int], more: int) -> int:
 
 
 def held(url: str, who: Person) -> int:
-    """How many contacts somebody's book has, which must be the first ones without a gap."""
+    """The number of contacts in a user's book, which must be the first ones without a gap."""
     with closing(databases_.connect(url, pool=1, seal=SEAL)) as opened, opened.read() as tx:
         ((size,),) = tx.tuples("SELECT size FROM books WHERE owner_id = :id", id=who.id)
         numbers = tx.tuples("SELECT number FROM contacts WHERE owner_id = :id ORDER BY number", id=who.id)
@@ -122,7 +122,7 @@ def test_a_backup_made_while_others_write_is_of_one_moment_and_comes_back_as_it_
 
 
 def erased_after(db_url: str, folder: Path, make_backup: Callable[[], object], **settings: str) -> dict[str, int]:
-    """Users: one who is erased before the backup, two after it, one who comes after it and goes, one who stays."""
+    """Five users: one erased before the backup, two after it, one created and erased after it, one who stays."""
     with serve(db_url, folder, **settings) as server:
         people = {name: guest(server) for name in ("before", "after", "later", "stays")}
         leaves(people["before"])
@@ -144,7 +144,7 @@ def there(url: str) -> set[int]:
 
 
 def next_id(url: str) -> int:
-    """The id of the next who signs up."""
+    """The id that the next new user gets."""
     with closing(databases_.connect(url, seal=SEAL)) as db:
         return Play(db).person("newcomer").id
 
@@ -177,7 +177,7 @@ def test_a_database_that_was_copied_back_by_hand_is_not_served_until_its_journal
 
 
 def test_who_has_come_after_an_erasure_is_not_erased_for_having_the_same_id(db, tmp_path):
-    """Somebody has served a restored backup without saying so, and an id was given once more."""
+    """A restored backup was served without `ringbook restore`, so an id was used twice."""
     play = Play(db)
     db.erasures = tmp_path / "journal"
     ann, bob = play.person("ann").id, play.person("bob").id
@@ -379,7 +379,7 @@ def flipped(file: Path, bit: int) -> Path:
 
 
 def test_one_flipped_bit_anywhere_is_found(made):
-    """In the header, in pages that hold nothing, in the last page, and in each byte of the checksum itself."""
+    """In the header, in empty pages, in the last page, and in each byte of the checksum itself."""
     bits = made.stat().st_size * 8
     seal = range(bits - checksum.SEAL_BYTES * 8, bits, 8)
     for bit in [0, 7, 18 * 8, 24 * 8, 28 * 8, bits - 1, *range(5, bits, bits // 400), *seal]:
@@ -415,7 +415,7 @@ def test_the_commands_refuse_a_flipped_bit_and_say_so(url, made, folder):
 
 
 def test_a_backup_with_its_checksum_is_still_a_sqlite_file_that_can_be_served(url, made, folder):
-    """Copied into place by hand it grows, its log is written back, and nothing is broken."""
+    """A copy made by hand grows, its log is written back, and it stays intact."""
     copied = folder / "copied.db"
     shutil.copy(made, copied)
     with closing(databases_.connect(f"sqlite:///{copied}", seal=SEAL)) as db:

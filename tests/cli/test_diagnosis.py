@@ -1,4 +1,4 @@
-"""`ringbook why`: the answer in words, in JSON, and as an exit code."""
+"""`ringbook why`: its result as text, as JSON and as an exit code."""
 
 import json
 
@@ -12,7 +12,7 @@ from ringbook.store import db as store
 
 @pytest.fixture
 def why(databases: Databases, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Bob, whose book calls Ann Annie; asks the command, which ends with a code and its words."""
+    """Runs the command for Bob, whose book has Ann as Annie; its exit code and its output."""
     with databases.fresh("sqlite") as url:
         db = store.connect(url, seal=SEAL)
         play = Play(db)

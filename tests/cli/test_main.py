@@ -1,4 +1,4 @@
-"""The commands as an operator or a script runs them: what they print, and how they end."""
+"""The commands as an operator or a script runs them: their output and their exit codes."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from ringbook.cli import __main__
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended, and what it wrote."""
+    """The exit code and the output of a command."""
 
     returncode: int
     stdout: str
@@ -86,7 +86,7 @@ def test_show_masks_what_is_secret_unless_asked(ringbook):
 
 
 def test_a_setting_that_is_secret_is_never_shown_again(ringbook):
-    """Not by any way to look at the application, when it is changed or refused, nor in the audit log."""
+    """No command that shows the application, no change or refusal, and no entry of the audit log shows it."""
     ringbook("app", "create", "Friends")
     pem = private_key()[0]
     given = {"fcm_service_account": service_account("https://oauth.example.com/token")[0], "apns_key": pem}

@@ -23,7 +23,7 @@ REASON = "fcm_service_account is not set"
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended, and what it wrote."""
+    """The exit code and the output of a command."""
 
     returncode: int
     stdout: str
@@ -35,7 +35,7 @@ Run = Callable[..., Ended]
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def play(request: pytest.FixtureRequest, databases: Databases):
-    """Bob holds Ann's number and has a device; Ann joins, and Bob is to be told."""
+    """Bob holds Ann's number and has a device; Ann joins, and a push to Bob is due."""
     with databases.fresh(request.param) as url:
         db = store.connect(url, seal=SEAL)
         play = Play(db, now=int(time.time()))
@@ -69,7 +69,7 @@ def ringbook(play: Play, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 
 def park(play: Play) -> int:
-    """The push is refused; its id."""
+    """Park the push; its id."""
     (due,) = delivery.claim(play.db, play.now, 10)
     attempt = Attempt(due=due, receipt=Receipt(Outcome.REFUSED, REASON), began_at=play.now)
     delivery.record(play.db, [attempt], play.now)

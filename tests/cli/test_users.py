@@ -1,4 +1,4 @@
-"""`ringbook users …` as an operator or a script runs it, and what `app show` keeps to itself."""
+"""`ringbook users …` as an operator or a script runs it, and what `app show` does not show."""
 
 import json
 import os
@@ -22,7 +22,7 @@ WRONG = TABLE + "1007,ann,,,Another Ann\nx,dave,,,Dave\n"
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended, and what it wrote."""
+    """The exit code and the output of a command."""
 
     returncode: int
     stdout: str

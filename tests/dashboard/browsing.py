@@ -1,9 +1,9 @@
 """A real browser, headless: Debian's Chromium, driven by Playwright.
 
-browser()        one that lives as long as the context
-opened(…)        a window of it, with what went wrong in it
-logged_in(…)     the same, for an admin
-faults(page)     what axe-core finds serious
+browser()        a browser, during a context
+opened(…)        a window, with the errors in it
+logged_in(…)     a window of a logged-in admin
+faults(page)     the serious faults that axe-core finds
 """
 
 import os
@@ -37,7 +37,7 @@ PATIENCE_MS = 30_000
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """Chromium, as it is installed on this machine."""
+    """The Chromium that is installed on this machine."""
     program = os.environ.get("TEST_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if not program:
         raise RuntimeError(NEED_BROWSER)
@@ -51,7 +51,7 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def opened(running: Browser, server: Server, **options: Any) -> Iterator[Page]:
-    """A window with a profile of its own; it fails the test when a page breaks the policy or a script breaks down."""
+    """A window with its own profile. The test fails if a page violates the security policy or a script fails."""
     context = running.new_context(base_url=server.url, **options)
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
@@ -67,17 +67,17 @@ def opened(running: Browser, server: Server, **options: Any) -> Iterator[Page]:
 
 
 def is_trouble(said: str) -> bool:
-    """Does the browser complain of the page, and not of a status that we wanted?"""
+    """Is this browser message an error of the page, and not an expected status?"""
     return "Content Security Policy" in said or "Refused to" in said or "TypeError" in said
 
 
 def is_elsewhere(url: str, server: Server) -> bool:
-    """Does a page ask somebody else?"""
+    """Does a page send a request to another host?"""
     return not url.startswith((server.url, "data:", "about:", "blob:"))
 
 
 def log_in(page: Page, email: str, password: str) -> None:
-    """By the form."""
+    """Log in with the form."""
     page.goto("/dashboard/login")
     page.get_by_label("E-mail").fill(email)
     page.get_by_label("Password").fill(password)
@@ -87,14 +87,14 @@ def log_in(page: Page, email: str, password: str) -> None:
 
 @cache
 def axe() -> str:
-    """The script that looks for faults."""
+    """The script of axe-core."""
     if not AXE.exists():
         raise RuntimeError(NEED_AXE)
     return AXE.read_text("utf-8")
 
 
 def faults(page: Page) -> Sequence[str]:
-    """What a page has of faults that shut somebody out: serious and critical ones, with where they are."""
+    """The serious and critical accessibility faults of a page, with their places."""
     page.evaluate(axe())
     found = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
     return [

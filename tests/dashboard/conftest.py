@@ -1,4 +1,4 @@
-"""What the dashboard's tests share: one server on each database. Each test works in an application of its own."""
+"""Fixtures of the dashboard's tests: one server on each database. Each test uses its own application."""
 
 from collections.abc import Iterator
 
@@ -19,6 +19,6 @@ def server(
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """A browser. No longer than for one file: while it runs, nothing else may have an event loop in this thread."""
+    """A browser, for one file only: while it runs, nothing else may have an event loop in this thread."""
     with browser() as running:
         yield running

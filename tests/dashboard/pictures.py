@@ -1,8 +1,8 @@
 """Pictures of every page for the documentation, wide and narrow: `make pictures` writes docs/images/dashboard/.
 
-Where pngquant is installed, they are a quarter of the size. Letters are the machine's: Inter, if it is there.
+If pngquant is installed, the files have a quarter of the size. The font is Inter, if it is installed.
 
-draw(browser, server, world, folder)    the files that were written
+draw(browser, server, world, folder)    writes the pictures; their files
 """
 
 import contextlib
@@ -29,7 +29,7 @@ EMAIL = "op@example.com"
 
 
 def ask_why(page: Page) -> None:
-    """Somebody is looked for."""
+    """Submit the form of "Why not found?"."""
     page.get_by_label("User", exact=True).fill("ann.archer")
     page.get_by_label("Number of the contact").fill("07700 900 013")
     page.get_by_role("button", name="Check").click()
@@ -37,7 +37,7 @@ def ask_why(page: Page) -> None:
 
 
 def reveal(page: Page) -> None:
-    """One contact is shown."""
+    """Reveal one contact."""
     page.get_by_role("button", name="Reveal contact 2").click()
     page.wait_for_load_state()
 
@@ -49,7 +49,7 @@ FIRST: dict[str, Callable[[Page], None]] = {"why": ask_why, "book": reveal}
 def draw(
     running: Browser, server: Server, world: World, folder: Path, only: Container[str] | None = None
 ) -> list[Path]:
-    """Picture every page, or only some, at each width; the same every time but for what the clock says."""
+    """Take pictures of all pages, or of some, at each width. They differ between runs only by the time."""
     made = []
     email, password = make_admin(server, EMAIL if only is None else "")
     windows = {}
@@ -71,7 +71,7 @@ def draw(
 
 
 def _picture(page: Page, file: Path, width: int) -> Path:
-    """One page, as high as it is, up to a height."""
+    """Take a picture of one page, up to a maximum height."""
     height = page.evaluate("document.documentElement.scrollHeight")
     page.set_viewport_size({"width": width, "height": min(max(height, 600), TALLEST[width])})
     page.evaluate("document.activeElement && document.activeElement.blur()")
@@ -83,7 +83,7 @@ def _picture(page: Page, file: Path, width: int) -> Path:
 
 
 def main() -> None:
-    """Write them all."""
+    """Write all pictures."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -1,4 +1,4 @@
-"""Applications in the dashboard: made, shown, their keys rotated, deleted."""
+"""Applications in the dashboard: create, show, rotate keys, delete."""
 
 import contextlib
 import html

@@ -1,4 +1,4 @@
-"""The dashboard in a real browser: from the card to the push, by mouse, by keyboard, and without a script."""
+"""The dashboard in a real browser: from the settings to the push, by mouse, by keyboard, and without scripts."""
 
 import re
 import struct
@@ -19,7 +19,7 @@ EVIL = '<script>document.title="owned"</script><img src=x onerror="document.titl
 
 @pytest.fixture(scope="module")
 def served(databases, tmp_path_factory):
-    """A server that sends pushes to its standard output."""
+    """A server that prints pushes on its standard output."""
     with databases.fresh("sqlite") as url, serve(url, tmp_path_factory.mktemp("served")) as server:
         yield server
 
@@ -46,19 +46,19 @@ def of(app, rest=""):
 
 
 def reads(page, words):
-    """Wait until a page reads so."""
+    """Wait until a page contains this text."""
     page.get_by_text(words).first.wait_for()
 
 
 def subscribe(who):
-    """A phone of somebody's gets pushes from now on."""
+    """Subscribe a phone of a user."""
     token = {"environment": "production", "client_identification_sequence": f"token-of-{who.login}"}
     wished = {"notification_channels": "gcm", "push_token": token, "device": {"udid": "u1", "platform": "android"}}
     assert who.ask("POST", "/subscriptions", wished).status == 201
 
 
 def outcomes_of(server, who):
-    """What became of the pushes to somebody."""
+    """The outcomes of the pushes to a user."""
     found = rows(server, "SELECT outcome FROM pushes WHERE user_id = :id", id=who.id)
     return [row["outcome"] for row in found]
 
@@ -163,7 +163,7 @@ def test_the_keyboard_alone_logs_in_and_saves_the_card(chromium, served, someone
 
 
 def until(page, there, most=25):
-    """Press Tab until the focus is there."""
+    """Press Tab until this element has the focus."""
     for _ in range(most):
         page.keyboard.press("Tab")
         if page.evaluate(there):
@@ -202,7 +202,7 @@ def test_a_copy_button_copies(chromium, served, someone, app):
 
 @pytest.fixture(scope="module")
 def filled(databases, tmp_path_factory):
-    """A server whose world stands still: nobody sends what waits there."""
+    """A server with data and without a worker, so that waiting pushes are not sent."""
     folder = tmp_path_factory.mktemp("filled")
     with databases.fresh("sqlite") as url, serve(url, folder, "--no-worker") as server:
         yield server, fill(server)
@@ -228,7 +228,7 @@ def test_no_page_shuts_anybody_out_or_is_wider_than_its_window(chromium, filled,
 
 
 def too_wide(page):
-    """What makes a page scroll sideways."""
+    """The elements that make a page scroll sideways."""
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     return [f"{wide} pixels wider than the window"] if wide > 0 else []
 

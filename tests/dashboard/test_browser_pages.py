@@ -1,4 +1,4 @@
-"""The overview, pushes and "why" in a real browser: what only a browser can tell, such as whether a chart is drawn."""
+"""The overview, pushes and "Why not found?" in a real browser, which shows for example whether a chart is drawn."""
 
 import time
 

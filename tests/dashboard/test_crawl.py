@@ -1,8 +1,8 @@
-"""A crawl of the dashboard: every link, script, picture and form of every page leads somewhere.
+"""A crawl of the dashboard: no link, script, picture or form of any page is dead.
 
-It begins at the start page and follows what it finds, on a server without an application, on one whose application is
-new, and on one where no page is empty. It follows links as a browser does, sends the forms that only ask, and sends
-those that change something with a csrf that is wrong, so that nothing is changed.
+It begins at the start page and follows all links, on a server without an application, on one with a new application,
+and on one where no page is empty. It follows links as a browser does and sends the forms that change nothing. Forms
+that change something are sent with a wrong csrf, so that nothing is changed.
 """
 
 import re
@@ -31,7 +31,7 @@ WRONG = "wrong-csrf"
 
 @dataclass
 class Form:
-    """A form of a page, with what it holds when nobody has touched it."""
+    """A form of a page, with its initial values."""
 
     method: str
     action: str
@@ -39,7 +39,7 @@ class Form:
 
 
 class Reader(HTMLParser):
-    """Collects where a page leads."""
+    """Collects the links, files and forms of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Reader(HTMLParser):
 
 @dataclass
 class Crawl:
-    """Follows everything from the start page on. `wrong` is what leads nowhere: the page, what it names, and why."""
+    """Follows all links from the start page. `wrong` lists the dead ones: the page, the link and the reason."""
 
     visitor: Visitor
     seen: dict[str, "Reader | None"] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class Crawl:
     wrong: list[tuple[str, str, str]] = field(default_factory=list)
 
     def follow(self, start: str) -> "Crawl":
-        """Everything that can be reached from there."""
+        """Follow everything that can be reached from a page."""
         waiting, named = [("", start)], {start}
         while waiting:
             source, target = waiting.pop()
@@ -92,7 +92,7 @@ class Crawl:
         return self
 
     def _get(self, source: str, path: str) -> "Reader | None":
-        """What stands on a page; None for what is not a page. Each is fetched once."""
+        """Fetch an address once; the links of the page, or None if it is not a page."""
         if path not in self.seen:
             answer = self.visitor.ask("GET", path)
             if answer.status == 303:
@@ -103,14 +103,14 @@ class Crawl:
         return self.seen[path]
 
     def _leads(self, path: str, read: Reader) -> Iterator[str]:
-        """Where a page leads on this server, by GET."""
+        """The addresses on this server to which a page leads, by GET."""
         asking = [f"{form.action}?{urlencode(form.values)}" for form in read.forms if form.method == "get"]
         for target in [*read.links, *read.asked, *(without_early_anchor(one) for one in asking)]:
             if not urlsplit(target).netloc:
                 yield urljoin(path, target)
 
     def _send(self, path: str, read: Reader) -> None:
-        """Send what changes something, each kind once, with a csrf that is wrong."""
+        """Send each kind of form that changes something once, with a wrong csrf."""
         actions = [form.action for form in read.forms if form.method == "post"]
         for action in [*actions, *read.posted]:
             target = urljoin(path, action).partition("#")[0]
@@ -125,7 +125,7 @@ class Crawl:
 
 
 def without_early_anchor(target: str) -> str:
-    """`/keys#sdks?endpoint=…` as a browser asks: the fields come before the anchor."""
+    """`/keys#sdks?endpoint=…` as a browser sends it: the fields come before the anchor."""
     address, anchor, rest = target.partition("#")
     name, _, fields = rest.partition("?")
     return f"{address}?{fields}#{name}" if anchor else target
@@ -139,17 +139,17 @@ def is_html(page: Page) -> bool:
 
 
 def nothing(server: Server) -> None:
-    """No application at all."""
+    """A server without an application."""
     for app_id in (row["id"] for row in rows(server, "SELECT id FROM applications")):
         ringbook("app", "delete", str(app_id), "--yes", database_url=server.database_url)
 
 
 def new(_server: Server) -> None:
-    """Applications that nobody has used yet."""
+    """A server with unused applications."""
 
 
 def full(server: Server) -> None:
-    """No page is empty."""
+    """A server on which no page is empty."""
     fill(server)
 
 

@@ -1,4 +1,4 @@
-"""Why isn't she found, in a browser: the steps, and the name only after a reveal that is written down."""
+"""The page "Why not found?": the steps, and the name only after a reveal that the audit log records."""
 
 import pytest
 from asking import person, rows

@@ -1,4 +1,4 @@
-"""What holds for each page: who may see it, which forms are believed, what browsers are told."""
+"""Rules for all pages: who may see them, which forms are accepted, which headers browsers get."""
 
 import re
 from urllib.parse import urlencode

@@ -1,4 +1,4 @@
-"""The first page of an application: what is to do, what happens, what is refused."""
+"""The overview of an application: the checklist, the activity, and refusals."""
 
 import re
 
@@ -12,7 +12,7 @@ from ringbook.dashboard import charts
 
 @pytest.fixture
 def app(server):
-    """An application of its own."""
+    """A new application for each test."""
     return application(server.database_url, "Friends <b>")
 
 

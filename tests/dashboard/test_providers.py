@@ -1,4 +1,4 @@
-"""Credentials of push providers: taken from files and fields, never shown again, and asked about."""
+"""Credentials of push providers: entered as files and texts, never shown again, and checked."""
 
 import json
 

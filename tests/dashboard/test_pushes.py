@@ -1,4 +1,4 @@
-"""The pages of pushes: the queue, deliveries by outcome and channel, parked ones sent again."""
+"""The pages of pushes: the queue, deliveries by outcome and channel, and retries of parked pushes."""
 
 import pytest
 from asking import rows
@@ -14,7 +14,7 @@ from ringbook.store import db as store
 
 @pytest.fixture
 def play(databases, tmp_path):
-    """Bob's Android got a push about Ann, his iPhone's is parked; the server has no worker."""
+    """Bob's Android phone got a push about Ann, and the push to his iPhone is parked. The server has no worker."""
     with databases.fresh("sqlite") as url, serve(url, tmp_path, "--no-worker") as server:
         db = store.connect(url, seal=SEAL)
         play = Play(db)

@@ -1,4 +1,4 @@
-"""Users → Settings: the card of the joined push, and what else an application's owner decides."""
+"""Users → Settings: the card of the joined push, and the other settings of an application."""
 
 import json
 import re
@@ -187,7 +187,7 @@ def test_a_card_is_not_late_because_another_one_was_saved(visitor, app):
 
 
 def seen(page, card):
-    """What the form of a card saw when it was made."""
+    """The version of the settings in a card's form."""
     (form,) = re.findall(rf'<form method="post" action="[^"]*/{card}#{card}">(.*?)</form>', page.html, re.DOTALL)
     (found,) = re.findall(r'name="seen" value="([0-9a-f]{64})"', form)
     return found

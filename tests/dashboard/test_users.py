@@ -1,4 +1,4 @@
-"""Users in the dashboard: found, shown, handed over, erased."""
+"""Users in the dashboard: find, show, export, erase."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ def app(server):
 
 @pytest.fixture(scope="module")
 def ann(server, app):
-    """Ann, with a profile and a book."""
+    """Ann, with a profile and an address book."""
     who = person(server, app, full_name="Ann <b>Bold</b> Lee", phone="+44 7700 900123", email="ann@example.com")
     who.upload([{"name": "Mum", "phone": "07700 900456"}, {"name": "<img src=x>", "phone": "+1 202 555 0142"}])
     return who
@@ -34,7 +34,7 @@ def visitor(server):
 
 
 def found(visitor, app, text):
-    """Whom a search shows."""
+    """The users that a search shows."""
     here = f"/apps/{app.application_id}/users"
     visitor.get(here)
     page = visitor.post(here, q=text)
@@ -56,7 +56,7 @@ def listed(page, app):
 
 
 def noted(server, action, user_id):
-    """Is it in the audit log?"""
+    """Is this action in the audit log?"""
     sql = "SELECT 1 AS one FROM audit WHERE action = :action AND subject = :subject"
     return rows(server, sql, action=action, subject=f"user {user_id}")
 

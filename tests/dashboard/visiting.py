@@ -1,8 +1,8 @@
-"""Admins who visit the dashboard, over plain HTTP.
+"""Admins who use the dashboard, over plain HTTP.
 
-Visitor            a browser without script: keeps cookies, reads forms
-admin(server)      one who is logged in
-Page               an answer, with what stands in it
+Visitor            a browser without scripts: stores cookies, reads forms
+admin(server)      a logged-in admin
+Page               a response, with its content
 """
 
 import contextlib
@@ -31,7 +31,7 @@ FORM = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True)
 class Page:
-    """A status, headers by any case of their names, and the page."""
+    """A status, headers with case-insensitive names, and the page."""
 
     status: int
     headers: Message
@@ -39,25 +39,25 @@ class Page:
 
     @property
     def words(self) -> str:
-        """What a reader sees, in one line."""
+        """The visible text, in one line."""
         inside = re.sub(r"<(script|style).*?</\1>", " ", self.html, flags=re.DOTALL)
         return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", inside)).split())
 
     @property
     def csrf(self) -> str:
-        """What its forms carry."""
+        """The csrf value of its forms."""
         found = re.search(r'name="csrf" value="([^"]+)"', self.html)
         assert found, self
         return found[1]
 
     @property
     def goes_to(self) -> str:
-        """Where it leads."""
+        """The address to which it redirects."""
         assert self.status == 303, self
         return self.headers["Location"]
 
     def value(self, id_: str) -> str:
-        """What a control of a form holds."""
+        """The value of a form field."""
         found = re.search(rf'<input[^>]*\bid="{id_}"[^>]*>', self.html)
         if found:
             value = re.search(r'value="([^"]*)"', found[0])
@@ -69,7 +69,7 @@ class Page:
 
 @dataclass
 class Visitor:
-    """Somebody with a browser."""
+    """A browser without scripts."""
 
     server: Server | None
     port: int = 0  # the server's, unless it is another one
@@ -78,7 +78,7 @@ class Visitor:
     csrf: str = ""
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Page:
-        """One request with our cookies; `sec_fetch_site="same-origin"` is a header."""
+        """Send one request with the cookies; `sec_fetch_site="same-origin"` is a header."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.cookies:
             named["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
@@ -97,31 +97,31 @@ class Visitor:
         return page
 
     def get(self, path: str, **headers: str) -> Page:
-        """A page below /dashboard."""
+        """Get a page below /dashboard."""
         page = self.ask("GET", f"/dashboard{path}", **headers)
         if 'name="csrf"' in page.html:
             self.csrf = page.csrf
         return page
 
     def post(self, path: str, _headers: dict[str, str] | None = None, **values: Any) -> Page:
-        """Send a form, with the csrf of the latest page unless the values name another."""
+        """Send a form, with the csrf of the latest page unless `csrf` is given."""
         body = urlencode({"csrf": self.csrf} | values, doseq=True).encode()
         return self.ask("POST", f"/dashboard{path}", body, content_type=FORM, **(_headers or {}))
 
     def follow(self, page: Page) -> Page:
-        """Where an answer leads."""
+        """Follow the redirection of a response."""
         return self.get(page.goes_to.removeprefix("/dashboard"))
 
 
 def make_admin(server: Server, email: str = "") -> tuple[str, str]:
-    """A new admin: e-mail and password."""
+    """Create an admin; the e-mail and the password."""
     email = email or f"{uuid.uuid4().hex[:12]}@example.com"
     with contextlib.closing(databases.connect(server.database_url, pool=1, seal=SEAL)) as db:
         return email, admins.create(db, email, int(time.time()))
 
 
 def admin(server: Server, **options: Any) -> Visitor:
-    """An admin who is logged in, in a session of one's own. Not by the form: hashing passwords takes its time."""
+    """A logged-in admin with a new session. The form is not used, because hashing passwords is slow."""
     email, token, now = visiting(server.database_url, server.process.pid), secrets.token_urlsafe(32), int(time.time())
     with contextlib.closing(databases.connect(server.database_url, pool=1, seal=SEAL)) as db, db.write() as tx:
         store.open_session(tx, hashlib.sha256(token.encode()).digest(), email, now, now + admins.LIFE_SECONDS)
@@ -134,7 +134,7 @@ def admin(server: Server, **options: Any) -> Visitor:
 
 @cache
 def visiting(database_url: str, _pid: int) -> str:
-    """The e-mail of an admin whose password nobody knows; one for each server, since databases are used again."""
+    """The e-mail of an admin without a known password, one for each server because databases are reused."""
     with contextlib.closing(databases.connect(database_url, pool=1, seal=SEAL)) as db:
         admins.create(db, email := f"{uuid.uuid4().hex[:12]}@example.com", int(time.time()))
     return email

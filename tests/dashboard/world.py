@@ -1,7 +1,7 @@
-"""A small world to look at: an application with people, books, pushes and figures, so that no page is empty.
+"""An application with users, address books, pushes and statistics, so that no page of the dashboard is empty.
 
-fill(server)    what stands on the pages of `paths`
-paths(world)    every page that can be asked for, by a name for its picture
+fill(server)    creates the content of the pages
+paths(world)    the path of every page, by the name of its picture
 """
 
 import contextlib
@@ -42,25 +42,25 @@ class World:
 
 
 def phone(n: int) -> str:
-    """A number for fiction: Ofcom's for drama, NANPA's 555-01xx."""
+    """A number reserved for fiction: Ofcom's for drama, NANPA's 555-01xx."""
     return f"+44 7700 900{n:03}" if n % 3 else f"+1 202 555 01{n:02}"
 
 
 def fill(server: Server) -> World:
-    """Make it, as of now."""
+    """Create the application and its data, with the current time."""
     with contextlib.closing(databases.connect(server.database_url, seal=SEAL)) as db:
         return Filling(db, int(time.time())).all()
 
 
 @dataclass
 class Filling:
-    """The world while it is being made."""
+    """The world while it is created."""
 
     db: databases.Database
     now: int
 
     def all(self) -> World:
-        """People first, then their books and devices, then those who join, then what became of it."""
+        """Create users, their books and devices, then users who join, then the outcomes of the pushes."""
         self.app = applications.create(self.db, "Friends", self.now - 40 * DAY)
         by = Actor(OPERATOR, "192.0.2.7", self.now - 600)
         for key, value in {
@@ -84,7 +84,7 @@ class Filling:
         return World(self.app.id, early[0])
 
     def person(self, n: int, at: int) -> int:
-        """Somebody signs up."""
+        """Sign up a user."""
         first, _, last = PEOPLE[n].partition(" ")
         login = f"{first.lower()}.{last.lower()}".replace("'", "")
         fields = {"login": login, "full_name": PEOPLE[n], "phone": phone(n), "email": f"person{n}@example.com"}
@@ -93,14 +93,14 @@ class Filling:
         return user.id
 
     def book(self, user_id: int, n: int, device: str = "") -> None:
-        """A book that holds most of the others, by names of its owner's own."""
+        """Upload a book with most of the other users, with names of its owner's choice."""
         held = [other for other in range(18) if other != n and (other + n) % 4]
         entries = [Entry(phone=phone(other), name=PEOPLE[other].split()[0]) for other in held]
         caller = Caller(app=self.app, user_id=user_id, is_guest=False, address="192.0.2.1")
         discovery.upload(self.db, LIMITS, caller, entries, device=device, now=self.now - n * 3_000)
 
     def device(self, user_id: int, n: int) -> None:
-        """A phone that gets pushes."""
+        """Subscribe a phone."""
         apple = n % 3 == 1
         token = uuid.uuid4().hex * 2 if apple else f"token-{uuid.uuid4().hex}"
         wished = Subscription(
@@ -116,12 +116,12 @@ class Filling:
         subscriptions.subscribe(self.db, Config(), self.app, [wished], self.now)
 
     def tell(self) -> None:
-        """Whoever joined late is announced."""
+        """Announce the users who joined late."""
         while announcing.expand(self.db, self.now):
             pass
 
     def settle(self) -> None:
-        """Most pushes arrive; a few do not, each for a reason of its own."""
+        """Settle the pushes: most are accepted, and a few fail, each for another reason."""
         odd = {5: Receipt(Outcome.GONE, "UNREGISTERED"), 8: Receipt(Outcome.REFUSED, "InvalidProviderToken (403)")}
         attempts = [
             delivery.Attempt(due=one, receipt=odd.get(one.user_id, Receipt(Outcome.ACCEPTED)), began_at=self.now)
@@ -130,7 +130,7 @@ class Filling:
         delivery.record(self.db, attempts, self.now)
 
     def figures(self) -> None:
-        """A month of figures, always the same; and what was refused."""
+        """Store the statistics of a month, always the same, and refusals."""
         stats.forget()
         for reason, count in REFUSED.items():
             for _ in range(count):
@@ -169,7 +169,7 @@ REFUSED = {"must be a list of contacts": 3, "holds more than 50000 contacts": 1}
 
 
 def paths(world: World) -> dict[str, str]:
-    """Every page below /dashboard, by a name for its picture; new ones are here by themselves."""
+    """Every page below /dashboard by the name of its picture. New pages are included automatically."""
     values = {"app_id": world.app_id, "user_id": world.user_id, "book": 0}
     found = {}
     for route in ROUTES:
@@ -180,7 +180,7 @@ def paths(world: World) -> dict[str, str]:
 
 
 def name_of(path: str) -> str:
-    """`/apps/{app_id}/users/{user_id}` is user, `/apps/{app_id}` is overview."""
+    """The name of a page's picture: `/apps/{app_id}/users/{user_id}` is user, `/apps/{app_id}` is overview."""
     named = {"/apps/{app_id}": "overview", "/apps/{app_id}/users/{user_id}": "user"}
     named["/apps/{app_id}/users/{user_id}/books/{book}"] = "book"
     plain = re.sub(r"/apps/\{app_id\}|/\{\w+\}", "", path).strip("/").replace("/", "-")

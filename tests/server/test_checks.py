@@ -1,4 +1,4 @@
-"""What `ringbook check` says of what lies outside: Firebase, push providers, and gateways, which are sent nothing."""
+"""`ringbook check` of external services: Firebase, push providers and gateways. It sends no message to a gateway."""
 
 import json
 from pathlib import Path
@@ -69,7 +69,7 @@ def test_a_file_of_authorities_must_hold_some(database: str, tmp_path: Path):
 def gateways(
     url: str, *, what: str = "one-time codes", private: bool = True, **settings: str
 ) -> list[tuple[bool, str]]:
-    """Whether all is well with the gateway of a new application, and what was seen."""
+    """The result of the check of a new application's gateway, and its details."""
     db = databases.connect(url, seal=SEAL)
     try:
         app = applications.create(db, "Friends", 0)
@@ -144,7 +144,7 @@ def play(db, database_url) -> Play:
 
 
 def pushes(play: Play, **config: object) -> dict[str, tuple[bool, str]]:
-    """What is said of each channel of the application, "" for all of them."""
+    """The result of each channel's check; "" stands for all channels."""
     what = f"pushes of application {play.app_id}"
     found = checks.readiness(Config(key_file=str(key_file()), database=play.url, **config))
     return {one.what.removesuffix(what).strip(): (one.ok, one.seen) for one in found if one.what.endswith(what)}

@@ -1,4 +1,4 @@
-"""How many connections there may be: per address, and beside the file handles that everything else needs."""
+"""The limits on connections: per address, and by the file handles that are reserved for other uses."""
 
 import resource
 import socket
@@ -21,7 +21,7 @@ TOKEN = {"metrics_token": "open-sesame"}
 
 
 def ended(_connection: object = None) -> None:
-    """Nothing is closed in tests of counting."""
+    """Does nothing: tests of counting close no connection."""
 
 
 def admitted(connections: Connections, *addresses: str) -> list[bool]:

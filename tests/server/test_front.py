@@ -1,4 +1,4 @@
-"""What the door knows of a request: its address, and whether it carries the token for /metrics."""
+"""`server/front.py`: the client's address of a request, and the token for /metrics."""
 
 from ringbook.server.front import has_token, plain
 

@@ -1,4 +1,4 @@
-"""The headers that keep what was answered out of caches, frames and plain connections."""
+"""Security headers: responses are not cached, not framed, and not sent over plain connections again."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""What /healthz and /readyz say while a database is lost, its disk is full, or somebody migrates it."""
+"""/healthz and /readyz while a database is lost, its disk is full, or a migration runs."""
 
 import sqlite3
 import sys
@@ -61,7 +61,7 @@ def on_postgresql(databases: Databases, tmp_path) -> Iterator[Server]:
 
 
 def test_while_the_database_is_away_everybody_is_told_so_at_once(stoppable, tmp_path):
-    """Each waiting for seconds, so many requests would take longer than this test may."""
+    """If each request waited for seconds, so many requests would take longer than this test's time limit."""
     with serve(stoppable.url, tmp_path, metrics_token="open-sesame") as server:
         who = person(server)
         assert ready(server) == READY
@@ -148,7 +148,7 @@ def test_a_full_disk_is_not_ready_and_alive_and_ready_again_when_there_is_room(o
 
 
 def test_looking_often_whether_it_can_be_written_to_writes_seldom(on_sqlite):
-    """Each a write, and the log would be longer by a page for each."""
+    """Each write would add a page to the log."""
     log = Path(on_sqlite.database_url.removeprefix("sqlite:///") + "-wal")
     before = log.stat().st_size
     assert [ready(on_sqlite) for _ in range(100)] == [READY] * 100

@@ -1,4 +1,4 @@
-"""What `ringbook check` sees on the machine: modes, certificates, proxies, room, clocks, whether writes are taken."""
+"""`ringbook check` of the machine: file modes, certificates, proxies, disk space, clocks, writes to the database."""
 
 import datetime
 import shutil

@@ -1,4 +1,4 @@
-"""What was needed for a large upload goes back to the system."""
+"""Memory that a large upload needed is returned to the system."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ print(resident() - before)
 
 
 def left(limit_malloc: bool) -> tuple[str, int]:
-    """What it said, and the MiB that a process still has of 120 when 12 are in use."""
+    """The output, and the MiB that the process keeps after freeing all but 12 of 120."""
     command = [sys.executable, "-c", PROGRAM.format(limit_malloc=limit_malloc)]
     said, mebibytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     return said, int(mebibytes)

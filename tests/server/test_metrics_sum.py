@@ -1,4 +1,4 @@
-"""The metrics of several processes: how they add up, and what happens while one of the processes does not answer."""
+"""The metrics of several processes: their sum, also while one of the processes does not answer."""
 
 import socket
 import threading
@@ -76,7 +76,7 @@ class Child:
         self.send(Report(self._families))
 
     def asks(self) -> str:
-        """The sum, for which this child reports, too."""
+        """Request the sum; this child reports for it, too."""
         self.send(Question())
         while isinstance(message := self._read(), ReportRequest):
             self.send(Report(self._families))

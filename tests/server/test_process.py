@@ -1,4 +1,4 @@
-"""The running process: how it starts, who may ask it what, how it ends. Real processes, real signals."""
+"""The running process: start, access to its ports, end. Real processes and real signals."""
 
 import contextlib
 import http.client
@@ -61,7 +61,7 @@ def session_of(server: Server, login: str, **headers: str) -> tuple[int, Any]:
 
 
 def eventually(true: Callable[[], bool], what: str) -> None:
-    """Wait until something is so; it fails the test when it does not come about."""
+    """Wait until a condition holds; the test fails if it does not hold in time."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not true():
         assert time.monotonic() < deadline, what
@@ -157,7 +157,7 @@ class Terminal:
         self.shown = ""
 
     def read_until(self, words: str) -> str:
-        """Everything shown so far, once these words are among it."""
+        """Wait until these words were shown; everything shown so far."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while words not in self.shown:
             assert time.monotonic() < deadline, f"never showed {words!r}, only: {self.shown}"
@@ -289,7 +289,7 @@ def test_with_several_processes_sigterm_ends_all_in_order(postgres, tmp_path):
 
 @contextlib.contextmanager
 def disk_of_its_own(folder: Path) -> Iterator[bool]:
-    """The folder is a small disk of its own if this user may mount one; whether it is."""
+    """Mount a small disk at the folder, if this user may; was it mounted?"""
     words = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
     mounted = os.geteuid() == 0 and subprocess.run(words, capture_output=True).returncode == 0
     try:
@@ -300,7 +300,7 @@ def disk_of_its_own(folder: Path) -> Iterator[bool]:
 
 
 def make_useless(folder: Path, how: str, mounted: bool) -> None:
-    """Let nobody write into the folder any more; where it is no disk of its own, a file takes its place."""
+    """Make the folder unwritable; if it is not a separate disk, replace it by a file."""
     if how == "full" and mounted:
         with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as filler:
             while filler.write(b"x" * 4096):
@@ -362,7 +362,7 @@ def stopped(pid: int) -> Iterator[None]:
 
 
 def answer_of_somebody(server: Server) -> str:
-    """/metrics of a process that is not stopped: the system hands some connections to the one that is."""
+    """/metrics of a process that is not stopped; the system gives some connections to the stopped one."""
     for _ in range(PATIENCE_SECONDS):
         with contextlib.suppress(TimeoutError), socket.create_connection(("127.0.0.1", server.port), 3) as connection:
             token = b"Authorization: Bearer open-sesame\r\n"
@@ -409,7 +409,7 @@ def test_a_database_that_is_silent_and_a_client_that_never_finishes_do_not_keep_
 
 
 def begun(server: Server) -> list[socket.socket]:
-    """Two requests: one whose body never ends, one that waits for the table of users."""
+    """Begin two requests: one whose body never ends, one that waits for the table of users."""
     app = server.app
     user = {"login": "ann", "password": "correct-horse"}
     body = json.dumps({"application_id": app.application_id, "auth_key": app.auth_key, "user": user})
@@ -426,7 +426,7 @@ def begun(server: Server) -> list[socket.socket]:
 
 @pytest.mark.parametrize("proxies, second", [("127.0.0.0/8", 201), ("", 429)])
 def test_forwarded_headers_are_believed_from_trusted_proxies_only(sqlite, tmp_path, proxies, second):
-    """One new account per address and hour: who is the second one's address?"""
+    """The limit is one new account per address and hour, so the second sign-up shows which address counts."""
     with servers.serve(sqlite, tmp_path, trusted_proxies=proxies, new_accounts_per_hour="1") as server:
         assert session_of(server, "ann", x_forwarded_for="198.51.100.1")[0] == 201
         assert session_of(server, "bob", x_forwarded_for="203.0.113.9, 198.51.100.2")[0] == second
@@ -437,7 +437,7 @@ def test_forwarded_headers_are_believed_from_trusted_proxies_only(sqlite, tmp_pa
 
 
 def figure(server: Server, name: str) -> float:
-    """One figure of /metrics; 0 if it is not there."""
+    """One value of /metrics; 0 if it is missing."""
     _, text = ask(server.port, "/metrics", authorization="Bearer open-sesame")
     return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
 
@@ -577,7 +577,7 @@ def test_the_worker_alone_ends_at_sigterm(sqlite, tmp_path):
     ],
 )
 def test_sigterm_waits_for_pushes_that_are_on_their_way_but_not_for_ever(kind, words, databases, tmp_path):
-    """One provider takes a second to answer, another one never does."""
+    """One provider takes a second to answer, another one never answers."""
     with (
         databases.fresh(kind) as url,
         providing(tmp_path) as providers,

@@ -1,4 +1,4 @@
-"""One connection's bounds: heads, time, unread answers, and what follows a refusal. Raw bytes against real servers."""
+"""The limits of one connection: heads, time, unread responses, and after a refusal. Raw bytes to real servers."""
 
 import json
 import os
@@ -31,7 +31,7 @@ SHORT = {
 
 @pytest.fixture(scope="module")
 def strict(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with small bounds and short times."""
+    """A server with small limits and short timeouts."""
     with (
         databases.fresh("sqlite") as url,
         servers.serve(url, tmp_path_factory.mktemp("strict"), metrics_token="open-sesame", **SHORT) as server,
@@ -41,7 +41,7 @@ def strict(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture(scope="module")
 def patient(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with the default bounds."""
+    """A server with the default limits."""
     with (
         databases.fresh("sqlite") as url,
         servers.serve(url, tmp_path_factory.mktemp("patient"), metrics_token="open-sesame") as server,
@@ -54,7 +54,7 @@ def connect(server: Server) -> socket.socket:
 
 
 def exchange(server: Server, sent: bytes) -> bytes:
-    """Everything that the server answers until it closes the connection."""
+    """Send bytes; everything that the server sends until it closes the connection."""
     with connect(server) as one:
         one.sendall(sent)
         return everything(one)
@@ -75,7 +75,7 @@ def statuses(answer: bytes) -> list[int]:
 
 
 def is_refusal(answer: bytes, status: int) -> bool:
-    """Is it one refusal in the documented shape, with which the connection ends?"""
+    """Is it a single refusal in the documented form that ends the connection?"""
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status), answer[:200]
     assert b"content-type: application/json; charset=utf-8" in head
@@ -244,7 +244,7 @@ def test_a_body_that_goes_on_after_its_answer_does_not_keep_the_connection(stric
 
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_client_that_does_not_read_its_answers_is_cut_off(databases, tmp_path, tls):
-    """The system keeps some megabytes for a client; what is beyond stays with the server."""
+    """The system buffers some megabytes for a client; the rest stays in the server."""
     files, trusted = certificate(tmp_path) if tls else ({}, None)
     ca = tmp_path / "ca.pem" if tls else None
     with (
@@ -259,7 +259,7 @@ def test_a_client_that_does_not_read_its_answers_is_cut_off(databases, tmp_path,
 
 
 def test_of_many_clients_that_do_not_read_those_go_that_exceed_the_bound_of_all(databases, tmp_path):
-    """Each of them may still take its answer for a while: only together they are too many."""
+    """Each client alone is within its limits; only together they exceed the limit."""
     bounds = {"answer_seconds": "600", "max_unsent_bytes": "1048576", "metrics_token": "open-sesame"}
     with databases.fresh("sqlite") as url, servers.serve(url, tmp_path, **bounds) as server, ExitStack() as stack:
         clients = [stack.enter_context(socket.socket()) for _ in range(16)]
@@ -279,7 +279,7 @@ def connect_without_reading(plain: socket.socket, server: Server) -> None:
 
 
 def ask_for_pages(one: socket.socket) -> None:
-    """Many large answers, one after the other."""
+    """Request many large responses, one after the other."""
     one.settimeout(0.2)
     with suppress(OSError):
         for _ in range(100):
@@ -373,7 +373,7 @@ def is_busy(server: Server) -> bool:
 
 
 def test_a_log_that_cannot_be_written_fails_no_request(databases, tmp_path):
-    """As when the terminal is closed, or the disk is full that stderr goes to."""
+    """For example, the terminal is closed, or the disk of stderr is full."""
     with databases.fresh("sqlite") as url:
         port = servers.free_port()
         command = [servers.program(), "serve", "--port", port]

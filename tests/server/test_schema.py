@@ -1,4 +1,4 @@
-"""`ringbook serve` migrates a SQLite database in a child process, which answers in values."""
+"""`ringbook serve` migrates a SQLite database in a child process, which returns its result as values."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The certificate while running, and the signal that asks for it: SIGHUP ends nothing."""
+"""The certificate is renewed while the server runs, also on SIGHUP, which ends no process."""
 
 import contextlib
 import os
@@ -25,7 +25,7 @@ UPLOAD = b"POST /session HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Len
 
 
 class Files:
-    """A certificate and its key as a server's settings name them, and the authority that phones trust."""
+    """The certificate and key of a server's settings, and the authority that clients trust."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -42,7 +42,7 @@ class Files:
         self._put("chain.pem", b"-----BEGIN CERTIFICATE-----\nnothing\n-----END CERTIFICATE-----\n")
 
     def _put(self, name: str, content: bytes) -> None:
-        """As certbot does: the new file takes the place of the old one."""
+        """Replace a file by renaming a new one, as certbot does."""
         (self._folder / "new").write_bytes(content)
         os.replace(self._folder / "new", self._folder / name)
 
@@ -63,7 +63,7 @@ class Files:
 
 
 def shown(server: Server, files: Files) -> int:
-    """The serial number of the certificate that the server shows to a new connection."""
+    """The serial number of the certificate that a new connection gets."""
     with connect(server) as plain, files.trusting().wrap_socket(plain, server_hostname="127.0.0.1") as one:
         found = one.getpeercert()
         assert found
@@ -71,17 +71,17 @@ def shown(server: Server, files: Files) -> int:
 
 
 def shown_by_all(server: Server, files: Files) -> set[int]:
-    """The same of so many connections that each process had some."""
+    """The serial numbers on so many connections that each process serves some."""
     return {shown(server, files) for _ in range(20)}
 
 
 def loads(server: Server) -> int:
-    """How often a process has loaded a certificate in place of another one."""
+    """How often a process has replaced its certificate."""
     return server.printed.count('"event":"certificate loaded"')
 
 
 def wait_for_both(server: Server) -> None:
-    """Wait until both processes serve: each says so once, when it has loaded the certificate for the first SIGHUP."""
+    """Wait until both processes serve: each logs it once it has loaded the certificate for the first SIGHUP."""
     eventually(lambda: len(serving_children(server)) == 2, "there are not two children")
     server.process.send_signal(signal.SIGHUP)
     eventually(lambda: loads(server) == 2, "a process does not serve")

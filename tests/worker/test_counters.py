@@ -1,4 +1,4 @@
-"""What processes have counted is in the database when they have ended in order, and holds nothing that was sent."""
+"""Counts are in the database after processes have ended normally, and contain no data of requests."""
 
 import threading
 import time
@@ -40,7 +40,7 @@ def test_an_orderly_end_loses_no_figure(databases, tmp_path, kind, options):
 
 
 def test_no_refusal_keeps_what_was_sent(databases, tmp_path):
-    """Every route is called with words and numbers that must not be found again, in every place that is read."""
+    """Calls every route with words and numbers in every place that is read; none of them may be stored."""
     names = ["login", "email", "phone", "sort_asc", "order", "udid", "limit", "page", "custom", MARK, "filter[]"]
     with databases.fresh("sqlite") as url:
         with serve(url, tmp_path) as server:

@@ -1,4 +1,4 @@
-"""From the queue to the providers and back: what is sent, how often, and what the queue says of it afterwards."""
+"""The courier sends pushes from the queue to the providers and records the outcomes."""
 
 import base64
 import json
@@ -40,7 +40,7 @@ POINT = base64.urlsafe_b64encode(_KEY.public_bytes(Encoding.X962, PublicFormat.U
 
 @pytest.fixture
 def play(db, providers):
-    """An application with both providers set up, today."""
+    """An application with both providers set up, at the current time."""
     play = Play(db, now=int(time.time()))
     play.set(**providers.settings)
     return play
@@ -48,7 +48,7 @@ def play(db, providers):
 
 @contextmanager
 def delivering(play: Play, providers: Providers, **config: object) -> Iterator[None]:
-    """A courier at work."""
+    """A running courier."""
     stop = threading.Event()
     thread = threading.Thread(target=courier.run, args=(play.db, Config(**providers.config | config), stop))
     thread.start()
@@ -60,7 +60,7 @@ def delivering(play: Play, providers: Providers, **config: object) -> Iterator[N
 
 
 def until(play: Play, done: Callable[[], bool]) -> None:
-    """Wait until the queue looks as it should."""
+    """Wait until the queue has the expected content."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not done():
         assert time.monotonic() < deadline, play.rows("SELECT id, channel, attempts, outcome, reason FROM pushes")
@@ -72,7 +72,7 @@ def outcomes(play: Play) -> Counter[str | None]:
 
 
 def befriended(play: Play, login: str, **device: str) -> int:
-    """Somebody who holds Ann's number, with a device."""
+    """A user who holds Ann's number, with a device."""
     user = play.person(login)
     play.holds(user.id, (ANN, f"Ann of {login}"))
     play.device(user.id, **device)
@@ -158,7 +158,7 @@ def test_a_provider_that_hangs_does_not_hold_up_the_others(play, providers, monk
 
 
 def lanes_of(taken: Mapping[str, int], senders: int = 1) -> dict[str, Counter[int]]:
-    """So many requests in flight in each lane, of so many senders."""
+    """The requests in flight in each lane, by sender."""
     return {lane: Counter(n % senders for n in range(count)) for lane, count in taken.items()}
 
 
@@ -200,7 +200,7 @@ def test_where_strangers_name_the_hosts_a_quarter_is_kept_for_senders_with_few_i
 
 @pytest.fixture
 def hanging() -> Iterator[list[str]]:
-    """Ten hosts that take connections and never answer; a browser's endpoint at each."""
+    """Ten hosts that accept connections and never answer; a browser's endpoint at each."""
     with ExitStack() as stack:
         found = []
         for _ in range(10):
@@ -210,7 +210,7 @@ def hanging() -> Iterator[list[str]]:
 
 
 def browser(play: Play, login: str, *endpoints: str) -> int:
-    """Somebody with a browser at each of these endpoints."""
+    """A user with a browser at each of these endpoints."""
     user = play.person(login)
     for n, endpoint in enumerate(endpoints):
         keys = {"web_auth": "A" * 22, "web_p256dh": POINT, "channel": "web", "platform": "web"}
@@ -226,7 +226,7 @@ def tell(play: Play, sender: int, *to: int) -> None:
 def test_a_flood_to_hosts_that_hang_does_not_hold_up_another_sender_of_the_same_channel(
     play, providers, hanging, monkeypatch
 ):
-    """Neither what it has in flight, nor what waits before: none of its attempts has to end first."""
+    """Neither its requests in flight nor its waiting pushes delay the other sender."""
     monkeypatch.setattr(courier, "PLACES", 80)
     monkeypatch.setattr(courier, "LAST_SECONDS", 0.1)
     victims = [browser(play, f"victim{n}", *hanging) for n in range(10)]
@@ -289,7 +289,7 @@ def test_while_nothing_can_be_recorded_nothing_more_is_sent_and_nothing_is_lost(
 
 
 def test_a_receipt_is_recorded_whatever_else_is_still_on_its_way(play, providers, monkeypatch):
-    """Within a fraction of a second of its arrival: it waits for no other of its batch, and for no full one."""
+    """It is recorded within a fraction of a second, and does not wait for the rest of its batch."""
     monkeypatch.setattr(courier, "LAST_SECONDS", 0.1)
     befriended(play, "bob", token=fcm_token())
     befriended(play, "cleo", token=fcm_token("never"))
@@ -301,7 +301,7 @@ def test_a_receipt_is_recorded_whatever_else_is_still_on_its_way(play, providers
 
 
 def test_while_the_database_is_away_nothing_is_lost_and_nothing_sent_twice(stoppable, providers):
-    """It goes while answers are on their way, and comes back."""
+    """The database goes away while responses are pending, and comes back."""
     providers.forget()
     with closing(store.connect(stoppable.url, seal=SEAL)) as db:
         play = Play(db, now=int(time.time()))
@@ -319,7 +319,7 @@ def test_while_the_database_is_away_nothing_is_lost_and_nothing_sent_twice(stopp
 
 
 def counted(play: Play) -> Counter[str | None]:
-    """The outcomes; none while the database is away."""
+    """The outcomes; an empty counter while the database is away."""
     try:
         return outcomes(play)
     except errors.Unavailable:
@@ -369,7 +369,7 @@ def test_behind_pgbouncer_it_is_the_same(databases, providers):
 
 @pytest.mark.parametrize("is_online", [False, True])
 def test_an_endpoint_is_ended_only_while_another_host_answers(play, providers, is_online):
-    """Else a day without a network of ours would end every subscription of a browser that is quiet."""
+    """Otherwise a day without network would end the subscriptions of all silent browsers."""
     with socket.create_server(("127.0.0.1", 0)) as bound:
         closed = f"http://127.0.0.1:{bound.getsockname()[1]}/push"
     quiet = browser(play, "quiet", closed)

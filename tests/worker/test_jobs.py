@@ -1,4 +1,4 @@
-"""What is due gets done: batch by batch, and one part's trouble is not the others'."""
+"""The periodic jobs run batch by batch, and a failure of one job does not stop the others."""
 
 import threading
 

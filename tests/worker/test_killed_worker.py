@@ -1,6 +1,6 @@
-"""Workers die at any moment: no push is lost, and none is sent again that was acknowledged and recorded.
+"""Workers are killed at any moment. No push is lost, and no push that was accepted and recorded is sent again.
 
-What remains possible, and is counted here: a push that the provider had acknowledged and nobody had recorded yet.
+A push that the provider had accepted and no worker had recorded can be sent twice. These pushes are counted here.
 """
 
 import random
@@ -25,25 +25,25 @@ BEGIN_SECONDS, LAST_SECONDS = 20, 90
 
 
 def lease_over(play: Play) -> None:
-    """As if every lease that the dead held were over, and every pause."""
+    """End all leases of the killed workers, and all pauses."""
     with play.db.write() as tx:
         tx.run("UPDATE pushes SET due_at = 0 WHERE outcome IS NULL")
 
 
 def recorded(play: Play) -> set[int]:
-    """Pushes that the database says were acknowledged."""
+    """The pushes that the database has recorded as accepted."""
     return {row["id"] for row in play.rows("SELECT id FROM pushes WHERE outcome = 'accepted'")}
 
 
 def acknowledged(play: Play, providers: Providers) -> Counter[int]:
-    """How often the provider has acknowledged each push."""
+    """How often the provider has accepted each push."""
     key = play.app.vapid_public_key
     named = {str(uuid.uuid5(apns.NAMES, f"{key} {row['id']}")): row["id"] for row in play.rows("SELECT id FROM pushes")}
     return Counter(named[one["id"]] for one in providers.asked()["asked"] if one["status"] == 200)
 
 
 def befriended(play: Play) -> None:
-    """HOLDERS people with a device each, who hold the numbers of all who will join."""
+    """Create HOLDERS users with a device each, who hold the numbers of all users who will join."""
     for n in range(HOLDERS):
         user = play.person(f"holder{n}")
         play.holds(user.id, *((phone, "Ann") for phone in JOINERS))
@@ -79,7 +79,7 @@ def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing_that_was_recorde
 
 
 def wait_for_the_end(play: Play) -> None:
-    """Until there is nothing left to tell and then, for telling makes pushes, nothing to send."""
+    """Wait until no fact is left to announce, and then until no push is left to send."""
     deadline = time.monotonic() + LAST_SECONDS
     while play.facts() or delivery.waiting(play.db)[0]:
         assert time.monotonic() < deadline, play.rows("SELECT id, attempts, outcome, reason FROM pushes LIMIT 5")
@@ -87,7 +87,7 @@ def wait_for_the_end(play: Play) -> None:
 
 
 def wait_for_work(play: Play, providers: Providers, beginning: str, seconds: float) -> None:
-    """Until the worker has begun to tell, or to send, and so many seconds more."""
+    """Wait until the worker has begun to announce or to send, and so many seconds more."""
     asked, deadline = len(providers.asked()["asked"]), time.monotonic() + BEGIN_SECONDS
     while time.monotonic() < deadline:
         if not play.facts() if beginning == "told" else len(providers.asked()["asked"]) > asked:
