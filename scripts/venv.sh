@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install exactly the packages of a lock file into .venv, and Ringbook itself from src/; for development also the client
-# from client/. Does nothing when nothing has changed.
+# from client/. Does nothing if nothing has changed.
 #   sh scripts/venv.sh requirements.lock
 set -eu
 lock=$1
@@ -13,7 +13,7 @@ ours=ringbook folders=.
 ready() { [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && .venv/bin/python -c "import $ours" 2>/dev/null; }
 pip=".venv/bin/python -m pip --disable-pip-version-check --quiet"
 
-# Run a program that Ctrl+C ends without a traceback. In the background Python gets no SIGINT, so we end it ourselves.
+# Run a program in the background, so that Ctrl+C shows no traceback. It gets no SIGINT there, so the trap ends it.
 run() {
     "$@" &
     child=$!
@@ -23,13 +23,13 @@ run() {
 # `make demo` in a second terminal may start while `make serve` is still installing.
 alone() {
     until ln -s $$ .venv.lock 2>/dev/null; do
-        [ -w . ] || { echo "Cannot write to $(pwd), where .venv would be made." >&2; exit 1; }
+        [ -w . ] || { echo "Cannot write to $(pwd), where .venv is to be created." >&2; exit 1; }
         holder=$(readlink .venv.lock) || continue
         kill -0 "$holder" 2>/dev/null || rm -f .venv.lock
         sleep 1
     done
     trap 'rm -f .venv.lock' EXIT
-    trap 'kill $child 2>/dev/null || :; echo "Interrupted: the next make goes on." >&2; exit 130' INT TERM
+    trap 'kill $child 2>/dev/null || :; echo "Interrupted: the next make continues." >&2; exit 130' INT TERM
 }
 
 child=
@@ -37,7 +37,7 @@ ready && exit 0
 alone
 ready && exit 0
 python=$(sh scripts/python.sh)
-echo "Installing what $lock names into .venv (once; about a minute) ..."
+echo "Installing the packages of $lock into .venv (once; about a minute) ..."
 if [ "$(cat .venv/place 2>/dev/null)" != "$(pwd)" ] || ! $pip --version >/dev/null 2>&1; then
     rm -rf .venv
     run "$python" -m venv .venv

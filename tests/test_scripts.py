@@ -40,5 +40,5 @@ def test_an_install_that_is_interrupted_ends_at_once_without_a_traceback_and_lea
         time.sleep(0.05)
     os.killpg(install.pid, signal.SIGINT)
     _, said = install.communicate(timeout=60)
-    assert (install.returncode, said) == (130, "Interrupted: the next make goes on.\n")
+    assert (install.returncode, said) == (130, "Interrupted: the next make continues.\n")
     assert not (tmp_path / ".venv.lock").is_symlink()
