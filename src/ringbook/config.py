@@ -350,8 +350,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     key_file: Annotated[
         str,
         option(
-            "file with the storage key, made by `ringbook key create FILE`; empty = ringbook.key beside a SQLite"
-            " database ringbook.db, where the first start makes it. PostgreSQL needs one"
+            "file with the storage key, which `ringbook key create FILE` creates; empty = ringbook.key beside a SQLite"
+            " database ringbook.db, where the first start creates it; PostgreSQL requires a file"
         ),
     ] = ""
     erasures_folder: Annotated[
