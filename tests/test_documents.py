@@ -18,6 +18,7 @@ from ringbook.api import openapi
 from ringbook.api.routes import ROUTES
 from ringbook.app_settings import SETTINGS
 from ringbook.cli import __main__
+from ringbook.profile_fields import FIELDS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -68,6 +69,14 @@ def test_every_setting_of_an_application_is_in_the_table():
         for key, declared in SETTINGS.items()
     }
     assert rows("docs/configuration.md", "`[a-z][a-z0-9_]+`") == expected
+
+
+def test_every_field_of_a_profile_is_in_the_table():
+    expected = {
+        f"| `{one.requested_as}` | {one.documented_type} | {one.requested_help or '–'} |" for one in FIELDS.values()
+    }
+    table = words("docs/api.md").partition("| field | type | rule |\n")[2].partition("| `password` |")[0]
+    assert set(table.splitlines()[1:]) == expected
 
 
 def test_every_metric_is_in_the_table_with_its_labels():

@@ -2,7 +2,7 @@
 
     App                         an application; its settings are declared in `app_settings.py`
     Session, Caller             a session, and the user who makes a request
-    User                        a user's account
+    User                        a user's account: the profile, and what Ringbook itself stores beside it
     Entry, Contact, Report      a line of an upload, a contact of an address book, the result of an upload
     Registered                  a contact who is a user
     Subscription                the push token of a device
@@ -15,6 +15,7 @@ from enum import Enum
 from msgspec import Struct
 
 from .app_settings import AppSettings
+from .profile_fields import Profile
 
 GLOBAL_BOOK = 0
 SEQ_GAP = 2**20  # between two neighbours in a book, so that one can be moved without moving the others
@@ -64,24 +65,10 @@ class Caller(Struct, frozen=True, kw_only=True):
     address: str
 
 
-class User(Struct, frozen=True, kw_only=True):
-    """An account, with everything its owner may see of it."""
+class User(Profile, frozen=True, kw_only=True):
+    """An account, with everything that its owner may see of it. `profile_fields.py` declares the profile."""
 
-    id: int
     app_id: int
-    login: str | None
-    email: str | None
-    full_name: str | None
-    phone: str | None
-    external_id: str | None
-    external_user_id: int | None
-    facebook_id: str | None
-    twitter_id: str | None
-    website: str | None
-    avatar: str | None
-    custom_data: str | None
-    timezone: int | None
-    user_tags: str | None
     is_guest: bool
     created_at: int
     updated_at: int

@@ -20,9 +20,10 @@ from servers import SEAL, Databases
 from ringbook import errors
 from ringbook.config import Limits
 from ringbook.core import applications, imports, numbers, proofs, sessions, user_record, users
-from ringbook.core.import_lines import COLUMNS, Line, Lines, wanted
+from ringbook.core.import_lines import Line, Lines, wanted
 from ringbook.core.imports import Refusal, Report, bring
 from ringbook.model import App
+from ringbook.profile_fields import IMPORT_COLUMNS
 from ringbook.store import db as store
 from ringbook.store import users as user_store
 from ringbook.store.db import Database
@@ -237,7 +238,7 @@ EVERYTHING = {
 
 
 def test_an_imported_user_has_what_the_line_says_and_no_password(db, app):
-    assert set(EVERYTHING) == set(COLUMNS)
+    assert set(EVERYTHING) == set(IMPORT_COLUMNS)
     assert counts(brought(db, app, EVERYTHING)) == (1, 0, 0, 0)
     told = user_record.everything(db, 1005)
     for name in set(EVERYTHING) - {"id", "verified", "external_user_id"}:

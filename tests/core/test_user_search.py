@@ -15,9 +15,9 @@ from ringbook.config import Limits
 from ringbook.core import applications, users
 from ringbook.core.user_search import MOST_CONDITIONS, Filter, Query, query
 from ringbook.model import App, Caller, User
+from ringbook.profile_fields import FOLDED_CHARACTERS, fold
 from ringbook.store import user_search as store
 from ringbook.store.db import Database, Tx, connect
-from ringbook.store.users import FOLDED_CHARACTERS, fold
 
 APP = App(
     id=1,

@@ -1,8 +1,7 @@
 """Users over HTTP (protocol §3): sign up, change and leave; look up one user. Queries are in `user_search.py`."""
 
-from typing import cast
-
 from msgspec import UNSET
+from msgspec.structs import asdict
 
 from .. import errors
 from ..core import sessions, users
@@ -22,11 +21,9 @@ CANNOT_RESET = "cannot be reset by mail: an admin can, with `ringbook users rese
 def sign_up(call: Call) -> Answer:
     """Sign up
 
-    Login or email is required, and a password of 8 characters or more. Login (3 to 70 characters), email,
-    external_user_id and facebook_id are unique in the application, in any case. Outer blanks are trimmed, but not in
-    passwords. At most: email 254 characters, phone 64, website and avatar 2,000, custom_data 20,000, other texts 255;
-    5 tags of 64 characters. A website without a scheme gets http://. `timezone` is in minutes. A phone is stored as it
-    was typed, valid or not, and need not be unique; contacts are matched by its number.
+    Login or email is required, and a password of 8 characters or more. Outer blanks are trimmed, but not in passwords.
+    A phone is stored as it was typed, valid or not, and need not be unique; contacts are matched by its number. The
+    description of each field states its bounds, and whether it is unique in the application.
     """
     app = call.app  # first: a wrong key is refused before the fields are read
     user = users.sign_up(call.db, call.config.limits, app, fields_of(call), call.address, call.now)
@@ -60,10 +57,10 @@ def fields_of(call: Call) -> Fields:
     if not isinstance(values, dict):
         raise errors.Invalid("is required", field="user")
     given = take(UserIn, values)
-    fields = {name: getattr(given, name) for name in UserIn.__struct_fields__ if getattr(given, name) is not UNSET}
+    fields: Fields = {name: value for name, value in asdict(given).items() if value is not UNSET}
     if values.get("oldPassword") is not None and "old_password" not in fields:  # Flutter's spelling (protocol §3.4)
         fields["old_password"] = text(values["oldPassword"], "old_password")
-    return cast(Fields, fields)
+    return fields
 
 
 def leave(call: Call) -> Answer:

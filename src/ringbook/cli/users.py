@@ -15,6 +15,7 @@ import cyclopts
 import msgspec
 from cyclopts import Parameter
 
+from ..profile_fields import IMPORT_COLUMNS
 from . import common
 from .common import AppOfLogin, Failed, File, Id, Json, User, Yes
 
@@ -31,7 +32,7 @@ users = cyclopts.App(name="users", help="The accounts of users.")
 
 @users.command(name="import")
 def users_import(
-    path: Annotated[Path, Parameter(help="the .csv or .jsonl file")],
+    path: Annotated[Path, Parameter(help=f"the .csv or .jsonl file; its columns: {', '.join(IMPORT_COLUMNS)}")],
     /,
     *,
     app: Annotated[Id, Parameter(help="id of the application that the users belong to")],
@@ -41,8 +42,7 @@ def users_import(
 ) -> int:
     """Import users with their ids from a .csv or .jsonl file; the same file may be imported again.
 
-    Columns: id, login, email, phone, verified, full_name, external_id, external_user_id, facebook_id, twitter_id,
-    last_request_at, created_at. Refused lines are listed on stderr, and the exit code is then 1.
+    Refused lines are listed on stderr, and the exit code is then 1.
     """
     from ..core import applications, imports
 

@@ -1,7 +1,7 @@
 """The lines of a file with users: reading them, and what each says. Nothing here knows the database.
 
 Lines      the lines of a CSV or JSONL file, as often as they are asked for
-wanted     what a line says of a user, checked by the rules of `profile.py`
+wanted     what a line says of a user, checked by the rules of `profile_fields.py`
 """
 
 import csv
@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from .. import errors
+from ..profile_fields import FIELDS, IMPORT_COLUMNS, Field
 from . import privacy, profile
 
-PROFILE = ("login", "email", "phone", "full_name", "external_id", "facebook_id", "twitter_id")
-COLUMNS = ("id", *PROFILE, "verified", "external_user_id", "last_request_at", "created_at")
+IMPORTED = [field for field in FIELDS.values() if field.imported]
 SUFFIXES = (".csv", ".jsonl")
 # SDKs keep ids in 32 bits (protocol §1.7), and who signs up gets a larger one: 147 million are left for them.
 LARGEST_ID = 2_000_000_000
@@ -127,8 +127,9 @@ def _header(reader: Iterator[list[str]]) -> list[str]:
 
 
 def _unknown(names: "list[str] | dict[str, Any]") -> str:
-    unknown = ["".join(sign if sign.isprintable() else "?" for sign in name) for name in names if name not in COLUMNS]
-    return f"unknown column {', '.join(unknown)}; there are {', '.join(COLUMNS)}" if unknown else ""
+    others = (name for name in names if name not in IMPORT_COLUMNS)
+    unknown = ["".join(sign if sign.isprintable() else "?" for sign in name) for name in others]
+    return f"unknown column {', '.join(unknown)}; there are {', '.join(IMPORT_COLUMNS)}" if unknown else ""
 
 
 def _jsonl(file: Path) -> Iterator[Line]:
@@ -169,10 +170,8 @@ def wanted(line: Line, region: str, now: int) -> Wanted:
     if line.trouble:
         raise errors.Invalid(line.trouble)
     values = line.values
-    texts = {name: _text(values[name], name) for name in PROFILE if name in values}
-    said = profile.columns(cast(profile.Fields, texts))
-    if "external_user_id" in values:
-        said["external_user_id"] = _or_none(_integer, values["external_user_id"], "external_user_id")
+    given = {field.requested_as: _given(field, values[field.key]) for field in IMPORTED if field.key in values}
+    said = profile.columns(given)
     said |= _times(values, now)
     number = privacy.number(said.get("phone"), region)
     verified = _flag(values["verified"]) if "verified" in values else None
@@ -187,6 +186,10 @@ def _id(value: Any) -> int:
         reason = f"must be a whole number from 1 to {LARGEST_ID}, so that those who sign up later have ids, too"
         raise errors.Invalid(reason, field="id")
     return number
+
+
+def _given(field: Field, value: Any) -> str | int | None:
+    return _or_none(_integer, value, field.key) if field.type is int else _text(value, field.key)
 
 
 def _text(value: Any, field: str) -> str | None:

@@ -19,7 +19,6 @@ from ..model import App
 from ..store import app_totals, applications
 from ..store import imports as store
 from ..store.db import Database, Row, Tx
-from ..store.users import UNIQUE
 from . import audit, stats
 from .audit import Actor
 from .import_lines import Line, Lines, Wanted, id_of, wanted
@@ -221,7 +220,7 @@ def _update(tx: Tx, changed: list[Row], now: int) -> None:
 
 def _look(tx: Tx, app: App, batch: list[Wanted]) -> Found:
     held: Holders = {}
-    for column in store.UNIQUE:
+    for column in store.UNIQUE.values():
         values = list({one.said[column] for one in batch if one.said.get(column) is not None})
         if values:
             found = store.holders(tx, app.id, column, values)
@@ -265,7 +264,7 @@ def _why_not(app: App, one: Wanted, old: Row | None, user: Row, found: Found, gi
         return "id: the user has signed in here since the import, or was given a password or a number"
     if not (user["login"] or user["email"] or user["phone"]):
         return "login, email or phone is required"
-    for name, column in UNIQUE.items():
+    for name, column in store.UNIQUE.items():
         key = (column, user[column])
         holder = given.get(key, found.holders.get(key))
         if holder not in (None, one.id):
@@ -275,7 +274,7 @@ def _why_not(app: App, one: Wanted, old: Row | None, user: Row, found: Found, gi
 
 
 def _give(given: Holders, old: Row | None, user: Row) -> None:
-    for column in store.UNIQUE:
+    for column in store.UNIQUE.values():
         if old and old[column] not in (None, user[column]):
             given[column, old[column]] = None
         if user[column] is not None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from .. import errors
+from .. import errors, profile_fields
 from ..config import Limits
 from ..model import App
 from ..store.db import Database
@@ -25,7 +25,7 @@ from ..store.users import fold
 from . import privacy
 
 DATES = {"last_request_at", "created_at", "updated_at"}
-NUMBERS = {"id", "external_user_id"}
+NUMBERS = {"id", *(key for key, field in profile_fields.FIELDS.items() if field.searchable and field.type is int)}
 TEXTS = FIELDS.keys() - DATES - NUMBERS
 # Not searched by prefix, order or range while `profiles` is `known`: repeated searches would reveal the whole value.
 GUARDED = {"phone", "email"}
@@ -34,7 +34,8 @@ MOST_PER_PAGE = 100
 MOST_CONDITIONS = 20
 PREFIX_CHARACTERS, PREFIX_USERS = 4, 5
 # Folded before they are compared. Other texts are only stripped, as they were when they were stored.
-COMPARED_AS: dict[str, Callable[[str], str]] = dict.fromkeys(("login", "email", "full_name", "user_tags"), fold)
+FOLDED = [key for key, field in profile_fields.FIELDS.items() if field.folded]
+COMPARED_AS: dict[str, Callable[[str], str]] = dict.fromkeys([*FOLDED, "user_tags"], fold)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,18 +6,19 @@
     reset_password               gives a user a one-time password; spend_one_time ends it
     find, search                 find other users; `privacy` decides which of their fields the caller sees
 
-`profile.py` has the fields of a user and the rules for each. A user can change only their own account.
+`profile_fields.py` declares the fields of a user. A user can change only their own account.
 """
 
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from .. import errors
 from ..config import Limits
 from ..model import GUEST_SECONDS, App, Caller, User
+from ..profile_fields import FIELDS
 from ..store import app_totals, books, proofs, pushes, sessions, user_search
 from ..store import users as store
 from ..store.db import FULL, Database, Row, Tx
@@ -31,7 +32,7 @@ ONE_TIME_SECONDS = 24 * 3600
 SLOW_SEARCH = 10  # a search that the database had to stop is charged like this many searches
 LAST_ID = 2**31 - 1  # SDKs keep ids in 32 bits (protocol §1.7)
 # Values that identify a user. A guest has none of them. A change is charged, because it shows whether a value is taken.
-IDENTIFYING = ("login", "email", "phone")
+IDENTIFYING = tuple(key for key, field in FIELDS.items() if field.identifying)
 
 
 # ── a new account ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -95,12 +96,12 @@ def add(tx: Tx, app: App, values: dict[str, Any], now: int) -> User:
 
 def untaken(tx: Tx, app: App, fields: Fields) -> Fields:
     """The fields that can be stored: without invalid values and values that another user has."""
-    kept: dict[str, Any] = {}
+    kept: Fields = {}
     for name, value in fields.items():
         with suppress(errors.Invalid):
-            if not store.taken(tx, app.id, columns(cast(Fields, {name: value}))):
+            if not store.taken(tx, app.id, columns({name: value})):
                 kept[name] = value
-    return cast(Fields, kept)
+    return kept
 
 
 def _write_beside(tx: Tx, app: App, user_id: int, values: Mapping[str, Any], now: int) -> None:

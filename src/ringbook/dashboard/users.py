@@ -11,12 +11,12 @@ from starlette.responses import Response
 
 from .. import errors
 from ..core import masked_books, push_trace, sessions, user_lookup, user_record, users
+from ..profile_fields import FIELDS
 from .endpoint import ROOT, Call, Route
 
 PER_PAGE = 50
 PUSHES = 10
-TEXTS = ("login", "email", "phone", "full_name", "external_id", "external_user_id", "facebook_id", "twitter_id")
-MORE = ("website", "avatar", "custom_data", "timezone", "firebase_uid", "cidp_uid")
+SHOWN = (*(key for key, field in FIELDS.items() if field.exported), "firebase_uid", "cidp_uid")
 
 
 def list_(call: Call) -> Response:
@@ -75,7 +75,7 @@ def _page(call: Call, user: dict[str, Any], status: int = 200) -> Response:
         status,
         app=call.app,
         user=user,
-        facts=[(_label(name), user[name]) for name in (*TEXTS, *MORE) if user[name] not in (None, "")],
+        facts=[(_label(name), user[name]) for name in SHOWN if user[name] not in (None, "")],
         numbers=details.numbers,
         tags=details.tags,
         sessions=details.sessions,

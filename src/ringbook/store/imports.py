@@ -12,26 +12,17 @@ by an admin on it is the user's own.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..profile_fields import FIELDS
 from .db import Row, Rows, Tx
 
 # The columns that an import writes, in addition to those of every account.
 WRITTEN: dict[str, type] = {
-    "login": str,
-    "login_folded": str,
+    **{column: kind for field in FIELDS.values() if field.imported for column, kind in field.columns.items()},
     "login_private": int,
-    "email": str,
-    "email_folded": str,
-    "full_name": str,
-    "full_name_folded": str,
-    "phone": str,
-    "external_id": str,
-    "external_user_id": int,
-    "facebook_id": str,
-    "twitter_id": str,
     "last_request_at": int,
     "created_at": int,
 }
-UNIQUE = ("login_folded", "email_folded", "external_user_id", "facebook_id")
+UNIQUE = {field.key: field.compared_column for field in FIELDS.values() if field.imported and field.unique}
 # An import names only times before its own, and a sign-in moves last_request_at. All of it stands in the one row: who
 # enters writes there, so that an import that is under way looks again.
 UNTOUCHED = (
@@ -58,7 +49,7 @@ def known(tx: Tx, ids: Sequence[int]) -> dict[int, Row]:
 
 def holders(tx: Tx, app_id: int, column: str, values: Sequence[Any]) -> dict[Any, int]:
     """By value: the user of the application who has it in this column of `UNIQUE`."""
-    assert column in UNIQUE
+    assert column in UNIQUE.values()
     # Reads the index once per value. Otherwise PostgreSQL would read the whole table for every batch.
     rows: Any = tx.tuples(
         "SELECT h.value, h.id FROM (SELECT v.value, (SELECT u.id FROM users AS u"
@@ -104,8 +95,9 @@ def insert(tx: Tx, app_id: int, users: Sequence[Row], now: int) -> bool:
 def update(tx: Tx, users: Sequence[Row], now: int) -> bool:
     """Update `WRITTEN` of these untouched users; False when one of them is no longer untouched."""
     # First without the unique columns: two users may exchange their logins.
+    emptied = ", ".join(f"{column} = NULL" for column in UNIQUE.values())
     tx.run(
-        f"UPDATE users SET {', '.join(f'{name} = NULL' for name in UNIQUE)} WHERE id IN (SELECT i.id FROM :ids AS i)",
+        f"UPDATE users SET {emptied} WHERE id IN (SELECT i.id FROM :ids AS i)",
         ids=Rows.of("id", [user["id"] for user in users]),
     )
     changed = tx.run(

@@ -7,11 +7,12 @@ subscriptions, codes, removed            where pushes go, codes under way, numbe
 pushes, joined, announced                what was sent to the user and told about them, and of how many they were told
 """
 
+from ..profile_fields import FIELDS
 from .db import Row, Tx
 
+EXPORTED = ", ".join(f"u.{field.key}" for field in FIELDS.values() if field.exported)
 PROFILE = (
-    "u.id, u.app_id, a.name AS application, u.login, u.email, u.full_name, u.phone, u.external_id, u.external_user_id,"
-    " u.facebook_id, u.twitter_id, u.website, u.avatar, u.custom_data, u.timezone, u.firebase_uid, u.cidp_uid,"
+    f"u.id, u.app_id, a.name AS application, {EXPORTED}, u.firebase_uid, u.cidp_uid,"
     " u.is_guest, u.created_at, u.updated_at, u.last_request_at, u.imported_at, u.as_imported,"
     " CASE WHEN u.password_hash IS NULL THEN 0 ELSE 1 END AS has_password"
 )

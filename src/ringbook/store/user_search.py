@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from .. import profile_fields
 from ..model import User
 from .db import Rows, Tx
 from .users import COLUMNS, made
@@ -21,15 +22,7 @@ LAST = "\U0010ffff"  # no character comes after it
 # The column by which a field is compared and sorted: folded where case does not matter.
 FIELDS = {
     "id": "u.id",
-    "login": "u.login_folded",
-    "email": "u.email_folded",
-    "full_name": "u.full_name_folded",
-    "phone": "u.phone",
-    "external_id": "u.external_id",
-    "external_user_id": "u.external_user_id",
-    "facebook_id": "u.facebook_id",
-    "twitter_id": "u.twitter_id",
-    "user_tags": "u.user_tags",
+    **{field.key: f"u.{field.compared_column}" for field in profile_fields.FIELDS.values() if field.searchable},
     "last_request_at": "u.last_request_at",
     "created_at": "u.created_at",
     "updated_at": "u.updated_at",

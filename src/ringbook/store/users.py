@@ -14,55 +14,24 @@ Finding users by conditions stands in `user_search.py`.
 Case and order are the same on both databases: what is compared is folded, and folded columns order by code points.
 """
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..model import User
+from ..profile_fields import FIELDS
+from ..profile_fields import fold as fold
 from .db import Row, Rows, Tx
 
 COLUMNS = ", ".join(f"u.{name}" for name in User.__struct_fields__)
 # The columns that `change` accepts. Its statement is built from these names only.
 CHANGEABLE = (
-    "login",
-    "login_folded",
+    *(column for field in FIELDS.values() for column in field.columns),
     "login_private",
-    "email",
-    "email_folded",
-    "full_name",
-    "full_name_folded",
-    "phone",
     "password_hash",
     "one_time_until",
-    "external_id",
-    "external_user_id",
-    "facebook_id",
-    "twitter_id",
-    "website",
-    "avatar",
-    "custom_data",
-    "timezone",
-    "user_tags",
 )
 INSERTED = ("app_id", *CHANGEABLE, "is_guest", "guest_until", "created_at", "updated_at")
-UNIQUE = {
-    "login": "login_folded",
-    "email": "email_folded",
-    "external_user_id": "external_user_id",
-    "facebook_id": "facebook_id",
-}
-
-
-FOLDED_CHARACTERS = 1_000
-
-
-def fold(text: str) -> str:
-    """The form of a text that comparisons use: composed, without case, without surrounding spaces.
-
-    Beyond `FOLDED_CHARACTERS` it is cut: nothing that long is stored, and composing takes quadratic time.
-    """
-    text = text[:FOLDED_CHARACTERS]
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).strip()
+UNIQUE = {field.key: field.compared_column for field in FIELDS.values() if field.unique}
 
 
 # ── one user, or several by id ───────────────────────────────────────────────────────────────────────────────────────

@@ -10,7 +10,6 @@ Login = Annotated[str, Meta(examples=["ann"])]
 Email = Annotated[str, Meta(examples=["ann@example.com"])]
 Password = Annotated[str, Meta(examples=["correct-horse"])]
 Phone = Annotated[str, Meta(description="in any spelling", examples=["+44 7700 900123"])]
-FullName = Annotated[str, Meta(examples=["Ann Example"])]
 ContactName = Annotated[str, Meta(description="1 to 255 characters", examples=["Ann (climbing)"])]
 Flag = Annotated[bool, Meta(description="also 0 or 1, as a number or a text", examples=[True])]
 

@@ -1,73 +1,62 @@
-"""Users: what apps say about theirs, and what they see of all."""
+"""Users: what apps say about theirs, and what they see of all. The profile is declared in `profile_fields.py`."""
 
-from typing import Annotated
+from operator import attrgetter
+from typing import Annotated, Any
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
 
 from ...model import User
+from ...profile_fields import FIELDS, Field, Profile
 from ..wire import iso, iso_or_none
-from .fields import Date, Email, FullName, Id, Login, Password, Phone
+from .fields import Date, Password
 from .proofs import FirebaseIn, PhoneIn
 
+OldPassword = Annotated[str, Meta(description="the present one, to set a new `password`")]
 
-class UserIn(Struct, kw_only=True):
-    """What an app may say about its user; anything else is ignored. Absent fields stay as they are."""
 
-    login: Login | None | UnsetType = UNSET
-    email: Email | None | UnsetType = UNSET
-    password: Password | None | UnsetType = UNSET
-    old_password: Annotated[str, Meta(description="the present one, to set a new `password`")] | None | UnsetType = (
-        UNSET
-    )
-    phone: Phone | None | UnsetType = UNSET
-    full_name: FullName | None | UnsetType = UNSET
-    external_id: str | None | UnsetType = UNSET
-    external_user_id: int | None | UnsetType = UNSET
-    facebook_id: str | None | UnsetType = UNSET
-    twitter_id: str | None | UnsetType = UNSET
-    website: Annotated[str, Meta(description="gains http:// when it has no scheme")] | None | UnsetType = UNSET
-    avatar: str | None | UnsetType = UNSET
-    custom_data: str | None | UnsetType = UNSET
-    timezone: Annotated[int, Meta(description="minutes")] | None | UnsetType = UNSET
-    tag_list: Annotated[list[str], Meta(description="at most 5; also as a text with commas")] | None | UnsetType = UNSET
+def _requested(field: Field) -> tuple[str, Any, Any]:
+    described: Any = Annotated[field.requested_type, field.request_meta]
+    return field.requested_as, described | None | UnsetType, UNSET
+
+
+UserIn = defstruct(
+    "UserIn",
+    [
+        *(_requested(field) for field in FIELDS.values()),
+        ("password", Password | None | UnsetType, UNSET),
+        ("old_password", OldPassword | None | UnsetType, UNSET),
+    ],
+    kw_only=True,
+    namespace={"__doc__": "What an app may say about its user; other fields are ignored. Absent fields do not change."},
+    module=__name__,
+)
 
 
 class UserRequest(Struct):
     """Sign-up, or a change of oneself."""
 
-    user: UserIn
+    user: UserIn  # type: ignore[valid-type]  # made from the declarations
 
 
 class ChangeRequest(Struct, kw_only=True):
     """A change of oneself; with a provider and its proof beside it, also of the number."""
 
-    user: Annotated[UserIn, Meta(description="required, unless a provider is given")] | UnsetType = UNSET
+    user: (
+        Annotated[UserIn, Meta(description="required, unless a provider is given")]  # type: ignore[valid-type]
+        | UnsetType
+    ) = UNSET
     provider: Annotated[str, Meta(description="firebase_phone or phone")] | None = None
     firebase_phone: FirebaseIn | None = None
     phone: PhoneIn | None = None
 
 
-class UserOut(Struct, kw_only=True):
+class UserOut(Profile, frozen=True, kw_only=True):
     """A user. Of somebody else, `phone` and `email` are null unless the caller knows them already."""
 
-    id: Id
-    full_name: FullName | None
-    email: Email | None
-    login: Login | None
-    phone: Phone | None
-    website: str | None
     created_at: Date
     updated_at: Date
     last_request_at: Date | None
-    external_user_id: int | None
-    external_id: str | None
-    facebook_id: str | None
-    twitter_id: str | None
     blob_id: None = None
-    custom_data: str | None
-    avatar: str | None
-    user_tags: Annotated[str, Meta(description="tags, separated by commas", examples=["vip,climbing"])] | None
-    timezone: int | None
     is_guest: bool
 
 
@@ -95,25 +84,16 @@ class OldUserPage(Struct):
     items: list[OneUser]
 
 
+PROFILE = ("id", *FIELDS)
+_profile = attrgetter(*PROFILE)
+
+
 def user_out(user: User) -> UserOut:
     """A user as apps see one."""
     return UserOut(
-        id=user.id,
-        full_name=user.full_name,
-        email=user.email,
-        login=user.login,
-        phone=user.phone,
-        website=user.website,
+        **dict(zip(PROFILE, _profile(user), strict=True)),
         created_at=iso(user.created_at),
         updated_at=iso(user.updated_at),
         last_request_at=iso_or_none(user.last_request_at),
-        external_user_id=user.external_user_id,
-        external_id=user.external_id,
-        facebook_id=user.facebook_id,
-        twitter_id=user.twitter_id,
-        custom_data=user.custom_data,
-        avatar=user.avatar,
-        user_tags=user.user_tags,
-        timezone=user.timezone,
         is_guest=user.is_guest,
     )
