@@ -91,8 +91,8 @@ TABLES = {
     ),
     "refusals": (
         0,
-        "INSERT INTO refusals (app_id, route, status, reason, count, first_at, last_at) {count} SELECT i % 2,"
-        " 'GET /route/' || i % 20, 422, 'reason ' || i, i, :now - 9000, :now - i FROM n",
+        "INSERT INTO refusals (app_id, request, cause, reason, count, first_at, last_at) {count} SELECT i % 2,"
+        " 'GET /route/' || i % 20, 'invalid', 'reason ' || i, i, :now - 9000, :now - i FROM n",
     ),
 }
 ROWS = {"daily": 12 * 365, "refusals": 500}

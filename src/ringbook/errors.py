@@ -1,7 +1,7 @@
 """Refusals: what Ringbook does not do for a caller, and why.
 
 A refusal is an exception. Its reason is safe to show to the caller. Each class is one kind of answer; the API
-(`api/wire.py`) and the dashboard each have one table that turns a class into an HTTP status.
+(`exchange/statuses.py`) and the dashboard each have one table that turns a class into an HTTP status.
 
     Refused
     ├── Malformed      the request cannot be parsed
@@ -32,7 +32,10 @@ class Refused(Exception):
 
     told    the reason without what the caller sent, where reason or field quote that: only this is stored
     limit   the setting whose limit was reached, for the metric; "" when the refusal comes from no limit
+    cause   the key of the class, for statistics; a class without its own has that of its base class
     """
+
+    cause = "refused"
 
     def __init__(self, reason: str, *, field: str = "", told: str = "", limit: str = "") -> None:
         super().__init__(reason)
@@ -45,33 +48,49 @@ class Refused(Exception):
 class Malformed(Refused):
     """The request cannot be parsed."""
 
+    cause = "malformed"
+
 
 class TooLarge(Refused):
     """The request is larger than the server reads."""
+
+    cause = "too large"
 
 
 class Invalid(Refused):
     """The request is parsed, but its values are not accepted."""
 
+    cause = "invalid"
+
 
 class Conflict(Invalid):
     """Another user has a value that must be unique."""
+
+    cause = "conflict"
 
 
 class TooSlow(Invalid):
     """The database did not finish within the time limit; the same request would take as long again."""
 
+    cause = "too slow"
+
 
 class Unreached(Refused):
     """The message has no recipient."""
+
+    cause = "unreached"
 
 
 class Unauthorized(Refused):
     """The caller has no credentials, or wrong ones."""
 
+    cause = "unauthorized"
+
 
 class SessionGone(Unauthorized):
     """The session is unknown, has ended or has expired. The client opens a new one."""
+
+    cause = "session gone"
 
     def __init__(self) -> None:
         super().__init__("Required session does not exist")
@@ -80,9 +99,13 @@ class SessionGone(Unauthorized):
 class Forbidden(Refused):
     """The caller is known, but is not allowed to do this."""
 
+    cause = "forbidden"
+
 
 class NeedUser(Forbidden):
     """A session without a user was used for something that belongs to a user."""
+
+    cause = "need user"
 
     def __init__(self) -> None:
         super().__init__("Forbidden. Need user.")
@@ -91,9 +114,13 @@ class NeedUser(Forbidden):
 class NotFound(Refused):
     """It does not exist, or not for this caller."""
 
+    cause = "not found"
+
 
 class TooMany(Refused):
     """It is allowed, but not so often: the client tries again after `wait_seconds`."""
+
+    cause = "too many"
 
     def __init__(self, reason: str, *, wait_seconds: int, limit: str = "") -> None:
         super().__init__(reason, limit=limit)
@@ -106,6 +133,8 @@ class Unavailable(Refused):
     why   for the operator: the cause and the next step; "" when the reason says enough. It holds no password, host or
           user name, because /readyz shows it to everybody.
     """
+
+    cause = "unavailable"
 
     def __init__(self, reason: str, *, field: str = "", told: str = "", limit: str = "", why: str = "") -> None:
         super().__init__(reason, field=field, told=told, limit=limit)
@@ -120,6 +149,8 @@ class Unavailable(Refused):
 class Busy(Unavailable):
     """Another transaction changed the same rows: a deadlock, or a lock that was not free in time."""
 
+    cause = "busy"
+
     def __init__(self) -> None:
         super().__init__(BUSY)
 
@@ -130,5 +161,15 @@ class Unreadable(Unavailable):
     place   its table and column
     """
 
+    cause = "unreadable"
+
     def __init__(self, place: str) -> None:
         super().__init__(UNREADABLE, why=WHY_UNREADABLE.format(place=place))
+
+
+def by_cause(cause: str) -> type[Refused]:
+    """The class with this key; `Refused` for the key of another version."""
+    return _BY_CAUSE.get(cause, Refused)
+
+
+_BY_CAUSE = {kind.cause: kind for kind in list(vars().values()) if isinstance(kind, type) and issubclass(kind, Refused)}

@@ -98,8 +98,8 @@ def test_charts_have_thirty_days_and_keep_how_many_there_were(play):
 
 
 def test_refusals_are_the_application_s_own_and_those_of_nobody_known(play):
-    stats.refused(play.app_id, "GET /users", 422, errors.Invalid("no"), NOW)
-    stats.refused(0, "POST /session", 422, errors.Invalid("No application found"), NOW)
+    stats.refused(play.app_id, "GET /users", errors.Invalid("no"), NOW)
+    stats.refused(0, "POST /session", errors.Invalid("No application found"), NOW)
     assert [row.reason for row in seen(play).refusals] == ["no"]
     assert [row.reason for row in overview.strangers(play.db)] == ["No application found"]
 

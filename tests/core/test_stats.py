@@ -114,7 +114,7 @@ def test_while_the_database_is_away_sums_wait_and_are_neither_lost_nor_doubled(p
         with pytest.raises(errors.Unavailable):
             stats.flush(Away(play.db, lost=lost), NOW)
         stats.add(play.app_id, "uploads", NOW)
-        stats.refused(play.app_id, "GET /users", 401, errors.SessionGone(), NOW)
+        stats.refused(play.app_id, "GET /users", errors.SessionGone(), NOW)
     assert days(play) == {(0, "uploads"): 4}
     assert [row["count"] for row in refusals(play)] == [3]
     assert days(play) == {(0, "uploads"): 4}
@@ -130,7 +130,7 @@ def test_two_processes_add_to_the_same_sums(play):
 
 def test_a_deleted_application_leaves_nothing_behind(play):
     stats.add(99, "uploads", NOW)
-    stats.refused(99, "GET /users", 401, errors.SessionGone(), NOW)
+    stats.refused(99, "GET /users", errors.SessionGone(), NOW)
     assert days(play, 99) == {} and refusals(play, 99) == []
 
 
@@ -143,16 +143,16 @@ def refusals(play: Play, app_id: int | None = None):
         return store.refusals(tx, play.app_id if app_id is None else app_id, 99)
 
 
-def test_refusals_are_counted_by_route_status_and_reason_the_latest_first(play):
+def test_refusals_are_counted_by_request_cause_and_reason_the_latest_first(play):
     gone, taken = errors.SessionGone(), errors.Conflict("has already been taken", field="login")
-    stats.refused(play.app_id, "GET /users", 401, gone, NOW)
-    stats.refused(play.app_id, "POST /users", 422, taken, NOW + 1)
+    stats.refused(play.app_id, "GET /users", gone, NOW)
+    stats.refused(play.app_id, "POST /users", taken, NOW + 1)
     stats.flush(play.db, NOW)
-    stats.refused(play.app_id, "GET /users", 401, gone, NOW + 2)
+    stats.refused(play.app_id, "GET /users", gone, NOW + 2)
     found = refusals(play)
-    assert [(row["route"], row["status"], row["reason"], row["count"]) for row in found] == [
-        ("GET /users", 401, "Required session does not exist", 2),
-        ("POST /users", 422, "login: has already been taken", 1),
+    assert [(row["request"], row["cause"], row["reason"], row["count"]) for row in found] == [
+        ("GET /users", "session gone", "Required session does not exist", 2),
+        ("POST /users", "conflict", "login: has already been taken", 1),
     ]
     assert (found[0]["first_at"], found[0]["last_at"]) == (NOW, NOW + 2)
 
@@ -160,7 +160,7 @@ def test_refusals_are_counted_by_route_status_and_reason_the_latest_first(play):
 def test_old_refusals_are_forgotten(play):
     for age in (6, 8):
         refused = errors.Invalid(f"{age} days ago")
-        stats.refused(play.app_id, "GET /users", 422, refused, NOW - age * stats.DAY)
+        stats.refused(play.app_id, "GET /users", refused, NOW - age * stats.DAY)
     refusals(play)
     assert stats.sweep(play.db, NOW) == 1
     assert [row["reason"] for row in refusals(play)] == ["6 days ago"]
@@ -168,8 +168,8 @@ def test_old_refusals_are_forgotten(play):
 
 def test_so_many_kinds_of_refusal_are_remembered_at_once_and_no_more(play):
     for number in range(stats.MOST_REFUSALS + 5):
-        stats.refused(play.app_id, f"GET /{number}", 422, errors.Invalid("no"), NOW)
-    stats.refused(play.app_id, "GET /0", 422, errors.Invalid("no"), NOW)
+        stats.refused(play.app_id, f"GET /{number}", errors.Invalid("no"), NOW)
+    stats.refused(play.app_id, "GET /0", errors.Invalid("no"), NOW)
     with play.db.read() as tx:
         assert tx.tuples("SELECT COUNT(*) FROM refusals") == [(0,)]
     refusals(play)

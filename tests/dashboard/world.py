@@ -134,9 +134,7 @@ class Filling:
         stats.forget()
         for reason, count in REFUSED.items():
             for _ in range(count):
-                stats.refused(
-                    self.app.id, "/address_book", 422, errors.Invalid(reason, field="contacts"), self.now - 90
-                )
+                stats.refused(self.app.id, "/address_book", errors.Invalid(reason, field="contacts"), self.now - 90)
         chance = random.Random(7)
         for day in range(30):
             at, growth = self.now - (29 - day) * DAY, (day + 6) / 35

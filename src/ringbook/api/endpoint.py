@@ -192,7 +192,7 @@ class Api(Edge[Call]):
     def refusal(self, call: Call, refused: errors.Refused) -> Response:
         """A refusal in the documented shape. Counts it for the application's page in the dashboard."""
         status = wire.status(refused, call.dialect)
-        stats.refused(app_id(call), f"{call.route.method} {call.route.path}", status, refused, call.now)
+        stats.refused(app_id(call), f"{call.route.method} {call.route.path}", refused, call.now)
         return response(call, status, wire.refusal(refused))
 
     def failure(self, call: Call) -> Response:

@@ -5,6 +5,7 @@
     integer, flag, text, moment              read one value leniently
     integers, texts                          read several values leniently
     status, refusal                          the status and body of a refusal
+    named                                    names the field of a refusal as the wire does
     iso, expiration                          dates in bodies and in headers
 
 The types of requests and answers are in `shapes/`.
@@ -13,7 +14,8 @@ Sources: docs/wire.md, section by section.
 
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import Enum
 from functools import lru_cache
@@ -23,7 +25,7 @@ import msgspec
 from msgspec import Struct, UnsetType
 
 from .. import errors
-from ..exchange.run import status_of
+from ..exchange import statuses
 
 T = TypeVar("T", bound=Struct)
 
@@ -37,17 +39,6 @@ class Dialect(Enum):
 
 # ── refusals ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-STATUS: dict[type[errors.Refused], int] = {
-    errors.Malformed: 400,
-    errors.TooLarge: 400,
-    errors.Unauthorized: 401,
-    errors.Forbidden: 403,
-    errors.NotFound: 404,
-    errors.Invalid: 422,
-    errors.Unreached: 422,
-    errors.TooMany: 429,
-    errors.Unavailable: 503,
-}
 # Without a field, these have the body {"errors": {"base": […]}}, the others {"errors": […]} (protocol §1.6).
 MAPPED = (errors.Invalid, errors.Forbidden, errors.SessionGone)
 
@@ -56,7 +47,7 @@ def status(refused: errors.Refused, dialect: Dialect) -> int:
     """The status of a refusal; QuickBlox answers 422 where a user is needed, ConnectyCube 403."""
     if dialect is Dialect.QUICKBLOX and isinstance(refused, errors.NeedUser):
         return 422
-    return status_of(refused, STATUS)
+    return statuses.status_of(type(refused), statuses.API)
 
 
 class Errors(Struct):
@@ -70,6 +61,19 @@ def refusal(refused: errors.Refused) -> Errors:
     if refused.field or isinstance(refused, MAPPED):
         return Errors({refused.field or "base": [refused.reason]})
     return Errors([refused.reason])
+
+
+@contextmanager
+def named(names: Mapping[str, str]) -> Iterator[None]:
+    """A refusal inside names its field as the wire does.
+
+    names   the names of fields in requests, by their names in core
+    """
+    try:
+        yield
+    except errors.Refused as refused:
+        refused.field = names.get(refused.field, refused.field)
+        raise
 
 
 # ── dates ────────────────────────────────────────────────────────────────────────────────────────────────────────────

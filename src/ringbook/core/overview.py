@@ -33,10 +33,14 @@ class Step(Struct, frozen=True):
 
 
 class Refusal(Struct, frozen=True):
-    """What was refused, how often within the week, and when the last time."""
+    """A kind of refused requests: how often within the week, and when the last time.
 
-    route: str
-    status: int
+    request   what was requested, as `stats.refused` was given it
+    cause     the cause of the class of the refusals, see `errors.by_cause`
+    """
+
+    request: str
+    cause: str
     reason: str
     count: int
     first_at: int

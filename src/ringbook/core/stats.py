@@ -57,7 +57,7 @@ class Batch(Struct, frozen=True):
 
     number: int
     sums: list[tuple[int, int, str, int]]
-    refusals: list[tuple[int, str, int, str, int, int, int]]
+    refusals: list[tuple[int, str, str, str, int, int, int]]
 
 
 class Tally:
@@ -68,7 +68,7 @@ class Tally:
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._sums: Counter[tuple[int, int, str]] = Counter()
-        self._refusals: dict[tuple[int, str, int, str], tuple[int, int, int]] = {}
+        self._refusals: dict[tuple[int, str, str, str], tuple[int, int, int]] = {}
         self._batch: Batch | None = None
         self._written = 0
 
@@ -76,8 +76,8 @@ class Tally:
         with self._lock:
             self._sums[app_id, day, name] += count
 
-    def refuse(self, app_id: int, route: str, status: int, reason: str, now: int) -> None:
-        key = app_id, route, status, reason
+    def refuse(self, app_id: int, request: str, cause: str, reason: str, now: int) -> None:
+        key = app_id, request, cause, reason
         with self._lock:
             count, first, _ = self._refusals.get(key, (0, now, now))
             if count or len(self._refusals) < MOST_REFUSALS:
@@ -135,9 +135,13 @@ def after(tx: Tx, app_id: int, name: Name, now: int, count: int = 1) -> None:
     tx.on_commit(partial(add, app_id, name, now, count))
 
 
-def refused(app_id: int, route: str, status: int, refused: errors.Refused, now: int) -> None:
-    """Count a refused request; app_id is 0 when the application is not known."""
-    _tally.refuse(app_id, route, status, plain(refused), now)
+def refused(app_id: int, request: str, refused: errors.Refused, now: int) -> None:
+    """Count a refused request by its cause and reason.
+
+    app_id    0 when the application is not known
+    request   the name of what was requested, one of a fixed set
+    """
+    _tally.refuse(app_id, request, refused.cause, plain(refused), now)
 
 
 def plain(refused: errors.Refused) -> str:

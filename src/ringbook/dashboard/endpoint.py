@@ -27,7 +27,8 @@ from ..core import admins, applications
 from ..core.admins import Login
 from ..core.audit import Actor
 from ..exchange import request as common
-from ..exchange.run import Edge, status_of
+from ..exchange.run import Edge
+from ..exchange.statuses import status_of
 from ..model import App
 from . import cookies, templates
 
@@ -230,7 +231,9 @@ class Dashboard(Edge[Call]):
         """A refusal as a page; who is not logged in is redirected to the log-in page, and back afterwards."""
         if isinstance(refused, errors.Unauthorized) and call.route.who is Who.ADMIN:
             return log_in_first(call)
-        return error_page(call, status_of(refused, STATUS), refused.reason, getattr(refused, "wait_seconds", None))
+        return error_page(
+            call, status_of(type(refused), STATUS), refused.reason, getattr(refused, "wait_seconds", None)
+        )
 
     def failure(self, call: Call) -> Response:
         """An internal error as a page, without details."""

@@ -1,12 +1,15 @@
 """The overview page of an application: the set-up checklist, refusals, and activity over time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import Response
 
+from .. import errors
 from ..core import overview
 from ..core.overview import Overview
+from ..exchange import statuses
 from . import charts
 from .charts import Chart
 from .endpoint import ROOT, Call, Route
@@ -115,8 +118,14 @@ def values(call: Call) -> dict[str, Any]:
         "done": all(step.done for step in found.steps),
         "charts": drawn(found),
         "since": charts.day_of(found.since) if found.since is not None else "",
-        "strangers": overview.strangers(call.db),
+        "refusals": refusals(found.refusals),
+        "strangers": refusals(overview.strangers(call.db)),
     }
+
+
+def refusals(found: Sequence[overview.Refusal]) -> list[tuple[overview.Refusal, int]]:
+    """Refusals, each with the status that the API answers."""
+    return [(one, statuses.status_of(errors.by_cause(one.cause), statuses.API)) for one in found]
 
 
 def setting_of(limit: str) -> str:

@@ -259,8 +259,3 @@ class Router:
             if match := pattern.match(path):
                 return endpoint, match.groupdict()
         return self._not_found, {}
-
-
-def status_of(refused: errors.Refused, statuses: dict[type[errors.Refused], int]) -> int:
-    """The status for a refusal: that of its class, or of the nearest base class in the table."""
-    return next(statuses[kind] for kind in type(refused).__mro__ if kind in statuses)

@@ -15,8 +15,8 @@ EVER = 0  # in place of a day: the sum of all days
 FIGURES = {"app_id": int, "day": int, "name": str, "value": int}
 REFUSALS = {
     "app_id": int,
-    "route": str,
-    "status": int,
+    "request": str,
+    "cause": str,
     "reason": str,
     "count": int,
     "first_at": int,
@@ -55,15 +55,15 @@ def add(tx: Tx, rows: Sequence[tuple[int, int, str, int]]) -> None:
     )
 
 
-def add_refusals(tx: Tx, rows: Sequence[tuple[int, str, int, str, int, int, int]]) -> None:
+def add_refusals(tx: Tx, rows: Sequence[tuple[int, str, str, str, int, int, int]]) -> None:
     """Add to the refusals.
 
-    rows   app_id, route, status, reason, count, first_at, last_at
+    rows   app_id, request, cause, reason, count, first_at, last_at
     """
     tx.run(
-        "INSERT INTO refusals (app_id, route, status, reason, count, first_at, last_at)"
-        " SELECT r.app_id, r.route, r.status, r.reason, r.count, r.first_at, r.last_at"
-        f" FROM :rows AS r WHERE {THERE} ON CONFLICT (app_id, route, status, reason) DO UPDATE SET"
+        "INSERT INTO refusals (app_id, request, cause, reason, count, first_at, last_at)"
+        " SELECT r.app_id, r.request, r.cause, r.reason, r.count, r.first_at, r.last_at"
+        f" FROM :rows AS r WHERE {THERE} ON CONFLICT (app_id, request, cause, reason) DO UPDATE SET"
         " count = refusals.count + excluded.count,"
         " last_at = CASE WHEN refusals.last_at > excluded.last_at THEN refusals.last_at ELSE excluded.last_at END",
         rows=Rows(REFUSALS, rows),
@@ -106,8 +106,8 @@ def since(tx: Tx, app_id: int) -> int | None:
 def refusals(tx: Tx, app_id: int, limit: int) -> list[Row]:
     """The refusals of an application, the latest first."""
     return tx.all(
-        "SELECT route, status, reason, count, first_at, last_at FROM refusals WHERE app_id = :app_id"
-        " ORDER BY last_at DESC, route, reason LIMIT :limit",
+        "SELECT request, cause, reason, count, first_at, last_at FROM refusals WHERE app_id = :app_id"
+        " ORDER BY last_at DESC, request, reason LIMIT :limit",
         app_id=app_id,
         limit=limit,
     )

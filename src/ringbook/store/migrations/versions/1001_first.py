@@ -353,13 +353,13 @@ CREATE TABLE daily (
 
 CREATE TABLE refusals (
     app_id INTEGER NOT NULL,
-    route TEXT NOT NULL,
-    status INTEGER NOT NULL,
+    request TEXT NOT NULL,
+    cause TEXT NOT NULL,
     reason TEXT NOT NULL,
     count BIGINT NOT NULL,
     first_at BIGINT NOT NULL,
     last_at BIGINT NOT NULL,
-    PRIMARY KEY (app_id, route, status, reason)
+    PRIMARY KEY (app_id, request, cause, reason)
 ) {keyed};
 CREATE INDEX refusals_latest ON refusals (app_id, last_at);
 CREATE INDEX refusals_last ON refusals (last_at);
