@@ -301,3 +301,8 @@ def test_more_than_50_000_contacts_are_refused_and_nothing_is_changed(server):
     assert who.upload(many[1:]).json["created"] == 50_000
     assert "contacts" in refused(who.upload(many[:1]), 422).json["errors"]
     assert sound(who) == {"": 50_000}
+
+
+def test_a_device_whose_name_is_too_long_is_refused_by_the_name_of_the_field(server):
+    refused = person(server).upload(lines(0, 1), udid="x" * 65)
+    assert refused.status == 422 and list(refused.json["errors"]) == ["udid"]

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+import pytest
 from asking import Answer, Person, at_once, guest, person, rows
 
 
@@ -74,3 +75,18 @@ def test_subscribing_while_being_deleted_leaves_nothing(server):
         assert left.status == 200
         assert {answer.status for answer in late} <= {201, 401}
         assert rows(server, "SELECT id FROM subscriptions WHERE user_id = :id", id=who.id) == []
+
+
+@pytest.mark.parametrize(
+    "field, given",
+    [
+        ("notification_channel", {"notification_channel": "email"}),
+        ("udid", {"device": {"platform": "android"}}),
+        ("bundle_identifier", {"device": {"platform": "android", "udid": "1", "bundle_identifier": "x" * 256}}),
+        ("client_identification_sequence", {"push_token": {"environment": "production"}}),
+        ("web_endpoint", {"notification_channel": "web"}),
+    ],
+)
+def test_a_refusal_names_the_field_as_the_request_does(server, field, given):
+    refused = person(server).ask("POST", "/subscriptions", device("1", "token-of-a-device") | given)
+    assert refused.status == 422 and list(refused.json["errors"]) == [field]

@@ -84,7 +84,8 @@ class World(Play):
         found: set[int] = set()
         for device in DEVICES:
             if number in {phone.read(typed, region) for typed, _ in discovery.retrieve(self.db, caller, device)}:
-                found |= {one.user.id for one in discovery.registered(self.db, caller, device)} & answer_to
+                registered = discovery.registered(self.db, caller, device, now=self.now)
+                found |= {one.user.id for one in registered} & answer_to
         return found
 
 

@@ -91,9 +91,9 @@ def test_the_account_it_was_given_to_is_found_and_the_other_is_not(db, app):
     old, new = recycled(db, app)
     friend = Caller(app=applications.get(db, app.id), user_id=verified(db, app, BOB), is_guest=False, address=ADDRESS)
     discovery.upload(db, LIMITS, friend, [Entry(ANN, "Ann")], now=NOW)
-    assert [found.user.id for found in discovery.registered(db, friend)] == [new]
+    assert [found.user.id for found in discovery.registered(db, friend, now=NOW)] == [new]
     numbers.give(db, app, old, ANN, LATER)
-    assert [found.user.id for found in discovery.registered(db, friend)] == [old]
+    assert [found.user.id for found in discovery.registered(db, friend, now=NOW)] == [old]
 
 
 def test_who_had_verified_it_loses_sessions_and_subscriptions_and_who_had_typed_it_does_not(db, app):

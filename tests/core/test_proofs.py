@@ -239,10 +239,10 @@ def test_from_the_first_verified_number_only_verified_ones_are_found(db, app):
     owner = typed(db, app, "owner", "12025550199")
     bob = typed(db, app, "bob", BOB)
     discovery.upload(db, LIMITS, owner, [Entry(ANN, "Ann"), Entry(BOB, "Bob")], now=NOW)
-    assert [item.user.id for item in discovery.registered(db, owner)] == [bob.user_id]
+    assert [item.user.id for item in discovery.registered(db, owner, now=NOW)] == [bob.user_id]
     ann = verified(db, app, ANN)
     owner = caller(fresh(db, app), owner.user_id)
-    assert [item.user.id for item in discovery.registered(db, owner)] == [ann]
+    assert [item.user.id for item in discovery.registered(db, owner, now=NOW)] == [ann]
     with pytest.raises(errors.NotFound):
         users.find(db, LIMITS, owner, "phone", BOB, NOW)
     assert users.find(db, LIMITS, owner, "phone", ANN, NOW).id == ann
@@ -255,7 +255,7 @@ def test_the_owner_may_decide_what_counts(db, app, setting, found):
     app = applications.change(db, app.id, "require_verified_number", setting)
     owner = typed(db, app, "owner", "12025550199")
     discovery.upload(db, LIMITS, owner, [Entry(ANN, "Ann"), Entry(BOB, "Bob")], now=NOW)
-    assert {item.user.id for item in discovery.registered(db, owner)} == {ids[name] for name in found}
+    assert {item.user.id for item in discovery.registered(db, owner, now=NOW)} == {ids[name] for name in found}
 
 
 def test_a_verified_number_changes_only_by_proof(db, app):

@@ -7,15 +7,15 @@ from typing import Any
 
 import msgspec
 
-from .. import errors, metrics
-from ..core import charging, discovery, rate_limits, stats
+from .. import errors
+from ..core import charging, discovery, rate_limits
 from ..exchange.bodies import SMALL_BYTES
 from ..model import Entry
 from .endpoint import Answer, Call, Route
 from .forms import refuse_many_values
 from .json_counts import has_more_elements, has_more_values
 from .shapes.address_book import ContactOut, RegisteredPage, ReportOut, UploadRequest, registered_out, report_out
-from .wire import flag, storable, text
+from .wire import flag, named, storable, text
 
 NULL = msgspec.Raw(b"null")
 
@@ -41,6 +41,7 @@ _entries = msgspec.json.Decoder(list[Entry])
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 _contact = msgspec.json.Decoder(_Contact)
 NUL = b"\\u0000"
+NAMES = {"device": "udid"}  # of fields in requests, by their names in core
 UDID = {"udid": "the device whose address book is used; by default the book that all devices of the user share"}
 
 
@@ -60,15 +61,16 @@ def upload(call: Call) -> Answer:
 
 def _uploaded(call: Call) -> Answer:
     contacts, force, udid = upload_of(call)
-    report = discovery.upload(
-        call.db,
-        call.config.limits,
-        call.caller,
-        contacts,
-        device=device(udid),
-        force=flag(force, "force"),
-        now=call.now,
-    )
+    with named(NAMES):
+        report = discovery.upload(
+            call.db,
+            call.config.limits,
+            call.caller,
+            contacts,
+            device=device(udid),
+            force=flag(force, "force"),
+            now=call.now,
+        )
     return Answer(report_out(report))
 
 
@@ -197,9 +199,7 @@ def show_registered(call: Call) -> Answer:
     In the order of the address book, each user once, with the name from the caller's address book.
     """
     compact = flag(call.values.get("compact"), "compact")
-    found = discovery.registered(call.db, call.caller, device(call.values.get("udid")))
-    metrics.matched(len(found))
-    stats.add(call.app.id, "matches", call.now, len(found))
+    found = discovery.registered(call.db, call.caller, device(call.values.get("udid")), now=call.now)
     return Answer(RegisteredPage([registered_out(item, compact=compact) for item in found]))
 
 

@@ -16,9 +16,10 @@ from ..model import App
 from ..verify import cidp, firebase
 from .endpoint import Answer, Call
 from .shapes.proofs import CodeAsked, CodeOut, FirebaseIn, PhoneIn
-from .wire import iso, take
+from .wire import iso, named, take
 
 FIREBASE = ("firebase_phone", "firebase_email")
+NAMES = {"token": "access_token"}  # of fields in requests, by their names in core and verify
 PHONE = "number, or with request_id and code (createSession of the SDK for JavaScript leaves it out: use login)"
 PROVIDERS = (*FIREBASE, "phone", "facebook", "twitter")
 
@@ -56,7 +57,8 @@ def user_of(call: Call, app: App) -> int:
     """The id of the user of the proof, found or created."""
     limits = call.config.limits
     if provider(call.values) == "firebase_email":
-        return proofs.by_email(call.db, limits, app, firebase_proof(call, app), call.address, call.now)
+        with named(NAMES):
+            return proofs.by_email(call.db, limits, app, firebase_proof(call, app), call.address, call.now)
     return proofs.by_phone(call.db, limits, app, verified_phone(call, app), call.address, call.now)
 
 
@@ -90,7 +92,8 @@ def firebase_proof(call: Call, app: App) -> firebase.Proof:
         raise errors.Invalid("can't be blank", field="access_token")
     if given.project_id not in (None, "", project):
         raise errors.Invalid("is not this application's Firebase project", field="project_id")
-    return firebase.verify(given.access_token, project, call.outside.certificates, call.now)
+    with named(NAMES):
+        return firebase.verify(given.access_token, project, call.outside.certificates, call.now)
 
 
 def _there(call: Call, name: str, holds: str) -> Any:

@@ -3,9 +3,19 @@
 from .. import errors
 from ..core import subscriptions
 from ..model import Subscription
+from ..push import providers
 from .endpoint import Answer, Call, Route
 from .shapes.subscriptions import DeviceIn, OneSubscription, PushTokenIn, SubscriptionRequest, subscription_out
-from .wire import take
+from .wire import named, take
+
+# The names of fields in requests, by their names in core. A browser's token is an endpoint.
+NAMES = {
+    "channel": "notification_channel",
+    "device": "udid",
+    "bundle": "bundle_identifier",
+    "token": "client_identification_sequence",
+    "endpoint": "web_endpoint",
+}
 
 
 def subscribe(call: Call) -> Answer:
@@ -15,7 +25,8 @@ def subscribe(call: Call) -> Answer:
     keeps the id. A push token belongs to the user who registered it last.
     """
     wanted = requested(take(SubscriptionRequest, call.values), call.user_id)
-    stored = subscriptions.subscribe(call.db, call.config, call.app, wanted, call.now)
+    with named(NAMES):
+        stored = subscriptions.subscribe(call.db, call.config, call.app, wanted, call.now)
     return Answer([subscription_out(one) for one in stored], status=201)
 
 
@@ -35,9 +46,9 @@ def requested(asked: SubscriptionRequest, user_id: int) -> list[Subscription]:
             channel=channel,
             environment=token.environment or "",
             bundle=token.bundle_identifier or device.bundle_identifier,
-            token=(token.web_endpoint or "") if channel == "web" else push_token,
-            web_auth=token.web_auth if channel == "web" else None,
-            web_p256dh=token.web_p256dh if channel == "web" else None,
+            token=(token.web_endpoint or "") if providers.channel(channel).names_own_host else push_token,
+            web_auth=token.web_auth if providers.channel(channel).names_own_host else None,
+            web_p256dh=token.web_p256dh if providers.channel(channel).names_own_host else None,
         )
         for channel in dict.fromkeys(channels)
     ]

@@ -19,6 +19,7 @@ import msgspec
 
 from .. import errors, times
 from ..model import App
+from ..push import providers
 from ..store import joined as store
 from ..store import proofs, pushes, subscriptions
 from ..store.db import Database, Row, Tx
@@ -28,8 +29,6 @@ from .delivery import WEBHOOK
 BATCH = 500
 AGAIN_SECONDS = 60  # the pause before a fact that failed is tried again, so that it does not hold up the others
 LIFE_SECONDS = 86_400
-WEBHOOK_CHANNEL = "webhook"
-SILENT = {"apns_voip"}  # a VoIP push must ring (Apple, "Responding to VoIP notifications from PushKit")
 
 
 class Overtaken(Exception):
@@ -137,11 +136,12 @@ def pushes_for(
     """
     rows: list[pushes.NewPush] = []
     for one in reached:
-        if one["channel"] in SILENT:
+        channel = providers.channel(one["channel"])
+        if channel.rings_instead_of:
             continue
         message = text(one["user_id"])
         payload: dict[str, Any] = {"message": message, "user_id": about, "type": "contact_joined", **more}
-        if app.settings.contact_joined_fcm_notification and one["channel"] == "gcm":
+        if app.settings.contact_joined_fcm_notification and channel.own_notification:
             payload["android_fcm_notification"] = {"body": message}
         subscription = one["user_id"], one["id"], one["channel"], one["environment"]
         rows.append((*subscription, _encoded(payload), None, one["lane"]))
@@ -158,8 +158,8 @@ def _webhook(app: App, fact: Row) -> pushes.NewPush:
         "verified": bool(fact["verified"]),
         "created_at": times.iso(fact["created_at"]),
     }
-    lane = pushes.lane(app.id, WEBHOOK_CHANNEL)
-    return fact["user_id"], WEBHOOK, WEBHOOK_CHANNEL, "production", _encoded(event), None, lane
+    lane = pushes.lane(app.id, providers.WEBHOOK_CHANNEL)
+    return fact["user_id"], WEBHOOK, providers.WEBHOOK_CHANNEL, "production", _encoded(event), None, lane
 
 
 def _encoded(value: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from msgspec import Struct
 
 from .. import metrics
 from ..model import Subscription
+from ..push import providers
 from ..push.transport import Cause, Message, Outcome, Receipt
 from ..store import pushes as store
 from ..store import subscriptions
@@ -41,11 +42,11 @@ LONGEST_REASON = 200
 ACCEPTED, GONE, EXPIRED, PARKED = store.ACCEPTED, "gone", "expired", store.PARKED
 UNREADABLE = "the push cannot be read: please report it"
 ENDED = "the app had ended this subscription"
-STRANGERS = "web"  # the channel whose hosts are named by the subscriber
 NEVER_ANSWERED = "the endpoint has never answered"
 NEVER_ANSWERED_SECONDS = 86_400  # of attempts without an answer, after which an endpoint is removed
 REPEATS_SHARE = 4  # every fourth place is reserved for repeats
-RESERVED_SHARE = 4  # every fourth place of a STRANGERS lane is reserved for senders with few pushes in flight
+# Every fourth place of a lane whose hosts subscribers name is reserved for senders with few pushes in flight.
+RESERVED_SHARE = 4
 MOST_LANES = 50  # per claim
 MOST_OF_STRANGERS = 200  # per claim: encrypting Web Push takes processor time, during which others wait
 FIGURES: dict[str, stats.Name] = {
@@ -152,7 +153,11 @@ def shared(lane: str, places: int) -> int:
 
 
 def _is_strangers(lane: str) -> bool:
-    return lane.partition(":")[2].startswith(STRANGERS)
+    return _names_own_host(store.channel_of(lane))
+
+
+def _names_own_host(channel: str) -> bool:
+    return providers.channel(channel).names_own_host
 
 
 def _claimed(tx: Tx, now: int, most: int, rooms: Mapping[str, Room]) -> list[Row]:
@@ -271,7 +276,7 @@ def judged(attempt: Attempt) -> Receipt:
 
 
 def _is_silent(attempt: Attempt) -> bool:
-    return attempt.due.message.channel == STRANGERS and attempt.receipt.silent is True
+    return _names_own_host(attempt.due.message.channel) and attempt.receipt.silent is True
 
 
 def _note(tx: Tx, attempt: Attempt) -> None:
@@ -283,7 +288,7 @@ def _note(tx: Tx, attempt: Attempt) -> None:
     elif _is_silent(attempt):
         if due.silent_since is None:
             subscriptions.mark_silent(tx, *place, attempt.began_at)
-    elif due.message.channel == STRANGERS and receipt.silent is False and _is_news(due):
+    elif _names_own_host(due.message.channel) and receipt.silent is False and _is_news(due):
         subscriptions.mark_answered(tx, *place, attempt.began_at)
 
 

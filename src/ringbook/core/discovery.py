@@ -45,7 +45,7 @@ def upload(
         reason = f"has more than {limits.max_upload_contacts} entries"
         raise errors.Invalid(reason, field="contacts", limit="max_upload_contacts")
     if len(device) > DEVICE_CHARACTERS:
-        raise errors.Invalid(f"is longer than {DEVICE_CHARACTERS} characters", field="udid")
+        raise errors.Invalid(f"is longer than {DEVICE_CHARACTERS} characters", field="device")
     accepted, rejected = check(entries, caller.app.settings.default_region)
     if not accepted and (rejected or not force):
         report = Report(0, 0, 0, rejected)
@@ -96,7 +96,7 @@ def _locked(tx: Tx, limits: Limits, caller: Caller, device: str, now: int) -> Ro
     taken = books.numbers_of_books(tx, caller.user_id)
     if len(taken) >= limits.max_books:
         reason = f"is one device too many: a user has at most {limits.max_books} books; emptying one frees its place"
-        raise errors.Invalid(reason, field="udid", limit="max_books")
+        raise errors.Invalid(reason, field="device", limit="max_books")
     return books.add_book(tx, caller.app.id, caller.user_id, max(taken) + 1, device, now)
 
 
@@ -166,9 +166,11 @@ def retrieve(db: Database, caller: Caller, device: str = "") -> list[tuple[str, 
     return [(typed or phone.digits(number), name) for number, typed, name in rows]
 
 
-def registered(db: Database, caller: Caller, device: str = "") -> list[Registered]:
-    """The users among a book's contacts, each once, in the book's order, with the name from the book."""
+def registered(db: Database, caller: Caller, device: str = "", *, now: int) -> list[Registered]:
+    """The users among a book's contacts, each once, in the book's order, with the name from the book. Counts them."""
     with db.read() as tx:
         names = dict(books.registered(tx, caller.user_id, device, verified_only=caller.app.verified_only))
         found = users.by_ids(tx, caller.app.id, list(names)) if names else {}
+    metrics.matched(len(found))
+    stats.add(caller.app.id, "matches", now, len(found))
     return [Registered(found[user_id], name) for user_id, name in names.items() if user_id in found]

@@ -21,7 +21,7 @@ from msgspec import Struct
 from .. import errors, metrics
 from ..config import Limits
 from ..model import Caller
-from ..push import universal
+from ..push import providers, universal
 from ..store import pushes, subscriptions, users
 from ..store.db import Database, Row, Tx
 from . import charging, rate_limits
@@ -201,6 +201,7 @@ def chosen(reached: Sequence[Row], *, rings: bool) -> list[Row]:
 
     Source: docs/wire.md §6.2, `ios_voip`; Apple, "Responding to VoIP Notifications from PushKit": each must ring.
     """
-    voip = {row["user_id"] for row in reached if row["channel"] == "apns_voip"} if rings else set()
-    silent = {True: "apns", False: "apns_voip"}
-    return [row for row in reached if row["channel"] != silent[row["user_id"] in voip]]
+    ringing = {name: providers.channel(name).rings_instead_of for name in {row["channel"] for row in reached}}
+    replaced = {(row["user_id"], ringing[row["channel"]]) for row in reached} if rings else set()
+    fitting = [row for row in reached if rings or not ringing[row["channel"]]]
+    return [row for row in fitting if (row["user_id"], row["channel"]) not in replaced]

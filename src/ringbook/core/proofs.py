@@ -70,7 +70,7 @@ def by_email(db: Database, limits: Limits, app: App, proof: Proof, address: str,
     verified is refused.
     """
     if not proof.email:
-        raise errors.Invalid("the Firebase token holds no verified e-mail", field="access_token")
+        raise errors.Invalid("the Firebase token holds no verified e-mail", field="token")
 
     def entered(tx: Tx) -> int:
         tx.lock(f"firebase {app.id} {proof.subject}")

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from .. import errors, times
 from ..model import App, Subscription
+from ..push import providers
 from ..push.transport import Cause
 from ..store import joined as facts
 from ..store import pushes, subscriptions, user_record
@@ -297,7 +298,7 @@ def obstacles(app: App, subscribed: Sequence[Subscription], numbers: Sequence[Ro
     numbers   the user's numbers, with verified_at
     """
     settings = app.settings
-    ordinary = [one for one in subscribed if one.channel != "apns_voip"]
+    ordinary = [one for one in subscribed if not providers.channel(one.channel).rings_instead_of]
     reached = settings.contact_joined_development or any(one.environment == "production" for one in ordinary)
     unverified = bool(numbers) and all(row["verified_at"] is None for row in numbers)
     found = {

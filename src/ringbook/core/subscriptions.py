@@ -103,12 +103,12 @@ def unsubscribe(db: Database, user_id: int, subscription_id: int) -> None:
 def check(wished: Subscription, config: Config) -> None:
     """Raise Invalid with the field when no provider could use this subscription."""
     device_channels = providers.device_channels()
-    _one_of(wished.channel, list(device_channels), "notification_channel")
+    _one_of(wished.channel, list(device_channels), "channel")
     _one_of(wished.environment, ENVIRONMENTS, "environment")
     _one_of(wished.platform, PLATFORMS, "platform")
     if not wished.device:
-        raise errors.Invalid("can't be blank", field="udid")
-    for field, value in (("udid", wished.device), ("bundle_identifier", wished.bundle or "")):
+        raise errors.Invalid("can't be blank", field="device")
+    for field, value in (("device", wished.device), ("bundle", wished.bundle or "")):
         if len(value) > LONGEST:
             raise errors.Invalid(f"is longer than {LONGEST} characters", field=field)
     device_channels[wished.channel](wished, config)

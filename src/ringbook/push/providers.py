@@ -3,7 +3,8 @@
     PROVIDERS                  the rows
     get(key)                   a row by its key; NotFound
     of_channel(channel)        the row that serves a channel, or None
-    channels()                 every channel, by name
+    channel(name)              what is special about a channel
+    channels()                 the names of all channels
     device_channels()          the channels that devices subscribe to, with the check of their push tokens
     any_set_up(settings)       has an application entered credentials of any provider?
     sender(channel, app, …)    what sends the messages of an application through a channel; NotSetUp
@@ -30,6 +31,25 @@ from .transport import NotSetUp, Sender, SenderContext
 CONSOLE = ".console"
 
 
+class Channel(Struct, frozen=True, kw_only=True):
+    """What is special about one channel of a provider.
+
+    check                the check of push tokens; None: no device subscribes to it
+    rings_instead_of     each of its pushes must ring, so it gets only events that ring, and then this other channel of
+                         the same user gets none; "" for an ordinary channel
+    names_own_host       the push token is a URL, so a subscriber decides which host gets the requests
+    own_notification     the provider can show a notification by itself while the app is closed
+    """
+
+    check: tokens.Check | None = None
+    rings_instead_of: str = ""
+    names_own_host: bool = False
+    own_notification: bool = False
+
+
+UNKNOWN = Channel()  # of a subscription that another version of Ringbook has stored
+
+
 class Provider(Struct, frozen=True, kw_only=True):
     """One provider of pushes.
 
@@ -37,7 +57,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     name, title   its name in sentences, and the heading of its card
     about         what it is, and where its credentials come from
     module        the module with `sender(app, context)`, relative to this package
-    channels      the channels that it serves, each with the check of push tokens; None: no device subscribes to it
+    channels      the channels that it serves, by name
     needed        the settings without which nothing can be sent
     settings      all of its settings, in the order of its card; their declarations say how each is shown
     check_help    what "Check now" does
@@ -53,7 +73,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     title: str
     about: str
     module: str
-    channels: dict[str, tokens.Check | None]
+    channels: dict[str, Channel]
     needed: tuple[str, ...]
     settings: tuple[str, ...]
     check_help: str
@@ -91,7 +111,7 @@ FCM = Provider(
     about="Firebase Cloud Messaging. In the Firebase console: Project settings, Service accounts,"
     " Generate new private key.",
     module=".fcm",
-    channels={"gcm": tokens.matching(r"[\x21-\x7e]{10,4096}")},
+    channels={"gcm": Channel(check=tokens.matching(r"[\x21-\x7e]{10,4096}"), own_notification=True)},
     needed=("fcm_service_account",),
     settings=("fcm_service_account",),
     check_help="Sends FCM a dry run; no device receives anything.",
@@ -107,7 +127,11 @@ APNS = Provider(
     about="Apple Push Notification service, also for VoIP. In the Apple developer account: Certificates, Identifiers &"
     " Profiles, Keys.",
     module=".apns",
-    channels={"apns": APNS_TOKEN, "apns_voip": APNS_TOKEN},
+    channels={
+        "apns": Channel(check=APNS_TOKEN),
+        # Apple, "Responding to VoIP Notifications from PushKit": each must ring.
+        "apns_voip": Channel(check=APNS_TOKEN, rings_instead_of="apns"),
+    },
     needed=("apns_key", "apns_key_id", "apns_team_id"),
     settings=("apns_key", "apns_key_id", "apns_team_id", "apns_topic"),
     check_help="Signs with the key. Apple itself checks the key only when the first push is sent.",
@@ -119,7 +143,7 @@ WEB = Provider(
     title="Web Push: browsers",
     about="The public key goes into your web app, as `applicationServerKey`.",
     module=".webpush",
-    channels={"web": tokens.browser},
+    channels={"web": Channel(check=tokens.browser, names_own_host=True)},
     needed=("web_push_contact",),
     settings=("web_push_contact",),
     check_help="Checks that the private key belongs to the public key; nothing is sent.",
@@ -134,7 +158,7 @@ WEBHOOK = Provider(
     title="Webhook: your backend",
     about="One signed request for each person who joins and whom somebody knows. Its body holds no name and no number.",
     module=".webhook",
-    channels={"webhook": None},
+    channels={"webhook": Channel()},
     needed=("webhook_url", "webhook_secret"),
     settings=("webhook_url", "webhook_secret"),
     check_help="Connects to the server of the address; no event is sent.",
@@ -142,6 +166,7 @@ WEBHOOK = Provider(
     removal="Your backend is no longer told who joins.",
 )
 PROVIDERS = (FCM, APNS, WEB, WEBHOOK)
+WEBHOOK_CHANNEL = next(iter(WEBHOOK.channels))  # whose requests go to the application's own backend
 
 
 def get(key: str) -> Provider:
@@ -152,20 +177,26 @@ def get(key: str) -> Provider:
     raise errors.NotFound("There is no such page.")
 
 
-def of_channel(channel: str) -> Provider | None:
+def of_channel(name: str) -> Provider | None:
     """The provider that serves a channel; None when there is none."""
-    return next((provider for provider in PROVIDERS if channel in provider.channels), None)
+    return next((provider for provider in PROVIDERS if name in provider.channels), None)
+
+
+def channel(name: str) -> Channel:
+    """What is special about the channel with this name; `UNKNOWN` for a name that no provider has."""
+    provider = of_channel(name)
+    return provider.channels[name] if provider else UNKNOWN
 
 
 def channels() -> list[str]:
-    """Every channel, by name."""
-    return sorted(channel for provider in PROVIDERS for channel in provider.channels)
+    """The names of all channels."""
+    return sorted(name for provider in PROVIDERS for name in provider.channels)
 
 
 def device_channels() -> dict[str, tokens.Check]:
     """The channels that devices subscribe to, by name, with the check of their push tokens."""
-    found = {channel: check for provider in PROVIDERS for channel, check in provider.channels.items() if check}
-    return dict(sorted(found.items()))
+    checks = {name: channel(name).check for name in channels()}
+    return {name: check for name, check in checks.items() if check}
 
 
 def any_set_up(settings: AppSettings) -> bool:

@@ -21,7 +21,6 @@ from ..outbound.networks import HTTPS_PORT, may_be_public
 
 Check = Callable[[Subscription, Config], None]
 
-TOKEN_FIELD = "client_identification_sequence"
 INVALID = "is invalid"
 BASE64 = re.compile(r"[A-Za-z0-9+/_-]{1,100}={0,2}")
 MAX_ENDPOINT = 2048
@@ -35,9 +34,9 @@ def matching(pattern: str) -> Check:
 
     def check(subscription: Subscription, _config: Config) -> None:
         if not subscription.token:
-            raise errors.Invalid("can't be blank", field=TOKEN_FIELD)
+            raise errors.Invalid("can't be blank", field="token")
         if not compiled.fullmatch(subscription.token):
-            raise errors.Invalid(INVALID, field=TOKEN_FIELD)
+            raise errors.Invalid(INVALID, field="token")
 
     return check
 
@@ -45,7 +44,7 @@ def matching(pattern: str) -> Check:
 def browser(subscription: Subscription, config: Config) -> None:
     """Check the three values of a browser (W3C Push API, PushSubscription; RFC 8291 §3.1: a P-256 point, 16 bytes)."""
     if not allowed_endpoint(subscription.token, config):
-        raise errors.Invalid("must be an https address on the public internet", field="web_endpoint")
+        raise errors.Invalid("must be an https address on the public internet", field="endpoint")
     if len(_decoded(subscription.web_auth)) != AUTH_BYTES:
         raise errors.Invalid(INVALID, field="web_auth")
     if not is_on_curve(_decoded(subscription.web_p256dh)):

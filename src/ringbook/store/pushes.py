@@ -37,6 +37,11 @@ def lane(app_id: int, channel: str) -> str:
     return f"{app_id}:{channel}"
 
 
+def channel_of(lane: str) -> str:
+    """Returns the channel of a lane."""
+    return lane.partition(":")[2].removesuffix("?")
+
+
 def add(
     tx: Tx,
     app_id: int,

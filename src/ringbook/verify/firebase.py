@@ -265,4 +265,4 @@ def _moment(value: Any) -> float:
 
 
 def _invalid(why: str) -> errors.Invalid:
-    return errors.Invalid(REFUSED.format(why=why), field="access_token")
+    return errors.Invalid(REFUSED.format(why=why), field="token")

@@ -4,7 +4,7 @@ It prints the messages that it is given. Its credential is a setting that exists
 """
 
 from ringbook.push import tokens
-from ringbook.push.providers import Provider
+from ringbook.push.providers import Channel, Provider
 from ringbook.push.transport import Cause, Message, NotSetUp, Outcome, Receipt, SenderContext
 
 ROW = Provider(
@@ -13,7 +13,7 @@ ROW = Provider(
     title="Pager: people on call",
     about="Get the credential from the pager company.",
     module="pager",
-    channels={"pager": tokens.matching(r"page-[0-9]{4}")},
+    channels={"pager": Channel(check=tokens.matching(r"page-[0-9]{4}"))},
     needed=("sms_twilio_from",),
     settings=("sms_twilio_from",),
     check_help="Calls the pager company.",
