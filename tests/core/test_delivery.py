@@ -570,3 +570,10 @@ def test_a_new_endpoint_of_the_same_browser_is_not_judged_by_the_old_one(db):
     play.device(bob, "https://push.example.org/new", **keys)
     attempted(play, SILENT)
     assert len(play.rows("SELECT * FROM subscriptions WHERE silent_since = :now", now=play.now)) == 1
+
+
+@pytest.mark.parametrize(
+    "lane, places", [("1:web", 75), ("1:web?", 75), ("1:webhook", 100), ("1:gcm", 100), ("1:of-another-version", 100)]
+)
+def test_places_are_reserved_only_where_subscribers_name_the_host(lane, places):
+    assert delivery.shared(lane, 100) == places
