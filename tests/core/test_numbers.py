@@ -28,7 +28,7 @@ def app(db: store.Database) -> App:
     return applications.create(db, "test", NOW)
 
 
-def verified(db: store.Database, app: App, phone: str, now: int = NOW) -> int:
+def sign_in_by_phone(db: store.Database, app: App, phone: str, now: int = NOW) -> int:
     """Somebody who proves a number, and signs in."""
     user_id = proofs.by_phone(db, LIMITS, app, phone, ADDRESS, now)
     sessions.open_verified(db, app, user_id, ts=now, nonce=0, now=now)
@@ -49,7 +49,7 @@ def phone_of(db: store.Database, app: App, user_id: int) -> str | None:
 
 def recycled(db: store.Database, app: App) -> tuple[int, int]:
     """The account that Ann's number had, and the one that it has now."""
-    old, new = verified(db, app, ANN), verified(db, app, ANN, LATER)
+    old, new = sign_in_by_phone(db, app, ANN), sign_in_by_phone(db, app, ANN, LATER)
     assert old != new
     return old, new
 
@@ -82,14 +82,16 @@ def test_whoever_proves_it_next_enters_the_account_it_was_given_to(db, app):
     """However long that account was silent before: the day it was given counts as a use of it."""
     old, _ = recycled(db, app)
     numbers.give(db, app, old, ANN, LATER)
-    assert verified(db, app, ANN, LATER + 180 * DAY) == old
+    assert sign_in_by_phone(db, app, ANN, LATER + 180 * DAY) == old
     numbers.give(db, app, old, ANN, LATER)
-    assert verified(db, app, ANN, LATER + 361 * DAY) != old
+    assert sign_in_by_phone(db, app, ANN, LATER + 361 * DAY) != old
 
 
 def test_the_account_it_was_given_to_is_found_and_the_other_is_not(db, app):
     old, new = recycled(db, app)
-    friend = Caller(app=applications.get(db, app.id), user_id=verified(db, app, BOB), is_guest=False, address=ADDRESS)
+    friend = Caller(
+        app=applications.get(db, app.id), user_id=sign_in_by_phone(db, app, BOB), is_guest=False, address=ADDRESS
+    )
     discovery.upload(db, LIMITS, friend, [Entry(ANN, "Ann")], now=NOW)
     assert [found.user.id for found in discovery.registered(db, friend, now=NOW)] == [new]
     numbers.give(db, app, old, ANN, LATER)
@@ -111,7 +113,7 @@ def test_who_had_verified_it_loses_sessions_and_subscriptions_and_who_had_typed_
 
 
 def test_a_number_that_the_user_had_before_is_let_go(db, app):
-    ann = verified(db, app, ANN)
+    ann = sign_in_by_phone(db, app, ANN)
     assert numbers.give(db, app, ann, BOB, NOW) == []
     assert numbers.holders(db, app, ANN) == []
     assert numbers.holders(db, app, BOB) == [ann]
@@ -125,7 +127,7 @@ def test_given_twice_it_is_as_given_once(db, app):
 
 
 def test_guests_strangers_and_what_is_no_number_are_refused_and_change_nothing(db, app):
-    ann = verified(db, app, ANN)
+    ann = sign_in_by_phone(db, app, ANN)
     guest = users.guest(db, LIMITS, app, "Guest", ADDRESS, NOW).id
     elsewhere = applications.create(db, "elsewhere", NOW)
     for where, user_id, phone, refusal in [
@@ -154,7 +156,7 @@ def test_who_comes_to_have_the_number_while_we_wait_is_looked_at_too(databases: 
     wait, left = proof_store.wait_for_imports, list(range(times))
     with databases.fresh("postgresql") as url, closing(store.connect(url, seal=SEAL)) as db:
         app = applications.create(db, "test", NOW)
-        ann = verified(db, app, BOB)
+        ann = sign_in_by_phone(db, app, BOB)
 
         def waited(tx: store.Tx, user_ids: list[int]) -> None:
             wait(tx, user_ids)

@@ -37,7 +37,7 @@ def fresh(db: store.Database, app: App) -> App:
     return applications.get(db, app.id)
 
 
-def verified(db: store.Database, app: App, phone: str, now: int = NOW) -> int:
+def sign_in_by_phone(db: store.Database, app: App, phone: str, now: int = NOW) -> int:
     return proofs.by_phone(db, LIMITS, app, phone, ADDRESS, now)
 
 
@@ -74,13 +74,13 @@ def change(db, who: Caller, **options):
 
 
 def test_a_verified_number_opens_the_same_account_each_time(db, app):
-    assert verified(db, app, ANN) == verified(db, app, ANN, NOW + DAY)
-    assert phone_of(db, app, verified(db, app, ANN)) == ANN
+    assert sign_in_by_phone(db, app, ANN) == sign_in_by_phone(db, app, ANN, NOW + DAY)
+    assert phone_of(db, app, sign_in_by_phone(db, app, ANN)) == ANN
 
 
 def test_two_proofs_at_once_make_one_account(db, app):
     found: list[int] = []
-    threads = [threading.Thread(target=lambda: found.append(verified(db, app, ANN))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: found.append(sign_in_by_phone(db, app, ANN))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -91,7 +91,7 @@ def test_two_proofs_at_once_make_one_account(db, app):
 
 def test_who_only_typed_a_number_loses_it_to_whoever_proves_it_and_keeps_the_account(db, app):
     squatter = typed(db, app, "squatter", ANN)
-    owner = verified(db, app, ANN)
+    owner = sign_in_by_phone(db, app, ANN)
     assert owner != squatter.user_id
     assert phone_of(db, app, squatter.user_id) is None
     assert phone_of(db, app, owner) == ANN
@@ -101,7 +101,7 @@ def test_an_imported_account_is_entered_and_of_several_the_one_used_last(db, app
     older, newer = typed(db, app, "older", ANN), typed(db, app, "newer", ANN)
     imported(db, older.user_id, NOW - 5 * DAY)
     imported(db, newer.user_id, NOW - 2 * DAY)
-    assert verified(db, app, ANN) == newer.user_id
+    assert sign_in_by_phone(db, app, ANN) == newer.user_id
     assert phone_of(db, app, older.user_id) is None
 
 
@@ -124,15 +124,15 @@ def brought(db: store.Database, app: App, verified: str = "", last_request_at: s
 def test_an_imported_account_that_was_never_used_here_is_entered_however_old_it_is(db, app, verified, days):
     last = datetime.fromtimestamp(NOW - 400 * DAY, UTC).isoformat()
     old = brought(db, app, verified, last)
-    assert verified(db, app, ANN, NOW + days * DAY) == old
+    assert sign_in_by_phone(db, app, ANN, NOW + days * DAY) == old
 
 
 @pytest.mark.parametrize("verified", ["true", "false"])
 def test_an_imported_account_that_was_used_here_and_then_fell_silent_is_not_entered(db, app, verified):
     old = brought(db, app, verified)
     sessions.open_verified(db, app, old, ts=NOW, nonce=0, now=NOW + DAY)
-    assert verified(db, app, ANN, NOW + 181 * DAY) == old
-    assert verified(db, app, ANN, NOW + 2000 * DAY) != old
+    assert sign_in_by_phone(db, app, ANN, NOW + 181 * DAY) == old
+    assert sign_in_by_phone(db, app, ANN, NOW + 2000 * DAY) != old
     assert phone_of(db, app, old) is None
 
 
@@ -142,21 +142,21 @@ def test_it_is_the_use_that_counts_also_once_its_session_has_been_swept(db, app,
     sessions.open_verified(db, app, old, ts=NOW, nonce=0, now=NOW + DAY)
     if swept:
         sessions.sweep(db, NOW + 2 * DAY)
-    assert verified(db, app, ANN, NOW + 182 * DAY) != old
+    assert sign_in_by_phone(db, app, ANN, NOW + 182 * DAY) != old
 
 
 def test_what_the_owner_of_an_imported_account_typed_since_then_is_no_way_into_it(db, app):
     """Else somebody imported could type a stranger's number or e-mail, and would have the stranger's book."""
     user = caller(app, brought(db, app))
     change(db, user, now=NOW + 1, fields={"phone": BOB, "email": "bob@example.com"})
-    assert verified(db, app, BOB, NOW + 2) != user.user_id
+    assert sign_in_by_phone(db, app, BOB, NOW + 2) != user.user_id
     assert by_email(db, app, "bob@example.com") != user.user_id
 
 
 def test_a_change_of_anything_but_the_number_leaves_the_imported_one_believed(db, app):
     user = caller(app, brought(db, app))
     change(db, user, now=NOW + 1, fields={"full_name": "Ann Example", "phone": "+1 (202) 555-0101"})
-    assert verified(db, app, ANN, NOW + 2) == user.user_id
+    assert sign_in_by_phone(db, app, ANN, NOW + 2) == user.user_id
 
 
 # ── what else an import said, once somebody has entered ──────────────────────────────────────────────────────────────
@@ -166,18 +166,18 @@ def test_a_change_of_anything_but_the_number_leaves_the_imported_one_believed(db
 def test_who_enters_by_the_number_ends_belief_in_the_e_mail(db, app, verified):
     """Else whoever typed a stranger's number elsewhere would have the account that the stranger then fills."""
     old = brought(db, app, verified)
-    assert verified(db, app, ANN, NOW + 1) == old
+    assert sign_in_by_phone(db, app, ANN, NOW + 1) == old
     other = by_email(db, app)
     assert other != old
     assert by_email(db, app) == other
-    assert verified(db, app, ANN, NOW + 2) == old
+    assert sign_in_by_phone(db, app, ANN, NOW + 2) == old
 
 
 @pytest.mark.parametrize("verified", ["true", "false"])
 def test_who_enters_by_the_e_mail_ends_belief_in_the_number(db, app, verified):
     old = brought(db, app, verified)
     assert by_email(db, app) == old
-    other = verified(db, app, ANN, NOW + 1)
+    other = sign_in_by_phone(db, app, ANN, NOW + 1)
     assert other != old
     assert (phone_of(db, app, old), by_email(db, app)) == (None, old)
 
@@ -186,14 +186,14 @@ def test_who_enters_by_one_and_proves_the_other_has_both(db, app):
     old = brought(db, app)
     assert by_email(db, app) == old
     assert change(db, caller(app, old), now=NOW + 1, verified_phone=ANN).email == "ann@example.com"
-    assert (verified(db, app, ANN, NOW + 2), by_email(db, app)) == (old, old)
+    assert (sign_in_by_phone(db, app, ANN, NOW + 2), by_email(db, app)) == (old, old)
 
 
 def test_who_was_given_a_password_ends_belief_in_what_nobody_has_verified(db, app):
     old = brought(db, app, "false")
     given = sessions.Credentials("ann", "", users.reset_password(db, old, NOW))
     assert sessions.open_user(db, LIMITS, app, given, ADDRESS, ts=NOW, nonce=0, now=NOW + 1).session.user_id == old
-    assert verified(db, app, ANN, NOW + 2) != old
+    assert sign_in_by_phone(db, app, ANN, NOW + 2) != old
     assert by_email(db, app) != old
 
 
@@ -201,38 +201,38 @@ def test_a_password_leaves_the_number_that_was_verified_elsewhere(db, app):
     old = brought(db, app, "true")
     given = sessions.Credentials("ann", "", users.reset_password(db, old, NOW))
     sessions.open_user(db, LIMITS, app, given, ADDRESS, ts=NOW, nonce=0, now=NOW + 1)
-    assert verified(db, app, ANN, NOW + 2) == old
+    assert sign_in_by_phone(db, app, ANN, NOW + 2) == old
 
 
 def test_a_number_that_was_given_by_an_admin_ends_belief_in_the_e_mail(db, app):
     old = brought(db, app)
     numbers.give(db, app, old, BOB, NOW + 1)
     assert by_email(db, app) != old
-    assert verified(db, app, BOB, NOW + 2) == old
+    assert sign_in_by_phone(db, app, BOB, NOW + 2) == old
 
 
 # ── numbers that are handed on ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_number_verified_after_half_a_year_of_silence_opens_a_new_account(db, app):
-    old = verified(db, app, ANN)
+    old = sign_in_by_phone(db, app, ANN)
     session = sessions.open_verified(db, app, old, ts=NOW, nonce=0, now=NOW)
     later = NOW + 181 * DAY
-    new = verified(db, app, ANN, later)
+    new = sign_in_by_phone(db, app, ANN, later)
     assert new != old
     assert phone_of(db, app, old) is None
     assert sessions.current(db, session.token, NOW) is None
 
 
 def test_a_used_account_is_not_silent(db, app):
-    old = verified(db, app, ANN)
+    old = sign_in_by_phone(db, app, ANN)
     sessions.open_verified(db, app, old, ts=NOW, nonce=0, now=NOW + 100 * DAY)
-    assert verified(db, app, ANN, NOW + 200 * DAY) == old
+    assert sign_in_by_phone(db, app, ANN, NOW + 200 * DAY) == old
 
 
 def test_zero_days_never_hand_a_number_on(db, app):
     app = applications.change(db, app.id, "reassigned_after_days", "0")
-    assert verified(db, app, ANN) == verified(db, app, ANN, NOW + 5000 * DAY)
+    assert sign_in_by_phone(db, app, ANN) == sign_in_by_phone(db, app, ANN, NOW + 5000 * DAY)
 
 
 def test_from_the_first_verified_number_only_verified_ones_are_found(db, app):
@@ -240,7 +240,7 @@ def test_from_the_first_verified_number_only_verified_ones_are_found(db, app):
     bob = typed(db, app, "bob", BOB)
     discovery.upload(db, LIMITS, owner, [Entry(ANN, "Ann"), Entry(BOB, "Bob")], now=NOW)
     assert [item.user.id for item in discovery.registered(db, owner, now=NOW)] == [bob.user_id]
-    ann = verified(db, app, ANN)
+    ann = sign_in_by_phone(db, app, ANN)
     owner = caller(fresh(db, app), owner.user_id)
     assert [item.user.id for item in discovery.registered(db, owner, now=NOW)] == [ann]
     with pytest.raises(errors.NotFound):
@@ -251,7 +251,7 @@ def test_from_the_first_verified_number_only_verified_ones_are_found(db, app):
 
 @pytest.mark.parametrize(("setting", "found"), [("off", {"ann", "bob"}), ("on", {"ann"})])
 def test_the_owner_may_decide_what_counts(db, app, setting, found):
-    ids = {"bob": typed(db, app, "bob", BOB).user_id, "ann": verified(db, app, ANN)}
+    ids = {"bob": typed(db, app, "bob", BOB).user_id, "ann": sign_in_by_phone(db, app, ANN)}
     app = applications.change(db, app.id, "require_verified_number", setting)
     owner = typed(db, app, "owner", "12025550199")
     discovery.upload(db, LIMITS, owner, [Entry(ANN, "Ann"), Entry(BOB, "Bob")], now=NOW)
@@ -259,7 +259,7 @@ def test_the_owner_may_decide_what_counts(db, app, setting, found):
 
 
 def test_a_verified_number_changes_only_by_proof(db, app):
-    ann = caller(app, verified(db, app, ANN))
+    ann = caller(app, sign_in_by_phone(db, app, ANN))
     for phone in (BOB, "", None):
         with pytest.raises(errors.Invalid) as refused:
             change(db, ann, fields={"phone": phone, "full_name": "x"})
@@ -270,7 +270,7 @@ def test_a_verified_number_changes_only_by_proof(db, app):
 
 
 def test_a_proof_gives_the_new_number_and_lets_the_old_one_go(db, app):
-    ann = caller(app, verified(db, app, ANN))
+    ann = caller(app, sign_in_by_phone(db, app, ANN))
     squatter = typed(db, app, "squatter", BOB)
     assert change(db, ann, verified_phone=BOB).phone == BOB
     assert phone_of(db, app, squatter.user_id) is None
@@ -280,19 +280,19 @@ def test_a_proof_gives_the_new_number_and_lets_the_old_one_go(db, app):
 
 
 def test_of_two_who_have_verified_a_number_the_later_has_it_and_the_earlier_is_signed_out(db, app):
-    earlier = verified(db, app, ANN)
+    earlier = sign_in_by_phone(db, app, ANN)
     session = sessions.open_verified(db, app, earlier, ts=NOW, nonce=0, now=NOW)
     later = typed(db, app, "later", BOB)
     change(db, later, verified_phone=ANN)
     assert phone_of(db, app, earlier) is None
     assert sessions.current(db, session.token, NOW) is None
-    assert verified(db, app, ANN) == later.user_id
+    assert sign_in_by_phone(db, app, ANN) == later.user_id
 
 
 def test_an_unknown_number_makes_nobody_when_sessions_may_not(db, app):
     app = applications.change(db, app.id, "session_creates_user", "false")
     with pytest.raises(errors.NotFound):
-        verified(db, app, ANN)
+        sign_in_by_phone(db, app, ANN)
 
 
 def by_email(db, app, email: str = "ann@example.com", subject: str = "s1") -> int:
@@ -336,7 +336,7 @@ def external(db, app, *ids: int, external_id: str = "7") -> None:
 def test_an_imported_account_is_entered_by_the_uid_that_it_has_as_external_id(db, app):
     external(db, app, 1005)
     assert [by_provider(db, app) for _ in range(2)] == [1005, 1005]
-    assert verified(db, app, ANN, NOW + 1) != 1005
+    assert sign_in_by_phone(db, app, ANN, NOW + 1) != 1005
 
 
 def test_an_external_id_of_several_or_of_an_account_that_was_used_or_not_imported_opens_nothing(db, app):
@@ -391,8 +391,10 @@ def agreed(db: store.Database, app: App, user_id: int) -> str | None:
 def test_a_change_of_number_and_a_sign_in_by_the_old_one_leave_one_number(db, app):
     for turn in range(TIMES):
         old, new = pair(turn)
-        ann = caller(app, verified(db, app, old))
-        _, entered = at_once(lambda a=ann, n=new: change(db, a, verified_phone=n), lambda o=old: verified(db, app, o))
+        ann = caller(app, sign_in_by_phone(db, app, old))
+        _, entered = at_once(
+            lambda a=ann, n=new: change(db, a, verified_phone=n), lambda o=old: sign_in_by_phone(db, app, o)
+        )
         assert agreed(db, app, ann.user_id) == new
         assert entered == ann.user_id or agreed(db, app, entered) == old
 
@@ -400,7 +402,7 @@ def test_a_change_of_number_and_a_sign_in_by_the_old_one_leave_one_number(db, ap
 def test_two_may_exchange_their_verified_numbers(db, app):
     for turn in range(TIMES):
         first, second = pair(turn)
-        ann, bob = (caller(app, verified(db, app, number)) for number in (first, second))
+        ann, bob = (caller(app, sign_in_by_phone(db, app, number)) for number in (first, second))
         at_once(
             lambda a=ann, n=second: change(db, a, verified_phone=n),
             lambda b=bob, n=first: change(db, b, verified_phone=n),
@@ -411,8 +413,8 @@ def test_two_may_exchange_their_verified_numbers(db, app):
 def test_a_proof_that_meets_an_erasure_opens_an_account(db, app):
     for turn in range(TIMES):
         number, _ = pair(turn)
-        ann = verified(db, app, number)
-        erased, entered = at_once(lambda a=ann: users.erase(db, a), lambda n=number: verified(db, app, n))
+        ann = sign_in_by_phone(db, app, number)
+        erased, entered = at_once(lambda a=ann: users.erase(db, a), lambda n=number: sign_in_by_phone(db, app, n))
         assert erased
         there = phone_of(db, app, entered) if entered != ann else None
         assert there == (number if entered != ann else None)
@@ -445,7 +447,7 @@ def test_who_proves_the_number_that_another_proof_has_just_taken_shows_it_too(db
 
     def meanwhile(*given: Any) -> None:
         if left:
-            verified(db, app, left.pop())
+            sign_in_by_phone(db, app, left.pop())
         charge(*given)
 
     monkeypatch.setattr(privacy, "charge", meanwhile)
@@ -457,7 +459,7 @@ def test_who_proves_the_number_that_another_proof_has_just_taken_shows_it_too(db
 def test_a_number_given_and_changed_at_the_same_time_goes_to_one_of_them(db, app):
     for turn in range(TIMES):
         first, second = pair(turn)
-        ann, bob = (caller(app, verified(db, app, number)) for number in (first, second))
+        ann, bob = (caller(app, sign_in_by_phone(db, app, number)) for number in (first, second))
         at_once(
             lambda b=bob.user_id, n=first: numbers.give(db, app, b, n, NOW),
             lambda a=ann, n=second: change(db, a, verified_phone=n),
@@ -471,7 +473,8 @@ def test_a_proof_does_not_undo_what_was_typed_since(db, app):
         first, second = pair(turn)
         squatter = typed(db, app, f"squatter{turn}", first)
         _, owner = at_once(
-            lambda s=squatter, n=second: change(db, s, fields={"phone": n}), lambda n=first: verified(db, app, n)
+            lambda s=squatter, n=second: change(db, s, fields={"phone": n}),
+            lambda n=first: sign_in_by_phone(db, app, n),
         )
         assert agreed(db, app, owner) == first
         assert agreed(db, app, squatter.user_id) == second
