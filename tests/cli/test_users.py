@@ -137,7 +137,7 @@ def test_an_import_that_is_interrupted_says_how_to_go_on(ringbook, url, file, mo
     def interrupted(*_given: object, **_more: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(imports, "bring", interrupted)
+    monkeypatch.setattr(imports, "import_users", interrupted)
     done = ringbook("users", "import", str(file), "--app", "1", database_url=url)
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr == "interrupted: imported users stay; import users.csv again for the rest\n"

@@ -20,8 +20,8 @@ from servers import SEAL, Databases
 from ringbook import errors
 from ringbook.config import Limits
 from ringbook.core import applications, imports, numbers, proofs, sessions, user_record, users
-from ringbook.core.import_lines import Line, Lines, wanted
-from ringbook.core.imports import Refusal, Report, bring
+from ringbook.core.import_lines import Line, Lines, parse
+from ringbook.core.imports import Refusal, Report, import_users
 from ringbook.model import App
 from ringbook.profile_fields import IMPORT_COLUMNS
 from ringbook.store import db as store
@@ -45,7 +45,7 @@ def lines(*rows: dict[str, Any]) -> list[Line]:
 
 
 def brought(db: Database, app: App, *rows: dict[str, Any], now: int = NOW, dry_run: bool = False) -> Report:
-    return bring(db, app, lines(*rows), now=now, dry_run=dry_run)
+    return import_users(db, app, lines(*rows), now=now, dry_run=dry_run)
 
 
 def counts(report: Report) -> tuple[int, int, int, int]:
@@ -96,13 +96,13 @@ def test_a_jsonl_file_may_have_blank_lines_and_a_byte_order_mark(tmp_path):
 
 def test_lines_that_cannot_be_read_do_not_stop_the_others(tmp_path):
     table = read(tmp_path, "u.csv", b'id,login\n5,a"b\n6\n7,x,y\n8,\xff\xfe\n9,"bob"x\n10,dave\n')
-    troubled = [line.number for line in table if line.trouble]
+    troubled = [line.number for line in table if line.error]
     assert troubled == [3, 4, 6]
-    assert [line.values.get("id") for line in table if not line.trouble] == ["5", "8", "10"]
+    assert [line.values.get("id") for line in table if not line.error] == ["5", "8", "10"]
     with pytest.raises(errors.Invalid, match="cannot be stored"):
-        wanted(table[3], "", NOW)
+        parse(table[3], "", NOW)
     objects = read(tmp_path, "u.jsonl", b'{"id": 5\n[6]\n{"id": 7, "login": "\xff"}\n' + b"[" * 5000 + b'\n{"id": 8}')
-    assert [bool(line.trouble) for line in objects] == [True, True, True, True, False]
+    assert [bool(line.error) for line in objects] == [True, True, True, True, False]
 
 
 def test_lines_that_a_stray_quote_has_swallowed_are_named(tmp_path, db, app):
@@ -112,26 +112,26 @@ def test_lines_that_a_stray_quote_has_swallowed_are_named(tmp_path, db, app):
         rest[20] = closing_quote
         found = read(tmp_path, "u.csv", head + "\n".join(rest))
         last = 22 if '"' in closing_quote else 101
-        assert [(line.number, line.more) for line in found if line.trouble] == [(12, last - 12)]
+        assert [(line.number, line.more) for line in found if line.error] == [(12, last - 12)]
         assert sum(1 + line.more for line in found) == 100
-        report = bring(db, app, found, dry_run=True, now=NOW)
+        report = import_users(db, app, found, dry_run=True, now=NOW)
         assert report.refused_lines == last - 11
         assert report.refused[0].where == f"lines 12–{last}"
 
 
 def test_a_name_of_two_lines_hides_nothing(tmp_path):
     found = read(tmp_path, "u.csv", 'id,login,full_name\n5,ann,"Ann,\n15 Example Road"\n6,bob,Bob\n')
-    assert [(line.number, line.more, line.trouble) for line in found] == [(2, 1, ""), (4, 0, "")]
+    assert [(line.number, line.more, line.error) for line in found] == [(2, 1, ""), (4, 0, "")]
 
 
 @pytest.mark.parametrize(
     "name, content, said",
     [
         ("u.csv", "id,colour,login,size\n1,red,ann,xl\n", "unknown column colour, size"),
-        ("u.csv", "id;login\n1;ann\n", "columns are divided by “;”: save it anew with commas"),
-        ("u.csv", "id\tlogin\n1\tann\n", "columns are divided by tabs: save it anew with commas"),
-        ("u.csv", "id,login\n1,ann\n".encode("utf-16"), "not UTF-8: save it anew as UTF-8"),
-        ("u.csv", "id,login\n1,ann\n".encode("utf-16-be"), "not UTF-8: save it anew as UTF-8"),
+        ("u.csv", "id;login\n1;ann\n", "columns are separated by “;”: save it again with commas"),
+        ("u.csv", "id\tlogin\n1\tann\n", "columns are separated by tabs: save it again with commas"),
+        ("u.csv", "id,login\n1,ann\n".encode("utf-16"), "not UTF-8: save it again as UTF-8"),
+        ("u.csv", "id,login\n1,ann\n".encode("utf-16-be"), "not UTF-8: save it again as UTF-8"),
         ("u.csv", "id,\x1b[31mred\x07\n", "unknown column ?[31mred?;".replace("?", r"\?").replace("[", r"\[")),
         ("u.csv", "login\nann\n", "id among them"),
         ("u.csv", "id,login,login\n1,a,b\n", "each column once"),
@@ -145,14 +145,14 @@ def test_a_file_that_is_none_is_refused_as_a_whole(tmp_path, name, content, said
 
 
 def test_a_jsonl_line_with_an_unknown_name_is_refused_by_this_name(tmp_path):
-    assert "unknown column colour" in read(tmp_path, "u.jsonl", '{"id": 1, "colour": "red"}')[0].trouble
+    assert "unknown column colour" in read(tmp_path, "u.jsonl", '{"id": 1, "colour": "red"}')[0].error
 
 
 def test_a_hostile_file_is_refused_line_by_line(tmp_path, db, app):
     content = b"id,login,full_name\r\n5,ann,=cmd()\r\n6,a\0b,x\r\n\x007,bob,x\r\n8,carol," + b"x" * 200_000
     content += b"\r\n9,\xff\xfe,x\r\n2147483648,dora,x\r\n-1,eve,x\r\n0,fay,x\r\n5,gus,x\r\n"
     content += b"\xd9\xa3,hal,x\r\n10,ida\r\n11,jan,x"
-    report = bring(db, app, read(tmp_path, "u.csv", content), now=NOW)
+    report = import_users(db, app, read(tmp_path, "u.csv", content), now=NOW)
     assert (report.added, [one.line for one in report.refused]) == (2, [3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
     assert user_record.everything(db, 5)["user"]["full_name"] == "=cmd()"
     assert user_record.everything(db, 11)["user"]["login"] == "jan"
@@ -202,13 +202,13 @@ def test_a_line_is_refused_with_its_number_and_the_reason(db, app, row, said):
     "text", ["2018-12-05T11:58:02Z", "2018-12-05 11:58:02 UTC", "2018-12-05T12:58:02+01:00", "1544011082", 1544011082]
 )
 def test_times_are_read_in_every_spelling(text):
-    said = wanted(Line(2, {"id": 1, "last_request_at": text, "created_at": text}), "", NOW).said
+    said = parse(Line(2, {"id": 1, "last_request_at": text, "created_at": text}), "", NOW).columns
     assert said == {"last_request_at": 1544011082, "created_at": 1544011082}
 
 
 @pytest.mark.parametrize("word, meant", [("true", True), ("1", True), ("YES", True), ("no", False), ("", False)])
 def test_verified_is_read_in_every_spelling(word, meant):
-    assert wanted(Line(2, {"id": 1, "phone": ANN, "verified": word}), "", NOW).verified is meant
+    assert parse(Line(2, {"id": 1, "phone": ANN, "verified": word}), "", NOW).verified is meant
 
 
 def test_a_phone_is_read_by_the_region_of_the_application(db):
@@ -283,7 +283,7 @@ def test_progress_is_told_by_batches(db, app, monkeypatch):
     monkeypatch.setattr(imports, "BATCH", 2)
     seen: list[tuple[int, int]] = []
     rows = lines(*({"id": number, "login": f"user{number}"} for number in range(5, 10)))
-    bring(db, app, rows, progress=lambda done, total: seen.append((done, total)), now=NOW)
+    import_users(db, app, rows, progress=lambda done, total: seen.append((done, total)), now=NOW)
     assert seen == [(2, 5), (4, 5), (5, 5)]
 
 
@@ -307,7 +307,11 @@ def test_ids_are_reserved_before_the_first_user_is_added(db, app, monkeypatch):
     monkeypatch.setattr(imports, "BATCH", 1)
     fresh: list[int] = []
     rows = lines(*({"id": number, "login": f"old{number}"} for number in (1, 2, 3, 4)))
-    report = bring(db, app, rows, progress=lambda done, total: fresh.append(signed_up(db, app, f"new{done}")), now=NOW)
+
+    def sign_up(done: int, total: int) -> None:
+        fresh.append(signed_up(db, app, f"new{done}"))
+
+    report = import_users(db, app, rows, progress=sign_up, now=NOW)
     assert counts(report) == (4, 0, 0, 0)
     assert fresh == [5, 6, 7, 8]
 
@@ -318,7 +322,7 @@ def test_sign_ups_at_the_same_time_do_not_collide(db, app, monkeypatch):
     rows = lines(*({"id": number, "login": f"old{number}"} for number in range(1, 101)))
     with ThreadPoolExecutor(4) as pool:
         joined = [pool.submit(lambda: signed_up(db, app, f"new{next(names)}")) for _ in range(6)]
-        report = pool.submit(bring, db, app, rows, now=NOW)
+        report = pool.submit(import_users, db, app, rows, now=NOW)
         joined += [pool.submit(lambda: signed_up(db, app, f"new{next(names)}")) for _ in range(6)]
         ids = {one.result() for one in joined}
     assert len(ids) == 12
@@ -329,9 +333,9 @@ def test_sign_ups_at_the_same_time_do_not_collide(db, app, monkeypatch):
 
 @pytest.fixture
 def meanwhile(databases: Databases, monkeypatch: pytest.MonkeyPatch):
-    """PostgreSQL, where something happens once between an import's looking and its writing (SQLite lets nobody in)."""
+    """PostgreSQL, where something happens once between an import reading and writing (on SQLite it cannot)."""
     happens: list[Callable[[], Any]] = []
-    look, write, writing = imports._look, imports._write, threading.Event()
+    look, write, writing = imports._read_found, imports._write, threading.Event()
 
     def looked(*given: Any) -> Any:
         found = look(*given)
@@ -346,7 +350,7 @@ def meanwhile(databases: Databases, monkeypatch: pytest.MonkeyPatch):
         finally:
             writing.clear()
 
-    monkeypatch.setattr(imports, "_look", looked)
+    monkeypatch.setattr(imports, "_read_found", looked)
     monkeypatch.setattr(imports, "_write", written)
     with databases.fresh("postgresql") as url, closing(store.connect(url, seal=SEAL)) as db:
         yield db, applications.create(db, "test", NOW - DAY), happens
@@ -399,7 +403,7 @@ def test_a_server_without_ids_left_says_so_and_adds_nobody(db, app):
 def test_an_id_that_stands_twice_in_a_file_counts_once(db, app, monkeypatch):
     monkeypatch.setattr(imports, "BATCH", 1)
     report = brought(db, app, {"id": 5, "login": "ann"}, {"id": "5", "login": "bob"})
-    assert report.refused == [Refusal(3, "id: stands in an earlier line, too")]
+    assert report.refused == [Refusal(3, "id: is in an earlier line, too")]
     assert user_record.everything(db, 5)["user"]["login"] == "ann"
 
 
@@ -596,7 +600,7 @@ def killed(*given):
 
 store.add_numbers = killed
 db = databases.connect(sys.argv[1], seal=Seal(bytes(range(32))))
-imports.bring(db, applications.get(db, int(sys.argv[2])), imports.Lines(Path(sys.argv[3])), now=int(sys.argv[4]))
+imports.import_users(db, applications.get(db, int(sys.argv[2])), imports.Lines(Path(sys.argv[3])), now=int(sys.argv[4]))
 """
 
 
@@ -611,8 +615,8 @@ def test_an_import_that_is_killed_is_made_up_for_by_the_same_file_again(db, data
         half = (tx.tuples("SELECT COUNT(*) FROM users"), tx.tuples("SELECT COUNT(*) FROM numbers"))
     assert half == ([(10,)], [(10,)])
     assert signed_up(db, app, "meanwhile") == 35
-    assert counts(bring(db, app, Lines(file), now=NOW + 5)) == (20, 0, 10, 0)
-    assert counts(bring(db, app, Lines(file), now=NOW + 9)) == (0, 0, 30, 0)
+    assert counts(import_users(db, app, Lines(file), now=NOW + 5)) == (20, 0, 10, 0)
+    assert counts(import_users(db, app, Lines(file), now=NOW + 9)) == (0, 0, 30, 0)
     assert proofs.by_phone(db, LIMITS, app, "+12025550134", HERE, NOW + 10) == 34
 
 
@@ -649,7 +653,7 @@ def dry_run_then_twice(db: Database, rows: list[dict[str, Any]]) -> None:
 
 def assert_agrees(told: dict[str, Any], row: dict[str, Any]) -> None:
     """What is exported is what the line said."""
-    line = wanted(Line(2, row), "", NOW)
+    line = parse(Line(2, row), "", NOW)
     shown = json.loads(json.dumps(told))["user"]
     for name in ("login", "email", "phone", "full_name", "external_id", "facebook_id", "twitter_id"):
         assert shown[name] == ((row.get(name) or "").strip() or None)
@@ -658,5 +662,5 @@ def assert_agrees(told: dict[str, Any], row: dict[str, Any]) -> None:
     assert all((one["verified_at"] is not None) == bool(row.get("verified")) for one in told["numbers"])
     for name in ("last_request_at", "created_at"):
         if row.get(name) is not None:
-            again = wanted(Line(2, {"id": 1, name: shown[name]}), "", NOW + DAY)
-            assert again.said[name] == row[name]
+            again = parse(Line(2, {"id": 1, name: shown[name]}), "", NOW + DAY)
+            assert again.columns[name] == row[name]

@@ -82,7 +82,7 @@ def test_guests_are_not_announced(play):
 def test_imported_users_are_not_announced_now_or_at_their_first_sign_in(play, tmp_path):
     file = tmp_path / "users.csv"
     file.write_text(f"id,login,phone,verified\n700,ann,{ANN},1\n701,bob,{BOB},0\n")
-    imports.bring(play.db, play.app, imports.Lines(file), dry_run=False, progress=lambda *_: None, now=play.now)
+    imports.import_users(play.db, play.app, imports.Lines(file), dry_run=False, progress=lambda *_: None, now=play.now)
     assert [play.verified(ANN), play.verified(BOB)] == [700, 701]
     play.changes(700, full_name="Ann")
     assert play.facts() == []

@@ -320,7 +320,7 @@ def test_the_ceiling_follows_the_users_and_those_who_are_new_or_imported(play):
     stats.forget()
     assert most() == ceiling.LEAST
     lines = [Line(n, {"id": str(n), "login": f"user{n}"}) for n in range(1, 2_501)]
-    imports.bring(play.db, play.app, lines, now=NOW)
+    imports.import_users(play.db, play.app, lines, now=NOW)
     play.person("ann")
     assert most(60) == 2_501_000
     assert most(31 * DAY) == ceiling.LEAST

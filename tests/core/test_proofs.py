@@ -115,7 +115,7 @@ def brought(db: store.Database, app: App, verified: str = "", last_request_at: s
         "verified": verified,
         "last_request_at": last_request_at,
     }
-    assert imports.bring(db, app, [Line(2, said)], now=now).refused == []
+    assert imports.import_users(db, app, [Line(2, said)], now=now).refused == []
     return 1005
 
 
@@ -330,7 +330,7 @@ def by_provider(db, app, uid: str = "7") -> int:
 
 def external(db, app, *ids: int, external_id: str = "7") -> None:
     rows = [Line(2, {"id": one, "login": f"user{one}", "phone": ANN, "external_id": external_id}) for one in ids]
-    assert imports.bring(db, app, rows, now=NOW).refused == []
+    assert imports.import_users(db, app, rows, now=NOW).refused == []
 
 
 def test_an_imported_account_is_entered_by_the_uid_that_it_has_as_external_id(db, app):
@@ -433,7 +433,7 @@ def test_whoever_finds_an_account_that_is_erased_before_it_is_entered_gets_a_new
     with databases.fresh("postgresql") as url, closing(store.connect(url, seal=SEAL)) as db:
         app = applications.create(db, "test", NOW)
         said = {"id": 1005, "email": "ann@example.com", "external_id": "7"}
-        assert imports.bring(db, app, [Line(2, said)], now=NOW).refused == []
+        assert imports.import_users(db, app, [Line(2, said)], now=NOW).refused == []
         monkeypatch.setattr(numbers, "lock_user", locked)
         entered = by_email(db, app) if enter == "e-mail" else by_provider(db, app)
         assert (left, entered) == ([], 1006)

@@ -49,7 +49,7 @@ def users_import(
     with common.database(common.settings(file)) as db, _stopped(path), _progress() as progress:
         one, lines = applications.get(db, app), imports.Lines(path)
         by, now = common.actor(), common.now()
-        report = imports.bring(db, one, lines, dry_run=dry_run, progress=progress, now=now, by=by)
+        report = imports.import_users(db, one, lines, dry_run=dry_run, progress=progress, now=now, by=by)
     for refusal in report.refused:
         print(f"{refusal.where}: {refusal.reason}", file=sys.stderr)
     _print_report(report, dry_run=dry_run, as_json=as_json)

@@ -1,15 +1,14 @@
 """Events: pushes that users send to each other.
 
-    send(db, limits, caller, event, now)    put into the queue, for everybody whom it reaches
-    chosen(reached, …)                      which of the recipients' subscriptions get it
-from . import charging, rate_limits
+    send(db, limits, caller, event, now)    queues the pushes of an event
+    chosen(reached, …)                      the recipients' subscriptions that get an event
 
-An event is a message in the universal format (docs/wire.md §6.2), to users of the sender's own application, sent once
-and at once. A sender is told only through which channels it goes out, not to how many devices or whose; many cost more.
+An event is a message in the universal format (docs/wire.md §6.2) to users of the sender's application. It is sent once,
+without a delay. The answer names only the channels of the pushes, not their number or the devices.
 
-Limits: calls of a user and from an address, pushes of a user in a day, pushes of a user that wait: beyond them the call
-is refused. A subscription at which too many events wait gets no more of them; the sender is not told, because that
-would tell something about somebody else's device.
+A request is refused when it is over a limit: requests of the user and from the address, pushes of the user in a day,
+waiting pushes of the user. A subscription with too many waiting events gets no further ones. The sender is not told,
+because that would reveal something about another user's device.
 """
 
 from collections.abc import Sequence
@@ -28,13 +27,13 @@ from . import charging, rate_limits
 from .subscriptions import ENVIRONMENTS
 
 MOST_RECIPIENTS = 100
-LARGEST_BYTES = 4_096  # what APNs and Web Push take at most, too
-PUSHES_OF_A_CALL = 100  # from there on each further hundred, begun, costs as much as a call
+LARGEST_BYTES = 4_096  # the limit of APNs and Web Push, too
+PUSHES_OF_A_CALL = 100  # each further hundred pushes, or a part of it, is charged like another request
 OURS = "contact_joined"  # the `type` of the pushes that this server sends by itself
 DAY = 86_400
 LIFE_SECONDS, LONGEST_LIFE_SECONDS = DAY, 28 * DAY  # FCM keeps no message longer ("Set the lifespan of a message")
-TEXT_OF_A_PUSH = 512  # bytes of an event's text that take as much room as a push without one
-WAIT_SECONDS = 60  # after which it makes sense to look whether pushes still wait
+TEXT_OF_A_PUSH = 512  # so many bytes of an event's text take as much room as a push without its text
+WAIT_SECONDS = 60  # the wait that a sender with too many waiting pushes is told
 YES = (1, "1", "true")
 
 
@@ -42,8 +41,8 @@ class Event(Struct, frozen=True, kw_only=True):
     """A push to some users.
 
     payload       the universal payload
-    environment   of the subscriptions that get it
-    expires_at    from then on nobody wants it any more, UTC seconds; None = a day from now
+    environment   the environment of the subscriptions that get it
+    expires_at    after this time it is not delivered, UTC seconds; None = a day from now
     """
 
     payload: dict[str, Any]
@@ -53,17 +52,17 @@ class Event(Struct, frozen=True, kw_only=True):
 
 
 def send(db: Database, limits: Limits, caller: Caller, event: Event, now: int) -> dict[str, int]:
-    """Put an event into the queue for everybody whom it reaches; the event's id by channel.
+    """Queue the pushes of an event. Returns the event's id by channel.
 
-    Recipients who are not there, belong to another application or have no subscription are passed over. Raises
-    Unreached when nobody is left; that, too, counts against the sender's limit.
+    Unknown recipients, users of other applications, and users without a subscription are skipped. Raises Unreached when
+    no recipient is left; such a request is charged as well.
     """
     if caller.app.settings.events == "off":
         raise errors.Forbidden("Sending pushes is switched off in this application")
     message, expires_at = checked(event), expiry(event, now)
     try:
         sent = _queued(db, limits, caller, event, message, expires_at, now)
-    except errors.SessionGone:  # an account was erased at this moment: a recipient's, or else the next try says so, too
+    except errors.SessionGone:  # an account was erased meanwhile. If it was the sender's, the second try raises again
         sent = _queued(db, limits, caller, event, message, expires_at, now)
     if not sent:
         raise errors.Unreached("No one can receive the message")
@@ -71,7 +70,7 @@ def send(db: Database, limits: Limits, caller: Caller, event: Event, now: int) -
 
 
 def checked(event: Event) -> str:
-    """The payload as it is stored; Invalid, naming the field, unless the event can be sent."""
+    """The payload as it is stored. Raises Invalid with the field when the event cannot be sent."""
     if event.environment not in ENVIRONMENTS:
         raise errors.Invalid(f"must be one of {', '.join(ENVIRONMENTS)}", field="environment")
     if not event.user_ids:
@@ -91,7 +90,7 @@ def checked(event: Event) -> str:
 
 
 def expiry(event: Event, now: int) -> int:
-    """Until when it is worth delivering; Invalid when that is over already."""
+    """When the event expires. Raises Invalid when it has expired already."""
     if event.expires_at is None:
         return now + LIFE_SECONDS
     if event.expires_at <= now:
@@ -102,7 +101,7 @@ def expiry(event: Event, now: int) -> int:
 def _queued(
     db: Database, limits: Limits, caller: Caller, event: Event, message: str, expires_at: int, now: int
 ) -> dict[str, int]:
-    """Count the call, then look whom it reaches: whoever asks too often learns nothing."""
+    """Charge the request, then read the recipients and queue the pushes. A refused request reveals nothing."""
     app_id, user_id = caller.app.id, caller.user_id
     with db.write() as tx:
         _charge_call(tx, limits, caller, now)
@@ -126,7 +125,7 @@ def _charge_call(tx: Tx, limits: Limits, caller: Caller, now: int) -> None:
 
 
 def _charge_pushes(tx: Tx, limits: Limits, caller: Caller, count: int, text_bytes: int, now: int) -> None:
-    """Charge what the pushes of a call cost besides the call; no single call costs more than a bucket holds."""
+    """Charge the pushes of a request, besides the request itself, at most up to each bucket's capacity."""
     for bucket in _calls(limits, caller):
         charging.charge(tx, bucket, min(further(count), max(0, bucket.capacity - 1)), now)
     day = rate_limits.pushes_of_day(limits, caller.user_id)
@@ -134,12 +133,12 @@ def _charge_pushes(tx: Tx, limits: Limits, caller: Caller, count: int, text_byte
 
 
 def _calls(limits: Limits, caller: Caller) -> tuple[charging.Bucket, charging.Bucket]:
-    """Always in this order: a call locks its user's bucket, then the address's, and so never waits for its own."""
+    """The buckets of a request: the user's, then the address's. The fixed order avoids deadlocks."""
     return rate_limits.events(limits, caller.user_id), rate_limits.events_from_address(limits, caller.address)
 
 
 def _waiting(tx: Tx, limits: Limits, user_id: int) -> int:
-    """How many pushes of a sender wait; TooMany when that is the limit."""
+    """How many pushes of a sender wait. Raises TooMany when that is the limit."""
     most = limits.max_waiting_per_sender
     waiting = pushes.waiting_of(tx, user_id, most) if most else 0
     _check_waiting(limits, waiting + 1)
@@ -162,7 +161,7 @@ def _add(
     expires_at: int,
     now: int,
 ) -> None:
-    """Put the pushes into the queue, and the text once for each channel."""
+    """Queue the pushes, and store the text once for each channel."""
     sent = _with_room(tx, limits, getting)
     for channel, event_id in ids.items():
         if count := sum(row["channel"] == channel for row in sent):
@@ -176,7 +175,7 @@ def _add(
 
 
 def _with_room(tx: Tx, limits: Limits, getting: Sequence[Row]) -> Sequence[Row]:
-    """Those of the subscriptions at which fewer events wait than may; the others are counted as refusals."""
+    """The subscriptions with room for another waiting event. The others are counted as refusals."""
     most = limits.max_waiting_per_subscription
     if not most:
         return getting
@@ -188,7 +187,7 @@ def _with_room(tx: Tx, limits: Limits, getting: Sequence[Row]) -> Sequence[Row]:
 
 
 def further(pushes_: int) -> int:
-    """What so many pushes cost besides the call: each is a row that may stay for weeks."""
+    """The charge for so many pushes besides the request: each is a row that may be kept for weeks."""
     return max(0, pushes_ - 1) // PUSHES_OF_A_CALL
 
 
@@ -197,7 +196,8 @@ def _ids(tx: Tx, getting: Sequence[Row]) -> dict[str, int]:
 
 
 def chosen(reached: Sequence[Row], *, rings: bool) -> list[Row]:
-    """The subscriptions that get an event: a VoIP one only what rings, then in place of its user's ordinary ones.
+    """The subscriptions that get an event. VoIP subscriptions get only events that ring, instead of the user's other
+    APNs subscriptions.
 
     Source: docs/wire.md §6.2, `ios_voip`; Apple, "Responding to VoIP Notifications from PushKit": each must ring.
     """

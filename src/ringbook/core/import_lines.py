@@ -1,7 +1,7 @@
-"""The lines of a file with users: reading them, and what each says. Nothing here knows the database.
+"""Reads the lines of a file with users, without the database.
 
-Lines      the lines of a CSV or JSONL file, as often as they are asked for
-wanted     what a line says of a user, checked by the rules of `profile_fields.py`
+Lines      the lines of a CSV or JSONL file; each iteration reads the file again
+parse      turns a line into the columns of an account, checked by the rules of `profile_fields.py`
 """
 
 import csv
@@ -19,9 +19,9 @@ from . import privacy, profile
 
 IMPORTED = [field for field in FIELDS.values() if field.imported]
 SUFFIXES = (".csv", ".jsonl")
-# SDKs keep ids in 32 bits (protocol §1.7), and who signs up gets a larger one: 147 million are left for them.
+# SDKs keep ids in 32 bits (protocol §1.7). Users who sign up later get larger ids: 147 million are left for them.
 LARGEST_ID = 2_000_000_000
-EARLIEST = 10**8  # 1973; below it, digits are rather a date such as 20181205
+EARLIEST = 10**8  # 1973; a smaller number is more likely a date such as 20181205
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 UTF16 = ("\udcff\udcfe", "\udcfe\udcff")  # its byte order marks, read as UTF-8
 UNCLOSED = 'were read as one, by a quote that is not closed; within quotes write " as ""'
@@ -30,27 +30,27 @@ FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no":
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line: where it began in the file and its values by column, or why it cannot be read.
+    """A line: its number in the file, and its values by column, or why it cannot be read.
 
-    more   of how many further lines of the file it took hold, by a quote in CSV
+    more   how many further lines of the file belong to it, because a CSV cell in quotes has several lines
     """
 
     number: int
     values: Mapping[str, Any]
-    trouble: str = ""
+    error: str = ""
     more: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a line says: columns of `users`, the number that its phone reads as, and whether that was verified.
+class Account:
+    """The account in a line: columns of `users`, the number of its phone, and whether the number is verified.
 
-    A column that the file does not have is not in `said`; `verified` is then None.
+    Columns that the file does not have are not in `columns`. `verified` is None when the file has no such column.
     """
 
     line: int
     id: int
-    said: dict[str, Any]
+    columns: dict[str, Any]
     number: int | None
     verified: bool | None
     more: int = 0
@@ -60,9 +60,9 @@ class Wanted:
 
 
 class Lines:
-    """The lines of a file; each iteration reads it anew.
+    """The lines of a file. Each iteration reads it again.
 
-    Raises Invalid for a file that is no CSV or JSONL, and for a CSV header with columns that are unknown or double.
+    Raises Invalid for a file that is not CSV or JSONL, and for a CSV header with an unknown or repeated column.
     """
 
     def __init__(self, file: Path) -> None:
@@ -75,7 +75,7 @@ class Lines:
 
 
 def _csv(file: Path) -> Iterator[Line]:
-    # Bytes that are no UTF-8 come through as characters that `_text` refuses: one bad line must not stop the others.
+    # Bytes that are not UTF-8 are read as characters that `_text` refuses: one bad line must not stop the others.
     with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as opened:
         reader = csv.reader(opened, strict=True)
         header = _header(reader)
@@ -86,25 +86,25 @@ def _csv(file: Path) -> Iterator[Line]:
             except StopIteration:
                 return
             except csv.Error as error:
-                cells, trouble = [], f"is not CSV: {error}"
+                cells, reason = [], f"is not CSV: {error}"
             else:
-                trouble = _trouble(cells, header)
+                reason = _cell_error(cells, header)
             more = reader.line_num - number
-            if more and (trouble or _swallowed(cells, header.index("id"))):
+            if more and (reason or _contains_lines(cells, header.index("id"))):
                 yield Line(number, {}, UNCLOSED, more)
-            elif trouble:
-                yield Line(number, {}, trouble)
+            elif reason:
+                yield Line(number, {}, reason)
             elif cells:
                 yield Line(number, dict(zip(header, cells, strict=True)), more=more)
 
 
-def _trouble(cells: list[str], header: list[str]) -> str:
+def _cell_error(cells: list[str], header: list[str]) -> str:
     wrong = cells and len(cells) != len(header)
     return f"has {len(cells)} cells where the header has {len(header)}" if wrong else ""
 
 
-def _swallowed(cells: list[str], place: int) -> bool:
-    """Is there a line within a cell that has an id where the table has it?"""
+def _contains_lines(cells: list[str], place: int) -> bool:
+    """Whether a cell contains further lines of the table: lines with an id in the id column."""
     rows = [line.split(",") for cell in cells for line in cell.splitlines()[1:]]
     return any(1 < len(row) > place and row[place].strip().isdigit() for row in rows)
 
@@ -115,10 +115,10 @@ def _header(reader: Iterator[list[str]]) -> list[str]:
     except csv.Error as error:
         raise errors.Invalid(f"the first line is not CSV: {error}") from None
     if header and (header[0].startswith(UTF16) or "\0" in header[0]):
-        raise errors.Invalid("the file is not UTF-8: save it anew as UTF-8")
+        raise errors.Invalid("the file is not UTF-8: save it again as UTF-8")
     if other := next((sign for sign in (";", "\t") if len(header) == 1 and sign in header[0]), None):
         name = "tabs" if other == "\t" else f"“{other}”"
-        raise errors.Invalid(f"the columns are divided by {name}: save it anew with commas")
+        raise errors.Invalid(f"the columns are separated by {name}: save it again with commas")
     if unknown := _unknown(header):
         raise errors.Invalid(unknown)
     if len(set(header)) < len(header) or "id" not in header:
@@ -150,34 +150,34 @@ def _object(number: int, text: bytes) -> Line:
     return Line(number, values, _unknown(values))
 
 
-# ── what a line says ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── parsing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def id_of(line: Line) -> int | None:
-    """The line's id; None when it has none, or one that cannot be kept."""
+    """The line's id; None when it has no valid id."""
     try:
         return _id(line.values.get("id"))
     except errors.Invalid:
         return None
 
 
-def wanted(line: Line, region: str, now: int) -> Wanted:
-    """What a line says of a user, checked; Invalid with the reason when it cannot be taken.
+def parse(line: Line, region: str, now: int) -> Account:
+    """The account in a line, checked. Raises Invalid with the reason.
 
-    region   the application's default_region, by which the phone is read
-    now      the time of the import: a user was made, and was last there, before it
+    region   the application's default_region, with which the phone is read
+    now      the time of the import; later times in the line are refused
     """
-    if line.trouble:
-        raise errors.Invalid(line.trouble)
+    if line.error:
+        raise errors.Invalid(line.error)
     values = line.values
     given = {field.requested_as: _given(field, values[field.key]) for field in IMPORTED if field.key in values}
-    said = profile.columns(given)
-    said |= _times(values, now)
-    number = privacy.number(said.get("phone"), region)
+    columns = profile.columns(given)
+    columns |= _times(values, now)
+    number = privacy.number(columns.get("phone"), region)
     verified = _flag(values["verified"]) if "verified" in values else None
     if verified and number is None:
         raise errors.Invalid("needs a phone of 10 to 15 digits", field="verified")
-    return Wanted(line.number, _id(values.get("id")), said, number, verified, line.more)
+    return Account(line.number, _id(values.get("id")), columns, number, verified, line.more)
 
 
 def _id(value: Any) -> int:
@@ -203,7 +203,7 @@ def _text(value: Any, field: str) -> str | None:
 
 
 def _broken(text: str) -> bool:
-    """Are there lone surrogates in it? That is no Unicode, and no database takes it."""
+    """Whether it contains lone surrogates. They are not valid Unicode, and no database stores them."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -238,7 +238,7 @@ def _times(values: Mapping[str, Any], now: int) -> dict[str, int | None]:
 
 
 def _moment(value: Any, field: str) -> int:
-    """A time in seconds since 1970, or in ISO 8601, of which the blank and `UTC` of ConnectyCube are a dialect."""
+    """A time in seconds since 1970 or in ISO 8601, also in the form of ConnectyCube: with a blank and `UTC`."""
     try:
         return _seconds(value, field)
     except (errors.Invalid, ValueError, OverflowError):

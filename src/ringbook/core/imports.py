@@ -1,11 +1,11 @@
-"""Bringing an existing user base along.
+"""Import of the users of a former system.
 
-    bring      the users of a file, with the ids they have had elsewhere
-    Report     what became of its lines
+    import_users   imports the users of a file, with their ids in the former system
+    Report         the result, line by line
 
-An imported user has no password, and enters by a proof or after a reset. Nobody is told that imported users joined:
-`users.imported_at` marks them for good. It is the time of the last import that wrote the account; from the first
-sign-in, proof, or number given by an admin on the account is the user's own, and no import writes it any more.
+An imported user has no password, and signs in with a proof of identity or after an admin's reset. Imported users are
+not announced as joined. `users.imported_at` is the time of the last import that wrote the account. From the first
+sign-in, proof, or number holders by an admin on, the account belongs to its user, and no import writes it any more.
 """
 
 import heapq
@@ -21,18 +21,18 @@ from ..store import imports as store
 from ..store.db import Database, Row, Tx
 from . import audit, stats
 from .audit import Actor
-from .import_lines import Line, Lines, Wanted, id_of, wanted
+from .import_lines import Account, Line, Lines, id_of, parse
 
-__all__ = ["Lines", "Refusal", "Report", "bring"]
+__all__ = ["Lines", "Refusal", "Report", "import_users"]
 
-BATCH = 1_000  # users in one transaction: long enough to be fast, short enough for those who wait behind it
+BATCH = 1_000  # users in one transaction: enough to be fast, few enough not to block other transactions for long
 TRIES = 5
-NEVER: Row = dict.fromkeys(store.WRITTEN) | {"login_private": 0, "number": None, "verified_at": None}
+BLANK: Row = dict.fromkeys(store.WRITTEN) | {"login_private": 0, "number": None, "verified_at": None}
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A line that was not taken, and why; with it, `more` further lines that were read as a part of it."""
+    """A line that was refused, and why. `more` further lines were read as a part of it."""
 
     line: int
     reason: str
@@ -46,7 +46,7 @@ class Refusal:
 
 @dataclass(slots=True)
 class Report:
-    """What became of the lines; `without_number` of the users taken have a phone by which nobody can find them."""
+    """The result. `without_number` users have a phone that is not a number, so no contact can find them by it."""
 
     added: int = 0
     changed: int = 0
@@ -56,7 +56,7 @@ class Report:
 
     @property
     def refused_lines(self) -> int:
-        """How many lines of the file were not taken."""
+        """How many lines of the file were refused."""
         return sum(1 + one.more for one in self.refused)
 
     def __iadd__(self, other: "Report") -> "Report":
@@ -70,7 +70,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the database holds of a batch's ids, unique values and numbers."""
+    """The users in the database that have a batch's ids, unique values and verified numbers."""
 
     users: dict[int, Row]
     holders: "Holders"
@@ -79,18 +79,18 @@ class Found:
 
 @dataclass(slots=True)
 class Plan:
-    """What to write for a batch, and what to say of it."""
+    """The rows to write for a batch, and its report."""
 
     new: list[Row] = field(default_factory=list)
     changed: list[Row] = field(default_factory=list)
     report: Report = field(default_factory=Report)
 
 
-# By column and value: who has it, as far as this is known; None: nobody any more.
+# The id of the user who has a value, by column and value. None: the user who had it gave it up.
 Holders = dict[tuple[str, Any], int | None]
 
 
-def bring(
+def import_users(
     db: Database,
     app: App,
     lines: Iterable[Line],
@@ -100,26 +100,26 @@ def bring(
     now: int,
     by: Actor | None = None,
 ) -> Report:
-    """Add the users of these lines, and change those whom an import brought; the same lines twice change nothing.
+    """Add the users of these lines, and change earlier imported users. The same lines again change nothing.
 
-    lines      are gone through twice: first for the largest id that will be taken, up to which all are reserved before
-               anybody is added, so that those who sign up meanwhile get larger ones
-    dry_run    nothing is written; the report is the one that a run would give
-    progress   called with the lines done, and how many there are
+    lines      they are read twice: first to reserve all ids up to the largest new one, so that users who sign up during
+               the import get larger ids
+    dry_run    nothing is written; the report is the same as that of a run
+    progress   called with the number of lines processed, and of all lines
 
-    A line that cannot be taken is in the report, and the others go in. Who has signed in since, or signed up here, is
-    not changed; nobody's id, login, e-mail, external_user_id, facebook_id or verified number is taken away.
-    Raises Invalid when the file as a whole cannot be read.
+    Lines that cannot be imported are in the report; all others are imported. Users who signed up here, or have signed
+    in since their import, are not changed. No user loses an id, login, e-mail, external_user_id, facebook_id or
+    verified number to an imported one. Raises Invalid when the file as a whole cannot be read.
     """
     total, largest = _survey(lines)
     if not dry_run:
         _reserve(db, app, largest, total > len(largest), now)
         audit.note(db, by, "import began", app_id=app.id, detail=f"lines: {total}")
     report, seen = Report(), set[int]()
-    given: Holders | None = {} if dry_run else None
+    holders: Holders | None = {} if dry_run else None
     everything, done = iter(lines), 0
     while batch := list(islice(everything, BATCH)):
-        report += _bring(db, app, _checked(app, batch, seen, report, now), given, now)
+        report += _import_batch(db, app, _checked(app, batch, seen, report, now), holders, now)
         done += len(batch)
         progress(done, total)
     report.refused.sort(key=lambda one: one.line)
@@ -130,7 +130,7 @@ def bring(
 
 
 def _survey(lines: Iterable[Line]) -> tuple[int, list[Line]]:
-    """How many lines there are, and those with the largest ids."""
+    """The number of lines, and the lines with the largest ids."""
     total = 0
 
     def counted() -> Iterator[Line]:
@@ -144,13 +144,14 @@ def _survey(lines: Iterable[Line]) -> tuple[int, list[Line]]:
 
 
 def _reserve(db: Database, app: App, largest: Sequence[Line], others: bool, now: int) -> None:
-    """Reserve the ids up to the largest one that will be taken: a line that is refused must not use any up.
+    """Reserve the ids up to the largest one that will be imported. Lines that are refused must not use up ids.
 
-    others   are there lines with smaller ids? Then the smallest of these is reserved where none of them is taken.
+    others   there are further lines, with smaller ids: if all of `largest` are refused, reserve up to the smallest of
+             their ids
     """
     batch = _checked(app, largest, set(), Report(), now)
     with db.read() as tx:
-        plan = _decide(app, batch, _look(tx, app, batch), {}, now) if batch else Plan()
+        plan = _decide(app, batch, _read_found(tx, app, batch), {}, now) if batch else Plan()
     smallest = (id_of(largest[-1]) or 0) if others else 0
     last = max((user["id"] for user in plan.new), default=smallest)
     if last:
@@ -158,14 +159,14 @@ def _reserve(db: Database, app: App, largest: Sequence[Line], others: bool, now:
             store.reserve(tx, last)
 
 
-def _checked(app: App, batch: Sequence[Line], seen: set[int], report: Report, now: int) -> list[Wanted]:
-    """What can be read of the lines; the others go into the report."""
+def _checked(app: App, batch: Sequence[Line], seen: set[int], report: Report, now: int) -> list[Account]:
+    """The lines that can be read. The others go into the report."""
     taken = []
     for line in batch:
         try:
-            one = wanted(line, app.settings.default_region, now)
+            one = parse(line, app.settings.default_region, now)
             if one.id in seen:
-                raise errors.Invalid("stands in an earlier line, too", field="id")
+                raise errors.Invalid("is in an earlier line, too", field="id")
         except errors.Invalid as error:
             reason = f"{error.field}: {error}".removeprefix(": ")
             report.refused.append(Refusal(line.number, reason, line.more))
@@ -178,27 +179,30 @@ def _checked(app: App, batch: Sequence[Line], seen: set[int], report: Report, no
 # ── a batch ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _bring(db: Database, app: App, batch: list[Wanted], given: Holders | None, now: int) -> Report:
-    """Bring one batch; `given` is what a dry run has given away so far, None when this is none."""
+def _import_batch(db: Database, app: App, batch: list[Account], holders: Holders | None, now: int) -> Report:
+    """Import one batch.
+
+    holders   the values that a dry run has assigned so far; None when this is not a dry run
+    """
     if not batch:
         return Report()
-    if given is not None:
+    if holders is not None:
         with db.read() as tx:
-            return _decide(app, batch, _look(tx, app, batch), given, now).report
+            return _decide(app, batch, _read_found(tx, app, batch), holders, now).report
     for left in reversed(range(TRIES)):
         try:
             return _write(db, app, batch, now)
         except (errors.Conflict, errors.Unavailable):
-            # Between looking and writing somebody signed up, or in: look again.
+            # A user signed up or in after the batch was read: read it again.
             if not left:
                 raise
     raise AssertionError
 
 
-def _write(db: Database, app: App, batch: list[Wanted], now: int) -> Report:
+def _write(db: Database, app: App, batch: list[Account], now: int) -> Report:
     with db.write() as tx:
-        plan = _decide(app, batch, _look(tx, app, batch), {}, now)
-        # Changes first: a new user may have the login that another one has just given up.
+        plan = _decide(app, batch, _read_found(tx, app, batch), {}, now)
+        # Changes first: a new user may have the login that a changed one gives up.
         if plan.changed:
             _update(tx, plan.changed, now)
         if plan.new and not store.insert(tx, app.id, plan.new, now):
@@ -218,10 +222,10 @@ def _update(tx: Tx, changed: list[Row], now: int) -> None:
     store.forget_numbers(tx, [user["id"] for user in changed])
 
 
-def _look(tx: Tx, app: App, batch: list[Wanted]) -> Found:
+def _read_found(tx: Tx, app: App, batch: list[Account]) -> Found:
     held: Holders = {}
     for column in store.UNIQUE.values():
-        values = list({one.said[column] for one in batch if one.said.get(column) is not None})
+        values = list({one.columns[column] for one in batch if one.columns.get(column) is not None})
         if values:
             found = store.holders(tx, app.id, column, values)
             held |= {(column, value): user_id for value, user_id in found.items()}
@@ -230,32 +234,32 @@ def _look(tx: Tx, app: App, batch: list[Wanted]) -> Found:
     return Found(store.known(tx, [one.id for one in batch]), held, verified)
 
 
-def _decide(app: App, batch: list[Wanted], found: Found, given: Holders, now: int) -> Plan:
-    """What becomes of each line, one after the other. Pure, save that `given` learns who has what from now on."""
+def _decide(app: App, batch: list[Account], found: Found, holders: Holders, now: int) -> Plan:
+    """What to write for each line, in order. Pure, except that it adds the assigned values to `holders`."""
     plan = Plan()
     for one in batch:
         old = found.users.get(one.id)
         user = _merged(one, old, now)
-        if reason := _why_not(app, one, old, user, found, given):
+        if reason := _refusal_reason(app, one, old, user, found, holders):
             plan.report.refused.append(Refusal(one.line, reason, one.more))
             continue
-        _give(given, old, user)
-        _sort(plan, old, user)
+        _note_holders(holders, old, user)
+        _add_to_plan(plan, old, user)
     return plan
 
 
-def _merged(one: Wanted, old: Row | None, now: int) -> Row:
-    """The account as the line wants it: what it does not mention stays as it is."""
-    was = old or NEVER | {"created_at": now}
-    number = one.number if "phone" in one.said else was["number"]
+def _merged(one: Account, old: Row | None, now: int) -> Row:
+    """The account after the import. Columns that the line does not have keep their values."""
+    was = old or BLANK | {"created_at": now}
+    number = one.number if "phone" in one.columns else was["number"]
     kept = was["verified_at"] if number == was["number"] else None
     verified = kept is not None if one.verified is None else one.verified
-    user = {name: was[name] for name in store.WRITTEN} | one.said
+    user = {name: was[name] for name in store.WRITTEN} | one.columns
     return user | {"id": one.id, "number": number, "verified_at": (kept or now) if verified else None}
 
 
-def _why_not(app: App, one: Wanted, old: Row | None, user: Row, found: Found, given: Holders) -> str:
-    """Why the line cannot be taken; "" when it can."""
+def _refusal_reason(app: App, one: Account, old: Row | None, user: Row, found: Found, holders: Holders) -> str:
+    """Why the line is refused; "" when it is not."""
     if old and old["app_id"] != app.id:
         return "id: is that of a user of another application"
     if old and old["imported_at"] is None:
@@ -266,22 +270,22 @@ def _why_not(app: App, one: Wanted, old: Row | None, user: Row, found: Found, gi
         return "login, email or phone is required"
     for name, column in store.UNIQUE.items():
         key = (column, user[column])
-        holder = given.get(key, found.holders.get(key))
+        holder = holders.get(key, found.holders.get(key))
         if holder not in (None, one.id):
             return f"{name}: is taken by user {holder}"
     holder = None if one.number is None else found.verified.get(one.number)
     return "" if holder in (None, one.id) else f"phone: is the verified number of user {holder}"
 
 
-def _give(given: Holders, old: Row | None, user: Row) -> None:
+def _note_holders(holders: Holders, old: Row | None, user: Row) -> None:
     for column in store.UNIQUE.values():
         if old and old[column] not in (None, user[column]):
-            given[column, old[column]] = None
+            holders[column, old[column]] = None
         if user[column] is not None:
-            given[column, user[column]] = user["id"]
+            holders[column, user[column]] = user["id"]
 
 
-def _sort(plan: Plan, old: Row | None, user: Row) -> None:
+def _add_to_plan(plan: Plan, old: Row | None, user: Row) -> None:
     plan.report.without_number += user["phone"] is not None and user["number"] is None
     if not old:
         plan.new.append(user)

@@ -1,15 +1,15 @@
-"""Sessions: who is asking, and for how long that is believed.
+"""Sessions of apps: opening, sign-in, use, and end.
 
-    open_application, open_user, open_guest    `POST /session`
-    sign_in, sign_out                          the same token for another user, or for none
-    open_verified, sign_in_verified                the same for a user whom a proof has named (`core/proofs.py`)
-    current                                    the session of a token, kept alive by its use
-    end, end_by_id, end_others, end_all        before its time
-    check_signature                            the HMAC that QuickBlox SDKs and old ConnectyCube ones send
-    sweep                                      expired sessions, guests whose day is over
+    open_application, open_user, open_guest    open a session (`POST /session`)
+    sign_in, sign_out                          change the user of a session; the token stays
+    open_verified, sign_in_verified            the same for a user whom a proof of identity has named (`core/proofs.py`)
+    current                                    the session of a token; each use extends it
+    end, end_by_id, end_others, end_all        end sessions before they expire
+    check_signature                            checks the HMAC that QuickBlox SDKs and old ConnectyCube SDKs send
+    sweep                                      deletes expired sessions, and erases guests whose day is over
 
-A session lives 2 hours from its last use, a guest's 24 hours from sign-up. A user has at most `max_user_sessions`: a
-new one ends the one that was used longest ago.
+A session expires 2 hours after its last use, a guest's session 24 hours after the sign-up. A user has at most
+`max_user_sessions`: a new session ends the one that was unused for the longest time.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ DEFAULTS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A session, its token, and its user (None for the application's own)."""
+    """A session, its token, and its user (None for a session of the application)."""
 
     session: Session
     token: str
@@ -46,7 +46,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What somebody signs in with; login and email may both be given."""
+    """The credentials of a sign-in: a login or an e-mail, or both, and the password."""
 
     login: str
     email: str
@@ -57,7 +57,7 @@ class Credentials:
 
 
 def open_application(db: Database, limits: Limits, app: App, address: str, *, ts: int, nonce: int, now: int) -> Opened:
-    """A session without a user: enough to sign up and to sign in."""
+    """Open a session without a user, for signing up and signing in."""
     with db.write() as tx:
         rate_limits.charge_session(tx, limits, address, now)
         session, token = _insert(tx, app, None, ts=ts, nonce=nonce, now=now)
@@ -67,19 +67,19 @@ def open_application(db: Database, limits: Limits, app: App, address: str, *, ts
 def open_user(
     db: Database, limits: Limits, app: App, given: Credentials, address: str, *, ts: int, nonce: int, now: int
 ) -> Opened:
-    """A user's session; an unknown login becomes a user, unless the application's settings say no."""
-    _try(db, limits, app, given, address, now)
+    """Open a user's session. An unknown login creates a user if the setting `session_creates_user` is on."""
+    _charge_guess(db, limits, app, given, address, now)
     known = _user_with_password(db, app, given, now) or _created(db, limits, app, given, address, now)
     with db.write() as tx:
-        numbers.lock_user(tx, known["id"])  # a new password that comes meanwhile ends this session, or is seen below
+        numbers.lock_user(tx, known["id"])  # a concurrent change of the password ends this session or is seen below
         session, token = _insert(tx, app, known["id"], ts=ts, nonce=nonce, now=now)
         _end_oldest(tx, limits, known["id"], token)
-        user = _seen(tx, limits, app, known, given, address, now)
+        user = _signed_in(tx, limits, app, known, given, address, now)
     return Opened(session, token, user)
 
 
 def _created(db: Database, limits: Limits, app: App, given: Credentials, address: str, now: int) -> Row:
-    """A new user. An app opens several sessions at once; all but the first sign in to what that made."""
+    """Create a user. Of several concurrent requests of an app, the first creates the user, and the others sign in."""
     if not app.settings.session_creates_user:
         raise errors.NotFound("User not found")
     try:
@@ -96,7 +96,7 @@ def _created(db: Database, limits: Limits, app: App, given: Credentials, address
 def open_guest(
     db: Database, limits: Limits, app: App, full_name: str, address: str, *, ts: int, nonce: int, now: int
 ) -> Opened:
-    """A new guest's session; both are gone after a day."""
+    """Create a guest and open the guest's session. Both end after a day."""
     guest = users.guest(db, limits, app, full_name, address, now)
     with db.write() as tx:
         session, token = _insert(tx, app, guest.id, ts=ts, nonce=nonce, now=now, guest_until=now + GUEST_SECONDS)
@@ -106,9 +106,9 @@ def open_guest(
 def open_verified(
     db: Database, app: App, user_id: int, *, ts: int, nonce: int, now: int, limits: Limits = DEFAULTS
 ) -> Opened:
-    """A session of the user whom a proof has named."""
+    """Open a session of the user whom a proof of identity has named."""
     with db.write() as tx:
-        user = _named(tx, app, user_id, now)
+        user = _identified(tx, app, user_id, now)
         session, token = _insert(tx, app, user_id, ts=ts, nonce=nonce, now=now)
         _end_oldest(tx, limits, user_id, token)
     return Opened(session, token, user)
@@ -117,33 +117,36 @@ def open_verified(
 def sign_in_verified(
     db: Database, app: App, token: str, user_id: int, now: int, *, limits: Limits = DEFAULTS
 ) -> Opened:
-    """Make the session of this token that of the user whom a proof has named."""
+    """Make the user whom a proof of identity has named the user of this token's session."""
     with db.write() as tx:
-        user = _named(tx, app, user_id, now)
+        user = _identified(tx, app, user_id, now)
         session = _become(tx, limits, token, user_id, now)
     return Opened(session, token, user)
 
 
-def _named(tx: Tx, app: App, user_id: int, now: int) -> User:
-    """The user whom a proof has named is here; Unavailable once erased, since the same proof makes a new account."""
-    numbers.lock_user(tx, user_id)  # nobody erases it from now on
+def _identified(tx: Tx, app: App, user_id: int, now: int) -> User:
+    """The user whom a proof has named, locked and marked as seen.
+
+    Raises Unavailable when the user was just erased: the client tries again, and the same proof creates a new account.
+    """
+    numbers.lock_user(tx, user_id)  # it cannot be erased until the transaction ends
     try:
-        return _here(tx, app, user_id, now)
+        return _marked_seen(tx, app, user_id, now)
     except errors.Unauthorized:
         raise errors.Unavailable("The account has just been erased. Try again.") from None
 
 
 def sign_in(db: Database, limits: Limits, app: App, token: str, given: Credentials, address: str, now: int) -> Opened:
-    """Make the session of this token the user's; a login that nobody has is refused like a wrong password."""
-    _try(db, limits, app, given, address, now)
+    """Make the user the user of this token's session. An unknown login is refused like a wrong password."""
+    _charge_guess(db, limits, app, given, address, now)
     known = _user_with_password(db, app, given, now)
     if known is None:
-        passwords.matches(None, given.password)  # takes as long
+        passwords.matches(None, given.password)  # takes as long as for a known login
         raise errors.Unauthorized(UNAUTHORIZED)
     with db.write() as tx:
         numbers.lock_user(tx, known["id"])
         session = _become(tx, limits, token, known["id"], now)
-        user = _seen(tx, limits, app, known, given, address, now)
+        user = _signed_in(tx, limits, app, known, given, address, now)
     return Opened(session, token, user)
 
 
@@ -158,23 +161,23 @@ def _become(tx: Tx, limits: Limits, token: str, user_id: int, now: int) -> Sessi
 
 
 def _end_oldest(tx: Tx, limits: Limits, user_id: int, token: str) -> None:
-    """End what is more than the user's limit; the session of this token stays."""
+    """End the sessions beyond the user's limit. The session of this token stays."""
     if store.drop_oldest(tx, user_id, digest(token), limits.max_user_sessions):
         tx.on_commit(partial(metrics.limit_reached, "max_user_sessions"))
 
 
 def has_password(db: Database, app: App, login: str, email: str) -> bool:
-    """Is there a user with this login or e-mail who signs in with a password?"""
+    """Whether a user with this login or e-mail has a password."""
     with db.read() as tx:
         known = user_store.find_for_sign_in(tx, app.id, login, email)
     return bool(known and known["password_hash"])
 
 
 def sign_out(db: Database, limits: Limits, token: str, address: str, now: int) -> None:
-    """Make the session of this token the application's own again.
+    """Make the session of this token a session without a user.
 
-    It counts like a new one of the application. Where the address has opened too many, the session ends instead:
-    nobody must stay signed in because of a limit.
+    It is charged like a new session of the application. When the address has reached that limit, the session ends
+    instead, because a limit must not keep a user signed in.
     """
     with db.write() as tx:
         before = store.by_token(tx, digest(token), now)
@@ -209,28 +212,29 @@ def _insert(
 
 
 def digest(token: str) -> bytes:
-    """What is stored of a token: it is random, so one SHA-256 is enough."""
+    """The stored form of a token. One SHA-256 is enough, because tokens are random."""
     return hashlib.sha256(token.encode()).digest()
 
 
-# ── proving ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── checking ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _try(db: Database, limits: Limits, app: App, given: Credentials, address: str, now: int) -> None:
-    """Charge a try before anything is looked up, so that neither many at once nor the answer tell more than was paid.
+def _charge_guess(db: Database, limits: Limits, app: App, given: Credentials, address: str, now: int) -> None:
+    """Charge a guess of a password before any user is read. `_signed_in` refunds it.
 
-    What was given stands for the account, whether there is one or not. `_seen` gives the try back.
+    It is charged first so that concurrent requests cannot guess more often than the limits allow. The bucket is named
+    by the given login and e-mail, whether such a user exists or not.
     """
     with db.write() as tx:
-        charging.charge_all(tx, [charging.Charge(bucket, 1) for bucket in _tries(limits, app, given, address)], now)
+        charging.charge_all(tx, [charging.Charge(bucket, 1) for bucket in _guesses(limits, app, given, address)], now)
 
 
-def _tries(limits: Limits, app: App, given: Credentials, address: str) -> list[charging.Bucket]:
+def _guesses(limits: Limits, app: App, given: Credentials, address: str) -> list[charging.Bucket]:
     return rate_limits.log_in(limits, app.id, users.name_tried(given.login, given.email), address)
 
 
 def _user_with_password(db: Database, app: App, given: Credentials, now: int) -> Row | None:
-    """The user whose password this is, None when nobody has the login; Unauthorized."""
+    """The user with this login and password; None when no user has the login. Raises Unauthorized."""
     with db.read() as tx:
         known = user_store.find_for_sign_in(tx, app.id, given.login, given.email)
     if not known:
@@ -241,18 +245,18 @@ def _user_with_password(db: Database, app: App, given: Credentials, now: int) ->
     return known
 
 
-def _seen(tx: Tx, limits: Limits, app: App, known: Row, given: Credentials, address: str, now: int) -> User:
-    """Give the try back, and note that the user was here; Unauthorized if the password has just been replaced."""
-    for bucket in _tries(limits, app, given, address):
+def _signed_in(tx: Tx, limits: Limits, app: App, known: Row, given: Credentials, address: str, now: int) -> User:
+    """Refund the guess and mark the user as seen. Raises Unauthorized if the password has just been replaced."""
+    for bucket in _guesses(limits, app, given, address):
         charging.refund(tx, bucket, 1, now)
     stored = user_store.secrets(tx, app.id, known["id"])
     if not stored or stored["password_hash"] != known.get("password_hash", stored["password_hash"]):
         raise errors.Unauthorized(UNAUTHORIZED)
-    return _here(tx, app, known["id"], now)
+    return _marked_seen(tx, app, known["id"], now)
 
 
-def _here(tx: Tx, app: App, user_id: int, now: int) -> User:
-    """Note that the user was here."""
+def _marked_seen(tx: Tx, app: App, user_id: int, now: int) -> User:
+    """The user, marked as seen. Raises Unauthorized when the user was erased."""
     user_store.mark_seen(tx, user_id, now)
     user = user_store.by_id(tx, app.id, user_id)
     if not user:
@@ -272,12 +276,11 @@ def check_signature(
     once: bool,
     now: int,
 ) -> None:
-    """Refuse a signature that is wrong, too old, or (`once`) has been used before.
+    """Refuse a signature that is wrong, too old, or (`once`) was used before.
 
-    One that counts once is remembered for two hours, so it counts as a new session of the address; TooMany.
-
-    message     all other parameters, `name=value`, sorted by name, joined with &
-    signature   HMAC of it with the application's secret, in hex: SHA-1 (40) or SHA-256 (64)
+    message     all other parameters as `name=value`, sorted by name and joined with &
+    signature   the HMAC of the message with the application's secret, in hex: SHA-1 (40 digits) or SHA-256 (64)
+    once        the signature is accepted once. It is stored for two hours, and charged as a new session; TooMany
     """
     algorithm = "sha256" if len(signature) == 64 else "sha1"
     right = hmac.new(app.auth_secret.encode(), message.encode("utf-8", "surrogatepass"), algorithm).hexdigest()
@@ -292,11 +295,11 @@ def check_signature(
                 raise errors.Invalid("Unexpected signature")
 
 
-# ── using and ending ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── use and end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def current(db: Database, token: str, now: int) -> Session | None:
-    """The session of this token, None when it is unknown or over; its use is written back at most once a minute."""
+    """The session of this token; None when it is unknown or has expired. Its use is stored at most once a minute."""
     with db.read() as tx:
         row = store.by_token(tx, digest(token), now)
     if row and now - row["last_used_at"] >= TOUCH_SECONDS:
@@ -307,7 +310,7 @@ def current(db: Database, token: str, now: int) -> Session | None:
 
 
 def user_of(db: Database, session: Session) -> User | None:
-    """The user of a session, None of the application's own."""
+    """The user of a session; None for a session of the application."""
     if not session.user_id:
         return None
     with db.read() as tx:
@@ -315,13 +318,13 @@ def user_of(db: Database, session: Session) -> User | None:
 
 
 def end(db: Database, token: str) -> None:
-    """The token is dead at once."""
+    """End the session of this token."""
     with db.write() as tx:
         users.note_last_use(tx, store.end(tx, digest(token)))
 
 
 def end_by_id(db: Database, user_id: int, session_id: int, *, by: Actor | None = None) -> None:
-    """End one of the user's sessions; NotFound."""
+    """End one of the user's sessions; NotFound when it is not one of them."""
     with db.write() as tx:
         ended = store.end_by_id(tx, user_id, session_id)
         if not ended:
@@ -331,13 +334,13 @@ def end_by_id(db: Database, user_id: int, session_id: int, *, by: Actor | None =
 
 
 def end_others(db: Database, user_id: int, keep: str) -> None:
-    """End all of the user's sessions but the one of this token."""
+    """End all of the user's sessions except the one of the token `keep`."""
     with db.write() as tx:
         users.note_last_use(tx, store.end_others(tx, user_id, digest(keep)))
 
 
 def end_all(db: Database, user_id: int, *, by: Actor) -> int:
-    """End every session of a user, which an admin does; how many that were."""
+    """End all sessions of a user on behalf of an admin. Returns how many."""
     with db.write() as tx:
         ended = store.end_others(tx, user_id, b"")
         users.note_last_use(tx, ended)
@@ -346,7 +349,7 @@ def end_all(db: Database, user_id: int, *, by: Actor) -> int:
 
 
 def sweep(db: Database, now: int, batch: int = 500) -> int:
-    """End up to `batch` expired sessions and erase as many guests whose day is over; how many that were."""
+    """Delete up to `batch` expired sessions, and erase as many guests whose day is over. Returns how many."""
     with db.write() as tx:
         ended = store.sweep(tx, now, batch)
         users.note_last_use(tx, ended)
