@@ -101,7 +101,7 @@ def test_refusals_are_the_application_s_own_and_those_of_nobody_known(play):
     stats.refused(play.app_id, "GET /users", errors.Invalid("no"), NOW)
     stats.refused(0, "POST /session", errors.Invalid("No application found"), NOW)
     assert [row.reason for row in seen(play).refusals] == ["no"]
-    assert [row.reason for row in overview.strangers(play.db)] == ["No application found"]
+    assert [row.reason for row in overview.refusals_without_app(play.db)] == ["No application found"]
 
 
 def test_pushes_that_wait_are_told(play):

@@ -1,12 +1,12 @@
-"""Admins: who may see and steer the server. There is one role: an admin may do everything.
+"""Admins and their sessions in the dashboard. There is one role: every admin may do everything.
 
-    first, create, reset_password    each gives a new random password back, which is stored only as a hash
-    any_, all_, remove               is there one, who they are, and one less
-    sign_in, session, sign_out       a session in the dashboard, and proof of it
-    change_password, end_sessions    one's own
-    sweep                            sessions that are over
+    first, create, reset_password    return a new random password, which is stored only as a hash
+    any_, all_, remove               say whether there is an admin; list the admins; delete one
+    sign_in, session, sign_out       open, find and end a session
+    change_password, end_sessions    change the admin's own password; end the admin's own sessions
+    sweep                            deletes expired sessions
 
-A session lives LIFE_SECONDS from its last use, and LONGEST_SECONDS at most.
+A session expires LIFE_SECONDS after its last use, and LONGEST_SECONDS after it was opened.
 """
 
 import hashlib
@@ -27,14 +27,14 @@ from .audit import Actor
 LIFE_SECONDS = 12 * 3600
 LONGEST_SECONDS = 7 * 86_400
 TOUCH_SECONDS = 60
-KNOWN_SECONDS = 30 * 86_400  # for so long an address from which an admin has logged in is the admin's own
+KNOWN_SECONDS = 30 * 86_400  # for so long after a log-in the address counts as the admin's own
 FIRST = "admin@localhost"
-NO_APP = 0  # stands where an application's id would, in the names of buckets
+NO_APP = 0  # in place of an application's id in the names of buckets
 WRONG = "The e-mail or the password is wrong."
 
 
 class Admin(Struct, frozen=True):
-    """Somebody who may log in; `seen_at` is None for whoever is logged in nowhere."""
+    """An admin. `seen_at` is None for an admin without a session."""
 
     email: str
     created_at: int
@@ -42,7 +42,7 @@ class Admin(Struct, frozen=True):
 
 
 class Login(Struct, frozen=True, kw_only=True):
-    """A session in the dashboard. What its pages hold is proven by its token, which is nowhere stored."""
+    """A session in the dashboard. Its token, of which only a hash is stored, signs the forms of its pages."""
 
     email: str
     token: str
@@ -50,20 +50,20 @@ class Login(Struct, frozen=True, kw_only=True):
     expires_at: int
 
     def signature(self, of: str) -> str:
-        """What only somebody with this session's token can make of a text."""
+        """A signature of a text, which cannot be made without this session's token."""
         return hmac.new(self.token.encode(), of.encode(), "sha256").hexdigest()
 
     def is_signed(self, text: str, signature: str) -> bool:
-        """Is it the signature of this text?"""
+        """Whether this is the signature of the text."""
         return hmac.compare_digest(self.signature(text).encode(), signature.encode("utf-8", "surrogatepass"))
 
     @property
     def csrf(self) -> str:
-        """What each form of this session carries."""
+        """The CSRF token that each form of this session contains."""
         return self.signature("form")
 
     def is_csrf(self, given: str) -> bool:
-        """Does a form come from a page of this session?"""
+        """Whether this is the CSRF token of this session."""
         return self.is_signed("form", given)
 
 
@@ -71,7 +71,7 @@ class Login(Struct, frozen=True, kw_only=True):
 
 
 def first(db: Database, now: int) -> tuple[str, str] | None:
-    """Make an admin unless there is one: e-mail and password; None when there is."""
+    """Create the first admin. Returns e-mail and password; None when there is an admin already."""
     password = secrets.token_urlsafe(15)
     hash_ = passwords.hashed(password)
     with db.write() as tx:
@@ -83,7 +83,7 @@ def first(db: Database, now: int) -> tuple[str, str] | None:
 
 
 def any_(db: Database) -> bool:
-    """Is there an admin?"""
+    """Whether there is an admin."""
     with db.read() as tx:
         return store.any_(tx)
 
@@ -95,7 +95,7 @@ def all_(db: Database) -> list[Admin]:
 
 
 def create(db: Database, email: str, now: int, *, by: Actor | None = None) -> str:
-    """Add an admin; Conflict when there is one with this e-mail."""
+    """Create an admin. Returns the password. Raises Conflict when there is an admin with this e-mail."""
     name, at, domain = email.strip().partition("@")
     if not (name and at and domain):
         raise errors.Invalid("must be an e-mail address", field="email")
@@ -109,7 +109,7 @@ def create(db: Database, email: str, now: int, *, by: Actor | None = None) -> st
 
 
 def reset_password(db: Database, email: str, *, by: Actor | None = None) -> str:
-    """Give an admin a new password, end the admin's sessions, and forget the wrong passwords that were tried."""
+    """Give an admin a new password, end the admin's sessions, and empty the bucket of wrong passwords."""
     password = secrets.token_urlsafe(15)
     hash_ = passwords.hashed(password)
     with db.write() as tx:
@@ -123,7 +123,7 @@ def reset_password(db: Database, email: str, *, by: Actor | None = None) -> str:
 
 
 def remove(db: Database, email: str, *, by: Actor | None = None) -> None:
-    """Let an admin in no more: the account and its sessions end. NotFound."""
+    """Delete an admin and end the admin's sessions. Raises NotFound."""
     with db.write() as tx:
         _lock(tx, _folded(email))
         if not store.remove(tx, _folded(email)):
@@ -135,17 +135,17 @@ def remove(db: Database, email: str, *, by: Actor | None = None) -> None:
 
 
 def sign_in(db: Database, limits: Limits, email: str, password: str, address: str, now: int) -> Login:
-    """Open a session; Unauthorized, in the same words and after the same time whether there is such an admin or not.
+    """Open a session. Raises Unauthorized with the same text and after the same time for unknown e-mails, and TooMany.
 
-    A try is charged to the e-mail and to the address before it is looked at; TooMany. Tries from all addresses together
-    are charged, too, but from addresses that are the admin's own: strangers cannot keep the admin out of there.
+    A guess is charged to the e-mail with the address before the password is compared. It is also charged to the e-mail
+    alone, unless it comes from one of the admin's own addresses: others cannot lock the admin out there.
     """
     email = _folded(email)
-    tries = rate_limits.log_in(limits, NO_APP, f"admin {email}", address)
+    guesses = rate_limits.log_in(limits, NO_APP, f"admin {email}", address)
     if not _is_own_address(db, email, address, now):
-        tries.append(rate_limits.admin_log_ins(limits, email))
-    with charging.charge_guess(db, tries, now):
-        stored = _prove(db, limits, email, password, address, now)
+        guesses.append(rate_limits.admin_log_ins(limits, email))
+    with charging.charge_guess(db, guesses, now):
+        stored = _check_password(db, limits, email, password, address, now)
     token = secrets.token_urlsafe(32)
     with db.write() as tx:
         _check_unchanged(tx, email, stored)
@@ -155,9 +155,10 @@ def sign_in(db: Database, limits: Limits, email: str, password: str, address: st
 
 
 def _is_own_address(db: Database, email: str, address: str, now: int) -> bool:
-    """Has this admin logged in from this address (IPv6: its /64) lately?
+    """Whether this admin has logged in from this address (IPv6: its /64) lately.
 
-    Loopback is nobody's own: behind a proxy that RINGBOOK_TRUSTED_PROXIES does not name, everybody comes from there.
+    A loopback address never is an admin's own: behind a proxy that RINGBOOK_TRUSTED_PROXIES does not name, all requests
+    come from it.
     """
     if networks.is_loopback(address):
         return False
@@ -166,19 +167,19 @@ def _is_own_address(db: Database, email: str, address: str, now: int) -> bool:
     return networks.network(address) in {networks.network(one) for one in known}
 
 
-def _prove(db: Database, limits: Limits, email: str, password: str, address: str, now: int) -> str | None:
-    """The hash of the password, if it is right."""
+def _check_password(db: Database, limits: Limits, email: str, password: str, address: str, now: int) -> str | None:
+    """The hash of the password. Raises Unauthorized when it is wrong."""
     with db.read() as tx:
         stored = store.password_of(tx, email)
     if not passwords.matches(stored, password):
-        # Of somebody unknown nothing is kept that was typed: it may be a password in the wrong field.
+        # An unknown e-mail is not recorded: it may be a password that was typed into the wrong field.
         _note_refused(db, limits, Actor(email if stored else "nobody known", address, now))
         raise errors.Unauthorized(WRONG)
     return stored
 
 
 def _note_refused(db: Database, limits: Limits, by: Actor) -> None:
-    """Note a refused log-in, unless too many were noted in this hour: guessing must not fill the audit log."""
+    """Record a refused log-in, up to a limit per hour, so that guesses do not fill the audit log."""
     try:
         with db.write() as tx:
             charging.charge(tx, rate_limits.audited_refusals(limits), 1, by.at)
@@ -188,7 +189,7 @@ def _note_refused(db: Database, limits: Limits, by: Actor) -> None:
 
 
 def _check_unchanged(tx: Tx, email: str, stored: str | None) -> None:
-    """A password that was replaced while it was looked at opens nothing; who replaces it waits until this is over."""
+    """Refuse a password that was replaced after it was compared. Later changes wait until the transaction ends."""
     _lock(tx, email)
     if store.password_of(tx, email) != stored:
         raise errors.Unauthorized(WRONG)
@@ -199,9 +200,9 @@ def _lock(tx: Tx, email: str) -> None:
 
 
 def session(db: Database, token: str, now: int, *, touch: bool = True) -> Login | None:
-    """The session of this token, None when it is unknown or over.
+    """The session of this token; None when it is unknown or has expired.
 
-    touch   it is used: that keeps it alive, and is written down at most once a minute
+    touch   extend the session; this is stored at most once a minute
     """
     with db.read() as tx:
         row = store.by_token(tx, _digest(token), now)
@@ -209,7 +210,7 @@ def session(db: Database, token: str, now: int, *, touch: bool = True) -> Login 
         return None
     expires_at = min(now + LIFE_SECONDS, row["created_at"] + LONGEST_SECONDS)
     if touch and now - row["last_used_at"] >= TOUCH_SECONDS:
-        with suppress(errors.Unavailable):  # what can be read is shown where nothing can be written: on a full disk
+        with suppress(errors.Unavailable):  # when the disk is full, pages can still be read
             with db.write() as tx:
                 store.touch(tx, _digest(token), now, expires_at)
             row["expires_at"] = expires_at
@@ -217,24 +218,27 @@ def session(db: Database, token: str, now: int, *, touch: bool = True) -> Login 
 
 
 def sign_out(db: Database, login: Login, by: Actor) -> None:
-    """The session is over at once."""
+    """End this session."""
     with db.write() as tx:
         store.end_session(tx, _digest(login.token))
         audit.record(tx, by, "logged out")
 
 
 def end_sessions(db: Database, login: Login, by: Actor) -> None:
-    """End all of an admin's sessions, this one too."""
+    """End all sessions of the admin, including this one."""
     with db.write() as tx:
         ended = store.end_sessions(tx, login.email)
         audit.record(tx, by, "sessions ended", subject=login.email, detail=f"{ended} of one's own")
 
 
 def change_password(db: Database, limits: Limits, login: Login, old: str, new: str, by: Actor) -> None:
-    """Replace one's own password, and end one's other sessions. Invalid names the field, TooMany, SessionGone."""
+    """Replace the admin's own password, and end the other sessions.
+
+    Raises Invalid with the field, TooMany, SessionGone.
+    """
     passwords.check(new, min_characters=passwords.MIN_ADMIN_CHARACTERS, field="new")
-    tries = rate_limits.log_in(limits, NO_APP, f"admin {login.email}", by.address)
-    with charging.charge_guess(db, tries, by.at):
+    guesses = rate_limits.log_in(limits, NO_APP, f"admin {login.email}", by.address)
+    with charging.charge_guess(db, guesses, by.at):
         with db.read() as tx:
             stored = store.password_of(tx, login.email)
         if not passwords.matches(stored, old):
@@ -250,7 +254,7 @@ def change_password(db: Database, limits: Limits, login: Login, old: str, new: s
 
 
 def sweep(db: Database, now: int, batch: int = 500) -> int:
-    """Forget up to `batch` sessions that are over; how many that were."""
+    """Delete up to `batch` expired sessions. Returns how many."""
     with db.write() as tx:
         return store.sweep(tx, now, batch)
 

@@ -1,14 +1,14 @@
-"""The audit log: who changed or revealed what, when, and from where.
+"""The audit log: which admin changed or revealed what, when, and from which address.
 
-    Actor, ACTIONS   who does it; all that is ever recorded
-    record, of_user  in the transaction of the change: there is no change without its entry, and no entry without it
-    note             what changes nothing in the database, such as a log-in or a reveal; before it is answered
-    page             the newest first
-    sweep            forget old entries
+    Actor, ACTIONS   the admin who acts; all actions
+    record, of_user  record an action in the transaction of its change, so that neither is stored without the other
+    note             records an action that changes nothing, such as revealing a number, in its own transaction
+    page             entries, the newest first
+    sweep            deletes old entries
 
-What an admin does, in the dashboard or by a command, is handed to core with `by=`; what people and time do of
-themselves has nobody there, and is not recorded. An entry holds ids, names of settings and masked numbers: never a
-secret, a number, or a name from a book.
+The dashboard and the commands pass the admin to core as `by=`. Requests of apps and periodic jobs pass no admin and
+are not recorded. An entry contains ids, names of settings and masked numbers, but no secret, no whole number, and no
+name from an address book.
 """
 
 from typing import Literal, get_args
@@ -55,11 +55,11 @@ ACTIONS: tuple[Action, ...] = get_args(Action)
 
 
 class Actor(Struct, frozen=True):
-    """Somebody who looks after the server.
+    """An admin who acts.
 
     admin     the e-mail, or COMMAND_LINE
-    address   where the request came from; "" for a command
-    at        when, in UTC seconds
+    address   the address of the request; "" for a command
+    at        the time, in UTC seconds
     """
 
     admin: str
@@ -68,7 +68,7 @@ class Actor(Struct, frozen=True):
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """One line of the log; `app_id` is None for what belongs to no application."""
+    """An entry of the log. `app_id` is None when the action concerns no application."""
 
     id: int
     at: int
@@ -83,10 +83,10 @@ class Entry(Struct, frozen=True, kw_only=True):
 def record(
     tx: Tx, by: Actor | None, action: Action, *, app_id: int | None = None, subject: str = "", detail: str = ""
 ) -> None:
-    """Write down what somebody does in this transaction; nothing when nobody is named.
+    """Record an action in this transaction; nothing when `by` is None.
 
-    subject   what it is done to, such as "user 7"
-    detail    in words; what is longer than LONGEST_DETAIL characters is cut
+    subject   what the action is done to, such as "user 7"
+    detail    a text, which is cut after LONGEST_DETAIL characters
     """
     if by:
         plain = "".join(sign if sign.isprintable() else " " for sign in detail)[:LONGEST_DETAIL]
@@ -94,7 +94,10 @@ def record(
 
 
 def of_user(tx: Tx, by: Actor | None, action: Action, user_id: int, detail: str = "") -> None:
-    """Write down what somebody does to a user in this transaction, before the user is erased; nothing without one."""
+    """Record an action on a user in this transaction; nothing when `by` is None or there is no such user.
+
+    Call it before the user is erased: it reads the user's application.
+    """
     app_id = users.app_of(tx, user_id) if by else None
     if app_id is not None:
         record(tx, by, action, app_id=app_id, subject=f"user {user_id}", detail=detail)
@@ -103,7 +106,7 @@ def of_user(tx: Tx, by: Actor | None, action: Action, user_id: int, detail: str 
 def note(
     db: Database, by: Actor | None, action: Action, *, app_id: int | None = None, subject: str = "", detail: str = ""
 ) -> None:
-    """Write down what somebody is about to be shown, or has done elsewhere; nothing when nobody is named."""
+    """Record an action in a transaction of its own, before its result is shown; nothing when `by` is None."""
     if by:
         with db.write() as tx:
             record(tx, by, action, app_id=app_id, subject=subject, detail=detail)
@@ -119,14 +122,14 @@ def page(
     action: str = "",
     subject: str = "",
 ) -> list[Entry]:
-    """Up to `limit` entries older than the one with the id `before`, the newest first; what is given must be equal."""
-    wanted = {"app_id": app_id or "", "admin": admin, "action": action, "subject": subject}
+    """Up to `limit` entries older than the entry `before`, the newest first, filtered by the values that are given."""
+    filters = {"app_id": app_id or "", "admin": admin, "action": action, "subject": subject}
     with db.read() as tx:
-        rows = store.page(tx, before, limit, **{name: value for name, value in wanted.items() if value})
+        rows = store.page(tx, before, limit, **{name: value for name, value in filters.items() if value})
     return [Entry(**row) for row in rows]
 
 
 def sweep(db: Database, before: int, batch: int = 500) -> int:
-    """Forget up to `batch` entries from before then; how many that were."""
+    """Delete up to `batch` entries older than `before`. Returns how many."""
     with db.write() as tx:
         return store.sweep(tx, before, batch)

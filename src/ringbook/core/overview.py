@@ -1,10 +1,10 @@
-"""An application at a glance: what is set up, how many there are, what happens, what is refused.
+"""The overview of an application: steps of its setup, totals, statistics by day, and refusals.
 
-    of(db, app, now)     everything that its first page shows, at a cost that does not grow with its users
-    strangers(db)        what was refused to callers whose application is not known
+    of(db, app, now)              everything that the overview page shows; its cost does not grow with the number of users
+    refusals_without_app(db)      what was refused to callers whose application is not known
 
-Users, books and contacts are read from the totals that `app_totals.py` keeps. What happens is read from the sums of
-`stats.py`, which begin when this version does.
+Users, books and contacts are read from the totals that `app_totals.py` keeps. The statistics by day are those of
+`stats.py`.
 """
 
 from collections import Counter
@@ -22,18 +22,18 @@ from .stats import DAY, NEAR
 
 DAYS = 30
 MOST_REFUSALS = 8
-SERVER = 0  # stands where an application's id would
+SERVER = 0  # in place of an application's id: statistics of the whole server
 
 
 class Step(Struct, frozen=True):
-    """One thing to do before people are told that their friends joined."""
+    """A step of the setup until users are notified of joined contacts."""
 
     name: str
     done: bool
 
 
 class Refusal(Struct, frozen=True):
-    """A kind of refused requests: how often within the week, and when the last time.
+    """A kind of refused requests within the last week: how many, the first and the last time.
 
     request   what was requested, as `stats.refused` was given it
     cause     the cause of the class of the refusals, see `errors.by_cause`
@@ -48,18 +48,18 @@ class Refusal(Struct, frozen=True):
 
 
 class Near(Struct, frozen=True):
-    """A limit that many users share was nearly reached today or yesterday: its setting, and how often that was seen."""
+    """A shared limit that was nearly reached today or yesterday: its setting, and how many charges found it so."""
 
     limit: str
     count: int
 
 
 class Overview(Struct, frozen=True, kw_only=True):
-    """What the overview page of an application shows.
+    """The values of the overview page.
 
     counts       the number of users, of books that are not empty, and of contacts
-    since        the first day of which anything was counted; None: nothing was
-    days         the days that `series` tell of, the last one today, as days since 1970
+    since        the first day with statistics; None = there are none
+    days         the days of `series` as days since 1970; the last one is today
     series       by name, a value for each day
     """
 
@@ -75,7 +75,7 @@ class Overview(Struct, frozen=True, kw_only=True):
 
 
 def of(db: Database, app: App, now: int) -> Overview:
-    """What there is to see of an application."""
+    """The overview of an application."""
     today = now // DAY
     days = list(range(today - DAYS + 1, today + 1))
     waiting, late_since = delivery.waiting(db)
@@ -97,8 +97,8 @@ def of(db: Database, app: App, now: int) -> Overview:
         )
 
 
-def strangers(db: Database) -> list[Refusal]:
-    """What was refused to callers whose application is not known: a wrong id or key, for one."""
+def refusals_without_app(db: Database) -> list[Refusal]:
+    """Refusals of requests without a known application, for one because of a wrong id or key."""
     with db.read() as tx:
         return [Refusal(**row) for row in store.refusals(tx, SERVER, MOST_REFUSALS)]
 
@@ -114,7 +114,7 @@ def _near(rows: Sequence[tuple[int, str, int]], since: int) -> list[Near]:
 def series(
     rows: Sequence[tuple[int, str, int]], days: Sequence[int], counts: Mapping[str, int]
 ) -> dict[str, list[int]]:
-    """Values by name and day. What was not counted on a day is 0; of how many there are, what was known last."""
+    """Values by name and day. A missing day is 0 for events, and the last known value for totals."""
     found: dict[str, dict[int, int]] = {}
     for day, name, value in rows:
         found.setdefault(name, {})[day] = value

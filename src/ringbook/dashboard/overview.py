@@ -119,7 +119,7 @@ def values(call: Call) -> dict[str, Any]:
         "charts": drawn(found),
         "since": charts.day_of(found.since) if found.since is not None else "",
         "refusals": refusals(found.refusals),
-        "strangers": refusals(overview.strangers(call.db)),
+        "strangers": refusals(overview.refusals_without_app(call.db)),
     }
 
 
