@@ -43,7 +43,7 @@ class App(Struct, frozen=True, kw_only=True):
 
 
 class Session(Struct, frozen=True, kw_only=True):
-    """An opened session; `user_id` is None for the application's own. The token itself is nowhere stored."""
+    """An open session. `user_id` is None for a session of the application. Only a hash of the token is stored."""
 
     id: int
     app_id: int
@@ -57,7 +57,7 @@ class Session(Struct, frozen=True, kw_only=True):
 
 
 class Caller(Struct, frozen=True, kw_only=True):
-    """Who asks, for one request: a user of an application, from an address."""
+    """The user who makes a request, with the application and the address of the request."""
 
     app: App
     user_id: int
@@ -66,7 +66,7 @@ class Caller(Struct, frozen=True, kw_only=True):
 
 
 class User(Profile, frozen=True, kw_only=True):
-    """An account, with everything that its owner may see of it. `profile_fields.py` declares the profile."""
+    """A user's account, with all fields that the user may see. `profile_fields.py` declares the profile."""
 
     app_id: int
     is_guest: bool
@@ -76,7 +76,7 @@ class User(Profile, frozen=True, kw_only=True):
 
 
 class Reason(Enum):
-    """Why an entry of an upload was not taken."""
+    """Why an entry of an upload was rejected."""
 
     FIELDS = "a field is missing, of the wrong kind, or holds what cannot be stored"
     PHONE_LENGTH = "the number has fewer than 10 or more than 15 digits"
@@ -84,7 +84,7 @@ class Reason(Enum):
 
 
 class Entry(Struct, frozen=True, gc=False):
-    """A line of an upload as the phone wrote it; `name` may be None only to destroy."""
+    """An entry of an upload as the app sent it. `name` may be None only together with `destroy`."""
 
     phone: str
     name: str | None = None
@@ -92,7 +92,7 @@ class Entry(Struct, frozen=True, gc=False):
 
 
 class Contact(Struct, frozen=True, gc=False):
-    """A line of a book. `typed` is the spelling where it differs from the digits; `seq` is the place in the book."""
+    """A contact of a book. `typed` is the typed number if it differs from the digits; `seq` orders the book."""
 
     number: int
     name: str
@@ -101,7 +101,7 @@ class Contact(Struct, frozen=True, gc=False):
 
 
 class Report(Struct, frozen=True):
-    """What an upload did; `rejected` maps the position of an entry in the upload to the reasons."""
+    """The result of an upload. `rejected` maps positions of entries in the upload to the reasons."""
 
     created: int
     updated: int

@@ -1,13 +1,17 @@
-"""What people type, as a number: the only file that knows the numbering library.
+"""Reads phone numbers as people type them. The only file that uses the numbering library.
 
-`read` makes a number of what was typed, `digits` gives its digits back, `masked` shows it in logs and errors.
-`dialled` reads only what can be called from everywhere, `region_of` tells a number's country, `is_of_a_phone` its kind.
-`is_region` checks the setting `default_region`, `looks_like_number` helps privacy, `library` names what is in use.
+    read, dialled         the number that was typed; only a number that can be dialled from anywhere
+    digits, masked        the digits of a number; a number as logs and errors show it
+    region_of             the country of a number
+    is_of_a_phone         whether a number is of a phone, not of a premium service
+    is_region             whether a country code is known, for the setting `default_region`
+    looks_like_number     whether a text reads as a number
+    library               the name and version of the numbering library
 
 A number is a 64-bit integer: its digits as an integer, plus 10**15 for each leading zero.
 
-What anybody types is read here first. The library, which is native code, is given a `+`, at most MOST_DIGITS digits
-and the code of a region that it knows, and nothing else.
+The library is native code, so typed texts are checked here first: it gets only a `+`, at most MOST_DIGITS digits, and
+the code of a region that it knows.
 """
 
 from __future__ import annotations
@@ -17,19 +21,19 @@ import unicodedata
 from typing import Any
 
 MIN_DIGITS, MAX_DIGITS = 10, 15
-MOST_DIGITS = 2 * MAX_DIGITS  # given to the library, which takes 3 us and more: nothing longer is a number
-LONGEST_TYPED = 256  # characters that are looked at: people's formatting takes some 30
+MOST_DIGITS = 2 * MAX_DIGITS  # longer texts are not given to the library, which takes 3 us or more per call
+LONGEST_TYPED = 256  # longer texts are not read; a number with its formatting has some 30 characters
 _PLAIN = re.compile(rf"\+?[0-9]{{1,{MOST_DIGITS}}}")
 _ZERO = 10**15
-# Kinds that nobody has as a phone of their own, and whose holder may be paid for what is sent to them.
+# Kinds of numbers that are not personal phones. Their holders may be paid for messages to them.
 _OTHER_KINDS = ("PREMIUM_RATE", "SHARED_COST", "TOLL_FREE", "PERSONAL_NUMBER", "PAGER", "UAN", "VOICEMAIL")
 _FORMATTING = frozenset("-.()/")
-# Dashes that Unicode does not file under "dash punctuation", and the mark that a Japanese keyboard offers as one.
+# Dashes outside Unicode's category "dash punctuation", and the prolonged sound mark that Japanese keyboards type.
 _MORE_DASHES = frozenset("\u2053\u207b\u208b\u2212\u30fc")
 
 
 class Unreadable(ValueError):
-    """Something else than digits and formatting was typed."""
+    """The text has characters other than digits and formatting."""
 
 
 class WrongLength(ValueError):
@@ -37,13 +41,13 @@ class WrongLength(ValueError):
 
 
 def read(typed: str, region: str = "") -> int:
-    """The number that was meant by what somebody typed.
+    """The number in a text.
 
-    region   two-letter code of the country whose national spellings are understood; without it digits match digits
+    region   two-letter code of the country whose national numbers are understood; without it digits stay as typed
 
-    A `+` or `00` at the start makes it international. International numbers, and with a region all others, are read
-    by the numbering library; what that calls not possible keeps the digits that were typed.
-    Raises Unreadable or WrongLength; the latter for every text longer than LONGEST_TYPED, which is not looked at.
+    A `+` or `00` at the start makes the number international. The numbering library reads international numbers, and
+    with a region all others. A number that it calls not possible keeps its typed digits.
+    Raises Unreadable or WrongLength; WrongLength also for a text longer than LONGEST_TYPED, which is not read.
     """
     if len(typed) > LONGEST_TYPED:
         raise WrongLength(f"a number has {MIN_DIGITS} to {MAX_DIGITS} digits")
@@ -51,7 +55,7 @@ def read(typed: str, region: str = "") -> int:
     if not MIN_DIGITS <= len(found) <= MAX_DIGITS:
         raise WrongLength(f"a number has {MIN_DIGITS} to {MAX_DIGITS} digits")
     value = int(found)
-    # The common case pays nothing for the rare one.
+    # Most numbers have no leading zeros, and take the short way.
     return value if found[0] != "0" else value + _ZERO * (len(found) - len(found.lstrip("0")))
 
 
@@ -67,9 +71,10 @@ def masked(number: int) -> str:
 
 
 def dialled(typed: str, region: str = "") -> int | None:
-    """The number that was typed, if it says its country and that country has such numbers; else None.
+    """The number in a text with a country, if that country has such numbers; else None.
 
-    A `+` or `00` says the country, and `region` does for what has neither. Never another number than `read` gives.
+    A number with `+` or `00` names its country; for others `region` is the country. The result never differs from that
+    of `read`.
     """
     try:
         kept = _without_formatting(typed) if len(typed) <= LONGEST_TYPED else ""
@@ -84,9 +89,9 @@ def dialled(typed: str, region: str = "") -> int | None:
 
 
 def region_of(number: int) -> str:
-    """The two-letter code of the country of an international number, "" when there is none.
+    """The two-letter code of an international number's country; "" when there is none.
 
-    Where countries share a calling code, a number that none of them has given out counts as the largest one's.
+    When several countries share a calling code, a number that none of them has assigned counts as of the largest one.
     """
     parsed = _parsed(f"+{digits(number)}", "")
     if parsed is None:
@@ -96,7 +101,7 @@ def region_of(number: int) -> str:
 
 
 def is_of_a_phone(number: int) -> bool:
-    """Is an international number a phone's, or of a kind that is not known? False for premium rate and the like."""
+    """Whether an international number is of a phone or of an unknown kind. False for premium rate and similar kinds."""
     parsed = _parsed(f"+{digits(number)}", "")
     if parsed is None:
         return True
@@ -105,12 +110,12 @@ def is_of_a_phone(number: int) -> bool:
 
 
 def is_region(region: str) -> bool:
-    """Is this the code of a country (ISO 3166, upper case) whose numbering plan is known?"""
+    """Whether this is the code of a country (ISO 3166, upper case) whose numbering plan is known."""
     return bool(region in _library.SUPPORTED_REGIONS)
 
 
 def looks_like_number(text: str) -> bool:
-    """Would this text, a login for one, read as somebody's phone number?"""
+    """Whether a text, for one a login, reads as a phone number."""
     try:
         read(text)
     except (Unreadable, WrongLength):
@@ -119,14 +124,14 @@ def looks_like_number(text: str) -> bool:
 
 
 def library() -> str:
-    """The numbering library in use and the release of its metadata, in words."""
+    """The name and version of the numbering library, and the version of its metadata."""
     metadata = getattr(_library, "__phonenumbers_version__", _library.__version__)
     return f"{_library.__name__} {_library.__version__}, metadata {metadata}"
 
 
 def _digits_meant(typed: str, region: str) -> str:
     if typed[:1] == "+" and typed[1:2] != "0" and typed[1:].isdigit() and typed.isascii():
-        return _numbering_plan(typed, "") or typed[1:]  # as most phones spell most numbers
+        return _numbering_plan(typed, "") or typed[1:]  # the most frequent spelling, read without the steps below
     kept = typed if typed.isascii() and typed.isdigit() else _without_formatting(typed)
     international = kept[:1] == "+" or kept[:2] == "00"
     if "+" in kept:
@@ -142,13 +147,13 @@ def _without_formatting(typed: str) -> str:
 
 
 def _without_prefix(kept: str) -> str:
-    # All of them, so that the digits of a number read as the same number again.
+    # All pairs of zeros, so that the digits of a number read as the same number again.
     zeros = len(kept) - len(kept.lstrip("0"))
     return kept[zeros - zeros % 2 :]
 
 
 def _numbering_plan(text: str, region: str) -> str:
-    """The digits of an international number, or "" if no country's numbers look so."""
+    """The digits of a number in international form; "" if no country has such numbers."""
     parsed = _parsed(text, region)
     if parsed is None or _library.is_possible_number_with_reason(parsed) != _library.ValidationResult.IS_POSSIBLE:
         return ""
@@ -156,7 +161,7 @@ def _numbering_plan(text: str, region: str) -> str:
 
 
 def _parsed(text: str, region: str) -> Any:
-    """What the library reads, None for what is no number. Nothing else calls its parser."""
+    """The number as the library parses it; None for a text that is not one. No other function calls its parser."""
     if not _PLAIN.fullmatch(text):
         return None
     try:
@@ -166,11 +171,11 @@ def _parsed(text: str, region: str) -> Any:
 
 
 def _fold(character: str) -> str:
-    """A digit as ASCII, a plus as one, formatting as nothing; Unreadable for anything else."""
+    """A digit in ASCII, `+` for any plus sign, "" for formatting. Raises Unreadable for other characters."""
     category = unicodedata.category(character)
     if category == "Nd":
         return str(unicodedata.decimal(character))
-    # Full-width and small forms are written like their plain ones.
+    # Full-width and small forms become their plain forms.
     plain = unicodedata.normalize("NFKC", character)
     if plain == "+":
         return plain
@@ -182,8 +187,8 @@ def _fold(character: str) -> str:
 class _Folds(dict[int, str]):
     """`_fold` as a table for `str.translate`.
 
-    It ends the translation at the first character that is neither a digit nor formatting, so that odd texts cost no
-    more than others, and it remembers the others, of which Unicode has some 1,000.
+    The translation ends at the first character that is neither a digit nor formatting, so that other texts take no
+    longer. The results for digits and formatting are kept; Unicode has some 1,000 such characters.
     """
 
     def __missing__(self, code: int) -> str:
@@ -200,7 +205,7 @@ def _load() -> Any:
 
         return rphonenumbers
     except ImportError:
-        # The fallback keeps hundreds of patterns in the cache of `re`; with its 512 places it is ten times slower.
+        # The fallback compiles hundreds of patterns. With the default cache of `re` (512) it is ten times slower.
         re._MAXCACHE = 8192  # type: ignore[attr-defined]
         import phonenumbers
 

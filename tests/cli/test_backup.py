@@ -362,7 +362,7 @@ def test_what_cannot_be_restored_is_said_and_nothing_is_changed(url, made, folde
     change(made)
     file = databases_.sqlite_file(url)
     with pytest.raises(errors.Invalid, match=said):
-        backups.looked_through(made)
+        backups.check_backup(made)
     with pytest.raises((errors.Invalid, errors.Unavailable)):
         backups.restore(made, file, folder / "journal", KEY, lambda done, total: None)
     assert whole(url) == before
@@ -384,7 +384,7 @@ def test_one_flipped_bit_anywhere_is_found(made):
     seal = range(bits - checksum.SEAL_BYTES * 8, bits, 8)
     for bit in [0, 7, 18 * 8, 24 * 8, 28 * 8, bits - 1, *range(5, bits, bits // 400), *seal]:
         with pytest.raises(errors.Invalid, match="flipped.db (is damaged|carries no checksum)"):
-            backups.looked_through(flipped(made, bit))
+            backups.check_backup(flipped(made, bit))
 
 
 def test_each_byte_of_a_small_file_counts(tmp_path):

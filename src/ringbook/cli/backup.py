@@ -51,7 +51,7 @@ def backup(
     from ..server import checks
 
     if verify:
-        common.answer({"whole": str(path)} | _amounts(backups.looked_through(path)), as_json)
+        common.answer({"whole": str(path)} | _amounts(backups.check_backup(path)), as_json)
         return
     source = _database("backup", path, file)
     if absent := checks.missing(common.settings(file)):
@@ -83,7 +83,7 @@ def restore(
     assert journal  # SQLite has one
     if not target.exists() and not _database_is_set(file) and not databases.lost(f"sqlite:///{target}", str(journal)):
         raise WrongUse(DATABASE_NOT_SET.format(target=target))
-    found = backups.looked_through(path, without_checksum=without_checksum)
+    found = backups.check_backup(path, without_checksum=without_checksum)
     key_file = keys.file_of(f"sqlite:///{target}", common.settings(file).key_file)
     assert key_file  # SQLite has one
     key = keys.for_backup(path, keys.of_rows(found.keys), key_file)

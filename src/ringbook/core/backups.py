@@ -1,11 +1,11 @@
-"""Back up and restore: a SQLite file by a command of ours, PostgreSQL by its own programs.
+"""Backup and restore of a SQLite database, and erasures after any restore. PostgreSQL has its own backup programs.
 
-back_up(file, target, …)          a copy while the server writes
-looked_through(backup)            what a backup holds, when it is as it was made
-restore(backup, file, …)          a copy in the place of the database, without those who were erased since it was made
-erase_again(db, folders, …)       the same for a database that was restored by other means
-finish(db)                        an erasure that a crash has cut off
-sweep(db, before)                 copies that were kept beside the database go
+back_up(file, target, …)          copies the database while the server writes to it
+check_backup(backup)              checks a backup, and says what it contains
+restore(backup, file, …)          replaces the database by a backup, and erases the users who were erased since
+erase_again(db, folders, …)       erases these users in a database that was restored by other means
+finish(db)                        finishes an erasure that a crash interrupted
+sweep(db, before)                 deletes old copies beside the database
 """
 
 import itertools
@@ -25,7 +25,7 @@ from ..store.db.copies import Contents, NotOurs, Progress
 from . import erasures as erasing
 from . import users
 
-GAP = 100_000  # ids that are left out after a restore: more than were given since any backup worth restoring
+GAP = 100_000  # ids that are skipped after a restore: more than were assigned since the backup
 SEQUENCES = (
     ("users", "user_ids"),
     ("subscriptions", "subscription_ids"),
@@ -37,12 +37,17 @@ MISSING = (
     " more, --incomplete goes on without"
 )
 RESTORED = ".before-restore-"
-KEPT = r"\.before-(\d{4}|restore-[\dT]+)"  # by us: what others have named alike is theirs
+KEPT = r"\.before-(\d{4}|restore-[\dT]+)"  # names that only Ringbook gives; other files are left alone
 UNDER_WAY = ".restoring"
 
 
 class Again(Struct, frozen=True):
-    """Who was erased again, whose ids somebody newer has by now (left alone), and how many lines were not there."""
+    """The result of `erase_again`.
+
+    erased    how many users were erased
+    newer     erased ids that belong to newer users by now, who were left alone
+    missing   how many lines are missing in the journals
+    """
 
     erased: int
     newer: list[int]
@@ -50,7 +55,7 @@ class Again(Struct, frozen=True):
 
 
 class Restored(Struct, frozen=True):
-    """What a restore has put in place, who was erased again, and where the former database is."""
+    """The result of a restore: what the backup contains, the erasures, and where the former database is."""
 
     contents: Contents
     again: Again
@@ -58,7 +63,10 @@ class Restored(Struct, frozen=True):
 
 
 def back_up(file: Path, target: Path, progress: Progress, *, overwrite: bool = False) -> Contents:
-    """Copy the database to a file of its owner's alone; Invalid when that is there already, unless told to."""
+    """Copy the database to a file that only its owner can read.
+
+    overwrite   replace an existing file; otherwise that is Invalid
+    """
     if target.resolve() in {one.resolve() for one in (file, *copies.companions(file))}:
         raise errors.Invalid(f"{target} is the database itself")
     if target.is_dir():
@@ -76,17 +84,17 @@ def back_up(file: Path, target: Path, progress: Progress, *, overwrite: bool = F
 
 
 def _not_rotating(found: Contents) -> None:
-    """A database whose key is being changed holds values of two keys, so a copy of it would need both."""
+    """Refuse to copy a database whose key is being changed: it contains values of two keys, and needs both."""
     recorded = keys.of_rows(found.keys)
     if recorded.next:
         why = keys.trouble(recorded, recorded.current)
         raise errors.Unavailable(why, why=why)
 
 
-def looked_through(backup: Path, *, without_checksum: bool = False) -> Contents:
-    """What a backup holds; Invalid says why it cannot be restored.
+def check_backup(backup: Path, *, without_checksum: bool = False) -> Contents:
+    """What a backup contains. Raises Invalid with the reason why it cannot be restored.
 
-    without_checksum   one that carries no checksum is taken, too; a wrong checksum is refused all the same
+    without_checksum   accept a backup without a checksum; a wrong checksum is refused anyway
     """
     if not backup.is_file():
         raise errors.Invalid(f"there is no file {backup}")
@@ -117,17 +125,17 @@ def restore(
     *,
     without_checksum: bool = False,
 ) -> Restored:
-    """Put a backup in the place of the database, which stays beside it; nothing has happened when this raises.
+    """Replace the database by a backup. The former database is kept beside it. When this raises, nothing has changed.
 
-    key   the one that the backup needs (`keys.for_backup`)
+    key   the key that the backup needs (`keys.for_backup`)
 
-    Beforehand, in a copy: the schema is brought up to date, and who was erased after the backup is erased again.
-    Raises Unavailable while anybody has the database open.
+    The work is done in a copy before that: the schema is migrated, and users who were erased after the backup are
+    erased again. Raises Unavailable while another process has the database open.
     """
     file = file.resolve()
     prepared = Path(f"{file}{UNDER_WAY}")
     with copies.lock(file):
-        copies.remove(prepared)  # of a restore that was killed: its log must not come to this one
+        copies.remove(prepared)  # left by a restore that was killed; its log must not be applied to this copy
         try:
             found = _copied(backup, prepared, progress, without_checksum)
             migrations.migrate(f"sqlite:///{prepared}", keep_copy=False)
@@ -166,19 +174,19 @@ def erase_again(
     *,
     incomplete: bool = False,
 ) -> Again:
-    """Erase everybody whom the journals know as erased after this database was backed up; ids then go on after a gap.
+    """Erase all users who, by the journals, were erased after this database was backed up. New ids follow after a gap.
 
-    incomplete   go on although lines are missing; else that is Invalid, and nothing is changed
+    incomplete   go on although lines are missing; otherwise that is Invalid, and nothing is changed
 
-    It may be broken off and begun again. Whoever has an erased id but came after that erasure is left alone, and told.
+    It can be interrupted and started again. A newer user who has an erased id is left alone, and is in the result.
     """
-    count, wanted = _since(db, folders)
-    last_count = max((one.count for one in wanted), default=count)
-    missing = last_count - count - len({one.count for one in wanted})
+    count, entries = _since(db, folders)
+    last_count = max((one.count for one in entries), default=count)
+    missing = last_count - count - len({one.count for one in entries})
     if missing and not incomplete:
         raise errors.Invalid(MISSING.format(missing=missing))
     erased, newer = 0, []
-    for one in (one for one in wanted if not one.undone):
+    for one in (one for one in entries if not one.undone):
         with db.read() as tx:
             made_at = erasures.made_at(tx, one.app_id, one.user_id)
         if made_at is not None and made_at > one.seconds:
@@ -189,7 +197,7 @@ def erase_again(
     with db.write() as tx:
         erasures.move_on(tx, last_count)
         for table, sequence in SEQUENCES:
-            last = max([tx.last_id(table, sequence), *(one.user_id for one in wanted if table == "users")])
+            last = max([tx.last_id(table, sequence), *(one.user_id for one in entries if table == "users")])
             if last + GAP < users.LAST_ID:
                 tx.reserve_ids(table, sequence, last + GAP)
     db.scrub()
@@ -197,7 +205,7 @@ def erase_again(
 
 
 def _since(db: Database, folders: Sequence[Path]) -> tuple[int, list[erasures.Entry]]:
-    """How many erasures the database has counted, and what the journals have beyond."""
+    """How many erasures the database has counted, and the later entries of the journals."""
     with db.read() as tx:
         state = erasures.state(tx)
     found = erasures.entries(folders, state["database_id"])
@@ -205,10 +213,9 @@ def _since(db: Database, folders: Sequence[Path]) -> tuple[int, list[erasures.En
 
 
 def finish(db: Database) -> int:
-    """Erase whoever the journal has as erased last, if a crash came between the line and the commit; 0 or 1.
+    """Finish the last erasure of the journal, if a crash came between its line and its commit. Returns 0 or 1.
 
-    Nobody has answered that person. It may also be that a backup was restored which is older by this one erasure. What
-    is right for both is to erase.
+    The same state follows from restoring a backup that is older by this one erasure. Erasing is right in both cases.
     """
     if not db.erasures or erasing.ahead(db) != 1:
         return 0
@@ -220,7 +227,7 @@ def finish(db: Database) -> int:
 
 
 def sweep(db: Database, before: int) -> int:
-    """Remove the copies from before then that a migration or a restore has left beside the database."""
+    """Delete copies that a migration or a restore left beside the database before then. Returns how many."""
     old = [one for one in copies.older(db.file, KEPT) if one.stat().st_ctime < before] if db.file else []
     for one in old:
         copies.remove(one)

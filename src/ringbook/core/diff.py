@@ -1,10 +1,10 @@
-"""What an upload changes in a book: pure functions, no database.
+"""Computes what an upload changes in an address book. Pure functions, without the database.
 
-    check(entries, region)              which entries can be taken, and why the others cannot
-    diff(book, accepted, force=…)       the net change, and the counts as if each entry were applied in turn
-    place(changes…)                     where new and moved contacts stand in the book's order
+    check(entries, region)              the entries that are accepted, and the reasons to reject the others
+    diff(book, accepted, force=…)       the net change, and the counts of contacts created, updated and deleted
+    append, place                       the positions of contacts in the book's order
 
-Counts follow protocol §4.1: entries count one by one, created then updated then deleted; the net change is written
+The counts follow protocol §4.1: each entry counts as if the entries were applied one by one. The net change is written
 once.
 """
 
@@ -20,11 +20,11 @@ from ..model import SEQ_GAP as GAP
 from ..model import Contact, Entry, Reason
 
 NAME_CHARACTERS = 255
-TYPED_CHARACTERS = 64  # a number with all its formatting; the spelling is stored
+TYPED_CHARACTERS = 64  # of a number with its formatting, which is stored as it was typed
 
 
 class Accepted(Struct, frozen=True, gc=False):
-    """An entry that can be applied; `typed` is None where it is exactly the number's digits."""
+    """An entry that can be applied. `typed` is None when it is exactly the number's digits."""
 
     number: int
     name: str
@@ -34,9 +34,13 @@ class Accepted(Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class Changes:
-    """What to write: `put` are new or changed contacts, `drop` are numbers; the counts are what is answered.
+    """The changes of a book, and the counts for the answer.
 
-    text_bytes   by how much the names and spellings of the book grow, in bytes of UTF-8
+    put          new and changed contacts
+    drop         the numbers of removed contacts
+    new          the numbers of new contacts
+    text_bytes   by how much the book's names and typed numbers grow, in bytes of UTF-8
+    next_seq     the position after the book's last contact
     """
 
     created: int = 0
@@ -50,7 +54,10 @@ class Changes:
 
 
 def check(entries: Sequence[Entry | None], region: str) -> tuple[list[Accepted], dict[int, list[Reason]]]:
-    """Read each entry; None stands for one that was not even an entry. Positions count from 0."""
+    """Read each entry. Returns the accepted ones, and by position from 0 the reasons to reject the others.
+
+    entries   None stands for an element of the upload that was not an entry
+    """
     accepted: list[Accepted] = []
     rejected: dict[int, list[Reason]] = {}
     for position, entry in enumerate(entries):
@@ -85,21 +92,22 @@ def _read(entry: Entry, region: str) -> Accepted | list[Reason]:
 
 
 def diff(book: dict[int, Contact], accepted: Sequence[Accepted], *, force: bool, next_seq: int = GAP) -> Changes:
-    """The change from `book` by the accepted entries, in order; with `force` nothing else stays.
+    """The changes that the accepted entries make to `book`, in order.
 
-    book   the contacts that the entries name, or with `force` all there are
+    book    the contacts that the entries name; with `force` all contacts of the book
+    force   all other contacts are removed
 
-    A number's first position holds, its last name and spelling win; an unchanged contact counts as updated but is not
-    written. Destroyed and created again in one upload, it keeps its place.
+    When a number occurs several times, its first position counts, and its last name and spelling. An unchanged contact
+    counts as updated and is not written. A contact that is destroyed and created in one upload keeps its position.
     """
     changes = Changes(next_seq=next_seq)
-    wanted = _apply(book, accepted, changes)
+    final = _apply(book, accepted, changes)
     if force:
-        gone = [number for number in book if number not in wanted]
+        gone = [number for number in book if number not in final]
         changes.deleted += len(gone)
-        wanted.update(dict.fromkeys(gone))
-    changes.drop = sorted(number for number, entry in wanted.items() if entry is None and number in book)
-    kept = {number: entry for number, entry in wanted.items() if entry}
+        final.update(dict.fromkeys(gone))
+    changes.drop = sorted(number for number, entry in final.items() if entry is None and number in book)
+    kept = {number: entry for number, entry in final.items() if entry}
     changes.new = [number for number in kept if number not in book]
     seqs = place(list(kept), book, changes) if force else append(list(kept), book, changes)
     for number, entry in kept.items():
@@ -114,28 +122,28 @@ def diff(book: dict[int, Contact], accepted: Sequence[Accepted], *, force: bool,
 
 
 def text_bytes(contacts: Sequence[Contact]) -> int:
-    """The names and spellings of these contacts, in bytes of UTF-8."""
-    # One text of all is encoded several times faster than each by itself.
+    """The size of these contacts' names and typed numbers, in bytes of UTF-8."""
+    # Encoding one joined text is several times faster than encoding each text.
     return len("".join([contact.name + (contact.typed or "") for contact in contacts]).encode())
 
 
 def _apply(book: dict[int, Contact], accepted: Sequence[Accepted], changes: Changes) -> dict[int, Accepted | None]:
-    """Walk the entries, counting; return what each named number is in the end (None: not in the book)."""
-    wanted: dict[int, Accepted | None] = {}
+    """Apply the entries one by one and count them. Returns the last entry of each number; None if it is removed."""
+    final: dict[int, Accepted | None] = {}
     for entry in accepted:
-        known = wanted[entry.number] is not None if entry.number in wanted else entry.number in book
+        in_book = final[entry.number] is not None if entry.number in final else entry.number in book
         if entry.destroy:
-            changes.deleted += known
-            wanted[entry.number] = None
+            changes.deleted += in_book
+            final[entry.number] = None
         else:
-            changes.updated += known
-            changes.created += not known
-            wanted[entry.number] = entry
-    return wanted
+            changes.updated += in_book
+            changes.created += not in_book
+            final[entry.number] = entry
+    return final
 
 
 def append(numbers: list[int], book: dict[int, Contact], changes: Changes) -> dict[int, int]:
-    """Known contacts stay where they are, new ones come last."""
+    """The positions of contacts: those in the book keep theirs, new ones come last."""
     seqs = {}
     for number in numbers:
         if number in book:
@@ -147,7 +155,7 @@ def append(numbers: list[int], book: dict[int, Contact], changes: Changes) -> di
 
 
 def place(numbers: list[int], book: dict[int, Contact], changes: Changes) -> dict[int, int]:
-    """Give `numbers` increasing places, moving as few known contacts as can be."""
+    """Increasing positions for `numbers` in this order. As few contacts of the book as possible are moved."""
     seqs = {number: book[number].seq for number in _unmoved(numbers, book)}
     ends = [None, *(position for position, number in enumerate(numbers) if number in seqs), None]
     for left, right in pairwise(ends):
@@ -155,7 +163,7 @@ def place(numbers: list[int], book: dict[int, Contact], changes: Changes) -> dic
         low = None if left is None else seqs[numbers[left]]
         high = None if right is None else seqs[numbers[right]]
         places = _between(low, high, len(between))
-        if places is None:  # the gap is used up: number the whole book anew
+        if places is None:  # there is no gap left: renumber the whole book
             seqs = {number: (position + 1) * GAP for position, number in enumerate(numbers)}
             break
         seqs.update(zip(between, places, strict=True))
@@ -164,7 +172,7 @@ def place(numbers: list[int], book: dict[int, Contact], changes: Changes) -> dic
 
 
 def _between(low: int | None, high: int | None, count: int) -> range | None:
-    """`count` places between two neighbours, evenly; None when there is no room."""
+    """`count` positions, evenly between two neighbours; None when there is no room."""
     if high is None:
         start = (low or 0) + GAP
         return range(start, start + count * GAP, GAP)
@@ -175,7 +183,7 @@ def _between(low: int | None, high: int | None, count: int) -> range | None:
 
 
 def _unmoved(numbers: list[int], book: dict[int, Contact]) -> list[int]:
-    """The longest run of known contacts that is already in order (patience sorting, O(n log n))."""
+    """The longest subsequence of contacts of the book that is already in order (patience sorting, O(n log n))."""
     known = [number for number in numbers if number in book]
     tails: list[int] = []
     tops: list[int] = []

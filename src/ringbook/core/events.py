@@ -3,8 +3,8 @@
     send(db, limits, caller, event, now)    queues the pushes of an event
     chosen(reached, …)                      the recipients' subscriptions that get an event
 
-An event is a message in the universal format (docs/wire.md §6.2) to users of the sender's application. It is sent once,
-without a delay. The answer names only the channels of the pushes, not their number or the devices.
+An event is a message in the universal format (docs/wire.md §6.2) to users of the sender's application. It is sent
+once, without a delay. The answer names only the channels of the pushes, not their number or the devices.
 
 A request is refused when it is over a limit: requests of the user and from the address, pushes of the user in a day,
 waiting pushes of the user. A subscription with too many waiting events gets no further ones. The sender is not told,
