@@ -1,10 +1,10 @@
-"""What tests of the joined push begin with: people, their books, their devices, and what came of it.
+"""A world for tests of the joined push: users, their address books and devices, and the queue of pushes.
 
-Play(db)                 an application with the card on, and a clock
-Play.person, holds       a user with a number; somebody's book
-Play.device              where a user can be reached
-Play.tell                every fact is told
-Play.pushes              what is in the queue
+Play(db)                 an application with joined pushes on, and a clock
+Play.person, holds       adds a user with a number; adds contacts to a user's book
+Play.device              adds a push subscription
+Play.tell                announces every fact
+Play.pushes              the pushes in the queue
 """
 
 import json
@@ -26,7 +26,7 @@ ANN, BOB, CLEO = "+12025550101", "+447700900123", "+12025550103"
 
 @dataclass
 class Play:
-    """An application, and what happens in it."""
+    """An application and its users."""
 
     db: Database
     app_id: int = 0
@@ -38,35 +38,35 @@ class Play:
 
     @property
     def app(self) -> App:
-        """As it is now: a first verified number changes what counts."""
+        """The application as it is now: the first verified number sets `verified_since`."""
         return applications.get(self.db, self.app_id)
 
     def set(self, **settings: str) -> None:
-        """Change settings; no process remembers the old ones."""
+        """Change settings, and empty the cache."""
         for key, value in settings.items():
             applications.change(self.db, self.app_id, key, value)
         applications._cache.clear()
 
     def person(self, login: str, phone: str = "") -> User:
-        """Somebody signs up, with a number that was only typed. Without a password, whose hash would take its time."""
+        """A new user with a typed number. It has no password, because hashing one takes time."""
         with self.db.write() as tx:
             return users.add(tx, self.app, columns({"login": login, "phone": phone}), self.now)
 
     def verified(self, phone: str) -> int:
-        """Somebody signs in with a verified number."""
+        """Sign in with a verified number. Returns the user's id."""
         return proofs.by_phone(self.db, LIMITS, self.app, phone, ADDRESS, self.now)
 
     def caller(self, user_id: int) -> Caller:
-        """A request of a user's."""
+        """The caller of a user's request."""
         return Caller(app=self.app, user_id=user_id, is_guest=False, address=ADDRESS)
 
     def holds(self, user_id: int, *contacts: tuple[str, str], device: str = "") -> None:
-        """Contacts, as (phone, name), come into a user's book."""
+        """Upload contacts, as (phone, name), to a user's book."""
         entries = [Entry(phone=phone, name=name) for phone, name in contacts]
         discovery.upload(self.db, LIMITS, self.caller(user_id), entries, device=device, now=self.now)
 
     def device(self, user_id: int, token: str, **values: Any) -> Subscription:
-        """A device of a user's, an Android one that is in production unless said otherwise."""
+        """Subscribe a device of a user; by default an Android device in production."""
         wished = {
             "id": 0,
             "user_id": user_id,
@@ -82,33 +82,33 @@ class Play:
         )[0]
 
     def changes(self, user_id: int, **fields: Any) -> None:
-        """A user changes the profile."""
+        """Change the user's profile."""
         users.update(self.db, LIMITS, self.caller(user_id), user_id, users.Fields(**fields), session=b"", now=self.now)
 
     def changes_verified(self, user_id: int, phone: str) -> None:
-        """A user changes the number, and has verified the new one."""
+        """Change the user's number to a verified one."""
         users.update(
             self.db, LIMITS, self.caller(user_id), user_id, {}, session=b"", now=self.now, verified_phone=phone
         )
 
     def tell(self, batch: int = announcing.BATCH) -> None:
-        """Every fact is told to everybody whom it concerns."""
+        """Announce every fact to all holders."""
         applications._cache.clear()
         while announcing.expand(self.db, self.now, batch):
             pass
 
     def rows(self, sql: str, **params: Any) -> list[Row]:
-        """What the database holds."""
+        """The rows of a query."""
         with self.db.read() as tx:
             return tx.all(sql, **params)
 
     def pushes(self) -> list[tuple[int, str]]:
-        """Whom the queue holds a push for, and its text."""
+        """The recipients and texts of the pushes in the queue."""
         rows = self.rows("SELECT user_id, message FROM pushes WHERE subscription_id > 0 ORDER BY user_id, id")
         return [(row["user_id"], json.loads(row["message"])["message"]) for row in rows]
 
     def facts(self) -> list[tuple[int, int]]:
-        """Facts that wait: the user, and whether the number was verified."""
+        """The waiting facts: the user, and whether the number was verified."""
         return [
             (r["user_id"], r["verified"]) for r in self.rows("SELECT * FROM joined WHERE done_at IS NULL ORDER BY id")
         ]

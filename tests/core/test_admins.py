@@ -44,7 +44,7 @@ def test_what_asks_by_itself_keeps_no_session_alive(db, password):
 
 
 def test_a_password_that_is_reset_while_it_is_looked_at_opens_nothing(db, password, monkeypatch):
-    """The reset comes between the look at the hash and the session."""
+    """The reset comes after the hash was compared and before the session is opened."""
     matches = passwords.matches
 
     def and_then_reset(stored, given):
@@ -100,7 +100,7 @@ def test_a_session_that_ends_while_the_password_is_compared_changes_nothing(db, 
 
 
 def wrong(db, limits, address, email=EMAIL, now=NOW):
-    """What a wrong password is answered with."""
+    """The refusal of a wrong password."""
     try:
         admins.sign_in(db, limits, email, "wrong", address, now)
     except errors.TooMany as refused:
@@ -138,7 +138,7 @@ def test_strangers_cannot_keep_an_admin_out_of_an_address_that_was_the_admins_la
 
 @pytest.mark.parametrize("loopback", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
 def test_loopback_is_no_admins_own_address(db, password, loopback):
-    """Behind a proxy that is not named as trusted everybody comes from there, also whoever guesses."""
+    """Behind a proxy that is not trusted, all requests come from this address, also those of an attacker."""
     limits = Limits(wrong_admin_passwords_per_hour=3, wrong_passwords=0)
     admins.sign_in(db, limits, EMAIL, password, loopback, NOW)
     assert [wrong(db, limits, loopback) for _ in range(4)] == ["wrong"] * 3 + ["wrong_admin_passwords_per_hour"]
@@ -175,7 +175,7 @@ def test_an_admin_who_is_removed_is_logged_in_nowhere_and_cannot_come_back(db, p
 
 
 def test_the_audit_log_notes_only_so_many_refused_log_ins(db):
-    """Whoever guesses from many addresses must not fill the database with entries."""
+    """Guesses from many addresses must not fill the audit log."""
     few = Limits(audited_refusals_per_hour=3)
     for n in range(6):
         with pytest.raises(errors.Unauthorized):

@@ -1,4 +1,4 @@
-"""Who is told that a contact has joined, how often and in what words, on both databases."""
+"""Announcements of joined contacts: who is notified, how often and with which text. On both databases."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def play(db):
 
 
 def holder(play: Play, login: str, *contacts: tuple[str, str]) -> int:
-    """Somebody with a book and a device."""
+    """A user with a book and a device."""
     user = play.person(login)
     play.holds(user.id, *contacts)
     play.device(user.id, f"fcm-token-of-{login}")
@@ -76,7 +76,7 @@ def test_a_number_is_the_same_however_each_of_them_dials_it(play):
 
 
 def test_from_the_first_verified_number_on_only_verified_ones_are_told(play):
-    """`require_verified_number` is auto: an application that proves numbers believes no others any more."""
+    """`require_verified_number` is auto: after the first verified number, only verified numbers count."""
     bob = holder(play, "bob", (ANN, "Ann"), (BOB, "Bob"), (CLEO, "Cleo"))
     play.person("cleo", CLEO)
     play.verified(ANN)
@@ -270,7 +270,7 @@ def test_erasing_the_joiner_takes_the_fact_and_the_pushes_about_them_along(play)
 
 @contextmanager
 def erased_after(monkeypatch, place, name: str, play: Play, user_id: int) -> Iterator[None]:
-    """A user is erased right after a function's first call; on SQLite the erasure waits for the transaction's end."""
+    """Erase a user right after the first call of a function. On SQLite it waits for the transaction's end."""
     call, erasing = getattr(place, name), []
 
     def slowly(*values, **named):
@@ -287,7 +287,7 @@ def erased_after(monkeypatch, place, name: str, play: Play, user_id: int) -> Ite
 
 
 def test_a_joiner_who_is_erased_while_holders_are_told_is_told_to_nobody(play, monkeypatch):
-    """On PostgreSQL both go on at once; on SQLite the erasure takes the pushes along."""
+    """On PostgreSQL both run at the same time; on SQLite the erasure deletes the pushes."""
     holder(play, "bob", (ANN, "Ann"))
     ann = play.person("ann", ANN)
     with erased_after(monkeypatch, announcing.pushes, "add", play, ann.id), suppress(announcing.Overtaken):

@@ -1,4 +1,4 @@
-"""Who changed or revealed what: each change with its entry, and what is not recorded."""
+"""The audit log: each change has an entry, and what is not recorded."""
 
 import pytest
 from core.joining import ANN, BOB, NOW, Play
@@ -18,7 +18,7 @@ def play(db):
 
 
 def told(play: Play) -> list[tuple[str, str, str]]:
-    """Action, subject and detail of all entries, the oldest first."""
+    """Action, subject and detail of all entries, oldest first."""
     return [(one.action, one.subject, one.detail) for one in reversed(audit.page(play.db, 100))]
 
 

@@ -1,4 +1,4 @@
-"""One-time codes: who is sent one, what an answer is worth, and what it costs. Pure in `now`; both databases."""
+"""One-time codes: who gets one, how it is verified, and what is charged. On both databases."""
 
 import hashlib
 import json
@@ -59,7 +59,7 @@ def ask(
 
 
 def known(db: Database, app: App, typed: str = ANN) -> None:
-    """Somebody has signed in with this number before."""
+    """A user has signed in with this number before."""
     with db.write() as tx:
         row = tx.one(
             "INSERT INTO users (app_id, phone, is_guest, created_at, updated_at) VALUES (:app, :typed, 0, 0, 0)"
@@ -503,7 +503,7 @@ def test_codes_from_one_network_are_limited_whatever_the_address(db, app, gatewa
 
 
 def used(db: Database) -> dict[str, float]:
-    """What is used of the buckets, by a word in their names; the network's is used like the address's."""
+    """The fill levels of buckets, by a word in their names. The network's bucket is charged like the address's."""
     kinds = {"codes@": "address", ":day ": "day", ":new numbers ": "new"}
     named = {row["name"]: row["used"] for row in rows(db, "buckets")}
     return {next((kinds[word] for word in kinds if word in name), "number"): used for name, used in named.items()}
@@ -592,7 +592,7 @@ def test_logs_show_masked_numbers_and_never_a_code(db, app, gateway):
 
 
 def try_to_answer(db: Database, app: App, asked: Sent, given: str, now: int = NOW) -> str:
-    """What came of it: the number, or the refusal's name and words."""
+    """The result: the number, or the name and the text of the refusal."""
     try:
         return codes.verify(db, app, asked.request_id, given, now)
     except errors.Refused as refused:

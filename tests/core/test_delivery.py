@@ -1,4 +1,4 @@
-"""The queue: who has a push, what follows from a receipt, and what remains of it, on both databases."""
+"""The queue of pushes: claims, receipts, and what is kept of a settled push. On both databases."""
 
 import base64
 import json
@@ -34,14 +34,14 @@ DUE = Due(user_id=1, app_id=1, subscription_id=3, attempts=1, message=MESSAGE)
 
 @pytest.fixture
 def play(db):
-    """Somebody has joined, and one holder with one device is to be told."""
+    """A user has joined, and one holder with one device is to be notified."""
     play = Play(db)
     holders(play, 1)
     return play
 
 
 def holders(play: Play, count: int) -> list[int]:
-    """So many people with a device each hold Ann's number; she joins."""
+    """Ann joins, and so many users with a device each hold her number."""
     found = []
     for n in range(count):
         user = play.person(f"holder{n}")
@@ -59,7 +59,7 @@ def claimed(play: Play) -> Due:
 
 
 def record(play: Play, due: Due, outcome: Outcome, reason: str = "", **values: int) -> None:
-    """An attempt that began and ended now."""
+    """An attempt that was made now."""
     receipt = Receipt(outcome, reason, **values)
     delivery.record(play.db, [Attempt(due=due, receipt=receipt, began_at=play.now)], play.now)
 
@@ -391,7 +391,7 @@ def test_texts_of_names_with_signs_survive_the_way_through_the_queue(db):
 
 
 def web(play: Play, user_id: int, serial: int = 0) -> int:
-    """A browser of a user's; the id of its subscription."""
+    """Subscribe a browser of a user. Returns the id of the subscription."""
     keys = {"web_auth": "A" * 22, "web_p256dh": POINT}
     return play.device(
         user_id, f"https://push.example.org/{user_id}/{serial}", channel="web", platform="web", **keys
@@ -399,7 +399,7 @@ def web(play: Play, user_id: int, serial: int = 0) -> int:
 
 
 def flood(play: Play, senders: int, pushes: int) -> list[int]:
-    """So many senders with so many waiting pushes each, one after the other; the ids of the senders."""
+    """Queue so many pushes for each of so many senders, one sender after the other. Returns the senders' ids."""
     target = play.person("target")
     play.device(target.id, "fcm-token-target")
     found = [play.person(f"sender{n}").id for n in range(senders)]
@@ -477,7 +477,7 @@ def test_every_lane_gets_a_share(db, most, claimed):
 
 
 def attempted(play: Play, receipt: Receipt) -> Due:
-    """One push to the only device, with this receipt."""
+    """Send one push to the only device, with this receipt."""
     (user,) = play.rows("SELECT user_id FROM subscriptions")
     tell(play, user["user_id"], user["user_id"])
     (due,) = delivery.claim(play.db, play.now, 1)

@@ -1,4 +1,4 @@
-"""Why isn't she found? Each step says what is there, and the first that says no is the reason."""
+"""The diagnosis "Why isn't she found?": its steps, and the first step that says no."""
 
 import msgspec
 import pytest

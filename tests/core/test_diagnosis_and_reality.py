@@ -1,4 +1,4 @@
-"""Why isn't she found? says "found" of a number exactly when GET /address_book/registered_users shows its owner.
+"""The diagnosis says "found" of a number exactly when GET /address_book/registered_users shows its owner.
 
 Over random worlds: people with typed and verified numbers, in national and international spelling, who come, change and
 go; books per device that grow and shrink; with and without a default region, and the rule that verified numbers count.
@@ -28,7 +28,7 @@ BEFORE = ("as typed", "as read", "in an address book", "registered", "verified")
 
 
 class World(Play):
-    """A play in which anything may happen."""
+    """A world with random events."""
 
     def fill(self, chance: random.Random) -> None:
         self.chance = chance
@@ -73,7 +73,7 @@ class World(Play):
         return [(user_id, typed) for user_id in self.people for typed in sum(SPELLINGS, ())]
 
     def shown(self, user_id: int, typed: str) -> set[int]:
-        """Those of whom the user's apps learn through this number, as they ask for it."""
+        """The users whom the user's apps are shown for this number."""
         caller, region = self.caller(user_id), self.app.settings.default_region
         try:
             number = phone.read(typed, region)
@@ -106,7 +106,7 @@ def worlds(db, region, verified):
 
 
 def agrees(world: World, user_id: int, typed: str) -> bool:
-    """Is she found? The answer says what is so, and its first step that says no is the reason."""
+    """Check that the diagnosis agrees with the API, and that its first step that says no is the reason."""
     answer = diagnosis.ask(world.db, user_id, typed, world.now)
     shown = world.shown(user_id, typed)
     assert answer.found == bool(shown), (user_id, typed, answer)

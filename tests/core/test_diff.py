@@ -1,4 +1,4 @@
-"""What an upload changes in a book."""
+"""The changes that an upload makes to a book."""
 
 import pytest
 from hypothesis import given, settings
@@ -23,7 +23,7 @@ def book_of(*numbers: int) -> dict[int, Contact]:
 
 
 def after(book: dict[int, Contact], accepted: list[Accepted], *, force: bool = False) -> list[int]:
-    """The book's numbers, in order, once the change is written."""
+    """The book's numbers in order, after the change."""
     next_seq = max((contact.seq for contact in book.values()), default=0) + GAP
     changes = diff(book, accepted, force=force, next_seq=next_seq)
     written = {number: contact for number, contact in book.items() if number not in changes.drop}

@@ -1,4 +1,4 @@
-"""The main job, on both databases: books are kept as they were typed, and contacts who are users are found."""
+"""Contact discovery: books are stored as they were typed, and contacts who are users are found. On both databases."""
 
 import threading
 
@@ -176,7 +176,7 @@ def test_what_is_remembered_of_a_removed_number_is_not_the_number(db, owner):
 
 
 def test_nothing_is_remembered_of_removed_numbers_where_permits_have_no_limit(db, owner):
-    """It would grow with every number that was ever uploaded, and nobody would need it."""
+    """The memory would grow with every number that was ever uploaded, and would save nothing."""
     free = Limits(permits=0)
     upload(db, owner, Entry(ANN, "Ann"), Entry(BOB, "Bob"), limits=free)
     upload(db, owner, force=True, limits=free)

@@ -1,4 +1,4 @@
-"""Who is erased is journalled before the answer, and nothing else of the person is left in any file of ours."""
+"""Erasures are in the journal before they are answered, and nothing else about the user is left in any file."""
 
 import base64
 import http.client
@@ -36,7 +36,7 @@ def play(db: Database, tmp_path: Path) -> Play:
 
 
 def journal(db: Database) -> list[tuple[int, int, int]]:
-    """count, application and user of each line."""
+    """The count, application and user of each line."""
     with db.read() as tx:
         state = store.state(tx)
     assert db.erasures
@@ -89,7 +89,7 @@ def test_many_at_once_are_all_in_it_in_the_order_of_their_counts(play):
 
 
 def leave_at_once(people: list[Person], after: int, then: Callable[[], object]) -> set[int]:
-    """Everybody deletes the account, four at a time; after so many answers something happens. Who was answered."""
+    """All users delete their accounts, four at a time. An event happens after so many answers. Returns who got one."""
     answered: set[int] = set()
     enough = threading.Event()
 
@@ -146,7 +146,7 @@ def test_a_line_whose_transaction_was_undone_is_left_out(play, monkeypatch):
 
 
 def test_an_erasure_that_comes_to_nothing_is_journalled_as_that(play):
-    """On SQLite, where that is certain; whoever was told that it did not work is not erased by the next start."""
+    """On SQLite, where a failed commit is certain. The next start must not erase a user whose erasure failed."""
     ann, bob = play.person("ann").id, play.person("bob").id
     with pytest.raises(ZeroDivisionError), play.db.write() as tx:
         erasures.note(play.db, tx, play.app_id, ann)
@@ -161,7 +161,7 @@ def test_an_erasure_that_comes_to_nothing_is_journalled_as_that(play):
 
 
 def test_what_a_crash_has_cut_off_is_finished_by_the_next_start(play):
-    """It comes after the line and before the commit; nobody has been answered."""
+    """The crash comes after the line and before the commit. The request has not been answered."""
     ann, bob, cleo = (play.person(name).id for name in ("ann", "bob", "cleo"))
     users.erase(play.db, ann)
     with play.db.read() as tx:
@@ -233,7 +233,7 @@ def month_line(db: Database, count: int, day: str, user_id: int, word: str = "")
 
 
 def test_of_two_machines_none_takes_the_others_line_away(play, tmp_path):
-    """A commit that failed on one, and the erasure that then had its count on the other, whose clock is behind."""
+    """A commit failed on one machine, and an erasure on the other, whose clock is behind, then got the same count."""
     here, there = tmp_path / "here", tmp_path / "there"
     for folder, day, user_id, word in ((here, "2026-11-24", 7, " undone"), (there, "2026-11-23", 8, "")):
         folder.mkdir()
@@ -268,19 +268,19 @@ def test_old_months_go(play):
 
 
 def left(folder: Path, *needles: bytes) -> list[tuple[str, bytes]]:
-    """In which files of a folder something is found."""
+    """The files of a folder that contain one of these values."""
     files = [(file.name, file.read_bytes()) for file in folder.rglob("*") if file.is_file()]
     assert files
     return [(name, needle) for name, data in files for needle in needles if needle in data]
 
 
 def as_stored(number: int) -> bytes:
-    """As SQLite stores a number of this size (SQLite, "Database File Format", 2.1)."""
+    """A number of this size as SQLite stores it (SQLite, "Database File Format", 2.1)."""
     return number.to_bytes(6, "big")
 
 
 def lives(one: Person, phone: str, name: str) -> list[bytes]:
-    """Somebody uses everything there is; what would tell of it."""
+    """A user uses every feature. Returns the values that would reveal the user."""
     profile = {"email": EMAIL, "full_name": name, "phone": phone, "custom_data": "likes quinces", "tag_list": "quinces"}
     assert one.ask("PUT", f"/users/{one.id}", {"user": profile}).status == 200
     friend = {"phone": str(FRIEND_NUMBER), "name": FRIEND}
@@ -295,7 +295,7 @@ def lives(one: Person, phone: str, name: str) -> list[bytes]:
 
 
 def subscribe(one: Person, device: str, token: str) -> None:
-    """A phone of somebody's wants pushes."""
+    """Subscribe a user's phone."""
     subscription = {
         "notification_channel": "gcm",
         "device": {"udid": device, "platform": "android"},
@@ -305,7 +305,7 @@ def subscribe(one: Person, device: str, token: str) -> None:
 
 
 def world(server: Server) -> tuple[Person, Person, list[bytes]]:
-    """Quentin, of whom a fact and a push wait to be told, another user, and what would tell of Quentin."""
+    """Quentin, with a waiting fact and a waiting push, another user, and the values that would reveal Quentin."""
     app = application(server.database_url, contact_joined_enabled="true")
     other, quentin = person(server, app, full_name="Olga Other"), person(server, app)
     needles = lives(quentin, PHONE, NAME)
@@ -343,14 +343,14 @@ def test_the_command_cleans_up_behind_itself(tmp_path):
 
 
 def take_a_turn(url: str) -> None:
-    """What the worker does every minute."""
+    """Run the worker's periodic jobs once."""
     opened = databases_.connect(url, seal=SEAL)
     jobs.turn(opened, jobs.parts(Config()), int(time.time()), threading.Event())
     opened.close()
 
 
 def test_not_even_what_the_database_left_behind_when_it_moved_rows(tmp_path):
-    """Rows that move from page to page leave copies behind, which deleting them does not reach."""
+    """Rows that SQLite moves between pages leave copies that a deletion does not overwrite."""
     from ringbook.store import migrations
 
     url = f"sqlite:///{tmp_path}/ringbook.db"
@@ -381,7 +381,7 @@ def test_a_large_file_waits_for_an_operator(play, monkeypatch):
 
 
 def test_a_long_reader_does_not_stop_the_writers(tmp_path):
-    """Cleaning the log waits for readers; those who write wait behind it, so it gives up soon."""
+    """Cleaning the log waits for readers, and writers wait for it, so it gives up soon."""
     from ringbook.store import migrations
 
     url = f"sqlite:///{tmp_path}/ringbook.db"

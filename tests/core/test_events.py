@@ -1,4 +1,4 @@
-"""Pushes between users: whom they reach, for how long, how often, and what a sender learns; both databases."""
+"""Pushes between users: recipients, expiry, limits, and what a sender learns. On both databases."""
 
 import json
 import threading
@@ -40,7 +40,7 @@ def sent(play: Play, sender: User, event: Event, limits: Limits = LIMITS) -> dic
 
 
 def queued(play: Play) -> list[tuple[int, str, str]]:
-    """Whom the queue holds an event for, through which channel, in which environment."""
+    """The recipients, channels and environments of the event pushes in the queue."""
     rows = play.rows("SELECT * FROM pushes WHERE event_id IS NOT NULL ORDER BY user_id, channel")
     return [(row["user_id"], row["channel"], row["environment"]) for row in rows]
 
@@ -51,7 +51,7 @@ def texts(play: Play) -> list[str]:
 
 
 def delivered(play: Play, outcome: Outcome = Outcome.ACCEPTED, most: int = 1_000) -> list[Due]:
-    """Claim what is due, and record this answer to each."""
+    """Claim the due pushes, and record this receipt for each."""
     due = delivery.claim(play.db, play.now, most)
     attempts = [Attempt(due=one, receipt=Receipt(outcome), began_at=play.now) for one in due]
     delivery.record(play.db, attempts, play.now)
@@ -237,7 +237,7 @@ def test_each_further_hundred_pushes_costs_as_much_as_a_call(pushes, cost):
 
 @pytest.fixture
 def crowd(play, monkeypatch):
-    """Two with three devices each; a call to both makes six pushes, which cost one and two for the other four."""
+    """Two users with three devices each: a request to both makes six pushes and costs 1, and 2 for four of them."""
     monkeypatch.setattr(events, "PUSHES_OF_A_CALL", 2)
     found = [play.person(f"crowd{n}").id for n in range(2)]
     for user_id in found:
@@ -316,7 +316,7 @@ def test_with_a_sender_go_the_events_that_wait_and_the_count_of_them(play, ann):
 
 
 def test_a_recipient_erased_at_the_same_moment_does_not_sign_the_sender_out(play, ann, monkeypatch):
-    """The account goes between looking it up and writing its push, which on SQLite cannot happen."""
+    """The account is erased after it was read and before its push is written. On SQLite this cannot happen."""
     bob, cat = play.person("bob"), play.person("cat")
     play.device(bob.id, "fcm-token-0001")
     play.device(cat.id, "fcm-token-0002")
@@ -341,7 +341,7 @@ def test_a_recipient_erased_at_the_same_moment_does_not_sign_the_sender_out(play
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(turns=st.lists(st.tuples(st.booleans(), st.integers(0, 2), st.integers(0, 20)), max_size=14))
 def test_two_senders_neither_see_nor_affect_each_other(people, turns):
-    """What each is answered among the other's calls is what it is answered alone."""
+    """Each gets the same answers among the other's requests as alone."""
     play, users_ = people
 
     def answers(wanted: tuple[bool, ...]) -> list[Any]:
@@ -360,7 +360,7 @@ def test_two_senders_neither_see_nor_affect_each_other(people, turns):
 
 @pytest.fixture
 def people(play):
-    """Two with a device, and one without."""
+    """Two users with a device, and one without."""
     found = [play.person(f"user{n}") for n in range(3)]
     for user in found[:2]:
         play.device(user.id, f"fcm-token-{user.id:04}")
@@ -368,7 +368,7 @@ def people(play):
 
 
 def answered(play: Play, sender: User, to: User) -> Any:
-    """What an event is answered, but for its ids."""
+    """The answer to an event, without its ids."""
     try:
         return list(sent(play, sender, hello(to.id), Limits(events_per_minute=2)))
     except errors.Refused as refused:
@@ -399,7 +399,7 @@ def test_one_call_may_make_more_pushes_than_may_wait_when_none_waits(play, ann, 
 
 
 def test_a_push_that_told_of_the_sender_counts_for_nobody(play, ann):
-    """Only what a user sends: a joiner whom thousands are told of may still call."""
+    """Only sent events count: a user whose join was announced to thousands can still send."""
     bob = play.person("bob")
     play.device(bob.id, "fcm-token-0001")
     play.holds(bob.id, ("+12025550101", "Cleo"))
@@ -511,7 +511,7 @@ def test_the_text_goes_with_the_sender_or_the_last_recipient(play, ann, crowd, w
 
 
 def test_a_text_that_nobody_waits_for_is_swept_and_others_are_not(play, ann):
-    """What a recipient leaves who was erased while the event was being written."""
+    """What is left of a recipient who was erased while the event was being written."""
     play.device(ann.id, "fcm-token-0001")
     sent(play, ann, hello(ann.id))
     with play.db.write() as tx:

@@ -1,4 +1,4 @@
-"""Bringing a user base along: which lines go in, with which ids, and that the same file twice changes nothing."""
+"""Imports: which lines are imported, with which ids; the same file again changes nothing."""
 
 import json
 import signal
@@ -58,7 +58,7 @@ def reason(report: Report) -> str:
 
 
 def stored(db: Database) -> list[list[dict[str, Any]]]:
-    """Everything that an import may touch."""
+    """All rows that an import may change."""
     with db.read() as tx:
         return [
             tx.all("SELECT * FROM users ORDER BY id"),
@@ -303,7 +303,7 @@ def test_a_dry_run_reserves_no_ids(db, app):
 
 
 def test_ids_are_reserved_before_the_first_user_is_added(db, app, monkeypatch):
-    """Who signs up between two batches does not take an id that a later batch needs."""
+    """A user who signs up between two batches does not get an id of a later batch."""
     monkeypatch.setattr(imports, "BATCH", 1)
     fresh: list[int] = []
     rows = lines(*({"id": number, "login": f"old{number}"} for number in (1, 2, 3, 4)))
@@ -476,7 +476,7 @@ def test_a_user_whose_number_was_given_or_verified_since_is_left_alone(db, app):
 
 
 def test_a_proof_waits_for_an_import_that_changes_the_number(databases, monkeypatch):
-    """PostgreSQL, where the proof has begun before the import is committed."""
+    """PostgreSQL, where the sign-in begins before the import is committed."""
     with (
         databases.fresh("postgresql") as url,
         closing(store.connect(url, seal=SEAL)) as db,
@@ -547,7 +547,7 @@ def test_two_users_may_exchange_their_logins_when_one_gives_it_up_first(db, app)
 
 @pytest.mark.parametrize("step", [-1, 1])
 def test_many_logins_may_move_on_to_the_next_user(db, app, step):
-    """Whichever way the database goes through the rows: at no moment two users have one login."""
+    """In whichever order the database updates the rows, two users never have the same login."""
     ids = list(range(1, 30))[::-step]
     brought(db, app, *({"id": number, "login": f"user{number}"} for number in ids))
     moved = [{"id": ids[0], "login": "fresh"}, *({"id": number, "login": f"user{number + step}"} for number in ids[1:])]
@@ -605,7 +605,7 @@ imports.import_users(db, applications.get(db, int(sys.argv[2])), imports.Lines(P
 
 
 def test_an_import_that_is_killed_is_made_up_for_by_the_same_file_again(db, database_url, app, tmp_path):
-    """Killed within its second batch, the users of which are written and their numbers are not."""
+    """The import is killed in its second batch, after its users and before their numbers are written."""
     file = tmp_path / "users.csv"
     rows = [f"{number},user{number},+120255501{number:02},true" for number in range(5, 35)]
     file.write_text("\n".join(["id,login,phone,verified", *rows]))
@@ -652,7 +652,7 @@ def dry_run_then_twice(db: Database, rows: list[dict[str, Any]]) -> None:
 
 
 def assert_agrees(told: dict[str, Any], row: dict[str, Any]) -> None:
-    """What is exported is what the line said."""
+    """The export has the values of the line."""
     line = parse(Line(2, row), "", NOW)
     shown = json.loads(json.dumps(told))["user"]
     for name in ("login", "email", "phone", "full_name", "external_id", "facebook_id", "twitter_id"):

@@ -1,4 +1,4 @@
-"""Books of users who left go after a while, if the operator says so; whoever is there in any way keeps them."""
+"""Books of inactive users are deleted if the operator sets a time; active users keep them."""
 
 import threading
 from dataclasses import replace
@@ -28,7 +28,7 @@ def play(db: Database) -> Play:
 
 
 def owners(play: Play) -> set[int]:
-    """Who has a book, which must be who has contacts."""
+    """The users who have a book. They must be the users who have contacts."""
     books = {row["owner_id"] for row in play.rows("SELECT owner_id FROM books")}
     assert {row["owner_id"] for row in play.rows("SELECT owner_id FROM contacts")} == books
     return books
@@ -78,7 +78,7 @@ def test_who_has_signed_in_lately_keeps_them(play):
 
 
 def test_an_open_session_counts_and_so_does_one_that_nobody_has_swept_yet(play):
-    """What it was last used at stands in no other place."""
+    """The time of the last use is stored nowhere else."""
     token = session(play, 1, BEFORE - DAY)
     assert sessions.current(play.db, token, BEFORE - DAY + 3_600)
     with play.db.write() as tx:

@@ -1,4 +1,4 @@
-"""When a fact is written down that somebody has joined, on both databases."""
+"""When a fact is recorded that a user has joined. On both databases."""
 
 from contextlib import suppress
 
@@ -115,7 +115,7 @@ def test_many_changes_at_once_do_not_get_past_the_limit(play):
 
 
 def test_a_fact_costs_the_same_however_many_hold_the_number(play):
-    """One row, and nothing else: what the sign-up writes does not grow with the number of holders."""
+    """A sign-up writes one row, however many holders there are."""
     for n in range(5):
         holder = play.person(f"holder{n}")
         play.holds(holder.id, (ANN, "Ann"))

@@ -1,4 +1,4 @@
-"""What an admin sees of other people's address books."""
+"""What an admin sees of users' address books."""
 
 import pytest
 from core.joining import ANN, BOB, CLEO, NOW, Play

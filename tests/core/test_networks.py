@@ -1,4 +1,4 @@
-"""Which addresses count as one, and in which larger networks they are."""
+"""Which addresses count as one, and which larger networks they are in."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Whose number it is, and an admin who gives one back, on both databases."""
+"""Ownership of phone numbers, and numbers that an admin gives back. On both databases."""
 
 from contextlib import closing
 
@@ -29,7 +29,7 @@ def app(db: store.Database) -> App:
 
 
 def sign_in_by_phone(db: store.Database, app: App, phone: str, now: int = NOW) -> int:
-    """Somebody who proves a number, and signs in."""
+    """A user who verifies a number and signs in."""
     user_id = proofs.by_phone(db, LIMITS, app, phone, ADDRESS, now)
     sessions.open_verified(db, app, user_id, ts=now, nonce=0, now=now)
     return user_id
@@ -48,7 +48,7 @@ def phone_of(db: store.Database, app: App, user_id: int) -> str | None:
 
 
 def recycled(db: store.Database, app: App) -> tuple[int, int]:
-    """The account that Ann's number had, and the one that it has now."""
+    """The account that had Ann's number, and the account that has it now."""
     old, new = sign_in_by_phone(db, app, ANN), sign_in_by_phone(db, app, ANN, LATER)
     assert old != new
     return old, new
@@ -79,7 +79,7 @@ def test_a_recycled_number_goes_back_to_the_old_account_and_counts_as_verified(d
 
 
 def test_whoever_proves_it_next_enters_the_account_it_was_given_to(db, app):
-    """However long that account was silent before: the day it was given counts as a use of it."""
+    """However long the account was inactive: the day when the number was given counts as a use."""
     old, _ = recycled(db, app)
     numbers.give(db, app, old, ANN, LATER)
     assert sign_in_by_phone(db, app, ANN, LATER + 180 * DAY) == old
@@ -152,7 +152,7 @@ def test_the_log_names_who_lost_a_number_to_whom_and_masks_it(db, app):
 
 @pytest.mark.parametrize("times", [1, 100])
 def test_who_comes_to_have_the_number_while_we_wait_is_looked_at_too(databases: Databases, monkeypatch, times):
-    """PostgreSQL, where somebody types the number in between our look and our locks; SQLite lets nobody in."""
+    """PostgreSQL, where another user types the number between reading and locking it; on SQLite it cannot."""
     wait, left = proof_store.wait_for_imports, list(range(times))
     with databases.fresh("postgresql") as url, closing(store.connect(url, seal=SEAL)) as db:
         app = applications.create(db, "test", NOW)

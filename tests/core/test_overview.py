@@ -1,4 +1,4 @@
-"""An application at a glance: what is counted, when, and which steps are done."""
+"""The overview of an application: what is counted and when, and which steps are done."""
 
 import pytest
 from core.joining import ANN, BOB, DAY, NOW, Play

@@ -52,7 +52,7 @@ def test_an_account_without_a_password_matches_none(stored: str | None) -> None:
 
 @pytest.mark.parametrize("work", [lambda: passwords.hashed("correct-horse"), lambda: passwords.matches(None, "x")])
 def test_a_hash_waits_while_every_core_makes_one(work: object) -> None:
-    """Also the one for an account that does not exist: it is work, not a short cut."""
+    """An account that does not exist costs a hash, too."""
     waiting = threading.Thread(target=work)  # type: ignore[arg-type]
     for _ in range(passwords.AT_ONCE):
         passwords._turn.acquire()

@@ -1,4 +1,4 @@
-"""Who pays for new numbers beside the account: verified numbers and ids, networks, and the application's ceiling."""
+"""Permits beyond those of the account: of verified numbers and ids, of networks, and the application's ceiling."""
 
 import re
 import threading
@@ -44,7 +44,7 @@ def play(db) -> Play:
 
 
 def spend(play: Play, user_id: int, cost: int, *, address: str = ADDRESS, after: int = 0, **given: int) -> None:
-    """A user asks about numbers that are new to the user."""
+    """Charge a user for new numbers."""
     caller = Caller(app=play.app, user_id=user_id, is_guest=False, address=address)
     with play.db.write() as tx:
         privacy.pay(tx, Limits(**given), caller, cost, NOW + after)
@@ -97,7 +97,7 @@ def test_what_an_account_has_used_counts_for_the_number_that_it_proves(play):
 
 @pytest.mark.parametrize("first", ["upload", "proof"])
 def test_nothing_that_is_used_while_a_number_is_verified_escapes_it(play, first):
-    """Whichever of the two comes first and commits late."""
+    """Whichever of the two comes first, and commits last."""
     ann = play.person("ann")
     caller = play.caller(ann.id)
 
@@ -221,7 +221,7 @@ def test_the_wait_for_the_next_code_goes_on_when_the_account_is_deleted(play, mo
 
 
 def refusing(play: Play, address: str = ADDRESS, after: int = 0, cost: int = 1, **given: int) -> str:
-    """Which limit refuses a new account behind this address."""
+    """The limit that refuses a new account from this address."""
     with pytest.raises(errors.TooMany) as refused:
         spend(play, play.person(f"at {address} {after}").id, cost, address=address, after=after, **given)
     return refused.value.limit
@@ -402,7 +402,7 @@ def test_who_signs_in_again_is_no_stranger(play):
 
 
 def network(play: Play) -> int:
-    """What is used of the network's bucket, as the database has it."""
+    """The fill level of the network's bucket in the database."""
     return used(play)[f"permits of app {play.app_id}@192.0.2.0/24"]
 
 
@@ -448,7 +448,7 @@ def test_what_is_left_of_a_block_is_returned_at_the_end_and_when_nobody_draws_on
 
 
 def test_several_processes_together_use_no_more_than_the_limit(databases: Databases):
-    """100,000 at once: each draws blocks of 1,000 until nothing is left, and is exact with the last of it."""
+    """100,000 at the same time: each thread charges blocks of 1,000, and the last permits are counted exactly."""
     few = {"network_permits_per_day": 200_000, "app_permits_per_day": 10**9, "address_permits_per_day": 0, "permits": 0}
     with databases.fresh("postgresql") as url:
         first = Play(databases_.connect(url, seal=SEAL))

@@ -1,4 +1,4 @@
-"""How long reading out takes: the simulation of bench/attack with the real limiter, and the table that it writes."""
+"""How long reading out the user base takes: the simulation of bench/attack with the real limits, and its table."""
 
 import sys
 from importlib import import_module

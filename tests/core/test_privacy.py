@@ -1,4 +1,4 @@
-"""Nobody reads out the user base: what a user sees of others, what asking costs, and a crawl that tries everything."""
+"""Privacy between users: what a user sees of others, what queries cost, and a crawl that tries to read all users."""
 
 import json
 from collections.abc import Iterator
@@ -163,7 +163,7 @@ def left(db: Database, who: Caller, limits: Limits) -> int:
     ],
 )
 def test_what_a_query_costs(db: Database, app: App, conditions: list[Filter], cost: int) -> None:
-    """Bob is 447700900999 and bob@example.com, and holds 447700900456 in a book."""
+    """Bob has the number 447700900999 and bob@example.com, and 447700900456 is in his book."""
     signed_up(db, app, "ann", **ANN)
     bob = caller(app, signed_up(db, app, "bob", phone="+44 7700 900999", email="bob@example.com"))
     discovery.upload(db, FREE, bob, [Entry("+44 7700 900456", "Cat")], device="phone", now=NOW)
@@ -224,7 +224,7 @@ def test_look_ups_also_draw_on_the_bucket_of_the_address(db: Database, app: App)
     ],
 )
 def test_taking_a_value_costs_what_asking_for_it_costs(db: Database, app: App, said: Any, cost: int) -> None:
-    """Else a change of oneself would be a free question: is it taken? And one's own number is free to look up."""
+    """Otherwise a change of the own account would show for nothing whether a value is taken, and make it free."""
     signed_up(db, app, "ann", **ANN)
     user = signed_up(db, app, "bob", phone="+44 7700 900999", email="bob@example.com")
     bob = caller(app, user)
@@ -243,7 +243,7 @@ NAMES = ("Ann", "Bob", "Cat", "Dan", "Eve")
 
 
 def hidden(number: int, world: str) -> dict[str, str]:
-    """What nobody is told of a person, in one of two worlds that differ in nothing else."""
+    """The private values of a user in one of two worlds, which differ in nothing else."""
     secret = number if world == "one" else 999 - number
     phone_ = f"+1 202 555 {1000 + secret}" if number % 2 else f"+44 7700 900{secret:03}"
     email = f"{'a' if world == 'one' else 'z'}{secret}@example.com"
@@ -251,12 +251,12 @@ def hidden(number: int, world: str) -> dict[str, str]:
 
 
 def login(number: int, phone_: str, email: str) -> str:
-    """A third are called by a name, a third by their number, a third by their e-mail."""
+    """A third of the logins are names, a third numbers, a third e-mails."""
     return (f"person{number}", phone.digits(phone.read(phone_)), email)[number % 3]
 
 
 class Crawler:
-    """A user of an app who asks for everything, and keeps every text of every answer."""
+    """A user who sends every query, and keeps every text of every answer."""
 
     def __init__(self, db: Database, client: TestClient, app: App) -> None:
         self.client = client
@@ -285,7 +285,7 @@ def texts_in(value: Any) -> Iterator[str]:
 
 @pytest.fixture
 def world(db: Database, app: App) -> list[int]:
-    """The ids of 200 people with phones, e-mails, names and tags."""
+    """The ids of 200 users with phones, e-mails, names and tags."""
     ids = []
     with db.write() as tx:
         for number in range(PEOPLE):
@@ -299,7 +299,7 @@ def world(db: Database, app: App) -> list[int]:
 
 
 def become(db: Database, app: App, ids: list[int], world: str) -> None:
-    """Give everybody the phone, e-mail and login of this world."""
+    """Give all users the phone, e-mail and login of this world."""
     with db.write() as tx:
         for number, user_id in enumerate(ids):
             secrets = hidden(number, world)
@@ -314,7 +314,7 @@ def crawler(db: Database, app: App) -> Iterator[Crawler]:
 
 
 def free_questions(ids: list[int]) -> Iterator[str]:
-    """Whatever can be asked without naming a phone or an e-mail."""
+    """All queries that name no phone and no e-mail."""
     some = [ids[number] for number in range(0, PEOPLE, 20)]
     yield from (f"/users/{user_id}" for user_id in ids)
     for start in range(0, PEOPLE, 100):
@@ -352,7 +352,7 @@ def secrets_of(world: str) -> set[str]:
 def test_what_is_free_to_ask_says_nothing_of_what_is_hidden(
     db: Database, app: App, world: list[int], crawler: Crawler
 ) -> None:
-    """Two worlds that differ only in phones, e-mails and logins of that kind give the same answers to everything."""
+    """Two worlds that differ only in private values give the same answers to all queries."""
     first = {question: crawler.asks("GET", question) for question in free_questions(world)}
     become(db, app, world, "two")
     for question, answer in first.items():
@@ -380,7 +380,7 @@ QUESTIONS: list[Any] = [
 
 
 def test_a_crawler_catches_no_more_people_than_it_has_permits(db: Database, world: list[int], crawler: Crawler) -> None:
-    """Every way to ask, for person after person, long past the last permit; then everything again that is free."""
+    """Every query for user after user, until long after the last permit; then all free queries again."""
     statuses: list[int] = []
     for number in range(60):
         question = QUESTIONS[number % len(QUESTIONS)]

@@ -1,4 +1,4 @@
-"""What an app says of its user, and what of that is stored."""
+"""The fields of a profile, and their stored form."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which account a proof opens, and whose number it then is, on both databases."""
+"""Sign-in with a proof of identity: which account it opens, and who has the number then. On both databases."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -146,7 +146,7 @@ def test_it_is_the_use_that_counts_also_once_its_session_has_been_swept(db, app,
 
 
 def test_what_the_owner_of_an_imported_account_typed_since_then_is_no_way_into_it(db, app):
-    """Else somebody imported could type a stranger's number or e-mail, and would have the stranger's book."""
+    """Otherwise an imported user could type another person's number or e-mail, and would get that person's book."""
     user = caller(app, brought(db, app))
     change(db, user, now=NOW + 1, fields={"phone": BOB, "email": "bob@example.com"})
     assert sign_in_by_phone(db, app, BOB, NOW + 2) != user.user_id
@@ -164,7 +164,7 @@ def test_a_change_of_anything_but_the_number_leaves_the_imported_one_believed(db
 
 @pytest.mark.parametrize("verified", ["true", "false"])
 def test_who_enters_by_the_number_ends_belief_in_the_e_mail(db, app, verified):
-    """Else whoever typed a stranger's number elsewhere would have the account that the stranger then fills."""
+    """Otherwise a user who typed another person's number in the former system would share that person's account."""
     old = brought(db, app, verified)
     assert sign_in_by_phone(db, app, ANN, NOW + 1) == old
     other = by_email(db, app)
@@ -364,7 +364,7 @@ TIMES = 20
 
 
 def at_once(*works: Callable[[], Any]) -> Sequence[Any]:
-    """What each gives when all begin together; their refusals come through."""
+    """The results of functions that run at the same time. Refusals are raised."""
     start = threading.Barrier(len(works))
 
     def begun(work: Callable[[], Any]) -> Any:
@@ -380,7 +380,7 @@ def pair(turn: int) -> tuple[str, str]:
 
 
 def agreed(db: store.Database, app: App, user_id: int) -> str | None:
-    """The user's phone, which is the one number that the user answers to."""
+    """The number of the user's phone, which must be the only number that finds the user."""
     shown = phone_of(db, app, user_id)
     with db.read() as tx:
         rows = tx.tuples("SELECT number, verified_at FROM numbers WHERE user_id = :id", id=user_id)
@@ -422,7 +422,7 @@ def test_a_proof_that_meets_an_erasure_opens_an_account(db, app):
 
 @pytest.mark.parametrize("enter", ["e-mail", "uid"])
 def test_whoever_finds_an_account_that_is_erased_before_it_is_entered_gets_a_new_one(databases, monkeypatch, enter):
-    """PostgreSQL; SQLite lets nobody in between."""
+    """PostgreSQL; on SQLite no transaction can come in between."""
     lock, left = numbers.lock_user, [1005]
 
     def locked(tx: store.Tx, user_id: int) -> None:
@@ -441,7 +441,7 @@ def test_whoever_finds_an_account_that_is_erased_before_it_is_entered_gets_a_new
 
 
 def test_who_proves_the_number_that_another_proof_has_just_taken_shows_it_too(db, app, monkeypatch):
-    """The other one comes between our look at the account, which shows the number already, and our write."""
+    """The other request comes after the account was read, which shows the number already, and before it is written."""
     ann, left = typed(db, app, "ann", ANN), [ANN]
     charge = privacy.charge
 
@@ -468,7 +468,7 @@ def test_a_number_given_and_changed_at_the_same_time_goes_to_one_of_them(db, app
 
 
 def test_a_proof_does_not_undo_what_was_typed_since(db, app):
-    """Whoever typed the number lets it go for another one, while it is verified by somebody else."""
+    """The user who typed the number changes it, while another user verifies it."""
     for turn in range(TIMES):
         first, second = pair(turn)
         squatter = typed(db, app, f"squatter{turn}", first)

@@ -1,4 +1,4 @@
-"""What is told of pushes: why, what became of them, what to do; never a text, a name, a number or a token."""
+"""The trace of pushes: kind, outcome and advice, and never a text, a name, a number or a token."""
 
 import msgspec
 import pytest
@@ -33,7 +33,7 @@ def play(db):
 
 
 def settle(play: Play, outcome: Outcome, reason: str = "") -> None:
-    """One attempt at everything that is due."""
+    """Send all due pushes once."""
     attempts = [
         Attempt(due=due, receipt=Receipt(outcome, reason), began_at=play.now)
         for due in delivery.claim(play.db, play.now, 10)
@@ -185,7 +185,7 @@ def test_each_outcome_and_cause_has_its_advice(outcome, cause, words):
 
 
 def settled(outcome: str, cause: Cause | None, subscription_id: int = 3) -> dict:
-    """A row of a push, whose reason no advice depends on."""
+    """The row of a push. No advice depends on its reason."""
     row = {"id": 7, "app_id": 5, "outcome": outcome, "reason": "payload too large (push_console)", "due_at": NOW}
     return row | {"subscription_id": subscription_id, "cause": cause and cause.value}
 

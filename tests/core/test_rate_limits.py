@@ -199,7 +199,7 @@ def test_a_book_over_its_size_is_refused_and_nothing_is_changed(db, app):
 
 
 def test_a_book_over_its_size_may_still_shrink_and_be_renamed(db, app):
-    """The limit was lowered since."""
+    """The limit was lowered after the upload."""
     ann = caller(db, app)
     upload(db, ann, entries(0, 8))
     upload(db, ann, [*entries(0, 2), *entries(7, 1, destroy=True)], max_book_contacts=5)

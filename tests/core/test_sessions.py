@@ -1,4 +1,4 @@
-"""Sessions, on both databases: how long they live, and what guessing costs."""
+"""Sessions: when they expire, and what guesses cost. On both databases."""
 
 import hashlib
 import hmac
@@ -45,7 +45,7 @@ def test_its_use_is_written_back_at_most_once_a_minute(db, app):
 
 
 def test_whoever_is_erased_between_proof_and_session_is_told_to_try_again_and_keeps_the_session(db, app):
-    """The same proof then makes a new account; "session does not exist" would have an app throw its own away."""
+    """The same proof then creates a new account. With "session does not exist" an app would discard its session."""
     ann = sessions.open_application(db, Limits(), app, ADDRESS, ts=NOW, nonce=0, now=NOW)
     gone = opened(db, app).user.id
     assert users.erase(db, gone)
@@ -100,7 +100,7 @@ def test_refused_sign_ins_count_for_the_address_whichever_the_accounts(db, app):
 
 
 def test_a_name_costs_the_same_whether_or_not_somebody_has_it(db, app):
-    """Were known accounts counted apart from unknown ones, two names could be tested for being one person."""
+    """If known accounts were counted differently, a caller could find out whether two names are one user's."""
     fields: users.Fields = {"login": "ann", "email": "ann@example.com", "password": "correct-horse"}
     users.sign_up(db, Limits(), app, fields, ADDRESS, NOW)
     few = Limits(wrong_passwords=2)
@@ -226,7 +226,7 @@ def test_refused_sign_ins_draw_on_the_networks_of_their_address(db, app, limit, 
 
 
 def test_a_session_that_is_signed_out_counts_for_the_address_and_ends_beyond_the_limit(db, app):
-    """Signing in and out would otherwise make sessions without a user, as many as somebody likes."""
+    """Otherwise signing in and out would create any number of sessions without a user."""
     few = Limits(new_sessions_per_hour=2)
     for _ in range(5):
         sessions.sign_out(db, few, opened(db, app, limits=few).token, ADDRESS, NOW)

@@ -1,4 +1,4 @@
-"""What an application's settings accept, and what they say to what they do not."""
+"""The settings of an application: what they accept, and their refusals."""
 
 import json
 

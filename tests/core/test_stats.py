@@ -1,4 +1,4 @@
-"""What is counted: each thing once, whatever happens to the database, and nothing that somebody has sent."""
+"""Statistics: each event counts once, whatever happens to the database, and no value of a request is stored."""
 
 import pytest
 from core.joining import ANN, BOB, NOW, Play
@@ -28,7 +28,7 @@ def play(db):
 
 
 def days(play: Play, app_id: int | None = None) -> dict[tuple[int, str], int]:
-    """What the database holds, by the number of days since today."""
+    """The stored statistics, by the number of days since today."""
     stats.flush(play.db, NOW)
     with play.db.read() as tx:
         found = store.days(tx, app_id or play.app_id, 1, TODAY + 9)
@@ -85,7 +85,7 @@ def test_the_day_of_an_app_is_counted(play):
 
 
 class Away:
-    """A database that is away, or whose answer to a commit is lost."""
+    """A database that cannot be reached, or whose answer to a commit is lost."""
 
     def __init__(self, db, *, lost: bool = False) -> None:
         self._db, self._lost = db, lost

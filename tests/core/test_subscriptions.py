@@ -1,4 +1,4 @@
-"""Where a user's devices can be reached: what is accepted, and whose it is."""
+"""Push subscriptions: which are accepted, and which user has a push token."""
 
 import base64
 import threading
@@ -307,7 +307,7 @@ def test_many_at_once_leave_one_of_each(db, app):
 
 
 def test_two_tokens_swapped_at_once_end_up_once_each(db, app):
-    """Each registration may take a token from the other user, and nobody is told to try again."""
+    """Each registration may take a token from the other user, and no request is refused."""
     ann, bob = user(db, app), user(db, app)
     tokens_ = ("fcm-token-0001", "fcm-token-0002")
 
@@ -322,7 +322,7 @@ def test_two_tokens_swapped_at_once_end_up_once_each(db, app):
 
 
 def test_two_who_exchange_their_tokens_wait_for_each_other_before_either_writes(databases, monkeypatch):
-    """PostgreSQL, each held up between its two writes for as long as the other one might get in between."""
+    """PostgreSQL, where each transaction waits between its two writes, so that the other one could come in between."""
     leave, both = store.leave_elsewhere, threading.Barrier(2)
 
     def slowly(tx: Tx, *of: Any) -> None:

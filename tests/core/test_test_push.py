@@ -1,4 +1,4 @@
-"""A joined push before anybody joins: the sample that an admin sees, and sends to a device."""
+"""The test push: the preview that an admin sees, and sends to a device."""
 
 import json
 

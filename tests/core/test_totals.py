@@ -1,4 +1,4 @@
-"""The totals of a user over all books: kept by whoever writes contacts, and a limit that concurrent uploads respect."""
+"""The totals of a user over all books: every write updates them, and concurrent uploads respect their limit."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +43,7 @@ def totals(play: Play) -> dict[int, tuple[int, int]]:
 
 
 def counted(play: Play) -> dict[int, tuple[int, int]]:
-    """The same, counted from the contacts."""
+    """The totals, counted from the contacts."""
     found: dict[int, tuple[int, int]] = {}
     for row in play.rows("SELECT owner_id, name, typed FROM contacts"):
         count, size = found.get(row["owner_id"], (0, 0))
@@ -143,7 +143,7 @@ def test_an_unchanged_upload_does_not_touch_the_totals(play, owner):
 
 @pytest.mark.parametrize("field", ["max_user_contacts", "max_user_bytes"])
 def test_uploads_to_different_books_at_once_cannot_exceed_the_limit_together(play, owner, field):
-    """Twenty books, each filled with ten contacts at the same time; there is room for five of them."""
+    """Ten contacts are uploaded to each of twenty books at the same time; there is room for five uploads."""
     limits = {
         "max_user_contacts": Limits(max_user_contacts=50),
         "max_user_bytes": Limits(max_user_bytes=50 * (12 + 38)),

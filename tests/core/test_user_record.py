@@ -1,4 +1,4 @@
-"""Everything about one user: all that is stored is handed over, and no secret of the server's is."""
+"""The record of a user: it has everything that is stored about the user, and no secret of the server."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What may be asked of a query for users: the bounds that keep a small request cheap."""
+"""Queries for users: the limits that keep a small request cheap."""
 
 import threading
 from collections.abc import Callable
@@ -97,7 +97,7 @@ def search(
 
 
 def refused(work: Callable[[], object]) -> str:
-    """The limit that was reached, "" when none was."""
+    """The limit that was reached; "" when none was."""
     try:
         work()
     except errors.Refused as why:

@@ -1,4 +1,4 @@
-"""Users: what an app may say of one, how an account begins, changes and ends. Both databases where there is one."""
+"""Users: their fields, sign-up, changes and erasure. On both databases."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -238,7 +238,7 @@ def test_a_new_password_replaces_the_old_one_and_ends_the_other_sessions(db: Dat
 
 
 def in_step(monkeypatch: pytest.MonkeyPatch, many: int) -> None:
-    """Nobody goes on from a password that was right until as many have come so far."""
+    """Each thread waits after the comparison of a right password until all have come so far."""
     matches, together = passwords.matches, threading.Barrier(many, timeout=10)
 
     def and_wait(stored: str | None, given: str) -> bool:
@@ -334,7 +334,7 @@ def test_a_session_that_ends_while_the_old_password_is_compared_changes_nothing(
 
 
 def test_no_session_of_the_old_password_outlives_a_reset(db: Database, app: App) -> None:
-    """Sign-ins and a reset at once: whatever the order, the sessions that are left were opened by the new password."""
+    """Sign-ins and a reset at the same time: in any order, the remaining sessions were opened with the new password."""
     ann = signed_up(db, app)
 
     def sign_in(_: int) -> str:
@@ -453,7 +453,7 @@ def rows_about(db: Database, table: str, user_id: int) -> int:
 def test_codes_to_a_number_that_the_user_had_verified_go_too_and_codes_to_one_only_typed_stay(
     db: Database, app: App
 ) -> None:
-    """The typed number may be somebody else's, whose code is on its way."""
+    """The typed number may be another person's, who has just requested a code."""
     verified = proofs.by_phone(db, LIMITS, app, "+12025550101", "192.0.2.1", NOW)
     squatter = signed_up(db, app, phone="+447700900123").id
     for number in (12025550101, 447700900123):
@@ -465,7 +465,7 @@ def test_codes_to_a_number_that_the_user_had_verified_go_too_and_codes_to_one_on
 
 
 def send_code(db: Database, app: App, number: int) -> None:
-    """What is stored of a code that was asked for."""
+    """The stored rows of codes."""
     when = {"now": NOW, "expires_at": NOW + 600, "asked_before": NOW}
     with db.write() as tx:
         codes.put(tx, app.id, number, request_id=f"{number:032x}", typed=str(number), code_hash=b"h", **when)
