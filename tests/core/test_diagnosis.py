@@ -8,7 +8,8 @@ from ringbook import errors
 from ringbook.core import audit, delivery, diagnosis, numbers, privacy
 from ringbook.core.audit import Actor
 from ringbook.core.delivery import Attempt
-from ringbook.core.diagnosis import FINDINGS, Answer, Finding, Step
+from ringbook.core.diagnosis import Answer
+from ringbook.core.findings import FINDINGS, Finding, Step
 from ringbook.core.push_trace import NO_WORKER, OBSTACLES, Obstacle
 from ringbook.push.transport import Outcome, Receipt
 from ringbook.store import buckets

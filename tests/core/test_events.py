@@ -237,7 +237,7 @@ def test_each_further_hundred_pushes_costs_as_much_as_a_call(pushes, cost):
 
 @pytest.fixture
 def crowd(play, monkeypatch):
-    """Two users with three devices each: a request to both makes six pushes and costs 1, and 2 for four of them."""
+    """Two users with three devices each: a request to both makes six pushes and is charged 1 + 2."""
     monkeypatch.setattr(events, "PUSHES_OF_A_CALL", 2)
     found = [play.person(f"crowd{n}").id for n in range(2)]
     for user_id in found:

@@ -8,7 +8,8 @@ from . import common
 from .common import AppOfLogin, File, Json, User
 
 if TYPE_CHECKING:
-    from ..core.diagnosis import Answer, Step
+    from ..core.diagnosis import Answer
+    from ..core.findings import Step
 
 SIGNS = {"yes": "ok  ", "no": "NO  ", "note": "?   "}
 

@@ -1,0 +1,394 @@
+"""The findings of a diagnosis: what each step found, in values for programs and sentences for people. Pure.
+
+Known                          what the database says at one moment
+steps(known, now)              turns that into steps
+verdict(known, found)          the answer in one sentence
+FINDINGS                       the state and the sentences of each finding
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Literal, NamedTuple
+
+from msgspec import Struct
+
+from .. import phone
+from ..model import App, Subscription
+from ..store.db import Row
+from . import push_trace
+from .push_trace import Obstacle
+
+State = Literal["yes", "no", "note"]
+MOST = 5  # similar numbers, announcements and pushes that are listed
+
+
+class Finding(Enum):
+    """What a step found. Code compares findings; the sentences in `FINDINGS` are for people only."""
+
+    TYPED = "typed"
+    READ = "read"
+    NO_COUNTRY = "no country"
+    WRONG_LENGTH = "wrong length"
+    NOT_DIGITS = "not digits"
+    IN_BOOK = "in book"
+    SIMILAR_IN_BOOK = "similar in book"
+    REMOVED = "removed"
+    NO_CONTACTS = "no contacts"
+    NOT_IN_BOOK = "not in book"
+    REGISTERED = "registered"
+    NOT_REGISTERED = "not registered"
+    VERIFIED = "verified"
+    UNVERIFIED_COUNTS = "unverified counts"
+    NOT_VERIFIED = "not verified"
+    NOBODY_TO_VERIFY = "nobody to verify"
+    SHOWN = "shown"
+    NOT_SHOWN = "not shown"
+    ANNOUNCED = "announced"
+    ANNOUNCING_OFF = "announcing off"
+    NOBODY_TO_ANNOUNCE = "nobody to announce"
+    IMPORTED = "imported"
+    NO_ANNOUNCEMENT = "no announcement"
+    NOTIFIED = "notified"
+    NEVER_IN_BOOK = "never in book"
+    NOBODY_TO_NOTIFY_OF = "nobody to notify of"
+    NOT_NOTIFIED = "not notified"
+    NOT_YET_NOTIFIED = "not yet notified"
+    REACHABLE = "reachable"
+    NOT_REACHABLE = "not reachable"
+    PRINTED = "printed"
+    PUSH_ACCEPTED = "push accepted"
+    PUSH_WAITING = "push waiting"
+    PUSH_FAILED = "push failed"
+    NO_PUSH = "no push"
+    NO_PUSH_ANY_MORE = "no push any more"
+
+
+class Text(NamedTuple):
+    """The step, its state, what was seen, and what to do ("" when nothing); `{…}` are values of the finding."""
+
+    what: str
+    state: State
+    seen: str
+    todo: str = ""
+
+
+NOT_KEPT = "pushes and announcements are deleted after RINGBOOK_PUSHES_KEPT_DAYS days"
+NUMBER_READ = "{digits} ({country}), {region}"
+WITH_COUNTRY = "give the number with + and its country code"
+NEVER_NOTIFIED = "the user was never notified of this number"
+CONTACT_BEFORE = "a contact who was registered before the number came into the book is found, but not announced"
+PUSHES = "{pushes}"
+
+FINDINGS: dict[Finding, Text] = {
+    Finding.TYPED: Text("as typed", "yes", "{typed}"),
+    Finding.READ: Text("as read", "yes", NUMBER_READ),
+    Finding.NO_COUNTRY: Text(
+        "as read",
+        "note",
+        NUMBER_READ,
+        "if that is not the number you mean, write it with + and the country code, or set default_region",
+    ),
+    Finding.WRONG_LENGTH: Text(
+        "as read",
+        "no",
+        f"it has fewer than {phone.MIN_DIGITS} or more than {phone.MAX_DIGITS} digits",
+        WITH_COUNTRY,
+    ),
+    Finding.NOT_DIGITS: Text("as read", "no", "it has characters other than digits and formatting", WITH_COUNTRY),
+    Finding.IN_BOOK: Text("in an address book", "yes", "{places}"),
+    Finding.SIMILAR_IN_BOOK: Text(
+        "in an address book",
+        "no",
+        "no, but a number that ends with the same digits is: {similar}",
+        "one of the two lacks its country: let apps write + and the country code, or set default_region",
+    ),
+    Finding.REMOVED: Text("in an address book", "no", "not any more: the app removed it within the last 30 days"),
+    Finding.NO_CONTACTS: Text(
+        "in an address book",
+        "no",
+        "no: the user has no contacts here",
+        "the app uploads them with POST /address_book; did that fail?",
+    ),
+    Finding.NOT_IN_BOOK: Text(
+        "in an address book", "no", "in none of the user's books ({books})", "let the app upload it again"
+    ),
+    Finding.REGISTERED: Text("registered", "yes", "{holders}"),
+    Finding.NOT_REGISTERED: Text(
+        "registered",
+        "no",
+        "no user of this application has the number",
+        "the contact has to sign up, or to put the number into the profile, with + and the country code",
+    ),
+    Finding.VERIFIED: Text("verified", "yes", "by {users}; {rule}"),
+    Finding.UNVERIFIED_COUNTS: Text("verified", "yes", "nobody has verified it; {rule}"),
+    Finding.NOT_VERIFIED: Text(
+        "verified",
+        "no",
+        "nobody has verified it, and {rule}",
+        "the contact signs in by Firebase or a one-time code; or use `ringbook users give-number` instead",
+    ),
+    Finding.NOBODY_TO_VERIFY: Text("verified", "note", "there is no user who could verify it; {rule}"),
+    Finding.SHOWN: Text("found by the app", "yes", "GET /address_book/registered_users lists {users}"),
+    Finding.NOT_SHOWN: Text(
+        "found by the app",
+        "no",
+        "GET /address_book/registered_users does not list anybody for this number",
+        "mend the first step above that says no",
+    ),
+    Finding.ANNOUNCED: Text("announced", "yes", "{announcements}"),
+    Finding.ANNOUNCING_OFF: Text(
+        "announced",
+        "no",
+        "contact_joined_enabled is off: nobody is notified when a contact joins",
+        "switch it on: `ringbook app set {app_id} contact_joined_enabled true`;"
+        " users who joined before are not announced",
+    ),
+    Finding.NOBODY_TO_ANNOUNCE: Text("announced", "note", "there is nobody to announce"),
+    Finding.IMPORTED: Text("announced", "no", "imported users are never announced"),
+    Finding.NO_ANNOUNCEMENT: Text(
+        "announced",
+        "note",
+        "there is no announcement: the user got the number while the setting was off, or long ago",
+        NOT_KEPT,
+    ),
+    Finding.NOTIFIED: Text(
+        "notified", "yes", "the user was notified of this number {at} ({verified}), which happens only once"
+    ),
+    Finding.NEVER_IN_BOOK: Text("notified", "no", "never: the number is in none of the user's books"),
+    Finding.NOBODY_TO_NOTIFY_OF: Text("notified", "no", NEVER_NOTIFIED),
+    Finding.NOT_NOTIFIED: Text("notified", "no", NEVER_NOTIFIED, CONTACT_BEFORE),
+    Finding.NOT_YET_NOTIFIED: Text("notified", "note", NEVER_NOTIFIED, CONTACT_BEFORE),
+    Finding.REACHABLE: Text("device", "yes", "{subscriptions}"),
+    Finding.NOT_REACHABLE: Text("device", "no", "{subscriptions}", "{obstacle}"),
+    Finding.PRINTED: Text("device", "note", "{subscriptions}", "{obstacle}"),
+    Finding.PUSH_ACCEPTED: Text("push", "yes", PUSHES, "{advice}"),
+    Finding.PUSH_WAITING: Text("push", "note", PUSHES, "{advice}"),
+    Finding.PUSH_FAILED: Text("push", "no", PUSHES, "{advice}"),
+    Finding.NO_PUSH: Text("push", "no", "there is no push to this user about the contact"),
+    Finding.NO_PUSH_ANY_MORE: Text("push", "note", "there is no push to this user about the contact", NOT_KEPT),
+}
+
+
+class Step(Struct, frozen=True):
+    """One step: `yes` (as it should be), `no` (the contact is not found because of it) or `note` (it depends).
+
+    finding   a value of `Finding`, for programs
+    seen      what the database says
+    todo      what to do, "" when nothing
+    """
+
+    finding: str
+    what: str
+    state: State
+    seen: str
+    todo: str = ""
+
+
+class Known(Struct, frozen=True, kw_only=True):
+    """What the database says at one moment.
+
+    number         None when `typed` cannot be read; `unreadable` says why
+    places         the books that hold the number
+    similar        numbers in the user's books that end with the same digits, with the users who have them
+    removed        whether the app removed the number lately
+    books          the user's books
+    holders        the users who have the number
+    shown          those of them whom the user's app is shown
+    notified       when the user was notified of the number
+    announcements  of other users with this number
+    pushes         to the user about them
+    """
+
+    app: App
+    user: Row
+    typed: str
+    number: int | None
+    unreadable: Finding = Finding.NOT_DIGITS
+    places: Sequence[Row] = ()
+    similar: Sequence[tuple[int, Sequence[int]]] = ()
+    removed: bool = False
+    books: Sequence[Row] = ()
+    holders: Sequence[Row] = ()
+    shown: Sequence[int] = ()
+    notified: Row | None = None
+    announcements: Sequence[Row] = ()
+    subscriptions: Sequence[Subscription] = ()
+    pushes: Sequence[Row] = ()
+    names: bool = False
+
+
+def steps(known: Known, now: int) -> list[Step]:
+    """Returns the findings in order. A number that cannot be read ends them."""
+    typed = _step(Finding.TYPED, typed=known.typed)
+    if known.number is None:
+        return [typed, _step(known.unreadable)]
+    looks: list[Callable[[Known], Step]] = [
+        _number_read,
+        _in_book,
+        _registered,
+        _verified,
+        _found,
+        _announced,
+        _notified,
+        _device,
+    ]
+    return [typed, *(look(known) for look in looks), _push(known, now)]
+
+
+def verdict(known: Known, found: Sequence[Step]) -> str:
+    """The answer in one sentence."""
+    if known.shown:
+        pushed = "" if known.notified else "; the user was not notified by a push"
+        return f"found: the app of user {known.user['id']} is shown {_users(known.shown)}{pushed}"
+    first = next((step for step in found if step.state == "no"), None)
+    return f"not found: {first.seen}" if first else "not found"
+
+
+def _step(finding: Finding, **values: Any) -> Step:
+    text = FINDINGS[finding]
+    return Step(finding.value, text.what, text.state, text.seen.format(**values), text.todo.format(**values))
+
+
+def _number_read(known: Known) -> Step:
+    assert known.number is not None
+    region = known.app.settings.default_region
+    country = phone.region_of(known.number)
+    return _step(
+        Finding.READ if country else Finding.NO_COUNTRY,
+        digits=phone.digits(known.number),
+        country=country or "of no known country",
+        region=f"with the application's default_region {region}" if region else "without a default_region",
+    )
+
+
+def _in_book(known: Known) -> Step:
+    if known.places:
+        return _step(Finding.IN_BOOK, places="; ".join(_place(row, known) for row in known.places))
+    if known.similar:
+        return _step(Finding.SIMILAR_IN_BOOK, similar="; ".join(_similar(one, known) for one in known.similar))
+    if known.removed:
+        return _step(Finding.REMOVED)
+    filled = [row for row in known.books if row["size"]]
+    if not filled:
+        return _step(Finding.NO_CONTACTS)
+    sizes = ", ".join(f"{_book(row)}: {row['size']}, {_at(row['synced_at'])}" for row in filled)
+    return _step(Finding.NOT_IN_BOOK, books=sizes)
+
+
+def _place(row: Row, known: Known) -> str:
+    name = f" as “{row['name']}”" if known.names else ""
+    typed = f", typed {row['typed']}" if row["typed"] else ""
+    return f"in {_book(row)}{name}{typed}, last synced {_at(row['synced_at'])}"
+
+
+def _similar(found: tuple[int, Sequence[int]], known: Known) -> str:
+    number, ids = found
+    digits = phone.digits(number)
+    shown = digits if known.names else f"one of {len(digits)} digits, {_country(number)}"
+    return f"{shown} (registered: {_users(ids)})" if ids else shown
+
+
+def _country(number: int) -> str:
+    country = phone.region_of(number)
+    return f"of {country}" if country else "of no known country"
+
+
+def _registered(known: Known) -> Step:
+    if not known.holders:
+        return _step(Finding.NOT_REGISTERED)
+    holders = "; ".join(
+        f"user {row['user_id']}{' (the same user)' if row['user_id'] == known.user['id'] else ''},"
+        f" since {_at(row['created_at'])}"
+        for row in known.holders
+    )
+    return _step(Finding.REGISTERED, holders=holders)
+
+
+def _verified(known: Known) -> Step:
+    counting = "only verified numbers count" if known.app.verified_only else "unverified numbers count, too"
+    rule = f"{counting} (require_verified_number {known.app.settings.require_verified_number})"
+    if not known.holders:
+        return _step(Finding.NOBODY_TO_VERIFY, rule=rule)
+    verified = [row["user_id"] for row in known.holders if row["verified_at"] is not None]
+    if verified:
+        return _step(Finding.VERIFIED, users=_users(verified), rule=rule)
+    return _step(Finding.NOT_VERIFIED if known.app.verified_only else Finding.UNVERIFIED_COUNTS, rule=rule)
+
+
+def _found(known: Known) -> Step:
+    return _step(Finding.SHOWN, users=_users(known.shown)) if known.shown else _step(Finding.NOT_SHOWN)
+
+
+def _announced(known: Known) -> Step:
+    if not known.app.settings.contact_joined_enabled:
+        return _step(Finding.ANNOUNCING_OFF, app_id=known.app.id)
+    others = [row for row in known.holders if row["user_id"] != known.user["id"]]
+    if not others:
+        return _step(Finding.NOBODY_TO_ANNOUNCE)
+    if known.announcements:
+        listed = "; ".join(_announcement(row) for row in known.announcements[:MOST])
+        return _step(Finding.ANNOUNCED, announcements=listed)
+    if all(row["imported_at"] is not None for row in others):
+        return _step(Finding.IMPORTED)
+    return _step(Finding.NO_ANNOUNCEMENT)
+
+
+def _announcement(row: Row) -> str:
+    number = "a verified" if row["verified"] else "an unverified"
+    result = row["result"] or f"not announced yet: {push_trace.NO_WORKER}"
+    return f"user {row['user_id']} gained {number} number {_at(row['created_at'])}: {result}"
+
+
+def _notified(known: Known) -> Step:
+    if known.notified:
+        verified = "verified" if known.notified["verified"] else "not verified then"
+        return _step(Finding.NOTIFIED, at=_at(known.notified["at"]), verified=verified)
+    if not known.places:
+        return _step(Finding.NEVER_IN_BOOK)
+    if not known.holders:
+        return _step(Finding.NOBODY_TO_NOTIFY_OF)
+    return _step(Finding.NOT_YET_NOTIFIED if known.announcements else Finding.NOT_NOTIFIED)
+
+
+def _device(known: Known) -> Step:
+    counts = Counter(f"{one.channel} {one.environment}" for one in known.subscriptions)
+    listed = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "none"
+    obstacles = push_trace.obstacles(known.app, known.subscriptions, [])
+    for obstacle in obstacles:
+        if obstacle in push_trace.OF_SUBSCRIPTIONS:
+            return _step(Finding.NOT_REACHABLE, subscriptions=listed, obstacle=push_trace.OBSTACLES[obstacle])
+    if Obstacle.PRINTED in obstacles:
+        return _step(Finding.PRINTED, subscriptions=listed, obstacle=push_trace.OBSTACLES[Obstacle.PRINTED])
+    return _step(Finding.REACHABLE, subscriptions=listed)
+
+
+def _push(known: Known, now: int) -> Step:
+    if not known.pushes:
+        return _step(Finding.NO_PUSH_ANY_MORE if known.notified else Finding.NO_PUSH)
+    pushes = [push_trace.push(row, now) for row in known.pushes]
+    outcomes = {one.outcome for one in pushes}
+    finding = Finding.PUSH_FAILED
+    if push_trace.ACCEPTED in outcomes:
+        finding = Finding.PUSH_ACCEPTED
+    elif push_trace.WAITING in outcomes:
+        finding = Finding.PUSH_WAITING
+    return _step(finding, pushes="; ".join(_outcome(one) for one in pushes), advice=pushes[0].advice)
+
+
+def _outcome(one: push_trace.Push) -> str:
+    reason = f" ({one.reason})" if one.reason else ""
+    return f"push {one.id} by {one.channel}: {one.outcome}{reason}, {one.settled_at or one.created_at}"
+
+
+def _book(row: Row) -> str:
+    return f"the book of device {row['device']}" if row["device"] else "the book of all devices"
+
+
+def _users(ids: Sequence[int]) -> str:
+    return ("users " if len(ids) > 1 else "user ") + ", ".join(map(str, ids))
+
+
+def _at(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
