@@ -38,7 +38,7 @@ def play(db):
 
 
 def asked(play: Play, typed: str = ANN, **more) -> Answer:
-    return diagnosis.ask(play.db, play.bob, typed, play.now, **more)
+    return diagnosis.diagnose(play.db, play.bob, typed, play.now, **more)
 
 
 def step(answer: Answer, what: str) -> Step:
@@ -207,4 +207,4 @@ def test_every_finding_has_its_sentence():
 
 def test_an_unknown_user_is_not_found(play):
     with pytest.raises(errors.NotFound, match="no user 999"):
-        diagnosis.ask(play.db, 999, ANN, NOW)
+        diagnosis.diagnose(play.db, 999, ANN, NOW)

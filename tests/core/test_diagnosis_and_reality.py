@@ -107,7 +107,7 @@ def worlds(db, region, verified):
 
 def agrees(world: World, user_id: int, typed: str) -> bool:
     """Check that the diagnosis agrees with the API, and that its first step that says no is the reason."""
-    answer = diagnosis.ask(world.db, user_id, typed, world.now)
+    answer = diagnosis.diagnose(world.db, user_id, typed, world.now)
     shown = world.shown(user_id, typed)
     assert answer.found == bool(shown), (user_id, typed, answer)
     assert all(f"{one}" in answer.verdict for one in shown)

@@ -32,7 +32,7 @@ def why(
 
     with common.database(common.settings(file)) as db:
         user_id = common.user_id(db, user, app)
-        found = diagnosis.ask(db, user_id, number, common.now(), names=True, by=common.actor())
+        found = diagnosis.diagnose(db, user_id, number, common.now(), names=True, by=common.actor())
     if as_json:
         common.print_json(found)
     else:

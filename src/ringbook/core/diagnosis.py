@@ -1,9 +1,9 @@
 """Why is a contact not found? Follows one user and one number from the upload to the push, step by step.
 
-    ask(db, user_id, typed, now)   reads what the database knows and returns the steps (`findings.py`)
+    diagnose(db, user_id, typed, now)   reads the evidence from the database and returns all steps (`findings.py`)
 
-The answer tells whether a number is in somebody's address book, so the question is written to the audit log when the
-caller names an actor. Names and other numbers from the user's books are included only with `names`.
+The answer reveals whether a number is in a user's address book, so the query is written to the audit log when an admin
+is given. Names and other numbers from the user's books are included only with `names`.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from ..store import diagnosis as store
 from ..store.db import Database, Row, Tx
 from . import applications, audit, privacy, rate_limits
 from .audit import Actor
-from .findings import MOST, Finding, Known, Step, steps, verdict
+from .findings import MOST, Evidence, Finding, Step, steps, verdict
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -30,7 +30,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     steps: list[Step]
 
 
-def ask(
+def diagnose(
     db: Database,
     user_id: int,
     typed: str,
@@ -40,11 +40,11 @@ def ask(
     names: bool = False,
     by: Actor | None = None,
 ) -> Answer:
-    """Returns every step for a user and the number of a contact, as somebody typed it.
+    """The steps for a user and the number of a contact, as an admin typed it.
 
     app_id   when given, the user must belong to this application
     names    include the contact's name in the user's books, and other numbers there that end with the same digits
-    by       who asks, for the audit log
+    by       the admin, for the audit log
     Raises NotFound when there is no such user.
     """
     with db.read() as tx:
@@ -52,32 +52,32 @@ def ask(
     if not user or app_id not in (None, user["app_id"]):
         raise errors.NotFound(f"there is no user {user_id}" + (f" in application {app_id}" if app_id else ""))
     app = applications.get(db, user["app_id"])
-    known = _read(db, app, user, typed, now, names=names)
-    if known.number is not None:
+    evidence = _read(db, app, user, typed, now, names=names)
+    if evidence.number is not None:
         action: audit.Action = "contacts revealed" if names else "number looked for"
-        audit.note(db, by, action, app_id=app.id, subject=f"user {user_id}", detail=phone.masked(known.number))
-    found = steps(known, now)
+        audit.note(db, by, action, app_id=app.id, subject=f"user {user_id}", detail=phone.masked(evidence.number))
+    found = steps(evidence, now)
     return Answer(
         user_id=user_id,
         application_id=app.id,
-        found=bool(known.shown),
-        verdict=verdict(known, found),
+        found=bool(evidence.shown),
+        verdict=verdict(evidence, found),
         steps=found,
     )
 
 
-def _read(db: Database, app: App, user: Row, typed: str, now: int, *, names: bool) -> Known:
+def _read(db: Database, app: App, user: Row, typed: str, now: int, *, names: bool) -> Evidence:
     try:
         number = phone.read(typed, app.settings.default_region)
     except phone.WrongLength:
-        return Known(app=app, user=user, typed=typed, number=None, unreadable=Finding.WRONG_LENGTH)
+        return Evidence(app=app, user=user, typed=typed, number=None, unreadable=Finding.WRONG_LENGTH)
     except phone.Unreadable:
-        return Known(app=app, user=user, typed=typed, number=None, unreadable=Finding.NOT_DIGITS)
+        return Evidence(app=app, user=user, typed=typed, number=None, unreadable=Finding.NOT_DIGITS)
     with db.read() as tx:
         return _query(tx, app, user, typed, number, now, names=names)
 
 
-def _query(tx: Tx, app: App, user: Row, typed: str, number: int, now: int, *, names: bool) -> Known:
+def _query(tx: Tx, app: App, user: Row, typed: str, number: int, now: int, *, names: bool) -> Evidence:
     user_id, hashed = user["id"], privacy.hashed(app, number)
     holders = store.holders(tx, app.id, number)
     ids = [row["user_id"] for row in holders]
@@ -85,7 +85,7 @@ def _query(tx: Tx, app: App, user: Row, typed: str, number: int, now: int, *, na
     places = store.in_books(tx, user_id, number)
     shown = _shown(tx, app, user_id, places)
     similar = [] if places else store.alike(tx, user_id, number, MOST)
-    return Known(
+    return Evidence(
         app=app,
         user=user,
         typed=typed,
@@ -105,7 +105,7 @@ def _query(tx: Tx, app: App, user: Row, typed: str, number: int, now: int, *, na
 
 
 def _shown(tx: Tx, app: App, user_id: int, places: Sequence[Row]) -> set[int]:
-    """The users whom the app is shown for the books that hold the number."""
+    """The users whom the API lists for the books that contain the number."""
     return {
         found
         for device in sorted({row["device"] for row in places})

@@ -1,9 +1,9 @@
-"""The findings of a diagnosis: what each step found, in values for programs and sentences for people. Pure.
+"""The findings of a diagnosis: a value of each step for programs, and its sentences for people. Pure.
 
-Known                          what the database says at one moment
-steps(known, now)              turns that into steps
-verdict(known, found)          the answer in one sentence
-FINDINGS                       the state and the sentences of each finding
+Evidence                     the state of the database at one moment
+steps(evidence, now)         the steps of the diagnosis
+verdict(evidence, found)     the result in one sentence
+FINDINGS                     the state and the sentences of each finding
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ MOST = 5  # similar numbers, announcements and pushes that are listed
 
 
 class Finding(Enum):
-    """What a step found. Code compares findings; the sentences in `FINDINGS` are for people only."""
+    """The result of a step. Code compares findings; the sentences in `FINDINGS` are for people only."""
 
     TYPED = "typed"
     READ = "read"
@@ -66,7 +66,7 @@ class Finding(Enum):
 
 
 class Text(NamedTuple):
-    """The step, its state, what was seen, and what to do ("" when nothing); `{…}` are values of the finding."""
+    """The step, its state, the observation, and what to do ("" when nothing); `{…}` are values of the finding."""
 
     what: str
     state: State
@@ -186,8 +186,8 @@ class Step(Struct, frozen=True):
     todo: str = ""
 
 
-class Known(Struct, frozen=True, kw_only=True):
-    """What the database says at one moment.
+class Evidence(Struct, frozen=True, kw_only=True):
+    """The state of the database at one moment.
 
     number         None when `typed` cannot be read; `unreadable` says why
     places         the books that hold the number
@@ -219,12 +219,12 @@ class Known(Struct, frozen=True, kw_only=True):
     names: bool = False
 
 
-def steps(known: Known, now: int) -> list[Step]:
-    """Returns the findings in order. A number that cannot be read ends them."""
-    typed = _step(Finding.TYPED, typed=known.typed)
-    if known.number is None:
-        return [typed, _step(known.unreadable)]
-    looks: list[Callable[[Known], Step]] = [
+def steps(evidence: Evidence, now: int) -> list[Step]:
+    """The steps in order. A number that cannot be read ends them."""
+    typed = _step(Finding.TYPED, typed=evidence.typed)
+    if evidence.number is None:
+        return [typed, _step(evidence.unreadable)]
+    looks: list[Callable[[Evidence], Step]] = [
         _number_read,
         _in_book,
         _registered,
@@ -234,14 +234,14 @@ def steps(known: Known, now: int) -> list[Step]:
         _notified,
         _device,
     ]
-    return [typed, *(look(known) for look in looks), _push(known, now)]
+    return [typed, *(look(evidence) for look in looks), _push(evidence, now)]
 
 
-def verdict(known: Known, found: Sequence[Step]) -> str:
-    """The answer in one sentence."""
-    if known.shown:
-        pushed = "" if known.notified else "; the user was not notified by a push"
-        return f"found: the app of user {known.user['id']} is shown {_users(known.shown)}{pushed}"
+def verdict(evidence: Evidence, found: Sequence[Step]) -> str:
+    """The result in one sentence."""
+    if evidence.shown:
+        pushed = "" if evidence.notified else "; the user was not notified by a push"
+        return f"found: the app of user {evidence.user['id']} is shown {_users(evidence.shown)}{pushed}"
     first = next((step for step in found if step.state == "no"), None)
     return f"not found: {first.seen}" if first else "not found"
 
@@ -251,42 +251,42 @@ def _step(finding: Finding, **values: Any) -> Step:
     return Step(finding.value, text.what, text.state, text.seen.format(**values), text.todo.format(**values))
 
 
-def _number_read(known: Known) -> Step:
-    assert known.number is not None
-    region = known.app.settings.default_region
-    country = phone.region_of(known.number)
+def _number_read(evidence: Evidence) -> Step:
+    assert evidence.number is not None
+    region = evidence.app.settings.default_region
+    country = phone.region_of(evidence.number)
     return _step(
         Finding.READ if country else Finding.NO_COUNTRY,
-        digits=phone.digits(known.number),
+        digits=phone.digits(evidence.number),
         country=country or "of no known country",
         region=f"with the application's default_region {region}" if region else "without a default_region",
     )
 
 
-def _in_book(known: Known) -> Step:
-    if known.places:
-        return _step(Finding.IN_BOOK, places="; ".join(_place(row, known) for row in known.places))
-    if known.similar:
-        return _step(Finding.SIMILAR_IN_BOOK, similar="; ".join(_similar(one, known) for one in known.similar))
-    if known.removed:
+def _in_book(evidence: Evidence) -> Step:
+    if evidence.places:
+        return _step(Finding.IN_BOOK, places="; ".join(_place(row, evidence) for row in evidence.places))
+    if evidence.similar:
+        return _step(Finding.SIMILAR_IN_BOOK, similar="; ".join(_similar(one, evidence) for one in evidence.similar))
+    if evidence.removed:
         return _step(Finding.REMOVED)
-    filled = [row for row in known.books if row["size"]]
+    filled = [row for row in evidence.books if row["size"]]
     if not filled:
         return _step(Finding.NO_CONTACTS)
     sizes = ", ".join(f"{_book(row)}: {row['size']}, {_at(row['synced_at'])}" for row in filled)
     return _step(Finding.NOT_IN_BOOK, books=sizes)
 
 
-def _place(row: Row, known: Known) -> str:
-    name = f" as “{row['name']}”" if known.names else ""
+def _place(row: Row, evidence: Evidence) -> str:
+    name = f" as “{row['name']}”" if evidence.names else ""
     typed = f", typed {row['typed']}" if row["typed"] else ""
     return f"in {_book(row)}{name}{typed}, last synced {_at(row['synced_at'])}"
 
 
-def _similar(found: tuple[int, Sequence[int]], known: Known) -> str:
+def _similar(found: tuple[int, Sequence[int]], evidence: Evidence) -> str:
     number, ids = found
     digits = phone.digits(number)
-    shown = digits if known.names else f"one of {len(digits)} digits, {_country(number)}"
+    shown = digits if evidence.names else f"one of {len(digits)} digits, {_country(number)}"
     return f"{shown} (registered: {_users(ids)})" if ids else shown
 
 
@@ -295,40 +295,40 @@ def _country(number: int) -> str:
     return f"of {country}" if country else "of no known country"
 
 
-def _registered(known: Known) -> Step:
-    if not known.holders:
+def _registered(evidence: Evidence) -> Step:
+    if not evidence.holders:
         return _step(Finding.NOT_REGISTERED)
     holders = "; ".join(
-        f"user {row['user_id']}{' (the same user)' if row['user_id'] == known.user['id'] else ''},"
+        f"user {row['user_id']}{' (the same user)' if row['user_id'] == evidence.user['id'] else ''},"
         f" since {_at(row['created_at'])}"
-        for row in known.holders
+        for row in evidence.holders
     )
     return _step(Finding.REGISTERED, holders=holders)
 
 
-def _verified(known: Known) -> Step:
-    counting = "only verified numbers count" if known.app.verified_only else "unverified numbers count, too"
-    rule = f"{counting} (require_verified_number {known.app.settings.require_verified_number})"
-    if not known.holders:
+def _verified(evidence: Evidence) -> Step:
+    counting = "only verified numbers count" if evidence.app.verified_only else "unverified numbers count, too"
+    rule = f"{counting} (require_verified_number {evidence.app.settings.require_verified_number})"
+    if not evidence.holders:
         return _step(Finding.NOBODY_TO_VERIFY, rule=rule)
-    verified = [row["user_id"] for row in known.holders if row["verified_at"] is not None]
+    verified = [row["user_id"] for row in evidence.holders if row["verified_at"] is not None]
     if verified:
         return _step(Finding.VERIFIED, users=_users(verified), rule=rule)
-    return _step(Finding.NOT_VERIFIED if known.app.verified_only else Finding.UNVERIFIED_COUNTS, rule=rule)
+    return _step(Finding.NOT_VERIFIED if evidence.app.verified_only else Finding.UNVERIFIED_COUNTS, rule=rule)
 
 
-def _found(known: Known) -> Step:
-    return _step(Finding.SHOWN, users=_users(known.shown)) if known.shown else _step(Finding.NOT_SHOWN)
+def _found(evidence: Evidence) -> Step:
+    return _step(Finding.SHOWN, users=_users(evidence.shown)) if evidence.shown else _step(Finding.NOT_SHOWN)
 
 
-def _announced(known: Known) -> Step:
-    if not known.app.settings.contact_joined_enabled:
-        return _step(Finding.ANNOUNCING_OFF, app_id=known.app.id)
-    others = [row for row in known.holders if row["user_id"] != known.user["id"]]
+def _announced(evidence: Evidence) -> Step:
+    if not evidence.app.settings.contact_joined_enabled:
+        return _step(Finding.ANNOUNCING_OFF, app_id=evidence.app.id)
+    others = [row for row in evidence.holders if row["user_id"] != evidence.user["id"]]
     if not others:
         return _step(Finding.NOBODY_TO_ANNOUNCE)
-    if known.announcements:
-        listed = "; ".join(_announcement(row) for row in known.announcements[:MOST])
+    if evidence.announcements:
+        listed = "; ".join(_announcement(row) for row in evidence.announcements[:MOST])
         return _step(Finding.ANNOUNCED, announcements=listed)
     if all(row["imported_at"] is not None for row in others):
         return _step(Finding.IMPORTED)
@@ -341,21 +341,21 @@ def _announcement(row: Row) -> str:
     return f"user {row['user_id']} gained {number} number {_at(row['created_at'])}: {result}"
 
 
-def _notified(known: Known) -> Step:
-    if known.notified:
-        verified = "verified" if known.notified["verified"] else "not verified then"
-        return _step(Finding.NOTIFIED, at=_at(known.notified["at"]), verified=verified)
-    if not known.places:
+def _notified(evidence: Evidence) -> Step:
+    if evidence.notified:
+        verified = "verified" if evidence.notified["verified"] else "not verified then"
+        return _step(Finding.NOTIFIED, at=_at(evidence.notified["at"]), verified=verified)
+    if not evidence.places:
         return _step(Finding.NEVER_IN_BOOK)
-    if not known.holders:
+    if not evidence.holders:
         return _step(Finding.NOBODY_TO_NOTIFY_OF)
-    return _step(Finding.NOT_YET_NOTIFIED if known.announcements else Finding.NOT_NOTIFIED)
+    return _step(Finding.NOT_YET_NOTIFIED if evidence.announcements else Finding.NOT_NOTIFIED)
 
 
-def _device(known: Known) -> Step:
-    counts = Counter(f"{one.channel} {one.environment}" for one in known.subscriptions)
+def _device(evidence: Evidence) -> Step:
+    counts = Counter(f"{one.channel} {one.environment}" for one in evidence.subscriptions)
     listed = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "none"
-    obstacles = push_trace.obstacles(known.app, known.subscriptions, [])
+    obstacles = push_trace.obstacles(evidence.app, evidence.subscriptions, [])
     for obstacle in obstacles:
         if obstacle in push_trace.OF_SUBSCRIPTIONS:
             return _step(Finding.NOT_REACHABLE, subscriptions=listed, obstacle=push_trace.OBSTACLES[obstacle])
@@ -364,10 +364,10 @@ def _device(known: Known) -> Step:
     return _step(Finding.REACHABLE, subscriptions=listed)
 
 
-def _push(known: Known, now: int) -> Step:
-    if not known.pushes:
-        return _step(Finding.NO_PUSH_ANY_MORE if known.notified else Finding.NO_PUSH)
-    pushes = [push_trace.push(row, now) for row in known.pushes]
+def _push(evidence: Evidence, now: int) -> Step:
+    if not evidence.pushes:
+        return _step(Finding.NO_PUSH_ANY_MORE if evidence.notified else Finding.NO_PUSH)
+    pushes = [push_trace.push(row, now) for row in evidence.pushes]
     outcomes = {one.outcome for one in pushes}
     finding = Finding.PUSH_FAILED
     if push_trace.ACCEPTED in outcomes:

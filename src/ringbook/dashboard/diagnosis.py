@@ -21,7 +21,7 @@ def ask(call: Call) -> Response:
     try:
         user_id = user_lookup.one_user(call.db, call.app, user).id
         names = call.text("names") == "on"
-        answer = diagnosis.ask(call.db, user_id, number, call.now, app_id=call.app.id, names=names, by=call.by)
+        answer = diagnosis.diagnose(call.db, user_id, number, call.now, app_id=call.app.id, names=names, by=call.by)
     except (errors.NotFound, errors.Invalid) as refused:
         return page(call, 422, user=user, number=number, wrong={"user": sentence(refused.reason)})
     return page(call, user=user, number=number, answer=answer, names=names)
