@@ -1,11 +1,11 @@
 """Ownership of phone numbers.
 
-    read, whole      reads a verified number; reads a number that an admin enters
-    settled          runs a transaction again when it raises RetryTransaction
-    lock, lock_user  locks a number and the users concerned; locks one user
-    take_over        gives a verified number to a user and takes it from all others; `tell` logs that
-    holders, give    the users who have a number; gives a number to a user on behalf of an admin
-    check_verified_stays   refuses to replace a verified number by one that was only typed
+read, read_dialled      reads a verified number; reads a number that an admin enters
+retried                 runs a transaction again when it raises RetryTransaction
+lock, lock_user         locks a number and the users concerned; locks one user
+take_over               gives a verified number to a user and takes it from all others; `log_transfer` logs that
+holders, give           the users who have a number; gives a number to a user on behalf of an admin
+check_verified_stays    refuses to replace a verified number by one that was only typed
 
 The user who verifies a number has it. Users who only typed it lose it, and keep their accounts.
 
@@ -33,7 +33,7 @@ class RetryTransaction(Exception):
     """More users are concerned than were locked: the transaction must begin again to take locks in order."""
 
 
-def whole(app: App, typed: str) -> int:
+def read_dialled(app: App, typed: str) -> int:
     """The stored form of a number that can be dialled from anywhere. Raises Invalid when it has no country."""
     number = phone.dialled(typed, app.settings.default_region)
     if number is None:
@@ -49,7 +49,7 @@ def read(app: App, typed: str) -> int:
         raise errors.Invalid("is not a phone number of 10 to 15 digits", field="phone") from None
 
 
-def settled(db: Database, work: Callable[[Tx], Result]) -> Result:
+def retried(db: Database, work: Callable[[Tx], Result]) -> Result:
     """Run `work` in a transaction, again when it raises RetryTransaction. Returns its result; raises Busy."""
     for _ in range(TRIES):
         try:
@@ -91,8 +91,8 @@ def take_over(
     renew   set the time of verification to now when the user had verified the number before. Otherwise that time stays,
             because a user who signs in again is not new (`privacy.pay`).
 
-    Another user who had verified it also loses sessions and subscriptions, because the phone belongs to somebody else
-    now. Other values that an import wrote for the user open the account no longer. Returns the ids of the other users.
+    Another user who had verified it also loses sessions and subscriptions, because the phone belongs to another person
+    now. Other values that an import wrote for the user no longer open the account. Returns the ids of the other users.
     """
     others = [holder for holder in found if holder["user_id"] != user_id]
     for holder in others:
@@ -102,14 +102,14 @@ def take_over(
         proofs.release(tx, holder["user_id"], now)
     proofs.verify(tx, app.id, user_id, number, now, renew=renew)
     rate_limits.carry_permits(tx, app, user_id, "number", number, now)
-    proofs.end_belief(tx, user_id, verified=False)
+    proofs.end_import_trust(tx, user_id, verified=False)
     applications.set_verified(tx, app.id, now)
     if not any(holder["user_id"] == user_id and holder["verified_at"] is not None for holder in found):
         joined.contact_joined(tx, app, user_id, number, verified=True, now=now)
     return [holder["user_id"] for holder in others]
 
 
-def tell(app: App, typed: str, user_id: int, former: Sequence[int]) -> None:
+def log_transfer(app: App, typed: str, user_id: int, former: Sequence[int]) -> None:
     """Log which users have lost a number to whom, after the commit. An admin needs it to give the number back."""
     for loser in former:
         masked = phone.masked(read(app, typed))
@@ -119,7 +119,7 @@ def tell(app: App, typed: str, user_id: int, former: Sequence[int]) -> None:
 def holders(db: Database, app: App, typed: str) -> list[int]:
     """The ids of the users who have a number."""
     with db.read() as tx:
-        return [holder["user_id"] for holder in proofs.holders(tx, app.id, whole(app, typed))]
+        return [holder["user_id"] for holder in proofs.holders(tx, app.id, read_dialled(app, typed))]
 
 
 def give(db: Database, app: App, user_id: int, typed: str, now: int, *, by: Actor | None = None) -> list[int]:
@@ -130,9 +130,9 @@ def give(db: Database, app: App, user_id: int, typed: str, now: int, *, by: Acto
     Returns the ids of the users who have lost it. Raises NotFound, Forbidden for a guest, Invalid for a text that is
     not a number.
     """
-    number = whole(app, typed)
+    number = read_dialled(app, typed)
 
-    def given(tx: Tx) -> list[int]:
+    def write(tx: Tx) -> list[int]:
         found = lock(tx, app, number, user_id)
         _check_receiver(tx, app, user_id)
         users.change(tx, app.id, user_id, columns({"phone": typed}), now)
@@ -140,8 +140,8 @@ def give(db: Database, app: App, user_id: int, typed: str, now: int, *, by: Acto
         _record(tx, by, app, user_id, number, former)
         return former
 
-    former = settled(db, given)
-    tell(app, typed, user_id, former)
+    former = retried(db, write)
+    log_transfer(app, typed, user_id, former)
     return former
 
 

@@ -1,4 +1,4 @@
-"""Sign-in by a proof: which account the proof of a phone number, an e-mail or a provider's id opens.
+"""Sign-in with a proof of identity: finds or creates the account of a phone number, an e-mail or a provider's id.
 
     by_phone      the account with this verified number, or a new one
     by_email      the account with this Firebase id, or a new one
@@ -33,30 +33,30 @@ def by_phone(db: Database, limits: Limits, app: App, typed: str, address: str, n
     """
     number = numbers.read(app, typed)
 
-    def entered(tx: Tx) -> tuple[int, list[int]]:
+    def sign_in(tx: Tx) -> tuple[int, list[int]]:
         found = numbers.lock(tx, app, number)
-        user_id = _opened_by(app, found, now)
+        user_id = _account_of(app, found, now)
         if user_id is None:
-            user_id = _made(tx, limits, app, {"phone": typed}, address, now)
+            user_id = _new_account(tx, limits, app, {"phone": typed}, address, now)
         return user_id, numbers.take_over(tx, app, user_id, number, found, now)
 
-    user_id, former = numbers.settled(db, entered)
-    numbers.tell(app, typed, user_id, former)
+    user_id, former = numbers.retried(db, sign_in)
+    numbers.log_transfer(app, typed, user_id, former)
     return user_id
 
 
-def _opened_by(app: App, holders: list[Row], now: int) -> int | None:
+def _account_of(app: App, holders: list[Row], now: int) -> int | None:
     """The holder whose account the proof opens: one who has verified the number, else an imported one.
 
     holders   the last used first
     """
-    fresh = [holder for holder in holders if not _forgotten(app, holder, now)]
+    fresh = [holder for holder in holders if not _may_be_reassigned(app, holder, now)]
     verified = [holder for holder in fresh if holder["verified_at"] is not None]
     found = verified or [holder for holder in fresh if holder["imported"]]
     return int(found[0]["user_id"]) if found else None
 
 
-def _forgotten(app: App, holder: Row, now: int) -> bool:
+def _may_be_reassigned(app: App, holder: Row, now: int) -> bool:
     """Whether the number may have been reassigned. The day when it was verified, or given back, counts as a use."""
     days = app.settings.reassigned_after_days
     last = max(holder["used_at"], holder["verified_at"] or 0)
@@ -72,27 +72,27 @@ def by_email(db: Database, limits: Limits, app: App, proof: Proof, address: str,
     if not proof.email:
         raise errors.Invalid("the Firebase token holds no verified e-mail", field="token")
 
-    def entered(tx: Tx) -> int:
+    def sign_in(tx: Tx) -> int:
         tx.lock(f"firebase {app.id} {proof.subject}")
         known = proofs.by_uid(tx, app.id, "firebase_uid", proof.subject)
         if known is not None:
             return known
-        other = _still(tx, lambda: proofs.by_email(tx, app.id, fold(proof.email)))
+        other = _locked(tx, lambda: proofs.by_email(tx, app.id, fold(proof.email)))
         if other and other["as_imported"] and other["firebase_uid"] is None:
             user_id = int(other["id"])
-            proofs.end_belief(tx, user_id, verified=False)
+            proofs.end_import_trust(tx, user_id, verified=False)
         else:
             if other:
                 proofs.drop_email(tx, other["id"], now)
-            user_id = _made(tx, limits, app, {"email": proof.email}, address, now)
+            user_id = _new_account(tx, limits, app, {"email": proof.email}, address, now)
         proofs.set_uid(tx, user_id, "firebase_uid", proof.subject)
         rate_limits.carry_permits(tx, app, user_id, "firebase_uid", proof.subject, now)
         return user_id
 
-    return numbers.settled(db, entered)
+    return numbers.retried(db, sign_in)
 
 
-def _still(tx: Tx, look: Callable[[], Row | None]) -> Row | None:
+def _locked(tx: Tx, look: Callable[[], Row | None]) -> Row | None:
     """The user that `look` returns, locked. Raises RetryTransaction when `look` returns another user after that."""
     seen = look()
     if not seen:
@@ -111,34 +111,34 @@ def by_provider(db: Database, limits: Limits, app: App, identity: Identity, addr
     The first sign-in opens the imported account that has the uid as its external_id, if there is exactly one. Otherwise
     it makes an account with the provider's profile values, without those that another user has.
     """
-    said: Fields = {
+    fields: Fields = {
         "login": identity.login,
         "full_name": identity.full_name,
         "email": identity.email,
         "phone": identity.phone,
     }
 
-    def entered(tx: Tx) -> int:
+    def sign_in(tx: Tx) -> int:
         tx.lock(f"provider {app.id} {identity.uid}")
         known = proofs.by_uid(tx, app.id, "cidp_uid", identity.uid)
         if known is not None:
             return known
-        brought = _still(tx, lambda: proofs.by_external_id(tx, app.id, identity.uid))
-        if brought:
-            user_id = int(brought["id"])
-            proofs.end_belief(tx, user_id, verified=True)
+        imported = _locked(tx, lambda: proofs.by_external_id(tx, app.id, identity.uid))
+        if imported:
+            user_id = int(imported["id"])
+            proofs.end_import_trust(tx, user_id, verified=True)
         else:
-            user_id = _made(tx, limits, app, users.untaken(tx, app, said), address, now)
+            user_id = _new_account(tx, limits, app, users.untaken(tx, app, fields), address, now)
         proofs.set_uid(tx, user_id, "cidp_uid", identity.uid)
         rate_limits.carry_permits(tx, app, user_id, "cidp_uid", identity.uid, now)
         return user_id
 
-    return numbers.settled(db, entered)
+    return numbers.retried(db, sign_in)
 
 
-def _made(tx: Tx, limits: Limits, app: App, said: Fields, address: str, now: int) -> int:
+def _new_account(tx: Tx, limits: Limits, app: App, fields: Fields, address: str, now: int) -> int:
     """The id of a new account without a password."""
     if not app.settings.session_creates_user:
         raise errors.NotFound("User not found")
     users.charge_account(tx, limits, address, now)
-    return users.add(tx, app, columns(said), now).id
+    return users.add(tx, app, columns(fields), now).id

@@ -39,7 +39,7 @@ def subscribe(db: Database, config: Config, app: App, wished: Sequence[Subscript
         store.drop_oldest(tx, wished[0].user_id, config.limits.max_subscriptions)
         return kept
 
-    return numbers.settled(db, stored)
+    return numbers.retried(db, stored)
 
 
 def _lock(tx: Tx, wished: Sequence[Subscription]) -> None:

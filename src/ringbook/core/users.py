@@ -177,8 +177,8 @@ def update(
     privacy.charge(db, limits, caller, _told_by(asked, caller.app.settings.default_region), now)
     change = _Change(values, session, old_hash, verified_phone)
     try:
-        user, former = numbers.settled(db, lambda tx: _write(tx, caller, change, now))
-        numbers.tell(caller.app, verified_phone, user_id, former)
+        user, former = numbers.retried(db, lambda tx: _write(tx, caller, change, now))
+        numbers.log_transfer(caller.app, verified_phone, user_id, former)
         return user
     except errors.Conflict as conflict:
         if conflict.field:
@@ -380,7 +380,7 @@ def spend_one_time(db: Database, known: Row, now: int) -> None:
     with db.write() as tx:
         spent = known["one_time_until"] > now and store.use_up(tx, known["id"], known["password_hash"])
         if spent:  # an admin has given access to this account, so an imported number or e-mail no longer does
-            proofs.end_belief(tx, known["id"], verified=True)
+            proofs.end_import_trust(tx, known["id"], verified=True)
     if not spent:
         raise errors.Unauthorized("Unauthorized")
 

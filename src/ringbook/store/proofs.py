@@ -7,7 +7,7 @@ verified_of                    a user's own verified number
 by_uid, set_uid                users by Firebase's or an identity provider's id
 by_email, drop_email           who has an e-mail, and who no longer does
 by_external_id                 whom an import has brought with an id of the provider's
-end_belief                     what an import said of a user is believed no longer
+end_import_trust               imported values of a user no longer open the account
 """
 
 from collections.abc import Sequence
@@ -129,8 +129,8 @@ def by_external_id(tx: Tx, app_id: int, external_id: str) -> Row | None:
     return rows[0] if len(rows) == 1 and rows[0]["untouched"] else None
 
 
-def end_belief(tx: Tx, user_id: int, *, verified: bool) -> None:
-    """Nobody enters the user's account any more by what an import said of it, and no import writes it.
+def end_import_trust(tx: Tx, user_id: int, *, verified: bool) -> None:
+    """Imported values of the user no longer open the account, and no import writes it any more.
 
     verified   a number that was imported as verified stays verified
     """
