@@ -108,7 +108,7 @@ def user_of_provider(call: Call, app: App, login: str, password: str, *, charged
 
     charged   the attempt was charged before, when the password was compared with one of this server
     """
-    tries = rate_limits.log_in(call.config.limits, app.id, users.name_tried(login, ""), call.address)
+    tries = rate_limits.log_in(call.config.limits, app.id, users.bucket_name(login, ""), call.address)
     with charging.charge_guess(call.db, tries, call.now, charged=charged):
         identity = cidp.identify(app.settings, call.outside.outgoing, login, password)
     return proofs.by_provider(call.db, call.config.limits, app, identity, call.address, call.now)

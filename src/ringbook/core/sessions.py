@@ -69,12 +69,12 @@ def open_user(
 ) -> Opened:
     """Open a user's session. An unknown login creates a user if the setting `session_creates_user` is on."""
     _charge_guess(db, limits, app, given, address, now)
-    known = _user_with_password(db, app, given, now) or _created(db, limits, app, given, address, now)
+    account = _user_with_password(db, app, given, now) or _created(db, limits, app, given, address, now)
     with db.write() as tx:
-        numbers.lock_user(tx, known["id"])  # a concurrent change of the password ends this session or is seen below
-        session, token = _insert(tx, app, known["id"], ts=ts, nonce=nonce, now=now)
-        _end_oldest(tx, limits, known["id"], token)
-        user = _signed_in(tx, limits, app, known, given, address, now)
+        numbers.lock_user(tx, account["id"])  # a concurrent change of the password ends this session or is seen below
+        session, token = _insert(tx, app, account["id"], ts=ts, nonce=nonce, now=now)
+        _end_oldest(tx, limits, account["id"], token)
+        user = _signed_in(tx, limits, app, account, given, address, now)
     return Opened(session, token, user)
 
 
@@ -86,10 +86,10 @@ def _created(db: Database, limits: Limits, app: App, given: Credentials, address
         fields: Fields = {"login": given.login, "email": given.email, "password": given.password}
         user = users.sign_up(db, limits, app, fields, address, now)
     except errors.Conflict:
-        known = _user_with_password(db, app, given, now)
-        if known is None:
+        account = _user_with_password(db, app, given, now)
+        if account is None:
             raise
-        return known
+        return account
     return {"id": user.id}
 
 
@@ -139,14 +139,14 @@ def _identified(tx: Tx, app: App, user_id: int, now: int) -> User:
 def sign_in(db: Database, limits: Limits, app: App, token: str, given: Credentials, address: str, now: int) -> Opened:
     """Make the user the user of this token's session. An unknown login is refused like a wrong password."""
     _charge_guess(db, limits, app, given, address, now)
-    known = _user_with_password(db, app, given, now)
-    if known is None:
+    account = _user_with_password(db, app, given, now)
+    if account is None:
         passwords.matches(None, given.password)  # takes as long as for a known login
         raise errors.Unauthorized(UNAUTHORIZED)
     with db.write() as tx:
-        numbers.lock_user(tx, known["id"])
-        session = _become(tx, limits, token, known["id"], now)
-        user = _signed_in(tx, limits, app, known, given, address, now)
+        numbers.lock_user(tx, account["id"])
+        session = _become(tx, limits, token, account["id"], now)
+        user = _signed_in(tx, limits, app, account, given, address, now)
     return Opened(session, token, user)
 
 
@@ -169,8 +169,8 @@ def _end_oldest(tx: Tx, limits: Limits, user_id: int, token: str) -> None:
 def has_password(db: Database, app: App, login: str, email: str) -> bool:
     """Whether a user with this login or e-mail has a password."""
     with db.read() as tx:
-        known = user_store.find_for_sign_in(tx, app.id, login, email)
-    return bool(known and known["password_hash"])
+        account = user_store.find_for_sign_in(tx, app.id, login, email)
+    return bool(account and account["password_hash"])
 
 
 def sign_out(db: Database, limits: Limits, token: str, address: str, now: int) -> None:
@@ -230,29 +230,29 @@ def _charge_guess(db: Database, limits: Limits, app: App, given: Credentials, ad
 
 
 def _guesses(limits: Limits, app: App, given: Credentials, address: str) -> list[charging.Bucket]:
-    return rate_limits.log_in(limits, app.id, users.name_tried(given.login, given.email), address)
+    return rate_limits.log_in(limits, app.id, users.bucket_name(given.login, given.email), address)
 
 
 def _user_with_password(db: Database, app: App, given: Credentials, now: int) -> Row | None:
     """The user with this login and password; None when no user has the login. Raises Unauthorized."""
     with db.read() as tx:
-        known = user_store.find_for_sign_in(tx, app.id, given.login, given.email)
-    if not known:
+        account = user_store.find_for_sign_in(tx, app.id, given.login, given.email)
+    if not account:
         return None
-    if not passwords.matches(known["password_hash"], given.password):
+    if not passwords.matches(account["password_hash"], given.password):
         raise errors.Unauthorized(UNAUTHORIZED)
-    users.spend_one_time(db, known, now)
-    return known
+    users.spend_one_time(db, account, now)
+    return account
 
 
-def _signed_in(tx: Tx, limits: Limits, app: App, known: Row, given: Credentials, address: str, now: int) -> User:
+def _signed_in(tx: Tx, limits: Limits, app: App, account: Row, given: Credentials, address: str, now: int) -> User:
     """Refund the guess and mark the user as seen. Raises Unauthorized if the password has just been replaced."""
     for bucket in _guesses(limits, app, given, address):
         charging.refund(tx, bucket, 1, now)
-    stored = user_store.secrets(tx, app.id, known["id"])
-    if not stored or stored["password_hash"] != known.get("password_hash", stored["password_hash"]):
+    stored = user_store.secrets(tx, app.id, account["id"])
+    if not stored or stored["password_hash"] != account.get("password_hash", stored["password_hash"]):
         raise errors.Unauthorized(UNAUTHORIZED)
-    return _marked_seen(tx, app, known["id"], now)
+    return _marked_seen(tx, app, account["id"], now)
 
 
 def _marked_seen(tx: Tx, app: App, user_id: int, now: int) -> User:

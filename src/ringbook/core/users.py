@@ -126,9 +126,9 @@ def _conflict(field: str | None) -> errors.Conflict:
 class _Change:
     """What one transaction of `update` writes.
 
-    values         by column
-    session        the hash of the caller's token
-    old_hash       the hash of the current password, which was given and is right; "" when the password stays
+    values           by column
+    session          the hash of the caller's token
+    old_hash         the hash of the current password, which was given and is right; "" when the password stays
     verified_phone   the phone that the request verifies; "" when it verifies none
     """
 
@@ -151,7 +151,7 @@ def update(
 ) -> User:
     """Change the caller's own account.
 
-    session        the hash of the caller's token: a new password ends all other sessions
+    session          the hash of the caller's token: a new password ends all other sessions
     verified_phone   a phone that the request verifies: the caller gets its number and loses the former one
 
     A new phone, e-mail, or login that looks like one costs a permit, whether it is taken or not: otherwise a change
@@ -163,28 +163,32 @@ def update(
         fields = {**fields, "phone": verified_phone}
     values, password = columns(fields), fields.get("password")
     user = _own(db, caller, user_id)
-    said = [name for name in IDENTIFYING if name in values]
-    new = {name: values[name] for name in said if values[name] != (getattr(user, name) or None)}
+    given = [name for name in IDENTIFYING if name in values]
+    new = {name: values[name] for name in given if values[name] != (getattr(user, name) or None)}
     _check_change(user, values, new, password=password is not None)
     if "phone" not in new and not verified_phone:  # a verified phone is always written: it may be taken meanwhile
         values.pop("phone", None)  # it does not change; a guest's is ""
     old_hash = ""
     if password is not None:
         passwords.check(password)
-        old_hash = _prove(db, limits, caller, user, fields.get("old_password") or "", now)
+        old_hash = _check_old_password(db, limits, caller, user, fields.get("old_password") or "", now)
         values |= {"password_hash": passwords.hashed(password), "one_time_until": None}
-    asked = {name: value for name, value in new.items() if not (verified_phone and name == "phone")}
-    privacy.charge(db, limits, caller, _told_by(asked, caller.app.settings.default_region), now)
-    change = _Change(values, session, old_hash, verified_phone)
+    charged = {name: value for name, value in new.items() if not (verified_phone and name == "phone")}
+    privacy.charge(db, limits, caller, _private_values(charged, caller.app.settings.default_region), now)
+    return _save(db, caller, _Change(values, session, old_hash, verified_phone), now)
+
+
+def _save(db: Database, caller: Caller, change: _Change, now: int) -> User:
+    """Write the change. Raises Conflict with the field whose value another user has taken meanwhile."""
     try:
         user, former = numbers.retried(db, lambda tx: _write(tx, caller, change, now))
-        numbers.log_transfer(caller.app, verified_phone, user_id, former)
+        numbers.log_transfer(caller.app, change.verified_phone, caller.user_id, former)
         return user
     except errors.Conflict as conflict:
         if conflict.field:
             raise
     with db.read() as tx:  # another user took a value after it was checked and before it was written
-        _refuse_taken(tx, caller, values)
+        _refuse_taken(tx, caller, change.values)
     raise errors.Busy
 
 
@@ -215,8 +219,8 @@ def _check_password_unchanged(tx: Tx, caller: Caller, change: _Change, now: int)
     session = sessions.by_token(tx, change.session, now)
     if not session or session["user_id"] != caller.user_id:
         raise errors.SessionGone
-    known = store.secrets(tx, caller.app.id, caller.user_id)
-    if not known or known["password_hash"] != change.old_hash:
+    stored = store.secrets(tx, caller.app.id, caller.user_id)
+    if not stored or stored["password_hash"] != change.old_hash:
         raise errors.Invalid("is wrong", field="old_password")
 
 
@@ -243,39 +247,37 @@ def _check_change(user: User, values: Mapping[str, Any], new: Mapping[str, Any],
         raise errors.Invalid("login or email is required")
 
 
-def _told_by(new: Mapping[str, Any], region: str) -> set[int | str]:
+def _private_values(new: Mapping[str, Any], region: str) -> set[int | str]:
     """The values that cost a permit: the answer shows whether another user has them."""
     login, email, typed = new.get("login"), new.get("email"), new.get("phone")
-    told = {privacy.canonical(login, region)} if login and privacy.is_private(login) else set()
-    told |= {privacy.canonical(email, region)} if email else set()
+    found = {privacy.canonical(login, region)} if login and privacy.is_private(login) else set()
+    found |= {privacy.canonical(email, region)} if email else set()
     number = privacy.number(typed, region)
-    return told if number is None else told | {number}
+    return found if number is None else found | {number}
 
 
-def _prove(db: Database, limits: Limits, caller: Caller, user: User, password: str, now: int) -> str:
+def _check_old_password(db: Database, limits: Limits, caller: Caller, user: User, password: str, now: int) -> str:
     """The hash of the caller's password; Invalid if this is not the password.
 
-    A try is charged before the password is compared, and refunded if it was right. It is charged to each name with
-    which the user can sign in, so that a change of the password and sign-ins share one limit of tries.
+    A guess is charged before the password is compared, and refunded if it was right. It is charged to each name with
+    which the user can sign in, so that a change of the password and sign-ins share one limit of guesses.
     """
     if not password:
         raise errors.Invalid("is required with a new password", field="old_password")
     names = [(user.login, ""), ("", user.email)]
-    named = [name_tried(login or "", email or "") for login, email in names if login or email]
-    tries = [rate_limits.passwords(limits, caller.app.id, name, caller.address) for name in sorted(named)]
-    with db.write() as tx:
-        for bucket in tries:
-            charging.charge(tx, bucket, 1, now)
-        known = store.secrets(tx, caller.app.id, caller.user_id)
-    if not known or not passwords.matches(known["password_hash"], password):
-        raise errors.Invalid("is wrong", field="old_password")
-    with db.write() as tx:
-        for bucket in tries:
-            charging.refund(tx, bucket, 1, now)
-    return str(known["password_hash"])
+    buckets = [
+        rate_limits.passwords(limits, caller.app.id, name, caller.address)
+        for name in sorted(bucket_name(login or "", email or "") for login, email in names if login or email)
+    ]
+    with charging.charge_guess(db, buckets, now):
+        with db.read() as tx:
+            stored = store.secrets(tx, caller.app.id, caller.user_id)
+        if not stored or not passwords.matches(stored["password_hash"], password):
+            raise errors.Invalid("is wrong", field="old_password")
+    return str(stored["password_hash"])
 
 
-def name_tried(login: str, email: str) -> str:
+def bucket_name(login: str, email: str) -> str:
     """The name of an account in the buckets of wrong passwords, made of what was given; the account need not exist."""
     return f"login {fold(login)}" if login else f"email {fold(email)}"
 
@@ -370,17 +372,17 @@ def note_last_use(tx: Tx, ended: Sequence[Row]) -> None:
         store.mark_seen(tx, user_id, last[user_id])
 
 
-def spend_one_time(db: Database, known: Row, now: int) -> None:
+def spend_one_time(db: Database, account: Row, now: int) -> None:
     """End a one-time password that was given at sign-in; Unauthorized when it has ended already.
 
-    known   the row of `find_for_sign_in`; nothing happens when its password is not a one-time password
+    account   the row of `find_for_sign_in`; nothing happens when its password is not a one-time password
     """
-    if known["one_time_until"] is None:
+    if account["one_time_until"] is None:
         return
     with db.write() as tx:
-        spent = known["one_time_until"] > now and store.use_up(tx, known["id"], known["password_hash"])
+        spent = account["one_time_until"] > now and store.use_up(tx, account["id"], account["password_hash"])
         if spent:  # an admin has given access to this account, so an imported number or e-mail no longer does
-            proofs.end_import_trust(tx, known["id"], verified=True)
+            proofs.end_import_trust(tx, account["id"], verified=True)
     if not spent:
         raise errors.Unauthorized("Unauthorized")
 
@@ -388,14 +390,14 @@ def spend_one_time(db: Database, known: Row, now: int) -> None:
 # ── search ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def search(db: Database, limits: Limits, caller: Caller, asked: Query, now: int) -> tuple[list[User], int]:
+def search(db: Database, limits: Limits, caller: Caller, request: Query, now: int) -> tuple[list[User], int]:
     """A page of the matching users as the caller may see them, and the count of all matches up to `max_search_total`.
 
     The search, and the phones and e-mails that it names (`privacy.charge`), are charged before anything is read. A
     user can run one search at a time. Raises TooMany, and TooSlow for a search that takes longer than
     `search_seconds`, which is charged like SLOW_SEARCH searches.
     """
-    values = named(caller.app, asked.conditions)
+    values = named(caller.app, request.conditions)
     buckets = rate_limits.searches(limits, caller.user_id, caller.address)
     with turn(db, caller.user_id):
         with db.write() as tx:
@@ -404,7 +406,7 @@ def search(db: Database, limits: Limits, caller: Caller, asked: Query, now: int)
         privacy.charge(db, limits, caller, values, now)
         try:
             with db.read(seconds=limits.search_seconds) as tx:
-                return _found_in_turn(tx, limits, caller, asked, values)
+                return _found_in_turn(tx, limits, caller, request, values)
         except errors.TooSlow as slow:
             with db.write() as tx:
                 for bucket in buckets:
@@ -413,15 +415,15 @@ def search(db: Database, limits: Limits, caller: Caller, asked: Query, now: int)
 
 
 def _found_in_turn(
-    tx: Tx, limits: Limits, caller: Caller, asked: Query, values: privacy.Named
+    tx: Tx, limits: Limits, caller: Caller, request: Query, values: privacy.Named
 ) -> tuple[list[User], int]:
     if not tx.try_lock(f"search by {caller.user_id}"):
         raise another_search()
-    found = _page(tx, caller, asked, values)
+    found = _page(tx, caller, request, values)
     total = user_search.count(
         tx,
         caller.app.id,
-        asked.conditions,
+        request.conditions,
         logins=privacy.is_open(caller),
         verified_only=caller.app.verified_only,
         most=limits.max_search_total,
@@ -429,16 +431,16 @@ def _found_in_turn(
     return found, total
 
 
-def _page(tx: Tx, caller: Caller, asked: Query, values: privacy.Named) -> list[User]:
+def _page(tx: Tx, caller: Caller, request: Query, values: privacy.Named) -> list[User]:
     """The users on the page, as the caller may see them after naming these values."""
     found = user_search.page(
         tx,
         caller.app.id,
-        asked.conditions,
-        sort=asked.sort,
-        descending=asked.descending,
-        offset=asked.offset,
-        limit=asked.limit,
+        request.conditions,
+        sort=request.sort,
+        descending=request.descending,
+        offset=request.offset,
+        limit=request.limit,
         logins=privacy.is_open(caller),
         verified_only=caller.app.verified_only,
     )
