@@ -186,7 +186,7 @@ def test_a_verified_joiner_is_told_once_more_after_an_unverified_one(play):
     play.verified(ANN)
     play.tell()
     assert play.pushes() == [(bob, "Your friend Ann joined.")] * 2
-    play.now += 200 * DAY  # the number is handed on, and its next owner proves it
+    play.now += 200 * DAY  # the number is handed on, and its next owner verifies it
     play.verified(ANN)
     play.tell()
     assert len(play.pushes()) == 2

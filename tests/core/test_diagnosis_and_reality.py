@@ -36,7 +36,7 @@ class World(Play):
             self.person(f"user-{n}", self.number() if chance.random() < 0.5 else "").id for n in range(PEOPLE)
         ]
         for _ in range(DEEDS):
-            chance.choice([self.upload, self.upload, self.drop, self.change, self.prove, self.come, self.go])()
+            chance.choice([self.upload, self.upload, self.drop, self.change, self.verify, self.come, self.go])()
 
     def number(self) -> str:
         return self.chance.choice(self.chance.choice(SPELLINGS))
@@ -56,7 +56,7 @@ class World(Play):
         with suppress(errors.Invalid):  # a verified number stays
             self.changes(self.anybody(), phone=self.number())
 
-    def prove(self) -> None:
+    def verify(self) -> None:
         self.changes_verified(self.anybody(), self.international())
 
     def come(self) -> None:

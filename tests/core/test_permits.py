@@ -104,11 +104,11 @@ def test_nothing_that_is_used_while_a_number_is_verified_escapes_it(play, first)
     def pay(tx):
         privacy.pay(tx, LIMITS, caller, HEAP, NOW)
 
-    def prove(tx):
+    def verify(tx):
         number = numbers.read(play.app, ANN)
         numbers.take_over(tx, play.app, ann.id, number, numbers.lock(tx, play.app, number, ann.id), NOW)
 
-    early, late = (pay, prove) if first == "upload" else (prove, pay)
+    early, late = (pay, verify) if first == "upload" else (verify, pay)
 
     def follow():
         with play.db.write() as tx:

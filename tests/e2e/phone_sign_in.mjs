@@ -145,14 +145,14 @@ const put = async (who, body) => {
   });
   return { status: answer.status, said: await answer.text() };
 };
-const unproven = await put(ann, { user: { phone: ANN_LATER } });
-assert.equal(unproven.status, 422, unproven.said);
-const proven = await put(ann, { user: {}, ...by('firebase_phone', await tokenByPhone(ANN_LATER)) });
-assert.equal(proven.status, 200, proven.said);
+const unverified = await put(ann, { user: { phone: ANN_LATER } });
+assert.equal(unverified.status, 422, unverified.said);
+const verified = await put(ann, { user: {}, ...by('firebase_phone', await tokenByPhone(ANN_LATER)) });
+assert.equal(verified.status, 200, verified.said);
 const moved = await signedIn('firebase_phone', await tokenByPhone(ANN_LATER));
 assert.equal(moved.session.user_id, ann.session.user_id);
 assert.deepEqual(await registered(bea.client), [ann.session.user_id]);
-see('a proven number changes only by a proof of the new one, and the friend finds the new one');
+see('a verified number changes only by a proof of the new one, and the friend finds the new one');
 
 const other = await signedIn('firebase_phone', await tokenByPhone(ANN));
 assert.notEqual(other.session.user_id, ann.session.user_id);
@@ -162,5 +162,5 @@ const late = await put(cara, { user: {}, ...by('firebase_phone', await tokenByPh
 assert.equal(late.status, 200, late.said);
 await bea.client.addressbook.uploadAddressBook([{ name: 'Cara', phone: CARA }]);
 assert((await registered(bea.client)).includes(cara.session.user_id));
-see('who came by e-mail is found once the phone is proven');
+see('a user who signed in by e-mail is found once the phone is verified');
 console.log('all seen');

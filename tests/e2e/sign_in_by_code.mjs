@@ -62,11 +62,11 @@ assert.equal(dropped.code, 422, JSON.stringify(dropped));
 see('createSession drops the code, and that is no session of the application');
 
 const asked = await askForCode(client, ANN_LATER);
-const proven = await client.service.ajax({
+const verified = await client.service.ajax({
   type: 'PUT',
   url: client.utils.getUrl('users', user.id),
   data: { user: {}, provider: 'phone', phone: { request_id: asked, code: sentCode() } },
 });
-assert.equal(proven.user.phone, ANN_LATER);
-see('a code proves a new number');
+assert.equal(verified.user.phone, ANN_LATER);
+see('a code verifies a new number');
 console.log('all seen');

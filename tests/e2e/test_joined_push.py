@@ -304,7 +304,7 @@ def test_a_friend_who_signs_in_by_phone_is_announced_as_well(
         phones.sign_up("mallory", PHONE)
         until_told(server, facts=1)
         outside.providers.forget()
-        # Somebody had typed the number before: whoever proves it is announced, once more and never again.
+        # Somebody had typed the number before: the user who verifies it is announced, once more and never again.
         token = KEY.token(claims(int(time.time())))
         proof = {"provider": "firebase_phone", "firebase_phone": {"project_id": PROJECT, "access_token": token}}
         ann = [phones.call(who, "createSession", proof)["user_id"] for who in ("ann", "ann's tablet")]

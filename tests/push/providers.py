@@ -4,7 +4,7 @@
     Providers                         where it is, what an application's settings say of it, what it was asked
     apns_token(order), fcm_token(…)   a push token that carries an order; without one the push is accepted
     private_key(), service_account()  an APNs key (.p8) and a Firebase service account
-    provider_token(key, …)            what proves to APNs who is asking
+    provider_token(key, …)            the token that authenticates the sender to APNs
 
 The server refuses what the real ones document as wrong: an assertion or provider token that is not signed rightly or
 too old, headers, sizes, fields. Orders in a push token: gone · bad · answer-403-REASON · busy-SECONDS (429) ·
