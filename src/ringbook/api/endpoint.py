@@ -213,7 +213,7 @@ def app_id(call: Call) -> int:
     if call.route.who is Who.ANYBODY and not key:
         with suppress(errors.Refused):
             key = call.values.get("auth_key", "")
-    app = applications.known(call.db, key) if isinstance(key, str) else None
+    app = applications.from_cache(call.db, key) if isinstance(key, str) else None
     return app.id if app else 0
 
 

@@ -49,8 +49,8 @@ def ask_for_code(call: Call, app: App) -> Answer:
     if not given.number:
         raise errors.Invalid("can't be blank", field="number")
     limits, outgoing = call.config.limits, call.outside.outgoing
-    asked = codes.send(call.db, limits, app, outgoing, given.number, call.address, call.now)
-    return Answer(CodeAsked(CodeOut(asked.request_id, iso(asked.expires_at), iso(asked.resend_at))), status=202)
+    sent = codes.send(call.db, limits, app, outgoing, given.number, call.address, call.now)
+    return Answer(CodeAsked(CodeOut(sent.request_id, iso(sent.expires_at), iso(sent.resend_at))), status=202)
 
 
 def user_of(call: Call, app: App) -> int:

@@ -26,7 +26,7 @@ def open_session(call: Call) -> Answer:
     that is sent must be valid.
     """
     asked = take(SessionRequest, call.values)
-    app = applications.named(call.db, asked.application_id, asked.auth_key)
+    app = applications.by_id_and_key(call.db, asked.application_id, asked.auth_key)
     check_signature(call, app, asked)
     if proofs.asks_for_code(call.values):
         return proofs.ask_for_code(call, app)

@@ -3,7 +3,8 @@
 first                                   creates application 1 at the first start with an empty database
 create, rename, rotate_keys, delete     change one application
 all_, get                               read from the database
-cached, by_auth_key, known, named       read for a request, at most CACHE_SECONDS old
+cached, by_auth_key, by_id_and_key      read for a request, at most CACHE_SECONDS old
+from_cache                              the same, without reading the database
 vapid_private_key                       the key that signs Web Push requests
 change, change_all, store_settings      change settings, from texts or from values
 has_more_users                          says whether the application is too large to be deleted by a page
@@ -84,7 +85,7 @@ def by_auth_key(db: Database, auth_key: str) -> App:
     return _cached(db, auth_key, read)
 
 
-def known(db: Database, auth_key: str) -> App | None:
+def from_cache(db: Database, auth_key: str) -> App | None:
     """The application that has this auth key, if it is in this process's cache; the database is not read."""
     found = _cache.get((id(db), auth_key))
     return found[1] if found else None
@@ -96,7 +97,7 @@ def vapid_private_key(db: Database, app_id: int) -> str:
         return store.vapid_private_key(tx, app_id)
 
 
-def named(db: Database, app_id: int | None, auth_key: str | None) -> App:
+def by_id_and_key(db: Database, app_id: int | None, auth_key: str | None) -> App:
     """The application that has both this id and this auth key; Invalid if there is none. For opening a session."""
     try:
         app = by_auth_key(db, auth_key or "")

@@ -56,11 +56,11 @@ def _lock(tx: Tx, wished: Sequence[Subscription]) -> None:
 
 
 def _replaced(tx: Tx, wished: Sequence[Subscription]) -> set[bytes]:
-    found = (_known(tx, one) for one in wished)
+    found = (_existing(tx, one) for one in wished)
     return {bytes(row["token_hash"]) for row in found if row}
 
 
-def _known(tx: Tx, wished: Subscription) -> Row | None:
+def _existing(tx: Tx, wished: Subscription) -> Row | None:
     return store.find(tx, wished.user_id, wished.device, wished.channel, wished.environment)
 
 
@@ -70,9 +70,9 @@ def _hash(subscription: Subscription) -> bytes:
 
 def _store(tx: Tx, app: App, wished: Subscription, now: int) -> Subscription:
     token_hash = _hash(wished)
-    stored, known = None, _known(tx, wished)
-    if known:  # the row keeps its id: renewals must not use up ids
-        stored = store.renew(tx, msgspec.structs.replace(wished, id=known["id"]), token_hash, now)
+    stored, existing = None, _existing(tx, wished)
+    if existing:  # the row keeps its id: renewals must not use up ids
+        stored = store.renew(tx, msgspec.structs.replace(wished, id=existing["id"]), token_hash, now)
     stored = stored or store.insert(tx, app.id, wished, token_hash, now)
     store.leave_elsewhere(tx, app.id, wished.channel, token_hash, stored.user_id, stored.id)
     return stored
