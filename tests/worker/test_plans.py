@@ -91,7 +91,7 @@ def test_no_periodic_job_reads_a_table(traced):
 def test_neither_the_overview_nor_the_pages_of_pushes_nor_the_metrics_read_a_table(traced):
     trace, db, play = traced
     overview.of(db, play.app, NOW)
-    overview.strangers(db)
+    overview.refusals_without_app(db)
     delivery.waiting(db)
     push_trace.state(db, NOW)
     push_trace.queue(db, play.app_id, NOW)

@@ -5,7 +5,7 @@
 
 An imported user has no password, and signs in with a proof of identity or after an admin's reset. Imported users are
 not announced as joined. `users.imported_at` is the time of the last import that wrote the account. From the first
-sign-in, proof, or number holders by an admin on, the account belongs to its user, and no import writes it any more.
+sign-in, proof, or number given by an admin on, the account belongs to its user, and no import writes it any more.
 """
 
 import heapq

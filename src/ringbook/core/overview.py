@@ -1,7 +1,7 @@
 """The overview of an application: steps of its setup, totals, statistics by day, and refusals.
 
-    of(db, app, now)              everything that the overview page shows; its cost does not grow with the number of users
-    refusals_without_app(db)      what was refused to callers whose application is not known
+    of(db, app, now)              everything that the page shows; its cost does not grow with the number of users
+    refusals_without_app(db)      refused requests without a known application
 
 Users, books and contacts are read from the totals that `app_totals.py` keeps. The statistics by day are those of
 `stats.py`.
