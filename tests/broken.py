@@ -19,10 +19,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from unittest import mock
 
-from asking import ask, line, rows
+from asking import ask, line
 from core.joining import Play
 from crowd import Crowd, crowd, knocking
 from push.providers import apns_token, fcm_token, providing
+from sealed import contacts_behind
 from servers import SEAL, Databases, Server, Stoppable, environment, eventually, full_disk, program, running, serve
 from servers import serving_children as children
 
@@ -245,7 +246,7 @@ def thousand(databases: Databases, folder: Path, kind: str, count: int = 1_000) 
     """Many guests upload at once; the acknowledged contacts, those of them that are lost, and the other responses."""
     with databases.fresh(kind) as url, serve(url, folder, **NO_LIMITS) as server:
         answers = knocking(server, count)
-        there = {(row["owner_id"], row["number"]) for row in rows(server, "SELECT owner_id, number FROM contacts")}
+        there = contacts_behind(server)
         promised = {(user, int(phone)) for user, phones, _ in answers for phone in phones}
         assert len({user for user, _, _ in answers}) == count and there <= promised
         return len(promised), len(promised - there), sum((other for _, _, other in answers), Counter[str]())

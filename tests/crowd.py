@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any
 
-from asking import Answer, Person, line, open_session, person, rows
+from asking import Answer, Person, line, open_session, person
+from sealed import contacts_behind
 from servers import Server, eventually
 
 NO_ANSWER = "no answer"
@@ -44,7 +45,7 @@ class Crowd:
 
     def counted(self) -> "Crowd":
         """Count the acknowledged contacts that are not in the database, which must be reachable."""
-        there = {(row["owner_id"], row["number"]) for row in rows(self.server, "SELECT owner_id, number FROM contacts")}
+        there = contacts_behind(self.server)
         promised = ((owner, int(phone)) for owner, phones in self.promised.items() for phone in phones)
         self.lost = sum(one not in there for one in promised)
         return self

@@ -100,6 +100,14 @@ class Contact(Struct, frozen=True, gc=False):
     seq: int
 
 
+class SealedContact(Struct, frozen=True, gc=False):
+    """A contact as its table holds it: the keyed number; digits, name and spelling as one sealed text; its place."""
+
+    number: int
+    sealed: bytes
+    seq: int
+
+
 class Report(Struct, frozen=True):
     """The result of an upload. `rejected` maps positions of entries in the upload to the reasons."""
 

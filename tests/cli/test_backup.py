@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from asking import Person, guest, line, lines, person
 from core.joining import Play
+from sealed import contacts
 from servers import KEY, SEAL, Databases, ended, environment, migrate, postgresql_client, program, serve
 from store.older import next_version, people
 
@@ -83,8 +84,8 @@ def held(url: str, who: Person) -> int:
     """The number of contacts in a user's book, which must be the first ones without a gap."""
     with closing(databases_.connect(url, pool=1, seal=SEAL)) as opened, opened.read() as tx:
         ((size,),) = tx.tuples("SELECT size FROM books WHERE owner_id = :id", id=who.id)
-        numbers = tx.tuples("SELECT number FROM contacts WHERE owner_id = :id ORDER BY number", id=who.id)
-    assert [str(number) for (number,) in numbers] == [line(n)["phone"] for n in range(size)]
+        numbers = [one.number for owner_id, _, one in contacts(tx) if owner_id == who.id]
+    assert [str(number) for number in numbers] == [line(n)["phone"] for n in range(size)]
     return int(size)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 import structlog
+from sealed import add_number
 from servers import eventually, free_port
 from verify.gateway import Gateway
 
@@ -68,12 +69,7 @@ def known(db: Database, app: App, typed: str = ANN) -> None:
             typed=typed,
         )
         assert row
-        tx.run(
-            "INSERT INTO numbers (app_id, number, user_id, verified_at) VALUES (:app, :number, :user, 1)",
-            app=app.id,
-            number=phone.read(typed),
-            user=row["id"],
-        )
+        add_number(tx, app.id, row["id"], phone.read(typed), verified_at=1)
 
 
 def code(gateway: Gateway) -> str:
@@ -144,7 +140,7 @@ def test_who_has_an_account_is_answered_like_everybody_else(db, app, gateway):
             app=app.id,
             ann=ANN,
         )
-        tx.run("INSERT INTO numbers (app_id, number, user_id) VALUES (:a, 447700900123, :u)", a=app.id, u=row["id"])
+        add_number(tx, app.id, row["id"], 447700900123)
     known, unknown = ask(db, app, ANN), ask(db, app, BOB)
     assert (known.expires_at, known.resend_at) == (unknown.expires_at, unknown.resend_at)
     assert [json.loads(asked.body)["text"][6:] for asked in gateway.asked] == [" is your code."] * 2
@@ -403,7 +399,8 @@ def test_a_code_that_was_not_sent_is_answered_like_one_that_was(db, scarce, gate
         return refused.value.reason, refused.value.wait_seconds
 
     assert asks_again(BOB, NOW + 10) == asks_again(ANN, NOW + 10)
-    names = [[row for row in rows(db, "codes") if row["number"] == phone.read(typed)] for typed in (ANN, BOB)]
+    keyed = [db.seal.number(scarce.id, phone.read(typed)) for typed in (ANN, BOB)]
+    names = [[row for row in rows(db, "codes") if row["number"] == one] for one in keyed]
     assert [len(one) for one in names] == [1, 1]
 
 
@@ -702,7 +699,7 @@ def test_a_sweep_forgets_codes_whose_time_is_over_a_batch_at_a_time(db, app):
     over = NOW + LIFE_SECONDS + REPEAT_SECONDS
     assert codes.sweep(db, over) == 0
     assert [codes.sweep(db, over + 1, batch=2) for _ in range(4)] == [2, 2, 1, 0]
-    assert [row["number"] for row in rows(db, "codes")] == [447700900123]
+    assert [row["number"] for row in rows(db, "codes")] == [db.seal.number(app.id, 447700900123)]
 
 
 def test_the_worker_sweeps_codes_and_the_buckets_of_a_day_that_is_over(db, app):

@@ -5,14 +5,14 @@ import pytest
 from core.joining import ANN, BOB, CLEO, NOW, Play
 
 from ringbook import errors
-from ringbook.core import audit, delivery, diagnosis, numbers, privacy
+from ringbook.core import audit, delivery, diagnosis, numbers
 from ringbook.core.audit import Actor
 from ringbook.core.delivery import Attempt
 from ringbook.core.diagnosis import Answer
 from ringbook.core.findings import FINDINGS, Finding, Step
 from ringbook.core.push_trace import NO_WORKER, OBSTACLES, Obstacle
 from ringbook.push.transport import Outcome, Receipt
-from ringbook.store import buckets
+from ringbook.store import books, buckets
 
 EVE = Actor("eve@example.com", "", NOW)
 STEPS = [
@@ -111,10 +111,10 @@ def test_a_contact_that_was_removed_lately_is_said_to_be(play):
     play.person("ann", ANN)
     play.holds(play.bob, (ANN, "Annie"), (CLEO, "Cleo"))
     with play.db.write() as tx:
-        tx.run("DELETE FROM contacts WHERE owner_id = :id AND name = 'Annie'", id=play.bob)
+        books.drop(tx, play.bob, 0, [tx.seal.number(play.app_id, 12025550101)])
     assert first_no(asked(play)).finding == Finding.NOT_IN_BOOK.value
     with play.db.write() as tx:
-        buckets.remember_removed(tx, play.bob, [privacy.hashed(play.app, 12025550101)], NOW)
+        buckets.remember_removed(tx, play.app_id, play.bob, [12025550101], NOW)
     assert first_no(asked(play)).finding == Finding.REMOVED.value
 
 

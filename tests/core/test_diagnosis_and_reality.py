@@ -80,7 +80,8 @@ class World(Play):
         except (phone.Unreadable, phone.WrongLength):
             return set()
         sql = "SELECT user_id FROM numbers WHERE app_id = :app_id AND number = :number"
-        answer_to = {row["user_id"] for row in self.rows(sql, app_id=self.app_id, number=number)}
+        keyed = self.db.seal.number(self.app_id, number)
+        answer_to = {row["user_id"] for row in self.rows(sql, app_id=self.app_id, number=keyed)}
         found: set[int] = set()
         for device in DEVICES:
             if number in {phone.read(typed, region) for typed, _ in discovery.retrieve(self.db, caller, device)}:

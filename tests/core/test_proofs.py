@@ -17,6 +17,7 @@ from ringbook.core.import_lines import Line
 from ringbook.model import App, Caller, Entry
 from ringbook.store import db as store
 from ringbook.store import proofs as proof_store
+from ringbook.store import users as users_
 from ringbook.verify.cidp import Identity
 from ringbook.verify.firebase import Proof
 
@@ -383,8 +384,7 @@ def agreed(db: store.Database, app: App, user_id: int) -> str | None:
     """The number of the user's phone, which must be the only number that finds the user."""
     shown = phone_of(db, app, user_id)
     with db.read() as tx:
-        rows = tx.tuples("SELECT number, verified_at FROM numbers WHERE user_id = :id", id=user_id)
-    assert [number for number, _ in rows] == ([int(shown[1:])] if shown else [])
+        assert users_.numbers_of(tx, user_id) == ([int(shown[1:])] if shown else [])
     return shown
 
 

@@ -45,9 +45,9 @@ def totals(play: Play) -> dict[int, tuple[int, int]]:
 def counted(play: Play) -> dict[int, tuple[int, int]]:
     """The totals, counted from the contacts."""
     found: dict[int, tuple[int, int]] = {}
-    for row in play.rows("SELECT owner_id, name, typed FROM contacts"):
+    for row in play.rows("SELECT owner_id, LENGTH(sealed) AS bytes FROM contacts"):
         count, size = found.get(row["owner_id"], (0, 0))
-        found[row["owner_id"]] = count + 1, size + len((row["name"] + (row["typed"] or "")).encode())
+        found[row["owner_id"]] = count + 1, size + row["bytes"]
     return found
 
 
@@ -84,7 +84,13 @@ def test_who_lost_the_books_by_idleness_begins_at_nothing(play, owner):
     upload(play, owner, Entry(phone(1), "a"), Entry(phone(2), "b"), limits=limits)
     assert inactive.sweep(play.db, NOW + 100 * DAY, NOW + 50 * DAY) == 1
     upload(play, owner, Entry(phone(3), "a"), Entry(phone(4), "b"), limits=limits)
-    assert totals(play) == {owner: (2, 2 + 2 * 12)}
+    assert totals(play) == {owner: (2, 2 * sealed("a"))}
+
+
+def sealed(name: str) -> int:
+    """Bytes of a sealed contact spelled as its digits: a tag, and number and name padded to blocks of 16."""
+    text = 8 + len(name.encode())
+    return 16 + 16 * (text // 16 + 1)
 
 
 # ── the limits ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -111,14 +117,16 @@ def test_contacts_of_all_books_count_together(play, owner):
 
 
 def test_names_and_spellings_of_all_books_count_together(play, owner):
-    limits = Limits(max_user_bytes=1024)
+    large = sealed("😀" * 255)
+    limits = Limits(max_user_bytes=large + sealed("1234"))
     upload(play, owner, Entry("12025550101", "😀" * 255), limits=limits)
-    assert totals(play) == {owner: (1, 1020)}
-    error = refused(play, owner, Entry("12025550102", "12345"), device="phone", limits=limits)
+    assert totals(play) == {owner: (1, large)}
+    error = refused(play, owner, Entry("12025550102", "x" * 32), device="phone", limits=limits)
     assert (error.field, error.limit) == ("contacts", "max_user_bytes")
-    assert refused(play, owner, Entry("+1 202 555 0101", "😀" * 255), limits=limits).limit == "max_user_bytes"
+    limit = Limits(max_user_bytes=large)
+    assert refused(play, owner, Entry("+1 202 555-01-01", "😀" * 255), limits=limit).limit == "max_user_bytes"
     upload(play, owner, Entry("12025550102", "1234"), device="phone", limits=limits)
-    assert totals(play) == {owner: (2, 1024)}
+    assert totals(play) == {owner: (2, limits.max_user_bytes)}
 
 
 def test_above_a_lowered_limit_only_growth_is_refused(play, owner):
@@ -128,7 +136,7 @@ def test_above_a_lowered_limit_only_growth_is_refused(play, owner):
     assert upload(play, owner, Entry(phone(1), "😀" * 254 + "x"), limits=low).updated == 1
     assert upload(play, owner, Entry(phone(2), destroy=True), Entry(phone(5), "x"), limits=low).created == 1
     assert upload(play, owner, Entry(phone(3), destroy=True), limits=low).deleted == 1
-    assert refused(play, owner, Entry(phone(5), "xy"), limits=low).limit == "max_user_bytes"
+    assert refused(play, owner, Entry(phone(5), "x" * 32), limits=low).limit == "max_user_bytes"
     assert refused(play, owner, Entry(phone(6), "x"), device="phone", limits=low).limit == "max_user_contacts"
 
 
@@ -146,7 +154,7 @@ def test_uploads_to_different_books_at_once_cannot_exceed_the_limit_together(pla
     """Ten contacts are uploaded to each of twenty books at the same time; there is room for five uploads."""
     limits = {
         "max_user_contacts": Limits(max_user_contacts=50),
-        "max_user_bytes": Limits(max_user_bytes=50 * (12 + 38)),
+        "max_user_bytes": Limits(max_user_bytes=50 * sealed("x" * 38)),
     }[field]
 
     def fill(book: int) -> str:
@@ -160,7 +168,7 @@ def test_uploads_to_different_books_at_once_cannot_exceed_the_limit_together(pla
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(fill, range(20)))
     assert sorted(answers) == [field] * 15 + ["taken"] * 5
-    assert totals(play) == counted(play) == {owner: (50, 50 * 50)}
+    assert totals(play) == counted(play) == {owner: (50, 50 * sealed("x" * 38))}
 
 
 def test_uploads_idle_sweeps_and_an_erasure_at_once_neither_meet_halfway_nor_leave_anything(play):

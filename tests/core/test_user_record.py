@@ -13,6 +13,7 @@ from ringbook.config import Limits
 from ringbook.core import applications, discovery, sessions, user_record, users
 from ringbook.core.sessions import Credentials
 from ringbook.model import App, Caller, Entry
+from ringbook.store import codes
 from ringbook.store.db import Database
 
 NOW = 1_800_000_000
@@ -52,15 +53,18 @@ def test_everything_that_hangs_on_an_account_is_in_its_export(db, app, ann):
             hash=b"h",
             now=NOW,
         )
-        tx.run(
-            "INSERT INTO codes (app_id, number, request_id, typed, code_hash, created_at, expires_at, attempts)"
-            " VALUES (:app, 12025550101, 'asked-by-ann', :typed, :hash, :now, :until, 2)",
-            app=app.id,
+        codes.put(
+            tx,
+            app.id,
+            12025550101,
+            request_id="asked-by-ann",
             typed=ANN,
-            hash=b"h",
+            code_hash=b"h",
             now=NOW,
-            until=NOW + 600,
+            expires_at=NOW + 600,
+            asked_before=NOW,
         )
+        tx.run("UPDATE codes SET attempts = 2")
     assert user_record.everything(db, ann.user_id)["codes"] == []  # whoever only typed a number learns nothing of it
     with db.write() as tx:
         tx.run("UPDATE numbers SET verified_at = :now", now=NOW)

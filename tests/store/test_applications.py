@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from sealed import add_number, with_number
 
 from ringbook import errors
-from ringbook.store import admins, sessions, users
+from ringbook.model import Contact
+from ringbook.store import admins, books, sessions, users
 from ringbook.store import applications as store
 from ringbook.store.db import Database
 
@@ -67,9 +69,9 @@ def test_whether_it_holds_numbers(db, table):
     with db.write() as tx:
         user_id = users.insert(tx, other, {}, NOW)
         if table == "numbers":
-            tx.run("INSERT INTO numbers (app_id, number, user_id) VALUES (:a, 12025550101, :u)", a=other, u=user_id)
+            add_number(tx, other, user_id, 12025550101)
         else:
-            tx.run("INSERT INTO contacts VALUES (:u, 0, 12025550101, :a, 'x', NULL, 0)", a=other, u=user_id)
+            books.put(tx, other, user_id, 0, [with_number(other, user_id, 0, Contact(12025550101, "x", None, 0))])
         assert store.holds_numbers(tx, other)
         assert not store.holds_numbers(tx, mine)
 

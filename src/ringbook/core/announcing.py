@@ -23,7 +23,7 @@ from ..push import providers
 from ..store import joined as store
 from ..store import proofs, pushes, subscriptions
 from ..store.db import Database, Row, Tx
-from . import applications, privacy
+from . import applications
 from .delivery import WEBHOOK
 
 BATCH = 500
@@ -105,9 +105,9 @@ def _obsolete(app: App, joined: Row | None) -> str:
 
 def _notify(tx: Tx, app: App, fact: Row, holders: Sequence[int], now: int) -> None:
     """Queue the pushes for those of the holders who were not notified of the number before."""
-    names = store.names(tx, fact["number"], holders)
-    hashed = privacy.hashed(app, fact["number"])
-    new = store.announce(tx, list(names), hashed, verified=bool(fact["verified"]), now=now) if names else set()
+    number = fact["number"]
+    names = store.names(tx, app.id, number, holders)
+    new = store.announce(tx, app.id, list(names), number, verified=bool(fact["verified"]), now=now) if names else set()
     if not new:
         return
     reached = subscriptions.of_users(tx, app.id, sorted(new), environments(app))

@@ -12,10 +12,10 @@ from msgspec import Struct
 
 from .. import errors, phone
 from ..model import App
-from ..store import books, buckets, subscriptions, user_record
+from ..store import books, subscriptions, user_record
 from ..store import diagnosis as store
 from ..store.db import Database, Row, Tx
-from . import applications, audit, privacy, rate_limits
+from . import applications, audit, rate_limits
 from .audit import Actor
 from .findings import MOST, Evidence, Finding, Step, steps, verdict
 
@@ -78,13 +78,13 @@ def _read(db: Database, app: App, user: Row, typed: str, now: int, *, names: boo
 
 
 def _query(tx: Tx, app: App, user: Row, typed: str, number: int, now: int, *, names: bool) -> Evidence:
-    user_id, hashed = user["id"], privacy.hashed(app, number)
+    user_id = user["id"]
     holders = store.holders(tx, app.id, number)
     ids = [row["user_id"] for row in holders]
     others = [one for one in ids if one != user_id]
-    places = store.in_books(tx, user_id, number)
+    places = store.in_books(tx, app.id, user_id, number)
     shown = _shown(tx, app, user_id, places)
-    similar = [] if places else store.alike(tx, user_id, number, MOST)
+    similar = [] if places else store.alike(tx, app.id, user_id, number, MOST)
     return Evidence(
         app=app,
         user=user,
@@ -92,11 +92,11 @@ def _query(tx: Tx, app: App, user: Row, typed: str, number: int, now: int, *, na
         number=number,
         places=places,
         similar=[(one, [row["user_id"] for row in store.holders(tx, app.id, one)]) for one in similar],
-        removed=bool(buckets.removed_among(tx, user_id, [hashed], now - rate_limits.REMEMBERED_SECONDS)),
+        removed=store.removed(tx, app.id, user_id, number, now - rate_limits.REMEMBERED_SECONDS),
         books=store.synced(tx, user_id),
         holders=holders,
         shown=[one for one in ids if one in shown],
-        notified=store.told(tx, user_id, hashed),
+        notified=store.told(tx, app.id, user_id, number),
         announcements=store.facts(tx, others) if others else [],
         subscriptions=subscriptions.of_user(tx, user_id),
         pushes=store.pushes(tx, user_id, others, MOST) if others else [],

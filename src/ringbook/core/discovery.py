@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 from .. import errors, metrics, phone
 from ..config import Limits
-from ..model import Caller, Contact, Entry, Registered, Report
+from ..model import Caller, Entry, Registered, Report, SealedContact
 from ..store import app_totals, books, buckets, users
 from ..store.db import Database, Row, Tx
 from . import privacy, rate_limits, stats
-from .diff import Accepted, Changes, check, diff
+from .diff import Accepted, Changes, SealedEntry, check, diff
 
 DEVICE_CHARACTERS = 64
 
@@ -63,24 +63,40 @@ def _apply(
     """Write the accepted entries, all or none."""
     with db.write() as tx:
         book = _locked(tx, limits, caller, device, now)
-        numbers = sorted({entry.number for entry in accepted})
-        held = _held(tx, caller, book, numbers, force=force)
-        changes = diff(held, accepted, force=force, next_seq=book["next_seq"])
+        entries = _sealed(tx, caller, book, accepted)
+        held = _held(tx, caller, book, sorted({entry.number for entry in entries}), force=force)
+        changes = diff(held, entries, force=force, next_seq=book["next_seq"])
         _check_size(limits, book, changes)
         _count(tx, limits, caller, changes)
         unknown = _unknown(tx, caller, book, changes.new, now)
-        _write(tx, limits, caller, book, device, changes, now)
+        _write(tx, limits, caller, book, device, changes)
+        _remember(tx, limits, caller, book, [held[number] for number in changes.drop], now)
         # Last, because users behind one address share its bucket, which stays locked until the commit.
         privacy.pay(tx, limits, caller, unknown, now)
     return changes
 
 
-def _held(tx: Tx, caller: Caller, book: Row, numbers: list[int], *, force: bool) -> dict[int, Contact]:
+def _sealed(tx: Tx, caller: Caller, book: Row, accepted: Sequence[Accepted]) -> list[SealedEntry]:
+    """The entries as this book would store them."""
+    seal, app_id, owner_id, number_of_book = tx.seal, caller.app.id, caller.user_id, book["book"]
+    entries = []
+    for one in accepted:
+        keyed = seal.number(app_id, one.number)
+        sealed = None if one.destroy else seal.contact(app_id, owner_id, number_of_book, keyed, *_texts(one))
+        entries.append(SealedEntry(keyed, sealed))
+    return entries
+
+
+def _texts(entry: Accepted) -> tuple[int, str, str | None]:
+    return entry.number, entry.name, entry.typed
+
+
+def _held(tx: Tx, caller: Caller, book: Row, keyed: list[int], *, force: bool) -> dict[int, SealedContact]:
     if not book["size"]:
         return {}
     if force:
         return books.whole_book(tx, caller.user_id, book["book"])
-    return books.contacts_among(tx, caller.user_id, book["book"], numbers)
+    return books.contacts_among(tx, caller.user_id, book["book"], keyed)
 
 
 def _locked(tx: Tx, limits: Limits, caller: Caller, device: str, now: int) -> Row:
@@ -124,12 +140,11 @@ def _count(tx: Tx, limits: Limits, caller: Caller, changes: Changes) -> None:
         raise errors.Invalid(reason, field="contacts", limit="max_user_bytes")
 
 
-def _write(tx: Tx, limits: Limits, caller: Caller, book: Row, device: str, changes: Changes, now: int) -> None:
+def _write(tx: Tx, limits: Limits, caller: Caller, book: Row, device: str, changes: Changes) -> None:
     if changes.put:
         books.put(tx, caller.app.id, caller.user_id, book["book"], changes.put)
     if changes.drop:
         books.drop(tx, caller.user_id, book["book"], changes.drop)
-        _remember(tx, limits, caller, changes.drop, now)
     size = book["size"] + len(changes.new) - len(changes.drop)
     if device and not size:
         books.forget_book(tx, caller.user_id, book["book"])
@@ -140,14 +155,16 @@ def _write(tx: Tx, limits: Limits, caller: Caller, book: Row, device: str, chang
         app_totals.change(tx, caller.app.id, caller.user_id, books=used, contacts=more)
 
 
-def _remember(tx: Tx, limits: Limits, caller: Caller, dropped: list[int], now: int) -> None:
+def _remember(tx: Tx, limits: Limits, caller: Caller, book: Row, dropped: list[SealedContact], now: int) -> None:
     """Remember the removed numbers, so that adding them back costs no permits.
 
     Without a limit of permits nothing is remembered, because the memory would grow without a limit, too.
     """
-    if rate_limits.permits(limits, caller).capacity:
-        hashes = sorted(privacy.hashed(caller.app, number) for number in dropped)
-        buckets.remember_removed(tx, caller.user_id, hashes, now)
+    if not dropped or not rate_limits.permits(limits, caller).capacity:
+        return
+    app_id, owner_id = caller.app.id, caller.user_id
+    numbers = [tx.seal.open_contact(app_id, owner_id, book["book"], one.number, one.sealed)[0] for one in dropped]
+    buckets.remember_removed(tx, app_id, owner_id, numbers, now)
 
 
 def _unknown(tx: Tx, caller: Caller, book: Row, new: list[int], now: int) -> int:
@@ -163,7 +180,7 @@ def retrieve(db: Database, caller: Caller, device: str = "") -> list[tuple[str, 
     """(phone, name) of each contact in a book, in upload order, spelled as it was uploaded."""
     with db.read() as tx:
         rows = books.in_order(tx, caller.user_id, device)
-    return [(typed or phone.digits(number), name) for number, typed, name in rows]
+    return [(typed or phone.digits(number), name) for number, name, typed in rows]
 
 
 def registered(db: Database, caller: Caller, device: str = "", *, now: int) -> list[Registered]:

@@ -26,7 +26,7 @@ def contact_joined(tx: Tx, app: App, user_id: int, number: int, *, verified: boo
     if not store.may_be_announced(tx, user_id):
         return
     tx.lock(f"joined {user_id}")  # two changes of one user at once are counted one after the other
-    if verified and store.verify(tx, user_id, number):
+    if verified and store.verify(tx, app.id, user_id, number):
         return
     if store.lately(tx, user_id, now - DAY) < MOST_A_DAY:
         store.put(tx, app.id, user_id, number, verified=verified, now=now)

@@ -4,7 +4,7 @@
     canonical                 an e-mail or a phone, in any spelling, as one value
     Named, charge             the e-mails and phones that a query names; each costs a permit unless the caller holds it
     pay                       charges permits for values that are new to the caller
-    removed_lately, hashed    numbers that the caller has removed a short while ago, and their stored hashes
+    removed_lately            numbers that the caller has removed a short while ago
     visible, fully_visible    users as the caller may see them
 
 A *private value* is a phone, an e-mail, or a login that is one of these. The caller sees a private value of another
@@ -13,15 +13,14 @@ the application's setting `profiles` is `open`. A value costs the same whether a
 reveals no more than was paid for. This keeps users from reading out the user base.
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from .. import errors, phone
 from ..config import Limits
-from ..model import App, Caller, User
-from ..store import books, buckets, users
+from ..model import Caller, User
+from ..store import books, buckets, numbers, users
 from ..store.db import Database, Row, Tx
 from ..times import DAY
 from . import ceiling, rate_limits
@@ -86,11 +85,12 @@ def charge(db: Database, limits: Limits, caller: Caller, named: Iterable[int | s
 
 def _held(tx: Tx, caller: Caller, values: set[int | str], now: int) -> set[int | str]:
     """The values that are the caller's own, or numbers that are in the caller's books or were there lately."""
-    numbers = [value for value in values if isinstance(value, int)]
+    keyed = numbers.keyed_all(tx, caller.app.id, (value for value in values if isinstance(value, int)))
     held: set[int | str] = set(users.numbers_of(tx, caller.user_id))
-    if numbers:
-        held |= books.elsewhere(tx, caller.app.id, caller.user_id, NO_BOOK, numbers)
-        held |= removed_lately(tx, caller, numbers, now)
+    if keyed:
+        found = books.elsewhere(tx, caller.app.id, caller.user_id, NO_BOOK, list(keyed))
+        found |= removed_lately(tx, caller, list(keyed), now)
+        held |= {keyed[one] for one in found}
     own = users.by_id(tx, caller.app.id, caller.user_id)
     region = caller.app.settings.default_region
     return held | {canonical(text, region) for text in (own and own.login, own and own.email) if text}
@@ -124,18 +124,11 @@ def _established(identities: Sequence[Row], before: int) -> bool:
     )
 
 
-def removed_lately(tx: Tx, caller: Caller, numbers: Sequence[int], now: int) -> set[int]:
-    """The numbers among these that the caller has removed from a book within REMEMBERED_SECONDS."""
+def removed_lately(tx: Tx, caller: Caller, keyed: Sequence[int], now: int) -> set[int]:
+    """The keyed numbers among these that the caller has removed from a book within REMEMBERED_SECONDS."""
     if not buckets.has_removed(tx, caller.user_id):
         return set()
-    hashes = {hashed(caller.app, number): number for number in numbers}
-    removed = buckets.removed_among(tx, caller.user_id, list(hashes), now - rate_limits.REMEMBERED_SECONDS)
-    return {hashes[found] for found in removed}
-
-
-def hashed(app: App, number: int) -> int:
-    """A keyed hash of a number, as a signed 64-bit integer. It is stored where the number itself is not needed."""
-    return int.from_bytes(hashlib.blake2b(number.to_bytes(8), key=app.hash_key, digest_size=8).digest(), signed=True)
+    return buckets.removed_among(tx, caller.user_id, keyed, now - rate_limits.REMEMBERED_SECONDS)
 
 
 # ── visibility ───────────────────────────────────────────────────────────────────────────────────────────────────────

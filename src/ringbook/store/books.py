@@ -1,4 +1,4 @@
-"""Address books and their contacts.
+"""Address books and their contacts. `keyed` stands for keyed numbers, all others are numbers as `phone.py` makes them.
 
 lock_book, lock_owner, lock_all       one row per book: the lock an upload takes
 add_book, set_book, forget_book       and the sizes it checks
@@ -14,7 +14,7 @@ holds                                 which of these users' numbers are in any o
 from collections.abc import Sequence
 
 from .. import errors
-from ..model import GLOBAL_BOOK, SEQ_GAP, Contact
+from ..model import GLOBAL_BOOK, SEQ_GAP, Contact, SealedContact
 from .db import Row, Rows, Tx
 
 
@@ -82,14 +82,15 @@ def of_owner(tx: Tx, owner_id: int) -> list[Row]:
 def page(tx: Tx, owner_id: int, book: int, after: int, limit: int) -> list[Contact]:
     """Up to `limit` contacts of a book after a given place, in upload order."""
     rows = tx.tuples(
-        "SELECT number, name, typed, seq FROM contacts WHERE owner_id = :owner_id AND book = :book AND seq > :after"
+        "SELECT app_id, number, sealed, seq FROM contacts WHERE owner_id = :owner_id AND book = :book AND seq > :after"
         " ORDER BY seq LIMIT :limit",
         owner_id=owner_id,
         book=book,
         after=after,
         limit=limit,
     )
-    return [Contact(*row) for row in rows]
+    opened = tx.seal.open_contact
+    return [Contact(*opened(app_id, owner_id, book, keyed, sealed), seq) for app_id, keyed, sealed, seq in rows]
 
 
 def add_book(tx: Tx, app_id: int, owner_id: int, book: int, device: str, now: int) -> Row:
@@ -142,76 +143,75 @@ def add_to_totals(tx: Tx, app_id: int, owner_id: int, contacts: int, text_bytes:
     return row
 
 
-def contacts_among(tx: Tx, owner_id: int, book: int, numbers: Sequence[int]) -> dict[int, Contact]:
-    """The contacts of a book that have one of these numbers."""
+def contacts_among(tx: Tx, owner_id: int, book: int, keyed: Sequence[int]) -> dict[int, SealedContact]:
+    """By keyed number: the contacts of a book that have one of these."""
     rows = tx.tuples(
-        "SELECT number, name, typed, seq FROM contacts"
-        " WHERE owner_id = :owner_id AND book = :book AND number IN :numbers",
+        "SELECT number, sealed, seq FROM contacts WHERE owner_id = :owner_id AND book = :book AND number IN :keyed",
         owner_id=owner_id,
         book=book,
-        numbers=Rows.of("number", numbers),
+        keyed=Rows.of("number", keyed),
     )
-    return {row[0]: Contact(*row) for row in rows}
+    return {row[0]: SealedContact(*row) for row in rows}
 
 
-def whole_book(tx: Tx, owner_id: int, book: int) -> dict[int, Contact]:
-    """Every contact of a book, in any order."""
+def whole_book(tx: Tx, owner_id: int, book: int) -> dict[int, SealedContact]:
+    """By keyed number: every contact of a book, in any order."""
     rows = tx.tuples(
-        "SELECT number, name, typed, seq FROM contacts WHERE owner_id = :owner_id AND book = :book",
+        "SELECT number, sealed, seq FROM contacts WHERE owner_id = :owner_id AND book = :book",
         owner_id=owner_id,
         book=book,
     )
-    return {row[0]: Contact(*row) for row in rows}
+    return {row[0]: SealedContact(*row) for row in rows}
 
 
-def elsewhere(tx: Tx, app_id: int, owner_id: int, book: int, numbers: Sequence[int]) -> set[int]:
-    """The numbers among these that another book of the owner contains."""
+def elsewhere(tx: Tx, app_id: int, owner_id: int, book: int, keyed: Sequence[int]) -> set[int]:
+    """The keyed numbers among these that another book of the owner contains."""
     rows = tx.tuples(
-        "SELECT number FROM contacts WHERE app_id = :app_id AND number IN :numbers"
+        "SELECT number FROM contacts WHERE app_id = :app_id AND number IN :keyed"
         " AND owner_id = :owner_id AND book <> :book",
         app_id=app_id,
         owner_id=owner_id,
         book=book,
-        numbers=Rows.of("number", numbers),
+        keyed=Rows.of("number", keyed),
     )
     return {row[0] for row in rows}
 
 
-def put(tx: Tx, app_id: int, owner_id: int, book: int, contacts: Sequence[Contact]) -> None:
-    """Store new and changed contacts, which must be sorted by number."""
-    columns: dict[str, type] = {"number": int, "name": str, "typed": str, "seq": int}
+def put(tx: Tx, app_id: int, owner_id: int, book: int, contacts: Sequence[SealedContact]) -> None:
+    """Store new and changed contacts, which must be sorted by their keyed numbers."""
+    columns: dict[str, type] = {"number": int, "sealed": bytes, "seq": int}
     tx.run(
-        "INSERT INTO contacts (owner_id, book, number, app_id, name, typed, seq)"
-        " SELECT :owner_id, :book, r.number, :app_id, r.name, r.typed, r.seq FROM :contacts AS r WHERE 1 = 1"
-        " ON CONFLICT (owner_id, book, number)"
-        " DO UPDATE SET name = excluded.name, typed = excluded.typed, seq = excluded.seq",
+        "INSERT INTO contacts (owner_id, book, number, app_id, sealed, seq)"
+        " SELECT :owner_id, :book, r.number, :app_id, r.sealed, r.seq FROM :contacts AS r WHERE 1 = 1"
+        " ON CONFLICT (owner_id, book, number) DO UPDATE SET sealed = excluded.sealed, seq = excluded.seq",
         app_id=app_id,
         owner_id=owner_id,
         book=book,
-        contacts=Rows(columns, [(c.number, c.name, c.typed, c.seq) for c in contacts]),
+        contacts=Rows(columns, [(c.number, c.sealed, c.seq) for c in contacts]),
     )
 
 
-def drop(tx: Tx, owner_id: int, book: int, numbers: Sequence[int]) -> None:
-    """Delete the contacts with these numbers."""
+def drop(tx: Tx, owner_id: int, book: int, keyed: Sequence[int]) -> None:
+    """Delete the contacts with these keyed numbers."""
     tx.run(
-        "DELETE FROM contacts WHERE owner_id = :owner_id AND book = :book AND number IN :numbers",
+        "DELETE FROM contacts WHERE owner_id = :owner_id AND book = :book AND number IN :keyed",
         owner_id=owner_id,
         book=book,
-        numbers=Rows.of("number", numbers),
+        keyed=Rows.of("number", keyed),
     )
 
 
-def in_order(tx: Tx, owner_id: int, device: str) -> list[tuple[int, str | None, str]]:
-    """(number, typed, name) of a device's book, in upload order; nothing for an unknown device."""
+def in_order(tx: Tx, owner_id: int, device: str) -> list[tuple[int, str, str | None]]:
+    """(number, name, typed) of a device's book, in upload order; nothing for an unknown device."""
     rows = tx.tuples(
-        "SELECT c.number, c.typed, c.name FROM books AS b"
+        "SELECT c.app_id, c.book, c.number, c.sealed FROM books AS b"
         " JOIN contacts AS c ON c.owner_id = b.owner_id AND c.book = b.book"
         " WHERE b.owner_id = :owner_id AND b.device = :device ORDER BY c.seq, c.number",
         owner_id=owner_id,
         device=device,
     )
-    return [(number, typed, name) for number, typed, name in rows]
+    opened = tx.seal.open_contact
+    return [opened(app_id, owner_id, book, keyed, sealed) for app_id, book, keyed, sealed in rows]
 
 
 def registered(tx: Tx, owner_id: int, device: str, *, verified_only: bool) -> list[tuple[int, str]]:
@@ -220,7 +220,8 @@ def registered(tx: Tx, owner_id: int, device: str, *, verified_only: bool) -> li
     verified_only   only verified numbers count
     """
     rows = tx.tuples(
-        "SELECT n.user_id, c.name FROM books AS b CROSS JOIN contacts AS c CROSS JOIN numbers AS n"
+        "SELECT n.user_id, c.app_id, c.book, c.number, c.sealed"
+        " FROM books AS b CROSS JOIN contacts AS c CROSS JOIN numbers AS n"
         " WHERE b.owner_id = :owner_id AND b.device = :device AND c.owner_id = b.owner_id AND c.book = b.book"
         " AND n.app_id = c.app_id AND n.number = c.number AND (n.verified_at IS NOT NULL OR :verified_only = 0)"
         " ORDER BY c.seq, c.number, n.user_id",
@@ -229,8 +230,9 @@ def registered(tx: Tx, owner_id: int, device: str, *, verified_only: bool) -> li
         verified_only=int(verified_only),
     )
     first: dict[int, str] = {}
-    for user_id, name in rows:
-        first.setdefault(user_id, name)
+    for user_id, app_id, book, keyed, sealed in rows:
+        if user_id not in first:
+            first[user_id] = tx.seal.open_contact(app_id, owner_id, book, keyed, sealed)[1]
     return list(first.items())
 
 

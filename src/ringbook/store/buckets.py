@@ -4,13 +4,14 @@ lock, read, set_used                    one bucket: how much of it is used, and 
 lock_all, set_all                       several buckets in one statement each
 give_back                               use less of a bucket
 carry                                   what was used of one bucket counts as used of another
-remember_removed, has_removed, removed_among         hashes of removed numbers
+remember_removed, has_removed, removed_among         numbers that an owner removed lately
 forget, forget_owner                    a bucket, and what an owner has removed
 sweep                                   forget what no longer limits anybody
 """
 
 from collections.abc import Sequence
 
+from . import numbers
 from .db import Row, Rows, Tx
 
 USED = {"name": str, "used": str, "expires_at": int}  # `used` as text, because `Rows` holds no fractions
@@ -93,14 +94,18 @@ def carry(tx: Tx, source: str, target: str) -> None:
     )
 
 
-def remember_removed(tx: Tx, owner_id: int, hashes: Sequence[int], now: int) -> None:
+def remember_removed(tx: Tx, app_id: int, owner_id: int, removed: Sequence[int], now: int) -> None:
     """Record that the owner has removed these numbers."""
+    keyed = sorted(numbers.keyed_all(tx, app_id, removed).items())
+    rows = [(one, numbers.digits(tx, "removed", app_id, one, number)) for one, number in keyed]
     tx.run(
-        "INSERT INTO removed (owner_id, hash, at) SELECT :owner_id, r.hash, :now FROM :hashes AS r WHERE 1 = 1"
-        " ON CONFLICT (owner_id, hash) DO UPDATE SET at = excluded.at",
+        "INSERT INTO removed (owner_id, app_id, number, digits, at)"
+        " SELECT :owner_id, :app_id, r.number, r.digits, :now FROM :rows AS r WHERE 1 = 1"
+        " ON CONFLICT (owner_id, number) DO UPDATE SET at = excluded.at",
         owner_id=owner_id,
+        app_id=app_id,
         now=now,
-        hashes=Rows.of("hash", hashes),
+        rows=Rows({"number": int, "digits": bytes}, rows),
     )
 
 
@@ -109,13 +114,13 @@ def has_removed(tx: Tx, owner_id: int) -> bool:
     return bool(tx.tuples("SELECT 1 FROM removed WHERE owner_id = :owner_id LIMIT 1", owner_id=owner_id))
 
 
-def removed_among(tx: Tx, owner_id: int, hashes: Sequence[int], since: int) -> set[int]:
-    """The hashes among these that the owner has removed since a time."""
+def removed_among(tx: Tx, owner_id: int, keyed: Sequence[int], since: int) -> set[int]:
+    """The keyed numbers among these that the owner has removed since a time."""
     rows = tx.tuples(
-        "SELECT hash FROM removed WHERE owner_id = :owner_id AND hash IN :hashes AND at >= :since",
+        "SELECT number FROM removed WHERE owner_id = :owner_id AND number IN :keyed AND at >= :since",
         owner_id=owner_id,
         since=since,
-        hashes=Rows.of("hash", hashes),
+        keyed=Rows.of("number", keyed),
     )
     return {row[0] for row in rows}
 
@@ -139,11 +144,11 @@ def sweep(tx: Tx, now: int, removed_before: int, limit: int) -> int:
         limit=limit,
     )
     old = tx.tuples(
-        "SELECT owner_id, hash FROM removed WHERE at < :before LIMIT :limit", before=removed_before, limit=limit
+        "SELECT owner_id, number FROM removed WHERE at < :before LIMIT :limit", before=removed_before, limit=limit
     )
     tx.run(
-        "DELETE FROM removed WHERE at < :before AND (owner_id, hash) IN (SELECT r.owner_id, r.hash FROM :old AS r)",
+        "DELETE FROM removed WHERE at < :before AND (owner_id, number) IN (SELECT r.owner_id, r.number FROM :old AS r)",
         before=removed_before,
-        old=Rows({"owner_id": int, "hash": int}, old),
+        old=Rows({"owner_id": int, "number": int}, old),
     )
     return emptied + len(old)

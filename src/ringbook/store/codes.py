@@ -6,6 +6,7 @@ drop_of_user       forget those that were sent to a user's own numbers
 sweep              forget those whose time is over
 """
 
+from . import numbers
 from .db import Row, Tx
 
 
@@ -25,16 +26,18 @@ def put(
 
     Returns None, or when the last one was asked for that is too young.
     """
+    keyed = numbers.keyed(tx, app_id, number)
     done = tx.run(
-        "INSERT INTO codes (app_id, number, request_id, typed, code_hash, created_at, expires_at, attempts)"
-        " VALUES (:app_id, :number, :request_id, :typed, :code_hash, :now, :expires_at, 0)"
+        "INSERT INTO codes (app_id, number, digits, request_id, typed, code_hash, created_at, expires_at, attempts)"
+        " VALUES (:app_id, :keyed, :digits, :request_id, :typed, :code_hash, :now, :expires_at, 0)"
         " ON CONFLICT (app_id, number) DO UPDATE SET request_id = excluded.request_id, typed = excluded.typed,"
         " code_hash = excluded.code_hash, created_at = excluded.created_at, expires_at = excluded.expires_at,"
         " attempts = 0, answered_at = NULL WHERE codes.created_at <= :asked_before",
         app_id=app_id,
-        number=number,
+        keyed=keyed,
+        digits=numbers.digits(tx, "codes", app_id, keyed, number),
         request_id=request_id,
-        typed=typed,
+        typed=tx.seal.text(typed, "codes", "typed", app_id, keyed),
         code_hash=code_hash,
         now=now,
         expires_at=expires_at,
@@ -42,9 +45,7 @@ def put(
     )
     if done:
         return None
-    last = tx.one(
-        "SELECT created_at FROM codes WHERE app_id = :app_id AND number = :number", app_id=app_id, number=number
-    )
+    last = tx.one("SELECT created_at FROM codes WHERE app_id = :app_id AND number = :keyed", app_id=app_id, keyed=keyed)
     return int(last["created_at"]) if last else now
 
 
@@ -60,12 +61,21 @@ def drop_of_user(tx: Tx, user_id: int) -> list[Row]:
 
     Returns app_id, number and created_at of each.
     """
-    return tx.all(
+    rows = tx.all(
         "DELETE FROM codes WHERE (app_id, number) IN"
         " (SELECT app_id, number FROM numbers WHERE user_id = :user_id AND verified_at IS NOT NULL)"
-        " RETURNING app_id, number, created_at",
+        " RETURNING app_id, number, digits, created_at",
         user_id=user_id,
     )
+    return [with_number(tx, row) for row in rows]
+
+
+def with_number(tx: Tx, row: Row) -> Row:
+    """A row of app_id, number and digits with the number in place of both, and with `typed`, if it has it, opened."""
+    keyed, digits = row["number"], row.pop("digits")
+    if "typed" in row:
+        row["typed"] = tx.seal.open(row["typed"], "codes", "typed", row["app_id"], keyed)
+    return row | {"number": numbers.opened(tx, "codes", row["app_id"], keyed, digits)}
 
 
 def try_(tx: Tx, app_id: int, request_id: str, now: int, answered_since: int) -> Row | None:
@@ -73,15 +83,16 @@ def try_(tx: Tx, app_id: int, request_id: str, now: int, answered_since: int) ->
 
     The row stays locked until the transaction ends, so that answers at the same time are counted one by one.
     """
-    return tx.one(
+    row = tx.one(
         "UPDATE codes SET attempts = attempts + 1 WHERE app_id = :app_id AND request_id = :request_id"
         " AND (answered_at >= :answered_since OR (answered_at IS NULL AND expires_at > :now))"
-        " RETURNING typed, code_hash, attempts, created_at",
+        " RETURNING app_id, number, digits, typed, code_hash, attempts, created_at",
         app_id=app_id,
         request_id=request_id,
         now=now,
         answered_since=answered_since,
     )
+    return with_number(tx, row) if row else None
 
 
 def accept(tx: Tx, app_id: int, request_id: str, now: int) -> None:

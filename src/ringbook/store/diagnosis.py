@@ -2,41 +2,43 @@
 
 in_books, alike    the number in the user's books; other numbers there that end alike
 synced             the user's books
-told               when the user was told of the number
+told, removed      when the user was told of the number; whether the user has removed it lately
 facts, pushes      what was to be told about other users; the user's pushes about them
 """
 
 from collections.abc import Sequence
 
+from . import buckets, numbers
 from .db import Row, Rows, Tx
 from .pushes import SHOWN
 
 ALIKE = 10**7  # the last seven digits
 
 
-def in_books(tx: Tx, owner_id: int, number: int) -> list[Row]:
+def in_books(tx: Tx, app_id: int, owner_id: int, number: int) -> list[Row]:
     """The owner's books that contain the number: device, synced_at, name, typed."""
-    return tx.all(
-        "SELECT b.device, b.synced_at, c.name, c.typed FROM books AS b"
+    keyed = numbers.keyed(tx, app_id, number)
+    rows = tx.all(
+        "SELECT b.book, b.device, b.synced_at, c.sealed FROM books AS b"
         " JOIN contacts AS c ON c.owner_id = b.owner_id AND c.book = b.book"
-        " WHERE b.owner_id = :owner_id AND c.number = :number ORDER BY b.book",
+        " WHERE b.owner_id = :owner_id AND c.number = :keyed ORDER BY b.book",
         owner_id=owner_id,
-        number=number,
+        keyed=keyed,
     )
+    for row in rows:
+        opened = tx.seal.open_contact(app_id, owner_id, row.pop("book"), keyed, row.pop("sealed"))
+        _, row["name"], row["typed"] = opened
+    return rows
 
 
-def alike(tx: Tx, owner_id: int, number: int, limit: int) -> list[int]:
-    """Other numbers in the owner's books with the same last digits: perhaps the same, read otherwise."""
-    rows = tx.tuples(
-        "SELECT DISTINCT number FROM contacts WHERE owner_id = :owner_id"
-        " AND number % :alike = :end AND number <> :number ORDER BY number LIMIT :limit",
-        owner_id=owner_id,
-        alike=ALIKE,
-        end=number % ALIKE,
-        number=number,
-        limit=limit,
-    )
-    return [row[0] for row in rows]
+def alike(tx: Tx, app_id: int, owner_id: int, number: int, limit: int) -> list[int]:
+    """Other numbers in the owner's books with the same last digits: perhaps the same, read otherwise.
+
+    Opens every contact of the owner, of whom there are at most `max_user_contacts`.
+    """
+    rows = tx.tuples("SELECT book, number, sealed FROM contacts WHERE owner_id = :owner_id", owner_id=owner_id)
+    found = {tx.seal.open_contact(app_id, owner_id, *row)[0] for row in rows}
+    return sorted(one for one in found if one % ALIKE == number % ALIKE and one != number)[:limit]
 
 
 def synced(tx: Tx, owner_id: int) -> list[Row]:
@@ -46,11 +48,18 @@ def synced(tx: Tx, owner_id: int) -> list[Row]:
     )
 
 
-def told(tx: Tx, owner_id: int, hashed: int) -> Row | None:
-    """When the owner was notified of the number with this hash, and whether it was verified then."""
+def told(tx: Tx, app_id: int, owner_id: int, number: int) -> Row | None:
+    """When the owner was notified of the number, and whether it was verified then."""
     return tx.one(
-        "SELECT at, verified FROM announced WHERE owner_id = :owner_id AND hash = :hash", owner_id=owner_id, hash=hashed
+        "SELECT at, verified FROM announced WHERE owner_id = :owner_id AND number = :keyed",
+        owner_id=owner_id,
+        keyed=numbers.keyed(tx, app_id, number),
     )
+
+
+def removed(tx: Tx, app_id: int, owner_id: int, number: int, since: int) -> bool:
+    """Did the owner remove the number from a book since a time?"""
+    return bool(buckets.removed_among(tx, owner_id, [numbers.keyed(tx, app_id, number)], since))
 
 
 def holders(tx: Tx, app_id: int, number: int) -> list[Row]:
@@ -59,7 +68,7 @@ def holders(tx: Tx, app_id: int, number: int) -> list[Row]:
         "SELECT n.user_id, n.verified_at, u.created_at, u.imported_at FROM numbers AS n"
         " JOIN users AS u ON u.id = n.user_id WHERE n.app_id = :app_id AND n.number = :number ORDER BY n.user_id",
         app_id=app_id,
-        number=number,
+        number=numbers.keyed(tx, app_id, number),
     )
 
 

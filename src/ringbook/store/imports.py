@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..profile_fields import FIELDS
+from . import numbers
 from .db import Row, Rows, Tx
 
 # The columns that an import writes, in addition to those of every account.
@@ -36,7 +37,7 @@ def known(tx: Tx, ids: Sequence[int]) -> dict[int, Row]:
     written = ", ".join(f"u.{name}" for name in WRITTEN)
     rows = tx.all(
         f"SELECT u.id, u.app_id, u.imported_at, CASE WHEN {UNTOUCHED} THEN 1 ELSE 0 END AS untouched,"
-        f" n.number, n.verified_at, {written}"
+        f" n.number, n.digits, n.verified_at, {written}"
         " FROM :ids AS i CROSS JOIN users AS u"
         " LEFT JOIN numbers AS n ON n.user_id = u.id AND n.user_id BETWEEN :low AND :high"
         " WHERE u.id = i.id AND u.id BETWEEN :low AND :high",
@@ -44,6 +45,10 @@ def known(tx: Tx, ids: Sequence[int]) -> dict[int, Row]:
         low=min(ids),
         high=max(ids),
     )
+    for row in rows:
+        digits = row.pop("digits")
+        if digits is not None:
+            row["number"] = numbers.opened(tx, "numbers", row["app_id"], row["number"], digits)
     return {row["id"]: row for row in rows}
 
 
@@ -60,17 +65,18 @@ def holders(tx: Tx, app_id: int, column: str, values: Sequence[Any]) -> dict[Any
     return dict(rows)
 
 
-def verified(tx: Tx, app_id: int, numbers: Sequence[int]) -> dict[int, int]:
+def verified(tx: Tx, app_id: int, wanted: Sequence[int]) -> dict[int, int]:
     """By number: the user who has verified it here. A verification that was only imported does not count."""
+    keyed = numbers.keyed_all(tx, app_id, wanted)
     rows: Any = tx.tuples(
         "SELECT p.number, p.user_id FROM (SELECT v.number, (SELECT MIN(n.user_id) FROM numbers AS n"
         " JOIN users AS u ON u.id = n.user_id WHERE n.app_id = :app_id AND n.number = v.number"
         f" AND n.verified_at IS NOT NULL AND NOT ({UNTOUCHED})) AS user_id FROM :numbers AS v) AS p"
         " WHERE p.user_id IS NOT NULL",
         app_id=app_id,
-        numbers=Rows.of("number", numbers),
+        numbers=Rows.of("number", sorted(keyed)),
     )
-    return dict(rows)
+    return {keyed[one]: user_id for one, user_id in rows}
 
 
 def reserve(tx: Tx, last: int) -> None:
@@ -116,11 +122,16 @@ def forget_numbers(tx: Tx, ids: Sequence[int]) -> None:
 
 def add_numbers(tx: Tx, app_id: int, users: Sequence[Row]) -> None:
     """Give these users, who have no number, their `number`, with `verified_at` if it is verified."""
-    columns: dict[str, type] = {"number": int, "id": int, "verified_at": int}
-    answering = [(user["number"], user["id"], user["verified_at"]) for user in users if user["number"] is not None]
+    columns: dict[str, type] = {"number": int, "digits": bytes, "id": int, "verified_at": int}
+    answering = []
+    for user in users:
+        if (number := user["number"]) is not None:
+            keyed = numbers.keyed(tx, app_id, number)
+            digits = numbers.digits(tx, "numbers", app_id, keyed, number)
+            answering.append((keyed, digits, user["id"], user["verified_at"]))
     tx.run(
-        "INSERT INTO numbers (app_id, number, user_id, verified_at, imported)"
-        " SELECT :app_id, r.number, r.id, r.verified_at, 1 FROM :rows AS r",
+        "INSERT INTO numbers (app_id, number, digits, user_id, verified_at, imported)"
+        " SELECT :app_id, r.number, r.digits, r.id, r.verified_at, 1 FROM :rows AS r",
         app_id=app_id,
         rows=Rows(columns, answering),
     )

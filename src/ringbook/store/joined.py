@@ -10,9 +10,10 @@ of_user                                   the facts about a user, for whoever lo
 
 from collections.abc import Sequence
 
+from . import numbers
 from .db import Row, Rows, Tx
 
-COLUMNS = "id, app_id, user_id, number, verified, created_at, told_up_to"
+COLUMNS = "id, app_id, user_id, number, digits, verified, created_at, told_up_to"
 
 
 def may_be_announced(tx: Tx, user_id: int) -> bool:
@@ -32,33 +33,38 @@ def lately(tx: Tx, user_id: int, since: int) -> int:
 
 def put(tx: Tx, app_id: int, user_id: int, number: int, *, verified: bool, now: int) -> None:
     """Record that the user has gained this number."""
+    keyed = numbers.keyed(tx, app_id, number)
     tx.run(
-        "INSERT INTO joined (app_id, user_id, number, verified, created_at, due_at, told_up_to)"
-        " VALUES (:app_id, :user_id, :number, :verified, :now, :now, 0)",
+        "INSERT INTO joined (app_id, user_id, number, digits, verified, created_at, due_at, told_up_to)"
+        " VALUES (:app_id, :user_id, :keyed, :digits, :verified, :now, :now, 0)",
         app_id=app_id,
         user_id=user_id,
-        number=number,
+        keyed=keyed,
+        digits=numbers.digits(tx, "joined", app_id, keyed, number),
         verified=int(verified),
         now=now,
     )
 
 
-def verify(tx: Tx, user_id: int, number: int) -> bool:
+def verify(tx: Tx, app_id: int, user_id: int, number: int) -> bool:
     """Mark a fact of which nobody has been notified as one of a verified number; False when there is none."""
     rows = tx.run(
         "UPDATE joined SET verified = 1"
-        " WHERE user_id = :user_id AND number = :number AND done_at IS NULL AND told_up_to = 0",
+        " WHERE user_id = :user_id AND number = :keyed AND done_at IS NULL AND told_up_to = 0",
         user_id=user_id,
-        number=number,
+        keyed=numbers.keyed(tx, app_id, number),
     )
     return rows > 0
 
 
 def oldest(tx: Tx, now: int) -> Row | None:
     """The fact that has been due longest. A postponed fact is due later, so this reads one row of an index."""
-    return tx.one(
-        f"SELECT {COLUMNS} FROM joined WHERE done_at IS NULL AND due_at <= :now ORDER BY due_at, id LIMIT 1",
-        now=now,
+    return _opened(
+        tx,
+        tx.one(
+            f"SELECT {COLUMNS} FROM joined WHERE done_at IS NULL AND due_at <= :now ORDER BY due_at, id LIMIT 1",
+            now=now,
+        ),
     )
 
 
@@ -69,7 +75,15 @@ def put_off(tx: Tx, joined_id: int, until: int) -> None:
 
 def waiting(tx: Tx, joined_id: int) -> Row | None:
     """The fact with this id, if it still waits."""
-    return tx.one(f"SELECT {COLUMNS} FROM joined WHERE id = :id AND done_at IS NULL", id=joined_id)
+    return _opened(tx, tx.one(f"SELECT {COLUMNS} FROM joined WHERE id = :id AND done_at IS NULL", id=joined_id))
+
+
+def _opened(tx: Tx, row: Row | None) -> Row | None:
+    """The row with its number."""
+    if not row:
+        return None
+    digits = row.pop("digits")
+    return row | {"number": numbers.opened(tx, "joined", row["app_id"], row["number"], digits)}
 
 
 def move(tx: Tx, joined_id: int, told_up_to: int, up_to: int) -> bool:
@@ -86,7 +100,8 @@ def move(tx: Tx, joined_id: int, told_up_to: int, up_to: int) -> bool:
 def finish(tx: Tx, joined_id: int, result: str, now: int) -> bool:
     """Close a fact with a `result` and delete its number; False when it is gone."""
     rows = tx.run(
-        "UPDATE joined SET done_at = :now, result = :result, number = NULL WHERE id = :id AND done_at IS NULL",
+        "UPDATE joined SET done_at = :now, result = :result, number = NULL, digits = NULL"
+        " WHERE id = :id AND done_at IS NULL",
         id=joined_id,
         result=result,
         now=now,
@@ -106,47 +121,52 @@ def forget(tx: Tx, before: int, limit: int) -> int:
 def holders(tx: Tx, app_id: int, number: int, after: int, limit: int) -> list[int]:
     """Ids of users who hold the number, each once, ascending, larger than `after`."""
     rows = tx.tuples(
-        "SELECT c.owner_id FROM contacts AS c WHERE c.app_id = :app_id AND c.number = :number AND c.owner_id > :after"
+        "SELECT c.owner_id FROM contacts AS c WHERE c.app_id = :app_id AND c.number = :keyed AND c.owner_id > :after"
         " GROUP BY c.owner_id ORDER BY c.owner_id LIMIT :limit",
         app_id=app_id,
-        number=number,
+        keyed=numbers.keyed(tx, app_id, number),
         after=after,
         limit=limit,
     )
     return [row[0] for row in rows]
 
 
-def names(tx: Tx, number: int, owners: Sequence[int]) -> dict[int, str]:
+def names(tx: Tx, app_id: int, number: int, owners: Sequence[int]) -> dict[int, str]:
     """The name of the number in the books of these users: from the global book, else from the book synced last.
 
     Those who are no users any more are left out.
     """
+    keyed = numbers.keyed(tx, app_id, number)
     rows = tx.tuples(
-        "SELECT c.owner_id, c.name FROM contacts AS c JOIN users AS u ON u.id = c.owner_id"
+        "SELECT c.owner_id, c.book, c.sealed FROM contacts AS c JOIN users AS u ON u.id = c.owner_id"
         " JOIN books AS b ON b.owner_id = c.owner_id AND b.book = c.book"
-        " WHERE c.owner_id IN :owners AND c.number = :number"
+        " WHERE c.owner_id IN :owners AND c.number = :keyed"
         " ORDER BY c.owner_id, CASE c.book WHEN 0 THEN 0 ELSE 1 END, b.synced_at DESC, c.book",
         owners=Rows.of("owner_id", owners),
-        number=number,
+        keyed=keyed,
     )
     found: dict[int, str] = {}
-    for owner_id, name in rows:
-        found.setdefault(owner_id, name)
+    for owner_id, book, sealed in rows:
+        if owner_id not in found:
+            found[owner_id] = tx.seal.open_contact(app_id, owner_id, book, keyed, sealed)[1]
     return found
 
 
-def announce(tx: Tx, owners: Sequence[int], hashed: int, *, verified: bool, now: int) -> set[int]:
+def announce(tx: Tx, app_id: int, owners: Sequence[int], number: int, *, verified: bool, now: int) -> set[int]:
     """Record that these users are notified of a number; return those who had not been notified before.
 
     A holder is notified once, and once more when the number was not verified the first time and is now.
     """
+    keyed = numbers.keyed(tx, app_id, number)
     rows = tx.tuples(
-        "INSERT INTO announced (owner_id, hash, verified, at)"
-        " SELECT o.owner_id, :hash, :verified, :now FROM :owners AS o WHERE 1 = 1"
-        " ON CONFLICT (owner_id, hash) DO UPDATE SET verified = 1, at = excluded.at"
+        "INSERT INTO announced (owner_id, app_id, number, digits, verified, at)"
+        " SELECT o.owner_id, :app_id, :keyed, :digits, :verified, :now FROM :owners AS o WHERE 1 = 1"
+        " ON CONFLICT (owner_id, number) DO UPDATE SET verified = 1, at = excluded.at"
         " WHERE announced.verified = 0 AND excluded.verified = 1 RETURNING owner_id",
         owners=Rows.of("owner_id", sorted(owners)),
-        hash=hashed,
+        app_id=app_id,
+        keyed=keyed,
+        digits=numbers.digits(tx, "announced", app_id, keyed, number),
         verified=int(verified),
         now=now,
     )

@@ -13,6 +13,7 @@ end_import_trust               imported values of a user no longer open the acco
 from collections.abc import Sequence
 from typing import Literal
 
+from . import numbers
 from .db import Row, Rows, Tx
 from .imports import UNTOUCHED
 
@@ -25,7 +26,7 @@ def is_verified(tx: Tx, app_id: int, number: int) -> bool:
         tx.tuples(
             "SELECT 1 FROM numbers WHERE app_id = :app_id AND number = :number AND verified_at IS NOT NULL LIMIT 1",
             app_id=app_id,
-            number=number,
+            number=numbers.keyed(tx, app_id, number),
         )
     )
 
@@ -48,7 +49,7 @@ def holders(tx: Tx, app_id: int, number: int) -> list[Row]:
         " ON s.user_id = n.user_id"
         " WHERE n.app_id = :app_id AND n.number = :number) AS h ORDER BY h.used_at DESC, h.user_id",
         app_id=app_id,
-        number=number,
+        number=numbers.keyed(tx, app_id, number),
     )
 
 
@@ -62,13 +63,16 @@ def verify(tx: Tx, app_id: int, user_id: int, number: int, now: int, *, renew: b
 
     renew   a number that the user has verified before counts as verified now
     """
-    tx.run("DELETE FROM numbers WHERE user_id = :user_id AND number <> :number", user_id=user_id, number=number)
+    keyed = numbers.keyed(tx, app_id, number)
+    tx.run("DELETE FROM numbers WHERE user_id = :user_id AND number <> :keyed", user_id=user_id, keyed=keyed)
     tx.run(
-        "INSERT INTO numbers (app_id, number, user_id, verified_at) VALUES (:app_id, :number, :user_id, :now)"
+        "INSERT INTO numbers (app_id, number, user_id, digits, verified_at)"
+        " VALUES (:app_id, :keyed, :user_id, :digits, :now)"
         " ON CONFLICT (app_id, number, user_id) DO UPDATE SET imported = 0, verified_at ="
         " CASE WHEN :renew = 0 THEN COALESCE(numbers.verified_at, excluded.verified_at) ELSE excluded.verified_at END",
         app_id=app_id,
-        number=number,
+        keyed=keyed,
+        digits=numbers.digits(tx, "numbers", app_id, keyed, number),
         user_id=user_id,
         now=now,
         renew=int(renew),
@@ -83,8 +87,10 @@ def release(tx: Tx, user_id: int, now: int) -> None:
 
 def verified_of(tx: Tx, user_id: int) -> int | None:
     """The user's verified number."""
-    row = tx.one("SELECT number FROM numbers WHERE user_id = :id AND verified_at IS NOT NULL", id=user_id)
-    return row["number"] if row else None
+    rows = tx.tuples(
+        "SELECT app_id, number, digits FROM numbers WHERE user_id = :id AND verified_at IS NOT NULL", id=user_id
+    )
+    return numbers.opened(tx, "numbers", *rows[0]) if rows else None
 
 
 def by_uid(tx: Tx, app_id: int, source: Source, uid: str) -> int | None:

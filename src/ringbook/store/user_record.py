@@ -8,6 +8,8 @@ pushes, joined, announced                what was sent to the user and told abou
 """
 
 from ..profile_fields import FIELDS
+from . import numbers as _numbers
+from .codes import with_number
 from .db import Row, Tx
 
 EXPORTED = ", ".join(f"u.{field.key}" for field in FIELDS.values() if field.exported)
@@ -27,7 +29,9 @@ def user(tx: Tx, user_id: int) -> Row | None:
 
 def numbers(tx: Tx, user_id: int) -> list[Row]:
     """The user's numbers, and when they were verified."""
-    return tx.all("SELECT number, verified_at FROM numbers WHERE user_id = :id ORDER BY number", id=user_id)
+    rows = tx.tuples("SELECT app_id, number, digits, verified_at FROM numbers WHERE user_id = :id", id=user_id)
+    found = [{"number": _numbers.opened(tx, "numbers", *row[:3]), "verified_at": row[3]} for row in rows]
+    return sorted(found, key=lambda row: row["number"])
 
 
 def tags(tx: Tx, user_id: int) -> list[str]:
@@ -52,11 +56,14 @@ def books(tx: Tx, user_id: int) -> list[Row]:
 
 def contacts(tx: Tx, user_id: int, book: int) -> list[Row]:
     """The contacts of a book, in upload order."""
-    return tx.all(
-        "SELECT number, typed, name FROM contacts WHERE owner_id = :id AND book = :book ORDER BY seq, number",
+    rows = tx.tuples(
+        "SELECT app_id, owner_id, book, number, sealed FROM contacts WHERE owner_id = :id AND book = :book"
+        " ORDER BY seq, number",
         id=user_id,
         book=book,
     )
+    opened = (tx.seal.open_contact(*row) for row in rows)
+    return [{"number": number, "name": name, "typed": typed} for number, name, typed in opened]
 
 
 def subscriptions(tx: Tx, user_id: int) -> list[Row]:
@@ -70,16 +77,20 @@ def subscriptions(tx: Tx, user_id: int) -> list[Row]:
 
 def codes(tx: Tx, user_id: int) -> list[Row]:
     """One-time codes for the user's verified numbers. An unverified number may belong to somebody else."""
-    return tx.all(
-        "SELECT c.number, c.typed, c.created_at, c.expires_at, c.attempts, c.answered_at FROM numbers AS n"
-        " JOIN codes AS c ON c.app_id = n.app_id AND c.number = n.number WHERE n.user_id = :id"
-        " AND n.verified_at IS NOT NULL ORDER BY c.number",
+    rows = tx.all(
+        "SELECT c.app_id, c.number, c.digits, c.typed, c.created_at, c.expires_at, c.attempts, c.answered_at"
+        " FROM numbers AS n JOIN codes AS c ON c.app_id = n.app_id AND c.number = n.number WHERE n.user_id = :id"
+        " AND n.verified_at IS NOT NULL",
         id=user_id,
     )
+    found = [with_number(tx, row) for row in rows]
+    for row in found:
+        del row["app_id"]
+    return sorted(found, key=lambda row: row["number"])
 
 
 def removed(tx: Tx, user_id: int) -> int:
-    """The number of contacts removed in the last 30 days, which are stored as hashes."""
+    """The number of contacts removed in the last 30 days."""
     return int(tx.tuples("SELECT COUNT(*) FROM removed WHERE owner_id = :id", id=user_id)[0][0])
 
 
@@ -95,12 +106,18 @@ def pushes(tx: Tx, user_id: int) -> list[Row]:
 
 def joined(tx: Tx, user_id: int) -> list[Row]:
     """Joined pushes about the user to others, sent or waiting."""
-    return tx.all(
-        "SELECT id, number, verified, created_at, done_at, result FROM joined WHERE user_id = :id ORDER BY id",
+    rows = tx.all(
+        "SELECT id, app_id, number, digits, verified, created_at, done_at, result FROM joined WHERE user_id = :id"
+        " ORDER BY id",
         id=user_id,
     )
+    for row in rows:
+        app_id, digits = row.pop("app_id"), row.pop("digits")
+        if digits is not None:
+            row["number"] = _numbers.opened(tx, "joined", app_id, row["number"], digits)
+    return rows
 
 
 def announced(tx: Tx, user_id: int) -> int:
-    """The number of contacts of whose joining the user was notified, which are stored as hashes."""
+    """The number of contacts of whose joining the user was notified."""
     return int(tx.tuples("SELECT COUNT(*) FROM announced WHERE owner_id = :id", id=user_id)[0][0])

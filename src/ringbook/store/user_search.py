@@ -8,11 +8,12 @@ The statements are put together from the fragments in this file; whatever a call
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from .. import profile_fields
 from ..model import User
+from . import numbers
 from .db import Rows, Tx
 from .users import COLUMNS, made
 
@@ -70,7 +71,7 @@ def page(
     verified_only   only verified numbers are found
     logins   False: a login that is an e-mail or a number neither places a user nor is found by its beginning
     """
-    where, params = _where(conditions, logins=logins)
+    where, params = _where(_keyed(tx, app_id, conditions), logins=logins)
     key = SHOWN_LOGIN if sort == "login" and not logins else FIELDS[sort]
     rows = tx.all(
         f"SELECT {COLUMNS} FROM users AS u WHERE {where}"
@@ -97,9 +98,19 @@ def newest(tx: Tx, app_id: int, before: int, limit: int) -> list[User]:
 
 def count(tx: Tx, app_id: int, conditions: Sequence[Condition], *, logins: bool, verified_only: bool, most: int) -> int:
     """The number of users who meet all conditions, counted up to `most`."""
-    where, params = _where(conditions, logins=logins)
+    where, params = _where(_keyed(tx, app_id, conditions), logins=logins)
     sql = f"SELECT count(*) FROM (SELECT 1 FROM users AS u WHERE {where} LIMIT :most) AS found"
     return int(tx.tuples(sql, app_id=app_id, verified_only=int(verified_only), most=most, **params)[0][0])
+
+
+def _keyed(tx: Tx, app_id: int, conditions: Sequence[Condition]) -> list[Condition]:
+    """The conditions with keyed numbers in place of numbers."""
+    return [
+        replace(one, values=tuple(numbers.keyed(tx, app_id, int(value)) for value in one.values))
+        if one.field == "phone" and one.operator in ("in", "nin")
+        else one
+        for one in conditions
+    ]
 
 
 def _where(conditions: Sequence[Condition], *, logins: bool) -> tuple[str, dict[str, Any]]:

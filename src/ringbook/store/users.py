@@ -20,6 +20,7 @@ from typing import Any
 from ..model import User
 from ..profile_fields import FIELDS
 from ..profile_fields import fold as fold
+from . import numbers
 from .db import Row, Rows, Tx
 
 COLUMNS = ", ".join(f"u.{name}" for name in User.__struct_fields__)
@@ -98,13 +99,19 @@ def identities(tx: Tx, app_id: int, user_id: int) -> list[Row]:
     firebase_uid, cidp_uid     the user's id at Firebase and at the application's identity provider
     since                      when the account was made or imported here
     """
-    return tx.all(
-        "SELECT n.number, n.verified_at, u.firebase_uid, u.cidp_uid, COALESCE(u.imported_at, u.created_at) AS since"
+    rows = tx.all(
+        "SELECT n.number, n.digits, n.verified_at, u.firebase_uid, u.cidp_uid,"
+        " COALESCE(u.imported_at, u.created_at) AS since"
         " FROM users AS u LEFT JOIN numbers AS n ON n.user_id = u.id AND n.verified_at IS NOT NULL"
         " WHERE u.id = :user_id AND u.app_id = :app_id",
         app_id=app_id,
         user_id=user_id,
     )
+    for row in rows:
+        digits = row.pop("digits")
+        if digits is not None:
+            row["number"] = numbers.opened(tx, "numbers", app_id, row["number"], digits)
+    return rows
 
 
 def lock(tx: Tx, user_id: int) -> None:
@@ -218,14 +225,17 @@ def set_number(tx: Tx, app_id: int, user_id: int, number: int | None) -> bool:
 
     True when the user did not answer to it before.
     """
-    tx.run("DELETE FROM numbers WHERE user_id = :user_id AND number <> :number", user_id=user_id, number=number or 0)
     if number is None:
+        tx.run("DELETE FROM numbers WHERE user_id = :user_id", user_id=user_id)
         return False
+    keyed = numbers.keyed(tx, app_id, number)
+    tx.run("DELETE FROM numbers WHERE user_id = :user_id AND number <> :keyed", user_id=user_id, keyed=keyed)
     added = tx.run(
-        "INSERT INTO numbers (app_id, number, user_id) VALUES (:app_id, :number, :user_id)"
+        "INSERT INTO numbers (app_id, number, user_id, digits) VALUES (:app_id, :keyed, :user_id, :digits)"
         " ON CONFLICT (app_id, number, user_id) DO NOTHING",
         app_id=app_id,
-        number=number,
+        keyed=keyed,
+        digits=numbers.digits(tx, "numbers", app_id, keyed, number),
         user_id=user_id,
     )
     return added == 1
@@ -233,7 +243,8 @@ def set_number(tx: Tx, app_id: int, user_id: int, number: int | None) -> bool:
 
 def numbers_of(tx: Tx, user_id: int) -> list[int]:
     """The numbers of a user."""
-    return [row[0] for row in tx.tuples("SELECT number FROM numbers WHERE user_id = :user_id", user_id=user_id)]
+    rows = tx.tuples("SELECT app_id, number, digits FROM numbers WHERE user_id = :user_id", user_id=user_id)
+    return [numbers.opened(tx, "numbers", *row) for row in rows]
 
 
 def set_tags(tx: Tx, app_id: int, user_id: int, tags: Sequence[str]) -> None:

@@ -39,15 +39,15 @@ WITHOUT_KEY = WithoutKey()
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows as one parameter: `columns` maps each name to int or str, `rows` are tuples in that order."""
+    """Rows as one parameter: `columns` maps each name to int, str or bytes, `rows` are tuples in that order."""
 
     columns: dict[str, type]
     rows: Sequence[tuple[Any, ...]]
 
     @classmethod
     def of(cls, name: str, values: Sequence[Any]) -> "Rows":
-        """One column of numbers, or of texts if the first value is one."""
-        kind = str if values and isinstance(values[0], str) else int
+        """One column of the kind of its first value; of numbers where there is none."""
+        kind = type(values[0]) if values else int
         return cls({name: kind}, [(value,) for value in values])
 
 

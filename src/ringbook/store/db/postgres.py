@@ -16,7 +16,7 @@ from ...seal import Seal
 from . import causes
 from .contract import AWAY, FULL, PARAMETER, PROBE, SLOW, WITHOUT_KEY, Guard, Probe, Row, Rows, Tx
 
-ARRAYS = {int: "bigint[]", str: "text[]"}
+ARRAYS = {int: "bigint[]", str: "text[]", bytes: "bytea[]"}
 UTF8 = "UTF8"
 ENCODING = "SHOW server_encoding"
 WAIT_SECONDS = 5

@@ -305,8 +305,10 @@ class SqliteTx:
         lists = {name: rows for name, rows in params.items() if isinstance(rows, Rows)}
         if not lists:
             return self._connection.execute(sql, params)
-        sql = sqlite_statement(sql, tuple((name, tuple(rows.columns)) for name, rows in lists.items()))
-        return self._connection.execute(sql, params | {name: as_json(rows) for name, rows in lists.items()})
+        sql = sqlite_statement(sql, tuple((name, tuple(rows.columns.items())) for name, rows in lists.items()))
+        for name, rows in lists.items():
+            params |= in_json(name, rows)
+        return self._connection.execute(sql, params)
 
 
 @contextmanager
@@ -333,16 +335,47 @@ def unwritable(file: Path, error: BaseException) -> str:
 
 
 @lru_cache(maxsize=512)
-def sqlite_statement(sql: str, lists: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
-    """Replace each list parameter by a table expression over `json_each`."""
+def sqlite_statement(sql: str, lists: tuple[tuple[str, tuple[tuple[str, type], ...]], ...]) -> str:
+    """Replace each list parameter by a table expression over `json_each`; see `in_json`."""
     for name, columns in lists:
-        fields = ", ".join(f"value ->> {position} AS {column}" for position, column in enumerate(columns))
-        sql = re.sub(rf"(?<![:\w]):{name}\b", f"(SELECT {fields} FROM json_each(:{name}))", sql)
+        table = f"(SELECT {', '.join(_fields(name, columns))} FROM json_each(:{name}))"
+        sql = re.sub(rf"(?<![:\w]):{name}\b", table, sql)
     return sql
 
 
-def as_json(rows: Rows) -> str:
-    return msgspec.json.encode(rows.rows).decode()
+def _fields(name: str, columns: tuple[tuple[str, type], ...]) -> Iterator[str]:
+    position = 0
+    for column, kind in columns:
+        if kind is bytes:
+            yield f"substr(:{name}_bytes, value ->> {position}, value ->> {position + 1}) AS {column}"
+        else:
+            yield f"value ->> {position} AS {column}"
+        position += 1 + (kind is bytes)
+
+
+def in_json(name: str, rows: Rows) -> dict[str, Any]:
+    """The parameters for rows: one JSON array, and for `bytes`, which JSON cannot hold, their concatenation.
+
+    In the array stand the place and the length of each value of `bytes`.
+    """
+    if bytes not in rows.columns.values():
+        return {name: msgspec.json.encode(rows.rows).decode()}
+    kinds = list(rows.columns.values())
+    parts: list[bytes] = []
+    start, spread = 1, []
+    for row in rows.rows:
+        values: list[Any] = []
+        for kind, value in zip(kinds, row, strict=True):
+            if kind is not bytes:
+                values.append(value)
+            elif value is None:
+                values += (None, None)
+            else:
+                values += (start, len(value))
+                start += len(value)
+                parts.append(value)
+        spread.append(values)
+    return {name: msgspec.json.encode(spread).decode(), f"{name}_bytes": b"".join(parts)}
 
 
 @contextmanager

@@ -102,6 +102,7 @@ CREATE TABLE numbers (
     app_id INTEGER NOT NULL,
     number BIGINT NOT NULL,
     user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    digits {bytes} NOT NULL,
     verified_at BIGINT,
     imported INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (app_id, number, user_id)
@@ -187,8 +188,7 @@ CREATE TABLE contacts (
     book INTEGER NOT NULL,
     number BIGINT NOT NULL,
     app_id INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    typed TEXT,
+    sealed {bytes} NOT NULL,
     seq BIGINT NOT NULL,
     PRIMARY KEY (owner_id, book, number)
 ) {keyed};
@@ -196,9 +196,11 @@ CREATE INDEX contacts_number ON contacts (app_id, number, owner_id);
 
 CREATE TABLE removed (
     owner_id INTEGER NOT NULL,
-    hash BIGINT NOT NULL,
+    app_id INTEGER NOT NULL,
+    number BIGINT NOT NULL,
+    digits {bytes} NOT NULL,
     at BIGINT NOT NULL,
-    PRIMARY KEY (owner_id, hash)
+    PRIMARY KEY (owner_id, number)
 ) {keyed};
 CREATE INDEX removed_at ON removed (at);
 
@@ -236,8 +238,9 @@ CREATE INDEX subscriptions_token ON subscriptions (app_id, channel, token_hash);
 CREATE TABLE codes (
     app_id INTEGER NOT NULL,
     number BIGINT NOT NULL,
+    digits {bytes} NOT NULL,
     request_id TEXT NOT NULL,
-    typed TEXT NOT NULL,
+    typed {bytes} NOT NULL,
     code_hash {bytes} NOT NULL,
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
@@ -254,6 +257,7 @@ postgres:id bigint PRIMARY KEY DEFAULT nextval('joined_ids'),
     app_id INTEGER NOT NULL,
     user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     number BIGINT,
+    digits {bytes},
     verified INTEGER NOT NULL,
     created_at BIGINT NOT NULL,
     due_at BIGINT NOT NULL,
@@ -267,10 +271,12 @@ CREATE INDEX joined_user ON joined (user_id, created_at);
 
 CREATE TABLE announced (
     owner_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
-    hash BIGINT NOT NULL,
+    app_id INTEGER NOT NULL,
+    number BIGINT NOT NULL,
+    digits {bytes} NOT NULL,
     verified INTEGER NOT NULL,
     at BIGINT NOT NULL,
-    PRIMARY KEY (owner_id, hash)
+    PRIMARY KEY (owner_id, number)
 ) {keyed};
 
 CREATE TABLE pushes (

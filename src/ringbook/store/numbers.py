@@ -1,0 +1,32 @@
+"""Phone numbers as tables hold them: the keyed number, by which rows are found and joined, and its digits, sealed.
+
+keyed, keyed_all           the keyed number; of several numbers
+digits, opened             the sealed digits beside a keyed number; the number in them
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from .db import Tx
+
+Table = Literal["numbers", "joined", "announced", "removed", "codes"]
+
+
+def keyed(tx: Tx, app_id: int, number: int) -> int:
+    """The keyed number: 63 bits that reveal the number to nobody without the key."""
+    return tx.seal.number(app_id, number)
+
+
+def keyed_all(tx: Tx, app_id: int, numbers: Iterable[int]) -> dict[int, int]:
+    """By keyed number: these numbers."""
+    return {tx.seal.number(app_id, number): number for number in numbers}
+
+
+def digits(tx: Tx, table: Table, app_id: int, keyed: int, number: int) -> bytes:
+    """The number, sealed for the column `digits` of a row with this keyed number: 24 bytes."""
+    return tx.seal.digits(number, table, "digits", app_id, keyed)
+
+
+def opened(tx: Tx, table: Table, app_id: int, keyed: int, digits: bytes) -> int:
+    """The number in a row with this keyed number; errors.Unreadable."""
+    return tx.seal.open_digits(digits, table, "digits", app_id, keyed)

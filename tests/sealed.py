@@ -1,0 +1,48 @@
+"""What sealed rows hold, for tests that look into tables.
+
+contacts(tx), contacts_behind(server)   every contact: owner, book and the opened contact
+add_number(tx, …)                       a user answers to one more number
+with_number(…)                          a contact as its table holds it
+"""
+
+from contextlib import closing
+
+from servers import SEAL, Server
+
+from ringbook.model import Contact, SealedContact
+from ringbook.store import db as databases
+from ringbook.store import numbers
+from ringbook.store.db import Tx
+
+
+def contacts(tx: Tx) -> list[tuple[int, int, Contact]]:
+    """Owner, book and contact of every row, by owner, book and number."""
+    rows = tx.tuples("SELECT app_id, owner_id, book, number, sealed, seq FROM contacts")
+    found = [(row[1], row[2], Contact(*tx.seal.open_contact(*row[:5]), row[5])) for row in rows]
+    return sorted(found, key=lambda one: (one[0], one[1], one[2].number))
+
+
+def contacts_behind(server: Server) -> set[tuple[int, int]]:
+    """Owner and number of every contact in a server's database."""
+    with closing(databases.connect(server.database_url, seal=SEAL, pool=1)) as db, db.read() as tx:
+        return {(owner_id, one.number) for owner_id, _, one in contacts(tx)}
+
+
+def with_number(app_id: int, owner_id: int, book: int, one: Contact) -> SealedContact:
+    """The contact as the table holds it in this book."""
+    keyed = SEAL.number(app_id, one.number)
+    return SealedContact(keyed, SEAL.contact(app_id, owner_id, book, keyed, one.number, one.name, one.typed), one.seq)
+
+
+def add_number(tx: Tx, app_id: int, user_id: int, number: int, verified_at: int | None = None) -> None:
+    """The user answers to this number, too."""
+    keyed = numbers.keyed(tx, app_id, number)
+    tx.run(
+        "INSERT INTO numbers (app_id, number, user_id, digits, verified_at)"
+        " VALUES (:app_id, :keyed, :user_id, :digits, :verified_at)",
+        app_id=app_id,
+        keyed=keyed,
+        user_id=user_id,
+        digits=numbers.digits(tx, "numbers", app_id, keyed, number),
+        verified_at=verified_at,
+    )
