@@ -55,15 +55,15 @@ TABLES = {
     ),
     "subscriptions": (
         0.5,
-        "INSERT INTO subscriptions (user_id, app_id, device, platform, channel, environment, token, token_hash,"
-        " created_at, updated_at) {count} SELECT i * 2, 1, 'device-' || i, 'android', 'gcm', 'production',"
+        "INSERT INTO subscriptions (user_id, id, app_id, device, platform, channel, environment, token, token_hash,"
+        " created_at, updated_at) {count} SELECT i * 2, i, 1, 'device-' || i, 'android', 'gcm', 'production',"
         " 'token-' || i, :hash, :now, :now FROM n",
     ),
     "pushes": (
         2,
-        "INSERT INTO pushes (user_id, app_id, subscription_id, event_id, about_user_id, channel, environment,"
-        " created_at, due_at, expires_at, attempts, outcome, reason, settled_at) {count} SELECT 1 + i % :users, 1, 1,"
-        " i, 1 + i * 7 % :users, CASE WHEN i % 100000 = 1 THEN 'web' WHEN i % 4 = 0 THEN 'apns' ELSE 'gcm' END,"
+        "INSERT INTO pushes (user_id, id, app_id, subscription_id, event_id, about_user_id, channel, environment,"
+        " created_at, due_at, expires_at, attempts, outcome, reason, settled_at) {count} SELECT 1 + i % :users, i, 1,"
+        " 1, i, 1 + i * 7 % :users, CASE WHEN i % 100000 = 1 THEN 'web' WHEN i % 4 = 0 THEN 'apns' ELSE 'gcm' END,"
         " 'production', :now - (:count - i) / 4, :now - (:count - i) / 4, :now + {day}, 1,"
         " CASE WHEN i > :count - 20000 THEN NULL WHEN i % 100 < 94 THEN 'accepted' WHEN i % 100 < 96 THEN 'gone'"
         " WHEN i % 100 = 97 THEN 'expired' ELSE 'parked' END,"
@@ -72,13 +72,13 @@ TABLES = {
     ),
     "joined": (
         0.1,
-        "INSERT INTO joined (app_id, user_id, verified, created_at, due_at, told_up_to, done_at, result)"
-        " {count} SELECT 1, i, 1, :now - i, :now - i, 0, :now, 'told' FROM n",
+        "INSERT INTO joined (id, app_id, user_id, verified, created_at, due_at, told_up_to, done_at, result)"
+        " {count} SELECT i, 1, i, 1, :now - i, :now - i, 0, :now, 'told' FROM n",
     ),
     "audit": (
         0.1,
-        "INSERT INTO audit (at, app_id, admin, address, action, subject, detail)"
-        " {count} SELECT :now - (:count - i) * 9, CASE WHEN i % 2 = 0 THEN 1 END, 'eve@example.com', '192.0.2.7',"
+        "INSERT INTO audit (id, at, app_id, admin, address, action, subject, detail)"
+        " {count} SELECT i, :now - (:count - i) * 9, CASE WHEN i % 2 = 0 THEN 1 END, 'eve@example.com', '192.0.2.7',"
         " CASE WHEN i % 500 = 0 THEN 'user erased' ELSE 'logged in' END, 'user ' || i, '' FROM n",
     ),
     "daily": (
@@ -94,6 +94,13 @@ TABLES = {
         "INSERT INTO refusals (app_id, request, cause, reason, count, first_at, last_at) {count} SELECT i % 2,"
         " 'GET /route/' || i % 20, 'invalid', 'reason ' || i, i, :now - 9000, :now - i FROM n",
     ),
+}
+SEQUENCES = {
+    "users": "user_ids",
+    "subscriptions": "subscription_ids",
+    "pushes": "push_ids",
+    "joined": "joined_ids",
+    "audit": "audit_ids",
 }
 ROWS = {"daily": 12 * 365, "refusals": 500}
 WORDS = {"first": FIRST, "apart": APART, "every": EVERY, "book": BOOK, "day": DAY}
@@ -117,6 +124,8 @@ def fill(url: str, users: int, tell: Callable[[str], None]) -> dict[str, int]:
                 tx.run(sql, count=counts[table], **named)
         with db.write() as tx:
             tx.run(INDEX)
+            for table, sequence in SEQUENCES.items():
+                tx.reserve_ids(sequence, counts[table])
     if not databases.is_sqlite(url):  # which autovacuum does by itself, in its own time
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE")

@@ -207,7 +207,6 @@ class Pooled:
         ORDER BY 1, 2
     """
     OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    USED = "SELECT setval(format('public.%I', sequencename), start_value, false) FROM pg_sequences"
 
     def __init__(self, url: str, dropped: ExitStack) -> None:
         self.url = url
@@ -237,7 +236,7 @@ class Pooled:
             time.sleep(0.002)
 
     def _delete(self) -> int:
-        """Delete all rows, restore those of the new schema, and restart the sequences; the number of deleted rows."""
+        """Delete all rows and restore those of the new schema; the number of deleted rows."""
         filled = ", ".join(f"(SELECT count(*) FROM {table})" for table in self._tables)
         counts = self._connection.execute(f"SELECT {filled}").fetchone() or ()
         with self._connection.transaction():
@@ -247,7 +246,6 @@ class Pooled:
             for table, rows in self._seeds.items():
                 marks = ", ".join(["%s"] * len(rows[0]))
                 self._connection.cursor().executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
-            self._connection.execute(f"{self.USED} WHERE last_value IS NOT NULL")
         return sum(counts)
 
 

@@ -45,6 +45,19 @@ def send(who: Person, *to: Person, **payload: Any) -> Answer:
     return who.ask("POST", "/events", {"event": {"message": message, "user": {"ids": [one.id for one in to]}}})
 
 
+def test_an_id_that_nobody_can_have_is_nobody(server):
+    """Like any other unknown id: on a cluster a number beyond 32 bits must not reach the database."""
+    ann, bob = subscribed(person(server)), subscribed(person(server))
+    message = packed({"message": "hi"})
+    answers = [
+        ann.ask("POST", "/events", {"event": {"message": message, "user": {"ids": to}}})
+        for to in ([2_147_483_647], [3_000_000_000], [bob.id, 3_000_000_000], "3000000000", f"{bob.id},3000000000")
+    ]
+    unknown, *others = [(one.status, one.json if one.status != 201 else None) for one in answers]
+    assert others[0] == others[2] == unknown
+    assert others[1] == others[3] == (201, None)
+
+
 # ── over HTTP ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

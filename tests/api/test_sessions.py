@@ -137,7 +137,7 @@ def test_ending_a_session_notes_when_its_user_was_last_there(server):
     write(server, "UPDATE sessions SET last_used_at = :at WHERE token_hash = :hash", at=later, hash=digest(who.token))
     other = who.signed_in_again()
     assert other.ask("DELETE", "/session/list").status == 200
-    (user,) = rows(server, "SELECT last_request_at FROM users WHERE id = :id", id=who.id)
+    (user,) = rows(server, "SELECT last_request_at FROM seen WHERE user_id = :id", id=who.id)
     assert user["last_request_at"] == later
 
 

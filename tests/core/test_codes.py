@@ -63,8 +63,9 @@ def known(db: Database, app: App, typed: str = ANN) -> None:
     """A user has signed in with this number before."""
     with db.write() as tx:
         row = tx.one(
-            "INSERT INTO users (app_id, phone, is_guest, created_at, updated_at) VALUES (:app, :typed, 0, 0, 0)"
-            " RETURNING id",
+            "INSERT INTO users (id, app_id, phone, is_guest, created_at, updated_at)"
+            " VALUES (:id, :app, :typed, 0, 0, 0) RETURNING id",
+            id=tx.next_id("user_ids"),
             app=app.id,
             typed=typed,
         )
@@ -135,8 +136,9 @@ def test_no_transaction_is_open_while_the_gateway_is_asked(db, app, gateway):
 def test_who_has_an_account_is_answered_like_everybody_else(db, app, gateway):
     with db.write() as tx:
         row = tx.one(
-            "INSERT INTO users (app_id, phone, is_guest, created_at, updated_at) VALUES (:app, :ann, 0, 0, 0)"
+            "INSERT INTO users (id, app_id, phone, is_guest, created_at, updated_at) VALUES (:id, :app, :ann, 0, 0, 0)"
             " RETURNING id",
+            id=tx.next_id("user_ids"),
             app=app.id,
             ann=ANN,
         )

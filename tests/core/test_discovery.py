@@ -220,3 +220,21 @@ def test_uploads_to_one_book_at_once_take_turns(db, owner):
     with db.read() as tx:
         size = tx.one("SELECT size FROM books WHERE owner_id = :id", id=owner.user_id)["size"]
     assert len(discovery.retrieve(db, owner)) == size == 8 * 50 + 1
+
+
+def test_each_change_of_a_book_raises_its_version_and_nothing_else_does(db, owner):
+    def version() -> int:
+        with db.read() as tx:
+            return int(tx.tuples("SELECT version FROM books WHERE owner_id = :id AND book = 0", id=owner.user_id)[0][0])
+
+    versions = []
+    for entries in (
+        [Entry(ANN, "Ann"), Entry(BOB, "Bob")],  # new
+        [Entry(ANN, "Ann"), Entry(BOB, "Bob")],  # the same again
+        [Entry(ANN, "Annie")],  # another name
+        [Entry(BOB, "Bob", destroy=True)],
+        [Entry(BOB, None, destroy=True)],  # who is not there
+    ):
+        upload(db, owner, *entries)
+        versions.append(version())
+    assert versions == [1, 1, 2, 3, 3]

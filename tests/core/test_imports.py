@@ -62,6 +62,7 @@ def stored(db: Database) -> list[list[dict[str, Any]]]:
     with db.read() as tx:
         return [
             tx.all("SELECT * FROM users ORDER BY id"),
+            tx.all("SELECT * FROM seen ORDER BY user_id"),
             tx.all("SELECT * FROM numbers ORDER BY app_id, number, user_id"),
             tx.all("SELECT id, verified_since FROM applications ORDER BY id"),
         ]
@@ -297,6 +298,18 @@ def test_who_signs_up_afterwards_gets_a_larger_id(db, app):
     assert signed_up(db, app, "dave") == 1002
 
 
+def test_a_sign_up_whose_id_an_import_has_taken_draws_again(db, app, database_url):
+    """The server has a block of ids in memory when an import in another process takes them all."""
+    assert signed_up(db, app, "ann") == 1
+    with closing(store.connect(database_url, seal=SEAL)) as importing:
+        lines = [{"id": number, "login": f"imported-{number}"} for number in range(2, 205)]
+        assert counts(brought(importing, app, *lines)) == (203, 0, 0, 0)
+    assert signed_up(db, app, "bob") == 205
+    with pytest.raises(errors.Conflict) as taken:
+        signed_up(db, app, "imported-7")
+    assert taken.value.field == "login"
+
+
 def test_a_dry_run_reserves_no_ids(db, app):
     assert counts(brought(db, app, {"id": 1000, "login": "ann"}, dry_run=True)) == (1, 0, 0, 0)
     assert signed_up(db, app, "bob") == 1
@@ -390,7 +403,7 @@ def test_a_line_that_is_not_taken_uses_up_no_ids(db, app, monkeypatch, batch):
 
 def test_a_server_without_ids_left_says_so_and_adds_nobody(db, app):
     with db.write() as tx:
-        tx.reserve_ids("users", "user_ids", 2**31 - 1)
+        tx.reserve_ids("user_ids", 2**31 - 1)
     before = stored(db)
     with pytest.raises(errors.Unavailable):
         signed_up(db, app, "ann")

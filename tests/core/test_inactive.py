@@ -10,6 +10,7 @@ from servers import SEAL
 from ringbook.config import Config
 from ringbook.core import backups, discovery, inactive, sessions
 from ringbook.model import Entry
+from ringbook.store import users
 from ringbook.store.db import Database
 from ringbook.worker import jobs
 
@@ -104,7 +105,7 @@ def test_who_comes_back_between_the_look_and_the_deed_keeps_them(play, monkeypat
 
     def and_then(tx, user_id):
         lock_all(tx, user_id)
-        tx.run("UPDATE users SET last_request_at = :at WHERE id = :id", at=LATER, id=user_id)
+        users.mark_seen(tx, {user_id: LATER})
 
     monkeypatch.setattr(inactive.books, "lock_all", and_then)
     assert inactive.sweep(play.db, LATER, BEFORE) == 0
@@ -150,7 +151,7 @@ def test_a_part_that_looks_at_everybody_rests_for_an_hour_whatever_the_clock_doe
 def test_old_entries_of_the_audit_log_go(play):
     for at in (LATER - 31 * DAY, LATER - 29 * DAY):
         with play.db.write() as tx:
-            tx.run("INSERT INTO audit (at, admin, address, action) VALUES (:at, 'a', '', 'logged in')", at=at)
+            tx.run("INSERT INTO audit (id, at, admin, address, action) VALUES (:at, :at, 'a', '', 'logged in')", at=at)
     turn(play, Config(audit_kept_days=30))
     assert play.rows("SELECT at FROM audit WHERE admin = 'a'") == [{"at": LATER - 29 * DAY}]
 

@@ -17,7 +17,7 @@ from ringbook.core.import_lines import Line
 from ringbook.model import App, Caller, Entry
 from ringbook.store import db as store
 from ringbook.store import proofs as proof_store
-from ringbook.store import users as users_
+from ringbook.store import users as user_store
 from ringbook.verify.cidp import Identity
 from ringbook.verify.firebase import Proof
 
@@ -61,11 +61,12 @@ def phone_of(db: store.Database, app: App, user_id: int) -> str | None:
 def imported(db: store.Database, user_id: int, last_request_at: int | None = None) -> None:
     with db.write() as tx:
         tx.run(
-            "UPDATE users SET imported_at = :now, as_imported = 1, last_request_at = :at WHERE id = :id",
+            "UPDATE users SET imported_at = :now, as_imported = 1 WHERE id = :id",
             now=NOW,
-            at=last_request_at,
             id=user_id,
         )
+        if last_request_at is not None:
+            user_store.mark_seen(tx, {user_id: last_request_at})
         tx.run("UPDATE numbers SET imported = 1 WHERE user_id = :id", id=user_id)
 
 
@@ -384,7 +385,7 @@ def agreed(db: store.Database, app: App, user_id: int) -> str | None:
     """The number of the user's phone, which must be the only number that finds the user."""
     shown = phone_of(db, app, user_id)
     with db.read() as tx:
-        assert users_.numbers_of(tx, user_id) == ([int(shown[1:])] if shown else [])
+        assert user_store.numbers_of(tx, user_id) == ([int(shown[1:])] if shown else [])
     return shown
 
 

@@ -45,7 +45,9 @@ def caller(db: Database, app: App, *, address: str = HERE, is_guest: bool = Fals
     """A new user, without a password."""
     with db.write() as tx:
         row = tx.one(
-            "INSERT INTO users (app_id, is_guest, created_at, updated_at) VALUES (:app_id, :guest, 0, 0) RETURNING id",
+            "INSERT INTO users (id, app_id, is_guest, created_at, updated_at)"
+            " VALUES (:id, :app_id, :guest, 0, 0) RETURNING id",
+            id=tx.next_id("user_ids"),
             app_id=app.id,
             guest=int(is_guest),
         )

@@ -7,7 +7,7 @@ import pytest
 
 from ringbook import errors
 from ringbook.config import Limits
-from ringbook.core import applications, sessions, users
+from ringbook.core import applications, proofs, sessions, users
 from ringbook.core.sessions import Credentials
 from ringbook.model import App
 from ringbook.store import db as store
@@ -68,7 +68,7 @@ def test_a_sweep_ends_expired_sessions_and_erases_guests_whose_day_is_over(db, a
     sessions.sweep(db, NOW + 86400)
     with db.read() as tx:
         assert tx.tuples("SELECT count(*) FROM sessions") == [(0,)]
-        assert tx.tuples("SELECT id, last_request_at FROM users") == [(ann.user.id, NOW)]
+        assert tx.tuples("SELECT user_id, last_request_at FROM seen") == [(ann.user.id, NOW)]
     assert guest.user.id != ann.user.id
 
 
@@ -249,3 +249,38 @@ def test_signatures_that_are_remembered_count_for_the_address(db, app):
     assert refused.value.limit == "new_sessions_per_hour"
     with db.read() as tx:
         assert tx.tuples("SELECT COUNT(*) FROM nonces") == [(2,)]
+
+
+REFUSE_WRITES = {
+    True: ["CREATE TRIGGER written BEFORE UPDATE ON users BEGIN SELECT RAISE(ABORT, 'users was written'); END"],
+    False: [
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'users was written'; END $$",
+        # Also without a row to change: on a cluster, such a statement waits for all other writers of the table.
+        "CREATE TRIGGER written BEFORE UPDATE ON users FOR EACH STATEMENT EXECUTE FUNCTION refuse()",
+    ],
+}
+
+
+def test_no_read_no_sign_in_and_no_end_of_a_session_writes_the_users(db, app):
+    limits, phone = Limits(), "+447700900123"
+    first = opened(db, app)
+    proven = proofs.by_phone(db, limits, app, phone, ADDRESS, NOW)
+    with db.write() as tx:
+        for statement in REFUSE_WRITES[db.file is not None]:
+            tx.run(statement)
+    again = opened(db, app, now=NOW + 60)
+    assert sessions.user_of(db, again.session).last_request_at == NOW + 60
+    assert proofs.by_phone(db, limits, app, phone, ADDRESS, NOW + 60) == proven
+    sessions.open_verified(db, app, proven, ts=NOW, nonce=1, now=NOW + 60)
+    anonymous = sessions.open_application(db, limits, app, ADDRESS, ts=NOW, nonce=0, now=NOW + 60)
+    sessions.sign_in(db, limits, app, anonymous.token, ANN, ADDRESS, NOW + 61)
+    assert sessions.current(db, first.token, NOW + 120)
+    sessions.sign_out(db, limits, anonymous.token, ADDRESS, NOW + 130)
+    sessions.end(db, first.token)
+    sessions.end_others(db, again.session.user_id, "")
+    sessions.sweep(db, NOW + 10_000)
+    with db.read() as tx:
+        assert tx.tuples("SELECT user_id, last_request_at FROM seen ORDER BY user_id") == [
+            (first.user.id, NOW + 130),
+            (proven, NOW + 60),
+        ]

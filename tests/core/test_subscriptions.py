@@ -196,7 +196,9 @@ def app(db: Database) -> App:
 def user(db: Database, app: App) -> int:
     with db.write() as tx:
         row = tx.one(
-            "INSERT INTO users (app_id, is_guest, created_at, updated_at) VALUES (:a, 0, 0, 0) RETURNING id", a=app.id
+            "INSERT INTO users (id, app_id, is_guest, created_at, updated_at) VALUES (:id, :a, 0, 0, 0) RETURNING id",
+            id=tx.next_id("user_ids"),
+            a=app.id,
         )
     assert row
     return int(row["id"])

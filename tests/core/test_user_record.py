@@ -45,9 +45,9 @@ def test_everything_that_hangs_on_an_account_is_in_its_export(db, app, ann):
     discovery.upload(db, LIMITS, ann, entries[:1], device="phone-2", now=NOW)
     with db.write() as tx:
         tx.run(
-            "INSERT INTO subscriptions (user_id, app_id, device, platform, channel, environment, token, token_hash,"
+            "INSERT INTO subscriptions (user_id, id, app_id, device, platform, channel, environment, token, token_hash,"
             " created_at, updated_at)"
-            " VALUES (:id, :app, 'd', 'android', 'gcm', 'production', 'push-token', :hash, :now, :now)",
+            " VALUES (:id, 1, :app, 'd', 'android', 'gcm', 'production', 'push-token', :hash, :now, :now)",
             id=ann.user_id,
             app=app.id,
             hash=b"h",

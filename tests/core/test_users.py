@@ -435,10 +435,11 @@ def test_nothing_is_left_of_a_user_who_leaves(db: Database, app: App) -> None:
 def subscribe(db: Database, app: App, user_id: int) -> None:
     with db.write() as tx:
         tx.run(
-            "INSERT INTO subscriptions (user_id, app_id, device, platform, channel, environment, token, token_hash,"
+            "INSERT INTO subscriptions (user_id, id, app_id, device, platform, channel, environment, token, token_hash,"
             " created_at, updated_at)"
-            " VALUES (:user_id, :app_id, 'd', 'android', 'gcm', 'production', 't', :hash, 0, 0)",
+            " VALUES (:user_id, :id, :app_id, 'd', 'android', 'gcm', 'production', 't', :hash, 0, 0)",
             user_id=user_id,
+            id=tx.next_id("subscription_ids"),
             app_id=app.id,
             hash=b"h",
         )

@@ -66,17 +66,18 @@ def people(url: str, *logins: str, now: int = 1_700_000_000) -> list[int]:
     """Users in a SQLite file of this version's schema."""
     with closing(sqlite3.connect(databases.sqlite_file(url))) as connection, connection:
         app = connection.execute(
-            "INSERT INTO applications (name, auth_key, auth_secret, hash_key, vapid_public_key, vapid_private_key,"
-            " settings, created_at) VALUES ('Friends', 'key', 'secret', x'00', '', '', '{}', ?) RETURNING id",
+            "INSERT INTO applications (id, name, auth_key, auth_secret, hash_key, vapid_public_key, vapid_private_key,"
+            " settings, created_at) VALUES (1, 'Friends', 'key', 'secret', x'00', '', '', '{}', ?) RETURNING id",
             (now,),
         ).fetchone()[0]
+        connection.execute("UPDATE sequences SET value = 100 WHERE name IN ('application_ids', 'user_ids')")
         return [
             connection.execute(
-                "INSERT INTO users (app_id, login, login_folded, is_guest, created_at, updated_at)"
-                " VALUES (?, ?, ?, 0, ?, ?) RETURNING id",
-                (app, login, login, now, now),
+                "INSERT INTO users (id, app_id, login, login_folded, is_guest, created_at, updated_at)"
+                " VALUES (?, ?, ?, ?, 0, ?, ?) RETURNING id",
+                (number, app, login, login, now, now),
             ).fetchone()[0]
-            for login in logins
+            for number, login in enumerate(logins, 1)
         ]
 
 

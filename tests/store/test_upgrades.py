@@ -23,11 +23,11 @@ from store.test_migrations import refused_start, state, tables
 from ringbook import errors
 from ringbook.store import db as databases_
 from ringbook.store import migrations
-from ringbook.store.db import Database, Rows, copies
+from ringbook.store.db import Database, Rows, copies, ids
 
 RECORDED = Path(__file__).parent / "statements"
 KINDS = {"int": int, "str": str}
-WITHOUT_STATEMENT = ("next_id", "reserve_ids")
+WITHOUT_STATEMENT = ("next_id", "next_ids", "reserve_ids")
 
 
 BEFORE = migrations.HEAD
@@ -248,9 +248,8 @@ def read(value: Any) -> Any:
 
 
 def restart_sequences(db: Database) -> None:
-    """On PostgreSQL an undone transaction has used up ids."""
-    if db.file:
-        return
-    with db.read() as tx:
-        for (name,) in tx.tuples("SELECT sequencename FROM pg_sequences WHERE schemaname = 'public'"):
-            tx.tuples(f"SELECT setval('{name}', 1, false)")
+    """An undone transaction has used up ids."""
+    with db.write() as tx:
+        tx.run("UPDATE sequences SET value = 0")
+        for name in ids.SEQUENCES:
+            tx.reserve_ids(name, 0)  # and what is left of the process's block is discarded

@@ -122,7 +122,7 @@ def test_a_user_was_last_there_at_the_latest_time(db: Database, app: App) -> Non
     ann = added(db, app, login="ann")
     with db.write() as tx:
         for at in (NOW + 5, NOW + 9, NOW + 7):
-            store.mark_seen(tx, ann, at)
+            store.mark_seen(tx, {ann: at, 4711: at})  # there is no user 4711
         user = store.by_id(tx, app.id, ann)
     assert user and user.last_request_at == NOW + 9
 

@@ -20,18 +20,13 @@ from .. import errors
 from ..seal import Key, Seal
 from ..store import db as databases
 from ..store import erasures, keys, migrations
-from ..store.db import Database, copies
+from ..store.db import Database, copies, ids
 from ..store.db.copies import Contents, NotOurs, Progress
 from . import erasures as erasing
 from . import users
 
 GAP = 100_000  # ids that are skipped after a restore: more than were assigned since the backup
-SEQUENCES = (
-    ("users", "user_ids"),
-    ("subscriptions", "subscription_ids"),
-    ("joined", "joined_ids"),
-    ("pushes", "push_ids"),
-)
+SEQUENCES = ("user_ids", "subscription_ids", "joined_ids", "push_ids")
 MISSING = (
     "the journals lack {missing} of the erasures since the backup: name the folders of all machines; if there are no"
     " more, --incomplete goes on without"
@@ -196,10 +191,10 @@ def erase_again(
             done(erased)
     with db.write() as tx:
         erasures.move_on(tx, last_count)
-        for table, sequence in SEQUENCES:
-            last = max([tx.last_id(table, sequence), *(one.user_id for one in entries if table == "users")])
-            if last + GAP < users.LAST_ID:
-                tx.reserve_ids(table, sequence, last + GAP)
+        for sequence in SEQUENCES:
+            last = max([tx.last_id(sequence), *(one.user_id for one in entries if sequence == "user_ids")])
+            if last + GAP < ids.SEQUENCES[sequence].last:
+                tx.reserve_ids(sequence, last + GAP)
     db.scrub()
     return Again(erased, newer, missing)
 

@@ -148,7 +148,7 @@ def _write(tx: Tx, limits: Limits, caller: Caller, book: Row, device: str, chang
     size = book["size"] + len(changes.new) - len(changes.drop)
     if device and not size:
         books.forget_book(tx, caller.user_id, book["book"])
-    elif changes.new or changes.drop or changes.next_seq != book["next_seq"]:
+    elif changes.put or changes.drop or changes.next_seq != book["next_seq"]:
         books.set_book(tx, caller.user_id, book["book"], size, changes.next_seq)
     if more := size - book["size"]:
         used = (size > 0) - (book["size"] > 0)

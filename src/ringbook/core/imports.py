@@ -27,7 +27,7 @@ __all__ = ["Lines", "Refusal", "Report", "import_users"]
 
 BATCH = 1_000  # users in one transaction: enough to be fast, few enough not to block other transactions for long
 TRIES = 5
-BLANK: Row = dict.fromkeys(store.WRITTEN) | {"login_private": 0, "number": None, "verified_at": None}
+BLANK: Row = dict.fromkeys((*store.WRITTEN, store.SEEN)) | {"login_private": 0, "number": None, "verified_at": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +254,7 @@ def _merged(one: Account, old: Row | None, now: int) -> Row:
     number = one.number if "phone" in one.columns else was["number"]
     kept = was["verified_at"] if number == was["number"] else None
     verified = kept is not None if one.verified is None else one.verified
-    user = {name: was[name] for name in store.WRITTEN} | one.columns
+    user = {name: was[name] for name in (*store.WRITTEN, store.SEEN)} | one.columns
     return user | {"id": one.id, "number": number, "verified_at": (kept or now) if verified else None}
 
 

@@ -206,7 +206,7 @@ def of_push(db: Database, push_id: int, now: int) -> Push:
 def page(
     db: Database, app_id: int, now: int, limit: int, *, before: int = NEWEST, outcome: str = "", channel: str = ""
 ) -> Page:
-    """Up to `limit` pushes with ids below `before`; fewer, or none, when the wanted ones are rare."""
+    """Up to `limit` pushes older than the push `before`; fewer, or none, when the wanted ones are rare."""
     with db.read() as tx:
         rows, older = pushes.page(tx, app_id, before, outcome, channel, limit=limit, among=MOST_SEARCHED)
     return Page([push(row, now) for row in rows], older)

@@ -257,7 +257,7 @@ def _signed_in(tx: Tx, limits: Limits, app: App, account: Row, given: Credential
 
 def _marked_seen(tx: Tx, app: App, user_id: int, now: int) -> User:
     """The user, marked as seen. Raises Unauthorized when the user was erased."""
-    user_store.mark_seen(tx, user_id, now)
+    user_store.mark_seen(tx, {user_id: now})
     user = user_store.by_id(tx, app.id, user_id)
     if not user:
         raise errors.Unauthorized(UNAUTHORIZED)

@@ -21,7 +21,7 @@ from ..model import GUEST_SECONDS, App, Caller, User
 from ..profile_fields import FIELDS
 from ..store import app_totals, books, proofs, pushes, sessions, user_search
 from ..store import users as store
-from ..store.db import FULL, Database, Row, Tx
+from ..store.db import Database, Row, Tx
 from ..store.users import fold
 from . import audit, ceiling, charging, codes, erasures, joined, numbers, passwords, privacy, rate_limits, stats
 from .audit import Actor
@@ -30,7 +30,6 @@ from .user_search import Filter, Query, another_search, named, query, turn
 
 ONE_TIME_SECONDS = 24 * 3600
 SLOW_SEARCH = 10  # a search that the database had to stop is charged like this many searches
-LAST_ID = 2**31 - 1  # SDKs keep ids in 32 bits (protocol §1.7)
 # Values that identify a user. A guest has none of them. A change is charged, because it shows whether a value is taken.
 IDENTIFYING = tuple(key for key, field in FIELDS.items() if field.identifying)
 
@@ -83,8 +82,6 @@ def add(tx: Tx, app: App, values: dict[str, Any], now: int) -> User:
     user_id = store.insert(tx, app.id, values, now)
     if user_id is None:
         raise _conflict(store.taken(tx, app.id, values))
-    if user_id > LAST_ID:  # PostgreSQL's sequence ends by itself
-        raise errors.Unavailable(FULL)
     app_totals.change(tx, app.id, user_id, users=1)
     _write_beside(tx, app, user_id, values, now)
     if not values.get("is_guest"):
@@ -368,8 +365,8 @@ def note_last_use(tx: Tx, ended: Sequence[Row]) -> None:
     for row in ended:
         if row["user_id"]:
             last[row["user_id"]] = max(last.get(row["user_id"], 0), row["last_used_at"])
-    for user_id in sorted(last):
-        store.mark_seen(tx, user_id, last[user_id])
+    if last:
+        store.mark_seen(tx, last)
 
 
 def spend_one_time(db: Database, account: Row, now: int) -> None:
@@ -449,7 +446,9 @@ def _page(tx: Tx, caller: Caller, request: Query, values: privacy.Named) -> list
 
 def find(db: Database, limits: Limits, caller: Caller, field: str, value: str | int, now: int) -> User:
     """The oldest user with this value in a field that has an index; NotFound. It is not charged as a search."""
-    one = query(caller.app, limits, [Filter(field, "in", (value,))], sort="id", descending=False, offset=0, limit=1)
+    one = query(
+        caller.app, limits, [Filter(field, "in", (value,))], sort="created_at", descending=False, offset=0, limit=1
+    )
     values = named(caller.app, one.conditions)
     privacy.charge(db, limits, caller, values, now)
     with db.read() as tx:

@@ -25,11 +25,13 @@ def insert(
     now: int,
 ) -> int:
     """Add an application; `vapid` is its public and its private key for Web Push. Returns its id."""
-    row = tx.one(
-        "INSERT INTO applications (name, auth_key, auth_secret, hash_key, vapid_public_key, vapid_private_key,"
+    app_id = tx.next_id("application_ids")
+    tx.run(
+        "INSERT INTO applications (id, name, auth_key, auth_secret, hash_key, vapid_public_key, vapid_private_key,"
         " settings, created_at)"
-        " VALUES (:name, :auth_key, :auth_secret, :hash_key, :vapid_public_key, :vapid_private_key, :settings, :now)"
-        " RETURNING id",
+        " VALUES (:id, :name, :auth_key, :auth_secret, :hash_key, :vapid_public_key, :vapid_private_key, :settings,"
+        " :now)",
+        id=app_id,
         name=name,
         auth_key=auth_key,
         auth_secret=auth_secret,
@@ -39,13 +41,12 @@ def insert(
         settings=settings,
         now=now,
     )
-    assert row
-    return int(row["id"])
+    return app_id
 
 
 def all_(tx: Tx) -> list[Row]:
     """Every application, oldest first."""
-    return tx.all(f"SELECT {COLUMNS} FROM applications ORDER BY id")
+    return tx.all(f"SELECT {COLUMNS} FROM applications ORDER BY created_at, id")
 
 
 def by_id(tx: Tx, app_id: int) -> Row | None:

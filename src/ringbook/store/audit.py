@@ -14,8 +14,9 @@ def insert(
 ) -> None:
     """Add an entry; app_id is None for a change outside any application."""
     tx.run(
-        "INSERT INTO audit (at, app_id, admin, address, action, subject, detail)"
-        " VALUES (:at, :app_id, :admin, :address, :action, :subject, :detail)",
+        "INSERT INTO audit (id, at, app_id, admin, address, action, subject, detail)"
+        " VALUES (:id, :at, :app_id, :admin, :address, :action, :subject, :detail)",
+        id=tx.next_id("audit_ids"),
         at=at,
         app_id=app_id,
         admin=admin,
@@ -27,16 +28,18 @@ def insert(
 
 
 def page(tx: Tx, before: int, limit: int, **equal: int | str) -> list[Row]:
-    """Up to `limit` entries older than the one with the id `before`, newest first.
+    """Up to `limit` entries older than the one with the id `before`, newest first; all if there is none.
 
     equal   app_id, admin, action, subject: only entries with exactly these
     """
     chosen = "".join(f" AND {name} = :{name}" for name in equal)
+    last = tx.tuples("SELECT at FROM audit WHERE id = :before", before=before)
+    older = "(at, id) < (:last, :before)" if last else "1 = 1"
     return tx.all(
         "SELECT id, at, app_id, admin, address, action, subject, detail FROM audit"
-        f" WHERE id < :before{chosen} ORDER BY id DESC LIMIT :limit",
-        before=before,
+        f" WHERE {older}{chosen} ORDER BY at DESC, id DESC LIMIT :limit",
         limit=limit,
+        **({"last": last[0][0], "before": before} if last else {}),
         **equal,
     )
 

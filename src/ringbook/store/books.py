@@ -109,9 +109,10 @@ def add_book(tx: Tx, app_id: int, owner_id: int, book: int, device: str, now: in
 
 
 def set_book(tx: Tx, owner_id: int, book: int, size: int, next_seq: int) -> None:
-    """Store the number of contacts of the book, and the place of its next contact."""
+    """Store the number of contacts of a changed book, and the place of its next contact; raise its version."""
     tx.run(
-        "UPDATE books SET size = :size, next_seq = :next_seq WHERE owner_id = :owner_id AND book = :book",
+        "UPDATE books SET size = :size, next_seq = :next_seq, version = version + 1"
+        " WHERE owner_id = :owner_id AND book = :book",
         owner_id=owner_id,
         book=book,
         size=size,

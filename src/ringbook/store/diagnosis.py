@@ -75,7 +75,8 @@ def holders(tx: Tx, app_id: int, number: int) -> list[Row]:
 def facts(tx: Tx, user_ids: Sequence[int]) -> list[Row]:
     """The stored facts about these users, newest first: user_id, created_at, result (None: waiting)."""
     return tx.all(
-        "SELECT user_id, created_at, verified, result FROM joined WHERE user_id IN :ids ORDER BY id DESC",
+        "SELECT user_id, created_at, verified, result FROM joined WHERE user_id IN :ids"
+        " ORDER BY created_at DESC, id DESC",
         ids=Rows.of("id", user_ids),
     )
 
@@ -84,7 +85,7 @@ def pushes(tx: Tx, user_id: int, about: Sequence[int], limit: int) -> list[Row]:
     """The user's stored joined pushes about these users, newest first."""
     return tx.all(
         f"SELECT {SHOWN} FROM pushes WHERE user_id = :user_id AND about_user_id IN :about"
-        " AND joined_id IS NOT NULL AND subscription_id > 0 ORDER BY id DESC LIMIT :limit",
+        " AND joined_id IS NOT NULL AND subscription_id > 0 ORDER BY created_at DESC, id DESC LIMIT :limit",
         user_id=user_id,
         about=Rows.of("id", about),
         limit=limit,

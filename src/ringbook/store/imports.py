@@ -15,25 +15,23 @@ from typing import Any
 from ..profile_fields import FIELDS
 from . import numbers
 from .db import Row, Rows, Tx
+from .users import seen
 
 # The columns that an import writes, in addition to those of every account.
 WRITTEN: dict[str, type] = {
     **{column: kind for field in FIELDS.values() if field.imported for column, kind in field.columns.items()},
     "login_private": int,
-    "last_request_at": int,
     "created_at": int,
 }
+SEEN = "last_request_at"  # written to the table `seen`
 UNIQUE = {field.key: field.compared_column for field in FIELDS.values() if field.imported and field.unique}
-# An import names only times before its own, and a sign-in moves last_request_at. All of it stands in the one row: who
-# enters writes there, so that an import that is under way looks again.
-UNTOUCHED = (
-    "u.as_imported = 1 AND (u.last_request_at IS NULL OR u.last_request_at < u.imported_at)"
-    " AND u.password_hash IS NULL AND u.firebase_uid IS NULL AND u.cidp_uid IS NULL"
-)
+# All of it is in one row. Whoever signs in for the first time writes that row, so that an import that runs at the same
+# time looks again.
+UNTOUCHED = "u.as_imported = 1 AND u.password_hash IS NULL AND u.firebase_uid IS NULL AND u.cidp_uid IS NULL"
 
 
 def known(tx: Tx, ids: Sequence[int]) -> dict[int, Row]:
-    """By id: app_id, imported_at, untouched (0 or 1), number, verified_at and `WRITTEN` of the users with these ids."""
+    """By id: app_id, imported_at, untouched (0 or 1), number, verified_at, `WRITTEN` and `SEEN` of these users."""
     written = ", ".join(f"u.{name}" for name in WRITTEN)
     rows = tx.all(
         f"SELECT u.id, u.app_id, u.imported_at, CASE WHEN {UNTOUCHED} THEN 1 ELSE 0 END AS untouched,"
@@ -49,7 +47,8 @@ def known(tx: Tx, ids: Sequence[int]) -> dict[int, Row]:
         digits = row.pop("digits")
         if digits is not None:
             row["number"] = numbers.opened(tx, "numbers", row["app_id"], row["number"], digits)
-    return {row["id"]: row for row in rows}
+    last = seen(tx, ids)
+    return {row["id"]: row | {SEEN: last.get(row["id"])} for row in rows}
 
 
 def holders(tx: Tx, app_id: int, column: str, values: Sequence[Any]) -> dict[Any, int]:
@@ -81,11 +80,11 @@ def verified(tx: Tx, app_id: int, wanted: Sequence[int]) -> dict[int, int]:
 
 def reserve(tx: Tx, last: int) -> None:
     """Make all later ids of new users larger than this one."""
-    tx.reserve_ids("users", "user_ids", last)
+    tx.reserve_ids("user_ids", last)
 
 
 def insert(tx: Tx, app_id: int, users: Sequence[Row], now: int) -> bool:
-    """Add users with `id` and `WRITTEN`; False when one of them conflicts with another request."""
+    """Add users with `id`, `WRITTEN` and `SEEN`; False when one of them conflicts with another request."""
     names = ", ".join(WRITTEN)
     given = ", ".join(f"r.{name}" for name in WRITTEN)
     added = tx.run(
@@ -95,11 +94,12 @@ def insert(tx: Tx, app_id: int, users: Sequence[Row], now: int) -> bool:
         now=now,
         rows=_rows(users),
     )
+    _set_seen(tx, users)
     return added == len(users)
 
 
 def update(tx: Tx, users: Sequence[Row], now: int) -> bool:
-    """Update `WRITTEN` of these untouched users; False when one of them is no longer untouched."""
+    """Update `WRITTEN` and `SEEN` of these untouched users; False when one of them is no longer untouched."""
     # First without the unique columns: two users may exchange their logins.
     emptied = ", ".join(f"{column} = NULL" for column in UNIQUE.values())
     tx.run(
@@ -112,7 +112,17 @@ def update(tx: Tx, users: Sequence[Row], now: int) -> bool:
         now=now,
         rows=_rows(users),
     )
+    _set_seen(tx, users)
     return changed == len(users)
+
+
+def _set_seen(tx: Tx, users: Sequence[Row]) -> None:
+    """Store when these users were last active as the import says it."""
+    tx.run("DELETE FROM seen WHERE user_id IN :ids", ids=Rows.of("id", [user["id"] for user in users]))
+    tx.run(
+        "INSERT INTO seen (user_id, last_request_at) SELECT r.id, r.at FROM :rows AS r JOIN users AS u ON u.id = r.id",
+        rows=Rows({"id": int, "at": int}, [(user["id"], user[SEEN]) for user in users if user[SEEN] is not None]),
+    )
 
 
 def forget_numbers(tx: Tx, ids: Sequence[int]) -> None:

@@ -8,13 +8,16 @@ is_idle(tx, …)        is this one of them?
 from .db import Tx
 from .sweeps import LAST_ID
 
-# The last use of a session is written to the user only when it ends, and the last upload is stored with the book.
+# The last use of a session is written to `seen` only when it ends, and the last upload is stored with the book. The
+# statement begins at the books, and no subquery refers to a table outside: a cluster accepts nothing else
+# (decisions/0003). {owner} narrows it to one user.
 IDLE = (
-    "COALESCE(u.last_request_at, u.imported_at, u.created_at) < :before AND u.created_at < :before"
-    " AND EXISTS (SELECT 1 FROM books AS b WHERE b.owner_id = u.id)"
-    " AND NOT EXISTS (SELECT 1 FROM books AS b WHERE b.owner_id = u.id AND b.synced_at >= :before)"
-    " AND NOT EXISTS (SELECT 1 FROM sessions AS s WHERE s.user_id = u.id"
+    "SELECT b.owner_id FROM books AS b"
+    " JOIN users AS u ON u.id = b.owner_id LEFT JOIN seen AS l ON l.user_id = b.owner_id"
+    " WHERE COALESCE(l.last_request_at, u.imported_at, u.created_at) < :before AND u.created_at < :before{owner}"
+    " AND b.owner_id NOT IN (SELECT s.user_id FROM sessions AS s WHERE s.user_id IS NOT NULL{user}"
     " AND (s.last_used_at >= :before OR s.expires_at > :now))"
+    " GROUP BY b.owner_id HAVING MAX(b.synced_at) < :before"
 )
 
 
@@ -30,16 +33,11 @@ def end_of_slice(tx: Tx, after: int, limit: int) -> int:
 
 def users(tx: Tx, now: int, before: int, after: int, last: int) -> list[int]:
     """Ids above `after` and up to `last` of users who were last active before a time."""
-    rows = tx.tuples(
-        f"SELECT u.id FROM users AS u WHERE u.id > :after AND u.id <= :last AND {IDLE} ORDER BY u.id",
-        now=now,
-        before=before,
-        after=after,
-        last=last,
-    )
-    return [row[0] for row in rows]
+    sql = IDLE.format(owner=" AND b.owner_id > :after AND b.owner_id <= :last", user="") + " ORDER BY b.owner_id"
+    return [row[0] for row in tx.tuples(sql, now=now, before=before, after=after, last=last)]
 
 
 def is_idle(tx: Tx, user_id: int, now: int, before: int) -> bool:
     """Was the user last active before a time?"""
-    return bool(tx.tuples(f"SELECT 1 FROM users AS u WHERE u.id = :id AND {IDLE}", id=user_id, now=now, before=before))
+    sql = IDLE.format(owner=" AND b.owner_id = :id", user=" AND s.user_id = :id")
+    return bool(tx.tuples(sql, id=user_id, now=now, before=before))

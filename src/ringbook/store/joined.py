@@ -35,8 +35,9 @@ def put(tx: Tx, app_id: int, user_id: int, number: int, *, verified: bool, now: 
     """Record that the user has gained this number."""
     keyed = numbers.keyed(tx, app_id, number)
     tx.run(
-        "INSERT INTO joined (app_id, user_id, number, digits, verified, created_at, due_at, told_up_to)"
-        " VALUES (:app_id, :user_id, :keyed, :digits, :verified, :now, :now, 0)",
+        "INSERT INTO joined (id, app_id, user_id, number, digits, verified, created_at, due_at, told_up_to)"
+        " VALUES (:id, :app_id, :user_id, :keyed, :digits, :verified, :now, :now, 0)",
+        id=tx.next_id("joined_ids"),
         app_id=app_id,
         user_id=user_id,
         keyed=keyed,
@@ -177,7 +178,7 @@ def of_user(tx: Tx, user_id: int, limit: int) -> list[Row]:
     """The latest facts about a user, the newest first, without their numbers."""
     return tx.all(
         "SELECT id, verified, created_at, done_at, result FROM joined"
-        " WHERE user_id = :id ORDER BY id DESC LIMIT :limit",
+        " WHERE user_id = :id ORDER BY created_at DESC, id DESC LIMIT :limit",
         id=user_id,
         limit=limit,
     )

@@ -40,13 +40,15 @@ def holders(tx: Tx, app_id: int, number: int) -> list[Row]:
     return tx.all(
         "SELECT h.* FROM ("
         " SELECT n.user_id, n.verified_at, n.imported,"
-        " CASE WHEN u.imported_at > COALESCE(u.last_request_at, 0) AND s.used_at IS NULL THEN 1 ELSE 0 END AS unused,"
-        " CASE WHEN s.used_at > COALESCE(u.last_request_at, 0) THEN s.used_at"
-        " ELSE COALESCE(u.last_request_at, u.imported_at, u.created_at) END AS used_at"
+        " CASE WHEN u.imported_at > COALESCE(l.last_request_at, 0) AND s.used_at IS NULL THEN 1 ELSE 0 END AS unused,"
+        " CASE WHEN s.used_at > COALESCE(l.last_request_at, 0) THEN s.used_at"
+        " ELSE COALESCE(l.last_request_at, u.imported_at, u.created_at) END AS used_at"
         " FROM numbers AS n JOIN users AS u ON u.id = n.user_id"
         " LEFT JOIN (SELECT user_id, MAX(last_used_at) AS used_at FROM sessions WHERE user_id IN"
         " (SELECT user_id FROM numbers WHERE app_id = :app_id AND number = :number) GROUP BY user_id) AS s"
         " ON s.user_id = n.user_id"
+        " LEFT JOIN (SELECT user_id, last_request_at FROM seen WHERE user_id IN"
+        " (SELECT user_id FROM numbers WHERE app_id = :app_id AND number = :number)) AS l ON l.user_id = n.user_id"
         " WHERE n.app_id = :app_id AND n.number = :number) AS h ORDER BY h.used_at DESC, h.user_id",
         app_id=app_id,
         number=numbers.keyed(tx, app_id, number),
@@ -55,7 +57,10 @@ def holders(tx: Tx, app_id: int, number: int) -> list[Row]:
 
 def wait_for_imports(tx: Tx, user_ids: Sequence[int]) -> None:
     """None that is under way writes these users: it is over, or will find that they are its business no longer."""
-    tx.run("UPDATE users SET as_imported = 1 WHERE id IN :ids AND as_imported = 1", ids=Rows.of("id", user_ids))
+    ids = Rows.of("id", user_ids)
+    # Most sign-ins find no imported user, and a write that changes nothing still costs much on a cluster.
+    if tx.tuples("SELECT 1 FROM users WHERE id IN :ids AND as_imported = 1 LIMIT 1", ids=ids):
+        tx.run("UPDATE users SET as_imported = 1 WHERE id IN :ids AND as_imported = 1", ids=ids)
 
 
 def verify(tx: Tx, app_id: int, user_id: int, number: int, now: int, *, renew: bool = False) -> None:
@@ -140,7 +145,8 @@ def end_import_trust(tx: Tx, user_id: int, *, verified: bool) -> None:
 
     verified   a number that was imported as verified stays verified
     """
-    tx.run("UPDATE users SET as_imported = 0 WHERE id = :id AND as_imported = 1", id=user_id)
+    if tx.tuples("SELECT 1 FROM users WHERE id = :id AND as_imported = 1", id=user_id):
+        tx.run("UPDATE users SET as_imported = 0 WHERE id = :id", id=user_id)
     tx.run(
         "UPDATE numbers SET imported = 0, verified_at = CASE WHEN :verified = 1 THEN verified_at END"
         " WHERE user_id = :id AND imported = 1",

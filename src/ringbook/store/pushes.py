@@ -58,10 +58,11 @@ def add(
     waits in the lane, so that a claim in the order of turns takes from each sender in rotation.
     """
     turns = _turns(tx, about_user_id, [row[-1] for row in rows])
+    ids = tx.next_ids("push_ids", len(rows))
     return tx.run(
-        "INSERT INTO pushes (user_id, app_id, subscription_id, joined_id, event_id, about_user_id, channel,"
+        "INSERT INTO pushes (user_id, id, app_id, subscription_id, joined_id, event_id, about_user_id, channel,"
         " environment, message, created_at, due_at, expires_at, attempts, lane, turn)"
-        " SELECT r.user_id, :app_id, r.subscription_id, :joined_id, r.event_id, :about, r.channel, r.environment,"
+        " SELECT r.user_id, r.id, :app_id, r.subscription_id, :joined_id, r.event_id, :about, r.channel, r.environment,"
         " r.message, :now, :now, :expires_at, 0, r.lane, r.turn FROM :rows AS r WHERE 1 = 1"
         " ON CONFLICT (user_id, joined_id, subscription_id) DO NOTHING",
         rows=Rows(
@@ -74,8 +75,9 @@ def add(
                 "event_id": int,
                 "lane": str,
                 "turn": int,
+                "id": int,
             },
-            [(*row, turn) for row, turn in zip(rows, turns, strict=True)],
+            [(*row, turn, push_id) for row, turn, push_id in zip(rows, turns, ids, strict=True)],
         ),
         app_id=app_id,
         about=about_user_id,
@@ -334,7 +336,7 @@ def by_id(tx: Tx, push_id: int) -> Row | None:
 def of_user(tx: Tx, user_id: int, limit: int) -> list[Row]:
     """The latest pushes of a user, newest first, without their texts."""
     return tx.all(
-        f"SELECT {SHOWN} FROM pushes WHERE user_id = :user_id ORDER BY id DESC LIMIT :limit",
+        f"SELECT {SHOWN} FROM pushes WHERE user_id = :user_id ORDER BY created_at DESC, id DESC LIMIT :limit",
         user_id=user_id,
         limit=limit,
     )
@@ -372,30 +374,39 @@ def queue(tx: Tx, now: int, among: int) -> list[Row]:
 def page(
     tx: Tx, app_id: int, before: int, outcome: str, channel: str, *, limit: int, among: int
 ) -> tuple[list[Row], int | None]:
-    """Up to `limit` pushes of an application with ids below `before`, newest first, and the start of the next page.
+    """Up to `limit` pushes of an application, newest first, and the start of the next page.
+
+    before             the id of the last push of the page before; the first page where there is no such push
 
     outcome, channel   only with these, unless they are ""; the outcome "waiting" stands for none yet
     among              how many are looked at; where to go on is None when there are no more
     """
-    narrow = "app_id = :app_id AND id < :before"
-    values: dict[str, int | str] = {"app_id": app_id, "before": before}
+    narrow, values = "app_id = :app_id", dict[str, int | str](app_id=app_id)
+    if before_at := tx.tuples("SELECT created_at FROM pushes WHERE id = :before", before=before):
+        narrow += " AND (created_at, id) < (:before_at, :before)"
+        values |= {"before_at": before_at[0][0], "before": before}
     if outcome in FAILED:
         narrow += f" AND outcome = :outcome AND outcome <> '{ACCEPTED}'"
     # Reads the index only: limits how far a page searches for rare pushes.
     floor = tx.tuples(
-        f"SELECT id FROM pushes WHERE {narrow} ORDER BY id DESC LIMIT 1 OFFSET :among",
+        f"SELECT id, created_at FROM pushes WHERE {narrow} ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET :among",
         among=among - 1,
         **values,
         **({"outcome": outcome} if outcome in FAILED else {}),
     )
-    last = floor[0][0] if floor else None
-    wanted = narrow + ("" if last is None else " AND id >= :last") + (" AND channel = :channel" if channel else "")
+    last, last_at = floor[0] if floor else (None, None)
+    wanted = (
+        narrow
+        + ("" if last is None else " AND (created_at, id) >= (:last_at, :last)")
+        + (" AND channel = :channel" if channel else "")
+    )
     if outcome and outcome not in FAILED:
         wanted += " AND outcome IS NULL" if outcome == WAITING else " AND outcome = :outcome"
     values |= {"channel": channel} if channel else {}
     values |= {"outcome": outcome} if outcome and outcome != WAITING else {}
-    values |= {} if last is None else {"last": last}
-    rows = tx.all(f"SELECT {SHOWN} FROM pushes WHERE {wanted} ORDER BY id DESC LIMIT :limit", limit=limit + 1, **values)
+    values |= {} if last is None else {"last": last, "last_at": last_at}
+    sql = f"SELECT {SHOWN} FROM pushes WHERE {wanted} ORDER BY created_at DESC, id DESC LIMIT :limit"
+    rows = tx.all(sql, limit=limit + 1, **values)
     return (rows[:limit], rows[limit - 1]["id"]) if len(rows) > limit else (rows, last)
 
 
@@ -418,7 +429,7 @@ def parked_of(tx: Tx, app_id: int, among: int) -> list[Row]:
         "SELECT channel, reason, COUNT(*) AS count, MAX(settled_at) AS last_at FROM"
         " (SELECT channel, COALESCE(reason, '') AS reason, settled_at FROM pushes"
         f" WHERE app_id = :app_id AND outcome = '{PARKED}' AND outcome <> '{ACCEPTED}'"
-        " ORDER BY id DESC LIMIT :among) AS latest"
+        " ORDER BY created_at DESC, id DESC LIMIT :among) AS latest"
         " GROUP BY channel, reason ORDER BY COUNT(*) DESC, channel, reason",
         app_id=app_id,
         among=among,

@@ -13,7 +13,7 @@ any_of                         does anybody use a channel?
 from collections.abc import Sequence
 
 from ..model import Subscription
-from .db import Row, Rows, Tx
+from .db import Row, Rows, Tx, ids
 
 COLUMNS = (
     "id, user_id, device, platform, channel, environment, bundle, token, web_auth, web_p256dh, answered_at,"
@@ -45,9 +45,9 @@ def find(tx: Tx, user_id: int, device: str, channel: str, environment: str) -> R
 def insert(tx: Tx, app_id: int, subscription: Subscription, token_hash: bytes, now: int) -> Subscription:
     """Add a subscription with a new id. Of two simultaneous registrations, the later one renews the first."""
     row = tx.one(
-        "INSERT INTO subscriptions (user_id, app_id, device, platform, channel, environment, bundle, token, token_hash,"
-        " web_auth, web_p256dh, created_at, updated_at)"
-        " VALUES (:user_id, :app_id, :device, :platform, :channel, :environment, :bundle, :token, :token_hash,"
+        "INSERT INTO subscriptions (user_id, id, app_id, device, platform, channel, environment, bundle, token,"
+        " token_hash, web_auth, web_p256dh, created_at, updated_at)"
+        " VALUES (:user_id, :id, :app_id, :device, :platform, :channel, :environment, :bundle, :token, :token_hash,"
         " :web_auth, :web_p256dh, :now, :now)"
         " ON CONFLICT (user_id, device, channel, environment) DO UPDATE SET platform = excluded.platform,"
         " bundle = excluded.bundle, token = excluded.token, token_hash = excluded.token_hash,"
@@ -55,6 +55,7 @@ def insert(tx: Tx, app_id: int, subscription: Subscription, token_hash: bytes, n
         " silent_since = CASE WHEN subscriptions.token_hash = excluded.token_hash THEN subscriptions.silent_since END,"
         " web_auth = excluded.web_auth, web_p256dh = excluded.web_p256dh, updated_at = excluded.updated_at"
         f" RETURNING {COLUMNS}",
+        id=tx.next_id("subscription_ids"),
         app_id=app_id,
         user_id=subscription.user_id,
         device=subscription.device,
@@ -95,7 +96,9 @@ def renew(tx: Tx, subscription: Subscription, token_hash: bytes, now: int) -> Su
 
 def of_user(tx: Tx, user_id: int) -> list[Subscription]:
     """A user's subscriptions, oldest first."""
-    rows = tx.all(f"SELECT {COLUMNS} FROM subscriptions WHERE user_id = :user_id ORDER BY id", user_id=user_id)
+    rows = tx.all(
+        f"SELECT {COLUMNS} FROM subscriptions WHERE user_id = :user_id ORDER BY created_at, id", user_id=user_id
+    )
     return [_subscription(row) for row in rows]
 
 
@@ -141,8 +144,8 @@ def of_users(tx: Tx, app_id: int, user_ids: Sequence[int], environments: Sequenc
     return tx.all(
         f"SELECT s.user_id, s.id, s.channel, s.environment, {LANE} AS lane FROM subscriptions AS s"
         " WHERE s.user_id IN :users AND +s.app_id = :app_id AND s.environment IN :environments"
-        " ORDER BY s.user_id, s.id",
-        users=Rows.of("user_id", user_ids),
+        " ORDER BY s.user_id, s.created_at, s.id",
+        users=Rows.of("user_id", ids.possible(user_ids)),
         environments=Rows.of("environment", environments),
         app_id=app_id,
     )

@@ -10,18 +10,21 @@ pushes, joined, announced                what was sent to the user and told abou
 from ..profile_fields import FIELDS
 from . import numbers as _numbers
 from .codes import with_number
-from .db import Row, Tx
+from .db import Row, Tx, ids
 
 EXPORTED = ", ".join(f"u.{field.key}" for field in FIELDS.values() if field.exported)
 PROFILE = (
     f"u.id, u.app_id, a.name AS application, {EXPORTED}, u.firebase_uid, u.cidp_uid,"
-    " u.is_guest, u.created_at, u.updated_at, u.last_request_at, u.imported_at, u.as_imported,"
+    " u.is_guest, u.created_at, u.updated_at,"
+    " (SELECT s.last_request_at FROM seen AS s WHERE s.user_id = :id) AS last_request_at, u.imported_at, u.as_imported,"
     " CASE WHEN u.password_hash IS NULL THEN 0 ELSE 1 END AS has_password"
 )
 
 
 def user(tx: Tx, user_id: int) -> Row | None:
     """The account, with the application's name."""
+    if not ids.possible([user_id]):
+        return None
     return tx.one(
         f"SELECT {PROFILE} FROM users AS u JOIN applications AS a ON a.id = u.app_id WHERE u.id = :id", id=user_id
     )
@@ -70,7 +73,7 @@ def subscriptions(tx: Tx, user_id: int) -> list[Row]:
     """The push subscriptions, with their tokens and keys."""
     return tx.all(
         "SELECT id, device, platform, channel, environment, bundle, token, web_auth, web_p256dh, created_at, updated_at"
-        " FROM subscriptions WHERE user_id = :id ORDER BY id",
+        " FROM subscriptions WHERE user_id = :id ORDER BY created_at, id",
         id=user_id,
     )
 
@@ -99,7 +102,8 @@ def pushes(tx: Tx, user_id: int) -> list[Row]:
     return tx.all(
         "SELECT p.id, p.channel, p.environment, p.about_user_id, COALESCE(p.message, CASE WHEN p.outcome IS NULL"
         " OR p.outcome = 'parked' THEN e.message END) AS message, p.created_at, p.attempts, p.outcome, p.reason,"
-        " p.settled_at FROM pushes AS p LEFT JOIN events AS e ON e.id = p.event_id WHERE p.user_id = :id ORDER BY p.id",
+        " p.settled_at FROM pushes AS p LEFT JOIN events AS e ON e.id = p.event_id WHERE p.user_id = :id"
+        " ORDER BY p.created_at, p.id",
         id=user_id,
     )
 
@@ -108,7 +112,7 @@ def joined(tx: Tx, user_id: int) -> list[Row]:
     """Joined pushes about the user to others, sent or waiting."""
     rows = tx.all(
         "SELECT id, app_id, number, digits, verified, created_at, done_at, result FROM joined WHERE user_id = :id"
-        " ORDER BY id",
+        " ORDER BY created_at, id",
         id=user_id,
     )
     for row in rows:

@@ -24,7 +24,7 @@ LAST = "\U0010ffff"  # no character comes after it
 FIELDS = {
     "id": "u.id",
     **{field.key: f"u.{field.compared_column}" for field in profile_fields.FIELDS.values() if field.searchable},
-    "last_request_at": "u.last_request_at",
+    "last_request_at": "s.last_request_at",
     "created_at": "u.created_at",
     "updated_at": "u.updated_at",
 }
@@ -35,6 +35,7 @@ AMONG = {
     "user_tags": "SELECT t.user_id FROM {values} AS v CROSS JOIN tags AS t"
     " WHERE t.app_id = :app_id AND t.tag = v.value",
 }
+SEEN = "last_request_at"
 BY_ID = {"id", *AMONG}
 TAG_PREFIX = "u.id IN (SELECT t.user_id FROM tags AS t WHERE t.app_id = :app_id AND t.tag >= {low} AND t.tag < {high})"
 COMPARED = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -74,7 +75,7 @@ def page(
     where, params = _where(_keyed(tx, app_id, conditions), logins=logins)
     key = SHOWN_LOGIN if sort == "login" and not logins else FIELDS[sort]
     rows = tx.all(
-        f"SELECT {COLUMNS} FROM users AS u WHERE {where}"
+        f"SELECT {COLUMNS} FROM {_tables(conditions, sort)} WHERE {where}"
         f" ORDER BY {key} {'DESC' if descending else 'ASC'} NULLS LAST, u.id LIMIT :limit OFFSET :offset",
         app_id=app_id,
         verified_only=int(verified_only),
@@ -82,24 +83,29 @@ def page(
         offset=offset,
         **params,
     )
-    return [made(row) for row in rows]
+    return made(tx, rows)
 
 
 def newest(tx: Tx, app_id: int, before: int, limit: int) -> list[User]:
-    """Up to `limit` users whose ids are lower than `before`, the newest first."""
-    rows = tx.all(
-        f"SELECT {COLUMNS} FROM users AS u WHERE u.app_id = :app_id AND u.id < :before ORDER BY u.id DESC LIMIT :limit",
-        app_id=app_id,
-        before=before,
-        limit=limit,
+    """Up to `limit` users that are older than the user with the id `before`, the newest first; all if there is none."""
+    last = tx.tuples(
+        "SELECT created_at FROM users WHERE id = :before AND app_id = :app_id", before=before, app_id=app_id
     )
-    return [made(row) for row in rows]
+    older = " AND (u.created_at, u.id) < (:at, :before)" if last else ""
+    rows = tx.all(
+        f"SELECT {COLUMNS} FROM users AS u WHERE u.app_id = :app_id{older}"
+        " ORDER BY u.created_at DESC, u.id DESC LIMIT :limit",
+        app_id=app_id,
+        limit=limit,
+        **({"at": last[0][0], "before": before} if last else {}),
+    )
+    return made(tx, rows)
 
 
 def count(tx: Tx, app_id: int, conditions: Sequence[Condition], *, logins: bool, verified_only: bool, most: int) -> int:
     """The number of users who meet all conditions, counted up to `most`."""
     where, params = _where(_keyed(tx, app_id, conditions), logins=logins)
-    sql = f"SELECT count(*) FROM (SELECT 1 FROM users AS u WHERE {where} LIMIT :most) AS found"
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM {_tables(conditions)} WHERE {where} LIMIT :most) AS found"
     return int(tx.tuples(sql, app_id=app_id, verified_only=int(verified_only), most=most, **params)[0][0])
 
 
@@ -111,6 +117,13 @@ def _keyed(tx: Tx, app_id: int, conditions: Sequence[Condition]) -> list[Conditi
         else one
         for one in conditions
     ]
+
+
+def _tables(conditions: Sequence[Condition], sort: str = "") -> str:
+    """The tables to read: `seen` only where its column is named, because on a cluster it is distributed."""
+    if SEEN in (sort, *(condition.field for condition in conditions)):
+        return "users AS u LEFT JOIN seen AS s ON s.user_id = u.id"
+    return "users AS u"
 
 
 def _where(conditions: Sequence[Condition], *, logins: bool) -> tuple[str, dict[str, Any]]:

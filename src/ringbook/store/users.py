@@ -21,9 +21,10 @@ from ..model import User
 from ..profile_fields import FIELDS
 from ..profile_fields import fold as fold
 from . import numbers
-from .db import Row, Rows, Tx
+from .db import Row, Rows, Tx, ids
 
-COLUMNS = ", ".join(f"u.{name}" for name in User.__struct_fields__)
+# The columns of a `User` but for last_request_at, which is in the table `seen`: `made` adds it.
+COLUMNS = ", ".join(f"u.{name}" for name in User.__struct_fields__ if name != "last_request_at")
 # The columns that `change` accepts. Its statement is built from these names only.
 CHANGEABLE = (
     *(column for field in FIELDS.values() for column in field.columns),
@@ -31,7 +32,7 @@ CHANGEABLE = (
     "password_hash",
     "one_time_until",
 )
-INSERTED = ("app_id", *CHANGEABLE, "is_guest", "guest_until", "created_at", "updated_at")
+INSERTED = ("id", "app_id", *CHANGEABLE, "is_guest", "guest_until", "created_at", "updated_at")
 UNIQUE = {field.key: field.compared_column for field in FIELDS.values() if field.unique}
 
 
@@ -40,9 +41,15 @@ UNIQUE = {field.key: field.compared_column for field in FIELDS.values() if field
 
 def by_id(tx: Tx, app_id: int, user_id: int) -> User | None:
     """The user with this id."""
-    return _user(
-        tx.one(f"SELECT {COLUMNS} FROM users AS u WHERE u.id = :id AND u.app_id = :app_id", id=user_id, app_id=app_id)
+    if not ids.possible([user_id]):
+        return None
+    row = tx.one(
+        f"SELECT {COLUMNS}, (SELECT s.last_request_at FROM seen AS s WHERE s.user_id = :id) AS last_request_at"
+        " FROM users AS u WHERE u.id = :id AND u.app_id = :app_id",
+        id=user_id,
+        app_id=app_id,
     )
+    return _user(row) if row else None
 
 
 def app_of(tx: Tx, user_id: int) -> int | None:
@@ -51,15 +58,15 @@ def app_of(tx: Tx, user_id: int) -> int | None:
     return int(row["app_id"]) if row else None
 
 
-def by_ids(tx: Tx, app_id: int, ids: Sequence[int]) -> dict[int, User]:
+def by_ids(tx: Tx, app_id: int, user_ids: Sequence[int]) -> dict[int, User]:
     """The ids among these that belong to users of the application."""
     # "+" keeps SQLite, which has no statistics here, from using the index on the application.
     rows = tx.all(
         f"SELECT {COLUMNS} FROM users AS u WHERE u.id IN :ids AND +u.app_id = :app_id",
-        ids=Rows.of("id", ids),
+        ids=Rows.of("id", user_ids),
         app_id=app_id,
     )
-    return {row["id"]: made(row) for row in rows}
+    return {user.id: user for user in made(tx, rows)}
 
 
 def by_login(tx: Tx, app_id: int, login: str) -> User | None:
@@ -74,22 +81,30 @@ def by_email(tx: Tx, app_id: int, email: str) -> User | None:
 
 def _with(tx: Tx, app_id: int, column: str, value: str | int) -> User | None:
     """The user with this value in one of the columns of `UNIQUE`."""
-    return _user(
-        tx.one(
-            f"SELECT {COLUMNS} FROM users AS u WHERE u.app_id = :app_id AND u.{column} = :value",
-            app_id=app_id,
-            value=value,
-        )
+    rows = tx.all(
+        f"SELECT {COLUMNS} FROM users AS u WHERE u.app_id = :app_id AND u.{column} = :value",
+        app_id=app_id,
+        value=value,
     )
+    return next(iter(made(tx, rows)), None)
 
 
-def _user(row: Row | None) -> User | None:
-    return made(row) if row else None
-
-
-def made(row: Row) -> User:
-    """The user in a row of `COLUMNS`."""
+def _user(row: Row) -> User:
     return User(**{**row, "is_guest": bool(row["is_guest"])})
+
+
+def made(tx: Tx, rows: Sequence[Row]) -> list[User]:
+    """The users in rows of `COLUMNS`."""
+    last = seen(tx, [row["id"] for row in rows])
+    return [_user({**row, "last_request_at": last.get(row["id"])}) for row in rows]
+
+
+def seen(tx: Tx, user_ids: Sequence[int]) -> dict[int, int]:
+    """When these users were last active, by id; without those who never were."""
+    if not user_ids:
+        return {}
+    rows = tx.tuples("SELECT user_id, last_request_at FROM seen WHERE user_id IN :ids", ids=Rows.of("id", user_ids))
+    return dict(rows)
 
 
 def identities(tx: Tx, app_id: int, user_id: int) -> list[Row]:
@@ -150,12 +165,17 @@ def insert(tx: Tx, app_id: int, values: Mapping[str, Any], now: int) -> int | No
     values   by column, those of `CHANGEABLE` and `is_guest`, `guest_until`; what is missing is NULL
     """
     given = {"is_guest": 0, "login_private": 0, **values, "app_id": app_id, "created_at": now, "updated_at": now}
-    row = tx.one(
-        f"INSERT INTO users ({', '.join(INSERTED)}) VALUES ({', '.join(f':{name}' for name in INSERTED)})"
-        " ON CONFLICT DO NOTHING RETURNING id",
-        **{name: given.get(name) for name in INSERTED},
-    )
-    return row["id"] if row else None
+    for fresh in (False, True):  # an import may have taken ids of this process's block, but of no block drawn later
+        row = tx.one(
+            f"INSERT INTO users ({', '.join(INSERTED)}) VALUES ({', '.join(f':{name}' for name in INSERTED)})"
+            " ON CONFLICT DO NOTHING RETURNING id",
+            **{name: given.get(name) for name in INSERTED} | {"id": tx.next_id("user_ids", fresh=fresh)},
+        )
+        if row:
+            return int(row["id"])
+        if taken(tx, app_id, values):
+            break
+    return None
 
 
 def change(tx: Tx, app_id: int, user_id: int, values: Mapping[str, Any], now: int) -> bool:
@@ -263,12 +283,14 @@ def set_tags(tx: Tx, app_id: int, user_id: int, tags: Sequence[str]) -> None:
 # ── for the periodic jobs ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def mark_seen(tx: Tx, user_id: int, at: int) -> None:
-    """Store when the user was last active, unless a later time is stored."""
+def mark_seen(tx: Tx, times: Mapping[int, int]) -> None:
+    """Store when users were last active, by id, unless a later time is stored. Skips users who were deleted."""
     tx.run(
-        "UPDATE users SET last_request_at = :at WHERE id = :id AND (last_request_at IS NULL OR last_request_at < :at)",
-        id=user_id,
-        at=at,
+        "INSERT INTO seen (user_id, last_request_at) SELECT r.user_id, r.at FROM :rows AS r"
+        " JOIN users AS u ON u.id = r.user_id WHERE 1 = 1 ORDER BY r.user_id"
+        " ON CONFLICT (user_id) DO UPDATE SET last_request_at = excluded.last_request_at"
+        " WHERE seen.last_request_at < excluded.last_request_at",
+        rows=Rows({"user_id": int, "at": int}, sorted(times.items())),
     )
 
 

@@ -4,7 +4,7 @@
     create(url), lost(url, folder)  make a SQLite file; was there one before?
     named(url)                      which database that is, for people: without user and password
     journal_of(url, folder)         where its journal of erasures is
-    Tx.all, one, tuples, run        whole statements with `:name` parameters; Tx.next_id draws from a sequence
+    Tx.all, one, tuples, run        whole statements with `:name` parameters; Tx.next_id gives an id
     Tx.on_commit                         what is to be done once the transaction is committed
     Tx.memory, Database.memory      what the process keeps in memory for this database
     Tx.seal, Database.seal          seals and opens what the database stores, with its key
@@ -14,8 +14,8 @@ A statement is the same text for SQLite (3.38 or newer) and PostgreSQL. `Rows` t
 as one array per column to the second. Nothing relies on the state of a database session, so a pooler that hands a
 connection to another client after each transaction may stand between.
 
-`contract.py` is what `store/` sees, `sqlite.py` and `postgres.py` are the two ways of keeping it. `causes.py` says what
-their errors mean, `identity.py` whether a SQLite file is still the one that was opened.
+`contract.py` is what `store/` sees, `sqlite.py` and `postgres.py` are the two ways of keeping it. `ids.py` hands out
+ids. `causes.py` says what their errors mean, `identity.py` whether a SQLite file is still the one that was opened.
 
 Driver errors become refusals here and nowhere else: a database that is away, locked or full is `errors.Unavailable`,
 as is one that has no ids left; a broken constraint is `errors.Conflict`, a reference to a user or an application that
@@ -27,7 +27,8 @@ from pathlib import Path
 
 from ...seal import Seal
 from . import identity
-from .contract import FULL, WITHOUT_KEY, Database, Row, Rows, Tx
+from .contract import WITHOUT_KEY, Database, Row, Rows, Tx
+from .ids import FULL
 from .postgres import Postgres, without_login
 from .sqlite import Sqlite, open_sqlite
 

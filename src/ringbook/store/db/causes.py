@@ -66,7 +66,7 @@ def _of_file(file: Path) -> str:
 
 NO_RIGHTS = (
     "the database user has no rights on Ringbook's tables: connect as the role that ran `ringbook migrate`, or let that"
-    " role GRANT ALL ON ALL TABLES and ALL SEQUENCES IN SCHEMA public to this user"
+    " role GRANT ALL ON ALL TABLES IN SCHEMA public to this user"
 )
 MAY_NOT_MIGRATE = (
     "the database user may not create or change tables: migrate as the role that owns Ringbook's tables, or for a new"

@@ -17,7 +17,6 @@ PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 AWAY = "The database cannot be reached just now. Try again."
 SLOW = "This takes longer than the server allows. Ask for less."
 
-FULL = "There are no ids left. Only the server's operator can help."
 PROBE = "UPDATE schema_state SET revision = revision"  # a write that changes nothing
 GUARD_SECONDS = 2  # the answer of the guard is kept for so long
 PROBE_SECONDS = 2  # the result of a probe is kept for so long
@@ -73,22 +72,34 @@ class Tx(Protocol):
     def run(self, sql: str, **params: Any) -> int:
         """Execute the statement; return the number of rows it changed."""
 
-    def next_id(self, sequence: str) -> int:
-        """The next value of a sequence, below 2^31; after the last it starts again at 1."""
+    def next_id(self, sequence: str, *, fresh: bool = False) -> int:
+        """An id of a sequence that nobody else gets: see `ids.SEQUENCES`. Unavailable when none is left.
 
-    def reserve_ids(self, table: str, sequence: str, last: int) -> None:
-        """Make all later ids of this table larger than `last`."""
+        fresh   discard the rest of this process's block first
+        """
 
-    def last_id(self, table: str, sequence: str) -> int:
+    def next_ids(self, sequence: str, count: int) -> list[int]:
+        """The same for several ids at once."""
+
+    def reserve_ids(self, sequence: str, last: int) -> None:
+        """Make all ids that are drawn later larger than `last`. Blocks of other processes may have smaller ones."""
+
+    def last_id(self, sequence: str) -> int:
         """The largest id that may have been assigned so far."""
 
     def lock(self, what: str) -> None:
-        """Wait for the lock named `what`, and hold it until this transaction ends."""
+        """Wait for the lock named `what`, and hold it until this transaction ends.
+
+        On PostgreSQL it is a row of the table `locks`, so that it also holds between the nodes of a cluster. Whoever
+        takes several locks takes them in the order of decisions/0003, else two transactions could wait for each other:
+        PostgreSQL ends one of them after a second, with Busy.
+        """
 
     def try_lock(self, what: str) -> bool:
         """Take the lock named `what` without waiting and hold it until the transaction ends; False if it is taken.
 
-        It waits for nobody. On SQLite it is always True: one process serves, and holds its own off without asking.
+        For limits of load only: on PostgreSQL it is an advisory lock, which on a cluster holds for one node. To try a
+        row is not possible, because an insert waits. On SQLite it is always True, because one process serves.
         """
 
     def on_commit(self, work: Callable[[], None]) -> None:

@@ -13,8 +13,8 @@ from typing import Any, cast
 from ... import errors
 from ...logs import log
 from ...seal import Seal
-from . import causes
-from .contract import AWAY, FULL, PARAMETER, PROBE, SLOW, WITHOUT_KEY, Guard, Probe, Row, Rows, Tx
+from . import causes, ids
+from .contract import AWAY, PARAMETER, PROBE, SLOW, WITHOUT_KEY, Guard, Probe, Row, Rows, Tx
 
 ARRAYS = {int: "bigint[]", str: "text[]", bytes: "bytea[]"}
 UTF8 = "UTF8"
@@ -53,6 +53,10 @@ FAILOVER = {
 }
 SERVERS_FOR_WRITES = ("read-write", "primary", "any")
 DRAIN_SECONDS = 1  # between two times that all connections are replaced
+# Another transaction that inserts the same name waits until this one ends, also when the row is deleted by then. DO
+# UPDATE would lock a row that somebody has left there.
+LOCK = "INSERT INTO locks (name) VALUES (:name) ON CONFLICT (name) DO UPDATE SET name = excluded.name"
+UNLOCK = "DELETE FROM locks WHERE name = ANY(:names)"
 PROBE_PATIENCE = "SET LOCAL lock_timeout = '500ms'; SET LOCAL statement_timeout = '3s'"
 
 
@@ -123,8 +127,11 @@ class Postgres:
 
         check_address(url)
         self.seal = seal
+        self._url = url
+        self._connect = psycopg.connect
         self.erasures = erasures
         self.memory: dict[Any, Any] = {}
+        self.ids = ids.Blocks()
         self.file: Path | None = None
         self._failure: BaseException | None = None
         self._pool = psycopg_pool.ConnectionPool(
@@ -182,6 +189,7 @@ class Postgres:
                 tx = PostgresTx(connection, self, done)
                 self.guard.check(tx)
                 yield tx
+                tx.release_locks()
         except errors.Unavailable as refused:
             if trouble := self._unwritable(refused.__cause__):
                 self._probe.failed(trouble)
@@ -242,6 +250,15 @@ class Postgres:
                 yield connection
             finally:
                 self._in_use.discard(connection)
+
+    def draw(self, sequence: str, size: int) -> range:
+        """Draw a block of ids on a connection of its own, which it closes again.
+
+        The caller's transaction would lock the sequence until it ends, and a second connection of the pool might never
+        come free: every holder of one could wait for ids.
+        """
+        with self._connect(self._url, autocommit=True, prepare_threshold=None, **options(self._url)) as connection:
+            return ids.draw(PostgresTx(connection, self), sequence, size)
 
     def _attempt(self) -> str:
         try:
@@ -326,8 +343,10 @@ class PostgresTx:
         self._connection = connection
         self.memory = database.memory
         self.seal = database.seal
+        self._locked: dict[bytes, None] = {}
         self._done = done
         self._until = until
+        self._ids, self._draw = database.ids, database.draw
 
     def all(self, sql: str, **params: Any) -> list[Row]:
         cursor = self._execute(sql, params)
@@ -344,20 +363,31 @@ class PostgresTx:
     def run(self, sql: str, **params: Any) -> int:
         return cast(int, self._execute(sql, params).rowcount)
 
-    def next_id(self, sequence: str) -> int:
-        return cast(int, self.tuples("SELECT nextval(:name)", name=sequence)[0][0])
+    def next_id(self, sequence: str, *, fresh: bool = False) -> int:
+        if fresh:
+            self._ids.discard(sequence)
+        return self.next_ids(sequence, 1)[0]
 
-    def reserve_ids(self, table: str, sequence: str, last: int) -> None:
-        # Nobody inserts under this lock, so that no id is drawn between looking at the sequence and moving it.
-        self._execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE", {})
-        moved = f"SELECT setval('{sequence}', :last) FROM {sequence} WHERE last_value <= :last"
-        self._execute(moved, {"last": last})
+    def next_ids(self, sequence: str, count: int) -> list[int]:
+        return self._ids.next(sequence, count, self._draw)
 
-    def last_id(self, table: str, sequence: str) -> int:
-        return cast(int, self.tuples(f"SELECT last_value FROM {sequence}")[0][0])
+    def reserve_ids(self, sequence: str, last: int) -> None:
+        ids.reserve(self, sequence, last)
+        self._ids.discard(sequence, last)
+
+    def last_id(self, sequence: str) -> int:
+        return ids.last(self, sequence)
 
     def lock(self, what: str) -> None:
-        self._execute("SELECT pg_advisory_xact_lock(hashtext(:what))", {"what": what})
+        name = self.seal.lookup("lock", 0, what)  # it may contain a phone number
+        if name not in self._locked:
+            self._execute(LOCK, {"name": name})
+            self._locked[name] = None
+
+    def release_locks(self) -> None:
+        """Delete the rows of our locks, as the last statement before the commit: others wait until that."""
+        if self._locked:
+            self._execute(UNLOCK, {"names": list(self._locked)})
 
     def try_lock(self, what: str) -> bool:
         return bool(self.tuples("SELECT pg_try_advisory_xact_lock(hashtext(:what))", what=what)[0][0])
@@ -457,8 +487,6 @@ def postgres_errors(
             yield
         except psycopg.errors.ForeignKeyViolation as error:  # the user, or the application, has just been deleted
             raise errors.SessionGone from error
-        except psycopg.errors.SequenceGeneratorLimitExceeded as error:
-            raise errors.Unavailable(FULL) from error
         except psycopg.errors.IntegrityError as error:
             raise errors.Conflict(errors.BUSY) from error
         except busy as error:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from ... import errors
 from ...seal import Seal
-from . import causes, copies
+from . import causes, copies, ids
 from .contract import AWAY, PROBE, SLOW, WITHOUT_KEY, Guard, Probe, Row, Rows, Tx
 from .identity import Identity, Which
 
@@ -80,6 +80,7 @@ class Sqlite:
         self.seal = seal
         self.erasures = erasures
         self.memory: dict[Any, Any] = {}
+        self.ids = ids.Blocks()
         self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         self._all: list[sqlite3.Connection] = []
         self._turn = threading.Lock()
@@ -251,6 +252,7 @@ class SqliteTx:
         self._connection = connection
         self.memory = database.memory
         self.seal = database.seal
+        self._ids = database.ids
         self._done = done
         self._undone = undone
 
@@ -269,23 +271,26 @@ class SqliteTx:
     def run(self, sql: str, **params: Any) -> int:
         return self._execute(sql, params).rowcount
 
-    def next_id(self, sequence: str) -> int:
-        row = self.one(
-            "UPDATE sequences SET value = CASE WHEN value >= 2147483647 THEN 1 ELSE value + 1 END"
-            " WHERE name = :sequence RETURNING value",
-            sequence=sequence,
-        )
-        return cast(int, row["value"]) if row else 0
+    def next_id(self, sequence: str, *, fresh: bool = False) -> int:
+        if fresh:
+            self._ids.discard(sequence)
+        return self.next_ids(sequence, 1)[0]
 
-    def reserve_ids(self, table: str, sequence: str, last: int) -> None:
-        # What AUTOINCREMENT goes by (SQLite, "SQLite Autoincrement": ordinary statements may change this table).
-        if not self.one("SELECT 1 FROM sqlite_sequence WHERE name = :table", table=table):
-            self.run("INSERT INTO sqlite_sequence (name, seq) VALUES (:table, 0)", table=table)
-        self.run("UPDATE sqlite_sequence SET seq = :last WHERE name = :table AND seq < :last", table=table, last=last)
+    def next_ids(self, sequence: str, count: int) -> list[int]:
+        return self._ids.next(sequence, count, self._draw)
 
-    def last_id(self, table: str, sequence: str) -> int:
-        row = self.one("SELECT seq FROM sqlite_sequence WHERE name = :table", table=table)
-        return cast(int, row["seq"]) if row else 0
+    def _draw(self, sequence: str, size: int) -> range:
+        # In this transaction, because there is only one writer. Nobody else takes from the block before the commit, and
+        # a rollback takes the block back.
+        self.on_rollback(lambda: self._ids.discard(sequence))
+        return ids.draw(self, sequence, size)
+
+    def reserve_ids(self, sequence: str, last: int) -> None:
+        ids.reserve(self, sequence, last)
+        self._ids.discard(sequence, last)
+
+    def last_id(self, sequence: str) -> int:
+        return ids.last(self, sequence)
 
     def lock(self, what: str) -> None:
         pass  # BEGIN IMMEDIATE already holds the only write lock

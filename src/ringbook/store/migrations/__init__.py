@@ -17,46 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from ... import errors
-from .. import db, keys
+from .. import db, keys, placement
 from ..db import causes, copies
 from ..db.contract import AWAY
 from ..db.postgres import ENCODING, check_address, encoding_trouble, options
 
 HEAD = "1001"
 FIRST = "1001"  # databases of earlier revisions, made before the first release, cannot be upgraded
-TABLES = frozenset(  # the tables of this revision, on both databases
-    {
-        "admin_sessions",
-        "admins",
-        "alembic_version",
-        "announced",
-        "app_totals",
-        "applications",
-        "audit",
-        "books",
-        "buckets",
-        "codes",
-        "contacts",
-        "daily",
-        "erasures",
-        "events",
-        "joined",
-        "keys",
-        "nonces",
-        "numbers",
-        "pushes",
-        "refusals",
-        "removed",
-        "schema_state",
-        "sessions",
-        "subscriptions",
-        "sweeps",
-        "tags",
-        "total_changes",
-        "totals",
-        "users",
-    }
-)
+TABLES = frozenset(placement.TABLES)  # of this revision, on both databases
 BEFORE, KEPT_COPIES = ".before-", 2
 FAILED = (
     "cannot migrate from schema {before} to {head}; nothing is changed: go on with the version of Ringbook that you"
@@ -69,7 +37,9 @@ BEFORE_FIRST = (
 )
 EMPTY = "the table {table} of the database is empty, which no version of Ringbook leaves behind: restore a backup"
 SCRIPTS = "ringbook:store/migrations"
-LOCK = 7_246_426  # an arbitrary constant
+# An arbitrary constant. It is an advisory lock and not a row of `locks`, because before the first migration there is no
+# such table. On a cluster only the coordinator migrates.
+LOCK = 7_246_426
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,14 @@ statements(sql, sqlite)    the statements of a script, with {placeholders} repla
 """
 
 SQLITE = {
-    "id": "INTEGER PRIMARY KEY AUTOINCREMENT",  # a deleted highest id must not come back
+    "id": "INTEGER",  # no other type makes it the row's own number, which is 64 bits wide
     "folded": "TEXT",
     "bytes": "BLOB",
     "real": "REAL",
     "keyed": "WITHOUT ROWID",
 }
 POSTGRES = {
+    "id": "bigint",
     "folded": 'text COLLATE "C"',
     "bytes": "bytea",
     "real": "double precision",

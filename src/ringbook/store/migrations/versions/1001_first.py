@@ -22,20 +22,14 @@ CREATE TABLE keys (
     created_at BIGINT NOT NULL
 ) {keyed};
 
-postgres:CREATE SEQUENCE application_ids AS integer;
-postgres:CREATE SEQUENCE user_ids AS integer;
-postgres:CREATE SEQUENCE subscription_ids AS integer;
-postgres:CREATE SEQUENCE session_ids AS integer CYCLE;
-sqlite:CREATE TABLE sequences (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-postgres:CREATE SEQUENCE joined_ids;
-postgres:CREATE SEQUENCE push_ids;
-postgres:CREATE SEQUENCE event_ids AS integer CYCLE;
-postgres:CREATE SEQUENCE audit_ids;
-sqlite:INSERT INTO sequences VALUES ('session_ids', 0), ('event_ids', 0);
+CREATE TABLE sequences (name TEXT PRIMARY KEY, value BIGINT NOT NULL) {keyed};
+INSERT INTO sequences VALUES ('application_ids', 0), ('user_ids', 0), ('subscription_ids', 0), ('session_ids', 0),
+    ('event_ids', 0), ('joined_ids', 0), ('push_ids', 0), ('audit_ids', 0);
+
+CREATE TABLE locks (name {bytes} PRIMARY KEY) {keyed};
 
 CREATE TABLE applications (
-sqlite:id {id},
-postgres:id integer PRIMARY KEY DEFAULT nextval('application_ids'),
+    id INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
     auth_key TEXT NOT NULL UNIQUE,
     auth_secret TEXT NOT NULL,
@@ -54,8 +48,7 @@ CREATE TABLE admins (
 );
 
 CREATE TABLE users (
-sqlite:id {id},
-postgres:id integer PRIMARY KEY DEFAULT nextval('user_ids'),
+    id INTEGER PRIMARY KEY,
     app_id INTEGER NOT NULL REFERENCES applications (id),
     login TEXT,
     login_folded {folded},
@@ -80,7 +73,6 @@ postgres:id integer PRIMARY KEY DEFAULT nextval('user_ids'),
     guest_until BIGINT,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
-    last_request_at BIGINT,
     firebase_uid TEXT,
     cidp_uid TEXT,
     imported_at BIGINT,
@@ -93,10 +85,16 @@ CREATE UNIQUE INDEX users_facebook_id ON users (app_id, facebook_id);
 CREATE UNIQUE INDEX users_firebase_uid ON users (app_id, firebase_uid);
 CREATE UNIQUE INDEX users_cidp_uid ON users (app_id, cidp_uid);
 CREATE INDEX users_app ON users (app_id, id);
+CREATE INDEX users_newest ON users (app_id, created_at, id);
 CREATE INDEX users_external_id ON users (app_id, external_id) WHERE external_id IS NOT NULL;
 CREATE INDEX users_twitter_id ON users (app_id, twitter_id) WHERE twitter_id IS NOT NULL;
 CREATE INDEX users_full_name ON users (app_id, full_name_folded) WHERE full_name_folded IS NOT NULL;
 CREATE INDEX users_guest_until ON users (guest_until) WHERE guest_until IS NOT NULL;
+
+CREATE TABLE seen (
+    user_id INTEGER PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+    last_request_at BIGINT NOT NULL
+) {keyed};
 
 CREATE TABLE numbers (
     app_id INTEGER NOT NULL,
@@ -148,6 +146,7 @@ CREATE TABLE books (
     size INTEGER NOT NULL,
     next_seq BIGINT NOT NULL,
     synced_at BIGINT NOT NULL,
+    version BIGINT NOT NULL DEFAULT 0,
     PRIMARY KEY (owner_id, book),
     UNIQUE (owner_id, device)
 ) {keyed};
@@ -214,8 +213,8 @@ CREATE INDEX buckets_expiry ON buckets (expires_at);
 
 CREATE TABLE subscriptions (
     user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
-sqlite:id {id},
-postgres:id integer NOT NULL DEFAULT nextval('subscription_ids'),
+sqlite:id INTEGER PRIMARY KEY,
+postgres:id integer NOT NULL,
     app_id INTEGER NOT NULL,
     device TEXT NOT NULL,
     platform TEXT NOT NULL,
@@ -252,8 +251,7 @@ CREATE UNIQUE INDEX codes_request ON codes (app_id, request_id);
 CREATE INDEX codes_expiry ON codes (expires_at);
 
 CREATE TABLE joined (
-sqlite:id {id},
-postgres:id bigint PRIMARY KEY DEFAULT nextval('joined_ids'),
+    id {id} PRIMARY KEY,
     app_id INTEGER NOT NULL,
     user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     number BIGINT,
@@ -281,8 +279,8 @@ CREATE TABLE announced (
 
 CREATE TABLE pushes (
     user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
-sqlite:id {id},
-postgres:id bigint NOT NULL DEFAULT nextval('push_ids'),
+sqlite:id INTEGER PRIMARY KEY,
+postgres:id bigint NOT NULL,
     app_id INTEGER NOT NULL,
     subscription_id INTEGER NOT NULL,
     joined_id BIGINT,
@@ -312,8 +310,8 @@ CREATE INDEX pushes_first ON pushes (lane, turn) WHERE outcome IS NULL AND turn 
 CREATE INDEX pushes_repeats ON pushes (lane, due_at) WHERE outcome IS NULL AND turn = 0;
 CREATE INDEX pushes_sender ON pushes (about_user_id, lane, turn) WHERE outcome IS NULL;
 CREATE INDEX pushes_recipient ON pushes (user_id, subscription_id) WHERE outcome IS NULL AND event_id IS NOT NULL;
-CREATE INDEX pushes_app ON pushes (app_id, id);
-CREATE INDEX pushes_failed ON pushes (app_id, outcome, id) WHERE outcome <> 'accepted';
+CREATE INDEX pushes_app ON pushes (app_id, created_at, id);
+CREATE INDEX pushes_failed ON pushes (app_id, outcome, created_at, id) WHERE outcome <> 'accepted';
 
 CREATE TABLE events (
     id INTEGER PRIMARY KEY,
@@ -336,8 +334,7 @@ CREATE INDEX admin_sessions_email ON admin_sessions (email);
 CREATE INDEX admin_sessions_expiry ON admin_sessions (expires_at);
 
 CREATE TABLE audit (
-sqlite:id {id},
-postgres:id bigint PRIMARY KEY DEFAULT nextval('audit_ids'),
+    id {id} PRIMARY KEY,
     at BIGINT NOT NULL,
     app_id INTEGER,
     admin TEXT NOT NULL,
@@ -346,7 +343,7 @@ postgres:id bigint PRIMARY KEY DEFAULT nextval('audit_ids'),
     subject TEXT,
     detail TEXT
 );
-CREATE INDEX audit_at ON audit (at);
+CREATE INDEX audit_at ON audit (at, id);
 CREATE INDEX audit_log_ins ON audit (admin, at) WHERE action = 'logged in';
 
 CREATE TABLE daily (

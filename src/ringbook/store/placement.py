@@ -1,0 +1,158 @@
+"""Each table once: where it lies on a cluster, and how each of its columns is stored.
+
+    TABLES      by name; a test fails for a table or a column that is not named here
+    Table       one declaration
+    reference, by, local   the three places
+
+Places on a Citus cluster (docs/decisions/0003):
+
+    reference   copied to every node: read in joins everywhere, written by all nodes together, so written seldom
+    by a column distributed by it; the tables by `owner_id` and `user_id` are kept together with `books`
+    local       on the coordinator only, and reached through it from every node
+
+Storage of a column:
+
+    plain       as it is: counts, times, ids, and what no one is harmed by
+    keyed       a hash under a key: equal values can be found, no value can be read
+    sealed      encrypted, bound to its place
+    hashed      a hash without a key, of values that cannot be guessed
+
+A column is declared as it is stored today. `owed` names those that are not sealed yet, and how they will be stored.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Storage = Literal["plain", "keyed", "sealed", "hashed"]
+REFERENCE, LOCAL = "", "local"
+TOGETHER = ("owner_id", "user_id")  # columns by which a table is kept together with `books`
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table.
+
+    by        the column by which it is distributed; "" for a reference table, "local" for one of the coordinator
+    columns   how each column is stored
+    owed      the columns that must not stay as they are, and how they will be stored
+    """
+
+    by: str
+    columns: dict[str, Storage]
+    owed: dict[str, Storage] = field(default_factory=dict)
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether every node has a copy."""
+        return self.by == REFERENCE
+
+    @property
+    def is_distributed(self) -> bool:
+        """Whether its rows are spread over the nodes."""
+        return self.by not in (REFERENCE, LOCAL)
+
+    @property
+    def is_with_books(self) -> bool:
+        """Whether a user's rows lie on the node of the user's books."""
+        return self.by in TOGETHER
+
+
+def by(column: str, plain: str, *, hashed: str = "", owed: dict[str, Storage] | None = None) -> Table:
+    """A table that is distributed by a column. `plain` and `hashed` are names of columns, with spaces between."""
+    return Table(column, _storages(plain, hashed), owed or {})
+
+
+def reference(plain: str, *, hashed: str = "", owed: dict[str, Storage] | None = None) -> Table:
+    """A reference table."""
+    return by(REFERENCE, plain, hashed=hashed, owed=owed)
+
+
+def local(plain: str, *, hashed: str = "", owed: dict[str, Storage] | None = None) -> Table:
+    """A table of the coordinator."""
+    return by(LOCAL, plain, hashed=hashed, owed=owed)
+
+
+def _storages(plain: str, hashed: str) -> dict[str, Storage]:
+    stored: dict[str, Storage] = dict.fromkeys(plain.split(), "plain")
+    return stored | dict.fromkeys(hashed.split(), "hashed")
+
+
+TABLES = {
+    # ── the schema itself
+    "alembic_version": local("version_num"),
+    "schema_state": local("revision serves_from"),
+    "keys": local("fingerprint state created_at"),
+    "sequences": local("name value"),
+    "locks": Table(LOCAL, {"name": "keyed"}),
+    "erasures": local("database_id count rewritten"),
+    # ── read everywhere
+    "applications": reference(
+        "id name auth_key auth_secret hash_key vapid_public_key vapid_private_key settings created_at verified_since",
+        owed={"auth_secret": "sealed", "hash_key": "sealed", "vapid_private_key": "sealed", "settings": "sealed"},
+    ),
+    "admins": reference("email created_at", hashed="password_hash", owed={"email": "keyed"}),
+    "users": reference(
+        "id app_id login login_folded login_private email email_folded full_name full_name_folded phone one_time_until"
+        " external_id external_user_id facebook_id twitter_id website avatar custom_data timezone user_tags is_guest"
+        " guest_until created_at updated_at firebase_uid cidp_uid imported_at as_imported",
+        hashed="password_hash",
+        owed={
+            "login": "sealed",
+            "login_folded": "keyed",
+            "email": "sealed",
+            "email_folded": "keyed",
+            "phone": "sealed",
+        },
+    ),
+    "numbers": reference("app_id number user_id verified_at imported", owed={"number": "keyed"}),
+    "tags": reference("app_id tag user_id"),
+    # ── of one user, kept together
+    "seen": by("user_id", "user_id last_request_at"),
+    "books": by("owner_id", "owner_id book app_id device size next_seq synced_at version"),
+    "totals": by("owner_id", "owner_id app_id contacts bytes"),
+    "total_changes": by("owner_id", "owner_id app_id users books contacts"),
+    "contacts": by(
+        "owner_id",
+        "owner_id book number app_id name typed seq",
+        owed={"number": "keyed", "name": "sealed", "typed": "sealed"},
+    ),
+    "removed": by("owner_id", "owner_id hash at", owed={"hash": "keyed"}),
+    "announced": by("owner_id", "owner_id hash verified at", owed={"hash": "keyed"}),
+    "subscriptions": by(
+        "user_id",
+        "user_id id app_id device platform channel environment bundle token web_auth web_p256dh created_at updated_at"
+        " answered_at silent_since",
+        hashed="token_hash",
+        owed={"token": "sealed", "token_hash": "keyed", "web_auth": "sealed"},
+    ),
+    "pushes": by(
+        "user_id",
+        "user_id id app_id subscription_id joined_id event_id about_user_id channel environment message created_at"
+        " due_at expires_at attempts outcome reason settled_at lane turn cause",
+        owed={"message": "sealed"},
+    ),
+    # ── by their own keys
+    "sessions": by(
+        "token_hash",
+        "id app_id user_id nonce ts created_at last_used_at expires_at guest_until",
+        hashed="token_hash",
+    ),
+    "nonces": by("signature", "app_id signature expires_at"),
+    "buckets": by("name", "name used at expires_at", owed={"name": "keyed"}),
+    # ── small, or written by few
+    "codes": local(
+        "app_id number request_id typed created_at expires_at attempts answered_at",
+        hashed="code_hash",
+        owed={"number": "keyed", "typed": "sealed"},
+    ),
+    "joined": local(
+        "id app_id user_id number verified created_at due_at told_up_to done_at result", owed={"number": "keyed"}
+    ),
+    "events": local("id user_id message waiting expires_at", owed={"message": "sealed"}),
+    "admin_sessions": local("email created_at last_used_at expires_at", hashed="token_hash", owed={"email": "keyed"}),
+    "audit": local("id at app_id admin address action subject detail", owed={"admin": "sealed"}),
+    "app_totals": local("app_id users books contacts recounted_users recounted_books recounted_contacts"),
+    "sweeps": local("name place at"),
+    "daily": local("app_id day name value"),
+    "refusals": local("app_id route status reason count first_at last_at"),
+}

@@ -1,0 +1,136 @@
+"""Every table and column is declared, and every key would serve on a cluster."""
+
+import ast
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from servers import SEAL, Databases
+
+import ringbook
+from ringbook.store import migrations, placement
+from ringbook.store.db import Database, connect
+
+SOURCE = Path(ringbook.__file__).parent
+COLUMNS = {
+    True: "SELECT m.name, c.name FROM sqlite_schema AS m CROSS JOIN pragma_table_info(m.name) AS c"
+    " WHERE m.type = 'table'",
+    False: "SELECT table_name::text, column_name::text FROM information_schema.columns WHERE table_schema = 'public'",
+}
+KEYS = (
+    "SELECT i.indexrelid::regclass::text, i.indrelid::regclass::text, i.indisprimary,"
+    " (SELECT array_agg(a.attname::text) FROM pg_attribute AS a"
+    " WHERE a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey))"
+    " FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indrelid"
+    " WHERE i.indisunique AND c.relnamespace = 'public'::regnamespace"
+)
+FOREIGN_KEYS = (
+    "SELECT conname::text, conrelid::regclass::text, confrelid::regclass::text FROM pg_constraint"
+    " WHERE contype = 'f' AND connamespace = 'public'::regnamespace"
+)
+
+
+@pytest.fixture
+def postgres(databases: Databases) -> Iterator[Database]:
+    with databases.fresh("postgresql") as url, closing(connect(url, seal=SEAL)) as db:
+        yield db
+
+
+def test_every_table_and_column_is_declared(db):
+    """When this fails, add your table or column to store/placement.py."""
+    with db.read() as tx:
+        stored = set(tx.tuples(COLUMNS[db.file is not None]))
+    declared = {(name, column) for name, table in placement.TABLES.items() for column in table.columns}
+    assert stored == declared
+    assert set(placement.TABLES) == migrations.TABLES
+
+
+def test_what_is_owed_is_a_column_and_would_change():
+    for name, table in placement.TABLES.items():
+        for column, storage in table.owed.items():
+            assert table.columns[column] != storage, (name, column)
+        assert not table.is_distributed or table.by in table.columns, name
+
+
+def test_every_unique_key_of_a_distributed_table_has_the_column_that_it_is_distributed_by(postgres):
+    with postgres.read() as tx:
+        keys = tx.tuples(KEYS)
+    assert {table for _, table, primary, _ in keys if primary} >= {
+        name for name, table in placement.TABLES.items() if table.is_distributed
+    }
+    for key, name, _, columns in keys:
+        table = placement.TABLES[name]
+        assert not table.is_distributed or table.by in columns, key
+
+
+def test_foreign_keys_lead_to_reference_tables_only(postgres):
+    with postgres.read() as tx:
+        found = tx.tuples(FOREIGN_KEYS)
+    assert found
+    for key, name, target in found:
+        # From a reference or a local table to one of the coordinator's own kind, a cluster accepts it, too.
+        assert placement.TABLES[target].is_reference, (key, name)
+
+
+def test_no_default_draws_from_a_sequence(postgres):
+    with postgres.read() as tx:
+        assert tx.tuples("SELECT count(*) FROM pg_sequences WHERE schemaname = 'public'") == [(0,)]
+
+
+# ── statements ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """The file and the text of each constant statement of `store/`; what is put in by name stands as {}."""
+    for file in sorted((SOURCE / "store").glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [part.value if isinstance(part, ast.Constant) else "{}" for part in node.values]
+                yield file.name, "".join(map(str, parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield file.name, node.value
+
+
+def correlated(sql: str) -> set[str]:
+    """Aliases of reference tables that a subquery on a distributed table refers to from inside."""
+    outer = {alias: table for table, alias in re.findall(r"\b(?:FROM|JOIN) (\w+) AS (\w+)", sql)}
+    found = set()
+    for inner in subqueries(sql):
+        own = {alias: table for table, alias in re.findall(r"\b(?:FROM|JOIN) (\w+) AS (\w+)", inner)}
+        if not any(is_distributed(table) for table in re.findall(r"\b(?:FROM|JOIN) (\w+)", inner)):
+            continue
+        for alias in set(re.findall(r"\b(\w+)\.\w+", inner)) - own.keys():
+            if alias in outer and placement.TABLES.get(outer[alias], placement.Table("local", {})).is_reference:
+                found.add(alias)
+    return found
+
+
+def is_distributed(name: str) -> bool:
+    return name in placement.TABLES and placement.TABLES[name].is_distributed
+
+
+def subqueries(sql: str) -> Iterator[str]:
+    """The text of each SELECT in parentheses."""
+    for found in re.finditer(r"\(\s*SELECT\b", sql):
+        depth = 0
+        for place in range(found.start(), len(sql)):
+            depth += {"(": 1, ")": -1}.get(sql[place], 0)
+            if not depth:
+                yield sql[found.start() + 1 : place]
+                break
+
+
+def test_a_correlated_subquery_of_a_reference_table_is_noticed():
+    bad = "SELECT u.id FROM users AS u WHERE EXISTS (SELECT 1 FROM books AS b WHERE b.owner_id = u.id)"
+    assert correlated(bad) == {"u"}
+    assert not correlated(
+        "SELECT b.book FROM books AS b WHERE EXISTS (SELECT 1 FROM numbers AS n WHERE n.user_id = b.owner_id)"
+    )
+    assert not correlated("SELECT u.id FROM users AS u WHERE u.id IN (SELECT s.user_id FROM sessions AS s)")
+
+
+def test_no_subquery_on_a_distributed_table_refers_to_a_reference_table_outside():
+    """A cluster refuses correlated subqueries whose outer table is a reference table."""
+    assert {(file, sql) for file, sql in texts() if correlated(sql)} == set()
