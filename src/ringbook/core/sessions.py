@@ -21,6 +21,7 @@ from functools import partial
 from .. import errors, metrics
 from ..config import Limits
 from ..model import GUEST_SECONDS, App, Session, User
+from ..store import proofs
 from ..store import sessions as store
 from ..store import users as user_store
 from ..store.db import Database, Row, Tx
@@ -257,6 +258,7 @@ def _signed_in(tx: Tx, limits: Limits, app: App, account: Row, given: Credential
 
 def _marked_seen(tx: Tx, app: App, user_id: int, now: int) -> User:
     """The user, marked as seen. Raises Unauthorized when the user was erased."""
+    proofs.end_import(tx, user_id)
     user_store.mark_seen(tx, {user_id: now})
     user = user_store.by_id(tx, app.id, user_id)
     if not user:

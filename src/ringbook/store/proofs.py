@@ -8,6 +8,7 @@ by_uid, set_uid                users by Firebase's or an identity provider's id
 by_email, drop_email           who has an e-mail, and who no longer does
 by_external_id                 whom an import has brought with an id of the provider's
 end_import_trust               imported values of a user no longer open the account
+end_import                     an imported account is the user's own
 """
 
 from collections.abc import Sequence
@@ -140,13 +141,18 @@ def by_external_id(tx: Tx, app_id: int, external_id: str) -> Row | None:
     return rows[0] if len(rows) == 1 and rows[0]["untouched"] else None
 
 
+def end_import(tx: Tx, user_id: int) -> None:
+    """Mark an imported account as the user's own: no import writes it any more. Writes nothing for other accounts."""
+    if tx.tuples("SELECT 1 FROM users WHERE id = :id AND as_imported = 1", id=user_id):
+        tx.run("UPDATE users SET as_imported = 0 WHERE id = :id", id=user_id)
+
+
 def end_import_trust(tx: Tx, user_id: int, *, verified: bool) -> None:
     """Imported values of the user no longer open the account, and no import writes it any more.
 
     verified   a number that was imported as verified stays verified
     """
-    if tx.tuples("SELECT 1 FROM users WHERE id = :id AND as_imported = 1", id=user_id):
-        tx.run("UPDATE users SET as_imported = 0 WHERE id = :id", id=user_id)
+    end_import(tx, user_id)
     tx.run(
         "UPDATE numbers SET imported = 0, verified_at = CASE WHEN :verified = 1 THEN verified_at END"
         " WHERE user_id = :id AND imported = 1",
