@@ -24,7 +24,7 @@ COMPACT = ("id", "phone")
 WHOLE = (
     *("id", "app_id", "login", "email", "full_name", "phone", "external_id", "external_user_id", "facebook_id"),
     *("twitter_id", "website", "avatar", "custom_data", "timezone", "user_tags", "is_guest", "created_at"),
-    *("updated_at", "last_request_at"),
+    "updated_at",
 )
 COLUMNS = "(owner_id, book, number, app_id, name, typed, seq)"
 CONFLICT = """ON CONFLICT (owner_id, book, number) DO UPDATE SET name = excluded.name, typed = excluded.typed

@@ -28,12 +28,10 @@ from pathlib import Path
 from ...seal import Seal
 from . import identity
 from .contract import WITHOUT_KEY, Database, Row, Rows, Tx
-from .ids import FULL
 from .postgres import Postgres, without_login
 from .sqlite import Sqlite, open_sqlite
 
 __all__ = [
-    "FULL",
     "Database",
     "Row",
     "Rows",
