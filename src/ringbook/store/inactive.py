@@ -10,7 +10,7 @@ from .sweeps import LAST_ID
 
 # The last use of a session is written to `seen` only when it ends, and the last upload is stored with the book. The
 # statement begins at the books, and no subquery refers to a table outside: a cluster accepts nothing else
-# (decisions/0003). {owner} narrows it to one user.
+# (decisions/0003). {owner} and {user} narrow it to some users.
 IDLE = (
     "SELECT b.owner_id FROM books AS b"
     " JOIN users AS u ON u.id = b.owner_id LEFT JOIN seen AS l ON l.user_id = b.owner_id"
@@ -33,7 +33,8 @@ def end_of_slice(tx: Tx, after: int, limit: int) -> int:
 
 def users(tx: Tx, now: int, before: int, after: int, last: int) -> list[int]:
     """Ids above `after` and up to `last` of users who were last active before a time."""
-    sql = IDLE.format(owner=" AND b.owner_id > :after AND b.owner_id <= :last", user="") + " ORDER BY b.owner_id"
+    owner, user = (f" AND {column} > :after AND {column} <= :last" for column in ("b.owner_id", "s.user_id"))
+    sql = IDLE.format(owner=owner, user=user) + " ORDER BY b.owner_id"
     return [row[0] for row in tx.tuples(sql, now=now, before=before, after=after, last=last)]
 
 
