@@ -7,6 +7,7 @@ tls_trouble(config)      why TLS cannot be spoken with the given files; "" when 
 """
 
 import itertools
+import os
 import ssl
 import time
 from collections.abc import Iterable, Iterator
@@ -105,7 +106,7 @@ def _certificate(file: str) -> Check:
 def database_in(folder: Path) -> Path | None:
     """Data of PostgreSQL, or a copy of a database, in this folder; None when there is none."""
     for data in (folder, *folder.parents):
-        if (data / "PG_VERSION").exists():
+        if os.path.exists(data / "PG_VERSION"):
             return data
     try:
         files = sorted(one for one in itertools.islice(folder.iterdir(), MOST_FILES) if one.is_file())
@@ -125,7 +126,7 @@ def _begins(file: Path) -> bytes:
 
 def private(what: str, file: Path) -> Iterator[Check]:
     """Is this file its owner's alone?"""
-    if file.is_file() and not file.is_relative_to("/run"):  # containers and systemd protect those
+    if os.path.isfile(file) and not file.is_relative_to("/run"):  # containers and systemd protect those
         mode = file.stat().st_mode & 0o777
         advice = "" if mode & 0o077 == 0 else f", open to others: chmod 600 {file}"
         yield Check(what, not advice, f"{file} has mode {mode:o}{advice}")

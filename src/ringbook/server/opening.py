@@ -47,7 +47,7 @@ def _is_empty(config: Config) -> bool:
 def _key_made(config: Config) -> Key | None:
     file = keys.file_of(config.database, config.key_file)
     assert file  # SQLite has one
-    if file.exists():
+    if keys.exists(file):
         return None
     try:
         return Key.create(file)
@@ -112,7 +112,7 @@ def look(config: Config) -> Found:
     recorded, fingerprint = keys.Recorded(), ""
     try:
         recorded = _recorded(config)
-        if not file or not file.exists():
+        if not file or not keys.exists(file):
             raise refusal(keys.missing(file, recorded))
         fingerprint = Key.read(file).fingerprint
         trouble = keys.trouble(recorded, fingerprint, f"the key in {file}") if recorded.current else ""

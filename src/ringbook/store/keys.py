@@ -77,10 +77,21 @@ def file_of(url: str, key_file: str) -> Path | None:
 def read(db: Database, url: str, key_file: str) -> Key:
     """The key in the key file of a database; Unavailable says what to do when there is none."""
     file = file_of(url, key_file)
-    if file and file.exists():
+    if file and exists(file):
         return Key.read(file)
     why = missing(file, recorded(db))
     raise errors.Unavailable(why, why=why)
+
+
+def exists(file: Path) -> bool:
+    """Is there a key file? Also True where that cannot be seen, so that reading it says why."""
+    try:
+        file.stat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def missing(file: Path | None, found: Recorded) -> str:
@@ -128,7 +139,7 @@ def for_backup(backup: Path, found: Recorded, file: Path) -> Key:
     if found.next or not found.current:
         why = trouble(found, found.current)
         raise errors.Unavailable(why, why=why)
-    if not file.exists():
+    if not exists(file):
         why = BACKUP_MISSING.format(backup=backup, current=found.current, file=file)
         raise errors.Unavailable(why, why=why)
     key = Key.read(file)
