@@ -21,6 +21,7 @@ A column is declared as it is stored today. `owed` names those that are not seal
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 Storage = Literal["plain", "keyed", "sealed", "hashed"]
@@ -57,24 +58,22 @@ class Table:
         return self.by in TOGETHER
 
 
-def by(column: str, plain: str, *, hashed: str = "", owed: dict[str, Storage] | None = None) -> Table:
-    """A table that is distributed by a column. `plain` and `hashed` are names of columns, with spaces between."""
-    return Table(column, _storages(plain, hashed), owed or {})
+def by(
+    column: str,
+    plain: str,
+    *,
+    keyed: str = "",
+    sealed: str = "",
+    hashed: str = "",
+    owed: dict[str, Storage] | None = None,
+) -> Table:
+    """A table that is distributed by a column. The others are names of columns, with spaces between."""
+    kinds: dict[Storage, str] = {"plain": plain, "keyed": keyed, "sealed": sealed, "hashed": hashed}
+    return Table(column, {name: kind for kind, names in kinds.items() for name in names.split()}, owed or {})
 
 
-def reference(plain: str, *, hashed: str = "", owed: dict[str, Storage] | None = None) -> Table:
-    """A reference table."""
-    return by(REFERENCE, plain, hashed=hashed, owed=owed)
-
-
-def local(plain: str, *, hashed: str = "", owed: dict[str, Storage] | None = None) -> Table:
-    """A table of the coordinator."""
-    return by(LOCAL, plain, hashed=hashed, owed=owed)
-
-
-def _storages(plain: str, hashed: str) -> dict[str, Storage]:
-    stored: dict[str, Storage] = dict.fromkeys(plain.split(), "plain")
-    return stored | dict.fromkeys(hashed.split(), "hashed")
+reference = partial(by, REFERENCE)  # a reference table
+local = partial(by, LOCAL)  # a table of the coordinator
 
 
 TABLES = {
@@ -83,7 +82,7 @@ TABLES = {
     "schema_state": local("revision serves_from"),
     "keys": local("fingerprint state created_at"),
     "sequences": local("name value"),
-    "locks": Table(LOCAL, {"name": "keyed"}),
+    "locks": local("", keyed="name"),
     "erasures": local("database_id count rewritten"),
     # ── read everywhere
     "applications": reference(
@@ -104,20 +103,16 @@ TABLES = {
             "phone": "sealed",
         },
     ),
-    "numbers": reference("app_id number user_id verified_at imported", owed={"number": "keyed"}),
+    "numbers": reference("app_id user_id verified_at imported", keyed="number", sealed="digits"),
     "tags": reference("app_id tag user_id"),
     # ── of one user, kept together
     "seen": by("user_id", "user_id last_request_at"),
     "books": by("owner_id", "owner_id book app_id device size next_seq synced_at version"),
     "totals": by("owner_id", "owner_id app_id contacts bytes"),
     "total_changes": by("owner_id", "owner_id app_id users books contacts"),
-    "contacts": by(
-        "owner_id",
-        "owner_id book number app_id name typed seq",
-        owed={"number": "keyed", "name": "sealed", "typed": "sealed"},
-    ),
-    "removed": by("owner_id", "owner_id hash at", owed={"hash": "keyed"}),
-    "announced": by("owner_id", "owner_id hash verified at", owed={"hash": "keyed"}),
+    "contacts": by("owner_id", "owner_id book app_id seq", keyed="number", sealed="sealed"),
+    "removed": by("owner_id", "owner_id app_id at", keyed="number", sealed="digits"),
+    "announced": by("owner_id", "owner_id app_id verified at", keyed="number", sealed="digits"),
     "subscriptions": by(
         "user_id",
         "user_id id app_id device platform channel environment bundle token web_auth web_p256dh created_at updated_at"
@@ -141,12 +136,13 @@ TABLES = {
     "buckets": by("name", "name used at expires_at", owed={"name": "keyed"}),
     # ── small, or written by few
     "codes": local(
-        "app_id number request_id typed created_at expires_at attempts answered_at",
+        "app_id request_id created_at expires_at attempts answered_at",
+        keyed="number",
+        sealed="digits typed",
         hashed="code_hash",
-        owed={"number": "keyed", "typed": "sealed"},
     ),
     "joined": local(
-        "id app_id user_id number verified created_at due_at told_up_to done_at result", owed={"number": "keyed"}
+        "id app_id user_id verified created_at due_at told_up_to done_at result", keyed="number", sealed="digits"
     ),
     "events": local("id user_id message waiting expires_at", owed={"message": "sealed"}),
     "admin_sessions": local("email created_at last_used_at expires_at", hashed="token_hash", owed={"email": "keyed"}),
@@ -154,5 +150,5 @@ TABLES = {
     "app_totals": local("app_id users books contacts recounted_users recounted_books recounted_contacts"),
     "sweeps": local("name place at"),
     "daily": local("app_id day name value"),
-    "refusals": local("app_id route status reason count first_at last_at"),
+    "refusals": local("app_id request cause reason count first_at last_at"),
 }
