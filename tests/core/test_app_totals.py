@@ -14,7 +14,7 @@ from ringbook import errors
 from ringbook.config import Config, Limits
 from ringbook.core import app_totals, applications, discovery, inactive, users
 from ringbook.core.import_lines import Line
-from ringbook.core.imports import bring
+from ringbook.core.imports import import_users
 from ringbook.model import Entry
 from ringbook.store import app_totals as store
 from ringbook.store.db import Database
@@ -125,8 +125,8 @@ class World:
         play = self.plays[which % 2]
         first = next(self.ids)
         lines = [Line(n, {"id": first + n, "login": f"imported-{first + n}"}) for n in range(3)]
-        if bring(self.db, play.app, lines, now=NOW).added:
-            bring(self.db, play.app, lines, now=NOW)  # changes nothing
+        if import_users(self.db, play.app, lines, now=NOW).added:
+            import_users(self.db, play.app, lines, now=NOW)  # changes nothing
             self.people += [(play, first + n) for n in range(3)]
 
     def delete_application(self, which: int) -> None:

@@ -190,7 +190,7 @@ def test_while_somebody_migrates_it_is_ready_and_waits_for_nobody(kind, database
 @pytest.mark.parametrize(
     "revision, serves_from, said",
     [
-        ("0000", "0000", f"the database has schema 0000 and this Ringbook needs {HEAD}: run `ringbook migrate`"),
+        ("0006", "0001", migrations.BEFORE_FIRST.format(revision="0006")),
         ("9999", "9999", f"the database has schema 9999, newer than this Ringbook ({HEAD}): install the newer one"),
         ("9999", HEAD, "ready"),
     ],
