@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import servers
 from asking import Person, ask, at_once, line, lines, person
 from core.joining import Play
 from servers import SEAL, Databases, Server, ended, environment, eventually, free_port, program, running, serve
 
 from ringbook import errors
 from ringbook.store import db as databases_
-from ringbook.store import migrations
 from ringbook.store.db import Database
 
 AWAY = ["The database cannot be reached just now. Try again."]
@@ -28,7 +28,7 @@ AWAY = ["The database cannot be reached just now. Try again."]
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """A database with a user in it."""
-    migrations.migrate(f"sqlite:///{tmp_path}/ringbook.db")
+    servers.migrate(f"sqlite:///{tmp_path}/ringbook.db")
     with closing(databases_.connect(f"sqlite:///{tmp_path}/ringbook.db", seal=SEAL)) as db:
         Play(db).person("ann")
     return tmp_path / "ringbook.db"
