@@ -13,12 +13,13 @@ PAGE = ROOT / "docs" / "privacy.md"
 
 @pytest.fixture(scope="module")
 def simulation() -> ModuleType:
-    folder = str(ROOT / "bench" / "attack")
-    sys.path.insert(0, folder)
+    folders = [str(ROOT / "bench" / "attack"), str(ROOT / "bench")]
+    sys.path[:0] = folders
     try:
         return import_module("permits")
     finally:
-        sys.path.remove(folder)
+        for folder in folders:
+            sys.path.remove(folder)
 
 
 def test_five_verified_numbers_that_delete_and_return_need_37_years_for_10_million_numbers(simulation):

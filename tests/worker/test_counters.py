@@ -12,6 +12,7 @@ from servers import SEAL, application, eventually, serve
 from ringbook import errors
 from ringbook.api import routes
 from ringbook.core import stats
+from ringbook.exchange import statuses
 from ringbook.store import db as store_db
 from ringbook.store import stats as store
 from ringbook.worker import counters
@@ -64,9 +65,9 @@ def test_no_refusal_keeps_what_was_sent(databases, tmp_path):
             ):
                 ann.ask("GET", f"/users?{query}")
         with closing(store_db.connect(url, seal=SEAL)) as db, db.read() as tx:
-            rows = tx.all("SELECT app_id, route, status, reason, count FROM refusals")
+            rows = tx.all("SELECT app_id, request, cause, reason, count FROM refusals")
     assert len(rows) > 30 and {row["app_id"] for row in rows} == {0, server.app.application_id}
-    assert {row["status"] for row in rows} >= {400, 401, 404, 422}
+    assert {statuses.status_of(errors.by_cause(row["cause"]), statuses.API) for row in rows} >= {400, 401, 404, 422}
     for row in rows:
         assert MARK not in row["reason"] and "2025550142" not in row["reason"], row
 

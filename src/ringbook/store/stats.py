@@ -116,8 +116,8 @@ def refusals(tx: Tx, app_id: int, limit: int) -> list[Row]:
 def sweep(tx: Tx, before: int, limit: int) -> int:
     """Delete up to `limit` rows of refusals that last happened before a time; return how many."""
     return tx.run(
-        "DELETE FROM refusals WHERE last_at < :before AND (app_id, route, status, reason) IN"
-        " (SELECT app_id, route, status, reason FROM refusals WHERE last_at < :before LIMIT :limit)",
+        "DELETE FROM refusals WHERE last_at < :before AND (app_id, request, cause, reason) IN"
+        " (SELECT app_id, request, cause, reason FROM refusals WHERE last_at < :before LIMIT :limit)",
         before=before,
         limit=limit,
     )

@@ -6,6 +6,10 @@ Blocks          the ids that this process has drawn and not handed out yet
 draw            a block from the table
 reserve, last   no later block has ids up to a given one; the largest id that may have been drawn
 
+A transaction takes ids from a block that was drawn before it began. If there are too few, it draws in its own
+transaction, and the rest of that block is handed out to others after the commit; a rollback takes the block back. So
+nobody needs a second connection, which might never come free.
+
 Ids are unique and not dense, and a larger id is not a newer one, because two processes use blocks of their own at the
 same time. The ids that are left in a block are lost when the process ends.
 """
@@ -13,7 +17,7 @@ same time. The ids that are left in a block are lost when the process ends.
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -45,7 +49,7 @@ SEQUENCES = {
     "session_ids": Sequence(ON_WIRE, wraps=True),
     "event_ids": Sequence(ON_WIRE, wraps=True),
     "joined_ids": Sequence(INTERNAL),
-    "push_ids": Sequence(INTERNAL, block=1_000),
+    "push_ids": Sequence(INTERNAL, block=10_000),
     "audit_ids": Sequence(INTERNAL),
 }
 
@@ -83,36 +87,41 @@ class Blocks:
 
     def forget(self) -> None:
         """Discard every block."""
-        self._taking = threading.Lock()
-        self._drawing = threading.Lock()
-        self._left: dict[str, range] = {}
+        self._lock = threading.Lock()
+        self._left: dict[str, list[range]] = {}
 
     def discard(self, name: str, up_to: int = INTERNAL) -> None:
         """Discard the ids of a sequence up to this one."""
-        with self._taking:
-            left = self._left.get(name, range(0))
-            self._left[name] = range(max(left.start, min(up_to + 1, left.stop)), left.stop)
+        with self._lock:
+            left = [range(max(block.start, min(up_to + 1, block.stop)), block.stop) for block in self._of(name)]
+            self._left[name] = [block for block in left if block]
 
-    def next(self, name: str, count: int, draw: Callable[[str, int], range]) -> list[int]:
-        """Take `count` ids; `draw` fetches a block of at least one id when there are too few."""
-        taken = self._take(name, count)
-        while len(taken) < count:
-            with self._drawing:  # the threads that wait here usually find ids in the block that the first one drew
+    def take(self, name: str, count: int) -> list[int]:
+        """Take up to `count` ids, fewer when fewer are left."""
+        taken: list[int] = []
+        with self._lock:
+            left = self._of(name)
+            while left and len(taken) < count:
+                block = left.pop(0)
                 missing = count - len(taken)
-                found = self._take(name, missing)
-                if not found:
-                    block = draw(name, max(missing, SEQUENCES[name].block))
-                    found, rest = list(block[:missing]), block[missing:]
-                    with self._taking:
-                        self._left[name] = rest
-                taken += found
+                taken += block[:missing]
+                if block[missing:]:
+                    left.insert(0, block[missing:])
         return taken
 
-    def _take(self, name: str, count: int) -> list[int]:
-        with self._taking:
-            left = self._left.get(name, range(0))
-            self._left[name] = left[count:]
-            return list(left[:count])
+    def add(self, name: str, block: range) -> None:
+        """Add ids that were drawn, or drawn and not needed."""
+        if block:
+            with self._lock:
+                self._of(name).append(block)
+
+    def empty(self) -> list[str]:
+        """The sequences that this process uses and of which no id is left."""
+        with self._lock:
+            return [name for name, left in self._left.items() if not left]
+
+    def _of(self, name: str) -> list[range]:
+        return self._left.setdefault(name, [])
 
 
 _ALL: "weakref.WeakSet[Blocks]" = weakref.WeakSet()

@@ -1,11 +1,12 @@
 """PostgreSQL: a pool of connections, nothing of which relies on the state of a database session."""
 
+import functools
 import math
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -127,8 +128,6 @@ class Postgres:
 
         check_address(url)
         self.seal = seal
-        self._url = url
-        self._connect = psycopg.connect
         self.erasures = erasures
         self.memory: dict[Any, Any] = {}
         self.ids = ids.Blocks()
@@ -163,6 +162,7 @@ class Postgres:
         self._away = threading.Event()
         self._in_use: set[Any] = set()
         self._looking = threading.Lock()
+        self._drawing = threading.Lock()
         self._replaced_at = 0.0
 
     @contextmanager
@@ -185,6 +185,8 @@ class Postgres:
     def write(self) -> Iterator[Tx]:
         done: list[Callable[[], None]] = []
         try:
+            with self._errors():
+                self._draw_ahead()
             with self._errors(), self._connected() as connection, connection.transaction():
                 tx = PostgresTx(connection, self, done)
                 self.guard.check(tx)
@@ -251,14 +253,15 @@ class Postgres:
             finally:
                 self._in_use.discard(connection)
 
-    def draw(self, sequence: str, size: int) -> range:
-        """Draw a block of ids on a connection of its own, which it closes again.
-
-        The caller's transaction would lock the sequence until it ends, and a second connection of the pool might never
-        come free: every holder of one could wait for ids.
-        """
-        with self._connect(self._url, autocommit=True, prepare_threshold=None, **options(self._url)) as connection:
-            return ids.draw(PostgresTx(connection, self), sequence, size)
+    def _draw_ahead(self) -> None:
+        """Draw blocks of the sequences that have run out, before a transaction does, which locks them until its end."""
+        if (empty := self.ids.empty()) and self._drawing.acquire(blocking=False):
+            try:
+                with suppress(errors.Unavailable), self._connected() as connection:  # whoever needs an id is told
+                    for name in empty:
+                        self.ids.add(name, ids.draw(PostgresTx(connection, self), name, ids.SEQUENCES[name].block))
+            finally:
+                self._drawing.release()
 
     def _attempt(self) -> str:
         try:
@@ -346,7 +349,7 @@ class PostgresTx:
         self._locked: dict[bytes, None] = {}
         self._done = done
         self._until = until
-        self._ids, self._draw = database.ids, database.draw
+        self._ids = database.ids
 
     def all(self, sql: str, **params: Any) -> list[Row]:
         cursor = self._execute(sql, params)
@@ -369,7 +372,13 @@ class PostgresTx:
         return self.next_ids(sequence, 1)[0]
 
     def next_ids(self, sequence: str, count: int) -> list[int]:
-        return self._ids.next(sequence, count, self._draw)
+        found = self._ids.take(sequence, count)
+        while missing := count - len(found):
+            block = ids.draw(self, sequence, max(missing, ids.SEQUENCES[sequence].block))
+            found += block[:missing]
+            if rest := block[missing:]:
+                self.on_commit(functools.partial(self._ids.add, sequence, rest))
+        return found
 
     def reserve_ids(self, sequence: str, last: int) -> None:
         ids.reserve(self, sequence, last)

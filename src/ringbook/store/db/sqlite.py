@@ -277,13 +277,14 @@ class SqliteTx:
         return self.next_ids(sequence, 1)[0]
 
     def next_ids(self, sequence: str, count: int) -> list[int]:
-        return self._ids.next(sequence, count, self._draw)
-
-    def _draw(self, sequence: str, size: int) -> range:
-        # In this transaction, because there is only one writer. Nobody else takes from the block before the commit, and
-        # a rollback takes the block back.
-        self.on_rollback(lambda: self._ids.discard(sequence))
-        return ids.draw(self, sequence, size)
+        found = self._ids.take(sequence, count)
+        while missing := count - len(found):
+            # Nobody else takes from the block before the commit, because there is only one writer.
+            self.on_rollback(lambda: self._ids.discard(sequence))
+            block = ids.draw(self, sequence, max(missing, ids.SEQUENCES[sequence].block))
+            found += block[:missing]
+            self._ids.add(sequence, block[missing:])
+        return found
 
     def reserve_ids(self, sequence: str, last: int) -> None:
         ids.reserve(self, sequence, last)
