@@ -55,9 +55,9 @@ TABLES = {
     ),
     "subscriptions": (
         0.5,
-        "INSERT INTO subscriptions (user_id, id, app_id, device, platform, channel, environment, token, token_hash,"
+        "INSERT INTO subscriptions (user_id, id, app_id, device, platform, channel, environment, token, token_key,"
         " created_at, updated_at) {count} SELECT i * 2, i, 1, 'device-' || i, 'android', 'gcm', 'production',"
-        " 'token-' || i, :hash, :now, :now FROM n",
+        " :hash, :hash, :now, :now FROM n",
     ),
     "pushes": (
         2,

@@ -2,6 +2,7 @@
 
 contacts(tx), contacts_behind(server)   every contact: owner, book and the opened contact
 add_number(tx, …)                       a user answers to one more number
+subscription(user_id, token)            a new subscription of an Android device
 with_number(…)                          a contact as its table holds it
 """
 
@@ -9,7 +10,7 @@ from contextlib import closing
 
 from servers import SEAL, Server
 
-from ringbook.model import Contact, SealedContact
+from ringbook.model import Contact, SealedContact, Subscription
 from ringbook.store import db as databases
 from ringbook.store import numbers
 from ringbook.store.db import Tx
@@ -45,4 +46,18 @@ def add_number(tx: Tx, app_id: int, user_id: int, number: int, verified_at: int 
         user_id=user_id,
         digits=numbers.digits(tx, "numbers", app_id, keyed, number),
         verified_at=verified_at,
+    )
+
+
+def subscription(user_id: int, token: str) -> Subscription:
+    """A new subscription of the user's Android device."""
+    return Subscription(
+        id=0,
+        user_id=user_id,
+        device="phone",
+        platform="android",
+        channel="gcm",
+        environment="production",
+        bundle=None,
+        token=token,
     )

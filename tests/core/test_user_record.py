@@ -7,13 +7,14 @@ import msgspec
 import pytest
 from core.joining import ANN as JOINER
 from core.joining import Play
+from sealed import subscription
 
 from ringbook import errors
 from ringbook.config import Limits
 from ringbook.core import applications, discovery, sessions, user_record, users
 from ringbook.core.sessions import Credentials
 from ringbook.model import App, Caller, Entry
-from ringbook.store import codes
+from ringbook.store import codes, subscriptions
 from ringbook.store.db import Database
 
 NOW = 1_800_000_000
@@ -44,15 +45,7 @@ def test_everything_that_hangs_on_an_account_is_in_its_export(db, app, ann):
     discovery.upload(db, LIMITS, ann, [Entry("12025550103", None, destroy=True)], now=NOW)
     discovery.upload(db, LIMITS, ann, entries[:1], device="phone-2", now=NOW)
     with db.write() as tx:
-        tx.run(
-            "INSERT INTO subscriptions (user_id, id, app_id, device, platform, channel, environment, token, token_hash,"
-            " created_at, updated_at)"
-            " VALUES (:id, 1, :app, 'd', 'android', 'gcm', 'production', 'push-token', :hash, :now, :now)",
-            id=ann.user_id,
-            app=app.id,
-            hash=b"h",
-            now=NOW,
-        )
+        subscriptions.insert(tx, app.id, subscription(ann.user_id, "push-token"), NOW)
         codes.put(
             tx,
             app.id,

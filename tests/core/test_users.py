@@ -5,13 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from sealed import subscription
 
 from ringbook import errors
 from ringbook.config import Limits
 from ringbook.core import applications, discovery, passwords, proofs, sessions, users
 from ringbook.core.sessions import Credentials, Opened
 from ringbook.model import GUEST_SECONDS, App, Caller, Entry, User
-from ringbook.store import codes
+from ringbook.store import codes, subscriptions
 from ringbook.store import users as store
 from ringbook.store.db import Database
 
@@ -434,15 +435,7 @@ def test_nothing_is_left_of_a_user_who_leaves(db: Database, app: App) -> None:
 
 def subscribe(db: Database, app: App, user_id: int) -> None:
     with db.write() as tx:
-        tx.run(
-            "INSERT INTO subscriptions (user_id, id, app_id, device, platform, channel, environment, token, token_hash,"
-            " created_at, updated_at)"
-            " VALUES (:user_id, :id, :app_id, 'd', 'android', 'gcm', 'production', 't', :hash, 0, 0)",
-            user_id=user_id,
-            id=tx.next_id("subscription_ids"),
-            app_id=app.id,
-            hash=b"h",
-        )
+        subscriptions.insert(tx, app.id, subscription(user_id, "t"), 0)
 
 
 def rows_about(db: Database, table: str, user_id: int) -> int:

@@ -38,7 +38,7 @@ def user(db: Database, app_id: int) -> int:
 def added(db: Database, app_id: int, user_id: int, *, now: int = NOW, **values: Any) -> Subscription:
     wished = msgspec.structs.replace(WISH, user_id=user_id, **values)
     with db.write() as tx:
-        return store.insert(tx, app_id, wished, wished.token.encode(), now)
+        return store.insert(tx, app_id, wished, now)
 
 
 def devices(db: Database, user_id: int) -> list[str]:
@@ -49,9 +49,27 @@ def devices(db: Database, user_id: int) -> list[str]:
 def test_what_was_stored_is_found_and_comes_back_whole(db, app_id, ann):
     stored = added(db, app_id, ann, bundle="com.example", web_auth="a", web_p256dh="p")
     with db.read() as tx:
-        assert store.find(tx, ann, "phone", "gcm", "production") == {"id": stored.id, "token_hash": b"t"}
+        token_key = store.token_key(tx, app_id, "t")
+        assert store.find(tx, ann, "phone", "gcm", "production") == {"id": stored.id, "token_key": token_key}
         assert store.find(tx, ann, "phone", "gcm", "development") is None
         assert store.of_user(tx, ann) == [stored]
+
+
+def test_tokens_and_secrets_of_browsers_are_sealed_for_their_row(db, app_id, ann):
+    bob = user(db, app_id)
+    browser = {"channel": "web", "web_p256dh": "p"}
+    own = added(db, app_id, ann, token="https://push.example.net/ann", web_auth="secret", **browser)
+    other = added(db, app_id, bob, token="https://push.example.net/bob", web_auth="other", **browser)
+    with db.write() as tx:
+        rows = tx.tuples("SELECT token, token_key, web_auth FROM subscriptions ORDER BY id")
+        assert all(isinstance(value, bytes) for row in rows for value in row)
+        stored = b" ".join(value for row in rows for value in row)
+        assert not any(text in stored for text in (b"push.example", b"secret", b"other"))
+        tx.run("UPDATE subscriptions SET token = :token WHERE user_id = :bob", token=rows[0][0], bob=bob)
+    with db.read() as tx:
+        found = store.chosen(tx, [(ann, own.id), (bob, other.id)])
+        assert found[ann, own.id] == own
+        assert isinstance(found[bob, other.id], errors.Unreadable)
 
 
 def test_the_same_once_more_renews_it(db, app_id, ann):
@@ -65,9 +83,9 @@ def test_renewing_keeps_the_id_and_is_nothing_for_what_is_gone(db, app_id, ann):
     first = added(db, app_id, ann)
     changed = msgspec.structs.replace(first, token="u", bundle="b")
     with db.write() as tx:
-        assert store.renew(tx, changed, b"u", NOW + 1) == changed
-        assert store.renew(tx, msgspec.structs.replace(first, id=first.id + 1), b"u", NOW) is None
-        assert store.renew(tx, msgspec.structs.replace(first, user_id=ann + 1), b"u", NOW) is None
+        assert store.renew(tx, app_id, changed, NOW + 1) == changed
+        assert store.renew(tx, app_id, msgspec.structs.replace(first, id=first.id + 1), NOW) is None
+        assert store.renew(tx, app_id, msgspec.structs.replace(first, user_id=ann + 1), NOW) is None
 
 
 def test_ids_that_were_given_do_not_come_back(db, app_id, ann):
@@ -86,9 +104,9 @@ def test_a_token_leaves_everywhere_else_within_its_application_and_channel(db, a
     added(db, app_id, ann, channel="apns")
     added(db, app_id, ann, device="watch", token="other")
     with db.write() as tx:
-        store.leave_elsewhere(tx, app_id + 1, "gcm", b"t", bob, kept.id)
+        store.leave_elsewhere(tx, app_id + 1, "gcm", "t", bob, kept.id)
         assert len(store.of_user(tx, ann)) == 4
-        store.leave_elsewhere(tx, app_id, "gcm", b"t", bob, kept.id)
+        store.leave_elsewhere(tx, app_id, "gcm", "t", bob, kept.id)
         assert {(one.channel, one.token) for one in store.of_user(tx, ann)} == {("apns", "t"), ("gcm", "other")}
         assert store.of_user(tx, bob) == [kept]
 

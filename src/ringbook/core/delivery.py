@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec import Struct
 
-from .. import metrics
+from .. import errors, metrics
 from ..model import Subscription
 from ..push import providers
 from ..push.transport import Cause, Message, Outcome, Receipt
@@ -195,12 +195,14 @@ def _written(row: Row, what: Settled) -> tuple[int, int, int, str, str, str]:
     return row["user_id"], row["id"], row["attempts"], what.outcome, what.cause.value, what.reason
 
 
-def _due(row: Row, text: str | None, subscription: Subscription | None, now: int) -> Due | Settled:
+def _due(row: Row, text: str | None, subscription: Subscription | errors.Unreadable | None, now: int) -> Due | Settled:
     """The push to send, or why it is not sent."""
     if row["expires_at"] <= now:
         return Settled(EXPIRED, Cause.NOT_SENT_IN_TIME, "not delivered in time")
     if not subscription and row["subscription_id"] != WEBHOOK:
         return Settled(GONE, Cause.SUBSCRIPTION_ENDED, ENDED)
+    if isinstance(subscription, errors.Unreadable):
+        return Settled(PARKED, Cause.UNREADABLE, UNREADABLE)
     try:
         return _read(row, text, subscription)
     except msgspec.DecodeError:
@@ -282,7 +284,7 @@ def _is_silent(attempt: Attempt) -> bool:
 def _note(tx: Tx, attempt: Attempt) -> None:
     """Record what the attempt shows about the subscription, when it is new."""
     due, receipt = attempt.due, attempt.receipt
-    place = (due.user_id, due.subscription_id, due.message.token)
+    place = (due.app_id, due.user_id, due.subscription_id, due.message.token)
     if receipt.outcome is Outcome.GONE:
         _end(tx, attempt)
     elif _is_silent(attempt):
@@ -335,7 +337,7 @@ def _end(tx: Tx, attempt: Attempt) -> None:
     due = attempt.due
     said = attempt.receipt.gone_at
     died_at = min(said, attempt.began_at) if said and said > BEFORE_PUSHES else attempt.began_at
-    subscriptions.end_dead(tx, due.user_id, due.subscription_id, due.message.token, died_at)
+    subscriptions.end_dead(tx, due.app_id, due.user_id, due.subscription_id, due.message.token, died_at)
 
 
 # ── upkeep ───────────────────────────────────────────────────────────────────────────────────────────────────────────

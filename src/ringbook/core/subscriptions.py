@@ -10,7 +10,6 @@ There is one subscription per user, device, channel and environment. A push toke
 last: when another user signs in on a phone, the former user's pushes must not appear there. Source: docs/wire.md §5.
 """
 
-import hashlib
 from collections.abc import Sequence
 
 import msgspec
@@ -34,7 +33,7 @@ def subscribe(db: Database, config: Config, app: App, wished: Sequence[Subscript
         check(subscription, config)
 
     def stored(tx: Tx) -> list[Subscription]:
-        _lock(tx, wished)
+        _lock(tx, app.id, wished)
         kept = [_store(tx, app, subscription, now) for subscription in wished]
         store.drop_oldest(tx, wished[0].user_id, config.limits.max_subscriptions)
         return kept
@@ -42,39 +41,34 @@ def subscribe(db: Database, config: Config, app: App, wished: Sequence[Subscript
     return numbers.retried(db, stored)
 
 
-def _lock(tx: Tx, wished: Sequence[Subscription]) -> None:
+def _lock(tx: Tx, app_id: int, wished: Sequence[Subscription]) -> None:
     """Lock these push tokens and the tokens that they replace, until the transaction ends.
 
     All are locked in one order, so that two users who exchange their tokens do not deadlock. Raises RetryTransaction
     when a token to be replaced has changed before it was locked.
     """
-    tokens = {_hash(one) for one in wished} | _replaced(tx, wished)
-    for token_hash in sorted(tokens):
-        tx.lock(f"push token {token_hash.hex()}")
+    tokens = {store.token_key(tx, app_id, one.token) for one in wished} | _replaced(tx, wished)
+    for token_key in sorted(tokens):
+        tx.lock(f"push token {token_key.hex()}")
     if not _replaced(tx, wished) <= tokens:
         raise numbers.RetryTransaction
 
 
 def _replaced(tx: Tx, wished: Sequence[Subscription]) -> set[bytes]:
     found = (_existing(tx, one) for one in wished)
-    return {bytes(row["token_hash"]) for row in found if row}
+    return {bytes(row["token_key"]) for row in found if row}
 
 
 def _existing(tx: Tx, wished: Subscription) -> Row | None:
     return store.find(tx, wished.user_id, wished.device, wished.channel, wished.environment)
 
 
-def _hash(subscription: Subscription) -> bytes:
-    return hashlib.sha256(subscription.token.encode()).digest()
-
-
 def _store(tx: Tx, app: App, wished: Subscription, now: int) -> Subscription:
-    token_hash = _hash(wished)
     stored, existing = None, _existing(tx, wished)
     if existing:  # the row keeps its id: renewals must not use up ids
-        stored = store.renew(tx, msgspec.structs.replace(wished, id=existing["id"]), token_hash, now)
-    stored = stored or store.insert(tx, app.id, wished, token_hash, now)
-    store.leave_elsewhere(tx, app.id, wished.channel, token_hash, stored.user_id, stored.id)
+        stored = store.renew(tx, app.id, msgspec.structs.replace(wished, id=existing["id"]), now)
+    stored = stored or store.insert(tx, app.id, wished, now)
+    store.leave_elsewhere(tx, app.id, wished.channel, wished.token, stored.user_id, stored.id)
     return stored
 
 

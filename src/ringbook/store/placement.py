@@ -115,10 +115,10 @@ TABLES = {
     "announced": by("owner_id", "owner_id app_id verified at", keyed="number", sealed="digits"),
     "subscriptions": by(
         "user_id",
-        "user_id id app_id device platform channel environment bundle token web_auth web_p256dh created_at updated_at"
-        " answered_at silent_since",
-        hashed="token_hash",
-        owed={"token": "sealed", "token_hash": "keyed", "web_auth": "sealed"},
+        "user_id id app_id device platform channel environment bundle web_p256dh created_at updated_at answered_at"
+        " silent_since",
+        keyed="token_key",
+        sealed="token web_auth",
     ),
     "pushes": by(
         "user_id",

@@ -1,5 +1,6 @@
-"""Push subscriptions.
+"""Push subscriptions. Push tokens, browsers' endpoints and their `web_auth` are sealed. Keyed values find tokens.
 
+token_key                      the keyed value of a push token
 find, insert, renew            one per user, device, channel and environment
 of_user, delete                a user's own
 leave_elsewhere                a push token stands once per application and channel
@@ -12,11 +13,12 @@ any_of                         does anybody use a channel?
 
 from collections.abc import Sequence
 
+from .. import errors
 from ..model import Subscription
 from .db import Row, Rows, Tx, ids
 
 COLUMNS = (
-    "id, user_id, device, platform, channel, environment, bundle, token, web_auth, web_p256dh, answered_at,"
+    "id, user_id, app_id, device, platform, channel, environment, bundle, token, web_auth, web_p256dh, answered_at,"
     " silent_since"
 )
 # Endpoints that users registered and that do not answer share a lane, so that they delay no others.
@@ -26,14 +28,40 @@ LANE = (
 )
 
 
-def _subscription(row: Row) -> Subscription:
-    return Subscription(**row)
+def token_key(tx: Tx, app_id: int, token: str) -> bytes:
+    """The keyed value by which a push token is found in an application."""
+    return tx.seal.lookup("push token", app_id, token)
+
+
+def opened(tx: Tx, row: Row) -> Row:
+    """A row with `token` and `web_auth` opened, without `app_id`; errors.Unreadable."""
+    app_id = row.pop("app_id")
+    owner = app_id, row["user_id"], row["device"], row["channel"], row["environment"]
+    row["token"] = tx.seal.open(row["token"], "subscriptions", "token", *owner)
+    if row["web_auth"] is not None:
+        row["web_auth"] = tx.seal.open(row["web_auth"], "subscriptions", "web_auth", *owner)
+    return row
+
+
+def _sealed(tx: Tx, app_id: int, one: Subscription) -> dict[str, bytes | None]:
+    """The sealed and keyed columns of a subscription, bound to its user, device, channel and environment."""
+    owner = app_id, one.user_id, one.device, one.channel, one.environment
+    has_auth = one.web_auth is not None
+    return {
+        "token": tx.seal.text(one.token, "subscriptions", "token", *owner),
+        "token_key": token_key(tx, app_id, one.token),
+        "web_auth": tx.seal.text(one.web_auth or "", "subscriptions", "web_auth", *owner) if has_auth else None,
+    }
+
+
+def _subscription(tx: Tx, row: Row) -> Subscription:
+    return Subscription(**opened(tx, row))
 
 
 def find(tx: Tx, user_id: int, device: str, channel: str, environment: str) -> Row | None:
-    """The id and token_hash of the subscription that a registration renews."""
+    """The id and token_key of the subscription that a registration renews."""
     return tx.one(
-        "SELECT id, token_hash FROM subscriptions WHERE user_id = :user_id AND device = :device"
+        "SELECT id, token_key FROM subscriptions WHERE user_id = :user_id AND device = :device"
         " AND channel = :channel AND environment = :environment",
         user_id=user_id,
         device=device,
@@ -42,17 +70,17 @@ def find(tx: Tx, user_id: int, device: str, channel: str, environment: str) -> R
     )
 
 
-def insert(tx: Tx, app_id: int, subscription: Subscription, token_hash: bytes, now: int) -> Subscription:
+def insert(tx: Tx, app_id: int, subscription: Subscription, now: int) -> Subscription:
     """Add a subscription with a new id. Of two simultaneous registrations, the later one renews the first."""
     row = tx.one(
         "INSERT INTO subscriptions (user_id, id, app_id, device, platform, channel, environment, bundle, token,"
-        " token_hash, web_auth, web_p256dh, created_at, updated_at)"
-        " VALUES (:user_id, :id, :app_id, :device, :platform, :channel, :environment, :bundle, :token, :token_hash,"
+        " token_key, web_auth, web_p256dh, created_at, updated_at)"
+        " VALUES (:user_id, :id, :app_id, :device, :platform, :channel, :environment, :bundle, :token, :token_key,"
         " :web_auth, :web_p256dh, :now, :now)"
         " ON CONFLICT (user_id, device, channel, environment) DO UPDATE SET platform = excluded.platform,"
-        " bundle = excluded.bundle, token = excluded.token, token_hash = excluded.token_hash,"
-        " answered_at = CASE WHEN subscriptions.token_hash = excluded.token_hash THEN subscriptions.answered_at END,"
-        " silent_since = CASE WHEN subscriptions.token_hash = excluded.token_hash THEN subscriptions.silent_since END,"
+        " bundle = excluded.bundle, token = excluded.token, token_key = excluded.token_key,"
+        " answered_at = CASE WHEN subscriptions.token_key = excluded.token_key THEN subscriptions.answered_at END,"
+        " silent_since = CASE WHEN subscriptions.token_key = excluded.token_key THEN subscriptions.silent_since END,"
         " web_auth = excluded.web_auth, web_p256dh = excluded.web_p256dh, updated_at = excluded.updated_at"
         f" RETURNING {COLUMNS}",
         id=tx.next_id("subscription_ids"),
@@ -63,35 +91,31 @@ def insert(tx: Tx, app_id: int, subscription: Subscription, token_hash: bytes, n
         channel=subscription.channel,
         environment=subscription.environment,
         bundle=subscription.bundle,
-        token=subscription.token,
-        token_hash=token_hash,
-        web_auth=subscription.web_auth,
         web_p256dh=subscription.web_p256dh,
         now=now,
+        **_sealed(tx, app_id, subscription),
     )
     assert row
-    return _subscription(row)
+    return _subscription(tx, row)
 
 
-def renew(tx: Tx, subscription: Subscription, token_hash: bytes, now: int) -> Subscription | None:
+def renew(tx: Tx, app_id: int, subscription: Subscription, now: int) -> Subscription | None:
     """Give an existing subscription a new token; its id stays. None when it has just been deleted."""
     row = tx.one(
-        "UPDATE subscriptions SET platform = :platform, bundle = :bundle, token = :token, token_hash = :token_hash,"
-        " answered_at = CASE WHEN token_hash = :token_hash THEN answered_at END,"
-        " silent_since = CASE WHEN token_hash = :token_hash THEN silent_since END,"
+        "UPDATE subscriptions SET platform = :platform, bundle = :bundle, token = :token, token_key = :token_key,"
+        " answered_at = CASE WHEN token_key = :token_key THEN answered_at END,"
+        " silent_since = CASE WHEN token_key = :token_key THEN silent_since END,"
         " web_auth = :web_auth, web_p256dh = :web_p256dh, updated_at = :now"
         f" WHERE user_id = :user_id AND id = :id RETURNING {COLUMNS}",
         id=subscription.id,
         user_id=subscription.user_id,
         platform=subscription.platform,
         bundle=subscription.bundle,
-        token=subscription.token,
-        token_hash=token_hash,
-        web_auth=subscription.web_auth,
         web_p256dh=subscription.web_p256dh,
         now=now,
+        **_sealed(tx, app_id, subscription),
     )
-    return _subscription(row) if row else None
+    return _subscription(tx, row) if row else None
 
 
 def of_user(tx: Tx, user_id: int) -> list[Subscription]:
@@ -99,7 +123,7 @@ def of_user(tx: Tx, user_id: int) -> list[Subscription]:
     rows = tx.all(
         f"SELECT {COLUMNS} FROM subscriptions WHERE user_id = :user_id ORDER BY created_at, id", user_id=user_id
     )
-    return [_subscription(row) for row in rows]
+    return [_subscription(tx, row) for row in rows]
 
 
 def delete(tx: Tx, user_id: int, subscription_id: int) -> bool:
@@ -114,14 +138,14 @@ def delete_all(tx: Tx, user_id: int) -> None:
     tx.run("DELETE FROM subscriptions WHERE user_id = :user_id", user_id=user_id)
 
 
-def leave_elsewhere(tx: Tx, app_id: int, channel: str, token_hash: bytes, user_id: int, kept: int) -> None:
+def leave_elsewhere(tx: Tx, app_id: int, channel: str, token: str, user_id: int, kept: int) -> None:
     """Delete the other subscriptions with this push token: it belongs to the user who registered it last."""
     tx.run(
-        "DELETE FROM subscriptions WHERE app_id = :app_id AND channel = :channel AND token_hash = :token_hash"
+        "DELETE FROM subscriptions WHERE app_id = :app_id AND channel = :channel AND token_key = :token_key"
         " AND NOT (user_id = :user_id AND id = :kept)",
         app_id=app_id,
         channel=channel,
-        token_hash=token_hash,
+        token_key=token_key(tx, app_id, token),
         user_id=user_id,
         kept=kept,
     )
@@ -151,48 +175,59 @@ def of_users(tx: Tx, app_id: int, user_ids: Sequence[int], environments: Sequenc
     )
 
 
-def chosen(tx: Tx, keys: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Subscription]:
-    """The subscriptions among these that still exist, by (user_id, id)."""
+def chosen(tx: Tx, keys: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Subscription | errors.Unreadable]:
+    """The subscriptions among these that still exist, by (user_id, id).
+
+    In place of one that does not open stands the error, so that the others can be sent to.
+    """
     columns = ", ".join(f"s.{column}" for column in COLUMNS.split(", "))
     rows = tx.all(
         f"SELECT {columns} FROM :keys AS k JOIN subscriptions AS s ON s.user_id = k.user_id AND s.id = k.id",
         keys=Rows({"user_id": int, "id": int}, keys),
     )
-    return {(row["user_id"], row["id"]): _subscription(row) for row in rows}
+    return {(row["user_id"], row["id"]): _if_readable(tx, row) for row in rows}
 
 
-def end_dead(tx: Tx, user_id: int, subscription_id: int, token: str, died_at: int) -> bool:
+def _if_readable(tx: Tx, row: Row) -> Subscription | errors.Unreadable:
+    try:
+        return _subscription(tx, row)
+    except errors.Unreadable as unreadable:
+        return unreadable
+
+
+def end_dead(tx: Tx, app_id: int, user_id: int, subscription_id: int, token: str, died_at: int) -> bool:
     """Delete a subscription whose token became invalid at a time; False when the app has renewed it since."""
     rows = tx.run(
-        "DELETE FROM subscriptions WHERE user_id = :user_id AND id = :id AND token = :token AND updated_at <= :died_at",
+        "DELETE FROM subscriptions"
+        " WHERE user_id = :user_id AND id = :id AND token_key = :token_key AND updated_at <= :died_at",
         user_id=user_id,
         id=subscription_id,
-        token=token,
+        token_key=token_key(tx, app_id, token),
         died_at=died_at,
     )
     return rows == 1
 
 
-def mark_answered(tx: Tx, user_id: int, subscription_id: int, token: str, now: int) -> None:
+def mark_answered(tx: Tx, app_id: int, user_id: int, subscription_id: int, token: str, now: int) -> None:
     """Record that this endpoint answers."""
     tx.run(
         "UPDATE subscriptions SET answered_at = :now, silent_since = NULL"
-        " WHERE user_id = :user_id AND id = :id AND token = :token",
+        " WHERE user_id = :user_id AND id = :id AND token_key = :token_key",
         user_id=user_id,
         id=subscription_id,
-        token=token,
+        token_key=token_key(tx, app_id, token),
         now=now,
     )
 
 
-def mark_silent(tx: Tx, user_id: int, subscription_id: int, token: str, since: int) -> None:
+def mark_silent(tx: Tx, app_id: int, user_id: int, subscription_id: int, token: str, since: int) -> None:
     """Record that this endpoint has not answered since then, unless an earlier time is recorded."""
     tx.run(
         "UPDATE subscriptions SET silent_since = :since"
-        " WHERE user_id = :user_id AND id = :id AND token = :token AND silent_since IS NULL",
+        " WHERE user_id = :user_id AND id = :id AND token_key = :token_key AND silent_since IS NULL",
         user_id=user_id,
         id=subscription_id,
-        token=token,
+        token_key=token_key(tx, app_id, token),
         since=since,
     )
 

@@ -11,6 +11,7 @@ from ..profile_fields import FIELDS
 from . import numbers as _numbers
 from .codes import with_number
 from .db import Row, Tx, ids
+from .subscriptions import opened as _opened_subscription
 
 EXPORTED = ", ".join(f"u.{field.key}" for field in FIELDS.values() if field.exported)
 PROFILE = (
@@ -71,11 +72,13 @@ def contacts(tx: Tx, user_id: int, book: int) -> list[Row]:
 
 def subscriptions(tx: Tx, user_id: int) -> list[Row]:
     """The push subscriptions, with their tokens and keys."""
-    return tx.all(
-        "SELECT id, device, platform, channel, environment, bundle, token, web_auth, web_p256dh, created_at, updated_at"
-        " FROM subscriptions WHERE user_id = :id ORDER BY created_at, id",
+    rows = tx.all(
+        "SELECT id, app_id, user_id, device, platform, channel, environment, bundle, token, web_auth, web_p256dh,"
+        " created_at, updated_at FROM subscriptions WHERE user_id = :id ORDER BY created_at, id",
         id=user_id,
     )
+    shown = [_opened_subscription(tx, row) for row in rows]
+    return [{key: value for key, value in row.items() if key != "user_id"} for row in shown]
 
 
 def codes(tx: Tx, user_id: int) -> list[Row]:

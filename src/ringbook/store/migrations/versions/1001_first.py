@@ -221,9 +221,9 @@ postgres:id integer NOT NULL,
     channel TEXT NOT NULL,
     environment TEXT NOT NULL,
     bundle TEXT,
-    token TEXT NOT NULL,
-    token_hash {bytes} NOT NULL,
-    web_auth TEXT,
+    token {bytes} NOT NULL,
+    token_key {bytes} NOT NULL,
+    web_auth {bytes},
     web_p256dh TEXT,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
@@ -232,7 +232,7 @@ postgres:id integer NOT NULL,
 postgres:PRIMARY KEY (user_id, id),
     UNIQUE (user_id, device, channel, environment)
 );
-CREATE INDEX subscriptions_token ON subscriptions (app_id, channel, token_hash);
+CREATE INDEX subscriptions_token ON subscriptions (app_id, channel, token_key);
 
 CREATE TABLE codes (
     app_id INTEGER NOT NULL,
