@@ -1,5 +1,6 @@
 """What sealed rows hold, for tests that look into tables.
 
+application_behind(server, id)          an application
 contacts(tx), contacts_behind(server)   every contact: owner, book and the opened contact
 add_number(tx, …)                       a user answers to one more number
 subscription(user_id, token)            a new subscription of an Android device
@@ -10,7 +11,8 @@ from contextlib import closing
 
 from servers import SEAL, Server
 
-from ringbook.model import Contact, SealedContact, Subscription
+from ringbook.core import applications
+from ringbook.model import App, Contact, SealedContact, Subscription
 from ringbook.store import db as databases
 from ringbook.store import numbers
 from ringbook.store.db import Tx
@@ -27,6 +29,12 @@ def contacts_behind(server: Server) -> set[tuple[int, int]]:
     """Owner and number of every contact in a server's database."""
     with closing(databases.connect(server.database_url, seal=SEAL, pool=1)) as db, db.read() as tx:
         return {(owner_id, one.number) for owner_id, _, one in contacts(tx)}
+
+
+def application_behind(server: Server, app_id: int) -> App:
+    """An application in a server's database, with its secrets and settings."""
+    with closing(databases.connect(server.database_url, seal=SEAL, pool=1)) as db:
+        return applications.get(db, app_id)
 
 
 def with_number(app_id: int, owner_id: int, book: int, one: Contact) -> SealedContact:

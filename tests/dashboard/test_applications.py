@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from asking import open_session, person, rows
 from dashboard.visiting import admin
+from sealed import application_behind
 from servers import SEAL, application, serve
 
 from ringbook.core import applications
@@ -29,7 +30,8 @@ def visitor(server):
 
 
 def keys_of(server, app_id):
-    return rows(server, "SELECT auth_key, auth_secret FROM applications WHERE id = :id", id=app_id)[0]
+    found = application_behind(server, app_id)
+    return {"auth_key": found.auth_key, "auth_secret": found.auth_secret}
 
 
 def test_an_application_is_made_and_its_secret_is_shown_once(visitor, server):

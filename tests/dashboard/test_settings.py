@@ -1,11 +1,12 @@
 """Users → Settings: the card of the joined push, and the other settings of an application."""
 
-import json
 import re
 
+import msgspec
 import pytest
 from asking import person, rows
 from dashboard.visiting import admin
+from sealed import application_behind
 from servers import application
 
 from ringbook.app_settings import SETTINGS
@@ -31,8 +32,7 @@ def at(app, rest=""):
 
 
 def stored(server, app):
-    sql = "SELECT settings FROM applications WHERE id = :id"
-    return json.loads(rows(server, sql, id=app.application_id)[0]["settings"])
+    return msgspec.structs.asdict(application_behind(server, app.application_id).settings)
 
 
 def test_the_card_is_as_the_seed_describes_it(visitor, app):

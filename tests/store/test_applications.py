@@ -1,5 +1,7 @@
 """Applications and admins in both databases."""
 
+import base64
+import json
 from typing import Any
 
 import pytest
@@ -57,10 +59,53 @@ def test_keys_and_settings_change(db):
     with db.write() as tx:
         assert store.set_keys(tx, app_id, "new", "newer") == 1
         assert store.set_keys(tx, 99, "none", "none") == 0
-        store.set_settings(tx, app_id, '{"a": 1}')
+        store.set_settings(tx, app_id, '{"a":1}')
     row = by_id(db, app_id)
     assert row
-    assert (row["auth_key"], row["auth_secret"], row["settings"]) == ("new", "newer", '{"a": 1}')
+    assert (row["auth_key"], row["auth_secret"], row["settings"]) == ("new", "newer", '{"a":1}')
+
+
+SETTINGS = {
+    "apns_key": "-----BEGIN PRIVATE KEY-----",
+    "sms_gateway_url": "https://sms.example.com/?key=abc",
+    "webhook_secret": "whsec_c2VjcmV0",
+    "fcm_service_account": "",
+    "default_region": "GB",
+    "contact_joined_enabled": True,
+}
+SECRETS = ("secret", b"\0\xff".hex(), "private", "BEGIN", "sms.example", "abc", "whsec")
+
+
+def test_secrets_are_sealed_for_their_application_and_their_key(db):
+    mine, other = added(db, "k1"), added(db, "k2")
+    with db.write() as tx:
+        for app_id in (mine, other):
+            store.set_settings(tx, app_id, json.dumps(SETTINGS))
+    with db.read() as tx:
+        row = store.by_id(tx, mine)
+        assert row and json.loads(row["settings"]) == SETTINGS
+        assert store.vapid_private_key(tx, mine) == "private"
+        stored = tx.one("SELECT * FROM applications WHERE id = :id", id=mine)
+    assert stored
+    values = json.loads(stored.pop("settings"))
+    assert {key for key, value in values.items() if value == SETTINGS[key]} == {
+        "fcm_service_account",
+        "default_region",
+        "contact_joined_enabled",
+    }
+    texts = [bytes(value) for value in stored.values() if not isinstance(value, str | int | None)]
+    texts += [value.encode() for value in stored.values() if isinstance(value, str)]
+    texts += [base64.b64decode(values[key]) for key in ("apns_key", "sms_gateway_url", "webhook_secret")]
+    assert len(texts) == 9
+    assert not any(secret.encode() in text for secret in SECRETS for text in texts)
+    values["apns_key"] = values["webhook_secret"]
+    with db.write() as tx:
+        tx.run("UPDATE applications SET settings = :settings WHERE id = :id", settings=json.dumps(values), id=mine)
+        tx.run("UPDATE applications SET auth_secret = :sealed WHERE id = :id", sealed=stored["auth_secret"], id=other)
+    for app_id, place in ((mine, "applications.settings"), (other, "applications.auth_secret")):
+        with pytest.raises(errors.Unreadable) as refused:
+            by_id(db, app_id)
+        assert place in refused.value.why
 
 
 @pytest.mark.parametrize("table", ["numbers", "contacts"])

@@ -1,4 +1,4 @@
-"""Applications.
+"""Applications. Their secrets, and the settings that may hold one, are sealed. Rows are returned with them opened.
 
 insert, all_, by_id, by_auth_key      one row each
 vapid_private_key                     what only the sender of Web Push reads
@@ -7,10 +7,19 @@ holds_numbers                         has anything been read by the application'
 some_users, end_sessions, forget      what deleting an application takes along
 """
 
+import base64
+from typing import Any
+
+import msgspec
+
+from .. import errors
+from ..app_settings import SETTINGS
 from . import app_totals
 from .db import Row, Tx
 
 COLUMNS = "id, name, auth_key, auth_secret, hash_key, vapid_public_key, settings, created_at, verified_since"
+# Secrets, and texts that the audit log does not quote because they may contain one, such as a key in an address.
+SEALED_SETTINGS = [key for key, one in SETTINGS.items() if one.secret or (one.type is str and not one.quoted)]
 
 
 def insert(
@@ -34,11 +43,11 @@ def insert(
         id=app_id,
         name=name,
         auth_key=auth_key,
-        auth_secret=auth_secret,
-        hash_key=hash_key,
+        auth_secret=_sealed(tx, app_id, "auth_secret", auth_secret),
+        hash_key=_sealed(tx, app_id, "hash_key", hash_key.hex()),
         vapid_public_key=vapid[0],
-        vapid_private_key=vapid[1],
-        settings=settings,
+        vapid_private_key=_sealed(tx, app_id, "vapid_private_key", vapid[1]),
+        settings=_sealed_settings(tx, app_id, settings),
         now=now,
     )
     return app_id
@@ -46,23 +55,61 @@ def insert(
 
 def all_(tx: Tx) -> list[Row]:
     """Every application, oldest first."""
-    return tx.all(f"SELECT {COLUMNS} FROM applications ORDER BY created_at, id")
+    return [_opened(tx, row) for row in tx.all(f"SELECT {COLUMNS} FROM applications ORDER BY created_at, id")]
 
 
 def by_id(tx: Tx, app_id: int) -> Row | None:
     """One application."""
-    return tx.one(f"SELECT {COLUMNS} FROM applications WHERE id = :app_id", app_id=app_id)
+    row = tx.one(f"SELECT {COLUMNS} FROM applications WHERE id = :app_id", app_id=app_id)
+    return _opened(tx, row) if row else None
 
 
 def by_auth_key(tx: Tx, auth_key: str) -> Row | None:
     """The application with this authorization key."""
-    return tx.one(f"SELECT {COLUMNS} FROM applications WHERE auth_key = :auth_key", auth_key=auth_key)
+    row = tx.one(f"SELECT {COLUMNS} FROM applications WHERE auth_key = :auth_key", auth_key=auth_key)
+    return _opened(tx, row) if row else None
+
+
+def _opened(tx: Tx, row: Row) -> Row:
+    """The row with its secrets and settings opened; errors.Unreadable."""
+    app_id = row["id"]
+    return row | {
+        "auth_secret": tx.seal.open(row["auth_secret"], "applications", "auth_secret", app_id),
+        "hash_key": bytes.fromhex(tx.seal.open(row["hash_key"], "applications", "hash_key", app_id)),
+        "settings": _opened_settings(tx, app_id, row["settings"]),
+    }
+
+
+def _sealed(tx: Tx, app_id: int, column: str, text: str) -> bytes:
+    return tx.seal.text(text, "applications", column, app_id)
+
+
+def _sealed_settings(tx: Tx, app_id: int, settings: str) -> str:
+    """The settings, a JSON object, with each text of SEALED_SETTINGS sealed by itself, as base64."""
+    values: dict[str, Any] = msgspec.json.decode(settings)
+    for key in SEALED_SETTINGS:
+        if values.get(key):
+            sealed = tx.seal.text(values[key], "applications", "settings", app_id, key)
+            values[key] = base64.b64encode(sealed).decode()
+    return msgspec.json.encode(values).decode()
+
+
+def _opened_settings(tx: Tx, app_id: int, settings: str) -> str:
+    values: dict[str, Any] = msgspec.json.decode(settings)
+    for key in SEALED_SETTINGS:
+        if values.get(key):
+            try:
+                sealed = base64.b64decode(values[key], validate=True)
+            except ValueError:
+                raise errors.Unreadable("applications.settings") from None
+            values[key] = tx.seal.open(sealed, "applications", "settings", app_id, key)
+    return msgspec.json.encode(values).decode()
 
 
 def vapid_private_key(tx: Tx, app_id: int) -> str:
     """The private key for Web Push; "" when there is no such application."""
     row = tx.one("SELECT vapid_private_key FROM applications WHERE id = :app_id", app_id=app_id)
-    return row["vapid_private_key"] if row else ""
+    return tx.seal.open(row["vapid_private_key"], "applications", "vapid_private_key", app_id) if row else ""
 
 
 def set_keys(tx: Tx, app_id: int, auth_key: str, auth_secret: str) -> int:
@@ -71,7 +118,7 @@ def set_keys(tx: Tx, app_id: int, auth_key: str, auth_secret: str) -> int:
         "UPDATE applications SET auth_key = :auth_key, auth_secret = :auth_secret WHERE id = :app_id",
         app_id=app_id,
         auth_key=auth_key,
-        auth_secret=auth_secret,
+        auth_secret=_sealed(tx, app_id, "auth_secret", auth_secret),
     )
 
 
@@ -82,7 +129,8 @@ def set_name(tx: Tx, app_id: int, name: str) -> None:
 
 def set_settings(tx: Tx, app_id: int, settings: str) -> None:
     """Replace the settings."""
-    tx.run("UPDATE applications SET settings = :settings WHERE id = :app_id", app_id=app_id, settings=settings)
+    sealed = _sealed_settings(tx, app_id, settings)
+    tx.run("UPDATE applications SET settings = :settings WHERE id = :app_id", app_id=app_id, settings=sealed)
 
 
 def set_verified(tx: Tx, app_id: int, now: int) -> None:

@@ -86,8 +86,9 @@ TABLES = {
     "erasures": local("database_id count rewritten"),
     # ── read everywhere
     "applications": reference(
-        "id name auth_key auth_secret hash_key vapid_public_key vapid_private_key settings created_at verified_since",
-        owed={"auth_secret": "sealed", "hash_key": "sealed", "vapid_private_key": "sealed", "settings": "sealed"},
+        # in `settings`, a JSON object, each text that may be a secret is sealed by itself
+        "id name auth_key vapid_public_key settings created_at verified_since",
+        sealed="auth_secret hash_key vapid_private_key",
     ),
     "admins": reference("email created_at", hashed="password_hash", owed={"email": "keyed"}),
     "users": reference(

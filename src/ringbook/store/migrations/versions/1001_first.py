@@ -32,10 +32,10 @@ CREATE TABLE applications (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
     auth_key TEXT NOT NULL UNIQUE,
-    auth_secret TEXT NOT NULL,
+    auth_secret {bytes} NOT NULL,
     hash_key {bytes} NOT NULL,
     vapid_public_key TEXT NOT NULL,
-    vapid_private_key TEXT NOT NULL,
+    vapid_private_key {bytes} NOT NULL,
     settings TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     verified_since BIGINT
