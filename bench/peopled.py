@@ -77,9 +77,9 @@ TABLES = {
     ),
     "audit": (
         0.1,
-        "INSERT INTO audit (id, at, app_id, admin, address, action, subject, detail)"
-        " {count} SELECT i, :now - (:count - i) * 9, CASE WHEN i % 2 = 0 THEN 1 END, 'eve@example.com', '192.0.2.7',"
-        " CASE WHEN i % 500 = 0 THEN 'user erased' ELSE 'logged in' END, 'user ' || i, '' FROM n",
+        "INSERT INTO audit (id, at, app_id, admin, address, action, subject, sealed)"
+        " {count} SELECT i, :now - (:count - i) * 9, CASE WHEN i % 2 = 0 THEN 1 END, :hash, '192.0.2.7',"
+        " CASE WHEN i % 500 = 0 THEN 'user erased' ELSE 'logged in' END, :hash, :hash FROM n",
     ),
     "daily": (
         0,

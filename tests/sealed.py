@@ -2,6 +2,8 @@
 
 application_behind(server, id)          an application
 contacts(tx), contacts_behind(server)   every contact: owner, book and the opened contact
+buckets(tx), bucket(name)               what is used of every bucket, by name; the value by which a bucket is found
+entries(db), entries_behind(server)     the audit log, the newest entry first
 add_number(tx, …)                       a user answers to one more number
 subscription(user_id, token)            a new subscription of an Android device
 with_number(…)                          a contact as its table holds it
@@ -11,11 +13,13 @@ from contextlib import closing
 
 from servers import SEAL, Server
 
-from ringbook.core import applications
+from ringbook.core import applications, audit
+from ringbook.core.audit import Entry
 from ringbook.model import App, Contact, SealedContact, Subscription
+from ringbook.seal import halves
 from ringbook.store import db as databases
 from ringbook.store import numbers
-from ringbook.store.db import Tx
+from ringbook.store.db import Database, Tx
 
 
 def contacts(tx: Tx) -> list[tuple[int, int, Contact]]:
@@ -35,6 +39,28 @@ def application_behind(server: Server, app_id: int) -> App:
     """An application in a server's database, with its secrets and settings."""
     with closing(databases.connect(server.database_url, seal=SEAL, pool=1)) as db:
         return applications.get(db, app_id)
+
+
+def buckets(tx: Tx) -> dict[str, float]:
+    """What is used of every bucket, by its name."""
+    rows = tx.tuples("SELECT name, sealed, used FROM buckets")
+    return {tx.seal.open(sealed, "buckets", "sealed", *halves(key)): used for key, sealed, used in rows}
+
+
+def bucket(name: str) -> bytes:
+    """The keyed value by which a bucket is found."""
+    return SEAL.lookup("bucket", 0, name)
+
+
+def entries(db: Database, **filters: str | int) -> list[Entry]:
+    """The entries of the audit log that these filters find (`audit.page`), the newest first."""
+    return audit.page(db, 1_000, **filters)  # type: ignore[arg-type]  # each filter has its own type
+
+
+def entries_behind(server: Server, **filters: str | int) -> list[Entry]:
+    """The same of a server's database."""
+    with closing(databases.connect(server.database_url, seal=SEAL, pool=1)) as db:
+        return entries(db, **filters)
 
 
 def with_number(app_id: int, owner_id: int, book: int, one: Contact) -> SealedContact:

@@ -7,6 +7,7 @@
     seal.digits, open_digits            a number, sealed: 24 bytes
     seal.text, open                     a text, sealed and padded
     seal.contact, open_contact          number, name and spelling of one contact, sealed and padded as one text
+    halves(keyed)                       a keyed value as a part of a place
 
 Every sealed value is bound to its place: the table and the column as text, then the ids that the value belongs to. In
 another row, book or application it does not open: `errors.Unreadable`. Sealing is deterministic: the same value in the
@@ -146,6 +147,7 @@ _pack_number = struct.Struct(">Q").pack
 _pack_signed = struct.Struct(">cq").pack
 _unpack_number = struct.Struct(">Q").unpack
 _unpack_first = struct.Struct(">Q").unpack_from
+_unpack_halves = struct.Struct(">qq").unpack
 _pack_contact = struct.Struct(">QQQQ").pack  # application, owner, book, keyed number
 
 
@@ -261,6 +263,12 @@ def encoded(place: tuple[Place, ...]) -> bytes:
 def _encoded_text(text: str) -> bytes:
     content = text.encode("utf-8", "surrogatepass")
     return b"s" + _pack_number(len(content)) + content
+
+
+def halves(keyed: bytes) -> tuple[int, int]:
+    """A keyed value of `Seal.lookup` as two numbers, to bind a sealed value to its row."""
+    first, second = _unpack_halves(keyed)
+    return first, second
 
 
 def named(place: tuple[Place, ...]) -> str:

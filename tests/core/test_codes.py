@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 import structlog
-from sealed import add_number
+from sealed import add_number, buckets
 from servers import eventually, free_port
 from verify.gateway import Gateway
 
@@ -85,6 +85,12 @@ def wrong(gateway: Gateway, step: int = 1) -> str:
 def rows(db: Database, table: str) -> list[dict[str, Any]]:
     with db.read() as tx:
         return tx.all(f"SELECT * FROM {table}")
+
+
+def used_of_all(db: Database) -> dict[str, float]:
+    """What is used of every bucket, by its name."""
+    with db.read() as tx:
+        return buckets(tx)
 
 
 # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -352,7 +358,7 @@ def test_no_limit_is_no_limit(db, app, gateway):
 
 def test_names_of_buckets_hold_no_number(db, app):
     ask(db, app)
-    names = [row["name"] for row in rows(db, "buckets")]
+    names = list(used_of_all(db))
     assert len(names) == 5 and not any("7700900123" in name for name in names)
 
 
@@ -408,9 +414,9 @@ def test_a_code_that_was_not_sent_is_answered_like_one_that_was(db, scarce, gate
 
 def test_known_and_new_numbers_cost_number_and_address_the_same(db, scarce, gateway):
     def charged(typed: str, address: str) -> list[float]:
-        before = {row["name"]: row["used"] for row in rows(db, "buckets")}
+        before = used_of_all(db)
         ask(db, scarce, typed, address=address)
-        after = {row["name"]: row["used"] for row in rows(db, "buckets")}
+        after = used_of_all(db)
         costs = [after[name] - before.get(name, 0) for name in after if ":day " not in name]
         return [cost for cost in costs if cost]
 
@@ -504,7 +510,7 @@ def test_codes_from_one_network_are_limited_whatever_the_address(db, app, gatewa
 def used(db: Database) -> dict[str, float]:
     """The fill levels of buckets, by a word in their names. The network's bucket is charged like the address's."""
     kinds = {"codes@": "address", ":day ": "day", ":new numbers ": "new"}
-    named = {row["name"]: row["used"] for row in rows(db, "buckets")}
+    named = used_of_all(db)
     return {next((kinds[word] for word in kinds if word in name), "number"): used for name, used in named.items()}
 
 

@@ -4,10 +4,11 @@ import threading
 
 import pytest
 from core.joining import ANN, BOB, CLEO, DAY, LIMITS, NOW, Play
+from sealed import entries
 from servers import SEAL
 
 from ringbook.config import Config
-from ringbook.core import backups, discovery, inactive, sessions
+from ringbook.core import audit, backups, discovery, inactive, sessions
 from ringbook.model import Entry
 from ringbook.store import users
 from ringbook.store.db import Database
@@ -150,9 +151,9 @@ def test_a_part_that_looks_at_everybody_rests_for_an_hour_whatever_the_clock_doe
 def test_old_entries_of_the_audit_log_go(play):
     for at in (LATER - 31 * DAY, LATER - 29 * DAY):
         with play.db.write() as tx:
-            tx.run("INSERT INTO audit (id, at, admin, address, action) VALUES (:at, :at, 'a', '', 'logged in')", at=at)
+            audit.record(tx, audit.Actor("a", "", at), "logged in")
     turn(play, Config(audit_kept_days=30))
-    assert play.rows("SELECT at FROM audit WHERE admin = 'a'") == [{"at": LATER - 29 * DAY}]
+    assert [entry.at for entry in entries(play.db, admin="a")] == [LATER - 29 * DAY]
 
 
 def test_copies_of_a_sqlite_file_go_after_a_month(tmp_path):

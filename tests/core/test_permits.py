@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 from core.joining import ADDRESS, ANN, BOB, LIMITS, NOW, Play
+from sealed import buckets
 from servers import SEAL, Databases
 
 from ringbook import errors, metrics
@@ -51,7 +52,8 @@ def spend(play: Play, user_id: int, cost: int, *, address: str = ADDRESS, after:
 
 
 def used(play: Play) -> dict[str, int]:
-    return {row["name"]: round(row["used"]) for row in play.rows("SELECT name, used FROM buckets")}
+    with play.db.read() as tx:
+        return {name: round(used) for name, used in buckets(tx).items()}
 
 
 # ── permits outlive accounts ─────────────────────────────────────────────────────────────────────────────────────────

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sealed import bucket
 from starlette.testclient import TestClient
 
 from ringbook import errors, phone
@@ -139,7 +140,7 @@ def test_the_value_that_was_named_shows_and_no_other(
 def left(db: Database, who: Caller, limits: Limits) -> int:
     """How many permits the caller has left."""
     with db.read() as tx:
-        row = tx.one("SELECT used FROM buckets WHERE name = :name", name=f"permits:{who.user_id}")
+        row = tx.one("SELECT used FROM buckets WHERE name = :name", name=bucket(f"permits:{who.user_id}"))
     return limits.permits - round(row["used"] if row else 0)
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from sealed import add_number
+from sealed import add_number, buckets
 
 from ringbook import errors
 from ringbook.config import Limits
@@ -23,6 +23,12 @@ TEN = Bucket("ten", 10, 0.5, "too many")
 def rows(db: Database, table: str) -> list[dict[str, Any]]:
     with db.read() as tx:
         return tx.all(f"SELECT * FROM {table}")
+
+
+def used_of_all(db: Database) -> dict[str, float]:
+    """What is used of every bucket, by its name."""
+    with db.read() as tx:
+        return buckets(tx)
 
 
 # ── who shares a bucket ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -74,7 +80,7 @@ def book(db: Database, who: Caller, device: str = "") -> int:
 
 def used(db: Database, who: Caller) -> float:
     names = {f"permits:{who.user_id}"}
-    return sum(row["used"] for row in rows(db, "buckets") if row["name"] in names)
+    return sum(used for name, used in used_of_all(db).items() if name in names)
 
 
 def test_new_numbers_cost_permits_and_beyond_them_nothing_is_changed(db, app):
@@ -115,7 +121,7 @@ def test_a_guest_has_permits_of_its_own_size(db, app):
 def test_no_limit_is_no_limit(db, app):
     ann = caller(db, app)
     upload(db, ann, entries(0, 200), permits=0, address_permits_per_day=0, network_permits_per_day=0)
-    assert [row["name"] for row in rows(db, "buckets") if not row["name"].startswith(f"permits of app {app.id}")] == []
+    assert [name for name in used_of_all(db) if not name.startswith(f"permits of app {app.id}")] == []
 
 
 def test_a_number_removed_less_than_30_days_ago_costs_nothing(db, app):

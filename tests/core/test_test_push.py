@@ -4,6 +4,7 @@ import json
 
 import pytest
 from core.joining import ANN, BOB, NOW, Play
+from sealed import entries
 
 from ringbook import errors
 from ringbook.core import push_trace, test_push
@@ -53,12 +54,12 @@ def test_a_test_for_nobody_is_refused_and_leaves_no_trace(play):
     for nobody in (stranger, 999_999):
         with pytest.raises(errors.NotFound):
             test_push.send(play.db, play.app, nobody, BY)
-    assert play.rows("SELECT * FROM pushes") == [] == play.rows("SELECT * FROM audit WHERE action = 'test push sent'")
+    assert play.rows("SELECT * FROM pushes") == [] == entries(play.db, action="test push sent")
 
 
 def test_a_test_is_in_the_audit_log(play):
     bob = play.person("bob", BOB).id
     play.device(bob, "production-token")
     test_push.send(play.db, play.app, bob, BY)
-    (row,) = play.rows("SELECT admin, address, subject FROM audit WHERE action = 'test push sent'")
-    assert row == {"admin": "op@example.com", "address": "192.0.2.9", "subject": f"user {bob}"}
+    (entry,) = entries(play.db, action="test push sent")
+    assert (entry.admin, entry.address, entry.subject) == ("op@example.com", "192.0.2.9", f"user {bob}")

@@ -1,8 +1,9 @@
 """The page "Why not found?": the steps, and the name only after a reveal that the audit log records."""
 
 import pytest
-from asking import person, rows
+from asking import person
 from dashboard.visiting import admin
+from sealed import entries_behind
 from servers import application
 
 ANN = "+12025550101"
@@ -37,12 +38,12 @@ def test_the_name_shows_after_a_reveal_and_stays_text(server, app, visitor):
     bob.upload([{"phone": ANN, "name": "Annie <i>"}])
     page = visitor.post(visitor.base, user=bob.id, number=ANN)
     assert "Annie" not in page.html and "Reveal the name" in page.words
-    seen = "SELECT * FROM audit WHERE action = 'contacts revealed' AND app_id = :id"
-    assert rows(server, seen, id=app.application_id) == []
+    revealed = {"action": "contacts revealed", "app_id": app.application_id}
+    assert entries_behind(server, **revealed) == []
     page = visitor.post(visitor.base, user=bob.id, number=ANN, names="on")
     assert "as “Annie &lt;i&gt;”" in page.html and "Reveal the name" not in page.words
-    (entry,) = rows(server, seen, id=app.application_id)
-    assert (entry["subject"], entry["detail"], entry["address"]) == (f"user {bob.id}", "…01", "127.0.0.1")
+    (entry,) = entries_behind(server, **revealed)
+    assert (entry.subject, entry.detail, entry.address) == (f"user {bob.id}", "…01", "127.0.0.1")
 
 
 def test_what_is_wrong_is_said_beside_it(server, app, visitor):

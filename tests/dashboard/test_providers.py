@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from asking import rows
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from dashboard.visiting import admin
+from sealed import entries_behind
 from servers import SEAL, application
 
 from ringbook.core import applications
@@ -68,8 +68,8 @@ def test_a_service_account_is_uploaded_and_never_shown_again(server, app, visito
     assert "FCM: saved" in page.words and "Project friends-1, ringbook@friends-1.example.com" in page.words
     assert key[40:80] not in page.html and "PRIVATE KEY" not in page.html
     assert json.loads(settings(server, app).fcm_service_account) == account
-    (entry,) = rows(server, "SELECT * FROM audit WHERE app_id = :id", id=app.application_id)
-    assert (entry["subject"], entry["detail"]) == ("fcm_service_account", "set")
+    (entry,) = entries_behind(server, app_id=app.application_id)
+    assert (entry.subject, entry.detail) == ("fcm_service_account", "set")
 
 
 @pytest.mark.parametrize("content", [b"{}", b"not json", b"\xff\xfe", b""])

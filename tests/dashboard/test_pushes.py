@@ -4,6 +4,7 @@ import pytest
 from asking import rows
 from core.joining import ANN, BOB, NOW, Play
 from dashboard.visiting import admin
+from sealed import entries_behind
 from servers import SEAL, serve
 
 from ringbook.core import delivery
@@ -65,8 +66,8 @@ def test_a_parked_push_is_sent_again_and_that_is_written_down(play):
     assert badges(visitor.get(play.path)) == ["waiting", "accepted"]
     again = visitor.follow(visitor.post(play.path + "/retry", id=parked["id"]))
     assert "These pushes are no longer parked" in again.words
-    (entry,) = rows(play.server, "SELECT * FROM audit WHERE action = 'pushes retried'")
-    assert entry["app_id"] == play.app_id and entry["detail"] == "pushes: 1"
+    (entry,) = entries_behind(play.server, action="pushes retried")
+    assert entry.app_id == play.app_id and entry.detail == "pushes: 1"
 
 
 def test_all_that_are_parked_for_a_reason_are_sent_again(play):

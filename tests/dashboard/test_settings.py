@@ -4,9 +4,9 @@ import re
 
 import msgspec
 import pytest
-from asking import person, rows
+from asking import person
 from dashboard.visiting import admin
-from sealed import application_behind
+from sealed import application_behind, entries_behind
 from servers import application
 
 from ringbook.app_settings import SETTINGS
@@ -135,8 +135,7 @@ def test_limits_of_the_process_are_shown_with_the_variables_that_set_them(visito
 
 def test_each_change_is_in_the_audit_log(visitor, server, app):
     visitor.post(at(app, "/sessions"), events="on", users_v1_list="on", reassigned_after_days="90")
-    sql = "SELECT subject, detail, address FROM audit WHERE app_id = :app ORDER BY id"
-    found = {row["subject"]: row["detail"] for row in rows(server, sql, app=app.application_id)}
+    found = {entry.subject: entry.detail for entry in entries_behind(server, app_id=app.application_id)}
     assert found == {
         "session_creates_user": "true → false",
         "users_v1_list": "false → true",

@@ -6,8 +6,9 @@ import re
 from urllib.parse import urlencode
 
 import pytest
-from asking import person, rows
+from asking import person
 from dashboard.visiting import admin
+from sealed import entries_behind
 from servers import SEAL, application
 
 from ringbook.core import applications, users
@@ -57,8 +58,7 @@ def listed(page, app):
 
 def noted(server, action, user_id):
     """Is this action in the audit log?"""
-    sql = "SELECT 1 AS one FROM audit WHERE action = :action AND subject = :subject"
-    return rows(server, sql, action=action, subject=f"user {user_id}")
+    return entries_behind(server, action=action, subject=f"user {user_id}")
 
 
 @pytest.mark.parametrize(
@@ -128,12 +128,12 @@ def test_contacts_are_masked_until_one_is_revealed_which_is_written_down(visitor
         assert hidden not in page.html
     places = re.findall(r'name="place" value="(\d+)"', page.html)
     assert len(places) == 2 and "M…" in page.words
-    before = len(rows(server, "SELECT 1 AS one FROM audit WHERE action = 'contacts revealed'"))
+    before = len(entries_behind(server, action="contacts revealed"))
     shown = visitor.post(path, place=places[1])
     assert shown.status == 200 and "+1 202 555 0142" in shown.words and "&lt;img src=x&gt;" in shown.html
     assert "Mum" not in shown.html
-    log = rows(server, "SELECT subject, detail FROM audit WHERE action = 'contacts revealed' ORDER BY id DESC")
-    assert len(log) == before + 1 and log[0]["subject"] == f"user {ann.id}" and "0142" not in log[0]["detail"]
+    log = entries_behind(server, action="contacts revealed")
+    assert len(log) == before + 1 and log[0].subject == f"user {ann.id}" and "0142" not in log[0].detail
     assert visitor.post(path, place="1").status == 404
     assert visitor.get(path.replace("books/0", "books/7")).status == 404
 

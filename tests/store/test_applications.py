@@ -158,4 +158,5 @@ def test_an_admin_is_added_once_and_gets_a_new_password(db):
         assert not admins.insert(tx, "ann@example.org", "other", NOW)
         assert admins.set_password(tx, "ann@example.org", "new")
         assert not admins.set_password(tx, "bob@example.org", "new")
-        assert tx.tuples("SELECT email, password_hash FROM admins") == [("ann@example.org", "new")]
+        assert [row["email"] for row in admins.all_(tx)] == ["ann@example.org"]
+        assert admins.password_of(tx, "ann@example.org") == "new"

@@ -9,7 +9,8 @@
     charge_guess(db, buckets)     charges a guess before it is checked, and refunds it when it was right
     charge_refusals(db, bucket)   charges a request only when it is refused
 
-A bucket is a row of the database, so all processes share it. Its name never contains a number or a name.
+A bucket is a row of the database, so all processes share it. Its name never contains a number or a name, but it may
+contain a hash of one, or an address: so tables hold only its keyed value, and the name sealed beside it.
 """
 
 import math

@@ -1,29 +1,57 @@
 """The audit log: who changed or revealed what, when, and from where.
 
+The admin, the subject and the detail of an entry are one sealed text. The admin and the subject are also keyed, so that
+entries can be found by them. The address is not sealed.
+
 insert        one entry
 page          the newest first, from one entry on
 log_in_addresses  where an admin has logged in from
 sweep         forgotten when it is old
 """
 
+from typing import Any
+
+import msgspec
+
 from .db import Row, Tx
+
+COLUMNS = "id, at, app_id, address, action, sealed"
+FOUND_BY = ("admin", "subject")  # columns that hold a keyed value
+
+
+def keyed(tx: Tx, column: str, value: str) -> bytes:
+    """The keyed value by which entries of an admin, or about a subject, are found."""
+    return tx.seal.lookup(f"audit.{column}", 0, value)
+
+
+def sealed(tx: Tx, entry_id: int, admin: str, subject: str, detail: str) -> bytes:
+    """What an entry says, as one sealed text."""
+    return tx.seal.text(msgspec.json.encode((admin, subject, detail)).decode(), "audit", "sealed", entry_id)
+
+
+def opened(tx: Tx, row: Row) -> Row:
+    """An entry with admin, subject and detail in place of the sealed text; errors.Unreadable."""
+    text = tx.seal.open(row.pop("sealed"), "audit", "sealed", row["id"])
+    admin, subject, detail = msgspec.json.decode(text, type=tuple[str, str, str])
+    return row | {"admin": admin, "subject": subject, "detail": detail}
 
 
 def insert(
     tx: Tx, at: int, app_id: int | None, admin: str, address: str, action: str, subject: str, detail: str
 ) -> None:
     """Add an entry; app_id is None for a change outside any application."""
+    entry_id = tx.next_id("audit_ids")
     tx.run(
-        "INSERT INTO audit (id, at, app_id, admin, address, action, subject, detail)"
-        " VALUES (:id, :at, :app_id, :admin, :address, :action, :subject, :detail)",
-        id=tx.next_id("audit_ids"),
+        "INSERT INTO audit (id, at, app_id, admin, address, action, subject, sealed)"
+        " VALUES (:id, :at, :app_id, :admin, :address, :action, :subject, :sealed)",
+        id=entry_id,
         at=at,
         app_id=app_id,
-        admin=admin,
+        admin=keyed(tx, "admin", admin),
         address=address,
         action=action,
-        subject=subject,
-        detail=detail,
+        subject=keyed(tx, "subject", subject),
+        sealed=sealed(tx, entry_id, admin, subject, detail),
     )
 
 
@@ -33,22 +61,25 @@ def page(tx: Tx, before: int, limit: int, **equal: int | str) -> list[Row]:
     equal   app_id, admin, action, subject: only entries with exactly these
     """
     chosen = "".join(f" AND {name} = :{name}" for name in equal)
+    values: dict[str, Any] = {
+        name: keyed(tx, name, str(value)) if name in FOUND_BY else value for name, value in equal.items()
+    }
     last = tx.tuples("SELECT at FROM audit WHERE id = :before", before=before)
     older = "(at, id) < (:last, :before)" if last else "1 = 1"
-    return tx.all(
-        "SELECT id, at, app_id, admin, address, action, subject, detail FROM audit"
-        f" WHERE {older}{chosen} ORDER BY at DESC, id DESC LIMIT :limit",
+    rows = tx.all(
+        f"SELECT {COLUMNS} FROM audit WHERE {older}{chosen} ORDER BY at DESC, id DESC LIMIT :limit",
         limit=limit,
         **({"last": last[0][0], "before": before} if last else {}),
-        **equal,
+        **values,
     )
+    return [opened(tx, row) for row in rows]
 
 
 def log_in_addresses(tx: Tx, admin: str, since: int) -> list[str]:
     """The distinct addresses from which an admin has logged in since a time."""
     rows = tx.tuples(
         "SELECT DISTINCT address FROM audit WHERE action = 'logged in' AND admin = :admin AND at >= :since",
-        admin=admin,
+        admin=keyed(tx, "admin", admin),
         since=since,
     )
     return [row[0] for row in rows]

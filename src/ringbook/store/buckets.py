@@ -1,5 +1,9 @@
 """Storage of the rate limits: buckets, and the numbers that an owner removed recently.
 
+A bucket is found by the keyed value of its name. The name itself stands sealed beside it, for a change of the key.
+
+keyed, sealed                           the keyed value of a bucket's name; the name, sealed
+
 lock, read, set_used                    one bucket: how much of it is used, and since when
 lock_all, set_all                       several buckets in one statement each
 give_back                               use less of a bucket
@@ -11,18 +15,32 @@ sweep                                   forget what no longer limits anybody
 
 from collections.abc import Sequence
 
+from ..seal import halves
 from . import numbers
 from .db import Row, Rows, Tx
 
-USED = {"name": str, "used": str, "expires_at": int}  # `used` as text, because `Rows` holds no fractions
+USED = {"name": bytes, "used": str, "expires_at": int}  # `used` as text, because `Rows` holds no fractions
+NAMED = {"place": int, "name": bytes, "sealed": bytes}
+
+
+def keyed(tx: Tx, name: str) -> bytes:
+    """The keyed value by which the bucket of this name is found."""
+    return tx.seal.lookup("bucket", 0, name)
+
+
+def sealed(tx: Tx, key: bytes, name: str) -> bytes:
+    """The name of a bucket, sealed for the row with this keyed value."""
+    return tx.seal.text(name, "buckets", "sealed", *halves(key))
 
 
 def lock(tx: Tx, name: str, now: int) -> Row:
     """Create the bucket if it is missing and lock it until the transaction ends; return used and at."""
+    key = keyed(tx, name)
     row = tx.one(
-        "INSERT INTO buckets (name, used, at, expires_at) VALUES (:name, 0, :now, :now)"
+        "INSERT INTO buckets (name, sealed, used, at, expires_at) VALUES (:name, :sealed, 0, :now, :now)"
         " ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING used, at",
-        name=name,
+        name=key,
+        sealed=sealed(tx, key, name),
         now=now,
     )
     assert row
@@ -31,14 +49,14 @@ def lock(tx: Tx, name: str, now: int) -> Row:
 
 def read(tx: Tx, name: str) -> Row | None:
     """The values `used` and `at` of a bucket."""
-    return tx.one("SELECT used, at FROM buckets WHERE name = :name", name=name)
+    return tx.one("SELECT used, at FROM buckets WHERE name = :name", name=keyed(tx, name))
 
 
 def set_used(tx: Tx, name: str, used: float, now: int, expires_at: int) -> None:
     """Store what is used. From `expires_at` the bucket is empty again and may be deleted."""
     tx.run(
         "UPDATE buckets SET used = :used, at = :now, expires_at = :expires_at WHERE name = :name",
-        name=name,
+        name=keyed(tx, name),
         used=used,
         now=now,
         expires_at=expires_at,
@@ -47,13 +65,15 @@ def set_used(tx: Tx, name: str, used: float, now: int, expires_at: int) -> None:
 
 def lock_all(tx: Tx, names: Sequence[str], now: int) -> dict[str, Row]:
     """Create missing buckets and lock all in this order until the transaction ends; return name, used and at."""
+    keys = {keyed(tx, name): name for name in names}
     rows = tx.all(
-        "INSERT INTO buckets (name, used, at, expires_at) SELECT r.name, 0, :now, :now FROM :names AS r"
-        " WHERE 1 = 1 ORDER BY r.place ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING name, used, at",
+        "INSERT INTO buckets (name, sealed, used, at, expires_at)"
+        " SELECT r.name, r.sealed, 0, :now, :now FROM :names AS r WHERE 1 = 1 ORDER BY r.place"
+        " ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING name, used, at",
         now=now,
-        names=Rows({"place": int, "name": str}, list(enumerate(names))),
+        names=Rows(NAMED, [(place, key, sealed(tx, key, name)) for place, (key, name) in enumerate(keys.items())]),
     )
-    return {row["name"]: row for row in rows}
+    return {keys[row["name"]]: row for row in rows}
 
 
 def set_all(tx: Tx, rows: Sequence[tuple[str, float, int]], now: int) -> None:
@@ -65,7 +85,7 @@ def set_all(tx: Tx, rows: Sequence[tuple[str, float, int]], now: int) -> None:
         "UPDATE buckets SET used = CAST(r.used AS DOUBLE PRECISION), at = :now, expires_at = r.expires_at"
         " FROM :rows AS r WHERE buckets.name = r.name",
         now=now,
-        rows=Rows(USED, [(name, repr(used), expires_at) for name, used, expires_at in rows]),
+        rows=Rows(USED, [(keyed(tx, name), repr(used), expires_at) for name, used, expires_at in rows]),
     )
 
 
@@ -73,7 +93,7 @@ def give_back(tx: Tx, name: str, amount: int) -> None:
     """Reduce what is used of a bucket."""
     tx.run(
         "UPDATE buckets SET used = CASE WHEN used > :amount THEN used - :amount ELSE 0 END WHERE name = :name",
-        name=name,
+        name=keyed(tx, name),
         amount=amount,
     )
 
@@ -83,14 +103,16 @@ def carry(tx: Tx, source: str, target: str) -> None:
 
     The bucket `source` stays as it is.
     """
+    key = keyed(tx, target)
     tx.run(
-        "INSERT INTO buckets (name, used, at, expires_at)"
-        " SELECT :target, b.used, b.at, b.expires_at FROM buckets AS b WHERE b.name = :source"
+        "INSERT INTO buckets (name, sealed, used, at, expires_at)"
+        " SELECT :target, :sealed, b.used, b.at, b.expires_at FROM buckets AS b WHERE b.name = :source"
         " ON CONFLICT (name) DO UPDATE SET used = excluded.used, at = excluded.at, expires_at = excluded.expires_at"
         " WHERE excluded.expires_at > buckets.expires_at"
         " OR (excluded.expires_at = buckets.expires_at AND excluded.used > buckets.used)",
-        source=source,
-        target=target,
+        source=keyed(tx, source),
+        target=key,
+        sealed=sealed(tx, key, target),
     )
 
 
@@ -127,7 +149,7 @@ def removed_among(tx: Tx, owner_id: int, keyed: Sequence[int], since: int) -> se
 
 def forget(tx: Tx, name: str) -> None:
     """Delete a bucket."""
-    tx.run("DELETE FROM buckets WHERE name = :name", name=name)
+    tx.run("DELETE FROM buckets WHERE name = :name", name=keyed(tx, name))
 
 
 def forget_owner(tx: Tx, owner_id: int) -> None:

@@ -90,7 +90,7 @@ TABLES = {
         "id name auth_key vapid_public_key settings created_at verified_since",
         sealed="auth_secret hash_key vapid_private_key",
     ),
-    "admins": reference("email created_at", hashed="password_hash", owed={"email": "keyed"}),
+    "admins": reference("created_at", keyed="email", sealed="sealed", hashed="password_hash"),
     "users": reference(
         "id app_id login login_folded login_private email email_folded full_name full_name_folded phone one_time_until"
         " external_id external_user_id facebook_id twitter_id website avatar custom_data timezone user_tags is_guest"
@@ -134,7 +134,7 @@ TABLES = {
         hashed="token_hash",
     ),
     "nonces": by("signature", "app_id signature expires_at"),
-    "buckets": by("name", "name used at expires_at", owed={"name": "keyed"}),
+    "buckets": by("name", "used at expires_at", keyed="name", sealed="sealed"),
     # ── small, or written by few
     "codes": local(
         "app_id request_id created_at expires_at attempts answered_at",
@@ -146,8 +146,8 @@ TABLES = {
         "id app_id user_id verified created_at due_at told_up_to done_at result", keyed="number", sealed="digits"
     ),
     "events": local("id user_id message waiting expires_at", owed={"message": "sealed"}),
-    "admin_sessions": local("email created_at last_used_at expires_at", hashed="token_hash", owed={"email": "keyed"}),
-    "audit": local("id at app_id admin address action subject detail", owed={"admin": "sealed"}),
+    "admin_sessions": local("created_at last_used_at expires_at", keyed="email", hashed="token_hash"),
+    "audit": local("id at app_id address action", keyed="admin subject", sealed="sealed"),
     "app_totals": local("app_id users books contacts recounted_users recounted_books recounted_contacts"),
     "sweeps": local("name place at"),
     "daily": local("app_id day name value"),

@@ -9,6 +9,7 @@ refusals, sweep       the latest refusals; old ones forgotten
 
 from collections.abc import Sequence
 
+from . import buckets
 from .db import Row, Rows, Tx
 
 EVER = 0  # in place of a day: the sum of all days
@@ -28,13 +29,17 @@ THERE = "(r.app_id = 0 OR r.app_id IN (SELECT id FROM applications))"
 
 def first_time(tx: Tx, process: str, number: int, now: int, expires_at: int) -> bool:
     """Record that a process writes its batch with this number; False when it was written already."""
+    name = f"figures {process}"
+    key = buckets.keyed(tx, name)
     tx.lock("figures")  # batches of several processes touch the same rows
     return bool(
         tx.tuples(
-            "INSERT INTO buckets (name, used, at, expires_at) VALUES (:name, :number, :now, :expires_at)"
+            "INSERT INTO buckets (name, sealed, used, at, expires_at)"
+            " VALUES (:name, :sealed, :number, :now, :expires_at)"
             " ON CONFLICT (name) DO UPDATE SET used = excluded.used, at = excluded.at,"
             " expires_at = excluded.expires_at WHERE buckets.used < excluded.used RETURNING name",
-            name=f"figures {process}",
+            name=key,
+            sealed=buckets.sealed(tx, key, name),
             number=number,
             now=now,
             expires_at=expires_at,

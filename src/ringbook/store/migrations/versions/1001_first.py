@@ -42,10 +42,11 @@ CREATE TABLE applications (
 );
 
 CREATE TABLE admins (
-    email TEXT PRIMARY KEY,
+    email {bytes} PRIMARY KEY,
+    sealed {bytes} NOT NULL,
     password_hash TEXT NOT NULL,
     created_at BIGINT NOT NULL
-);
+) {keyed};
 
 CREATE TABLE users (
     id INTEGER PRIMARY KEY,
@@ -204,7 +205,8 @@ CREATE TABLE removed (
 CREATE INDEX removed_at ON removed (at);
 
 CREATE TABLE buckets (
-    name TEXT PRIMARY KEY,
+    name {bytes} PRIMARY KEY,
+    sealed {bytes} NOT NULL,
     used {real} NOT NULL,
     at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL
@@ -325,7 +327,7 @@ CREATE INDEX events_expires ON events (expires_at);
 
 CREATE TABLE admin_sessions (
     token_hash {bytes} PRIMARY KEY,
-    email TEXT NOT NULL REFERENCES admins (email) ON DELETE CASCADE,
+    email {bytes} NOT NULL REFERENCES admins (email) ON DELETE CASCADE ON UPDATE CASCADE,
     created_at BIGINT NOT NULL,
     last_used_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL
@@ -337,11 +339,11 @@ CREATE TABLE audit (
     id {id} PRIMARY KEY,
     at BIGINT NOT NULL,
     app_id INTEGER,
-    admin TEXT NOT NULL,
+    admin {bytes} NOT NULL,
     address TEXT NOT NULL,
     action TEXT NOT NULL,
-    subject TEXT,
-    detail TEXT
+    subject {bytes} NOT NULL,
+    sealed {bytes} NOT NULL
 );
 CREATE INDEX audit_at ON audit (at, id);
 CREATE INDEX audit_log_ins ON audit (admin, at) WHERE action = 'logged in';
