@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.config import Config
+from core.joining import Play
+from servers import SEAL
 
 from ringbook.store import db as databases
 from ringbook.store import migrations
@@ -62,23 +64,11 @@ def of_before_the_first_release(url: str, revision: str = "0006") -> str:
     return url
 
 
-def people(url: str, *logins: str, now: int = 1_700_000_000) -> list[int]:
-    """Users in a SQLite file of this version's schema."""
-    with closing(sqlite3.connect(databases.sqlite_file(url))) as connection, connection:
-        app = connection.execute(
-            "INSERT INTO applications (id, name, auth_key, auth_secret, hash_key, vapid_public_key, vapid_private_key,"
-            " settings, created_at) VALUES (1, 'Friends', 'key', 'secret', x'00', '', '', '{}', ?) RETURNING id",
-            (now,),
-        ).fetchone()[0]
-        connection.execute("UPDATE sequences SET value = 100 WHERE name IN ('application_ids', 'user_ids')")
-        return [
-            connection.execute(
-                "INSERT INTO users (id, app_id, login, login_folded, is_guest, created_at, updated_at)"
-                " VALUES (?, ?, ?, ?, 0, ?, ?) RETURNING id",
-                (number, app, login, login, now, now),
-            ).fetchone()[0]
-            for number, login in enumerate(logins, 1)
-        ]
+def people(url: str, *logins: str) -> list[int]:
+    """Users in a SQLite file of this version's schema, which gets an application with them."""
+    with closing(databases.connect(url, seal=SEAL)) as db:
+        play = Play(db, now=1_700_000_000)
+        return [play.person(login).id for login in logins]
 
 
 def next_version(monkeypatch: pytest.MonkeyPatch, folder: Path) -> str:
