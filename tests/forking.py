@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import IO, Any
 
 PREFIX = "RINGBOOK_"
+CONSTANTS = "PYTEST_CURRENT_TEST_CONSTANTS"  # JSON: shorter pauses for the forked process, by module and name
 MOST_BYTES = 1 << 17
 LINUX = sys.platform == "linux"
 # What the command imports only once it runs.
@@ -66,7 +67,8 @@ class Forked:
         self.args = words
         self.returncode: int | None = None
         settings = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
-        request = {"words": words, "settings": settings, "folder": str(folder or Path.cwd())}
+        constants = json.loads(environment.get(CONSTANTS, "{}"))
+        request = {"words": words, "settings": settings, "constants": constants, "folder": str(folder or Path.cwd())}
         self.pid: int = _template().ask(request, files)
         self._ended = os.pidfd_open(self.pid)
 
@@ -203,6 +205,9 @@ def become(request: dict[str, Any], files: list[int]) -> None:
     sys.stdin, sys.stdout, sys.stderr = streams
     os.chdir(request["folder"])
     os.environ.update(request["settings"])
+    for name, value in request["constants"].items():
+        module, _, constant = name.rpartition(".")
+        setattr(importlib.import_module(module), constant, value)
     sys.argv = request["words"]
     # Children of multiprocessing run the main file of their parent again: let them find none.
     sys.modules["__main__"] = types.ModuleType("__main__")

@@ -18,6 +18,7 @@ If a server cannot start, the test is not skipped: it fails and names what to in
 
 import atexit
 import importlib.util
+import json
 import os
 import resource
 import shutil
@@ -31,7 +32,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -40,7 +41,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 import psycopg
-from forking import Forked, can_fork, die_with_parent
+from forking import CONSTANTS, Forked, can_fork, die_with_parent
 
 from ringbook.seal import Key, Seal
 
@@ -475,18 +476,27 @@ class Server:
 
 
 @contextmanager
-def serve(database_url: str, folder: Path, *options: str, ca: Path | None = None, **settings: str) -> Iterator[Server]:
+def serve(
+    database_url: str,
+    folder: Path,
+    *options: str,
+    ca: Path | None = None,
+    constants: Mapping[str, float] | None = None,
+    **settings: str,
+) -> Iterator[Server]:
     """`ringbook serve` on a free port, once it is ready.
 
     options    of the command line: "--workers", "2"
     settings   of the environment, without RINGBOOK_ and in lower case: log_level="debug"
+    constants  pauses of the program that are shorter than its own, by module and name, where it is forked
     ca         the certificate authority to trust, if the settings turn TLS on
     """
     port, log = free_port(), folder / f"serve-{uuid.uuid4().hex}.log"
     url = f"{'https' if ca else 'http'}://127.0.0.1:{port}"
     trusted = ssl.create_default_context(cafile=ca) if ca else None
     command = [program(), "serve", "--port", port, *options]
-    with running(command, log, environment=environment(database_url, **settings)) as process:
+    surroundings = environment(database_url, **settings) | {CONSTANTS: json.dumps(constants or {})}
+    with running(command, log, environment=surroundings) as process:
         wait_until(lambda: get(f"{url}/readyz", trusted), OSError, process, log)
         yield Server(url, database_url, application(database_url), log, process)
 

@@ -27,6 +27,7 @@ SHORT = {
     "answer_seconds": "1",
     "max_unfinished_head_bytes": "65536",
 }
+PAUSES = {"ringbook.exchange.leftovers.DRAIN_SECONDS": 1.5}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,9 @@ def strict(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> It
     """A server with small limits and short timeouts."""
     with (
         databases.fresh("sqlite") as url,
-        servers.serve(url, tmp_path_factory.mktemp("strict"), metrics_token="open-sesame", **SHORT) as server,
+        servers.serve(
+            url, tmp_path_factory.mktemp("strict"), constants=PAUSES, metrics_token="open-sesame", **SHORT
+        ) as server,
     ):
         yield server
 
