@@ -9,15 +9,15 @@
 
 Made from these declarations: the requests and answers of the API and their description, what is checked and stored,
 the columns that `store/` reads and writes, the fields of searches, the columns of imports, the export of a user, the
-dashboard's page of a user, and the table in docs/api.md. A field is stored in the column of `users` that has its key,
-and a folded field also in `<key>_folded`; the columns are made in `store/migrations/`.
+dashboard's page of a user, and the table in docs/api.md. The columns of `users` that hold a field follow from its
+declaration (`Field.columns`); they are made in `store/migrations/`.
 """
 
 import re
 import typing
 import unicodedata
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -26,6 +26,7 @@ from . import errors
 
 # Takes a value that is not blank and the key by which errors name it. Returns the value to store, or raises Invalid.
 Check = Callable[[Any, str], Any]
+Sealed = Literal["", "always", "if private"]
 
 DAY_MINUTES = 24 * 60
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
@@ -94,6 +95,7 @@ def field(
     check: Check | None = None,
     folded: bool = False,
     unique: bool = False,
+    sealed: Sealed = "",
     searchable: bool = False,
     imported: bool = False,
     exported: bool = True,
@@ -109,9 +111,11 @@ def field(
     max_characters    the longest text, after outer blanks are trimmed; every text needs it
     min_characters    the shortest text
     check             checks a value that is not blank, and returns the value to store
-    folded            its folded form is stored too; comparisons use that, so that case does not matter
+    folded            comparisons use its folded form, so that case does not matter
     unique            no two users of an application have the same value; the migration makes an index that ensures it
-    searchable        users can be searched by it and sorted by it
+    sealed            "always": it is stored sealed, so that users are found by whole values only; "if private": it is
+                      stored sealed if it reads like a phone number or an e-mail address, else in clear
+    searchable        users can be searched by it, and sorted by it where it is stored in clear
     imported          a file of users may have it as a column
     exported          the export of a user and the dashboard show it
     identifying       it says who the user is: guests cannot change it, and a look-up by it may cost permits
@@ -128,6 +132,7 @@ def field(
         "check": check,
         "folded": folded,
         "unique": unique,
+        "sealed": sealed,
         "searchable": searchable,
         "imported": imported,
         "exported": exported,
@@ -162,6 +167,7 @@ class Profile(Struct, frozen=True, kw_only=True):
                 max_characters=70,
                 folded=True,
                 unique=True,
+                sealed="if private",
                 searchable=True,
                 imported=True,
                 identifying=True,
@@ -178,6 +184,7 @@ class Profile(Struct, frozen=True, kw_only=True):
                 check=email_address,
                 folded=True,
                 unique=True,
+                sealed="always",
                 searchable=True,
                 imported=True,
                 identifying=True,
@@ -192,6 +199,7 @@ class Profile(Struct, frozen=True, kw_only=True):
             field(
                 "in any spelling",
                 max_characters=64,
+                sealed="always",
                 searchable=True,
                 imported=True,
                 identifying=True,
@@ -260,6 +268,7 @@ class Field(Struct, frozen=True, kw_only=True):
     check: Check | None
     folded: bool
     unique: bool
+    sealed: Sealed
     searchable: bool
     imported: bool
     exported: bool
@@ -275,20 +284,59 @@ class Field(Struct, frozen=True, kw_only=True):
         shown = None if self.example is None or self.requested_type is not self.type else [self.example]
         return Meta(description=self.requested_help or None, examples=shown)
 
+    # What `core/` gives to `store/` and gets from it: everything in clear.
+
     @property
-    def folded_column(self) -> str:
-        """The column of the folded form; "" for a field without one."""
+    def folded_key(self) -> str:
+        """The name of the folded form; "" for a field without one."""
         return f"{self.key}_folded" if self.folded else ""
 
     @property
-    def compared_column(self) -> str:
-        """The column by which the field is compared."""
-        return self.folded_column or self.key
+    def compared_key(self) -> str:
+        """The name of the form in which the field is compared."""
+        return self.folded_key or self.key
+
+    @property
+    def private_key(self) -> str:
+        """The name of the flag (0 or 1) that says whether the value must be sealed; "" where none decides."""
+        return f"{self.key}_private" if self.sealed == "if private" else ""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The names of the field's values in clear, with their types."""
+        names = {self.key: self.type, self.folded_key: str, self.private_key: int}
+        return {name: kind for name, kind in names.items() if name}
+
+    # What the table `users` holds.
+
+    @property
+    def sealed_column(self) -> str:
+        """The column of sealed values; "" for a field that is always stored in clear."""
+        return {"": "", "always": self.key, "if private": f"{self.key}_sealed"}[self.sealed]
+
+    @property
+    def keyed_column(self) -> str:
+        """The column of the keyed value, by which a whole value of a sealed field is found; "" without one."""
+        return f"{self.key}_keyed" if self.sealed and self.unique else ""
+
+    @property
+    def ordered_column(self) -> str:
+        """The column by which users are sorted and found by a beginning; "" for a field that is always sealed."""
+        return "" if self.sealed == "always" else self.compared_key
+
+    @property
+    def found_column(self) -> str:
+        """The column by which users are found by whole values; "" if another table is used."""
+        return self.keyed_column or self.ordered_column
 
     @property
     def columns(self) -> dict[str, Any]:
-        """Its columns of the table `users`, with their types."""
-        return {self.key: self.type} | ({self.folded_column: str} if self.folded else {})
+        """The columns, with their types."""
+        names = {self.key: bytes if self.sealed == "always" else self.type}
+        if self.sealed != "always":
+            names[self.folded_key] = str
+        names |= {self.sealed_column: bytes, self.keyed_column: bytes}
+        return {name: kind for name, kind in names.items() if name}
 
     @property
     def documented_type(self) -> str:

@@ -487,13 +487,42 @@ def test_a_beginning_shows_five_users_of_all_that_there_are(apps: Apps) -> None:
     assert (len(answer["items"]), answer["limit"], answer["total_entries"]) == (5, 5, 7)
 
 
-def test_open_profiles_are_searched_by_beginning_and_sorted(apps: Apps) -> None:
+@pytest.mark.parametrize("profiles", ["known", "open"])
+@pytest.mark.parametrize(
+    "path, reason",
+    [
+        ("/users/v2?phone[start_with]=%2B4477", {"phone": ["cannot be searched with start_with"]}),
+        ("/users/v2?email[start_with]=ann@", {"email": ["cannot be searched with start_with"]}),
+        ("/users/v2?id=1&phone[gt]=1202", {"phone": ["cannot be compared with gt"]}),
+        ("/users/v2?id=1&email[lte]=b", {"email": ["cannot be compared with lte"]}),
+        ("/users/v2?id=1&sort_asc=phone", {"base": ["users cannot be sorted by phone"]}),
+        ("/users/v2?id=1&sort_desc=email", {"base": ["users cannot be sorted by email"]}),
+        ("/users?filter[]=number id in 1&order=desc string phone", {"base": ["users cannot be sorted by phone"]}),
+        ("/users?filter[]=number id in 1&order=asc string email", {"base": ["users cannot be sorted by email"]}),
+        ("/users?filter[]=number id in 1&filter[]=string phone gt 1202", {"phone": ["cannot be compared with gt"]}),
+        (
+            "/users?filter[]=number id in 1&filter[]=string email between a,b",
+            {"email": ["cannot be compared with gte"]},
+        ),
+    ],
+)
+def test_phone_and_email_are_found_by_whole_values_only(
+    town: Apps, profiles: str, path: str, reason: dict[str, list[str]]
+) -> None:
+    town.set("profiles", profiles)
+    answer = town.asks("eve", "GET", path)
+    assert (answer.status_code, answer.json()["errors"]) == (422, reason)
+
+
+def test_open_profiles_are_found_by_whole_values_and_show_them(apps: Apps) -> None:
     settle(apps)
     apps.set("profiles", "open")
-    for query in ("phone[start_with]=%2B4477", "email[start_with]=ann@", "id=1&sort_asc=phone"):
-        assert apps.asks("eve", "GET", f"/users/v2?{query}").status_code == 200
-    found = apps.asks("eve", "GET", "/users/v2?phone[start_with]=%2B4477").json()["items"]
+    found = apps.asks("eve", "GET", "/users/v2?phone=%2B44%207700%20900456").json()["items"]
     assert [user["phone"] for user in found] == ["+447700900456"]
+    private = apps.sign_up("mail@example.com")["id"]
+    assert apps.asks("eve", "GET", "/users/v2?login[start_with]=mail@").json()["items"] == []
+    found = apps.asks("eve", "GET", f"/users/v2?id[in][]={private}&login=MAIL@example.com&sort_asc=login").json()
+    assert [user["login"] for user in found["items"]] == ["mail@example.com"]
 
 
 @pytest.mark.parametrize("limits", [Limits(permits=1, permits_per_hour=6)], ids=["one permit"])

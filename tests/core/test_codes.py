@@ -19,6 +19,7 @@ from ringbook.core import applications, charging, codes
 from ringbook.core.codes import LIFE_SECONDS, MOST_ATTEMPTS, REPEAT_SECONDS, RESEND_SECONDS, Sent
 from ringbook.model import App
 from ringbook.outbound.requests import Outgoing
+from ringbook.store import users
 from ringbook.store.db import Database
 from ringbook.times import DAY, HOUR
 from ringbook.worker import jobs
@@ -62,15 +63,9 @@ def ask(
 def known(db: Database, app: App, typed: str = ANN) -> None:
     """A user has signed in with this number before."""
     with db.write() as tx:
-        row = tx.one(
-            "INSERT INTO users (id, app_id, phone, is_guest, created_at, updated_at)"
-            " VALUES (:id, :app, :typed, 0, 0, 0) RETURNING id",
-            id=tx.next_id("user_ids"),
-            app=app.id,
-            typed=typed,
-        )
-        assert row
-        add_number(tx, app.id, row["id"], phone.read(typed), verified_at=1)
+        user_id = users.insert(tx, app.id, {"phone": typed}, NOW)
+        assert user_id
+        add_number(tx, app.id, user_id, phone.read(typed), verified_at=1)
 
 
 def code(gateway: Gateway) -> str:
@@ -141,14 +136,9 @@ def test_no_transaction_is_open_while_the_gateway_is_asked(db, app, gateway):
 
 def test_who_has_an_account_is_answered_like_everybody_else(db, app, gateway):
     with db.write() as tx:
-        row = tx.one(
-            "INSERT INTO users (id, app_id, phone, is_guest, created_at, updated_at) VALUES (:id, :app, :ann, 0, 0, 0)"
-            " RETURNING id",
-            id=tx.next_id("user_ids"),
-            app=app.id,
-            ann=ANN,
-        )
-        add_number(tx, app.id, row["id"], 447700900123)
+        user_id = users.insert(tx, app.id, {"phone": ANN}, NOW)
+        assert user_id
+        add_number(tx, app.id, user_id, 447700900123)
     known, unknown = ask(db, app, ANN), ask(db, app, BOB)
     assert (known.expires_at, known.resend_at) == (unknown.expires_at, unknown.resend_at)
     assert [json.loads(asked.body)["text"][6:] for asked in gateway.asked] == [" is your code."] * 2

@@ -41,6 +41,22 @@ def test_nobody_is_found_by_anything_else_or_in_another_application(play):
             meant(other, text)
 
 
+def test_beginnings_find_names_and_logins_but_no_sealed_value(play):
+    ann = add(play, login="ann.example", full_name="Zoe", email="ann@example.com", phone=ANN)
+    zoe = add(play, login="zoe.example", full_name="Ann")
+    private = add(play, login="+44 7700 900123")
+
+    def found(text: str) -> list[int]:
+        return [user.id for user in user_lookup.matches(play.db, play.app, text)]
+
+    assert found("ANN") == [zoe, ann]
+    assert found("zoe.") == [zoe]
+    assert found("07700 900123") == []
+    assert found("+44 7700 900123") == [private]
+    for text in ("ann@", "+1202", "1202555", "+44 7700", "+44"):
+        assert found(text) == [], text
+
+
 def test_an_id_wins_over_a_login_of_the_same_digits(play):
     ann = add(play, login="ann")
     add(play, login=f"{ann:03}")

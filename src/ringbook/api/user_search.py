@@ -65,8 +65,9 @@ def search(call: Call) -> Answer:
     least one must be `=`, `in` or `start_with` on a field that is not a date. At most 20 conditions and 1,000 values,
     100 of them with `nin`; `total_entries` counts up to 10,000. A user may run one search at a time, and a search that
     takes longer than 2 seconds is refused. Each phone and email in a query costs one permit unless it is in the
-    caller's address book, whether or not a user has it. While the application's setting `profiles` is `known`, users
-    cannot be searched by the beginning of these fields or sorted by them.
+    caller's address book, whether or not a user has it. Phone and email are stored encrypted: users are found by whole
+    values of them only, and cannot be sorted by them (422); the same is true of a login that looks like one of them,
+    which has no beginning to search by and comes last when users are sorted by login.
     """
     asked = query_of(call)
     page, total = users.search(call.db, call.config.limits, call.caller, asked, call.now)

@@ -86,7 +86,7 @@ class Plan:
     report: Report = field(default_factory=Report)
 
 
-# The id of the user who has a value, by column and value. None: the user who had it gave it up.
+# The id of the user who has a value, by its name in `store.UNIQUE` and the value. None: the user who had it gave it up.
 Holders = dict[tuple[str, Any], int | None]
 
 
@@ -204,7 +204,7 @@ def _write(db: Database, app: App, batch: list[Account], now: int) -> Report:
         plan = _decide(app, batch, _read_found(tx, app, batch), {}, now)
         # Changes first: a new user may have the login that a changed one gives up.
         if plan.changed:
-            _update(tx, plan.changed, now)
+            _update(tx, app, plan.changed, now)
         if plan.new and not store.insert(tx, app.id, plan.new, now):
             raise errors.Conflict("a user signed up during the import")
         app_totals.change_users(tx, app.id, [user["id"] for user in plan.new])
@@ -216,19 +216,19 @@ def _write(db: Database, app: App, batch: list[Account], now: int) -> Report:
     return plan.report
 
 
-def _update(tx: Tx, changed: list[Row], now: int) -> None:
-    if not store.update(tx, changed, now):
+def _update(tx: Tx, app: App, changed: list[Row], now: int) -> None:
+    if not store.update(tx, app.id, changed, now):
         raise errors.Conflict("a user signed in during the import")
     store.forget_numbers(tx, [user["id"] for user in changed])
 
 
 def _read_found(tx: Tx, app: App, batch: list[Account]) -> Found:
     held: Holders = {}
-    for column in store.UNIQUE.values():
-        values = list({one.columns[column] for one in batch if one.columns.get(column) is not None})
+    for key, name in store.UNIQUE.items():
+        values = list({one.columns[name] for one in batch if one.columns.get(name) is not None})
         if values:
-            found = store.holders(tx, app.id, column, values)
-            held |= {(column, value): user_id for value, user_id in found.items()}
+            found = store.holders(tx, app.id, key, values)
+            held |= {(name, value): user_id for value, user_id in found.items()}
     numbers = list({one.number for one in batch if one.number is not None})
     verified = store.verified(tx, app.id, numbers) if numbers else {}
     return Found(store.known(tx, [one.id for one in batch]), held, verified)
@@ -268,21 +268,21 @@ def _refusal_reason(app: App, one: Account, old: Row | None, user: Row, found: F
         return "id: the user has signed in here since the import, or was given a password or a number"
     if not (user["login"] or user["email"] or user["phone"]):
         return "login, email or phone is required"
-    for name, column in store.UNIQUE.items():
-        key = (column, user[column])
-        holder = holders.get(key, found.holders.get(key))
+    for key, name in store.UNIQUE.items():
+        value = (name, user[name])
+        holder = holders.get(value, found.holders.get(value))
         if holder not in (None, one.id):
-            return f"{name}: is taken by user {holder}"
+            return f"{key}: is taken by user {holder}"
     holder = None if one.number is None else found.verified.get(one.number)
     return "" if holder in (None, one.id) else f"phone: is the verified number of user {holder}"
 
 
 def _note_holders(holders: Holders, old: Row | None, user: Row) -> None:
-    for column in store.UNIQUE.values():
-        if old and old[column] not in (None, user[column]):
-            holders[column, old[column]] = None
-        if user[column] is not None:
-            holders[column, user[column]] = user["id"]
+    for name in store.UNIQUE.values():
+        if old and old[name] not in (None, user[name]):
+            holders[name, old[name]] = None
+        if user[name] is not None:
+            holders[name, user[name]] = user["id"]
 
 
 def _add_to_plan(plan: Plan, old: Row | None, user: Row) -> None:

@@ -1,7 +1,7 @@
 """What an app may say about its user, and what of that is stored. Pure.
 
     Fields      the fields of a request, by their names in requests
-    columns     the columns to write for them: trimmed, checked and folded
+    columns     the values to store for them: trimmed, checked and folded, in clear
 
 The fields are declared in `profile_fields.py`.
 """
@@ -16,7 +16,7 @@ Fields = dict[str, Any]
 
 
 def columns(fields: Fields) -> dict[str, Any]:
-    """The columns to write for the fields of a request; passwords are not among them.
+    """The values to store for the fields of a request, by name (`Field.values`); passwords are not among them.
 
     Raises Invalid with the field's name.
     """
@@ -31,7 +31,7 @@ def _columns(one: Field, value: Any) -> dict[str, Any]:
     stored = one.stored(value)
     values = {one.key: stored}
     if one.folded:
-        values[one.folded_column] = stored and fold(stored)
-    if one.key == "login":
-        values["login_private"] = int(stored is not None and privacy.is_private(stored))
+        values[one.folded_key] = stored and fold(stored)
+    if one.private_key:
+        values[one.private_key] = int(stored is not None and privacy.is_private(stored))
     return values

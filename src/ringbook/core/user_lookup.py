@@ -1,4 +1,6 @@
-"""Finds the users whom an admin means: by id, login, e-mail, phone in any spelling, or the beginning of a name.
+"""Finds the users whom an admin means: by id, login, e-mail, phone in any spelling, or by how a name or login begins.
+
+Phones, e-mails, and logins that read like one of these are sealed, so they are found by the whole value only.
 
 matches(db, app, text)    the users whom a text may mean, the best match first
 one_user(db, app, text)   the one user whom it means. Raises NotFound, and Invalid when it means several
@@ -17,9 +19,10 @@ LAST_ID = 2**31
 
 
 def matches(db: Database, app: App, text: str) -> list[User]:
-    """The users whom a text may mean, each once: matches by id first, then by login, e-mail, phone and name."""
+    """The users whom a text may mean, each once: by the whole id, login, e-mail or phone first, then by a beginning."""
     with db.read() as tx:
-        return list({user.id: user for user in [*_exactly(tx, app, text), *_by_name(tx, app, text)]}.values())[:MOST]
+        found = [*_exactly(tx, app, text), *_by_beginning(tx, app, text)]
+        return list({user.id: user for user in found}.values())[:MOST]
 
 
 def one_user(db: Database, app: App, text: str) -> User:
@@ -60,8 +63,16 @@ def _by_phone(tx: Tx, app: App, text: str) -> list[User]:
     return _page(tx, app, Condition("phone", "in", (number,)))
 
 
-def _by_name(tx: Tx, app: App, text: str) -> list[User]:
-    return _page(tx, app, Condition("full_name", "start_with", (fold(text),))) if fold(text) else []
+def _by_beginning(tx: Tx, app: App, text: str) -> list[User]:
+    """Users whose full name begins with the text, then users whose login does."""
+    beginning = fold(text)
+    if not beginning:
+        return []
+    return [
+        user
+        for field in ("full_name", "login")
+        for user in _page(tx, app, Condition(field, "start_with", (beginning,)))
+    ]
 
 
 def _page(tx: Tx, app: App, condition: Condition) -> list[User]:
@@ -69,10 +80,9 @@ def _page(tx: Tx, app: App, condition: Condition) -> list[User]:
         tx,
         app.id,
         [condition],
-        sort="full_name" if condition.field == "full_name" else "id",
+        sort=condition.field if condition.operator == "start_with" else "id",
         descending=False,
         offset=0,
         limit=MOST,
-        logins=True,
         verified_only=False,
     )

@@ -19,7 +19,7 @@ from ..config import Limits
 from ..model import App
 from ..store.db import Database
 from ..store.user_search import FIELDS as FIELDS
-from ..store.user_search import Condition
+from ..store.user_search import SORTABLE, Condition
 from ..store.user_search import Operator as Operator
 from ..store.users import fold
 from . import privacy
@@ -27,8 +27,8 @@ from . import privacy
 DATES = {"last_request_at", "created_at", "updated_at"}
 NUMBERS = {"id", *(key for key, field in profile_fields.FIELDS.items() if field.searchable and field.type is int)}
 TEXTS = FIELDS.keys() - DATES - NUMBERS
-# Not searched by prefix, order or range while `profiles` is `known`: repeated searches would reveal the whole value.
-GUARDED = {"phone", "email"}
+# Only found by whole values: always sealed.
+SEALED = FIELDS.keys() - SORTABLE.keys()
 COMPARING = {"gt", "gte", "lt", "lte"}
 MOST_PER_PAGE = 100
 MOST_CONDITIONS = 20
@@ -65,14 +65,13 @@ def query(
 
     limit   at most 100; with `start_with` it is always 5 (protocol §3.3)
     """
-    is_open = app.settings.profiles == "open"
-    if sort not in FIELDS or (sort in GUARDED and not is_open):
+    if sort not in SORTABLE:
         raise errors.Invalid(f"users cannot be sorted by {sort}", told="users cannot be sorted by this field")
     if offset < 0 or limit < 1:
         raise errors.Invalid("the page must begin at 0 or later and hold 1 user or more")
     _check_size(limits, filters, offset)
     for one in filters:
-        _check(one, is_open=is_open)
+        _check(one)
     prefixed = any(one.operator == "start_with" for one in filters)
     conditions = tuple(_condition(one, app.settings.default_region) for one in filters)
     return Query(conditions, sort, descending, offset, PREFIX_USERS if prefixed else min(limit, MOST_PER_PAGE))
@@ -89,8 +88,8 @@ def named(app: App, conditions: Sequence[Condition]) -> privacy.Named:
     values: set[int | str] = set()
     for condition in conditions:
         if condition.operator == "start_with":
-            continue  # guarded fields refuse it, unless all values are visible
-        if condition.field in GUARDED:
+            continue  # names no whole value, and no sealed login is found by its beginning
+        if condition.field in SEALED:
             values.update(condition.values)
         elif condition.field == "login":
             texts = map(str, condition.values)
@@ -135,13 +134,13 @@ def _check_size(limits: Limits, filters: Sequence[Filter], offset: int) -> None:
         raise errors.Invalid(reason, limit="max_search_offset")
 
 
-def _check(filter_: Filter, *, is_open: bool) -> None:
+def _check(filter_: Filter) -> None:
     field, operator, values = filter_.field, filter_.operator, filter_.values
     if operator in COMPARING and field in TEXTS:
         raise errors.Invalid(f"cannot be compared with {operator}", field=field)
     if operator != "start_with":
         return
-    if field not in TEXTS or (field in GUARDED and not is_open):
+    if field not in TEXTS or field in SEALED:
         raise errors.Invalid("cannot be searched with start_with", field=field)
     if len(str(values[0]).strip()) < PREFIX_CHARACTERS:
         raise errors.Invalid(f"start_with needs at least {PREFIX_CHARACTERS} characters", field=field)
@@ -149,7 +148,7 @@ def _check(filter_: Filter, *, is_open: bool) -> None:
 
 def _condition(filter_: Filter, region: str) -> Condition:
     values = filter_.values
-    if filter_.field == "phone" and filter_.operator != "start_with":
+    if filter_.field == "phone":
         # A text that is not a phone number matches no user.
         numbers = {privacy.number(str(value), region) for value in values}
         values = tuple(sorted(number for number in numbers if number is not None))

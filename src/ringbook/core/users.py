@@ -78,7 +78,7 @@ def charge_account(tx: Tx, limits: Limits, address: str, now: int) -> None:
 
 
 def add(tx: Tx, app: App, values: dict[str, Any], now: int) -> User:
-    """Create an account with these columns; Conflict when a unique value is taken."""
+    """Create an account with these values (`profile.columns`); Conflict when a unique value is taken."""
     user_id = store.insert(tx, app.id, values, now)
     if user_id is None:
         raise _conflict(store.taken(tx, app.id, values))
@@ -123,7 +123,7 @@ def _conflict(field: str | None) -> errors.Conflict:
 class _Change:
     """What one transaction of `update` writes.
 
-    values           by column
+    values           in clear, by name
     session          the hash of the caller's token
     old_hash         the hash of the current password, which was given and is right; "" when the password stays
     verified_phone   the phone that the request verifies; "" when it verifies none
@@ -421,7 +421,6 @@ def _found_in_turn(
         tx,
         caller.app.id,
         request.conditions,
-        logins=privacy.is_open(caller),
         verified_only=caller.app.verified_only,
         most=limits.max_search_total,
     )
@@ -438,7 +437,6 @@ def _page(tx: Tx, caller: Caller, request: Query, values: privacy.Named) -> list
         descending=request.descending,
         offset=request.offset,
         limit=request.limit,
-        logins=privacy.is_open(caller),
         verified_only=caller.app.verified_only,
     )
     return privacy.visible(tx, caller, found, values)

@@ -13,18 +13,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..profile_fields import FIELDS
-from . import numbers
+from . import numbers, profiles
 from .db import Row, Rows, Tx
 from .users import seen
 
-# The columns that an import writes, in addition to those of every account.
-WRITTEN: dict[str, type] = {
-    **{column: kind for field in FIELDS.values() if field.imported for column, kind in field.columns.items()},
-    "login_private": int,
-    "created_at": int,
-}
+IMPORTED = [field for field in FIELDS.values() if field.imported]
+# The values that an import stores, in clear, and the columns that hold them; in addition to those of every account.
+WRITTEN = (*(name for field in IMPORTED for name in field.values), "created_at")
+COLUMNS: dict[str, type] = {name: kind for field in IMPORTED for name, kind in field.columns.items()}
+COLUMNS |= {"created_at": int}
+# The columns from which the values are made.
+READ = [name for name in profiles.READ if name in COLUMNS]
+READ += [field.folded_key for field in IMPORTED if field.folded and not field.sealed]
 SEEN = "last_request_at"  # written to the table `seen`
-UNIQUE = {field.key: field.compared_column for field in FIELDS.values() if field.imported and field.unique}
+UNIQUE = {field.key: field.compared_key for field in IMPORTED if field.unique}
 # All of it is in one row. Whoever signs in for the first time writes that row, so that an import that runs at the same
 # time looks again.
 UNTOUCHED = "u.as_imported = 1 AND u.password_hash IS NULL AND u.firebase_uid IS NULL AND u.cidp_uid IS NULL"
@@ -32,7 +34,7 @@ UNTOUCHED = "u.as_imported = 1 AND u.password_hash IS NULL AND u.firebase_uid IS
 
 def known(tx: Tx, ids: Sequence[int]) -> dict[int, Row]:
     """By id: app_id, imported_at, untouched (0 or 1), number, verified_at, `WRITTEN` and `SEEN` of these users."""
-    written = ", ".join(f"u.{name}" for name in WRITTEN)
+    written = ", ".join(f"u.{name}" for name in (*READ, "created_at"))
     rows = tx.all(
         f"SELECT u.id, u.app_id, u.imported_at, CASE WHEN {UNTOUCHED} THEN 1 ELSE 0 END AS untouched,"
         f" n.number, n.digits, n.verified_at, {written}"
@@ -48,20 +50,22 @@ def known(tx: Tx, ids: Sequence[int]) -> dict[int, Row]:
         if digits is not None:
             row["number"] = numbers.opened(tx, "numbers", row["app_id"], row["number"], digits)
     last = seen(tx, ids)
-    return {row["id"]: row | {SEEN: last.get(row["id"])} for row in rows}
+    return {row["id"]: profiles.opened_values(tx, row) | {SEEN: last.get(row["id"])} for row in rows}
 
 
-def holders(tx: Tx, app_id: int, column: str, values: Sequence[Any]) -> dict[Any, int]:
-    """By value: the user of the application who has it in this column of `UNIQUE`."""
-    assert column in UNIQUE.values()
+def holders(tx: Tx, app_id: int, key: str, values: Sequence[Any]) -> dict[Any, int]:
+    """By value, as it is compared: the user of the application who has it in a unique field."""
+    field = profiles.UNIQUE[key]
+    given = {profiles.found_by(tx, app_id, field, value): value for value in values}
     # Reads the index once per value. Otherwise PostgreSQL would read the whole table for every batch.
     rows: Any = tx.tuples(
         "SELECT h.value, h.id FROM (SELECT v.value, (SELECT u.id FROM users AS u"
-        f" WHERE u.app_id = :app_id AND u.{column} = v.value) AS id FROM :values AS v) AS h WHERE h.id IS NOT NULL",
+        f" WHERE u.app_id = :app_id AND u.{field.found_column} = v.value) AS id FROM :values AS v) AS h"
+        " WHERE h.id IS NOT NULL",
         app_id=app_id,
-        values=Rows.of("value", values),
+        values=Rows.of("value", list(given)),
     )
-    return dict(rows)
+    return {given[value]: user_id for value, user_id in rows}
 
 
 def verified(tx: Tx, app_id: int, wanted: Sequence[int]) -> dict[int, int]:
@@ -85,32 +89,32 @@ def reserve(tx: Tx, last: int) -> None:
 
 def insert(tx: Tx, app_id: int, users: Sequence[Row], now: int) -> bool:
     """Add users with `id`, `WRITTEN` and `SEEN`; False when one of them conflicts with another request."""
-    names = ", ".join(WRITTEN)
-    given = ", ".join(f"r.{name}" for name in WRITTEN)
+    names = ", ".join(COLUMNS)
+    given = ", ".join(f"r.{name}" for name in COLUMNS)
     added = tx.run(
         f"INSERT INTO users (id, app_id, {names}, is_guest, updated_at, imported_at, as_imported)"
         f" SELECT r.id, :app_id, {given}, 0, :now, :now, 1 FROM :rows AS r WHERE 1 = 1 ON CONFLICT DO NOTHING",
         app_id=app_id,
         now=now,
-        rows=_rows(users),
+        rows=_rows(tx, app_id, users),
     )
     _set_seen(tx, users)
     return added == len(users)
 
 
-def update(tx: Tx, users: Sequence[Row], now: int) -> bool:
+def update(tx: Tx, app_id: int, users: Sequence[Row], now: int) -> bool:
     """Update `WRITTEN` and `SEEN` of these untouched users; False when one of them is no longer untouched."""
     # First without the unique columns: two users may exchange their logins.
-    emptied = ", ".join(f"{column} = NULL" for column in UNIQUE.values())
+    emptied = ", ".join(f"{profiles.UNIQUE[key].found_column} = NULL" for key in UNIQUE)
     tx.run(
         f"UPDATE users SET {emptied} WHERE id IN (SELECT i.id FROM :ids AS i)",
         ids=Rows.of("id", [user["id"] for user in users]),
     )
     changed = tx.run(
-        f"UPDATE users AS u SET {', '.join(f'{name} = r.{name}' for name in WRITTEN)},"
+        f"UPDATE users AS u SET {', '.join(f'{name} = r.{name}' for name in COLUMNS)},"
         f" updated_at = :now, imported_at = :now FROM :rows AS r WHERE u.id = r.id AND {UNTOUCHED}",
         now=now,
-        rows=_rows(users),
+        rows=_rows(tx, app_id, users),
     )
     _set_seen(tx, users)
     return changed == len(users)
@@ -147,5 +151,6 @@ def add_numbers(tx: Tx, app_id: int, users: Sequence[Row]) -> None:
     )
 
 
-def _rows(users: Iterable[Row]) -> Rows:
-    return Rows({"id": int, **WRITTEN}, [(user["id"], *(user[name] for name in WRITTEN)) for user in users])
+def _rows(tx: Tx, app_id: int, users: Iterable[Row]) -> Rows:
+    sealed = (profiles.sealed(tx, app_id, user["id"], user) for user in users)
+    return Rows({"id": int, **COLUMNS}, [(user["id"], *(user[name] for name in COLUMNS)) for user in sealed])

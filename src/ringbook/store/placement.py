@@ -92,17 +92,13 @@ TABLES = {
     ),
     "admins": reference("created_at", keyed="email", sealed="sealed", hashed="password_hash"),
     "users": reference(
-        "id app_id login login_folded login_private email email_folded full_name full_name_folded phone one_time_until"
-        " external_id external_user_id facebook_id twitter_id website avatar custom_data timezone user_tags is_guest"
-        " guest_until created_at updated_at firebase_uid cidp_uid imported_at as_imported",
+        # `login` is NULL where the login reads like a phone number or an e-mail address: it is then in `login_sealed`.
+        "id app_id login login_folded full_name full_name_folded one_time_until external_id external_user_id"
+        " facebook_id twitter_id website avatar custom_data timezone user_tags is_guest guest_until created_at"
+        " updated_at firebase_uid cidp_uid imported_at as_imported",
+        keyed="login_keyed email_keyed",
+        sealed="login_sealed email phone",
         hashed="password_hash",
-        owed={
-            "login": "sealed",
-            "login_folded": "keyed",
-            "email": "sealed",
-            "email_folded": "keyed",
-            "phone": "sealed",
-        },
     ),
     "numbers": reference("app_id user_id verified_at imported", keyed="number", sealed="digits"),
     "tags": reference("app_id tag user_id"),

@@ -14,7 +14,7 @@ end_import                     an imported account is the user's own
 from collections.abc import Sequence
 from typing import Literal
 
-from . import numbers
+from . import numbers, profiles
 from .db import Row, Rows, Tx
 from .imports import UNTOUCHED
 
@@ -115,16 +115,16 @@ def set_uid(tx: Tx, user_id: int, source: Source, uid: str) -> None:
 def by_email(tx: Tx, app_id: int, folded: str) -> Row | None:
     """The user with this e-mail: id, firebase_uid and `as_imported` (1 while unchanged since its import)."""
     return tx.one(
-        "SELECT id, firebase_uid, as_imported FROM users WHERE app_id = :app_id AND email_folded = :folded",
+        "SELECT id, firebase_uid, as_imported FROM users WHERE app_id = :app_id AND email_keyed = :keyed",
         app_id=app_id,
-        folded=folded,
+        keyed=profiles.found_by(tx, app_id, profiles.UNIQUE["email"], folded),
     )
 
 
 def drop_email(tx: Tx, user_id: int, now: int) -> None:
     """Remove the user's e-mail."""
     tx.run(
-        "UPDATE users SET email = NULL, email_folded = NULL, updated_at = :now WHERE id = :user_id",
+        "UPDATE users SET email = NULL, email_keyed = NULL, updated_at = :now WHERE id = :user_id",
         user_id=user_id,
         now=now,
     )

@@ -9,11 +9,12 @@ pushes, joined, announced                what was sent to the user and told abou
 
 from ..profile_fields import FIELDS
 from . import numbers as _numbers
+from . import profiles
 from .codes import with_number
 from .db import Row, Tx, ids
 from .subscriptions import opened as _opened_subscription
 
-EXPORTED = ", ".join(f"u.{field.key}" for field in FIELDS.values() if field.exported)
+EXPORTED = ", ".join(f"u.{name}" for name in profiles.READ if name not in FIELDS or FIELDS[name].exported)
 PROFILE = (
     f"u.id, u.app_id, a.name AS application, {EXPORTED}, u.firebase_uid, u.cidp_uid,"
     " u.is_guest, u.created_at, u.updated_at,"
@@ -26,9 +27,10 @@ def user(tx: Tx, user_id: int) -> Row | None:
     """The account, with the application's name."""
     if not ids.possible([user_id]):
         return None
-    return tx.one(
+    row = tx.one(
         f"SELECT {PROFILE} FROM users AS u JOIN applications AS a ON a.id = u.app_id WHERE u.id = :id", id=user_id
     )
+    return profiles.opened(tx, row) if row else None
 
 
 def numbers(tx: Tx, user_id: int) -> list[Row]:

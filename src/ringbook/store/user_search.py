@@ -13,20 +13,22 @@ from typing import Any, Literal
 
 from .. import profile_fields
 from ..model import User
-from . import numbers
+from . import numbers, profiles
 from .db import Rows, Tx
 from .users import COLUMNS, made
 
 Operator = Literal["in", "nin", "start_with", "gt", "gte", "lt", "lte"]
 LAST = "\U0010ffff"  # no character comes after it
 
-# The column by which a field is compared and sorted: folded where case does not matter.
-FIELDS = {
+SEARCHABLE = {key: field for key, field in profile_fields.FIELDS.items() if field.searchable}
+TIMES = {"last_request_at": "s.last_request_at", "created_at": "u.created_at", "updated_at": "u.updated_at"}
+# The column by which users are found by whole values: keyed where the field is sealed.
+FIELDS = {"id": "u.id", **{key: f"u.{field.found_column}" for key, field in SEARCHABLE.items()}, **TIMES}
+# The column by which they are sorted and compared: folded where case does not matter. Sealed logins are not in it.
+SORTABLE = {
     "id": "u.id",
-    **{field.key: f"u.{field.compared_column}" for field in profile_fields.FIELDS.values() if field.searchable},
-    "last_request_at": "s.last_request_at",
-    "created_at": "u.created_at",
-    "updated_at": "u.updated_at",
+    **{key: f"u.{field.ordered_column}" for key, field in SEARCHABLE.items() if field.ordered_column},
+    **TIMES,
 }
 # A user may have several of these.
 AMONG = {
@@ -39,15 +41,14 @@ SEEN = "last_request_at"
 BY_ID = {"id", *AMONG}
 TAG_PREFIX = "u.id IN (SELECT t.user_id FROM tags AS t WHERE t.app_id = :app_id AND t.tag >= {low} AND t.tag < {high})"
 COMPARED = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
-SHOWN_LOGIN = "CASE WHEN u.login_private = 0 THEN u.login_folded END"
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition on a field of `FIELDS`.
+    """A condition on a field of `FIELDS`; for other operators than `in` and `nin` on one of `SORTABLE`.
 
-    values   any number for `in` and `nin`, else one; texts folded, times in seconds, a phone as its number (for
-             `start_with` as text). No value is in an empty list, and a user without a value is in none.
+    values   any number for `in` and `nin`, else one; texts folded, times in seconds, a phone as its number. No value is
+             in an empty list, and a user without a value is in none.
     """
 
     field: str
@@ -64,19 +65,17 @@ def page(
     descending: bool,
     offset: int,
     limit: int,
-    logins: bool,
     verified_only: bool,
 ) -> list[User]:
-    """Users in the order of a field, those without it last, equals by id.
+    """Users in the order of a field, those without it last, equals by id. Users with a sealed login count as without.
 
+    sort            a field of `SORTABLE`
     verified_only   only verified numbers are found
-    logins   False: a login that is an e-mail or a number neither places a user nor is found by its beginning
     """
-    where, params = _where(_keyed(tx, app_id, conditions), logins=logins)
-    key = SHOWN_LOGIN if sort == "login" and not logins else FIELDS[sort]
+    where, params = _where(_keyed(tx, app_id, conditions))
     rows = tx.all(
         f"SELECT {COLUMNS} FROM {_tables(conditions, sort)} WHERE {where}"
-        f" ORDER BY {key} {'DESC' if descending else 'ASC'} NULLS LAST, u.id LIMIT :limit OFFSET :offset",
+        f" ORDER BY {SORTABLE[sort]} {'DESC' if descending else 'ASC'} NULLS LAST, u.id LIMIT :limit OFFSET :offset",
         app_id=app_id,
         verified_only=int(verified_only),
         limit=limit,
@@ -102,21 +101,27 @@ def newest(tx: Tx, app_id: int, before: int, limit: int) -> list[User]:
     return made(tx, rows)
 
 
-def count(tx: Tx, app_id: int, conditions: Sequence[Condition], *, logins: bool, verified_only: bool, most: int) -> int:
+def count(tx: Tx, app_id: int, conditions: Sequence[Condition], *, verified_only: bool, most: int) -> int:
     """The number of users who meet all conditions, counted up to `most`."""
-    where, params = _where(_keyed(tx, app_id, conditions), logins=logins)
+    where, params = _where(_keyed(tx, app_id, conditions))
     sql = f"SELECT count(*) FROM (SELECT 1 FROM {_tables(conditions)} WHERE {where} LIMIT :most) AS found"
     return int(tx.tuples(sql, app_id=app_id, verified_only=int(verified_only), most=most, **params)[0][0])
 
 
 def _keyed(tx: Tx, app_id: int, conditions: Sequence[Condition]) -> list[Condition]:
-    """The conditions with keyed numbers in place of numbers."""
+    """The conditions with keyed values in place of numbers, e-mails and logins that are given whole."""
     return [
-        replace(one, values=tuple(numbers.keyed(tx, app_id, int(value)) for value in one.values))
-        if one.field == "phone" and one.operator in ("in", "nin")
+        replace(one, values=tuple(_found_by(tx, app_id, one.field, value) for value in one.values))
+        if one.operator in ("in", "nin")
         else one
         for one in conditions
     ]
+
+
+def _found_by(tx: Tx, app_id: int, field: str, value: Any) -> Any:
+    if field == "phone":
+        return numbers.keyed(tx, app_id, int(value))
+    return profiles.found_by(tx, app_id, SEARCHABLE[field], value) if field in SEARCHABLE else value
 
 
 def _tables(conditions: Sequence[Condition], sort: str = "") -> str:
@@ -126,19 +131,19 @@ def _tables(conditions: Sequence[Condition], sort: str = "") -> str:
     return "users AS u"
 
 
-def _where(conditions: Sequence[Condition], *, logins: bool) -> tuple[str, dict[str, Any]]:
+def _where(conditions: Sequence[Condition]) -> tuple[str, dict[str, Any]]:
     # SQLite, which counts nothing beforehand, would walk the application's index where ids are given; "+" keeps it off.
     ids_given = any(condition.field in BY_ID and condition.operator != "nin" for condition in conditions)
     parts = ["+u.app_id = :app_id" if ids_given else "u.app_id = :app_id"]
     params: dict[str, Any] = {}
     for position, condition in enumerate(conditions):
-        part, named = _part(condition, f"c{position}", logins=logins)
+        part, named = _part(condition, f"c{position}")
         parts.append(part)
         params |= named
     return " AND ".join(parts), params
 
 
-def _part(condition: Condition, name: str, *, logins: bool) -> tuple[str, dict[str, Any]]:
+def _part(condition: Condition, name: str) -> tuple[str, dict[str, Any]]:
     """One condition as a fragment, and its parameters, whose names begin with `name`."""
     field, operator, values = condition.field, condition.operator, condition.values
     if operator == "in":
@@ -149,8 +154,8 @@ def _part(condition: Condition, name: str, *, logins: bool) -> tuple[str, dict[s
         return (part, {name: Rows.of("value", values)}) if values else ("1 = 1", {})
     if operator == "start_with":
         low = str(values[0])
-        return _prefix(field, name, logins=logins), {f"{name}_low": low, f"{name}_high": low + LAST}
-    return f"{FIELDS[field]} {COMPARED[operator]} :{name}", {name: values[0]}
+        return _prefix(field, name), {f"{name}_low": low, f"{name}_high": low + LAST}
+    return f"{SORTABLE[field]} {COMPARED[operator]} :{name}", {name: values[0]}
 
 
 def _among(field: str, name: str) -> str:
@@ -159,9 +164,8 @@ def _among(field: str, name: str) -> str:
     return f"{FIELDS[field]} IN (SELECT v.value FROM :{name} AS v)"
 
 
-def _prefix(field: str, name: str, *, logins: bool) -> str:
+def _prefix(field: str, name: str) -> str:
     low, high = f":{name}_low", f":{name}_high"
     if field == "user_tags":
         return TAG_PREFIX.format(low=low, high=high)
-    part = f"{FIELDS[field]} >= {low} AND {FIELDS[field]} < {high}"
-    return part + " AND u.login_private = 0" if field == "login" and not logins else part
+    return f"{SORTABLE[field]} >= {low} AND {SORTABLE[field]} < {high}"

@@ -9,7 +9,8 @@
     set_number, numbers_of, set_tags        the numbers a user answers to, and the tags
     mark_seen, expired_guests               what sweeps write and read
 
-Finding users by conditions stands in `user_search.py`.
+Finding users by conditions stands in `user_search.py`. Phones, e-mails and private logins are sealed: what callers
+give and get is in clear, and `profiles.py` seals and opens it.
 
 Case and order are the same on both databases: what is compared is folded, and folded columns order by code points.
 """
@@ -18,22 +19,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..model import User
-from ..profile_fields import FIELDS
 from ..profile_fields import fold as fold
-from . import numbers
+from . import numbers, profiles
 from .db import Row, Rows, Tx, ids
 
-# The columns of a `User` but for last_request_at, which is in the table `seen`: `made` adds it.
-COLUMNS = ", ".join(f"u.{name}" for name in User.__struct_fields__ if name != "last_request_at")
-# The columns that `change` accepts. Its statement is built from these names only.
-CHANGEABLE = (
-    *(column for field in FIELDS.values() for column in field.columns),
-    "login_private",
-    "password_hash",
-    "one_time_until",
+# The columns of a `User` but for last_request_at, which is in the table `seen`: `made` adds it, and opens the others.
+COLUMNS = ", ".join(
+    f"u.{name}" for name in dict.fromkeys([*User.__struct_fields__, *profiles.READ]) if name != "last_request_at"
 )
+# The columns that `change` writes. Its statement is built from these names only.
+CHANGEABLE = (*profiles.COLUMNS, "password_hash", "one_time_until")
 INSERTED = ("id", "app_id", *CHANGEABLE, "is_guest", "guest_until", "created_at", "updated_at")
-UNIQUE = {field.key: field.compared_column for field in FIELDS.values() if field.unique}
 
 
 # ── one user, or several by id ───────────────────────────────────────────────────────────────────────────────────────
@@ -49,7 +45,7 @@ def by_id(tx: Tx, app_id: int, user_id: int) -> User | None:
         id=user_id,
         app_id=app_id,
     )
-    return _user(row) if row else None
+    return _user(tx, row) if row else None
 
 
 def app_of(tx: Tx, user_id: int) -> int | None:
@@ -71,32 +67,36 @@ def by_ids(tx: Tx, app_id: int, user_ids: Sequence[int]) -> dict[int, User]:
 
 def by_login(tx: Tx, app_id: int, login: str) -> User | None:
     """The user with this login, in any case."""
-    return _with(tx, app_id, "login_folded", fold(login))
+    return _with(tx, app_id, "login", fold(login))
 
 
 def by_email(tx: Tx, app_id: int, email: str) -> User | None:
     """The user with this e-mail, in any case."""
-    return _with(tx, app_id, "email_folded", fold(email))
+    return _with(tx, app_id, "email", fold(email))
 
 
-def _with(tx: Tx, app_id: int, column: str, value: str | int) -> User | None:
-    """The user with this value in one of the columns of `UNIQUE`."""
-    rows = tx.all(
-        f"SELECT {COLUMNS} FROM users AS u WHERE u.app_id = :app_id AND u.{column} = :value",
+def _with(tx: Tx, app_id: int, key: str, value: str | int) -> User | None:
+    """The user with this value in a unique field."""
+    return next(iter(made(tx, _rows_with(tx, app_id, COLUMNS, key, value))), None)
+
+
+def _rows_with(tx: Tx, app_id: int, columns: str, key: str, value: str | int) -> list[Row]:
+    field = profiles.UNIQUE[key]
+    return tx.all(
+        f"SELECT {columns} FROM users AS u WHERE u.app_id = :app_id AND u.{field.found_column} = :value",
         app_id=app_id,
-        value=value,
+        value=profiles.found_by(tx, app_id, field, value),
     )
-    return next(iter(made(tx, rows)), None)
 
 
-def _user(row: Row) -> User:
-    return User(**{**row, "is_guest": bool(row["is_guest"])})
+def _user(tx: Tx, row: Row) -> User:
+    return User(**{**profiles.opened(tx, row), "is_guest": bool(row["is_guest"])})
 
 
 def made(tx: Tx, rows: Sequence[Row]) -> list[User]:
     """The users in rows of `COLUMNS`."""
     last = seen(tx, [row["id"] for row in rows])
-    return [_user({**row, "last_request_at": last.get(row["id"])}) for row in rows]
+    return [_user(tx, {**row, "last_request_at": last.get(row["id"])}) for row in rows]
 
 
 def seen(tx: Tx, user_ids: Sequence[int]) -> dict[int, int]:
@@ -141,12 +141,8 @@ SECRETS = "u.id, u.password_hash, u.one_time_until, u.is_guest"
 
 def find_for_sign_in(tx: Tx, app_id: int, login: str | None, email: str | None) -> Row | None:
     """id, password_hash, one_time_until and is_guest of the user with this login or else this e-mail."""
-    column, value = ("login_folded", login) if login else ("email_folded", email or "")
-    return tx.one(
-        f"SELECT {SECRETS} FROM users AS u WHERE u.app_id = :app_id AND u.{column} = :value",
-        app_id=app_id,
-        value=fold(value),
-    )
+    key, value = ("login", login) if login else ("email", email or "")
+    return next(iter(_rows_with(tx, app_id, SECRETS, key, fold(value))), None)
 
 
 def secrets(tx: Tx, app_id: int, user_id: int) -> Row | None:
@@ -162,14 +158,16 @@ def secrets(tx: Tx, app_id: int, user_id: int) -> Row | None:
 def insert(tx: Tx, app_id: int, values: Mapping[str, Any], now: int) -> int | None:
     """Add a user and return the id; None, without a change, when another user has a unique value (see `taken`).
 
-    values   by column, those of `CHANGEABLE` and `is_guest`, `guest_until`; what is missing is NULL
+    values   in clear, by name: those that `change` takes, and `is_guest`, `guest_until`; what is missing is NULL
     """
-    given = {"is_guest": 0, "login_private": 0, **values, "app_id": app_id, "created_at": now, "updated_at": now}
+    given = {"is_guest": 0, **values, "app_id": app_id, "created_at": now, "updated_at": now}
     for fresh in (False, True):  # an import may have taken ids of this process's block, but of no block drawn later
+        user_id = tx.next_id("user_ids", fresh=fresh)
+        written = profiles.sealed(tx, app_id, user_id, given)
         row = tx.one(
             f"INSERT INTO users ({', '.join(INSERTED)}) VALUES ({', '.join(f':{name}' for name in INSERTED)})"
             " ON CONFLICT DO NOTHING RETURNING id",
-            **{name: given.get(name) for name in INSERTED} | {"id": tx.next_id("user_ids", fresh=fresh)},
+            **{name: written.get(name) for name in INSERTED} | {"id": user_id},
         )
         if row:
             return int(row["id"])
@@ -179,17 +177,20 @@ def insert(tx: Tx, app_id: int, values: Mapping[str, Any], now: int) -> int | No
 
 
 def change(tx: Tx, app_id: int, user_id: int, values: Mapping[str, Any], now: int) -> bool:
-    """Store these columns of `CHANGEABLE` and `updated_at`; False when there is no such user.
+    """Store these values and `updated_at`; False when there is no such user.
 
+    values   in clear, by name: those of `profiles.VALUES`, `password_hash` and `one_time_until`
     An account that was imported is then no longer as it came.
     """
-    written = "".join(f", {name} = :{name}" for name in CHANGEABLE if name in values)
+    given = profiles.sealed(tx, app_id, user_id, values)
+    columns = {name: given[name] for name in CHANGEABLE if name in given}
+    written = "".join(f", {name} = :{name}" for name in columns)
     rows = tx.run(
         f"UPDATE users SET updated_at = :now, as_imported = 0{written} WHERE id = :user_id AND app_id = :app_id",
         now=now,
         user_id=user_id,
         app_id=app_id,
-        **{name: values[name] for name in CHANGEABLE if name in values},
+        **columns,
     )
     return rows == 1
 
@@ -228,12 +229,12 @@ def delete(tx: Tx, user_id: int) -> int | None:
 
 
 def taken(tx: Tx, app_id: int, values: Mapping[str, Any], *, except_id: int = 0) -> str | None:
-    """The first field of `UNIQUE` whose value another user of the application has."""
-    for field, column in UNIQUE.items():
-        value = values.get(column)
-        found = _with(tx, app_id, column, value) if value is not None else None
-        if found and found.id != except_id:
-            return field
+    """The first unique field whose value another user of the application has."""
+    for key, field in profiles.UNIQUE.items():
+        value = values.get(field.compared_key)
+        found = _rows_with(tx, app_id, "u.id", key, value) if value is not None else []
+        if found and found[0]["id"] != except_id:
+            return key
     return None
 
 

@@ -53,12 +53,13 @@ CREATE TABLE users (
     app_id INTEGER NOT NULL REFERENCES applications (id),
     login TEXT,
     login_folded {folded},
-    login_private INTEGER NOT NULL DEFAULT 0,
-    email TEXT,
-    email_folded {folded},
+    login_sealed {bytes},
+    login_keyed {bytes},
+    email {bytes},
+    email_keyed {bytes},
     full_name TEXT,
     full_name_folded {folded},
-    phone {folded},
+    phone {bytes},
     password_hash TEXT,
     one_time_until BIGINT,
     external_id {folded},
@@ -79,8 +80,8 @@ CREATE TABLE users (
     imported_at BIGINT,
     as_imported INTEGER NOT NULL DEFAULT 0
 );
-CREATE UNIQUE INDEX users_login ON users (app_id, login_folded);
-CREATE UNIQUE INDEX users_email ON users (app_id, email_folded);
+CREATE UNIQUE INDEX users_login ON users (app_id, login_keyed);
+CREATE UNIQUE INDEX users_email ON users (app_id, email_keyed);
 CREATE UNIQUE INDEX users_external_user_id ON users (app_id, external_user_id);
 CREATE UNIQUE INDEX users_facebook_id ON users (app_id, facebook_id);
 CREATE UNIQUE INDEX users_firebase_uid ON users (app_id, firebase_uid);
@@ -89,6 +90,7 @@ CREATE INDEX users_app ON users (app_id, id);
 CREATE INDEX users_newest ON users (app_id, created_at, id);
 CREATE INDEX users_external_id ON users (app_id, external_id) WHERE external_id IS NOT NULL;
 CREATE INDEX users_twitter_id ON users (app_id, twitter_id) WHERE twitter_id IS NOT NULL;
+CREATE INDEX users_login_folded ON users (app_id, login_folded) WHERE login_folded IS NOT NULL;
 CREATE INDEX users_full_name ON users (app_id, full_name_folded) WHERE full_name_folded IS NOT NULL;
 CREATE INDEX users_guest_until ON users (guest_until) WHERE guest_until IS NOT NULL;
 
