@@ -35,6 +35,7 @@ DATABASE_NOT_SET = (
     " there is no {target}"
 )
 
+CHECKING = "copied, checking the copy"
 Incomplete = Annotated[bool, Parameter(negative="", help="continue although lines of the journals are missing")]
 Verify = Annotated[bool, Parameter(negative="", help="copy nothing; check that FILE is a complete, unchanged backup")]
 WithoutChecksum = Annotated[bool, Parameter(negative="", help="also accept a file without a checksum")]
@@ -56,7 +57,7 @@ def backup(
     source = _database("backup", path, file)
     if absent := checks.missing(common.settings(file)):
         raise Failed(absent)
-    with _progress("copied") as progress:
+    with common.progress("copied", CHECKING) as progress:
         found = backups.back_up(source, path, progress, overwrite=overwrite)
     common.answer({"backup": str(path)} | _amounts(found), as_json)
 
@@ -93,10 +94,10 @@ def restore(
         target.name,
         yes=yes,
     )
-    with _progress("copied") as progress, _counted() as done:
+    with common.progress("copied", CHECKING) as progress, _counted() as done:
         restored = backups.restore(path, target, journal, key, progress, done, without_checksum=without_checksum)
     if not journal.exists() or not any(journal.iterdir()):
-        _warn(f"there is no journal of erasures in {journal}: users who were erased after the backup are back")
+        common.warn(f"there is no journal of erasures in {journal}: users who were erased after the backup are back")
     result = {"restored": str(path), "database": str(target), "former_database": str(restored.kept or "")}
     result |= _amounts(restored.contents)
     common.answer(result | _again(restored.again), as_json)
@@ -143,14 +144,10 @@ def _amounts(found: "Contents") -> dict[str, Any]:
 def _again(again: "Again") -> dict[str, Any]:
     if again.newer:
         ids = ", ".join(map(str, again.newer))
-        _warn(f"not erased, because these users are newer than the erasure of their id: {ids}")
+        common.warn(f"not erased, because these users are newer than the erasure of their id: {ids}")
     if again.missing:
-        _warn(f"the journal lacks {again.missing} of the erasures since the backup: those users are back")
+        common.warn(f"the journal lacks {again.missing} of the erasures since the backup: those users are back")
     return {"erased_again": again.erased, "left_alone": len(again.newer)}
-
-
-def _warn(text: str) -> None:
-    print(f"ringbook: {text}", file=sys.stderr)
 
 
 @contextmanager
@@ -160,23 +157,3 @@ def _counted() -> Iterator[Callable[[int], None]]:
             print(f"\r{erased} erased again", end="\r", file=sys.stderr, flush=True)
 
     yield shown
-
-
-@contextmanager
-def _progress(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Shows a progress bar on a terminal; when all is copied, the check of the copy begins."""
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(unit)
-
-        def shown(done: int, total: int) -> None:
-            text = unit if done < total else f"{unit}, checking the copy"
-            bar.update(task, completed=done, total=total, description=text)
-
-        yield shown

@@ -6,6 +6,7 @@ content                            a value from the command line, or from a file
 user_id                            the id of a user given by id, login or e-mail
 confirm                            ask for confirmation
 answer, table, print_line, print_json   output for people and for programs
+warn, progress                     a warning; a progress bar on a terminal
 now, when, actor                   the time; a time as text; the author for the audit log
 Failed, WrongUse                   errors that end a command with one line on stderr
 """
@@ -13,7 +14,7 @@ Failed, WrongUse                   errors that end a command with one line on st
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -184,3 +185,28 @@ def actor() -> "Actor":
     from ..core.audit import COMMAND_LINE, Actor
 
     return Actor(COMMAND_LINE, "", now())
+
+
+def warn(text: str) -> None:
+    """Print a warning on stderr."""
+    print(f"ringbook: {text}", file=sys.stderr)
+
+
+@contextmanager
+def progress(unit: str, finishing: str = "") -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on a terminal, with the text `finishing`, if there is one, when all is done."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(unit)
+
+        def shown(done: int, total: int) -> None:
+            text = unit if done < total else finishing or unit
+            bar.update(task, completed=done, total=total, description=text)
+
+        yield shown

@@ -33,6 +33,8 @@ Action = Literal[
     "application renamed",
     "contacts revealed",
     "import began",
+    "key changed",
+    "key forgotten",
     "keys rotated",
     "log-in refused",
     "logged in",

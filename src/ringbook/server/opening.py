@@ -3,12 +3,15 @@
 create_files(config)          on SQLite make the files of a new database, first the one of its key
 opened(config, pool, …)       the open database, with the right schema and the right key
 unlock(db, key)               let a database seal and open with a key, if it is the right one
+alone(config)                 the open database without its key, for a change of the key
 look(config)                  the key file beside the database, for `ringbook key show`
 """
 
+import os
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 
 import msgspec
 
@@ -17,7 +20,7 @@ from ..config import Config
 from ..seal import Key, Seal
 from ..store import db as databases
 from ..store import keys, migrations
-from ..store.db import Database
+from ..store.db import Database, copies
 
 
 def create_files(config: Config) -> Key | None:
@@ -87,6 +90,24 @@ def unlock(db: Database, key: Key) -> None:
     if trouble := keys.trouble(found, key.fingerprint, f"the key in {key.file}"):
         raise refusal(trouble)
     db.seal = Seal(key.secret)
+
+
+@contextmanager
+def alone(config: Config) -> Iterator[tuple[Database, Path]]:
+    """Open the database without its key, for a change of the key; also its key file.
+
+    Unavailable while another process has a SQLite file open, or when the schema is not the right one.
+    """
+    file = keys.file_of(config.database, config.key_file)
+    if not file:
+        raise refusal(keys.NOT_SET)
+    if databases.is_sqlite(config.database):
+        with copies.lock(databases.sqlite_file(config.database)):
+            pass
+    with closing(databases.connect(config.database, pool=2, erasures=config.erasures_folder)) as db:
+        if trouble := migrations.state(db).trouble:
+            raise refusal(trouble)
+        yield db, Path(os.path.realpath(file))
 
 
 class Found(msgspec.Struct, frozen=True):

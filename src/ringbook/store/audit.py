@@ -13,26 +13,37 @@ from typing import Any
 
 import msgspec
 
+from ..seal import Seal
 from .db import Row, Tx
 
 COLUMNS = "id, at, app_id, address, action, sealed"
 FOUND_BY = ("admin", "subject")  # columns that hold a keyed value
 
 
-def keyed(tx: Tx, column: str, value: str) -> bytes:
+def keyed(seal: Seal, column: str, value: str) -> bytes:
     """The keyed value by which entries of an admin, or about a subject, are found."""
-    return tx.seal.lookup(f"audit.{column}", 0, value)
+    return seal.lookup(f"audit.{column}", 0, value)
 
 
-def sealed(tx: Tx, entry_id: int, admin: str, subject: str, detail: str) -> bytes:
-    """What an entry says, as one sealed text."""
-    return tx.seal.text(msgspec.json.encode((admin, subject, detail)).decode(), "audit", "sealed", entry_id)
+def under(seal: Seal, entry_id: int, admin: str, subject: str, detail: str) -> dict[str, bytes]:
+    """The keyed and sealed columns of an entry, under this key."""
+    text = msgspec.json.encode((admin, subject, detail)).decode()
+    return {
+        "admin": keyed(seal, "admin", admin),
+        "subject": keyed(seal, "subject", subject),
+        "sealed": seal.text(text, "audit", "sealed", entry_id),
+    }
+
+
+def open_under(seal: Seal, entry_id: int, sealed: bytes) -> tuple[str, str, str]:
+    """Admin, subject and detail of an entry, under this key; errors.Unreadable."""
+    text = seal.open(sealed, "audit", "sealed", entry_id)
+    return msgspec.json.decode(text, type=tuple[str, str, str])
 
 
 def opened(tx: Tx, row: Row) -> Row:
     """An entry with admin, subject and detail in place of the sealed text; errors.Unreadable."""
-    text = tx.seal.open(row.pop("sealed"), "audit", "sealed", row["id"])
-    admin, subject, detail = msgspec.json.decode(text, type=tuple[str, str, str])
+    admin, subject, detail = open_under(tx.seal, row["id"], row.pop("sealed"))
     return row | {"admin": admin, "subject": subject, "detail": detail}
 
 
@@ -47,11 +58,9 @@ def insert(
         id=entry_id,
         at=at,
         app_id=app_id,
-        admin=keyed(tx, "admin", admin),
         address=address,
         action=action,
-        subject=keyed(tx, "subject", subject),
-        sealed=sealed(tx, entry_id, admin, subject, detail),
+        **under(tx.seal, entry_id, admin, subject, detail),
     )
 
 
@@ -62,7 +71,7 @@ def page(tx: Tx, before: int, limit: int, **equal: int | str) -> list[Row]:
     """
     chosen = "".join(f" AND {name} = :{name}" for name in equal)
     values: dict[str, Any] = {
-        name: keyed(tx, name, str(value)) if name in FOUND_BY else value for name, value in equal.items()
+        name: keyed(tx.seal, name, str(value)) if name in FOUND_BY else value for name, value in equal.items()
     }
     last = tx.tuples("SELECT at FROM audit WHERE id = :before", before=before)
     older = "(at, id) < (:last, :before)" if last else "1 = 1"
@@ -79,7 +88,7 @@ def log_in_addresses(tx: Tx, admin: str, since: int) -> list[str]:
     """The distinct addresses from which an admin has logged in since a time."""
     rows = tx.tuples(
         "SELECT DISTINCT address FROM audit WHERE action = 'logged in' AND admin = :admin AND at >= :since",
-        admin=keyed(tx, "admin", admin),
+        admin=keyed(tx.seal, "admin", admin),
         since=since,
     )
     return [row[0] for row in rows]

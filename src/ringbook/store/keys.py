@@ -5,6 +5,9 @@ read(db, url, key_file)           the key in that file
 recorded(db), record(db, key)     the fingerprints in the database; write the first one
 for_backup(backup, found, file)   the key that restores a backup
 trouble(found, fingerprint)       why a key must not be used with these fingerprints
+begin, place, set_place           a change of the key: both fingerprints, and how far it has got
+finish, give_up                   its end; its end when the next key is lost
+kept_file, next_file              where the former key and the next one are kept
 
 The table `keys` holds one row, `current`. While `ringbook key rotate` seals everything anew it holds a second one,
 `next`, and the database cannot be used for anything else.
@@ -101,6 +104,16 @@ def missing(file: Path | None, found: Recorded) -> str:
     return (MISSING_SEALED if found.current else MISSING).format(file=file, current=found.current)
 
 
+def next_file(file: Path) -> Path:
+    """The file of the next key, until it takes the place of this key file."""
+    return file.with_name(f"{file.name}.next")
+
+
+def kept_file(file: Path, fingerprint: str) -> Path:
+    """Where a change of the key keeps the former key, which opens the backups that were made under it."""
+    return file.with_name(f"{file.name}.{fingerprint}")
+
+
 # ── the database ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -132,6 +145,36 @@ def record(db: Database, key: Key, now: int) -> None:
             fingerprint=key.fingerprint,
             now=now,
         )
+
+
+def begin(tx: Tx, fingerprint: str, now: int) -> None:
+    """Record to which key the database is being changed. From now on nothing else can use it."""
+    tx.run(
+        "INSERT INTO keys (fingerprint, state, created_at) VALUES (:fingerprint, 'next', :now)",
+        fingerprint=fingerprint,
+        now=now,
+    )
+
+
+def place(tx: Tx) -> str:
+    """How far the change of the key has got; "" at its beginning."""
+    return str(tx.tuples("SELECT place FROM keys WHERE state = 'next'")[0][0])
+
+
+def set_place(tx: Tx, text: str) -> None:
+    """Store how far the change of the key has got, in the transaction that got there."""
+    tx.run("UPDATE keys SET place = :text WHERE state = 'next'", text=text)
+
+
+def give_up(tx: Tx) -> None:
+    """Forget to which key the database was being changed, because that key is lost."""
+    tx.run("DELETE FROM keys WHERE state = 'next'")
+
+
+def finish(tx: Tx) -> None:
+    """End the change of the key: the next key is the current one."""
+    tx.run("DELETE FROM keys WHERE state = 'current'")
+    tx.run("UPDATE keys SET state = 'current', place = ''")
 
 
 def for_backup(backup: Path, found: Recorded, file: Path) -> Key:

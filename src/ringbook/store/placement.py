@@ -80,7 +80,7 @@ TABLES = {
     # ── the schema itself
     "alembic_version": local("version_num"),
     "schema_state": local("revision serves_from"),
-    "keys": local("fingerprint state created_at"),
+    "keys": local("fingerprint state created_at place"),
     "sequences": local("name value"),
     "locks": local("", keyed="name"),
     "erasures": local("database_id count rewritten"),

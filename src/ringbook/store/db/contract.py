@@ -198,6 +198,9 @@ class Database(Protocol):
     def clock(self) -> float:
         """The database server's clock, in UTC seconds."""
 
+    def others_since(self, at: float) -> int:
+        """How many transactions of other processes that began before a time of `clock()` are open; SQLite: 0."""
+
     def gauges(self) -> dict[str, int]:
         """The state of the pool for the metrics: open and idle connections, and requests that wait for one."""
 

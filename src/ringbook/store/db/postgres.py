@@ -58,6 +58,10 @@ DRAIN_SECONDS = 1  # between two times that all connections are replaced
 # UPDATE would lock a row that somebody has left there.
 LOCK = "INSERT INTO locks (name) VALUES (:name) ON CONFLICT (name) DO UPDATE SET name = excluded.name"
 UNLOCK = "DELETE FROM locks WHERE name = ANY(:names)"
+OLDER = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    " AND backend_type = 'client backend' AND extract(epoch FROM xact_start) < :at"
+)
 PROBE_PATIENCE = "SET LOCAL lock_timeout = '500ms'; SET LOCAL statement_timeout = '3s'"
 
 
@@ -208,6 +212,10 @@ class Postgres:
     def clock(self) -> float:
         with self.read() as tx:
             return float(tx.tuples("SELECT extract(epoch FROM clock_timestamp())::float8")[0][0])
+
+    def others_since(self, at: float) -> int:
+        with self.read() as tx:
+            return int(tx.tuples(OLDER, at=at)[0][0])
 
     def gauges(self) -> dict[str, int]:
         stats = self._pool.get_stats()

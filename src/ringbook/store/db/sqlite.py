@@ -139,6 +139,9 @@ class Sqlite:
     def clock(self) -> float:
         return time.time()
 
+    def others_since(self, at: float) -> int:
+        return 0  # a second writer waits, or does not get its turn
+
     def gauges(self) -> dict[str, int]:
         return {"open": len(self._all), "idle": self._idle.qsize(), "waiting": self._waiting}
 

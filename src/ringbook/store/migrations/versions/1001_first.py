@@ -19,7 +19,8 @@ CREATE TABLE schema_state (revision TEXT NOT NULL, serves_from TEXT NOT NULL);
 CREATE TABLE keys (
     fingerprint TEXT PRIMARY KEY,
     state TEXT NOT NULL CHECK (state IN ('current', 'next')),
-    created_at BIGINT NOT NULL
+    created_at BIGINT NOT NULL,
+    place TEXT NOT NULL DEFAULT ''
 ) {keyed};
 
 CREATE TABLE sequences (name TEXT PRIMARY KEY, value BIGINT NOT NULL) {keyed};

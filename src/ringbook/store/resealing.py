@@ -1,0 +1,241 @@
+"""Changes of the key: for each table, how its sealed and keyed columns are read under one key and made under another.
+
+    RESEALED                by table; a test fails for a sealed or keyed column that is not named here
+    NEVER_STORED            tables with keyed columns of which no row is ever committed
+    reseal(tx, …)           seal the next rows of a table anew
+    count(tx, table, …)     how many rows a table has, up to a place
+    forget(tx, …)           delete whatever only a lost key could open
+
+A keyed column is often a part of the primary key, so a row moves when it is sealed anew. Rows are read in the order of
+the primary key, from a place that is stored with each batch. A row that has moved ahead of that place is met a second
+time: it opens under the new key and is left as it is. So no row is left out, and a repeated batch changes nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .. import errors
+from ..seal import Seal, halves
+from . import audit, numbers, placement
+from .db import Row, Rows, Tx
+
+Place = tuple[Any, ...]  # the primary key of a row
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Resealed:
+    """How the rows of one table are sealed anew.
+
+    key      the columns of the primary key, in its order, with their types
+    columns  the sealed and keyed columns, with their types
+    read     other columns that the two functions need
+    open     what a row holds, in clear; None for a row that holds nothing sealed; errors.Unreadable
+    seal     the sealed and keyed columns for that
+    """
+
+    key: dict[str, type]
+    columns: dict[str, type]
+    open: Callable[[Seal, Row], Any]
+    seal: Callable[[Seal, Row, Any], Values]
+    read: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of rows: its last row's key (None at the end of the table), how many, and how many no key opens."""
+
+    last: Place | None
+    rows: int
+    unreadable: int
+
+
+# ── tables whose rows are found by a keyed number ────────────────────────────────────────────────────────────────────
+
+
+def _of_number(table: numbers.Table, **key: type) -> Resealed:
+    """A table with a keyed number and its digits."""
+
+    def opened(seal: Seal, row: Row) -> Any:
+        if row["digits"] is None:  # of a settled row
+            return None
+        return numbers.open_under(seal, table, row["app_id"], row["number"], row["digits"])
+
+    def sealed(seal: Seal, row: Row, number: int) -> Values:
+        keyed = seal.number(row["app_id"], number)
+        return {"number": keyed, "digits": numbers.digits_under(seal, table, row["app_id"], keyed, number)}
+
+    return Resealed(key, {"number": int, "digits": bytes}, opened, sealed, read=() if "app_id" in key else ("app_id",))
+
+
+def _open_code(seal: Seal, row: Row) -> tuple[int, str]:
+    app_id, keyed = row["app_id"], row["number"]
+    number = numbers.open_under(seal, "codes", app_id, keyed, row["digits"])
+    return number, seal.open(row["typed"], "codes", "typed", app_id, keyed)
+
+
+def _seal_code(seal: Seal, row: Row, found: tuple[int, str]) -> Values:
+    number, typed = found
+    keyed = seal.number(row["app_id"], number)
+    return {
+        "number": keyed,
+        "digits": numbers.digits_under(seal, "codes", row["app_id"], keyed, number),
+        "typed": seal.text(typed, "codes", "typed", row["app_id"], keyed),
+    }
+
+
+def _open_contact(seal: Seal, row: Row) -> tuple[int, str, str | None]:
+    return seal.open_contact(row["app_id"], row["owner_id"], row["book"], row["number"], row["sealed"])
+
+
+def _seal_contact(seal: Seal, row: Row, found: tuple[int, str, str | None]) -> Values:
+    keyed = seal.number(row["app_id"], found[0])
+    return {"number": keyed, "sealed": seal.contact(row["app_id"], row["owner_id"], row["book"], keyed, *found)}
+
+
+# ── admins, the audit log, limits ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _open_admin(seal: Seal, row: Row) -> str:
+    return seal.open(row["sealed"], "admins", "sealed", *halves(row["email"]))
+
+
+def _seal_admin(seal: Seal, row: Row, email: str) -> Values:
+    keyed = seal.lookup("admin", 0, email)
+    return {"email": keyed, "sealed": seal.text(email, "admins", "sealed", *halves(keyed))}
+
+
+def _open_bucket(seal: Seal, row: Row) -> str:
+    return seal.open(row["sealed"], "buckets", "sealed", *halves(row["name"]))
+
+
+def _seal_bucket(seal: Seal, row: Row, name: str) -> Values:
+    keyed = seal.lookup("bucket", 0, name)
+    return {"name": keyed, "sealed": seal.text(name, "buckets", "sealed", *halves(keyed))}
+
+
+RESEALED = {
+    "admins": Resealed({"email": bytes}, {"email": bytes, "sealed": bytes}, _open_admin, _seal_admin),
+    "audit": Resealed(
+        {"id": int},
+        {"admin": bytes, "subject": bytes, "sealed": bytes},
+        lambda seal, row: audit.open_under(seal, row["id"], row["sealed"]),
+        lambda seal, row, said: audit.under(seal, row["id"], *said),
+    ),
+    "buckets": Resealed({"name": bytes}, {"name": bytes, "sealed": bytes}, _open_bucket, _seal_bucket),
+    "numbers": _of_number("numbers", app_id=int, number=int, user_id=int),
+    "joined": _of_number("joined", id=int),
+    "announced": _of_number("announced", owner_id=int, number=int),
+    "removed": _of_number("removed", owner_id=int, number=int),
+    "codes": Resealed(
+        {"app_id": int, "number": int},
+        {"number": int, "digits": bytes, "typed": bytes},
+        _open_code,
+        _seal_code,
+    ),
+    "contacts": Resealed(
+        {"owner_id": int, "book": int, "number": int},
+        {"number": int, "sealed": bytes},
+        _open_contact,
+        _seal_contact,
+        read=("app_id",),
+    ),
+}
+# `admin_sessions.email` follows `admins.email`, by ON UPDATE CASCADE.
+FOLLOWS = {"admin_sessions": {"email"}}
+# A lock's row is deleted before its transaction is committed.
+NEVER_STORED = {"locks"}
+
+
+# ── sealing anew ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def reseal(tx: Tx, table: str, after: Place | None, old: Seal, new: Seal, limit: int) -> Batch:
+    """Seal up to `limit` rows after a place anew. Rows that are sealed anew already, or that no key opens, stay."""
+    how = RESEALED[table]
+    rows = _page(tx, table, how, after, limit)
+    changed, unreadable = [], 0
+    for row in rows:
+        try:
+            if (found := how.open(old, row)) is not None:
+                changed.append((row, how.seal(new, row, found)))
+        except errors.Unreadable:
+            unreadable += not _opens(how, new, row)
+    if changed:
+        (_move if placement.TABLES[table].by in how.columns else _update)(tx, table, how, changed)
+    last = tuple(rows[-1][name] for name in how.key) if len(rows) == limit else None
+    return Batch(last, len(rows), unreadable)
+
+
+def _page(tx: Tx, table: str, how: Resealed, after: Place | None, limit: int) -> list[Row]:
+    key = ", ".join(how.key)
+    columns = ", ".join(dict.fromkeys((*how.key, *how.columns, *how.read)))
+    names = [f"after_{place}" for place in range(len(how.key))]
+    later = f" WHERE ({key}) > ({', '.join(f':{name}' for name in names)})" if after else ""
+    values = dict(zip(names, after, strict=True)) if after else {}
+    return tx.all(f"SELECT {columns} FROM {table}{later} ORDER BY {key} LIMIT :limit", limit=limit, **values)
+
+
+def _opens(how: Resealed, seal: Seal, row: Row) -> bool:
+    try:
+        how.open(seal, row)
+    except errors.Unreadable:
+        return False
+    return True
+
+
+def _update(tx: Tx, table: str, how: Resealed, changed: Sequence[tuple[Row, Values]]) -> None:
+    """Write the new values into the rows."""
+    sets = ", ".join(f"{name} = r.new_{name}" for name in how.columns)
+    same = " AND ".join(f"{table}.{name} = r.{name}" for name in how.key)
+    tx.run(f"UPDATE {table} SET {sets} FROM :rows AS r WHERE {same}", rows=_rows(how, changed))
+
+
+def _move(tx: Tx, table: str, how: Resealed, changed: Sequence[tuple[Row, Values]]) -> None:
+    """Replace the rows by new ones: a cluster does not change the column by which a table is distributed."""
+    columns = list(placement.TABLES[table].columns)
+    values = ", ".join(f"r.new_{name}" if name in how.columns else f"t.{name}" for name in columns)
+    same = " AND ".join(f"t.{name} = r.{name}" for name in how.key)
+    rows = _rows(how, changed)
+    tx.run(
+        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} FROM :rows AS r JOIN {table} AS t ON {same}",
+        rows=rows,
+    )
+    (key,) = how.key
+    tx.run(f"DELETE FROM {table} WHERE {key} IN :gone", gone=Rows.of(key, [row[key] for row, _ in changed]))
+
+
+def _rows(how: Resealed, changed: Sequence[tuple[Row, Values]]) -> Rows:
+    kinds = how.key | {f"new_{name}": kind for name, kind in how.columns.items()}
+    return Rows(
+        kinds,
+        [(*(row[name] for name in how.key), *(values[name] for name in how.columns)) for row, values in changed],
+    )
+
+
+def count(tx: Tx, table: str, up_to: Place | None = None) -> int:
+    """How many rows a table has, in all or up to a place."""
+    how = RESEALED[table]
+    names = [f"last_{place}" for place in range(len(how.key))]
+    chosen = f" WHERE ({', '.join(how.key)}) <= ({', '.join(f':{name}' for name in names)})" if up_to else ""
+    values = dict(zip(names, up_to, strict=True)) if up_to else {}
+    return int(tx.tuples(f"SELECT count(*) FROM {table}{chosen}", **values)[0][0])
+
+
+# ── a lost key ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+# Address books with what belongs to them. Phones upload them again.
+BOOKS = ("books", "totals")
+NO_BOOKS = (
+    "UPDATE app_totals SET books = 0, contacts = 0, recounted_books = 0, recounted_contacts = 0",
+    "UPDATE total_changes SET books = 0, contacts = 0",
+)
+
+
+def forget(tx: Tx) -> dict[str, int]:
+    """Delete whatever only a lost key could open, and address books with it; return how many rows of each table."""
+    gone = {table: tx.run(f"DELETE FROM {table}") for table in (*RESEALED, *BOOKS)}
+    for statement in NO_BOOKS:
+        tx.run(statement)
+    return gone
