@@ -301,3 +301,13 @@ def private(file: Path, content: str) -> Path:
     file.write_bytes(content.encode())
     os.chmod(file, 0o600)
     return file
+
+
+@given(st.lists(st.tuples(numbers, st.none() | texts, st.none() | texts)))
+def test_many_contacts_are_sealed_as_each_of_them(contacts: list[tuple[int, str | None, str | None]]) -> None:
+    found = SEAL.contacts(1, 7, 2, contacts)
+    assert [keyed for keyed, _ in found] == [SEAL.number(1, number) for number, _, _ in contacts]
+    kept = [(keyed, sealed) for keyed, sealed in found if sealed is not None]
+    named = [one for one in contacts if one[1] is not None]
+    assert [sealed for _, sealed in kept] == [SEAL.contact(1, 7, 2, SEAL.number(1, one[0]), *one) for one in named]
+    assert SEAL.open_contacts(1, 7, 2, kept) == named

@@ -61,6 +61,8 @@ def read(typed: str, region: str = "") -> int:
 
 def digits(number: int) -> str:
     """The digits of a number made by `read`, leading zeros included."""
+    if number < _ZERO:  # most numbers
+        return str(number or "")
     zeros, value = divmod(number, _ZERO)
     return "0" * zeros + str(value or "")
 
@@ -165,7 +167,7 @@ def _parsed(text: str, region: str) -> Any:
     if not _PLAIN.fullmatch(text):
         return None
     try:
-        return _library.parse(text, region if is_region(region) else None)
+        return _library.parse(text, region if region and is_region(region) else None)
     except _library.NumberParseException:
         return None
 

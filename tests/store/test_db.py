@@ -616,3 +616,12 @@ def test_one_does_what_another_process_is_not_doing(postgres, postgres_url):
                 assert tx_of_other.try_lock("another search")
         with other.read(seconds=10) as tx:
             assert tx.try_lock("a search")
+
+
+@pytest.mark.parametrize("rows", [[], [(1, b"a", "x", None)], [(1, b"", "y", b"\0\xff"), (2, None, "z", b"b" * 300)]])
+def test_rows_may_hold_bytes_in_several_columns_and_none(db, rows):
+    columns = {"n": int, "first": bytes, "word": str, "second": bytes}
+    with db.read() as tx:
+        sql = "SELECT r.n, r.first, r.word, r.second FROM :rows AS r ORDER BY r.n"
+        found = tx.tuples(sql, rows=Rows(columns, rows))
+    assert found == rows

@@ -33,11 +33,9 @@ class Accepted(Struct, frozen=True, gc=False):
     destroy: bool
 
 
-class SealedEntry(Struct, frozen=True, gc=False):
-    """An accepted entry as it would be stored: the keyed number, and the sealed text; None removes the contact."""
-
-    number: int
-    sealed: bytes | None
+# An accepted entry as it would be stored: the keyed number, and the sealed text; None removes the contact. It is a
+# plain tuple, because an upload makes one for each contact.
+SealedEntry = tuple[int, bytes | None]
 
 
 @dataclass(slots=True)
@@ -133,14 +131,15 @@ def diff(
 def _apply(book: dict[int, SealedContact], entries: Sequence[SealedEntry], changes: Changes) -> dict[int, bytes | None]:
     """Apply the entries one by one and count them. Returns the sealed text of each number; None if it is removed."""
     final: dict[int, bytes | None] = {}
-    for entry in entries:
-        in_book = final[entry.number] is not None if entry.number in final else entry.number in book
-        final[entry.number] = entry.sealed
-        if entry.sealed is None:
+    for number, sealed in entries:
+        in_book = final[number] is not None if number in final else number in book
+        final[number] = sealed
+        if sealed is None:
             changes.deleted += in_book
+        elif in_book:
+            changes.updated += 1
         else:
-            changes.updated += in_book
-            changes.created += not in_book
+            changes.created += 1
     return final
 
 

@@ -64,7 +64,7 @@ def _apply(
     with db.write() as tx:
         book = _locked(tx, limits, caller, device, now)
         entries = _sealed(tx, caller, book, accepted)
-        held = _held(tx, caller, book, sorted({entry.number for entry in entries}), force=force)
+        held = _held(tx, caller, book, sorted({keyed for keyed, _ in entries}), force=force)
         changes = diff(held, entries, force=force, next_seq=book["next_seq"])
         _check_size(limits, book, changes)
         _count(tx, limits, caller, changes)
@@ -78,17 +78,8 @@ def _apply(
 
 def _sealed(tx: Tx, caller: Caller, book: Row, accepted: Sequence[Accepted]) -> list[SealedEntry]:
     """The entries as this book would store them."""
-    seal, app_id, owner_id, number_of_book = tx.seal, caller.app.id, caller.user_id, book["book"]
-    entries = []
-    for one in accepted:
-        keyed = seal.number(app_id, one.number)
-        sealed = None if one.destroy else seal.contact(app_id, owner_id, number_of_book, keyed, *_texts(one))
-        entries.append(SealedEntry(keyed, sealed))
-    return entries
-
-
-def _texts(entry: Accepted) -> tuple[int, str, str | None]:
-    return entry.number, entry.name, entry.typed
+    contacts = [(one.number, None if one.destroy else one.name, one.typed) for one in accepted]
+    return tx.seal.contacts(caller.app.id, caller.user_id, book["book"], contacts)
 
 
 def _held(tx: Tx, caller: Caller, book: Row, keyed: list[int], *, force: bool) -> dict[int, SealedContact]:
@@ -163,8 +154,8 @@ def _remember(tx: Tx, limits: Limits, caller: Caller, book: Row, dropped: list[S
     if not dropped or not rate_limits.permits(limits, caller).capacity:
         return
     app_id, owner_id = caller.app.id, caller.user_id
-    numbers = [tx.seal.open_contact(app_id, owner_id, book["book"], one.number, one.sealed)[0] for one in dropped]
-    buckets.remember_removed(tx, app_id, owner_id, numbers, now)
+    opened = tx.seal.open_contacts(app_id, owner_id, book["book"], [(one.number, one.sealed) for one in dropped])
+    buckets.remember_removed(tx, app_id, owner_id, [number for number, _, _ in opened], now)
 
 
 def _unknown(tx: Tx, caller: Caller, book: Row, new: list[int], now: int) -> int:

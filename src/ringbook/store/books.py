@@ -205,14 +205,16 @@ def drop(tx: Tx, owner_id: int, book: int, keyed: Sequence[int]) -> None:
 def in_order(tx: Tx, owner_id: int, device: str) -> list[tuple[int, str, str | None]]:
     """(number, name, typed) of a device's book, in upload order; nothing for an unknown device."""
     rows = tx.tuples(
-        "SELECT c.app_id, c.book, c.number, c.sealed FROM books AS b"
+        "SELECT c.number, c.sealed, c.app_id, c.book FROM books AS b"
         " JOIN contacts AS c ON c.owner_id = b.owner_id AND c.book = b.book"
         " WHERE b.owner_id = :owner_id AND b.device = :device ORDER BY c.seq, c.number",
         owner_id=owner_id,
         device=device,
     )
-    opened = tx.seal.open_contact
-    return [opened(app_id, owner_id, book, keyed, sealed) for app_id, book, keyed, sealed in rows]
+    if not rows:
+        return []
+    app_id, book = rows[0][2:]  # one device has one book
+    return tx.seal.open_contacts(app_id, owner_id, book, [row[:2] for row in rows])
 
 
 def registered(tx: Tx, owner_id: int, device: str, *, verified_only: bool) -> list[tuple[int, str]]:
@@ -230,11 +232,14 @@ def registered(tx: Tx, owner_id: int, device: str, *, verified_only: bool) -> li
         device=device,
         verified_only=int(verified_only),
     )
-    first: dict[int, str] = {}
-    for user_id, app_id, book, keyed, sealed in rows:
-        if user_id not in first:
-            first[user_id] = tx.seal.open_contact(app_id, owner_id, book, keyed, sealed)[1]
-    return list(first.items())
+    if not rows:
+        return []
+    app_id, book = rows[0][1:3]  # one device has one book
+    first: dict[int, tuple[int, bytes]] = {}
+    for user_id, _, _, keyed, sealed in rows:
+        first.setdefault(user_id, (keyed, sealed))
+    opened = tx.seal.open_contacts(app_id, owner_id, book, first.values())
+    return [(user_id, name) for user_id, (_, name, _) in zip(first, opened, strict=True)]
 
 
 def holds(tx: Tx, owner_id: int, user_ids: Sequence[int], *, verified_only: bool) -> set[int]:

@@ -7,9 +7,10 @@ import sqlite3
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import accumulate, repeat
 from pathlib import Path
 from typing import Any
 
@@ -365,26 +366,29 @@ def _fields(name: str, columns: tuple[tuple[str, type], ...]) -> Iterator[str]:
 def in_json(name: str, rows: Rows) -> dict[str, Any]:
     """The parameters for rows: one JSON array, and for `bytes`, which JSON cannot hold, their concatenation.
 
-    In the array stand the place and the length of each value of `bytes`.
+    In the array stand the place and the length of each value of `bytes`; NULL has no place.
     """
     if bytes not in rows.columns.values():
         return {name: msgspec.json.encode(rows.rows).decode()}
-    kinds = list(rows.columns.values())
-    parts: list[bytes] = []
-    start, spread = 1, []
-    for row in rows.rows:
-        values: list[Any] = []
-        for kind, value in zip(kinds, row, strict=True):
-            if kind is not bytes:
-                values.append(value)
-            elif value is None:
-                values += (None, None)
-            else:
-                values += (start, len(value))
-                start += len(value)
-                parts.append(value)
-        spread.append(values)
-    return {name: msgspec.json.encode(spread).decode(), f"{name}_bytes": b"".join(parts)}
+    columns: list[Iterable[Any]] = []
+    content: list[bytes] = []
+    start = 1
+    # Column by column: an upload has a thousand rows, and a loop over their values took more time than the statement.
+    by_column = zip(*rows.rows, strict=True) if rows.rows else repeat((), len(rows.columns))
+    for kind, values in zip(rows.columns.values(), by_column, strict=True):
+        if kind is not bytes:
+            columns.append(values)
+            continue
+        lengths = [0 if value is None else len(value) for value in values]
+        starts = list(accumulate(lengths, initial=start))
+        start = starts.pop()
+        if None in values:
+            columns.append([None if value is None else at for value, at in zip(values, starts, strict=True)])
+        else:
+            columns.append(starts)
+        columns.append(lengths)
+        content.append(b"".join([value for value in values if value is not None]))
+    return {name: msgspec.json.encode(list(zip(*columns, strict=True))).decode(), f"{name}_bytes": b"".join(content)}
 
 
 @contextmanager
