@@ -1,5 +1,7 @@
 """The text of the first start. tests/server/test_process.py runs the JavaScript that it contains."""
 
+from pathlib import Path
+
 import pytest
 
 from ringbook.app_settings import AppSettings
@@ -17,6 +19,8 @@ APP = App(
     settings=AppSettings(),
     created_at=0,
 )
+KEY_FILE = Path("/srv/ringbook.key")
+ADMIN = ("admin@localhost", "the-password")
 URL = "http://127.0.0.1:8081"
 
 
@@ -36,7 +40,7 @@ def test_the_address_that_is_shown_can_be_reached_from_this_machine(environ, url
 
 
 def test_every_sdk_has_its_code():
-    text = welcome.welcome(APP, URL, "/srv/ringbook.db", f"{URL}/dashboard", ("admin@localhost", "the-password"))
+    text = welcome.welcome(APP, URL, "/srv/ringbook.db", KEY_FILE, f"{URL}/dashboard", ADMIN)
     assert (
         'ConnectyCube.init({ appId: 7, authKey: "the-key" },'
         ' { endpoints: { api_url: "http://127.0.0.1:8081" }, debug: { mode: 0 } });' in text
@@ -47,11 +51,11 @@ def test_every_sdk_has_its_code():
     assert "adb reverse tcp:8081 tcp:8081" in text
     assert "--host 0.0.0.0" in text
     assert "ringbook app show 7 --secrets" in text
-    assert "Database: /srv/ringbook.db\n" in text
+    assert "Database: /srv/ringbook.db\nIts key:  /srv/ringbook.key " in text
 
 
 def test_the_javascript_to_connect_is_three_lines():
-    text = welcome.welcome(APP, URL, "/srv/ringbook.db", f"{URL}/dashboard", ("admin@localhost", "the-password"))
+    text = welcome.welcome(APP, URL, "/srv/ringbook.db", KEY_FILE, f"{URL}/dashboard", ADMIN)
     connect = text.split("is signed up:\n\n")[1].split("\n\n")[0].splitlines()
     assert len(connect) == 3
 
@@ -60,6 +64,6 @@ def test_the_dashboard_is_shown_with_an_admin_if_one_was_created():
     assert welcome.dashboard(load({}), URL) == "http://127.0.0.1:8081/dashboard"
     assert welcome.dashboard(load({"RINGBOOK_ADMIN_PORT": "9000"}), URL) == "http://127.0.0.1:9000/dashboard"
     assert welcome.dashboard(load({}), "http://[::1]:8081") == "http://[::1]:8081/dashboard"
-    text = welcome.welcome(APP, URL, "/srv/ringbook.db", f"{URL}/dashboard", ("admin@localhost", "the-password"))
+    text = welcome.welcome(APP, URL, "/srv/ringbook.db", KEY_FILE, f"{URL}/dashboard", ADMIN)
     assert f"{URL}/dashboard\n\n    e-mail            admin@localhost\n    password          the-password\n" in text
-    assert "e-mail" not in welcome.welcome(APP, URL, "/srv/ringbook.db", f"{URL}/dashboard", None)
+    assert "e-mail" not in welcome.welcome(APP, URL, "/srv/ringbook.db", KEY_FILE, f"{URL}/dashboard", None)

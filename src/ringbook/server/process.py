@@ -102,11 +102,13 @@ def _announce(config: Config, port: int, db: "Database", first: "App | None") ->
     """
     from ..core import admins
     from ..store import db as databases
+    from ..store import keys
 
     url, database = welcome.url(config, port), databases.named(config.database)
     if first and sys.stdout.isatty():
         admin = admins.first(db, int(time.time()))
-        print(welcome.welcome(first, url, database, welcome.dashboard(config, url), admin), flush=True)
+        key_file = keys.file_of(config.database, config.key_file)
+        print(welcome.welcome(first, url, database, key_file, welcome.dashboard(config, url), admin), flush=True)
     elif first:
         logs.log.info(f"first start: `ringbook app show {first.id} --secrets` shows the keys of application {first.id}")
         logs.log.info("first start: `ringbook admin create EMAIL` makes an admin for the dashboard")

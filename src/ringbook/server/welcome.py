@@ -5,6 +5,7 @@ url(config, port)         the URL of the server on this machine
 dashboard(config, url)    the URL of its dashboard
 """
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from .. import __version__
@@ -17,6 +18,7 @@ WELCOME = """
 Ringbook {version} is running at {url}    (stop it with Ctrl+C)
 
 Database: {database}
+Its key:  {key_file}    (without this file nobody can read the database: keep a copy elsewhere)
 The database was empty, so Ringbook created an application. Build its keys into your app:
 
     application id    {id}
@@ -83,16 +85,20 @@ def dashboard(config: Config, url: str) -> str:
     return f"{address.scheme}://{host}:{config.admin_port or address.port}/dashboard"
 
 
-def welcome(app: App, url: str, database: str, dashboard: str, admin: tuple[str, str] | None) -> str:
+def welcome(
+    app: App, url: str, database: str, key_file: Path | None, dashboard: str, admin: tuple[str, str] | None
+) -> str:
     """The text for a server at `url` that has just created `app`, and perhaps an admin (e-mail, password).
 
     database   the database without its password, for people
+    key_file   the file of the database's key
     """
     address = urlsplit(url)
     return WELCOME.format(
         version=__version__,
         url=url,
         database=database,
+        key_file=key_file,
         dashboard=dashboard,
         docs=dashboard.removesuffix("dashboard") + "docs",
         admin=ADMIN.format(email=admin[0], password=admin[1]) if admin else "",
