@@ -22,8 +22,8 @@ ROTATED = (
     " unreadable."
 )
 FORGET = (
-    "this deletes all address books, users' phones and e-mails, devices, waiting pushes, codes, admins and the audit"
-    " log of {database}, which only the lost key {current} could open"
+    "this deletes all address books, users' phones and e-mails, devices, pushes, codes, secrets of applications, admins"
+    " and the audit log of {database}, which only the lost key {current} could open"
 )
 FORGOTTEN = (
     "The database has the key in {file}: keep a copy apart from the database. `ringbook admin create EMAIL` creates an"

@@ -230,6 +230,18 @@ def _check_name(name: str) -> None:
         raise errors.Invalid("must have 1 to 100 characters, on one line", field="name")
 
 
+def start_over(tx: Tx) -> None:
+    """Give every application new secrets, because the key that opened the former ones is lost.
+
+    Its auth key stays, and so do the settings that hold no secret.
+    """
+    for app_id, stored in store.stored_settings(tx).items():
+        keys = _keys()
+        store.start_over(
+            tx, app_id, stored, auth_secret=keys["auth_secret"], hash_key=keys["hash_key"], vapid=keys["vapid"]
+        )
+
+
 def _keys() -> dict[str, Any]:
     return {
         "auth_key": secrets.token_hex(12),

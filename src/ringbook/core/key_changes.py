@@ -28,7 +28,7 @@ from ..store import keys, resealing
 from ..store.db import Database, Tx, copies
 from ..store.db.contract import GUARD_SECONDS
 from ..store.keys import Recorded
-from . import audit
+from . import applications, audit
 from .audit import Actor
 
 Progress = Callable[[int, int], None]
@@ -276,6 +276,7 @@ def forget(db: Database, file: Path, now: int, *, by: Actor) -> Forgotten:
     with db.write() as tx:
         _check(tx, found.current, new.fingerprint)
         deleted = resealing.forget(tx)
+        applications.start_over(tx)
         keys.finish(tx)
         audit.record(tx, by, "key forgotten", detail=f"{found.current} → {new.fingerprint}")
     db.scrub()

@@ -3,6 +3,8 @@
 insert, all_, by_id, by_auth_key      one row each
 vapid_private_key                     what only the sender of Web Push reads
 set_keys, set_settings, delete        changes
+sealed, opened, sealed_settings, …    what is sealed in a row
+stored_settings, start_over           new secrets after the key was lost
 holds_numbers                         has anything been read by the application's region yet?
 some_users, end_sessions, forget      what deleting an application takes along
 """
@@ -43,11 +45,11 @@ def insert(
         id=app_id,
         name=name,
         auth_key=auth_key,
-        auth_secret=_sealed(tx, app_id, "auth_secret", auth_secret),
-        hash_key=_sealed(tx, app_id, "hash_key", hash_key.hex()),
+        auth_secret=sealed(tx, app_id, "auth_secret", auth_secret),
+        hash_key=sealed(tx, app_id, "hash_key", hash_key.hex()),
         vapid_public_key=vapid[0],
-        vapid_private_key=_sealed(tx, app_id, "vapid_private_key", vapid[1]),
-        settings=_sealed_settings(tx, app_id, settings),
+        vapid_private_key=sealed(tx, app_id, "vapid_private_key", vapid[1]),
+        settings=sealed_settings(tx, app_id, settings),
         now=now,
     )
     return app_id
@@ -74,17 +76,23 @@ def _opened(tx: Tx, row: Row) -> Row:
     """The row with its secrets and settings opened; errors.Unreadable."""
     app_id = row["id"]
     return row | {
-        "auth_secret": tx.seal.open(row["auth_secret"], "applications", "auth_secret", app_id),
-        "hash_key": bytes.fromhex(tx.seal.open(row["hash_key"], "applications", "hash_key", app_id)),
-        "settings": _opened_settings(tx, app_id, row["settings"]),
+        "auth_secret": opened(tx, app_id, "auth_secret", row["auth_secret"]),
+        "hash_key": bytes.fromhex(opened(tx, app_id, "hash_key", row["hash_key"])),
+        "settings": opened_settings(tx, app_id, row["settings"]),
     }
 
 
-def _sealed(tx: Tx, app_id: int, column: str, text: str) -> bytes:
+def sealed(tx: Tx, app_id: int, column: str, text: str) -> bytes:
+    """A secret, sealed for a column."""
     return tx.seal.text(text, "applications", column, app_id)
 
 
-def _sealed_settings(tx: Tx, app_id: int, settings: str) -> str:
+def opened(tx: Tx, app_id: int, column: str, sealed: bytes) -> str:
+    """The secret in a column; errors.Unreadable."""
+    return tx.seal.open(sealed, "applications", column, app_id)
+
+
+def sealed_settings(tx: Tx, app_id: int, settings: str) -> str:
     """The settings, a JSON object, with each text of SEALED_SETTINGS sealed by itself, as base64."""
     values: dict[str, Any] = msgspec.json.decode(settings)
     for key in SEALED_SETTINGS:
@@ -94,7 +102,8 @@ def _sealed_settings(tx: Tx, app_id: int, settings: str) -> str:
     return msgspec.json.encode(values).decode()
 
 
-def _opened_settings(tx: Tx, app_id: int, settings: str) -> str:
+def opened_settings(tx: Tx, app_id: int, settings: str) -> str:
+    """The settings with their sealed texts opened; errors.Unreadable."""
     values: dict[str, Any] = msgspec.json.decode(settings)
     for key in SEALED_SETTINGS:
         if values.get(key):
@@ -109,7 +118,7 @@ def _opened_settings(tx: Tx, app_id: int, settings: str) -> str:
 def vapid_private_key(tx: Tx, app_id: int) -> str:
     """The private key for Web Push; "" when there is no such application."""
     row = tx.one("SELECT vapid_private_key FROM applications WHERE id = :app_id", app_id=app_id)
-    return tx.seal.open(row["vapid_private_key"], "applications", "vapid_private_key", app_id) if row else ""
+    return opened(tx, app_id, "vapid_private_key", row["vapid_private_key"]) if row else ""
 
 
 def set_keys(tx: Tx, app_id: int, auth_key: str, auth_secret: str) -> int:
@@ -118,8 +127,35 @@ def set_keys(tx: Tx, app_id: int, auth_key: str, auth_secret: str) -> int:
         "UPDATE applications SET auth_key = :auth_key, auth_secret = :auth_secret WHERE id = :app_id",
         app_id=app_id,
         auth_key=auth_key,
-        auth_secret=_sealed(tx, app_id, "auth_secret", auth_secret),
+        auth_secret=sealed(tx, app_id, "auth_secret", auth_secret),
     )
+
+
+def start_over(
+    tx: Tx, app_id: int, settings: str, *, auth_secret: str, hash_key: bytes, vapid: tuple[str, str]
+) -> None:
+    """Replace all secrets, because the former ones cannot be opened; settings that are not sealed stay.
+
+    settings   as they are stored
+    """
+    values: dict[str, Any] = msgspec.json.decode(settings)
+    plain = {key: value for key, value in values.items() if key not in SEALED_SETTINGS}
+    tx.run(
+        "UPDATE applications SET auth_secret = :auth_secret, hash_key = :hash_key,"
+        " vapid_public_key = :vapid_public_key, vapid_private_key = :vapid_private_key, settings = :settings"
+        " WHERE id = :id",
+        id=app_id,
+        auth_secret=sealed(tx, app_id, "auth_secret", auth_secret),
+        hash_key=sealed(tx, app_id, "hash_key", hash_key.hex()),
+        vapid_public_key=vapid[0],
+        vapid_private_key=sealed(tx, app_id, "vapid_private_key", vapid[1]),
+        settings=msgspec.json.encode(plain).decode(),
+    )
+
+
+def stored_settings(tx: Tx) -> dict[int, str]:
+    """The settings of every application as they are stored, by its id."""
+    return dict(tx.tuples("SELECT id, settings FROM applications ORDER BY id"))
 
 
 def set_name(tx: Tx, app_id: int, name: str) -> None:
@@ -129,7 +165,7 @@ def set_name(tx: Tx, app_id: int, name: str) -> None:
 
 def set_settings(tx: Tx, app_id: int, settings: str) -> None:
     """Replace the settings."""
-    sealed = _sealed_settings(tx, app_id, settings)
+    sealed = sealed_settings(tx, app_id, settings)
     tx.run("UPDATE applications SET settings = :settings WHERE id = :app_id", app_id=app_id, settings=sealed)
 
 

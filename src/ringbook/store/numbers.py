@@ -2,13 +2,11 @@
 
 keyed, keyed_all           the keyed number; of several numbers
 digits, opened             the sealed digits beside a keyed number; the number in them
-digits_under, open_under   the same under a given key, for a change of the key
 """
 
 from collections.abc import Iterable
 from typing import Literal
 
-from ..seal import Seal
 from .db import Tx
 
 Table = Literal["numbers", "joined", "announced", "removed", "codes"]
@@ -26,19 +24,9 @@ def keyed_all(tx: Tx, app_id: int, numbers: Iterable[int]) -> dict[int, int]:
 
 def digits(tx: Tx, table: Table, app_id: int, keyed: int, number: int) -> bytes:
     """The number, sealed for the column `digits` of a row with this keyed number: 24 bytes."""
-    return digits_under(tx.seal, table, app_id, keyed, number)
+    return tx.seal.digits(number, table, "digits", app_id, keyed)
 
 
 def opened(tx: Tx, table: Table, app_id: int, keyed: int, digits: bytes) -> int:
     """The number in a row with this keyed number; errors.Unreadable."""
-    return open_under(tx.seal, table, app_id, keyed, digits)
-
-
-def digits_under(seal: Seal, table: Table, app_id: int, keyed: int, number: int) -> bytes:
-    """The number, sealed under this key."""
-    return seal.digits(number, table, "digits", app_id, keyed)
-
-
-def open_under(seal: Seal, table: Table, app_id: int, keyed: int, digits: bytes) -> int:
-    """The number in a row, under this key; errors.Unreadable."""
-    return seal.open_digits(digits, table, "digits", app_id, keyed)
+    return tx.seal.open_digits(digits, table, "digits", app_id, keyed)

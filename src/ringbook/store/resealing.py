@@ -13,11 +13,11 @@ time: it opens under the new key and is left as it is. So no row is left out, an
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from .. import errors
 from ..seal import Seal, halves
-from . import audit, numbers, placement
+from . import applications, audit, numbers, placement, subscriptions
 from .db import Row, Rows, Tx
 
 Place = tuple[Any, ...]  # the primary key of a row
@@ -51,6 +51,18 @@ class Batch:
     unreadable: int
 
 
+@dataclass(frozen=True)
+class _Under:
+    """Stands for a transaction where only its seal is used."""
+
+    seal: Seal
+
+
+def under(seal: Seal) -> Tx:
+    """What functions of `store/` that only seal and open take as their transaction."""
+    return cast(Tx, _Under(seal))
+
+
 # ── tables whose rows are found by a keyed number ────────────────────────────────────────────────────────────────────
 
 
@@ -60,18 +72,18 @@ def _of_number(table: numbers.Table, **key: type) -> Resealed:
     def opened(seal: Seal, row: Row) -> Any:
         if row["digits"] is None:  # of a settled row
             return None
-        return numbers.open_under(seal, table, row["app_id"], row["number"], row["digits"])
+        return numbers.opened(under(seal), table, row["app_id"], row["number"], row["digits"])
 
     def sealed(seal: Seal, row: Row, number: int) -> Values:
         keyed = seal.number(row["app_id"], number)
-        return {"number": keyed, "digits": numbers.digits_under(seal, table, row["app_id"], keyed, number)}
+        return {"number": keyed, "digits": numbers.digits(under(seal), table, row["app_id"], keyed, number)}
 
     return Resealed(key, {"number": int, "digits": bytes}, opened, sealed, read=() if "app_id" in key else ("app_id",))
 
 
 def _open_code(seal: Seal, row: Row) -> tuple[int, str]:
     app_id, keyed = row["app_id"], row["number"]
-    number = numbers.open_under(seal, "codes", app_id, keyed, row["digits"])
+    number = numbers.opened(under(seal), "codes", app_id, keyed, row["digits"])
     return number, seal.open(row["typed"], "codes", "typed", app_id, keyed)
 
 
@@ -80,7 +92,7 @@ def _seal_code(seal: Seal, row: Row, found: tuple[int, str]) -> Values:
     keyed = seal.number(row["app_id"], number)
     return {
         "number": keyed,
-        "digits": numbers.digits_under(seal, "codes", row["app_id"], keyed, number),
+        "digits": numbers.digits(under(seal), "codes", row["app_id"], keyed, number),
         "typed": seal.text(typed, "codes", "typed", row["app_id"], keyed),
     }
 
@@ -115,7 +127,50 @@ def _seal_bucket(seal: Seal, row: Row, name: str) -> Values:
     return {"name": keyed, "sealed": seal.text(name, "buckets", "sealed", *halves(keyed))}
 
 
+# ── applications and devices ─────────────────────────────────────────────────────────────────────────────────────────
+
+SECRETS = ("auth_secret", "hash_key", "vapid_private_key")
+
+
+def _open_application(seal: Seal, row: Row) -> tuple[list[str], str]:
+    tx = under(seal)
+    secrets = [applications.opened(tx, row["id"], column, row[column]) for column in SECRETS]
+    return secrets, applications.opened_settings(tx, row["id"], row["settings"])
+
+
+def _seal_application(seal: Seal, row: Row, found: tuple[list[str], str]) -> Values:
+    tx, (secrets, settings) = under(seal), found
+    values = {
+        column: applications.sealed(tx, row["id"], column, text) for column, text in zip(SECRETS, secrets, strict=True)
+    }
+    return values | {"settings": applications.sealed_settings(tx, row["id"], settings)}
+
+
+def _open_subscription(seal: Seal, row: Row) -> tuple[str, str | None]:
+    found = subscriptions.opened(under(seal), dict(row))
+    return found["token"], found["web_auth"]
+
+
+def _seal_subscription(seal: Seal, row: Row, found: tuple[str, str | None]) -> Values:
+    return subscriptions.sealed(under(seal), tuple(row[name] for name in ("app_id", "user_id", *DEVICE)), *found)
+
+
+DEVICE = ("device", "channel", "environment")
+
 RESEALED = {
+    "applications": Resealed(
+        {"id": int},
+        dict.fromkeys(SECRETS, bytes) | {"settings": str},
+        _open_application,
+        _seal_application,
+    ),
+    "subscriptions": Resealed(
+        {"user_id": int, "id": int},
+        {"token": bytes, "token_key": bytes, "web_auth": bytes},
+        _open_subscription,
+        _seal_subscription,
+        read=("app_id", *DEVICE),
+    ),
     "admins": Resealed({"email": bytes}, {"email": bytes, "sealed": bytes}, _open_admin, _seal_admin),
     "audit": Resealed(
         {"id": int},
@@ -225,6 +280,8 @@ def count(tx: Tx, table: str, up_to: Place | None = None) -> int:
 
 # ── a lost key ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
+# Tables of which the rows stay, without what was sealed in them.
+KEPT = {"applications"}
 # Address books with what belongs to them. Phones upload them again.
 BOOKS = ("books", "totals")
 NO_BOOKS = (
@@ -235,7 +292,7 @@ NO_BOOKS = (
 
 def forget(tx: Tx) -> dict[str, int]:
     """Delete whatever only a lost key could open, and address books with it; return how many rows of each table."""
-    gone = {table: tx.run(f"DELETE FROM {table}") for table in (*RESEALED, *BOOKS)}
+    gone = {table: tx.run(f"DELETE FROM {table}") for table in (*RESEALED, *BOOKS) if table not in KEPT}
     for statement in NO_BOOKS:
         tx.run(statement)
     return gone

@@ -1,6 +1,6 @@
 """Push subscriptions. Push tokens, browsers' endpoints and their `web_auth` are sealed. Keyed values find tokens.
 
-token_key                      the keyed value of a push token
+token_key, sealed, opened      the keyed value of a push token; what is sealed
 find, insert, renew            one per user, device, channel and environment
 of_user, delete                a user's own
 leave_elsewhere                a push token stands once per application and channel
@@ -44,13 +44,19 @@ def opened(tx: Tx, row: Row) -> Row:
 
 
 def _sealed(tx: Tx, app_id: int, one: Subscription) -> dict[str, bytes | None]:
-    """The sealed and keyed columns of a subscription, bound to its user, device, channel and environment."""
     owner = app_id, one.user_id, one.device, one.channel, one.environment
-    has_auth = one.web_auth is not None
+    return sealed(tx, owner, one.token, one.web_auth)
+
+
+def sealed(tx: Tx, owner: tuple[int, int, str, str, str], token: str, web_auth: str | None) -> dict[str, bytes | None]:
+    """The sealed and keyed columns of a subscription, bound to its owner.
+
+    owner   app_id, user_id, device, channel and environment
+    """
     return {
-        "token": tx.seal.text(one.token, "subscriptions", "token", *owner),
-        "token_key": token_key(tx, app_id, one.token),
-        "web_auth": tx.seal.text(one.web_auth or "", "subscriptions", "web_auth", *owner) if has_auth else None,
+        "token": tx.seal.text(token, "subscriptions", "token", *owner),
+        "token_key": token_key(tx, owner[0], token),
+        "web_auth": None if web_auth is None else tx.seal.text(web_auth, "subscriptions", "web_auth", *owner),
     }
 
 
