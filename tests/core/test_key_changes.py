@@ -19,11 +19,13 @@ from sealed import buckets, contacts, entries
 from servers import KEY, SEAL
 
 from ringbook import errors
-from ringbook.core import admins, applications, key_changes
+from ringbook.core import admins, applications, key_changes, users
 from ringbook.core.audit import Actor
+from ringbook.core.profile import columns
 from ringbook.seal import Key, Seal
 from ringbook.store import codes, joined, keys, placement, resealing
 from ringbook.store import db as databases
+from ringbook.store import users as users_store
 from ringbook.store.buckets import remember_removed
 from ringbook.store.db import Database, Row, Tx
 from ringbook.store.keys import Recorded
@@ -68,6 +70,7 @@ def fill(db: Database) -> Play:
     play.holds(bob, (ANN, "Ann"), (CLEO, "Cleo, too"), *crowd(4, 12), device="phone")
     play.verified(CLEO)
     play.tell()
+    add_users(play)
     with db.write() as tx:
         for n in range(4):
             number = 12025550110 + n
@@ -83,6 +86,14 @@ def fill(db: Database) -> Play:
         password = admins.create(db, f"{name}@example.org", NOW, by=BY)
     admins.sign_in(db, LIMITS, "dan@example.org", password, "192.0.2.9", NOW)
     return play
+
+
+def add_users(play: Play) -> None:
+    """Users with logins in clear, and with some that read like a number or an e-mail address."""
+    for n, login in enumerate(("eve", "Fay", "gil@example.org", "+44 7700 900199")):
+        fields = {"login": login, "email": f"mail{n}@example.org", "phone": f"+1 202 555 013{n}"}
+        with play.db.write() as tx:
+            users.add(tx, play.app, columns(fields), NOW)
 
 
 def crowd(first: int, last: int) -> list[tuple[str, str]]:
@@ -159,6 +170,10 @@ def test_everything_is_the_same_under_the_new_key(db, file):
     assert [entry.action for entry in entries(db)][:1] == ["key changed"]
     assert {one.email for one in admins.all_(db)} == {f"{name}@example.org" for name in ("ann", "bob", "cleo", "dan")}
     assert [one.seen_at for one in admins.all_(db)] == [None, None, None, NOW]
+    with db.read() as tx:
+        for login in ("EVE", "fay", "gil@example.org", "+44 7700 900199"):
+            assert (found := users_store.by_login(tx, play.app_id, login)) and found.email, login
+        assert users_store.by_email(tx, play.app_id, "MAIL1@example.org")
     play.holds(1, (BOB, "Bob, renamed"))
     with db.read() as tx:
         assert "Bob, renamed" in [contact.name for _, _, contact in contacts(tx)]
@@ -328,7 +343,11 @@ def test_without_the_key_the_database_starts_over(db, file):
     assert {name: len(rows) for name, rows in in_clear(db, seal).items() if rows} == {
         "audit": 1,
         "applications": 2,
+        "users": len(users_before),
     }
+    with db.read() as tx:
+        assert (eve := users_store.by_login(tx, play.app_id, "eve")) and (eve.email, eve.phone) == (None, None)
+        assert users_store.by_login(tx, play.app_id, "gil@example.org") is None
     app = applications.get(db, play.app_id)
     assert (app.auth_key, app.name) == (app_before.auth_key, app_before.name)
     assert app_before.settings.webhook_secret == WEBHOOK_SECRET and app.settings.webhook_secret == ""

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from .. import errors
 from ..seal import Seal, halves
-from . import applications, audit, numbers, placement, subscriptions
+from . import applications, audit, numbers, placement, profiles, subscriptions
 from .db import Row, Rows, Tx
 
 Place = tuple[Any, ...]  # the primary key of a row
@@ -49,6 +49,9 @@ class Batch:
     last: Place | None
     rows: int
     unreadable: int
+
+
+USERS = placement.TABLES["users"]
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,38 @@ def _seal_bucket(seal: Seal, row: Row, name: str) -> Values:
     return {"name": keyed, "sealed": seal.text(name, "buckets", "sealed", *halves(keyed))}
 
 
+# ── users ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+IN_PROFILES: dict[str, type] = {
+    name: bytes for field in profiles.SEALED for name in (field.sealed_column, field.keyed_column) if name
+}
+CLEAR = [name for field in profiles.SEALED for name in (field.key, field.folded_key) if name in USERS.columns]
+
+
+def _open_profile(seal: Seal, row: Row) -> Values:
+    found = profiles.opened_values(under(seal), dict(row))
+    return {name: found[name] for field in profiles.SEALED for name in field.values}
+
+
+def _seal_profile(seal: Seal, row: Row, found: Values) -> Values:
+    columns = profiles.sealed(under(seal), row["app_id"], row["id"], found)
+    return {name: columns[name] for name in IN_PROFILES}
+
+
+def _forget_profiles(tx: Tx) -> None:
+    """Delete what is sealed of the users; values in clear are found under the key in use."""
+    how, last = RESEALED["users"], None
+    while rows := _page(tx, "users", how, last, FORGOTTEN_AT_ONCE):
+        cleared = [row | dict.fromkeys(IN_PROFILES) | _keyed_again(tx, row) for row in rows]
+        _update(tx, "users", how, [(row, row) for row in cleared])
+        last = (rows[-1]["id"],)
+
+
+def _keyed_again(tx: Tx, row: Row) -> Values:
+    fields = [field for field in profiles.SEALED if field.keyed_column and row.get(field.folded_key) is not None]
+    return {field.keyed_column: profiles.found_by(tx, row["app_id"], field, row[field.folded_key]) for field in fields}
+
+
 # ── applications and devices ─────────────────────────────────────────────────────────────────────────────────────────
 
 SECRETS = ("auth_secret", "hash_key", "vapid_private_key")
@@ -158,6 +193,7 @@ def _seal_subscription(seal: Seal, row: Row, found: tuple[str, str | None]) -> V
 DEVICE = ("device", "channel", "environment")
 
 RESEALED = {
+    "users": Resealed({"id": int}, IN_PROFILES, _open_profile, _seal_profile, read=("app_id", *CLEAR)),
     "applications": Resealed(
         {"id": int},
         dict.fromkeys(SECRETS, bytes) | {"settings": str},
@@ -281,7 +317,8 @@ def count(tx: Tx, table: str, up_to: Place | None = None) -> int:
 # ── a lost key ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 # Tables of which the rows stay, without what was sealed in them.
-KEPT = {"applications"}
+KEPT = {"applications", "users"}
+FORGOTTEN_AT_ONCE = 2_000
 # Address books with what belongs to them. Phones upload them again.
 BOOKS = ("books", "totals")
 NO_BOOKS = (
@@ -295,4 +332,5 @@ def forget(tx: Tx) -> dict[str, int]:
     gone = {table: tx.run(f"DELETE FROM {table}") for table in (*RESEALED, *BOOKS) if table not in KEPT}
     for statement in NO_BOOKS:
         tx.run(statement)
+    _forget_profiles(tx)
     return gone
