@@ -8,7 +8,6 @@ The numbers and tokens belong to nobody.
 """
 
 import base64
-import hashlib
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -17,12 +16,13 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from loading import TABLES, Progress, counted, filling
+from keyed import SEAL
+from loading import TABLES, Progress, contact, counted, filling
 from world import GAP
 
 FIRST_ID = 10_000_001  # who signs up later must not get one of these ids: PostgreSQL counts from 1, SQLite goes on
 SUBSCRIPTIONS = (
-    *("user_id", "app_id", "device", "platform", "channel", "environment", "token", "token_hash"),
+    *("user_id", "id", "app_id", "device", "platform", "channel", "environment", "token", "token_key"),
     *("web_auth", "web_p256dh", "created_at", "updated_at"),
 )
 PLATFORMS = {"apns": "ios", "gcm": "android", "web": "web"}
@@ -91,7 +91,7 @@ def contacts(made: Sequence[Group], app_id: int) -> Iterator[tuple[Any, ...]]:
     """Write the contacts; each book has another name for the number."""
     for group in made:
         for user_id in group.ids:
-            yield user_id, 0, group.number, app_id, f"Ann Example {user_id}", None, GAP
+            yield contact(app_id, user_id, group.number, f"Ann Example {user_id}", None, GAP)
 
 
 def subscriptions(
@@ -102,10 +102,11 @@ def subscriptions(
         keys = browser if group.channel == "web" else (None, None)
         for user_id in group.ids:
             token = token_of(group, user_id, web_address)
-            digest = hashlib.sha256(token.encode()).digest()
-            device = f"device-{user_id}"
-            where = (device, PLATFORMS[group.channel], group.channel, "production", token, digest)
-            yield user_id, app_id, *where, *keys, now, now
+            owner = app_id, user_id, f"device-{user_id}", group.channel, "production"
+            sealed = SEAL.text(token, "subscriptions", "token", *owner), SEAL.lookup("push token", app_id, token)
+            auth = keys[0] and SEAL.text(keys[0], "subscriptions", "web_auth", *owner)
+            where = (owner[2], PLATFORMS[group.channel], *owner[3:])
+            yield user_id, user_id, app_id, *where, *sealed, auth, keys[1], now, now
 
 
 def everybody(made: Sequence[Group]) -> Iterator[int]:

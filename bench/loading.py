@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import psycopg
 from databases import file_of
+from keyed import SEAL
 from world import GAP, World, placed
 
 BOOK = 1_000
@@ -22,9 +23,9 @@ TABLES: dict[str, tuple[str, ...]] = {
         *("id", "app_id", "login", "login_folded", "full_name", "full_name_folded", "phone"),
         *("password_hash", "is_guest", "created_at", "updated_at"),
     ),
-    "numbers": ("app_id", "number", "user_id"),
+    "numbers": ("app_id", "number", "user_id", "digits"),
     "books": ("owner_id", "book", "app_id", "device", "size", "next_seq", "synced_at"),
-    "contacts": ("owner_id", "book", "number", "app_id", "name", "typed", "seq"),
+    "contacts": ("owner_id", "book", "number", "app_id", "sealed", "seq"),
     "sessions": ("token_hash", "id", "app_id", "user_id", "nonce", "ts", "created_at", "last_used_at", "expires_at"),
 }
 Fill = Callable[[str, Sequence[str], Iterable[tuple[Any, ...]]], None]
@@ -70,8 +71,13 @@ def users(world: World, app_id: int, now: int) -> Iterator[tuple[Any, ...]]:
 
 def numbers(world: World, app_id: int) -> Iterator[tuple[Any, ...]]:
     """Write the number of each user, in the order of the table."""
-    everybody = ((app_id, world.number_of(user_id), user_id) for user_id in range(1, world.users + 1))
-    return iter(sorted(everybody))
+    everybody = ((SEAL.number(app_id, number), user_id, number) for user_id, number in _numbers(world))
+    for keyed, user_id, number in sorted(everybody):
+        yield app_id, keyed, user_id, SEAL.digits(number, "numbers", "digits", app_id, keyed)
+
+
+def _numbers(world: World) -> Iterator[tuple[int, int]]:
+    return ((user_id, world.number_of(user_id)) for user_id in range(1, world.users + 1))
 
 
 def books(app_id: int, holders: Sequence[int], now: int) -> Iterator[tuple[Any, ...]]:
@@ -82,8 +88,14 @@ def books(app_id: int, holders: Sequence[int], now: int) -> Iterator[tuple[Any, 
 def contacts(world: World, app_id: int, holders: Sequence[int]) -> Iterator[tuple[Any, ...]]:
     """Write the contacts of each book, in the order of the table."""
     for holder in holders:
-        for number, name, typed, seq in sorted(placed(world.book(holder, BOOK))):
-            yield holder, 0, number, app_id, name, typed, seq
+        rows = placed(world.book(holder, BOOK))
+        yield from sorted(contact(app_id, holder, *row) for row in rows)
+
+
+def contact(app_id: int, owner_id: int, number: int, name: str, typed: str | None, seq: int) -> tuple[Any, ...]:
+    """The row of a contact in the global book."""
+    keyed = SEAL.number(app_id, number)
+    return owner_id, 0, keyed, app_id, SEAL.contact(app_id, owner_id, 0, keyed, number, name, typed), seq
 
 
 def sessions(app_id: int, owners: Sequence[int], now: int) -> Iterator[tuple[Any, ...]]:

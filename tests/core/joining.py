@@ -4,15 +4,15 @@ Play(db)                 an application with joined pushes on, and a clock
 Play.person, holds       adds a user with a number; adds contacts to a user's book
 Play.device              adds a push subscription
 Play.tell                announces every fact
-Play.pushes              the pushes in the queue
+Play.pushes              the pushes in the queue, with the texts that would be sent now
+Play.payloads            the same, with channels and payloads
 """
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from ringbook.config import Config, Limits
-from ringbook.core import announcing, applications, discovery, proofs, subscriptions, users
+from ringbook.core import announcing, applications, delivery, discovery, proofs, subscriptions, users
 from ringbook.core.profile import columns
 from ringbook.model import App, Caller, Entry, Subscription, User
 from ringbook.store.db import Database, Row
@@ -104,8 +104,16 @@ class Play:
 
     def pushes(self) -> list[tuple[int, str]]:
         """The recipients and texts of the pushes in the queue."""
-        rows = self.rows("SELECT user_id, message FROM pushes WHERE subscription_id > 0 ORDER BY user_id, id")
-        return [(row["user_id"], json.loads(row["message"])["message"]) for row in rows]
+        return [(user_id, payload["message"]) for user_id, _, payload in self.payloads()]
+
+    def payloads(self) -> list[tuple[int, str, dict[str, Any]]]:
+        """The recipients, channels and payloads of the pushes in the queue, composed as for an attempt now."""
+        sql = "SELECT * FROM pushes WHERE subscription_id > 0 AND outcome IS NULL ORDER BY user_id, id"
+        with self.db.read() as tx:
+            rows = tx.all(sql)
+            found = delivery._payloads(self.db, tx, rows)
+        payloads = ((row, found[row["id"]]) for row in rows)
+        return [(row["user_id"], row["channel"], what) for row, what in payloads if isinstance(what, dict)]
 
     def facts(self) -> list[tuple[int, int]]:
         """The waiting facts: the user, and whether the number was verified."""

@@ -1,6 +1,5 @@
 """Announcements of joined contacts: who is notified, how often and with which text. On both databases."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Barrier, Thread
@@ -10,8 +9,8 @@ from core.joining import ANN, BOB, CLEO, DAY, LIMITS, Play
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringbook.core import announcing, discovery, users
-from ringbook.core.announcing import words
+from ringbook.core import announcing, delivery, discovery, users
+from ringbook.core.joined_texts import words
 from ringbook.model import Entry
 
 
@@ -61,7 +60,7 @@ def test_each_holder_is_told_with_the_name_from_their_own_book(play):
     play.tell()
     assert play.pushes() == [(bob, "Your friend Annie joined."), (cleo, "Your friend Ann from work joined.")]
     assert play.facts() == []
-    payload = json.loads(play.rows("SELECT message FROM pushes")[0]["message"])
+    payload = play.payloads()[0][2]
     assert payload == {"message": "Your friend Annie joined.", "user_id": ann.id, "type": "contact_joined"}
 
 
@@ -148,7 +147,7 @@ def test_fcm_shows_it_by_itself_where_the_application_says_so(play):
     play.device(bob, "0f" * 32, channel="apns", platform="ios")
     play.person("ann", ANN)
     play.tell()
-    android, ios = (json.loads(row["message"]) for row in play.rows("SELECT message FROM pushes ORDER BY id"))
+    android, ios = (payload for _, _, payload in play.payloads())
     assert android["android_fcm_notification"] == {"body": "Your friend Ann joined."}
     assert "android_fcm_notification" not in ios
 
@@ -176,7 +175,7 @@ def test_also_when_the_contact_was_removed_and_added_again(play):
     play.holds(bob, (ANN, "Ann again"))
     play.person("other", ANN)
     play.tell()
-    assert play.pushes() == [(bob, "Your friend Ann joined.")]
+    assert play.pushes() == [(bob, "Your friend Ann again joined.")]
 
 
 def test_a_verified_joiner_is_told_once_more_after_an_unverified_one(play):
@@ -300,7 +299,7 @@ def test_a_joiner_who_is_erased_while_holders_are_told_is_told_to_nobody(play, m
 def test_a_holder_who_is_erased_while_holders_are_told_puts_off_nobody(play, monkeypatch):
     gone, bob = holder(play, "gone", (ANN, "Ann")), holder(play, "bob", (ANN, "Ann"))
     play.person("ann", ANN)
-    with erased_after(monkeypatch, announcing.store, "names", play, gone), suppress(announcing.Overtaken):
+    with erased_after(monkeypatch, announcing.store, "holders", play, gone), suppress(announcing.Overtaken):
         announcing.expand(play.db, play.now)
     play.tell()
     assert play.pushes() == [(bob, "Your friend Ann joined.")]
@@ -378,8 +377,7 @@ def test_the_backend_is_told_once_of_each_fact_without_names_and_numbers(play):
         holder(play, f"holder{n}", (ANN, "Secret name"))
     ann = play.person("ann", ANN)
     play.tell(batch=2)
-    (row,) = play.rows("SELECT * FROM pushes WHERE channel = 'webhook'")
-    event = json.loads(row["message"])
+    (event,) = (due.message.payload for due in delivery.claim(play.db, play.now, 10) if not due.subscription_id)
     assert event == {
         "id": event["id"],
         "type": "contact_joined",

@@ -1,19 +1,20 @@
 """The queue of pushes: claims, receipts, and what is kept of a settled push. On both databases."""
 
 import base64
-import json
 from threading import Barrier, Thread
 
 import msgspec
 import pytest
-from core.joining import ANN, BOB, CLEO, DAY, LIMITS, NOW, Play
+from core.joining import ADDRESS, ANN, BOB, CLEO, DAY, LIMITS, NOW, Play
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringbook.core import delivery, events, users
+from ringbook.core import applications, delivery, discovery, events, test_push, user_record, users
+from ringbook.core.audit import Actor
 from ringbook.core.delivery import LEASE_SECONDS, Again, Attempt, Due, Room, Settled, after
+from ringbook.model import Entry
 from ringbook.push.transport import Cause, Message, Outcome, Receipt
 
 MESSAGE = Message(
@@ -197,25 +198,27 @@ def test_a_settled_push_keeps_outcome_and_reason_and_loses_its_text(play, outcom
     assert delivery.claim(play.db, play.now + DAY, 10) == []
 
 
-def test_a_parked_push_keeps_its_text_until_it_is_retried(play):
+def test_a_parked_push_keeps_what_it_needs_until_it_is_retried(play):
     record(play, claimed(play), Outcome.REFUSED, "no key")
     assert row(play)["outcome"] == "parked"
-    assert "Ann" in row(play)["message"]
+    assert row(play)["number"] is not None
     assert delivery.claim(play.db, play.now + 100, 10) == []
     play.now += 2 * DAY
     assert delivery.retry(play.db, play.app_id, None, play.now) == 1
-    record(play, claimed(play), Outcome.ACCEPTED)
-    assert (row(play)["outcome"], row(play)["message"]) == ("accepted", None)
+    due = claimed(play)
+    assert due.message.payload["message"] == "Your friend Ann joined."
+    record(play, due, Outcome.ACCEPTED)
+    assert (row(play)["outcome"], row(play)["number"]) == ("accepted", None)
     assert delivery.retry(play.db, play.app_id, None, play.now) == 0
 
 
-def test_a_retried_push_for_whom_nobody_waits_any_more_loses_its_text(play):
+def test_a_retried_push_for_whom_nobody_waits_any_more_loses_its_number(play):
     due = claimed(play)
     record(play, due, Outcome.REFUSED, "no key")
     play.device(play.person("other").id, "fcm-token-0000", device="another phone of the same token")
     assert delivery.retry(play.db, play.app_id, None, play.now) == 1
     assert delivery.claim(play.db, play.now, 10) == []
-    assert (row(play)["outcome"], row(play)["reason"], row(play)["message"]) == ("gone", delivery.ENDED, None)
+    assert (row(play)["outcome"], row(play)["reason"], row(play)["number"]) == ("gone", delivery.ENDED, None)
 
 
 def test_what_is_claimed_when_the_token_is_somebody_elses_is_recorded_and_ends_nobody(play):
@@ -290,12 +293,19 @@ def test_of_two_attempts_at_once_the_later_one_counts_unless_the_provider_has_th
     assert (row(play)["outcome"], row(play)["message"]) == ("accepted", None)
 
 
-@pytest.mark.parametrize("damaged", ["no json", "", "[]", '{"message": ', None])
+@pytest.mark.parametrize("damaged", ["no json", "", "[]", '{"message": ', b"", b"not sealed", None])
 def test_what_cannot_be_read_is_parked_and_holds_up_nobody(db, damaged):
     play = Play(db)
-    holders(play, 2)
+    bob = play.person("bob").id
+    play.device(bob, "fcm-token-of-bob")
+    for _ in range(2):
+        test_push.send(db, play.app, bob, Actor("eve@example.com", ADDRESS, play.now))
     with db.write() as tx:
-        tx.run("UPDATE pushes SET message = :damaged WHERE id = (SELECT MIN(id) FROM pushes)", damaged=damaged)
+        (first, _) = tx.tuples("SELECT id FROM pushes ORDER BY id")
+        sealed = damaged
+        if isinstance(damaged, str):
+            sealed = tx.seal.text(damaged, "pushes", "message", play.app_id, bob, first[0])
+        tx.run("UPDATE pushes SET message = :sealed WHERE id = :id", sealed=sealed, id=first[0])
     assert len(delivery.claim(play.db, play.now, 10)) == 1
     assert [one["outcome"] for one in play.rows("SELECT outcome FROM pushes ORDER BY id")] == ["parked", None]
 
@@ -384,7 +394,120 @@ def test_texts_of_names_with_signs_survive_the_way_through_the_queue(db):
     play.person("ann", ANN)
     play.tell()
     assert claimed(play).message.payload["message"] == f"Your friend {name} joined."
-    assert json.loads(row(play)["message"])["type"] == "contact_joined"
+    assert row(play)["message"] is None
+
+
+# ── texts are composed for the attempt ───────────────────────────────────────────────────────────────────────────────
+
+
+def rename(play: Play, user_id: int, name: str, device: str = "") -> None:
+    play.holds(user_id, (ANN, name), device=device)
+
+
+def remove(play: Play, user_id: int) -> None:
+    discovery.upload(play.db, LIMITS, play.caller(user_id), [Entry(ANN, None, destroy=True)], now=play.now)
+
+
+def test_a_waiting_push_holds_neither_a_text_nor_a_number_in_clear(play):
+    waiting = row(play)
+    assert waiting["message"] is None
+    assert waiting["number"] == play.db.seal.number(play.app_id, 12025550101)
+    record(play, claimed(play), Outcome.ACCEPTED)
+    assert row(play)["number"] is None
+
+
+def test_a_renamed_contact_and_a_new_template_count_until_the_attempt(db):
+    play = Play(db)
+    (bob,) = holders(play, 1)
+    rename(play, bob, "Annie")
+    play.set(contact_joined_template="%s ist da", contact_joined_fcm_notification="on")
+    due = claimed(play)
+    assert due.message.payload == {
+        "message": "Annie ist da",
+        "user_id": due.sender_id,
+        "type": "contact_joined",
+        "android_fcm_notification": {"body": "Annie ist da"},
+    }
+    record(play, due, Outcome.LATER)
+    rename(play, bob, "Ann Example")
+    play.now += DAY // 2
+    assert claimed(play).message.payload["message"] == "Ann Example ist da"
+
+
+def test_a_contact_who_is_gone_is_not_named_any_more(db):
+    play = Play(db)
+    bob, cleo = holders(play, 2)
+    remove(play, bob)
+    due = claimed(play)
+    assert due.user_id == cleo
+    (withheld,) = play.rows("SELECT outcome, cause, number FROM pushes WHERE user_id = :bob", bob=bob)
+    assert withheld == {"outcome": "gone", "cause": "contact removed", "number": None}
+
+
+def test_the_name_comes_from_the_global_book_else_from_the_book_synced_last(db):
+    play = Play(db)
+    (bob,) = holders(play, 1)
+    for seconds, device in enumerate(("old", "new")):
+        play.now += seconds
+        rename(play, bob, f"Ann of the {device} phone", device)
+    assert play.pushes() == [(bob, "Your friend Ann joined.")]
+    remove(play, bob)
+    assert play.pushes() == [(bob, "Your friend Ann of the new phone joined.")]
+
+
+def test_a_parked_joined_push_is_composed_anew_when_it_is_retried(db):
+    play = Play(db)
+    (bob,) = holders(play, 1)
+    record(play, claimed(play), Outcome.REFUSED, "no key")
+    assert row(play)["number"] is not None
+    rename(play, bob, "Annie")
+    assert "Your friend Annie joined." in user_record.everything(db, bob)["pushes"][0]["message"]
+    assert delivery.retry(db, play.app_id, None, play.now) == 1
+    assert claimed(play).message.payload["message"] == "Your friend Annie joined."
+
+
+def test_a_contact_that_does_not_open_parks_its_own_push_only(db):
+    play = Play(db)
+    bob, cleo = holders(play, 2)
+    with db.write() as tx:
+        (other,) = tx.tuples("SELECT sealed FROM contacts WHERE owner_id = :cleo", cleo=cleo)
+        tx.run("UPDATE contacts SET sealed = :sealed WHERE owner_id = :bob", sealed=other[0], bob=bob)
+    assert claimed(play).user_id == cleo
+    assert [one["cause"] for one in play.rows("SELECT cause FROM pushes WHERE user_id = :bob", bob=bob)] == [
+        "unreadable"
+    ]
+
+
+def test_one_claim_composes_pushes_of_several_applications_each_with_its_own_template(db):
+    plays = [Play(db), Play(db)]
+    for play, template in zip(plays, ("first %s", "second %s"), strict=True):
+        holders(play, 2)
+        play.set(contact_joined_template=template)
+    applications._cache.clear()
+    due = delivery.claim(db, NOW, 10)
+    assert sorted((one.app_id, one.message.payload["message"]) for one in due) == [
+        (play.app_id, f"{word} Ann") for play, word in zip(plays, ("first", "second"), strict=True) for _ in range(2)
+    ]
+
+
+def test_texts_of_events_and_tests_are_sealed_for_their_push(db):
+    play = Play(db)
+    bob, cleo = (play.person(name).id for name in ("bob", "cleo"))
+    for who in (bob, cleo):
+        play.device(who, f"fcm-token-of-{who}")
+        test_push.send(db, play.app, who, Actor("eve@example.com", ADDRESS, play.now))
+        wished = events.Event(payload={"message": f"secret of {who}"}, user_ids=[who])
+        events.send(db, LIMITS, play.caller(who), wished, play.now)
+    rows = play.rows("SELECT message FROM pushes WHERE event_id IS NULL") + play.rows("SELECT message FROM events")
+    assert len(rows) == 4
+    assert not any(text in bytes(one["message"]) for one in rows for text in (b"message", b"secret", b"Annie"))
+    with db.write() as tx:  # swapped
+        for table, owner in (("pushes", "event_id IS NULL"), ("events", "1 = 1")):
+            (a, first), (b, second) = tx.tuples(f"SELECT id, message FROM {table} WHERE {owner} ORDER BY id")
+            for one, sealed in ((a, second), (b, first)):
+                tx.run(f"UPDATE {table} SET message = :sealed WHERE id = :id", sealed=sealed, id=one)
+    assert delivery.claim(db, play.now, 10) == []
+    assert [one["cause"] for one in play.rows("SELECT cause FROM pushes")] == ["unreadable"] * 4
 
 
 # ── whose turn it is ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -172,6 +172,7 @@ def test_who_or_what_is_not_there_is_not_found(play):
         ("accepted", Cause.ACCEPTED, "the provider has it"),
         ("accepted", Cause.PRINTED, "ringbook app set 5 push_console false"),
         ("gone", Cause.SUBSCRIPTION_ENDED, "the app ended it"),
+        ("gone", Cause.CONTACT_REMOVED, "removed the contact"),
         ("gone", Cause.TOKEN_GONE, "registers anew"),
         ("expired", Cause.NOT_SENT_IN_TIME, NO_WORKER),
         ("expired", Cause.PROVIDER_UNAVAILABLE, "ringbook check"),

@@ -1,7 +1,5 @@
 """The test push: the preview that an admin sees, and sends to a device."""
 
-import json
-
 import pytest
 from core.joining import ANN, BOB, NOW, Play
 from sealed import entries
@@ -30,8 +28,8 @@ def test_a_test_goes_to_the_devices_that_would_get_the_real_one_and_says_what_it
     play.device(bob, "development-token", environment="development")
     play.device(bob, "ab" * 32, channel="apns_voip", platform="ios")
     assert test_push.send(play.db, play.app, bob, BY) == 1
-    (row,) = play.rows("SELECT message, user_id, about_user_id, joined_id FROM pushes")
-    assert json.loads(row["message"]) == {
+    ((_, _, payload),) = play.payloads()
+    assert payload == {
         "message": "Your friend Annie joined.",
         "user_id": bob,
         "type": "contact_joined",
@@ -40,8 +38,7 @@ def test_a_test_goes_to_the_devices_that_would_get_the_real_one_and_says_what_it
     assert push_trace.of_user(play.db, bob, NOW, 5).pushes[0].why == "a test, sent from the dashboard"
     play.set(contact_joined_development="on", contact_joined_fcm_notification="on")
     assert test_push.send(play.db, play.app, bob, BY) == 2
-    messages = [json.loads(row["message"]) for row in play.rows("SELECT message FROM pushes ORDER BY id")]
-    assert messages[-1]["android_fcm_notification"] == {"body": "Your friend Annie joined."}
+    assert play.payloads()[-1][2]["android_fcm_notification"] == {"body": "Your friend Annie joined."}
 
 
 def test_a_test_for_nobody_is_refused_and_leaves_no_trace(play):

@@ -97,7 +97,7 @@ def test_a_sign_up_reaches_every_holder_once_with_the_name_in_their_book(play, p
         "user_id": ann.id,
         "type": "contact_joined",
     }
-    assert play.rows("SELECT DISTINCT message FROM pushes") == [{"message": None}]
+    assert play.rows("SELECT DISTINCT message, number FROM pushes") == [{"message": None, "number": None}]
 
 
 def test_what_fails_for_a_while_is_tried_again_and_what_is_refused_is_parked(play, providers, monkeypatch):

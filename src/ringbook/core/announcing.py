@@ -1,19 +1,17 @@
-"""Announces users to the holders of their numbers: who gets the "your friend joined" push, and its text.
+"""Announces users to the holders of their numbers: who gets the "your friend joined" push.
 
     expand(db, now)                      announces the oldest waiting fact to one batch of holders
-    pushes_for(app, reached, text, …)    the pushes to subscriptions; also of a test push
+    getting(reached)                     the subscriptions that get joined pushes
     environments(app)                    the environments that joined pushes go to
-    words(template, name)                the text of a push
     sweep(db, before)                    deletes facts that were announced long ago
 
 A *fact* (`core/joined.py`) says that a user has gained a number. Each holder of the number is notified once: by one
-push to each device, with the name from the holder's own address book. A holder is notified a second time when the
-number was not verified the first time and is now. Holders without a device count as notified. The application's
-backend gets one webhook request per fact that at least one holder is notified of.
+push to each device. The push has no text in the queue: `core/joined_texts.py` composes it for the attempt. A holder is
+notified a second time when the number was not verified the first time and is now. Holders without a device count as
+notified. The application's backend gets one webhook request per fact that at least one holder is notified of.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 
@@ -106,17 +104,20 @@ def _obsolete(app: App, joined: Row | None) -> str:
 def _notify(tx: Tx, app: App, fact: Row, holders: Sequence[int], now: int) -> None:
     """Queue the pushes for those of the holders who were not notified of the number before."""
     number = fact["number"]
-    names = store.names(tx, app.id, number, holders)
-    new = store.announce(tx, app.id, list(names), number, verified=bool(fact["verified"]), now=now) if names else set()
+    if not holders:
+        return
+    new = store.announce(tx, app.id, holders, number, verified=bool(fact["verified"]), now=now)
     if not new:
         return
-    reached = subscriptions.of_users(tx, app.id, sorted(new), environments(app))
-    template = app.settings.contact_joined_template
-    rows = pushes_for(app, reached, lambda user_id: words(template, names[user_id]), about=fact["user_id"])
+    reached = getting(subscriptions.of_users(tx, app.id, sorted(new), environments(app)))
+    rows: list[pushes.NewPush] = [
+        (one["user_id"], one["id"], one["channel"], one["environment"], None, None, one["lane"]) for one in reached
+    ]
     if app.settings.webhook_url:
         rows.append(_webhook(app, fact))
     if rows:
-        pushes.add(tx, app.id, fact["user_id"], rows, joined_id=fact["id"], now=now, expires_at=now + LIFE_SECONDS)
+        about = {"joined_id": fact["id"], "number": number}
+        pushes.add(tx, app.id, fact["user_id"], rows, **about, now=now, expires_at=now + LIFE_SECONDS)
 
 
 def environments(app: App) -> list[str]:
@@ -124,28 +125,10 @@ def environments(app: App) -> list[str]:
     return ["production", *(["development"] if app.settings.contact_joined_development else [])]
 
 
-def pushes_for(
-    app: App, reached: Sequence[Row], text: Callable[[int], str], *, about: int, **more: Any
-) -> list[pushes.NewPush]:
-    """The joined pushes to those of these subscriptions that get any.
-
-    reached   rows of `subscriptions.of_users`
-    text      the text for a recipient, by the user's id
-    about     the user who has joined
-    more      keys that are added to each payload
-    """
-    rows: list[pushes.NewPush] = []
-    for one in reached:
-        channel = providers.channel(one["channel"])
-        if channel.rings_instead_of:
-            continue
-        message = text(one["user_id"])
-        payload: dict[str, Any] = {"message": message, "user_id": about, "type": "contact_joined", **more}
-        if app.settings.contact_joined_fcm_notification and channel.own_notification:
-            payload["android_fcm_notification"] = {"body": message}
-        subscription = one["user_id"], one["id"], one["channel"], one["environment"]
-        rows.append((*subscription, _encoded(payload), None, one["lane"]))
-    return rows
+def getting(reached: Sequence[Row]) -> list[Row]:
+    """Those of these rows of `subscriptions.of_users` that get joined pushes: not those for pushes that ring."""
+    ringing = {name: providers.channel(name).rings_instead_of for name in {row["channel"] for row in reached}}
+    return [row for row in reached if not ringing[row["channel"]]]
 
 
 def _webhook(app: App, fact: Row) -> pushes.NewPush:
@@ -158,20 +141,9 @@ def _webhook(app: App, fact: Row) -> pushes.NewPush:
         "verified": bool(fact["verified"]),
         "created_at": times.iso(fact["created_at"]),
     }
+    text = msgspec.json.encode(event).decode()
     lane = pushes.lane(app.id, providers.WEBHOOK_CHANNEL)
-    return fact["user_id"], WEBHOOK, providers.WEBHOOK_CHANNEL, "production", _encoded(event), None, lane
-
-
-def _encoded(value: dict[str, Any]) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def words(template: str, name: str) -> str:
-    """The template with the name in place of `%s`, and a per cent sign in place of `%%`.
-
-    The pieces between `%%` are replaced one by one, so that a name that contains such signs stays as it is.
-    """
-    return "%".join(piece.replace("%s", name) for piece in template.split("%%"))
+    return fact["user_id"], WEBHOOK, providers.WEBHOOK_CHANNEL, "production", text, None, lane
 
 
 def sweep(db: Database, before: int, batch: int = 500) -> int:

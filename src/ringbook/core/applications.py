@@ -3,7 +3,8 @@
 first                                   creates application 1 at the first start with an empty database
 create, rename, rotate_keys, delete     change one application
 all_, get                               read from the database
-cached, by_auth_key, by_id_and_key      read for a request, at most CACHE_SECONDS old
+cached, cached_within, by_auth_key, by_id_and_key
+                                        read for a request, at most CACHE_SECONDS old
 from_cache                              the same, without reading the database
 vapid_private_key                       the key that signs Web Push requests
 change, change_all, store_settings      change settings, from texts or from values
@@ -70,6 +71,11 @@ def get(db: Database, app_id: int) -> App:
 def cached(db: Database, app_id: int) -> App:
     """One application, at most CACHE_SECONDS old."""
     return _cached(db, app_id, lambda: get(db, app_id))
+
+
+def cached_within(db: Database, tx: Tx, app_id: int) -> App:
+    """The same, read in this transaction where it is not in the cache."""
+    return _cached(db, app_id, lambda: _stored(tx, app_id))
 
 
 def by_auth_key(db: Database, auth_key: str) -> App:

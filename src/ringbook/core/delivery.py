@@ -6,9 +6,12 @@
     retry, sweep             puts parked pushes back into the queue; deletes old pushes
     waiting                  the length and the age of the queue
 
-A push is *settled* when it was accepted, has expired, or its subscription has ended. Its text contains a name from an
-address book and is deleted at once. A push is *parked* when a provider refused it for a reason that an operator can
-mend. It keeps its text until it is retried or deleted.
+A joined push has no text in the database. It is composed at each claim, from the recipient's address book as it is then
+(`core/joined_texts.py`); the push is withheld when the recipient has removed the contact.
+
+A push is *settled* when it was accepted, has expired, was withheld, or its subscription has ended. Its text, or the
+keyed number of a joined push, is deleted at once. A push is *parked* when a provider refused it for a reason that an
+operator can mend. It keeps them until it is retried or deleted.
 
 A lease lasts LEASE_SECONDS, longer than an attempt and its recording take. When a worker dies, its leases end and
 another worker sends the pushes. A push that the provider accepted, and that was not recorded, is then sent twice.
@@ -17,6 +20,7 @@ another worker sends the pushes. A push that the provider accepted, and that was
 import math
 import random
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -28,7 +32,7 @@ from ..push.transport import Cause, Message, Outcome, Receipt
 from ..store import pushes as store
 from ..store import subscriptions
 from ..store.db import Database, Row, Tx
-from . import audit, stats
+from . import audit, joined_texts, stats
 from .audit import Actor
 
 LEASE_SECONDS = 30
@@ -40,7 +44,6 @@ BEFORE_PUSHES = 1_230_768_000  # 2009: an earlier time of death from a provider 
 WEBHOOK = 0  # the subscription id of webhooks
 LONGEST_REASON = 200
 ACCEPTED, GONE, EXPIRED, PARKED = store.ACCEPTED, "gone", "expired", store.PARKED
-UNREADABLE = "the push cannot be read: please report it"
 ENDED = "the app had ended this subscription"
 NEVER_ANSWERED = "the endpoint has never answered"
 NEVER_ANSWERED_SECONDS = 86_400  # of attempts without an answer, after which an endpoint is removed
@@ -117,6 +120,10 @@ class Settled(Struct, frozen=True):
     reason: str
 
 
+UNREADABLE = Settled(PARKED, Cause.UNREADABLE, "the push cannot be read: please report it")
+WITHHELD = Settled(GONE, Cause.CONTACT_REMOVED, "the recipient no longer has this contact")
+
+
 # ── claiming ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -131,11 +138,10 @@ def claim(db: Database, now: int, most: int, rooms: Mapping[str, Room] | None = 
         rows = _claimed(tx, now, most, rooms or {})
         wanted = [(row["user_id"], row["subscription_id"]) for row in rows if row["subscription_id"] != WEBHOOK]
         reached = subscriptions.chosen(tx, sorted(wanted)) if wanted else {}
-        texts = _texts(tx, rows)
+        payloads = _payloads(db, tx, rows)
         due, over = [], []
         for row in rows:
-            text = row["message"] or texts.get(row["event_id"])
-            what = _due(row, text, reached.get((row["user_id"], row["subscription_id"])), now)
+            what = _due(row, payloads[row["id"]], reached.get((row["user_id"], row["subscription_id"])), now)
             if isinstance(what, Due):
                 due.append(what)
             else:
@@ -185,31 +191,47 @@ def _claimed_from(tx: Tx, lane: str, now: int, places: int, room: Room) -> list[
     return [*first, *again, *(store.claim_first(tx, lane, until, left) if left else [])]
 
 
-def _texts(tx: Tx, rows: Sequence[Row]) -> dict[int, str]:
-    """The texts of event pushes, which are stored once per event."""
+def _payloads(db: Database, tx: Tx, rows: Sequence[Row]) -> dict[int, dict[str, Any] | Settled]:
+    """The payload of each push, by its id, or why it is not sent."""
     ids = {row["event_id"] for row in rows if row["event_id"] is not None and row["message"] is None}
-    return store.texts(tx, sorted(ids)) if ids else {}
+    texts = store.texts(tx, sorted(ids)) if ids else {}  # of events, which are stored once per event
+    composed = joined_texts.compose(db, tx, rows)
+    found: dict[int, dict[str, Any] | Settled] = {}
+    for row in rows:
+        if row["number"] is None:
+            found[row["id"]] = _decoded(store.message(tx, row) or texts.get(row["event_id"]))
+        else:
+            found[row["id"]] = composed.get(row["id"], WITHHELD) or UNREADABLE
+    return found
+
+
+def _decoded(text: str | None) -> dict[str, Any] | Settled:
+    try:
+        return msgspec.json.decode(text or "", type=dict[str, Any])
+    except msgspec.DecodeError:
+        return UNREADABLE
 
 
 def _written(row: Row, what: Settled) -> tuple[int, int, int, str, str, str]:
     return row["user_id"], row["id"], row["attempts"], what.outcome, what.cause.value, what.reason
 
 
-def _due(row: Row, text: str | None, subscription: Subscription | errors.Unreadable | None, now: int) -> Due | Settled:
+def _due(
+    row: Row, payload: dict[str, Any] | Settled, subscription: Subscription | errors.Unreadable | None, now: int
+) -> Due | Settled:
     """The push to send, or why it is not sent."""
     if row["expires_at"] <= now:
         return Settled(EXPIRED, Cause.NOT_SENT_IN_TIME, "not delivered in time")
     if not subscription and row["subscription_id"] != WEBHOOK:
         return Settled(GONE, Cause.SUBSCRIPTION_ENDED, ENDED)
+    if isinstance(payload, Settled):
+        return payload
     if isinstance(subscription, errors.Unreadable):
-        return Settled(PARKED, Cause.UNREADABLE, UNREADABLE)
-    try:
-        return _read(row, text, subscription)
-    except msgspec.DecodeError:
-        return Settled(PARKED, Cause.UNREADABLE, UNREADABLE)
+        return UNREADABLE
+    return _sendable(row, payload, subscription)
 
 
-def _read(row: Row, text: str | None, subscription: Subscription | None) -> Due:
+def _sendable(row: Row, payload: dict[str, Any], subscription: Subscription | None) -> Due:
     message = Message(
         id=row["id"],
         channel=row["channel"],
@@ -218,7 +240,7 @@ def _read(row: Row, text: str | None, subscription: Subscription | None) -> Due:
         bundle=subscription.bundle if subscription else None,
         web_auth=subscription.web_auth if subscription else None,
         web_p256dh=subscription.web_p256dh if subscription else None,
-        payload=msgspec.json.decode(text or "", type=dict),
+        payload=payload,
         created_at=row["created_at"],
         expires_at=row["expires_at"],
     )

@@ -48,6 +48,7 @@ ADVICE: Mapping[str, Mapping[Cause | None, str]] = {
         Cause.SUBSCRIPTION_ENDED: (
             "nothing: the app ended it, or somebody else signed in on the device, before the push went out"
         ),
+        Cause.CONTACT_REMOVED: "nothing: the recipient removed the contact before the push went out",
         None: "nothing: the subscription has ended with its push token, and the app registers anew when it is opened",
     },
     EXPIRED: {

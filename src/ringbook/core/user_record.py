@@ -8,10 +8,12 @@ details       its numbers, tags, sessions and subscriptions, as they are stored
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from .. import errors, phone, times
 from ..store import user_record as store
 from ..store.db import Database, Row, Tx
-from . import audit
+from . import audit, joined_texts
 from .audit import Actor
 
 TIMES = {"created_at", "updated_at", "last_request_at", "last_used_at", "expires_at", "synced_at"}
@@ -73,10 +75,26 @@ def _everything(db: Database, user_id: int) -> dict[str, Any]:
             "subscriptions": [_shown(row) for row in store.subscriptions(tx, user_id)],
             "removed_contacts": store.removed(tx, user_id),
             "codes": [_shown(row) for row in store.codes(tx, user_id)],
-            "pushes": [_shown(row) for row in store.pushes(tx, user_id)],
+            "pushes": _pushes(db, tx, user_id),
             "joined": [_shown(row) for row in store.joined(tx, user_id)],
             "announced_contacts": store.announced(tx, user_id),
         }
+
+
+PUSH_FIELDS = (
+    *("id", "channel", "environment", "about_user_id", "message", "created_at", "attempts", "outcome", "reason"),
+    "settled_at",
+)
+
+
+def _pushes(db: Database, tx: Tx, user_id: int) -> list[dict[str, Any]]:
+    """The pushes to the user. Joined pushes that wait have the text that would be sent now."""
+    rows = store.pushes(tx, user_id)
+    composed = joined_texts.compose(db, tx, rows)
+    for row in rows:
+        if payload := composed.get(row["id"]):
+            row["message"] = msgspec.json.encode(payload).decode()
+    return [_shown({name: row[name] for name in PUSH_FIELDS}) for row in rows]
 
 
 def _book(tx: Tx, user_id: int, row: Row) -> dict[str, Any]:

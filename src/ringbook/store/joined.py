@@ -3,13 +3,14 @@
 may_be_announced, lately, put, verify     writing a fact down
 oldest, waiting, put_off                  the next fact to tell; one that fails lets the others go first
 move, finish, forget                      a fact's way: a batch of holders further, done, forgotten
-holders, names                            who holds a number, and what they call it
+holders, names                            who holds a number; what holders call the numbers that they hold
 announce                                  note who is told; those who know already are left out
 of_user                                   the facts about a user, for whoever looks after them
 """
 
 from collections.abc import Sequence
 
+from .. import errors
 from . import numbers
 from .db import Row, Rows, Tx
 
@@ -122,7 +123,8 @@ def forget(tx: Tx, before: int, limit: int) -> int:
 def holders(tx: Tx, app_id: int, number: int, after: int, limit: int) -> list[int]:
     """Ids of users who hold the number, each once, ascending, larger than `after`."""
     rows = tx.tuples(
-        "SELECT c.owner_id FROM contacts AS c WHERE c.app_id = :app_id AND c.number = :keyed AND c.owner_id > :after"
+        "SELECT c.owner_id FROM contacts AS c JOIN users AS u ON u.id = c.owner_id"
+        " WHERE c.app_id = :app_id AND c.number = :keyed AND c.owner_id > :after"
         " GROUP BY c.owner_id ORDER BY c.owner_id LIMIT :limit",
         app_id=app_id,
         keyed=numbers.keyed(tx, app_id, number),
@@ -132,25 +134,31 @@ def holders(tx: Tx, app_id: int, number: int, after: int, limit: int) -> list[in
     return [row[0] for row in rows]
 
 
-def names(tx: Tx, app_id: int, number: int, owners: Sequence[int]) -> dict[int, str]:
-    """The name of the number in the books of these users: from the global book, else from the book synced last.
+def names(tx: Tx, holders: Sequence[tuple[int, int, int]]) -> dict[tuple[int, int], str | None]:
+    """By owner and keyed number: the name in the owner's books, from the global book, else from the book synced last.
 
-    Those who are no users any more are left out.
+    holders   owner_id, app_id and keyed number; those who do not hold the number are left out
+
+    The name is None where the contact does not open.
     """
-    keyed = numbers.keyed(tx, app_id, number)
     rows = tx.tuples(
-        "SELECT c.owner_id, c.book, c.sealed FROM contacts AS c JOIN users AS u ON u.id = c.owner_id"
+        "SELECT c.app_id, c.owner_id, c.book, c.number, c.sealed FROM :holders AS h JOIN contacts AS c"
+        " ON c.owner_id = h.owner_id AND c.app_id = h.app_id AND c.number = h.number"
         " JOIN books AS b ON b.owner_id = c.owner_id AND b.book = c.book"
-        " WHERE c.owner_id IN :owners AND c.number = :keyed"
-        " ORDER BY c.owner_id, CASE c.book WHEN 0 THEN 0 ELSE 1 END, b.synced_at DESC, c.book",
-        owners=Rows.of("owner_id", owners),
-        keyed=keyed,
+        " ORDER BY CASE c.book WHEN 0 THEN 0 ELSE 1 END, b.synced_at DESC, c.book",
+        holders=Rows({"owner_id": int, "app_id": int, "number": int}, holders),
     )
-    found: dict[int, str] = {}
-    for owner_id, book, sealed in rows:
-        if owner_id not in found:
-            found[owner_id] = tx.seal.open_contact(app_id, owner_id, book, keyed, sealed)[1]
-    return found
+    first: dict[tuple[int, int], tuple[int, int, int, int, bytes]] = {}
+    for row in rows:
+        first.setdefault((row[1], row[3]), row)
+    return {holder: _name(tx, *row) for holder, row in first.items()}
+
+
+def _name(tx: Tx, app_id: int, owner_id: int, book: int, keyed: int, sealed: bytes) -> str | None:
+    try:
+        return tx.seal.open_contact(app_id, owner_id, book, keyed, sealed)[1]
+    except errors.Unreadable:
+        return None
 
 
 def announce(tx: Tx, app_id: int, owners: Sequence[int], number: int, *, verified: bool, now: int) -> set[int]:

@@ -119,9 +119,10 @@ TABLES = {
     ),
     "pushes": by(
         "user_id",
-        "user_id id app_id subscription_id joined_id event_id about_user_id channel environment message created_at"
-        " due_at expires_at attempts outcome reason settled_at lane turn cause",
-        owed={"message": "sealed"},
+        "user_id id app_id subscription_id joined_id event_id about_user_id channel environment created_at due_at"
+        " expires_at attempts outcome reason settled_at lane turn cause",
+        keyed="number",
+        sealed="message",
     ),
     # ── by their own keys
     "sessions": by(
@@ -141,7 +142,7 @@ TABLES = {
     "joined": local(
         "id app_id user_id verified created_at due_at told_up_to done_at result", keyed="number", sealed="digits"
     ),
-    "events": local("id user_id message waiting expires_at", owed={"message": "sealed"}),
+    "events": local("id user_id waiting expires_at", sealed="message"),
     "admin_sessions": local("created_at last_used_at expires_at", keyed="email", hashed="token_hash"),
     "audit": local("id at app_id address action", keyed="admin subject", sealed="sealed"),
     "app_totals": local("app_id users books contacts recounted_users recounted_books recounted_contacts"),

@@ -1,6 +1,9 @@
 """Pushes: the queue, and the outcome of each push once it is settled.
 
+A joined push has no text, but the keyed number of the contact. The texts of all other pushes are sealed.
+
 add                              into the queue
+message                          the text of one push
 keep_text, texts                 the text of an event, stored once for all of its pushes
 waiting_of, waiting_at           how many events of a sender wait, and how many at each subscription
 lanes, claim_first, claim_repeats, postpone, settle      one attempt: taken, to be tried again, over
@@ -12,13 +15,16 @@ page, queue_of, parked_of        the same for one application; none of them cost
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
+from .. import errors
+from . import numbers
 from .db import Row, Rows, Tx
 
-# user_id, subscription_id (0: the application's webhook), channel, environment, message (None: stored by `keep_text`),
-# event_id, lane
+# user_id, subscription_id (0: the application's webhook), channel, environment, message (None: stored by `keep_text`,
+# or composed for the attempt), event_id, lane
 NewPush = tuple[int, int, str, str, str | None, int | None, str]
 AMONG = 2_000
 _FIRST = "outcome IS NULL AND turn > 0"
@@ -49,42 +55,63 @@ def add(
     rows: Sequence[NewPush],
     *,
     joined_id: int | None = None,
+    number: int | None = None,
     now: int,
     expires_at: int,
 ) -> int:
     """Add pushes to the queue, each due at once; return how many were new.
+
+    number   of joined pushes: the contact's number; the webhook's row gets none
 
     Each push gets a turn in its lane. The turns of one sender follow each other, and the first is the lowest turn that
     waits in the lane, so that a claim in the order of turns takes from each sender in rotation.
     """
     turns = _turns(tx, about_user_id, [row[-1] for row in rows])
     ids = tx.next_ids("push_ids", len(rows))
+    columns: dict[str, type] = {
+        "user_id": int,
+        "subscription_id": int,
+        "channel": str,
+        "environment": str,
+        "event_id": int,
+    }
+    columns |= {"lane": str, "turn": int, "id": int}
+    added: list[tuple[Any, ...]] = [
+        (*row[:4], *row[5:], turn, push_id) for row, turn, push_id in zip(rows, turns, ids, strict=True)
+    ]
+    has_texts = any(row[4] is not None for row in rows)
+    if has_texts:
+        columns["message"] = bytes
+        texts = (_sealed(tx, app_id, row[0], push_id, row[4]) for row, push_id in zip(rows, ids, strict=True))
+        added = [(*values, text) for values, text in zip(added, texts, strict=True)]
     return tx.run(
         "INSERT INTO pushes (user_id, id, app_id, subscription_id, joined_id, event_id, about_user_id, channel,"
-        " environment, message, created_at, due_at, expires_at, attempts, lane, turn)"
+        " environment, message, number, created_at, due_at, expires_at, attempts, lane, turn)"
         " SELECT r.user_id, r.id, :app_id, r.subscription_id, :joined_id, r.event_id, :about, r.channel, r.environment,"
-        " r.message, :now, :now, :expires_at, 0, r.lane, r.turn FROM :rows AS r WHERE 1 = 1"
+        f" {'r.message' if has_texts else 'NULL'}, CASE WHEN r.subscription_id > 0 THEN CAST(:number AS BIGINT) END,"
+        " :now, :now, :expires_at, 0, r.lane, r.turn FROM :rows AS r WHERE 1 = 1"
         " ON CONFLICT (user_id, joined_id, subscription_id) DO NOTHING",
-        rows=Rows(
-            {
-                "user_id": int,
-                "subscription_id": int,
-                "channel": str,
-                "environment": str,
-                "message": str,
-                "event_id": int,
-                "lane": str,
-                "turn": int,
-                "id": int,
-            },
-            [(*row, turn, push_id) for row, turn, push_id in zip(rows, turns, ids, strict=True)],
-        ),
+        rows=Rows(columns, added),
         app_id=app_id,
         about=about_user_id,
         joined_id=joined_id,
+        number=None if number is None else numbers.keyed(tx, app_id, number),
         now=now,
         expires_at=expires_at,
     )
+
+
+def _sealed(tx: Tx, app_id: int, user_id: int, push_id: int, message: str | None) -> bytes | None:
+    return None if message is None else tx.seal.text(message, "pushes", "message", app_id, user_id, push_id)
+
+
+def message(tx: Tx, row: Row) -> str | None:
+    """The text in a row with app_id, user_id, id and message; None where there is none, or it does not open."""
+    if row["message"] is None:
+        return None
+    with suppress(errors.Unreadable):
+        return tx.seal.open(row["message"], "pushes", "message", row["app_id"], row["user_id"], row["id"])
+    return None
 
 
 def _turns(tx: Tx, about_user_id: int, lanes: Sequence[str]) -> list[int]:
@@ -116,16 +143,20 @@ def keep_text(tx: Tx, event_id: int, user_id: int, message: str, waiting: int, e
         " VALUES (:id, :user_id, :message, :waiting, :expires_at)",
         id=event_id,
         user_id=user_id,
-        message=message,
+        message=tx.seal.text(message, "events", "message", user_id, event_id),
         waiting=waiting,
         expires_at=expires_at,
     )
 
 
 def texts(tx: Tx, event_ids: Sequence[int]) -> dict[int, str]:
-    """Returns the texts of events by their ids."""
-    found = tx.tuples("SELECT id, message FROM events WHERE id IN :ids", ids=Rows.of("id", event_ids))
-    return dict(found)
+    """Returns the texts of events by their ids, without those that do not open."""
+    rows = tx.tuples("SELECT id, user_id, message FROM events WHERE id IN :ids", ids=Rows.of("id", event_ids))
+    found = {}
+    for event_id, user_id, sealed in rows:
+        with suppress(errors.Unreadable):
+            found[event_id] = tx.seal.open(sealed, "events", "message", user_id, event_id)
+    return found
 
 
 def _release(tx: Tx, event_ids: Iterable[int | None]) -> None:
@@ -218,7 +249,7 @@ def _claimed(tx: Tx, still: str, chosen: str, until: int, **values: Any) -> list
     return tx.all(
         f"UPDATE pushes SET due_at = :until, attempts = attempts + 1, turn = 0 WHERE {still} AND id IN ({chosen})"
         " RETURNING id, user_id, app_id, subscription_id, joined_id, event_id, about_user_id, channel, environment,"
-        " message, created_at, expires_at, attempts, lane",
+        " message, number, created_at, expires_at, attempts, lane",
         until=until,
         **values,
     )
@@ -238,7 +269,7 @@ def postpone(tx: Tx, rows: Sequence[tuple[int, int, int, int, str, str]]) -> Non
 
 
 def settle(tx: Tx, rows: Sequence[tuple[int, int, int, str, str, str]], now: int) -> None:
-    """Store the outcome of pushes. Their texts are blanked, except those of parked pushes.
+    """Store the outcome of pushes. Their texts and numbers are deleted, except those of parked pushes.
 
     rows   user_id, id, attempts, outcome, cause, reason
 
@@ -246,7 +277,8 @@ def settle(tx: Tx, rows: Sequence[tuple[int, int, int, str, str, str]], now: int
     """
     written = tx.all(
         "UPDATE pushes SET outcome = r.outcome, cause = r.cause, reason = r.reason, settled_at = :now,"
-        f" message = CASE WHEN r.outcome = '{PARKED}' THEN message END"
+        f" message = CASE WHEN r.outcome = '{PARKED}' THEN message END,"
+        f" number = CASE WHEN r.outcome = '{PARKED}' THEN number END"
         " FROM :rows AS r WHERE pushes.user_id = r.user_id AND pushes.id = r.id"
         f" AND ((r.outcome = '{ACCEPTED}' AND COALESCE(pushes.outcome, '{PARKED}') = '{PARKED}')"
         " OR (pushes.outcome IS NULL AND pushes.attempts = r.attempts))"

@@ -10,6 +10,7 @@ pushes, joined, announced                what was sent to the user and told abou
 from ..profile_fields import FIELDS
 from . import numbers as _numbers
 from . import profiles
+from . import pushes as _pushes
 from .codes import with_number
 from .db import Row, Tx, ids
 from .subscriptions import opened as _opened_subscription
@@ -103,14 +104,21 @@ def removed(tx: Tx, user_id: int) -> int:
 
 
 def pushes(tx: Tx, user_id: int) -> list[Row]:
-    """Pushes to the user, sent or waiting; with their text only while they wait."""
-    return tx.all(
-        "SELECT p.id, p.channel, p.environment, p.about_user_id, COALESCE(p.message, CASE WHEN p.outcome IS NULL"
-        " OR p.outcome = 'parked' THEN e.message END) AS message, p.created_at, p.attempts, p.outcome, p.reason,"
-        " p.settled_at FROM pushes AS p LEFT JOIN events AS e ON e.id = p.event_id WHERE p.user_id = :id"
-        " ORDER BY p.created_at, p.id",
+    """Pushes to the user, sent or waiting; with their text only while they wait.
+
+    A joined push has the keyed number of a contact in its place.
+    """
+    rows = tx.all(
+        "SELECT id, user_id, app_id, channel, environment, about_user_id, event_id, message, number, created_at,"
+        " attempts, outcome, reason, settled_at FROM pushes WHERE user_id = :id ORDER BY created_at, id",
         id=user_id,
     )
+    waiting = [row for row in rows if row["outcome"] in (None, _pushes.PARKED)]
+    events = sorted({row["event_id"] for row in waiting if row["event_id"] is not None})
+    texts = _pushes.texts(tx, events) if events else {}
+    for row in waiting:
+        row["message"] = _pushes.message(tx, row) or texts.get(row["event_id"])
+    return rows
 
 
 def joined(tx: Tx, user_id: int) -> list[Row]:

@@ -293,7 +293,8 @@ postgres:id bigint NOT NULL,
     about_user_id INTEGER NOT NULL,
     channel TEXT NOT NULL,
     environment TEXT NOT NULL,
-    message TEXT,
+    message {bytes},
+    number BIGINT,
     created_at BIGINT NOT NULL,
     due_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
@@ -321,7 +322,7 @@ CREATE INDEX pushes_failed ON pushes (app_id, outcome, created_at, id) WHERE out
 CREATE TABLE events (
     id INTEGER PRIMARY KEY,
     user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
-    message TEXT NOT NULL,
+    message {bytes} NOT NULL,
     waiting INTEGER NOT NULL,
     expires_at BIGINT NOT NULL
 );
