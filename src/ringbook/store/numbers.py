@@ -9,7 +9,7 @@ from typing import Literal
 
 from .db import Tx
 
-Table = Literal["numbers", "joined", "announced", "removed", "codes"]
+Table = Literal["numbers", "joined", "announced", "removed", "codes", "pushes"]
 
 
 def keyed(tx: Tx, app_id: int, number: int) -> int:

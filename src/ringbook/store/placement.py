@@ -122,7 +122,7 @@ TABLES = {
         "user_id id app_id subscription_id joined_id event_id about_user_id channel environment created_at due_at"
         " expires_at attempts outcome reason settled_at lane turn cause",
         keyed="number",
-        sealed="message",
+        sealed="message digits",
     ),
     # ── by their own keys
     "sessions": by(

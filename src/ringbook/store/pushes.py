@@ -1,6 +1,7 @@
 """Pushes: the queue, and the outcome of each push once it is settled.
 
-A joined push has no text, but the keyed number of the contact. The texts of all other pushes are sealed.
+A joined push has no text, but the keyed number of the contact, with its digits sealed. The texts of all other pushes
+are sealed.
 
 add                              into the queue
 message                          the text of one push
@@ -66,39 +67,44 @@ def add(
     Each push gets a turn in its lane. The turns of one sender follow each other, and the first is the lowest turn that
     waits in the lane, so that a claim in the order of turns takes from each sender in rotation.
     """
-    turns = _turns(tx, about_user_id, [row[-1] for row in rows])
-    ids = tx.next_ids("push_ids", len(rows))
-    columns: dict[str, type] = {
-        "user_id": int,
-        "subscription_id": int,
-        "channel": str,
-        "environment": str,
-        "event_id": int,
-    }
-    columns |= {"lane": str, "turn": int, "id": int}
-    added: list[tuple[Any, ...]] = [
-        (*row[:4], *row[5:], turn, push_id) for row, turn, push_id in zip(rows, turns, ids, strict=True)
-    ]
-    has_texts = any(row[4] is not None for row in rows)
-    if has_texts:
-        columns["message"] = bytes
-        texts = (_sealed(tx, app_id, row[0], push_id, row[4]) for row, push_id in zip(rows, ids, strict=True))
-        added = [(*values, text) for values, text in zip(added, texts, strict=True)]
+    added = _rows(tx, app_id, about_user_id, rows)
+    message = "r.message" if "message" in added.columns else "NULL"
+    contact = {} if number is None else _contact(tx, app_id, number)
+    of_device = "CASE WHEN r.subscription_id > 0 THEN {} END" if contact else "NULL"
     return tx.run(
         "INSERT INTO pushes (user_id, id, app_id, subscription_id, joined_id, event_id, about_user_id, channel,"
-        " environment, message, number, created_at, due_at, expires_at, attempts, lane, turn)"
+        " environment, message, number, digits, created_at, due_at, expires_at, attempts, lane, turn)"
         " SELECT r.user_id, r.id, :app_id, r.subscription_id, :joined_id, r.event_id, :about, r.channel, r.environment,"
-        f" {'r.message' if has_texts else 'NULL'}, CASE WHEN r.subscription_id > 0 THEN CAST(:number AS BIGINT) END,"
+        f" {message}, {of_device.format(':number')}, {of_device.format(':digits')},"
         " :now, :now, :expires_at, 0, r.lane, r.turn FROM :rows AS r WHERE 1 = 1"
         " ON CONFLICT (user_id, joined_id, subscription_id) DO NOTHING",
-        rows=Rows(columns, added),
+        rows=added,
         app_id=app_id,
         about=about_user_id,
         joined_id=joined_id,
-        number=None if number is None else numbers.keyed(tx, app_id, number),
         now=now,
         expires_at=expires_at,
+        **contact,
     )
+
+
+def _rows(tx: Tx, app_id: int, about_user_id: int, rows: Sequence[NewPush]) -> Rows:
+    """The pushes with their ids and turns; with the column `message` only where one has a text."""
+    turns = _turns(tx, about_user_id, [row[-1] for row in rows])
+    ids = tx.next_ids("push_ids", len(rows))
+    columns: dict[str, type] = {"user_id": int, "subscription_id": int, "channel": str, "environment": str}
+    columns |= {"event_id": int, "lane": str, "turn": int, "id": int}
+    added = [(*row[:4], *row[5:], turn, push_id) for row, turn, push_id in zip(rows, turns, ids, strict=True)]
+    if all(row[4] is None for row in rows):
+        return Rows(columns, added)
+    texts = (_sealed(tx, app_id, row[0], push_id, row[4]) for row, push_id in zip(rows, ids, strict=True))
+    with_texts = [(*values, text) for values, text in zip(added, texts, strict=True)]
+    return Rows(columns | {"message": bytes}, with_texts)
+
+
+def _contact(tx: Tx, app_id: int, number: int) -> dict[str, Any]:
+    keyed = numbers.keyed(tx, app_id, number)
+    return {"number": keyed, "digits": numbers.digits(tx, "pushes", app_id, keyed, number)}
 
 
 def _sealed(tx: Tx, app_id: int, user_id: int, push_id: int, message: str | None) -> bytes | None:
@@ -278,7 +284,8 @@ def settle(tx: Tx, rows: Sequence[tuple[int, int, int, str, str, str]], now: int
     written = tx.all(
         "UPDATE pushes SET outcome = r.outcome, cause = r.cause, reason = r.reason, settled_at = :now,"
         f" message = CASE WHEN r.outcome = '{PARKED}' THEN message END,"
-        f" number = CASE WHEN r.outcome = '{PARKED}' THEN number END"
+        f" number = CASE WHEN r.outcome = '{PARKED}' THEN number END,"
+        f" digits = CASE WHEN r.outcome = '{PARKED}' THEN digits END"
         " FROM :rows AS r WHERE pushes.user_id = r.user_id AND pushes.id = r.id"
         f" AND ((r.outcome = '{ACCEPTED}' AND COALESCE(pushes.outcome, '{PARKED}') = '{PARKED}')"
         " OR (pushes.outcome IS NULL AND pushes.attempts = r.attempts))"
