@@ -19,7 +19,7 @@ from sealed import buckets, contacts, entries
 from servers import KEY, SEAL
 
 from ringbook import errors
-from ringbook.core import admins, applications, key_changes, users
+from ringbook.core import admins, applications, delivery, events, key_changes, test_push, users
 from ringbook.core.audit import Actor
 from ringbook.core.profile import columns
 from ringbook.seal import Key, Seal
@@ -80,12 +80,24 @@ def fill(db: Database) -> Play:
     for n in range(3):
         play.device(ann, f"fcm-token-000{n}")
         play.device(bob, f"https://push.example.com/{n}", channel="web", platform="web", **BROWSER)
+    add_pushes(play, ann, bob)
     applications.create(db, "Second", NOW, by=BY)
     applications.change(db, play.app_id, "webhook_secret", WEBHOOK_SECRET)
     for name in ("ann", "bob", "cleo", "dan"):
         password = admins.create(db, f"{name}@example.org", NOW, by=BY)
     admins.sign_in(db, LIMITS, "dan@example.org", password, "192.0.2.9", NOW)
     return play
+
+
+def add_pushes(play: Play, ann: int, bob: int) -> None:
+    """Pushes that wait: about a contact, tests and events."""
+    play.holds(bob, ("+12025550150", "Hal"))
+    play.set(require_verified_number="off")
+    play.person("hal", "+12025550150")
+    play.tell()
+    for who in (ann, bob):
+        test_push.send(play.db, play.app, who, BY)
+        events.send(play.db, LIMITS, play.caller(who), events.Event(payload={"message": "hi"}, user_ids=[bob]), NOW)
 
 
 def add_users(play: Play) -> None:
@@ -174,6 +186,8 @@ def test_everything_is_the_same_under_the_new_key(db, file):
         for login in ("EVE", "fay", "gil@example.org", "+44 7700 900199"):
             assert (found := users_store.by_login(tx, play.app_id, login)) and found.email, login
         assert users_store.by_email(tx, play.app_id, "MAIL1@example.org")
+    sent = {due.message.payload["message"] for due in delivery.claim(db, NOW, 100)}
+    assert {"Your friend Hal joined.", "Your friend Annie joined.", "hi"} <= sent
     play.holds(1, (BOB, "Bob, renamed"))
     with db.read() as tx:
         assert "Bob, renamed" in [contact.name for _, _, contact in contacts(tx)]

@@ -4,8 +4,8 @@ A joined push has no text, but the keyed number of the contact, with its digits 
 are sealed.
 
 add                              into the queue
-message                          the text of one push
-keep_text, texts                 the text of an event, stored once for all of its pushes
+sealed, opened, message          the text of one push
+keep_text, texts, sealed_text, opened_text   the text of an event, stored once for all of its pushes
 waiting_of, waiting_at           how many events of a sender wait, and how many at each subscription
 lanes, claim_first, claim_repeats, postpone, settle      one attempt: taken, to be tried again, over
 drop_about, drop_for, sweep, sweep_texts                removed with a user; forgotten when they are old
@@ -97,7 +97,7 @@ def _rows(tx: Tx, app_id: int, about_user_id: int, rows: Sequence[NewPush]) -> R
     added = [(*row[:4], *row[5:], turn, push_id) for row, turn, push_id in zip(rows, turns, ids, strict=True)]
     if all(row[4] is None for row in rows):
         return Rows(columns, added)
-    texts = (_sealed(tx, app_id, row[0], push_id, row[4]) for row, push_id in zip(rows, ids, strict=True))
+    texts = (sealed(tx, app_id, row[0], push_id, row[4]) for row, push_id in zip(rows, ids, strict=True))
     with_texts = [(*values, text) for values, text in zip(added, texts, strict=True)]
     return Rows(columns | {"message": bytes}, with_texts)
 
@@ -107,16 +107,22 @@ def _contact(tx: Tx, app_id: int, number: int) -> dict[str, Any]:
     return {"number": keyed, "digits": numbers.digits(tx, "pushes", app_id, keyed, number)}
 
 
-def _sealed(tx: Tx, app_id: int, user_id: int, push_id: int, message: str | None) -> bytes | None:
+def sealed(tx: Tx, app_id: int, user_id: int, push_id: int, message: str | None) -> bytes | None:
+    """The text of a push, sealed for its row."""
     return None if message is None else tx.seal.text(message, "pushes", "message", app_id, user_id, push_id)
 
 
-def message(tx: Tx, row: Row) -> str | None:
-    """The text in a row with app_id, user_id, id and message; None where there is none, or it does not open."""
+def opened(tx: Tx, row: Row) -> str | None:
+    """The text in a row with app_id, user_id, id and message; None where there is none. errors.Unreadable."""
     if row["message"] is None:
         return None
+    return tx.seal.open(row["message"], "pushes", "message", row["app_id"], row["user_id"], row["id"])
+
+
+def message(tx: Tx, row: Row) -> str | None:
+    """The same; None also where the text does not open."""
     with suppress(errors.Unreadable):
-        return tx.seal.open(row["message"], "pushes", "message", row["app_id"], row["user_id"], row["id"])
+        return opened(tx, row)
     return None
 
 
@@ -149,7 +155,7 @@ def keep_text(tx: Tx, event_id: int, user_id: int, message: str, waiting: int, e
         " VALUES (:id, :user_id, :message, :waiting, :expires_at)",
         id=event_id,
         user_id=user_id,
-        message=tx.seal.text(message, "events", "message", user_id, event_id),
+        message=sealed_text(tx, user_id, event_id, message),
         waiting=waiting,
         expires_at=expires_at,
     )
@@ -159,10 +165,20 @@ def texts(tx: Tx, event_ids: Sequence[int]) -> dict[int, str]:
     """Returns the texts of events by their ids, without those that do not open."""
     rows = tx.tuples("SELECT id, user_id, message FROM events WHERE id IN :ids", ids=Rows.of("id", event_ids))
     found = {}
-    for event_id, user_id, sealed in rows:
+    for event_id, user_id, text in rows:
         with suppress(errors.Unreadable):
-            found[event_id] = tx.seal.open(sealed, "events", "message", user_id, event_id)
+            found[event_id] = opened_text(tx, user_id, event_id, text)
     return found
+
+
+def sealed_text(tx: Tx, user_id: int, event_id: int, text: str) -> bytes:
+    """The text of an event, sealed for its row."""
+    return tx.seal.text(text, "events", "message", user_id, event_id)
+
+
+def opened_text(tx: Tx, user_id: int, event_id: int, message: bytes) -> str:
+    """The text in the row of an event; errors.Unreadable."""
+    return tx.seal.open(message, "events", "message", user_id, event_id)
 
 
 def _release(tx: Tx, event_ids: Iterable[int | None]) -> None:

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from .. import errors
 from ..seal import Seal, halves
-from . import applications, audit, numbers, placement, profiles, subscriptions
+from . import applications, audit, numbers, placement, profiles, pushes, subscriptions
 from .db import Row, Rows, Tx
 
 Place = tuple[Any, ...]  # the primary key of a row
@@ -192,6 +192,30 @@ def _seal_subscription(seal: Seal, row: Row, found: tuple[str, str | None]) -> V
 
 DEVICE = ("device", "channel", "environment")
 
+
+def _open_push(seal: Seal, row: Row) -> tuple[int | None, str | None] | None:
+    """The contact's number, and the text; nothing of a settled push."""
+    text, number = pushes.opened(under(seal), row), None
+    if row["digits"] is not None:
+        number = numbers.opened(under(seal), "pushes", row["app_id"], row["number"], row["digits"])
+    return None if number is None and text is None else (number, text)
+
+
+def _seal_push(seal: Seal, row: Row, found: tuple[int | None, str | None]) -> Values:
+    tx, app_id, (number, text) = under(seal), row["app_id"], found
+    keyed = None if number is None else seal.number(app_id, number)
+    digits = None if number is None or keyed is None else numbers.digits(tx, "pushes", app_id, keyed, number)
+    return {"number": keyed, "digits": digits, "message": pushes.sealed(tx, app_id, row["user_id"], row["id"], text)}
+
+
+def _open_event(seal: Seal, row: Row) -> str:
+    return pushes.opened_text(under(seal), row["user_id"], row["id"], row["message"])
+
+
+def _seal_event(seal: Seal, row: Row, text: str) -> Values:
+    return {"message": pushes.sealed_text(under(seal), row["user_id"], row["id"], text)}
+
+
 RESEALED = {
     "users": Resealed({"id": int}, IN_PROFILES, _open_profile, _seal_profile, read=("app_id", *CLEAR)),
     "applications": Resealed(
@@ -207,6 +231,14 @@ RESEALED = {
         _seal_subscription,
         read=("app_id", *DEVICE),
     ),
+    "pushes": Resealed(
+        {"user_id": int, "id": int},
+        {"number": int, "digits": bytes, "message": bytes},
+        _open_push,
+        _seal_push,
+        read=("app_id",),
+    ),
+    "events": Resealed({"id": int}, {"message": bytes}, _open_event, _seal_event, read=("user_id",)),
     "admins": Resealed({"email": bytes}, {"email": bytes, "sealed": bytes}, _open_admin, _seal_admin),
     "audit": Resealed(
         {"id": int},
