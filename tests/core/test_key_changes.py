@@ -248,6 +248,22 @@ def test_a_second_rotation_follows_a_first(db, file):
     in_clear(db, Seal(Key.read(file).secret))
 
 
+def test_a_transaction_of_another_process_is_waited_for(databases, file, monkeypatch):
+    """It may have begun before its process knew that the key is being changed."""
+    monkeypatch.setattr(key_changes, "OTHERS_SECONDS", 0.5)
+    with databases.fresh("postgresql") as url, opened(url) as db:
+        fill(db)
+        with opened(url) as other, other.write() as tx:
+            tx.run("UPDATE users SET full_name = 'still at work' WHERE id = 1")
+            with pytest.raises(errors.Unavailable, match="has an open transaction"):
+                rotated(db, file)
+            assert {one.name for one in file.parent.iterdir()} == {"ringbook.key", "ringbook.key.next"}
+        rotated(db, file)
+        with db.read() as tx:
+            assert tx.tuples("SELECT full_name FROM users WHERE id = 1") == [("still at work",)]
+        in_clear(db, Seal(Key.read(file).secret))
+
+
 # ── killed ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 STEPS: list[tuple[Any, str]] = [
