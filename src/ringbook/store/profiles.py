@@ -13,17 +13,33 @@ found by their phones in the table `numbers`. `profile_fields.py` declares which
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..profile_fields import FIELDS, Field, fold
-from ..seal import Place
 from .db import Row, Tx
 
 VALUES: dict[str, type] = {name: kind for field in FIELDS.values() for name, kind in field.values.items()}
 COLUMNS: dict[str, type] = {name: kind for field in FIELDS.values() for name, kind in field.columns.items()}
 READ = list(dict.fromkeys(name for key, field in FIELDS.items() for name in (key, field.sealed_column) if name))
 UNIQUE = {key: field for key, field in FIELDS.items() if field.unique}
-SEALED = [field for field in FIELDS.values() if field.sealed]
+
+
+class _Sealed(NamedTuple):
+    """The names of a sealed field, computed once; `Field` explains them. `column` is `sealed_column`."""
+
+    key: str
+    column: str
+    folded_key: str
+    private_key: str
+    keyed_column: str
+    purpose: str
+
+
+SEALED = [
+    _Sealed(key, one.sealed_column, one.folded_key, one.private_key, one.keyed_column, f"users.{key}")
+    for key, one in FIELDS.items()
+    if one.sealed
+]
 
 
 def sealed(tx: Tx, app_id: int, user_id: int, values: Mapping[str, Any]) -> Row:
@@ -32,51 +48,45 @@ def sealed(tx: Tx, app_id: int, user_id: int, values: Mapping[str, Any]) -> Row:
     values   by name; a sealed field comes with its folded form and its flag (`Field.values`)
     """
     row = dict(values)
-    for field in SEALED:
-        if field.key in row:
-            _seal(tx, app_id, user_id, field, row)
+    for one in SEALED:
+        if one.key in row:
+            _seal(tx, app_id, user_id, one, row)
     return row
 
 
-def _seal(tx: Tx, app_id: int, user_id: int, field: Field, row: Row) -> None:
-    text, folded = row[field.key], row.pop(field.folded_key, None)
-    private = row.pop(field.private_key, 0)
-    if field.keyed_column:
-        row[field.keyed_column] = None if folded is None else found_by(tx, app_id, field, folded)
-    hides = text is not None and (private or field.sealed == "always")
-    if field.sealed == "if private":
-        row[field.key] = None if hides else text
-        row[field.folded_key] = None if hides else folded
-    row[field.sealed_column] = tx.seal.text(text, *_place(field, app_id, user_id)) if hides else None
+def _seal(tx: Tx, app_id: int, user_id: int, one: _Sealed, row: Row) -> None:
+    text, folded = row[one.key], row.pop(one.folded_key, None)
+    hides = text is not None and (not one.private_key or bool(row.get(one.private_key)))
+    if one.keyed_column:
+        row[one.keyed_column] = None if folded is None else tx.seal.lookup(one.purpose, app_id, folded)
+    if one.private_key:
+        row.pop(one.private_key, None)
+        row[one.key], row[one.folded_key] = (None, None) if hides else (text, folded)
+    row[one.column] = tx.seal.text(text, "users", one.column, app_id, user_id) if hides else None
 
 
 def opened(tx: Tx, row: Row) -> Row:
     """A row of a user, changed: clear values in place of sealed columns. errors.Unreadable.
 
-    row   id, app_id, and for each sealed field that is asked for the columns of `READ`
+    row   id, app_id, and the columns of `READ` of all sealed fields
     """
-    for field in SEALED:
-        column = field.sealed_column
-        content = row[column] if column == field.key else row.pop(column)
+    for one in SEALED:
+        content = row[one.column] if one.column == one.key else row.pop(one.column)
         if content is not None:
-            row[field.key] = tx.seal.open(content, *_place(field, row["app_id"], row["id"]))
+            row[one.key] = tx.seal.open(content, "users", one.column, row["app_id"], row["id"])
     return row
 
 
 def opened_values(tx: Tx, row: Row) -> Row:
     """The same with all `Field.values`: also the folded forms and the flags."""
-    flags = {field.private_key: int(row[field.sealed_column] is not None) for field in SEALED if field.private_key}
+    flags = {one.private_key: int(row[one.column] is not None) for one in SEALED if one.private_key}
     row = opened(tx, row) | flags
-    for field in SEALED:
-        if field.folded_key:
-            row[field.folded_key] = row[field.key] and fold(row[field.key])
+    for one in SEALED:
+        if one.folded_key:
+            row[one.folded_key] = row[one.key] and fold(row[one.key])
     return row
 
 
 def found_by(tx: Tx, app_id: int, field: Field, value: Any) -> Any:
     """A value, in the form in which the field is compared, as `Field.found_column` holds it."""
     return tx.seal.lookup(f"users.{field.key}", app_id, value) if field.keyed_column else value
-
-
-def _place(field: Field, app_id: int, user_id: int) -> tuple[Place, ...]:
-    return "users", field.sealed_column, app_id, user_id
