@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from .. import errors
+from ..profile_fields import FIELDS
 from ..seal import Seal, halves
 from . import applications, audit, numbers, placement, profiles, pushes, subscriptions
 from .db import Row, Rows, Tx
@@ -132,15 +133,16 @@ def _seal_bucket(seal: Seal, row: Row, name: str) -> Values:
 
 # ── users ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+SEALED_FIELDS = [field for field in FIELDS.values() if field.sealed]
 IN_PROFILES: dict[str, type] = {
-    name: bytes for field in profiles.SEALED for name in (field.sealed_column, field.keyed_column) if name
+    name: bytes for field in SEALED_FIELDS for name in (field.sealed_column, field.keyed_column) if name
 }
-CLEAR = [name for field in profiles.SEALED for name in (field.key, field.folded_key) if name in USERS.columns]
+CLEAR = [name for field in SEALED_FIELDS for name in (field.key, field.folded_key) if name in USERS.columns]
 
 
 def _open_profile(seal: Seal, row: Row) -> Values:
     found = profiles.opened_values(under(seal), dict(row))
-    return {name: found[name] for field in profiles.SEALED for name in field.values}
+    return {name: found[name] for field in SEALED_FIELDS for name in field.values}
 
 
 def _seal_profile(seal: Seal, row: Row, found: Values) -> Values:
@@ -158,7 +160,7 @@ def _forget_profiles(tx: Tx) -> None:
 
 
 def _keyed_again(tx: Tx, row: Row) -> Values:
-    fields = [field for field in profiles.SEALED if field.keyed_column and row.get(field.folded_key) is not None]
+    fields = [field for field in SEALED_FIELDS if field.keyed_column and row.get(field.folded_key) is not None]
     return {field.keyed_column: profiles.found_by(tx, row["app_id"], field, row[field.folded_key]) for field in fields}
 
 
