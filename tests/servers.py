@@ -501,12 +501,20 @@ def serve(
         yield Server(url, database_url, application(database_url), log, process)
 
 
+def seal_of(database_url: str) -> Seal:
+    """The seal of a database: of the key beside a SQLite file that has one, else of KEY."""
+    from ringbook.store import keys
+
+    file = keys.file_of(database_url, "")
+    return Seal(Key.read(file).secret) if file and keys.exists(file) else SEAL
+
+
 def application(database_url: str, name: str = "tests", **settings: str) -> Application:
     """Create an application on a database, with these settings (`default_region="GB"`)."""
     from ringbook.core import applications
     from ringbook.store import db
 
-    with closing(db.connect(database_url, seal=SEAL)) as opened:
+    with closing(db.connect(database_url, seal=seal_of(database_url))) as opened:
         made = applications.create(opened, name, int(time.time()))
         for key, value in settings.items():
             applications.change(opened, made.id, key, value)

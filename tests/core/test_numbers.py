@@ -66,7 +66,7 @@ def with_subscription(db: store.Database, app: App, user_id: int) -> None:
         token="not-a-real-token",
     )
     with db.write() as tx:
-        subscription_store.insert(tx, app.id, given, b"hash", NOW)
+        subscription_store.insert(tx, app.id, given, NOW)
 
 
 def test_a_recycled_number_goes_back_to_the_old_account_and_counts_as_verified(db, app):
