@@ -236,7 +236,7 @@ def lock_claims(tx: Tx) -> None:
 def claim_first(tx: Tx, lane: str, until: int, limit: int) -> list[Row]:
     """Claim up to `limit` pushes of a lane that were never attempted, in the order of their turns.
 
-    The conditions stand twice: without the outer ones two claims at once would both get what the inner ones found.
+    The conditions stand twice: a push that another claim took between the two statements is left to it.
     """
     chosen = f"SELECT id FROM pushes WHERE lane = :lane AND {_FIRST} ORDER BY turn, id LIMIT :limit"
     return _claimed(tx, _FIRST, chosen, until, lane=lane, limit=limit)
@@ -268,10 +268,15 @@ def claim_repeats(tx: Tx, lane: str, now: int, until: int, limit: int) -> list[R
 
 
 def _claimed(tx: Tx, still: str, chosen: str, until: int, **values: Any) -> list[Row]:
+    # Two statements: in one, PostgreSQL without statistics of a new queue looked for each id through the whole lane.
+    ids = [row[0] for row in tx.tuples(chosen, **values)]
+    if not ids:
+        return []
     return tx.all(
-        f"UPDATE pushes SET due_at = :until, attempts = attempts + 1, turn = 0 WHERE {still} AND id IN ({chosen})"
+        f"UPDATE pushes SET due_at = :until, attempts = attempts + 1, turn = 0 WHERE {still} AND id IN :ids"
         " RETURNING id, user_id, app_id, subscription_id, joined_id, event_id, about_user_id, channel, environment,"
         " message, number, created_at, expires_at, attempts, lane",
+        ids=Rows.of("id", ids),
         until=until,
         **values,
     )
