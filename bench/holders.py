@@ -17,7 +17,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from keyed import SEAL
-from loading import TABLES, Progress, contact, counted, filling
+from loading import TABLES, Progress, contact, counted, filling, keyed_login
 from world import GAP
 
 FIRST_ID = 10_000_001  # who signs up later must not get one of these ids: PostgreSQL counts from 1, SQLite goes on
@@ -79,7 +79,7 @@ def users(made: Sequence[Group], app_id: int, now: int) -> Iterator[tuple[Any, .
     """Write the accounts."""
     for user_id in everybody(made):
         login, name = f"user{user_id}", f"Bob Example {user_id}"
-        yield user_id, app_id, login, login, name, name.lower(), None, "-" * 97, 0, now, now
+        yield user_id, app_id, login, login, keyed_login(app_id, login), name, name.lower(), None, "-" * 97, 0, now, now
 
 
 def books(made: Sequence[Group], app_id: int, now: int) -> Iterator[tuple[Any, ...]]:

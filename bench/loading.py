@@ -20,7 +20,7 @@ BOOK = 1_000
 SESSION_SECONDS = 12 * 3600
 TABLES: dict[str, tuple[str, ...]] = {
     "users": (
-        *("id", "app_id", "login", "login_folded", "full_name", "full_name_folded", "phone"),
+        *("id", "app_id", "login", "login_folded", "login_keyed", "full_name", "full_name_folded", "phone"),
         *("password_hash", "is_guest", "created_at", "updated_at"),
     ),
     "numbers": ("app_id", "number", "user_id", "digits"),
@@ -65,8 +65,27 @@ def token(owner_id: int) -> str:
 def users(world: World, app_id: int, now: int) -> Iterator[tuple[Any, ...]]:
     """Write all users, with a login, a name, a phone, and a password hash that matches no password."""
     for user_id in range(1, world.users + 1):
-        login, name, phone = f"user{user_id}", f"Ann Example {user_id}", str(world.number_of(user_id))
-        yield user_id, app_id, login, login, name, name.lower(), phone, "-" * 97, 0, now, now
+        login, name = f"user{user_id}", f"Ann Example {user_id}"
+        phone = SEAL.text(str(world.number_of(user_id)), "users", "phone", app_id, user_id)
+        yield (
+            user_id,
+            app_id,
+            login,
+            login,
+            keyed_login(app_id, login),
+            name,
+            name.lower(),
+            phone,
+            "-" * 97,
+            0,
+            now,
+            now,
+        )
+
+
+def keyed_login(app_id: int, login: str) -> bytes:
+    """By which a user is found."""
+    return SEAL.lookup("users.login", app_id, login)
 
 
 def numbers(world: World, app_id: int) -> Iterator[tuple[Any, ...]]:

@@ -5,7 +5,7 @@
 An upload is one transaction: an upsert sorted by key that does not touch unchanged rows, and a DELETE if contacts are
 removed. On PostgreSQL, if little has changed, a join first selects the rows that differ. The raw side has no HTTP, no
 JSON, no reading of numbers, no counts, no sessions, no permits and no row in `books`. Its input from `world` is
-prepared before the time is measured.
+prepared and sealed before the time is measured, and what it reads is not opened.
 """
 
 import json
@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, Protocol
 
 import psycopg
 from databases import file_of
-from world import Contact, Upload
+from keyed import SEAL
+from world import Contact, Row, Upload
 
 from ringbook.store.db.sqlite import PRAGMAS
 
@@ -26,11 +27,11 @@ WHOLE = (
     *("twitter_id", "website", "avatar", "custom_data", "timezone", "user_tags", "is_guest", "created_at"),
     "updated_at",
 )
-COLUMNS = "(owner_id, book, number, app_id, name, typed, seq)"
-CONFLICT = """ON CONFLICT (owner_id, book, number) DO UPDATE SET name = excluded.name, typed = excluded.typed
- WHERE contacts.name <> excluded.name OR contacts.typed {differs} excluded.typed"""
-BOOK = "SELECT number, name, typed FROM contacts WHERE owner_id = {} AND book = 0 ORDER BY {order}"
-FOUND = """SELECT {columns}, c.name FROM contacts AS c CROSS JOIN numbers AS n CROSS JOIN users AS u
+COLUMNS = "(owner_id, book, number, app_id, sealed, seq)"
+CONFLICT = """ON CONFLICT (owner_id, book, number) DO UPDATE SET sealed = excluded.sealed
+ WHERE contacts.sealed <> excluded.sealed"""
+BOOK = "SELECT number, sealed FROM contacts WHERE owner_id = {} AND book = 0 ORDER BY {order}"
+FOUND = """SELECT {columns}, c.sealed FROM contacts AS c CROSS JOIN numbers AS n CROSS JOIN users AS u
  WHERE c.owner_id = {} AND c.book = 0 AND n.app_id = c.app_id AND n.number = c.number AND u.id = n.user_id
  ORDER BY c.seq"""
 
@@ -93,8 +94,10 @@ class RawSqlite:
             self._connection.execute(pragma)
 
     def upload(self, owner_id: int, upload: Upload) -> Cost:
-        rows = [(owner_id, number, self._app_id, name, typed, seq) for number, name, typed, seq in upload.put]
-        numbers = json.dumps([row[0] for row in upload.put] if upload.whole else upload.drop)
+        put = sealed(self._app_id, owner_id, upload.put)
+        rows = [(owner_id, number, self._app_id, text, seq) for number, text, seq in put]
+        drop = [SEAL.number(self._app_id, number) for number in upload.drop]
+        numbers = json.dumps([row[0] for row in put] if upload.whole else drop)
         removing = bool(upload.whole or upload.drop)
         word = "NOT IN" if upload.whole else "IN"
 
@@ -128,7 +131,7 @@ class RawSqlite:
         return cost
 
 
-UPSERT = f"INSERT INTO contacts {COLUMNS} VALUES (?, 0, ?, ?, ?, ?, ?) {CONFLICT.format(differs='IS NOT')}"
+UPSERT = f"INSERT INTO contacts {COLUMNS} VALUES (?, 0, ?, ?, ?, ?) {CONFLICT}"
 REMOVE = "DELETE FROM contacts WHERE owner_id = ? AND book = 0 AND number {} (SELECT value FROM json_each(?))"
 
 
@@ -143,13 +146,14 @@ class RawPostgres:
         self._connection = psycopg.connect(url, autocommit=True, prepare_threshold=0)
 
     def upload(self, owner_id: int, upload: Upload) -> Cost:
-        numbers, names, typed, seqs = (list(column) for column in zip(*upload.put, strict=True))
-        known = {"owner": owner_id, "app": self._app_id, "numbers": numbers, "names": names}
-        known |= {"typed": typed, "seqs": seqs}
+        put_rows = sealed(self._app_id, owner_id, upload.put)
+        numbers, texts, seqs = (list(column) for column in zip(*put_rows, strict=True))
+        known = {"owner": owner_id, "app": self._app_id, "numbers": numbers, "texts": texts, "seqs": seqs}
+        drop = [SEAL.number(self._app_id, number) for number in upload.drop]
         # The join is faster if little has changed, and slower if everything is new.
         put = PG_UPSERT if upload.changes * 2 > len(upload.put) else PG_LOOK
         removing = PG_KEEP if upload.whole else PG_REMOVE if upload.drop else ""
-        gone = {"owner": owner_id, "numbers": numbers if upload.whole else upload.drop}
+        gone = {"owner": owner_id, "numbers": numbers if upload.whole else drop}
 
         def work() -> int:
             if not removing:
@@ -184,17 +188,21 @@ class RawPostgres:
 
 
 PG_ROWS = f"""INSERT INTO contacts {COLUMNS}
- SELECT %(owner)s, 0, r.number, %(app)s, r.name, r.typed, r.seq
- FROM unnest(%(numbers)b::bigint[], %(names)b::text[], %(typed)b::text[], %(seqs)b::bigint[])
- AS r (number, name, typed, seq) """
-PG_CONFLICT = CONFLICT.format(differs="IS DISTINCT FROM")
-PG_UPSERT = PG_ROWS + PG_CONFLICT
+ SELECT %(owner)s, 0, r.number, %(app)s, r.sealed, r.seq
+ FROM unnest(%(numbers)b::bigint[], %(texts)b::bytea[], %(seqs)b::bigint[]) AS r (number, sealed, seq) """
+PG_UPSERT = PG_ROWS + CONFLICT
 PG_LOOK = f"""{PG_ROWS} LEFT JOIN contacts AS c
  ON c.owner_id = %(owner)s AND c.book = 0 AND c.number = r.number
- WHERE c.number IS NULL OR c.name <> r.name OR c.typed IS DISTINCT FROM r.typed {PG_CONFLICT}"""
+ WHERE c.number IS NULL OR c.sealed <> r.sealed {CONFLICT}"""
 PG_REMOVE = "DELETE FROM contacts WHERE owner_id = %(owner)s AND book = 0 AND number = ANY (%(numbers)b::bigint[])"
 PG_KEEP = """DELETE FROM contacts AS c WHERE c.owner_id = %(owner)s AND c.book = 0
  AND NOT EXISTS (SELECT 1 FROM unnest(%(numbers)b::bigint[]) AS k (number) WHERE k.number = c.number)"""
+
+
+def sealed(app_id: int, owner_id: int, put: Sequence[Row]) -> list[tuple[int, bytes, int]]:
+    """The rows of an upload as they are stored, sorted by the keyed number."""
+    found = SEAL.contacts(app_id, owner_id, 0, [row[:3] for row in put])
+    return sorted((keyed, text or b"", row[3]) for (keyed, text), row in zip(found, put, strict=True))
 
 
 def columns(compact: bool) -> str:

@@ -12,12 +12,14 @@ import timeit
 from collections.abc import Callable
 from typing import Any
 
+from keyed import SEAL
 from raw import expect
 from world import Steps, World
 
 from ringbook import phone
 from ringbook.api import address_book
 from ringbook.api.endpoint import Call
+from ringbook.config import Config
 from ringbook.core import diff
 
 REPEATS, CONTACTS = 15, 1_000
@@ -48,23 +50,27 @@ def upload_steps() -> dict[str, float]:
     marred = body.replace(b'"contacts":[', b'"contacts":[7,', 1)
     entries = address_book.upload_of(call(body))[0]
     accepted, _ = diff.check(entries, "")
-    book = {contact.number: contact for contact in diff.diff({}, accepted, force=False).put}
+    plain = [(one.number, one.name, one.typed) for one in accepted]
+    sealed = SEAL.contacts(1, 1, 0, plain)
+    book = {contact.number: contact for contact in diff.diff({}, sealed, force=False).put}
     expect(len(book), CONTACTS, "contacts accepted")
     expect(address_book.upload_of(call(marred))[0], [None, *entries], "entries beside a malformed one")
     return {
         "decode the body": best(lambda: address_book.upload_of(call(body))),
         "decode the body, one entry malformed": best(lambda: address_book.upload_of(call(marred))),
         "check the entries (numbers included)": best(lambda: diff.check(entries, "")),
-        "diff, all new": best(lambda: diff.diff({}, accepted, force=False)),
-        "diff, nothing new": best(lambda: diff.diff(book, accepted, force=False)),
-        "diff, nothing new, `force`": best(lambda: diff.diff(book, accepted, force=True)),
+        "key and seal": best(lambda: SEAL.contacts(1, 1, 0, plain)),
+        "diff, all new": best(lambda: diff.diff({}, sealed, force=False)),
+        "diff, nothing new": best(lambda: diff.diff(book, sealed, force=False)),
+        "diff, nothing new, `force`": best(lambda: diff.diff(book, sealed, force=True)),
     }
 
 
 def call(body: bytes) -> Call:
     """A request with this body."""
     nothing: Any = None
-    return Call(db=nothing, config=nothing, outside=nothing, route=nothing, request=nothing, body=body, now=0)
+    beside = {"db": nothing, "outside": nothing, "route": nothing, "request": nothing}
+    return Call(config=Config(), body=body, now=0, address="", **beside)
 
 
 def best(work: Callable[[], object]) -> float:
