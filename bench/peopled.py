@@ -56,8 +56,8 @@ TABLES = {
     "subscriptions": (
         0.5,
         "INSERT INTO subscriptions (user_id, id, app_id, device, platform, channel, environment, token, token_key,"
-        " created_at, updated_at) {count} SELECT i * 2, i, 1, 'device-' || i, 'android', 'gcm', 'production',"
-        " :hash, :hash, :now, :now FROM n",
+        " created_at, updated_at) SELECT r.id * 2, r.id, 1, r.device, 'android', 'gcm', 'production', r.token,"
+        " :hash, :now, :now FROM :rows AS r",
     ),
     "pushes": (
         2,
@@ -155,9 +155,17 @@ def contacts(count: int, users: int) -> Iterator[tuple[int, int, bytes, int]]:
         yield owner, keyed, SEAL.contact(1, owner, 0, keyed, number, f"Friend {place}", None), place * 1_048_576
 
 
+def devices(count: int, _: int) -> Iterator[tuple[int, str, bytes]]:
+    """A device for every other user, with a sealed push token."""
+    for i in range(1, count + 1):
+        device = f"device-{i}"
+        yield i, device, SEAL.text("x" * 142, "subscriptions", "token", 1, i * 2, device, "gcm", "production")
+
+
 SEALED: dict[str, tuple[dict[str, type], Callable[[int, int], Iterator[tuple[object, ...]]]]] = {
     "numbers": ({"number": int, "user_id": int, "digits": bytes}, numbers),
     "contacts": ({"owner_id": int, "number": int, "sealed": bytes, "seq": int}, contacts),
+    "subscriptions": ({"id": int, "device": str, "token": bytes}, devices),
 }
 
 
