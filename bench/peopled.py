@@ -16,6 +16,7 @@ import psycopg
 from keyed import SEAL
 
 from ringbook.core import app_totals
+from ringbook.store import audit
 from ringbook.store import db as databases
 from ringbook.store.db import Rows
 
@@ -78,8 +79,8 @@ TABLES = {
     "audit": (
         0.1,
         "INSERT INTO audit (id, at, app_id, admin, address, action, subject, sealed)"
-        " {count} SELECT i, :now - (:count - i) * 9, CASE WHEN i % 2 = 0 THEN 1 END, :hash, '192.0.2.7',"
-        " CASE WHEN i % 500 = 0 THEN 'user erased' ELSE 'logged in' END, :hash, :hash FROM n",
+        " SELECT r.id, :now - r.id * 9, CASE WHEN r.id % 2 = 0 THEN 1 END, r.admin, '192.0.2.7',"
+        " CASE WHEN r.id % 500 = 0 THEN 'user erased' ELSE 'logged in' END, r.subject, r.sealed FROM :rows AS r",
     ),
     "daily": (
         0,
@@ -162,10 +163,18 @@ def devices(count: int, _: int) -> Iterator[tuple[int, str, bytes]]:
         yield i, device, SEAL.text("x" * 142, "subscriptions", "token", 1, i * 2, device, "gcm", "production")
 
 
+def entries(count: int, _: int) -> Iterator[tuple[int, bytes, bytes, bytes]]:
+    """The entries of the audit log, sealed."""
+    for i in range(1, count + 1):
+        made = audit.under(SEAL, i, "op@example.com", f"user {i}", "")
+        yield i, made["admin"], made["subject"], made["sealed"]
+
+
 SEALED: dict[str, tuple[dict[str, type], Callable[[int, int], Iterator[tuple[object, ...]]]]] = {
     "numbers": ({"number": int, "user_id": int, "digits": bytes}, numbers),
     "contacts": ({"owner_id": int, "number": int, "sealed": bytes, "seq": int}, contacts),
     "subscriptions": ({"id": int, "device": str, "token": bytes}, devices),
+    "audit": ({"id": int, "admin": bytes, "subject": bytes, "sealed": bytes}, entries),
 }
 
 
