@@ -109,7 +109,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     ] = 100_000
     max_user_bytes: Annotated[
         int,
-        option("the size of all names and typed numbers in the address books of one user, in UTF-8", "bytes", low=1024),
+        option(
+            "the size of the contacts in the address books of one user, as they are stored: encrypted and padded",
+            "bytes",
+            low=1024,
+        ),
     ] = 16 * 1024 * 1024
     max_upload_contacts: Annotated[int, option("the most contacts in one upload", "contacts", low=1)] = 50_000
     max_books: Annotated[

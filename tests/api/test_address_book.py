@@ -213,7 +213,7 @@ def test_beyond_a_users_contacts_or_bytes_over_all_books_nothing_is_changed(stri
     long = [line(n, "\N{GRINNING FACE}" * 255) for n in range(2)]
     assert who.upload(long[:1], udid="one").json["updated"] == 1
     answer = refused(who.upload(long, udid="two", force=1), 422)
-    reason = "would make more than 3072 bytes of names and spellings in all of the user's books"
+    reason = "would make more than 3072 bytes of stored contacts in all of the user's books"
     assert answer.json == {"errors": {"contacts": [reason]}}
     assert sound(who) == {"": 10, "one": 20, "two": 20}
 

@@ -127,7 +127,7 @@ def _count(tx: Tx, limits: Limits, caller: Caller, changes: Changes) -> None:
         reason = f"would make more than {limits.max_user_contacts} contacts in all of the user's books"
         raise errors.Invalid(reason, field="contacts", limit="max_user_contacts")
     if changes.text_bytes > 0 and totals["bytes"] > limits.max_user_bytes:
-        reason = f"would make more than {limits.max_user_bytes} bytes of names and spellings in all of the user's books"
+        reason = f"would make more than {limits.max_user_bytes} bytes of stored contacts in all of the user's books"
         raise errors.Invalid(reason, field="contacts", limit="max_user_bytes")
 
 
