@@ -30,6 +30,8 @@ SORTABLE = {
     **{key: f"u.{field.ordered_column}" for key, field in SEARCHABLE.items() if field.ordered_column},
     **TIMES,
 }
+# Fields that are found by keyed values: a phone by its number in the table `numbers`.
+KEYED = {"phone", *(key for key, field in SEARCHABLE.items() if field.keyed_column)}
 # A user may have several of these.
 AMONG = {
     "phone": "SELECT n.user_id FROM {values} AS v CROSS JOIN numbers AS n"
@@ -112,7 +114,7 @@ def _keyed(tx: Tx, app_id: int, conditions: Sequence[Condition]) -> list[Conditi
     """The conditions with keyed values in place of numbers, e-mails and logins that are given whole."""
     return [
         replace(one, values=tuple(_found_by(tx, app_id, one.field, value) for value in one.values))
-        if one.operator in ("in", "nin")
+        if one.operator in ("in", "nin") and one.field in KEYED
         else one
         for one in conditions
     ]
@@ -121,7 +123,7 @@ def _keyed(tx: Tx, app_id: int, conditions: Sequence[Condition]) -> list[Conditi
 def _found_by(tx: Tx, app_id: int, field: str, value: Any) -> Any:
     if field == "phone":
         return numbers.keyed(tx, app_id, int(value))
-    return profiles.found_by(tx, app_id, SEARCHABLE[field], value) if field in SEARCHABLE else value
+    return profiles.found_by(tx, app_id, SEARCHABLE[field], value)
 
 
 def _tables(conditions: Sequence[Condition], sort: str = "") -> str:
