@@ -53,7 +53,10 @@ KEY_FILE = """\
 """
 MISSING = "the key file {file} is not there"
 OPEN_TO_OTHERS = "the key file {file} can be read by other users of this machine: chmod 600 {file}"
-NO_KEY = "the key file {file} must hold one line of 64 hexadecimal digits, and other lines only if they begin with #"
+NO_KEY = (
+    "the key file {file} must hold one line of 64 hexadecimal digits, and other lines only if they begin with #: put an"
+    " intact copy of the key file there"
+)
 EXISTS = "{file} is there already, and a key is never overwritten"
 
 

@@ -18,7 +18,7 @@ import pytest
 from asking import Person, guest, line, lines, person
 from core.joining import Play
 from sealed import contacts
-from servers import KEY, SEAL, Databases, ended, environment, migrate, postgresql_client, program, serve
+from servers import KEY, SEAL, Databases, ended, environment, key_file, migrate, postgresql_client, program, serve
 from store.older import next_version, people
 
 from ringbook import errors
@@ -299,6 +299,16 @@ def test_a_backup_never_replaces_a_file_without_being_told(url, made):
     for itself in (file, *copies.companions(file)):  # whether there is a log just now or not
         with pytest.raises(errors.Invalid, match="is the database itself"):
             backups.back_up(file, itself, lambda done, total: None, overwrite=True)
+
+
+def test_a_backup_never_replaces_a_file_that_is_no_backup(url, made):
+    key = Path(shutil.copy(key_file(), made.with_name("ringbook.key")))
+    said = run("backup", str(key), "--overwrite", database_url=url, code=2).stderr
+    assert "is not a backup, so it is not replaced" in said
+    assert key.read_bytes() == key_file().read_bytes()
+    empty = made.with_name("empty")
+    empty.touch()
+    run("backup", str(empty), "--overwrite", database_url=url)
 
 
 def test_a_backup_never_takes_the_place_of_what_is_no_file(url, made):

@@ -91,3 +91,14 @@ def test_a_lost_key_is_forgotten_only_when_that_is_confirmed(place, tmp_path):
     assert place.recorded().current == Key.read(place.key_file).fingerprint
     assert "no admin yet" in place.run("admin", "list")
     assert "nothing is lost" in place.run("key", "forget", "--yes", code=2)
+
+
+def test_a_key_beside_the_database_is_not_forgotten_because_another_file_is_named(databases, tmp_path):
+    with databases.fresh("sqlite") as url:
+        place = Place(url, tmp_path / "wrong.key")
+        usual = keys.file_of(url, "")
+        assert usual
+        shutil.copy(key_file(), usual)
+        said = place.run("key", "forget", "--yes", code=2)
+        assert f"the key in {usual} opens the database, so nothing is lost" in said
+        assert place.recorded().current == KEY.fingerprint and not place.key_file.exists()

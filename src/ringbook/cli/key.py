@@ -86,10 +86,12 @@ def forget(*, yes: Yes = False, as_json: Json = False, file: File) -> None:
     from ..core import key_changes
     from ..server import opening
     from ..store import db as databases
+    from ..store import keys
 
     settings = _existing(file)
     with opening.alone(settings) as (db, key_file):
-        lost = key_changes.check_lost(db, key_file).current
+        usual = keys.file_of(settings.database, "") if settings.key_file else None
+        lost = key_changes.check_lost(db, key_file, usual=usual).current
         named = databases.named(settings.database)
         common.confirm(FORGET.format(database=named, current=lost), "the lost key", lost, yes=yes)
         done = key_changes.forget(db, key_file, common.now(), by=common.actor())

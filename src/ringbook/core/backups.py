@@ -70,6 +70,8 @@ def back_up(file: Path, target: Path, progress: Progress, *, overwrite: bool = F
         raise errors.Invalid(f"{target} is no file: name one that is, or that is not there yet")
     if target.exists() and not overwrite:
         raise errors.Invalid(f"{target} is there already; --overwrite replaces it")
+    if target.exists() and not copies.is_replaceable(target):  # the key file, say, whose loss nobody could repair
+        raise errors.Invalid(f"{target} is not a backup, so it is not replaced: name another file, or remove it first")
     try:
         return copies.copy(file, target, progress, accept=_not_rotating)
     except NotOurs as trouble:

@@ -17,6 +17,7 @@ and be finished by starting it again:
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -54,6 +55,10 @@ CANNOT_WRITE = (
 FITS = (
     "the key in {file} opens the database, so nothing is lost; `ringbook key rotate` changes the key, or finishes a"
     " change"
+)
+ELSEWHERE = (
+    "the key in {usual} opens the database, so nothing is lost: name that file with RINGBOOK_KEY_FILE, which names"
+    " {file} now"
 )
 PUT_ASIDE = (
     "the key in {file} opens only a part of the database, because the key {next}, to which it was being changed, is"
@@ -246,9 +251,14 @@ def _place_text(table: str, last: resealing.Place | None) -> str:
 # ── a lost key ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def check_lost(db: Database, file: Path) -> Recorded:
-    """The fingerprints in the database, if a key of them is lost; else Invalid."""
+def check_lost(db: Database, file: Path, *, usual: Path | None = None) -> Recorded:
+    """The fingerprints in the database, if a key of them is lost; else Invalid.
+
+    usual   where the key file is without RINGBOOK_KEY_FILE: the key may still be there
+    """
     found = _recorded(db)
+    if usual and _fits(usual, found):
+        raise errors.Invalid(ELSEWHERE.format(usual=usual, file=file))
     held = _held(file, found)
     if all(one in held for one in (found.current, found.next) if one):
         raise errors.Invalid(FITS.format(file=held[found.current].file))
@@ -281,6 +291,13 @@ def forget(db: Database, file: Path, now: int, *, by: Actor) -> Forgotten:
         audit.record(tx, by, "key forgotten", detail=f"{found.current} → {new.fingerprint}")
     db.scrub()
     return Forgotten(new.fingerprint, file, deleted)
+
+
+def _fits(file: Path, found: Recorded) -> bool:
+    """Does this file hold the key of the database? False for a file that cannot be read."""
+    with suppress(errors.Unavailable):
+        return Key.read(file).fingerprint == found.current and not found.next
+    return False
 
 
 def _lost(file: Path, fingerprint: str, found: Recorded) -> errors.Unavailable:

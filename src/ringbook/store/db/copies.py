@@ -28,6 +28,7 @@ from .identity import Which, which
 Progress = Callable[[int, int], None]
 
 PAGES_AT_ONCE = 1_000
+HEADER = b"SQLite format 3\0"  # the first bytes of every SQLite file with content
 # The bytes on which SQLite's locks lie (SQLite, "Database File Format" 1.5 and "File Locking"): a process that
 # has a database open in WAL mode holds shared locks on some of them.
 LOCK_FROM, LOCK_BYTES = 0x40000000, 512
@@ -209,6 +210,13 @@ def check_room(source: Path, folder: Path, copies_: int = 1) -> None:
         raise errors.Unavailable(f"{folder} has no room for a copy of {source.name}: {missing} MiB are missing")
 
 
+def is_replaceable(file: Path) -> bool:
+    """Is the file empty, or a SQLite database such as an older backup? False for one that cannot be read."""
+    with suppress(OSError), open(file, "rb") as opened:
+        return opened.read(len(HEADER)) in (b"", HEADER)
+    return False
+
+
 @contextmanager
 def lock(file: Path) -> Iterator[None]:
     """Keep other processes from opening the database; Unavailable when one has it open.
@@ -226,10 +234,8 @@ def lock(file: Path) -> Iterator[None]:
     try:
         try:
             fcntl.lockf(opened, fcntl.LOCK_EX | fcntl.LOCK_NB, LOCK_BYTES, LOCK_FROM)
-        except OSError as error:
-            raise errors.Unavailable(
-                f"{file} is in use: stop whatever has it open, such as `ringbook serve`"
-            ) from error
+        except OSError:
+            raise errors.Unavailable(f"{file} is in use: stop whatever has it open, such as `ringbook serve`") from None
         yield
     finally:
         os.close(opened)
