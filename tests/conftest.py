@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+import structlog
 from hashing import make_cheap
 from push.providers import Providers, providing
 from servers import DATABASES, SEAL, Databases, Postgresql, Server, Stoppable, migrate, private_folder, serve, tail
@@ -17,6 +18,14 @@ from ringbook.store import db as store
 def cheap_hashes() -> None:
     """Passwords are hashed cheaply in this process; `forking` does the same for servers."""
     make_cheap()
+
+
+@pytest.fixture(autouse=True)
+def fresh_logs() -> Iterator[None]:
+    """Logging is as it was: a command that a test calls in this process sets the level of its log."""
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
