@@ -9,6 +9,7 @@ from core.joining import ANN, BOB, CLEO, DAY, LIMITS, Play
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ringbook import errors
 from ringbook.core import announcing, delivery, discovery, users
 from ringbook.core.joined_texts import words
 from ringbook.model import Entry
@@ -324,6 +325,23 @@ def test_a_fact_that_cannot_be_told_lets_the_others_go_first(play, monkeypatch):
     play.now += announcing.AGAIN_SECONDS
     play.tell()
     assert [row["about_user_id"] for row in play.rows("SELECT about_user_id FROM pushes ORDER BY id")][1] == ann.id
+
+
+@pytest.mark.parametrize(
+    "damage", ["UPDATE joined SET digits = :broken", "UPDATE applications SET auth_secret = :broken"]
+)
+def test_a_fact_that_cannot_be_read_lets_those_of_other_applications_go_first(play, damage):
+    other = Play(play.db)
+    bob = holder(other, "bob", (CLEO, "Cleo"))
+    play.person("ann", ANN)
+    with play.db.write() as tx:
+        id_ = "id" if "applications" in damage else "app_id"
+        tx.run(f"{damage} WHERE {id_} = :app_id", broken=bytes(32), app_id=play.app_id)
+    other.person("cleo", CLEO)
+    with pytest.raises(errors.Unreadable):
+        other.tell()
+    other.tell()
+    assert other.pushes() == [(bob, "Your friend Cleo joined.")]
 
 
 def test_a_number_that_is_verified_while_it_is_told_is_told_once(play):

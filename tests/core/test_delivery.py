@@ -478,6 +478,17 @@ def test_a_contact_that_does_not_open_parks_its_own_push_only(db):
     ]
 
 
+def test_an_application_that_does_not_open_parks_its_own_pushes_only(db):
+    plays = [Play(db), Play(db)]
+    for play in plays:
+        holders(play, 1)
+    with db.write() as tx:
+        tx.run("UPDATE applications SET auth_secret = :broken WHERE id = :id", broken=bytes(32), id=plays[0].app_id)
+    applications._cache.clear()
+    assert [one.app_id for one in delivery.claim(db, NOW, 10)] == [plays[1].app_id]
+    assert [one["cause"] for one in plays[0].rows("SELECT cause FROM pushes WHERE cause IS NOT NULL")] == ["unreadable"]
+
+
 def test_one_claim_composes_pushes_of_several_applications_each_with_its_own_template(db):
     plays = [Play(db), Play(db)]
     for play, template in zip(plays, ("first %s", "second %s"), strict=True):

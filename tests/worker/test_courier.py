@@ -116,6 +116,24 @@ def test_what_fails_for_a_while_is_tried_again_and_what_is_refused_is_parked(pla
     ]
 
 
+def test_an_application_whose_secrets_do_not_open_parks_its_pushes_and_others_are_sent(play, providers):
+    other = Play(play.db, now=play.now)
+    other.set(**providers.settings)
+    for one in (play, other):
+        user = one.person("bob").id
+        one.device(user, fcm_token())
+        events.send(
+            one.db, NO_LIMITS, one.caller(user), events.Event(payload={"message": "hi"}, user_ids=[user]), one.now
+        )
+    with play.db.write() as tx:
+        tx.run("UPDATE applications SET auth_secret = :broken WHERE id = :id", broken=bytes(32), id=play.app_id)
+    applications._cache.clear()
+    with delivering(play, providers):
+        until(play, lambda: outcomes(play) == {"accepted": 1, "parked": 1})
+    parked = play.rows("SELECT app_id, cause FROM pushes WHERE outcome = 'parked'")
+    assert parked == [{"app_id": play.app_id, "cause": "unreadable"}]
+
+
 def test_a_dead_token_ends_its_subscription(play, providers):
     befriended(play, "bob", token=fcm_token("gone"))
     befriended(play, "cleo", token=apns_token("gone"), channel="apns", platform="ios")

@@ -50,6 +50,10 @@ def expand(db: Database, now: int, batch: int = BATCH) -> int:
             tx.lock(f"joined {oldest['user_id']}")
             fact = store.waiting(tx, oldest["id"])
             return _announce_batch(tx, app, fact, now, batch) if fact else 1
+    except errors.Unreadable:  # of the fact or of its application: the others need not wait for an operator
+        with db.write() as tx:
+            store.put_off(tx, oldest["id"], now + AGAIN_SECONDS)
+        raise
     except (errors.Unavailable, Overtaken):
         raise
     except errors.SessionGone as gone:  # a holder

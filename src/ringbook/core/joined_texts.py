@@ -10,6 +10,7 @@ The name is the one that the recipient's own address book has at this moment, an
 from collections.abc import Sequence
 from typing import Any
 
+from .. import errors
 from ..model import App
 from ..push import providers
 from ..store import joined as store
@@ -40,20 +41,28 @@ def payload(app: App, channel: str, text: str, about: int, **more: Any) -> dict[
 def compose(db: Database, tx: Tx, rows: Sequence[Row]) -> dict[int, dict[str, Any] | None]:
     """The payloads of those of these pushes that are joined pushes, by the push's id.
 
-    A push whose recipient no longer has the contact is left out; None stands for a contact that cannot be read.
+    A push whose recipient no longer has the contact is left out. None stands for a contact or an application that
+    cannot be read.
     """
     joined = [row for row in rows if row["number"] is not None]
     if not joined:
         return {}
     names = store.names(tx, sorted({(row["user_id"], row["app_id"], row["number"]) for row in joined}))
-    apps = {app_id: applications.cached_within(db, tx, app_id) for app_id in {row["app_id"] for row in joined}}
+    apps = {app_id: _application(db, tx, app_id) for app_id in {row["app_id"] for row in joined}}
     found: dict[int, dict[str, Any] | None] = {}
     for row in joined:
         holder = row["user_id"], row["number"]
         if holder in names:
-            name = names[holder]
-            found[row["id"]] = None if name is None else _payload(apps[row["app_id"]], row, name)
+            name, app = names[holder], apps[row["app_id"]]
+            found[row["id"]] = None if name is None or app is None else _payload(app, row, name)
     return found
+
+
+def _application(db: Database, tx: Tx, app_id: int) -> App | None:
+    try:
+        return applications.cached_within(db, tx, app_id)
+    except errors.Unreadable:
+        return None
 
 
 def _payload(app: App, row: Row, name: str) -> dict[str, Any]:

@@ -60,13 +60,13 @@ def verify(tx: Tx, app_id: int, user_id: int, number: int) -> bool:
 
 
 def oldest(tx: Tx, now: int) -> Row | None:
-    """The fact that has been due longest. A postponed fact is due later, so this reads one row of an index."""
-    return _opened(
-        tx,
-        tx.one(
-            f"SELECT {COLUMNS} FROM joined WHERE done_at IS NULL AND due_at <= :now ORDER BY due_at, id LIMIT 1",
-            now=now,
-        ),
+    """The id, app_id and user_id of the fact that has been due longest, without its number, which may not open.
+
+    A postponed fact is due later, so this reads one row of an index.
+    """
+    return tx.one(
+        "SELECT id, app_id, user_id FROM joined WHERE done_at IS NULL AND due_at <= :now ORDER BY due_at, id LIMIT 1",
+        now=now,
     )
 
 
@@ -76,12 +76,8 @@ def put_off(tx: Tx, joined_id: int, until: int) -> None:
 
 
 def waiting(tx: Tx, joined_id: int) -> Row | None:
-    """The fact with this id, if it still waits."""
-    return _opened(tx, tx.one(f"SELECT {COLUMNS} FROM joined WHERE id = :id AND done_at IS NULL", id=joined_id))
-
-
-def _opened(tx: Tx, row: Row | None) -> Row | None:
-    """The row with its number."""
+    """The fact with this id and its number, if it still waits; errors.Unreadable."""
+    row = tx.one(f"SELECT {COLUMNS} FROM joined WHERE id = :id AND done_at IS NULL", id=joined_id)
     if not row:
         return None
     digits = row.pop("digits")

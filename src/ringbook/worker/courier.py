@@ -135,7 +135,7 @@ class Courier:
             try:
                 busy = await step()
             except errors.Unavailable as away:
-                log.warning("work waits", part=what, reason=away.reason)
+                log.warning("work waits", part=what, reason=away.reason, why=away.why or None)
                 await self._pause(TROUBLE_SECONDS)
             except Exception:
                 log.exception("work failed", part=what)
@@ -209,6 +209,9 @@ class Courier:
             return Receipt(Outcome.REFUSED, str(missing), silent=None, cause=Cause.NOT_SET_UP)
         except errors.NotFound:
             return Receipt(Outcome.REFUSED, "the application is deleted", silent=None, cause=Cause.APPLICATION_DELETED)
+        except errors.Unreadable:
+            reason = "the application's secrets cannot be read: `ringbook check` says more"
+            return Receipt(Outcome.REFUSED, reason, silent=None, cause=Cause.UNREADABLE)
         except errors.Unavailable:
             reason = "the database could not be reached"
             return Receipt(Outcome.LATER, reason, silent=None, cause=Cause.DATABASE_UNAVAILABLE)
