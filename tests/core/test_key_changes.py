@@ -4,6 +4,7 @@ import base64
 import multiprocessing
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -395,6 +396,27 @@ def test_a_key_that_fits_is_not_forgotten(db, file):
     with pytest.raises(errors.Invalid, match="nothing is lost"):
         key_changes.forget(db, file, NOW, by=BY)
     assert in_clear(db, SEAL) == before
+
+
+@pytest.mark.parametrize("step", [3, 15])
+def test_a_key_that_was_moved_away_during_a_rotation_does_not_overwrite_the_other(databases, file, step):
+    """Whoever follows the message puts the file where it says, and the rotation ends."""
+    with databases.fresh("sqlite") as url:
+        with opened(url) as db:
+            fill(db)
+            before = in_clear(db, SEAL)
+        assert killed_at(step, url, file)
+        missing = keys.kept_file(file, KEY.fingerprint) if step == 15 else keys.next_file(file)
+        copy = missing.rename(file.with_name("moved away"))
+        with opened(url) as db:
+            assert keys.recorded(db).next
+            with pytest.raises(errors.Unavailable) as refused:
+                rotated(db, file)
+            place = re.search(r"put a copy of its file at (.+?);", refused.value.reason)
+            assert place
+            copy.rename(place[1])
+            rotated(db, file)
+        check_finished(url, file, before)
 
 
 def test_a_rotation_whose_former_key_is_lost_can_only_be_forgotten(database_url, file):

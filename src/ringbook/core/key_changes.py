@@ -42,7 +42,7 @@ LOCK = "change of the key"
 NO_FILE = "there is no key file: name it with RINGBOOK_KEY_FILE"
 NO_SEAL = "the database has no key yet: `ringbook migrate` gives it one"
 MISSING = (
-    "the key {fingerprint} is in none of the files {files}: put a copy of its file at {file}; if there is none any"
+    "the key {fingerprint} is in none of the files {files}: put a copy of its file at {place}; if there is none any"
     " more, `ringbook key forget` starts over without it"
 )
 OTHER = "the key in {file} is {fingerprint}, but the database is sealed with {current}: put the file of that key there"
@@ -302,7 +302,10 @@ def _fits(file: Path, found: Recorded) -> bool:
 
 def _lost(file: Path, fingerprint: str, found: Recorded) -> errors.Unavailable:
     files = ", ".join(str(one) for one in _files(file, found))
-    return _refusal(MISSING.format(fingerprint=fingerprint, files=files, file=file))
+    place = file
+    if found.next:  # the key file may hold the other key: a copy must not overwrite it
+        place = keys.kept_file(file, fingerprint) if fingerprint == found.current else keys.next_file(file)
+    return _refusal(MISSING.format(fingerprint=fingerprint, files=files, place=place))
 
 
 def _refusal(why: str) -> errors.Unavailable:
