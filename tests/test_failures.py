@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import servers
-from asking import PASSWORD, Answer, Person, ask, at_once, guest, line, lines, open_session, person, rows
+from asking import PASSWORD, Answer, Person, ask, at_once, guest, line, lines, open_session, person, rows, write
 from servers import DATABASES, Databases, Server, eventually, full_disk, serve
 
 PATIENCE_SECONDS = 60
@@ -184,6 +184,16 @@ def upload_until_killed(server: Server, people: list[Person]) -> list[list[str]]
 def on_sqlite(databases: Databases, tmp_path: Path) -> Iterator[Server]:
     with databases.fresh("sqlite") as url, serve(url, tmp_path) as running:
         yield running
+
+
+def test_a_value_that_does_not_open_is_503_and_the_log_says_where_it_is(on_sqlite):
+    who, other = person(on_sqlite), person(on_sqlite)
+    for one in (who, other):
+        assert one.upload(lines(0, 3)).status == 200
+    write(on_sqlite, "UPDATE contacts SET sealed = :broken WHERE owner_id = :id", broken=bytes(48), id=who.id)
+    assert who.ask("GET", "/address_book").status == 503
+    assert len(other.book()) == 3
+    assert "a sealed value in contacts.sealed does not open" in on_sqlite.printed
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="another process's limits can be changed on Linux only")

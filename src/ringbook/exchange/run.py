@@ -222,8 +222,8 @@ class Endpoint(Generic[C]):
             response.headers["Retry-After"] = str(refused.wait_seconds)
         elif isinstance(refused, errors.Unavailable):
             response.headers["Retry-After"] = RETRY_SECONDS
-            cause = type(refused.__cause__).__name__ if refused.__cause__ else None
-            log.warning("unavailable", route=self.path, reason=refused.reason, why=cause)
+            why = refused.why or (type(refused.__cause__).__name__ if refused.__cause__ else None)
+            log.warning("unavailable", route=self.path, reason=refused.reason, why=why)
         return response
 
 
