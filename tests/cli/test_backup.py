@@ -23,6 +23,7 @@ from store.older import next_version, people
 
 from ringbook import errors
 from ringbook.core import backups, erasures, users
+from ringbook.seal import Key
 from ringbook.store import db as databases_
 from ringbook.store import migrations
 from ringbook.store.db import checksum, copies
@@ -475,6 +476,15 @@ def test_a_restore_names_its_database_and_wants_one_named_where_there_is_none(ma
 
 def test_a_restore_asks_first(url, made):
     assert "replaces the database" in run("restore", str(made), database_url=url, code=2).stderr
+
+
+def test_a_restore_under_a_former_key_says_that_the_server_needs_it(url, made, folder):
+    """The key that took its place lies where the server looks for it."""
+    beside = Key.create(folder / "ringbook.key")
+    done = run("restore", str(made), "--yes", database_url=url)
+    assert f"{beside.file} holds another one: start the server with RINGBOOK_KEY_FILE={key_file()}" in done.stderr
+    beside.file.write_bytes(key_file().read_bytes())
+    assert "holds another one" not in run("restore", str(made), "--yes", database_url=url).stderr
 
 
 def test_a_restore_that_is_broken_off_changes_nothing(url, made, folder, monkeypatch):

@@ -98,6 +98,12 @@ def restore(
         restored = backups.restore(path, target, journal, key, progress, done, without_checksum=without_checksum)
     if not journal.exists() or not any(journal.iterdir()):
         common.warn(f"there is no journal of erasures in {journal}: users who were erased after the backup are back")
+    beside = keys.file_of(f"sqlite:///{target}", "")
+    if beside and beside != key_file and keys.exists(beside) and not keys.holds(beside, key):
+        common.warn(
+            f"the restored database needs the key in {key_file}, and {beside} holds another one: start the server with"
+            f" RINGBOOK_KEY_FILE={key_file}, or put that file in the place of {beside.name}"
+        )
     result = {"restored": str(path), "database": str(target), "former_database": str(restored.kept or "")}
     result |= _amounts(restored.contents)
     common.answer(result | _again(restored.again), as_json)

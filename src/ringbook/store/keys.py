@@ -1,6 +1,7 @@
 """Which key a database is sealed with: the key file, the fingerprint in the database, and whether the two fit.
 
 file_of(url, key_file)            where the key file of a database is
+holds(file, key)                  whether it holds this key
 read(db, url, key_file)           the key in that file
 recorded(db), record(db, key)     the fingerprints in the database; write the first one
 for_backup(backup, found, file)   the key that restores a backup
@@ -75,6 +76,14 @@ def file_of(url: str, key_file: str) -> Path | None:
         return None
     file = databases.sqlite_file(url).absolute()
     return file.with_suffix(".key") if file.suffix != ".key" else file.with_name(f"{file.name}.key")
+
+
+def holds(file: Path, key: Key) -> bool:
+    """Whether a file holds this key; False for a file that is not a key file."""
+    try:
+        return Key.read(file).fingerprint == key.fingerprint
+    except errors.Unavailable:
+        return False
 
 
 def read(db: Database, url: str, key_file: str) -> Key:
