@@ -166,6 +166,16 @@ def test_permits_come_back_with_time(db, owner):
     assert upload(db, owner, Entry(BOB, "Bob"), limits=slow, now=NOW + 600).created == 1
 
 
+def test_a_phone_replaces_a_book_in_which_a_contact_does_not_open(db, owner):
+    upload(db, owner, Entry(ANN, "Ann"), Entry(BOB, "Bob"))
+    with db.write() as tx:
+        keyed = tx.seal.number(owner.app.id, 12025550101)
+        tx.run("UPDATE contacts SET sealed = :other WHERE number = :keyed", other=b"x" * 32, keyed=keyed)
+    assert upload(db, owner, Entry(CAT, "Cat"), force=True).deleted == 2
+    with db.read() as tx:
+        assert len(tx.all("SELECT * FROM removed")) == 1
+
+
 def test_what_is_remembered_of_a_removed_number_is_not_the_number(db, owner):
     upload(db, owner, Entry(ANN, "Ann"))
     upload(db, owner, force=True)

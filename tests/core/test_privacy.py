@@ -28,7 +28,8 @@ FREE = Limits(permits_per_hour=0)
 
 @pytest.mark.parametrize(
     "login",
-    ["ann@example.com", "12025550101", "+1 (202) 555-0101", "07700 900123", "٠٧٧٠٠٩٠٠١٢٣", "5550101", "1" * 20],
+    ["ann@example.com", "12025550101", "+1 (202) 555-0101", "07700 900123", "٠٧٧٠٠٩٠٠١٢٣", "5550101", "1" * 20]
+    + ["tel:+12025550101", "TEL: 12025550101", "ann＠example.com"],
 )
 def test_a_login_that_tells_an_email_or_a_number(login: str) -> None:
     assert privacy.is_private(login)

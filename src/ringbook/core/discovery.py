@@ -9,6 +9,7 @@ of the book's row, so concurrent uploads to one book are applied one after the o
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from .. import errors, metrics, phone
 from ..config import Limits
@@ -154,8 +155,20 @@ def _remember(tx: Tx, limits: Limits, caller: Caller, book: Row, dropped: list[S
     if not dropped or not rate_limits.permits(limits, caller).capacity:
         return
     app_id, owner_id = caller.app.id, caller.user_id
-    opened = tx.seal.open_contacts(app_id, owner_id, book["book"], [(one.number, one.sealed) for one in dropped])
-    buckets.remember_removed(tx, app_id, owner_id, [number for number, _, _ in opened], now)
+    buckets.remember_removed(tx, app_id, owner_id, _numbers(tx, app_id, owner_id, book, dropped), now)
+
+
+def _numbers(tx: Tx, app_id: int, owner_id: int, book: Row, contacts: list[SealedContact]) -> list[int]:
+    """The numbers of contacts, without those that do not open: a phone can replace a damaged book."""
+    sealed = [(one.number, one.sealed) for one in contacts]
+    try:
+        return [number for number, _, _ in tx.seal.open_contacts(app_id, owner_id, book["book"], sealed)]
+    except errors.Unreadable:
+        found = []
+        for keyed, text in sealed:
+            with suppress(errors.Unreadable):
+                found.append(tx.seal.open_contact(app_id, owner_id, book["book"], keyed, text)[0])
+        return found
 
 
 def _unknown(tx: Tx, caller: Caller, book: Row, new: list[int], now: int) -> int:

@@ -13,6 +13,8 @@ the application's setting `profiles` is `open`. A value costs the same whether a
 reveals no more than was paid for. This keeps users from reading out the user base.
 """
 
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -25,6 +27,7 @@ from ..store.db import Database, Row, Tx
 from ..times import DAY
 from . import ceiling, rate_limits
 
+URI = re.compile(r"\s*(tel|sms|callto):", re.IGNORECASE)
 SHORTEST = 7  # digits of a national number without its area code
 NO_BOOK = -1
 
@@ -33,11 +36,12 @@ NOTHING: Named = frozenset()
 
 
 def is_private(login: str) -> bool:
-    """Whether this login is an e-mail, or has enough digits for a phone number of some country."""
+    """Whether this login is an e-mail, or has enough digits for a phone number of some country, also behind `tel:`."""
+    login = unicodedata.normalize("NFKC", login)  # signs of double width are read as the usual ones
     if "@" in login:
         return True
     try:
-        phone.read(login)
+        phone.read(re.sub(URI, "", login))
     except phone.Unreadable:
         return False
     except phone.WrongLength:

@@ -55,6 +55,8 @@ BACKUP_WRONG = (
     "{backup} needs the key {current}, but the key in {file} is {fingerprint}: name the file of that key with"
     " RINGBOOK_KEY_FILE"
 )
+BEGUN_ELSEWHERE = "another `ringbook key rotate` has just begun: let it end, then look with `ringbook key show`"
+ENDED_ELSEWHERE = "another `ringbook key rotate` has ended this change of the key: look with `ringbook key show`"
 EMPTY = "the table keys of the database is empty, which no version of Ringbook leaves behind: restore a backup"
 
 
@@ -157,17 +159,25 @@ def record(db: Database, key: Key, now: int) -> None:
 
 
 def begin(tx: Tx, fingerprint: str, now: int) -> None:
-    """Record to which key the database is being changed. From now on nothing else can use it."""
-    tx.run(
-        "INSERT INTO keys (fingerprint, state, created_at) VALUES (:fingerprint, 'next', :now)",
+    """Record to which key the database is being changed. From now on nothing else can use it.
+
+    Unavailable when another process has just begun to change it.
+    """
+    begun = tx.run(
+        "INSERT INTO keys (fingerprint, state, created_at) VALUES (:fingerprint, 'next', :now) ON CONFLICT DO NOTHING",
         fingerprint=fingerprint,
         now=now,
     )
+    if not begun:
+        raise errors.Unavailable(BEGUN_ELSEWHERE, why=BEGUN_ELSEWHERE)
 
 
 def place(tx: Tx) -> str:
-    """How far the change of the key has got; "" at its beginning."""
-    return str(tx.tuples("SELECT place FROM keys WHERE state = 'next'")[0][0])
+    """How far the change of the key has got; "" at its beginning. Unavailable when another process has finished it."""
+    rows = tx.tuples("SELECT place FROM keys WHERE state = 'next'")
+    if not rows:
+        raise errors.Unavailable(ENDED_ELSEWHERE, why=ENDED_ELSEWHERE)
+    return str(rows[0][0])
 
 
 def set_place(tx: Tx, text: str) -> None:
@@ -181,7 +191,8 @@ def give_up(tx: Tx) -> None:
 
 
 def finish(tx: Tx) -> None:
-    """End the change of the key: the next key is the current one."""
+    """End the change of the key: the next key is the current one. Unavailable when another process has finished it."""
+    place(tx)
     tx.run("DELETE FROM keys WHERE state = 'current'")
     tx.run("UPDATE keys SET state = 'current', place = ''")
 

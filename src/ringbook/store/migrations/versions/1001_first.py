@@ -22,6 +22,7 @@ CREATE TABLE keys (
     created_at BIGINT NOT NULL,
     place TEXT NOT NULL DEFAULT ''
 ) {keyed};
+CREATE UNIQUE INDEX keys_state ON keys (state);
 
 CREATE TABLE sequences (name TEXT PRIMARY KEY, value BIGINT NOT NULL) {keyed};
 INSERT INTO sequences VALUES ('application_ids', 0), ('user_ids', 0), ('subscription_ids', 0), ('session_ids', 0),
