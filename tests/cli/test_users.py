@@ -6,15 +6,19 @@ import pty
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import structlog
-from servers import Databases, application, environment, key_file, program
+from servers import SEAL, Databases, application, environment, key_file, program
 
 from ringbook.cli import __main__
-from ringbook.core import imports
+from ringbook.core import applications, imports
+from ringbook.core import users as core_users
+from ringbook.core.profile import columns
+from ringbook.store import db as store
 
 TABLE = "id,login,phone,verified,full_name\n1005,ann,+12025550101,true,Ann Example\n1006,bob,+447700900123,,Bob\n"
 WRONG = TABLE + "1007,ann,,,Another Ann\nx,dave,,,Dave\n"
@@ -295,3 +299,18 @@ def test_an_id_that_none_can_be_is_refused_as_wrong_use(ringbook, url, words):
     ended = ringbook("users", *words, database_url=url)
     assert ended.returncode == 2
     assert "Must be" in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_users_are_found_by_whole_phones_and_emails_and_by_beginnings_of_names(ringbook, url):
+    with closing(store.connect(url, seal=SEAL)) as db:
+        app = applications.get(db, 1)
+        with db.write() as tx:
+            given = {"login": "annie", "full_name": "Ann Lee", "email": "ann@example.com", "phone": "+1 (202) 555-0101"}
+            ann = core_users.add(tx, app, columns(given), 1_800_000_000)
+    for text in ("ann@EXAMPLE.com", "+12025550101", "ann l", "annie", "anni", str(ann.id)):
+        found = ringbook("users", "find", text, "--app", "1", "--json", database_url=url)
+        assert (found.returncode, [row["id"] for row in json.loads(found.stdout)]) == (0, [ann.id]), text
+    assert "Ann Lee" in ringbook("users", "find", "annie", "--app", "1", database_url=url).stdout
+    for text in ("ann@ex", "+120255501", "nobody"):
+        found = ringbook("users", "find", text, "--app", "1", database_url=url)
+        assert found.returncode == 1 and "only as a whole" in found.stdout, text

@@ -1,5 +1,6 @@
 """`ringbook users …`: the accounts of users.
 
+users_find                                 users by id, login, e-mail, phone or the beginning of a name
 users_import, users_export, users_erase    import users; export and erase one user
 users_reset_password, users_give_number    give a user a new password or a phone number
 """
@@ -28,6 +29,40 @@ Output = Annotated[Path | None, Parameter(help="new file to write, readable by y
 UserId = Annotated[Id, Parameter(help="id of the user")]
 
 users = cyclopts.App(name="users", help="The accounts of users.")
+
+
+@users.command(name="find")
+def users_find(
+    text: Annotated[
+        str,
+        Parameter(
+            allow_leading_hyphen=True,
+            help="an id, a whole e-mail or phone, or a login or a full name or its beginning; logins that read like a"
+            " phone or an e-mail only as a whole",
+        ),
+    ],
+    /,
+    *,
+    app: Annotated[Id, Parameter(help="id of the application that the users belong to")],
+    as_json: Json = False,
+    file: File,
+) -> int:
+    """List up to 50 users whom a text may mean, the best match first; exit code 1 when there is none."""
+    from ..core import applications, user_lookup
+
+    with common.database(common.settings(file)) as db:
+        found = user_lookup.matches(db, applications.get(db, app), text)
+    rows = [
+        {"id": one.id, "login": one.login, "full_name": one.full_name, "since": common.when(one.created_at)}
+        for one in found
+    ]
+    if as_json:
+        common.print_json(rows)
+    elif rows:
+        common.table(rows)
+    else:
+        common.print_line(f"application {app} has no such user; e-mails and phones are found only as a whole")
+    return 0 if rows else 1
 
 
 @users.command(name="import")
