@@ -7,11 +7,12 @@ Imports go down only, also for types; import-linter checks it:
               exchange/                                what both edges share: from request to response
     domain    core/                                    the rules
     gateways  store/  push/  verify/  outbound/        databases, push providers, number verification, outgoing HTTP
-    base      model  app_settings  phone  errors  config  logs  metrics  times
+    base      model  app_settings  profile_fields  phone  seal  errors  config  logs  metrics  times
 
-The first argument of a function says how it touches the world: `db` opens its own transaction, `tx` works inside
-the caller's, neither is pure. `api/wire.py` alone knows how apps spell things, `store/db/` and `store/migrations/`
-alone know which database it is, `phone.py` alone knows the numbering library.
+The first argument of a function shows its side effects: `db` opens its own transaction, `tx` works inside the caller's,
+and a function with neither is pure. Only `api/wire.py` knows the names and formats of requests and responses, only
+`store/db/` and `store/migrations/` know which database is in use, only `phone.py` knows the numbering library, and only
+`seal.py` contains storage cryptography.
 """
 
 __version__ = "0.1.0"
