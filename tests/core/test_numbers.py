@@ -4,12 +4,13 @@ from contextlib import closing
 
 import pytest
 import structlog
+from sealed import subscription
 from servers import SEAL, Databases
 
 from ringbook import errors
 from ringbook.config import Limits
 from ringbook.core import applications, discovery, numbers, proofs, sessions, subscriptions, users
-from ringbook.model import App, Caller, Entry, Subscription
+from ringbook.model import App, Caller, Entry
 from ringbook.store import db as store
 from ringbook.store import proofs as proof_store
 from ringbook.store import subscriptions as subscription_store
@@ -55,18 +56,8 @@ def recycled(db: store.Database, app: App) -> tuple[int, int]:
 
 
 def with_subscription(db: store.Database, app: App, user_id: int) -> None:
-    given = Subscription(
-        id=0,
-        user_id=user_id,
-        device="phone",
-        platform="android",
-        channel="gcm",
-        environment="production",
-        bundle=None,
-        token="not-a-real-token",
-    )
     with db.write() as tx:
-        subscription_store.insert(tx, app.id, given, NOW)
+        subscription_store.insert(tx, app.id, subscription(user_id, "not-a-real-token"), NOW)
 
 
 def test_a_recycled_number_goes_back_to_the_old_account_and_counts_as_verified(db, app):
