@@ -14,7 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..config import Config
 from ..exchange.bodies import InFlight
-from ..exchange.run import Endpoint, Lane, Router
+from ..exchange.lane import Lane
+from ..exchange.run import Endpoint, Router
 from ..store.db import Database
 from . import address_book, events, sessions, subscriptions, users
 from .endpoint import JSON, Api, Route, of_browser

@@ -10,7 +10,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .. import errors
 from ..config import Config
 from ..exchange.bodies import InFlight
-from ..exchange.run import Endpoint, Lane, Router
+from ..exchange.lane import Lane
+from ..exchange.run import Endpoint, Router
 from ..store.db import Database
 from . import applications, audit, diagnosis, files, keys, login, overview, providers, pushes, settings, users
 from .endpoint import HEADERS, Call, Dashboard, Route

@@ -2,6 +2,7 @@
 
 run.py         the steps from a request to its response, and the table of routes
 request.py     a row of the table, and one request as a handler gets it
+lane.py        the threads that do the work
 bodies.py      reads bodies within bounds
 visit.py       what every request has: headers, the log line, the metrics
 leftovers.py   drops the rest of a body when a request was answered before its body was read

@@ -1,6 +1,5 @@
 """From a request to its response, the same way for the API and the dashboard.
 
-    Lane        the threads that some routes share
     Edge        what the API and the dashboard do differently: sessions, handlers' answers, the look of errors
     Endpoint    one row of a table of routes, as an ASGI application
     Router      a table of routes, as an ASGI application
@@ -15,7 +14,6 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -29,55 +27,12 @@ from ..config import Config
 from ..logs import log
 from ..store.db import Database
 from .bodies import Body, InFlight
+from .lane import Lane
 from .request import Call, Route
 from .visit import VISIT, Visit
 
 C = TypeVar("C", bound=Call)
 RETRY_SECONDS = "1"  # after an Unavailable
-
-
-class Lane:
-    """The threads that some routes share.
-
-    most_waiting      further requests are refused, with `full`; None: any number may wait
-    limit             the setting that bounds the threads, for the metric
-    refused_seconds   a 429 is delayed by this time. A refusal costs so little that a client which repeats its request
-                      at once would keep the process busy
-    """
-
-    def __init__(
-        self,
-        threads: int,
-        *,
-        most_waiting: int | None = None,
-        full: str = "Too many requests wait already. Try again.",
-        limit: str = "",
-        refused_seconds: float = 0,
-    ) -> None:
-        self._threads = ThreadPoolExecutor(threads, "request")
-        self._size = threads
-        self._most_waiting = most_waiting
-        self._full = full
-        self._limit = limit
-        self._count = 0  # of requests that have a thread or wait for one
-        self.refused_seconds = refused_seconds
-
-    def run(self, work: Callable[[], Response]) -> Awaitable[Response]:
-        """Does the work in a thread. Raises Unavailable when too many requests wait for a thread."""
-        if self._most_waiting is not None and max(0, self._count - self._size) >= self._most_waiting:
-            raise errors.Unavailable(self._full, limit=self._limit)
-        return self.run_anyway(work)
-
-    def run_anyway(self, work: Callable[[], Any]) -> Awaitable[Any]:
-        """Does the work in a thread, however many requests wait for one."""
-        done = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        if self._most_waiting is not None:
-            self._count += 1
-            done.add_done_callback(self._leave)
-        return done
-
-    def _leave(self, _done: object) -> None:
-        self._count -= 1
 
 
 class Edge(ABC, Generic[C]):
