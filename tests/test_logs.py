@@ -2,6 +2,8 @@
 
 import json
 import logging
+import sys
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -58,3 +60,31 @@ def test_the_pool_of_connections_names_hosts_and_users_at_level_debug_only(capsy
         logs.start(level)
         logging.getLogger("psycopg.pool").warning("connection to 10.0.0.1 failed for user ann")
         assert len(capsys.readouterr().err.splitlines()) == lines
+
+
+def test_the_line_of_a_request_is_the_one_that_the_processors_would_make(capsys):
+    fields = {"method": "GET", "route": "/session", "status": 200, "ms": 1.5, "app": 1, "user": None}
+    logs.start("info")
+    logs.log.info("request", **fields)
+    logs.request(fields)
+    slow, fast = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert list(slow) == list(fast)
+    written = [datetime.strptime(line.pop("timestamp"), "%Y-%m-%dT%H:%M:%S.%fZ") for line in (slow, fast)]
+    assert slow == fast
+    assert timedelta(0) <= written[1] - written[0] < timedelta(minutes=1)
+
+
+def test_requests_are_logged_at_level_info_and_below(capsys):
+    for level, lines in (("debug", 1), ("info", 1), ("warning", 0)):
+        logs.start(level)
+        logs.request({"status": 200})
+        assert len(capsys.readouterr().err.splitlines()) == lines
+
+
+def test_on_a_terminal_a_request_is_plain_text(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    logs.start("info")
+    logs.request({"status": 200})
+    written = capsys.readouterr().err
+    assert "status" in written
+    assert "{" not in written

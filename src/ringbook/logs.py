@@ -3,6 +3,7 @@
     start(level)     set up logging for this process; call it once
     drop_unwritten   before the process exits: drop what stderr has not taken
     log              `log.info("work done", count=3)`
+    request          the line of a request
 
 Never log phone numbers, names, tokens, queries or bodies. The message of an exception may quote such data, so an
 exception is logged as its type and its stack; its message appears only at level debug.
@@ -12,7 +13,9 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -43,8 +46,15 @@ def start(level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=lambda *_args: _STDERR,
     )
+    global _request
+    _request = log.info if line is terminal else _request_line if least <= logging.INFO else _nothing
     logging.basicConfig(handlers=[_FromLibraries()], level=max(least, logging.WARNING), force=True)
     logging.getLogger(REPEATING).setLevel(logging.NOTSET if level == "debug" else logging.ERROR)
+
+
+def request(fields: Event) -> None:
+    """The same as `log.info("request", **fields)`. The processors of a line took a tenth of a small request's time."""
+    _request("request", **fields)
 
 
 def drop_unwritten() -> None:
@@ -82,6 +92,19 @@ class _FromLibraries(logging.Handler):
 
 def _json(_logger: Any, _method: str, event: Event) -> str:
     return msgspec.json.encode(event, enc_hook=str).decode()
+
+
+def _request_line(event: str, **fields: Any) -> None:
+    """Writes a line as the processors of `start` make it from an event without an exception."""
+    at = datetime.now(UTC).replace(tzinfo=None).isoformat() + "Z"
+    _STDERR.msg(_json(None, "info", fields | {"event": event, "level": "info", "timestamp": at}))
+
+
+def _nothing(event: str, **fields: Any) -> None:
+    """For a level at which no requests are logged."""
+
+
+_request: Callable[..., Any] = log.info  # `start` replaces it
 
 
 def _exceptions(*, in_words: bool) -> Any:

@@ -14,6 +14,7 @@
 
 import os
 import time
+from functools import cache
 
 # If one of these variables is set, the library stores every metric in a file.
 for _variable in ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"):
@@ -66,8 +67,15 @@ for _limit in SHARED_LIMITS:
 
 def answered(method: str, route: str, status: int, seconds: float) -> None:
     """Counts a request. `route` is the template of the path, never the path itself."""
-    REQUESTS.labels(method, route, str(status)).inc()
-    SECONDS.labels(route).observe(seconds)
+    count, duration = _of_requests(method, route, status)
+    count.inc()
+    duration.observe(seconds)
+
+
+@cache
+def _of_requests(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    """The series that count such a request. Looking them up takes longer than counting."""
+    return REQUESTS.labels(method, route, str(status)), SECONDS.labels(route)
 
 
 def limit_reached(limit: str, count: int = 1) -> None:

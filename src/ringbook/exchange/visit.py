@@ -11,8 +11,7 @@ from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
-from .. import metrics
-from ..logs import log
+from .. import logs, metrics
 from .leftovers import Leftover
 
 VISIT = "ringbook.visit"
@@ -73,7 +72,7 @@ class Visit:
         seconds = time.perf_counter() - self._started
         metrics.answered(self.method, self.route, status, seconds)
         ms = round(seconds * 1000, 1)
-        log.info("request", method=self.method, route=self.route, status=status, ms=ms, **self.fields)
+        logs.request({"method": self.method, "route": self.route, "status": status, "ms": ms, **self.fields})
 
 
 def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:

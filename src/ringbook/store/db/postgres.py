@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ... import errors
 from ...logs import log
 from ...seal import Seal
 from . import causes, ids
 from .contract import AWAY, PARAMETER, PROBE, SLOW, WITHOUT_KEY, Guard, Probe, Row, Rows, Tx
+
+if TYPE_CHECKING:
+    from psycopg.pq.abc import PGresult
 
 ARRAYS = {int: "bigint[]", str: "text[]", bytes: "bytea[]"}
 UTF8 = "UTF8"
@@ -130,11 +133,14 @@ class Postgres:
         import psycopg
         import psycopg_pool
 
+        from .direct import Statements
+
         check_address(url)
         self.seal = seal
         self.erasures = erasures
         self.memory: dict[Any, Any] = {}
         self.ids = ids.Blocks()
+        self.statements = Statements
         self.file: Path | None = None
         self._failure: BaseException | None = None
         self._pool = psycopg_pool.ConnectionPool(
@@ -151,7 +157,7 @@ class Postgres:
             name="ringbook",
         )
         self._pool.open()
-        self._errors = postgres_errors(psycopg, self._look_after, self._replace_all, lambda: self._failure)
+        self.refusal = refusals(psycopg, self._look_after, self._replace_all, lambda: self._failure)
         self._trouble = psycopg.Error
         self._none_free = psycopg_pool.PoolTimeout
         self._others = has_several_hosts(url)
@@ -169,14 +175,12 @@ class Postgres:
         self._drawing = threading.Lock()
         self._replaced_at = 0.0
 
+    def read(self, *, seconds: float = 0) -> AbstractContextManager[Tx]:
+        return self._limited_read(seconds) if seconds else _Read(self)
+
     @contextmanager
-    def read(self, *, seconds: float = 0) -> Iterator[Tx]:
+    def _limited_read(self, seconds: float) -> Iterator[Tx]:
         with self._errors(), self._connected() as connection:
-            if not seconds:
-                tx = PostgresTx(connection, self)
-                self.guard.check(tx)
-                yield tx
-                return
             try:
                 with connection.transaction():
                     tx = PostgresTx(connection, self, until=time.monotonic() + seconds)
@@ -250,16 +254,37 @@ class Postgres:
         self._pool.close()
 
     @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn the driver's errors into refusals."""
+        try:
+            yield
+        except Exception as error:
+            if refused := self.refusal(error):
+                raise refused  # noqa: B904  (it has its cause)
+            raise
+
+    @contextmanager
     def _connected(self) -> Iterator[Any]:
-        """A connection of the pool; none, and at once, while it is known that there is none to be had."""
+        """A connection of the pool, which is given back at the end of the block."""
+        connection = self.take()
+        try:
+            with connection:
+                yield connection
+        finally:
+            self.give_back(connection)
+
+    def take(self) -> Any:
+        """A connection of the pool; Unavailable, and at once, while it is known that there is none to be had."""
         if self._away.is_set():
             raise errors.Unavailable(AWAY, why=causes.of_postgres(self._failure)) from self._failure
-        with self._pool.connection() as connection:
-            self._in_use.add(connection)
-            try:
-                yield connection
-            finally:
-                self._in_use.discard(connection)
+        connection = self._pool.getconn()
+        self._in_use.add(connection)
+        return connection
+
+    def give_back(self, connection: Any) -> None:
+        """Give a connection back to the pool, which replaces it if it is lost or within a transaction."""
+        self._in_use.discard(connection)
+        self._pool.putconn(connection)
 
     def _draw_ahead(self) -> None:
         """Draw blocks of the sequences that have run out, before a transaction does, which locks them until its end."""
@@ -338,6 +363,35 @@ class Postgres:
         return True
 
 
+class _Read:
+    """A read whose statements are transactions of their own. A class takes half the time of generators."""
+
+    __slots__ = ("_connection", "_database")
+
+    def __init__(self, database: Postgres) -> None:
+        self._database = database
+
+    def __enter__(self) -> Tx:
+        try:
+            self._connection = self._database.take()
+        except Exception as error:
+            if refused := self._database.refusal(error):
+                raise refused  # noqa: B904  (it has its cause)
+            raise
+        try:
+            tx = PostgresTx(self._connection, self._database)
+            self._database.guard.check(tx)
+            return tx
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._database.give_back(self._connection)
+        if refused := self._database.refusal(error):
+            raise refused
+
+
 class PostgresTx:
     """A transaction on PostgreSQL.
 
@@ -352,6 +406,7 @@ class PostgresTx:
         until: float | None = None,
     ) -> None:
         self._connection = connection
+        self._statements = database.statements(connection)
         self.memory = database.memory
         self.seal = database.seal
         self._locked: dict[bytes, None] = {}
@@ -360,19 +415,17 @@ class PostgresTx:
         self._ids = database.ids
 
     def all(self, sql: str, **params: Any) -> list[Row]:
-        cursor = self._execute(sql, params)
-        names = [column.name for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        return self._statements.dicts(self._execute(sql, params))
 
     def one(self, sql: str, **params: Any) -> Row | None:
         rows = self.all(sql, **params)
         return rows[0] if rows else None
 
     def tuples(self, sql: str, **params: Any) -> list[tuple[Any, ...]]:
-        return cast(list[tuple[Any, ...]], self._execute(sql, params).fetchall())
+        return self._statements.tuples(self._execute(sql, params))
 
     def run(self, sql: str, **params: Any) -> int:
-        return cast(int, self._execute(sql, params).rowcount)
+        return self._execute(sql, params).command_tuples or 0
 
     def next_id(self, sequence: str, *, fresh: bool = False) -> int:
         if fresh:
@@ -416,7 +469,7 @@ class PostgresTx:
     def on_rollback(self, work: Callable[[], None]) -> None:
         pass
 
-    def _execute(self, sql: str, params: dict[str, Any]) -> Any:
+    def _execute(self, sql: str, params: dict[str, Any]) -> "PGresult":
         lists = {name: rows for name, rows in params.items() if isinstance(rows, Rows)}
         sql = postgres_statement(sql, tuple((name, tuple(rows.columns.items())) for name, rows in lists.items()))
         for name, rows in lists.items():
@@ -426,8 +479,7 @@ class PostgresTx:
             # SET LOCAL ends with the transaction, so that it also holds behind a pooler. 0 would mean no limit.
             left = max(1, math.ceil((self._until - time.monotonic()) * 1000))
             self._connection.execute(f"SET LOCAL statement_timeout = {left}")
-        cursor = self._connection.cursor(binary=True)
-        return cursor.execute(sql, params)
+        return self._statements.result(sql, params)
 
 
 @lru_cache(maxsize=512)
@@ -484,13 +536,13 @@ def _noting(connections: Any, note: Callable[[BaseException | None], None]) -> A
     return Noted
 
 
-def postgres_errors(
+def refusals(
     psycopg: Any,
     lost: Callable[[Exception], None],
     read_only: Callable[[], None],
     failure: Callable[[], BaseException | None],
-) -> Callable[[], AbstractContextManager[None]]:
-    """Turn the driver's errors into refusals.
+) -> Callable[[BaseException | None], errors.Refused | None]:
+    """A function that gives the refusal which an error of the driver means, with its cause; None for other errors.
 
     lost        is called when a connection is lost, or none was to be had
     read_only   is called when a server refuses to write
@@ -498,24 +550,29 @@ def postgres_errors(
     """
     busy = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.LockNotAvailable)
 
-    @contextmanager
-    def translated() -> Iterator[None]:
-        try:
-            yield
-        except psycopg.errors.ForeignKeyViolation as error:  # the user, or the application, has just been deleted
-            raise errors.SessionGone from error
-        except psycopg.errors.IntegrityError as error:
-            raise errors.Conflict(errors.BUSY) from error
-        except busy as error:
-            raise errors.Busy from error
-        except psycopg.errors.ReadOnlySqlTransaction as error:  # what was the primary is a standby now
+    def known(error: Any) -> tuple[errors.Refused, BaseException] | None:
+        if isinstance(error, psycopg.errors.ForeignKeyViolation):  # the user, or the application, was just deleted
+            return errors.SessionGone(), error
+        if isinstance(error, psycopg.errors.IntegrityError):
+            return errors.Conflict(errors.BUSY), error
+        if isinstance(error, busy):
+            return errors.Busy(), error
+        if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):  # what was the primary is a standby now
             read_only()
-            raise errors.Unavailable(AWAY) from error
-        except psycopg.errors.InsufficientPrivilege as error:
-            raise errors.Unavailable(AWAY, why=causes.NO_RIGHTS) from error
-        except psycopg.OperationalError as error:
+            return errors.Unavailable(AWAY), error
+        if isinstance(error, psycopg.errors.InsufficientPrivilege):
+            return errors.Unavailable(AWAY, why=causes.NO_RIGHTS), error
+        if isinstance(error, psycopg.OperationalError):
             lost(error)
             cause = error if error.sqlstate else failure() or error
-            raise errors.Unavailable(AWAY, why=causes.of_postgres(cause)) from cause
+            return errors.Unavailable(AWAY, why=causes.of_postgres(cause)), cause
+        return None
 
-    return translated
+    def refusal(error: BaseException | None) -> errors.Refused | None:
+        if error is None or not (found := known(error)):
+            return None
+        refused, cause = found
+        refused.__cause__ = cause
+        return refused
+
+    return refusal

@@ -1,6 +1,5 @@
 """SQLite: one file, one writer at a time, as many readers as there are threads."""
 
-import queue
 import re
 import shutil
 import sqlite3
@@ -8,7 +7,7 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from itertools import accumulate, repeat
 from pathlib import Path
@@ -82,7 +81,7 @@ class Sqlite:
         self.erasures = erasures
         self.memory: dict[Any, Any] = {}
         self.ids = ids.Blocks()
-        self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
+        self._idle: list[sqlite3.Connection] = []
         self._all: list[sqlite3.Connection] = []
         self._turn = threading.Lock()
         self._waiting = 0
@@ -90,17 +89,8 @@ class Sqlite:
         self._probe = Probe(self._attempt)
         self.guard = Guard()
 
-    @contextmanager
-    def read(self, *, seconds: float = 0) -> Iterator[Tx]:
-        with sqlite_errors(self.file):
-            connection = self._take()
-            try:
-                with limited(connection, seconds):
-                    tx = SqliteTx(connection, self)
-                    self.guard.check(tx)
-                    yield tx
-            finally:
-                self._idle.put(connection)
+    def read(self, *, seconds: float = 0) -> AbstractContextManager[Tx]:
+        return _Read(self, seconds)
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
@@ -144,7 +134,7 @@ class Sqlite:
         return 0  # a second writer waits, or does not get its turn
 
     def gauges(self) -> dict[str, int]:
-        return {"open": len(self._all), "idle": self._idle.qsize(), "waiting": self._waiting}
+        return {"open": len(self._all), "idle": len(self._idle), "waiting": self._waiting}
 
     def tables(self) -> frozenset[str]:
         with self.read() as tx:
@@ -195,20 +185,25 @@ class Sqlite:
     @contextmanager
     def _at_once(self) -> Iterator[sqlite3.Connection]:
         """A connection that does not wait for locks of other programs."""
-        connection = self._take()
+        connection = self.take()
         try:
             connection.execute("PRAGMA busy_timeout = 0")
             yield connection
         finally:
             connection.execute(f"PRAGMA busy_timeout = {WRITE_WAIT_SECONDS * 1000}")
-            self._idle.put(connection)
+            self.give_back(connection)
 
-    def _take(self) -> sqlite3.Connection:
+    def take(self) -> sqlite3.Connection:
+        """An idle connection, or a new one; Unavailable when the file is not the one that was opened."""
         self._identity.check()
         try:
-            return self._idle.get_nowait()
-        except queue.Empty:
+            return self._idle.pop()
+        except IndexError:
             return self._opened()
+
+    def give_back(self, connection: sqlite3.Connection) -> None:
+        """The connection is idle, and the first to be taken again: what it has cached is the freshest."""
+        self._idle.append(connection)
 
     def _opened(self) -> sqlite3.Connection:
         connection, found = open_sqlite(self.file)
@@ -224,11 +219,11 @@ class Sqlite:
     def _lock(self) -> Iterator[sqlite3.Connection]:
         """A connection without a transaction, while no other thread of this process writes."""
         with self._my_turn(), sqlite_errors(self.file):
-            connection = self._take()
+            connection = self.take()
             try:
                 yield connection
             finally:
-                self._idle.put(connection)
+                self.give_back(connection)
 
     @contextmanager
     def _my_turn(self) -> Iterator[None]:
@@ -241,6 +236,40 @@ class Sqlite:
             yield
         finally:
             self._turn.release()
+
+
+class _Read:
+    """A read. It is a class because a generator takes twice as long, and each request reads at least once.
+
+    seconds   interrupt the statement that runs at this time limit; 0 = no limit. By a progress handler, not by
+              `interrupt()` from a timer: that could hit the next one to use the connection
+    """
+
+    __slots__ = ("_connection", "_database", "_seconds")
+
+    def __init__(self, database: Sqlite, seconds: float) -> None:
+        self._database = database
+        self._seconds = seconds
+
+    def __enter__(self) -> Tx:
+        self._connection = self._database.take()
+        if self._seconds:
+            until = time.monotonic() + self._seconds
+            self._connection.set_progress_handler(lambda: time.monotonic() > until, STEPS)
+        try:
+            tx = SqliteTx(self._connection, self._database)
+            self._database.guard.check(tx)
+            return tx
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if self._seconds:
+            self._connection.set_progress_handler(None, STEPS)
+        self._database.give_back(self._connection)
+        if isinstance(error, sqlite3.DatabaseError) and (known := refusal(self._database.file, error)):
+            raise known from error
 
 
 class SqliteTx:
@@ -321,23 +350,6 @@ class SqliteTx:
         return self._connection.execute(sql, params)
 
 
-@contextmanager
-def limited(connection: sqlite3.Connection, seconds: float) -> Iterator[None]:
-    """Interrupt the running statement at the time limit; 0 = no limit.
-
-    A progress handler, not `interrupt()` from a timer: that could hit the next one to use the connection.
-    """
-    if not seconds:
-        yield
-        return
-    until = time.monotonic() + seconds
-    connection.set_progress_handler(lambda: time.monotonic() > until, STEPS)
-    try:
-        yield
-    finally:
-        connection.set_progress_handler(None, STEPS)
-
-
 def unwritable(file: Path, error: BaseException) -> str:
     """The problem with the disk or its permissions that an error means; "" for other errors."""
     why = causes.of_sqlite(file, error)
@@ -396,14 +408,21 @@ def sqlite_errors(file: Path) -> Iterator[None]:
     """Convert the driver's errors into refusals."""
     try:
         yield
-    except sqlite3.IntegrityError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:  # the user, or the application, is gone
-            raise errors.SessionGone from error
-        raise errors.Conflict(errors.BUSY) from error
     except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code == sqlite3.SQLITE_INTERRUPT:
-            raise errors.TooSlow(SLOW) from error
-        if code in SQLITE_AWAY:
-            raise errors.Unavailable(AWAY, why=causes.of_sqlite(file, error)) from error
+        if known := refusal(file, error):
+            raise known from error
         raise
+
+
+def refusal(file: Path, error: sqlite3.DatabaseError) -> errors.Refused | None:
+    """The refusal that an error of the driver means; None for a mistake of ours."""
+    if isinstance(error, sqlite3.IntegrityError):
+        if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:  # the user, or the application, is gone
+            return errors.SessionGone()
+        return errors.Conflict(errors.BUSY)
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_INTERRUPT:
+        return errors.TooSlow(SLOW)
+    if code in SQLITE_AWAY:
+        return errors.Unavailable(AWAY, why=causes.of_sqlite(file, error))
+    return None
