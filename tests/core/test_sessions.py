@@ -44,6 +44,27 @@ def test_its_use_is_written_back_at_most_once_a_minute(db, app):
     assert sessions.current(db, token, NOW + 60).expires_at == NOW + 60 + 7200
 
 
+def test_a_session_that_is_read_with_its_user_lives_and_ends_like_any_other(db, app):
+    token = opened(db, app).token
+    for now in (NOW + 59, NOW + 60, NOW + 7100, NOW + 7100 + 7200):
+        alone = sessions.current(db, token, now)
+        session, user = sessions.current_with_user(db, token, now)
+        assert session == alone
+        assert (user and user.login) == (session and ANN.login)
+
+
+def test_its_use_is_written_back_also_when_it_is_read_with_its_user(db, app):
+    token = opened(db, app).token
+    session, _ = sessions.current_with_user(db, token, NOW + 60)
+    assert session.expires_at == sessions.current(db, token, NOW + 60).expires_at == NOW + 60 + 7200
+
+
+def test_a_session_of_the_application_and_one_that_is_gone_have_no_user(db, app):
+    of_app = sessions.open_application(db, Limits(), app, ADDRESS, ts=NOW, nonce=0, now=NOW)
+    assert sessions.current_with_user(db, of_app.token, NOW) == (of_app.session, None)
+    assert sessions.current_with_user(db, "gone", NOW) == (None, None)
+
+
 def test_whoever_is_erased_between_proof_and_session_is_told_to_try_again_and_keeps_the_session(db, app):
     """The same proof then creates a new account. With "session does not exist" an app would discard its session."""
     ann = sessions.open_application(db, Limits(), app, ADDRESS, ts=NOW, nonce=0, now=NOW)
@@ -269,7 +290,8 @@ def test_no_read_no_sign_in_and_no_end_of_a_session_writes_the_users(db, app):
         for statement in REFUSE_WRITES[db.file is not None]:
             tx.run(statement)
     again = opened(db, app, now=NOW + 60)
-    assert sessions.user_of(db, again.session).last_request_at == NOW + 60
+    _, user = sessions.current_with_user(db, again.token, NOW + 60)
+    assert user.last_request_at == NOW + 60
     assert proofs.by_phone(db, limits, app, phone, ADDRESS, NOW + 60) == proven
     sessions.open_verified(db, app, proven, ts=NOW, nonce=1, now=NOW + 60)
     anonymous = sessions.open_application(db, limits, app, ADDRESS, ts=NOW, nonce=0, now=NOW + 60)

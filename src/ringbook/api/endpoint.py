@@ -27,7 +27,7 @@ from ..core import applications, sessions, stats
 from ..exchange import request as common
 from ..exchange.bodies import SMALL_BYTES, InFlight
 from ..exchange.run import Edge
-from ..model import App, Caller, Session
+from ..model import App, Caller, Session, User
 from ..store.db import Database
 from ..verify import Outside
 from . import forms, wire
@@ -37,12 +37,12 @@ JSON = "application/json; charset=utf-8"  # without the charset, Flutter shows n
 ANONYMOUS_BYTES = 64 * 1024  # the largest body on routes that anybody may call
 COMPRESSED_BYTES = 1024  # smaller answers are not worth it
 COMPRESSION = 5
-VARIES = {"Vary": "Origin"}
-SHARED = {
-    "Vary": "Origin",
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "CB-Token-ExpirationDate, QB-Token-ExpirationDate, Retry-After",
-}
+VARIES = [(b"vary", b"Origin")]
+SHARED = [
+    *VARIES,
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"CB-Token-ExpirationDate, QB-Token-ExpirationDate, Retry-After"),
+]
 
 
 class Who(Enum):
@@ -77,27 +77,37 @@ class Route(common.Route):
     refusals: tuple[int, ...] = ()
     large: bool = False  # the body may be as large as the setting `max_body_bytes` allows
     search: bool = False  # a search for users: runs in threads of its own
+    shows_user: bool = False  # the handler wants the session's user, who is read together with the session
 
 
 @dataclass(kw_only=True)
 class Call(common.Call):
-    """One request. `session` is set once the caller has been identified."""
+    """One request. `session` is set once the caller has been identified, `user` only for routes that show it."""
 
     route: Route
     outside: Outside
     session: Session | None = None
+    user: User | None = None
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        """The request's headers by their names in lower case; of several with one name, the first.
+
+        There are ten look-ups in a request, and Starlette's Headers would walk through the whole list for each.
+        """
+        sent = reversed(self.request.scope["headers"])
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in sent}
 
     @cached_property
     def dialect(self) -> Dialect:
         """QuickBlox if any of its headers is there, else ConnectyCube (protocol §1.2)."""
-        names = self.request.headers.keys()
-        quickblox = any(name.startswith(("qb-", "quickblox-")) for name in names)
+        quickblox = any(name.startswith(("qb-", "quickblox-")) for name in self.headers)
         return Dialect.QUICKBLOX if quickblox else Dialect.CONNECTYCUBE
 
     @cached_property
     def values(self) -> dict[str, Any]:
         """Query and body merged; on a GET the query wins, else the body (protocol §1.4)."""
-        headers = self.request.headers
+        headers = self.headers
         body_wins = self.request.method not in ("GET", "DELETE")
         query = self.request.scope["query_string"].decode("utf-8", "replace")
         return forms.merged(query, self.body, headers.get("content-type", ""), body_wins=body_wins)
@@ -105,7 +115,7 @@ class Call(common.Call):
     @cached_property
     def token(self) -> str:
         """The session token; "" without one, because Flutter then sends an empty header."""
-        headers = self.request.headers
+        headers = self.headers
         return (headers.get("cb-token") or headers.get("qb-token") or "").strip()
 
     @property
@@ -113,7 +123,7 @@ class Call(common.Call):
         """The application of the session, or of the key in the header."""
         if self.session:
             return applications.cached(self.db, self.session.app_id)
-        return applications.by_auth_key(self.db, self.request.headers.get("cb-authkey", "").strip())
+        return applications.by_auth_key(self.db, self.headers.get("cb-authkey", "").strip())
 
     @property
     def user_id(self) -> int:
@@ -170,7 +180,10 @@ class Api(Edge[Call]):
         who = call.route.who
         if who is Who.ANYBODY:
             return
-        call.session = sessions.current(call.db, call.token, call.now) if call.token else None
+        if call.token and call.route.shows_user:
+            call.session, call.user = sessions.current_with_user(call.db, call.token, call.now)
+        elif call.token:
+            call.session = sessions.current(call.db, call.token, call.now)
         if not call.session:
             if not has_key(call):
                 raise errors.SessionGone
@@ -202,14 +215,14 @@ class Api(Edge[Call]):
 
 def has_key(call: Call) -> bool:
     """Does the request carry an application's key, on a route that accepts one?"""
-    return call.route.who is Who.APPLICATION and bool(call.request.headers.get("cb-authkey"))
+    return call.route.who is Who.APPLICATION and bool(call.headers.get("cb-authkey"))
 
 
 def app_id(call: Call) -> int:
     """The application of a request, as far as that is known without a query; else 0."""
     if call.session:
         return call.session.app_id
-    key = call.request.headers.get("cb-authkey", "").strip()
+    key = call.headers.get("cb-authkey", "").strip()
     if call.route.who is Who.ANYBODY and not key:
         with suppress(errors.Refused):
             key = call.values.get("auth_key", "")
@@ -224,21 +237,32 @@ def response(call: Call, status: int, body: Any) -> Response:
     """
     session = call.session
     call.log_fields = {"app": session.app_id if session else None, "user": session.user_id if session else None}
-    headers = dict(of_browser(call.request.headers))
+    headers = list(SHARED if "origin" in call.headers else VARIES)
     if session:
-        ends = wire.expiration(session.expires_at)
-        headers["CB-Token-ExpirationDate"] = headers["QB-Token-ExpirationDate"] = ends
+        ends = wire.expiration(session.expires_at).encode()
+        headers += [(b"cb-token-expirationdate", ends), (b"qb-token-expirationdate", ends)]
     if body is None:
-        return Response(status_code=status, headers=headers)
+        return Ready(b"", status, headers)
     content = msgspec.json.encode(body)
     if len(content) >= COMPRESSED_BYTES:
-        headers["Vary"] = "Accept-Encoding, Origin"
-        if "gzip" in call.request.headers.get("accept-encoding", ""):
-            headers["Content-Encoding"] = "gzip"
+        headers[0] = (b"vary", b"Accept-Encoding, Origin")
+        if "gzip" in call.headers.get("accept-encoding", ""):
+            headers.append((b"content-encoding", b"gzip"))
             content = gzip.compress(content, COMPRESSION, mtime=0)
-    return Response(content, status_code=status, headers=headers, media_type=JSON)
+    return Ready(content, status, [*headers, (b"content-type", JSON.encode())])
+
+
+class Ready(Response):
+    """A response whose headers are bytes already. Starlette's own converts them for each response."""
+
+    def __init__(self, content: bytes, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.body = content
+        self.status_code = status
+        self.background = None
+        self.raw_headers = [*headers, (b"content-length", str(len(content)).encode())]
 
 
 def of_browser(request_headers: Mapping[str, str]) -> dict[str, str]:
     """The headers with which a browser lets a page of any origin read the response. Source: WHATWG, "Fetch", CORS."""
-    return SHARED if "origin" in request_headers else VARIES
+    headers = SHARED if "origin" in request_headers else VARIES
+    return {name.decode(): value.decode() for name, value in headers}

@@ -124,8 +124,7 @@ def credentials(given: SignInIn | LoginRequest) -> Credentials:
 def show_session(call: Call) -> Answer:
     """Show the session"""
     assert call.session
-    user = sessions.user_of(call.db, call.session)
-    return Answer(session_out(call.session, call.token, user, call.dialect))
+    return Answer(session_out(call.session, call.token, call.user, call.dialect))
 
 
 def end_session(call: Call) -> Answer:
@@ -201,7 +200,9 @@ ROUTES = [
         refusals=(401, 404, 422, 429),
         slow=True,
     ),
-    Route(method="GET", path="/session", handler=show_session, who=Who.SESSION, answer=OneSession),
+    Route(
+        method="GET", path="/session", handler=show_session, who=Who.SESSION, answer=OneSession, shows_user=True
+    ),
     Route(method="DELETE", path="/session", handler=end_session, who=Who.SESSION),
     Route(method="DELETE", path="/session/list", handler=end_other_sessions),
     Route(method="DELETE", path="/session/{id}", handler=end_session_by_id, refusals=(404,)),

@@ -81,7 +81,7 @@ def named(names: Mapping[str, str]) -> Iterator[None]:
 
 def iso(seconds: int) -> str:
     """`2018-12-05T11:58:02Z`, as in every body."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}Z"  # strftime takes three times as long
 
 
 def iso_or_none(seconds: int | None) -> str | None:
@@ -91,7 +91,7 @@ def iso_or_none(seconds: int | None) -> str | None:
 
 def expiration(seconds: int) -> str:
     """`2021-06-04 12:10:53 UTC`: the one spelling of a token's end that every SDK parses (protocol §1.3, §11.4)."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat(' ')[:19]} UTC"
 
 
 # ── lenient reading ──────────────────────────────────────────────────────────────────────────────────────────────────

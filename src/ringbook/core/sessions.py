@@ -3,7 +3,7 @@
     open_application, open_user, open_guest    open a session (`POST /session`)
     sign_in, sign_out                          change the user of a session; the token stays
     open_verified, sign_in_verified            the same for a user whom a proof of identity has named (`core/proofs.py`)
-    current                                    the session of a token; each use extends it
+    current, current_with_user                 the session of a token, alone or with its user; each use extends it
     end, end_by_id, end_others, end_all        end sessions before they expire
     check_signature                            checks the HMAC that QuickBlox SDKs and old ConnectyCube SDKs send
     sweep                                      deletes expired sessions, and erases guests whose day is over
@@ -304,19 +304,24 @@ def current(db: Database, token: str, now: int) -> Session | None:
     """The session of this token; None when it is unknown or has expired. Its use is stored at most once a minute."""
     with db.read() as tx:
         row = store.by_token(tx, digest(token), now)
-    if row and now - row["last_used_at"] >= TOUCH_SECONDS:
+    return _used(db, token, row, now) if row else None
+
+
+def current_with_user(db: Database, token: str, now: int) -> tuple[Session | None, User | None]:
+    """The session of this token as `current` gives it, and its user; None for a session of the application."""
+    with db.read() as tx:
+        row = store.by_token(tx, digest(token), now)
+        user = user_store.by_id(tx, row["app_id"], row["user_id"]) if row and row["user_id"] else None
+    return (_used(db, token, row, now) if row else None), user
+
+
+def _used(db: Database, token: str, row: Row, now: int) -> Session:
+    """The session in a row. Stores its use unless that happened within the last minute."""
+    if now - row["last_used_at"] >= TOUCH_SECONDS:
         row |= {"last_used_at": now, "expires_at": row["guest_until"] or now + LIFE_SECONDS}
         with db.write() as tx:
             store.touch(tx, digest(token), now, row["expires_at"])
-    return Session(**row) if row else None
-
-
-def user_of(db: Database, session: Session) -> User | None:
-    """The user of a session; None for a session of the application."""
-    if not session.user_id:
-        return None
-    with db.read() as tx:
-        return user_store.by_id(tx, session.app_id, session.user_id)
+    return Session(**row)
 
 
 def end(db: Database, token: str) -> None:
