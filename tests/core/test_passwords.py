@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from argon2 import extract_parameters
 from hashing import PRODUCTION
 
 from ringbook import errors
@@ -74,3 +75,8 @@ def test_a_one_time_password_is_long_legible_and_never_the_same() -> None:
         passwords.check(password)
         assert [len(part) for part in password.split("-")] == [4, 4, 4, 4]
         assert not set(password) & set("0O1lIi")
+
+
+def test_what_is_compared_without_a_stored_password_costs_as_much_as_a_stored_one() -> None:
+    assert extract_parameters(passwords._no_password()) == extract_parameters(passwords.hashed("correct-horse"))
+    assert not passwords.matches(None, "correct-horse")

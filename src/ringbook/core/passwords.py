@@ -9,12 +9,14 @@ A hash takes about 20 ms of a core and 19 MiB. So at most one per core runs at a
 Source: RFC 9106 (argon2); the cost is the first choice of OWASP's Password Storage Cheat Sheet.
 """
 
+import base64
 import os
 import secrets
 import threading
 
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import ARGON2_VERSION
 
 from .. import errors
 
@@ -26,8 +28,21 @@ ONE_TIME_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID)
 _turn = threading.BoundedSemaphore(AT_ONCE)
-# The hash of a random password, with the costs above: compared when there is no stored password.
-_dummy_hash = _hasher.hash(secrets.token_hex(16))
+
+
+def _no_password() -> str:
+    """A hash with the costs above that belongs to no password: compared when there is no stored one.
+
+    Its salt and result are random. To hash something for it would take as long as ten modules take to load.
+    """
+    costs = f"m={_hasher.memory_cost},t={_hasher.time_cost},p={_hasher.parallelism}"
+    salt, result = (
+        base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (_hasher.salt_len, _hasher.hash_len)
+    )
+    return f"$argon2id$v={ARGON2_VERSION}${costs}${salt}${result}"
+
+
+_dummy_hash = _no_password()
 
 
 def check(password: str, *, min_characters: int = MIN_CHARACTERS, field: str = "password") -> None:
