@@ -94,7 +94,8 @@ def figures(kind: str, rounds: int = ROUNDS, beside: Sequence[Path] = ()) -> dic
         for _, _, side in open_sides:
             side.cost(WARM_UP)
         for number in range(rounds):
-            for server, request, side in open_sides[number % len(open_sides) :] + open_sides[: number % len(open_sides)]:
+            first = number % len(open_sides)
+            for server, request, side in open_sides[first:] + open_sides[:first]:
                 side.cost(10)  # the caches of the processor are warm again
                 costs[server][request].append(side.cost(REQUESTS))
     return costs

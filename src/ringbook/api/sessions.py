@@ -200,9 +200,7 @@ ROUTES = [
         refusals=(401, 404, 422, 429),
         slow=True,
     ),
-    Route(
-        method="GET", path="/session", handler=show_session, who=Who.SESSION, answer=OneSession, shows_user=True
-    ),
+    Route(method="GET", path="/session", handler=show_session, who=Who.SESSION, answer=OneSession, shows_user=True),
     Route(method="DELETE", path="/session", handler=end_session, who=Who.SESSION),
     Route(method="DELETE", path="/session/list", handler=end_other_sessions),
     Route(method="DELETE", path="/session/{id}", handler=end_session_by_id, refusals=(404,)),

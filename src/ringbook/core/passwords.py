@@ -36,9 +36,8 @@ def _no_password() -> str:
     Its salt and result are random. To hash something for it would take as long as ten modules take to load.
     """
     costs = f"m={_hasher.memory_cost},t={_hasher.time_cost},p={_hasher.parallelism}"
-    salt, result = (
-        base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (_hasher.salt_len, _hasher.hash_len)
-    )
+    sizes = (_hasher.salt_len, _hasher.hash_len)
+    salt, result = (base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in sizes)
     return f"$argon2id$v={ARGON2_VERSION}${costs}${salt}${result}"
 
 

@@ -105,9 +105,7 @@ class _Thread:
             while job:
                 job = self._do(*job)
 
-    def _do(
-        self, work: Callable[[], Any], done: "asyncio.Future[Any]", loop: asyncio.AbstractEventLoop
-    ) -> Job | None:
+    def _do(self, work: Callable[[], Any], done: "asyncio.Future[Any]", loop: asyncio.AbstractEventLoop) -> Job | None:
         """Does a piece of work; returns the next one, if there is one."""
         result, error = None, None
         try:
