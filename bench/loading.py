@@ -16,6 +16,8 @@ from databases import file_of
 from keyed import SEAL
 from world import GAP, World, placed
 
+from ringbook.store.numbers import DIGITS
+
 BOOK = 1_000
 SESSION_SECONDS = 12 * 3600
 TABLES: dict[str, tuple[str, ...]] = {
@@ -23,7 +25,7 @@ TABLES: dict[str, tuple[str, ...]] = {
         *("id", "app_id", "login", "login_folded", "login_keyed", "full_name", "full_name_folded", "phone"),
         *("password_hash", "is_guest", "created_at", "updated_at"),
     ),
-    "numbers": ("app_id", "number", "user_id", "digits"),
+    "numbers": ("app_id", "number", "user_id", "digits", "spelling"),
     "books": ("owner_id", "book", "app_id", "device", "size", "next_seq", "synced_at"),
     "contacts": ("owner_id", "book", "number", "app_id", "sealed", "seq"),
     "sessions": ("token_hash", "id", "app_id", "user_id", "nonce", "ts", "created_at", "last_used_at", "expires_at"),
@@ -92,7 +94,7 @@ def numbers(world: World, app_id: int) -> Iterator[tuple[Any, ...]]:
     """Write the number of each user, in the order of the table."""
     everybody = ((SEAL.number(app_id, number), user_id, number) for user_id, number in _numbers(world))
     for keyed, user_id, number in sorted(everybody):
-        yield app_id, keyed, user_id, SEAL.digits(number, "numbers", "digits", app_id, keyed)
+        yield app_id, keyed, user_id, SEAL.digits(number, "numbers", "digits", app_id, keyed), DIGITS
 
 
 def _numbers(world: World) -> Iterator[tuple[int, int]]:

@@ -4,7 +4,7 @@
     Session, Caller             a session, and the user who makes a request
     User                        a user's account: the profile, and what Ringbook itself stores beside it
     Entry, Contact, Report      a line of an upload, a contact of an address book, the result of an upload
-    Registered                  a contact who is a user
+    Registered, RegisteredPhone a contact who is a user, with the whole profile or only the phone
     Subscription                the push token of a device
 
 Times are UTC seconds since 1970; a `number` is the 64-bit integer of `phone.read`.
@@ -65,7 +65,7 @@ class Caller(Struct, frozen=True, kw_only=True):
     address: str
 
 
-class User(Profile, frozen=True, kw_only=True):
+class User(Profile, frozen=True, gc=False):
     """A user's account, with all fields that the user may see. `profile_fields.py` declares the profile."""
 
     app_id: int
@@ -121,6 +121,14 @@ class Registered(Struct, frozen=True):
     """A contact who is a user, with the name from the caller's own book."""
 
     user: User
+    contact_name: str
+
+
+class RegisteredPhone(Struct, frozen=True, gc=False):
+    """The same, with nothing of the user but the phone."""
+
+    user_id: int
+    phone: str | None
     contact_name: str
 
 

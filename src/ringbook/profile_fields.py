@@ -152,8 +152,8 @@ def _bounds(least: int, most: int) -> str:
     return f"{least} to {most:,} characters" if least else f"at most {most:,} characters"
 
 
-class Profile(Struct, frozen=True, kw_only=True):
-    """A user's id, and what an app may store about its user.
+class Profile(Struct, frozen=True, gc=False):
+    """A user's id, and what an app may store about its user. A value can be made from a row, without names.
 
     Where the protocol states no bound, the bound is ours (docs/wire.md §3.2).
     """

@@ -12,8 +12,11 @@ from typing import Any
 import jsonschema_rs
 import pytest
 from asking import PASSWORD, Answer, Person, ask, opened
+from hypothesis import given as hypothesis_given
+from hypothesis import strategies as st
 from servers import SEAL, Application, Server
 
+from ringbook.api import wire
 from ringbook.api.openapi import document
 from ringbook.core import applications
 from ringbook.store import db as databases
@@ -202,3 +205,8 @@ def operation_of(method: str, path: str) -> Any:
         if re.fullmatch(pattern, path) and method.lower() in DESCRIPTION["paths"][template]:
             return DESCRIPTION["paths"][template][method.lower()]
     return None
+
+
+@hypothesis_given(st.integers(-(10**9), 2**37))
+def test_dates_are_those_of_strftime(seconds):
+    assert wire.iso(seconds) == datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -244,7 +244,8 @@ def test_who_of_a_book_is_registered(db, app_id, owner):
     device_book(db, app_id, owner, 1, "phone")
     put(db, app_id, owner, 1, contact(ANN, 1), contact(CAT, 2, "Cat"), contact(BOB, 3, "Bob"))
     with db.read() as tx:
-        assert books.registered(tx, owner, "phone", verified_only=False) == [(cat, "Cat"), (bob, "Bob"), (twin, "Bob")]
+        found = books.registered(tx, owner, "phone", verified_only=False)
+        assert found == [(cat, "Cat", None), (bob, "Bob", None), (twin, "Bob", None)]
         assert books.registered(tx, owner, "", verified_only=False) == []
 
 
@@ -253,7 +254,7 @@ def test_a_user_with_two_numbers_is_found_once_by_the_first(db, app_id, owner):
     device_book(db, app_id, owner, 1, "phone")
     put(db, app_id, owner, 1, contact(ANN, 2, "second"), contact(BOB, 1, "first"))
     with db.read() as tx:
-        assert books.registered(tx, owner, "phone", verified_only=False) == [(both, "first")]
+        assert books.registered(tx, owner, "phone", verified_only=False) == [(both, "first", None)]
 
 
 def test_whom_an_owner_holds_in_any_book(db, app_id, owner):

@@ -199,8 +199,9 @@ def show_registered(call: Call) -> Answer:
     In the order of the address book, each user once, with the name from the caller's address book.
     """
     compact = flag(call.values.get("compact"), "compact")
-    found = discovery.registered(call.db, call.caller, device(call.values.get("udid")), now=call.now)
-    return Answer(RegisteredPage([registered_out(item, compact=compact) for item in found]))
+    read = discovery.registered_phones if compact else discovery.registered
+    found = read(call.db, call.caller, device(call.values.get("udid")), now=call.now)
+    return Answer(RegisteredPage([registered_out(one) for one in found]))
 
 
 ROUTES = [

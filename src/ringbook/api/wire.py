@@ -26,6 +26,7 @@ from msgspec import Struct, UnsetType
 
 from .. import errors
 from ..exchange import statuses
+from ..times import DAY, MINUTE
 
 T = TypeVar("T", bound=Struct)
 
@@ -79,9 +80,20 @@ def named(names: Mapping[str, str]) -> Iterator[None]:
 # ── dates ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+# Answers hold many dates. A table of the minutes of a day and a cache of days take an eighth of the time of strftime.
+MINUTES = [f"{hour:02}:{minute:02}" for hour in range(24) for minute in range(60)]
+
+
 def iso(seconds: int) -> str:
     """`2018-12-05T11:58:02Z`, as in every body."""
-    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}Z"  # strftime takes three times as long
+    days, rest = divmod(seconds, DAY)
+    minute, second = divmod(rest, MINUTE)
+    return f"{_day(days)}T{MINUTES[minute]}:{second:02}Z"
+
+
+@lru_cache(maxsize=4096)
+def _day(days: int) -> str:
+    return datetime.fromtimestamp(days * DAY, UTC).strftime("%Y-%m-%d")
 
 
 def iso_or_none(seconds: int | None) -> str | None:

@@ -109,5 +109,5 @@ def _shown(tx: Tx, app: App, user_id: int, places: Sequence[Row]) -> set[int]:
     return {
         found
         for device in sorted({row["device"] for row in places})
-        for found, _ in books.registered(tx, user_id, device, verified_only=app.verified_only)
+        for found, _, _ in books.registered(tx, user_id, device, verified_only=app.verified_only)
     }

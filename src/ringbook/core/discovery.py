@@ -2,7 +2,7 @@
 
     upload        stores a whole address book, or changes of it
     retrieve      returns an address book as it was typed
-    registered    the contacts who are users
+    registered    the contacts who are users; registered_phones: only with their phones
 
 The pure functions of `core/diff.py` decide what an upload changes. It is written in one transaction that holds the lock
 of the book's row, so concurrent uploads to one book are applied one after the other.
@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from .. import errors, metrics, phone
 from ..config import Limits
-from ..model import Caller, Entry, Registered, Report, SealedContact
+from ..model import Caller, Entry, Registered, RegisteredPhone, Report, SealedContact
 from ..store import app_totals, books, buckets, users
 from ..store.db import Database, Row, Tx
 from . import privacy, rate_limits, stats
@@ -191,8 +191,28 @@ def retrieve(db: Database, caller: Caller, device: str = "") -> list[tuple[str, 
 def registered(db: Database, caller: Caller, device: str = "", *, now: int) -> list[Registered]:
     """The users among a book's contacts, each once, in the book's order, with the name from the book. Counts them."""
     with db.read() as tx:
-        names = dict(books.registered(tx, caller.user_id, device, verified_only=caller.app.verified_only))
-        found = users.by_ids(tx, caller.app.id, list(names)) if names else {}
-    metrics.matched(len(found))
-    stats.add(caller.app.id, "matches", now, len(found))
-    return [Registered(found[user_id], name) for user_id, name in names.items() if user_id in found]
+        found = books.registered(tx, caller.user_id, device, verified_only=caller.app.verified_only)
+        phones = {user_id: phone for user_id, _, phone in found}
+        profiles = users.by_ids(tx, caller.app.id, list(phones), phones) if found else {}
+    _count_matches(caller, len(profiles), now)
+    return [Registered(profiles[user_id], name) for user_id, name, _ in found if user_id in profiles]
+
+
+def registered_phones(db: Database, caller: Caller, device: str = "", *, now: int) -> list[RegisteredPhone]:
+    """The same users, only with their phones. Reads and opens no profile in which the phone is spelled as usual."""
+    with db.read() as tx:
+        found = books.registered(tx, caller.user_id, device, verified_only=caller.app.verified_only)
+        unusual = [user_id for user_id, _, phone in found if phone is None]
+        phones = users.phones(tx, caller.app.id, unusual) if unusual else {}
+    known = [
+        RegisteredPhone(user_id, phone or phones[user_id], name)
+        for user_id, name, phone in found
+        if phone or user_id in phones  # else the user was deleted just now
+    ]
+    _count_matches(caller, len(known), now)
+    return known
+
+
+def _count_matches(caller: Caller, users: int, now: int) -> None:
+    metrics.matched(users)
+    stats.add(caller.app.id, "matches", now, users)

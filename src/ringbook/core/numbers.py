@@ -135,7 +135,9 @@ def give(db: Database, app: App, user_id: int, typed: str, now: int, *, by: Acto
     def write(tx: Tx) -> list[int]:
         found = lock(tx, app, number, user_id)
         _check_receiver(tx, app, user_id)
-        users.change(tx, app.id, user_id, columns({"phone": typed}), now)
+        values = columns({"phone": typed})
+        users.change(tx, app.id, user_id, values, now)
+        users.set_number(tx, app.id, user_id, number, values["phone"])
         former = take_over(tx, app, user_id, number, found, now, renew=True)
         _record(tx, by, app, user_id, number, former)
         return former

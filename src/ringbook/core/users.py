@@ -105,7 +105,7 @@ def _write_beside(tx: Tx, app: App, user_id: int, values: Mapping[str, Any], now
     """Write the account's number and tags to their tables. Holders of a number that the user gained are notified."""
     if "phone" in values:
         number = privacy.number(values["phone"], app.settings.default_region)
-        gained = store.set_number(tx, app.id, user_id, number)
+        gained = store.set_number(tx, app.id, user_id, number, values["phone"])
         if gained and number is not None:
             joined.contact_joined(tx, app, user_id, number, verified=False, now=now)
     if "user_tags" in values:
@@ -444,6 +444,8 @@ def _page(tx: Tx, caller: Caller, request: Query, values: privacy.Named) -> list
 
 def find(db: Database, limits: Limits, caller: Caller, field: str, value: str | int, now: int) -> User:
     """The oldest user with this value in a field that has an index; NotFound. It is not charged as a search."""
+    if field == "id":
+        return _by_id(db, caller, int(value))
     one = query(
         caller.app, limits, [Filter(field, "in", (value,))], sort="created_at", descending=False, offset=0, limit=1
     )
@@ -454,3 +456,12 @@ def find(db: Database, limits: Limits, caller: Caller, field: str, value: str | 
     if not found:
         raise errors.NotFound("Not found")
     return found[0]
+
+
+def _by_id(db: Database, caller: Caller, user_id: int) -> User:
+    """The user with this id, as the caller may see it: the same as by a search, in less time. NotFound."""
+    with db.read() as tx:
+        user = store.by_id(tx, caller.app.id, user_id)
+        if user is None:
+            raise errors.NotFound("Not found")
+        return user if user_id == caller.user_id else privacy.visible(tx, caller, [user])[0]

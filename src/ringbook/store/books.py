@@ -12,10 +12,12 @@ holds                                 which of these users' numbers are in any o
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from .. import errors
 from ..model import GLOBAL_BOOK, SEQ_GAP, Contact, SealedContact
 from .db import Row, Rows, Tx
+from .numbers import spelled
 
 
 def lock_book(tx: Tx, owner_id: int, device: str, now: int) -> Row | None:
@@ -217,13 +219,15 @@ def in_order(tx: Tx, owner_id: int, device: str) -> list[tuple[int, str, str | N
     return tx.seal.open_contacts(app_id, owner_id, book, [row[:2] for row in rows])
 
 
-def registered(tx: Tx, owner_id: int, device: str, *, verified_only: bool) -> list[tuple[int, str]]:
-    """(user id, name in this book) of the users who answer to a contact of it, each user once, in the book's order.
+def registered(tx: Tx, owner_id: int, device: str, *, verified_only: bool) -> list[tuple[int, str, str | None]]:
+    """(user id, name in this book, phone) of the users who answer to a contact, each once, in the book's order.
 
     verified_only   only verified numbers count
+
+    The phone is the one in the user's profile; None when only the profile says it (`numbers.spelled`).
     """
     rows = tx.tuples(
-        "SELECT n.user_id, c.app_id, c.book, c.number, c.sealed"
+        "SELECT n.user_id, n.spelling, c.number, c.sealed, c.app_id, c.book"
         " FROM books AS b CROSS JOIN contacts AS c CROSS JOIN numbers AS n"
         " WHERE b.owner_id = :owner_id AND b.device = :device AND c.owner_id = b.owner_id AND c.book = b.book"
         " AND n.app_id = c.app_id AND n.number = c.number AND (n.verified_at IS NOT NULL OR :verified_only = 0)"
@@ -234,12 +238,15 @@ def registered(tx: Tx, owner_id: int, device: str, *, verified_only: bool) -> li
     )
     if not rows:
         return []
-    app_id, book = rows[0][1:3]  # one device has one book
-    first: dict[int, tuple[int, bytes]] = {}
-    for user_id, _, _, keyed, sealed in rows:
-        first.setdefault(user_id, (keyed, sealed))
-    opened = tx.seal.open_contacts(app_id, owner_id, book, first.values())
-    return [(user_id, name) for user_id, (_, name, _) in zip(first, opened, strict=True)]
+    app_id, book = rows[0][4:]  # one device has one book
+    first: dict[int, tuple[Any, ...]] = {}
+    for row in rows:
+        first.setdefault(row[0], row)
+    opened = tx.seal.open_contacts(app_id, owner_id, book, [row[2:4] for row in first.values()])
+    return [
+        (user_id, name, spelled(number, spelling))
+        for (user_id, spelling, *_), (number, name, _) in zip(first.values(), opened, strict=True)
+    ]
 
 
 def holds(tx: Tx, owner_id: int, user_ids: Sequence[int], *, verified_only: bool) -> set[int]:

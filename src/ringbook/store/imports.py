@@ -135,17 +135,18 @@ def forget_numbers(tx: Tx, ids: Sequence[int]) -> None:
 
 
 def add_numbers(tx: Tx, app_id: int, users: Sequence[Row]) -> None:
-    """Give these users, who have no number, their `number`, with `verified_at` if it is verified."""
-    columns: dict[str, type] = {"number": int, "digits": bytes, "id": int, "verified_at": int}
+    """Give these users, who have no number, their `number` as `phone` spells it, verified if there is `verified_at`."""
+    columns: dict[str, type] = {"number": int, "digits": bytes, "id": int, "verified_at": int, "spelling": int}
     answering = []
     for user in users:
         if (number := user["number"]) is not None:
             keyed = numbers.keyed(tx, app_id, number)
             digits = numbers.digits(tx, "numbers", app_id, keyed, number)
-            answering.append((keyed, digits, user["id"], user["verified_at"]))
+            spelling = numbers.spelling(number, user["phone"])
+            answering.append((keyed, digits, user["id"], user["verified_at"], spelling))
     tx.run(
-        "INSERT INTO numbers (app_id, number, digits, user_id, verified_at, imported)"
-        " SELECT :app_id, r.number, r.digits, r.id, r.verified_at, 1 FROM :rows AS r",
+        "INSERT INTO numbers (app_id, number, digits, user_id, verified_at, imported, spelling)"
+        " SELECT :app_id, r.number, r.digits, r.id, r.verified_at, 1, r.spelling FROM :rows AS r",
         app_id=app_id,
         rows=Rows(columns, answering),
     )

@@ -100,7 +100,7 @@ TABLES = {
         sealed="login_sealed email phone",
         hashed="password_hash",
     ),
-    "numbers": reference("app_id user_id verified_at imported", keyed="number", sealed="digits"),
+    "numbers": reference("app_id user_id verified_at imported spelling", keyed="number", sealed="digits"),
     "tags": reference("app_id tag user_id"),
     # ── of one user, kept together
     "seen": by("user_id", "user_id last_request_at"),

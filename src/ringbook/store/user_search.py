@@ -75,7 +75,7 @@ def page(
     verified_only   only verified numbers are found
     """
     where, params = _where(_keyed(tx, app_id, conditions))
-    rows = tx.all(
+    rows = tx.tuples(
         f"SELECT {COLUMNS} FROM {_tables(conditions, sort)} WHERE {where}"
         f" ORDER BY {SORTABLE[sort]} {'DESC' if descending else 'ASC'} NULLS LAST, u.id LIMIT :limit OFFSET :offset",
         app_id=app_id,
@@ -93,7 +93,7 @@ def newest(tx: Tx, app_id: int, before: int, limit: int) -> list[User]:
         "SELECT created_at FROM users WHERE id = :before AND app_id = :app_id", before=before, app_id=app_id
     )
     older = " AND (u.created_at, u.id) < (:at, :before)" if last else ""
-    rows = tx.all(
+    rows = tx.tuples(
         f"SELECT {COLUMNS} FROM users AS u WHERE u.app_id = :app_id{older}"
         " ORDER BY u.created_at DESC, u.id DESC LIMIT :limit",
         app_id=app_id,

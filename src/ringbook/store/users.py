@@ -2,6 +2,7 @@
 
     fold                                    how logins, e-mails, names and tags are compared
     by_id, by_ids, by_login, by_email       one user, or several by id; app_of: the application of one
+    phones                                  only the phones of several
     find_for_sign_in, secrets               what a password is compared with
     set_password, use_up                    a new password, and the end of a one-time one
     insert, change, delete                  an account
@@ -16,6 +17,7 @@ Case and order are the same on both databases: what is compared is folded, and f
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from ..model import User
@@ -23,10 +25,14 @@ from ..profile_fields import fold as fold
 from . import numbers, profiles
 from .db import Row, Rows, Tx, ids
 
-# The columns of a `User` but for last_request_at, which is in the table `seen`: `made` adds it, and opens the others.
-COLUMNS = ", ".join(
-    f"u.{name}" for name in dict.fromkeys([*User.__struct_fields__, *profiles.READ]) if name != "last_request_at"
-)
+# The fields of a `User` in their order, but for last_request_at, the last one, which is in the table `seen`; then other
+# columns of sealed fields. `made` makes users of such rows.
+STORED = len(User.__struct_fields__) - 1
+READ = list(dict.fromkeys([*User.__struct_fields__[:STORED], *profiles.READ]))
+COLUMNS = ", ".join(f"u.{name}" for name in READ)
+ID, PHONE, APP_ID, IS_GUEST = (READ.index(name) for name in ("id", "phone", "app_id", "is_guest"))
+# Where a row may hold a sealed text, with the name of that column; and the field that it is the value of.
+SEALED = [(READ.index(one.column), one.column, READ.index(one.key)) for one in profiles.SEALED]
 # The columns that `change` writes. Its statement is built from these names only.
 CHANGEABLE = (*profiles.COLUMNS, "password_hash", "one_time_until")
 INSERTED = ("id", "app_id", *CHANGEABLE, "is_guest", "guest_until", "created_at", "updated_at")
@@ -39,13 +45,13 @@ def by_id(tx: Tx, app_id: int, user_id: int) -> User | None:
     """The user with this id."""
     if not ids.possible([user_id]):
         return None
-    row = tx.one(
+    rows = tx.tuples(
         f"SELECT {COLUMNS}, (SELECT s.last_request_at FROM seen AS s WHERE s.user_id = :id) AS last_request_at"
         " FROM users AS u WHERE u.id = :id AND u.app_id = :app_id",
         id=user_id,
         app_id=app_id,
     )
-    return _user(tx, row) if row else None
+    return _user(tx, rows[0], rows[0][-1]) if rows else None
 
 
 def app_of(tx: Tx, user_id: int) -> int | None:
@@ -54,15 +60,26 @@ def app_of(tx: Tx, user_id: int) -> int | None:
     return int(row["app_id"]) if row else None
 
 
-def by_ids(tx: Tx, app_id: int, user_ids: Sequence[int]) -> dict[int, User]:
-    """The ids among these that belong to users of the application."""
+def by_ids(
+    tx: Tx, app_id: int, user_ids: Sequence[int], phones: Mapping[int, str | None] = MappingProxyType({})
+) -> dict[int, User]:
+    """The ids among these that belong to users of the application.
+
+    phones   the phones of some of these users, which are not opened then
+    """
     # "+" keeps SQLite, which has no statistics here, from using the index on the application.
-    rows = tx.all(
+    rows = tx.tuples(
         f"SELECT {COLUMNS} FROM users AS u WHERE u.id IN :ids AND +u.app_id = :app_id",
-        ids=Rows.of("id", user_ids),
+        ids=Rows.of("id", sorted(user_ids)),  # neighbours are in one page of the table
         app_id=app_id,
     )
-    return {user.id: user for user in made(tx, rows)}
+    return {user.id: user for user in made(tx, rows, phones)}
+
+
+def phones(tx: Tx, app_id: int, user_ids: Sequence[int]) -> dict[int, str | None]:
+    """By id: the phone in the profile of these users. Users who do not exist are left out."""
+    rows = tx.tuples("SELECT u.id, u.phone FROM users AS u WHERE u.id IN :ids", ids=Rows.of("id", user_ids))
+    return {user_id: sealed and tx.seal.open(sealed, "users", "phone", app_id, user_id) for user_id, sealed in rows}
 
 
 def by_login(tx: Tx, app_id: int, login: str) -> User | None:
@@ -77,26 +94,35 @@ def by_email(tx: Tx, app_id: int, email: str) -> User | None:
 
 def _with(tx: Tx, app_id: int, key: str, value: str | int) -> User | None:
     """The user with this value in a unique field."""
-    return next(iter(made(tx, _rows_with(tx, app_id, COLUMNS, key, value))), None)
+    return next(iter(made(tx, tx.tuples(_with_value(COLUMNS, key), **_found_by(tx, app_id, key, value)))), None)
 
 
-def _rows_with(tx: Tx, app_id: int, columns: str, key: str, value: str | int) -> list[Row]:
-    field = profiles.UNIQUE[key]
-    return tx.all(
-        f"SELECT {columns} FROM users AS u WHERE u.app_id = :app_id AND u.{field.found_column} = :value",
-        app_id=app_id,
-        value=profiles.found_by(tx, app_id, field, value),
-    )
+def _with_value(columns: str, key: str) -> str:
+    """The statement that reads columns of the user with a value in a unique field."""
+    found_column = profiles.UNIQUE[key].found_column
+    return f"SELECT {columns} FROM users AS u WHERE u.app_id = :app_id AND u.{found_column} = :value"
 
 
-def _user(tx: Tx, row: Row) -> User:
-    return User(**{**profiles.opened(tx, row), "is_guest": bool(row["is_guest"])})
+def _found_by(tx: Tx, app_id: int, key: str, value: str | int) -> dict[str, Any]:
+    """Its parameters."""
+    return {"app_id": app_id, "value": profiles.found_by(tx, app_id, profiles.UNIQUE[key], value)}
 
 
-def made(tx: Tx, rows: Sequence[Row]) -> list[User]:
-    """The users in rows of `COLUMNS`."""
-    last = seen(tx, [row["id"] for row in rows])
-    return [_user(tx, {**row, "last_request_at": last.get(row["id"])}) for row in rows]
+def _user(tx: Tx, row: Sequence[Any], last_request_at: int | None, phone: str | None = None) -> User:
+    """The user in a row of `COLUMNS`; errors.Unreadable. Only what is there is opened, and no phone that is known."""
+    values = [*row[:STORED], last_request_at]
+    values[IS_GUEST] = bool(row[IS_GUEST])
+    for place, column, field in SEALED:
+        if (content := row[place]) is not None:
+            known = phone if field == PHONE else None
+            values[field] = known or tx.seal.open(content, "users", column, row[APP_ID], row[ID])
+    return User(*values)
+
+
+def made(tx: Tx, rows: Sequence[Sequence[Any]], phones: Mapping[int, str | None] = MappingProxyType({})) -> list[User]:
+    """The users in rows of `COLUMNS`; `phones` are known already."""
+    last = seen(tx, [row[ID] for row in rows])
+    return [_user(tx, row, last.get(row[ID]), phones.get(row[ID])) for row in rows]
 
 
 def seen(tx: Tx, user_ids: Sequence[int]) -> dict[int, int]:
@@ -142,7 +168,7 @@ SECRETS = "u.id, u.password_hash, u.one_time_until, u.is_guest"
 def find_for_sign_in(tx: Tx, app_id: int, login: str | None, email: str | None) -> Row | None:
     """id, password_hash, one_time_until and is_guest of the user with this login or else this e-mail."""
     key, value = ("login", login) if login else ("email", email or "")
-    return next(iter(_rows_with(tx, app_id, SECRETS, key, fold(value))), None)
+    return tx.one(_with_value(SECRETS, key), **_found_by(tx, app_id, key, fold(value)))
 
 
 def secrets(tx: Tx, app_id: int, user_id: int) -> Row | None:
@@ -180,7 +206,7 @@ def change(tx: Tx, app_id: int, user_id: int, values: Mapping[str, Any], now: in
     """Store these values and `updated_at`; False when there is no such user.
 
     values   in clear, by name: those of `profiles.VALUES`, `password_hash` and `one_time_until`
-    An account that was imported is then no longer as it came.
+    An account that was imported is then no longer as it came. Whoever changes `phone` also calls `set_number`.
     """
     given = profiles.sealed(tx, app_id, user_id, values)
     columns = {name: given[name] for name in CHANGEABLE if name in given}
@@ -192,6 +218,8 @@ def change(tx: Tx, app_id: int, user_id: int, values: Mapping[str, Any], now: in
         app_id=app_id,
         **columns,
     )
+    if rows and "phone" in columns:  # until `set_number` is called, only the profile says how the number is spelled
+        tx.run("UPDATE numbers SET spelling = 0 WHERE user_id = :user_id AND spelling <> 0", user_id=user_id)
     return rows == 1
 
 
@@ -232,8 +260,8 @@ def taken(tx: Tx, app_id: int, values: Mapping[str, Any], *, except_id: int = 0)
     """The first unique field whose value another user of the application has."""
     for key, field in profiles.UNIQUE.items():
         value = values.get(field.compared_key)
-        found = _rows_with(tx, app_id, "u.id", key, value) if value is not None else []
-        if found and found[0]["id"] != except_id:
+        found = tx.tuples(_with_value("u.id", key), **_found_by(tx, app_id, key, value)) if value is not None else []
+        if found and found[0][0] != except_id:
             return key
     return None
 
@@ -241,24 +269,29 @@ def taken(tx: Tx, app_id: int, values: Mapping[str, Any], *, except_id: int = 0)
 # ── numbers and tags ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def set_number(tx: Tx, app_id: int, user_id: int, number: int | None) -> bool:
+def set_number(tx: Tx, app_id: int, user_id: int, number: int | None, typed: str | None = None) -> bool:
     """Make this the user's only number; None removes all. A number that stays keeps its verification.
 
-    True when the user did not answer to it before.
+    typed   the phone in the user's profile
+    True when the user did not answer to the number before.
     """
     if number is None:
         tx.run("DELETE FROM numbers WHERE user_id = :user_id", user_id=user_id)
         return False
     keyed = numbers.keyed(tx, app_id, number)
     tx.run("DELETE FROM numbers WHERE user_id = :user_id AND number <> :keyed", user_id=user_id, keyed=keyed)
+    spelling = numbers.spelling(number, typed)
     added = tx.run(
-        "INSERT INTO numbers (app_id, number, user_id, digits) VALUES (:app_id, :keyed, :user_id, :digits)"
-        " ON CONFLICT (app_id, number, user_id) DO NOTHING",
+        "INSERT INTO numbers (app_id, number, user_id, digits, spelling)"
+        " VALUES (:app_id, :keyed, :user_id, :digits, :spelling) ON CONFLICT (app_id, number, user_id) DO NOTHING",
         app_id=app_id,
         keyed=keyed,
         digits=numbers.digits(tx, "numbers", app_id, keyed, number),
         user_id=user_id,
+        spelling=spelling,
     )
+    if not added:
+        tx.run("UPDATE numbers SET spelling = :spelling WHERE user_id = :user_id", spelling=spelling, user_id=user_id)
     return added == 1
 
 

@@ -1,13 +1,15 @@
 """Address books: uploads, contacts of a book, and registered contacts."""
 
-from typing import Annotated, Any
+from operator import attrgetter
+from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
-from msgspec.structs import asdict, fields
+from msgspec.structs import fields
 
-from ...model import Reason, Registered, Report
+from ...model import Reason, Registered, RegisteredPhone, Report
+from ...profile_fields import Profile
 from .fields import ContactName, Flag, Id, Phone
-from .users import UserOut, user_out
+from .users import UserOut, stored_beside
 
 
 class ContactIn(Struct):
@@ -49,6 +51,8 @@ class ContactOut(Struct):
     name: ContactName
 
 
+OTHERS = [one for one in fields(UserOut) if one.name not in ("id", "phone")]
+_other_values = attrgetter(*(one.name for one in fields(Profile) if one in OTHERS))
 # A user, with the name from the caller's book. With `compact=1` it has only the first three fields.
 RegisteredOut = defstruct(
     "RegisteredOut",
@@ -56,14 +60,15 @@ RegisteredOut = defstruct(
         ("id", Id),
         ("phone", Phone | None),
         ("address_book_name", ContactName),
-        *((f.name, f.type | UnsetType, UNSET) for f in fields(UserOut) if f.name not in ("id", "phone")),
+        *((one.name, one.type | UnsetType, UNSET) for one in OTHERS),
     ],
+    gc=False,
     namespace={"__doc__": "A contact who is a user, with the name from the caller's book."},
     module=__name__,
 )
 
 
-class OneRegistered(Struct):
+class OneRegistered(Struct, gc=False):
     """An object with a registered contact."""
 
     user: RegisteredOut  # type: ignore[valid-type]
@@ -88,10 +93,10 @@ def report_out(report: Report) -> ReportOut:
     return ReportOut(report.deleted, rejected, report.created, report.updated)
 
 
-def registered_out(found: Registered, *, compact: bool) -> OneRegistered:
+def registered_out(found: Registered | RegisteredPhone) -> OneRegistered:
     """A registered contact for an answer."""
-    if compact:
-        kept: dict[str, Any] = {"id": found.user.id, "phone": found.user.phone}
-    else:
-        kept = asdict(user_out(found.user))
-    return OneRegistered(RegisteredOut(address_book_name=found.contact_name, **kept))
+    if isinstance(found, RegisteredPhone):
+        return OneRegistered(RegisteredOut(found.user_id, found.phone, found.contact_name))
+    user = found.user
+    others = (*_other_values(user), *stored_beside(user))
+    return OneRegistered(RegisteredOut(user.id, user.phone, found.contact_name, *others))

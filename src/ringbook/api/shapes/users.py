@@ -1,9 +1,9 @@
 """Users: what apps say about theirs, and what they see of all. The profile is declared in `profile_fields.py`."""
 
-from operator import attrgetter
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
+from msgspec.structs import astuple
 
 from ...model import User
 from ...profile_fields import FIELDS, Field, Profile
@@ -50,13 +50,13 @@ class ChangeRequest(Struct, kw_only=True):
     phone: PhoneIn | None = None
 
 
-class UserOut(Profile, frozen=True, kw_only=True):
+class UserOut(Profile, frozen=True, gc=False):
     """A user. Of somebody else, `phone` and `email` are null unless the caller knows them already."""
 
     created_at: Date
     updated_at: Date
     last_request_at: Date | None
-    blob_id: None = None
+    blob_id: None
     is_guest: bool
 
 
@@ -84,16 +84,16 @@ class OldUserPage(Struct):
     items: list[OneUser]
 
 
-PROFILE = ("id", *FIELDS)
-_profile = attrgetter(*PROFILE)
+PROFILE = len(Profile.__struct_fields__)
+
+
+def stored_beside(user: User) -> tuple[str, str, str | None, None, bool]:
+    """The fields of `UserOut` that follow the profile, in their order."""
+    last_request_at = iso_or_none(user.last_request_at)
+    return iso(user.created_at), iso(user.updated_at), last_request_at, None, user.is_guest
 
 
 def user_out(user: User) -> UserOut:
     """A user as apps see one."""
-    return UserOut(
-        **dict(zip(PROFILE, _profile(user), strict=True)),
-        created_at=iso(user.created_at),
-        updated_at=iso(user.updated_at),
-        last_request_at=iso_or_none(user.last_request_at),
-        is_guest=user.is_guest,
-    )
+    values: tuple[Any, ...] = (*astuple(user)[:PROFILE], *stored_beside(user))
+    return UserOut(*values)

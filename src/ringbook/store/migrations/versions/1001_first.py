@@ -108,6 +108,7 @@ CREATE TABLE numbers (
     digits {bytes} NOT NULL,
     verified_at BIGINT,
     imported INTEGER NOT NULL DEFAULT 0,
+    spelling INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (app_id, number, user_id)
 ) {keyed};
 CREATE INDEX numbers_user ON numbers (user_id);
