@@ -159,7 +159,7 @@ def _without_private(user: User, named: Named, region: str) -> User:
 
 
 def _if_named(text: str | None, named: Named, region: str) -> str | None:
-    return text if text and canonical(text, region) in named else None
+    return text if text and named and canonical(text, region) in named else None
 
 
 def fully_visible(tx: Tx, caller: Caller, user_ids: Sequence[int]) -> set[int]:

@@ -366,6 +366,9 @@ def sqlite_statement(sql: str, lists: tuple[tuple[str, tuple[tuple[str, type], .
 
 
 def _fields(name: str, columns: tuple[tuple[str, type], ...]) -> Iterator[str]:
+    if len(columns) == 1 and columns[0][1] is not bytes:
+        yield f"value AS {columns[0][0]}"
+        return
     position = 0
     for column, kind in columns:
         if kind is bytes:
@@ -378,8 +381,11 @@ def _fields(name: str, columns: tuple[tuple[str, type], ...]) -> Iterator[str]:
 def in_json(name: str, rows: Rows) -> dict[str, Any]:
     """The parameters for rows: one JSON array, and for `bytes`, which JSON cannot hold, their concatenation.
 
-    In the array stand the place and the length of each value of `bytes`; NULL has no place.
+    In the array stand the place and the length of each value of `bytes`; NULL has no place. One column is an array of
+    its values, which takes a third of the time of an array of rows.
     """
+    if len(rows.columns) == 1 and bytes not in rows.columns.values():
+        return {name: msgspec.json.encode([value for (value,) in rows.rows]).decode()}
     if bytes not in rows.columns.values():
         return {name: msgspec.json.encode(rows.rows).decode()}
     columns: list[Iterable[Any]] = []
