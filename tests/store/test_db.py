@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
@@ -625,3 +626,27 @@ def test_rows_may_hold_bytes_in_several_columns_and_none(db, rows):
         sql = "SELECT r.n, r.first, r.word, r.second FROM :rows AS r ORDER BY r.n"
         found = tx.tuples(sql, rows=Rows(columns, rows))
     assert found == rows
+
+
+def test_a_parameter_may_stand_twice_and_a_percent_sign_is_one(db):
+    with db.read() as tx:
+        sql = "SELECT CAST(:first AS bigint) AS one, CAST(:second AS text) AS two, CAST(:first AS bigint) + 1 AS three"
+        row = tx.one(
+            f"{sql}, CASE WHEN 'a%b' LIKE '%\\%%' ESCAPE '\\' THEN 7 % 4 ELSE 0 END AS four", first=5, second="%s"
+        )
+    assert row == {"one": 5, "two": "%s", "three": 6, "four": 3}
+
+
+def test_a_read_gives_its_connection_back_also_when_it_fails(db):
+    def in_use() -> int:
+        gauges = db.gauges()
+        return gauges["open"] - gauges["idle"]
+
+    for _ in range(5):
+        with pytest.raises(ZeroDivisionError), db.read() as tx:
+            tx.tuples("SELECT 1")
+            raise ZeroDivisionError
+    until = time.monotonic() + 10
+    while in_use() and time.monotonic() < until:  # the pool counts a connection that it is opening
+        time.sleep(0.01)
+    assert in_use() == 0
