@@ -4,6 +4,7 @@
     Seal(key.secret)                    everything below works under one key
     seal.number(app_id, number)         the keyed number that tables hold and join on: 63 bits
     seal.lookup(purpose, app_id, text)  the keyed value by which a whole text is found: 16 bytes
+    seal.digest(purpose, *parts)        the keyed value by which a large content is found again: 16 bytes
     seal.digits, open_digits            a number, sealed: 24 bytes
     seal.text, open                     a text, sealed and padded
     seal.contact, open_contact          number, name and spelling of one contact, sealed and padded as one text
@@ -169,6 +170,7 @@ class Seal:
         # Keyed hashes that have read nothing yet: a copy takes half the time of a new one.
         self._numbers: dict[int, Callable[[], blake2b]] = {}
         self._lookups: dict[tuple[str, int], Callable[[], blake2b]] = {}
+        self._digests: dict[str, Callable[[], blake2b]] = {}
 
     def __reduce__(self) -> tuple[type["Seal"], tuple[bytes]]:
         return Seal, (self._secret,)  # for a child process, which gets it through a pipe
@@ -192,6 +194,17 @@ class Seal:
             self._lookups[purpose, app_id] = copy = self._keyed_hash(LOOKUP_BYTES, "lookup", purpose, app_id)
             keyed = copy()
         keyed.update(text.encode("utf-8", "surrogatepass"))
+        return keyed.digest()
+
+    def digest(self, purpose: str, *parts: bytes) -> bytes:
+        """The keyed value of a content: 16 bytes. Each part but the last must show by itself where it ends."""
+        try:
+            keyed = self._digests[purpose]()
+        except KeyError:
+            self._digests[purpose] = copy = self._keyed_hash(LOOKUP_BYTES, "digest", purpose)
+            keyed = copy()
+        for part in parts:
+            keyed.update(part)
         return keyed.digest()
 
     def digits(self, number: int, *place: Place) -> bytes:

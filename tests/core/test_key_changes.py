@@ -152,7 +152,7 @@ def test_every_sealed_or_keyed_column_is_sealed_anew():
     """When this fails, add your table or column to store/resealing.py."""
     for name, table in placement.TABLES.items():
         columns = {column for column, storage in table.columns.items() if storage in ("sealed", "keyed")}
-        if name in resealing.NEVER_STORED:
+        if name in resealing.NEVER_STORED | resealing.DROPPED:
             continue
         declared = resealing.FOLLOWS.get(name) or set(getattr(resealing.RESEALED.get(name), "columns", ()))
         assert declared - {"settings"} == columns, name

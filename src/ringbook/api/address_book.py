@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from .. import errors
-from ..core import charging, discovery, rate_limits
+from ..core import charging, discovery, rate_limits, reports
 from ..exchange.bodies import SMALL_BYTES
-from ..model import Entry
+from ..model import Caller, Entry, Report
 from .endpoint import Answer, Call, Route
 from .forms import refuse_many_values
 from .json_counts import has_more_elements, has_more_values
@@ -60,18 +60,32 @@ def upload(call: Call) -> Answer:
 
 
 def _uploaded(call: Call) -> Answer:
+    """Answers from the stored report of the same upload, if there is one; else reads the upload and applies it."""
+    caller = call.caller
+    digest = digest_of(call, caller)
+    report = reports.repeated(call.db, caller, digest, call.now)
+    return Answer(report_out(report or _applied(call, caller, digest)))
+
+
+def digest_of(call: Call, caller: Caller) -> bytes:
+    """The digest of all that decides how the upload is read."""
+    content_type, query = call.request.headers.get("content-type", ""), call.request.scope["query_string"]
+    return reports.digest_of(call.db.seal, call.config.limits, caller, call.body, content_type, query)
+
+
+def _applied(call: Call, caller: Caller, digest: bytes) -> Report:
     contacts, force, udid = upload_of(call)
     with named(NAMES):
-        report = discovery.upload(
+        return discovery.upload(
             call.db,
             call.config.limits,
-            call.caller,
+            caller,
             contacts,
             device=device(udid),
             force=flag(force, "force"),
+            digest=digest,
             now=call.now,
         )
-    return Answer(report_out(report))
 
 
 def upload_of(call: Call) -> tuple[Sequence[Entry | None], Any, Any]:

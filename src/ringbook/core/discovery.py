@@ -8,15 +8,16 @@ The pure functions of `core/diff.py` decide what an upload changes. It is writte
 of the book's row, so concurrent uploads to one book are applied one after the other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from .. import errors, metrics, phone
 from ..config import Limits
 from ..model import Caller, Entry, Registered, RegisteredPhone, Report, SealedContact
 from ..store import app_totals, books, buckets, users
 from ..store.db import Database, Row, Tx
-from . import privacy, rate_limits, stats
+from . import privacy, rate_limits, reports, stats
 from .diff import Accepted, Changes, SealedEntry, check, diff
 
 DEVICE_CHARACTERS = 64
@@ -30,6 +31,7 @@ def upload(
     *,
     device: str = "",
     force: bool = False,
+    digest: bytes = b"",
     now: int,
 ) -> Report:
     """Apply the entries to the caller's address book of this device. Entries that cannot be read are rejected.
@@ -37,6 +39,7 @@ def upload(
     entries   in the phone's order; None stands for an element that was not an entry
     device    the device's udid, at most 64 characters; "" is the book that all of the user's devices share
     force     the book then has exactly the accepted entries
+    digest    names the upload for `core/reports.py`, which then answers it when it comes again; b"": it is not stored
 
     Raises Invalid when the upload or a total is over its limit, TooMany when the caller has no permits left for new
     numbers; nothing is written then. When every entry of a non-empty `force` upload is rejected, nothing is changed:
@@ -51,7 +54,8 @@ def upload(
     if not accepted and (rejected or not force):
         report = Report(0, 0, 0, rejected)
     else:
-        changes = _apply(db, limits, caller, accepted, device=device, force=force, now=now)
+        keep = partial(reports.keep, digest=digest, rejected=rejected) if digest else None
+        changes = _apply(db, limits, caller, accepted, device=device, force=force, keep=keep, now=now)
         report = Report(changes.created, changes.updated, changes.deleted, rejected)
     metrics.uploaded(report)
     stats.add(caller.app.id, "uploads", now)
@@ -59,9 +63,17 @@ def upload(
 
 
 def _apply(
-    db: Database, limits: Limits, caller: Caller, accepted: Sequence[Accepted], *, device: str, force: bool, now: int
+    db: Database,
+    limits: Limits,
+    caller: Caller,
+    accepted: Sequence[Accepted],
+    *,
+    device: str,
+    force: bool,
+    keep: Callable[[Tx, int, int, list[SealedEntry], int], None] | None,
+    now: int,
 ) -> Changes:
-    """Write the accepted entries, all or none."""
+    """Write the accepted entries, all or none; `keep` stores the report for the next time."""
     with db.write() as tx:
         book = _locked(tx, limits, caller, device, now)
         entries = _sealed(tx, caller, book, accepted)
@@ -71,6 +83,8 @@ def _apply(
         _count(tx, limits, caller, changes)
         unknown = _unknown(tx, caller, book, changes.new, now)
         _write(tx, limits, caller, book, device, changes)
+        if keep:
+            keep(tx, caller.user_id, book["book"], entries, book["size"] + len(changes.new) - len(changes.drop))
         _remember(tx, limits, caller, book, [held[number] for number in changes.drop], now)
         # Last, because users behind one address share its bucket, which stays locked until the commit.
         privacy.pay(tx, limits, caller, unknown, now)
@@ -183,14 +197,14 @@ def _unknown(tx: Tx, caller: Caller, book: Row, new: list[int], now: int) -> int
 
 def retrieve(db: Database, caller: Caller, device: str = "") -> list[tuple[str, str]]:
     """(phone, name) of each contact in a book, in upload order, spelled as it was uploaded."""
-    with db.read() as tx:
+    with reports.doubted(db, caller.user_id), db.read() as tx:
         rows = books.in_order(tx, caller.user_id, device)
     return [(typed or phone.digits(number), name) for number, name, typed in rows]
 
 
 def registered(db: Database, caller: Caller, device: str = "", *, now: int) -> list[Registered]:
     """The users among a book's contacts, each once, in the book's order, with the name from the book. Counts them."""
-    with db.read() as tx:
+    with reports.doubted(db, caller.user_id), db.read() as tx:
         found = books.registered(tx, caller.user_id, device, verified_only=caller.app.verified_only)
         phones = {user_id: phone for user_id, _, phone in found}
         profiles = users.by_ids(tx, caller.app.id, list(phones), phones) if found else {}
@@ -200,7 +214,7 @@ def registered(db: Database, caller: Caller, device: str = "", *, now: int) -> l
 
 def registered_phones(db: Database, caller: Caller, device: str = "", *, now: int) -> list[RegisteredPhone]:
     """The same users, only with their phones. Reads and opens no profile in which the phone is spelled as usual."""
-    with db.read() as tx:
+    with reports.doubted(db, caller.user_id), db.read() as tx:
         found = books.registered(tx, caller.user_id, device, verified_only=caller.app.verified_only)
         unusual = [user_id for user_id, _, phone in found if phone is None]
         phones = users.phones(tx, caller.app.id, unusual) if unusual else {}

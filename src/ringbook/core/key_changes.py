@@ -104,6 +104,7 @@ def rotate(db: Database, file: Path, progress: Progress, now: int, *, by: Actor)
     rows, unreadable = _reseal_all(db, Seal(old.secret), progress)
     with db.write() as tx:
         _check(tx, old.fingerprint, new.fingerprint)
+        resealing.drop(tx)
         keys.finish(tx)
         audit.record(tx, by, "key changed", detail=f"{old.fingerprint} → {new.fingerprint}")
     db.scrub()

@@ -125,6 +125,7 @@ def set_book(tx: Tx, owner_id: int, book: int, size: int, next_seq: int) -> None
 def forget_book(tx: Tx, owner_id: int, book: int) -> None:
     """Delete an empty book of a device, so that another device can have a book."""
     tx.run("DELETE FROM books WHERE owner_id = :owner_id AND book = :book", owner_id=owner_id, book=book)
+    tx.run("DELETE FROM reports WHERE owner_id = :owner_id AND book = :book", owner_id=owner_id, book=book)
 
 
 def add_to_totals(tx: Tx, app_id: int, owner_id: int, contacts: int, text_bytes: int) -> Row:
@@ -264,12 +265,13 @@ def holds(tx: Tx, owner_id: int, user_ids: Sequence[int], *, verified_only: bool
 
 
 def delete_books(tx: Tx, owner_id: int) -> tuple[int, int]:
-    """Delete an owner's books and totals, but not the contacts: `delete_all` deletes those.
+    """Delete an owner's books, totals and reports, but not the contacts: `delete_all` deletes those.
 
     Returns how many of the books had contacts, and the number of these contacts.
     """
     rows = tx.tuples("DELETE FROM books WHERE owner_id = :owner_id RETURNING size", owner_id=owner_id)
     tx.run("DELETE FROM totals WHERE owner_id = :owner_id", owner_id=owner_id)
+    tx.run("DELETE FROM reports WHERE owner_id = :owner_id", owner_id=owner_id)
     return sum(size > 0 for (size,) in rows), sum(size for (size,) in rows)
 
 

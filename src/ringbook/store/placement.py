@@ -107,6 +107,7 @@ TABLES = {
     "books": by("owner_id", "owner_id book app_id device size next_seq synced_at version"),
     "totals": by("owner_id", "owner_id app_id contacts bytes"),
     "total_changes": by("owner_id", "owner_id app_id users books contacts"),
+    "reports": by("owner_id", "owner_id slot book version report", keyed="digest"),
     "contacts": by("owner_id", "owner_id book app_id seq", keyed="number", sealed="sealed"),
     "removed": by("owner_id", "owner_id app_id at", keyed="number", sealed="digits"),
     "announced": by("owner_id", "owner_id app_id verified at", keyed="number", sealed="digits"),

@@ -2,8 +2,10 @@
 
     RESEALED                by table; a test fails for a sealed or keyed column that is not named here
     NEVER_STORED            tables with keyed columns of which no row is ever committed
+    DROPPED                 tables with keyed columns of which no row outlives a change of the key
     reseal(tx, …)           seal the next rows of a table anew
     count(tx, table, …)     how many rows a table has, up to a place
+    drop(tx)                delete the rows of DROPPED
     forget(tx, …)           delete whatever only a lost key could open
 
 A keyed column is often a part of the primary key, so a row moves when it is sealed anew. Rows are read in the order of
@@ -271,6 +273,8 @@ RESEALED = {
 FOLLOWS = {"admin_sessions": {"email"}}
 # A lock's row is deleted before its transaction is committed.
 NEVER_STORED = {"locks"}
+# A report is found by a digest of an upload, which is not stored. Without its report, an upload is read again.
+DROPPED = {"reports"}
 
 
 # ── sealing anew ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -348,6 +352,12 @@ def count(tx: Tx, table: str, up_to: Place | None = None) -> int:
     return int(tx.tuples(f"SELECT count(*) FROM {table}{chosen}", **values)[0][0])
 
 
+def drop(tx: Tx) -> None:
+    """Delete what cannot be found under another key, and is made anew by itself."""
+    for table in DROPPED:
+        tx.run(f"DELETE FROM {table}")
+
+
 # ── a lost key ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 # Tables of which the rows stay, without what was sealed in them.
@@ -366,5 +376,6 @@ def forget(tx: Tx) -> dict[str, int]:
     gone = {table: tx.run(f"DELETE FROM {table}") for table in (*RESEALED, *BOOKS) if table not in KEPT}
     for statement in NO_BOOKS:
         tx.run(statement)
+    drop(tx)
     _forget_profiles(tx)
     return gone

@@ -199,6 +199,16 @@ CREATE TABLE contacts (
 ) {keyed};
 CREATE INDEX contacts_number ON contacts (app_id, number, owner_id);
 
+CREATE TABLE reports (
+    owner_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    slot INTEGER NOT NULL,
+    book INTEGER NOT NULL,
+    digest {bytes} NOT NULL,
+    version BIGINT NOT NULL,
+    report TEXT NOT NULL,
+    PRIMARY KEY (owner_id, slot, book)
+) {keyed};
+
 CREATE TABLE removed (
     owner_id INTEGER NOT NULL,
     app_id INTEGER NOT NULL,
