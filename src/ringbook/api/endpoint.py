@@ -10,6 +10,7 @@ A handler is a plain function that runs in a thread.
 """
 
 import gzip
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ JSON = "application/json; charset=utf-8"  # without the charset, Flutter shows n
 ANONYMOUS_BYTES = 64 * 1024  # the largest body on routes that anybody may call
 COMPRESSED_BYTES = 1024  # smaller answers are not worth it
 COMPRESSION = 5
+JUST_NOW_SECONDS = 0.05
 VARIES = [(b"vary", b"Origin")]
 SHARED = [
     *VARIES,
@@ -87,6 +89,7 @@ class Call(common.Call):
     route: Route
     outside: Outside
     session: Session | None = None
+    identified_at: float = 0.0  # by time.monotonic()
     user: User | None = None
 
     @cached_property
@@ -180,6 +183,7 @@ class Api(Edge[Call]):
         who = call.route.who
         if who is Who.ANYBODY:
             return
+        call.identified_at = time.monotonic()
         if call.token and call.route.shows_user:
             call.session, call.user = sessions.current_with_user(call.db, call.token, call.now)
         elif call.token:
@@ -196,8 +200,9 @@ class Api(Edge[Call]):
         return call.user_id
 
     def respond(self, call: Call) -> Response:
-        """The handler's answer as JSON."""
-        self.identify(call)
+        """The handler's answer as JSON. A caller who was identified this very moment is not looked up again."""
+        if time.monotonic() - call.identified_at > JUST_NOW_SECONDS:
+            self.identify(call)
         answer = call.route.handler(call)
         call.session = answer.session or call.session
         return response(call, answer.status, answer.body)

@@ -7,6 +7,7 @@
 Everything here runs in the event loop, so no locks are needed.
 """
 
+import asyncio
 import io
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -22,6 +23,7 @@ from ..config import Limits
 BODY_SECONDS = 60
 SMALL_BYTES = 256 * 1024  # larger bodies are uploads of address books
 AT_HAND_BYTES = 64 * 1024  # uvicorn reads about as much ahead
+TURNS = 3  # of the event loop: the first part of a body, and one more part
 SMALL_SHARE = 4  # one part in four of the bytes is reserved for small bodies: uploads must not block sign-ins
 RETRY_SECONDS = 2
 
@@ -69,12 +71,12 @@ class Body:
     async def read(self, before_waiting: Callable[[], Awaitable[None]] | None = None) -> bytes:
         """The whole body.
 
-        before_waiting   called before the body is waited for; not for a small body that arrived together with the head
+        before_waiting   called before the body is waited for; not for a small body that arrived right behind the head
 
         Raises TooLarge, Malformed after BODY_SECONDS, Unavailable and TooMany (`_hold`, `_begin_upload`).
         """
-        if self._may_be_at_hand() and (message := at_hand(self._receive)):
-            self._take(message)
+        if self._may_be_at_hand():
+            await self._receive_at_hand()
         if not self.is_read:
             await self._receive_rest(before_waiting)
         return self._buffer.getvalue()
@@ -92,6 +94,16 @@ class Body:
         """Is the body so small that the server may have received it together with the head?"""
         most = min(AT_HAND_BYTES, self._limit_bytes)
         return self._declared is not None and self._declared <= most and not self._waits
+
+    async def _receive_at_hand(self) -> None:
+        """Receive what has arrived at the socket already: the event loop reads it in its next turns."""
+        for turn in range(TURNS):
+            if turn:
+                await asyncio.sleep(0)
+            while not self.is_read and (message := at_hand(self._receive)):
+                self._take(message)
+            if self.is_read:
+                return
 
     async def _receive_rest(self, before_waiting: Callable[[], Awaitable[None]] | None) -> None:
         if before_waiting:

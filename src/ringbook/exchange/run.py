@@ -84,7 +84,8 @@ class Edge(ABC, Generic[C]):
     def respond(self, call: C) -> Response:
         """Identifies the caller and calls the handler. Runs in a thread.
 
-        A caller who was identified before the body was received is identified again: the session may have ended since.
+        A caller who was identified before the body was received is identified again, unless that was just now: the
+        session may have ended since.
         """
 
     @abstractmethod
