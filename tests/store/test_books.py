@@ -10,7 +10,7 @@ from ringbook import errors
 from ringbook.core import applications
 from ringbook.model import SEQ_GAP, Contact
 from ringbook.store import books, users
-from ringbook.store.db import Database
+from ringbook.store.db import Database, Tx
 
 NOW = 1_800_000_000
 ANN, BOB, CAT, DAN = 12025550101, 12025550102, 12025550103, 12025550104
@@ -65,6 +65,12 @@ def device_book(db: Database, app_id: int, owner: int, book: int, device: str) -
         books.add_book(tx, app_id, owner, book, device, NOW)
 
 
+def locked(tx: Tx, owner: int, device: str, now: int = NOW) -> dict[str, int] | None:
+    """The book, without its version and its reports."""
+    found = books.lock_book(tx, owner, device, now)
+    return found and {name: found[name] for name in ("book", "size", "next_seq")}
+
+
 # ── the rows of books ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -73,11 +79,11 @@ def test_the_global_book_is_made_once_and_read_ever_after(db, app_id, owner):
         assert books.lock_book(tx, owner, "", NOW) is None
         books.lock_owner(tx, app_id, owner)
         assert tx.tuples("SELECT book, synced_at FROM books") == [(0, 0)]
-        assert books.lock_book(tx, owner, "", NOW) == {"book": 0, "size": 0, "next_seq": STEP}
+        assert locked(tx, owner, "") == {"book": 0, "size": 0, "next_seq": STEP}
         books.set_book(tx, owner, 0, 3, 4 * STEP)
         books.lock_owner(tx, app_id, owner)
         assert tx.tuples("SELECT size, synced_at FROM books") == [(3, NOW)]
-        assert books.lock_book(tx, owner, "", NOW + 2) == {"book": 0, "size": 3, "next_seq": 4 * STEP}
+        assert locked(tx, owner, "", NOW + 2) == {"book": 0, "size": 3, "next_seq": 4 * STEP}
         assert tx.tuples("SELECT synced_at FROM books") == [(NOW + 2,)]
 
 
@@ -93,8 +99,9 @@ def test_a_book_that_was_never_synced_is_not_listed(db, app_id, owner):
 def test_devices_have_books_of_their_own_until_these_are_forgotten(db, app_id, owner):
     with db.write() as tx:
         books.lock_owner(tx, app_id, owner)
-        assert books.add_book(tx, app_id, owner, 1, "phone", NOW) == {"book": 1, "size": 0, "next_seq": STEP}
-        assert books.lock_book(tx, owner, "phone", NOW) == {"book": 1, "size": 0, "next_seq": STEP}
+        added = books.add_book(tx, app_id, owner, 1, "phone", NOW)
+        assert books.lock_book(tx, owner, "phone", NOW) == added
+        assert locked(tx, owner, "phone") == {"book": 1, "size": 0, "next_seq": STEP}
         assert books.lock_book(tx, owner, "Phone", NOW) is None
         assert sorted(books.numbers_of_books(tx, owner)) == [0, 1]
         books.forget_book(tx, owner, 1)
@@ -127,7 +134,7 @@ def test_a_locked_book_is_waited_for(db, app_id, owner):
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(add_one, range(40)))
     with db.write() as tx:
-        assert books.lock_book(tx, owner, "", NOW) == {"book": 0, "size": 40, "next_seq": 41 * STEP}
+        assert locked(tx, owner, "") == {"book": 0, "size": 40, "next_seq": 41 * STEP}
 
 
 def test_books_go_with_their_owner_and_so_do_contacts_when_asked(db, app_id, owner):

@@ -69,7 +69,7 @@ def _uploaded(call: Call) -> Answer:
 
 def digest_of(call: Call, caller: Caller) -> bytes:
     """The digest of all that decides how the upload is read."""
-    content_type, query = call.request.headers.get("content-type", ""), call.request.scope["query_string"]
+    content_type, query = call.headers.get("content-type", ""), call.request.scope["query_string"]
     return reports.digest_of(call.db.seal, call.config.limits, caller, call.body, content_type, query)
 
 

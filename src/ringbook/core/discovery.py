@@ -70,7 +70,7 @@ def _apply(
     *,
     device: str,
     force: bool,
-    keep: Callable[[Tx, int, int, list[SealedEntry], int], None] | None,
+    keep: Callable[[Tx, int, Row, list[SealedEntry], int], None] | None,
     now: int,
 ) -> Changes:
     """Write the accepted entries, all or none; `keep` stores the report for the next time."""
@@ -84,7 +84,7 @@ def _apply(
         unknown = _unknown(tx, caller, book, changes.new, now)
         _write(tx, limits, caller, book, device, changes)
         if keep:
-            keep(tx, caller.user_id, book["book"], entries, book["size"] + len(changes.new) - len(changes.drop))
+            keep(tx, caller.user_id, book, entries, book["size"] + len(changes.new) - len(changes.drop))
         _remember(tx, limits, caller, book, [held[number] for number in changes.drop], now)
         # Last, because users behind one address share its bucket, which stays locked until the commit.
         privacy.pay(tx, limits, caller, unknown, now)

@@ -19,41 +19,31 @@ from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
 
 from .. import errors, metrics, phone
 from ..config import Limits
 from ..model import Caller, Reason, Report
 from ..seal import Seal
 from ..store import reports as store
-from ..store.db import Database, Tx
+from ..store.db import Database, Row, Tx
 from . import stats
 from .diff import SealedEntry
 
 SYNC_SECONDS = 3600  # `books.synced_at` of a book that is only uploaded again is at most so much too early
-MOST_BYTES = 1024  # the report of an upload with many rejected entries is longer, and is not stored
+MOST_BYTES = 1024  # of a book's reports; one of an upload with many rejected entries is longer, and is not stored
 FEW = 100  # such an upload to a larger book is a change of some contacts, which is hardly sent twice
 
-
-class _Stored(Struct, array_like=True, frozen=True):
-    """A report as it is stored: `rejected` has the names of the reasons."""
-
-    updated: int
-    created: int = 0
-    deleted: int = 0
-    rejected: dict[int, list[str]] = {}
-
-
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(_Stored).decode
-_header = msgspec.msgpack.Encoder().encode
+# As it is stored: digest, updated, created, deleted, and the names of the reasons by position.
+Stored = tuple[bytes, int, int, int, dict[int, list[str]]]
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[Stored]).decode
 
 
 def digest_of(seal: Seal, limits: Limits, caller: Caller, body: bytes, content_type: str, query: bytes) -> bytes:
     """The keyed digest of an upload: of the body, and of what decides how it is read and by whom it is owned."""
     region = caller.app.settings.default_region
     read_with = (code(), caller.user_id, region, limits.max_upload_contacts, content_type, query)
-    return seal.digest("report", _header(read_with), body)
+    return seal.digest("report", _encode(read_with), body)
 
 
 @cache
@@ -72,23 +62,22 @@ def repeated(db: Database, caller: Caller, digest: bytes, now: int) -> Report | 
     Counts the upload as `discovery.upload` does.
     """
     with db.read() as tx:
-        found = store.find(tx, caller.user_id, digest)
-    if not found:
-        return None
-    book, stored, synced_at = found
-    if now - synced_at >= SYNC_SECONDS:
-        with db.write() as tx:
-            store.synced(tx, caller.user_id, book, now)
-    report = _report(stored)
-    metrics.uploaded(report)
-    stats.add(caller.app.id, "uploads", now)
-    return report
+        books = store.of_owner(tx, caller.user_id)
+    for book, synced_at, stored in books:
+        if stored and digest in stored and (report := _found(stored, digest)):
+            if now - synced_at >= SYNC_SECONDS:
+                with db.write() as tx:
+                    store.synced(tx, caller.user_id, book, now)
+            metrics.uploaded(report)
+            stats.add(caller.app.id, "uploads", now)
+            return report
+    return None
 
 
 def keep(
     tx: Tx,
     owner_id: int,
-    book: int,
+    locked: Row,
     entries: Sequence[SealedEntry],
     size: int,
     *,
@@ -97,15 +86,37 @@ def keep(
 ) -> None:
     """Store the report of an upload for the next time, in the transaction that applies it.
 
-    size   of the book, after the upload
+    locked   the book, as the upload found it
+    size     of the book, after the upload
     """
     if len(entries) < FEW and 2 * len(entries) < size:
         return
-    updated, created, deleted = second(entries)
-    names = {position: [reason.name for reason in reasons] for position, reasons in rejected.items()}
-    stored = _encode(_Stored(updated, created, deleted, names))
-    if len(stored) <= MOST_BYTES:
-        store.put(tx, owner_id, book, digest, stored.decode())
+    reasons = {place: [one.name for one in why] for place, why in rejected.items()}
+    report: Stored = (digest, *second(entries), reasons)
+    alone = _encode([report])
+    if len(alone) > MOST_BYTES:
+        return
+    store.put(tx, owner_id, locked, alone, _together(report, locked) if store.hold(locked) else alone)
+
+
+def _together(report: Stored, locked: Row) -> bytes:
+    """The report before those of the book, without the oldest ones that have no room."""
+    held: list[Stored] = []
+    with suppress(msgspec.MsgspecError):  # other code may have stored them in another form
+        held = _decode(locked["reports"])
+    reports = [report, *(one for one in held if one[0] != report[0])]
+    while len(encoded := _encode(reports)) > MOST_BYTES:
+        reports.pop()
+    return encoded
+
+
+def _found(stored: bytes, digest: bytes) -> Report | None:
+    """The report with this digest among those of a book."""
+    for name, updated, created, deleted, rejected in _decode(stored):
+        if name == digest:
+            reasons = {place: [Reason[one] for one in why] for place, why in rejected.items()}
+            return Report(created, updated, deleted, reasons)
+    return None
 
 
 @contextmanager
@@ -124,20 +135,14 @@ def second(entries: Sequence[SealedEntry]) -> tuple[int, int, int]:
 
     The book then contains each number whose last entry is no removal.
     """
-    last = dict(entries)
-    if len(last) == len(entries) and None not in last.values():
+    is_held = {entry[0]: entry[-1] is not None for entry in entries}
+    if len(is_held) == len(entries) and False not in is_held.values():
         return len(entries), 0, 0
     updated = created = deleted = 0
-    held = {number: sealed is not None for number, sealed in last.items()}
-    for number, sealed in entries:
-        is_held, held[number] = held[number], sealed is not None
-        updated += is_held and held[number]
-        created += not is_held and held[number]
-        deleted += is_held and not held[number]
+    for entry in entries:
+        before, after = is_held[entry[0]], entry[-1] is not None
+        is_held[entry[0]] = after
+        updated += before and after
+        created += after and not before
+        deleted += before and not after
     return updated, created, deleted
-
-
-def _report(stored: str) -> Report:
-    found = _decode(stored)
-    rejected = {position: [Reason[name] for name in names] for position, names in found.rejected.items()}
-    return Report(found.created, found.updated, found.deleted, rejected)

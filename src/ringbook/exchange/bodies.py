@@ -22,8 +22,7 @@ from ..config import Limits
 
 BODY_SECONDS = 60
 SMALL_BYTES = 256 * 1024  # larger bodies are uploads of address books
-AT_HAND_BYTES = 64 * 1024  # uvicorn reads about as much ahead
-TURNS = 3  # of the event loop: the first part of a body, and one more part
+IDLE_TURNS = 2  # of the event loop without a part of a body: the rest is not there yet
 SMALL_SHARE = 4  # one part in four of the bytes is reserved for small bodies: uploads must not block sign-ins
 RETRY_SECONDS = 2
 
@@ -91,19 +90,20 @@ class Body:
                 del pool.uploads[self._user_id]
 
     def _may_be_at_hand(self) -> bool:
-        """Is the body so small that the server may have received it together with the head?"""
-        most = min(AT_HAND_BYTES, self._limit_bytes)
+        """Is the body so small that it may be right behind the head?"""
+        most = min(SMALL_BYTES, self._limit_bytes)
         return self._declared is not None and self._declared <= most and not self._waits
 
     async def _receive_at_hand(self) -> None:
-        """Receive what has arrived at the socket already: the event loop reads it in its next turns."""
-        for turn in range(TURNS):
-            if turn:
-                await asyncio.sleep(0)
-            while not self.is_read and (message := at_hand(self._receive)):
+        """Receive what is at the socket already: the event loop reads a part of it in each turn. Waits for nothing."""
+        idle_turns = 0
+        while not self.is_read and idle_turns <= IDLE_TURNS:
+            if message := at_hand(self._receive):
                 self._take(message)
-            if self.is_read:
-                return
+                idle_turns = 0
+            else:
+                await asyncio.sleep(0)
+                idle_turns += 1
 
     async def _receive_rest(self, before_waiting: Callable[[], Awaitable[None]] | None) -> None:
         if before_waiting:

@@ -19,12 +19,13 @@ from ..model import GLOBAL_BOOK, SEQ_GAP, Contact, SealedContact
 from .db import Row, Rows, Tx
 from .numbers import spelled
 
+LOCKED = "book, size, next_seq, version, reports, reported_version"
+
 
 def lock_book(tx: Tx, owner_id: int, device: str, now: int) -> Row | None:
-    """Lock an existing book until the transaction ends, and return its book, size and next_seq."""
+    """Lock an existing book until the transaction ends, and return it: see LOCKED."""
     return tx.one(
-        "UPDATE books SET synced_at = :now WHERE owner_id = :owner_id AND device = :device"
-        " RETURNING book, size, next_seq",
+        f"UPDATE books SET synced_at = :now WHERE owner_id = :owner_id AND device = :device RETURNING {LOCKED}",
         owner_id=owner_id,
         device=device,
         now=now,
@@ -96,10 +97,10 @@ def page(tx: Tx, owner_id: int, book: int, after: int, limit: int) -> list[Conta
 
 
 def add_book(tx: Tx, app_id: int, owner_id: int, book: int, device: str, now: int) -> Row:
-    """Add an empty book for a device. The write also locks it."""
-    tx.run(
+    """Add an empty book for a device, and return it like `lock_book`. The write also locks it."""
+    row = tx.one(
         "INSERT INTO books (owner_id, book, app_id, device, size, next_seq, synced_at)"
-        " VALUES (:owner_id, :book, :app_id, :device, 0, :seq, :now)",
+        f" VALUES (:owner_id, :book, :app_id, :device, 0, :seq, :now) RETURNING {LOCKED}",
         owner_id=owner_id,
         book=book,
         app_id=app_id,
@@ -107,7 +108,8 @@ def add_book(tx: Tx, app_id: int, owner_id: int, book: int, device: str, now: in
         seq=SEQ_GAP,
         now=now,
     )
-    return {"book": book, "size": 0, "next_seq": SEQ_GAP}
+    assert row
+    return row
 
 
 def set_book(tx: Tx, owner_id: int, book: int, size: int, next_seq: int) -> None:
@@ -125,7 +127,6 @@ def set_book(tx: Tx, owner_id: int, book: int, size: int, next_seq: int) -> None
 def forget_book(tx: Tx, owner_id: int, book: int) -> None:
     """Delete an empty book of a device, so that another device can have a book."""
     tx.run("DELETE FROM books WHERE owner_id = :owner_id AND book = :book", owner_id=owner_id, book=book)
-    tx.run("DELETE FROM reports WHERE owner_id = :owner_id AND book = :book", owner_id=owner_id, book=book)
 
 
 def add_to_totals(tx: Tx, app_id: int, owner_id: int, contacts: int, text_bytes: int) -> Row:
@@ -265,13 +266,12 @@ def holds(tx: Tx, owner_id: int, user_ids: Sequence[int], *, verified_only: bool
 
 
 def delete_books(tx: Tx, owner_id: int) -> tuple[int, int]:
-    """Delete an owner's books, totals and reports, but not the contacts: `delete_all` deletes those.
+    """Delete an owner's books and totals, but not the contacts: `delete_all` deletes those.
 
     Returns how many of the books had contacts, and the number of these contacts.
     """
     rows = tx.tuples("DELETE FROM books WHERE owner_id = :owner_id RETURNING size", owner_id=owner_id)
     tx.run("DELETE FROM totals WHERE owner_id = :owner_id", owner_id=owner_id)
-    tx.run("DELETE FROM reports WHERE owner_id = :owner_id", owner_id=owner_id)
     return sum(size > 0 for (size,) in rows), sum(size for (size,) in rows)
 
 

@@ -104,10 +104,14 @@ TABLES = {
     "tags": reference("app_id tag user_id"),
     # ── of one user, kept together
     "seen": by("user_id", "user_id last_request_at"),
-    "books": by("owner_id", "owner_id book app_id device size next_seq synced_at version"),
+    "books": by(
+        # `reports`: keyed digests of uploads, each with how many entries the upload had
+        "owner_id",
+        "owner_id book app_id device size next_seq synced_at version reported_version",
+        keyed="reports",
+    ),
     "totals": by("owner_id", "owner_id app_id contacts bytes"),
     "total_changes": by("owner_id", "owner_id app_id users books contacts"),
-    "reports": by("owner_id", "owner_id slot book version report", keyed="digest"),
     "contacts": by("owner_id", "owner_id book app_id seq", keyed="number", sealed="sealed"),
     "removed": by("owner_id", "owner_id app_id at", keyed="number", sealed="digits"),
     "announced": by("owner_id", "owner_id app_id verified at", keyed="number", sealed="digits"),

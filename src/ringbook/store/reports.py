@@ -1,48 +1,50 @@
-"""Reports of uploads, by which the same upload is answered again without reading it.
+"""Reports of uploads, by which the same upload is answered again without reading it; they are in the row of their book.
 
-find     the report of an upload, if its book is still as that upload left it
-put      the report of an upload to a book
-synced   that a book was uploaded again
-forget   deletes the reports of an owner
+of_owner   the reports of each book, as far as they hold
+hold       whether a locked book has reports that hold
+put        stores the reports of a book
+synced     records that a book was uploaded again
+forget     deletes the reports of an owner
+forget_all deletes all reports
 
-A book has at most SLOTS reports: a report replaces another one of its slot. Each is valid for one version of its book.
-A book that is deleted takes its reports with it (`books.py`), because a new book begins with version 0.
+A book's reports hold for one version of it, and go with it.
 """
 
-from .db import Tx
-
-SLOTS = 4
+from .db import Row, Tx
 
 
-def find(tx: Tx, owner_id: int, digest: bytes) -> tuple[int, str, int] | None:
-    """The book, the report and the book's `synced_at`. One statement, so that all of it was true at one moment."""
+def of_owner(tx: Tx, owner_id: int) -> list[tuple[int, int, bytes | None]]:
+    """(book, synced_at, reports) of each book of an owner; reports that hold no longer are None.
+
+    One statement, so that all of a book was true at one moment.
+    """
     rows = tx.tuples(
-        "SELECT r.book, r.report, b.synced_at FROM reports AS r"
-        " JOIN books AS b ON b.owner_id = r.owner_id AND b.book = r.book"
-        " WHERE r.owner_id = :owner_id AND r.slot = :slot AND r.digest = :digest AND r.version = b.version",
+        "SELECT book, synced_at, reports, version, reported_version FROM books WHERE owner_id = :owner_id",
         owner_id=owner_id,
-        slot=digest[0] % SLOTS,
-        digest=digest,
     )
-    return rows[0] if rows else None
+    return [(row[0], row[1], row[2] if row[3] == row[4] else None) for row in rows]
 
 
-def put(tx: Tx, owner_id: int, book: int, digest: bytes, report: str) -> None:
-    """Store a report for a book as it is now. Nothing is stored for a book that is deleted already.
+def hold(locked: Row) -> bool:
+    """Does a book that `books.lock_book` has returned have reports that hold?"""
+    return locked["reports"] is not None and locked["reported_version"] == locked["version"]
 
-    The book's row must be locked.
+
+def put(tx: Tx, owner_id: int, locked: Row, alone: bytes, together: bytes) -> None:
+    """Store the reports of a book. Nothing is stored for a book that is deleted already.
+
+    locked     the book, as `books.lock_book` has returned it
+    alone      the reports if the book has changed since then
+    together   the reports if it has not
     """
     tx.run(
-        "INSERT INTO reports (owner_id, slot, book, digest, version, report)"
-        " SELECT b.owner_id, :slot, b.book, :digest, b.version, :report FROM books AS b"
-        " WHERE b.owner_id = :owner_id AND b.book = :book"
-        " ON CONFLICT (owner_id, slot, book)"
-        " DO UPDATE SET digest = excluded.digest, version = excluded.version, report = excluded.report",
+        "UPDATE books SET reports = CASE WHEN version = :version THEN :together ELSE :alone END,"
+        " reported_version = version WHERE owner_id = :owner_id AND book = :book",
         owner_id=owner_id,
-        slot=digest[0] % SLOTS,
-        book=book,
-        digest=digest,
-        report=report,
+        book=locked["book"],
+        version=locked["version"],
+        alone=alone,
+        together=together,
     )
 
 
@@ -58,4 +60,9 @@ def synced(tx: Tx, owner_id: int, book: int, now: int) -> None:
 
 def forget(tx: Tx, owner_id: int) -> None:
     """Delete the owner's reports: each upload is read again."""
-    tx.run("DELETE FROM reports WHERE owner_id = :owner_id", owner_id=owner_id)
+    tx.run("UPDATE books SET reports = NULL WHERE owner_id = :owner_id", owner_id=owner_id)
+
+
+def forget_all(tx: Tx) -> None:
+    """Delete all reports."""
+    tx.run("UPDATE books SET reports = NULL WHERE reports IS NOT NULL")

@@ -2,10 +2,10 @@
 
     RESEALED                by table; a test fails for a sealed or keyed column that is not named here
     NEVER_STORED            tables with keyed columns of which no row is ever committed
-    DROPPED                 tables with keyed columns of which no row outlives a change of the key
+    DROPPED                 keyed columns that are emptied by a change of the key
     reseal(tx, …)           seal the next rows of a table anew
     count(tx, table, …)     how many rows a table has, up to a place
-    drop(tx)                delete the rows of DROPPED
+    drop(tx)                empty the columns of DROPPED
     forget(tx, …)           delete whatever only a lost key could open
 
 A keyed column is often a part of the primary key, so a row moves when it is sealed anew. Rows are read in the order of
@@ -20,7 +20,7 @@ from typing import Any, cast
 from .. import errors
 from ..profile_fields import FIELDS
 from ..seal import Seal, halves
-from . import applications, audit, numbers, placement, profiles, pushes, subscriptions
+from . import applications, audit, numbers, placement, profiles, pushes, reports, subscriptions
 from .db import Row, Rows, Tx
 
 Place = tuple[Any, ...]  # the primary key of a row
@@ -273,8 +273,8 @@ RESEALED = {
 FOLLOWS = {"admin_sessions": {"email"}}
 # A lock's row is deleted before its transaction is committed.
 NEVER_STORED = {"locks"}
-# A report is found by a digest of an upload, which is not stored. Without its report, an upload is read again.
-DROPPED = {"reports"}
+# The uploads whose digests these are, are not stored. Without its report, an upload is read again.
+DROPPED = {"books": {"reports"}}
 
 
 # ── sealing anew ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -354,8 +354,7 @@ def count(tx: Tx, table: str, up_to: Place | None = None) -> int:
 
 def drop(tx: Tx) -> None:
     """Delete what cannot be found under another key, and is made anew by itself."""
-    for table in DROPPED:
-        tx.run(f"DELETE FROM {table}")
+    reports.forget_all(tx)
 
 
 # ── a lost key ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -376,6 +375,5 @@ def forget(tx: Tx) -> dict[str, int]:
     gone = {table: tx.run(f"DELETE FROM {table}") for table in (*RESEALED, *BOOKS) if table not in KEPT}
     for statement in NO_BOOKS:
         tx.run(statement)
-    drop(tx)
     _forget_profiles(tx)
     return gone

@@ -153,6 +153,8 @@ CREATE TABLE books (
     next_seq BIGINT NOT NULL,
     synced_at BIGINT NOT NULL,
     version BIGINT NOT NULL DEFAULT 0,
+    reports {bytes},
+    reported_version BIGINT,
     PRIMARY KEY (owner_id, book),
     UNIQUE (owner_id, device)
 ) {keyed};
@@ -198,16 +200,6 @@ CREATE TABLE contacts (
     PRIMARY KEY (owner_id, book, number)
 ) {keyed};
 CREATE INDEX contacts_number ON contacts (app_id, number, owner_id);
-
-CREATE TABLE reports (
-    owner_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
-    slot INTEGER NOT NULL,
-    book INTEGER NOT NULL,
-    digest {bytes} NOT NULL,
-    version BIGINT NOT NULL,
-    report TEXT NOT NULL,
-    PRIMARY KEY (owner_id, slot, book)
-) {keyed};
 
 CREATE TABLE removed (
     owner_id INTEGER NOT NULL,
