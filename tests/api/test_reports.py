@@ -93,7 +93,7 @@ class Person:
         """The user's books with all contacts, totals, removed numbers and permits."""
         with self.play.db.read() as tx:
             of_user = "WHERE owner_id = :id ORDER BY 1"
-            rows = tx.all(f"SELECT book, device, size, next_seq, version FROM books {of_user}", id=self.id)
+            rows = tx.all(f"SELECT book, device, size, next_seq FROM books {of_user}", id=self.id)
             contacts = [books.page(tx, self.id, row["book"], -(2**62), 100) for row in rows]
             totals = tx.all("SELECT contacts, bytes FROM totals WHERE owner_id = :id", id=self.id)
             removed = tx.tuples("SELECT COUNT(*) FROM removed WHERE owner_id = :id", id=self.id)
