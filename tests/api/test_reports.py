@@ -211,7 +211,8 @@ def daily(one: Person) -> int:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(uploads(), min_size=3, max_size=3), st.lists(steps, min_size=12, max_size=24))
-def test_every_answer_and_every_book_is_as_without_reports(db, pool, history):
+def test_every_answer_and_every_book_is_as_without_reports(db, monkeypatch, pool, history):
+    monkeypatch.setattr(reports, "FEW", 0)  # also small changes of a book are stored
     stats.forget()
     one, other = person(db, "one"), person(db, "other", "198.51.100.1")
     now, limits = NOW, Limits()
@@ -237,7 +238,8 @@ def test_every_answer_and_every_book_is_as_without_reports(db, pool, history):
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(uploads(), uploads())
-def test_the_second_upload_of_a_body_changes_nothing_and_is_known_whenever_its_book_exists(db, first, again):
+def test_the_second_upload_of_a_body_changes_nothing_and_is_known_if_its_book_exists(db, monkeypatch, first, again):
+    monkeypatch.setattr(reports, "FEW", 0)
     one = person(db, "one")
     free = Limits(permits=0)
     one.uploads(first, limits=free)

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import blake2b
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
@@ -31,6 +32,7 @@ from .diff import SealedEntry
 
 SYNC_SECONDS = 3600  # `books.synced_at` of a book that is only uploaded again is at most so much too early
 MOST_BYTES = 1024  # of a book's reports; one of an upload with many rejected entries is longer, and is not stored
+NUMBER, CONTACT = itemgetter(0), itemgetter(-1)  # of an entry; a removed one has no contact
 FEW = 100  # such an upload to a larger book is a change of some contacts, which is hardly sent twice
 
 # As it is stored: digest, updated, created, deleted, and the names of the reasons by position.
@@ -135,13 +137,13 @@ def second(entries: Sequence[SealedEntry]) -> tuple[int, int, int]:
 
     The book then contains each number whose last entry is no removal.
     """
-    is_held = {entry[0]: entry[-1] is not None for entry in entries}
-    if len(is_held) == len(entries) and False not in is_held.values():
-        return len(entries), 0, 0
+    if len(set(map(NUMBER, entries))) == len(entries) and None not in map(CONTACT, entries):
+        return len(entries), 0, 0  # the common upload, which names no number twice and removes none
+    is_held = {NUMBER(entry): CONTACT(entry) is not None for entry in entries}
     updated = created = deleted = 0
     for entry in entries:
-        before, after = is_held[entry[0]], entry[-1] is not None
-        is_held[entry[0]] = after
+        number, after = NUMBER(entry), CONTACT(entry) is not None
+        before, is_held[number] = is_held[number], after
         updated += before and after
         created += after and not before
         deleted += before and not after
