@@ -60,6 +60,7 @@ class Body:
         self._on_large = on_large
         # Grows in place and hands over its content without a copy; joining a list would need twice the memory.
         self._buffer = io.BytesIO()
+        self._only_part = b""  # a body that came as one part is not copied into the buffer
         self._size = 0
         self._declared = declared(headers.get("content-length"))
         self._waits = "expect" in headers
@@ -78,7 +79,7 @@ class Body:
             await self._receive_at_hand()
         if not self.is_read:
             await self._receive_rest(before_waiting)
-        return self._buffer.getvalue()
+        return self._only_part or self._buffer.getvalue()
 
     def release(self) -> None:
         """Releases the bytes, and the place of a large upload."""
@@ -125,7 +126,10 @@ class Body:
         chunk = message.get("body", b"")
         self._check(self._size + len(chunk))
         self._hold(len(chunk))
-        self._buffer.write(chunk)
+        if self.is_read and self._size == len(chunk):
+            self._only_part = chunk
+        else:
+            self._buffer.write(chunk)
 
     def _check(self, size: int) -> None:
         """Refuses a body of this size, declared or received, if it is too large."""
