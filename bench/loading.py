@@ -16,6 +16,8 @@ from databases import file_of
 from keyed import SEAL
 from world import GAP, World, placed
 
+from ringbook.model import Entry
+from ringbook.phone import reading
 from ringbook.store.numbers import DIGITS
 
 BOOK = 1_000
@@ -27,7 +29,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     ),
     "numbers": ("app_id", "number", "user_id", "digits", "spelling"),
     "books": ("owner_id", "book", "app_id", "device", "size", "next_seq", "synced_at"),
-    "contacts": ("owner_id", "book", "number", "app_id", "sealed", "seq"),
+    "contacts": ("owner_id", "book", "number", "app_id", "entry", "seq", "sealed"),
     "sessions": ("token_hash", "id", "app_id", "user_id", "nonce", "ts", "created_at", "last_used_at", "expires_at"),
 }
 Fill = Callable[[str, Sequence[str], Iterable[tuple[Any, ...]]], None]
@@ -116,7 +118,9 @@ def contacts(world: World, app_id: int, holders: Sequence[int]) -> Iterator[tupl
 def contact(app_id: int, owner_id: int, number: int, name: str, typed: str | None, seq: int) -> tuple[Any, ...]:
     """The row of a contact in the global book."""
     keyed = SEAL.number(app_id, number)
-    return owner_id, 0, keyed, app_id, SEAL.contact(app_id, owner_id, 0, keyed, number, name, typed), seq
+    (entry,) = SEAL.entries(reading(), app_id, owner_id, 0, [Entry(typed or str(number), name)])
+    sealed = SEAL.contact(app_id, owner_id, 0, keyed, number, name, typed)
+    return owner_id, 0, keyed, app_id, entry, seq, sealed
 
 
 def sessions(app_id: int, owners: Sequence[int], now: int) -> Iterator[tuple[Any, ...]]:

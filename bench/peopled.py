@@ -46,8 +46,8 @@ TABLES = {
     ),
     "contacts": (
         BOOK / EVERY,
-        "INSERT INTO contacts (owner_id, book, number, app_id, sealed, seq)"
-        " SELECT r.owner_id, 0, r.number, 1, r.sealed, r.seq FROM :rows AS r",
+        "INSERT INTO contacts (owner_id, book, number, app_id, entry, seq, sealed)"
+        " SELECT r.owner_id, 0, r.number, 1, 0, r.seq, r.sealed FROM :rows AS r",
     ),
     "totals": (
         1 / EVERY,

@@ -19,6 +19,8 @@ from databases import file_of
 from keyed import SEAL
 from world import Contact, Row, Upload
 
+from ringbook.model import Entry
+from ringbook.phone import reading
 from ringbook.store.db.sqlite import PRAGMAS
 
 COMPACT = ("id", "phone")
@@ -27,9 +29,9 @@ WHOLE = (
     *("twitter_id", "website", "avatar", "custom_data", "timezone", "user_tags", "is_guest", "created_at"),
     "updated_at",
 )
-COLUMNS = "(owner_id, book, number, app_id, sealed, seq)"
-CONFLICT = """ON CONFLICT (owner_id, book, number) DO UPDATE SET sealed = excluded.sealed
- WHERE contacts.sealed <> excluded.sealed"""
+COLUMNS = "(owner_id, book, number, app_id, entry, seq, sealed)"
+CONFLICT = """ON CONFLICT (owner_id, book, number) DO UPDATE SET entry = excluded.entry,
+ sealed = excluded.sealed WHERE contacts.sealed <> excluded.sealed"""
 BOOK = "SELECT number, sealed FROM contacts WHERE owner_id = {} AND book = 0 ORDER BY {order}"
 FOUND = """SELECT {columns}, c.sealed FROM contacts AS c CROSS JOIN numbers AS n CROSS JOIN users AS u
  WHERE c.owner_id = {} AND c.book = 0 AND n.app_id = c.app_id AND n.number = c.number AND u.id = n.user_id
@@ -95,7 +97,7 @@ class RawSqlite:
 
     def upload(self, owner_id: int, upload: Upload) -> Cost:
         put = sealed(self._app_id, owner_id, upload.put)
-        rows = [(owner_id, number, self._app_id, text, seq) for number, text, seq in put]
+        rows = [(owner_id, number, self._app_id, entry, seq, text) for number, entry, seq, text in put]
         drop = [SEAL.number(self._app_id, number) for number in upload.drop]
         numbers = json.dumps([row[0] for row in put] if upload.whole else drop)
         removing = bool(upload.whole or upload.drop)
@@ -131,7 +133,7 @@ class RawSqlite:
         return cost
 
 
-UPSERT = f"INSERT INTO contacts {COLUMNS} VALUES (?, 0, ?, ?, ?, ?) {CONFLICT}"
+UPSERT = f"INSERT INTO contacts {COLUMNS} VALUES (?, 0, ?, ?, ?, ?, ?) {CONFLICT}"
 REMOVE = "DELETE FROM contacts WHERE owner_id = ? AND book = 0 AND number {} (SELECT value FROM json_each(?))"
 
 
@@ -147,8 +149,9 @@ class RawPostgres:
 
     def upload(self, owner_id: int, upload: Upload) -> Cost:
         put_rows = sealed(self._app_id, owner_id, upload.put)
-        numbers, texts, seqs = (list(column) for column in zip(*put_rows, strict=True))
+        numbers, entries, seqs, texts = (list(column) for column in zip(*put_rows, strict=True))
         known = {"owner": owner_id, "app": self._app_id, "numbers": numbers, "texts": texts, "seqs": seqs}
+        known["entries"] = entries
         drop = [SEAL.number(self._app_id, number) for number in upload.drop]
         # The join is faster if little has changed, and slower if everything is new.
         put = PG_UPSERT if upload.changes * 2 > len(upload.put) else PG_LOOK
@@ -188,8 +191,9 @@ class RawPostgres:
 
 
 PG_ROWS = f"""INSERT INTO contacts {COLUMNS}
- SELECT %(owner)s, 0, r.number, %(app)s, r.sealed, r.seq
- FROM unnest(%(numbers)b::bigint[], %(texts)b::bytea[], %(seqs)b::bigint[]) AS r (number, sealed, seq) """
+ SELECT %(owner)s, 0, r.number, %(app)s, r.entry, r.seq, r.sealed
+ FROM unnest(%(numbers)b::bigint[], %(entries)b::bigint[], %(seqs)b::bigint[], %(texts)b::bytea[])
+ AS r (number, entry, seq, sealed) """
 PG_UPSERT = PG_ROWS + CONFLICT
 PG_LOOK = f"""{PG_ROWS} LEFT JOIN contacts AS c
  ON c.owner_id = %(owner)s AND c.book = 0 AND c.number = r.number
@@ -199,10 +203,13 @@ PG_KEEP = """DELETE FROM contacts AS c WHERE c.owner_id = %(owner)s AND c.book =
  AND NOT EXISTS (SELECT 1 FROM unnest(%(numbers)b::bigint[]) AS k (number) WHERE k.number = c.number)"""
 
 
-def sealed(app_id: int, owner_id: int, put: Sequence[Row]) -> list[tuple[int, bytes, int]]:
-    """The rows of an upload as they are stored, sorted by the keyed number."""
+def sealed(app_id: int, owner_id: int, put: Sequence[Row]) -> list[tuple[int, int, int, bytes]]:
+    """The rows of an upload as they are stored, sorted by the keyed number: number, entry, seq, sealed."""
     found = SEAL.contacts(app_id, owner_id, 0, [row[:3] for row in put])
-    return sorted((keyed, text or b"", row[3]) for (keyed, text), row in zip(found, put, strict=True))
+    sent = [Entry(typed or str(number), name) for number, name, typed, _ in put]
+    entries = SEAL.entries(reading(), app_id, owner_id, 0, sent)
+    rows = zip(found, entries, put, strict=True)
+    return sorted((keyed, entry, row[3], text or b"") for (keyed, text), entry, row in rows)
 
 
 def columns(compact: bool) -> str:

@@ -19,10 +19,23 @@ from world import Steps, World
 from ringbook import phone
 from ringbook.api import address_book
 from ringbook.api.endpoint import Call
+from ringbook.app_settings import AppSettings
 from ringbook.config import Config
-from ringbook.core import diff
+from ringbook.core import diff, prepared
+from ringbook.model import App, Caller
 
 REPEATS, CONTACTS = 15, 1_000
+APP = App(
+    id=1,
+    name="bench",
+    auth_key="",
+    auth_secret="",
+    hash_key=b"",
+    vapid_public_key="",
+    settings=AppSettings(),
+    created_at=0,
+)
+CALLER = Caller(app=APP, user_id=1, is_guest=False, address="192.0.2.1")
 SPELLINGS = (
     ("digits", "12025550142", ""),
     ("international, formatted", "+1 (202) 555-0142", ""),
@@ -50,19 +63,25 @@ def upload_steps() -> dict[str, float]:
     marred = body.replace(b'"contacts":[', b'"contacts":[7,', 1)
     entries = address_book.upload_of(call(body))[0]
     accepted, _ = diff.check(entries, "")
-    plain = [(one.number, one.name, one.typed) for one in accepted]
-    sealed = SEAL.contacts(1, 1, 0, plain)
-    book = {contact.number: contact for contact in diff.diff({}, sealed, force=False).put}
+    seen = prepared.Seen(0)
+    sealed, _ = prepared.prepared(SEAL, CALLER, seen, entries)
+    put = diff.diff({}, sealed, force=False).put
+    book = {contact.number: (contact.number, contact.entry, contact.seq, len(contact.sealed)) for contact in put}
     expect(len(book), CONTACTS, "contacts accepted")
+    again = prepared.Seen(0, 0, book)
+    known, _ = prepared.prepared(SEAL, CALLER, again, entries)
     expect(address_book.upload_of(call(marred))[0], [None, *entries], "entries beside a malformed one")
     return {
         "decode the body": best(lambda: address_book.upload_of(call(body))),
         "decode the body, one entry malformed": best(lambda: address_book.upload_of(call(marred))),
         "check the entries (numbers included)": best(lambda: diff.check(entries, "")),
-        "key and seal": best(lambda: SEAL.contacts(1, 1, 0, plain)),
+        "key and seal": best(lambda: SEAL.contacts(1, 1, 0, accepted)),
+        "keyed values of the entries": best(lambda: SEAL.entries(phone.reading(), 1, 1, 0, entries)),
+        "prepare all: the last three steps": best(lambda: prepared.prepared(SEAL, CALLER, seen, entries)),
+        "prepare, nothing new": best(lambda: prepared.prepared(SEAL, CALLER, again, entries)),
         "diff, all new": best(lambda: diff.diff({}, sealed, force=False)),
-        "diff, nothing new": best(lambda: diff.diff(book, sealed, force=False)),
-        "diff, nothing new, `force`": best(lambda: diff.diff(book, sealed, force=True)),
+        "diff, nothing new": best(lambda: diff.diff(book, known, force=False)),
+        "diff, nothing new, `force`": best(lambda: diff.diff(book, known, force=True)),
     }
 
 

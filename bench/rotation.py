@@ -105,8 +105,8 @@ def fill(db: Database, contacts: int) -> None:
                 owner=owner,
             )
             tx.run(
-                "INSERT INTO contacts (owner_id, book, number, app_id, sealed, seq)"
-                f" SELECT r.owner_id, 0, r.number, {app.id}, r.sealed, r.seq FROM :rows AS r WHERE 1 = 1",
+                "INSERT INTO contacts (owner_id, book, number, app_id, entry, seq, sealed)"
+                f" SELECT r.owner_id, 0, r.number, {app.id}, 0, r.seq, r.sealed FROM :rows AS r WHERE 1 = 1",
                 rows=Rows(KINDS_OF, sealed),
             )
     with db.write() as tx:

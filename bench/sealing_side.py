@@ -113,7 +113,7 @@ class Side:
 
     def _hold(self, tx: Any, owners: range, numbers: list[int]) -> None:
         if hasattr(tx, "seal"):
-            kinds: dict[str, type] = {"owner_id": int, "number": int, "sealed": bytes, "seq": int}
+            kinds: dict[str, type] = {"owner_id": int, "number": int, "sealed": bytes, "seq": int, "entry": int}
             rows = list(self._sealed(tx.seal, owners, numbers))
         else:
             kinds = {"owner_id": int, "number": int, "name": str, "seq": int}
@@ -125,12 +125,12 @@ class Side:
             rows=Rows(kinds, rows),
         )
 
-    def _sealed(self, seal: Any, owners: range, numbers: list[int]) -> Iterator[tuple[int, int, bytes, int]]:
+    def _sealed(self, seal: Any, owners: range, numbers: list[int]) -> Iterator[tuple[int, int, bytes, int, int]]:
         for owner in owners:
             for place, number in enumerate(numbers, 1):
                 keyed = seal.number(self.app.id, number)
                 name = f"Ann Example {owner}"
-                yield owner, keyed, seal.contact(self.app.id, owner, 0, keyed, number, name, None), GAP * place
+                yield owner, keyed, seal.contact(self.app.id, owner, 0, keyed, number, name, None), GAP * place, 0
 
     def _devices(self, names: str, made: dict[str, Any]) -> None:
         """One device through the server's own function, and copies of its row for the others."""

@@ -13,6 +13,7 @@ from contextlib import closing
 
 from servers import SEAL, Server
 
+from ringbook import model, phone
 from ringbook.core import applications, audit
 from ringbook.core.audit import Entry
 from ringbook.model import App, Contact, SealedContact, Subscription
@@ -66,7 +67,10 @@ def entries_behind(server: Server, **filters: str | int) -> list[Entry]:
 def with_number(app_id: int, owner_id: int, book: int, one: Contact) -> SealedContact:
     """The contact as the table holds it in this book."""
     keyed = SEAL.number(app_id, one.number)
-    return SealedContact(keyed, SEAL.contact(app_id, owner_id, book, keyed, one.number, one.name, one.typed), one.seq)
+    sent = model.Entry(one.typed or phone.digits(one.number), one.name)
+    (entry,) = SEAL.entries(phone.reading(), app_id, owner_id, book, [sent])
+    sealed = SEAL.contact(app_id, owner_id, book, keyed, one.number, one.name, one.typed)
+    return SealedContact(keyed, sealed, entry, one.seq)
 
 
 def add_number(tx: Tx, app_id: int, user_id: int, number: int, verified_at: int | None = None) -> None:

@@ -391,3 +391,17 @@ def test_the_library_is_named_with_its_metadata():
     name, version, word, metadata = phone.library().split()
     assert name == "rphonenumbers" and word == "metadata"
     assert version[0].isdigit() and metadata[0].isdigit()
+
+
+@given(
+    st.text(alphabet=[chr(code) for code in range(128)], max_size=20)
+    | st.text(alphabet="+0123456789 ()-./", max_size=20)
+)
+def test_ascii_is_read_as_the_table_of_all_characters_reads_it(typed):
+    def outcome(work):
+        try:
+            return work(typed)
+        except phone.Unreadable:
+            return None
+
+    assert outcome(phone._without_formatting) == outcome(lambda text: text.translate(phone._FOLDS))

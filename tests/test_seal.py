@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringbook import errors, seal
+from ringbook.model import Entry
 from ringbook.seal import Key, Seal
 
 SECRET = bytes(range(32))
@@ -71,6 +72,11 @@ def test_a_second_implementation_gives_the_same_values() -> None:
     sealed = siv(hkdf(place("contact"), 64), row, plain)
     assert SEAL.contact(1, 7, 2, 99, NUMBER, "Ann", "+1 202 555 0142") == sealed
     assert SEAL.fingerprint == hkdf(place("fingerprint"), 8).hex()
+    of_book = b"".join(map(eight, (1, 7, 2)))
+    entry = hashlib.blake2b(
+        of_book + "+1 202\0Änn".encode(), key=hkdf(place("entry", "r 1"), 32), digest_size=8
+    ).digest()
+    assert SEAL.entries("r 1", 1, 7, 2, [Entry("+1 202", "Änn")]) == [int.from_bytes(entry, "big", signed=True)]
 
 
 def eight(value: int) -> bytes:
@@ -114,6 +120,18 @@ def siv(key: bytes, data: bytes, plain: bytes) -> bytes:
     counter = tag & ~(1 << 63 | 1 << 31)
     cipher = Cipher(algorithms.AES(key[len(key) // 2 :]), modes.CTR(counter.to_bytes(16, "big"))).encryptor()
     return tag.to_bytes(16, "big") + cipher.update(plain)
+
+
+def test_an_entry_has_another_value_for_every_difference() -> None:
+    ann = Entry("12025550142", "Ann")
+    values = [
+        *SEAL.entries("r", 1, 7, 2, [ann, Entry("12025550142", "Anna"), Entry("+12025550142", "Ann"), Entry("\ud800")]),
+        *(SEAL.entries(*where, [ann])[0] for where in (("s", 1, 7, 2), ("r", 2, 7, 2), ("r", 1, 8, 2), ("r", 1, 7, 3))),
+        *Seal(bytes(32)).entries("r", 1, 7, 2, [ann]),
+    ]
+    assert len(set(values)) == len(values) == 9
+    assert SEAL.entries("r", 1, 7, 2, [ann, ann]) == [values[0]] * 2
+    assert SEAL.entries("r", 1, 7, 2, []) == []
 
 
 # ── sealing and opening ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -101,11 +101,20 @@ class Contact(Struct, frozen=True, gc=False):
 
 
 class SealedContact(Struct, frozen=True, gc=False):
-    """A contact as its table holds it: the keyed number; digits, name and spelling as one sealed text; its place."""
+    """A contact as its table holds it: the keyed number; digits, name and spelling as one sealed text; its place.
+
+    entry   the keyed value of the entry that it was made of (`Seal.entries`)
+    """
 
     number: int
     sealed: bytes
+    entry: int
     seq: int
+
+
+# A contact of a book as an upload compares it: keyed number, entry, seq, and the bytes of the sealed text. A plain
+# tuple, because an upload reads one for each contact of the book.
+Held = tuple[int, int, int, int]
 
 
 class Report(Struct, frozen=True):

@@ -9,6 +9,7 @@
     seal.text, open                     a text, sealed and padded
     seal.contact, open_contact          number, name and spelling of one contact, sealed and padded as one text
     seal.contacts, open_contacts        the same for many contacts of one book, in less time
+    seal.entries                        keyed values by which a book knows the entries that it was made of
     halves(keyed)                       a keyed value as a part of a place
 
 Every sealed value is bound to its place: the table and the column as text, then the ids that the value belongs to. In
@@ -25,12 +26,13 @@ import os
 import re
 import secrets
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from hashlib import blake2b
 from pathlib import Path
+from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
@@ -42,10 +44,25 @@ from . import errors
 KEY_BYTES = 32
 FINGERPRINT_BYTES = 8
 LOOKUP_BYTES = 16
+ENTRY_BYTES = 8
 BLOCK = 16
+CONTACTS = "contacts.sealed"  # what Unreadable names when it is a contact
 SALT = b"ringbook storage 1"
 
 Place = str | int
+
+
+class Sent(Protocol):
+    """An entry of an upload: the phone as it was typed, and the name."""
+
+    @property
+    def phone(self) -> str:
+        """The phone as it was typed."""
+
+    @property
+    def name(self) -> str | None:
+        """The name; None in an entry that has none."""
+
 
 KEY_FILE = """\
 # The storage key of a Ringbook database. Without this file nobody can read the numbers, names and secrets in it.
@@ -171,6 +188,7 @@ class Seal:
         self._numbers: dict[int, Callable[[], blake2b]] = {}
         self._lookups: dict[tuple[str, int], Callable[[], blake2b]] = {}
         self._digests: dict[str, Callable[[], blake2b]] = {}
+        self._entries: dict[str, Callable[[], blake2b]] = {}
 
     def __reduce__(self) -> tuple[type["Seal"], tuple[bytes]]:
         return Seal, (self._secret,)  # for a child process, which gets it through a pipe
@@ -239,20 +257,42 @@ class Seal:
         return self._seal_contact(_contact_text(number, name, typed), [_pack_contact(app_id, owner_id, book, keyed)])
 
     def contacts(
-        self, app_id: int, owner_id: int, book: int, contacts: Iterable[tuple[int, str | None, str | None]]
+        self, app_id: int, owner_id: int, book: int, contacts: Sequence[tuple[int, str | None, str | None]]
     ) -> list[tuple[int, bytes | None]]:
         """Keyed number and sealed contact for each (number, name, typed) of a book; without a name only the number."""
         self.number(app_id, 0)  # so that the keyed hash is there
-        keyed_hash, seal, pack, unpack = self._numbers[app_id], self._seal_contact, _pack_number, _unpack_number
-        place = _pack_book(app_id, owner_id, book)
-        found: list[tuple[int, bytes | None]] = []
-        for number, name, typed in contacts:
+        keyed_hash, seal, pack, place = self._numbers[app_id], self._seal_contact, _pack_number, _pack_book
+        digests: list[bytes] = []
+        for number, _, _ in contacts:
             hashed = keyed_hash()
             hashed.update(pack(number))
-            keyed = unpack(hashed.digest())[0] >> 1
-            sealed = None if name is None else seal(_contact_text(number, name, typed), [place + pack(keyed)])
-            found.append((keyed, sealed))
-        return found
+            digests.append(hashed.digest())
+        keyed = [value >> 1 for value in struct.unpack(f">{len(digests)}Q", b"".join(digests))]
+        of_book = place(app_id, owner_id, book)
+        return [
+            (key, None if name is None else seal(_contact_text(number, name, typed), [of_book + pack(key)]))
+            for key, (number, name, typed) in zip(keyed, contacts, strict=True)
+        ]
+
+    def entries(self, reading: str, app_id: int, owner_id: int, book: int, entries: Iterable[Sent]) -> list[int]:
+        """The keyed value of each entry for a book: of the phone as it was typed, and the name. 64 bits, with a sign.
+
+        reading   names the way in which numbers are read: after another one, every value is different
+        """
+        try:
+            of_book = self._entries[reading]()
+        except KeyError:
+            self._entries[reading] = copy = self._keyed_hash(ENTRY_BYTES, "entry", reading)
+            of_book = copy()
+        of_book.update(_pack_book(app_id, owner_id, book))
+        copied = of_book.copy
+        found: list[bytes] = []
+        for entry in entries:
+            hashed = copied()
+            # In entries that are stored, neither of them contains NUL.
+            hashed.update(f"{entry.phone}\0{entry.name}".encode("utf-8", "surrogatepass"))
+            found.append(hashed.digest())
+        return list(struct.unpack(f">{len(found)}q", b"".join(found)))
 
     def open_contact(
         self, app_id: int, owner_id: int, book: int, keyed: int, sealed: bytes
@@ -268,7 +308,7 @@ class Seal:
         try:
             return [_contact_of(opened(sealed, [place + pack(keyed)])) for keyed, sealed in contacts]
         except InvalidTag:
-            raise errors.Unreadable("contacts.sealed") from None
+            raise errors.Unreadable(CONTACTS) from None
 
     def _keyed_hash(self, size: int, *purpose: Place) -> Callable[[], blake2b]:
         """Copies of a keyed hash that has read nothing yet."""

@@ -3,12 +3,12 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sealed import add_number, with_number
+from sealed import add_number, contacts, with_number
 from servers import SEAL
 
 from ringbook import errors
 from ringbook.core import applications
-from ringbook.model import SEQ_GAP, Contact
+from ringbook.model import SEQ_GAP, Contact, Held
 from ringbook.store import books, users
 from ringbook.store.db import Database, Tx
 
@@ -49,11 +49,15 @@ def put(db: Database, app_id: int, owner: int, book: int, *contacts: Contact) ->
 def whole(db: Database, owner: int, book: int = 0) -> dict[int, Contact]:
     with db.read() as tx:
         found = books.whole_book(tx, owner, book)
+        there = {one.number: one for who, of, one in contacts(tx) if (who, of) == (owner, book)}
         (app_id,) = {row[0] for row in tx.tuples("SELECT app_id FROM users WHERE id = :id", id=owner)} or {1}
-    opened = [
-        Contact(*SEAL.open_contact(app_id, owner, book, keyed, one.sealed), one.seq) for keyed, one in found.items()
-    ]
-    return {one.number: one for one in opened}
+    assert found == {row[0]: row for row in (held(app_id, owner, book, one) for one in there.values())}
+    return there
+
+
+def held(app_id: int, owner: int, book: int, one: Contact) -> Held:
+    row = with_number(app_id, owner, book, one)
+    return row.number, row.entry, row.seq, len(row.sealed)
 
 
 def keyed(app_id: int, *numbers: int) -> list[int]:
@@ -200,7 +204,7 @@ def test_only_the_contacts_that_were_asked_for_are_read(db, app_id, owner):
     put(db, app_id, user(db, app_id), 0, contact(DAN, STEP))
     with db.read() as tx:
         found = books.contacts_among(tx, owner, 0, keyed(app_id, BOB, CAT, DAN))
-    assert list(found.values()) == [with_number(app_id, owner, 0, contact(BOB, 2 * STEP))]
+    assert list(found.values()) == [held(app_id, owner, 0, contact(BOB, 2 * STEP))]
 
 
 def test_books_and_owners_do_not_mix(db, app_id, owner):

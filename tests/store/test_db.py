@@ -129,6 +129,30 @@ def test_fifty_thousand_rows_are_one_parameter(table):
     assert held(table)[-1] == (49_999, "name 49999")
 
 
+@pytest.mark.parametrize("count", [0, 1, 49, 50, 51, 130])
+def test_rows_are_inserted_and_updated_however_many_they_are(table, count):
+    """SQLite runs such statements for some rows at a time."""
+    upsert = (
+        "INSERT INTO things (n, t) SELECT r.n + :more, r.t FROM :rows AS r WHERE 1 = 1"
+        " ON CONFLICT (n) DO UPDATE SET t = excluded.t || :end"
+    )
+    update = "UPDATE things SET t = r.t || :end FROM :rows AS r WHERE things.n = r.n + :more AND things.n <> :other"
+    rows = Rows({"n": int, "t": str}, [(n, f"a{n}") for n in range(count)])
+    with table.write() as tx:
+        assert [tx.run(upsert, rows=rows, more=1, end=" :end") for _ in range(2)] == [count, count]
+    assert held(table) == [(n + 1, f"a{n} :end") for n in range(count)]
+    with table.write() as tx:
+        assert tx.run(update, rows=rows, more=1, end="!", other=2) == count - (count > 1)
+    assert held(table) == [(n + 1, f"a{n} :end" if n == 1 else f"a{n}!") for n in range(count)]
+
+
+def test_an_insert_that_is_refused_for_one_row_undoes_all_rows(table):
+    put(table, (70, "there"))
+    with pytest.raises(errors.Conflict):
+        put(table, *((n, "x") for n in range(100)))
+    assert held(table) == [(70, "there")]
+
+
 def test_bytes_come_back_as_they_were_given(db):
     everything, app = bytes(range(256)), app_id(db)
     with db.write() as tx:

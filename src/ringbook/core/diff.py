@@ -5,37 +5,31 @@
     append, place                       the positions of contacts in the book's order
 
 The counts follow protocol §4.1: each entry counts as if the entries were applied one by one. The net change is written
-once. Contacts are compared as they are stored: by keyed number and sealed text, which are equal when number, name and
-spelling are. So nothing that a book holds needs to be opened.
+once. Contacts are compared as they are stored: by keyed number and by the keyed value of the entry, which is equal when
+name and spelling are. So nothing that a book holds needs to be opened, and an entry that it holds need not be sealed.
 """
 
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-
-from msgspec import Struct
+from operator import attrgetter, lt
 
 from .. import phone
 from ..model import SEQ_GAP as GAP
-from ..model import Entry, Reason, SealedContact
+from ..model import Entry, Held, Reason, SealedContact
 
 NAME_CHARACTERS = 255
 TYPED_CHARACTERS = 64  # of a number with its formatting, which is stored as it was typed
 
 
-class Accepted(Struct, frozen=True, gc=False):
-    """An entry that can be applied. `typed` is None when it is exactly the number's digits."""
-
-    number: int
-    name: str
-    typed: str | None
-    destroy: bool
-
-
-# An accepted entry as it would be stored: the keyed number, and the sealed text; None removes the contact. It is a
+# An entry that can be applied: its number; its name, or None to remove the contact; and the phone as it was typed, or
+# None where that is exactly the number's digits.
+Accepted = tuple[int, str | None, str | None]
+# An accepted entry as a book would store it: the keyed number, the keyed value of the entry, and the sealed contact,
+# which is None for an entry that removes the contact. It is KNOWN where the book holds a contact of the same entry. A
 # plain tuple, because an upload makes one for each contact.
-SealedEntry = tuple[int, bytes | None]
+SealedEntry = tuple[int, int, bytes | None]
+KNOWN = b""
 
 
 @dataclass(slots=True)
@@ -43,6 +37,7 @@ class Changes:
     """The changes of a book, and the counts for the answer.
 
     put          new and changed contacts
+    move         keyed number and position of contacts that are only moved
     drop         the keyed numbers of removed contacts
     new          the keyed numbers of new contacts
     text_bytes   by how much the book's sealed texts grow, in bytes
@@ -53,6 +48,7 @@ class Changes:
     updated: int = 0
     deleted: int = 0
     put: list[SealedContact] = field(default_factory=list)
+    move: list[tuple[int, int]] = field(default_factory=list)
     drop: list[int] = field(default_factory=list)
     new: list[int] = field(default_factory=list)
     text_bytes: int = 0
@@ -68,7 +64,7 @@ def check(entries: Sequence[Entry | None], region: str) -> tuple[list[Accepted],
     rejected: dict[int, list[Reason]] = {}
     for position, entry in enumerate(entries):
         result = _read(entry, region) if entry else [Reason.FIELDS]
-        if isinstance(result, Accepted):
+        if isinstance(result, tuple):
             accepted.append(result)
         else:
             rejected[position] = result
@@ -76,30 +72,27 @@ def check(entries: Sequence[Entry | None], region: str) -> tuple[list[Accepted],
 
 
 def _read(entry: Entry, region: str) -> Accepted | list[Reason]:
-    if entry.name is None and not entry.destroy:
+    typed, name, destroy = entry.phone, entry.name or "", bool(entry.destroy)
+    if entry.name is None and not destroy:
         return [Reason.FIELDS]
-    if len(entry.phone) > TYPED_CHARACTERS:
-        return [Reason.PHONE_LENGTH if entry.phone.isdigit() else Reason.FIELDS]
+    if len(typed) > TYPED_CHARACTERS:
+        return [Reason.PHONE_LENGTH if typed.isdigit() else Reason.FIELDS]
     reasons = []
     number = 0
     try:
-        number = phone.read(entry.phone, region)
+        number = phone.read(typed, region)
     except phone.Unreadable:
         return [Reason.FIELDS]
     except phone.WrongLength:
         reasons.append(Reason.PHONE_LENGTH)
-    name = entry.name or ""
-    if not entry.destroy and not 1 <= len(name) <= NAME_CHARACTERS:
+    if not destroy and not 1 <= len(name) <= NAME_CHARACTERS:
         reasons.append(Reason.NAME_LENGTH)
     if reasons:
         return reasons
-    typed = None if entry.phone.isdigit() and entry.phone == phone.digits(number) else entry.phone
-    return Accepted(number, name, typed, bool(entry.destroy))
+    return number, None if destroy else name, None if typed == phone.digits(number) else typed
 
 
-def diff(
-    book: dict[int, SealedContact], entries: Sequence[SealedEntry], *, force: bool, next_seq: int = GAP
-) -> Changes:
+def diff(book: dict[int, Held], entries: Sequence[SealedEntry], *, force: bool, next_seq: int = GAP) -> Changes:
     """The changes that the entries make to `book`, in order.
 
     book    by keyed number: the contacts that the entries name; with `force` all contacts of the book
@@ -110,66 +103,101 @@ def diff(
     """
     changes = Changes(next_seq=next_seq)
     final = _apply(book, entries, changes)
+    kept = final
+    if any(entry[2] is None for entry in final.values()):
+        kept = {number: entry for number, entry in final.items() if entry[2] is not None}
+        changes.drop = [number for number in final if number not in kept and number in book]
     if force:
         gone = [number for number in book if number not in final]
         changes.deleted += len(gone)
-        final.update(dict.fromkeys(gone))
-    changes.drop = sorted(number for number, sealed in final.items() if sealed is None and number in book)
-    kept = {number: sealed for number, sealed in final.items() if sealed is not None}
-    changes.new = [number for number in kept if number not in book]
-    seqs = place(list(kept), book, changes) if force else append(list(kept), book, changes)
-    for number, sealed in kept.items():
-        held, seq = book.get(number), seqs[number]
-        if held is None or held.sealed != sealed or held.seq != seq:
-            changes.put.append(SealedContact(number, sealed, seq))
-            changes.text_bytes += len(sealed) - (len(held.sealed) if held else 0)
-    changes.put.sort(key=lambda contact: contact.number)
-    changes.text_bytes -= sum(len(book[number].sealed) for number in changes.drop)
+        changes.drop += gone
+    changes.drop.sort()
+    if changes.created:
+        changes.new = [number for number in kept if number not in book]
+    seqs = place(list(kept), book, changes) if force else append(changes)
+    _compare(book, kept, seqs, changes)
     return changes
 
 
-def _apply(book: dict[int, SealedContact], entries: Sequence[SealedEntry], changes: Changes) -> dict[int, bytes | None]:
-    """Apply the entries one by one and count them. Returns the sealed text of each number; None if it is removed."""
-    final: dict[int, bytes | None] = {}
-    for number, sealed in entries:
-        in_book = final[number] is not None if number in final else number in book
-        final[number] = sealed
-        if sealed is None:
-            changes.deleted += in_book
+def _apply(book: dict[int, Held], entries: Sequence[SealedEntry], changes: Changes) -> dict[int, SealedEntry]:
+    """Apply the entries one by one and count them. Returns the last entry of each number, in the order of the first."""
+    final: dict[int, SealedEntry] = {}
+    created = updated = deleted = 0
+    for entry in entries:
+        number = entry[0]
+        in_book = final[number][2] is not None if number in final else number in book
+        final[number] = entry
+        if entry[2] is None:
+            deleted += in_book
         elif in_book:
-            changes.updated += 1
+            updated += 1
         else:
-            changes.created += 1
+            created += 1
+    changes.created, changes.updated, changes.deleted = created, updated, deleted
     return final
 
 
-def append(numbers: list[int], book: dict[int, SealedContact], changes: Changes) -> dict[int, int]:
-    """The positions of contacts: those in the book keep theirs, new ones come last."""
-    seqs = {}
-    for number in numbers:
-        if number in book:
-            seqs[number] = book[number].seq
-        else:
-            seqs[number] = changes.next_seq
-            changes.next_seq += GAP
+def _compare(book: dict[int, Held], kept: dict[int, SealedEntry], seqs: dict[int, int], changes: Changes) -> None:
+    """Note what is to be written: contacts that are new or changed, contacts that only move, and the texts' growth.
+
+    seqs   the positions of new contacts and of those that move
+    """
+    changed = [one for one in kept.values() if (held := book.get(one[0])) is None or held[1] != one[1]]
+    for number, value, sealed in changed:
+        assert sealed
+        seq = seqs[number] if number in seqs else book[number][2]
+        changes.put.append(SealedContact(number, sealed, value, seq))
+        changes.text_bytes += len(sealed) - (book[number][3] if number in book else 0)
+    changes.put.sort(key=_number)
+    changes.text_bytes -= sum(book[number][3] for number in changes.drop)
+    if len(seqs) > len(changes.new):
+        written = {contact.number for contact in changes.put}
+        changes.move = sorted(one for one in seqs.items() if one[0] not in written and one[1] != book[one[0]][2])
+
+
+_number = attrgetter("number")
+
+
+def append(changes: Changes) -> dict[int, int]:
+    """The positions of new contacts: they come last."""
+    first = changes.next_seq
+    changes.next_seq += len(changes.new) * GAP
+    return dict(zip(changes.new, range(first, changes.next_seq, GAP), strict=True))
+
+
+def place(numbers: list[int], book: dict[int, Held], changes: Changes) -> dict[int, int]:
+    """Increasing positions for `numbers` in this order: of those that get one. As few of the book as possible move."""
+    seqs: dict[int, int] = {}
+    still = _unmoved(numbers, book)
+    low: int | None = None
+    waiting: list[int] = []
+    if len(still) < len(numbers):
+        for number in numbers:
+            if number not in still:
+                waiting.append(number)
+                continue
+            if waiting and not _fill(seqs, waiting, low, still[number]):
+                return _anew(numbers, changes)
+            low, waiting = still[number], []
+        _fill(seqs, waiting, low, None)
+    last = numbers[-1] if numbers else 0
+    changes.next_seq = (seqs.get(last) or still.get(last) or 0) + GAP
     return seqs
 
 
-def place(numbers: list[int], book: dict[int, SealedContact], changes: Changes) -> dict[int, int]:
-    """Increasing positions for `numbers` in this order. As few contacts of the book as possible are moved."""
-    seqs = {number: book[number].seq for number in _unmoved(numbers, book)}
-    ends = [None, *(position for position, number in enumerate(numbers) if number in seqs), None]
-    for left, right in pairwise(ends):
-        between = numbers[0 if left is None else left + 1 : right]
-        low = None if left is None else seqs[numbers[left]]
-        high = None if right is None else seqs[numbers[right]]
-        places = _between(low, high, len(between))
-        if places is None:  # there is no gap left: renumber the whole book
-            seqs = {number: (position + 1) * GAP for position, number in enumerate(numbers)}
-            break
-        seqs.update(zip(between, places, strict=True))
-    changes.next_seq = max(seqs.values(), default=0) + GAP
-    return seqs
+def _fill(seqs: dict[int, int], numbers: list[int], low: int | None, high: int | None) -> bool:
+    """Give the numbers positions between two neighbours. False when there is no room."""
+    places = _between(low, high, len(numbers))
+    if places is None:
+        return False
+    seqs.update(zip(numbers, places, strict=True))
+    return True
+
+
+def _anew(numbers: list[int], changes: Changes) -> dict[int, int]:
+    """Positions for the whole book, where a gap is used up."""
+    changes.next_seq = (len(numbers) + 1) * GAP
+    return {number: place * GAP for place, number in enumerate(numbers, 1)}
 
 
 def _between(low: int | None, high: int | None, count: int) -> range | None:
@@ -183,21 +211,26 @@ def _between(low: int | None, high: int | None, count: int) -> range | None:
     return range(low + step, low + step * (count + 1), step) if step else None
 
 
-def _unmoved(numbers: list[int], book: dict[int, SealedContact]) -> list[int]:
-    """The longest subsequence of contacts of the book that is already in order (patience sorting, O(n log n))."""
+def _unmoved(numbers: list[int], book: dict[int, Held]) -> dict[int, int]:
+    """Positions of contacts of the book that may stay: the longest run that is in order already.
+
+    Most uploads have the book's order. Otherwise it is found by patience sorting, in O(n log n).
+    """
     known = [number for number in numbers if number in book]
+    seqs = [book[number][2] for number in known]
+    if all(map(lt, seqs, seqs[1:])):
+        return dict(zip(known, seqs, strict=True))
     tails: list[int] = []
-    tops: list[int] = []
-    before: dict[int, int | None] = {}
-    for number in known:
-        seq = book[number].seq
+    tops: list[int] = []  # where in `known` the run of each length ends
+    before: list[int] = []
+    for place, seq in enumerate(seqs):
         at = bisect_left(tails, seq)
-        before[number] = tops[at - 1] if at else None
+        before.append(tops[at - 1] if at else -1)
         tails[at : at + 1] = [seq]
-        tops[at : at + 1] = [number]
+        tops[at : at + 1] = [place]
     run = []
-    last = tops[-1] if tops else None
-    while last is not None:
+    last = tops[-1]
+    while last >= 0:
         run.append(last)
         last = before[last]
-    return run[::-1]
+    return {known[place]: seqs[place] for place in reversed(run)}

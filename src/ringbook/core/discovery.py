@@ -8,19 +8,20 @@ The pure functions of `core/diff.py` decide what an upload changes. It is writte
 of the book's row, so concurrent uploads to one book are applied one after the other.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import partial
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from .. import errors, metrics, phone
 from ..config import Limits
-from ..model import Caller, Entry, Registered, RegisteredPhone, Report, SealedContact
+from ..model import Caller, Entry, Held, Reason, Registered, RegisteredPhone, Report
+from ..seal import CONTACTS
 from ..store import app_totals, books, buckets, users
 from ..store.db import Database, Row, Tx
-from . import privacy, rate_limits, reports, stats
-from .diff import Accepted, Changes, SealedEntry, check, diff
+from . import prepared, privacy, rate_limits, reports, stats
+from .diff import Changes, SealedEntry, diff
 
 DEVICE_CHARACTERS = 64
+Dropped = tuple[int, bytes]  # a removed contact: keyed number and sealed text
 
 
 def upload(
@@ -50,13 +51,8 @@ def upload(
         raise errors.Invalid(reason, field="contacts", limit="max_upload_contacts")
     if len(device) > DEVICE_CHARACTERS:
         raise errors.Invalid(f"is longer than {DEVICE_CHARACTERS} characters", field="device")
-    accepted, rejected = check(entries, caller.app.settings.default_region)
-    if not accepted and (rejected or not force):
-        report = Report(0, 0, 0, rejected)
-    else:
-        keep = partial(reports.keep, digest=digest, rejected=rejected) if digest else None
-        changes = _apply(db, limits, caller, accepted, device=device, force=force, keep=keep, now=now)
-        report = Report(changes.created, changes.updated, changes.deleted, rejected)
+    changes, rejected = _apply(db, limits, caller, entries, device=device, force=force, digest=digest, now=now)
+    report = Report(changes.created, changes.updated, changes.deleted, rejected)
     metrics.uploaded(report)
     stats.add(caller.app.id, "uploads", now)
     return report
@@ -66,43 +62,44 @@ def _apply(
     db: Database,
     limits: Limits,
     caller: Caller,
-    accepted: Sequence[Accepted],
+    entries: Sequence[Entry | None],
     *,
     device: str,
     force: bool,
-    keep: Callable[[Tx, int, Row, list[SealedEntry], int], None] | None,
+    digest: bytes,
     now: int,
-) -> Changes:
-    """Write the accepted entries, all or none; `keep` stores the report for the next time."""
+) -> tuple[Changes, dict[int, list[Reason]]]:
+    """Write the accepted entries, all or none. Returns also the reasons to reject the others."""
+    seen = prepared.glanced(db, caller, device, len(entries))
+    accepted, rejected = prepared.prepared(db.seal, caller, seen, entries)
+    if not accepted and (rejected or not force):
+        return Changes(), rejected
     with db.write() as tx:
         book = _locked(tx, limits, caller, device, now)
-        entries = _sealed(tx, caller, book, accepted)
-        held = _held(tx, caller, book, sorted({keyed for keyed, _ in entries}), force=force)
-        changes = diff(held, entries, force=force, next_seq=book["next_seq"])
+        if not seen.holds_for(book):
+            seen = prepared.seen(tx, caller, device, len(entries))
+            accepted, rejected = prepared.prepared(tx.seal, caller, seen, entries)
+        held = _held(tx, caller, book, accepted, force=force) if seen.contacts is None else seen.contacts
+        changes = diff(held, accepted, force=force, next_seq=book["next_seq"])
         _check_size(limits, book, changes)
         _count(tx, limits, caller, changes)
         unknown = _unknown(tx, caller, book, changes.new, now)
-        _write(tx, limits, caller, book, device, changes)
-        if keep:
-            keep(tx, caller.user_id, book, entries, book["size"] + len(changes.new) - len(changes.drop))
-        _remember(tx, limits, caller, book, [held[number] for number in changes.drop], now)
+        dropped = _write(tx, caller, book, device, changes)
+        if digest:
+            size = book["size"] + len(changes.new) - len(changes.drop)
+            reports.keep(tx, caller.user_id, book, accepted, size, digest=digest, rejected=rejected)
+        _remember(tx, limits, caller, book, dropped, now)
         # Last, because users behind one address share its bucket, which stays locked until the commit.
         privacy.pay(tx, limits, caller, unknown, now)
-    return changes
+    return changes, rejected
 
 
-def _sealed(tx: Tx, caller: Caller, book: Row, accepted: Sequence[Accepted]) -> list[SealedEntry]:
-    """The entries as this book would store them."""
-    contacts = [(one.number, None if one.destroy else one.name, one.typed) for one in accepted]
-    return tx.seal.contacts(caller.app.id, caller.user_id, book["book"], contacts)
-
-
-def _held(tx: Tx, caller: Caller, book: Row, keyed: list[int], *, force: bool) -> dict[int, SealedContact]:
+def _held(tx: Tx, caller: Caller, book: Row, accepted: Sequence[SealedEntry], *, force: bool) -> dict[int, Held]:
     if not book["size"]:
         return {}
     if force:
         return books.whole_book(tx, caller.user_id, book["book"])
-    return books.contacts_among(tx, caller.user_id, book["book"], keyed)
+    return books.contacts_among(tx, caller.user_id, book["book"], sorted({entry[0] for entry in accepted}))
 
 
 def _locked(tx: Tx, limits: Limits, caller: Caller, device: str, now: int) -> Row:
@@ -146,22 +143,25 @@ def _count(tx: Tx, limits: Limits, caller: Caller, changes: Changes) -> None:
         raise errors.Invalid(reason, field="contacts", limit="max_user_bytes")
 
 
-def _write(tx: Tx, limits: Limits, caller: Caller, book: Row, device: str, changes: Changes) -> None:
+def _write(tx: Tx, caller: Caller, book: Row, device: str, changes: Changes) -> list[Dropped]:
+    """Write the changes. Returns the removed contacts."""
     if changes.put:
         books.put(tx, caller.app.id, caller.user_id, book["book"], changes.put)
-    if changes.drop:
-        books.drop(tx, caller.user_id, book["book"], changes.drop)
+    if changes.move:
+        books.move(tx, caller.user_id, book["book"], changes.move)
+    dropped = books.drop(tx, caller.user_id, book["book"], changes.drop) if changes.drop else []
     size = book["size"] + len(changes.new) - len(changes.drop)
     if device and not size:
         books.forget_book(tx, caller.user_id, book["book"])
-    elif changes.put or changes.drop or changes.next_seq != book["next_seq"]:
+    elif changes.put or changes.move or changes.drop or changes.next_seq != book["next_seq"]:
         books.set_book(tx, caller.user_id, book["book"], size, changes.next_seq)
     if more := size - book["size"]:
         used = (size > 0) - (book["size"] > 0)
         app_totals.change(tx, caller.app.id, caller.user_id, books=used, contacts=more)
+    return dropped
 
 
-def _remember(tx: Tx, limits: Limits, caller: Caller, book: Row, dropped: list[SealedContact], now: int) -> None:
+def _remember(tx: Tx, limits: Limits, caller: Caller, book: Row, dropped: list[Dropped], now: int) -> None:
     """Remember the removed numbers, so that adding them back costs no permits.
 
     Without a limit of permits nothing is remembered, because the memory would grow without a limit, too.
@@ -172,9 +172,8 @@ def _remember(tx: Tx, limits: Limits, caller: Caller, book: Row, dropped: list[S
     buckets.remember_removed(tx, app_id, owner_id, _numbers(tx, app_id, owner_id, book, dropped), now)
 
 
-def _numbers(tx: Tx, app_id: int, owner_id: int, book: Row, contacts: list[SealedContact]) -> list[int]:
+def _numbers(tx: Tx, app_id: int, owner_id: int, book: Row, sealed: list[Dropped]) -> list[int]:
     """The numbers of contacts, without those that do not open: a phone can replace a damaged book."""
-    sealed = [(one.number, one.sealed) for one in contacts]
     try:
         return [number for number, _, _ in tx.seal.open_contacts(app_id, owner_id, book["book"], sealed)]
     except errors.Unreadable:
@@ -196,15 +195,31 @@ def _unknown(tx: Tx, caller: Caller, book: Row, new: list[int], now: int) -> int
 
 
 def retrieve(db: Database, caller: Caller, device: str = "") -> list[tuple[str, str]]:
-    """(phone, name) of each contact in a book, in upload order, spelled as it was uploaded."""
-    with reports.doubted(db, caller.user_id), db.read() as tx:
+    """(phone, name) of each contact in a book, in upload order, spelled as it was uploaded.
+
+    Unreadable when a contact is damaged. The next upload of the book then repairs it.
+    """
+    with reports.doubted(db, caller.user_id), _reading(db, caller, device) as tx:
         rows = books.in_order(tx, caller.user_id, device)
     return [(typed or phone.digits(number), name) for number, name, typed in rows]
 
 
+@contextmanager
+def _reading(db: Database, caller: Caller, device: str) -> Iterator[Tx]:
+    """A reading of a book. If a contact does not open, the next upload stores all of the book's contacts anew."""
+    try:
+        with db.read() as tx:
+            yield tx
+    except errors.Unreadable as damaged:
+        if CONTACTS in damaged.why:
+            with suppress(errors.Unavailable), db.write() as tx:
+                books.doubt(tx, caller.user_id, device)
+        raise
+
+
 def registered(db: Database, caller: Caller, device: str = "", *, now: int) -> list[Registered]:
     """The users among a book's contacts, each once, in the book's order, with the name from the book. Counts them."""
-    with reports.doubted(db, caller.user_id), db.read() as tx:
+    with reports.doubted(db, caller.user_id), _reading(db, caller, device) as tx:
         found = books.registered(tx, caller.user_id, device, verified_only=caller.app.verified_only)
         phones = {user_id: phone for user_id, _, phone in found}
         profiles = users.by_ids(tx, caller.app.id, list(phones), phones) if found else {}
@@ -214,7 +229,7 @@ def registered(db: Database, caller: Caller, device: str = "", *, now: int) -> l
 
 def registered_phones(db: Database, caller: Caller, device: str = "", *, now: int) -> list[RegisteredPhone]:
     """The same users, only with their phones. Reads and opens no profile in which the phone is spelled as usual."""
-    with reports.doubted(db, caller.user_id), db.read() as tx:
+    with reports.doubted(db, caller.user_id), _reading(db, caller, device) as tx:
         found = books.registered(tx, caller.user_id, device, verified_only=caller.app.verified_only)
         unusual = [user_id for user_id, _, phone in found if phone is None]
         phones = users.phones(tx, caller.app.id, unusual) if unusual else {}

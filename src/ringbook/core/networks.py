@@ -6,11 +6,13 @@ is_loopback    says whether an address is of this machine
 """
 
 import ipaddress
+from functools import lru_cache
 from typing import Literal
 
 Subnet = Literal["subnet", "network"]
 
 
+@lru_cache(maxsize=1024)
 def network(address: str) -> str:
     """An address as limits count it: an IPv4 address itself, an IPv6 address's /64."""
     ip = _ip(address)
@@ -24,11 +26,16 @@ def subnets(address: str) -> list[tuple[Subnet, str]]:
 
     Each comes with the first word of its settings: `subnet` is a /56, `network` is a /48 or, for IPv4, a /24.
     """
+    return list(_subnets(address))
+
+
+@lru_cache(maxsize=1024)
+def _subnets(address: str) -> tuple[tuple[Subnet, str], ...]:
     ip = _ip(address)
     if ip is None:
-        return []
+        return ()
     sizes: dict[Subnet, int] = {"network": 24} if ip.version == 4 else {"subnet": 56, "network": 48}
-    return [(kind, str(ipaddress.ip_network((ip, size), strict=False))) for kind, size in sizes.items()]
+    return tuple((kind, str(ipaddress.ip_network((ip, size), strict=False))) for kind, size in sizes.items())
 
 
 def is_loopback(address: str) -> bool:

@@ -30,6 +30,7 @@ from . import ceiling, rate_limits
 URI = re.compile(r"\s*(tel|sms|callto):", re.IGNORECASE)
 SHORTEST = 7  # digits of a national number without its area code
 NO_BOOK = -1
+FEW = 64  # numbers that are looked up in the time of one more statement
 
 Named = frozenset[int | str]
 NOTHING: Named = frozenset()
@@ -130,7 +131,7 @@ def _established(identities: Sequence[Row], before: int) -> bool:
 
 def removed_lately(tx: Tx, caller: Caller, keyed: Sequence[int], now: int) -> set[int]:
     """The keyed numbers among these that the caller has removed from a book within REMEMBERED_SECONDS."""
-    if not buckets.has_removed(tx, caller.user_id):
+    if len(keyed) > FEW and not buckets.has_removed(tx, caller.user_id):
         return set()
     return buckets.removed_among(tx, caller.user_id, keyed, now - rate_limits.REMEMBERED_SECONDS)
 

@@ -55,6 +55,8 @@ def build(config: Config, db: Database) -> ASGIApp:
     # The garbage collector need not traverse these permanent objects each time an upload has made thousands of others.
     gc.collect()
     gc.freeze()
+    # An upload of thousands of contacts makes as many tuples that the collector would look at again and again, in vain.
+    gc.set_threshold(20_000, 20, 20)
     return front
 
 

@@ -3,23 +3,36 @@
 lock_book, lock_owner, lock_all       one row per book: the lock an upload takes
 add_book, set_book, forget_book       and the sizes it checks
 add_to_totals                         one row per owner: contacts and bytes over all books
+glance                                a book that nobody locks
+doubt                                 a book that cannot be read
 contacts_among, whole_book            what an upload compares with
 elsewhere                             which numbers the owner's other books hold
-put, drop                             the net change, sorted by number
+put, move, drop                       the net change, sorted by number
 of_owner, page                        for whoever looks after them
 in_order, registered                  reading a book, and who of it is a user
 holds                                 which of these users' numbers are in any of the owner's books
 """
 
+import secrets
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from .. import errors
-from ..model import GLOBAL_BOOK, SEQ_GAP, Contact, SealedContact
+from ..model import GLOBAL_BOOK, SEQ_GAP, Contact, Held, SealedContact
 from .db import Row, Rows, Tx
 from .numbers import spelled
 
 LOCKED = "book, size, next_seq, version, reports, reported_version"
+HELD = "SELECT number, entry, seq, length(sealed) FROM contacts WHERE owner_id = :owner_id AND book = :book"
+
+
+def glance(tx: Tx, owner_id: int, device: str) -> Row | None:
+    """The book of a device as it is now: book, size and version. It is not locked."""
+    return tx.one(
+        "SELECT book, size, version FROM books WHERE owner_id = :owner_id AND device = :device",
+        owner_id=owner_id,
+        device=device,
+    )
 
 
 def lock_book(tx: Tx, owner_id: int, device: str, now: int) -> Row | None:
@@ -39,12 +52,13 @@ def lock_owner(tx: Tx, app_id: int, owner_id: int) -> None:
     """
     # DO UPDATE would watch one of the table's two unique keys, and two first uploads at once could meet in the other.
     tx.run(
-        "INSERT INTO books (owner_id, book, app_id, device, size, next_seq, synced_at)"
-        " VALUES (:owner_id, :book, :app_id, '', 0, :seq, 0) ON CONFLICT DO NOTHING",
+        "INSERT INTO books (owner_id, book, app_id, device, size, next_seq, synced_at, version)"
+        " VALUES (:owner_id, :book, :app_id, '', 0, :seq, 0, :version) ON CONFLICT DO NOTHING",
         owner_id=owner_id,
         book=GLOBAL_BOOK,
         app_id=app_id,
         seq=SEQ_GAP,
+        version=_first_version(),
     )
     locked = tx.run(
         "UPDATE books SET synced_at = synced_at WHERE owner_id = :owner_id AND book = :book",
@@ -99,17 +113,23 @@ def page(tx: Tx, owner_id: int, book: int, after: int, limit: int) -> list[Conta
 def add_book(tx: Tx, app_id: int, owner_id: int, book: int, device: str, now: int) -> Row:
     """Add an empty book for a device, and return it like `lock_book`. The write also locks it."""
     row = tx.one(
-        "INSERT INTO books (owner_id, book, app_id, device, size, next_seq, synced_at)"
-        f" VALUES (:owner_id, :book, :app_id, :device, 0, :seq, :now) RETURNING {LOCKED}",
+        "INSERT INTO books (owner_id, book, app_id, device, size, next_seq, synced_at, version)"
+        f" VALUES (:owner_id, :book, :app_id, :device, 0, :seq, :now, :version) RETURNING {LOCKED}",
         owner_id=owner_id,
         book=book,
         app_id=app_id,
         device=device,
         seq=SEQ_GAP,
         now=now,
+        version=_first_version(),
     )
     assert row
     return row
+
+
+def _first_version() -> int:
+    """The version of a new book: a random one, so that it is never taken for a book that was there before."""
+    return secrets.randbits(60)
 
 
 def set_book(tx: Tx, owner_id: int, book: int, size: int, next_seq: int) -> None:
@@ -122,6 +142,21 @@ def set_book(tx: Tx, owner_id: int, book: int, size: int, next_seq: int) -> None
         size=size,
         next_seq=next_seq,
     )
+
+
+def doubt(tx: Tx, owner_id: int, device: str) -> None:
+    """Make the next upload store every contact of a device's book anew, because one of them does not open."""
+    book = tx.one(
+        "UPDATE books SET version = version + 1 WHERE owner_id = :owner_id AND device = :device RETURNING book",
+        owner_id=owner_id,
+        device=device,
+    )
+    if book:
+        tx.run(
+            "UPDATE contacts SET entry = 0 WHERE owner_id = :owner_id AND book = :book AND entry <> 0",
+            owner_id=owner_id,
+            book=book["book"],
+        )
 
 
 def forget_book(tx: Tx, owner_id: int, book: int) -> None:
@@ -148,25 +183,20 @@ def add_to_totals(tx: Tx, app_id: int, owner_id: int, contacts: int, text_bytes:
     return row
 
 
-def contacts_among(tx: Tx, owner_id: int, book: int, keyed: Sequence[int]) -> dict[int, SealedContact]:
+def contacts_among(tx: Tx, owner_id: int, book: int, keyed: Sequence[int]) -> dict[int, Held]:
     """By keyed number: the contacts of a book that have one of these."""
-    rows = tx.tuples(
-        "SELECT number, sealed, seq FROM contacts WHERE owner_id = :owner_id AND book = :book AND number IN :keyed",
-        owner_id=owner_id,
-        book=book,
-        keyed=Rows.of("number", keyed),
-    )
-    return {row[0]: SealedContact(*row) for row in rows}
+    rows = tx.tuples(f"{HELD} AND number IN :keyed", owner_id=owner_id, book=book, keyed=Rows.of("number", keyed))
+    return by_number(rows)
 
 
-def whole_book(tx: Tx, owner_id: int, book: int) -> dict[int, SealedContact]:
+def whole_book(tx: Tx, owner_id: int, book: int) -> dict[int, Held]:
     """By keyed number: every contact of a book, in any order."""
-    rows = tx.tuples(
-        "SELECT number, sealed, seq FROM contacts WHERE owner_id = :owner_id AND book = :book",
-        owner_id=owner_id,
-        book=book,
-    )
-    return {row[0]: SealedContact(*row) for row in rows}
+    return by_number(tx.tuples(HELD, owner_id=owner_id, book=book))
+
+
+def by_number(rows: list[tuple[Any, ...]]) -> dict[int, Held]:
+    """Rows of contacts, by keyed number."""
+    return {row[0]: cast(Held, row) for row in rows}
 
 
 def elsewhere(tx: Tx, app_id: int, owner_id: int, book: int, keyed: Sequence[int]) -> set[int]:
@@ -184,26 +214,40 @@ def elsewhere(tx: Tx, app_id: int, owner_id: int, book: int, keyed: Sequence[int
 
 def put(tx: Tx, app_id: int, owner_id: int, book: int, contacts: Sequence[SealedContact]) -> None:
     """Store new and changed contacts, which must be sorted by their keyed numbers."""
-    columns: dict[str, type] = {"number": int, "sealed": bytes, "seq": int}
+    columns: dict[str, type] = {"number": int, "entry": int, "seq": int, "sealed": bytes}
     tx.run(
-        "INSERT INTO contacts (owner_id, book, number, app_id, sealed, seq)"
-        " SELECT :owner_id, :book, r.number, :app_id, r.sealed, r.seq FROM :contacts AS r WHERE 1 = 1"
-        " ON CONFLICT (owner_id, book, number) DO UPDATE SET sealed = excluded.sealed, seq = excluded.seq",
+        "INSERT INTO contacts (owner_id, book, number, app_id, entry, seq, sealed)"
+        " SELECT :owner_id, :book, r.number, :app_id, r.entry, r.seq, r.sealed FROM :contacts AS r WHERE 1 = 1"
+        " ON CONFLICT (owner_id, book, number)"
+        " DO UPDATE SET entry = excluded.entry, seq = excluded.seq, sealed = excluded.sealed",
         app_id=app_id,
         owner_id=owner_id,
         book=book,
-        contacts=Rows(columns, [(c.number, c.sealed, c.seq) for c in contacts]),
+        contacts=Rows(columns, [(c.number, c.entry, c.seq, c.sealed) for c in contacts]),
     )
 
 
-def drop(tx: Tx, owner_id: int, book: int, keyed: Sequence[int]) -> None:
-    """Delete the contacts with these keyed numbers."""
+def move(tx: Tx, owner_id: int, book: int, places: Sequence[tuple[int, int]]) -> None:
+    """Store new places of contacts: (keyed number, seq), sorted."""
     tx.run(
-        "DELETE FROM contacts WHERE owner_id = :owner_id AND book = :book AND number IN :keyed",
+        "UPDATE contacts SET seq = r.seq FROM :places AS r"
+        " WHERE contacts.owner_id = :owner_id AND contacts.book = :book AND contacts.number = r.number",
+        owner_id=owner_id,
+        book=book,
+        places=Rows({"number": int, "seq": int}, places),
+    )
+
+
+def drop(tx: Tx, owner_id: int, book: int, keyed: Sequence[int]) -> list[tuple[int, bytes]]:
+    """Delete the contacts with these keyed numbers. Returns keyed number and sealed text of each."""
+    rows = tx.tuples(
+        "DELETE FROM contacts WHERE owner_id = :owner_id AND book = :book AND number IN :keyed"
+        " RETURNING number, sealed",
         owner_id=owner_id,
         book=book,
         keyed=Rows.of("number", keyed),
     )
+    return cast(list[tuple[int, bytes]], rows)
 
 
 def in_order(tx: Tx, owner_id: int, device: str) -> list[tuple[int, str, str | None]]:

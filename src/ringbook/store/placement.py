@@ -112,7 +112,7 @@ TABLES = {
     ),
     "totals": by("owner_id", "owner_id app_id contacts bytes"),
     "total_changes": by("owner_id", "owner_id app_id users books contacts"),
-    "contacts": by("owner_id", "owner_id book app_id seq", keyed="number", sealed="sealed"),
+    "contacts": by("owner_id", "owner_id book app_id seq", keyed="number entry", sealed="sealed"),
     "removed": by("owner_id", "owner_id app_id at", keyed="number", sealed="digits"),
     "announced": by("owner_id", "owner_id app_id verified at", keyed="number", sealed="digits"),
     "subscriptions": by(

@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from .. import errors
+from .. import errors, phone
+from ..model import Entry
 from ..profile_fields import FIELDS
 from ..seal import Seal, halves
 from . import applications, audit, numbers, placement, profiles, pushes, reports, subscriptions
@@ -103,13 +104,27 @@ def _seal_code(seal: Seal, row: Row, found: tuple[int, str]) -> Values:
     }
 
 
-def _open_contact(seal: Seal, row: Row) -> tuple[int, str, str | None]:
-    return seal.open_contact(row["app_id"], row["owner_id"], row["book"], row["number"], row["sealed"])
+def _open_contact(seal: Seal, row: Row) -> tuple[int, str, str | None, bool]:
+    """The contact, and whether numbers are still read as when it was uploaded."""
+    place = row["app_id"], row["owner_id"], row["book"]
+    number, name, typed = seal.open_contact(*place, row["number"], row["sealed"])
+    return number, name, typed, row["entry"] == _entry(seal, row, number, name, typed)
 
 
-def _seal_contact(seal: Seal, row: Row, found: tuple[int, str, str | None]) -> Values:
-    keyed = seal.number(row["app_id"], found[0])
-    return {"number": keyed, "sealed": seal.contact(row["app_id"], row["owner_id"], row["book"], keyed, *found)}
+def _seal_contact(seal: Seal, row: Row, found: tuple[int, str, str | None, bool]) -> Values:
+    number, name, typed, current = found
+    place, keyed = (row["app_id"], row["owner_id"], row["book"]), seal.number(row["app_id"], number)
+    return {
+        "number": keyed,
+        "sealed": seal.contact(*place, keyed, number, name, typed),
+        # The next upload compares the contact and stores the value that it then has.
+        "entry": _entry(seal, row, number, name, typed) if current else 0,
+    }
+
+
+def _entry(seal: Seal, row: Row, number: int, name: str, typed: str | None) -> int:
+    sent = Entry(typed or phone.digits(number), name)
+    return seal.entries(phone.reading(), row["app_id"], row["owner_id"], row["book"], [sent])[0]
 
 
 # ── admins, the audit log, limits ────────────────────────────────────────────────────────────────────────────────────
@@ -263,7 +278,7 @@ RESEALED = {
     ),
     "contacts": Resealed(
         {"owner_id": int, "book": int, "number": int},
-        {"number": int, "sealed": bytes},
+        {"number": int, "sealed": bytes, "entry": int},
         _open_contact,
         _seal_contact,
         read=("app_id",),

@@ -6,24 +6,25 @@ import sqlite3
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
-from itertools import accumulate, repeat
+from itertools import accumulate, chain, repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from ... import errors
 from ...seal import Seal
 from . import causes, copies, ids
-from .contract import AWAY, PROBE, SLOW, WITHOUT_KEY, Guard, Probe, Row, Rows, Tx
+from .contract import AWAY, PARAMETER, PROBE, SLOW, WITHOUT_KEY, Guard, Probe, Row, Rows, Tx
 from .identity import Identity, Which
 
 WRITE_WAIT_SECONDS = 10
 BUSY_TIMEOUT = f"PRAGMA busy_timeout = {WRITE_WAIT_SECONDS * 1000}"
 MOST_IN_MEMORY = 64 * 1024 * 1024
+AT_ONCE = 50  # rows in one statement: with more of them it takes no less time for each
 STEPS = 20_000  # steps of SQLite's virtual machine between two checks of the clock: about a millisecond
 SCRUB_TIMEOUT = "PRAGMA busy_timeout = 250"
 PRAGMAS = (
@@ -302,6 +303,11 @@ class SqliteTx:
         return self._execute(sql, params).fetchall()
 
     def run(self, sql: str, **params: Any) -> int:
+        lists = [(name, rows) for name, rows in params.items() if isinstance(rows, Rows)]
+        if len(lists) == 1:
+            ((name, rows),) = lists
+            if each := for_each_row(sql, name, tuple(rows.columns)):
+                return self._run_each(each, rows.rows, tuple([params[other] for other in each.others]))
         return self._execute(sql, params).rowcount
 
     def next_id(self, sequence: str, *, fresh: bool = False) -> int:
@@ -340,6 +346,15 @@ class SqliteTx:
         assert self._undone is not None, "nothing is undone where nothing is written"
         self._undone.append(work)
 
+    def _run_each(self, each: "ForEachRow", rows: Sequence[tuple[Any, ...]], others: tuple[Any, ...]) -> int:
+        run, done = self._connection.execute, 0
+        whole = len(rows) - len(rows) % AT_ONCE if each.at_once else 0
+        for start in range(0, whole, AT_ONCE):
+            done += run(each.at_once, others + tuple(chain.from_iterable(rows[start : start + AT_ONCE]))).rowcount
+        if rest := rows[whole:]:
+            done += self._connection.executemany(each.one, [row + others for row in rest]).rowcount
+        return done
+
     def _execute(self, sql: str, params: dict[str, Any]) -> sqlite3.Cursor:
         lists = {name: rows for name, rows in params.items() if isinstance(rows, Rows)}
         if not lists:
@@ -363,6 +378,54 @@ def sqlite_statement(sql: str, lists: tuple[tuple[str, tuple[tuple[str, type], .
         table = f"(SELECT {', '.join(_fields(name, columns))} FROM json_each(:{name}))"
         sql = re.sub(rf"(?<![:\w]):{name}\b", table, sql)
     return sql
+
+
+# An insert of rows as they are, and an update of rows that are found by their key.
+INSERT = re.compile(r"(INSERT INTO \w+ \([^()]*\)) SELECT (.*) FROM :(\w+) AS r WHERE 1 = 1((?: ON CONFLICT .*)?)")
+UPDATE = re.compile(r"(UPDATE \w+ SET .*) FROM :(\w+) AS r( WHERE .*)")
+MORE = re.compile(r"\b(SELECT|FROM|JOIN|RETURNING|ORDER BY)\b|[?]")
+
+
+class ForEachRow(NamedTuple):
+    """A statement for each row of a list instead of the whole list.
+
+    one       takes the values of a row, then those of the other parameters
+    at_once   the same for AT_ONCE rows: the other parameters come first; "" for an update
+    others    the names of the other parameters
+    """
+
+    one: str
+    at_once: str
+    others: tuple[str, ...]
+
+
+@lru_cache(maxsize=512)
+def for_each_row(sql: str, name: str, columns: tuple[str, ...]) -> ForEachRow | None:
+    """The statement for a row of the list `name`; None if there is none.
+
+    It takes half the time of reading the rows from JSON, and SQLite always finds a row to update by its key.
+    """
+    if found := INSERT.fullmatch(sql):
+        into, values, of, conflict = found.groups()
+        head, each, tail = f"{into} VALUES ", f"({values})", conflict
+    elif found := UPDATE.fullmatch(sql):
+        update, of, where = found.groups()
+        head, each, tail = "", update + where, ""
+    else:
+        return None
+    if of != name or MORE.search(head + each + tail):
+        return None
+    others = tuple(dict.fromkeys(PARAMETER.findall(each + tail)))
+    one = _numbered(head + each + tail, columns, 1, others, len(columns) + 1)
+    firsts = range(len(others) + 1, len(others) + 1 + AT_ONCE * len(columns), len(columns))
+    rows = ", ".join(_numbered(each, columns, first, others, 1) for first in firsts)
+    return ForEachRow(one, head + rows + _numbered(tail, columns, 1, others, 1) if head else "", others)
+
+
+def _numbered(sql: str, columns: tuple[str, ...], row: int, others: tuple[str, ...], other: int) -> str:
+    """Number the parameters: those of the row begin at `row`, the others at `other`."""
+    sql = re.sub(r"\br\.(\w+)", lambda found: f"?{row + columns.index(found[1])}", sql)
+    return PARAMETER.sub(lambda found: f"?{other + others.index(found[1])}", sql)
 
 
 def _fields(name: str, columns: tuple[tuple[str, type], ...]) -> Iterator[str]:

@@ -195,8 +195,9 @@ CREATE TABLE contacts (
     book INTEGER NOT NULL,
     number BIGINT NOT NULL,
     app_id INTEGER NOT NULL,
-    sealed {bytes} NOT NULL,
+    entry BIGINT NOT NULL,
     seq BIGINT NOT NULL,
+    sealed {bytes} NOT NULL,
     PRIMARY KEY (owner_id, book, number)
 ) {keyed};
 CREATE INDEX contacts_number ON contacts (app_id, number, owner_id);

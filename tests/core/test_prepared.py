@@ -1,0 +1,205 @@
+"""An upload of what a book holds already takes a short way: it ends as the long way does. On both databases."""
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sealed import add_number, contacts
+
+from ringbook import errors, phone
+from ringbook.config import Limits
+from ringbook.core import applications, discovery, prepared, users
+from ringbook.model import App, Caller, Entry, Report
+from ringbook.store import db as store
+
+NOW = 1_800_000_000
+FREE = Limits(permits=0, app_permits_per_day=10**9)
+SHORT, LONG = {"FEW": -1, "TIMES": 10**9}, {"FEW": 10**9, "TIMES": 0}
+
+
+@pytest.fixture
+def app(db: store.Database) -> App:
+    return applications.change(db, applications.create(db, "test", NOW).id, "default_region", "GB")
+
+
+@pytest.fixture
+def pair(db: store.Database, app: App) -> tuple[Caller, Caller]:
+    fields: tuple[users.Fields, ...] = ({"login": "one", "password": "correct-horse"}, {"login": "two"})
+    made = [users.sign_up(db, Limits(), app, {"password": "correct-horse"} | one, "192.0.2.1", NOW) for one in fields]
+    one, two = (Caller(app=app, user_id=user.id, is_guest=False, address="192.0.2.1") for user in made)
+    return one, two
+
+
+@pytest.fixture
+def owner(pair: tuple[Caller, Caller]) -> Caller:
+    return pair[0]
+
+
+@pytest.fixture
+def way(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, int]], None]:
+    def take(limits: dict[str, int]) -> None:
+        for name, value in limits.items():
+            monkeypatch.setattr(prepared, name, value)
+
+    return take
+
+
+def upload(db: store.Database, who: Caller, *entries: Entry | None, **options: Any) -> Report:
+    return discovery.upload(db, FREE, who, list(entries), now=NOW, **options)
+
+
+def stored(db: store.Database, who: Caller) -> list[Any]:
+    """What is stored of a user's books. Each contact has the keyed value of an entry that would give it."""
+    with db.read() as tx:
+        rows = {
+            row[:2]: row[2]
+            for row in tx.tuples("SELECT book, number, entry FROM contacts WHERE owner_id = :id", id=who.user_id)
+        }
+        found = [(book, one) for owner_id, book, one in contacts(tx) if owner_id == who.user_id]
+        for book, one in found:
+            entry = Entry(one.typed or phone.digits(one.number), one.name)
+            value = rows[book, db.seal.number(who.app.id, one.number)]
+            assert [value] == db.seal.entries(phone.reading(), who.app.id, who.user_id, book, [entry])
+        sums = "SELECT contacts, bytes FROM totals WHERE owner_id = :id"
+        books = "SELECT book, device, size, next_seq FROM books WHERE owner_id = :id ORDER BY book"
+        return [*found, *tx.tuples(sums, id=who.user_id), *tx.tuples(books, id=who.user_id)]
+
+
+phones = st.sampled_from(
+    ["12025550101", "+1 202 555 0101", "12025550102", "07700 900123", "+447700900123", "447700900123", "99912345678"]
+    + ["9991234567", "12", "x", "1\0x", "\ud800"]
+)
+entries = st.none() | st.builds(Entry, phones, st.sampled_from(["Ann", "Ann ", "", None, "n" * 256]), st.booleans())
+uploads = st.tuples(st.lists(entries, max_size=10), st.booleans(), st.sampled_from(["", "", "phone"]))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(uploads, st.booleans()), max_size=8))
+def test_any_history_ends_as_it_does_when_every_entry_is_read_and_sealed(db, pair, way, history):
+    short, long = pair
+    for who in pair:
+        for device in ("", "phone"):
+            upload(db, who, force=True, device=device)
+    for (sent, force, device), again in history:
+        for _ in range(1 + again):
+            way(SHORT)
+            report = upload(db, short, *sent, force=force, device=device)
+            way(LONG)
+            assert report == upload(db, long, *sent, force=force, device=device)
+    assert stored(db, short) == stored(db, long)
+    assert discovery.retrieve(db, short) == discovery.retrieve(db, long)
+
+
+def book(count: int, name: str = "x") -> list[Entry]:
+    return [Entry(f"1202555{n:04d}", f"{name} {n}") for n in range(count)]
+
+
+def test_what_changes_between_the_glance_and_the_lock_is_seen(db, owner, monkeypatch):
+    upload(db, owner, *book(100))
+    pause(
+        monkeypatch,
+        lambda: upload(db, owner, *book(100, "other")[:50], *book(120)[110:], Entry("12025550099", None, True)),
+    )
+    assert upload(db, owner, *book(100)) == Report(1, 99, 0, {})
+    assert sorted(discovery.retrieve(db, owner)) == sorted((one.phone, one.name) for one in book(100) + book(120)[110:])
+
+
+@pytest.mark.parametrize("device", ["", "phone"])
+def test_a_book_that_is_made_or_emptied_between_the_glance_and_the_lock_is_seen(db, owner, monkeypatch, device):
+    upload(db, owner, Entry("12025550101", "Ann"), device="tablet")
+    pause(monkeypatch, lambda: upload(db, owner, *book(10), device=device))
+    assert upload(db, owner, *book(100), device=device) == Report(90, 10, 0, {})
+    pause(monkeypatch, lambda: upload(db, owner, force=True, device=device))
+    assert upload(db, owner, *book(100), device=device) == Report(100, 0, 0, {})
+
+    def empty_and_fill() -> None:
+        upload(db, owner, force=True, device=device)
+        upload(db, owner, *book(100, "other"), device=device)
+
+    pause(monkeypatch, empty_and_fill)
+    assert upload(db, owner, *book(100), device=device) == Report(0, 100, 0, {})
+    assert discovery.retrieve(db, owner, device) == [(one.phone, one.name) for one in book(100)]
+    assert discovery.retrieve(db, owner, "tablet") == [("12025550101", "Ann")]
+
+
+def pause(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> None:
+    """Do something after the next upload has looked at its book, and before it locks it."""
+    glanced = prepared.glanced
+
+    def interrupted(*given: Any) -> prepared.Seen:
+        monkeypatch.setattr(prepared, "glanced", glanced)
+        seen = glanced(*given)
+        meanwhile()
+        return seen
+
+    monkeypatch.setattr(prepared, "glanced", interrupted)
+
+
+def test_many_uploads_to_one_book_at_once_end_as_one_of_their_orders_would(db, owner):
+    upload(db, owner, *book(100))
+
+    def work(n: int) -> None:
+        for turn in range(6):
+            upload(db, owner, *book(100, f"{n} {turn % 2}"), force=turn % 3 == 0)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    names = {name.rsplit(" ", 1)[0] for _, name in discovery.retrieve(db, owner)}
+    assert len(names) == 1 and len(discovery.retrieve(db, owner)) == 100
+    stored(db, owner)
+
+
+def test_after_a_change_in_how_numbers_are_read_every_entry_is_read_again(db, owner, monkeypatch):
+    upload(db, owner, *book(100))
+    sealed = counted(monkeypatch)
+    upload(db, owner, *book(100))
+    assert sealed == [0]
+    monkeypatch.setattr(phone, "reading", lambda: "another way")
+    assert upload(db, owner, *book(100)).updated == 100
+    assert upload(db, owner, *book(100)).updated == 100
+    assert sealed == [0, 100, 0]
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many entries each upload reads and seals."""
+    found: list[int] = []
+    check = prepared.check
+
+    def counting(given: list[Entry], region: str) -> Any:
+        found.append(len(given))
+        return check(given, region)
+
+    monkeypatch.setattr(prepared, "check", counting)
+    return found
+
+
+def test_a_few_changes_of_a_large_book_do_not_read_it(db, owner, monkeypatch):
+    upload(db, owner, *book(2_000))
+    monkeypatch.setattr(prepared.books, "whole_book", None)
+    assert upload(db, owner, *book(100, "other")).updated == 100
+    assert upload(db, owner, *book(10)).updated == 10
+
+
+@pytest.mark.parametrize("device", ["", "phone"])
+@pytest.mark.parametrize("read", [discovery.retrieve, partial(discovery.registered, now=NOW)])
+def test_a_damaged_book_that_was_read_is_repaired_by_the_next_upload(db, pair, device, read):
+    owner, other = pair
+    with db.write() as tx:
+        add_number(tx, owner.app.id, other.user_id, 12025550001)
+    upload(db, owner, *book(100), device=device)
+    upload(db, owner, *book(100), device="tablet")
+    with db.write() as tx:
+        tx.run("UPDATE contacts SET sealed = :other", other=b"x" * 32)
+    with pytest.raises(errors.Unreadable):
+        read(db, owner, device)
+    assert upload(db, owner, *book(100), device=device) == Report(0, 100, 0, {})
+    assert len(discovery.retrieve(db, owner, device)) == 100
+    with pytest.raises(errors.Unreadable):
+        discovery.retrieve(db, owner, "tablet")
