@@ -265,7 +265,10 @@ def test_one_alone_keeps_the_others_out(table):
 
 def test_a_reference_to_a_user_who_is_gone_is_a_session_that_is_gone(db):
     with pytest.raises(errors.SessionGone), db.write() as tx:
-        tx.run("INSERT INTO books VALUES (4711, 0, 1, '', 0, 0, 0, 0)")
+        tx.run(
+            "INSERT INTO books (owner_id, book, app_id, device, size, next_seq, synced_at)"
+            " VALUES (4711, 0, 1, '', 0, 0, 0)"
+        )
 
 
 def test_a_bug_stays_what_it_is(db):
