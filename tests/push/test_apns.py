@@ -11,6 +11,8 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hypothesis import given
+from hypothesis import strategies as st
 from push.listener import application
 from push.providers import KEY_ID, TEAM_ID, TOPIC, Providers, apns_token, private_key, service_account
 from servers import free_port
@@ -344,6 +346,19 @@ def test_every_attempt_of_a_push_has_the_same_id_and_no_other_push_has_it():
     assert len(set(ids)) == 4
     assert headers(push(JOINED, id=1), TOPIC, app)["apns-id"] == ids[0]
     assert len(headers(push(JOINED), TOPIC, app)["apns-collapse-id"].encode()) <= 64
+
+
+@given(st.text())
+def test_a_name_gives_the_uuid_of_the_standard(name):
+    assert apns.uuid5(name) == str(uuid.uuid5(apns.NAMES, name))
+
+
+@given(st.text(max_size=20), st.lists(st.text(max_size=50), min_size=1, max_size=4))
+def test_what_is_prepared_for_many_pushes_is_what_each_would_be(other, texts):
+    alike: dict[str, Any] = {}
+    for words in (*texts, "x" * 5_000, ""):
+        payload = JOINED | {"message": words, "other": other}
+        assert shaped(push(payload, alike=alike)) == shaped(push(payload))
 
 
 @pytest.mark.parametrize("channel, most", [("apns", 4096), ("apns_voip", 5120)])

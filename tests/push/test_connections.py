@@ -18,10 +18,11 @@ from verify.gateway import listening
 from ringbook.outbound import requests
 from ringbook.outbound.requests import Answer, Unreachable
 from ringbook.push import connections as module
-from ringbook.push.connections import LARGEST_BYTES, Connections, chosen
+from ringbook.push.connections import LARGEST_BYTES, Connections, Destination, chosen
 
 SPELLINGS = [*LOOPBACKS, "2130706433", "0x7f.1"]
 SECRET = "a-secret-of-the-path"
+BODY = b'{"aps":{"alert":{"body":"hello"}}}'
 
 
 def post(url: str, *, allow_private: bool = True, body: bytes = b"{}", **how: Any) -> Answer:
@@ -40,6 +41,7 @@ class Pushing:
 
     def __init__(self, providers: Providers, **how: Any) -> None:
         self.connections = Connections(allow_private=True, ca_file=str(providers.ca_file), **how)
+        self.destinations: dict[tuple[Any, ...], Destination] = {}
         self.headers = {
             "authorization": f"bearer {provider_token(providers.apns_key, KEY_ID, TEAM_ID)}",
             "apns-topic": TOPIC,
@@ -52,16 +54,30 @@ class Pushing:
 
     async def __call__(self, url: str, order: str = "", serial: int = 0, **how: Any) -> int:
         token = apns_token(order, serial)
-        body = b'{"aps":{"alert":{"body":"hello"}}}'
-        answer = await self.connections.post(f"{url}/3/device/{token}", headers=self.headers, body=body, **how)
+        answer = await self.connections.post(f"{url}/3/device/{token}", headers=self.headers, body=BODY, **how)
+        return answer.status
+
+
+class PushingTo(Pushing):
+    """The same through destinations, as the senders do it."""
+
+    async def __call__(self, url: str, order: str = "", serial: int = 0, **how: Any) -> int:
+        key = (url, *how.items())
+        if key not in self.destinations:
+            self.destinations[key] = self.connections.to(f"{url}/3/device/", **how)
+        token = apns_token(order, serial)
+        answer = await self.destinations[key].post(token, headers=self.headers, body=BODY)
         return answer.status
 
 
 @contextlib.asynccontextmanager
-async def pushing(providers: Providers, **how: Any) -> AsyncIterator[Pushing]:
-    made = Pushing(providers, **how)
+async def pushing(providers: Providers, way: type[Pushing] = Pushing, **how: Any) -> AsyncIterator[Pushing]:
+    made = way(providers, **how)
     async with made.connections:
         yield made
+
+
+each_way = pytest.mark.parametrize("way", [Pushing, PushingTo])
 
 
 # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -77,11 +93,12 @@ def test_a_request_arrives_as_it_was_meant_and_its_answer_is_read(gateway):
 
 
 @pytest.mark.parametrize("scheme, only_http2", [("https", True), ("https", False), ("http", True)])
-def test_many_requests_at_once_share_one_http2_connection(providers, scheme, only_http2):
+@each_way
+def test_many_requests_at_once_share_one_http2_connection(providers, way, scheme, only_http2):
     url = providers.url if scheme == "https" else providers.plain_url
 
     async def many() -> list[int]:
-        async with pushing(providers) as push:
+        async with pushing(providers, way) as push:
             return await asyncio.gather(*(push(url, serial=n, only_http2=only_http2) for n in range(300)))
 
     assert asyncio.run(many()) == [200] * 300
@@ -470,9 +487,10 @@ def test_a_certificate_of_nobody_known_or_for_another_name_is_not_believed(provi
     ],
 )
 @pytest.mark.parametrize("only_http2", [True, False])
-def test_what_is_no_answer_is_said_within_the_time_and_the_next_request_has_one(providers, order, why, only_http2):
+@each_way
+def test_what_is_no_answer_is_said_within_the_time_and_the_next_request_has_one(providers, way, order, why, only_http2):
     async def two() -> tuple[str, int]:
-        async with pushing(providers, timeout_seconds=1) as push:
+        async with pushing(providers, way, timeout_seconds=1) as push:
             with pytest.raises(Unreachable, match=why) as refused:
                 await asyncio.wait_for(push(providers.url, order, only_http2=only_http2), 5)
             return str(refused.value), await push(providers.url, only_http2=only_http2)
@@ -486,9 +504,10 @@ def test_what_is_no_answer_is_said_within_the_time_and_the_next_request_has_one(
 
 
 @pytest.mark.parametrize("order", ["goaway", "leaving"])
-def test_a_connection_that_the_server_gives_up_is_replaced_without_a_loss(providers, order):
+@each_way
+def test_a_connection_that_the_server_gives_up_is_replaced_without_a_loss(providers, way, order):
     async def several() -> list[int]:
-        async with pushing(providers) as push:
+        async with pushing(providers, way) as push:
             first = await push(providers.url, only_http2=True)
             more = [push(providers.url, order if n == 5 else "slow-20", n, only_http2=True) for n in range(10)]
             rest = await asyncio.gather(*more)
@@ -497,11 +516,12 @@ def test_a_connection_that_the_server_gives_up_is_replaced_without_a_loss(provid
     assert asyncio.run(several()) == [200] * 12
 
 
-def test_one_that_is_slow_does_not_break_what_is_in_flight(providers):
+@each_way
+def test_one_that_is_slow_does_not_break_what_is_in_flight(providers, way):
     """A request that takes too long makes the next one open a connection; those on the old one still get answers."""
 
     async def several() -> list[Any]:
-        async with pushing(providers, timeout_seconds=1) as push:
+        async with pushing(providers, way, timeout_seconds=1) as push:
             await push(providers.url, only_http2=True)
             never = asyncio.create_task(push(providers.url, "never", only_http2=True))
             await asyncio.sleep(0.6)
@@ -514,9 +534,10 @@ def test_one_that_is_slow_does_not_break_what_is_in_flight(providers):
     assert len({one["connection"] for one in providers.asked()["asked"]}) == 2
 
 
-def test_many_failures_at_once_make_one_new_connection(providers):
+@each_way
+def test_many_failures_at_once_make_one_new_connection(providers, way):
     async def several() -> None:
-        async with pushing(providers, timeout_seconds=1) as push:
+        async with pushing(providers, way, timeout_seconds=1) as push:
             await push(providers.url, only_http2=True)
             lost = [push(providers.url, "never", n, only_http2=True) for n in range(20)]
             await asyncio.gather(*lost, return_exceptions=True)
@@ -524,6 +545,17 @@ def test_many_failures_at_once_make_one_new_connection(providers):
 
     asyncio.run(several())
     assert len({one["connection"] for one in providers.asked()["asked"]}) == 2
+
+
+def test_a_destination_is_checked_as_every_address_is():
+    async def asked(url: str, **how: Any) -> None:
+        async with Connections() as connections:
+            await connections.to(url, **how).post("path", headers={}, body=b"")
+
+    with pytest.raises(Unreachable, match="private network"):
+        asyncio.run(asked("https://127.0.0.1/"))
+    with pytest.raises(Unreachable, match="https"):
+        asyncio.run(asked("http://example.org/"))
 
 
 def test_a_server_that_is_down_and_comes_back(gateway):
@@ -646,11 +678,12 @@ def test_an_answer_is_read_up_to_a_size(gateway):
 
 
 @pytest.mark.parametrize("only_http2", [True, False])
-def test_what_an_answer_says_beyond_that_does_not_take_its_status_back(providers, only_http2):
+@each_way
+def test_what_an_answer_says_beyond_that_does_not_take_its_status_back(providers, way, only_http2):
     """A provider that has acknowledged a push is not sent it again because it says so at length."""
 
     async def several() -> list[int]:
-        async with pushing(providers) as push:
+        async with pushing(providers, way) as push:
             return [await push(providers.url, "large", n, only_http2=only_http2) for n in range(3)]
 
     assert asyncio.run(several()) == [200] * 3

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from push.listener import application
 from push.providers import PROJECT, Providers, fcm_token, private_key, service_account
 from servers import free_port
@@ -330,6 +332,16 @@ def test_without_an_object_of_what_to_show_the_system_shows_nothing(nothing):
 def test_how_long_fcm_keeps_it(expires_at, ttl):
     made = json.loads(shaped(push(JOINED, expires_at=expires_at), NOW) or b"")
     assert made["message"]["android"]["ttl"] == ttl
+
+
+@given(st.text(max_size=20), st.lists(st.text(max_size=50), min_size=1, max_size=4), st.booleans())
+def test_what_is_prepared_for_many_pushes_is_what_each_would_be(other, texts, is_shown):
+    alike: dict[str, Any] = {}
+    for n, words in enumerate((*texts, "x" * 3_000, "é" * 2_030, "x" * 5_000, "")):
+        shown = {"android_fcm_notification": {"body": words}} if is_shown else {}
+        payload = JOINED | {"message": words, "other": other} | shown
+        one = {"id": n, "token": fcm_token(serial=n), "expires_at": NOW + n}
+        assert shaped(push(payload, alike=alike, **one), NOW) == shaped(push(payload, **one), NOW)
 
 
 @pytest.mark.parametrize("letter", ["a", "é", "漢", "😀", '"'])

@@ -344,6 +344,17 @@ def counted(play: Play) -> Counter[str | None]:
         return Counter()
 
 
+def test_an_attempt_that_takes_too_long_is_ended_and_tried_again(play, providers, monkeypatch):
+    monkeypatch.setattr(courier, "ATTEMPT_SECONDS", 1)
+    befriended(play, "bob", token=fcm_token("never"))
+    with delivering(play, providers):
+        play.person("ann", ANN)
+        until(play, lambda: play.rows("SELECT reason FROM pushes")[:1] == [{"reason": "it took too long"}])
+    assert play.rows("SELECT outcome, attempts, cause FROM pushes") == [
+        {"outcome": None, "attempts": 1, "cause": "no answer"}
+    ]
+
+
 def test_several_couriers_send_each_push_once(play, providers):
     for n in range(60):
         befriended(play, f"holder{n}", token=apns_token(serial=n), channel="apns", platform="ios")

@@ -19,6 +19,7 @@ another worker sends the pushes. A push that the provider accepted, and that was
 
 import math
 import random
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -139,9 +140,10 @@ def claim(db: Database, now: int, most: int, rooms: Mapping[str, Room] | None = 
         wanted = [(row["user_id"], row["subscription_id"]) for row in rows if row["subscription_id"] != WEBHOOK]
         reached = subscriptions.chosen(tx, sorted(wanted)) if wanted else {}
         payloads = _payloads(db, tx, rows)
-        due, over = [], []
+        due, over, alike = [], [], defaultdict[tuple[int, int, str], dict[str, Any]](dict)
         for row in rows:
-            what = _due(row, payloads[row["id"]], reached.get((row["user_id"], row["subscription_id"])), now)
+            subscription = reached.get((row["user_id"], row["subscription_id"]))
+            what = _due(row, payloads[row["id"]], subscription, alike, now)
             if isinstance(what, Due):
                 due.append(what)
             else:
@@ -217,9 +219,16 @@ def _written(row: Row, what: Settled) -> tuple[int, int, int, str, str, str]:
 
 
 def _due(
-    row: Row, payload: dict[str, Any] | Settled, subscription: Subscription | errors.Unreadable | None, now: int
+    row: Row,
+    payload: dict[str, Any] | Settled,
+    subscription: Subscription | errors.Unreadable | None,
+    alike: Mapping[tuple[int, int, str], dict[str, Any]],
+    now: int,
 ) -> Due | Settled:
-    """The push to send, or why it is not sent."""
+    """The push to send, or why it is not sent.
+
+    alike   for all joined pushes of this claim about one user and for one channel, see `Message`
+    """
     if row["expires_at"] <= now:
         return Settled(EXPIRED, Cause.NOT_SENT_IN_TIME, "not delivered in time")
     if not subscription and row["subscription_id"] != WEBHOOK:
@@ -228,10 +237,15 @@ def _due(
         return payload
     if isinstance(subscription, errors.Unreadable):
         return UNREADABLE
-    return _sendable(row, payload, subscription)
+    is_joined = row["number"] is not None
+    return _sendable(
+        row, payload, subscription, alike[row["app_id"], row["about_user_id"], row["channel"]] if is_joined else None
+    )
 
 
-def _sendable(row: Row, payload: dict[str, Any], subscription: Subscription | None) -> Due:
+def _sendable(
+    row: Row, payload: dict[str, Any], subscription: Subscription | None, alike: dict[str, Any] | None
+) -> Due:
     message = Message(
         id=row["id"],
         channel=row["channel"],
@@ -243,6 +257,7 @@ def _sendable(row: Row, payload: dict[str, Any], subscription: Subscription | No
         payload=payload,
         created_at=row["created_at"],
         expires_at=row["expires_at"],
+        alike=alike,
     )
     return Due(
         user_id=row["user_id"],

@@ -2,6 +2,7 @@
 
     Connections(…)            of one process; `async with` closes them
     Connections.post(…)       one request → Answer; Unreachable says why there is none
+    Connections.to(…)         one provider's address, for many requests: each costs less than `post`
     Connections.is_online     whether another host on a stranger's word has answered lately
 
 Each address has a client of its own, and with HTTP/2 one connection, for as long as its name leads there. The name is
@@ -137,6 +138,32 @@ class _Origin:
             raise Unreachable(f"{host} did not answer a moment ago")
 
 
+class Destination:
+    """The address of a provider, checked once; see `Connections.to`."""
+
+    def __init__(self, connections: "Connections", url: str, *, trusted: bool, only_http2: bool) -> None:
+        self._connections = connections
+        self._url = url
+        self._trusted, self._only_http2 = trusted, only_http2
+        self._name = ""
+
+    async def post(self, path: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Make one request, as `Connections.post` does; `path` follows the address."""
+        known = self._connections.open_client(self._name) if self._name else None
+        if not known:
+            return await self._first(path, headers, body)
+        try:
+            return await _exchange(known, self._url + path, headers, body)  # the client itself has the time limit
+        except (OSError, ValueError, PyreqwestError) as error:
+            raise _unreachable(Url(self._url).host_str, known, error) from error
+
+    async def _first(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        how = {"trusted": self._trusted, "only_http2": self._only_http2}
+        answer = await self._connections.post(self._url + path, headers=headers, body=body, **how)
+        self._name = _name(Url(self._url), self._trusted, False, self._only_http2)
+        return answer
+
+
 class Connections:
     """Requests to providers. Private addresses, plain http and any port are allowed only with `allow_private`.
 
@@ -200,10 +227,16 @@ class Connections:
                 used = await self._client(target, trusted, foreign, only_http2)
                 return await _post(used, target, headers, body)
         except (OSError, ValueError, PyreqwestError) as error:  # a TimeoutError is an OSError
-            if used:
-                used.usable = False  # what is in flight goes on; the next request looks the name up anew
-            why = f"{target.host_str} does not answer ({_words(error)})"
-            raise Unreachable(why, ours=_is_ours(error, looked_up=used is not None)) from error
+            raise _unreachable(target.host_str, used, error) from error
+
+    def to(self, url: str, *, trusted: bool = False, only_http2: bool = False) -> Destination:
+        """The beginning of the addresses of many requests, with at least the host; see `post`."""
+        return Destination(self, url, trusted=trusted, only_http2=only_http2)
+
+    def open_client(self, name: str) -> _Client | None:
+        """The client that requests with this name use, if it has answered and its name need not be looked up."""
+        known = self._usable(name)
+        return known if known and known.has_answered.is_set() else None
 
     def is_online(self, url: str) -> bool:
         """Has another origin on a user's or an application's word answered lately? Then our network works."""
@@ -240,7 +273,7 @@ class Connections:
             yield
 
     async def _client(self, target: Url, trusted: bool, foreign: bool, only_http2: bool) -> _Client:
-        name = f"{target.origin_ascii} {trusted} {foreign} {only_http2}"
+        name = _name(target, trusted, foreign, only_http2)
         if known := self._usable(name):
             return known
         turn = self._turns.setdefault(name, asyncio.Lock())
@@ -314,16 +347,33 @@ async def _post(used: _Client, target: Url, headers: Mapping[str, str], body: by
             await asyncio.wait_for(used.has_answered.wait(), OPENING_SECONDS)
     used.is_used = True
     try:
-        async with used.client.post(target).headers(dict(headers)).body_bytes(body).build_streamed() as response:
-            return await _read(response)
+        return await _exchange(used, target, headers, body)
     finally:
         used.has_answered.set()
 
 
+async def _exchange(used: _Client, target: Url | str, headers: Mapping[str, str], body: bytes) -> Answer:
+    """One request and its answer; the client ends it after the time limit."""
+    async with used.client.post(target).headers(headers).body_bytes(body).build_streamed() as response:
+        return await _read(response)
+
+
+def _name(target: Url, trusted: bool, foreign: bool, only_http2: bool) -> str:
+    """By which the client for an address is kept."""
+    return f"{target.origin_ascii} {trusted} {foreign} {only_http2}"
+
+
+def _unreachable(host: str | None, used: _Client | None, error: Exception) -> Unreachable:
+    """Why there is no answer. What is in flight goes on; the next request looks the name up anew."""
+    if used:
+        used.usable = False
+    return Unreachable(f"{host} does not answer ({_words(error)})", ours=_is_ours(error, looked_up=used is not None))
+
+
 async def _read(response: Any) -> Answer:
     """The answer with the beginning of its body; the rest of a long body is not read."""
-    body = b""
-    while len(body) < LARGEST_BYTES and (chunk := await response.body_reader.read_chunk()):
+    body, reader = b"", response.body_reader
+    while len(body) < LARGEST_BYTES and (chunk := await reader.read_chunk()):
         body += bytes(chunk)
     return Answer(response.status, body[:LARGEST_BYTES], _texts(response.headers))
 

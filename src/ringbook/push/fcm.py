@@ -26,6 +26,7 @@ from google.oauth2 import service_account
 
 from ..model import App
 from ..outbound.requests import Answer, Outgoing, Unreachable
+from .forms import Form
 from .transport import (
     ACCEPTED,
     Cause,
@@ -44,7 +45,7 @@ ADDRESS = "https://fcm.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 LARGEST_BYTES = 4096
 LONGEST_SECONDS = 2_419_200  # four weeks
-TIMEOUT_SECONDS = 20.0  # of an attempt with everything that belongs to it; a lease is longer
+TIMEOUT_SECONDS = 20.0  # to fetch an access token; a lease is longer
 QUOTA_SECONDS = 60  # the least wait after QUOTA_EXCEEDED, where FCM names none
 NO_DEVICE = "a token that no device has"
 UNWRITABLE = (ValueError, TypeError, OverflowError, RecursionError)  # half a surrogate pair, an endless number
@@ -107,9 +108,8 @@ class Fcm:
 
     def __init__(self, context: SenderContext, project: str, credentials: service_account.Credentials) -> None:
         endpoint = context.config.fcm_endpoint
-        self._url = f"{(endpoint or ADDRESS).rstrip('/')}/v1/projects/{quote(project, safe='')}/messages:send"
-        self._trusted = bool(endpoint)
-        self._connections = context.connections
+        url = f"{(endpoint or ADDRESS).rstrip('/')}/v1/projects/{quote(project, safe='')}/messages:send"
+        self._destination = context.connections.to(url, trusted=bool(endpoint))
         self._access = Access(credentials, Outgoing.of(context.config))
 
     async def send(self, message: Message, now: int) -> Receipt:
@@ -121,8 +121,7 @@ class Fcm:
         if body is None:
             return Receipt(Outcome.REFUSED, "payload too large", cause=Cause.PAYLOAD_TOO_LARGE)
         receipt = await self._send(body, now)
-        left_out = len(custom(message.payload)) - len(own(message.payload))
-        if receipt.outcome is Outcome.ACCEPTED and left_out:
+        if receipt.outcome is Outcome.ACCEPTED and (left_out := _left_out(message)):
             reason = f"without {left_out} of its keys, whose names FCM keeps for itself"
             return Receipt(Outcome.ACCEPTED, reason, cause=Cause.ACCEPTED)
         return receipt
@@ -135,8 +134,7 @@ class Fcm:
 
     async def _send(self, body: bytes, now: int) -> Receipt:
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                answer = await self._post_authorized(body)
+            answer = await self._post_authorized(body)
         except Unreachable as error:
             return unanswered(error)
         except TimeoutError:
@@ -147,7 +145,7 @@ class Fcm:
 
     async def _post_authorized(self, body: bytes) -> Answer:
         """Posts a message; once more with a new access token, when the first one is refused."""
-        token = await self._access.token()
+        token = self._access.fresh() or await self._access.token()
         answer = await self._post(body, token)
         if answer.status != 401 or code(answer.body) == "THIRD_PARTY_AUTH_ERROR":
             return answer
@@ -156,7 +154,7 @@ class Fcm:
 
     async def _post(self, body: bytes, token: str) -> Answer:
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
-        return await self._connections.post(self._url, headers=headers, body=body, trusted=self._trusted)
+        return await self._destination.post("", headers=headers, body=body)
 
 
 # ── Access tokens ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -173,10 +171,15 @@ class Access:
         self._request = Asking(outgoing)
         self._fetching: asyncio.Task[None] | None = None
 
+    def fresh(self) -> str:
+        """A token that is good for some minutes more; "" when one must be fetched."""
+        return str(self._credentials.token) if self._credentials.token_state is TokenState.FRESH else ""
+
     async def token(self) -> str:
-        """A valid token; Unreachable when none can be fetched now, GoogleAuthError when Google refuses."""
-        if self._credentials.token_state is not TokenState.FRESH:
-            await self._fetched()
+        """A valid token, within TIMEOUT_SECONDS. Unreachable when there is none now, GoogleAuthError if refused."""
+        if not self.fresh():
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                await self._fetched()
         return str(self._credentials.token)
 
     def drop(self, token: str) -> None:
@@ -265,6 +268,9 @@ def shaped(message: Message, now: int) -> bytes | None:
     There is no collapse key: FCM keeps four of them per device at most, and drops pushes beyond. A push that FCM was
     given twice shows once all the same where the system shows it, by its tag.
     """
+    ttl = f"{min(max(message.expires_at - now, 0), LONGEST_SECONDS)}s"
+    if message.alike is not None and (body := _from_form(message, ttl)):
+        return body
     values, shown = data(message.payload), notification(message.payload)
     rest = _size(shown) + _size(values | {MESSAGE: ""} if MESSAGE in values else values)
     kept = cut(values.get(MESSAGE, ""), lambda some: rest + len(some.encode()) <= LARGEST_BYTES)
@@ -272,12 +278,60 @@ def shaped(message: Message, now: int) -> bytes | None:
         return None
     if MESSAGE in values:
         values[MESSAGE] = kept
-    android: dict[str, Any] = {"priority": "high", "ttl": f"{min(max(message.expires_at - now, 0), LONGEST_SECONDS)}s"}
-    made = {"token": message.token, "data": values, "android": android}
+    return _body(values, shown, message.token, ttl, _tag(message))
+
+
+def _body(values: Mapping[str, str], shown: dict[str, Any], token: str, ttl: str, tag: str) -> bytes:
+    android: dict[str, Any] = {"priority": "high", "ttl": ttl}
+    made = {"token": token, "data": values, "android": android}
     if shown:
         made["notification"] = {key: shown.pop(key) for key in SHOWN if key in shown}
-        android["notification"] = {TAG: f"ringbook-{message.id}"} | shown
+        android["notification"] = {TAG: tag} | shown
     return msgspec.json.encode({"message": made})
+
+
+def _tag(message: Message) -> str:
+    return f"ringbook-{message.id}"
+
+
+def _from_form(message: Message, ttl: str) -> bytes | None:
+    """The body of one of many messages that differ in their texts only; None where the text has to be shortened."""
+    assert message.alike is not None
+    if "fcm" not in message.alike:
+        message.alike["fcm"] = _form(message.payload)
+    form, rest = message.alike["fcm"]
+    words = text(message.payload)
+    if rest + form.count("text") * len(words.encode()) > LARGEST_BYTES:
+        return None
+    filled: bytes = form.fill(words, message.token, ttl, _tag(message))
+    return filled
+
+
+def _form(payload: Mapping[str, Any]) -> tuple[Form, int]:
+    """The form of messages with this payload, and what FCM counts of it without the text."""
+
+    def write(words: str, token: str, ttl: str, tag: str) -> bytes:
+        said = _saying(payload, words)
+        return _body(data(said), notification(said), token, ttl, tag)
+
+    silent = _saying(payload, "")
+    return Form(write, "text", "token", "ttl", "tag"), _size(data(silent)) + _size(notification(silent))
+
+
+def _saying(payload: Mapping[str, Any], words: str) -> dict[str, Any]:
+    """The payload with another text, also in what Android shows by itself."""
+    shown = payload.get("android_fcm_notification")
+    return {**payload, MESSAGE: words} | ({"android_fcm_notification": {**shown, "body": words}} if shown else {})
+
+
+def _left_out(message: Message) -> int:
+    """How many of the app's own keys are not sent."""
+    if message.alike is not None and "left out" in message.alike:
+        return int(message.alike["left out"])
+    count = len(custom(message.payload)) - len(own(message.payload))
+    if message.alike is not None:
+        message.alike["left out"] = count
+    return count
 
 
 def _size(values: Mapping[str, Any]) -> int:

@@ -141,6 +141,8 @@ class Message(Struct, frozen=True, kw_only=True):
     token          the push token, or the endpoint of a Web Push subscription, or of a webhook ""
     payload        the universal payload
     expires_at     UTC seconds; it is not sent from then on
+    alike          shared by messages of one application and channel whose payloads differ in the text only: there a
+                   sender keeps what it has prepared for all of them
     """
 
     id: int
@@ -153,6 +155,7 @@ class Message(Struct, frozen=True, kw_only=True):
     payload: dict[str, Any]
     created_at: int
     expires_at: int
+    alike: dict[str, Any] | None = None
 
 
 class NotSetUp(Exception):

@@ -14,6 +14,7 @@ meanwhile, because the database is away or a clock jumps, we do not send it agai
 
 import asyncio
 import functools
+import itertools
 import threading
 import time
 from collections import Counter, defaultdict
@@ -48,7 +49,9 @@ IDLE_SECONDS = 0.5
 OTHERS_SECONDS = 0.25  # between claims that skip a busy lane, which may be long
 THREADS = 4
 RECORD_SECONDS = 0.1
+LOOK_SECONDS = 0.5  # between two looks for attempts that take too long
 TROUBLE_SECONDS = 2.0
+TOO_LONG = Receipt(Outcome.LATER, "it took too long", silent=None, cause=Cause.NO_ANSWER)
 LAST_SECONDS = 4.0  # for requests in flight when the process is told to stop
 
 
@@ -93,7 +96,7 @@ class Courier:
         self._db = db
         self._config = config
         self._stop = stop
-        self._in_flight: set[asyncio.Task[None]] = set()
+        self._in_flight: dict[asyncio.Task[None], float] = {}  # and the time limit of each, the first one first
         self._lanes: defaultdict[str, Counter[int]] = defaultdict(Counter)  # in flight, by lane and sender
         self._done: list[Attempt] = []
         self._held: set[int] = set()  # pushes from their claim until their receipt is recorded
@@ -109,6 +112,7 @@ class Courier:
                 self._repeat("telling who joined", self._tell, IDLE_SECONDS),
                 self._repeat("sending pushes", self._send_due, IDLE_SECONDS),
                 self._repeat("recording pushes", self._record, RECORD_SECONDS),
+                self._repeat("ending late attempts", self._end_late, LOOK_SECONDS),
             )
             await self._finish()
         self._threads.shutdown(wait=False)
@@ -175,12 +179,21 @@ class Courier:
     def _start(self, due: Due) -> None:
         self._held.add(due.message.id)
         self._lanes[due.lane][due.sender_id] += 1
-        task = asyncio.create_task(self._attempt(due))
-        self._in_flight.add(task)
-        task.add_done_callback(lambda ended: self._ended(ended, due))
+        task = asyncio.create_task(self._attempt(due), name="")  # to make up a name takes time
+        self._in_flight[task] = time.monotonic() + ATTEMPT_SECONDS
+        task.add_done_callback(functools.partial(self._ended, due))
 
-    def _ended(self, task: asyncio.Task[None], due: Due) -> None:
-        self._in_flight.discard(task)
+    async def _end_late(self) -> bool:
+        """Cancel attempts that take too long. A timer for each attempt would take more time than most attempts."""
+        now = time.monotonic()
+        for task, until in list(itertools.takewhile(lambda one: one[1] <= now, self._in_flight.items())):
+            if until:
+                self._in_flight[task] = 0  # its attempt gets a receipt
+                task.cancel()
+        return False
+
+    def _ended(self, due: Due, task: asyncio.Task[None]) -> None:
+        self._in_flight.pop(task, None)
         senders = self._lanes[due.lane]
         senders[due.sender_id] -= 1
         if not senders[due.sender_id]:
@@ -202,9 +215,15 @@ class Courier:
 
     async def _receipt(self, due: Due, now: int) -> Receipt:
         try:
-            async with asyncio.timeout(ATTEMPT_SECONDS):
-                sender = await self._senders.of(due)
-                return await sender.send(due.message, now)
+            sender = self._senders.known(due) or await self._senders.of(due)
+            return await sender.send(due.message, now)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not task or self._in_flight.get(task):
+                raise  # the courier ends
+            return TOO_LONG
+        except TimeoutError:
+            return TOO_LONG
         except NotSetUp as missing:
             return Receipt(Outcome.REFUSED, str(missing), silent=None, cause=Cause.NOT_SET_UP)
         except errors.NotFound:
@@ -215,8 +234,6 @@ class Courier:
         except errors.Unavailable:
             reason = "the database could not be reached"
             return Receipt(Outcome.LATER, reason, silent=None, cause=Cause.DATABASE_UNAVAILABLE)
-        except TimeoutError:
-            return Receipt(Outcome.LATER, "it took too long", silent=None, cause=Cause.NO_ANSWER)
         except Exception:
             log.exception("push failed", push=due.message.id, channel=due.message.channel)
             reason = "an error of this server; its log says more"

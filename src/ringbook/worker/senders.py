@@ -2,6 +2,7 @@
 
 Senders(config, …)        `async with` closes their connections
 Senders.of(due)           the sender for a push; NotSetUp
+Senders.known(due)        the same without waiting, if it is at hand
 lane_of(due)              the name of the lane of a push
 """
 
@@ -37,6 +38,10 @@ class _Made:
     settings: AppSettings
     looked_at: float
 
+    def is_fresh(self) -> bool:
+        """Were the settings read a moment ago?"""
+        return time.monotonic() - self.looked_at < applications.CACHE_SECONDS
+
 
 class Senders:
     """All senders share one set of connections, opened for the first push because its library takes memory."""
@@ -57,6 +62,13 @@ class Senders:
     ) -> None:
         await self._opened.aclose()
 
+    def known(self, due: Due) -> Sender | None:
+        """The sender for a push, if it is at hand and its settings were read a moment ago."""
+        made = self._lanes.get(lane_of(due))
+        if not made or isinstance(made.sender, NotSetUp) or not made.is_fresh():
+            return None
+        return made.sender
+
     async def of(self, due: Due) -> Sender:
         """The sender for a push; NotSetUp says which setting is missing."""
         lane = lane_of(due)
@@ -70,7 +82,7 @@ class Senders:
         return made
 
     def _is_fresh(self, lane: str) -> bool:
-        return lane in self._lanes and time.monotonic() - self._lanes[lane].looked_at < applications.CACHE_SECONDS
+        return lane in self._lanes and self._lanes[lane].is_fresh()
 
     async def _made(self, due: Due, before: _Made | None) -> _Made:
         app = await self._asked(applications.get, due.app_id)
