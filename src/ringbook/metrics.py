@@ -109,14 +109,14 @@ def matched(count: int) -> None:
     MATCHED.inc(count)
 
 
-def pushed(channel: str, outcome: str, cause: str) -> None:
-    """Counts an attempt to send a push.
+def pushed(channel: str, outcome: str, cause: str, count: int = 1) -> None:
+    """Counts attempts to send a push.
 
     cause   a value of `push.transport.Cause`
     """
-    PUSHES.labels(channel, outcome).inc()
+    PUSHES.labels(channel, outcome).inc(count)
     if outcome != "accepted":
-        FAILURES.labels(channel, outcome, cause).inc()
+        FAILURES.labels(channel, outcome, cause).inc(count)
 
 
 def reached(up: bool, disk: tuple[int, int] | None) -> None:

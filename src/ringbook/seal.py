@@ -10,6 +10,7 @@
     seal.contact, open_contact          number, name and spelling of one contact, sealed and padded as one text
     seal.contacts, open_contacts        the same for many contacts of one book, in less time
     seal.entries                        keyed values by which a book knows the entries that it was made of
+    seal.names                          the names of contacts of many books
     halves(keyed)                       a keyed value as a part of a place
 
 Every sealed value is bound to its place: the table and the column as text, then the ids that the value belongs to. In
@@ -309,6 +310,17 @@ class Seal:
             return [_contact_of(opened(sealed, [place + pack(keyed)])) for keyed, sealed in contacts]
         except InvalidTag:
             raise errors.Unreadable(CONTACTS) from None
+
+    def names(self, contacts: Iterable[tuple[int, int, int, int, bytes]]) -> list[str | None]:
+        """The name in each (application, owner, book, keyed number, sealed contact); None where one does not open."""
+        opened, pack = self._open_contact, _pack_contact
+        found: list[str | None] = []
+        for app_id, owner_id, book, keyed, sealed in contacts:
+            try:
+                found.append(_contact_of(opened(sealed, [pack(app_id, owner_id, book, keyed)]))[1])
+            except InvalidTag:
+                found.append(None)
+        return found
 
     def _keyed_hash(self, size: int, *purpose: Place) -> Callable[[], blake2b]:
         """Copies of a keyed hash that has read nothing yet."""

@@ -108,7 +108,10 @@ class Play:
 
     def payloads(self) -> list[tuple[int, str, dict[str, Any]]]:
         """The recipients, channels and payloads of the pushes in the queue, composed as for an attempt now."""
-        sql = "SELECT * FROM pushes WHERE subscription_id > 0 AND outcome IS NULL ORDER BY user_id, id"
+        sql = (
+            "SELECT * FROM pushes WHERE subscription_id > 0 AND outcome IS NULL"
+            " ORDER BY user_id, COALESCE(joined_id, 0), subscription_id, id"
+        )
         with self.db.read() as tx:
             rows = tx.all(sql)
             found = delivery._payloads(self.db, tx, rows)

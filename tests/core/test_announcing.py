@@ -92,7 +92,7 @@ def test_every_device_of_a_holder_is_reached_but_none_by_a_voip_push(play):
     play.device(bob, "1f" * 32, channel="apns_voip", platform="ios")
     play.person("ann", ANN)
     play.tell()
-    channels = [row["channel"] for row in play.rows("SELECT channel FROM pushes ORDER BY id")]
+    channels = [row["channel"] for row in play.rows("SELECT channel FROM pushes ORDER BY subscription_id")]
     assert channels == ["gcm", "apns"]
 
 
@@ -292,7 +292,7 @@ def test_a_joiner_who_is_erased_while_holders_are_told_is_told_to_nobody(play, m
     """On PostgreSQL both run at the same time; on SQLite the erasure deletes the pushes."""
     holder(play, "bob", (ANN, "Ann"))
     ann = play.person("ann", ANN)
-    with erased_after(monkeypatch, announcing.pushes, "add", play, ann.id), suppress(announcing.Overtaken):
+    with erased_after(monkeypatch, announcing.pushes, "add_joined", play, ann.id), suppress(announcing.Overtaken):
         announcing.expand(play.db, play.now)
     assert play.rows("SELECT * FROM pushes") == []
 

@@ -18,7 +18,7 @@ from servers import SEAL
 
 from ringbook import errors
 from ringbook.store import db as databases
-from ringbook.store.db import Database, Rows, copies
+from ringbook.store.db import Database, Rows, connect, copies
 from ringbook.store.db.postgres import check_address, options
 
 TEXTS = ["", "a'b\"c", "100%", "%s :name ::text", "é😀\u200f", "\n\t\\", "null", "[1]", " x "]
@@ -677,3 +677,18 @@ def test_a_read_gives_its_connection_back_also_when_it_fails(db):
     while in_use() and time.monotonic() < until:  # the pool counts a connection that it is opening
         time.sleep(0.01)
     assert in_use() == 0
+
+
+def test_a_table_that_looks_small_is_read_through_its_index_where_that_is_preferred(databases):
+    with databases.fresh("postgresql") as url, closing(connect(url, seal=SEAL)) as db, db.write() as tx:
+        tx.run("INSERT INTO locks (name) VALUES (:name)", name=b"some")
+        plan = "EXPLAIN SELECT name FROM locks WHERE name = :name"
+
+        def scans() -> bool:
+            return any("Seq Scan" in row[0] for row in tx.tuples(plan, name=b"some"))
+
+        tx.run("ANALYZE locks")
+        before = scans()
+        with tx.prefer_indexes():
+            preferred = scans()
+        assert (before, preferred, scans()) == (True, False, True)

@@ -14,23 +14,39 @@ notified. The application's backend gets one webhook request per fact that at le
 from collections.abc import Sequence
 
 import msgspec
+from msgspec import Struct
 
 from .. import errors, times
 from ..model import App
 from ..push import providers
 from ..store import joined as store
-from ..store import proofs, pushes, subscriptions
+from ..store import proofs, pushes
 from ..store.db import Database, Row, Tx
-from . import applications
+from . import applications, waking
 from .delivery import WEBHOOK
 
-BATCH = 500
+BATCH = 5_000  # holders, and pushes: SQLite's other writers wait for so many, a tenth of a second
+FIRST_BATCH = 500  # of each fact, so that its first pushes are on their way soon
 AGAIN_SECONDS = 60  # the pause before a fact that failed is tried again, so that it does not hold up the others
 LIFE_SECONDS = 86_400
 
 
 class Overtaken(Exception):
-    """The joined user, or a holder, was erased during the transaction: nothing of it is written."""
+    """Nothing of the transaction is written: the joined user, a holder or a device came or went during it."""
+
+
+class Batch(Struct, frozen=True):
+    """Holders of a number who are notified in one transaction.
+
+    count     how many they are
+    devices   how many of their devices get joined pushes, by lane
+    is_last   nobody is left after them
+    """
+
+    count: int
+    holders: store.Holders
+    devices: dict[str, int]
+    is_last: bool
 
 
 def expand(db: Database, now: int, batch: int = BATCH) -> int:
@@ -73,17 +89,37 @@ def _announce_batch(tx: Tx, app: App, fact: Row, now: int, batch: int) -> int:
         return 1
     if joined and joined["verified_at"] is not None:  # verified since, perhaps between two batches
         fact = {**fact, "verified": 1}
-    holders = store.holders(tx, app.id, fact["number"], fact["told_up_to"], batch)
-    if holders:
-        _notify(tx, app, fact, [holder for holder in holders if holder != fact["user_id"]], now)
-        _check_written(store.move(tx, fact["id"], fact["told_up_to"], holders[-1]))
-    if len(holders) < batch:
+    found = _next_batch(tx, app, fact, batch if fact["told_up_to"] else min(batch, FIRST_BATCH))
+    if found.count:
+        _notify(tx, app, fact, found, now)
+        _check_written(store.move(tx, fact["id"], fact["told_up_to"], found.holders.up_to))
+        waking.pushes_added(tx)
+    if found.is_last:
         _check_written(store.finish(tx, fact["id"], "told", now))
-    return len(holders) + 1
+    return found.count + 1
+
+
+def _next_batch(tx: Tx, app: App, fact: Row, size: int) -> Batch:
+    """The next up to `size` holders; fewer where their devices are so many that the transaction would be long."""
+    while True:
+        count, last = store.holders(tx, app.id, fact["number"], fact["told_up_to"], size)
+        holders = store.Holders(
+            app_id=app.id,
+            joined_id=fact["id"],
+            number=fact["number"],
+            after=fact["told_up_to"],
+            up_to=last,
+            environments=environments(app),
+            without=providers.ringing(),
+        )
+        devices = store.devices(tx, holders, announced=False) if count else {}
+        if count <= 1 or sum(devices.values()) <= BATCH:
+            return Batch(count, holders, devices, is_last=count < size)
+        size = count // 2
 
 
 def _check_written(written: bool) -> None:
-    """Raises Overtaken when the fact was gone: the joined user was erased during the transaction."""
+    """Raises Overtaken when something has changed during the transaction: the fact, or the devices of a holder."""
     if not written:
         raise Overtaken
 
@@ -105,23 +141,19 @@ def _obsolete(app: App, joined: Row | None) -> str:
     return ""
 
 
-def _notify(tx: Tx, app: App, fact: Row, holders: Sequence[int], now: int) -> None:
+def _notify(tx: Tx, app: App, fact: Row, batch: Batch, now: int) -> None:
     """Queue the pushes for those of the holders who were not notified of the number before."""
-    number = fact["number"]
-    if not holders:
-        return
-    new = store.announce(tx, app.id, holders, number, verified=bool(fact["verified"]), now=now)
+    new = store.announce(tx, batch.holders, fact["user_id"], verified=bool(fact["verified"]), now=now)
     if not new:
         return
-    reached = getting(subscriptions.of_users(tx, app.id, sorted(new), environments(app)))
-    rows: list[pushes.NewPush] = [
-        (one["user_id"], one["id"], one["channel"], one["environment"], None, None, one["lane"]) for one in reached
-    ]
+    devices, until = batch.devices, now + LIFE_SECONDS
+    if devices and new < batch.count:
+        devices = store.devices(tx, batch.holders, announced=True)
+    if devices:
+        added = pushes.add_joined(tx, batch.holders, fact["user_id"], devices, now=now, expires_at=until)
+        _check_written(added == sum(devices.values()))
     if app.settings.webhook_url:
-        rows.append(_webhook(app, fact))
-    if rows:
-        about = {"joined_id": fact["id"], "number": number}
-        pushes.add(tx, app.id, fact["user_id"], rows, **about, now=now, expires_at=now + LIFE_SECONDS)
+        pushes.add(tx, app.id, fact["user_id"], [_webhook(app, fact)], joined_id=fact["id"], now=now, expires_at=until)
 
 
 def environments(app: App) -> list[str]:
@@ -131,8 +163,8 @@ def environments(app: App) -> list[str]:
 
 def getting(reached: Sequence[Row]) -> list[Row]:
     """Those of these rows of `subscriptions.of_users` that get joined pushes: not those for pushes that ring."""
-    ringing = {name: providers.channel(name).rings_instead_of for name in {row["channel"] for row in reached}}
-    return [row for row in reached if not ringing[row["channel"]]]
+    ringing = providers.ringing()
+    return [row for row in reached if row["channel"] not in ringing]
 
 
 def _webhook(app: App, fact: Row) -> pushes.NewPush:

@@ -19,8 +19,8 @@ another worker sends the pushes. A push that the provider accepted, and that was
 
 import math
 import random
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -33,7 +33,7 @@ from ..push.transport import Cause, Message, Outcome, Receipt
 from ..store import pushes as store
 from ..store import subscriptions
 from ..store.db import Database, Row, Tx
-from . import audit, joined_texts, stats
+from . import audit, joined_texts, stats, waking
 from .audit import Actor
 
 LEASE_SECONDS = 30
@@ -138,8 +138,9 @@ def claim(db: Database, now: int, most: int, rooms: Mapping[str, Room] | None = 
     with db.write() as tx:
         rows = _claimed(tx, now, most, rooms or {})
         wanted = [(row["user_id"], row["subscription_id"]) for row in rows if row["subscription_id"] != WEBHOOK]
-        reached = subscriptions.chosen(tx, sorted(wanted)) if wanted else {}
-        payloads = _payloads(db, tx, rows)
+        with tx.prefer_indexes():
+            reached = subscriptions.chosen(tx, sorted(wanted)) if wanted else {}
+            payloads = _payloads(db, tx, rows)
         due, over, alike = [], [], defaultdict[tuple[int, int, str], dict[str, Any]](dict)
         for row in rows:
             subscription = reached.get((row["user_id"], row["subscription_id"]))
@@ -150,8 +151,7 @@ def claim(db: Database, now: int, most: int, rooms: Mapping[str, Room] | None = 
                 over.append((row, what))
         if over:
             store.settle(tx, sorted(_written(row, what) for row, what in over), now)
-    for row, what in over:
-        _count(row["app_id"], row["channel"], what, now)
+    _count([(row["app_id"], row["channel"], False, what) for row, what in over], now)
     return due
 
 
@@ -278,7 +278,7 @@ def _sendable(
 
 def record(db: Database, attempts: Sequence[Attempt], now: int) -> None:
     """Record the receipts of attempts in one transaction. A dead push token ends its subscription."""
-    attempts = [msgspec.structs.replace(one, receipt=judged(one)) for one in attempts]
+    attempts = [_judged(one) for one in attempts]
     decided = [(one, after(one.due, one.receipt, now, random.uniform(LEAST_JITTER, MOST_JITTER))) for one in attempts]
     again = [
         (one.due.user_id, one.due.message.id, one.due.attempts, what.at, what.cause.value, what.reason)
@@ -297,8 +297,12 @@ def record(db: Database, attempts: Sequence[Attempt], now: int) -> None:
             store.postpone(tx, sorted(again))
         for one in sorted(attempts, key=_place):  # one order for all workers, so that two of them do not deadlock
             _note(tx, one)
-    for one, what in decided:
-        _count(one.due.app_id, one.due.message.channel, what, now, joined=one.due.joined)
+    _count([(one.due.app_id, one.due.message.channel, one.due.joined, what) for one, what in decided], now)
+
+
+def _judged(attempt: Attempt) -> Attempt:
+    receipt = judged(attempt)
+    return attempt if receipt is attempt.receipt else msgspec.structs.replace(attempt, receipt=receipt)
 
 
 def judged(attempt: Attempt) -> Receipt:
@@ -336,12 +340,18 @@ def _is_news(due: Due) -> bool:
     return due.answered_at is None or due.silent_since is not None
 
 
-def _count(app_id: int, channel: str, what: Again | Settled, now: int, *, joined: bool = False) -> None:
-    metrics.pushed(channel, what.outcome if isinstance(what, Settled) else "again", what.cause.value)
-    if isinstance(what, Settled):
-        stats.add(app_id, FIGURES[what.outcome], now)
-        if joined and what.outcome == ACCEPTED:
-            stats.add(app_id, "joined pushes accepted", now)
+def _count(results: Iterable[tuple[int, str, bool, Again | Settled]], now: int) -> None:
+    """Count results: application, channel, whether it was a joined push, and what happens to the push."""
+    counts = Counter(
+        (app_id, channel, joined, what.outcome if isinstance(what, Settled) else "", what.cause)
+        for app_id, channel, joined, what in results
+    )
+    for (app_id, channel, joined, outcome, cause), count in counts.items():
+        metrics.pushed(channel, outcome or "again", cause.value, count)
+        if outcome:
+            stats.add(app_id, FIGURES[outcome], now, count)
+        if joined and outcome == ACCEPTED:
+            stats.add(app_id, "joined pushes accepted", now, count)
 
 
 def after(due: Due, receipt: Receipt, now: int, jitter: float) -> Again | Settled:
@@ -399,6 +409,7 @@ def retry(
     while True:
         with db.write() as tx:
             moved = store.retry(tx, app_id, ids, now, now + RETRY_LIFE_SECONDS, batch, channel=channel, reason=reason)
+            waking.pushes_added(tx)
             if moved and not done:  # one audit entry, with the first batch
                 count = f"{moved} and more" if moved == batch else moved
                 audit.record(tx, by, "pushes retried", app_id=app_id, subject=channel, detail=f"pushes: {count}")

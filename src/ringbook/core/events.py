@@ -23,7 +23,7 @@ from ..model import Caller
 from ..push import providers, universal
 from ..store import pushes, subscriptions, users
 from ..store.db import Database, Row, Tx
-from . import charging, rate_limits
+from . import charging, rate_limits, waking
 from .subscriptions import ENVIRONMENTS
 
 MOST_RECIPIENTS = 100
@@ -172,6 +172,7 @@ def _add(
     ]
     if rows:
         pushes.add(tx, caller.app.id, caller.user_id, rows, now=now, expires_at=expires_at)
+        waking.pushes_added(tx)
 
 
 def _with_room(tx: Tx, limits: Limits, getting: Sequence[Row]) -> Sequence[Row]:

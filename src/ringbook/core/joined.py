@@ -8,7 +8,7 @@ The cost does not depend on how many people hold the number: `core/announcing.py
 from ..model import App
 from ..store import joined as store
 from ..store.db import Tx
-from . import stats
+from . import stats, waking
 
 DAY = 86_400
 MOST_A_DAY = 3  # announcements of one user, so that changing numbers does not push to ever more people
@@ -30,4 +30,5 @@ def contact_joined(tx: Tx, app: App, user_id: int, number: int, *, verified: boo
         return
     if store.lately(tx, user_id, now - DAY) < MOST_A_DAY:
         store.put(tx, app.id, user_id, number, verified=verified, now=now)
+        waking.facts_added(tx)
         stats.after(tx, app.id, "joined", now)

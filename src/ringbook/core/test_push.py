@@ -10,7 +10,7 @@ from .. import errors
 from ..model import App
 from ..store import pushes, subscriptions, users
 from ..store.db import Database, Row
-from . import announcing, audit, joined_texts, settings
+from . import announcing, audit, joined_texts, settings, waking
 from .audit import Actor
 
 KEY = "contact_joined_template"
@@ -37,6 +37,7 @@ def send(db: Database, app: App, user_id: int, by: Actor) -> int:
         if not rows:
             raise errors.Unreached("no device of this user gets joined pushes: it has no subscription for them")
         pushes.add(tx, app.id, user_id, rows, now=by.at, expires_at=by.at + LIFE_SECONDS)
+        waking.pushes_added(tx)
         audit.of_user(tx, by, "test push sent", user_id, f"devices: {len(rows)}")
     return len(rows)
 

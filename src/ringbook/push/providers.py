@@ -5,6 +5,7 @@
     of_channel(channel)        the row that serves a channel, or None
     channel(name)              what is special about a channel
     channels()                 the names of all channels
+    ringing()                  the names of those whose pushes must ring
     device_channels()          the channels that devices subscribe to, with the check of their push tokens
     any_set_up(settings)       has an application entered credentials of any provider?
     sender(channel, app, …)    what sends the messages of an application through a channel; NotSetUp
@@ -16,6 +17,7 @@ file is imported when it is first needed: each imports its provider's libraries,
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, cast
 
@@ -182,6 +184,7 @@ def of_channel(name: str) -> Provider | None:
     return next((provider for provider in PROVIDERS if name in provider.channels), None)
 
 
+@lru_cache(maxsize=100)
 def channel(name: str) -> Channel:
     """What is special about the channel with this name; `UNKNOWN` for a name that no provider has."""
     provider = of_channel(name)
@@ -191,6 +194,11 @@ def channel(name: str) -> Channel:
 def channels() -> list[str]:
     """The names of all channels."""
     return sorted(name for provider in PROVIDERS for name in provider.channels)
+
+
+def ringing() -> list[str]:
+    """The names of the channels whose pushes must ring."""
+    return [name for name in channels() if channel(name).rings_instead_of]
 
 
 def device_channels() -> dict[str, tokens.Check]:

@@ -4,14 +4,17 @@ may_be_announced, lately, put, verify     writing a fact down
 oldest, waiting, put_off                  the next fact to tell; one that fails lets the others go first
 move, finish, forget                      a fact's way: a batch of holders further, done, forgotten
 holders, names                            who holds a number; what holders call the numbers that they hold
+Holders, devices, REACHED                 a batch of holders and their devices, for whole statements
 announce                                  note who is told; those who know already are left out
 of_user                                   the facts about a user, for whoever looks after them
 """
 
 from collections.abc import Sequence
+from typing import Any
 
-from .. import errors
-from . import numbers
+from msgspec import Struct
+
+from . import numbers, subscriptions
 from .db import Row, Rows, Tx
 
 COLUMNS = "id, app_id, user_id, number, digits, verified, created_at, told_up_to"
@@ -116,18 +119,80 @@ def forget(tx: Tx, before: int, limit: int) -> int:
     )
 
 
-def holders(tx: Tx, app_id: int, number: int, after: int, limit: int) -> list[int]:
-    """Ids of users who hold the number, each once, ascending, larger than `after`."""
-    rows = tx.tuples(
-        "SELECT c.owner_id FROM contacts AS c JOIN users AS u ON u.id = c.owner_id"
-        " WHERE c.app_id = :app_id AND c.number = :keyed AND c.owner_id > :after"
-        " GROUP BY c.owner_id ORDER BY c.owner_id LIMIT :limit",
+def holders(tx: Tx, app_id: int, number: int, after: int, limit: int) -> tuple[int, int]:
+    """The next up to `limit` users who hold the number: how many they are, and the largest of their ids.
+
+    after   their ids are larger; it is also the answer where nobody is left
+    """
+    ((count, last),) = tx.tuples(
+        "SELECT COUNT(*), MAX(owner_id) FROM (SELECT owner_id FROM contacts"
+        " WHERE app_id = :app_id AND number = :keyed AND owner_id > :after"
+        " GROUP BY owner_id ORDER BY owner_id LIMIT :limit) AS h",
         app_id=app_id,
         keyed=numbers.keyed(tx, app_id, number),
         after=after,
         limit=limit,
     )
-    return [row[0] for row in rows]
+    return count, last or after
+
+
+class Holders(Struct, frozen=True, kw_only=True):
+    """The users with ids above `after` and up to `up_to` who hold the number of a fact, and their devices that count.
+
+    environments   of the devices
+    without        channels of devices that do not count
+    """
+
+    app_id: int
+    joined_id: int
+    number: int
+    after: int
+    up_to: int
+    environments: Sequence[str]
+    without: Sequence[str]
+
+    def params(self, tx: Tx) -> dict[str, Any]:
+        """The parameters of statements with ANNOUNCED or REACHED."""
+        return {
+            "app_id": self.app_id,
+            "joined_id": self.joined_id,
+            "keyed": numbers.keyed(tx, self.app_id, self.number),
+            "after": self.after,
+            "up_to": self.up_to,
+            "environments": Rows.of("environment", self.environments),
+            "without": Rows.of("channel", self.without),
+        }
+
+
+_HOLDERS = (
+    "(SELECT owner_id FROM contacts WHERE app_id = :app_id AND number = :keyed AND owner_id > :after"
+    " AND owner_id <= :up_to GROUP BY owner_id) AS h"
+)
+# The + keeps SQLite from reading all subscriptions of the application through the index on tokens.
+_DEVICES = (
+    "JOIN subscriptions AS s ON s.user_id = h.owner_id"
+    " WHERE +s.app_id = :app_id AND s.environment IN :environments AND NOT (s.channel IN :without)"
+)
+# Each device `s` of those holders who were notified of this very fact. On a cluster the tables are joined on each node.
+REACHED = (
+    f"FROM {_HOLDERS} JOIN announced AS a ON a.owner_id = h.owner_id AND a.number = :keyed AND a.joined_id = :joined_id"
+    f" {_DEVICES}"
+)
+
+
+def devices(tx: Tx, holders: Holders, *, announced: bool) -> dict[str, int]:
+    """How many devices these holders have, by lane.
+
+    announced   only of those holders who were notified of this very fact
+    """
+    params = holders.params(tx)
+    if not announced:
+        del params["joined_id"]
+    rows = tx.tuples(
+        f"SELECT {subscriptions.LANE}, COUNT(*) {REACHED if announced else f'FROM {_HOLDERS} {_DEVICES}'} GROUP BY 1",
+        **params,
+    )
+    return {lane: int(count) for lane, count in rows}
 
 
 def names(tx: Tx, holders: Sequence[tuple[int, int, int]]) -> dict[tuple[int, int], str | None]:
@@ -147,35 +212,33 @@ def names(tx: Tx, holders: Sequence[tuple[int, int, int]]) -> dict[tuple[int, in
     first: dict[tuple[int, int], tuple[int, int, int, int, bytes]] = {}
     for row in rows:
         first.setdefault((row[1], row[3]), row)
-    return {holder: _name(tx, *row) for holder, row in first.items()}
+    return dict(zip(first, tx.seal.names(first.values()), strict=True))
 
 
-def _name(tx: Tx, app_id: int, owner_id: int, book: int, keyed: int, sealed: bytes) -> str | None:
-    try:
-        return tx.seal.open_contact(app_id, owner_id, book, keyed, sealed)[1]
-    except errors.Unreadable:
-        return None
-
-
-def announce(tx: Tx, app_id: int, owners: Sequence[int], number: int, *, verified: bool, now: int) -> set[int]:
-    """Record that these users are notified of a number; return those who had not been notified before.
+def announce(tx: Tx, holders: Holders, joined_user_id: int, *, verified: bool, now: int) -> int:
+    """Record which holders are notified of the number now; return how many. The joined user is not.
 
     A holder is notified once, and once more when the number was not verified the first time and is now.
     """
+    app_id, number = holders.app_id, holders.number
     keyed = numbers.keyed(tx, app_id, number)
-    rows = tx.tuples(
-        "INSERT INTO announced (owner_id, app_id, number, digits, verified, at)"
-        " SELECT o.owner_id, :app_id, :keyed, :digits, :verified, :now FROM :owners AS o WHERE 1 = 1"
-        " ON CONFLICT (owner_id, number) DO UPDATE SET verified = 1, at = excluded.at"
-        " WHERE announced.verified = 0 AND excluded.verified = 1 RETURNING owner_id",
-        owners=Rows.of("owner_id", sorted(owners)),
+    return tx.run(
+        "INSERT INTO announced (owner_id, app_id, number, digits, verified, at, joined_id)"
+        f" SELECT h.owner_id, :app_id, :keyed, :digits, :verified, :now, :joined_id FROM {_HOLDERS}"
+        # Contacts may outlive their owner for a moment; a row of `announced` may not.
+        " JOIN users AS u ON u.id = h.owner_id WHERE h.owner_id <> :joined_user_id"
+        " ON CONFLICT (owner_id, number) DO UPDATE SET verified = 1, at = excluded.at, joined_id = excluded.joined_id"
+        " WHERE announced.verified = 0 AND excluded.verified = 1",
         app_id=app_id,
         keyed=keyed,
+        after=holders.after,
+        up_to=holders.up_to,
+        joined_id=holders.joined_id,
+        joined_user_id=joined_user_id,
         digits=numbers.digits(tx, "announced", app_id, keyed, number),
         verified=int(verified),
         now=now,
     )
-    return {row[0] for row in rows}
 
 
 def of_user(tx: Tx, user_id: int, limit: int) -> list[Row]:

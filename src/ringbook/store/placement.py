@@ -114,7 +114,7 @@ TABLES = {
     "total_changes": by("owner_id", "owner_id app_id users books contacts"),
     "contacts": by("owner_id", "owner_id book app_id seq", keyed="number entry", sealed="sealed"),
     "removed": by("owner_id", "owner_id app_id at", keyed="number", sealed="digits"),
-    "announced": by("owner_id", "owner_id app_id verified at", keyed="number", sealed="digits"),
+    "announced": by("owner_id", "owner_id app_id verified at joined_id", keyed="number", sealed="digits"),
     "subscriptions": by(
         "user_id",
         "user_id id app_id device platform channel environment bundle web_p256dh created_at updated_at answered_at"

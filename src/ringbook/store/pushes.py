@@ -3,11 +3,11 @@
 A joined push has no text, but the keyed number of the contact, with its digits sealed. The texts of all other pushes
 are sealed.
 
-add                              into the queue
+add, add_joined                  into the queue; joined pushes to all devices of many holders
 sealed, opened, message          the text of one push
 keep_text, texts, sealed_text, opened_text   the text of an event, stored once for all of its pushes
 waiting_of, waiting_at           how many events of a sender wait, and how many at each subscription
-lanes, claim_first, claim_repeats, postpone, settle      one attempt: taken, to be tried again, over
+is_due, lanes, claim_first, claim_repeats, postpone, settle      one attempt: taken, to be tried again, over
 drop_about, drop_for, sweep, sweep_texts                removed with a user; forgotten when they are old
 retry, of_user, by_id, waiting   for whoever looks after them
 told, queue                      counted, for whoever looks after them
@@ -15,21 +15,29 @@ page, queue_of, parked_of        the same for one application; none of them cost
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from itertools import count
+from itertools import count, pairwise
 from typing import Any
 
 from .. import errors
 from . import numbers
 from .db import Row, Rows, Tx
+from .joined import REACHED, Holders
+from .subscriptions import LANE
 
 # user_id, subscription_id (0: the application's webhook), channel, environment, message (None: stored by `keep_text`,
 # or composed for the attempt), event_id, lane
 NewPush = tuple[int, int, str, str, str | None, int | None, str]
 AMONG = 2_000
+SPARE = 100  # ids, for devices that are registered while joined pushes are added
 _FIRST = "outcome IS NULL AND turn > 0"
 _REPEATS = "outcome IS NULL AND turn = 0"
+# The same for rows whose ids are known, written so that no index of waiting pushes serves: PostgreSQL without
+# statistics of a new queue read the whole queue through such an index, for each claim.
+_STILL_WAITING = "COALESCE(outcome, '') = ''"
+_STILL_FIRST = f"{_STILL_WAITING} AND turn + 0 > 0"
+_STILL_REPEATS = f"{_STILL_WAITING} AND turn + 0 = 0 AND due_at + 0 <= :now"
 
 ACCEPTED, PARKED, WAITING = "accepted", "parked", "waiting"
 FAILED = (PARKED, "gone", "expired")
@@ -86,6 +94,56 @@ def add(
         expires_at=expires_at,
         **contact,
     )
+
+
+def add_joined(
+    tx: Tx, holders: Holders, about_user_id: int, lanes: Mapping[str, int], *, now: int, expires_at: int
+) -> int:
+    """Add a joined push to each device of those of these holders who were notified of the fact; return how many.
+
+    lanes   their devices, from `joined.devices`. Where the answer is another number, devices came or went meanwhile:
+            undo the transaction and try again.
+
+    The rows are made inside the database. On a cluster the coordinator gathers them, because it numbers them.
+    """
+    placed = (
+        f"SELECT s.user_id, s.id AS subscription_id, s.channel, s.environment, {LANE} AS lane,"
+        f" ROW_NUMBER() OVER (PARTITION BY {LANE} ORDER BY s.user_id, s.created_at, s.id) AS place {REACHED}"
+    )
+    return tx.run(
+        "INSERT INTO pushes (user_id, id, app_id, subscription_id, joined_id, about_user_id, channel, environment,"
+        " number, digits, created_at, due_at, expires_at, attempts, lane, turn)"
+        " SELECT p.user_id, t.before_first + p.place, :app_id, p.subscription_id, :joined_id, :about, p.channel,"
+        " p.environment, :keyed, :digits, :now, :now, :expires_at, 0, p.lane, t.turn + p.place"
+        f" FROM ({placed}) AS p JOIN :turns AS t ON t.lane = p.lane AND p.place >= t.first AND p.place <= t.last"
+        " WHERE 1 = 1 ON CONFLICT (user_id, joined_id, subscription_id) DO NOTHING",
+        turns=_places(tx, about_user_id, lanes),
+        about=about_user_id,
+        digits=_contact(tx, holders.app_id, holders.number)["digits"],
+        now=now,
+        expires_at=expires_at,
+        **holders.params(tx),
+    )
+
+
+def _places(tx: Tx, about_user_id: int, lanes: Mapping[str, int]) -> Rows:
+    """The ids and turns of a sender's next pushes: for places `first` to `last` in a lane, what is added to the place.
+
+    A lane has a row for each run of ids that follow each other, and some more places for devices that have just come.
+    """
+    rows = []
+    for lane in sorted(lanes):
+        turn, first = _next_turn(tx, about_user_id, lane) - 1, 1
+        for run in _runs(tx.next_ids("push_ids", lanes[lane] + SPARE)):
+            rows.append((lane, first, first + len(run) - 1, run.start - first, turn))
+            first += len(run)
+    return Rows({"lane": str, "first": int, "last": int, "before_first": int, "turn": int}, rows)
+
+
+def _runs(ids: Sequence[int]) -> list[range]:
+    """Ids as ranges."""
+    breaks = [0, *(n for n in range(1, len(ids)) if ids[n] != ids[n - 1] + 1), len(ids)]
+    return [range(ids[start], ids[end - 1] + 1) for start, end in pairwise(breaks)]
 
 
 def _rows(tx: Tx, app_id: int, about_user_id: int, rows: Sequence[NewPush]) -> Rows:
@@ -239,7 +297,7 @@ def claim_first(tx: Tx, lane: str, until: int, limit: int) -> list[Row]:
     The conditions stand twice: a push that another claim took between the two statements is left to it.
     """
     chosen = f"SELECT id FROM pushes WHERE lane = :lane AND {_FIRST} ORDER BY turn, id LIMIT :limit"
-    return _claimed(tx, _FIRST, chosen, until, lane=lane, limit=limit)
+    return _claimed(tx, _STILL_FIRST, chosen, until, lane=lane, limit=limit)
 
 
 def claim_first_of_others(tx: Tx, lane: str, until: int, limit: int, crowding: Sequence[int], each: int) -> list[Row]:
@@ -257,14 +315,13 @@ def claim_first_of_others(tx: Tx, lane: str, until: int, limit: int, crowding: S
         " ORDER BY turn, id LIMIT :limit"
     )
     crowd = Rows.of("user_id", crowding)
-    return _claimed(tx, _FIRST, chosen, until, lane=lane, limit=limit, each=each, crowding=crowd)
+    return _claimed(tx, _STILL_FIRST, chosen, until, lane=lane, limit=limit, each=each, crowding=crowd)
 
 
 def claim_repeats(tx: Tx, lane: str, now: int, until: int, limit: int) -> list[Row]:
     """Claim up to `limit` pushes of a lane that are due for another attempt, the one that waits longest first."""
-    still = f"due_at <= :now AND {_REPEATS}"
-    chosen = f"SELECT id FROM pushes WHERE lane = :lane AND {still} ORDER BY due_at LIMIT :limit"
-    return _claimed(tx, still, chosen, until, lane=lane, limit=limit, now=now)
+    chosen = f"SELECT id FROM pushes WHERE lane = :lane AND due_at <= :now AND {_REPEATS} ORDER BY due_at LIMIT :limit"
+    return _claimed(tx, _STILL_REPEATS, chosen, until, lane=lane, limit=limit, now=now)
 
 
 def _claimed(tx: Tx, still: str, chosen: str, until: int, **values: Any) -> list[Row]:
@@ -272,14 +329,20 @@ def _claimed(tx: Tx, still: str, chosen: str, until: int, **values: Any) -> list
     ids = [row[0] for row in tx.tuples(chosen, **values)]
     if not ids:
         return []
-    return tx.all(
-        f"UPDATE pushes SET due_at = :until, attempts = attempts + 1, turn = 0 WHERE {still} AND id IN :ids"
-        " RETURNING id, user_id, app_id, subscription_id, joined_id, event_id, about_user_id, channel, environment,"
-        " message, number, created_at, expires_at, attempts, lane",
-        ids=Rows.of("id", ids),
-        until=until,
-        **values,
-    )
+    with tx.prefer_indexes():
+        return tx.all(
+            f"UPDATE pushes SET due_at = :until, attempts = attempts + 1, turn = 0 WHERE {still} AND id IN :ids"
+            " RETURNING id, user_id, app_id, subscription_id, joined_id, event_id, about_user_id, channel, environment,"
+            " message, number, created_at, expires_at, attempts, lane",
+            ids=Rows.of("id", ids),
+            until=until,
+            **values,
+        )
+
+
+def is_due(tx: Tx, now: int) -> bool:
+    """Is a push due?"""
+    return bool(tx.tuples("SELECT 1 FROM pushes WHERE outcome IS NULL AND due_at <= :now LIMIT 1", now=now))
 
 
 def postpone(tx: Tx, rows: Sequence[tuple[int, int, int, int, str, str]]) -> None:
@@ -287,12 +350,13 @@ def postpone(tx: Tx, rows: Sequence[tuple[int, int, int, int, str, str]]) -> Non
 
     rows   user_id, id, attempts, due_at, cause, reason; a push that was claimed again since is left as it is
     """
-    tx.run(
-        "UPDATE pushes SET due_at = r.due_at, cause = r.cause, reason = r.reason FROM :rows AS r"
-        " WHERE pushes.user_id = r.user_id AND pushes.id = r.id AND pushes.attempts = r.attempts"
-        " AND pushes.outcome IS NULL",
-        rows=Rows({"user_id": int, "id": int, "attempts": int, "due_at": int, "cause": str, "reason": str}, rows),
-    )
+    with tx.prefer_indexes():
+        tx.run(
+            "UPDATE pushes SET due_at = r.due_at, cause = r.cause, reason = r.reason FROM :rows AS r"
+            " WHERE pushes.user_id = r.user_id AND pushes.id = r.id AND pushes.attempts = r.attempts"
+            " AND pushes.outcome IS NULL",
+            rows=Rows({"user_id": int, "id": int, "attempts": int, "due_at": int, "cause": str, "reason": str}, rows),
+        )
 
 
 def settle(tx: Tx, rows: Sequence[tuple[int, int, int, str, str, str]], now: int) -> None:
@@ -302,19 +366,20 @@ def settle(tx: Tx, rows: Sequence[tuple[int, int, int, str, str, str]], now: int
 
     That a provider has one counts whenever we hear of it; anything else only if nobody has made an attempt since.
     """
-    written = tx.all(
-        "UPDATE pushes SET outcome = r.outcome, cause = r.cause, reason = r.reason, settled_at = :now,"
-        f" message = CASE WHEN r.outcome = '{PARKED}' THEN message END,"
-        f" number = CASE WHEN r.outcome = '{PARKED}' THEN number END,"
-        f" digits = CASE WHEN r.outcome = '{PARKED}' THEN digits END"
-        " FROM :rows AS r WHERE pushes.user_id = r.user_id AND pushes.id = r.id"
-        f" AND ((r.outcome = '{ACCEPTED}' AND COALESCE(pushes.outcome, '{PARKED}') = '{PARKED}')"
-        " OR (pushes.outcome IS NULL AND pushes.attempts = r.attempts))"
-        " RETURNING pushes.event_id, pushes.outcome",
-        rows=Rows({"user_id": int, "id": int, "attempts": int, "outcome": str, "cause": str, "reason": str}, rows),
-        now=now,
-    )
-    _release(tx, (row["event_id"] for row in written if row["outcome"] != PARKED))
+    with tx.prefer_indexes():
+        over = tx.tuples(
+            "UPDATE pushes SET outcome = r.outcome, cause = r.cause, reason = r.reason, settled_at = :now,"
+            f" message = CASE WHEN r.outcome = '{PARKED}' THEN message END,"
+            f" number = CASE WHEN r.outcome = '{PARKED}' THEN number END,"
+            f" digits = CASE WHEN r.outcome = '{PARKED}' THEN digits END"
+            " FROM :rows AS r WHERE pushes.user_id = r.user_id AND pushes.id = r.id"
+            f" AND ((r.outcome = '{ACCEPTED}' AND COALESCE(pushes.outcome, '{PARKED}') = '{PARKED}')"
+            " OR (pushes.outcome IS NULL AND pushes.attempts = r.attempts))"
+            " RETURNING pushes.event_id, pushes.outcome",
+            rows=Rows({"user_id": int, "id": int, "attempts": int, "outcome": str, "cause": str, "reason": str}, rows),
+            now=now,
+        )
+    _release(tx, (event_id for event_id, outcome in over if outcome != PARKED))
 
 
 def drop_about(tx: Tx, user_id: int) -> None:

@@ -4,6 +4,8 @@
 
 Three things go on side by side: facts become pushes (`core/announcing.py`), due pushes are claimed and sent, and
 receipts are recorded, within a fraction of a second. The database is asked in threads, so that the loop never waits.
+The first two rest until they are woken: by what this process writes (`core/waking.py`), or by a look, ten times a
+second, at what others have written.
 
 A lane is an application's channel; none may take all places (`room`), so that a provider that hangs does not hold up
 the others. Web Push has two lanes: one for endpoints that answer, one for those that never did or no longer do. When
@@ -27,8 +29,9 @@ import uvloop
 
 from .. import errors
 from ..config import Config
-from ..core import announcing, delivery
+from ..core import announcing, delivery, waking
 from ..core.delivery import Attempt, Due, Room
+from ..core.waking import Work
 from ..logs import log
 from ..push.transport import Cause, NotSetUp, Outcome, Receipt
 from .senders import Senders
@@ -41,15 +44,17 @@ T = TypeVar("T")
 
 PLACES = 2_000  # requests in flight
 FEWEST_PLACES = 20  # for each lane, also when all places are taken
-FEWEST_CLAIMED = 200  # per claim, because each claim is a transaction
+FEWEST_CLAIMED = 400  # per claim, because each claim is a transaction
 FEW = 4  # requests in flight of one sender
 ATTEMPT_SECONDS = 20  # for an attempt with all it needs, such as a new token; well within a lease
 SLOWEST_CLAIM_SECONDS = delivery.LEASE_SECONDS - ATTEMPT_SECONDS - 2  # after that there is no time for an attempt
+REST_SECONDS = 5  # of a part that nothing wakes
 IDLE_SECONDS = 0.5
 OTHERS_SECONDS = 0.25  # between claims that skip a busy lane, which may be long
 THREADS = 4
-RECORD_SECONDS = 0.1
-LOOK_SECONDS = 0.5  # between two looks for attempts that take too long
+RECORD_SECONDS = 0.2
+LOOK_SECONDS = 0.1  # between two looks for work that other processes have written
+LATE_SECONDS = 0.5  # between two looks for attempts that take too long
 TROUBLE_SECONDS = 2.0
 TOO_LONG = Receipt(Outcome.LATER, "it took too long", silent=None, cause=Cause.NO_ANSWER)
 LAST_SECONDS = 4.0  # for requests in flight when the process is told to stop
@@ -103,19 +108,31 @@ class Courier:
         self._unrecorded = False
         self._claimed_at = 0.0
         self._freed = asyncio.Event()
+        self._woken = {work: asyncio.Event() for work in Work}
         self._threads = ThreadPoolExecutor(THREADS, "courier")
 
     async def work(self) -> None:
         """Send and record until told to stop."""
-        async with Senders(self._config, self._asked) as self._senders:
-            await asyncio.gather(
-                self._repeat("telling who joined", self._tell, IDLE_SECONDS),
-                self._repeat("sending pushes", self._send_due, IDLE_SECONDS),
-                self._repeat("recording pushes", self._record, RECORD_SECONDS),
-                self._repeat("ending late attempts", self._end_late, LOOK_SECONDS),
-            )
-            await self._finish()
+        loop = asyncio.get_running_loop()
+        end = waking.on_work(self._db, functools.partial(self._wake, loop))
+        try:
+            async with Senders(self._config, self._asked) as self._senders:
+                await asyncio.gather(
+                    self._repeat("telling who joined", self._tell, REST_SECONDS, self._woken[Work.FACTS]),
+                    self._repeat("sending pushes", self._send_due, REST_SECONDS, self._woken[Work.PUSHES]),
+                    self._repeat("recording pushes", self._record, RECORD_SECONDS),
+                    self._repeat("looking for work", self._look, LOOK_SECONDS),
+                    self._repeat("ending late attempts", self._end_late, LATE_SECONDS),
+                )
+                await self._finish()
+        finally:
+            end()
         self._threads.shutdown(wait=False)
+
+    def _wake(self, loop: asyncio.AbstractEventLoop, work: Work) -> None:
+        """Called in the thread of whoever has written this work."""
+        with suppress(RuntimeError):  # the loop has ended a moment ago
+            loop.call_soon_threadsafe(self._woken[work].set)
 
     async def _finish(self) -> None:
         """Wait for requests in flight, and record the receipts."""
@@ -133,9 +150,16 @@ class Courier:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, functools.partial(work, self._db, *values, **named))
 
-    async def _repeat(self, what: str, step: Callable[[], Awaitable[bool]], pause: float) -> None:
-        """Repeat a step, with a pause when there was no work or after an error, which is logged."""
+    async def _repeat(
+        self, what: str, step: Callable[[], Awaitable[bool]], pause: float, woken: asyncio.Event | None = None
+    ) -> None:
+        """Repeat a step, with a pause when there was no work or after an error, which is logged.
+
+        woken   ends the pause
+        """
+        woken = woken or asyncio.Event()
         while not self._stop.is_set():
+            woken.clear()
             try:
                 busy = await step()
             except errors.Unavailable as away:
@@ -145,12 +169,24 @@ class Courier:
                 log.exception("work failed", part=what)
                 await self._pause(TROUBLE_SECONDS)
             else:
-                await asyncio.sleep(0) if busy else await self._pause(pause)
+                await asyncio.sleep(0) if busy else await self._pause(pause, woken)
 
-    async def _pause(self, seconds: float) -> None:
+    async def _pause(self, seconds: float, woken: asyncio.Event | None = None) -> None:
         until = time.monotonic() + seconds
         while not self._stop.is_set() and (left := until - time.monotonic()) > 0:
-            await asyncio.sleep(min(left, 0.2))
+            if not woken:
+                await asyncio.sleep(min(left, 0.2))
+                continue
+            with suppress(TimeoutError):
+                await asyncio.wait_for(woken.wait(), min(left, 0.2))
+                return
+
+    async def _look(self) -> bool:
+        """Wake the parts that rest and have work."""
+        if not all(event.is_set() for event in self._woken.values()):
+            for work in await self._asked(waking.waiting, _now()):
+                self._woken[work].set()
+        return False
 
     async def _tell(self) -> bool:
         try:
@@ -242,7 +278,10 @@ class Courier:
     # ── recording ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _record(self) -> bool:
-        """Record the receipts. After a failure this is repeated, and nothing is sent until it succeeds."""
+        """Record the receipts. After a failure this is repeated, and nothing is sent until it succeeds.
+
+        Those that arrive meanwhile wait for the next time, so that each transaction has many.
+        """
         attempts, self._done = self._done, []
         if not attempts:
             return False
@@ -253,7 +292,7 @@ class Courier:
             raise
         self._unrecorded = False
         self._held -= {one.due.message.id for one in attempts}
-        return len(self._done) > 0
+        return False
 
 
 def _now() -> int:

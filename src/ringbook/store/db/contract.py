@@ -102,6 +102,13 @@ class Tx(Protocol):
         row is not possible, because an insert waits. On SQLite it is always True, because one process serves.
         """
 
+    def prefer_indexes(self) -> AbstractContextManager[None]:
+        """Read through indexes during the block, also where a table looks small. Only where the transaction writes.
+
+        For statements that look up some hundred rows in tables that grow by thousands a second: PostgreSQL plans with
+        what it has last counted, and would read such a table as a whole. SQLite counts nothing.
+        """
+
     def on_commit(self, work: Callable[[], None]) -> None:
         """Call `work` after the transaction is committed; never if it is not."""
 

@@ -65,6 +65,9 @@ OLDER = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     " AND backend_type = 'client backend' AND extract(epoch FROM xact_start) < :at"
 )
+_OTHER_PLANS = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
+PREFER_INDEXES = "; ".join(f"SET LOCAL {name} = off" for name in _OTHER_PLANS)
+AS_USUAL = "; ".join(f"SET LOCAL {name} TO DEFAULT" for name in _OTHER_PLANS)
 PROBE_PATIENCE = "SET LOCAL lock_timeout = '500ms'; SET LOCAL statement_timeout = '3s'"
 
 
@@ -461,6 +464,12 @@ class PostgresTx:
 
     def try_lock(self, what: str) -> bool:
         return bool(self.tuples("SELECT pg_try_advisory_xact_lock(hashtext(:what))", what=what)[0][0])
+
+    @contextmanager
+    def prefer_indexes(self) -> Iterator[None]:
+        self._connection.execute(PREFER_INDEXES)
+        yield
+        self._connection.execute(AS_USUAL)  # an error ends the transaction, and the settings with it
 
     def on_commit(self, work: Callable[[], None]) -> None:
         assert self._done is not None, "nothing is committed where nothing is written"

@@ -7,7 +7,7 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from itertools import accumulate, chain, repeat
 from pathlib import Path
@@ -337,6 +337,9 @@ class SqliteTx:
 
     def try_lock(self, what: str) -> bool:
         return True
+
+    def prefer_indexes(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def on_commit(self, work: Callable[[], None]) -> None:
         assert self._done is not None, "nothing is committed where nothing is written"

@@ -284,6 +284,7 @@ CREATE TABLE announced (
     digits {bytes} NOT NULL,
     verified INTEGER NOT NULL,
     at BIGINT NOT NULL,
+    joined_id BIGINT NOT NULL,
     PRIMARY KEY (owner_id, number)
 ) {keyed};
 
@@ -311,10 +312,9 @@ postgres:id bigint NOT NULL,
     lane TEXT NOT NULL DEFAULT '',
     turn BIGINT NOT NULL DEFAULT 0,
     cause TEXT,
-postgres:PRIMARY KEY (user_id, id),
+postgres:PRIMARY KEY (id, user_id),
     UNIQUE (user_id, joined_id, subscription_id)
 );
-postgres:CREATE INDEX pushes_id ON pushes (id);
 CREATE INDEX pushes_due ON pushes (due_at) WHERE outcome IS NULL;
 CREATE INDEX pushes_settled ON pushes (settled_at) WHERE settled_at IS NOT NULL;
 CREATE INDEX pushes_about ON pushes (about_user_id);
