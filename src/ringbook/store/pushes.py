@@ -33,7 +33,10 @@ AMONG = 2_000
 SPARE = 100  # ids, for devices that are registered while joined pushes are added
 _FIRST = "outcome IS NULL AND turn > 0"
 _REPEATS = "outcome IS NULL AND turn = 0"
-# The same for rows whose ids are known, written so that no index of waiting pushes serves: PostgreSQL without
+# Waiting pushes of all lanes, for the index pushes_due alone: while it served for `outcome IS NULL` too, PostgreSQL
+# looked for the repeats of a lane among all pushes that wait.
+_BY_TIME = "COALESCE(outcome, 'none') = 'none'"
+# Waiting pushes whose ids are known, written so that no index of waiting pushes serves: PostgreSQL without
 # statistics of a new queue read the whole queue through such an index, for each claim.
 _STILL_WAITING = "COALESCE(outcome, '') = ''"
 _STILL_FIRST = f"{_STILL_WAITING} AND turn + 0 > 0"
@@ -342,7 +345,7 @@ def _claimed(tx: Tx, still: str, chosen: str, until: int, **values: Any) -> list
 
 def is_due(tx: Tx, now: int) -> bool:
     """Is a push due?"""
-    return bool(tx.tuples("SELECT 1 FROM pushes WHERE outcome IS NULL AND due_at <= :now LIMIT 1", now=now))
+    return bool(tx.tuples(f"SELECT 1 FROM pushes WHERE {_BY_TIME} AND due_at <= :now LIMIT 1", now=now))
 
 
 def postpone(tx: Tx, rows: Sequence[tuple[int, int, int, int, str, str]]) -> None:
@@ -469,8 +472,8 @@ def of_user(tx: Tx, user_id: int, limit: int) -> list[Row]:
 
 def waiting(tx: Tx, most: int) -> tuple[int, int | None]:
     """How many pushes wait, counted up to `most`, and since when the first has been due."""
-    count = tx.tuples("SELECT COUNT(*) FROM (SELECT 1 FROM pushes WHERE outcome IS NULL LIMIT :most) AS w", most=most)
-    first = tx.tuples("SELECT MIN(due_at) FROM pushes WHERE outcome IS NULL")
+    count = tx.tuples(f"SELECT COUNT(*) FROM (SELECT 1 FROM pushes WHERE {_BY_TIME} LIMIT :most) AS w", most=most)
+    first = tx.tuples(f"SELECT MIN(due_at) FROM pushes WHERE {_BY_TIME}")
     return int(count[0][0]), first[0][0]
 
 
@@ -489,7 +492,7 @@ def queue(tx: Tx, now: int, among: int) -> list[Row]:
     return tx.all(
         "SELECT app_id, channel, COUNT(*) AS waiting, SUM(CASE WHEN due_at <= :now THEN 1 ELSE 0 END) AS due,"
         " MIN(due_at) AS first_due_at FROM"
-        " (SELECT app_id, channel, due_at FROM pushes WHERE outcome IS NULL ORDER BY due_at LIMIT :among) AS first"
+        f" (SELECT app_id, channel, due_at FROM pushes WHERE {_BY_TIME} ORDER BY due_at LIMIT :among) AS first"
         " GROUP BY app_id, channel ORDER BY app_id, channel",
         now=now,
         among=among,
@@ -540,7 +543,7 @@ def queue_of(tx: Tx, app_id: int, now: int, among: int) -> list[Row]:
     return tx.all(
         "SELECT channel, COUNT(*) AS waiting, SUM(CASE WHEN due_at <= :now THEN 1 ELSE 0 END) AS due,"
         " MIN(due_at) AS first_due_at"
-        " FROM (SELECT app_id, channel, due_at FROM pushes WHERE outcome IS NULL ORDER BY due_at LIMIT :among) AS first"
+        f" FROM (SELECT app_id, channel, due_at FROM pushes WHERE {_BY_TIME} ORDER BY due_at LIMIT :among) AS first"
         " WHERE app_id = :app_id GROUP BY channel ORDER BY channel",
         app_id=app_id,
         now=now,

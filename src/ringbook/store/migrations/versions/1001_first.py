@@ -315,7 +315,7 @@ postgres:id bigint NOT NULL,
 postgres:PRIMARY KEY (id, user_id),
     UNIQUE (user_id, joined_id, subscription_id)
 );
-CREATE INDEX pushes_due ON pushes (due_at) WHERE outcome IS NULL;
+CREATE INDEX pushes_due ON pushes (due_at) WHERE COALESCE(outcome, 'none') = 'none';
 CREATE INDEX pushes_settled ON pushes (settled_at) WHERE settled_at IS NOT NULL;
 CREATE INDEX pushes_about ON pushes (about_user_id);
 CREATE INDEX pushes_first ON pushes (lane, turn) WHERE outcome IS NULL AND turn > 0;
