@@ -110,7 +110,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_user_bytes: Annotated[
         int,
         option(
-            "the size of the contacts in the address books of one user, as they are stored: encrypted and padded",
+            "the size of the contacts in the address books of one user, as they are stored: encrypted and padded; one"
+            " of more than 960 bytes counts 4096 more, because it gets a page of its own",
             "bytes",
             low=1024,
         ),
@@ -369,6 +370,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         option("how long the journal of erasures is kept; it is deleted by whole months", "days", low=1, high=36500),
     ] = 400
     database_pool: Annotated[int, option("the most PostgreSQL connections of one process", "connections", low=1)] = 10
+    sqlite_cache_bytes: Annotated[
+        int,
+        option(
+            "memory for pages of a SQLite file that uploads change; 0 = automatic: 1/128 of the machine's memory, at"
+            " least 8 MiB and at most 32 MiB",
+            "bytes",
+            low=0,
+            high=2**40,
+        ),
+    ] = 0
     host: Annotated[str, option("address to listen on; 0.0.0.0 or :: = all networks of this machine")] = "127.0.0.1"
     port: Annotated[int, option("port to listen on; 0 = any free port", low=0, high=65535)] = 8080
     admin_port: Annotated[

@@ -1,5 +1,6 @@
 """Connections and transactions: the same promises kept by both databases."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from ringbook import errors
 from ringbook.store import db as databases
 from ringbook.store.db import Database, Rows, connect, copies
 from ringbook.store.db.postgres import check_address, options
+from ringbook.store.db.sqlite import usual_cache
 
 TEXTS = ["", "a'b\"c", "100%", "%s :name ::text", "é😀\u200f", "\n\t\\", "null", "[1]", " x "]
 NUMBERS = [0, 1, -1, 2**31, 2**63 - 1, -(2**63)]
@@ -391,6 +393,41 @@ def test_the_log_of_any_page_size_has_the_same_bound(tmp_path, page_bytes, pages
         assert tx.tuples("PRAGMA wal_autocheckpoint") == [(pages,)]
 
 
+@pytest.mark.parametrize(
+    "memory, cache",
+    [(0, 8 * 2**20), (2**30, 8 * 2**20), (2**31, 16 * 2**20), (2**40, 32 * 2**20)],
+)
+def test_the_cache_of_the_writer_is_a_share_of_the_memory(memory, cache):
+    assert usual_cache(memory) == cache
+
+
+def test_only_the_connection_that_writes_has_the_large_cache_and_it_stays_the_same(sqlite):
+    with closing(databases.connect(f"sqlite:///{sqlite.file}", seal=SEAL, cache_bytes=20 * 2**20)) as opened:
+        with opened.write() as tx, opened.read() as reading, opened.read() as another:
+            assert tx.tuples("PRAGMA cache_size") == [(-20 * 1024,)]
+            assert [one.tuples("PRAGMA cache_size") for one in (reading, another)] == [[(-4096,)]] * 2
+            tx.run("CREATE TEMPORARY TABLE mine (n INTEGER)")
+        with opened.write() as tx:
+            assert tx.tuples("SELECT count(*) FROM mine") == [(0,)]
+        assert opened.gauges() == {"open": 3, "idle": 3, "waiting": 0}
+
+
+def test_a_file_that_is_cut_while_it_is_open_is_unavailable(sqlite):
+    put(sqlite, *((n, "x" * 500) for n in range(1_000)))
+    with sqlite.read(), sqlite.read():  # two connections, of which none has read these rows
+        pass
+    assert sqlite.scrub()
+    os.truncate(sqlite.file, 3 * 4096)
+    with pytest.raises(errors.Unavailable):
+        held(sqlite)
+
+
+def test_no_connection_maps_the_file_into_memory(sqlite):
+    """A mapped file that is cut ends the process (decisions/0026)."""
+    with sqlite.write() as writing, sqlite.read() as reading:
+        assert [tx.tuples("PRAGMA mmap_size") for tx in (writing, reading)] == [[(0,)]] * 2
+
+
 def test_its_files_are_their_owners_alone(sqlite, tmp_path):
     put(sqlite, (1, "a"))
     modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
@@ -421,15 +458,14 @@ def seen_elsewhere(url: str) -> int:
     return int(ran.stdout)
 
 
-def test_a_new_file_has_pages_of_8_kib_and_so_has_its_copy(sqlite, tmp_path):
-    """A name of 255 emoji would take a page of its own beside pages of 4 KiB."""
+def test_a_new_file_has_pages_of_4_kib_and_so_has_its_copy(sqlite, tmp_path):
     with sqlite.write() as tx:
         tx.run("CREATE TABLE schema_state (revision TEXT)")
         tx.run("INSERT INTO schema_state VALUES ('0001')")
     copies.copy(sqlite.file, tmp_path / "copy.db")
     for file in (sqlite.file, tmp_path / "copy.db"):
         with closing(sqlite3.connect(file)) as opened:
-            assert opened.execute("PRAGMA page_size").fetchone() == (8192,)
+            assert opened.execute("PRAGMA page_size").fetchone() == (4096,)
 
 
 def test_another_program_that_comes_and_goes_takes_nothing_along(sqlite, tmp_path):

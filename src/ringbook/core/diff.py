@@ -19,6 +19,8 @@ from ..model import SEQ_GAP as GAP
 from ..model import Entry, Held, Reason, SealedContact
 
 NAME_CHARACTERS = 255
+# A row of SQLite of more than 1,002 bytes gets a page of its own (SQLite, "Database File Format", 1.6).
+LARGEST_AMONG_OTHERS, PAGE_BYTES = 944, 4096
 TYPED_CHARACTERS = 64  # of a number with its formatting, which is stored as it was typed
 
 
@@ -149,10 +151,15 @@ def _compare(book: dict[int, Held], kept: dict[int, SealedEntry], seqs: dict[int
         changes.put.append(SealedContact(number, sealed, value, seq))
         changes.text_bytes += len(sealed) - (book[number][3] if number in book else 0)
     changes.put.sort(key=_number)
-    changes.text_bytes -= sum(book[number][3] for number in changes.drop)
+    changes.text_bytes -= sum(stored_bytes(book[number][3]) for number in changes.drop)
     if len(seqs) > len(changes.new):
         written = {contact.number for contact in changes.put}
         changes.move = sorted(one for one in seqs.items() if one[0] not in written and one[1] != book[one[0]][2])
+
+
+def stored_bytes(size: int) -> int:
+    """What a sealed contact takes in the database: one that does not fit among others on a page gets a page more."""
+    return size if size <= LARGEST_AMONG_OTHERS else size + PAGE_BYTES
 
 
 _number = attrgetter("number")

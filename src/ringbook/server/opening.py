@@ -63,7 +63,9 @@ def opened(config: Config, *, pool: int, upgrade: Callable[[migrations.State], N
 
     upgrade   called with the state of a database whose schema is not the right one; it may change the schema
     """
-    db = databases.connect(config.database, pool=pool, erasures=config.erasures_folder)
+    db = databases.connect(
+        config.database, pool=pool, erasures=config.erasures_folder, cache_bytes=config.sqlite_cache_bytes
+    )
     try:
         state = migrations.state(db)
         if databases.is_sqlite(config.database) and not state.revision and not upgrade:

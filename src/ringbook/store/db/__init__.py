@@ -47,15 +47,18 @@ __all__ = [
 ]
 
 
-def connect(url: str, *, seal: Seal = WITHOUT_KEY, pool: int = 10, erasures: str = "") -> Database:
+def connect(
+    url: str, *, seal: Seal = WITHOUT_KEY, pool: int = 10, erasures: str = "", cache_bytes: int = 0
+) -> Database:
     """Open `sqlite:///file` or `postgresql://…`.
 
-    seal       made of the database's key (`store/keys.py`); without it, nothing sealed can be read or written
-    pool       the most PostgreSQL connections of this process
-    erasures   the folder of the journal of erasures; "" is one beside the SQLite file, and on PostgreSQL none
+    seal          made of the database's key (`store/keys.py`); without it, nothing sealed can be read or written
+    pool          the most PostgreSQL connections of this process
+    erasures      the folder of the journal of erasures; "" is one beside the SQLite file, and on PostgreSQL none
+    cache_bytes   of the connection that writes to a SQLite file; 0 = a share of the machine's memory
     """
     if is_sqlite(url):
-        return Sqlite(sqlite_file(url), journal_of(url, erasures), seal)
+        return Sqlite(sqlite_file(url), journal_of(url, erasures), seal, cache_bytes)
     if url.startswith(("postgresql://", "postgres://")):
         return Postgres(url, pool, journal_of(url, erasures), seal)
     raise ValueError("the database must be sqlite:///FILE or postgresql://USER@HOST/NAME")

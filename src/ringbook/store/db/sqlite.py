@@ -1,5 +1,6 @@
 """SQLite: one file, one writer at a time, as many readers as there are threads."""
 
+import os
 import re
 import shutil
 import sqlite3
@@ -29,15 +30,18 @@ STEPS = 20_000  # steps of SQLite's virtual machine between two checks of the cl
 SCRUB_TIMEOUT = "PRAGMA busy_timeout = 250"
 PRAGMAS = (
     BUSY_TIMEOUT,
-    # Only a new file takes it, and only before WAL. With 4 KiB a name of 255 emoji takes 4.7 KB (decisions/0017).
-    "PRAGMA page_size = 8192",
+    # Only a new file takes it, and only before WAL. A new contact changes a page of its own in the index by number, so
+    # larger pages make an upload slower (decisions/0026).
+    "PRAGMA page_size = 4096",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # committed data survives a power cut
     "PRAGMA foreign_keys = ON",
     "PRAGMA secure_delete = ON",  # deleted data is overwritten (decisions/0009)
     "PRAGMA temp_store = MEMORY",
+    "PRAGMA mmap_size = 0",  # a mapped file that is cut ends the process (decisions/0026)
     "PRAGMA cache_size = -4096",
 )
+SHARE_OF_MEMORY, LEAST_CACHE, MOST_CACHE = 128, 8 * 1024 * 1024, 32 * 1024 * 1024
 LOG_BYTES = 32 * 1024 * 1024  # the commit that makes the log this large copies it into the file
 SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 SQLITE_AWAY = SQLITE_BUSY | {
@@ -76,14 +80,18 @@ def _connect(file: Path) -> sqlite3.Connection:
 class Sqlite:
     """One writing connection behind a lock, and as many reading ones as there are threads that read."""
 
-    def __init__(self, file: Path, erasures: Path | None = None, seal: Seal = WITHOUT_KEY) -> None:
+    def __init__(
+        self, file: Path, erasures: Path | None = None, seal: Seal = WITHOUT_KEY, cache_bytes: int = 0
+    ) -> None:
         self.file = file
+        self.cache_bytes = cache_bytes or usual_cache(physical_memory())
         self.seal = seal
         self.erasures = erasures
         self.memory: dict[Any, Any] = {}
         self.ids = ids.Blocks()
         self._idle: list[sqlite3.Connection] = []
         self._all: list[sqlite3.Connection] = []
+        self._writer: sqlite3.Connection | None = None
         self._turn = threading.Lock()
         self._waiting = 0
         self._identity = Identity(file)
@@ -135,7 +143,8 @@ class Sqlite:
         return 0  # a second writer waits, or does not get its turn
 
     def gauges(self) -> dict[str, int]:
-        return {"open": len(self._all), "idle": len(self._idle), "waiting": self._waiting}
+        idle = len(self._idle) + (self._writer is not None and not self._turn.locked())
+        return {"open": len(self._all), "idle": idle, "waiting": self._waiting}
 
     def tables(self) -> frozenset[str]:
         with self.read() as tx:
@@ -165,6 +174,7 @@ class Sqlite:
         self.scrub()
 
     def close(self) -> None:
+        self._writer = None
         while self._all:
             self._all.pop().close()
 
@@ -186,13 +196,12 @@ class Sqlite:
     @contextmanager
     def _at_once(self) -> Iterator[sqlite3.Connection]:
         """A connection that does not wait for locks of other programs."""
-        connection = self.take()
+        connection = self._writing()
         try:
             connection.execute("PRAGMA busy_timeout = 0")
             yield connection
         finally:
-            connection.execute(f"PRAGMA busy_timeout = {WRITE_WAIT_SECONDS * 1000}")
-            self.give_back(connection)
+            connection.execute(BUSY_TIMEOUT)
 
     def take(self) -> sqlite3.Connection:
         """An idle connection, or a new one; Unavailable when the file is not the one that was opened."""
@@ -205,6 +214,17 @@ class Sqlite:
     def give_back(self, connection: sqlite3.Connection) -> None:
         """The connection is idle, and the first to be taken again: what it has cached is the freshest."""
         self._idle.append(connection)
+
+    def _writing(self) -> sqlite3.Connection:
+        """The connection that writes, for the thread whose turn it is.
+
+        It is always the same one: SQLite drops the cached pages of a connection when another one has written.
+        """
+        self._identity.check()
+        if not self._writer:
+            self._writer = self._opened()
+            self._writer.execute(f"PRAGMA cache_size = -{self.cache_bytes // 1024}")
+        return self._writer
 
     def _opened(self) -> sqlite3.Connection:
         connection, found = open_sqlite(self.file)
@@ -220,11 +240,7 @@ class Sqlite:
     def _lock(self) -> Iterator[sqlite3.Connection]:
         """A connection without a transaction, while no other thread of this process writes."""
         with self._my_turn(), sqlite_errors(self.file):
-            connection = self.take()
-            try:
-                yield connection
-            finally:
-                self.give_back(connection)
+            yield self._writing()
 
     @contextmanager
     def _my_turn(self) -> Iterator[None]:
@@ -237,6 +253,19 @@ class Sqlite:
             yield
         finally:
             self._turn.release()
+
+
+def usual_cache(memory_bytes: int) -> int:
+    """The writing connection's cache: a share of the machine's memory, within bounds."""
+    return min(max(memory_bytes // SHARE_OF_MEMORY, LEAST_CACHE), MOST_CACHE)
+
+
+def physical_memory() -> int:
+    """The memory of this machine in bytes; 0 where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0
 
 
 class _Read:
