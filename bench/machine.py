@@ -1,6 +1,8 @@
 """Facts about the machine for the results, without its name and paths.
 
 facts()                the machine by name, for the head of the results
+anonymous(pid)         the memory that a process has for itself, in bytes; Linux only
+Highest(pid)           its highest value, during a block
 resident(pid)          the memory of a process now and at its peak, in bytes; Linux only
 cpu_seconds(pid)       the processor time of a process, all threads; Linux only
 sync_seconds(folder)   the time to write a page durably to the disk of a folder
@@ -11,6 +13,7 @@ import platform
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -19,6 +22,7 @@ from pathlib import Path
 from ringbook import phone
 
 MEBIBYTE = 2**20
+LOOK_SECONDS = 0.05
 UPLOADS = ("msgspec", "starlette", "uvicorn", "psycopg")  # what an upload passes through
 
 
@@ -53,6 +57,36 @@ def resident(pid: int) -> tuple[int, int] | None:
     lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     now, highest = (int(lines[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
     return now, highest
+
+
+def anonymous(pid: int) -> int:
+    """The anonymous memory of a process in bytes: all but the pages of files; 0 where the system does not say."""
+    if sys.platform != "linux":
+        return 0
+    lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(lines["RssAnon"].split()[0]) * 1024
+
+
+class Highest:
+    """The highest anonymous memory of a process during a block, as seen twenty times a second."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self.bytes = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "Highest":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(LOOK_SECONDS):
+            self.bytes = max(self.bytes, anonymous(self._pid))
 
 
 def cpu_seconds(pid: int) -> float:

@@ -53,7 +53,7 @@ def wait_until(
             attempt()
             return
         except trouble:
-            time.sleep(0.05)
+            time.sleep(0.01)
     raise SystemExit(f"a server does not answer; it wrote:\n{log.read_text()[-2000:]}")
 
 

@@ -67,6 +67,16 @@ def push_row(result: Result, group: Group) -> list[str]:
     ]
 
 
+def joined(result: Result) -> dict[str, float]:
+    """The figures of the largest group for the table of musts."""
+    many = result.groups[0]
+    return {
+        "first": result.median(many.name, lambda one: one.first),
+        "stored": result.median(many.name, lambda one: one.stored),
+        "rate": result.median(many.name, lambda one: rate(many, one)),
+    }
+
+
 def alone_rate(result: Result) -> float:
     """Requests per second of the HTTP library alone."""
     return statistics.median(one.rate for one in result.alone)

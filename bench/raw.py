@@ -5,7 +5,8 @@
 An upload is one transaction: an upsert sorted by key that does not touch unchanged rows, and a DELETE if contacts are
 removed. On PostgreSQL, if little has changed, a join first selects the rows that differ. The raw side has no HTTP, no
 JSON, no reading of numbers, no counts, no sessions, no permits and no row in `books`. Its input from `world` is
-prepared and sealed before the time is measured, and what it reads is not opened.
+prepared and sealed before the time is measured. What it reads is opened within that time: no answer can be given
+without the texts.
 """
 
 import json
@@ -33,24 +34,28 @@ COLUMNS = "(owner_id, book, number, app_id, entry, seq, sealed)"
 CONFLICT = """ON CONFLICT (owner_id, book, number) DO UPDATE SET entry = excluded.entry,
  sealed = excluded.sealed WHERE contacts.sealed <> excluded.sealed"""
 BOOK = "SELECT number, sealed FROM contacts WHERE owner_id = {} AND book = 0 ORDER BY {order}"
-FOUND = """SELECT {columns}, c.sealed FROM contacts AS c CROSS JOIN numbers AS n CROSS JOIN users AS u
+FOUND = """SELECT {columns}, c.number, c.sealed FROM contacts AS c CROSS JOIN numbers AS n CROSS JOIN users AS u
  WHERE c.owner_id = {} AND c.book = 0 AND n.app_id = c.app_id AND n.number = c.number AND u.id = n.user_id
  ORDER BY c.seq"""
 
 
+Opening = Callable[[int, list[Any]], list[Any]]
+
+
 class Cost(NamedTuple):
-    """Wall-clock seconds and processor seconds."""
+    """Wall-clock seconds and processor seconds of an operation, and the bytes of the answer's body."""
 
     clock: float
     cpu: float
+    size: int = 0
 
 
-def timed(work: Callable[[], Any], cpu_seconds: Callable[[], float] = time.process_time) -> tuple[Cost, Any]:
-    """Run a call; its cost and its result. `cpu_seconds` reads the processor time of the process that does the work."""
-    before, started = cpu_seconds(), time.perf_counter()
+def timed(work: Callable[[], Any]) -> tuple[Cost, Any]:
+    """Run a call in this thread; its cost and its result."""
+    before, started = time.thread_time(), time.perf_counter()
     answer = work()
     clock = time.perf_counter() - started
-    return Cost(clock, cpu_seconds() - before), answer
+    return Cost(clock, time.thread_time() - before), answer
 
 
 def expect(seen: object, expected: object, what: str) -> None:
@@ -83,10 +88,30 @@ def open_raw(url: str, app_id: int) -> Raw:
     return RawSqlite(url, app_id) if url.startswith("sqlite") else RawPostgres(url, app_id)
 
 
+class Opener:
+    """Opens the texts of what was read."""
+
+    _app_id: int
+
+    def _texts(self, owner_id: int, rows: list[Any]) -> list[Any]:
+        """The names and numbers of contacts."""
+        return SEAL.open_contacts(self._app_id, owner_id, 0, [row[-2:] for row in rows])
+
+    def _texts_and_phones(self, compact: bool) -> Opening:
+        """The names of contacts, and the phones of the users that they are."""
+        phone = (COMPACT if compact else WHOLE).index("phone")
+
+        def opening(owner_id: int, rows: list[Any]) -> list[Any]:
+            phones = [SEAL.open(row[phone], "users", "phone", self._app_id, row[0]) for row in rows]
+            return list(zip(self._texts(owner_id, rows), phones, strict=True))
+
+        return opening
+
+
 # ── SQLite ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class RawSqlite:
+class RawSqlite(Opener):
     """One connection with the server's settings."""
 
     def __init__(self, url: str, app_id: int) -> None:
@@ -116,10 +141,12 @@ class RawSqlite:
         return cost
 
     def retrieve(self, owner_id: int, book: Sequence[Contact]) -> Cost:
-        return self._read(BOOK.format("?", order="seq, number"), owner_id, len(book))
+        return self._read(BOOK.format("?", order="seq, number"), owner_id, len(book), self._texts)
 
     def registered(self, owner_id: int, book: Sequence[Contact], *, compact: bool) -> Cost:
-        return self._read(FOUND.format("?", columns=columns(compact)), owner_id, sum(one.is_user for one in book))
+        users = sum(one.is_user for one in book)
+        opening = self._texts_and_phones(compact)
+        return self._read(FOUND.format("?", columns=columns(compact)), owner_id, users, opening)
 
     def contents(self, owner_id: int) -> list[tuple[Any, ...]]:
         return self._connection.execute(BOOK.format("?", order="number"), (owner_id,)).fetchall()
@@ -127,8 +154,8 @@ class RawSqlite:
     def close(self) -> None:
         self._connection.close()
 
-    def _read(self, sql: str, owner_id: int, expected: int) -> Cost:
-        cost, rows = timed(self._connection.execute(sql, (owner_id,)).fetchall)
+    def _read(self, sql: str, owner_id: int, expected: int, opening: Opening) -> Cost:
+        cost, rows = timed(lambda: opening(owner_id, self._connection.execute(sql, (owner_id,)).fetchall()))
         expect(len(rows), expected, "rows read by the raw statement")
         return cost
 
@@ -140,7 +167,7 @@ REMOVE = "DELETE FROM contacts WHERE owner_id = ? AND book = 0 AND number {} (SE
 # ── PostgreSQL ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class RawPostgres:
+class RawPostgres(Opener):
     """One connection with prepared statements, binary arrays as parameters and binary results."""
 
     def __init__(self, url: str, app_id: int) -> None:
@@ -169,11 +196,12 @@ class RawPostgres:
         return cost
 
     def retrieve(self, owner_id: int, book: Sequence[Contact]) -> Cost:
-        return self._read(BOOK.format("%(owner)s", order="seq, number"), owner_id, len(book))
+        return self._read(BOOK.format("%(owner)s", order="seq, number"), owner_id, len(book), self._texts)
 
     def registered(self, owner_id: int, book: Sequence[Contact], *, compact: bool) -> Cost:
         users = sum(one.is_user for one in book)
-        return self._read(FOUND.format("%(owner)s", columns=columns(compact)), owner_id, users)
+        opening = self._texts_and_phones(compact)
+        return self._read(FOUND.format("%(owner)s", columns=columns(compact)), owner_id, users, opening)
 
     def contents(self, owner_id: int) -> list[tuple[Any, ...]]:
         return self._run(BOOK.format("%(owner)s", order="number"), {"owner": owner_id}).fetchall()
@@ -181,8 +209,8 @@ class RawPostgres:
     def close(self) -> None:
         self._connection.close()
 
-    def _read(self, sql: str, owner_id: int, expected: int) -> Cost:
-        cost, rows = timed(lambda: self._run(sql, {"owner": owner_id}).fetchall())
+    def _read(self, sql: str, owner_id: int, expected: int, opening: Opening) -> Cost:
+        cost, rows = timed(lambda: opening(owner_id, self._run(sql, {"owner": owner_id}).fetchall()))
         expect(len(rows), expected, "rows read by the raw statement")
         return cost
 

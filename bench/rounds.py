@@ -1,10 +1,9 @@
-"""The measurement: each round runs every operation once on each side.
+"""The measurement: each round runs every operation once on each side that takes part in it.
 
-    CASES                       the operations
-    measure(sides, …)           so many rounds; Samples by case and side
+    measure(sides, …)           so many rounds; Samples by the key of a case
     crowd(served, …)            many clients at once, to measure memory
 
-Other programs slow all sides of a round equally, so ratios are computed within a round. The order of the sides changes
+Other programs slow all sides of a round equally, so ratios are computed within one run. The order of the sides changes
 from round to round, and the first rounds are not counted.
 """
 
@@ -15,115 +14,70 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from raw import Cost, Raw
+from cases import BOOK, RINGBOOK, Case
 from served import Served
 from world import Steps, World
 
-Side = Raw | Served
-RAW = "raw"
-BOOK, MIDDLE, LARGE = 1_000, 20_000, 50_000
-
-
-@dataclass(frozen=True)
-class Case:
-    """An operation: its name, its number of contacts, and the call that a side makes for an owner."""
-
-    name: str
-    contacts: int
-    is_upload: bool
-    work: Callable[[Any, int, Steps], Cost]
-
-
-CASES = (
-    Case("upload 1,000 new contacts", BOOK, True, lambda side, owner, its: side.upload(owner, its.new)),
-    Case("upload the same book again", BOOK, True, lambda side, owner, its: side.upload(owner, its.same)),
-    Case("upload a diff of 10", 10, True, lambda side, owner, its: side.upload(owner, its.change)),
-    Case("upload the book, 10 differ, `force`", BOOK, True, lambda side, owner, its: side.upload(owner, its.force)),
-    Case("retrieve 1,000", BOOK, False, lambda side, owner, its: side.retrieve(owner, its.book)),
-    Case(
-        "registered users, compact (200 of 1,000)",
-        BOOK,
-        False,
-        lambda side, owner, its: side.registered(owner, its.book, compact=True),
-    ),
-    Case(
-        "registered users, whole (200 of 1,000)",
-        BOOK,
-        False,
-        lambda side, owner, its: side.registered(owner, its.book, compact=False),
-    ),
-)
-# A diff on top of 50,000 contacts would exceed the default limits.
-MIDDLE_CASES = (
-    Case("upload 20,000 new contacts", MIDDLE, True, lambda side, owner, its: side.upload(owner, its.new)),
-    Case("upload a diff of 10 to these", 10, True, lambda side, owner, its: side.upload(owner, its.change)),
-)
-LARGE_CASES = (Case("upload 50,000 new contacts", LARGE, True, lambda side, owner, its: side.upload(owner, its.new)),)
+Tell = Callable[[str, int, int], None]
+CLOCK, CPU = "clock", "cpu"
 
 
 @dataclass
 class Samples:
-    """Wall-clock seconds of each round by side, and processor seconds of this process (raw) or of the server (HTTP)."""
+    """Of each round, by side: wall-clock seconds; processor seconds of this process (raw) or of the server; bytes."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     cpu: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    size: dict[str, int] = field(default_factory=dict)
 
-    def median(self, side: str) -> float:
-        """The median time."""
-        return statistics.median(self.seconds[side])
+    def median(self, side: str, clock: str = CLOCK) -> float:
+        """The median time of a side."""
+        return statistics.median((self.seconds if clock == CLOCK else self.cpu)[side])
 
-    def cpu_median(self, side: str) -> float:
-        """The median processor time."""
-        return statistics.median(self.cpu[side])
-
-    def ratios(self, side: str) -> tuple[float, float, float]:
-        """The speed of a side in relation to the raw side of the same round: lower quartile, median, upper quartile."""
-        each = [raw / its for raw, its in zip(self.seconds[RAW], self.seconds[side], strict=True)]
-        low, middle, high = statistics.quantiles(each, n=4, method="inclusive") if len(each) > 1 else each * 3
-        return low, middle, high
+    def speed(self, side: str, clock: str = CLOCK) -> float:
+        """How fast Ringbook is beside a side of the same rounds: 0.5 takes twice as long. The median of all rounds."""
+        times = self.seconds if clock == CLOCK else self.cpu
+        return statistics.median(other / its for other, its in zip(times[side], times[RINGBOOK], strict=True))
 
 
 def measure(
-    sides: dict[str, Side],
+    sides: dict[str, Any],
     world: World,
     owners: Sequence[int],
     *,
     warm_up: int,
-    cases: Sequence[Case] = CASES,
-    size: int = BOOK,
-    tell: Callable[[str, int, int], None],
+    cases: Sequence[Case],
+    size: int,
+    tell: Tell,
 ) -> dict[str, Samples]:
     """Measure one round for each owner; the first `warm_up` rounds are not counted."""
-    samples: dict[str, Samples] = {case.name: Samples() for case in cases}
+    samples: dict[str, Samples] = {case.key: Samples() for case in cases}
     for done, owner in enumerate(owners):
         its = Steps(world, world.book(owner, size))
-        order = turned(list(sides), done)
         sign_in(sides, owner)
         for case in cases:
-            counted = samples[case.name] if done >= warm_up else Samples()
-            for name in order:
-                take(counted, name, sides[name], lambda side: case.work(side, owner, its))  # noqa: B023
+            counted = samples[case.key] if done >= warm_up else Samples()
+            for name in turned([name for name in sides if name in case.works], done):
+                take(counted, name, case.works[name](sides[name], owner, its))
         tell(f"rounds of {size:,} contacts", done + 1, len(owners))
     return samples
 
 
-def take(samples: Samples, name: str, side: Side, work: Callable[[Side], Cost]) -> None:
-    """Run the operation on one side."""
-    cost = work(side)
-    samples.seconds[name].append(cost.clock)
-    samples.cpu[name].append(cost.cpu)
+def take(samples: Samples, side: str, cost: Any) -> None:
+    """Count the cost of an operation."""
+    samples.seconds[side].append(cost.clock)
+    samples.cpu[side].append(cost.cpu)
+    samples.size[side] = cost.size
 
 
-def sign_in(sides: dict[str, Side], owner: int) -> None:
+def sign_in(sides: dict[str, Any], owner: int) -> None:
     """A first request, as apps make one. It stores the use of the session, which happens once a minute."""
-    for side in sides.values():
-        if isinstance(side, Served):
-            side.retrieve(owner, [])
+    sides[RINGBOOK].retrieve(owner, [])
 
 
 def turned(names: list[str], by: int) -> list[str]:
     """The same names in rotated order."""
-    by %= len(names)
+    by %= len(names) or 1
     return names[by:] + names[:by]
 
 
@@ -140,7 +94,7 @@ def visit(served: Served, world: World, owner: int) -> None:
     its = Steps(world, book)
     served.upload(owner, its.new)
     for _ in range(5):
-        served.upload(owner, its.same)
+        served.upload(owner, its.new_again)
         served.registered(owner, book, compact=False)
         served.retrieve(owner, book)
     served.close()

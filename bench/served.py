@@ -2,14 +2,14 @@
 
     serve(url, folder, …)           the server on a database, during a block
     Served.upload, retrieve, …      the operations of `raw`, over HTTP; each returns its cost
+    Served.session, user, one_row   small requests
     Served.sign_up                  signs up a new user
     ringbook, environment           other commands, and their environment
 
-The time is measured from the first byte of the request to the last byte of the response. The response is parsed and
-compared afterwards.
+The limits are the default ones. The bench stands in for the reverse proxy in front of the server: each owner has an
+address of its own, as phones have. A response is parsed and compared after its time was measured.
 """
 
-import http.client
 import json
 import os
 import subprocess
@@ -21,11 +21,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import machine
+from asking import Client
 from keyed import key_file
 from loading import token
 from processes import free_port, running, wait_until
-from raw import Cost, expect, timed
+from raw import Cost, expect
 from world import Contact, Upload
 
 NO_LIMITS = {
@@ -36,18 +36,13 @@ NO_LIMITS = {
     "NEW_ACCOUNTS_PER_HOUR": "0",
     "NETWORK_ACCOUNTS_PER_HOUR": "0",
 }
-SILENT_SECONDS = 2
 PASSWORD = "correct-horse"
 
 
-class Served:
+class Served(Client):
     """The HTTP side that is measured."""
 
-    def __init__(self, port: int, pid: int) -> None:
-        self.pid = pid
-        self.port = port
-        self._used = 0.0
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    ready_seconds = 0.0
 
     def upload(self, owner_id: int, upload: Upload) -> Cost:
         """Upload with POST /address_book."""
@@ -69,6 +64,19 @@ class Served:
         expect(names, [contact.name for contact in book if contact.is_user], "names of registered contacts")
         return cost
 
+    def session(self, owner_id: int, times: int) -> Cost:
+        """GET /session, so many times."""
+        return self.repeated("GET", "/session", headers_of(owner_id), None, times)
+
+    def user(self, owner_id: int, times: int) -> Cost:
+        """GET /users/ID, so many times."""
+        return self.repeated("GET", f"/users/{owner_id}", headers_of(owner_id), None, times)
+
+    def one_row(self, owner_id: int) -> Cost:
+        """PUT /users/ID with new custom data: a request that commits one changed row."""
+        user = {"user": {"custom_data": str(time.time_ns())}}
+        return self._ask("PUT", f"/users/{owner_id}", owner_id, json.dumps(user).encode())[0]
+
     def sign_up(self, app: dict[str, Any], login: str, phone: str) -> tuple[Cost, int]:
         """POST /users, in a session without a user: its cost, and the id of the new user."""
         keys = {"application_id": app["application_id"], "auth_key": app["auth_key"]}
@@ -82,34 +90,20 @@ class Served:
         """A further connection to the same server."""
         return Served(self.port, self.pid)
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
-
     def _ask(self, method: str, path: str, owner_id: int, body: bytes | None = None) -> tuple[Cost, Any]:
-        return self._send(method, path, {"CB-Token": token(owner_id)}, body)
+        return self._send(method, path, headers_of(owner_id), body)
 
     def _send(
         self, method: str, path: str, headers: dict[str, str], body: bytes | None = None, *, status: int = 200
     ) -> tuple[Cost, Any]:
         headers |= {"Content-Type": "application/json"} if body else {}
-        self._connect()
-
-        def work() -> tuple[int, bytes]:
-            self._connection.request(method, path, body, headers)
-            answer = self._connection.getresponse()
-            return answer.status, answer.read()
-
-        cost, (seen, answer) = timed(work, lambda: machine.cpu_seconds(self.pid))
-        expect(seen, status, f"{method} {path}, which answered {answer[:200]!r}")
+        cost, answer = self.sent(method, path, headers, body, status=status)
         return cost, json.loads(answer)
 
-    def _connect(self) -> None:
-        """Connect before the time is measured, because the server closes a connection after 5 silent seconds."""
-        if time.monotonic() - self._used > SILENT_SECONDS:
-            self._connection.close()
-            self._connection.connect()
-        self._used = time.monotonic()
+
+def headers_of(owner_id: int) -> dict[str, str]:
+    """The session of an owner, and an address of the owner's own: limits count by address, also in a benchmark."""
+    return {"CB-Token": token(owner_id), "X-Forwarded-For": f"198.18.{owner_id // 250 % 250}.{owner_id % 250 + 1}"}
 
 
 @contextmanager
@@ -117,10 +111,13 @@ def serve(url: str, folder: Path, *options: str, **settings: str) -> Iterator[Se
     """`ringbook serve` on a free port; `settings` are those of the environment, without RINGBOOK_."""
     port, log = free_port(), folder / "serve.log"
     command = [Path(sys.executable).with_name("ringbook"), "serve", "--port", port, *options]
+    settings = {"TRUSTED_PROXIES": "127.0.0.1"} | settings
+    started = time.perf_counter()
     with running(command, log, environment=environment(url, **settings)) as process:
         ready = f"http://127.0.0.1:{port}/readyz"
         wait_until(lambda: urllib.request.urlopen(ready, timeout=5).read(), OSError, process, log)
         with closing(Served(port, process.pid)) as served:
+            served.ready_seconds = time.perf_counter() - started
             yield served
 
 

@@ -137,14 +137,24 @@ class Steps:
         return upload(self._first, self._first, changes=count, created=count)
 
     @cached_property
-    def same(self) -> Upload:
-        """The same upload again."""
+    def new_again(self) -> Upload:
+        """The same body again."""
         return upload(self._first, self._first, changes=0, updated=len(self._first))
+
+    @cached_property
+    def other(self) -> Upload:
+        """The same contacts in another body: in reversed order, and with one new name."""
+        return upload(self._renamed[::-1], self._first, changes=1, updated=len(self._first))
 
     @property
     def change(self) -> Upload:
         """A diff of 10 contacts."""
         return self._second[1]
+
+    @property
+    def after(self) -> list[Contact]:
+        """The book after `change`."""
+        return self._second[0]
 
     @cached_property
     def force(self) -> Upload:
@@ -158,8 +168,15 @@ class Steps:
         return self._third[0]
 
     @cached_property
+    def _renamed(self) -> list[Contact]:
+        """The book after `other`. A stranger is renamed whom no later upload renames or removes."""
+        last = max(index for index, contact in enumerate(self._first) if not contact.is_user)
+        old = self._first[last]
+        return [*self._first[:last], Contact(old.number, old.typed, f"{old.name} Jr", False), *self._first[last + 1 :]]
+
+    @cached_property
     def _second(self) -> tuple[list[Contact], Upload]:
-        return changed(self._world, self._first)
+        return changed(self._world, self._renamed if "other" in vars(self) else self._first)
 
     @cached_property
     def _third(self) -> tuple[list[Contact], Upload]:

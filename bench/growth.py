@@ -1,0 +1,155 @@
+"""Does it get slower as the tables grow? A new book, its diff and its registered contacts at 1, 10 and 100 million.
+
+    python bench/growth.py --stop-at 10            1 and 10 million contacts, both databases; about 15 minutes
+    python bench/growth.py                         also 100 million; about two hours, and 30 GB of disk
+    python bench/growth.py --database sqlite       on one database
+    python bench/growth.py --keep DIR              leaves the databases in DIR (only those of SQLite)
+    python bench/growth.py --quick                 a minute, on small tables; writes nothing
+
+Writes bench/results/ and exits 1, with the reason in the last line, if a must is missed. The books of other users are
+filled with random bytes (`filler.py`), because nobody reads them. All requests go to a real server over HTTP.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import figures
+import latest
+import machine
+import musts
+from cases import BOOK, GROWTH_CASES, RINGBOOK
+from databases import KINDS, Place, place
+from filler import grow
+from keyed import migrate
+from loading import load
+from report import columns, name
+from rich.console import Console
+from rounds import CLOCK, CPU, measure
+from served import ringbook, serve
+from showing import Tell, told
+from world import World
+
+from ringbook import __version__
+
+MILLION = 10**6
+BYTES_PER_CONTACT = 300  # with what building the index needs for a while, and PostgreSQL's log
+SIZES, QUICK = (1, 10, 100), (0.05, 0.2)
+ROUNDS, WARM_UP = 40, 5
+Sizes = dict[int, dict[str, Any]]
+
+
+def main() -> int:
+    arguments = parsed()
+    sizes = [int(size * MILLION) for size in (QUICK if arguments.quick else SIZES) if size <= arguments.stop_at]
+    screen = Console(width=None if sys.stdout.isatty() else 160)
+    folder = arguments.keep or Path(tempfile.gettempdir())
+    needed = sizes[-1] * BYTES_PER_CONTACT
+    screen.print(f"Needs {needed / 1e9:.0f} GB in {folder}; {shutil.disk_usage(folder).free / 1e9:.0f} GB are free.")
+    if shutil.disk_usage(folder).free < needed:
+        screen.print("That is not enough. `--stop-at 10` needs 3 GB; TMPDIR names another folder.")
+        return 1
+    rows = []
+    for kind in arguments.database or KINDS:
+        found, facts = grown(kind, sizes, arguments)
+        judged = musts.growing(kind, found)
+        screen.print(columns(f"Growth on {name(kind)}", musts.HEAD, [musts.cells(row) for row in judged]))
+        screen.print(columns("Processor ms", HEAD, lines(found)))
+        rows += judged
+        if not arguments.quick:
+            keep(kind, found, facts, judged)
+    return musts.verdict(rows, lambda line: screen.print(line, soft_wrap=True))
+
+
+def grown(kind: str, sizes: list[int], arguments: argparse.Namespace) -> tuple[Sizes, dict[str, str]]:
+    """Fill the tables of one database step by step, and measure at each step."""
+    rounds = 6 if arguments.quick else ROUNDS + WARM_UP
+    world = World(100_000 if arguments.quick else MILLION)
+    owners = list(range(world.users - rounds * len(sizes) + 1, world.users + 1))
+    with kept(arguments.keep) as folder, place(kind, folder) as where, told() as tell:
+        url = where.empty()
+        migrate(url)
+        app_id = json.loads(ringbook(url, "app", "create", "bench", "--json"))["application_id"]
+        load(url, world, app_id, [], owners, tell)
+        found: Sizes = {}
+        for done, size in enumerate(sizes):
+            grow(url, app_id, max(found, default=0), size, tell)
+            own = owners[done * rounds : (done + 1) * rounds]
+            found[size] = measured(url, folder, world, own, tell)
+        return found, facts(where, folder)
+
+
+def measured(url: str, folder: Path, world: World, owners: list[int], tell: Tell) -> dict[str, Any]:
+    """The medians of each case by clock, and the highest anonymous memory of the server."""
+    warm_up = min(WARM_UP, len(owners) // 3)
+    with serve(url, folder) as served, machine.Highest(served.pid) as highest:
+        sides = {RINGBOOK: served}
+        found = measure(sides, world, owners, warm_up=warm_up, cases=GROWTH_CASES, size=BOOK, tell=tell)
+    medians = {key: {clock: one.median(RINGBOOK, clock) for clock in (CLOCK, CPU)} for key, one in found.items()}
+    return medians | {"anonymous": highest.bytes}
+
+
+HEAD = ("contacts", *musts.GROWING.values(), "anonymous MiB")
+
+
+def lines(found: Sizes) -> list[list[str]]:
+    """The medians of each size, as text."""
+    return [
+        [
+            f"{size:,}",
+            *(f"{one[key][CPU] * 1e3:.2f} (wall {one[key][CLOCK] * 1e3:.1f})" for key in musts.GROWING),
+            f"{one['anonymous'] / musts.MEBIBYTE:.0f}",
+        ]
+        for size, one in found.items()
+    ]
+
+
+def keep(kind: str, found: Sizes, facts: dict[str, str], rows: list[musts.Row]) -> None:
+    """Keep the figures and draw them."""
+    date = time.strftime("%Y-%m-%d", time.gmtime())
+    sizes = {str(size): one for size, one in found.items()}
+    latest.keep("growth", kind, {"date": date, "facts": facts, "sizes": sizes, "musts": latest.plain(rows)})
+    figures.write()
+
+
+@contextmanager
+def kept(folder: Path | None) -> Iterator[Path]:
+    """The folder of the databases: a temporary one, or one that stays."""
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="ringbook-bench-") as temporary:
+        yield Path(temporary)
+
+
+def facts(where: Place, folder: Path) -> dict[str, str]:
+    """What was measured, and on which machine."""
+    return {
+        "measured": f"Ringbook {__version__}, one process, one client, default limits; {ROUNDS} rounds at each size",
+        "database": where.described(),
+        **machine.facts(),
+        "disk": f"{machine.sync_seconds(folder) * 1e3:.2f} ms to keep a page of 4 KiB (fsync)",
+        "load": f"{os.getloadavg()[0]:.1f} processes on average in the last minute, the bench included",
+    }
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure how speed changes as the tables grow.")
+    parser.add_argument("--stop-at", type=float, default=100, metavar="MILLION", help="1, 10 or 100 (default)")
+    parser.add_argument("--database", action="append", choices=KINDS, help="only this one (default: both)")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the databases of SQLite in this folder")
+    parser.add_argument("--quick", action="store_true", help="small tables, few rounds; writes no file")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
