@@ -1,6 +1,6 @@
 """Failures under load, longer than in the tests: several rounds of each failure, and the requests lost in all of them.
 
-    .venv/bin/python bench/breaking.py [--rounds 10]     writes results/DATE-breaking.md; about five minutes
+    .venv/bin/python bench/breaking.py [--rounds 10]     writes results/breaking.md; about five minutes
 
 It does what tests/e2e/test_broken.py does (tests/broken.py), and needs what the tests need.
 """
@@ -39,7 +39,7 @@ def main() -> None:
         for row in breaking(Databases(Path(name), stack), Path(name), rounds):
             rows.append(row)
             print(line(row), flush=True)
-    file = RESULTS / f"{time.strftime('%Y-%m-%d')}-breaking.md"
+    file = RESULTS / "breaking.md"
     file.write_text(page(rows), "utf-8")
     print(f"written to {file.relative_to(RESULTS.parent.parent)}")
     sys.exit(any(row[3] for row in rows))

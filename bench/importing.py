@@ -66,7 +66,7 @@ def main() -> int:
         text = measured(kind, arguments.users)
         print(text)
         if not arguments.quick:
-            file = RESULTS / f"{time.strftime('%Y-%m-%d', time.gmtime())}-import-{kind}.md"
+            file = RESULTS / f"import-{kind}.md"
             file.write_text(text)
             print(f"written to bench/results/{file.name}", file=sys.stderr)
     return 0

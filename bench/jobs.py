@@ -66,7 +66,7 @@ def main() -> int:
         late |= any(row[-1] == "no" for row in rows)
         print(text)
         if not arguments.quick:
-            file = RESULTS / f"{time.strftime('%Y-%m-%d', time.gmtime())}-jobs-{kind}.md"
+            file = RESULTS / f"jobs-{kind}.md"
             file.write_text(text)
             print(f"written to bench/results/{file.name}", file=sys.stderr)
     return int(late)

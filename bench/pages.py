@@ -118,7 +118,7 @@ def main() -> int:
         slow = slow or bool(late)
         print(text)
         if not arguments.quick:
-            file = RESULTS / f"{time.strftime('%Y-%m-%d', time.gmtime())}-pages-{kind}.md"
+            file = RESULTS / f"pages-{kind}.md"
             file.write_text(text)
             print(f"written to bench/results/{file.name}", file=sys.stderr)
     return 1 if slow else 0

@@ -42,10 +42,12 @@ def main() -> None:
         lines.append(measured(kind, contacts))
         print(lines[-1], file=sys.stderr)
     head = facts() | {"load": f"{os.getloadavg()[0]:.1f} processes on average in the last minute, the bench included"}
-    text = "# A change of the key\n\n" + pipes(("", ""), [list(pair) for pair in head.items()])
+    text = f"# A change of the key, {datetime.date.today()}\n\n" + pipes(
+        ("", ""), [list(pair) for pair in head.items()]
+    )
     text += f"\n\n{contacts:,} contacts in books of {BOOK}.\n\n" + pipes(HEAD, lines)
     if contacts == CONTACTS:
-        (RESULTS / f"{datetime.date.today()}-rotation.md").write_text(text)
+        (RESULTS / "rotation.md").write_text(text)
     print(text)
 
 

@@ -92,7 +92,7 @@ def main() -> int:
         parts.append(text)
         missed |= failed
     if not given.quick:
-        file = RESULTS / f"{time.strftime('%Y-%m-%d', time.gmtime())}-sealing.md"
+        file = RESULTS / "sealing.md"
         file.write_text(head(given) + "\n".join(parts))
         print(f"written to bench/results/{file.name}", file=sys.stderr)
     return int(missed)

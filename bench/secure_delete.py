@@ -49,7 +49,7 @@ def main() -> None:
     left = {name: sum(one[name][1] for one in rounds) for name in SETTINGS}
     text += f"\nOf {len(rounds) * PEOPLE} erased users a contact, still sealed, was left in the file of: "
     text += ", ".join(f"{name} {count}" for name, count in left.items()) + ".\n"
-    (RESULTS / f"{datetime.date.today()}-secure-delete.md").write_text(text)
+    (RESULTS / "secure-delete.md").write_text(text)
     print(text)
 
 
@@ -111,7 +111,7 @@ def report(rounds: list[dict[str, dict[str, Cost]]]) -> str:
     """A table: medians, and the ratios to OFF within each round."""
     load = os.getloadavg()[0]
     head = facts() | {"load": f"{load:.1f} processes on average in the last minute, the bench included"}
-    lines = ["# secure_delete on SQLite", "", "|  |  |", "| :-- | :-- |"]
+    lines = [f"# secure_delete on SQLite, {datetime.date.today()}", "", "|  |  |", "| :-- | :-- |"]
     lines += [f"| {name} | {value} |" for name, value in head.items()]
     lines += [
         "",

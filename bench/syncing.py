@@ -75,7 +75,7 @@ def main() -> int:
         text = measured(kind, arguments.contacts, 2 if arguments.quick else ROUNDS)
         print(text)
         if not arguments.quick:
-            file = RESULTS / f"{time.strftime('%Y-%m-%d', time.gmtime())}-sync-{kind}.md"
+            file = RESULTS / f"sync-{kind}.md"
             file.write_text(text)
             print(f"written to bench/results/{file.name}", file=sys.stderr)
     return 0

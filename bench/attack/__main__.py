@@ -2,7 +2,7 @@
 
     python bench/attack                    every attack
     python bench/attack heads bodies       the attacks of these files
-    python bench/attack --write            also writes bench/results/DATE-attack.md
+    python bench/attack --write            also writes bench/results/attack.md
 
 Each file in this folder, except attack.py, contains a tuple ATTACKS. The exit code is 1 if a bound does not hold.
 """
@@ -27,7 +27,7 @@ def main() -> int:
     """Runs the attacks of the named files, or all."""
     parser = argparse.ArgumentParser(prog="python bench/attack", description="Runs attacks on the loopback.")
     parser.add_argument("files", nargs="*", metavar="FILE", help=f"any of: {', '.join(FILES)}; none = all")
-    parser.add_argument("--write", action="store_true", help="also write bench/results/DATE-attack.md")
+    parser.add_argument("--write", action="store_true", help="also write bench/results/attack.md")
     given = parser.parse_args()
     if unknown := set(given.files) - set(FILES):
         parser.error(f"no attacks in {', '.join(sorted(unknown))}; there are: {', '.join(FILES)}")
@@ -63,7 +63,7 @@ def write(rows: list[str]) -> None:
     """Writes the table with the machine it was measured on."""
     import machine
 
-    file = HERE.parent / "results" / f"{datetime.date.today()}-attack.md"
+    file = HERE.parent / "results" / "attack.md"
     facts = "\n".join(f"* {name}: {value}" for name, value in machine.facts().items())
     head = f"# Attacks, {datetime.date.today()}\n\nMade by `python bench/attack --write`.\n\n{facts}\n\n"
     file.write_text(head + "\n".join(rows) + "\n", "utf-8")
