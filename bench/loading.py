@@ -30,6 +30,9 @@ TABLES: dict[str, tuple[str, ...]] = {
     "numbers": ("app_id", "number", "user_id", "digits", "spelling"),
     "books": ("owner_id", "book", "app_id", "device", "size", "next_seq", "synced_at"),
     "contacts": ("owner_id", "book", "number", "app_id", "entry", "seq", "sealed"),
+    "app_totals": (
+        *("app_id", "users", "books", "contacts", "recounted_users", "recounted_books", "recounted_contacts"),
+    ),
     "sessions": ("token_hash", "id", "app_id", "user_id", "nonce", "ts", "created_at", "last_used_at", "expires_at"),
 }
 Fill = Callable[[str, Sequence[str], Iterable[tuple[Any, ...]]], None]
@@ -51,6 +54,8 @@ def load(url: str, world: World, app_id: int, holders: Sequence[int], owners: Se
         "numbers": (world.users, numbers(world, app_id)),
         "books": (len(holders), books(app_id, holders, now)),
         "contacts": (len(holders) * BOOK, contacts(world, app_id, holders)),
+        # By the number of its users, an application may take new numbers in a day.
+        "app_totals": (1, iter([(app_id, world.users, len(holders), len(holders) * BOOK, 0, 0, 0)])),
         "sessions": (len(owners), sessions(app_id, owners, now)),
     }
     with filling(url) as fill:

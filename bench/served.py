@@ -102,8 +102,8 @@ class Served(Client):
 
 
 def headers_of(owner_id: int) -> dict[str, str]:
-    """The session of an owner, and an address of the owner's own: limits count by address, also in a benchmark."""
-    return {"CB-Token": token(owner_id), "X-Forwarded-For": f"198.18.{owner_id // 250 % 250}.{owner_id % 250 + 1}"}
+    """The session of an owner, and an address in a network of the owner's own: limits count by both."""
+    return {"CB-Token": token(owner_id), "X-Forwarded-For": f"198.18.{owner_id % 250}.{owner_id // 250 % 250 + 1}"}
 
 
 @contextmanager

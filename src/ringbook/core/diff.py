@@ -149,7 +149,7 @@ def _compare(book: dict[int, Held], kept: dict[int, SealedEntry], seqs: dict[int
         assert sealed
         seq = seqs[number] if number in seqs else book[number][2]
         changes.put.append(SealedContact(number, sealed, value, seq))
-        changes.text_bytes += len(sealed) - (book[number][3] if number in book else 0)
+        changes.text_bytes += stored_bytes(len(sealed)) - (stored_bytes(book[number][3]) if number in book else 0)
     changes.put.sort(key=_number)
     changes.text_bytes -= sum(stored_bytes(book[number][3]) for number in changes.drop)
     if len(seqs) > len(changes.new):
