@@ -1,15 +1,16 @@
 """Pictures as SVG text, readable on light and on dark pages.
 
 bars(title, values, unit)        one horizontal bar for each value
-curve(title, lines, unit)        lines over a number of contacts, on a logarithmic scale
+curve(title, lines, unit)        lines over a number of contacts
 """
 
+import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 WIDTH, MARGIN, ROW, BAR = 760, 24, 34, 18
-LABELS = 250
+LABELS = 290
 PLOT_TOP, PLOT_HEIGHT, PLOT_LEFT, PLOT_RIGHT = 64, 250, 64, 210
 STYLE = """text{font:14px system-ui,sans-serif;fill:#1f2328}.small{font-size:12px;fill:#59636e}.title{font-weight:600}
 .page{fill:#ffffff;stroke:#d1d9e0}.grid{stroke:#d1d9e0}.c0{--c:#0969da}.c1{--c:#bc4c00}.c2{--c:#1a7f37}.c3{--c:#818b98}
@@ -34,52 +35,64 @@ def bars(title: str, values: Sequence[tuple[str, float, int]], unit: str) -> str
 
 
 def curve(title: str, lines: Sequence[tuple[str, Points, int, bool]], unit: str) -> str:
-    """A line for each (label, points, colour, dashed); its label stands at its end."""
+    """A line for each (label, points, colour, dashed); its label stands at its end. Both scales are logarithmic."""
     points = [point for _, line, _, _ in lines for point in line.items()]
     if not points:
         return drawing(title, 110, [words(MARGIN, 80, "not measured yet")])
-    low, high = (math.log10(edge(x for x, _ in points)) for edge in (min, max))
-    top = nice(max(y for _, y in points) * 1.05)
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        across = (math.log10(x) - low) / ((high - low) or 1)
-        width = WIDTH - PLOT_LEFT - PLOT_RIGHT
-        return PLOT_LEFT + across * width, PLOT_TOP + PLOT_HEIGHT * (1 - y / top)
-
-    parts = list(grid(top, unit))
+    across = Scale([x for x, _ in points], PLOT_LEFT, WIDTH - PLOT_RIGHT)
+    steps = grid([y for _, y in points])
+    up = Scale(steps, PLOT_TOP + PLOT_HEIGHT, PLOT_TOP)
+    parts = []
+    for step in steps:
+        y = up.place(step)
+        parts.append(f'<line class="grid" x1="{PLOT_LEFT}" x2="{WIDTH - PLOT_RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(words(PLOT_LEFT - 8, y + 4, f"{step:g}{' ' + unit if step == steps[-1] else ''}", "small", "end"))
     for x in sorted({x for x, _ in points}):
-        parts.append(words(place(x, 0)[0], PLOT_TOP + PLOT_HEIGHT + 22, amount(x), "small", "middle"))
-    ends = apart([place(max(line), line[max(line)])[1] for _, line, _, _ in lines])
-    for (label, line, colour, dashed), end in zip(lines, ends, strict=True):
-        placed = [place(x, line[x]) for x in sorted(line)]
+        parts.append(words(across.place(x), PLOT_TOP + PLOT_HEIGHT + 22, amount(x), "small", "middle"))
+    for _, line, colour, dashed in lines:
+        placed = [(across.place(x), up.place(line[x])) for x in sorted(line)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
         parts.append(f'<polyline class="line c{colour}{" dashed" if dashed else ""}" points="{path}"/>')
         parts += [f'<circle class="dot c{colour}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>' for x, y in placed]
-        parts.append(words(WIDTH - PLOT_RIGHT + 12, end + 5, label, "small"))
+    ends = apart([up.place(line[max(line)]) for _, line, _, _ in lines])
+    parts += [words(WIDTH - PLOT_RIGHT + 44, end + 4, one[0], "small") for one, end in zip(lines, ends, strict=True)]
     return drawing(title, PLOT_TOP + PLOT_HEIGHT + 44, parts)
 
 
-def grid(top: float, unit: str) -> Iterator[str]:
-    """Horizontal lines with their values."""
-    for part in range(5):
-        y = PLOT_TOP + PLOT_HEIGHT * (1 - part / 4)
-        yield f'<line class="grid" x1="{PLOT_LEFT}" x2="{WIDTH - PLOT_RIGHT}" y1="{y}" y2="{y}"/>'
-        yield words(PLOT_LEFT - 8, y + 4, f"{top * part / 4:g}{' ' + unit if part == 4 else ''}", "small", "end")
-
-
-def apart(heights: Sequence[float], least: float = 17) -> list[float]:
-    """The same heights, moved so that no two labels overlap."""
+def apart(heights: Sequence[float], least: float = 16) -> list[float]:
+    """The same heights, moved down where two labels would overlap, and up where they would leave the picture."""
     order = sorted(range(len(heights)), key=heights.__getitem__)
     found = list(heights)
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in itertools.pairwise(order):
         found[after] = max(found[after], found[before] + least)
+    bottom = float(PLOT_TOP + PLOT_HEIGHT)
+    for place in reversed(order):
+        found[place] = min(found[place], bottom)
+        bottom = found[place] - least
     return found
 
 
-def nice(value: float) -> float:
-    """The next larger of 1, 2, 4, 8, 10 times a power of ten."""
-    power = 10 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 2, 4, 8, 10) if step * power >= value)
+class Scale:
+    """A logarithmic scale for these values between two places of the picture."""
+
+    def __init__(self, values: Sequence[float], start: float, end: float) -> None:
+        self._low, self._high = (math.log10(edge(values)) for edge in (min, max))
+        self._start, self._end = start, end
+
+    def place(self, value: float) -> float:
+        """Where a value stands."""
+        return self._start + (math.log10(value) - self._low) / ((self._high - self._low) or 1) * (
+            self._end - self._start
+        )
+
+
+def grid(values: Sequence[float]) -> list[float]:
+    """1, 2 and 5 times the powers of ten, from below the smallest value to above the largest."""
+    powers = range(math.floor(math.log10(min(values))), math.ceil(math.log10(max(values))) + 1)
+    steps = [step * 10.0**power for power in powers for step in (1, 2, 5)]
+    low = max(step for step in steps if step <= min(values))
+    high = min(step for step in steps if step >= max(values))
+    return [step for step in steps if low <= step <= high]
 
 
 def amount(count: int) -> str:

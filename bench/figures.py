@@ -224,7 +224,7 @@ def beside(saved: Saved) -> str:
         (f"Sydent {VERSION}, tuned", "compact", SYDENT, 3),
         ("Ringbook, whole profiles", "whole", RINGBOOK, 0),
         ("Ringbook, compact", "compact", RINGBOOK, 0),
-        ("Ringbook, the same book uploaded", "same", RINGBOOK, 2),
+        ("Ringbook, the same book again", "same", RINGBOOK, 2),
     )
     found = [(label, median(saved, key, side), colour) for label, key, side, colour in wanted]
     values = [(label, value * 1e3, colour) for label, value, colour in found if value is not None]
