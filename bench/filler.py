@@ -8,12 +8,13 @@ afterwards, because that is much faster. A new index is packed, which an index a
 over 70 % of the rows, and the others follow in the order of their numbers. Then its pages are about 70 % full.
 """
 
+import re
 import sqlite3
 from contextlib import closing
 
 import psycopg
 from databases import file_of
-from loading import Progress
+from loading import TABLES, Progress
 
 BOOK = 1_000
 SEALED_BYTES = 64
@@ -22,21 +23,32 @@ SPREAD_PART, AT_ONCE = 0.7, 500
 FIRST_OWNER = 20_000_001
 INDEX = "contacts_number"
 
-SPREAD = """INSERT INTO contacts (owner_id, book, number, app_id, sealed, seq)
- WITH RECURSIVE counted (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM counted WHERE i + 1 < :count)
- SELECT :owner + i / 1000, 0, i % 1000 * :step + abs(random() % :step), :app_id, randomblob(:bytes),
- (i % 1000 + 1) << 20 FROM counted"""
-IN_ORDER = """INSERT INTO contacts (owner_id, book, number, app_id, sealed, seq)
- WITH RECURSIVE counted (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM counted WHERE i + 1 < :count)
- SELECT :owner + i / 1000, 0, (:before + i) * :step + abs(random() % :step), :app_id, randomblob(:bytes),
- (i % 1000 + 1) << 20 FROM counted"""
-BYTES = "decode(md5(random()::text) || md5(i::text) || md5(random()::text) || md5((-i)::text), 'hex')"
-PG_SPREAD = f"""INSERT INTO contacts (owner_id, book, number, app_id, sealed, seq)
- SELECT %(owner)s + i / 1000, 0, i %% 1000 * %(step)s + floor(random() * %(step)s)::bigint, %(app_id)s, {BYTES},
- (i %% 1000 + 1) << 20 FROM generate_series(0, %(count)s - 1) AS i"""
-PG_IN_ORDER = f"""INSERT INTO contacts (owner_id, book, number, app_id, sealed, seq)
- SELECT %(owner)s + i / 1000, 0, (%(before)s + i) * %(step)s + floor(random() * %(step)s)::bigint, %(app_id)s, {BYTES},
- (i %% 1000 + 1) << 20 FROM generate_series(0, %(count)s - 1) AS i"""
+COLUMNS = TABLES["contacts"]
+SPREAD_NUMBER, NUMBER_IN_ORDER = "i % 1000 * :step + {random}", "(:before + i) * :step + {random}"
+
+
+def statement(number: str, rows: str, **values: str) -> str:
+    """Inserts contacts for each `i` of some rows; the values are those that the databases write differently."""
+    known = {"owner_id": ":owner + i / 1000", "book": "0", "app_id": ":app_id", "seq": "(i % 1000 + 1) << 20"}
+    found = known | {"number": number.format(**values)} | values
+    return f"INSERT INTO contacts ({', '.join(COLUMNS)}) {rows.format(', '.join(found[one] for one in COLUMNS))}"
+
+
+def sqlite_statement(number: str) -> str:
+    rows = (
+        "WITH RECURSIVE counted (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM counted WHERE i + 1 < :count)"
+        " SELECT {} FROM counted"
+    )
+    return statement(number, rows, random="abs(random() % :step)", sealed="randomblob(:bytes)", entry="random()")
+
+
+def postgresql_statement(number: str) -> str:
+    text = "decode(md5(random()::text) || md5(i::text) || md5(random()::text) || md5((-i)::text), 'hex')"
+    entry = "floor((random() - 0.5) * 2::float8 ^ 63)::bigint"
+    random = "floor(random() * :step)::bigint"
+    rows = "SELECT {} FROM generate_series(0, :count - 1) AS i"
+    sql = statement(number, rows, random=random, sealed=text, entry=entry)
+    return re.sub(r"(?<!:):(\w+)", r"%(\1)s", sql.replace("%", "%%"))
 
 
 def grow(url: str, app_id: int, have: int, want: int, tell: Progress) -> None:
@@ -65,7 +77,7 @@ def grow(url: str, app_id: int, have: int, want: int, tell: Progress) -> None:
 class Sqlite:
     """A file without a journal: a crash while it is filled loses it."""
 
-    spread, in_order = SPREAD, IN_ORDER
+    spread, in_order = sqlite_statement(SPREAD_NUMBER), sqlite_statement(NUMBER_IN_ORDER)
 
     def __init__(self, url: str) -> None:
         self._connection = sqlite3.connect(file_of(url), isolation_level=None)
@@ -93,7 +105,7 @@ class Sqlite:
 class Postgres:
     """A server with its usual log of writes."""
 
-    spread, in_order = PG_SPREAD, PG_IN_ORDER
+    spread, in_order = postgresql_statement(SPREAD_NUMBER), postgresql_statement(NUMBER_IN_ORDER)
 
     def __init__(self, url: str) -> None:
         self._connection = psycopg.connect(url, autocommit=True)
