@@ -111,7 +111,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         int,
         option(
             "the size of the contacts in the address books of one user, as they are stored: encrypted and padded; one"
-            " of more than 960 bytes counts 4096 more, because it gets a page of its own",
+            " of more than 944 bytes counts 4096 more, because it gets a page of its own",
             "bytes",
             low=1024,
         ),

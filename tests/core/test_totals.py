@@ -47,7 +47,7 @@ def counted(play: Play) -> dict[int, tuple[int, int]]:
     found: dict[int, tuple[int, int]] = {}
     for row in play.rows("SELECT owner_id, LENGTH(sealed) AS bytes FROM contacts"):
         count, size = found.get(row["owner_id"], (0, 0))
-        found[row["owner_id"]] = count + 1, size + row["bytes"] + (4096 if row["bytes"] > 960 else 0)
+        found[row["owner_id"]] = count + 1, size + row["bytes"] + (4096 if row["bytes"] > 944 else 0)
     return found
 
 
@@ -91,7 +91,7 @@ def sealed(name: str) -> int:
     """Bytes of a sealed contact spelled as its digits: a tag, and number and name padded to blocks of 16."""
     text = 8 + len(name.encode())
     size = 16 + 16 * (text // 16 + 1)
-    return size + 4096 if size > 960 else size  # a page more
+    return size + 4096 if size > 944 else size  # a page more
 
 
 # ── the limits ───────────────────────────────────────────────────────────────────────────────────────────────────────
