@@ -24,22 +24,24 @@ from ringbook.model import Entry
 from ringbook.phone import reading
 from ringbook.store.db.sqlite import PRAGMAS
 
-COMPACT = ("id", "phone")
 WHOLE = (
-    *("id", "app_id", "login", "email", "full_name", "phone", "external_id", "external_user_id", "facebook_id"),
-    *("twitter_id", "website", "avatar", "custom_data", "timezone", "user_tags", "is_guest", "created_at"),
-    "updated_at",
+    *("id", "app_id", "login", "email", "full_name", "external_id", "external_user_id", "facebook_id", "twitter_id"),
+    *("website", "avatar", "custom_data", "timezone", "user_tags", "is_guest", "created_at", "updated_at"),
 )
 COLUMNS = "(owner_id, book, number, app_id, entry, seq, sealed)"
 CONFLICT = """ON CONFLICT (owner_id, book, number) DO UPDATE SET entry = excluded.entry,
  sealed = excluded.sealed WHERE contacts.sealed <> excluded.sealed"""
 BOOK = "SELECT number, sealed FROM contacts WHERE owner_id = {} AND book = 0 ORDER BY {order}"
-FOUND = """SELECT {columns}, c.number, c.sealed FROM contacts AS c CROSS JOIN numbers AS n CROSS JOIN users AS u
- WHERE c.owner_id = {} AND c.book = 0 AND n.app_id = c.app_id AND n.number = c.number AND u.id = n.user_id
- ORDER BY c.seq"""
+FOUND = """SELECT n.user_id, n.spelling, {columns}c.number, c.sealed FROM contacts AS c CROSS JOIN numbers AS n{users}
+ WHERE c.owner_id = {owner} AND c.book = 0 AND n.app_id = c.app_id AND n.number = c.number{joined} ORDER BY c.seq"""
 
 
-Opening = Callable[[int, list[Any]], list[Any]]
+def found(owner: str, *, compact: bool) -> str:
+    """The statement that finds registered contacts, with all that the two forms of the API's response need."""
+    if compact:
+        return FOUND.format(columns="", users="", owner=owner, joined="")
+    columns = "".join(f"u.{name}, " for name in WHOLE)
+    return FOUND.format(columns=columns, users=" CROSS JOIN users AS u", owner=owner, joined=" AND u.id = n.user_id")
 
 
 class Cost(NamedTuple):
@@ -94,18 +96,8 @@ class Opener:
     _app_id: int
 
     def _texts(self, owner_id: int, rows: list[Any]) -> list[Any]:
-        """The names and numbers of contacts."""
+        """The numbers, names and spellings of contacts, which stand in the last two columns."""
         return SEAL.open_contacts(self._app_id, owner_id, 0, [row[-2:] for row in rows])
-
-    def _texts_and_phones(self, compact: bool) -> Opening:
-        """The names of contacts, and the phones of the users that they are."""
-        phone = (COMPACT if compact else WHOLE).index("phone")
-
-        def opening(owner_id: int, rows: list[Any]) -> list[Any]:
-            phones = [SEAL.open(row[phone], "users", "phone", self._app_id, row[0]) for row in rows]
-            return list(zip(self._texts(owner_id, rows), phones, strict=True))
-
-        return opening
 
 
 # ── SQLite ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -141,12 +133,11 @@ class RawSqlite(Opener):
         return cost
 
     def retrieve(self, owner_id: int, book: Sequence[Contact]) -> Cost:
-        return self._read(BOOK.format("?", order="seq, number"), owner_id, len(book), self._texts)
+        return self._read(BOOK.format("?", order="seq, number"), owner_id, len(book))
 
     def registered(self, owner_id: int, book: Sequence[Contact], *, compact: bool) -> Cost:
         users = sum(one.is_user for one in book)
-        opening = self._texts_and_phones(compact)
-        return self._read(FOUND.format("?", columns=columns(compact)), owner_id, users, opening)
+        return self._read(found("?", compact=compact), owner_id, users)
 
     def contents(self, owner_id: int) -> list[tuple[Any, ...]]:
         return self._connection.execute(BOOK.format("?", order="number"), (owner_id,)).fetchall()
@@ -154,8 +145,8 @@ class RawSqlite(Opener):
     def close(self) -> None:
         self._connection.close()
 
-    def _read(self, sql: str, owner_id: int, expected: int, opening: Opening) -> Cost:
-        cost, rows = timed(lambda: opening(owner_id, self._connection.execute(sql, (owner_id,)).fetchall()))
+    def _read(self, sql: str, owner_id: int, expected: int) -> Cost:
+        cost, rows = timed(lambda: self._texts(owner_id, self._connection.execute(sql, (owner_id,)).fetchall()))
         expect(len(rows), expected, "rows read by the raw statement")
         return cost
 
@@ -196,12 +187,11 @@ class RawPostgres(Opener):
         return cost
 
     def retrieve(self, owner_id: int, book: Sequence[Contact]) -> Cost:
-        return self._read(BOOK.format("%(owner)s", order="seq, number"), owner_id, len(book), self._texts)
+        return self._read(BOOK.format("%(owner)s", order="seq, number"), owner_id, len(book))
 
     def registered(self, owner_id: int, book: Sequence[Contact], *, compact: bool) -> Cost:
         users = sum(one.is_user for one in book)
-        opening = self._texts_and_phones(compact)
-        return self._read(FOUND.format("%(owner)s", columns=columns(compact)), owner_id, users, opening)
+        return self._read(found("%(owner)s", compact=compact), owner_id, users)
 
     def contents(self, owner_id: int) -> list[tuple[Any, ...]]:
         return self._run(BOOK.format("%(owner)s", order="number"), {"owner": owner_id}).fetchall()
@@ -209,8 +199,8 @@ class RawPostgres(Opener):
     def close(self) -> None:
         self._connection.close()
 
-    def _read(self, sql: str, owner_id: int, expected: int, opening: Opening) -> Cost:
-        cost, rows = timed(lambda: opening(owner_id, self._run(sql, {"owner": owner_id}).fetchall()))
+    def _read(self, sql: str, owner_id: int, expected: int) -> Cost:
+        cost, rows = timed(lambda: self._texts(owner_id, self._run(sql, {"owner": owner_id}).fetchall()))
         expect(len(rows), expected, "rows read by the raw statement")
         return cost
 
@@ -238,8 +228,3 @@ def sealed(app_id: int, owner_id: int, put: Sequence[Row]) -> list[tuple[int, in
     entries = SEAL.entries(reading(), app_id, owner_id, 0, sent)
     rows = zip(found, entries, put, strict=True)
     return sorted((keyed, entry, row[3], text or b"") for (keyed, text), entry, row in rows)
-
-
-def columns(compact: bool) -> str:
-    """The columns of a user that the two forms of the API's response need."""
-    return ", ".join(f"u.{name}" for name in (COMPACT if compact else WHOLE))
