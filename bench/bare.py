@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from asking import Client
 from processes import free_port, running, wait_until
 from raw import Cost
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from timed_http import Client
 
 KEY = bytes(32)
 

@@ -25,10 +25,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
-from asking import Client
 from loading import Progress, counted
 from processes import free_port, running, wait_until
 from raw import Cost, expect
+from timed_http import Client
 from world import Contact, World
 
 NAME, VERSION = "Sydent", "2.6.1"

@@ -21,11 +21,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from asking import Client
 from keyed import key_file
 from loading import token
 from processes import free_port, running, wait_until
 from raw import Cost, expect
+from timed_http import Client
 from world import Contact, Upload
 
 NO_LIMITS = {

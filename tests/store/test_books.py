@@ -226,7 +226,7 @@ def test_what_other_books_hold(db, app_id, owner):
         assert books.elsewhere(tx, app_id, owner, 2, keyed(app_id, ANN, BOB, CAT)) == set(keyed(app_id, ANN))
 
 
-def test_fifty_thousand_contacts_in_one_statement(db, app_id, owner):
+def test_fifty_thousand_contacts_at_once(db, app_id, owner):
     many = [contact(99900000000 + n, n * STEP) for n in range(50_000)]
     put(db, app_id, owner, 0, *many)
     with db.read() as tx:
@@ -283,3 +283,14 @@ def test_a_number_of_another_application_is_another_number(db, app_id, owner):
     put(db, app_id, owner, 0, contact(ANN, 1))
     with db.read() as tx:
         assert books.holds(tx, owner, [stranger], verified_only=False) == set()
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_contacts_are_written_and_dropped_by_several_statements(db, app_id, owner, monkeypatch, more):
+    monkeypatch.setattr(books, "AT_ONCE", 4)
+    numbers = [ANN + n for n in range(8 + more)]
+    put(db, app_id, owner, 0, *(contact(number, (n + 1) * STEP) for n, number in enumerate(numbers)))
+    assert sorted(whole(db, owner)) == numbers
+    with db.write() as tx:
+        books.drop(tx, owner, 0, keyed(app_id, *numbers[1:]))
+    assert list(whole(db, owner)) == [ANN]

@@ -14,7 +14,7 @@ holds                                 which of these users' numbers are in any o
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from .. import errors
@@ -23,6 +23,7 @@ from .db import Row, Rows, Tx
 from .numbers import spelled
 
 LOCKED = "book, size, next_seq, version, reports, reported_version"
+AT_ONCE = 2_000  # contacts written by one statement
 HELD = "SELECT number, entry, seq, length(sealed) FROM contacts WHERE owner_id = :owner_id AND book = :book"
 
 
@@ -215,16 +216,26 @@ def elsewhere(tx: Tx, app_id: int, owner_id: int, book: int, keyed: Sequence[int
 def put(tx: Tx, app_id: int, owner_id: int, book: int, contacts: Sequence[SealedContact]) -> None:
     """Store new and changed contacts, which must be sorted by their keyed numbers."""
     columns: dict[str, type] = {"number": int, "entry": int, "seq": int, "sealed": bytes}
-    tx.run(
-        "INSERT INTO contacts (owner_id, book, number, app_id, entry, seq, sealed)"
-        " SELECT :owner_id, :book, r.number, :app_id, r.entry, r.seq, r.sealed FROM :contacts AS r WHERE 1 = 1"
-        " ON CONFLICT (owner_id, book, number)"
-        " DO UPDATE SET entry = excluded.entry, seq = excluded.seq, sealed = excluded.sealed",
-        app_id=app_id,
-        owner_id=owner_id,
-        book=book,
-        contacts=Rows(columns, [(c.number, c.entry, c.seq, c.sealed) for c in contacts]),
-    )
+    for some in slices(contacts):
+        tx.run(
+            "INSERT INTO contacts (owner_id, book, number, app_id, entry, seq, sealed)"
+            " SELECT :owner_id, :book, r.number, :app_id, r.entry, r.seq, r.sealed FROM :contacts AS r WHERE 1 = 1"
+            " ON CONFLICT (owner_id, book, number)"
+            " DO UPDATE SET entry = excluded.entry, seq = excluded.seq, sealed = excluded.sealed",
+            app_id=app_id,
+            owner_id=owner_id,
+            book=book,
+            contacts=Rows(columns, [(c.number, c.entry, c.seq, c.sealed) for c in some]),
+        )
+
+
+def slices(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """The rows of one statement after the other.
+
+    SQLite keeps in memory what each page was before the statement that changes it, and each contact changes a page of
+    its own in the index by number: 50,000 at once took up to 200 MB.
+    """
+    return (rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE))
 
 
 def move(tx: Tx, owner_id: int, book: int, places: Sequence[tuple[int, int]]) -> None:
@@ -240,14 +251,16 @@ def move(tx: Tx, owner_id: int, book: int, places: Sequence[tuple[int, int]]) ->
 
 def drop(tx: Tx, owner_id: int, book: int, keyed: Sequence[int]) -> list[tuple[int, bytes]]:
     """Delete the contacts with these keyed numbers. Returns keyed number and sealed text of each."""
-    rows = tx.tuples(
-        "DELETE FROM contacts WHERE owner_id = :owner_id AND book = :book AND number IN :keyed"
-        " RETURNING number, sealed",
-        owner_id=owner_id,
-        book=book,
-        keyed=Rows.of("number", keyed),
-    )
-    return cast(list[tuple[int, bytes]], rows)
+    found: list[tuple[Any, ...]] = []
+    for some in slices(keyed):
+        found += tx.tuples(
+            "DELETE FROM contacts WHERE owner_id = :owner_id AND book = :book AND number IN :keyed"
+            " RETURNING number, sealed",
+            owner_id=owner_id,
+            book=book,
+            keyed=Rows.of("number", some),
+        )
+    return cast(list[tuple[int, bytes]], found)
 
 
 def in_order(tx: Tx, owner_id: int, device: str) -> list[tuple[int, str, str | None]]:
