@@ -374,7 +374,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         int,
         option(
             "memory for pages of a SQLite file that uploads change; 0 = automatic: 1/128 of the machine's memory, at"
-            " least 8 MiB and at most 32 MiB",
+            " least 8 MiB and at most 16 MiB",
             "bytes",
             low=0,
             high=2**40,

@@ -395,7 +395,7 @@ def test_the_log_of_any_page_size_has_the_same_bound(tmp_path, page_bytes, pages
 
 @pytest.mark.parametrize(
     "memory, cache",
-    [(0, 8 * 2**20), (2**30, 8 * 2**20), (2**31, 16 * 2**20), (2**40, 32 * 2**20)],
+    [(0, 8 * 2**20), (2**30, 8 * 2**20), (2**31, 16 * 2**20), (2**40, 16 * 2**20)],
 )
 def test_the_cache_of_the_writer_is_a_share_of_the_memory(memory, cache):
     assert usual_cache(memory) == cache

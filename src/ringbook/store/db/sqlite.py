@@ -41,7 +41,7 @@ PRAGMAS = (
     "PRAGMA mmap_size = 0",  # a mapped file that is cut ends the process (decisions/0026)
     "PRAGMA cache_size = -4096",
 )
-SHARE_OF_MEMORY, LEAST_CACHE, MOST_CACHE = 128, 8 * 1024 * 1024, 32 * 1024 * 1024
+SHARE_OF_MEMORY, LEAST_CACHE, MOST_CACHE = 128, 8 * 1024 * 1024, 16 * 1024 * 1024
 LOG_BYTES = 32 * 1024 * 1024  # the commit that makes the log this large copies it into the file
 SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 SQLITE_AWAY = SQLITE_BUSY | {
