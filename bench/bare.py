@@ -27,11 +27,11 @@ class Bare(Client):
 
     def small(self, _owner_id: int, times: int) -> Cost:
         """GET /, so many times."""
-        return self.repeated("GET", "/", {}, None, times)
+        return self.repeated("GET", "/", {}, None, times)[0]
 
     def hashed(self, body: bytes, times: int) -> Cost:
         """POST / with a body."""
-        return self.repeated("POST", "/", {"Content-Type": "application/json"}, body, times)
+        return self.repeated("POST", "/", {"Content-Type": "application/json"}, body, times)[0]
 
 
 @contextmanager

@@ -50,6 +50,13 @@ class Served(Client):
         expect(answer, upload.answer, "answer to an upload")
         return cost
 
+    def uploads(self, owner_id: int, upload: Upload, times: int) -> Cost:
+        """Upload the same so many times."""
+        headers = headers_of(owner_id) | {"Content-Type": "application/json"}
+        cost, answer = self.repeated("POST", "/address_book", headers, upload.body, times)
+        expect(json.loads(answer), upload.answer, "answer to a repeated upload")
+        return cost
+
     def retrieve(self, owner_id: int, book: Sequence[Contact]) -> Cost:
         """Read the book back with GET /address_book."""
         cost, answer = self._ask("GET", "/address_book", owner_id)
@@ -66,11 +73,11 @@ class Served(Client):
 
     def session(self, owner_id: int, times: int) -> Cost:
         """GET /session, so many times."""
-        return self.repeated("GET", "/session", headers_of(owner_id), None, times)
+        return self.repeated("GET", "/session", headers_of(owner_id), None, times)[0]
 
     def user(self, owner_id: int, times: int) -> Cost:
         """GET /users/ID, so many times."""
-        return self.repeated("GET", f"/users/{owner_id}", headers_of(owner_id), None, times)
+        return self.repeated("GET", f"/users/{owner_id}", headers_of(owner_id), None, times)[0]
 
     def one_row(self, owner_id: int) -> Cost:
         """PUT /users/ID with new custom data: a request that commits one changed row."""

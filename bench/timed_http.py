@@ -39,7 +39,9 @@ class Client:
         expect(seen, status, f"{method} {path}, which answered {answer[:200]!r}")
         return Cost(clock, cpu, len(answer)), answer
 
-    def repeated(self, method: str, path: str, headers: dict[str, str], body: bytes | None, times: int) -> Cost:
+    def repeated(
+        self, method: str, path: str, headers: dict[str, str], body: bytes | None, times: int
+    ) -> tuple[Cost, bytes]:
         """Send one request so many times, for requests that are too short to be measured alone."""
         self._connect()
         cpu, started = machine.cpu_seconds(self.pid), time.perf_counter()
@@ -48,7 +50,8 @@ class Client:
         time.sleep(REST_SECONDS)
         cpu = machine.cpu_seconds(self.pid) - cpu
         expect({seen for seen, _ in answers}, {200}, f"{method} {path}")
-        return Cost(clock / times, cpu / times, len(answers[0][1]))
+        last = answers[-1][1]
+        return Cost(clock / times, cpu / times, len(last)), last
 
     def close(self) -> None:
         """Close the connection."""
