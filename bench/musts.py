@@ -19,7 +19,7 @@ from cases import BARE, RAW, RINGBOOK, SYDENT
 from rounds import CLOCK, CPU, Samples
 
 MEBIBYTE = 2**20
-BEFORE = ("decode the body", "check the entries (numbers included)", "key and seal", "diff, all new")
+BEFORE = ("decode the body", "prepare all: the last three steps", "diff, all new")
 
 
 @dataclass(frozen=True)
