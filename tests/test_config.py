@@ -71,6 +71,13 @@ def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path):
         ({"RINGBOOK_METRICS_TOKEN": "a", "RINGBOOK_METRICS_TOKEN_FILE": "/dev/null"}, "give one of the two"),
         ({"RINGBOOK_TLS_CERT": "cert.pem"}, "RINGBOOK_TLS_CERT and RINGBOOK_TLS_KEY belong together"),
         ({"RINGBOOK_ADMIN_PORT": "8080"}, "RINGBOOK_ADMIN_PORT must differ from RINGBOOK_PORT"),
+        (
+            {"RINGBOOK_PUBLIC_URL": "contacts.example.com"},
+            "RINGBOOK_PUBLIC_URL: 'contacts.example.com' is not accepted",
+        ),
+        ({"RINGBOOK_PUBLIC_URL": "https://example.com/api"}, "RINGBOOK_PUBLIC_URL: 'https://example.com/api'"),
+        ({"RINGBOOK_PUBLIC_URL": "https://a@example.com"}, "RINGBOOK_PUBLIC_URL: 'https://a@example.com'"),
+        ({"RINGBOOK_PUBLIC_URL": "https://example.com; x"}, "RINGBOOK_PUBLIC_URL: 'https://example.com; x'"),
     ],
 )
 def test_what_is_said_about_a_wrong_setting(environ, said):

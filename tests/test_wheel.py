@@ -73,7 +73,7 @@ def test_every_file_of_the_source_is_in_the_wheel_templates_and_pictures_too(whe
     with zipfile.ZipFile(wheel) as opened:
         built = {name: opened.read(name) for name in opened.namelist() if ".dist-info/" not in name}
         about = {name.partition(".dist-info/")[2] for name in opened.namelist()}
-    assert "ringbook/api/templates/docs.html" in there
+    assert "ringbook/api/templates/reference.html" in there
     assert sorted(built) == sorted(there)
     assert built == there
     assert {"METADATA", "entry_points.txt", "licenses/LICENSE"} <= about

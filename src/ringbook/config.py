@@ -391,6 +391,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             high=65535,
         ),
     ] = 0
+    public_url: Annotated[
+        str,
+        option(
+            "address at which apps reach this server, such as https://contacts.example.com, without a path; empty ="
+            " not known"
+        ),
+    ] = ""
     worker_metrics_port: Annotated[
         int,
         option("port on which `ringbook worker` serves /metrics, /healthz and /readyz; 0 = none", low=0, high=65535),
@@ -641,12 +648,24 @@ def _checked(name: str, value: Any) -> Any:
         parts = urlsplit(value)
         if parts.scheme not in ("https", "http") or not parts.hostname or parts.port == 0:
             raise ValueError(name)
+    if name == "public_url" and value:
+        return _origin(value)
     if name == "outgoing_ports" and not all(0 < port < 65536 for port in value):
         raise ValueError(name)
     if name == "trusted_proxies":
         # Clears the host bits, so `10.0.0.5/8` becomes `10.0.0.0/8`. Otherwise it would not be read as a network.
         return tuple(str(ipaddress.ip_network(network, strict=False)) for network in value)
     return value
+
+
+def _origin(url: str) -> str:
+    """The address without a slash at its end. Raises ValueError unless it is http(s), a host and perhaps a port."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.port == 0 or "@" in parts.netloc:
+        raise ValueError(url)
+    if parts.path not in ("", "/") or parts.query or parts.fragment or not re.fullmatch(r"[\w.:\[\]-]+", parts.netloc):
+        raise ValueError(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def check_ports(url: str) -> None:

@@ -93,10 +93,11 @@ def axe() -> str:
     return AXE.read_text("utf-8")
 
 
-def faults(page: Page) -> Sequence[str]:
-    """The serious and critical accessibility faults of a page, with their places."""
+def faults(page: Page, *parts: str) -> Sequence[str]:
+    """The serious and critical accessibility faults of a page, or of the parts with these selectors."""
     page.evaluate(axe())
-    found = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
+    where = {"include": [[part] for part in parts]} if parts else None
+    found = page.evaluate("where => axe.run(where || document, {resultTypes: ['violations']})", where)
     return [
         f"{one['id']} ({one['impact']}): {one['help']}: {node['html'][:200]} {node.get('failureSummary', '')}"
         for one in found["violations"]

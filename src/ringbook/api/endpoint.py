@@ -77,6 +77,7 @@ class Route(common.Route):
     also: dict[int, Any] = field(default_factory=dict)  # further answers that are not refusals
     query: dict[str, str] = field(default_factory=dict)
     refusals: tuple[int, ...] = ()
+    examples: dict[str, tuple[str, Any]] = field(default_factory=dict)  # of the body: a title and a value, by name
     large: bool = False  # the body may be as large as the setting `max_body_bytes` allows
     search: bool = False  # a search for users: runs in threads of its own
     shows_user: bool = False  # the handler wants the session's user, who is read together with the session

@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document, made from the table of routes and the types in `shapes/`.
 
-document()     the document, as values for JSON
-page()         the documentation page, as HTML
+document()       the document, as values for JSON
+served(url)      the same, for the server at `url`
 """
 
 import inspect
@@ -12,7 +12,9 @@ from typing import Any
 import msgspec
 
 from .. import __version__
+from . import snippets
 from .endpoint import Route, Who
+from .examples import body_examples
 from .routes import ROUTES
 from .wire import Errors
 
@@ -51,7 +53,8 @@ def document() -> dict[str, Any]:
     schema_of = {repr(kind): schema for kind, schema in zip(kinds, schemas, strict=True)}
     paths: dict[str, Any] = {}
     for route in ROUTES:
-        paths.setdefault(plain_path(route.path), {})[route.method.lower()] = operation(route, schema_of)
+        described = operation(route, schema_of, components)
+        paths.setdefault(plain_path(route.path), {})[route.method.lower()] = described
     return {
         "openapi": "3.1.0",
         "info": {
@@ -72,12 +75,17 @@ def document() -> dict[str, Any]:
     }
 
 
+def served(url: str) -> dict[str, Any]:
+    """The document of a server at this URL; "": without one, then readers use the URL that the document came from."""
+    return document() | {"servers": [{"url": url}]} if url else document()
+
+
 def plain_path(path: str) -> str:
     """`/users/external/{id:path}` as OpenAPI writes it."""
     return re.sub(r"\{(\w+):\w+\}", r"{\1}", path)
 
 
-def operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
+def operation(route: Route, schema_of: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
     """One route."""
     summary, _, description = inspect.cleandoc(route.handler.__doc__ or "").partition("\n\n")
     described: dict[str, Any] = {
@@ -91,10 +99,14 @@ def operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
     }
     if description:
         described["description"] = " ".join(description.split())
+    example = None
     if route.request:
         schema = {"schema": schema_of[repr(route.request)]}
-        content = {"application/json": schema, "application/x-www-form-urlencoded": schema}
+        examples = body_examples(route, schema["schema"], schemas)
+        example = next(iter(examples.values()))["value"]
+        content = {"application/json": schema | {"examples": examples}, "application/x-www-form-urlencoded": schema}
         described["requestBody"] = {"required": True, "content": content}
+    described["x-codeSamples"] = snippets.of(route, plain_path(route.path), example)
     return described
 
 
@@ -142,11 +154,3 @@ def refusals(route: Route) -> list[int]:
     """The statuses of refusals: those of every request, those of the caller's kind, and those of the route."""
     by_caller = {Who.ANYBODY: [], Who.USER: [401, 403, 422]}.get(route.who, [401])
     return [400, 503, *by_caller, *route.refusals]
-
-
-@cache
-def page() -> str:
-    """The documentation page."""
-    from .page import render
-
-    return render(document())

@@ -2,6 +2,7 @@
 
 ROUTES                       every route, in the order in which routes are matched
 api(config, db, in_flight)   the application
+not_found                    the answer to an unknown path
 """
 
 from collections.abc import Awaitable
@@ -35,8 +36,11 @@ OVERRIDE = b"x-http-method-override"
 OVERRIDES = (b"PUT", b"PATCH", b"DELETE")
 
 
-def api(config: Config, db: Database, in_flight: InFlight) -> ASGIApp:
-    """The API of one process. Searches, and requests that may hash or call other servers, have threads of their own."""
+def api(config: Config, db: Database, in_flight: InFlight, unknown: ASGIApp | None = None) -> ASGIApp:
+    """The API of one process. Searches, and requests that may hash or call other servers, have threads of their own.
+
+    unknown   serves unknown paths and methods; by default `not_found`
+    """
     lanes = {
         "usual": Lane(config.threads),
         "search": Lane(
@@ -49,7 +53,7 @@ def api(config: Config, db: Database, in_flight: InFlight) -> ASGIApp:
         "slow": Lane(SLOW_AT_ONCE),
     }
     edge = Api(db, config, in_flight)
-    return Normaliser(Router([Endpoint(edge, route, lanes[lane_of(route)]) for route in ROUTES], not_found))
+    return Normaliser(Router([Endpoint(edge, route, lanes[lane_of(route)]) for route in ROUTES], unknown or not_found))
 
 
 def lane_of(route: Route) -> str:

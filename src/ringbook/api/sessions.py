@@ -187,6 +187,31 @@ def sign_out(call: Call) -> Answer:
     return Answer()
 
 
+FIREBASE = {"project_id": "your-firebase-project", "access_token": "the ID token"}
+CODE = {"request_id": "3f6c0d9a51be4c7e8a20d4b17c95e2f8", "code": "123456"}
+SIGN_INS: dict[str, tuple[str, dict[str, Any]]] = {
+    "login": ("Login and password", {"login": "ann", "password": "correct-horse"}),
+    "email": ("E-mail and password", {"email": "ann@example.com", "password": "correct-horse"}),
+    "own": ("Your own identity provider: its login and password", {"login": "ann", "password": "the-provider's"}),
+    "firebase_phone": ("Firebase, by phone", {"provider": "firebase_phone", "firebase_phone": FIREBASE}),
+    "firebase_email": ("Firebase, by e-mail", {"provider": "firebase_email", "firebase_email": FIREBASE}),
+    "phone": ("A code by SMS, first step", {"provider": "phone", "phone": {"number": "+44 7700 900123"}}),
+    "phone_code": ("A code by SMS, second step", {"provider": "phone", "phone": CODE}),
+}
+APPLICATION = {"application_id": 1, "auth_key": "d1f0c5b2a7e94c3b8d6f1a20"}
+
+
+def of_session(fields: dict[str, Any]) -> dict[str, Any]:
+    """The body that opens a session with these fields of a sign-in: a password belongs to the object `user`."""
+    return APPLICATION | (fields if "provider" in fields else {"user": fields})
+
+
+SESSIONS = {
+    **{name: (title, of_session(fields)) for name, (title, fields) in SIGN_INS.items()},
+    "guest": ("A guest", of_session({"guest": True, "full_name": "Ann"})),
+    "application": ("The application, without a user", APPLICATION),
+}
+
 ROUTES = [
     Route(
         method="POST",
@@ -195,6 +220,7 @@ ROUTES = [
         who=Who.ANYBODY,
         status=201,
         request=SessionRequest,
+        examples=SESSIONS,
         answer=OneSession,
         also={202: CodeAsked},
         refusals=(401, 404, 422, 429),
@@ -211,6 +237,7 @@ ROUTES = [
         who=Who.SESSION,
         status=202,
         request=LoginRequest,
+        examples=SIGN_INS,
         answer=OneUser,
         also={202: CodeAsked},
         refusals=(404, 422, 429),

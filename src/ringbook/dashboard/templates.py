@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from .. import __version__, phone, times
-from . import assets
+from .assets import FILES
 from .nav import PLACES
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _environment() -> "jinja2.Environment":
     )
     filters = (ago, moment, count, prose, tail)
     made.filters |= {function.__name__: function for function in filters} | {"bytes": size, "digits": phone.digits}
-    made.globals |= {"href": assets.href, "icon": icon, "version": __version__, "places": PLACES}
+    made.globals |= {"href": FILES.href, "icon": icon, "version": __version__, "places": PLACES}
     return made
 
 

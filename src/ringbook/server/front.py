@@ -10,13 +10,15 @@ every other path to the API. It counts and logs the requests that no route of th
 import asyncio
 import gc
 import hmac
+import re
 import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -42,7 +44,10 @@ NO_TOKEN = (
     "Set RINGBOOK_METRICS_TOKEN and send it as Authorization: Bearer TOKEN, or set RINGBOOK_ADMIN_PORT and ask there"
 )
 WRONG_TOKEN = "Send RINGBOOK_METRICS_TOKEN as Authorization: Bearer TOKEN"
-ADMIN_PATHS = ("/metrics", "/docs", "/openapi.json")  # with the dashboard, at the admin port when there is one
+# With the dashboard, at the admin port when there is one.
+ADMIN_PATHS = ("/metrics", "/docs", "/openapi.json")
+EVERYWHERE = ("/", "/healthz", "/readyz", "/favicon.ico")
+REFERENCE = "/docs"
 
 
 def build(config: Config, db: Database) -> ASGIApp:
@@ -51,7 +56,8 @@ def build(config: Config, db: Database) -> ASGIApp:
     from ..dashboard import routes as pages
 
     in_flight = InFlight(config.limits)
-    front = Front(config, db, api.api(config, db, in_flight), pages.dashboard(config, db, in_flight))
+    unknown = unknown_path(config, api.not_found)
+    front = Front(config, db, api.api(config, db, in_flight, unknown), pages.dashboard(config, db, in_flight))
     # The garbage collector need not traverse these permanent objects each time an upload has made thousands of others.
     gc.collect()
     gc.freeze()
@@ -85,10 +91,12 @@ class Front:
             "/healthz": self._healthz,
             "/readyz": self._readyz,
             "/metrics": self._metrics,
-            "/docs": self._docs,
             "/openapi.json": self._openapi,
+            "/favicon.ico": self._favicon,
+            REFERENCE: self._reference,
         }
         self._is_beside = bool(own)
+        self._elsewhere = not_found if own else unknown_path(config, not_found)
         self._own = {path: answer for path, answer in answers.items() if not own or path in own}
         # Any: uvicorn has its own, narrower type for an ASGI application.
         inside: Any = self._dispatch
@@ -100,8 +108,8 @@ class Front:
         if scope["type"] != "http":
             return
         visit = Visit(scope, receive, send, self._headers, self._most_dropped)
-        if scope["path"] in self._own:
-            visit.route = scope["path"]
+        if root(scope["path"]) in self._own:
+            visit.route = root(scope["path"])
         scope["client"] = plain(scope.get("client"))
         try:
             await self._inside(scope, receive, visit.send)
@@ -120,8 +128,8 @@ class Front:
         """What serves the request. No coroutine of its own, so that nothing runs between the two for each message."""
         path = scope["path"]
         if not self._is_here(path, scope):
-            return not_found(scope, receive, send)
-        if path in self._own and scope["method"] in {"GET", "HEAD"}:
+            return self._elsewhere(scope, receive, send)
+        if root(path) in self._own and scope["method"] in {"GET", "HEAD"}:
             return self._answer(scope, receive, send)
         if is_of_dashboard(path):
             return self._dashboard(scope, receive, send)
@@ -129,16 +137,16 @@ class Front:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one of the paths that belong to neither the API nor the dashboard."""
-        response = await self._own[scope["path"]](scope)
+        response = await self._own[root(scope["path"])](scope)
         await response(scope, receive, send)
 
     def _is_here(self, path: str, scope: Scope) -> bool:
         """Is this path served at the port that the request came to?"""
         if not self._config.admin_port:
             return True
-        is_for_admins = path in ADMIN_PATHS or is_of_dashboard(path)
+        is_for_admins = root(path) in ADMIN_PATHS or is_of_dashboard(path)
         is_admin_port = scope["server"][1] == self._config.admin_port
-        return is_for_admins == is_admin_port or path in {"/healthz", "/readyz"}
+        return is_for_admins == is_admin_port or path in EVERYWHERE
 
     async def _healthz(self, _scope: Scope) -> Response:
         return JSONResponse({"status": "alive"})
@@ -163,16 +171,54 @@ class Front:
             return "" if has_token(scope, token) else WRONG_TOKEN
         return "" if self._config.admin_port or self._is_beside else NO_TOKEN
 
-    async def _docs(self, _scope: Scope) -> Response:
-        from ..api import openapi, page
+    async def _reference(self, scope: Scope) -> Response:
+        from ..api import reference
 
-        html = await run_in_threadpool(openapi.page)
-        return HTMLResponse(html, headers={"content-security-policy": page.policy(html)})
+        query = scope["query_string"].decode("latin-1")
+        found = await run_in_threadpool(reference.response, scope["path"], query, self._url_of_api(scope))
+        return found or JSONResponse({"errors": ["Not found"]}, 404)
 
-    async def _openapi(self, _scope: Scope) -> Response:
+    async def _openapi(self, scope: Scope) -> Response:
         from ..api import openapi
 
-        return JSONResponse(await run_in_threadpool(openapi.document))
+        return JSONResponse(await run_in_threadpool(openapi.served, self._url_of_api(scope)))
+
+    async def _favicon(self, _scope: Scope) -> Response:
+        from . import start_page
+
+        return await run_in_threadpool(start_page.favicon)
+
+    def _url_of_api(self, scope: Scope) -> str:
+        """Where apps reach the API, when the reference is served at another port; "": at the same address."""
+        if not self._config.admin_port:
+            return ""
+        host = re.sub(r":\d*$", "", Headers(scope=scope).get("host", ""))
+        is_plain = re.fullmatch(r"[\w.-]+|\[[0-9A-Fa-f:]+\]", host)
+        return self._config.public_url or (f"{scope['scheme']}://{host}:{self._config.port}" if is_plain else "")
+
+
+def root(path: str) -> str:
+    """The path that answers for this one: /docs for the files of the reference."""
+    return REFERENCE if path.startswith(f"{REFERENCE}/") else path
+
+
+def unknown_path(config: Config, of_api: ASGIApp) -> ASGIApp:
+    """Serves paths that the API does not have: a page for browsers, else the API's answer."""
+
+    def serve(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        from . import start_page
+
+        if not start_page.wants_page(scope):
+            return of_api(scope, receive, send)
+        status = 200 if scope["path"] == "/" else 404
+        return start_page.response(status, is_for_admins=is_for_admins(config, scope))(scope, receive, send)
+
+    return serve
+
+
+def is_for_admins(config: Config, scope: Scope) -> bool:
+    """Are the dashboard and the documents served at the port that the request came to?"""
+    return not config.admin_port or scope["server"][1] == config.admin_port
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
