@@ -1,18 +1,16 @@
 """The client's documentation: the reference is up to date, and the tutorial works as it is written."""
 
 import importlib.util
-import io
 import re
-import sys
 from pathlib import Path
 
-import pytest
 import ringbook_client
-from ringbook_client import Client, cli
+from ringbook_client import Client
+
+from client import tutorial
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = ROOT / "docs" / "client"
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def test_the_reference_is_up_to_date():
@@ -39,46 +37,6 @@ def test_every_function_on_the_page_for_flutter_exists():
 # ── the tutorial ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def normalised(text: str) -> str:
-    """The text with numbers and column widths normalised, since they differ between servers."""
-    return re.sub(r" +", " ", re.sub(r"\d+", "N", text)).strip()
-
-
 def test_the_tutorial_works(server, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.chdir(tmp_path)
-    values = {
-        "http://127.0.0.1:8080": server.url,
-        '"KEY"': f'"{server.app.auth_key}"',
-        "--key KEY": f"--key {server.app.auth_key}",
-        ", 1, ": f", {server.app.application_id}, ",
-        "--app 1 ": f"--app {server.app.application_id} ",
-    }
-    shown = commands = 0
-    page = (PAGES / "tutorial.md").read_text("utf-8")
-    for kind, block in BLOCK.findall(page):
-        text = block
-        for on_page, actual in values.items():
-            text = text.replace(on_page, actual)
-        if kind == "vcf":
-            Path("contacts.vcf").write_text(text)
-        elif kind == "python":
-            exec(compile(text, "tutorial.md", "exec"), {})
-        elif kind == "sh":
-            for line in re.findall(r"^ringbook-contacts (.*)$", text, re.MULTILINE):
-                run(line.split(), monkeypatch)
-                commands += 1
-        elif not block.startswith("15 * "):  # the crontab line
-            assert normalised(capsys.readouterr().out) == normalised(text)
-            shown += 1
-    assert (commands, shown) == (5, 7)
-
-
-def run(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a command, with a password on standard input."""
-    more = ["--password-file", "-"] if words[0] == "login" else []
-    monkeypatch.setattr(sys, "stdin", io.StringIO("ann-12345\n"))
-    with pytest.raises(SystemExit) as ended:
-        cli.main([*words, *more])
-    assert ended.value.code == 0
+    tutorial.at_home(tmp_path, monkeypatch)
+    assert tutorial.play(server, monkeypatch, capsys) == (5, 7)

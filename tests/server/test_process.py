@@ -25,9 +25,21 @@ from connecting import certificate
 from core.joining import ANN, Play
 from dashboard.visiting import Visitor
 from push.providers import apns_token, providing
-from servers import SEAL, Databases, Server, children, ended, environment, free_port, program, serving_children
+from servers import (
+    SEAL,
+    Databases,
+    Server,
+    children,
+    ended,
+    environment,
+    free_port,
+    program,
+    ringbook,
+    serving_children,
+)
 
 from ringbook.core import applications
+from ringbook.server import welcome
 from ringbook.server.sockets import CannotServe, listen
 from ringbook.store import db as store
 
@@ -162,7 +174,8 @@ class Terminal:
         while words not in self.shown:
             assert time.monotonic() < deadline, f"never showed {words!r}, only: {self.shown}"
             if select.select([self._ours], [], [], 0.1)[0]:
-                self.shown += os.read(self._ours, 65536).decode().replace("\r\n", "\n")
+                text = os.read(self._ours, 65536).decode().replace("\r\n", "\n")
+                self.shown += re.sub(r"\x1b\[[0-9;]*m", "", text)
         return self.shown
 
     def end(self) -> int:
@@ -181,19 +194,15 @@ def terminal(folder: Path, port: int) -> Iterator[Terminal]:
         assert shown.end() == 0
 
 
-def pasted(shown: str) -> str:
-    """The JavaScript of the welcome text: the indented lines below its heading."""
-    part = shown.split("JavaScript (npm install connectycube@6)")[1].split("Flutter 3")[0]
-    return "\n".join(line for line in part.splitlines() if line.startswith("    "))
-
-
 def test_the_printed_javascript_signs_up_uploads_and_sees_a_friend(tmp_path):
     with terminal(tmp_path, free_port()) as newcomer:
-        code = pasted(newcomer.read_until("phone in your network"))
+        newcomer.read_until("the keys again")
+        answer = ringbook("app", "connect", "1", database_url=f"sqlite:///{tmp_path}/first.db", port=str(newcomer.port))
+        code = answer.stdout.split("node app.mjs\n\n")[1].split("\n\n── ")[0]
         for _ in ("once", "and once more"):
             ran = run_javascript(code)
             items = json.loads(ran.splitlines()[-1])["items"]
-            assert [item["user"]["full_name"] for item in items] == ["Bob"], ran
+            assert [item["user"]["full_name"] for item in items] == ["Emil"], ran
 
 
 def run_javascript(code: str) -> str:
@@ -206,13 +215,17 @@ def run_javascript(code: str) -> str:
 def test_the_keys_are_shown_once_and_log_lines_on_a_terminal_are_for_people(tmp_path):
     port = free_port()
     with terminal(tmp_path, port) as first:
-        secret = re.search(r"auth secret +(\w+)", first.read_until("phone in your network"))
+        secret = re.search(r"auth secret +(\w+)", first.read_until("the keys again"))
         password = re.search(r"e-mail +admin@localhost\n +password +(\S+)", first.shown)
         assert secret and password
         admin = Visitor(None, port)
         assert admin.post("/login", email="admin@localhost", password=password[1]).goes_to == "/dashboard"
+        first.process.send_signal(signal.SIGINT)
+        first.read_until(welcome.STOPPED)
+        assert first.process.wait(PATIENCE_SECONDS) == 0
     with terminal(tmp_path, port) as second:
         assert secret[1] not in second.read_until("serving")
+        assert f"Dashboard       http://127.0.0.1:{port}/dashboard" in second.shown
         assert "auth key" not in second.shown and "password" not in second.shown
         assert ask(port, "/healthz")[0] == 200
         line = next(line for line in second.read_until("/healthz").splitlines() if "/healthz" in line)

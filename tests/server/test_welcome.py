@@ -1,4 +1,4 @@
-"""The text of the first start. tests/server/test_process.py runs the JavaScript that it contains."""
+"""What is printed on a terminal when the server starts."""
 
 from pathlib import Path
 
@@ -39,31 +39,48 @@ def test_the_address_that_is_shown_can_be_reached_from_this_machine(environ, url
     assert welcome.url(load(environ), 8081) == url
 
 
-def test_every_sdk_has_its_code():
-    text = welcome.welcome(APP, URL, "/srv/ringbook.db", KEY_FILE, f"{URL}/dashboard", ADMIN)
-    assert (
-        'ConnectyCube.init({ appId: 7, authKey: "the-key" },'
-        ' { endpoints: { api_url: "http://127.0.0.1:8081" }, debug: { mode: 0 } });' in text
-    )
-    assert text.count('setEndpoints("http://10.0.2.2:8081", "chat.invalid");') == 2
-    assert 'init("7", "the-key");' in text
-    assert 'init("7", "the-key", "the-secret");' in text
-    assert "adb reverse tcp:8081 tcp:8081" in text
-    assert "--host 0.0.0.0" in text
-    assert "ringbook app show 7 --secrets" in text
-    assert "Database: /srv/ringbook.db\nIts key:  /srv/ringbook.key " in text
+def first():
+    return welcome.first_start(APP, URL, "/srv/ringbook.db", KEY_FILE, f"{URL}/dashboard", ADMIN)
 
 
-def test_the_javascript_to_connect_is_three_lines():
-    text = welcome.welcome(APP, URL, "/srv/ringbook.db", KEY_FILE, f"{URL}/dashboard", ADMIN)
-    connect = text.split("is signed up:\n\n")[1].split("\n\n")[0].splitlines()
-    assert len(connect) == 3
+def test_the_first_start_fits_a_terminal_of_80_columns_and_24_lines():
+    lines = welcome.plain(first()).splitlines()
+    assert len(lines) <= 23  # with the line of the shell
+    assert max(map(len, lines)) <= 80
 
 
-def test_the_dashboard_is_shown_with_an_admin_if_one_was_created():
+def test_the_first_start_shows_what_is_needed_and_names_the_commands_for_the_rest():
+    text = welcome.plain(first())
+    for needed in (
+        f"running at {URL} ",
+        f"Dashboard       {URL}/dashboard\n    e-mail        admin@localhost\n    password      the-password ",
+        f"API reference   {URL}/docs\n",
+        f"Guide           {URL}/guide\n",
+        "Database        /srv/ringbook.db\n  Its key         /srv/ringbook.key\n",
+        "application id  7\n  auth key        the-key\n  auth secret     the-secret\n",
+        "ringbook app connect 7 ",
+        "ringbook app show 7 --secrets ",
+    ):
+        assert needed in text
+
+
+def test_a_later_start_shows_the_addresses_and_no_key():
+    text = welcome.plain(welcome.start(URL, "/srv/ringbook.db", f"{URL}/dashboard"))
+    assert f"Dashboard       {URL}/dashboard\n  API reference   {URL}/docs\n" in text
+    assert "auth" not in text and "password" not in text
+
+
+def test_without_an_admin_there_is_no_password():
+    assert "password" not in welcome.first_start(APP, URL, "x", KEY_FILE, f"{URL}/dashboard", None)
+
+
+def test_the_dashboard_is_at_the_admin_port_if_there_is_one():
     assert welcome.dashboard(load({}), URL) == "http://127.0.0.1:8081/dashboard"
     assert welcome.dashboard(load({"RINGBOOK_ADMIN_PORT": "9000"}), URL) == "http://127.0.0.1:9000/dashboard"
     assert welcome.dashboard(load({}), "http://[::1]:8081") == "http://[::1]:8081/dashboard"
-    text = welcome.welcome(APP, URL, "/srv/ringbook.db", KEY_FILE, f"{URL}/dashboard", ADMIN)
-    assert f"{URL}/dashboard\n\n    e-mail            admin@localhost\n    password          the-password\n" in text
-    assert "e-mail" not in welcome.welcome(APP, URL, "/srv/ringbook.db", KEY_FILE, f"{URL}/dashboard", None)
+
+
+def test_a_long_path_stays_in_one_line(capsys):
+    path = "/srv/" + "very-long-folder/" * 12 + "ringbook.db"
+    welcome.print_on_terminal(welcome.start(URL, path, f"{URL}/dashboard"))
+    assert f"Database        {path}\n" in capsys.readouterr().out

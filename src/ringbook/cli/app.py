@@ -1,6 +1,7 @@
 """`ringbook app …`: applications, their keys and their settings.
 
 app_create, app_list, app_show      create, list and show applications
+app_connect                         code that connects each SDK
 app_set, app_rotate_keys            change a setting; replace the keys
 app_delete                          delete an application with all its data
 """
@@ -21,6 +22,20 @@ if TYPE_CHECKING:
     from ..model import App
 
 MASK = "********"
+
+CONNECT = """\
+Application {name}, at {address}
+
+To try it: npm install connectycube@6, save this as app.mjs, run node app.mjs
+
+{code}"""
+PHONES = """\
+── Addresses of this server while it runs on your machine
+
+Android emulator             http://10.0.2.2:{port}
+Android phone on USB         http://127.0.0.1:{port} after: adb reverse tcp:{port} tcp:{port}
+iOS simulator, browser       http://127.0.0.1:{port}
+phone in your network        this machine's address, after: ringbook serve --host 0.0.0.0"""
 
 Secrets = Annotated[bool, Parameter(negative="", help="also show the auth secret")]
 AppId = Annotated[Id, Parameter(help="id of the application")]
@@ -67,6 +82,28 @@ def app_show(id: AppId, /, *, as_json: Json = False, secrets: Secrets = False, f
         if secrets:
             audit.note(db, common.actor(), "secret shown", app_id=id, subject="auth_secret")
         common.answer(_shown(one, secrets=secrets), as_json)
+
+
+@app.command(name="connect")
+def app_connect(
+    id: AppId, /, *, url: Annotated[str, Parameter(help="the server's address for apps")] = "", file: File
+) -> None:
+    """Print code that connects each SDK to this server, with the keys of an application.
+
+    The address is --url, else the setting `public_url`, else that of `ringbook serve` on this machine.
+    """
+    from ..core import applications
+    from ..dashboard import snippets
+    from ..server import welcome
+
+    settings = common.settings(file)
+    with common.database(settings) as db:
+        one = applications.get(db, id)
+    local = welcome.url(settings, settings.port)
+    address, wrong = snippets.endpoint_of(url, settings.public_url or local)
+    if wrong:
+        raise WrongUse(f"--url {wrong}")
+    common.print_line(_code(one, address))
 
 
 @app.command(name="set", help_epilogue=KEYS)
@@ -128,6 +165,18 @@ def _with_hint(declared: Setting, refused: errors.Invalid) -> errors.Invalid:
     if declared.file:
         return errors.Invalid(f"{refused.reason}: give the file as @FILE", field=refused.field)
     return refused
+
+
+def _code(one: "App", address: str) -> str:
+    """The code for each SDK."""
+    from ..dashboard import snippets
+
+    parts = [CONNECT.format(name=one.name, address=address, code=snippets.first_try(one, address))]
+    for snippet, code in snippets.snippets(one, address):
+        parts.append(f"── {snippet.title} ({snippet.package})\n\n{code}")
+    if any(host in address for host in ("//127.0.0.1", "//localhost", "//[::1]")):
+        parts.append(PHONES.format(port=address.rpartition(":")[2]))
+    return "\n\n".join(parts)
 
 
 def _listed(one: "App") -> dict[str, Any]:

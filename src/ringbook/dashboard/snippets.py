@@ -1,6 +1,7 @@
 """Code snippets for each SDK, with the endpoint and the keys filled in.
 
 snippets(app, endpoint)    the snippets, in the order of the SDKs' popularity
+first_try(app, endpoint)   JavaScript in which one user finds another, to try a new server
 endpoint_of(text, …)       the endpoint that an admin has typed, or the one that the request came to
 
 Source: README.md, "Point your SDK at it". The snippets of the native SDKs come from the SDKs' public interfaces.
@@ -80,6 +81,21 @@ QUICKBLOX = """import QB from "quickblox";
 QB.init({id}, "{key}", "{secret}", {{ endpoints: {{ api: "{host}", chat: "chat.invalid" }} }});
 QB.createSession({{ login: "ann", password: "ann-12345" }}, (error, session) => console.log(error, session));"""
 
+FIRST_TRY = """import ConnectyCube from "connectycube";
+
+ConnectyCube.init({{ appId: {id}, authKey: "{key}" }}, {{ endpoints: {{ api_url: "{url}" }}, debug: {{ mode: 0 }} }});
+
+// Dora signs in. Nobody has her login yet, so this signs her up.
+await ConnectyCube.createSession({{ login: "dora", password: "dora-12345" }});
+
+// Emil signs up with his number.
+const emil = {{ login: "emil", password: "emil-12345", full_name: "Emil", phone: "+1 (202) 555-0107" }};
+await ConnectyCube.users.signup(emil).catch(() => console.log("Emil has signed up before."));
+
+// Dora's phone uploads its address book. Which of her contacts are registered?
+await ConnectyCube.addressbook.uploadAddressBook([{{ name: "Emil (chess)", phone: "12025550107" }}]);
+console.log(JSON.stringify(await ConnectyCube.addressbook.getRegisteredUsers()));"""
+
 SNIPPETS = (
     Snippet("javascript", "JavaScript", "connectycube 6: browsers, node, React Native", JAVASCRIPT),
     Snippet("react-native", "React Native", "connectycube 6, react-native-connectycube 5", REACT_NATIVE, "version 6"),
@@ -95,6 +111,11 @@ def snippets(app: App, endpoint: str) -> list[tuple[Snippet, str]]:
     parts = urlsplit(endpoint)
     values = {"id": app.id, "key": app.auth_key, "secret": SECRET, "url": endpoint, "host": parts.netloc}
     return [(one, one.code.format(**values)) for one in SNIPPETS]
+
+
+def first_try(app: App, endpoint: str) -> str:
+    """JavaScript in which one user finds another. It runs any number of times."""
+    return FIRST_TRY.format(id=app.id, key=app.auth_key, url=endpoint)
 
 
 def endpoint_of(text: str, otherwise: str) -> tuple[str, str]:

@@ -55,7 +55,7 @@ def run(config: Config, *, run_jobs: bool = True) -> int:
         sockets.append(listen(config.host, config.admin_port, setting="RINGBOOK_ADMIN_PORT"))
     if trouble := machine.tls_trouble(config):
         raise CannotServe(trouble)
-    with _database_opened(config) as (db, first):
+    with _farewell(), _database_opened(config) as (db, first):
         _announce(config, sockets[0].getsockname()[1], db, first)
         with _counters_running(db), _jobs_running(db, config, run_jobs):
             return children.supervise(config, sockets, db) if config.workers > 1 else _serve_alone(config, sockets, db)
@@ -87,6 +87,19 @@ def monitoring_served(config: Config, db: "Database") -> "Iterator[None]":
         thread.join(http.LAST_SECONDS)
 
 
+@contextmanager
+def _farewell() -> "Iterator[None]":
+    """Say on a terminal that the server has stopped, when the block has ended as it should."""
+    try:
+        yield
+    except SystemExit as ended:
+        if not ended.code and sys.stdout.isatty():
+            print(welcome.STOPPED, flush=True)
+        raise
+    if sys.stdout.isatty():
+        print(welcome.STOPPED, flush=True)
+
+
 def _with_one_process_on_sqlite(config: Config) -> Config:
     """The settings with `workers` = 1 for SQLite, which allows one writer."""
     if config.workers == 1 or not config.database.startswith("sqlite"):
@@ -96,7 +109,7 @@ def _with_one_process_on_sqlite(config: Config) -> Config:
 
 
 def _announce(config: Config, port: int, db: "Database", first: "App | None") -> None:
-    """Log the address. On the first start, print the keys and the password of a first admin to a terminal.
+    """Log the addresses, or print them on a terminal; there on the first start also the keys and a first password.
 
     Without a terminal the password could end up in a log file, so no admin is created.
     """
@@ -105,10 +118,13 @@ def _announce(config: Config, port: int, db: "Database", first: "App | None") ->
     from ..store import keys
 
     url, database = welcome.url(config, port), databases.named(config.database)
+    pages = welcome.dashboard(config, url)
     if first and sys.stdout.isatty():
         admin = admins.first(db, int(time.time()))
         key_file = keys.file_of(config.database, config.key_file)
-        print(welcome.welcome(first, url, database, key_file, welcome.dashboard(config, url), admin), flush=True)
+        welcome.print_on_terminal(welcome.first_start(first, url, database, key_file, pages, admin))
+    elif sys.stdout.isatty():
+        welcome.print_on_terminal(welcome.start(url, database, pages))
     elif first:
         logs.log.info(f"first start: `ringbook app show {first.id} --secrets` shows the keys of application {first.id}")
         logs.log.info("first start: `ringbook admin create EMAIL` makes an admin for the dashboard")
@@ -129,7 +145,8 @@ def _database_opened(config: Config) -> "Iterator[tuple[Database, App | None]]":
         if databases.is_sqlite(config.database) and state.revision < migrations.HEAD and not state.lacks:
             schema.migrate(config.database)
 
-    if made := opening.create_files(config):
+    made = opening.create_files(config)
+    if made and not sys.stdout.isatty():  # a terminal shows it in the text of the first start
         logs.log.warning("key made", file=str(made.file), fingerprint=made.fingerprint, advice=KEY_ADVICE)
     db = opening.opened(config, pool=config.database_pool, upgrade=upgrade)
     try:

@@ -1,10 +1,17 @@
-"""The text that the first start prints: the keys, and code for each SDK. docs/tutorial.md shows its beginning.
+"""What `ringbook serve` prints on a terminal: the addresses, and at the first start the keys and a first password.
 
-welcome(app, url, …)      the text
-url(config, port)         the URL of the server on this machine
-dashboard(config, url)    the URL of its dashboard
+first_start(app, …)      the text of the first start
+start(…)                 the text of each later start
+STOPPED                  the last line
+print_on_terminal(text)  prints a text in colour, where the terminal has colours
+url(config, port)        the URL of the server on this machine
+dashboard(config, url)   the URL of its dashboard
+
+The texts fit a terminal of 80 columns and 24 lines; long paths and addresses are never broken. In a text, «» stands
+around what is bold. docs/tutorial.md shows the first one.
 """
 
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,61 +20,36 @@ from ..config import Config
 from ..model import App
 
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
+STOPPED = "Ringbook has stopped."
 
-WELCOME = """
-Ringbook {version} is running at {url}    (stop it with Ctrl+C)
-
-Database: {database}
-Its key:  {key_file}    (without this file nobody can read the database: keep a copy elsewhere)
-The database was empty, so Ringbook created an application. Build its keys into your app:
-
-    application id    {id}
-    auth key          {key}
-    auth secret       {secret}
-
-To show them again: ringbook app show {id} --secrets
-
-Dashboard: {dashboard}
-{admin}
-Description of the API: {docs}
-
-JavaScript (npm install connectycube@6), in a file app.mjs. Connect and sign in as Ann; an unknown login is signed up:
-
-    import ConnectyCube from "connectycube";
-    ConnectyCube.init({{ appId: {id}, authKey: "{key}" }}, {options});
-    await ConnectyCube.createSession({{ login: "ann", password: "ann-12345" }});
-
-    // A friend signs up. Ann uploads her address book and gets the contacts who are registered:
-    const friend = {{ login: "bob", password: "bob-12345", full_name: "Bob", phone: "+1 (202) 555-0142" }};
-    await ConnectyCube.users.signup(friend).catch(() => "Bob has already signed up");
-    await ConnectyCube.addressbook.uploadAddressBook([{{ name: "Bobby", phone: "12025550142" }}]);
-    console.log(JSON.stringify(await ConnectyCube.addressbook.getRegisteredUsers()));
-
-Flutter 3 (connectycube_sdk):
-
-    init("{id}", "{key}");
-    setEndpoints("{emulator}", "chat.invalid");
-
-Flutter 1 and 2:
-
-    init("{id}", "{key}", "{secret}");
-    setEndpoints("{emulator}", "chat.invalid");
-
-The address of this server for your app:
-
-    Android emulator         {emulator}
-    Android phone on USB     {loopback}    after: adb reverse tcp:{port} tcp:{port}
-    iOS simulator, browser   {loopback}
-    phone in your network    the address of this machine, after: ringbook serve --host 0.0.0.0 (make serve HOST=0.0.0.0)
+RUNNING = """
+Ringbook {version} is running at «{url}»    (Ctrl+C stops it)
 """
 
+PLACES = """
+  Dashboard       {dashboard}
+{admin}  API reference   {documents}/docs
+  Guide           {documents}/guide
+  Database        {database}
+"""
 
-ADMIN = """
-    e-mail            {email}
-    password          {password}
+ADMIN = """\
+    e-mail        {email}
+    password      «{password}»    (it is shown only now)
+"""
 
-The password is shown only now. `ringbook admin reset-password {email}` sets a new one, and
-`ringbook admin create EMAIL` creates another admin.
+FIRST = """\
+  Its key         {key_file}
+                  Keep a copy elsewhere. Without it the database cannot be read.
+
+Build these keys into your app:
+
+  application id  «{id}»
+  auth key        «{key}»
+  auth secret     «{secret}»
+
+  «ringbook app connect {id}»          code for each SDK, with these keys
+  «ringbook app show {id} --secrets»   the keys again
 """
 
 
@@ -85,28 +67,43 @@ def dashboard(config: Config, url: str) -> str:
     return f"{address.scheme}://{host}:{config.admin_port or address.port}/dashboard"
 
 
-def welcome(
+def start(url: str, database: str, dashboard: str, admin: tuple[str, str] | None = None) -> str:
+    """The text for a server at `url`.
+
+    database   the database without its password, for people
+    admin      e-mail and password of an admin who was created just now
+    """
+    shown = ADMIN.format(email=admin[0], password=admin[1]) if admin else ""
+    places = PLACES.format(
+        dashboard=dashboard, admin=shown, documents=dashboard.removesuffix("/dashboard"), database=database
+    )
+    return RUNNING.format(version=__version__, url=url) + places
+
+
+def first_start(
     app: App, url: str, database: str, key_file: Path | None, dashboard: str, admin: tuple[str, str] | None
 ) -> str:
     """The text for a server at `url` that has just created `app`, and perhaps an admin (e-mail, password).
 
-    database   the database without its password, for people
     key_file   the file of the database's key
     """
-    address = urlsplit(url)
-    return WELCOME.format(
-        version=__version__,
-        url=url,
-        database=database,
-        key_file=key_file,
-        dashboard=dashboard,
-        docs=dashboard.removesuffix("dashboard") + "docs",
-        admin=ADMIN.format(email=admin[0], password=admin[1]) if admin else "",
-        options=f'{{ endpoints: {{ api_url: "{url}" }}, debug: {{ mode: 0 }} }}',
-        id=app.id,
-        key=app.auth_key,
-        secret=app.auth_secret,
-        port=address.port,
-        emulator=f"{address.scheme}://10.0.2.2:{address.port}",
-        loopback=f"{address.scheme}://127.0.0.1:{address.port}",
-    )
+    more = FIRST.format(key_file=key_file, id=app.id, key=app.auth_key, secret=app.auth_secret)
+    return start(url, database, dashboard, admin) + more
+
+
+def plain(text: str) -> str:
+    """The text without the marks for bold."""
+    return text.replace("«", "").replace("»", "")
+
+
+def print_on_terminal(text: str) -> None:
+    """Print a text on standard output. Lines that are longer than the terminal is wide stay whole."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console, shown, is_bold = Console(file=sys.stdout, highlight=False), Text(), False
+    for part in text.replace("»", "«").split("«"):
+        shown.append(part, "bold cyan" if is_bold else "")
+        is_bold = not is_bold
+    console.print(shown, soft_wrap=True)
+    sys.stdout.flush()
