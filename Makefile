@@ -38,14 +38,16 @@ bench: ## measure speed and memory
 	@sh scripts/venv.sh requirements-dev.lock
 	@.venv/bin/python bench/run.py
 
-docs: ## write docs/openapi.json, the client's reference, and the tables of permits and push providers
+docs: ## write docs/openapi.json and the tables in the documents, and build the guide that the server shows at /guide
 	@sh scripts/venv.sh requirements-dev.lock
 	@.venv/bin/ringbook openapi >docs/openapi.json.new
 	@mv docs/openapi.json.new docs/openapi.json
 	@.venv/bin/python scripts/client_reference.py docs/client/reference.md
 	@.venv/bin/python bench/attack/permits.py docs/privacy.md
 	@.venv/bin/python scripts/provider_table.py docs/how-to/push.md
+	@.venv/bin/python scripts/guide.py
 	@echo "docs/openapi.json and the written parts of docs/client/reference.md, docs/privacy.md and docs/how-to/push.md are up to date."
+	@echo "The guide is built: a running server shows it at /guide."
 
 pictures: tools ## redraw docs/images/dashboard with Chromium
 	@.venv/bin/python tests/dashboard/pictures.py
@@ -56,6 +58,7 @@ lock: ## renew the lock files from pyproject.toml
 
 wheel: ## build the wheel: dist/ringbook-….whl
 	@sh scripts/venv.sh requirements-dev.lock
+	@.venv/bin/python scripts/guide.py
 	@rm -f dist/ringbook-*.whl
 	@.venv/bin/python -m hatchling build -t wheel -d dist
 
@@ -63,7 +66,7 @@ vet: ## check deploy/ with systemd, Caddy, Prometheus and Compose
 	@sh scripts/check-deploy.sh
 
 clean: ## remove everything that make created, except databases
-	@rm -rf .venv .venv.lock dist tests/e2e/node_modules .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv.lock .cache build dist src/ringbook/server/site tests/e2e/node_modules .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "Removed .venv, node_modules and the caches."
 

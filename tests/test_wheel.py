@@ -41,6 +41,7 @@ print(ringbook.__file__)
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "scripts/guide.py", cwd=ROOT)
     run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=ROOT)
     (built,) = folder.glob("*.whl")
     return built
@@ -73,7 +74,7 @@ def test_every_file_of_the_source_is_in_the_wheel_templates_and_pictures_too(whe
     with zipfile.ZipFile(wheel) as opened:
         built = {name: opened.read(name) for name in opened.namelist() if ".dist-info/" not in name}
         about = {name.partition(".dist-info/")[2] for name in opened.namelist()}
-    assert "ringbook/api/templates/reference.html" in there
+    assert {"ringbook/api/templates/reference.html", "ringbook/server/site/docs/tutorial/index.html"} <= set(there)
     assert sorted(built) == sorted(there)
     assert built == there
     assert {"METADATA", "entry_points.txt", "licenses/LICENSE"} <= about
@@ -87,6 +88,7 @@ def test_installed_in_an_empty_folder_it_makes_its_database_and_serves(bin_: Pat
     with running(command, tmp_path / "log", environment=settings, folder=folder) as process:
         wait_until(lambda: get(f"http://127.0.0.1:{port}/readyz"), OSError, process, tmp_path / "log")
         assert b"<title>" in get(f"http://127.0.0.1:{port}/docs")
+        assert b"How it works" in get(f"http://127.0.0.1:{port}/guide/")
         assert b"/address_book" in get(f"http://127.0.0.1:{port}/openapi.json")
     assert {file.suffix for file in folder.iterdir()} <= {".db", ".db-wal", ".db-shm", ".db-erasures"}
     assert "schema: revision" in run(bin_ / "ringbook", "check", cwd=folder, env=settings)

@@ -33,6 +33,7 @@ from ..store import migrations
 from ..store.db import Database
 from .metrics_sum import reporter
 
+NOT_FOUND = "Not found"
 STOPPING = "The server is stopping. Try again."
 # With "Connection: close" the rest of the body is not received.
 STOPPING_HEADERS = {"Retry-After": "1", "Connection": "close"}
@@ -45,9 +46,9 @@ NO_TOKEN = (
 )
 WRONG_TOKEN = "Send RINGBOOK_METRICS_TOKEN as Authorization: Bearer TOKEN"
 # With the dashboard, at the admin port when there is one.
-ADMIN_PATHS = ("/metrics", "/docs", "/openapi.json")
+ADMIN_PATHS = ("/metrics", "/docs", "/guide", "/openapi.json")
 EVERYWHERE = ("/", "/healthz", "/readyz", "/favicon.ico")
-REFERENCE = "/docs"
+WITH_FILES = ("/docs/", "/guide/")
 
 
 def build(config: Config, db: Database) -> ASGIApp:
@@ -93,7 +94,8 @@ class Front:
             "/metrics": self._metrics,
             "/openapi.json": self._openapi,
             "/favicon.ico": self._favicon,
-            REFERENCE: self._reference,
+            "/docs": self._reference,
+            "/guide": self._guide,
         }
         self._is_beside = bool(own)
         self._elsewhere = not_found if own else unknown_path(config, not_found)
@@ -176,7 +178,12 @@ class Front:
 
         query = scope["query_string"].decode("latin-1")
         found = await run_in_threadpool(reference.response, scope["path"], query, self._url_of_api(scope))
-        return found or JSONResponse({"errors": ["Not found"]}, 404)
+        return found or JSONResponse({"errors": [NOT_FOUND]}, 404)
+
+    async def _guide(self, scope: Scope) -> Response:
+        from . import guide
+
+        return await run_in_threadpool(guide.response, scope["path"]) or JSONResponse({"errors": [NOT_FOUND]}, 404)
 
     async def _openapi(self, scope: Scope) -> Response:
         from ..api import openapi
@@ -198,8 +205,8 @@ class Front:
 
 
 def root(path: str) -> str:
-    """The path that answers for this one: /docs for the files of the reference."""
-    return REFERENCE if path.startswith(f"{REFERENCE}/") else path
+    """The path that answers for this one: /docs and /guide for the files below them."""
+    return path[: path.index("/", 1)] if path.startswith(WITH_FILES) else path
 
 
 def unknown_path(config: Config, of_api: ASGIApp) -> ASGIApp:
@@ -223,7 +230,7 @@ def is_for_admins(config: Config, scope: Scope) -> bool:
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
     """The response for a path that this process does not serve."""
-    await JSONResponse({"errors": ["Not found"]}, 404)(scope, receive, send)
+    await JSONResponse({"errors": [NOT_FOUND]}, 404)(scope, receive, send)
 
 
 def is_of_dashboard(path: str) -> bool:

@@ -1,0 +1,80 @@
+"""Build the guide: the documents of this repository as a site, which the server shows at /guide.
+
+    python scripts/guide.py            build it; it takes a few seconds
+    python scripts/guide.py --serve    show it while you write, at http://127.0.0.1:8000
+
+The pages keep their places relative to each other, so the links between them work in the repository and in the guide.
+Zensical refuses a link to a page that does not exist. Files that a page links to, such as deploy/compose.yaml, are
+copied, too.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ROOT / "build" / "guide"
+SITE = ROOT / "src" / "ringbook" / "server" / "site"
+FOLDERS = ("docs", "client", "bench", "demo")
+ALONE = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Build the guide from the documents of this repository.")
+    parser.add_argument("--serve", action="store_true", help="show the guide while you write")
+    arguments = parser.parse_args()
+    gather()
+    program = [Path(sys.executable).with_name("zensical"), "serve" if arguments.serve else "build"]
+    config = ["--config-file", str(ROOT / "mkdocs.yml")]
+    if arguments.serve:
+        return subprocess.run([*program, *config], cwd=ROOT).returncode
+    shutil.rmtree(SITE, ignore_errors=True)
+    done = subprocess.run([*program, *config, "--strict", "--clean"], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        print(done.stdout, "The guide was not built: mend the links above.", sep="\n", file=sys.stderr)
+        return 1
+    (SITE / "sitemap.xml").unlink(missing_ok=True)  # it needs a fixed address
+    return 0
+
+
+def gather() -> None:
+    """Copy the pages, and the files that they link to, into a folder of their own."""
+    shutil.rmtree(PAGES, ignore_errors=True)
+    copy(Path("docs/images/mark.svg"))  # the logo
+    for page in pages():
+        copy(page)
+        for linked in linked_files(page):
+            copy(linked)
+
+
+def pages() -> Iterator[Path]:
+    """Every page, below the root."""
+    yield from (Path(name) for name in ALONE)
+    for folder in FOLDERS:
+        found = (ROOT / folder).rglob("*.md")
+        yield from sorted(page.relative_to(ROOT) for page in found if "node_modules" not in page.parts)
+
+
+def linked_files(page: Path) -> Iterator[Path]:
+    """The files in this repository that a page links to, without the other pages."""
+    for target in LINK.findall((ROOT / page).read_text("utf-8")):
+        if "://" not in target and not target.startswith("mailto:"):
+            linked = (ROOT / page.parent / target).resolve()
+            if linked.is_file() and linked.suffix != ".md":
+                yield linked.relative_to(ROOT)
+
+
+def copy(file: Path) -> None:
+    """Copy a file to the same place among the pages."""
+    target = PAGES / file
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(ROOT / file, target)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
