@@ -28,14 +28,14 @@ verified() {
 composed() {
     folder=$(mktemp -d)
     cp -r deploy "$folder" && mkdir -p "$folder/deploy/secrets"
-    for name in database_password database_url metrics_token; do echo x >"$folder/deploy/secrets/$name"; done
+    for name in database_password database_url metrics_token ringbook_key; do echo x >"$folder/deploy/secrets/$name"; done
     DOMAIN=book.example.com docker-compose -f "$folder/deploy/compose.yaml" config --quiet
     result=$?
     rm -rf "$folder"
     return $result
 }
 
-for unit in ringbook ringbook-worker; do check systemd-analyze "$unit.service" verified "deploy/$unit.service"; done
+for unit in ringbook ringbook-worker ringbook-backup; do check systemd-analyze "$unit.service" verified "deploy/$unit.service"; done
 check hadolint Containerfile hadolint deploy/Containerfile
 check docker-compose compose.yaml composed
 check caddy Caddyfile caddy validate --adapter caddyfile --config deploy/Caddyfile

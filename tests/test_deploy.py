@@ -22,6 +22,7 @@ ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
 NEED_CADDY = "The tests need caddy: `make test` installs it on Debian as root, else apt or brew install it"
 UNITS = ("ringbook.service", "ringbook-worker.service")
+BACKUP = "ringbook-backup.service"
 
 
 def compose() -> dict[str, Any]:
@@ -43,10 +44,12 @@ def settings_in(file: Path) -> set[str]:
 
 
 def test_every_command_that_is_run_exists():
-    starts = [line for unit in UNITS for line in (DEPLOY / unit).read_text().splitlines() if "ExecStart=" in line]
-    named = {line.rpartition("ringbook ")[2].split()[0] for line in starts}
+    starts = [
+        line for unit in (*UNITS, BACKUP) for line in (DEPLOY / unit).read_text().splitlines() if "ExecStart=" in line
+    ]
+    named = {line.partition("/bin/ringbook ")[2].split()[0] for line in starts}
     named |= {one["command"][0] for one in compose()["services"].values() if "command" in one}
-    assert named == {"serve", "worker", "migrate"} and named <= set(cli)
+    assert named == {"serve", "worker", "backup", "migrate"} and named <= set(cli)
 
 
 def test_what_the_image_copies_is_let_into_its_build():
@@ -64,6 +67,16 @@ def test_both_units_may_do_equally_little():
     texts = [[line for line in (DEPLOY / unit).read_text().splitlines() if "=" in line] for unit in UNITS]
     differ = {line.partition("=")[0] for line in set(texts[0]) ^ set(texts[1])}
     assert differ == {"Description", "ExecStart"}
+
+
+def test_the_backup_runs_as_the_user_of_the_service_and_may_do_less():
+    service, backup = (
+        {line for line in (DEPLOY / unit).read_text().splitlines() if "=" in line} for unit in (UNITS[0], BACKUP)
+    )
+    assert {"User=ringbook", "Group=ringbook", "StateDirectory=ringbook", "ProtectSystem=strict"} <= backup
+    assert {line.partition("=")[0] for line in backup - service} == {
+        *("Description", "Type", "ExecStart", "ReadWritePaths", "RestrictAddressFamilies"),
+    }
 
 
 def test_ringbook_in_containers_runs_without_rights_and_its_secrets_are_files():
