@@ -13,7 +13,7 @@ from sealed import add_number, contacts
 from ringbook import errors, phone
 from ringbook.config import Limits
 from ringbook.core import applications, discovery, prepared, users
-from ringbook.model import App, Caller, Entry, Report
+from ringbook.model import App, Caller, Entry, Reason, Report
 from ringbook.store import db as store
 
 NOW = 1_800_000_000
@@ -73,7 +73,8 @@ phones = st.sampled_from(
     ["12025550101", "+1 202 555 0101", "12025550102", "07700 900123", "+447700900123", "447700900123", "99912345678"]
     + ["9991234567", "12", "x", "1\0x", "\ud800"]
 )
-entries = st.none() | st.builds(Entry, phones, st.sampled_from(["Ann", "Ann ", "", None, "n" * 256]), st.booleans())
+names = st.sampled_from(["Ann", "Ann ", "", None, "None", "n" * 256])
+entries = st.none() | st.builds(Entry, phones, names, st.booleans())
 uploads = st.tuples(st.lists(entries, max_size=10), st.booleans(), st.sampled_from(["", "", "phone"]))
 
 
@@ -178,6 +179,12 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(prepared, "check", counting)
     return found
+
+
+def test_an_entry_without_a_name_is_rejected_also_where_the_contact_is_called_none(db, owner):
+    upload(db, owner, *[Entry(one.phone, "None") for one in book(100)])
+    nameless = [Entry(one.phone) for one in book(100)]
+    assert upload(db, owner, *nameless) == Report(0, 0, 0, {at: [Reason.FIELDS] for at in range(100)})
 
 
 def test_a_few_changes_of_a_large_book_do_not_read_it(db, owner, monkeypatch):

@@ -71,7 +71,8 @@ def prepared(
         return _sealed(seal, caller, book, given, values)
     known = {held[1]: number for number, held in book.contacts.items()}
     numbers = list(map(known.get, values))
-    new = [at for at, number in enumerate(numbers) if number is None or given[at].destroy]
+    # An entry without a name has the keyed value of one with the name "None".
+    new = [at for at, number in enumerate(numbers) if number is None or given[at].destroy or given[at].name is None]
     found, refused = _sealed(seal, caller, book, [given[at] for at in new], [values[at] for at in new])
     rejected = {new[at]: reasons for at, reasons in refused.items()}
     merged: list[Any] = list(zip(numbers, values, repeat(KNOWN), strict=False))
