@@ -344,6 +344,25 @@ def test_reports_in_a_form_of_other_code_are_replaced(ann):
     assert is_known(ann, BOOK)
 
 
+@pytest.mark.parametrize("place", ["after the digest", "a reason", "not UTF-8"])
+def test_a_damaged_report_is_not_used_and_replaced(ann, place):
+    upload = sent((ANN, "Ann"), ("12", "too short"))
+    ann.uploads(upload)
+    answer = ann.uploads(upload)
+    with ann.play.db.write() as tx:
+        ((intact,),) = tx.tuples("SELECT reports FROM books")
+        named = intact.index(b"PHONE_LENGTH")
+        damaged = {
+            "after the digest": intact[:named],
+            "a reason": intact.replace(b"PHONE", b"PHANE"),
+            "not UTF-8": intact.replace(b"PHONE", b"PHON\xff"),
+        }
+        tx.run("UPDATE books SET reports = :damaged", damaged=damaged[place])
+    assert not is_known(ann, upload)
+    assert ann.uploads(upload) == answer
+    assert is_known(ann, upload)
+
+
 def test_rejected_entries_come_back_with_their_places_and_reasons(ann):
     upload = sent((ANN, "Ann"), ("12", ""), "no entry", (BOB, "n" * 256))
     first = ann.uploads(upload)

@@ -32,6 +32,7 @@ from .diff import SealedEntry
 
 SYNC_SECONDS = 3600  # `books.synced_at` of a book that is only uploaded again is at most so much too early
 MOST_BYTES = 1024  # of a book's reports; one of an upload with many rejected entries is longer, and is not stored
+REJECTED_BYTES = 8  # or more, for each rejected entry
 NUMBER, CONTACT = itemgetter(0), itemgetter(-1)  # of an entry; a removed one has no contact
 FEW = 100  # such an upload to a larger book is a change of some contacts, which is hardly sent twice
 
@@ -91,7 +92,7 @@ def keep(
     locked   the book, as the upload found it
     size     of the book, after the upload
     """
-    if len(entries) < FEW and 2 * len(entries) < size:
+    if (len(entries) < FEW and 2 * len(entries) < size) or len(rejected) * REJECTED_BYTES > MOST_BYTES:
         return
     reasons = {place: [one.name for one in why] for place, why in rejected.items()}
     report: Stored = (digest, *second(entries), reasons)
@@ -104,7 +105,8 @@ def keep(
 def _together(report: Stored, locked: Row) -> bytes:
     """The report before those of the book, without the oldest ones that have no room."""
     held: list[Stored] = []
-    with suppress(msgspec.MsgspecError):  # other code may have stored them in another form
+    # Other code may have stored them in another form.
+    with suppress(msgspec.MsgspecError, UnicodeDecodeError):
         held = _decode(locked["reports"])
     reports = [report, *(one for one in held if one[0] != report[0])]
     while len(encoded := _encode(reports)) > MOST_BYTES:
@@ -113,11 +115,12 @@ def _together(report: Stored, locked: Row) -> bytes:
 
 
 def _found(stored: bytes, digest: bytes) -> Report | None:
-    """The report with this digest among those of a book."""
-    for name, updated, created, deleted, rejected in _decode(stored):
-        if name == digest:
-            reasons = {place: [Reason[one] for one in why] for place, why in rejected.items()}
-            return Report(created, updated, deleted, reasons)
+    """The report with this digest among those of a book. None if the reports are damaged: the upload is read again."""
+    with suppress(msgspec.MsgspecError, UnicodeDecodeError, KeyError):
+        for name, updated, created, deleted, rejected in _decode(stored):
+            if name == digest:
+                reasons = {place: [Reason[one] for one in why] for place, why in rejected.items()}
+                return Report(created, updated, deleted, reasons)
     return None
 
 
