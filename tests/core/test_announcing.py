@@ -1,6 +1,6 @@
 """Announcements of joined contacts: who is notified, how often and with which text. On both databases."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Barrier, Thread
 
@@ -271,21 +271,41 @@ def test_erasing_the_joiner_takes_the_fact_and_the_pushes_about_them_along(play)
 
 
 @contextmanager
-def erased_after(monkeypatch, place, name: str, play: Play, user_id: int) -> Iterator[None]:
-    """Erase a user right after the first call of a function. On SQLite it waits for the transaction's end."""
-    call, erasing = getattr(place, name), []
+def happening_after(monkeypatch, place, name: str, work: Callable[[], object]) -> Iterator[None]:
+    """Do something right after the first call of a function. On SQLite it waits for the transaction's end."""
+    call, working = getattr(place, name), []
 
     def slowly(*values, **named):
         answer = call(*values, **named)
-        if not erasing:
-            erasing.append(Thread(target=users.erase, args=(play.db, user_id)))
-            erasing[0].start()
-            erasing[0].join(2)
+        if not working:
+            working.append(Thread(target=work))
+            working[0].start()
+            working[0].join(2)
         return answer
 
     monkeypatch.setattr(place, name, slowly)
     yield
-    erasing[0].join()
+    working[0].join()
+
+
+def erased_after(monkeypatch, place, name: str, play: Play, user_id: int):
+    """Erase a user right after the first call of a function."""
+    return happening_after(monkeypatch, place, name, lambda: users.erase(play.db, user_id))
+
+
+def test_a_holder_who_comes_while_holders_are_told_gets_the_push_or_is_not_noted(play, monkeypatch):
+    """The newcomer's device is in a lane where none of the others had one."""
+    zoe = play.person("zoe")
+    play.device(zoe.id, "ab" * 32, channel="apns", platform="ios")
+    bob = holder(play, "bob", (ANN, "Ann"))
+    play.person("ann", ANN)
+    arrives = happening_after(monkeypatch, announcing.store, "devices", lambda: play.holds(zoe.id, (ANN, "Ann")))
+    with arrives, suppress(announcing.Overtaken):
+        announcing.expand(play.db, play.now)
+    play.tell()
+    noted = {row["owner_id"] for row in play.rows("SELECT owner_id FROM announced")}
+    assert noted == {row["user_id"] for row in play.rows("SELECT user_id FROM pushes")}
+    assert bob in noted
 
 
 def test_a_joiner_who_is_erased_while_holders_are_told_is_told_to_nobody(play, monkeypatch):

@@ -147,7 +147,7 @@ def _notify(tx: Tx, app: App, fact: Row, batch: Batch, now: int) -> None:
     if not new:
         return
     devices, until = batch.devices, now + LIFE_SECONDS
-    if devices and new < batch.count:
+    if new != batch.count:  # some were notified before, or came just now, perhaps with a device in another lane
         devices = store.devices(tx, batch.holders, announced=True)
     if devices:
         added = pushes.add_joined(tx, batch.holders, fact["user_id"], devices, now=now, expires_at=until)
