@@ -21,7 +21,7 @@ from verify.gateway import listening
 
 from ringbook import errors
 from ringbook.config import Config, Limits
-from ringbook.core import applications, delivery, events
+from ringbook.core import announcing, applications, delivery, events
 from ringbook.core.delivery import Room
 from ringbook.store import db as store
 from ringbook.worker import courier
@@ -132,6 +132,22 @@ def test_an_application_whose_secrets_do_not_open_parks_its_pushes_and_others_ar
         until(play, lambda: outcomes(play) == {"accepted": 1, "parked": 1})
     parked = play.rows("SELECT app_id, cause FROM pushes WHERE outcome = 'parked'")
     assert parked == [{"app_id": play.app_id, "cause": "unreadable"}]
+
+
+def test_holders_whose_devices_keep_changing_are_told_in_smaller_batches(play, providers, monkeypatch):
+    """A change during a batch undoes it, and a large batch takes so long that there is always one."""
+    expand = announcing.expand
+
+    def overtaken(db, now, batch):
+        if batch > 50:
+            raise announcing.Overtaken
+        return expand(db, now, batch)
+
+    monkeypatch.setattr(announcing, "expand", overtaken)
+    befriended(play, "bob", token=fcm_token())
+    with delivering(play, providers):
+        play.person("ann", ANN)
+        until(play, lambda: outcomes(play) == {"accepted": 1})
 
 
 def test_a_dead_token_ends_its_subscription(play, providers):

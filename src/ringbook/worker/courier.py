@@ -107,6 +107,7 @@ class Courier:
         self._held: set[int] = set()  # pushes from their claim until their receipt is recorded
         self._unrecorded = False
         self._claimed_at = 0.0
+        self._batch = announcing.BATCH
         self._freed = asyncio.Event()
         self._woken = {work: asyncio.Event() for work in Work}
         self._threads = ThreadPoolExecutor(THREADS, "courier")
@@ -189,10 +190,14 @@ class Courier:
         return False
 
     async def _tell(self) -> bool:
+        """Tell one batch of holders; after a change during it a smaller one, which is over before the next change."""
         try:
-            return await self._asked(announcing.expand, _now()) > 0
+            found = await self._asked(announcing.expand, _now(), self._batch)
         except announcing.Overtaken:
+            self._batch = max(1, self._batch // 8)
             return True
+        self._batch = min(2 * self._batch, announcing.BATCH)
+        return found > 0
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
