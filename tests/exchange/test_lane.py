@@ -109,6 +109,29 @@ def test_a_loop_that_ends_before_its_work_leaves_the_thread_to_others():
     assert asyncio.run(another()) == "another"
 
 
+def test_a_thread_that_cannot_be_started_takes_no_place(monkeypatch):
+    """A machine may be out of threads for a moment."""
+    gate = threading.Event()
+
+    def failing(_thread):
+        raise RuntimeError("can't start new thread")
+
+    async def play(lane):
+        with monkeypatch.context() as out_of_threads:
+            out_of_threads.setattr(threading.Thread, "start", failing)
+            for _ in range(3):
+                with pytest.raises(errors.Unavailable):
+                    lane.run(gate.wait)
+        first = lane.run(gate.wait)
+        with monkeypatch.context() as out_of_threads:
+            out_of_threads.setattr(threading.Thread, "start", failing)
+            second = lane.run(lambda: "second")  # waits for the thread that is there
+        gate.set()
+        return await asyncio.wait_for(asyncio.gather(first, second), 10)
+
+    assert asyncio.run(play(Lane(2))) == [True, "second"]
+
+
 def test_a_lane_keeps_nothing_of_the_work_it_has_done():
     class Large:
         freed = threading.Event()

@@ -15,6 +15,8 @@ from typing import Any
 
 from .. import errors
 
+NO_THREADS = "The server is out of threads just now. Try again."
+NO_THREADS_WHY = "no thread can be started: raise the limit of processes or tasks of this service"
 # A piece of work, the future that its coroutine waits for, and the loop that the coroutine runs in.
 Job = tuple[Callable[[], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop]
 
@@ -61,12 +63,23 @@ class Lane:
         with self._lock:
             if self._idle:
                 self._idle.pop().begin(job)
-            elif self._started < self._most_threads:
-                self._started += 1
-                _Thread(self, job)
-            else:
+            elif self._started >= self._most_threads or not self._begun(job):
                 self._waiting.append(job)
         return done
+
+    def _begun(self, job: Job) -> bool:
+        """Begins the work in a new thread. False when the machine has no more threads, but this lane has some.
+
+        Raises Unavailable when the lane has none either.
+        """
+        try:
+            _Thread(self, job)
+        except RuntimeError as error:
+            if not self._started:
+                raise errors.Unavailable(NO_THREADS, why=NO_THREADS_WHY) from error
+            return False
+        self._started += 1
+        return True
 
     def _count_waiting(self) -> int:
         """How many requests wait for a thread, without those that were given up."""
