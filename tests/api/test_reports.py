@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from ringbook import errors, metrics
-from ringbook.api import address_book
+from ringbook.api import address_book, routes
 from ringbook.api.endpoint import Call
 from ringbook.api.wire import flag, named
 from ringbook.config import Config, Limits
 from ringbook.core import applications, discovery, rate_limits, reports, stats
-from ringbook.exchange.bodies import SMALL_BYTES
+from ringbook.exchange.bodies import SMALL_BYTES, InFlight
 from ringbook.model import Session
 from ringbook.store import books, buckets
 from ringbook.store import reports as stored
@@ -314,6 +314,12 @@ def test_each_user_application_region_and_version_of_the_code_has_digests_of_its
     monkeypatch.setattr(reports, "code", lambda: "of another version")
     digests.add(address_book.digest_of(call, caller))
     assert len(digests) == 4
+
+
+def test_the_version_of_the_code_is_read_when_the_process_starts(ann):
+    reports.code.cache_clear()
+    routes.api(Config(), ann.play.db, InFlight(Limits()))
+    assert reports.code.cache_info().currsize == 1
 
 
 # ── bounds ───────────────────────────────────────────────────────────────────────────────────────────────────────────

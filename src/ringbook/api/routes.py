@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..config import Config
+from ..core import reports
 from ..exchange.bodies import InFlight
 from ..exchange.lane import Lane
 from ..exchange.run import Endpoint, Router
@@ -53,6 +54,7 @@ def api(config: Config, db: Database, in_flight: InFlight, unknown: ASGIApp | No
         "slow": Lane(SLOW_AT_ONCE),
     }
     edge = Api(db, config, in_flight)
+    reports.code()  # read now: an update may replace the files while this process still runs the code that was in them
     return Normaliser(Router([Endpoint(edge, route, lanes[lane_of(route)]) for route in ROUTES], unknown or not_found))
 
 
