@@ -5,10 +5,11 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -350,6 +351,43 @@ def test_at_a_stop_an_upload_that_is_still_arriving_gets_503(databases, tmp_path
     assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {"errors": ["The server is stopping. Try again."]}
     assert "Traceback" not in server.printed and '"exception"' not in server.printed
     assert server.printed.count('"status":503') == 1
+
+
+def test_at_a_stop_an_upload_that_is_being_written_is_finished(databases, tmp_path):
+    """It waits for the database in a thread that would end with the process."""
+    with databases.fresh("sqlite") as url, servers.serve(url, tmp_path) as server:
+        who = person(server)
+        body = json.dumps({"contacts": [{"phone": "+12025550101", "name": "Ann"}]}).encode()
+        head = f"POST /address_book HTTP/1.1\r\nHost: x\r\nCB-Token: {who.token}\r\nContent-Length: {len(body)}\r\n\r\n"
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with connect(server) as one:
+                one.sendall(head.encode() + body)
+                eventually(lambda: is_busy(server), "the request never began")
+                server.process.send_signal(signal.SIGTERM)
+                eventually(lambda: not can_connect(server), "it still accepts connections")
+                other.execute("COMMIT")
+                answer = everything(one)
+            assert server.process.wait(servers.STOP_SECONDS) == 0
+            assert statuses(answer) == [200]
+            assert other.execute("SELECT COUNT(*) FROM contacts").fetchone() == (1,)
+
+
+def test_a_session_that_ended_answers_nothing_more_on_any_connection(patient):
+    who = person(patient)
+    body = b'{"contacts": [{"phone": "+12025550101", "name": "Ann"}]}'
+    head = f" HTTP/1.1\r\nHost: x\r\nCB-Token: {who.token}\r\nContent-Length: "
+    upload = f"POST /address_book{head}{len(body)}\r\n\r\n".encode()
+    shown, ended = (f"{method} /session{head}0\r\n\r\n".encode() for method in ("GET", "DELETE"))
+    last = shown.replace(b"Host", b"Connection: close\r\nHost")
+    with connect(patient) as half:  # identified already, and waiting for the body
+        half.sendall(upload)
+        eventually(lambda: is_busy(patient), "the request never began")
+        time.sleep(0.2)
+        sent = (upload + body) * 2 + shown + ended + shown + upload + body + last
+        assert statuses(exchange(patient, sent)) == [200, 200, 200, 200, 401, 401, 401]
+        half.sendall(body)
+        assert statuses(half.recv(65536)) == [401]
 
 
 def test_a_second_sigint_ends_the_server_at_once(databases, tmp_path):
