@@ -135,9 +135,9 @@ def library() -> str:
 
 
 @cache
-def reading() -> str:
-    """The way in which `read` reads: while it is the same, the same text gives the same number."""
-    return f"{RULES} {library()}"
+def reading(region: str = "") -> str:
+    """The way in which `read` reads with this region: while it is the same, the same text gives the same number."""
+    return f"{RULES} {library()} {region}".rstrip()
 
 
 def _digits_meant(typed: str, region: str) -> str:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sealed import buckets, contacts, entries
 from servers import KEY, SEAL
 
-from ringbook import errors
+from ringbook import errors, phone
 from ringbook.core import admins, applications, delivery, discovery, events, key_changes, test_push, users
 from ringbook.core.audit import Actor
 from ringbook.core.profile import columns
@@ -224,6 +224,16 @@ def test_no_report_of_an_upload_outlives_its_key(db, file):
     assert play.rows("SELECT book FROM books WHERE reports IS NOT NULL") == [{"book": 0}]
     rotated(db, file)
     assert play.rows("SELECT book FROM books WHERE reports IS NOT NULL") == []
+
+
+def test_what_an_upload_knows_of_a_book_outlives_the_key_also_with_a_region(db, file):
+    play = Play(db)
+    play.set(default_region="GB")
+    ida = play.person("ida")
+    play.holds(ida.id, ("07700 900123", "Bob"))
+    new = Seal(Key.read(rotated(db, file).file).secret)
+    (value,) = new.entries(phone.reading("GB"), play.app_id, ida.id, 0, [Entry("07700 900123", "Bob")])
+    assert play.rows("SELECT entry FROM contacts") == [{"entry": value}]
 
 
 def test_the_former_key_is_kept_for_old_backups_and_the_new_file_is_as_private(db, file):

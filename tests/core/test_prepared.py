@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -63,7 +64,7 @@ def stored(db: store.Database, who: Caller) -> list[Any]:
         for book, one in found:
             entry = Entry(one.typed or phone.digits(one.number), one.name)
             value = rows[book, db.seal.number(who.app.id, one.number)]
-            assert [value] == db.seal.entries(phone.reading(), who.app.id, who.user_id, book, [entry])
+            assert [value] == db.seal.entries(phone.reading("GB"), who.app.id, who.user_id, book, [entry])
         sums = "SELECT contacts, bytes FROM totals WHERE owner_id = :id"
         books = "SELECT book, device, size, next_seq FROM books WHERE owner_id = :id ORDER BY book"
         return [*found, *tx.tuples(sums, id=who.user_id), *tx.tuples(books, id=who.user_id)]
@@ -162,10 +163,20 @@ def test_after_a_change_in_how_numbers_are_read_every_entry_is_read_again(db, ow
     sealed = counted(monkeypatch)
     upload(db, owner, *book(100))
     assert sealed == [0]
-    monkeypatch.setattr(phone, "reading", lambda: "another way")
+    monkeypatch.setattr(phone, "reading", lambda _region: "another way")
     assert upload(db, owner, *book(100)).updated == 100
     assert upload(db, owner, *book(100)).updated == 100
     assert sealed == [0, 100, 0]
+
+
+def test_an_upload_with_another_region_reads_every_entry_again(db, owner):
+    """A process knows a change of the setting some seconds later."""
+    before = msgspec.structs.replace(owner.app.settings, default_region="")
+    late = msgspec.structs.replace(owner, app=msgspec.structs.replace(owner.app, settings=before))
+    national = [Entry(f"07700 900{n:03d}", "x") for n in range(100)]
+    assert upload(db, late, *national).created == 100
+    assert upload(db, owner, *national, force=True) == Report(100, 0, 100, {})
+    stored(db, owner)
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -66,7 +66,8 @@ def prepared(
 ) -> tuple[list[SealedEntry], dict[int, list[Reason]]]:
     """The accepted entries in their order, and by position from 0 the reasons to reject the others."""
     given = [entry or NOTHING for entry in entries]
-    values = seal.entries(phone.reading(), caller.app.id, caller.user_id, book.book, given)
+    reading = phone.reading(caller.app.settings.default_region)
+    values = seal.entries(reading, caller.app.id, caller.user_id, book.book, given)
     if not book.contacts:
         return _sealed(seal, caller, book, given, values)
     known = {held[1]: number for number, held in book.contacts.items()}

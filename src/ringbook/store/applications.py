@@ -115,6 +115,12 @@ def opened_settings(tx: Tx, app_id: int, settings: str) -> str:
     return msgspec.json.encode(values).decode()
 
 
+def regions(tx: Tx) -> dict[int, str]:
+    """By application: the country whose national numbers its uploads may have; "" for none."""
+    rows = tx.tuples("SELECT id, settings FROM applications")
+    return {app_id: msgspec.json.decode(settings).get("default_region", "") for app_id, settings in rows}
+
+
 def vapid_private_key(tx: Tx, app_id: int) -> str:
     """The private key for Web Push; "" when there is no such application."""
     row = tx.one("SELECT vapid_private_key FROM applications WHERE id = :app_id", app_id=app_id)

@@ -35,6 +35,7 @@ class Resealed:
     key      the columns of the primary key, in its order, with their types
     columns  the sealed and keyed columns, with their types
     read     other columns that the two functions need
+    region   do they also need the application's `region`?
     open     what a row holds, in clear; None for a row that holds nothing sealed; errors.Unreadable
     seal     the sealed and keyed columns for that
     """
@@ -44,6 +45,7 @@ class Resealed:
     open: Callable[[Seal, Row], Any]
     seal: Callable[[Seal, Row, Any], Values]
     read: Sequence[str] = ()
+    region: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def _seal_contact(seal: Seal, row: Row, found: tuple[int, str, str | None, bool]
 
 def _entry(seal: Seal, row: Row, number: int, name: str, typed: str | None) -> int:
     sent = Entry(typed or phone.digits(number), name)
-    return seal.entries(phone.reading(), row["app_id"], row["owner_id"], row["book"], [sent])[0]
+    return seal.entries(phone.reading(row.get("region", "")), row["app_id"], row["owner_id"], row["book"], [sent])[0]
 
 
 # ── admins, the audit log, limits ────────────────────────────────────────────────────────────────────────────────────
@@ -282,6 +284,7 @@ RESEALED = {
         _open_contact,
         _seal_contact,
         read=("app_id",),
+        region=True,
     ),
 }
 # `admin_sessions.email` follows `admins.email`, by ON UPDATE CASCADE.
@@ -299,6 +302,9 @@ def reseal(tx: Tx, table: str, after: Place | None, old: Seal, new: Seal, limit:
     """Seal up to `limit` rows after a place anew. Rows that are sealed anew already, or that no key opens, stay."""
     how = RESEALED[table]
     rows = _page(tx, table, how, after, limit)
+    if how.region:
+        regions = applications.regions(tx)
+        rows = [row | {"region": regions.get(row["app_id"], "")} for row in rows]
     changed, unreadable = [], 0
     for row in rows:
         try:
