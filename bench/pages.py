@@ -56,6 +56,13 @@ def pages(users: int) -> list[Asked]:
         Asked("overview", APP),
         Asked("overview, what is looked for every 15 s", f"{APP}/live"),
         Asked("users", f"{APP}/users"),
+        Asked("users, by name", f"{APP}/users?sort=name"),
+        Asked("users, with three filters", f"{APP}/users?verified=yes&book=yes&device=yes"),
+        Asked("users, by a word that few have", f"{APP}/users?q=user{users // 7}"),
+        Asked("users, by two words", f"{APP}/users?q=ann+user{users // 7}"),
+        Asked("users, by a word that all have", f"{APP}/users?q=ann"),
+        Asked("users, by a word that all have, sorted", f"{APP}/users?q=ann+exam&sort=name"),
+        Asked("figures of 90 days", f"{APP}/activity?days=90"),
         Asked("users, by phone", f"{APP}/users?{urlencode({'q': friend})}"),
         Asked("users, by login", f"{APP}/users?q=user-{users // 2}"),
         Asked("users, by id", f"{APP}/users?q={users // 2}"),
@@ -64,8 +71,8 @@ def pages(users: int) -> list[Asked]:
         Asked("a user's book", f"{APP}/users/{owner}/books/0"),
         Asked("settings", f"{APP}/users/settings"),
         Asked("keys and SDKs", f"{APP}/keys"),
-        Asked("why, found", f"{APP}/why", {"user": owner, "number": friend}),
-        Asked("why, nobody", f"{APP}/why", {"user": owner, "number": stranger}),
+        Asked("why, found", f"{APP}/why", {"user": owner, "contact": friend}),
+        Asked("why, nobody", f"{APP}/why", {"user": owner, "contact": stranger}),
         Asked("pushes", f"{APP}/push"),
         Asked("pushes, parked", f"{APP}/push?outcome=parked"),
         Asked("pushes, waiting", f"{APP}/push?outcome=waiting"),
@@ -84,7 +91,7 @@ class Admin:
 
     def __init__(self, port: int, email: str, password: str) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
-        self._cookie = ""
+        self._cookie = self._location = ""
         self.csrf = ""
         self._send("POST", "/dashboard/login", {"email": email, "password": password}, 303)
         page = self._send("GET", "/dashboard/account", {}, 200)
@@ -93,8 +100,10 @@ class Admin:
         self.csrf = found[1].decode()
 
     def ask(self, asked: Asked) -> int:
-        """Request one page; its size in bytes."""
-        return len(self._send("POST" if asked.form else "GET", asked.path, asked.form, 200))
+        """Request one page, or send a form and request the page to which it leads; its size in bytes."""
+        if asked.form:
+            self._send("POST", asked.path, asked.form, 303)
+        return len(self._send("GET", self._location if asked.form else asked.path, {}, 200))
 
     def _send(self, method: str, path: str, form: dict[str, str], status: int) -> bytes:
         headers = {"Cookie": self._cookie, "Content-Type": "application/x-www-form-urlencoded"}
@@ -102,6 +111,7 @@ class Admin:
         self._connection.request(method, path, body, headers)
         answer = self._connection.getresponse()
         content = answer.read()
+        self._location = answer.headers.get("Location", "")
         if answer.status != status:
             raise SystemExit(f"{method} {path} answered {answer.status}: {content[:500].decode()}")
         for cookie in answer.headers.get_all("Set-Cookie") or []:
@@ -154,9 +164,13 @@ def measured(kind: str, users: int) -> tuple[str, list[str]]:
 
 
 def of_pages(log: Path) -> list[float]:
-    """The milliseconds that the server logged for each request to the dashboard, in order."""
+    """The milliseconds that the server logged for each page of the dashboard, in order."""
     lines = (json.loads(line) for line in log.read_text().splitlines() if line.startswith("{"))
-    return [line["ms"] for line in lines if str(line.get("route", "")).startswith("/dashboard")]
+    return [
+        line["ms"]
+        for line in lines
+        if str(line.get("route", "")).startswith("/dashboard") and line.get("method") == "GET"
+    ]
 
 
 def report(

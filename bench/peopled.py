@@ -34,6 +34,12 @@ TABLES = {
         " updated_at) {count} SELECT i, 1, 'user-' || i, 'user-' || i, 'Ann Example ' || i, 'ann example ' || i,"
         " 0, :now - (:count - i), :now FROM n",
     ),
+    # four words of each user: two that all share, one of three users, and one of its own
+    "words": (
+        4,
+        "INSERT INTO words (app_id, word, user_id) {count} SELECT 1, CASE i % 4 WHEN 0 THEN 'ann' WHEN 1 THEN 'example'"
+        " WHEN 2 THEN 'user' || (i / 12) ELSE 'n' || (i / 4) END, 1 + (i - 1) / 4 FROM n",
+    ),
     "numbers": (
         1,
         "INSERT INTO numbers (app_id, number, user_id, digits, verified_at)"
@@ -82,6 +88,11 @@ TABLES = {
         " SELECT r.id, :now - r.id * 9, CASE WHEN r.id % 2 = 0 THEN 1 END, r.admin, '192.0.2.7',"
         " CASE WHEN r.id % 500 = 0 THEN 'user erased' ELSE 'logged in' END, r.subject, r.sealed FROM :rows AS r",
     ),
+    "activity": (
+        0,
+        "INSERT INTO activity (app_id, at, name, value) {count} SELECT 1, :now - :now % 1800 - (i - 1) / 3 * 1800,"
+        " CASE i % 3 WHEN 0 THEN 'sign-ups' WHEN 1 THEN 'matches' ELSE 'joined' END, i * 17 % 1000 FROM n",
+    ),
     "daily": (
         0,
         "INSERT INTO daily (app_id, day, name, value) {count} SELECT 1, :now / {day} - (i - 1) / 12,"
@@ -103,7 +114,7 @@ SEQUENCES = {
     "joined": "joined_ids",
     "audit": "audit_ids",
 }
-ROWS = {"daily": 12 * 365, "refusals": 500}
+ROWS = {"daily": 12 * 365, "activity": 3 * 48 * 181, "refusals": 500}
 WORDS = {"first": FIRST, "apart": APART, "every": EVERY, "book": BOOK, "day": DAY}
 COUNT = "WITH RECURSIVE n(i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < :count)"
 # Made anew when its table is full: filling it row by row would take minutes.

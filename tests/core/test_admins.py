@@ -184,3 +184,81 @@ def test_the_audit_log_notes_only_so_many_refused_log_ins(db):
     with pytest.raises(errors.Unauthorized):
         admins.sign_in(db, few, "eve@example.com", "wrong", "192.0.2.9", NOW + 3600)
     assert [one.action for one in audit.page(db, 10)].count("log-in refused") == 4
+
+
+# ── roles, sessions, invitations ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_role_counts_from_the_next_request_on(db, password):
+    login = sign_in(db, password)
+    assert login.is_owner
+    admins.create(db, "other@example.com", NOW)
+    admins.set_role(db, EMAIL, "viewer", by=BY)
+    assert not admins.session(db, login.token, NOW).is_owner
+    assert {one.email: one.role for one in admins.all_(db)} == {EMAIL: "viewer", "other@example.com": "owner"}
+    assert audit.page(db, 1)[0].detail == "owner → viewer"
+    with pytest.raises(errors.NotFound):
+        admins.set_role(db, "nobody@example.com", "owner")
+
+
+def test_one_owner_always_stays(db, password):
+    admins.create(db, "viewer@example.com", NOW, role="viewer")
+    with pytest.raises(errors.Invalid):
+        admins.set_role(db, EMAIL, "viewer")
+    with pytest.raises(errors.Invalid):
+        admins.remove(db, EMAIL, keep_owner=True)
+    admins.remove(db, "viewer@example.com", keep_owner=True)
+    assert [(one.email, one.role) for one in admins.all_(db)] == [(EMAIL, "owner")]
+
+
+def test_sessions_are_listed_and_ended_one_by_one(db, password):
+    first = sign_in(db, password)
+    second = admins.sign_in(db, Limits(), EMAIL, password, "192.0.2.2", NOW + 5, browser="Firefox on Linux")
+    found = admins.sessions_of(db, EMAIL, NOW + 5)
+    assert [(one.id, one.address, one.browser) for one in found] == [
+        (second.id, "192.0.2.2", "Firefox on Linux"),
+        (first.id, ADDRESS, ""),
+    ]
+    assert admins.session(db, found[0].id, NOW) is None  # the id opens nothing
+    admins.end_session(db, EMAIL, second.id, BY)
+    assert admins.session(db, second.token, NOW + 6) is None and admins.session(db, first.token, NOW + 6)
+    assert [one.action for one in audit.page(db, 9, action="sessions ended")] == ["sessions ended"]
+    for other in (second.id, "nonsense", ""):
+        with pytest.raises(errors.NotFound):
+            admins.end_session(db, EMAIL, other, BY)
+    admins.create(db, "other@example.com", NOW)
+    with pytest.raises(errors.NotFound):
+        admins.end_session(db, "other@example.com", first.id, BY)  # it is not the other one's
+
+
+def test_an_invitation_makes_an_admin_once(db, password):
+    token = admins.invite(db, " Guest@Example.com", "viewer", BY)
+    (open_,) = admins.invitations(db, NOW)
+    assert (open_.email, open_.role) == ("guest@example.com", "viewer") and token not in open_.id
+    assert admins.invited(db, token, NOW).email == "guest@example.com"
+    with pytest.raises(errors.Invalid):
+        admins.accept(db, token, "short", ADDRESS, NOW)
+    login = admins.accept(db, token, "a password of mine", ADDRESS, NOW)
+    assert (login.email, login.role) == ("guest@example.com", "viewer")
+    assert admins.session(db, login.token, NOW)
+    assert admins.sign_in(db, Limits(), "guest@example.com", "a password of mine", ADDRESS, NOW)
+    assert admins.invitations(db, NOW) == []
+    with pytest.raises(errors.NotFound):
+        admins.accept(db, token, "a password of mine", ADDRESS, NOW)
+    assert {"admin invited", "admin created"} <= {one.action for one in audit.page(db, 10)}
+
+
+def test_an_invitation_that_was_withdrawn_or_has_expired_makes_nobody(db, password):
+    withdrawn, late = (admins.invite(db, f"{name}@example.com", "owner", BY) for name in ("a", "b"))
+    admins.withdraw(db, admins.invitations(db, NOW)[0].id, BY)
+    over = NOW + admins.INVITED_SECONDS
+    for token, at in ((withdrawn, NOW), (late, over), ("nonsense", NOW), ("", NOW)):
+        with pytest.raises(errors.NotFound):
+            admins.accept(db, token, "a password of mine", ADDRESS, at)
+    assert [one.email for one in admins.all_(db)] == [EMAIL]
+    for id_ in ("", "zz", "00" * 32):
+        with pytest.raises(errors.NotFound):
+            admins.withdraw(db, id_, BY)
+    assert admins.sweep(db, over) == 1
+    with pytest.raises(errors.Conflict):
+        admins.invite(db, EMAIL, "viewer", BY)

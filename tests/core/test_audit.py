@@ -70,7 +70,7 @@ def test_what_is_done_to_admins_is_recorded_beside_all_applications(play):
     admins.create(play.db, "Sam@Example.com", NOW, by=EVE)
     admins.reset_password(play.db, "sam@example.com", by=EVE)
     assert told(play) == [
-        ("admin created", "sam@example.com", ""),
+        ("admin created", "sam@example.com", "owner"),
         ("admin's password reset", "sam@example.com", ""),
     ]
     assert [one.app_id for one in audit.page(play.db, 10)] == [None, None]

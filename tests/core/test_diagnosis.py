@@ -1,4 +1,4 @@
-"""The diagnosis "Why isn't she found?": its steps, and the first step that says no."""
+"""The diagnosis "Why not found?": its steps, and the first step that says no."""
 
 import msgspec
 import pytest

@@ -20,7 +20,17 @@ from sealed import buckets, contacts, entries
 from servers import KEY, SEAL
 
 from ringbook import errors, phone
-from ringbook.core import admins, applications, delivery, discovery, events, key_changes, test_push, users
+from ringbook.core import (
+    admin_answers,
+    admins,
+    applications,
+    delivery,
+    discovery,
+    events,
+    key_changes,
+    test_push,
+    users,
+)
 from ringbook.core.audit import Actor
 from ringbook.core.profile import columns
 from ringbook.model import Entry
@@ -87,7 +97,10 @@ def fill(db: Database) -> Play:
     applications.change(db, play.app_id, "webhook_secret", WEBHOOK_SECRET)
     for name in ("ann", "bob", "cleo", "dan"):
         password = admins.create(db, f"{name}@example.org", NOW, by=BY)
-    admins.sign_in(db, LIMITS, "dan@example.org", password, "192.0.2.9", NOW)
+    login = admins.sign_in(db, LIMITS, "dan@example.org", password, "192.0.2.9", NOW)
+    for n in range(2):
+        admins.invite(db, f"guest{n}@example.org", "viewer", BY)
+        admin_answers.keep(db, login, f"a secret {n}", NOW)
     return play
 
 

@@ -35,14 +35,27 @@ def test_contacts_are_masked_in_the_order_of_the_upload_and_their_places_tell_no
 
 def test_one_contact_is_revealed_as_it_was_typed_and_only_with_an_entry_in_the_log(play):
     ann = masked_books.masked(play.db, play.bob, 0, 0, 1)[0]
-    shown = masked_books.contact(play.db, play.bob, 0, ann.place, BY)
+    shown = masked_books.reveal(play.db, play.bob, 0, ann.place, BY)
     assert (shown.name, shown.phone, shown.is_whole) == ("Ann of the secret name", "+1 (202) 555-0101", True)
     (entry,) = entries(play.db, action="contacts revealed")
     assert (entry.admin, entry.subject, entry.detail) == ("op@example.com", f"user {play.bob}", "…01 of book 0")
+    assert masked_books.contact(play.db, play.bob, 0, ann.place) == shown  # for the page that follows
+    assert len(entries(play.db, action="contacts revealed")) == 1
+
+
+def test_contacts_who_are_users_are_marked_by_their_place(play):
+    first, second = masked_books.masked(play.db, play.bob, 0, 0, 2)
+    ann = play.person("ann", ANN).id
+    assert masked_books.registered(play.db, play.app, play.bob, 0, 0, 10) == {first.place: ann}
+    assert masked_books.registered(play.db, play.app, play.bob, 0, first.place, 10) == {}
+    play.set(require_verified_number="on")
+    assert masked_books.registered(play.db, play.app, play.bob, 0, 0, 10) == {}
+    cleo = play.verified(CLEO)
+    assert masked_books.registered(play.db, play.app, play.bob, 0, 0, 10) == {second.place: cleo}
 
 
 def test_what_is_not_in_the_book_is_neither_shown_nor_written_down(play):
     for book, place in [(0, 7), (0, 2**62), (5, 1), (0, 0)]:
         with pytest.raises(errors.NotFound):
-            masked_books.contact(play.db, play.bob, book, place, BY)
+            masked_books.reveal(play.db, play.bob, book, place, BY)
     assert entries(play.db, action="contacts revealed") == []

@@ -6,7 +6,7 @@ from core.joining import ANN, BOB, DAY, NOW, Play
 from ringbook import errors
 from ringbook.core import app_totals, delivery, overview, stats
 from ringbook.core.delivery import Attempt
-from ringbook.push.transport import Outcome, Receipt
+from ringbook.push.transport import Cause, Outcome, Receipt
 from ringbook.store import stats as store
 
 TODAY = NOW // DAY
@@ -41,13 +41,36 @@ def test_steps_tick_themselves_as_things_happen(play):
     play.device(bob, "fcm-token-of-bob")
     play.holds(bob, (ANN, "Ann"))
     assert done(play) == ["call", "book", "card"]
-    play.set(push_console="on")
+    play.set(webhook_url="https://backend.example.com/joined", webhook_secret="a secret of the webhook")
     assert done(play) == ["call", "book", "provider", "card"]
     play.person("ann", ANN)
     play.tell()
-    due = delivery.claim(play.db, NOW, 9)
-    delivery.record(play.db, [Attempt(due=due[0], receipt=Receipt(Outcome.ACCEPTED, ""), began_at=NOW)], NOW)
+    accepted = Receipt(Outcome.ACCEPTED, "")
+    attempts = [Attempt(due=due, receipt=accepted, began_at=NOW) for due in delivery.claim(play.db, NOW, 9)]
+    delivery.record(play.db, attempts, NOW)
     assert done(play) == ["call", "book", "provider", "card", "push"]
+
+
+def test_no_step_claims_what_has_not_happened(play):
+    """Imported users have not called, an upload without a contact is no book, and a printed push was not sent."""
+    stats.add(play.app_id, "imported", NOW, 1)
+    play.person("imported", BOB)
+    stats.forget()
+    stats.add(play.app_id, "imported", NOW, 1)
+    stats.add(play.app_id, "uploads", NOW)
+    play.set(push_console="on", webhook_url="https://backend.example.com/joined", webhook_secret="a secret")
+    assert done(play) == ["card"]
+    bob = play.person("bob", "+447700900124").id
+    play.device(bob, "fcm-token-of-bob")
+    play.holds(bob, (ANN, "Ann"))
+    play.person("ann", ANN)
+    play.tell()
+    printed = Receipt(Outcome.ACCEPTED, "printed, not sent", cause=Cause.PRINTED)
+    attempts = [Attempt(due=due, receipt=printed, began_at=NOW) for due in delivery.claim(play.db, NOW, 9)]
+    delivery.record(play.db, attempts, NOW)
+    assert "push" not in done(play) and "provider" not in done(play)
+    found = seen(play).series
+    assert sum(found["pushes printed"]) == len(attempts) and "pushes accepted" not in found
 
 
 def test_users_who_were_there_before_anything_was_counted_are_a_call(play):
@@ -101,7 +124,7 @@ def test_refusals_are_the_application_s_own_and_those_of_nobody_known(play):
     stats.refused(play.app_id, "GET /users", errors.Invalid("no"), NOW)
     stats.refused(0, "POST /session", errors.Invalid("No application found"), NOW)
     assert [row.reason for row in seen(play).refusals] == ["no"]
-    assert [row.reason for row in overview.refusals_without_app(play.db)] == ["No application found"]
+    assert [row.reason for row in overview.server(play.db, play.now).refusals] == ["No application found"]
 
 
 def test_pushes_that_wait_are_told(play):

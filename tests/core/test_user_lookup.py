@@ -50,7 +50,9 @@ def test_beginnings_find_names_and_logins_but_no_sealed_value(play):
         return [user.id for user in user_lookup.matches(play.db, play.app, text)]
 
     assert found("ANN") == [zoe, ann]
-    assert found("zoe.") == [zoe]
+    assert found("zoe.") == [zoe, ann]
+    assert found("EXAMPLE") == found("exam") == [zoe, ann]  # of any word
+    assert found("zoe ex") == [zoe, ann] and found("zoe b") == []
     assert found("07700 900123") == []
     assert found("+44 7700 900123") == [private]
     for text in ("ann@", "+1202", "1202555", "+44 7700", "+44"):

@@ -3,7 +3,7 @@
 browser()        a browser, during a context
 opened(…)        a window, with the errors in it
 logged_in(…)     a window of a logged-in admin
-faults(page)     the serious faults that axe-core finds
+faults(page)     the faults that axe-core finds
 """
 
 import os
@@ -94,13 +94,12 @@ def axe() -> str:
 
 
 def faults(page: Page, *parts: str) -> Sequence[str]:
-    """The serious and critical accessibility faults of a page, or of the parts with these selectors."""
+    """The accessibility faults of a page, or of the parts with these selectors, with their places."""
     page.evaluate(axe())
     where = {"include": [[part] for part in parts]} if parts else None
     found = page.evaluate("where => axe.run(where || document, {resultTypes: ['violations']})", where)
     return [
         f"{one['id']} ({one['impact']}): {one['help']}: {node['html'][:200]} {node.get('failureSummary', '')}"
         for one in found["violations"]
-        if one["impact"] in ("serious", "critical")
         for node in one["nodes"]
     ]

@@ -30,8 +30,8 @@ EMAIL = "op@example.com"
 
 def ask_why(page: Page) -> None:
     """Submit the form of "Why not found?"."""
-    page.get_by_label("User", exact=True).fill("ann.archer")
-    page.get_by_label("Number of the contact").fill("07700 900 013")
+    page.get_by_label("Who looks").fill("ann.archer")
+    page.get_by_label("Who is not found").fill("07700 900 013")
     page.get_by_role("button", name="Check").click()
     page.wait_for_load_state()
 

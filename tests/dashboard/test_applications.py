@@ -3,7 +3,9 @@
 import contextlib
 import html
 import re
+import secrets
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,12 +18,13 @@ from ringbook.core import applications
 from ringbook.dashboard.snippets import SNIPPETS, endpoint_of
 from ringbook.store import db as store
 
+NAME = "Friends & <b>co</b>"
 SDK = Path(__file__).parent.parent / "e2e"
 
 
 @pytest.fixture
 def app(server):
-    return application(server.database_url, "Friends & <b>co</b>")
+    return application(server.database_url, NAME)
 
 
 @pytest.fixture
@@ -35,7 +38,7 @@ def keys_of(server, app_id):
 
 
 def test_an_application_is_made_and_its_secret_is_shown_once(visitor, server):
-    page = visitor.post("/apps", name="New <i>one</i>")
+    page = visitor.follow(visitor.post("/apps", name="New <i>one</i>"))
     app_id = int(page.value("application-id"))
     kept = keys_of(server, app_id)
     assert (page.value("auth-key"), page.value("auth-secret")) == (kept["auth_key"], kept["auth_secret"])
@@ -44,6 +47,46 @@ def test_an_application_is_made_and_its_secret_is_shown_once(visitor, server):
         later = visitor.get(path)
         assert kept["auth_secret"] not in later.html and "<i>one" not in later.html
     assert "New <i>one</i>" in visitor.get("/apps").words
+
+
+def test_a_page_that_shows_a_secret_shows_it_once_and_only_to_its_session(visitor, server):
+    sent = visitor.post("/apps", name="Once")
+    path = sent.goes_to.removeprefix("/dashboard")
+    stranger = admin(server).get(path)
+    assert stranger.status == 410 and "was shown already" in stranger.words
+    page = visitor.get(path)
+    secret = page.value("auth-secret")
+    assert secret and secret not in sent.html + str(sent.headers)
+    again = visitor.get(path)
+    assert again.status == 410 and secret not in again.html and "ringbook app show" in again.words
+    left = rows(server, "SELECT sealed FROM admin_answers")
+    assert all(secret.encode() not in bytes(row["sealed"]) for row in left)
+
+
+def test_reloading_makes_no_second_application_and_rotates_no_keys_twice(visitor, server, app):
+    """A form that is sent again leads to the same page, and is carried out once."""
+    for path, values in (("/apps", {"name": "Twice"}), (f"/apps/{app.application_id}/keys/rotate", {"typed": NAME})):
+        nonce = secrets.token_urlsafe(12)
+        first = visitor.post(path, nonce=nonce, **values)
+        kept = keys_of(server, app.application_id)
+        assert visitor.post(path, nonce=nonce, **values).goes_to == first.goes_to
+        assert keys_of(server, app.application_id) == kept
+    assert len(rows(server, "SELECT id FROM applications WHERE name = 'Twice'")) == 1
+
+
+def test_a_form_that_was_refused_may_be_sent_again(visitor, server):
+    nonce = secrets.token_urlsafe(12)
+    assert visitor.post("/apps", nonce=nonce, name="x" * 101).status == 422
+    assert visitor.post("/apps", nonce=nonce, name="Mended").status == 303
+    assert len(rows(server, "SELECT id FROM applications WHERE name = 'Mended'")) == 1
+
+
+def test_two_forms_at_the_same_moment_are_carried_out_once(visitor, server):
+    nonce = secrets.token_urlsafe(12)
+    with ThreadPoolExecutor(4) as threads:
+        sent = list(threads.map(lambda _: visitor.post("/apps", nonce=nonce, name="At once"), range(4)))
+    assert len({page.goes_to for page in sent}) == 1
+    assert len(rows(server, "SELECT id FROM applications WHERE name = 'At once'")) == 1
 
 
 def test_a_name_that_is_refused_says_why(visitor):
@@ -98,7 +141,7 @@ def test_keys_are_rotated_only_once_the_name_was_typed(visitor, server, app):
     assert "stop working" in visitor.get(path).words
     assert visitor.post(path, typed="friends").status == 422
     assert keys_of(server, app.application_id) == before
-    page = visitor.post(path, typed="Friends & <b>co</b>")
+    page = visitor.follow(visitor.post(path, typed=NAME))
     after = keys_of(server, app.application_id)
     assert page.value("auth-secret") == after["auth_secret"] != before["auth_secret"]
     noted = rows(server, "SELECT action FROM audit WHERE app_id = :app", app=app.application_id)

@@ -1,6 +1,8 @@
 """The overview, pushes and "Why not found?" in a real browser, which shows for example whether a chart is drawn."""
 
+import calendar
 import time
+from contextlib import contextmanager
 
 import pytest
 from asking import person
@@ -56,8 +58,77 @@ def test_bars_are_drawn_in_proportion_and_stay_in_their_chart(page, served, play
     assert full > 40 and abs(half / full - 0.5) < 0.05 and none < 1
     card, chart = uploads.bounding_box(), uploads.locator("tbody").bounding_box()
     assert card["y"] < chart["y"] and chart["y"] + chart["height"] < card["y"] + card["height"]
-    pushes = page.locator(".chart-card", has_text="by outcome").locator("tbody tr").last.locator("td")
-    assert abs(height(pushes.nth(0)) / height(pushes.nth(1)) - 3) < 0.4
+    pushes = page.locator(".chart-card", has_text="printed").locator("tbody tr").last.locator("td")
+    assert abs(height(pushes.nth(0)) / height(pushes.nth(2)) - 3) < 0.4
+
+
+@contextmanager
+def chart(chromium, served, play, path="", **options):
+    """The overview with the large chart, in a window of its own."""
+    with opened(chromium, served, **options) as page:
+        log_in(page, *make_admin(served))
+        page.goto(f"/dashboard/apps/{play.app_id}{path}")
+        page.locator(".plot canvas").wait_for()
+        yield page
+
+
+def happened(play, *events):
+    """Count sign-ups at some times."""
+    stats.forget()
+    for at, count in events:
+        stats.add(play.app_id, "sign-ups", at, count)
+    stats.flush(play.db, int(time.time()))
+    stats.forget()
+
+
+def test_the_chart_counts_by_days_of_the_browser_s_time_zone(chromium, served, play):
+    """Two hours before midnight UTC it is the next day in Tokyo already."""
+    midnight = int(time.time()) // stats.DAY * stats.DAY
+    happened(play, (midnight - 2 * 3600, 5), (midnight - 2 * stats.DAY - 2 * 3600, 2))
+    day = time.gmtime(midnight - 2 * 3600)
+    for zone, moved in (("UTC", 0), ("Asia/Tokyo", 1)):
+        with chart(chromium, served, play, timezone_id=zone, locale="en-GB") as page:
+            assert page.locator("[data-zone-name]").text_content() == zone
+            page.get_by_text("As a table").click()
+            expected = time.strftime("%-d %b", time.gmtime(calendar.timegm(day) + moved * stats.DAY))
+            row = page.locator("#activity tbody tr", has=page.get_by_text(expected, exact=True))
+            assert row.locator("td").first.inner_text() == "5", (zone, expected)
+
+
+def test_the_chart_shows_values_on_hover_and_touch_and_compares(chromium, served, play):
+    now = int(time.time())
+    happened(play, (now - 3 * stats.DAY, 6), (now - 3 * stats.DAY - 7 * stats.DAY, 4))
+    with chart(chromium, served, play, "?days=7", viewport={"width": 390, "height": 800}, has_touch=True) as page:
+        assert page.locator("[data-metric='sign-ups'] b").inner_text() == "6"
+        assert page.locator("[data-metric='sign-ups'] [data-change]").inner_text() == "↑ 50 %"
+        over = page.locator(".u-over")
+        over.scroll_into_view_if_needed()
+        box = over.bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 40)
+        tip = page.locator(".plot-tip")
+        tip.wait_for()
+        assert "Sign-ups64" in "".join(tip.inner_text().split())
+        page.mouse.move(5, 5)
+        tip.wait_for(state="hidden")
+        page.touchscreen.tap(box["x"] + 5, box["y"] + 40)
+        tip.wait_for()
+        assert "Sign-ups00" in "".join(tip.inner_text().split())
+        page.get_by_role("button", name="Found").click()
+        assert page.get_by_role("button", name="Found").get_attribute("aria-pressed") == "true"
+
+
+def test_the_chart_stays_when_the_page_renews_itself(chromium, served, play):
+    with opened(chromium, served) as page:
+        log_in(page, *make_admin(served))
+        page.clock.install()
+        page.goto(f"/dashboard/apps/{play.app_id}?days=90")
+        page.locator(".plot canvas").wait_for()
+        page.get_by_text("As a table").click()
+        with page.expect_response(lambda one: "/live?days=90" in one.url):
+            page.clock.run_for(16_000)
+        page.wait_for_timeout(300)
+        assert page.locator(".plot canvas").count() == 1
+        assert page.locator("#activity tbody tr").count() == 90
 
 
 def test_the_page_renews_itself_where_it_stands(page, play):

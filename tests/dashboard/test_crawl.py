@@ -18,6 +18,7 @@ from dashboard.visiting import FORM, Page, Visitor, admin
 from dashboard.world import fill
 from servers import Databases, Server, ringbook, serve
 
+from ringbook.dashboard.endpoint import Who
 from ringbook.dashboard.routes import ROUTES
 
 START = "/dashboard"
@@ -162,3 +163,15 @@ def test_every_link_and_every_form_leads_somewhere(
         found = Crawl(admin(server)).follow(START)
     assert found.wrong == []
     assert len(found.seen) >= pages and len(found.sent) >= 3
+
+
+def test_a_viewer_is_led_to_nothing_that_is_for_owners(databases: Databases, tmp_path: Path) -> None:
+    """No link leads to a refusal, and no page has a form that only owners may send."""
+    with databases.fresh("sqlite") as url, serve(url, tmp_path, "--no-worker") as server:
+        fill(server)
+        found = Crawl(admin(server, role="viewer")).follow(START)
+    assert found.wrong == []
+    owners = [re.compile(START + re.sub(r"\{\w+\}", "[^/]+", one.path)) for one in ROUTES if one.who is Who.OWNER]
+    locked = re.compile(r".*/users/settings/\w+|.*/push/providers/\w+")  # their fields are shown, and cannot be changed
+    sent = [one for one in found.sent if any(each.fullmatch(one) for each in owners) and not locked.fullmatch(one)]
+    assert sent == [] and len(found.seen) >= 50

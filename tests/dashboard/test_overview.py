@@ -42,9 +42,11 @@ def test_what_happened_and_what_was_refused_is_shown(databases, tmp_path):
             visitor = admin(server)
             page = visitor.get(path)
             part = visitor.get(path + "/live")
+            of_server = visitor.get("/server")
     assert "a field is not a field that users can be searched by" in page.words
     assert "First call of an app : done" in page.words and "First address book : done" in page.words
-    assert "GET /users/v2" in page.words and "No application found" in page.words
+    assert "GET /users/v2" in page.words and "No application found" not in page.words
+    assert "No application found" in of_server.words and "GET /users/v2" not in of_server.words
     assert re.search(r"Users 1\b", page.words) and re.search(r"Contacts 1\b", page.words)
     assert "Uploads on each of the last 30 days" in page.words
     assert part.status == 200 and "<html" not in part.html and "First call of an app" in part.words

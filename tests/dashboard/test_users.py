@@ -38,8 +38,10 @@ def found(visitor, app, text):
     """The users that a search shows."""
     here = f"/apps/{app.application_id}/users"
     visitor.get(here)
-    page = visitor.post(here, q=text)
+    sent = visitor.post(here, q=text)
+    page = visitor.follow(sent)
     assert page.value("q") == text.strip()
+    assert listed(visitor.follow(sent), app) == listed(page, app)  # its address shows it again
     named = listed(visitor.get(f"{here}?{urlencode({'q': text})}"), app)
     assert listed(page, app) == named
     return named
@@ -49,6 +51,19 @@ def test_what_is_searched_for_stands_in_no_address(visitor, app):
     page = visitor.get(f"/apps/{app.application_id}/users")
     (form,) = re.findall(r"<form[^>]*role=\"search\"[^>]*>", page.html)
     assert 'method="post"' in form
+
+
+@pytest.mark.parametrize("text", ["07700 900 123", "+44 (7700) 900123", "ann@example.com", "447700900123"])
+def test_a_phone_or_an_e_mail_is_sealed_in_the_address_of_its_search(visitor, server, app, ann, text):
+    path = f"/apps/{app.application_id}/users"
+    sent = visitor.post(path, q=text, sort="name")
+    assert "find=" in sent.goes_to and "q=" not in sent.goes_to
+    assert not re.search(r"900|ann|example", sent.goes_to.partition("?")[2])
+    assert listed(visitor.follow(sent), app) == listed(admin(server).follow(sent), app) == [ann.id]
+    other = application(server.database_url, default_region="GB")
+    moved = sent.goes_to.removeprefix("/dashboard").replace(path, f"/apps/{other.application_id}/users")
+    assert "900" not in visitor.get(moved).words  # no other application opens it
+    assert visitor.get(f"{path}?find=nonsense!").status == 200
 
 
 def listed(page, app):
@@ -101,7 +116,7 @@ def test_pages_follow_one_another_newest_first(visitor, server):
     while path:
         page = visitor.get(path)
         seen += listed(page, other)
-        older = re.search(r'href="/dashboard([^"]*\?before=\d+)" rel="next"', page.html)
+        older = re.search(r'href="/dashboard([^"]*\?after=\d+)" rel="next"', page.html)
         path = older[1] if older else ""
     assert seen == sorted(ids, reverse=True)
 
@@ -129,11 +144,17 @@ def test_contacts_are_masked_until_one_is_revealed_which_is_written_down(visitor
     places = re.findall(r'name="place" value="(\d+)"', page.html)
     assert len(places) == 2 and "M…" in page.words
     before = len(entries_behind(server, action="contacts revealed"))
-    shown = visitor.post(path, place=places[1])
+    sent = visitor.post(path, place=places[1])
+    shown = visitor.follow(sent)
     assert shown.status == 200 and "+1 202 555 0142" in shown.words and "&lt;img src=x&gt;" in shown.html
     assert "Mum" not in shown.html
     log = entries_behind(server, action="contacts revealed")
     assert len(log) == before + 1 and log[0].subject == f"user {ann.id}" and "0142" not in log[0].detail
+    assert "0142" in visitor.follow(sent).words  # reloading shows it again, and is not recorded again
+    assert len(entries_behind(server, action="contacts revealed")) == before + 1
+    assert "0142" not in admin(server).follow(sent).words  # it was not recorded for another session
+    forged = sent.goes_to.removeprefix("/dashboard").replace(f"place={places[1]}", f"place={places[0]}")
+    assert "Mum" not in visitor.get(forged).words
     assert visitor.post(path, place="1").status == 404
     assert visitor.get(path.replace("books/0", "books/7")).status == 404
 

@@ -22,6 +22,7 @@ from urllib.parse import urlencode
 from servers import SEAL, Server
 
 from ringbook.core import admins, audit
+from ringbook.core.admins import Role
 from ringbook.dashboard import cookies
 from ringbook.store import admins as store
 from ringbook.store import db as databases
@@ -120,9 +121,13 @@ def make_admin(server: Server, email: str = "") -> tuple[str, str]:
         return email, admins.create(db, email, int(time.time()))
 
 
-def admin(server: Server, **options: Any) -> Visitor:
+def admin(server: Server, role: Role = "owner", **options: Any) -> Visitor:
     """A logged-in admin with a new session. The form is not used, because hashing passwords is slow."""
-    email, token, now = visiting(server.database_url, server.process.pid), secrets.token_urlsafe(32), int(time.time())
+    email, token, now = (
+        visiting(server.database_url, server.process.pid, role),
+        secrets.token_urlsafe(32),
+        int(time.time()),
+    )
     with contextlib.closing(databases.connect(server.database_url, pool=1, seal=SEAL)) as db, db.write() as tx:
         store.open_session(tx, hashlib.sha256(token.encode()).digest(), email, now, now + admins.LIFE_SECONDS)
         audit.record(tx, audit.Actor(email, "127.0.0.1", now), "logged in")
@@ -133,8 +138,8 @@ def admin(server: Server, **options: Any) -> Visitor:
 
 
 @cache
-def visiting(database_url: str, _pid: int) -> str:
+def visiting(database_url: str, _pid: int, role: Role) -> str:
     """The e-mail of an admin without a known password, one for each server because databases are reused."""
     with contextlib.closing(databases.connect(database_url, pool=1, seal=SEAL)) as db:
-        admins.create(db, email := f"{uuid.uuid4().hex[:12]}@example.com", int(time.time()))
+        admins.create(db, email := f"{uuid.uuid4().hex[:12]}@example.com", int(time.time()), role=role)
     return email

@@ -81,6 +81,11 @@ class Filling:
         test_push.send(self.db, self.app, early[0], by)
         self.settle()
         self.figures()
+        for key, value in {
+            "webhook_url": "https://backend.example.com/joined",
+            "webhook_secret": "not a secret",
+        }.items():
+            applications.change(self.db, self.app.id, key, value)
         return World(self.app.id, early[0])
 
     def person(self, n: int, at: int) -> int:
@@ -123,11 +128,12 @@ class Filling:
     def settle(self) -> None:
         """Settle the pushes: most are accepted, and a few fail, each for another reason."""
         odd = {5: Receipt(Outcome.GONE, "UNREGISTERED"), 8: Receipt(Outcome.REFUSED, "InvalidProviderToken (403)")}
-        attempts = [
-            delivery.Attempt(due=one, receipt=odd.get(one.user_id, Receipt(Outcome.ACCEPTED)), began_at=self.now)
-            for one in delivery.claim(self.db, self.now, 200)
-        ]
-        delivery.record(self.db, attempts, self.now)
+        while due := delivery.claim(self.db, self.now, 200):
+            attempts = [
+                delivery.Attempt(due=one, receipt=odd.get(one.user_id, Receipt(Outcome.ACCEPTED)), began_at=self.now)
+                for one in due
+            ]
+            delivery.record(self.db, attempts, self.now)
 
     def figures(self) -> None:
         """Store the statistics of a month, always the same, and refusals."""
@@ -136,12 +142,12 @@ class Filling:
             for _ in range(count):
                 stats.refused(self.app.id, "/address_book", errors.Invalid(reason, field="contacts"), self.now - 90)
         chance = random.Random(7)
-        for day in range(30):
-            at, growth = self.now - (29 - day) * DAY, (day + 6) / 35
+        for day in range(-30, 30):
+            at, growth = self.now - (29 - day) * DAY, max(4, day + 22) / 52
             weekend = 0.6 if (at // DAY) % 7 in (2, 3) else 1.0
             for name, most in FIGURES.items():
                 stats.add(self.app.id, name, at, round(most * growth * weekend * chance.uniform(0.6, 1.1)))
-            if day < 29:  # today's are what there is
+            if 0 <= day < 29:  # today's are what there is
                 with self.db.write() as tx:
                     store.add(
                         tx, [(self.app.id, at // DAY, name, most * min(day, 26) // 27) for name, most in MANY.items()]
@@ -151,11 +157,11 @@ class Filling:
 
 # What happens on a day at most, and how many there are in the end.
 FIGURES: dict[stats.Name, int] = {
-    "sign-ups": 1,
+    "sign-ups": 9,
     "uploads": 16,
     "matches": 38,
     "sessions": 24,
-    "joined": 2,
+    "joined": 7,
     "pushes accepted": 9,
     "joined pushes accepted": 8,
     "pushes gone": 1,
@@ -168,10 +174,13 @@ REFUSED = {"must be a list of contacts": 3, "holds more than 50000 contacts": 1}
 
 def paths(world: World) -> dict[str, str]:
     """Every page below /dashboard by the name of its picture. New pages are included automatically."""
+    once = ("{nonce}", "{token}", "/holders", "/activity")  # shown after a form only, or no page
     values = {"app_id": world.app_id, "user_id": world.user_id, "book": 0}
     found = {}
     for route in ROUTES:
         path = re.sub(r"\{(\w+)\}", lambda one: str(values.get(one[1], "")), route.path)
+        if any(part in route.path for part in once):
+            continue
         if route.method == "GET" and not route.live and "static" not in path and path not in ("", "/", "/login"):
             found[name_of(route.path)] = path
     return found

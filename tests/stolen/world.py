@@ -19,6 +19,7 @@ from asking import PASSWORD, Person, ask, lines, opened, rows
 from dashboard.visiting import Visitor
 from push.listener import PushService
 from push.providers import Providers, apns_token, fcm_token
+from sealed import application_behind
 from servers import SEAL, Application, Server, eventually, ringbook
 from stolen.needles import Secrets
 from verify.gateway import Gateway
@@ -33,6 +34,7 @@ WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"thirty bytes that sign a webhook"
 GATEWAY_HEADERS = '{"Authorization": "Bearer gateway-token-7d1f", "Content-Type": "application/json"}'
 TWILIO_TOKEN = "twilio-auth-token-3b9e"
 ADMIN, OTHER_ADMIN = "Operator.One@admins.example", "operator.two@admins.example"
+INVITED = "invited.three@admins.example"
 CODE_NUMBERS = ("+44 7700 900985", "+44 7700 900986")  # one signs in by code, one only asks for a code
 IMPORTED = ("+44 7700 900981", "+44 7700 900982")
 LATE = "+44 7700 900990"  # joins last: everybody who holds the number is told
@@ -92,7 +94,7 @@ class World:
 
     def administer(self) -> None:
         """Admins log in, once with a wrong password, look at the pages, reveal, and leave entries in the audit log."""
-        for email in (ADMIN, OTHER_ADMIN):
+        for email in (ADMIN, OTHER_ADMIN, INVITED):
             self.address(email, "admins.email")
         password = json.loads(self.command("admin", "create", ADMIN, "--json"))["password"]
         other = json.loads(self.command("admin", "create", OTHER_ADMIN, "--json"))["password"]
@@ -108,12 +110,18 @@ class World:
         visitor.get("/account")
         here, holder = f"/apps/{self.app.application_id}", self.users[1]
         person = DEMO["people"][0]
-        assert "users/" in visitor.post(f"{here}/users", q=person["phone"]).html
+        assert "users/" in visitor.follow(visitor.post(f"{here}/users", q=person["phone"])).html
         place = rows(self.server, "SELECT MIN(seq) AS place FROM contacts WHERE owner_id = :id", id=holder.id)[0][
             "place"
         ]
-        assert visitor.post(f"{here}/users/{holder.id}/books/0", place=place).status == 200
-        assert visitor.post(f"{here}/why", user=str(holder.id), number=person["phone"], names="on").status == 200
+        revealed = visitor.follow(visitor.post(f"{here}/users/{holder.id}/books/0", place=place))
+        assert revealed.status == 200 and ">revealed<" in revealed.html
+        asked = visitor.post(f"{here}/why", user=str(holder.id), contact=person["phone"], names="on")
+        assert visitor.follow(asked).status == 200
+        assert visitor.post(f"{here}/users/export").status == 200
+        assert visitor.post("/admins/invite", email=INVITED, role="viewer").status == 303
+        kept = visitor.post("/apps", name="Second", nonce="a-nonce").goes_to  # its secret waits to be shown
+        self.secrets.text(application_behind(self.server, int(kept.split("/")[3])).auth_secret, "admin_answers.sealed")
         assert visitor.post(f"{here}/users/{holder.id}/export").status == 200
         assert visitor.post(f"{here}/users/settings/test", test=str(self.users[2].id)).status == 303
         self.secrets.text("Your friend Annie joined.", "pushes.message: a test push")

@@ -154,8 +154,8 @@ def test_some_users_are_the_oldest_and_its_own(db):
 
 def test_an_admin_is_added_once_and_gets_a_new_password(db):
     with db.write() as tx:
-        assert admins.insert(tx, "ann@example.org", "hash", NOW)
-        assert not admins.insert(tx, "ann@example.org", "other", NOW)
+        assert admins.insert(tx, "ann@example.org", "hash", "owner", NOW)
+        assert not admins.insert(tx, "ann@example.org", "other", "viewer", NOW)
         assert admins.set_password(tx, "ann@example.org", "new")
         assert not admins.set_password(tx, "bob@example.org", "new")
         assert [row["email"] for row in admins.all_(tx)] == ["ann@example.org"]

@@ -9,7 +9,8 @@ from core.joining import ANN, BOB, CLEO, DAY, NOW, Play
 from servers import SEAL, Databases
 
 from ringbook.config import Config
-from ringbook.core import announcing, delivery, overview, push_trace
+from ringbook.core import activity, announcing, delivery, overview, push_trace, user_list, user_record
+from ringbook.core.audit import Actor
 from ringbook.store import db as store
 from ringbook.store.db import sqlite
 from ringbook.worker import jobs
@@ -48,6 +49,17 @@ class Traced:
                     if scan and name in tables:  # it may also be a subquery, which the plan shows as well
                         found[name + (scan[2] or "")] = statement
         return found
+
+    def sorts(self, db: store.Database, part: str) -> list[str]:
+        """The statements with this part that sort rows, instead of reading them in the order of an index."""
+        statements = [one for one in set(self.statements) if part in one and " ORDER BY " in one]
+        assert statements
+        with db.read() as tx:
+            return [
+                one
+                for one in statements
+                if any("USE TEMP B-TREE FOR ORDER BY" in row[3] for row in tx.tuples(f"EXPLAIN QUERY PLAN {one}"))
+            ]
 
 
 def named(alias: str, statement: str) -> str:
@@ -91,13 +103,32 @@ def test_no_periodic_job_reads_a_table(traced):
 def test_neither_the_overview_nor_the_pages_of_pushes_nor_the_metrics_read_a_table(traced):
     trace, db, play = traced
     overview.of(db, play.app, NOW)
-    overview.refusals_without_app(db)
+    overview.server(db, NOW)
+    activity.of(db, play.app, NOW, 90)
+    activity.by_day(db, play.app, NOW, 90)
     delivery.waiting(db)
     push_trace.state(db, NOW)
     push_trace.queue(db, play.app_id, NOW)
     push_trace.parked(db, play.app_id)
     scans = trace.scans(db)
     assert set(scans) - SMALL - BOUNDED == set(), scans
+
+
+def test_neither_the_list_of_users_nor_a_search_reads_or_sorts_a_table(traced):
+    trace, db, play = traced
+    for wanted in (
+        *(user_list.Wanted(sort=sort) for sort in user_list.SORTS),
+        user_list.Wanted(only=("verified", "book", "device"), since=1),
+        user_list.Wanted(text="bob"),
+        user_list.Wanted(text="bo ann", sort="name"),
+    ):
+        for after in (0, 1):
+            user_list.page(db, play.app, wanted, after)
+    list(user_list.csv_rows(db, play.app, user_list.Wanted(), Actor("op@example.com", "", NOW)))
+    user_record.connected(db, play.app, 1)
+    scans = trace.scans(db)
+    assert set(scans) - SMALL - BOUNDED == set(), scans
+    assert trace.sorts(db, "u.app_id") == []
 
 
 def test_sending_pushes_reads_no_table(traced):

@@ -1,10 +1,15 @@
-"""Admins and their sessions in the dashboard. There is one role: every admin may do everything.
+"""Admins and their sessions in the dashboard.
 
-    first, create, reset_password    return a new random password, which is stored only as a hash
-    any_, all_, remove               say whether there is an admin; list the admins; delete one
-    sign_in, session, sign_out       open, find and end a session
-    change_password, end_sessions    change the admin's own password; end the admin's own sessions
-    sweep                            deletes expired sessions
+    first, create, reset_password             return a new random password, which is stored only as a hash
+    any_, all_, set_role, remove              say whether there is an admin; list the admins; change or delete one
+    sign_in, session, sign_out                open, find and end a session
+    sessions_of, end_session, end_sessions    list the sessions of an admin, and end one or all of them
+    change_password                           changes the admin's own password
+    invite, invited, accept                   an owner invites by a link, which is used once
+    invitations, withdraw                     list the open invitations; delete one
+    sweep                                     deletes expired sessions and invitations
+
+There are two roles. An owner may do everything. A viewer sees every page, but changes, reveals and exports nothing.
 
 A session expires LIFE_SECONDS after its last use, and LONGEST_SECONDS after it was opened.
 """
@@ -13,6 +18,7 @@ import hashlib
 import hmac
 import secrets
 from contextlib import suppress
+from typing import Literal, get_args
 
 from msgspec import Struct
 
@@ -31,6 +37,15 @@ KNOWN_SECONDS = 30 * 86_400  # for so long after a log-in the address counts as 
 FIRST = "admin@localhost"
 NO_APP = 0  # in place of an application's id in the names of buckets
 WRONG = "The e-mail or the password is wrong."
+INVITED_SECONDS = 7 * 86_400
+NOT_INVITED = "This invitation was used, withdrawn, or has expired."
+
+Role = Literal["owner", "viewer"]
+ROLES: tuple[Role, ...] = get_args(Role)
+OWNER: Role = "owner"
+VIEWER: Role = "viewer"
+NO_ADMIN = "there is no admin {email}; `ringbook admin list` shows those there are"
+LAST_OWNER = "There must be an owner: this admin is the only one."
 
 
 class Admin(Struct, frozen=True):
@@ -39,6 +54,26 @@ class Admin(Struct, frozen=True):
     email: str
     created_at: int
     seen_at: int | None
+    role: str = OWNER
+
+
+class Session(Struct, frozen=True, kw_only=True):
+    """An open session of an admin. `id` identifies it and does not open it."""
+
+    id: str
+    address: str
+    browser: str
+    created_at: int
+    last_used_at: int
+
+
+class Invitation(Struct, frozen=True, kw_only=True):
+    """An open invitation. `id` identifies it and is not the link."""
+
+    id: str
+    email: str
+    role: str
+    expires_at: int
 
 
 class Login(Struct, frozen=True, kw_only=True):
@@ -48,6 +83,17 @@ class Login(Struct, frozen=True, kw_only=True):
     token: str
     created_at: int
     expires_at: int
+    role: str = OWNER
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether the admin may change something."""
+        return self.role == OWNER
+
+    @property
+    def id(self) -> str:
+        """The id of the session, as in `Session`."""
+        return _digest(self.token).hex()
 
     def signature(self, of: str) -> str:
         """A signature of a text, which cannot be made without this session's token."""
@@ -78,7 +124,7 @@ def first(db: Database, now: int) -> tuple[str, str] | None:
         tx.lock("first admin")
         if store.any_(tx):
             return None
-        store.insert(tx, FIRST, hash_, now)
+        store.insert(tx, FIRST, hash_, OWNER, now)
     return FIRST, password
 
 
@@ -91,21 +137,56 @@ def any_(db: Database) -> bool:
 def all_(db: Database) -> list[Admin]:
     """Every admin, by e-mail."""
     with db.read() as tx:
-        return [Admin(row["email"], row["created_at"], row["last_used_at"]) for row in store.all_(tx)]
+        rows = store.all_(tx)
+    return [Admin(row["email"], row["created_at"], row["last_used_at"], row["role"]) for row in rows]
 
 
-def create(db: Database, email: str, now: int, *, by: Actor | None = None) -> str:
+def create(db: Database, email: str, now: int, *, role: Role = OWNER, by: Actor | None = None) -> str:
     """Create an admin. Returns the password. Raises Conflict when there is an admin with this e-mail."""
-    name, at, domain = email.strip().partition("@")
-    if not (name and at and domain):
-        raise errors.Invalid("must be an e-mail address", field="email")
+    _check_email(email)
     password = secrets.token_urlsafe(15)
     hash_ = passwords.hashed(password)
     with db.write() as tx:
-        if not store.insert(tx, _folded(email), hash_, now):
-            raise errors.Conflict(f"{email} is an admin already", field="email")
-        audit.record(tx, by, "admin created", subject=_folded(email))
+        _insert(tx, email, hash_, role, now, by)
     return password
+
+
+def _insert(tx: Tx, email: str, hash_: str, role: str, now: int, by: Actor | None) -> None:
+    if not store.insert(tx, _folded(email), hash_, role, now):
+        raise errors.Conflict(f"{email} is an admin already", field="email")
+    audit.record(tx, by, "admin created", subject=_folded(email), detail=role)
+
+
+def _check_email(email: str) -> None:
+    name, at, domain = email.strip().partition("@")
+    if not (name and at and domain):
+        raise errors.Invalid("must be an e-mail address", field="email")
+
+
+def set_role(db: Database, email: str, role: Role, *, by: Actor | None = None) -> None:
+    """Change what an admin may do, from the next request on. Raises NotFound, and Invalid for the only owner."""
+    with db.write() as tx:
+        former = _locked(tx, email)
+        if role == former:
+            return
+        if role != OWNER:
+            _keep_an_owner(tx, former)
+        store.set_role(tx, _folded(email), role)
+        audit.record(tx, by, "admin's role changed", subject=_folded(email), detail=f"{former} → {role}")
+
+
+def _locked(tx: Tx, email: str) -> str:
+    """Lock an admin, and the number of owners. Returns the role. Raises NotFound."""
+    tx.lock("admins")
+    _lock(tx, _folded(email))
+    if not (role := store.role_of(tx, _folded(email))):
+        raise errors.NotFound(NO_ADMIN.format(email=email))
+    return role
+
+
+def _keep_an_owner(tx: Tx, role: str) -> None:
+    if role == OWNER and store.owners(tx) == 1:
+        raise errors.Invalid(LAST_OWNER)
 
 
 def reset_password(db: Database, email: str, *, by: Actor | None = None) -> str:
@@ -115,26 +196,32 @@ def reset_password(db: Database, email: str, *, by: Actor | None = None) -> str:
     with db.write() as tx:
         _lock(tx, _folded(email))
         if not store.set_password(tx, _folded(email), hash_):
-            raise errors.NotFound(f"there is no admin {email}; `ringbook admin list` shows those there are")
+            raise errors.NotFound(NO_ADMIN.format(email=email))
         store.end_sessions(tx, _folded(email))
         rate_limits.forget_admin_log_ins(tx, _folded(email))
         audit.record(tx, by, "admin's password reset", subject=_folded(email))
     return password
 
 
-def remove(db: Database, email: str, *, by: Actor | None = None) -> None:
-    """Delete an admin and end the admin's sessions. Raises NotFound."""
+def remove(db: Database, email: str, *, keep_owner: bool = False, by: Actor | None = None) -> None:
+    """Delete an admin and end the admin's sessions. Raises NotFound.
+
+    keep_owner   raise Invalid for the only owner
+    """
     with db.write() as tx:
-        _lock(tx, _folded(email))
-        if not store.remove(tx, _folded(email)):
-            raise errors.NotFound(f"there is no admin {email}; `ringbook admin list` shows those there are")
+        role = _locked(tx, email)
+        if keep_owner:
+            _keep_an_owner(tx, role)
+        store.remove(tx, _folded(email))
         audit.record(tx, by, "admin removed", subject=_folded(email))
 
 
 # ── sessions ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def sign_in(db: Database, limits: Limits, email: str, password: str, address: str, now: int) -> Login:
+def sign_in(
+    db: Database, limits: Limits, email: str, password: str, address: str, now: int, *, browser: str = ""
+) -> Login:
     """Open a session. Raises Unauthorized with the same text and after the same time for unknown e-mails, and TooMany.
 
     A guess is charged to the e-mail with the address before the password is compared. It is also charged to the e-mail
@@ -149,9 +236,16 @@ def sign_in(db: Database, limits: Limits, email: str, password: str, address: st
     token = secrets.token_urlsafe(32)
     with db.write() as tx:
         _check_unchanged(tx, email, stored)
-        store.open_session(tx, _digest(token), email, now, now + LIFE_SECONDS)
-        audit.record(tx, Actor(email, address, now), "logged in")
-    return Login(email=email, token=token, created_at=now, expires_at=now + LIFE_SECONDS)
+        return _opened(tx, token, email, Actor(email, address, now), browser)
+
+
+def _opened(tx: Tx, token: str, email: str, by: Actor, browser: str) -> Login:
+    """Open a session."""
+    role, expires_at = store.role_of(tx, email), by.at + LIFE_SECONDS
+    assert role
+    store.open_session(tx, _digest(token), email, by.at, expires_at, address=by.address, browser=browser)
+    audit.record(tx, by, "logged in", detail=browser)
+    return Login(email=email, token=token, created_at=by.at, expires_at=expires_at, role=role)
 
 
 def _is_own_address(db: Database, email: str, address: str, now: int) -> bool:
@@ -214,7 +308,13 @@ def session(db: Database, token: str, now: int, *, touch: bool = True) -> Login 
             with db.write() as tx:
                 store.touch(tx, _digest(token), now, expires_at)
             row["expires_at"] = expires_at
-    return Login(email=row["email"], token=token, created_at=row["created_at"], expires_at=row["expires_at"])
+    return Login(
+        email=row["email"],
+        token=token,
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        role=row["role"],
+    )
 
 
 def sign_out(db: Database, login: Login, by: Actor) -> None:
@@ -222,6 +322,24 @@ def sign_out(db: Database, login: Login, by: Actor) -> None:
     with db.write() as tx:
         store.end_session(tx, _digest(login.token))
         audit.record(tx, by, "logged out")
+
+
+def sessions_of(db: Database, email: str, now: int) -> list[Session]:
+    """The open sessions of an admin, the one used last first."""
+    with db.read() as tx:
+        rows = store.sessions_of(tx, _folded(email), now)
+    return [Session(id=row.pop("token_hash").hex(), **row) for row in rows]
+
+
+def end_session(db: Database, email: str, session_id: str, by: Actor) -> None:
+    """End one session of an admin. Raises NotFound when it has ended already."""
+    with db.write() as tx:
+        found = [one["token_hash"] for one in store.sessions_of(tx, _folded(email), by.at)]
+        ended = next((one for one in found if one.hex() == session_id), None)
+        if not ended:
+            raise errors.NotFound("This session has ended already.")
+        store.end_session(tx, ended)
+        audit.record(tx, by, "sessions ended", subject=_folded(email), detail="1 session")
 
 
 def end_sessions(db: Database, login: Login, by: Actor) -> None:
@@ -253,10 +371,75 @@ def change_password(db: Database, limits: Limits, login: Login, old: str, new: s
         audit.record(tx, by, "password changed", subject=login.email)
 
 
-def sweep(db: Database, now: int, batch: int = 500) -> int:
-    """Delete up to `batch` expired sessions. Returns how many."""
+# ── invitations ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def invite(db: Database, email: str, role: Role, by: Actor) -> str:
+    """Invite an admin. Returns the token of the link, of which only a hash is stored. Raises Invalid, Conflict."""
+    _check_email(email)
+    token = secrets.token_urlsafe(32)
     with db.write() as tx:
-        return store.sweep(tx, now, batch)
+        if store.role_of(tx, _folded(email)):
+            raise errors.Conflict("is an admin already", field="email")
+        store.invite(tx, _digest(token), _folded(email), role, by.at, by.at + INVITED_SECONDS)
+        audit.record(tx, by, "admin invited", subject=_folded(email), detail=role)
+    return token
+
+
+def invited(db: Database, token: str, now: int) -> Invitation:
+    """The invitation of a link. Raises NotFound."""
+    with db.read() as tx:
+        row = store.invited(tx, _digest(token), now)
+    if not row:
+        raise errors.NotFound(NOT_INVITED)
+    return Invitation(id=row["token_hash"].hex(), email=row["email"], role=row["role"], expires_at=now)
+
+
+def accept(db: Database, token: str, password: str, address: str, now: int, *, browser: str = "") -> Login:
+    """Make the invited admin, with a password of their choice, and open a session. The link is used up.
+
+    Raises NotFound before the password is hashed, Invalid with the field, Conflict.
+    """
+    email = invited(db, token, now).email
+    passwords.check(password, min_characters=passwords.MIN_ADMIN_CHARACTERS, field="new")
+    hash_, session_token = passwords.hashed(password), secrets.token_urlsafe(32)
+    by = Actor(email, address, now)
+    with db.write() as tx:
+        row = store.withdraw(tx, _digest(token))
+        if not row:
+            raise errors.NotFound(NOT_INVITED)
+        _insert(tx, email, hash_, row["role"], now, by)
+        return _opened(tx, session_token, email, by, browser)
+
+
+def invitations(db: Database, now: int) -> list[Invitation]:
+    """The invitations that nobody has accepted, by e-mail."""
+    with db.read() as tx:
+        rows = store.invitations(tx, now)
+    names = ("email", "role", "expires_at")
+    return [Invitation(id=row["token_hash"].hex(), **{name: row[name] for name in names}) for row in rows]
+
+
+def withdraw(db: Database, invitation_id: str, by: Actor) -> None:
+    """Delete an invitation: its link no longer works. Raises NotFound."""
+    with db.write() as tx:
+        row = store.withdraw(tx, _bytes(invitation_id))
+        if not row:
+            raise errors.NotFound(NOT_INVITED)
+        audit.record(tx, by, "invitation withdrawn", subject=row["email"])
+
+
+def _bytes(id_: str) -> bytes:
+    try:
+        return bytes.fromhex(id_)
+    except ValueError:
+        raise errors.NotFound(NOT_INVITED) from None
+
+
+def sweep(db: Database, now: int, batch: int = 500) -> int:
+    """Delete up to `batch` expired sessions, and as many expired invitations. Returns how many."""
+    with db.write() as tx:
+        return store.sweep(tx, now, batch) + store.sweep_invitations(tx, now, batch)
 
 
 def _folded(email: str) -> str:

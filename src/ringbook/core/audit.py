@@ -25,14 +25,18 @@ NEWEST = 2**63 - 1
 
 Action = Literal[
     "admin created",
+    "admin invited",
     "admin removed",
     "admin's password reset",
+    "admin's role changed",
     "application created",
     "application deleted",
     "application deletion began",
     "application renamed",
     "contacts revealed",
+    "holders revealed",
     "import began",
+    "invitation withdrawn",
     "key changed",
     "key forgotten",
     "keys rotated",
@@ -51,6 +55,7 @@ Action = Literal[
     "user erased",
     "user exported",
     "user's password reset",
+    "users exported",
     "users imported",
 ]
 ACTIONS: tuple[Action, ...] = get_args(Action)

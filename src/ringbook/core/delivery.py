@@ -348,9 +348,11 @@ def _count(results: Iterable[tuple[int, str, bool, Again | Settled]], now: int) 
     )
     for (app_id, channel, joined, outcome, cause), count in counts.items():
         metrics.pushed(channel, outcome or "again", cause.value, count)
-        if outcome:
+        if outcome and cause is Cause.PRINTED:
+            stats.add(app_id, "pushes printed", now, count)  # nobody has got it
+        elif outcome:
             stats.add(app_id, FIGURES[outcome], now, count)
-        if joined and outcome == ACCEPTED:
+        if joined and outcome == ACCEPTED and cause is not Cause.PRINTED:
             stats.add(app_id, "joined pushes accepted", now, count)
 
 

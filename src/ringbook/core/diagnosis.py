@@ -1,6 +1,7 @@
 """Why is a contact not found? Follows one user and one number from the upload to the push, step by step.
 
-    diagnose(db, user_id, typed, now)   reads the evidence from the database and returns all steps (`findings.py`)
+    diagnose(db, user_id, typed, now)     reads the evidence from the database and returns all steps (`findings.py`)
+    number_of(db, app, user_id, contact)  the number by which a user should find a contact
 
 The answer reveals whether a number is in a user's address book, so the query is written to the audit log when an admin
 is given. Names and other numbers from the user's books are included only with `names`.
@@ -12,22 +13,23 @@ from msgspec import Struct
 
 from .. import errors, phone
 from ..model import App
-from ..store import books, subscriptions, user_record
+from ..store import books, subscriptions, user_record, users
 from ..store import diagnosis as store
 from ..store.db import Database, Row, Tx
-from . import applications, audit, rate_limits
+from . import applications, audit, privacy, rate_limits, user_lookup
 from .audit import Actor
 from .findings import MOST, Evidence, Finding, Step, steps, verdict
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """All steps; `found` says whether the user's app is shown a user for this number."""
+    """All steps; `found` says whether the user's app is shown a user for this number. `holders` are who have it."""
 
     user_id: int
     application_id: int
     found: bool
     verdict: str
     steps: list[Step]
+    holders: list[int] = []
 
 
 def diagnose(
@@ -63,7 +65,31 @@ def diagnose(
         found=bool(evidence.shown),
         verdict=verdict(evidence, found),
         steps=found,
+        holders=[row["user_id"] for row in evidence.holders if row["user_id"] != user_id],
     )
+
+
+def number_of(db: Database, app: App, user_id: int, contact: str) -> str:
+    """The number by which a user should find a contact, ready for `diagnose`.
+
+    contact   a number in any spelling, which is returned unchanged; or the id, login or e-mail of a user. Of several
+              numbers of this user, one that is in a book of the user who looks
+
+    Raises NotFound when the text is no number and means nobody, and Invalid when it means a user without a number.
+    """
+    if privacy.number(contact, app.settings.default_region) is not None:
+        return contact
+    try:
+        user = user_lookup.one_user(db, app, contact)
+    except errors.NotFound:
+        if any(sign.isalpha() for sign in contact):
+            raise errors.NotFound("nobody has this id, login or e-mail") from None
+        return contact  # the diagnosis says what is wrong with the number
+    with db.read() as tx:
+        found = sorted(users.numbers_of(tx, user.id), key=lambda one: not store.in_books(tx, app.id, user_id, one))
+    if not found:
+        raise errors.Invalid(f"user {user.id} has no number, so nobody finds this user")
+    return f"+{phone.digits(found[0])}"
 
 
 def _read(db: Database, app: App, user: Row, typed: str, now: int, *, names: bool) -> Evidence:

@@ -171,6 +171,9 @@ FINDINGS: dict[Finding, Text] = {
 }
 
 
+OF_PUSH = {"announced", "notified", "device", "push"}
+
+
 class Step(Struct, frozen=True):
     """One step: `yes` (as it should be), `no` (the contact is not found because of it) or `note` (it depends).
 
@@ -184,6 +187,11 @@ class Step(Struct, frozen=True):
     state: State
     seen: str
     todo: str = ""
+
+    @property
+    def is_of_push(self) -> bool:
+        """Whether it concerns the push about the contact, and not whether the contact is found."""
+        return self.what in OF_PUSH
 
 
 class Evidence(Struct, frozen=True, kw_only=True):

@@ -18,8 +18,9 @@ from .. import errors
 from ..model import App
 from ..store import app_totals, applications
 from ..store import imports as store
+from ..store import words as words_store
 from ..store.db import Database, Row, Tx
-from . import audit, stats
+from . import audit, stats, words
 from .audit import Actor
 from .import_lines import Account, Line, Lines, id_of, parse
 
@@ -210,6 +211,7 @@ def _write(db: Database, app: App, batch: list[Account], now: int) -> Report:
         app_totals.change_users(tx, app.id, [user["id"] for user in plan.new])
         if written := plan.new + plan.changed:
             store.add_numbers(tx, app.id, written)
+            words_store.put(tx, app.id, _words(written))
             if any(user["verified_at"] is not None for user in written):
                 applications.set_verified(tx, app.id, now)
         stats.after(tx, app.id, "imported", now, len(plan.new))
@@ -219,7 +221,18 @@ def _write(db: Database, app: App, batch: list[Account], now: int) -> Report:
 def _update(tx: Tx, app: App, changed: list[Row], now: int) -> None:
     if not store.update(tx, app.id, changed, now):
         raise errors.Conflict("a user signed in during the import")
-    store.forget_numbers(tx, [user["id"] for user in changed])
+    ids = [user["id"] for user in changed]
+    store.forget_numbers(tx, ids)
+    words_store.forget(tx, ids)
+
+
+def _words(written: list[Row]) -> list[tuple[int, str]]:
+    """The words by which admins find these users."""
+    return [
+        (user["id"], word)
+        for user in written
+        for word in words.of_user(user["full_name"], user["login"], user["external_id"])
+    ]
 
 
 def _read_found(tx: Tx, app: App, batch: list[Account]) -> Found:

@@ -2,15 +2,17 @@
 
 books_of(db, user_id)   the books of a user
 masked(db, …)           a page of masked contacts of a book
-contact(db, …)          one contact, revealed, with an entry in the audit log
+reveal(db, …)           one contact, revealed, with an entry in the audit log
+contact(db, …)          the same contact again, for the page that follows
+registered(db, …)       which contacts of a page are users
 """
 
 from msgspec import Struct
 
 from .. import errors, phone
-from ..model import Contact
+from ..model import App, Contact
 from ..store import books as store
-from ..store.db import Database, Row
+from ..store.db import Database, Row, Tx
 from . import audit
 from .audit import Actor
 
@@ -36,15 +38,35 @@ def masked(db: Database, user_id: int, book: int, after: int, limit: int) -> lis
         return [_masked(one) for one in store.page(tx, user_id, book, after, limit)]
 
 
-def contact(db: Database, user_id: int, book: int, place: int, by: Actor) -> Shown:
+def reveal(db: Database, user_id: int, book: int, place: int, by: Actor) -> Shown:
     """One contact, revealed, with an entry in the audit log; NotFound when the book no longer contains it."""
     with db.write() as tx:
-        found = store.page(tx, user_id, book, place - 1, 1)
-        if not found or found[0].seq != place:
-            raise errors.NotFound("The book does not hold this contact any more: it has just been uploaded anew.")
-        one = found[0]
+        one = _at(tx, user_id, book, place)
         audit.of_user(tx, by, "contacts revealed", user_id, f"{phone.masked(one.number)} of book {book}")
-    return Shown(place=place, phone=one.typed or phone.digits(one.number), name=one.name, is_whole=True)
+    return _whole(one)
+
+
+def contact(db: Database, user_id: int, book: int, place: int) -> Shown:
+    """One contact, revealed. The caller checks that the audit log has recorded it. Raises NotFound."""
+    with db.read() as tx:
+        return _whole(_at(tx, user_id, book, place))
+
+
+def _at(tx: Tx, user_id: int, book: int, place: int) -> Contact:
+    found = store.page(tx, user_id, book, place - 1, 1)
+    if not found or found[0].seq != place:
+        raise errors.NotFound("The book does not hold this contact any more: it has just been uploaded anew.")
+    return found[0]
+
+
+def _whole(one: Contact) -> Shown:
+    return Shown(place=one.seq, phone=one.typed or phone.digits(one.number), name=one.name, is_whole=True)
+
+
+def registered(db: Database, app: App, user_id: int, book: int, after: int, limit: int) -> dict[int, int]:
+    """By place: a user who has the number of the contact, of up to `limit` contacts after a place."""
+    with db.read() as tx:
+        return store.registered_after(tx, user_id, book, after, limit, verified_only=app.verified_only)
 
 
 def _masked(one: Contact) -> Shown:

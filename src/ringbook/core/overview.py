@@ -1,7 +1,8 @@
 """The overview of an application: steps of its setup, totals, statistics by day, and refusals.
 
-    of(db, app, now)              everything that the page shows; its cost does not grow with the number of users
-    refusals_without_app(db)      refused requests without a known application
+    of(db, app, now)        everything that the page shows; its cost does not grow with the number of users
+    counts(db, app)         the totals alone
+    server(db, now)         the same of the whole server: refusals without a known application, limits, pushes that wait
 
 Users, books and contacts are read from the totals that `app_totals.py` keeps. The statistics by day are those of
 `stats.py`.
@@ -74,6 +75,15 @@ class Overview(Struct, frozen=True, kw_only=True):
     late_seconds: int
 
 
+class ServerView(Struct, frozen=True, kw_only=True):
+    """The values of the server's page. `refusals` are those of requests without a known application."""
+
+    refusals: list[Refusal]
+    near: list[Near]
+    waiting: int
+    late_seconds: int
+
+
 def of(db: Database, app: App, now: int) -> Overview:
     """The overview of an application."""
     today = now // DAY
@@ -83,7 +93,6 @@ def of(db: Database, app: App, now: int) -> Overview:
         happened = store.totals(tx, app.id)
         counts = dict(zip(app_totals.NAMES, app_totals.of_app(tx, app.id), strict=True))
         rows = store.days(tx, app.id, days[0], today)
-        of_server = store.days(tx, SERVER, today - 1, today)
         return Overview(
             steps=_steps(app, happened, counts),
             counts=counts,
@@ -91,16 +100,29 @@ def of(db: Database, app: App, now: int) -> Overview:
             days=days,
             series=series(rows, days, counts),
             refusals=[Refusal(**row) for row in store.refusals(tx, app.id, MOST_REFUSALS)],
-            near=_near([*rows, *of_server], today - 1),
+            near=_near(rows, today - 1),
             waiting=waiting,
             late_seconds=max(0, now - late_since) if late_since is not None else 0,
         )
 
 
-def refusals_without_app(db: Database) -> list[Refusal]:
-    """Refusals of requests without a known application, for one because of a wrong id or key."""
+def counts(db: Database, app: App) -> dict[str, int]:
+    """The number of users, of books that are not empty, and of contacts."""
     with db.read() as tx:
-        return [Refusal(**row) for row in store.refusals(tx, SERVER, MOST_REFUSALS)]
+        return dict(zip(app_totals.NAMES, app_totals.of_app(tx, app.id), strict=True))
+
+
+def server(db: Database, now: int) -> ServerView:
+    """What concerns no single application."""
+    today = now // DAY
+    waiting, late_since = delivery.waiting(db)
+    with db.read() as tx:
+        return ServerView(
+            refusals=[Refusal(**row) for row in store.refusals(tx, SERVER, MOST_REFUSALS)],
+            near=_near(store.days(tx, SERVER, today - 1, today), today - 1),
+            waiting=waiting,
+            late_seconds=max(0, now - late_since) if late_since is not None else 0,
+        )
 
 
 def _near(rows: Sequence[tuple[int, str, int]], since: int) -> list[Near]:
@@ -132,11 +154,14 @@ def _filled(values: Mapping[int, int], days: Sequence[int], *, last: bool) -> li
 
 
 def _steps(app: App, happened: Mapping[str, int], counts: Mapping[str, int]) -> list[Step]:
-    provider = app.settings.push_console or providers.any_set_up(app.settings)
+    """The steps. Imported users have not called, and a push that was printed was not sent."""
+    called = happened.get("sessions", 0) or counts["users"] > happened.get("imported", 0)
+    needed = [one for one in providers.PROVIDERS if one.needed and not one.own_keys]
+    sends = any(not one.missing(app.settings) for one in needed) and not app.settings.push_console
     return [
-        Step("call", bool(happened.get("sessions") or counts["users"])),
-        Step("book", bool(happened.get("uploads") or counts["contacts"])),
-        Step("provider", bool(provider)),
+        Step("call", bool(called)),
+        Step("book", bool(counts["contacts"] or happened.get("matches"))),
+        Step("provider", bool(sends)),
         Step("card", app.settings.contact_joined_enabled),
         Step("push", bool(happened.get("joined pushes accepted"))),
     ]

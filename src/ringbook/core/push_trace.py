@@ -28,6 +28,7 @@ from .delivery import ACCEPTED as ACCEPTED
 from .delivery import EXPIRED, GONE, PARKED, WEBHOOK
 
 WAITING = pushes.WAITING
+PRINTED = Cause.PRINTED.value
 OUTCOMES = (WAITING, ACCEPTED, PARKED, GONE, EXPIRED)
 NO_WORKER = "is a worker running? `ringbook serve` without --no-worker is one, and so is `ringbook worker`"
 NEWEST = 2**63 - 1  # an id that no push reaches
@@ -115,6 +116,11 @@ class Push(Struct, frozen=True, kw_only=True):
     settled_at: str | None
     expires_at: str
     advice: str
+
+    @property
+    def shown(self) -> str:
+        """The outcome, for people: a push that was printed was not delivered."""
+        return PRINTED if self.outcome == ACCEPTED and self.cause == PRINTED else self.outcome
 
 
 class Announcement(Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@
     near           counts a charge that found a shared limit nearly reached
     refused        counts a refused request
     flush          writes the counts of this process to the database
-    sweep          deletes old refusals
+    sweep          deletes old refusals and old activity
 
 Counting changes a dict in memory and needs no database. Each process writes its counts every EVERY_SECONDS and when it
 ends (`worker/counters.py`). While the database cannot be reached, the counts wait. Each batch has a number: a batch
@@ -34,6 +34,10 @@ MOST_REFUSALS = 500  # kinds of refusals in a process's memory; further kinds ar
 LONGEST_REASON = 160
 NEAR = "near "  # before the name of a limit
 PROCESS_KEPT_SECONDS = 7 * DAY
+# Also counted by half hours, so that a chart can show the days of the browser's time zone.
+CHARTED = ("sign-ups", "matches", "joined")
+SLOT_SECONDS = 1_800
+ACTIVITY_KEPT_SECONDS = 190 * DAY  # two times the longest period of the chart
 
 Name = Literal[
     "imported",
@@ -44,6 +48,7 @@ Name = Literal[
     "pushes expired",
     "pushes gone",
     "pushes parked",
+    "pushes printed",
     "sessions",
     "sign-ups",
     "uploads",
@@ -57,6 +62,7 @@ class Batch(Struct, frozen=True):
 
     number: int
     sums: list[tuple[int, int, str, int]]
+    activity: list[tuple[int, int, str, int]]
     refusals: list[tuple[int, str, str, str, int, int, int]]
 
 
@@ -68,6 +74,7 @@ class Tally:
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._sums: Counter[tuple[int, int, str]] = Counter()
+        self._activity: Counter[tuple[int, int, str]] = Counter()
         self._refusals: dict[tuple[int, str, str, str], tuple[int, int, int]] = {}
         self._batch: Batch | None = None
         self._written = 0
@@ -75,6 +82,10 @@ class Tally:
     def add(self, app_id: int, day: int, name: str, count: int) -> None:
         with self._lock:
             self._sums[app_id, day, name] += count
+
+    def add_charted(self, app_id: int, now: int, name: str, count: int) -> None:
+        with self._lock:
+            self._activity[app_id, now - now % SLOT_SECONDS, name] += count
 
     def refuse(self, app_id: int, request: str, cause: str, reason: str, now: int) -> None:
         key = app_id, request, cause, reason
@@ -93,6 +104,7 @@ class Tally:
     def _taken(self) -> Batch | None:
         with self._lock:
             sums, self._sums = self._sums, Counter()
+            activity, self._activity = self._activity, Counter()
             refusals, self._refusals = self._refusals, {}
         if not sums and not refusals:
             return None
@@ -102,6 +114,7 @@ class Tally:
         return Batch(
             self._written + 1,
             sorted((*key, count) for key, count in days.items()),
+            sorted((*key, count) for key, count in activity.items()),
             sorted((*key, *counts) for key, counts in refusals.items()),
         )
 
@@ -111,6 +124,7 @@ class Tally:
         with db.write() as tx:
             if store.first_time(tx, self.process, batch.number, now, now + PROCESS_KEPT_SECONDS):
                 store.add(tx, batch.sums)
+                store.add_activity(tx, batch.activity)
                 store.add_refusals(tx, batch.refusals)
         self._batch, self._written = None, batch.number
         return len(batch.sums) + len(batch.refusals)
@@ -123,6 +137,8 @@ def add(app_id: int, name: Name, now: int, count: int = 1) -> None:
     """Count an event `count` times."""
     if count:
         _tally.add(app_id, now // DAY, name, count)
+        if name in CHARTED:
+            _tally.add_charted(app_id, now, name, count)
 
 
 def near(app_id: int, limit: str, now: int) -> None:
@@ -156,9 +172,10 @@ def flush(db: Database, now: int) -> int:
 
 
 def sweep(db: Database, now: int, batch: int = 500) -> int:
-    """Delete up to `batch` kinds of refusals that did not occur for a week. Returns how many."""
+    """Delete up to `batch` kinds of refusals that did not occur for a week, and old activity. Returns how many."""
     with db.write() as tx:
-        return store.sweep(tx, now - REFUSALS_KEPT_SECONDS, batch)
+        swept = store.sweep(tx, now - REFUSALS_KEPT_SECONDS, batch)
+        return swept + store.sweep_activity(tx, now - ACTIVITY_KEPT_SECONDS, batch)
 
 
 def forget() -> None:

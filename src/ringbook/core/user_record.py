@@ -3,6 +3,8 @@
 everything    the account and all data of the user, ready for JSON
 account       the account alone, as it is stored
 details       its numbers, tags, sessions and subscriptions, as they are stored
+connected     in how many address books the user is, and how many registered contacts the user has
+holders       the users in whose address books the user is; `note_holders` records that an admin sees them
 """
 
 from dataclasses import dataclass
@@ -11,6 +13,8 @@ from typing import Any
 import msgspec
 
 from .. import errors, phone, times
+from ..model import App, User
+from ..store import books, users
 from ..store import user_record as store
 from ..store.db import Database, Row, Tx
 from . import audit, joined_texts
@@ -56,6 +60,38 @@ def details(db: Database, user_id: int) -> Details:
             sessions=store.sessions(tx, user_id),
             subscriptions=store.subscriptions(tx, user_id),
         )
+
+
+MOST_HOLDERS = 10_000  # are counted
+SHOWN_HOLDERS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """How many users hold a number of the user, up to `MOST_HOLDERS`; how many users the user's books contain."""
+
+    holders: int
+    contacts: int
+
+
+def connected(db: Database, app: App, user_id: int) -> Connected:
+    """How a user is connected to others. It names nobody."""
+    with db.read() as tx:
+        holders = books.holders_of(tx, user_id, MOST_HOLDERS)
+        return Connected(len(holders), books.count_registered(tx, user_id, verified_only=app.verified_only))
+
+
+def note_holders(db: Database, app: App, user_id: int, by: Actor) -> None:
+    """Record that an admin is about to see in whose address books a user is."""
+    audit.note(db, by, "holders revealed", app_id=app.id, subject=f"user {user_id}")
+
+
+def holders(db: Database, app: App, user_id: int) -> list[User]:
+    """The first users in whose address books a user is. The caller checks that the audit log has recorded it."""
+    with db.read() as tx:
+        ids = books.holders_of(tx, user_id, SHOWN_HOLDERS)
+        found = users.by_ids(tx, app.id, ids) if ids else {}
+    return [found[one] for one in ids if one in found]
 
 
 def _everything(db: Database, user_id: int) -> dict[str, Any]:

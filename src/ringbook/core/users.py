@@ -21,9 +21,10 @@ from ..model import GUEST_SECONDS, App, Caller, User
 from ..profile_fields import FIELDS
 from ..store import app_totals, books, proofs, pushes, sessions, user_search
 from ..store import users as store
+from ..store import words as words_store
 from ..store.db import Database, Row, Tx
 from ..store.users import fold
-from . import audit, ceiling, charging, codes, erasures, joined, numbers, passwords, privacy, rate_limits, stats
+from . import audit, ceiling, charging, codes, erasures, joined, numbers, passwords, privacy, rate_limits, stats, words
 from .audit import Actor
 from .profile import Fields, columns
 from .user_search import Filter, Query, another_search, named, query, turn
@@ -32,6 +33,10 @@ ONE_TIME_SECONDS = 24 * 3600
 SLOW_SEARCH = 10  # a search that the database had to stop is charged like this many searches
 # Values that identify a user. A guest has none of them. A change is charged, because it shows whether a value is taken.
 IDENTIFYING = tuple(key for key, field in FIELDS.items() if field.identifying)
+
+
+# Fields of which the words are stored: see `words.py`.
+WORDED = {"full_name", "login", "external_id"}
 
 
 # ── a new account ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -88,7 +93,14 @@ def add(tx: Tx, app: App, values: dict[str, Any], now: int) -> User:
         stats.after(tx, app.id, "sign-ups", now)
     user = store.by_id(tx, app.id, user_id)
     assert user
+    if found := _words(user):
+        words_store.put(tx, app.id, ((user_id, word) for word in found))
     return user
+
+
+def _words(user: User) -> list[str]:
+    """The words by which admins find the user. A guest's login is made by us, and nobody searches for it."""
+    return words.of_user(user.full_name, None if user.is_guest else user.login, user.external_id)
 
 
 def untaken(tx: Tx, app: App, fields: Fields) -> Fields:
@@ -287,6 +299,8 @@ def _changed(tx: Tx, caller: Caller, change: _Change, now: int) -> User:
         note_last_use(tx, sessions.end_others(tx, caller.user_id, change.session))
     user = store.by_id(tx, caller.app.id, caller.user_id)
     assert user
+    if WORDED & change.values.keys():
+        words_store.replace(tx, caller.app.id, user.id, _words(user))
     return user
 
 

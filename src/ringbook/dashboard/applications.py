@@ -1,10 +1,12 @@
-"""The list of applications, and the form that creates one."""
+"""The list of applications, the form that creates one, and the page that shows a new secret once."""
 
+import msgspec
 from starlette.responses import Response
 
 from .. import errors
-from ..core import applications
-from .endpoint import ROOT, Call, Route
+from ..core import admin_answers, applications
+from ..model import App
+from .endpoint import ROOT, Call, Route, Who
 
 
 def start(call: Call) -> Response:
@@ -18,18 +20,35 @@ def all_(call: Call) -> Response:
 
 
 def create(call: Call) -> Response:
-    """Creates an application. Only the page that follows shows its secret."""
+    """Creates an application. Only the page that follows shows its secret, once."""
     name = call.text("name")
     try:
         app = applications.create(call.db, name, call.now, by=call.by)
     except errors.Invalid as refused:
         return call.page("applications.html", 422, errors={refused.field: refused.reason}, name=name)
-    return call.page("secret.html", app=app, title="Application created")
+    return to_secret(call, app, "Application created")
+
+
+def to_secret(call: Call, app: App, title: str) -> Response:
+    """A redirection to the page that shows the secret of an application once."""
+    assert call.login
+    text = msgspec.json.encode([title, app.auth_key, app.auth_secret]).decode()
+    nonce = admin_answers.keep(call.db, call.login, text, call.now)
+    return call.redirect(f"{ROOT}/apps/{app.id}/secret/{nonce}")
+
+
+def secret(call: Call) -> Response:
+    """The secret of an application, which is deleted from the database when it is shown here."""
+    assert call.login
+    text = admin_answers.shown(call.db, call.login, call.request.path_params["nonce"], call.now)
+    title, key, value = msgspec.json.decode(text, type=tuple[str, str, str]) if text else ("The secret", "", "")
+    return call.page("secret.html", 200 if text else 410, app=call.app, title=title, key=key, secret=value)
 
 
 ROUTES = [
     Route(method="GET", path="", handler=start),
     Route(method="GET", path="/", handler=start),
     Route(method="GET", path="/apps", handler=all_),
-    Route(method="POST", path="/apps", handler=create),
+    Route(method="POST", path="/apps", handler=create, who=Who.OWNER),
+    Route(method="GET", path="/apps/{app_id}/secret/{nonce}", handler=secret, who=Who.OWNER),
 ]

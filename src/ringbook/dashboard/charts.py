@@ -1,6 +1,7 @@
 """Small charts over time: the values from which a template draws tables that look like charts (charts.css).
 
     chart(title, days, …)    one series, a bar for each day
+    area(title, days, …)     one series of totals, as a line with the area below it
     stacked(title, days, …)  several, on top of each other
 
 A bar's height is one of 101 CSS classes, because the content security policy forbids inline styles.
@@ -22,6 +23,7 @@ class Bar:
     name: str
     value: int
     size: str
+    start: str = ""  # of an area: the class of its height at the beginning of the day
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Chart:
     text: str
     most: int
     names: tuple[str, ...]
+    is_area: bool
     days: tuple[tuple[str, tuple[Bar, ...]], ...]
 
     @property
@@ -44,6 +47,17 @@ class Chart:
 def chart(title: str, days: Sequence[int], values: Sequence[int], *, total: int, text: str) -> Chart:
     """One series. `total` is shown above it, `text` explains it."""
     return _chart(title, days, {title: values}, (), total, text)
+
+
+def area(title: str, days: Sequence[int], values: Sequence[int], *, total: int, text: str) -> Chart:
+    """One series of totals. It begins at 0, so that a small change looks small."""
+    most = max(values, default=0)
+    sizes = [_size(value, most)[1:] for value in values]
+    before = [sizes[0], *sizes[:-1]] if sizes else []
+    bars = [
+        (Bar(title, value, f"s{size}", f"b{start}"),) for value, size, start in zip(values, sizes, before, strict=True)
+    ]
+    return Chart(title, total, text, most, (), True, tuple(zip(map(day_of, days), bars, strict=True)))
 
 
 def stacked(title: str, days: Sequence[int], values: Mapping[str, Sequence[int]], *, text: str) -> Chart:
@@ -64,7 +78,7 @@ def _chart(
         (day_of(day), tuple(Bar(name, series[at], _size(series[at], most)) for name, series in values.items()))
         for at, day in enumerate(days)
     )
-    return Chart(title, total, text, most, names, bars)
+    return Chart(title, total, text, most, names, False, bars)
 
 
 def _size(value: int, most: int) -> str:

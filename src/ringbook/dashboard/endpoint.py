@@ -5,9 +5,13 @@
     Dashboard     sessions by cookie, forms, errors as pages
 
 A handler is a plain function that runs in a thread. A GET changes nothing. A form that changes something carries
-`csrf`, a value that only pages of the same session contain, and is sent by a page of this server.
+`csrf`, a value that only pages of the same session contain, and is sent by a page of this server. It leads to a page of
+its own by a redirection, so that reloading the page sends nothing again. It also carries a nonce: a form that is sent
+twice is carried out once, and both answers lead to the same page.
 """
 
+import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -23,7 +27,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Message
 
 from .. import errors
-from ..core import admins, applications
+from ..core import admin_answers, admins, applications
 from ..core.admins import Login
 from ..core.audit import Actor
 from ..exchange import request as common
@@ -58,6 +62,9 @@ STATUS: dict[type[errors.Refused], int] = {
     errors.Unavailable: 503,
 }
 TITLES = {404: "Not found", 429: "Too many requests", 500: "Internal error", 503: "Temporarily unavailable"}
+VIEWERS = "Your role is viewer: you may look at everything, but not change it. Ask an owner."
+RUNNING = "This form was sent twice. The first one is still being carried out: load the page again to see the result."
+RUNNING_SECONDS, LOOK_SECONDS = 3, 0.05
 FOREIGN = "This form comes from another site or from an earlier session. Load the page again."
 
 
@@ -67,15 +74,31 @@ class Who(Enum):
     PUBLIC = "anybody, and no session is looked up: for files, which must be served while the database is down"
     ANYBODY = "anybody"
     ADMIN = "a logged-in admin"
+    OWNER = "a logged-in admin whose role is owner"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Route(common.Route):
-    """A row of the table of pages, with who may call it."""
+    """A row of the table of pages, with who may call it.
+
+    live      a part of a page that the page itself reloads: it does not extend the session
+    repeats   a form that changes nothing, or the admin's own session only: it may be sent any number of times
+    """
 
     handler: "Callable[[Call], Response]"
     who: Who = Who.ADMIN
-    live: bool = False  # a part of a page that the page itself reloads: it does not extend the session
+    live: bool = False
+    repeats: bool = False
+
+    @property
+    def needs_login(self) -> bool:
+        """Is it for admins only?"""
+        return self.who in (Who.ADMIN, Who.OWNER)
+
+    @property
+    def is_once(self) -> bool:
+        """Is it a form that is carried out once, even if it is sent twice?"""
+        return self.method == "POST" and self.needs_login and not self.repeats
 
 
 @dataclass(kw_only=True)
@@ -94,6 +117,16 @@ class Call(common.Call):
         """The e-mail of the admin."""
         assert self.login
         return self.login.email
+
+    @property
+    def may_change(self) -> bool:
+        """May the admin change something?"""
+        return bool(self.login and self.login.is_owner)
+
+    @property
+    def nonce(self) -> str:
+        """A new value for a form, by which it is recognised if it is sent twice."""
+        return secrets.token_urlsafe(12)
 
     @property
     def by(self) -> Actor:
@@ -132,6 +165,11 @@ class Call(common.Call):
         """The application of the navigation: the one in the path, else the one shown last, else the first."""
         named = self.request.path_params.get("app_id") or cookies.app(self.request)
         return next((app for app in self.apps if str(app.id) == named), self.apps[0] if self.apps else None)
+
+    def label(self, app: App) -> str:
+        """The name of an application, with its id where another one has the same name."""
+        is_shared = sum(one.name == app.name for one in self.apps) > 1
+        return f"{app.name} · {app.id}" if is_shared else app.name
 
     def query(self, name: str) -> str:
         """A parameter of the query; "" when it is missing."""
@@ -196,7 +234,7 @@ class Dashboard(Edge[Call]):
 
     def limit_bytes(self, route: Route, *, has_file: bool) -> int:
         """More for a form with a file than for one without."""
-        return LARGEST_BYTES if has_file and route.who is Who.ADMIN else LARGEST_TEXT_BYTES
+        return LARGEST_BYTES if has_file and route.needs_login else LARGEST_TEXT_BYTES
 
     def call(self, route: Route, request: Request, now: int) -> Call:
         """One request."""
@@ -212,7 +250,7 @@ class Dashboard(Edge[Call]):
             call.login = admins.session(call.db, token, call.now, touch=not call.route.live)
         if call.route.method == "POST" and not is_ours(call.request.headers):
             raise errors.Forbidden(FOREIGN)
-        if call.route.who is Who.ADMIN and not call.login:
+        if call.route.needs_login and not call.login:
             raise errors.Unauthorized("Log in first.")
 
     async def decode(self, call: Call) -> None:
@@ -224,12 +262,13 @@ class Dashboard(Edge[Call]):
         """The handler's answer, once the form has been checked."""
         self.identify(call)
         check_csrf(call)
+        check_role(call)
         reject_nul(call)
-        return call.route.handler(call)
+        return once(call) if call.route.is_once and call.text("nonce") else call.route.handler(call)
 
     def refusal(self, call: Call, refused: errors.Refused) -> Response:
         """A refusal as a page; who is not logged in is redirected to the log-in page, and back afterwards."""
-        if isinstance(refused, errors.Unauthorized) and call.route.who is Who.ADMIN:
+        if isinstance(refused, errors.Unauthorized) and call.route.needs_login:
             return log_in_first(call)
         return error_page(
             call, status_of(type(refused), STATUS), refused.reason, getattr(refused, "wait_seconds", None)
@@ -254,10 +293,49 @@ async def decoded_form(request: Request, body: bytes) -> FormData:
 
 def check_csrf(call: Call) -> None:
     """Refuses a form that changes something and is not from a page of the same session. Raises Forbidden."""
-    if call.route.method != "POST" or call.route.who is not Who.ADMIN:
+    if call.route.method != "POST" or not call.route.needs_login:
         return
     if not call.login or not call.login.is_csrf(call.text("csrf")):
         raise errors.Forbidden(FOREIGN)
+
+
+def check_role(call: Call) -> None:
+    """Refuses what only owners may do. Raises Forbidden."""
+    if call.route.who is Who.OWNER and not call.may_change:
+        raise errors.Forbidden(VIEWERS)
+
+
+def once(call: Call) -> Response:
+    """Carries out a form, unless it was sent already: then a redirection to the page to which it led.
+
+    A form that is refused, or that leads to no page, may be sent again.
+    """
+    assert call.login
+    nonce = call.text("nonce")
+    if not admin_answers.begun(call.db, call.login, nonce, call.now):
+        return led_to(call)
+    goes_to = ""
+    try:
+        answer = call.route.handler(call)
+        goes_to = answer.headers.get("location", "")
+    finally:
+        if goes_to:
+            admin_answers.finished(call.db, call.login, nonce, goes_to)
+        else:
+            admin_answers.cancelled(call.db, call.login, nonce, call.now)
+    return answer
+
+
+def led_to(call: Call) -> Response:
+    """A redirection to the page to which a form led that was sent already. Waits for a form that is carried out."""
+    assert call.login
+    last = time.monotonic() + RUNNING_SECONDS
+    while True:
+        if goes_to := admin_answers.led_to(call.db, call.login, call.text("nonce"), call.now):
+            return call.redirect(goes_to)
+        if time.monotonic() > last:
+            return call.redirect(ROOT, RUNNING, kind="bad")
+        time.sleep(LOOK_SECONDS)
 
 
 def reject_nul(call: Call) -> None:

@@ -4,7 +4,8 @@ from starlette.responses import Response
 
 from .. import errors
 from ..core import applications
-from .endpoint import ROOT, Call, Route
+from .applications import to_secret
+from .endpoint import ROOT, Call, Route, Who
 from .snippets import endpoint_of, snippets
 
 MOST_USERS = 1_000  # a larger application is deleted by a command, which shows the progress
@@ -45,13 +46,13 @@ def ask_rotate(call: Call) -> Response:
 
 
 def rotate(call: Call) -> Response:
-    """Creates new keys after the name was typed. Only the page that follows shows the secret."""
+    """Creates new keys after the name was typed. Only the page that follows shows the secret, once."""
     if call.text("typed").strip() != call.app.name:
         return call.page(
             "rotate.html", 422, app=call.app, error="is not the name of the application; the keys were not changed"
         )
     app = applications.rotate_keys(call.db, call.app.id, by=call.by)
-    return call.page("secret.html", app=app, title="New keys")
+    return to_secret(call, app, "New keys")
 
 
 def ask_delete(call: Call) -> Response:
@@ -78,9 +79,9 @@ def _has_few(call: Call) -> bool:
 
 ROUTES = [
     Route(method="GET", path="/apps/{app_id}/keys", handler=show),
-    Route(method="POST", path="/apps/{app_id}/keys/name", handler=rename),
-    Route(method="GET", path="/apps/{app_id}/keys/rotate", handler=ask_rotate),
-    Route(method="POST", path="/apps/{app_id}/keys/rotate", handler=rotate),
-    Route(method="GET", path="/apps/{app_id}/delete", handler=ask_delete),
-    Route(method="POST", path="/apps/{app_id}/delete", handler=delete, slow=True),
+    Route(method="POST", path="/apps/{app_id}/keys/name", handler=rename, who=Who.OWNER),
+    Route(method="GET", path="/apps/{app_id}/keys/rotate", handler=ask_rotate, who=Who.OWNER),
+    Route(method="POST", path="/apps/{app_id}/keys/rotate", handler=rotate, who=Who.OWNER),
+    Route(method="GET", path="/apps/{app_id}/delete", handler=ask_delete, who=Who.OWNER),
+    Route(method="POST", path="/apps/{app_id}/delete", handler=delete, who=Who.OWNER, slow=True),
 ]

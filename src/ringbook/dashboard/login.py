@@ -1,4 +1,4 @@
-"""Logging in and out, and an admin's own account.
+"""Logging in and out, invitations, and an admin's own account.
 
 An unknown e-mail gets the same answer after the same time as a wrong password (`core/admins.py`).
 """
@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from .. import errors, metrics
 from ..core import admins
-from . import cookies
+from . import browsers, cookies
 from .endpoint import ROOT, Call, Route, Who
 
 
@@ -25,7 +25,15 @@ def log_in(call: Call) -> Response:
     """Opens a session, and redirects to the page that the admin asked for."""
     email, after = call.text("email"), call.text("next")
     try:
-        login = admins.sign_in(call.db, call.config.limits, email, call.text("password"), call.address, call.now)
+        login = admins.sign_in(
+            call.db,
+            call.config.limits,
+            email,
+            call.text("password"),
+            call.address,
+            call.now,
+            browser=browser(call),
+        )
     except errors.Unauthorized as refused:
         return _form(call, 401, trouble=refused.reason, email=email, after=after)
     except errors.TooMany as refused:
@@ -33,11 +41,50 @@ def log_in(call: Call) -> Response:
         answer = _form(call, 429, trouble=f"{refused.reason}. Wait {refused.wait_seconds} s.", email=email, after=after)
         answer.headers["Retry-After"] = str(refused.wait_seconds)
         return answer
+    return _logged_in(call, login, _after(after))
+
+
+def _logged_in(call: Call, login: admins.Login, goes_to: str) -> Response:
     if call.login:  # otherwise the previous session would stay open, and its token would be lost
         admins.sign_out(call.db, call.login, call.by)
-    answer = call.redirect(_after(after))
+    answer = call.redirect(goes_to)
     cookies.set_token(answer, login.token, admins.LONGEST_SECONDS, secure=call.is_secure)
     return answer
+
+
+def browser(call: Call) -> str:
+    """The browser of the request, for the list of sessions."""
+    return browsers.named(call.request.headers.get("user-agent", ""))
+
+
+# ── invitations ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def invited(call: Call) -> Response:
+    """The form by which an invited admin chooses a password."""
+    return _invited(call, {})
+
+
+def _invited(call: Call, wrong: dict[str, str], status: int = 200) -> Response:
+    found = admins.invited(call.db, call.request.path_params["token"], call.now)
+    return call.page("invitation.html", status, invitation=found, errors=wrong)
+
+
+def accept(call: Call) -> Response:
+    """Makes the invited admin, and opens a session."""
+    new = call.text("new")
+    try:
+        if new != call.text("again"):
+            raise errors.Invalid("differs from the password", field="again")
+        login = admins.accept(
+            call.db, call.request.path_params["token"], new, call.address, call.now, browser=browser(call)
+        )
+    except errors.Invalid as refused:
+        return _invited(call, {refused.field: refused.reason}, 422)
+    return _logged_in(call, login, ROOT)
+
+
+# ── one's own account ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _after(address: str) -> str:
@@ -68,7 +115,22 @@ def _logged_out(call: Call) -> Response:
 
 def account(call: Call) -> Response:
     """The page of the admin's account."""
-    return call.page("account.html", errors={})
+    return _account(call, {})
+
+
+def _account(call: Call, wrong: dict[str, str], status: int = 200) -> Response:
+    sessions = admins.sessions_of(call.db, call.admin, call.now)
+    return call.page("account.html", status, errors=wrong, sessions=sessions)
+
+
+def end_one(call: Call) -> Response:
+    """Ends one session of the admin."""
+    assert call.login
+    session_id = call.text("session")
+    admins.end_session(call.db, call.admin, session_id, call.by)
+    if session_id == call.login.id:
+        return _logged_out(call)
+    return call.redirect(f"{ROOT}/account", "The session was ended.")
 
 
 def change_password(call: Call) -> Response:
@@ -80,7 +142,7 @@ def change_password(call: Call) -> Response:
             raise errors.Invalid("differs from the new password", field="again")
         admins.change_password(call.db, call.config.limits, call.login, call.text("old"), new, call.by)
     except errors.Invalid as refused:
-        return call.page("account.html", 422, errors={refused.field: refused.reason})
+        return _account(call, {refused.field: refused.reason}, 422)
     return call.redirect(f"{ROOT}/account", "Your password was changed, and your other sessions were ended.")
 
 
@@ -94,9 +156,12 @@ def set_theme(call: Call) -> Response:
 ROUTES = [
     Route(method="GET", path="/login", handler=show, who=Who.ANYBODY),
     Route(method="POST", path="/login", handler=log_in, who=Who.ANYBODY, slow=True),
+    Route(method="GET", path="/invitation/{token}", handler=invited, who=Who.ANYBODY),
+    Route(method="POST", path="/invitation/{token}", handler=accept, who=Who.ANYBODY, slow=True),
     Route(method="POST", path="/theme", handler=set_theme, who=Who.ANYBODY),
-    Route(method="POST", path="/logout", handler=log_out),
+    Route(method="POST", path="/logout", handler=log_out, repeats=True),
     Route(method="GET", path="/account", handler=account),
-    Route(method="POST", path="/account/sessions/end", handler=end_all),
+    Route(method="POST", path="/account/session/end", handler=end_one, repeats=True),
+    Route(method="POST", path="/account/sessions/end", handler=end_all, repeats=True),
     Route(method="POST", path="/account/password", handler=change_password, slow=True),
 ]

@@ -25,5 +25,7 @@ PLACES = (
     Place("why", "Why not found?", "search", "/apps/{}/why"),
     Place("keys", "Keys and SDKs", "key-round", "/apps/{}/keys"),
     Place("applications", "Applications", "boxes", "/apps", of_app=False),
+    Place("server", "Server", "activity", "/server", of_app=False),
+    Place("admins", "Admins", "user", "/admins", of_app=False),
     Place("audit", "Audit log", "scroll-text", "/audit", of_app=False),
 )

@@ -1,20 +1,27 @@
-"""The overview page of an application: the set-up checklist, refusals, and activity over time."""
+"""The overview page of an application: the set-up checklist, refusals, and activity over time; the server's page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from starlette.responses import Response
 
-from .. import errors
-from ..core import overview
+from .. import __version__, config, errors
+from ..core import activity, overview
 from ..core.overview import Overview
 from ..exchange import statuses
 from . import charts
 from .charts import Chart
 from .endpoint import ROOT, Call, Route
 
-OUTCOMES = ("accepted", "parked", "expired", "gone")
+OUTCOMES = ("accepted", "printed", "parked", "expired", "gone")
+SERIES = [
+    ("sign-ups", "Sign-ups", "accounts created by apps"),
+    ("matches", "Found", "registered contacts shown to apps"),
+    ("joined", "Joined", "numbers that users gained"),
+]
+PERIOD = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,10 @@ TODO = {
     ),
     "book": Todo("First address book", "The app uploads the phone's contacts.", "/apps/{}/keys", "Code for apps"),
     "provider": Todo(
-        "Push provider", "FCM for Android, APNs for iOS, or a webhook.", "/apps/{}/push/providers", "Set up"
+        "Push provider",
+        "FCM for Android, APNs for iOS, or a webhook. A push that is only printed (push_console) does not count.",
+        "/apps/{}/push/providers",
+        "Set up",
     ),
     "card": Todo(
         "Joined pushes switched on",
@@ -45,7 +55,7 @@ TODO = {
         "Settings",
     ),
     "push": Todo(
-        "First joined push",
+        "First joined push delivered to a provider",
         "Sign up with a number from somebody's address book.",
         "/apps/{}/push",
         "Pushes",
@@ -114,13 +124,49 @@ def values(call: Call) -> dict[str, Any]:
         "app": call.app,
         "found": found,
         "steps": steps,
-        "near": [(one, NEAR[one.limit], setting_of(one.limit)) for one in found.near if one.limit in NEAR],
+        "near": nearly(found.near),
         "done": all(step.done for step in found.steps),
         "charts": drawn(found),
         "since": charts.day_of(found.since) if found.since is not None else "",
         "refusals": refusals(found.refusals),
-        "strangers": refusals(overview.refusals_without_app(call.db)),
+        "period": period(call),
+        "periods": activity.PERIODS,
+        "series": SERIES,
+        "activity": activity.by_day(call.db, call.app, call.now, period(call)),
+        "day_of": charts.day_of,
     }
+
+
+def period(call: Call) -> int:
+    """The days of the large chart."""
+    chosen = call.query("days")
+    return int(chosen) if chosen in map(str, activity.PERIODS) else PERIOD
+
+
+def figures(call: Call) -> Response:
+    """The figures of the large chart by half hours, from which the script makes days of the browser's time zone."""
+    found = activity.of(call.db, call.app, call.now, period(call))
+    return Response(msgspec.json.encode(found), media_type="application/json")
+
+
+def server(call: Call) -> Response:
+    """The page of the server: what concerns no single application."""
+    found = overview.server(call.db, call.now)
+    limits = call.config.limits
+    known = config.Limits.__struct_fields__
+    return call.page(
+        "server.html",
+        found=found,
+        near=nearly(found.near),
+        refusals=refusals(found.refusals),
+        version=__version__,
+        limits=[(one, getattr(limits, one.name)) for one in config.settings() if one.name in known],
+    )
+
+
+def nearly(found: Sequence[overview.Near]) -> list[tuple[overview.Near, Warned, str]]:
+    """Limits that were nearly reached, with what to do and the name of the setting."""
+    return [(one, NEAR[one.limit], setting_of(one.limit)) for one in found if one.limit in NEAR]
 
 
 def refusals(found: Sequence[overview.Refusal]) -> list[tuple[overview.Refusal, int]]:
@@ -134,23 +180,18 @@ def setting_of(limit: str) -> str:
 
 
 def drawn(found: Overview) -> list[Chart]:
-    """The charts: totals first, then activity."""
+    """The small charts: totals first, then what the large chart does not show."""
     none = [0] * len(found.days)
 
     def series(name: str) -> list[int]:
         return found.series.get(name, none)
 
     here = [("Users", "users"), ("Address books", "books"), ("Contacts", "contacts")]
-    happened = [
-        ("Sign-ups", "sign-ups", "accounts created by apps"),
-        ("Uploads", "uploads", "uploads of address books, whole or in part"),
-        ("Matches", "matches", "registered contacts shown to apps"),
-        ("Joined", "joined", "numbers that users gained"),
-    ]
+    happened = [("Uploads", "uploads", "of address books, whole or in part")]
     pushes = {name: series(f"pushes {name}") for name in OUTCOMES}
     return [
         *(
-            charts.chart(title, found.days, series(name), total=found.counts[name], text="at the end of each day")
+            charts.area(title, found.days, series(name), total=found.counts[name], text="at the end of each day")
             for title, name in here
         ),
         *(
@@ -164,4 +205,6 @@ def drawn(found: Overview) -> list[Chart]:
 ROUTES = [
     Route(method="GET", path="/apps/{app_id}", handler=show),
     Route(method="GET", path="/apps/{app_id}/live", handler=live, live=True),
+    Route(method="GET", path="/apps/{app_id}/activity", handler=figures, live=True),
+    Route(method="GET", path="/server", handler=server),
 ]

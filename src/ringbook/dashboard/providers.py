@@ -14,7 +14,7 @@ from ..model import App
 from ..push import credentials, providers
 from ..push.providers import Provider
 from . import forms
-from .endpoint import ROOT, Call, Route
+from .endpoint import ROOT, Call, Route, Who
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,9 @@ def address(call: Call) -> str:
 
 ROUTES = [
     Route(method="GET", path="/apps/{app_id}/push/providers", handler=show),
-    Route(method="POST", path="/apps/{app_id}/push/providers/{provider}", handler=save),
-    Route(method="POST", path="/apps/{app_id}/push/providers/{provider}/remove", handler=remove),
-    Route(method="POST", path="/apps/{app_id}/push/providers/{provider}/check", handler=check, slow=True),
+    Route(method="POST", path="/apps/{app_id}/push/providers/{provider}", handler=save, who=Who.OWNER),
+    Route(method="POST", path="/apps/{app_id}/push/providers/{provider}/remove", handler=remove, who=Who.OWNER),
+    Route(
+        method="POST", path="/apps/{app_id}/push/providers/{provider}/check", handler=check, who=Who.OWNER, slow=True
+    ),
 ]

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from ..core import delivery, push_trace
 from ..push import providers
-from .endpoint import ROOT, Call, Route
+from .endpoint import ROOT, Call, Route, Who
 
 PER_PAGE = 50
 
@@ -92,5 +92,5 @@ ROUTES = [
     Route(method="GET", path="/apps/{app_id}/push", handler=show),
     Route(method="GET", path="/apps/{app_id}/push/live", handler=live, live=True),
     Route(method="GET", path="/apps/{app_id}/push/rows", handler=rows, live=True),
-    Route(method="POST", path="/apps/{app_id}/push/retry", handler=retry),
+    Route(method="POST", path="/apps/{app_id}/push/retry", handler=retry, who=Who.OWNER),
 ]

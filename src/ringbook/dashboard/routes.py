@@ -13,7 +13,21 @@ from ..exchange.bodies import InFlight
 from ..exchange.lane import Lane
 from ..exchange.run import Endpoint, Router
 from ..store.db import Database
-from . import applications, audit, diagnosis, files, keys, login, overview, providers, pushes, settings, users
+from . import (
+    admins,
+    applications,
+    audit,
+    diagnosis,
+    files,
+    keys,
+    login,
+    overview,
+    providers,
+    pushes,
+    settings,
+    user_list,
+    users,
+)
 from .endpoint import HEADERS, Call, Dashboard, Route
 
 
@@ -28,11 +42,13 @@ ROUTES: list[Route] = [
     *applications.ROUTES,
     *keys.ROUTES,
     *settings.ROUTES,
+    *user_list.ROUTES,
     *users.ROUTES,
     *overview.ROUTES,
     *diagnosis.ROUTES,
     *pushes.ROUTES,
     *providers.ROUTES,
+    *admins.ROUTES,
     *audit.ROUTES,
 ]
 NO_PAGE = [Route(method=method, path="/{anything:path}", handler=no_such_page) for method in ("GET", "POST")]

@@ -9,13 +9,13 @@ from typing import Any
 
 from starlette.responses import Response
 
-from .. import config, errors
+from .. import errors
 from ..app_settings import SETTINGS
 from ..core import applications, push_trace, subscriptions, test_push, user_lookup
 from ..model import App
 from ..verify import providers
 from . import forms
-from .endpoint import ROOT, Call, Route
+from .endpoint import ROOT, Call, Route, Who
 
 TEST_PUSHES = 3
 
@@ -103,7 +103,6 @@ def _page(
             "preview": _preview(template),
             "channels": sorted(subscriptions.channels(call.db, call.app.id)),
             "settled": applications.has_settled_region(call.db, call.app.id),
-            "limits": _limits(call.config.limits),
             "test": test or tested,
             "test_error": test_error,
             "pushes": _tests(call, tested),
@@ -117,11 +116,6 @@ def _preview(template: str) -> tuple[str, str]:
         return test_push.preview(template), ""
     except errors.Invalid as refused:
         return "", refused.reason
-
-
-def _limits(limits: config.Limits) -> list[tuple[config.Setting, int]]:
-    known = config.Limits.__struct_fields__
-    return [(one, getattr(limits, one.name)) for one in config.settings() if one.name in known]
 
 
 def save(call: Call) -> Response:
@@ -172,8 +166,8 @@ def _tests(call: Call, user_id: str) -> list[push_trace.Push]:
 ROUTES = [
     Route(method="GET", path="/apps/{app_id}/users/settings", handler=show),
     Route(method="GET", path="/apps/{app_id}/users/sign-in", handler=show_sign_in),
-    Route(method="POST", path="/apps/{app_id}/users/settings/preview", handler=preview),
-    Route(method="POST", path="/apps/{app_id}/users/settings/test", handler=send_test),
+    Route(method="POST", path="/apps/{app_id}/users/settings/preview", handler=preview, repeats=True),
+    Route(method="POST", path="/apps/{app_id}/users/settings/test", handler=send_test, who=Who.OWNER),
     Route(method="GET", path="/apps/{app_id}/users/settings/test", handler=test_result, live=True),
-    Route(method="POST", path="/apps/{app_id}/users/settings/{card}", handler=save),
+    Route(method="POST", path="/apps/{app_id}/users/settings/{card}", handler=save, who=Who.OWNER),
 ]

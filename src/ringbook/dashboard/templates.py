@@ -1,7 +1,7 @@
 """Renders the templates, and formats times and numbers for them.
 
     render(template, …)     a page as HTML; values are escaped
-    ago, moment, count, size, tail, prose    filters
+    ago, moment, day, count, size, tail, prose    filters
 
 The templates are in `templates/`, the macros that pages share in `_macros.html`. The icons come from Lucide.
 """
@@ -40,7 +40,7 @@ def _environment() -> "jinja2.Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (ago, moment, count, prose, tail)
+    filters = (ago, moment, day, count, prose, tail)
     made.filters |= {function.__name__: function for function in filters} | {"bytes": size, "digits": phone.digits}
     made.globals |= {"href": FILES.href, "icon": icon, "version": __version__, "places": PLACES}
     return made
@@ -80,6 +80,12 @@ def moment(at: int | None) -> Markup:
     if at is None:
         return Markup('<span class="soft">–</span>')
     return Markup('<time datetime="{}">{}</time>').format(times.iso(at), _plain(at)[:16])
+
+
+def day(at: int) -> str:
+    """A day in UTC, as in `24 Nov 2026`."""
+    then = datetime.fromtimestamp(at, UTC)
+    return f"{then.day} {then:%b %Y}"
 
 
 def _plain(at: int) -> str:

@@ -1,6 +1,7 @@
-"""The pages of users: search, one user, export, erasure, address books.
+"""The pages of users: one user, export, erasure, address books. `user_list.py` has the list.
 
-Contacts are masked until an admin reveals one, which is recorded in the audit log (`core/masked_books.py`).
+Contacts are masked until an admin reveals one, which is recorded in the audit log (`core/masked_books.py`). The page
+that follows shows it: its address is signed by the session for which it was recorded.
 """
 
 from typing import Any
@@ -10,45 +11,18 @@ import msgspec
 from starlette.responses import Response
 
 from .. import errors
-from ..core import masked_books, push_trace, sessions, user_lookup, user_record, users
+from ..core import masked_books, push_trace, sessions, user_record, users
+from ..core.masked_books import Shown
 from ..profile_fields import FIELDS
-from .endpoint import ROOT, Call, Route
+from .endpoint import ROOT, Call, Route, Who
 
 PER_PAGE = 50
 PUSHES = 10
 SHOWN = (*(key for key, field in FIELDS.items() if field.exported), "firebase_uid", "cidp_uid")
 
 
-def list_(call: Call) -> Response:
-    """The newest users, or the matches of a search.
-
-    The search text is sent by POST: it may be a phone number, which must not appear in an address, a browser's history
-    or a proxy's log. A link can contain a search too.
-    """
-    text = call.text("q").strip() or call.query("q")
-    if text:
-        found = user_lookup.matches(call.db, call.app, text)
-        return call.page("users.html", app=call.app, q=text, users=found, older="", newest="", region=_region(call))
-    before = _number(call.query("before"), user_lookup.LAST_ID)
-    page = user_lookup.newest(call.db, call.app, before, PER_PAGE + 1)
-    here = f"{ROOT}/apps/{call.app.id}/users"
-    older = f"{here}?{urlencode({'before': page[PER_PAGE - 1].id})}" if len(page) > PER_PAGE else ""
-    return call.page(
-        "users.html",
-        app=call.app,
-        q="",
-        users=page[:PER_PAGE],
-        older=older,
-        newest=here if call.query("before") else "",
-        region=_region(call),
-    )
-
-
-def _region(call: Call) -> str:
-    return call.app.settings.default_region
-
-
-def _number(text: str, otherwise: int) -> int:
+def number(text: str, otherwise: int) -> int:
+    """The number in an address, or another one if there is none."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else otherwise
 
 
@@ -81,6 +55,8 @@ def _page(call: Call, user: dict[str, Any], status: int = 200) -> Response:
         sessions=details.sessions,
         subscriptions=details.subscriptions,
         books=masked_books.books_of(call.db, user_id),
+        connected=user_record.connected(call.db, call.app, user_id),
+        most_holders=user_record.MOST_HOLDERS,
         trace=trace,
     )
 
@@ -89,43 +65,91 @@ def _label(name: str) -> str:
     return name.replace("_", " ").capitalize().replace(" id", " id").replace("Cidp", "Identity provider")
 
 
+# ── address books ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
 def book(call: Call) -> Response:
-    """An address book, masked."""
-    return _book(call, None)
-
-
-def reveal_contact(call: Call) -> Response:
-    """The same page with one contact unmasked. The audit log records it first."""
-    user, place = _user(call), _number(call.text("place"), 0)
-    return _book(call, masked_books.contact(call.db, user["id"], _book_number(call), place, call.by))
-
-
-def _book_number(call: Call) -> int:
-    return _number(call.request.path_params["book"], -1)
-
-
-def _book(call: Call, whole: masked_books.Shown | None) -> Response:
-    user, number = _user(call), _book_number(call)
-    found = next((one for one in masked_books.books_of(call.db, user["id"]) if one["book"] == number), None)
+    """An address book, masked but for the contact that was just revealed."""
+    user, at = _user(call), _book_number(call)
+    found = next((one for one in masked_books.books_of(call.db, user["id"]) if one["book"] == at), None)
     if not found:
         raise errors.NotFound("There is no such address book.")
-    after = _number(call.query("after"), 0)
-    page = masked_books.masked(call.db, user["id"], number, after, PER_PAGE + 1)
+    after = number(call.query("after"), 0)
+    page = masked_books.masked(call.db, user["id"], at, after, PER_PAGE + 1)
+    whole = _revealed(call, user["id"], at)
     shown = [whole if whole and one.place == whole.place else one for one in page[:PER_PAGE]]
-    here = f"{ROOT}/apps/{call.app.id}/users/{user['id']}/books/{number}"
-    older = f"{here}?{urlencode({'after': shown[-1].place})}" if len(page) > PER_PAGE else ""
-    newest = here if after else ""
+    here = f"{ROOT}/apps/{call.app.id}/users/{user['id']}/books/{at}"
     return call.page(
         "book.html",
         app=call.app,
         user=user,
         book=found,
         contacts=shown,
+        registered=masked_books.registered(call.db, call.app, user["id"], at, after, PER_PAGE),
         after=after,
         book_address=here,
-        older=older,
-        newest=newest,
+        older=f"{here}?{urlencode({'after': shown[-1].place})}" if len(page) > PER_PAGE else "",
+        newest=here if after else "",
     )
+
+
+def reveal_contact(call: Call) -> Response:
+    """Records in the audit log that a contact is revealed, and leads to the page that shows it."""
+    assert call.login
+    user, at = _user(call), _book_number(call)
+    shown = masked_books.reveal(call.db, user["id"], at, number(call.text("place"), 0), call.by)
+    values = {"after": number(call.query("after"), 0), "place": shown.place, "seen": _seen(call, user["id"], at, shown)}
+    return call.redirect(f"{ROOT}/apps/{call.app.id}/users/{user['id']}/books/{at}?{urlencode(values)}")
+
+
+def _revealed(call: Call, user_id: int, at: int) -> Shown | None:
+    """The contact in the address, if this session has revealed it and it has not changed since."""
+    assert call.login
+    if not (place := number(call.query("place"), 0)):
+        return None
+    try:
+        shown = masked_books.contact(call.db, user_id, at, place)
+    except errors.NotFound:
+        return None
+    return shown if call.login.is_signed(_what(user_id, at, shown), call.query("seen")) else None
+
+
+def _seen(call: Call, user_id: int, at: int, shown: Shown) -> str:
+    assert call.login
+    return call.login.signature(_what(user_id, at, shown))
+
+
+def _what(user_id: int, at: int, shown: Shown) -> str:
+    return msgspec.json.encode(["contact", user_id, at, shown.place, shown.phone, shown.name]).decode()
+
+
+def _book_number(call: Call) -> int:
+    return number(call.request.path_params["book"], -1)
+
+
+# ── who has the user as a contact ────────────────────────────────────────────────────────────────────────────────────
+
+
+def reveal_holders(call: Call) -> Response:
+    """Records in the audit log that an admin sees in whose books a user is, and leads to the page that shows it."""
+    assert call.login
+    user = _user(call)
+    user_record.note_holders(call.db, call.app, user["id"], call.by)
+    seen = call.login.signature(f"holders {user['id']}")
+    return call.redirect(f"{_address(call, user)}/holders?{urlencode({'seen': seen})}")
+
+
+def holders(call: Call) -> Response:
+    """The users in whose address books a user is, if this session has revealed them; else the user's page."""
+    assert call.login
+    user = _user(call)
+    if not call.login.is_signed(f"holders {user['id']}", call.query("seen")):
+        return call.redirect(_address(call, user))
+    found = user_record.holders(call.db, call.app, user["id"])
+    return call.page("holders.html", app=call.app, user=user, users=found, most=user_record.SHOWN_HOLDERS)
+
+
+# ── sessions, export, erasure ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def end_sessions(call: Call) -> Response:
@@ -173,14 +197,15 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
+USER = "/apps/{app_id}/users/{user_id}"
 ROUTES = [
-    Route(method="GET", path="/apps/{app_id}/users", handler=list_),
-    Route(method="POST", path="/apps/{app_id}/users", handler=list_),
-    Route(method="GET", path="/apps/{app_id}/users/{user_id}", handler=show),
-    Route(method="GET", path="/apps/{app_id}/users/{user_id}/books/{book}", handler=book),
-    Route(method="POST", path="/apps/{app_id}/users/{user_id}/books/{book}", handler=reveal_contact),
-    Route(method="POST", path="/apps/{app_id}/users/{user_id}/sessions/end", handler=end_sessions),
-    Route(method="POST", path="/apps/{app_id}/users/{user_id}/export", handler=export),
-    Route(method="GET", path="/apps/{app_id}/users/{user_id}/erase", handler=ask_erase),
-    Route(method="POST", path="/apps/{app_id}/users/{user_id}/erase", handler=erase),
+    Route(method="GET", path=USER, handler=show),
+    Route(method="GET", path=f"{USER}/books/{{book}}", handler=book),
+    Route(method="POST", path=f"{USER}/books/{{book}}", handler=reveal_contact, who=Who.OWNER),
+    Route(method="GET", path=f"{USER}/holders", handler=holders, who=Who.OWNER),
+    Route(method="POST", path=f"{USER}/holders", handler=reveal_holders, who=Who.OWNER),
+    Route(method="POST", path=f"{USER}/sessions/end", handler=end_sessions, who=Who.OWNER),
+    Route(method="POST", path=f"{USER}/export", handler=export, who=Who.OWNER),
+    Route(method="GET", path=f"{USER}/erase", handler=ask_erase, who=Who.OWNER),
+    Route(method="POST", path=f"{USER}/erase", handler=erase, who=Who.OWNER),
 ]

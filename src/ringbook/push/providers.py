@@ -7,7 +7,6 @@
     channels()                 the names of all channels
     ringing()                  the names of those whose pushes must ring
     device_channels()          the channels that devices subscribe to, with the check of their push tokens
-    any_set_up(settings)       has an application entered credentials of any provider?
     sender(channel, app, …)    what sends the messages of an application through a channel; NotSetUp
     table()                    the table of docs/how-to/push.md, which `make docs` writes
 
@@ -205,11 +204,6 @@ def device_channels() -> dict[str, tokens.Check]:
     """The channels that devices subscribe to, by name, with the check of their push tokens."""
     checks = {name: channel(name).check for name in channels()}
     return {name: check for name, check in checks.items() if check}
-
-
-def any_set_up(settings: AppSettings) -> bool:
-    """Has the application entered the first of the credentials of a provider that needs some?"""
-    return any(getattr(settings, one.needed[0]) for one in PROVIDERS if one.needed and not one.own_keys)
 
 
 def sender(channel: str, app: App, context: SenderContext) -> Sender:

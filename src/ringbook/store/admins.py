@@ -1,14 +1,19 @@
 """Admins of the dashboard and their sessions. An e-mail is found by a keyed value, and stands sealed beside it.
 
-insert, set_password, remove          one admin each
-any_, all_                            whether there is one, and who they are
-password_of                           what a password is compared with
-open_session, by_token, touch         a session in the dashboard
-end_session, end_sessions, sweep      and its end
+insert, set_password, set_role, remove    one admin each
+any_, all_, owners                        whether there is one, who they are, and how many are owners
+password_of, role_of                      what a password is compared with; what an admin may do
+open_session, by_token, touch             a session in the dashboard
+sessions_of                               the open sessions of an admin
+end_session, end_sessions, sweep          and their end
+invite, invited, invitations, withdraw    invitations
 """
 
 from ..seal import halves
+from . import admin_answers
 from .db import Row, Tx
+
+INVITATIONS = "admin_invitations"
 
 
 def keyed(tx: Tx, email: str) -> bytes:
@@ -22,16 +27,17 @@ def opened(tx: Tx, row: Row) -> Row:
     return row | {"email": email}
 
 
-def insert(tx: Tx, email: str, password_hash: str, now: int) -> bool:
+def insert(tx: Tx, email: str, password_hash: str, role: str, now: int) -> bool:
     """Add an admin; False when the e-mail is taken."""
     key = keyed(tx, email)
     return bool(
         tx.run(
-            "INSERT INTO admins (email, sealed, password_hash, created_at)"
-            " VALUES (:email, :sealed, :password_hash, :now) ON CONFLICT (email) DO NOTHING",
+            "INSERT INTO admins (email, sealed, password_hash, role, created_at)"
+            " VALUES (:email, :sealed, :password_hash, :role, :now) ON CONFLICT (email) DO NOTHING",
             email=key,
             sealed=tx.seal.text(email, "admins", "sealed", *halves(key)),
             password_hash=password_hash,
+            role=role,
             now=now,
         )
     )
@@ -48,6 +54,11 @@ def set_password(tx: Tx, email: str, password_hash: str) -> bool:
     )
 
 
+def set_role(tx: Tx, email: str, role: str) -> bool:
+    """Change what an admin may do; False when there is no such admin."""
+    return bool(tx.run("UPDATE admins SET role = :role WHERE email = :email", role=role, email=keyed(tx, email)))
+
+
 def remove(tx: Tx, email: str) -> bool:
     """Delete an admin and the admin's sessions; False when there is no such admin."""
     return bool(tx.run("DELETE FROM admins WHERE email = :email", email=keyed(tx, email)))
@@ -59,12 +70,23 @@ def any_(tx: Tx) -> bool:
 
 
 def all_(tx: Tx) -> list[Row]:
-    """Every admin by e-mail: email, created_at and last_used_at (of the open session used last, else None)."""
+    """Every admin by e-mail: email, role, created_at and last_used_at (of the open session used last, else None)."""
     rows = tx.all(
-        "SELECT a.email, a.sealed, a.created_at, MAX(s.last_used_at) AS last_used_at FROM admins AS a"
-        " LEFT JOIN admin_sessions AS s ON s.email = a.email GROUP BY a.email, a.sealed, a.created_at"
+        "SELECT a.email, a.sealed, a.role, a.created_at, MAX(s.last_used_at) AS last_used_at FROM admins AS a"
+        " LEFT JOIN admin_sessions AS s ON s.email = a.email GROUP BY a.email, a.sealed, a.role, a.created_at"
     )
     return sorted((opened(tx, row) for row in rows), key=lambda row: str(row["email"]))
+
+
+def owners(tx: Tx) -> int:
+    """How many admins are owners."""
+    return int(tx.tuples("SELECT count(*) FROM admins WHERE role = 'owner'")[0][0])
+
+
+def role_of(tx: Tx, email: str) -> str | None:
+    """The role of an admin; None when there is no such admin."""
+    row = tx.one("SELECT role FROM admins WHERE email = :email", email=keyed(tx, email))
+    return row["role"] if row else None
 
 
 def password_of(tx: Tx, email: str) -> str | None:
@@ -73,22 +95,26 @@ def password_of(tx: Tx, email: str) -> str | None:
     return row["password_hash"] if row else None
 
 
-def open_session(tx: Tx, token_hash: bytes, email: str, now: int, expires_at: int) -> None:
+def open_session(
+    tx: Tx, token_hash: bytes, email: str, now: int, expires_at: int, *, address: str = "", browser: str = ""
+) -> None:
     """Add a session of an admin."""
     tx.run(
-        "INSERT INTO admin_sessions (token_hash, email, created_at, last_used_at, expires_at)"
-        " VALUES (:token_hash, :email, :now, :now, :expires_at)",
+        "INSERT INTO admin_sessions (token_hash, email, address, browser, created_at, last_used_at, expires_at)"
+        " VALUES (:token_hash, :email, :address, :browser, :now, :now, :expires_at)",
         token_hash=token_hash,
         email=keyed(tx, email),
+        address=address,
+        browser=browser,
         now=now,
         expires_at=expires_at,
     )
 
 
 def by_token(tx: Tx, token_hash: bytes, now: int) -> Row | None:
-    """A session that has not expired: email, created_at, last_used_at and expires_at."""
+    """A session that has not expired: email, role, created_at, last_used_at and expires_at."""
     row = tx.one(
-        "SELECT a.email, a.sealed, s.created_at, s.last_used_at, s.expires_at FROM admin_sessions AS s"
+        "SELECT a.email, a.sealed, a.role, s.created_at, s.last_used_at, s.expires_at FROM admin_sessions AS s"
         " JOIN admins AS a ON a.email = s.email WHERE s.token_hash = :token_hash AND s.expires_at > :now",
         token_hash=token_hash,
         now=now,
@@ -103,6 +129,16 @@ def touch(tx: Tx, token_hash: bytes, now: int, expires_at: int) -> None:
         token_hash=token_hash,
         now=now,
         expires_at=expires_at,
+    )
+
+
+def sessions_of(tx: Tx, email: str, now: int) -> list[Row]:
+    """The open sessions of an admin, the one used last first."""
+    return tx.all(
+        "SELECT token_hash, address, browser, created_at, last_used_at FROM admin_sessions WHERE email = :email"
+        " AND expires_at > :now ORDER BY last_used_at DESC, token_hash",
+        email=keyed(tx, email),
+        now=now,
     )
 
 
@@ -123,6 +159,64 @@ def sweep(tx: Tx, now: int, limit: int) -> int:
     return tx.run(
         "DELETE FROM admin_sessions WHERE token_hash IN"
         " (SELECT token_hash FROM admin_sessions WHERE expires_at <= :now LIMIT :limit)",
+        now=now,
+        limit=limit,
+    )
+
+
+# ── invitations ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def invite(tx: Tx, token_hash: bytes, email: str, role: str, now: int, expires_at: int) -> None:
+    """Add an invitation. The e-mail is sealed."""
+    tx.run(
+        "INSERT INTO admin_invitations (token_hash, sealed, role, created_at, expires_at)"
+        " VALUES (:token_hash, :sealed, :role, :now, :expires_at)",
+        token_hash=token_hash,
+        sealed=admin_answers.sealed(tx, INVITATIONS, token_hash, email),
+        role=role,
+        now=now,
+        expires_at=expires_at,
+    )
+
+
+def invitations(tx: Tx, now: int) -> list[Row]:
+    """The invitations that nobody has accepted and that have not expired, by e-mail."""
+    rows = tx.all(
+        "SELECT token_hash, sealed, role, created_at, expires_at FROM admin_invitations WHERE expires_at > :now",
+        now=now,
+    )
+    return sorted((_with_email(tx, row) for row in rows), key=lambda row: str(row["email"]))
+
+
+def invited(tx: Tx, token_hash: bytes, now: int) -> Row | None:
+    """An invitation that has not expired: email and role; None when there is none."""
+    row = tx.one(
+        "SELECT token_hash, sealed, role FROM admin_invitations WHERE token_hash = :token_hash AND expires_at > :now",
+        token_hash=token_hash,
+        now=now,
+    )
+    return _with_email(tx, row) if row else None
+
+
+def withdraw(tx: Tx, token_hash: bytes) -> Row | None:
+    """Delete an invitation. Returns its email and role; None when there is none."""
+    row = tx.one(
+        "DELETE FROM admin_invitations WHERE token_hash = :token_hash RETURNING token_hash, sealed, role",
+        token_hash=token_hash,
+    )
+    return _with_email(tx, row) if row else None
+
+
+def _with_email(tx: Tx, row: Row) -> Row:
+    return row | {"email": admin_answers.opened(tx, INVITATIONS, row["token_hash"], row.pop("sealed"))}
+
+
+def sweep_invitations(tx: Tx, now: int, limit: int) -> int:
+    """Delete up to `limit` expired invitations; return how many."""
+    return tx.run(
+        "DELETE FROM admin_invitations WHERE token_hash IN"
+        " (SELECT token_hash FROM admin_invitations WHERE expires_at <= :now LIMIT :limit)",
         now=now,
         limit=limit,
     )

@@ -205,6 +205,6 @@ def forget(tx: Tx, app_id: int) -> None:
     """Delete the application's sessions, signatures, statistics and totals, and the application."""
     end_sessions(tx, app_id)
     app_totals.forget(tx, app_id)
-    for table in ("nonces", "codes", "daily", "refusals"):
+    for table in ("nonces", "codes", "daily", "activity", "refusals"):
         tx.run(f"DELETE FROM {table} WHERE app_id = :app_id", app_id=app_id)
     tx.run("DELETE FROM applications WHERE id = :app_id", app_id=app_id)

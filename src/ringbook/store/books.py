@@ -8,7 +8,8 @@ doubt                                 a book that cannot be read
 contacts_among, whole_book            what an upload compares with
 elsewhere                             which numbers the owner's other books hold
 put, move, drop                       the net change, sorted by number
-of_owner, page                        for whoever looks after them
+of_owner, page, registered_after      for admins
+count_registered, holders_of          how many registered contacts an owner has; who holds a user's number
 in_order, registered                  reading a book, and who of it is a user
 holds                                 which of these users' numbers are in any of the owner's books
 """
@@ -109,6 +110,52 @@ def page(tx: Tx, owner_id: int, book: int, after: int, limit: int) -> list[Conta
     )
     opened = tx.seal.open_contact
     return [Contact(*opened(app_id, owner_id, book, keyed, sealed), seq) for app_id, keyed, sealed, seq in rows]
+
+
+def registered_after(
+    tx: Tx, owner_id: int, book: int, after: int, limit: int, *, verified_only: bool
+) -> dict[int, int]:
+    """By place: one user who answers to the contact, of up to `limit` contacts after a place."""
+    rows = tx.tuples(
+        "SELECT c.seq, MIN(n.user_id) FROM (SELECT app_id, number, seq FROM contacts"
+        " WHERE owner_id = :owner_id AND book = :book AND seq > :after ORDER BY seq LIMIT :limit) AS c"
+        " CROSS JOIN numbers AS n WHERE n.app_id = c.app_id AND n.number = c.number"
+        " AND (n.verified_at IS NOT NULL OR :verified_only = 0) GROUP BY c.seq",
+        owner_id=owner_id,
+        book=book,
+        after=after,
+        limit=limit,
+        verified_only=int(verified_only),
+    )
+    return dict(rows)
+
+
+def count_registered(tx: Tx, owner_id: int, *, verified_only: bool) -> int:
+    """How many users answer to the contacts of an owner, who does not count."""
+    rows = tx.tuples(
+        "SELECT COUNT(DISTINCT n.user_id) FROM contacts AS c CROSS JOIN numbers AS n"
+        " WHERE c.owner_id = :owner_id AND n.app_id = c.app_id AND n.number = c.number AND n.user_id <> :owner_id"
+        " AND (n.verified_at IS NOT NULL OR :verified_only = 0)",
+        owner_id=owner_id,
+        verified_only=int(verified_only),
+    )
+    return int(rows[0][0])
+
+
+def holders_of(tx: Tx, user_id: int, limit: int) -> list[int]:
+    """Ids of up to `limit` other users whose books contain a number of this user. Touches every shard of a cluster."""
+    rows = tx.tuples("SELECT app_id, number FROM numbers WHERE user_id = :user_id", user_id=user_id)
+    found: dict[int, None] = {}
+    for app_id, number in rows:
+        owners = tx.tuples(
+            "SELECT DISTINCT owner_id FROM contacts WHERE app_id = :app_id AND number = :number"
+            " ORDER BY owner_id LIMIT :limit",
+            app_id=app_id,
+            number=number,
+            limit=limit,
+        )
+        found |= {row[0]: None for row in owners if row[0] != user_id}
+    return list(found)[:limit]
 
 
 def add_book(tx: Tx, app_id: int, owner_id: int, book: int, device: str, now: int) -> Row:

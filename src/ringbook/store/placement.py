@@ -90,7 +90,7 @@ TABLES = {
         "id name auth_key vapid_public_key settings created_at verified_since",
         sealed="auth_secret hash_key vapid_private_key",
     ),
-    "admins": reference("created_at", keyed="email", sealed="sealed", hashed="password_hash"),
+    "admins": reference("created_at role", keyed="email", sealed="sealed", hashed="password_hash"),
     "users": reference(
         # `login` is NULL where the login reads like a phone number or an e-mail address: it is then in `login_sealed`.
         "id app_id login login_folded full_name full_name_folded one_time_until external_id external_user_id"
@@ -102,6 +102,7 @@ TABLES = {
     ),
     "numbers": reference("app_id user_id verified_at imported spelling", keyed="number", sealed="digits"),
     "tags": reference("app_id tag user_id"),
+    "words": reference("app_id word user_id"),
     # ── of one user, kept together
     "seen": by("user_id", "user_id last_request_at"),
     "books": by(
@@ -148,10 +149,13 @@ TABLES = {
         "id app_id user_id verified created_at due_at told_up_to done_at result", keyed="number", sealed="digits"
     ),
     "events": local("id user_id waiting expires_at", sealed="message"),
-    "admin_sessions": local("created_at last_used_at expires_at", keyed="email", hashed="token_hash"),
+    "admin_sessions": local("address browser created_at last_used_at expires_at", keyed="email", hashed="token_hash"),
+    "admin_invitations": local("role created_at expires_at", sealed="sealed", hashed="token_hash"),
+    "admin_answers": local("expires_at", sealed="sealed", hashed="name"),
     "audit": local("id at app_id address action", keyed="admin subject", sealed="sealed"),
     "app_totals": local("app_id users books contacts recounted_users recounted_books recounted_contacts"),
     "sweeps": local("name place at"),
     "daily": local("app_id day name value"),
+    "activity": local("app_id at name value"),
     "refusals": local("app_id request cause reason count first_at last_at"),
 }

@@ -21,7 +21,7 @@ from .. import errors, phone
 from ..model import Entry
 from ..profile_fields import FIELDS
 from ..seal import Seal, halves
-from . import applications, audit, numbers, placement, profiles, pushes, reports, subscriptions
+from . import admin_answers, applications, audit, numbers, placement, profiles, pushes, reports, subscriptions
 from .db import Row, Rows, Tx
 
 Place = tuple[Any, ...]  # the primary key of a row
@@ -139,6 +139,20 @@ def _open_admin(seal: Seal, row: Row) -> str:
 def _seal_admin(seal: Seal, row: Row, email: str) -> Values:
     keyed = seal.lookup("admin", 0, email)
     return {"email": keyed, "sealed": seal.text(email, "admins", "sealed", *halves(keyed))}
+
+
+def _of_token(table: str, name: str) -> Resealed:
+    """A table with a sealed text that is bound to the hash of a token."""
+
+    def sealed(seal: Seal, row: Row, text: str) -> Values:
+        return {"sealed": admin_answers.sealed(under(seal), table, row[name], text)}
+
+    return Resealed(
+        {name: bytes},
+        {"sealed": bytes},
+        lambda seal, row: admin_answers.opened(under(seal), table, row[name], row["sealed"]),
+        sealed,
+    )
 
 
 def _open_bucket(seal: Seal, row: Row) -> str:
@@ -261,6 +275,8 @@ RESEALED = {
     ),
     "events": Resealed({"id": int}, {"message": bytes}, _open_event, _seal_event, read=("user_id",)),
     "admins": Resealed({"email": bytes}, {"email": bytes, "sealed": bytes}, _open_admin, _seal_admin),
+    "admin_invitations": _of_token("admin_invitations", "token_hash"),
+    "admin_answers": _of_token("admin_answers", "name"),
     "audit": Resealed(
         {"id": int},
         {"admin": bytes, "subject": bytes, "sealed": bytes},

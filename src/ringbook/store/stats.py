@@ -2,6 +2,7 @@
 
 first_time            has this batch of a process been written before?
 add, add_refusals     sums into the tables
+add_activity, activity, sweep_activity    the same by half hours, for some months
 totals, days, since   sums for ever, of each day, and from when on
 new_users             how many users an application got lately
 refusals, sweep       the latest refusals; old ones forgotten
@@ -57,6 +58,37 @@ def add(tx: Tx, rows: Sequence[tuple[int, int, str, int]]) -> None:
         f" SELECT r.app_id, r.day, r.name, r.value FROM :rows AS r WHERE {THERE}"
         " ON CONFLICT (app_id, day, name) DO UPDATE SET value = daily.value + excluded.value",
         rows=Rows(FIGURES, rows),
+    )
+
+
+def add_activity(tx: Tx, rows: Sequence[tuple[int, int, str, int]]) -> None:
+    """Add to the sums of half hours.
+
+    rows   app_id, the time at which the half hour begins, name, value
+    """
+    if rows:
+        tx.run(
+            "INSERT INTO activity (app_id, at, name, value)"
+            f" SELECT r.app_id, r.at, r.name, r.value FROM :rows AS r WHERE {THERE}"
+            " ON CONFLICT (app_id, at, name) DO UPDATE SET value = activity.value + excluded.value",
+            rows=Rows({"app_id": int, "at": int, "name": str, "value": int}, rows),
+        )
+
+
+def activity(tx: Tx, app_id: int, since: int) -> list[tuple[int, str, int]]:
+    """The sums of an application by half hours since a time: when each begins, name and value."""
+    return tx.tuples(
+        "SELECT at, name, value FROM activity WHERE app_id = :app_id AND at >= :since", app_id=app_id, since=since
+    )
+
+
+def sweep_activity(tx: Tx, before: int, limit: int) -> int:
+    """Delete up to `limit` sums of half hours before a time; return how many."""
+    return tx.run(
+        "DELETE FROM activity WHERE at < :before AND (app_id, at, name) IN"
+        " (SELECT app_id, at, name FROM activity WHERE at < :before LIMIT :limit)",
+        before=before,
+        limit=limit,
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..config import Config
 from ..core import (
+    admin_answers,
     admins,
     announcing,
     app_totals,
@@ -51,6 +52,7 @@ def parts(config: Config) -> "dict[str, Part]":
     found = {
         "sessions and guests": sessions.sweep,
         "admins' sessions": admins.sweep,
+        "answers to admins": admin_answers.sweep,
         "limits": rate_limits.sweep,
         "one-time codes": codes.sweep,
         "old pushes": lambda db, now: delivery.sweep(db, now - kept),

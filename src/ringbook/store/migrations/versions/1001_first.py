@@ -47,6 +47,7 @@ CREATE TABLE admins (
     email {bytes} PRIMARY KEY,
     sealed {bytes} NOT NULL,
     password_hash TEXT NOT NULL,
+    role TEXT NOT NULL CHECK (role IN ('owner', 'viewer')),
     created_at BIGINT NOT NULL
 ) {keyed};
 
@@ -93,7 +94,7 @@ CREATE INDEX users_newest ON users (app_id, created_at, id);
 CREATE INDEX users_external_id ON users (app_id, external_id) WHERE external_id IS NOT NULL;
 CREATE INDEX users_twitter_id ON users (app_id, twitter_id) WHERE twitter_id IS NOT NULL;
 CREATE INDEX users_login_folded ON users (app_id, login_folded) WHERE login_folded IS NOT NULL;
-CREATE INDEX users_full_name ON users (app_id, full_name_folded) WHERE full_name_folded IS NOT NULL;
+CREATE INDEX users_full_name ON users (app_id, full_name_folded, id) WHERE full_name_folded IS NOT NULL;
 CREATE INDEX users_guest_until ON users (guest_until) WHERE guest_until IS NOT NULL;
 
 CREATE TABLE seen (
@@ -120,6 +121,14 @@ CREATE TABLE tags (
     PRIMARY KEY (app_id, tag, user_id)
 ) {keyed};
 CREATE INDEX tags_user ON tags (user_id);
+
+CREATE TABLE words (
+    app_id INTEGER NOT NULL,
+    word {folded} NOT NULL,
+    user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    PRIMARY KEY (app_id, word, user_id)
+) {keyed};
+CREATE INDEX words_user ON words (user_id);
 
 CREATE TABLE sessions (
     token_hash {bytes} PRIMARY KEY,
@@ -338,12 +347,30 @@ CREATE INDEX events_expires ON events (expires_at);
 CREATE TABLE admin_sessions (
     token_hash {bytes} PRIMARY KEY,
     email {bytes} NOT NULL REFERENCES admins (email) ON DELETE CASCADE ON UPDATE CASCADE,
+    address TEXT NOT NULL,
+    browser TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     last_used_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL
 ) {keyed};
 CREATE INDEX admin_sessions_email ON admin_sessions (email);
 CREATE INDEX admin_sessions_expiry ON admin_sessions (expires_at);
+
+CREATE TABLE admin_invitations (
+    token_hash {bytes} PRIMARY KEY,
+    sealed {bytes} NOT NULL,
+    role TEXT NOT NULL CHECK (role IN ('owner', 'viewer')),
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+) {keyed};
+CREATE INDEX admin_invitations_expiry ON admin_invitations (expires_at);
+
+CREATE TABLE admin_answers (
+    name {bytes} PRIMARY KEY,
+    sealed {bytes} NOT NULL,
+    expires_at BIGINT NOT NULL
+) {keyed};
+CREATE INDEX admin_answers_expiry ON admin_answers (expires_at);
 
 CREATE TABLE audit (
     id {id} PRIMARY KEY,
@@ -365,6 +392,15 @@ CREATE TABLE daily (
     value BIGINT NOT NULL,
     PRIMARY KEY (app_id, day, name)
 ) {keyed};
+
+CREATE TABLE activity (
+    app_id INTEGER NOT NULL,
+    at BIGINT NOT NULL,
+    name TEXT NOT NULL,
+    value BIGINT NOT NULL,
+    PRIMARY KEY (app_id, at, name)
+) {keyed};
+CREATE INDEX activity_at ON activity (at);
 
 CREATE TABLE refusals (
     app_id INTEGER NOT NULL,

@@ -1,0 +1,59 @@
+"""The words by which admins find users: an ordinary table with an index, so that an erasure leaves nothing of them.
+
+put, replace, forget    the words of users; those of a deleted user go with the user
+found                   the users of whom every given word is the beginning of one of their words
+
+`core/words.py` says what becomes a word. The table holds words in clear.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from .db import Rows, Tx
+
+LAST = "\U0010ffff"  # no character comes after it
+ROWS_A_USER = 2  # that may match one word: beyond them `found` stops early
+
+
+def put(tx: Tx, app_id: int, words: Iterable[tuple[int, str]]) -> None:
+    """Add words of users: the user's id and a word."""
+    tx.run(
+        "INSERT INTO words (app_id, word, user_id) SELECT :app_id, r.word, r.user_id FROM :rows AS r WHERE 1 = 1"
+        " ON CONFLICT (app_id, word, user_id) DO NOTHING",
+        app_id=app_id,
+        rows=Rows({"user_id": int, "word": str}, list(words)),
+    )
+
+
+def replace(tx: Tx, app_id: int, user_id: int, words: Sequence[str]) -> None:
+    """Replace the words of a user."""
+    forget(tx, [user_id])
+    if words:
+        put(tx, app_id, ((user_id, word) for word in words))
+
+
+def forget(tx: Tx, user_ids: Sequence[int]) -> None:
+    """Delete the words of these users."""
+    tx.run("DELETE FROM words WHERE user_id IN :ids", ids=Rows.of("id", user_ids))
+
+
+def found(tx: Tx, app_id: int, beginnings: Sequence[str], limit: int) -> list[int]:
+    """Up to `limit` ids of users who have a word for each of these beginnings, in the order of the first one's words.
+
+    beginnings   the rarest one first: its words are read from the index, and the others are looked up by user
+    """
+    tables, conditions = ["words AS w0"], ["w0.app_id = :app_id"]
+    params: dict[str, str] = {}
+    for place, beginning in enumerate(beginnings):
+        if place:
+            tables.append(f"words AS w{place}")
+            # "+" keeps SQLite, which has no statistics, from reading all words with this beginning.
+            conditions.append(f"w{place}.user_id = w0.user_id AND +w{place}.app_id = :app_id")
+        conditions.append(f"w{place}.word >= :low_{place} AND w{place}.word < :high_{place}")
+        params |= {f"low_{place}": beginning, f"high_{place}": beginning + LAST}
+    rows = tx.tuples(
+        f"SELECT w0.user_id FROM {' CROSS JOIN '.join(tables)} WHERE {' AND '.join(conditions)} LIMIT :rows",
+        app_id=app_id,
+        rows=limit * ROWS_A_USER,
+        **params,
+    )
+    return list(dict.fromkeys(row[0] for row in rows))[:limit]

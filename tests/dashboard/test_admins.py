@@ -1,0 +1,142 @@
+"""Admins in the dashboard: roles, invitations by link, and sessions."""
+
+import re
+
+import pytest
+from asking import person, rows
+from dashboard.test_endpoint import path_of
+from dashboard.visiting import Visitor, admin, make_admin
+from sealed import entries_behind
+
+from ringbook.dashboard.browsers import named
+from ringbook.dashboard.endpoint import Who
+from ringbook.dashboard.routes import ROUTES
+
+PASSWORD = "a password of mine"
+
+
+@pytest.fixture
+def owner(server):
+    return admin(server)
+
+
+def test_a_viewer_may_send_no_form_of_an_owner_and_open_no_page_of_one(server):
+    viewer = admin(server, role="viewer")
+    for route in (one for one in ROUTES if one.who is Who.OWNER):
+        path = path_of(route, server.app.application_id)
+        page = viewer.post(path) if route.method == "POST" else viewer.get(path)
+        assert (page.status, "Your role is viewer" in page.words) == (403, True), route.path
+
+
+def test_every_form_that_changes_something_needs_an_owner():
+    """Whatever is not listed here changes nothing, or the admin's own session only."""
+    own = {"/users/settings/preview", "/users", "/why", "/logout", "/account/session/end"}
+    own |= {"/account/sessions/end", "/account/password"}
+    posts = [one for one in ROUTES if one.method == "POST" and one.who is Who.ADMIN]
+    assert {one.path.removeprefix("/apps/{app_id}") for one in posts} == own
+
+
+def test_a_viewer_sees_pages_but_reveals_and_exports_nothing(server):
+    viewer = admin(server, role="viewer")
+    ann = person(server, phone="+1 202 555 0142", full_name="Ann")
+    ann.upload([{"name": "Mum", "phone": "+1 202 555 0143"}])
+    base = f"/apps/{server.app.application_id}"
+    page = viewer.get(f"{base}/users/{ann.id}/books/0")
+    assert page.status == 200 and "M…" in page.words and "Reveal contact" not in page.words
+    assert "Export" not in viewer.get(f"{base}/users").words
+    assert "Erase" not in viewer.get(f"{base}/users/{ann.id}").words
+    settings = viewer.get(f"{base}/users/settings")
+    assert "Only owners may change this" in settings.words and ">Save<" not in re.sub(r"\s", "", settings.html)
+    why = viewer.post(f"{base}/why", user=ann.id, contact="+1 202 555 0143")
+    assert why.status == 303 and "Reveal the name" not in viewer.follow(why).words
+    assert viewer.post(f"{base}/why", user=ann.id, contact="+1 202 555 0143", names="on").status == 403
+
+
+def test_an_admin_is_invited_by_a_link_that_is_shown_once(server, owner):
+    email = "guest-of-owner@example.com"
+    owner.get("/admins")
+    sent = owner.post("/admins/invite", email=email, role="viewer")
+    link = owner.follow(sent).value("invitation-link")
+    assert owner.follow(sent).status == 410
+    token = link.rpartition("/")[2]
+    assert link == f"http://127.0.0.1:{server.port}/dashboard/invitation/{token}"
+    guest = Visitor(server)
+    assert email in guest.get(f"/invitation/{token}").words
+    assert guest.post(f"/invitation/{token}", new="short", again="short").status == 422
+    assert guest.post(f"/invitation/{token}", new=PASSWORD, again="other").status == 422
+    assert guest.post(f"/invitation/{token}", new=PASSWORD, again=PASSWORD).goes_to == "/dashboard"
+    assert "Your role is viewer" in guest.get("/account").words
+    again = Visitor(server)
+    assert again.get(f"/invitation/{token}").status == 404
+    assert again.post(f"/invitation/{token}", new=PASSWORD, again=PASSWORD).status == 404
+    assert again.post("/login", email=email, password=PASSWORD).goes_to == "/dashboard"
+    assert [one.detail for one in entries_behind(server, action="admin invited", subject=email)] == ["viewer"]
+    assert all(token.encode() not in str(row).encode() for row in rows(server, "SELECT * FROM admin_invitations"))
+
+
+def test_an_invitation_is_withdrawn(server, owner):
+    owner.get("/admins")
+    link = owner.follow(owner.post("/admins/invite", email="w@example.com", role="owner")).value("invitation-link")
+    page = owner.get("/admins")
+    (one,) = re.findall(r'name="invitation" value="(\w+)"', page.html)
+    assert owner.post("/admins/withdraw", invitation=one).status == 303
+    assert Visitor(server).get(f"/invitation/{link.rpartition('/')[2]}").status == 404
+    assert owner.post("/admins/withdraw", invitation=one).status == 404
+    assert owner.post("/admins/invite", email="not an e-mail", role="owner").status == 422
+    assert owner.post("/admins/invite", email="x@example.com", role="king").status == 400
+
+
+def test_a_role_is_changed_and_an_admin_removed(server, owner):
+    email, password = make_admin(server)
+    other = Visitor(server)
+    other.post("/login", email=email, password=password)
+    other.get("/account")
+    owner.get("/admins")
+    assert owner.post("/admins/role", email=email, role="viewer").status == 303
+    assert other.post("/apps", name="Nothing").status == 403  # from the next request on
+    assert owner.post("/admins/remove", email=email).status == 303
+    assert other.get("/apps").goes_to.startswith("/dashboard/login")
+    done = [one.action for one in entries_behind(server, subject=email)]
+    assert done[:2] == ["admin removed", "admin's role changed"]
+
+
+def test_sessions_are_listed_and_ended_by_their_admin_and_by_an_owner(server, owner):
+    email, password = make_admin(server)
+    firefox = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
+    one, two, three = Visitor(server), Visitor(server), Visitor(server)
+    for visitor in (one, two, three):
+        visitor.post("/login", firefox, email=email, password=password)
+    page = one.get("/account")
+    assert page.words.count("Firefox on Linux") >= 3 and "127.0.0.1" in page.words
+    others = re.findall(r'name="session" value="(\w+)"', page.html)
+    assert len(others) == 2
+    assert one.post("/account/session/end", session=others[0]).status == 303
+    assert [visitor.get("/account").status for visitor in (one, two, three)].count(303) == 1
+    owner.get("/admins")
+    assert owner.post("/admins/session/end", email=email, session=others[1]).status == 303
+    assert [visitor.get("/account").status for visitor in (one, two, three)].count(303) == 2
+    assert one.get("/account").status == 200
+    assert len(entries_behind(server, action="sessions ended", subject=email)) == 2
+
+
+@pytest.mark.parametrize(
+    "agent, name",
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36",
+            "Chrome on Windows",
+        ),
+        ("Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36 Edg/140.0", "Edge on Windows"),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Mobile/15E148 Safari/604.1",
+            "Safari on iPhone",
+        ),
+        ("Mozilla/5.0 (Linux; Android 15) Chrome/140.0 Mobile Safari/537.36", "Chrome on Android"),
+        ("curl/8.0", "curl"),
+        ("", ""),
+        ("<script>", ""),
+    ],
+)
+def test_browsers_are_named(agent, name):
+    assert named(agent) == name
