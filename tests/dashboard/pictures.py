@@ -42,8 +42,13 @@ def reveal(page: Page) -> None:
     page.wait_for_load_state()
 
 
+def wait_for_chart(page: Page) -> None:
+    """Wait until a script has drawn the large chart."""
+    page.locator(".plot canvas").wait_for()
+
+
 # What is done on a page before its picture is taken.
-FIRST: dict[str, Callable[[Page], None]] = {"why": ask_why, "book": reveal}
+FIRST: dict[str, Callable[[Page], None]] = {"why": ask_why, "book": reveal, "overview": wait_for_chart}
 
 
 def draw(
