@@ -6,12 +6,13 @@ from typing import Any
 import msgspec
 import pytest
 from core.joining import ANN as JOINER
-from core.joining import Play
-from sealed import subscription
+from core.joining import BOB, Play
+from sealed import entries, subscription
 
 from ringbook import errors
 from ringbook.config import Limits
 from ringbook.core import applications, discovery, sessions, user_record, users
+from ringbook.core.audit import Actor
 from ringbook.core.sessions import Credentials
 from ringbook.model import App, Caller, Entry
 from ringbook.store import codes, subscriptions
@@ -117,3 +118,20 @@ def test_after_erasing_there_is_nothing_to_export(db, ann):
     users.erase(db, ann.user_id)
     with pytest.raises(errors.NotFound, match=f"no user {ann.user_id}"):
         user_record.everything(db, ann.user_id)
+
+
+def test_connections_are_counted_and_holders_named_after_an_entry_in_the_log(db):
+    play = Play(db)
+    ann, bob = play.person("ann", JOINER).id, play.person("bob", BOB).id
+    cleo = play.person("cleo").id
+    play.holds(ann, (BOB, "Bob"), (JOINER, "myself"), ("+12025550199", "nobody"))
+    play.holds(cleo, (JOINER, "Ann"))
+    play.holds(cleo, (JOINER, "Ann"), (BOB, "Bob"), device="second")
+    assert user_record.connected(db, play.app, ann) == user_record.Connected(holders=1, contacts=1)
+    assert user_record.connected(db, play.app, cleo) == user_record.Connected(holders=0, contacts=2)
+    assert user_record.connected(db, play.app, bob) == user_record.Connected(holders=2, contacts=0)
+    user_record.note_holders(db, play.app, bob, Actor("op@example.com", HERE, NOW))
+    assert [one.id for one in user_record.holders(db, play.app, bob)] == [ann, cleo]
+    assert [one.subject for one in entries(db, action="holders revealed")] == [f"user {bob}"]
+    play.set(require_verified_number="on")
+    assert user_record.connected(db, play.app, cleo).contacts == 0

@@ -60,6 +60,23 @@ def test_looking_on_keeps_no_session_alive(server, app):
     assert rows(server, "SELECT MAX(expires_at) AS at FROM admin_sessions")[0]["at"] == before
 
 
+def test_applications_of_one_name_can_be_told_apart(server, app):
+    other = application(server.database_url, "Friends <b>")
+    page = admin(server).get(f"/apps/{app.application_id}")
+    for one in (app, other):
+        assert f"Friends <b> · {one.application_id}" in page.words
+    alone = application(server.database_url, "Alone")
+    assert f"Alone · {alone.application_id}" not in admin(server).get(f"/apps/{alone.application_id}").words
+
+
+def test_the_figures_of_the_chart_are_numbers_only(server, app):
+    visitor = admin(server)
+    for days in (7, 30, 90):
+        answer = visitor.get(f"/apps/{app.application_id}/activity?days={days}")
+        assert answer.headers["Content-Type"] == "application/json" and f'"days":{days}' in answer.html
+    assert '"days":30' in visitor.get(f"/apps/{app.application_id}/activity?days=4000").html
+
+
 # ── charts ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -5,7 +5,7 @@ admin_list                      list the admins
 admin_reset_password            give an admin a new password
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import cyclopts
 from cyclopts import Parameter
@@ -14,17 +14,21 @@ from . import common
 from .common import File, Json, Yes
 
 Email = Annotated[str, Parameter(help="e-mail address of the admin")]
+Role = Annotated[
+    Literal["owner", "viewer"],
+    Parameter(help="what the admin may do: an owner everything, a viewer changes, reveals and exports nothing"),
+]
 
 admin = cyclopts.App(name="admin", help="Admins: people who may log in to the dashboard.")
 
 
 @admin.command(name="create")
-def admin_create(email: Email, /, *, as_json: Json = False, file: File) -> None:
+def admin_create(email: Email, /, *, role: Role = "owner", as_json: Json = False, file: File) -> None:
     """Create an admin of the dashboard; the password is shown once."""
     from ..core import admins
 
     with common.database(common.settings(file)) as db:
-        password = admins.create(db, email, common.now(), by=common.actor())
+        password = admins.create(db, email, common.now(), role=role, by=common.actor())
         common.answer({"email": email, "password": password}, as_json)
 
 
@@ -37,7 +41,12 @@ def admin_list(*, as_json: Json = False, file: File) -> None:
         found = admins.all_(db)
     nowhere = None if as_json else "logged in nowhere"
     rows = [
-        {"email": one.email, "since": common.when(one.created_at), "seen": common.when(one.seen_at) or nowhere}
+        {
+            "email": one.email,
+            "role": one.role,
+            "since": common.when(one.created_at),
+            "seen": common.when(one.seen_at) or nowhere,
+        }
         for one in found
     ]
     if as_json:

@@ -1,6 +1,7 @@
 // Conveniences. Every page works without this script.
 "use strict";
 
+const TOAST_MS = 8_000;
 const say = (text) => { document.getElementById("spoken").textContent = text; };
 
 // What a page or a replaced part of it needs once.
@@ -8,6 +9,7 @@ const prepare = (root) => {
   // Copy buttons are hidden unless this script runs and the browser allows copying: on secure connections only.
   if (navigator.clipboard) for (const button of root.querySelectorAll("[data-copy]")) button.hidden = false;
   for (const button of root.querySelectorAll("[data-close]")) button.hidden = false;
+  for (const toast of root.querySelectorAll(".toast.ok")) setTimeout(() => toast.remove(), TOAST_MS); // bad news stay
   // A button that needs a typed confirmation is disabled until it is typed.
   for (const input of root.querySelectorAll("[data-typed]")) {
     const button = input.form.querySelector("button[type=submit]");
