@@ -39,11 +39,11 @@ def test_deliveries_are_shown_with_their_reason_and_filtered(play):
     assert "No push is waiting" in page.words and "apns_key &lt;b&gt; is not set" in page.html
     for secret in ("Annie", "2025550101", "fcm-token"):
         assert secret not in page.html
-    assert badges(page) == ["parked", "accepted"]
+    assert sorted(badges(page)) == ["accepted", "parked"]  # both are of the same second
     assert badges(visitor.get(play.path + "?outcome=accepted")) == ["accepted"]
     assert badges(visitor.get(play.path + "?channel=apns")) == ["parked"]
     assert "No match" in visitor.get(play.path + "?outcome=gone").words
-    assert badges(visitor.get(play.path + "?outcome=nonsense&channel='&before=x")) == ["parked", "accepted"]
+    assert badges(visitor.get(play.path + "?outcome=nonsense&channel='&before=x")) == badges(page)
 
 
 def badges(page) -> list[str]:
@@ -63,7 +63,7 @@ def test_a_parked_push_is_sent_again_and_that_is_written_down(play):
     said = visitor.follow(visitor.post(play.path + "/retry", id=parked["id"]))
     assert "One push was put into the queue again" in said.words
     assert outcomes(play) == {"gcm": "accepted", "apns": None}
-    assert badges(visitor.get(play.path)) == ["waiting", "accepted"]
+    assert sorted(badges(visitor.get(play.path))) == ["accepted", "waiting"]
     again = visitor.follow(visitor.post(play.path + "/retry", id=parked["id"]))
     assert "These pushes are no longer parked" in again.words
     (entry,) = entries_behind(play.server, action="pushes retried")
