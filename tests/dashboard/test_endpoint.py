@@ -9,7 +9,7 @@ from dashboard.visiting import FORM, Visitor, admin
 from servers import application, free_port, full_disk, serve
 
 from ringbook.dashboard.endpoint import is_ours
-from ringbook.dashboard.routes import ROUTES
+from ringbook.dashboard.routes import BACK, ROUTES
 
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'"
 PLAIN = [route for route in ROUTES if route.needs_login]
@@ -84,6 +84,24 @@ def test_what_is_asked_for_in_no_way_that_there_is_says_so_with_the_same_headers
         assert answer.status == 404
         assert answer.headers["Content-Security-Policy"].startswith(POLICY)
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_address_of_a_form_leads_back_to_its_page(server):
+    """A refused form shows its page at the form's own address. Whoever asks for that address again gets the page."""
+    visitor = admin(server)
+    app = server.app.application_id
+    for form, page in (
+        (f"/apps/{app}/users/settings/joined", f"/apps/{app}/users/settings"),
+        (f"/apps/{app}/users/settings/test", f"/apps/{app}/users/settings"),
+        (f"/apps/{app}/keys/name", f"/apps/{app}/keys"),
+        (f"/apps/{app}/push/providers/fcm", f"/apps/{app}/push/providers"),
+        ("/admins/invite", "/admins"),
+        ("/account/password", "/account"),
+        ("/logout", ""),
+    ):
+        assert visitor.get(form).goes_to == f"/dashboard{page}"
+    for route in BACK:
+        assert Visitor(server).get(path_of(route, app)).goes_to.startswith("/dashboard/login"), route.path
 
 
 def test_no_page_names_another_host_or_has_a_script_or_a_style_of_its_own(server):

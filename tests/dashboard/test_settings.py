@@ -158,9 +158,9 @@ def test_a_test_is_sent_to_a_user_who_has_a_device(visitor, server, app):
     assert "nobody has this id" in visitor.post(at(app, "/test"), test="").words
     page = visitor.follow(visitor.post(at(app, "/test"), test=bob.login))
     assert f"A test push was queued for 1 device of user {bob.id}." in page.words
-    part = visitor.get(at(app, f"/test?test={bob.id}"))
+    part = visitor.get(at(app, f"/test/result?test={bob.id}"))
     assert "gcm, production" in part.words and "<html" not in part.html
-    assert "gcm" not in visitor.get(at(server.app, f"/test?test={bob.id}")).words  # of another application
+    assert "gcm" not in visitor.get(at(server.app, f"/test/result?test={bob.id}")).words  # of another application
 
 
 def test_whoever_saves_late_is_told_what_somebody_else_has_changed(visitor, server, app):

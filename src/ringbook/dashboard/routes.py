@@ -1,8 +1,11 @@
 """The dashboard's table of routes, and the ASGI application that serves it.
 
 ROUTES                              every page, in the order in which routes are matched
+BACK                                a form's address leads back to its page: a refused form shows its page there
 dashboard(config, db, in_flight)    the application for /dashboard
 """
+
+from functools import partial
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -28,7 +31,7 @@ from . import (
     user_list,
     users,
 )
-from .endpoint import HEADERS, Call, Dashboard, Route
+from .endpoint import HEADERS, ROOT, Call, Dashboard, Route
 
 
 def no_such_page(_call: Call) -> Response:
@@ -51,6 +54,28 @@ ROUTES: list[Route] = [
     *admins.ROUTES,
     *audit.ROUTES,
 ]
+
+
+def back_routes() -> list[Route]:
+    """A GET for each address that only takes a form: it leads to the page above it."""
+    pages = {one.path for one in ROUTES if one.method == "GET" and not one.live}
+    forms = {one.path: one for one in ROUTES if one.method == "POST" and one.path not in pages}
+    return [Route(method="GET", path=path, handler=partial(back, above(path, pages))) for path in forms]
+
+
+def above(path: str, pages: set[str]) -> str:
+    """The nearest page above an address."""
+    while path not in pages:
+        path = path.rpartition("/")[0]
+    return path
+
+
+def back(page: str, call: Call) -> Response:
+    """A redirection to the page above an address that only takes a form."""
+    return call.redirect(ROOT + page.format_map(call.request.path_params))
+
+
+BACK = back_routes()
 NO_PAGE = [Route(method=method, path="/{anything:path}", handler=no_such_page) for method in ("GET", "POST")]
 AT_ONCE = 4  # admins are few
 SLOW_AT_ONCE = 4
@@ -60,7 +85,7 @@ def dashboard(config: Config, db: Database, in_flight: InFlight) -> ASGIApp:
     """The dashboard of one process. Requests that may hash a password run in threads of their own."""
     edge = Dashboard(db, config, in_flight)
     lanes = {False: Lane(AT_ONCE), True: Lane(SLOW_AT_ONCE)}
-    return Router([Endpoint(edge, route, lanes[route.slow]) for route in [*ROUTES, *NO_PAGE]], no_such_method)
+    return Router([Endpoint(edge, route, lanes[route.slow]) for route in [*ROUTES, *BACK, *NO_PAGE]], no_such_method)
 
 
 async def no_such_method(scope: Scope, receive: Receive, send: Send) -> None:

@@ -168,6 +168,6 @@ ROUTES = [
     Route(method="GET", path="/apps/{app_id}/users/sign-in", handler=show_sign_in),
     Route(method="POST", path="/apps/{app_id}/users/settings/preview", handler=preview, repeats=True),
     Route(method="POST", path="/apps/{app_id}/users/settings/test", handler=send_test, who=Who.OWNER),
-    Route(method="GET", path="/apps/{app_id}/users/settings/test", handler=test_result, live=True),
+    Route(method="GET", path="/apps/{app_id}/users/settings/test/result", handler=test_result, live=True),
     Route(method="POST", path="/apps/{app_id}/users/settings/{card}", handler=save, who=Who.OWNER),
 ]
