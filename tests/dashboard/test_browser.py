@@ -337,7 +337,7 @@ def test_no_page_shuts_anybody_out_or_is_wider_than_its_window(chromium, filled,
         for name, path in paths(world).items():
             page.goto(f"/dashboard{path}")
             FIRST.get(name, lambda _: None)(page)
-            found[name] = [*faults(page), *too_wide(page)]
+            found[name] = [*faults(page), *too_wide(page), *broken(page)]
         found |= {name: [*faults(page), *too_wide(page)] for name in after_forms(page, world)}
         page.goto("/dashboard/nowhere")
         found["nowhere"] = faults(page)
@@ -374,6 +374,28 @@ def after_forms(page, world):
     yield "saved"
 
 
+BROKEN = """() => {
+  const found = [], texts = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const text = texts.currentNode;
+    if (text.parentElement.closest('pre, .unseen, [hidden]') || !text.parentElement.offsetParent) continue;
+    for (const word of text.data.matchAll(/[\\p{L}\\d@._]{2,60}/gu)) {
+      const range = document.createRange();
+      range.setStart(text, word.index);
+      range.setEnd(text, word.index + word[0].length);
+      const lines = new Set([...range.getClientRects()].map((one) => Math.round(one.bottom)));
+      if (lines.size > 1) found.push(`broken inside a word: ${word[0]}`);
+    }
+  }
+  return found;
+}"""
+
+
+def broken(page):
+    """The words that do not stand in one line."""
+    return page.evaluate(BROKEN)
+
+
 def too_wide(page):
     """The elements that make a page scroll sideways."""
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
@@ -395,3 +417,6 @@ def test_a_fault_would_be_found(chromium, filled):
         page.goto("/dashboard/login")
         page.evaluate("document.querySelector('label[for=email]').remove()")
         assert any("label" in fault for fault in faults(page))
+        assert broken(page) == []
+        page.evaluate("Object.assign(document.querySelector('h1').style, {width: '2ch', overflowWrap: 'anywhere'})")
+        assert broken(page) != [] and too_wide(page) == []

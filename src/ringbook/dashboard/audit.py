@@ -27,7 +27,7 @@ def show(call: Call) -> Response:
     return call.page(
         "audit.html",
         entries=found[:PER_PAGE],
-        names={app.id: app.name for app in call.apps},
+        names={app.id: call.label(app) for app in call.apps},
         actions=[(action, action) for action in audit.ACTIONS],
         filters=filters,
         newest=address(chosen) if before else "",
