@@ -5,6 +5,7 @@ are sealed, so they are found by the whole value only.
 
 matches(db, app, text)    the users whom a text may mean, the best match first
 one_user(db, app, text)   the one user whom it means. Raises NotFound, and Invalid when it means several
+newest(db, app, …)        a page of all users, for commands
 exactly(tx, app, text)    those whom it means by a whole value
 """
 
@@ -36,6 +37,12 @@ def one_user(db: Database, app: App, text: str) -> User:
     if len(found) > 1:
         raise errors.Invalid(f"several users match: enter the id, one of {', '.join(map(str, sorted(found)))}")
     return found.popitem()[1]
+
+
+def newest(db: Database, app: App, before: int, limit: int) -> list[User]:
+    """Up to `limit` users older than the one with the id `before`, the newest first."""
+    with db.read() as tx:
+        return user_search.newest(tx, app.id, before, limit)
 
 
 def exactly(tx: Tx, app: App, text: str) -> list[User]:
