@@ -52,6 +52,7 @@ def list_(call: Call) -> Response:
         older=address(call, chosen | {"after": str(page.after)}) if page.after is not None else "",
         region=call.app.settings.default_region,
         most=user_list.MOST_FOUND,
+        is_stale=bool(call.query("find")) and not wanted.text,
     )
 
 

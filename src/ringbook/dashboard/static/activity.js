@@ -83,7 +83,7 @@ const tooltip = () => {
 };
 
 const options = (width) => {
-  const axis = { stroke: colour("--soft"), font: "12px system-ui, sans-serif", ticks: { show: false } };
+  const axis = { stroke: colour("--soft"), font: `12px ${getComputedStyle(document.body).fontFamily}`, ticks: { show: false } };
   const grid = { stroke: colour("--line"), width: 1 };
   return {
     width,
