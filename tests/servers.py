@@ -41,11 +41,14 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 import psycopg
+from clusters import CITUS, ONLY, SHARDS, Cluster
+from clusters import Pooled as Distributed
 from forking import CONSTANTS, Forked, can_fork, die_with_parent
 
 from ringbook.seal import Key, Seal
 
-DATABASES = ("sqlite", "postgresql")
+SERVED = CITUS if ONLY else ("postgresql", *CITUS)  # databases with a server, for several processes
+DATABASES = SERVED if ONLY else ("sqlite", *SERVED)
 KEY = Key(bytes(range(32)))  # of all databases of the tests
 SEAL = Seal(KEY.secret)
 START_SECONDS = 30
@@ -83,12 +86,14 @@ class Databases:
 
     @contextmanager
     def fresh(self, kind: str) -> Iterator[str]:
-        """The URL of a new, empty database with the schema: "sqlite", "postgresql" or "pgbouncer"."""
+        """The URL of a new, empty database with the schema: "sqlite", "postgresql", "citus" or "pgbouncer"."""
         if kind == "sqlite":
             yield f"sqlite:///{shutil.copy(self._migrated_file, self._folder / f'{uuid.uuid4().hex}.db')}"
             return
-        if kind == "postgresql":
-            with self._pool.lent() as url:
+        if kind == "postgresql" and ONLY:
+            kind = "citus"
+        if kind in ("postgresql", "citus"):
+            with (self._pool if kind == "postgresql" else self._distributed).lent() as url:
                 yield url
             return
         with self.postgresql.database(self._migrated_template) as url:
@@ -108,7 +113,23 @@ class Databases:
 
     @cached_property
     def _pool(self) -> "Pool":
-        return Pool(self.postgresql, self._migrated_template, self._stack)
+        return Pool(self._copied, self._stack)
+
+    @cached_property
+    def _distributed(self) -> "Pool":
+        return Pool(self._spread, self._stack)
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        return Cluster()
+
+    def _copied(self, dropped: ExitStack) -> "Pooled":
+        return Pooled(dropped.enter_context(self.postgresql.database(self._migrated_template)), dropped)
+
+    def _spread(self, dropped: ExitStack) -> Distributed:
+        url = dropped.enter_context(self.cluster.database())
+        migrate(url)
+        return Distributed(self.cluster, url, dropped)
 
     def _behind_pgbouncer(self, url: str) -> str:
         return urlsplit(url)._replace(netloc=self.pgbouncer).geturl()
@@ -117,11 +138,18 @@ class Databases:
 def migrate(url: str) -> None:
     """Bring a database to today's schema, and seal it with KEY."""
     from ringbook.server import opening
-    from ringbook.store import db, migrations
+    from ringbook.store import cluster, db, migrations
 
     migrations.migrate(url)
+    if is_cluster(url):
+        cluster.distribute(url, SHARDS)
     with closing(db.connect(url, pool=1)) as opened:
         opening.unlock(opened, KEY)
+
+
+def is_cluster(url: str) -> bool:
+    """Does the URL name a cluster of the tests?"""
+    return "load_balance_hosts" in url
 
 
 @cache
@@ -158,7 +186,7 @@ class Postgresql:
 
 
 class Pool:
-    """PostgreSQL databases with today's schema, each for one test at a time.
+    """Databases of a server with today's schema, each for one test at a time.
 
     Emptying a database takes a tenth of the time of creating and dropping one. A database is dropped instead if a test
     has changed its schema, rights or settings, or has left many rows, or if it was used MOST_USES times.
@@ -167,11 +195,11 @@ class Pool:
     MOST_ROWS = 2_000
     MOST_USES = 60
 
-    def __init__(self, server: "Postgresql", template: str, stack: ExitStack) -> None:
-        self._server = server
-        self._template = template
+    def __init__(self, make: "Callable[[ExitStack], Pooled | Distributed]", stack: ExitStack) -> None:
+        """`make` makes one database; what it puts on the stack drops it."""
+        self._make = make
         self._stack = stack
-        self._idle: list[Pooled] = []
+        self._idle: list[Pooled | Distributed] = []
 
     @contextmanager
     def lent(self) -> Iterator[str]:
@@ -184,10 +212,12 @@ class Pool:
         else:
             pooled.dropped.close()
 
-    def _made(self) -> "Pooled":
+    def _made(self) -> "Pooled | Distributed":
         dropped = ExitStack()
-        self._stack.push(dropped)
-        return Pooled(dropped.enter_context(self._server.database(self._template)), dropped)
+        try:
+            return self._make(dropped)
+        finally:
+            self._stack.push(dropped)  # after the server, which may have been started just now
 
 
 class Pooled:

@@ -5,6 +5,7 @@
     limit_near                      counts charges to a limit of many users that is nearly reached
     pushed                          counts an attempt to send a push
     reached(up, disk)               sets whether the database answers, and the space on its disk
+    nodes(answering, silent)        sets the number of nodes of the database cluster
     measure(gauges)                 sets the gauges of this process
     queued                          sets the gauges of the queue, which all processes share
     measured_at(name)               when this process last set a gauge of the database
@@ -45,6 +46,7 @@ STATE = Gauge("ringbook_now", "Database connections, and requests that wait for 
 QUEUED = Gauge("ringbook_pushes_waiting", "Waiting pushes; not counted beyond 10000.")
 QUEUE_SECONDS = Gauge("ringbook_push_queue_seconds", "How long the oldest waiting push has been due.")
 DATABASE = Gauge("ringbook_database_up", "1 if the database answers, else 0.")
+NODES = Gauge("ringbook_database_nodes", "Nodes of the database cluster, by state: answering or silent.", ["state"])
 DISK = Gauge("ringbook_disk_bytes", "Free and total space of the disk with the SQLite database.", ["what"])
 _measured: dict[str, float] = {}
 SHARED_LIMITS = (
@@ -127,6 +129,13 @@ def reached(up: bool, disk: tuple[int, int] | None) -> None:
         for what, value in zip(("free", "size"), disk, strict=True):
             DISK.labels(what).set(value)
         _now_measured(DISK)
+
+
+def nodes(answering: int, silent: int) -> None:
+    """Sets how many nodes of the database cluster answer, and how many do not."""
+    for state, count in (("answering", answering), ("silent", silent)):
+        NODES.labels(state).set(count)
+    _now_measured(NODES)
 
 
 def measure(gauges: dict[str, int]) -> None:

@@ -123,7 +123,7 @@ def test_a_node_of_a_cluster_that_does_not_answer_is_not_ready(on_postgresql):
         admin.execute(CLUSTER)
         assert ready(on_postgresql) == READY
         admin.execute("DELETE FROM answering WHERE name = 'there'")
-        said = "1 of 2 nodes of the database cluster do not answer"
+        said = "1 of 2 nodes of the database cluster do not answer (there:2), and requests that need them get 503"
         eventually(lambda: ready(on_postgresql)[0] == 503, "it never noticed")
         assert ready(on_postgresql)[1].startswith(said)
         assert alive(on_postgresql)

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from servers import SEAL
+from servers import SEAL, is_cluster
 
 from ringbook import errors
 from ringbook.store import db as databases
@@ -28,11 +28,13 @@ NUMBERS = [0, 1, -1, 2**31, 2**63 - 1, -(2**63)]
 
 
 @pytest.fixture
-def table(db: Database) -> Iterator[Database]:
-    """A database with a table of its own."""
-    with db.write() as tx:
-        tx.run("CREATE TABLE things (n BIGINT PRIMARY KEY, t TEXT)")
-    yield db
+def table(database_url: str) -> Iterator[Database]:
+    """A database with a table of its own; on a cluster, it lies on the coordinator."""
+    url = databases.at_coordinator(database_url) if is_cluster(database_url) else database_url
+    with closing(databases.connect(url, seal=SEAL)) as db:
+        with db.write() as tx:
+            tx.run("CREATE TABLE things (n BIGINT PRIMARY KEY, t TEXT)")
+        yield db
 
 
 def put(db: Database, *rows: tuple[int, str | None]) -> int:

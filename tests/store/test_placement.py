@@ -17,7 +17,9 @@ SOURCE = Path(ringbook.__file__).parent
 COLUMNS = {
     True: "SELECT m.name, c.name FROM sqlite_schema AS m CROSS JOIN pragma_table_info(m.name) AS c"
     " WHERE m.type = 'table'",
-    False: "SELECT table_name::text, column_name::text FROM information_schema.columns WHERE table_schema = 'public'",
+    False: "SELECT c.table_name::text, c.column_name::text FROM information_schema.columns AS c"
+    " JOIN information_schema.tables AS t ON t.table_schema = c.table_schema AND t.table_name = c.table_name"
+    " WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE'",
 }
 KEYS = (
     "SELECT i.indexrelid::regclass::text, i.indrelid::regclass::text, i.indisprimary,"

@@ -2,6 +2,7 @@
 
     serve, worker                  the processes (`serve.py`)
     migrate, vacuum                the database (`database.py`)
+    distribute                     the tables over a Citus cluster (`distribute.py`)
     check, openapi                 checks of the installation; the description of the API
     app, admin, users              applications, admins of the dashboard, users
     key                            the key that the database is sealed with (`key.py`)
@@ -20,7 +21,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from .. import __version__, config, errors, logs
-from . import admin, app, backup, check, database, diagnosis, key, openapi, push, serve, users
+from . import admin, app, backup, check, database, diagnosis, distribute, key, openapi, push, serve, users
 from .common import Failed, WrongUse
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
@@ -33,6 +34,7 @@ for command in (
     serve.worker,
     database.migrate,
     database.vacuum,
+    distribute.distribute,
     check.check,
     openapi.openapi,
     diagnosis.why,

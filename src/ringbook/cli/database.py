@@ -13,7 +13,7 @@ def migrate(*, file: File) -> None:
     from ..store import keys, migrations
 
     settings = common.settings(file)
-    url = settings.database
+    url = settings.database if databases.is_sqlite(settings.database) else databases.at_coordinator(settings.database)
     common.create_files(settings)
     with closing(databases.connect(url, pool=1, erasures=settings.erasures_folder)) as db:
         key = keys.read(db, url, settings.key_file)

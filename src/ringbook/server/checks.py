@@ -15,8 +15,8 @@ from ..core import applications, erasures, subscriptions
 from ..model import App
 from ..push import credentials, providers
 from ..push.providers import Provider
+from ..store import cluster, keys, migrations
 from ..store import db as databases
-from ..store import keys, migrations
 from ..verify import providers as verifying
 from . import machine, opening
 from .machine import Check
@@ -57,6 +57,7 @@ def _database(config: Config) -> Iterator[Check]:
         state = migrations.state(db)
         yield Check("schema", state.current, state.trouble or f"revision {state.revision}")
         if state.current:
+            yield from _cluster(db)
             yield from machine.database(config, db)
             yield (key := _key(config, db))
             if not key.ok:  # nothing that is sealed can be checked
@@ -72,6 +73,15 @@ def _database(config: Config) -> Iterator[Check]:
         yield Check("database", False, refused.explained())
     finally:
         db.close()
+
+
+def _cluster(db: databases.Database) -> Iterator[Check]:
+    """Does every node answer, and does every table of a cluster lie in its place?"""
+    if nodes := db.nodes():
+        trouble = nodes.trouble or cluster.trouble(db)
+        yield Check(
+            "cluster", not trouble, trouble or f"{len(nodes.names)} nodes answer, every table lies in its place"
+        )
 
 
 KEY_APART = "keep a copy apart from the database and its backups"

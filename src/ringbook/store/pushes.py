@@ -15,7 +15,7 @@ page, queue_of, parked_of        the same for one application; none of them cost
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import count, pairwise
 from typing import Any
@@ -277,16 +277,20 @@ def waiting_at(tx: Tx, user_ids: Sequence[int]) -> dict[tuple[int, int], int]:
 
 def lanes(tx: Tx) -> list[str]:
     """Returns the lanes in which pushes wait. Reads one row of an index for each, however many pushes there are."""
-    return sorted({name for repeats in (False, True) for name in _lanes(tx, _REPEATS if repeats else _FIRST)})
+    return sorted({name for which in (_FIRST, _REPEATS) for name in _lanes(tx, which)})
 
 
-def _lanes(tx: Tx, which: str) -> list[str]:
-    found = tx.tuples(
-        f"WITH RECURSIVE found (lane) AS (SELECT MIN(lane) FROM pushes WHERE {which} UNION ALL"
-        f" SELECT (SELECT MIN(lane) FROM pushes WHERE {which} AND lane > found.lane) FROM found"
-        " WHERE found.lane IS NOT NULL) SELECT lane FROM found WHERE lane IS NOT NULL"
-    )
-    return [name for (name,) in found]
+def _lanes(tx: Tx, which: str) -> Iterator[str]:
+    # One statement for each lane: a cluster has no recursive query on a distributed table.
+    found = _next_lane(tx, which)
+    while found is not None:
+        yield found
+        found = _next_lane(tx, f"{which} AND lane > :last", last=found)
+
+
+def _next_lane(tx: Tx, which: str, **last: str) -> str | None:
+    ((found,),) = tx.tuples(f"SELECT MIN(lane) FROM pushes WHERE {which}", **last)
+    return None if found is None else str(found)
 
 
 def lock_claims(tx: Tx) -> None:

@@ -2,6 +2,7 @@
 
     connect(url) → Database         read() and write() give a Tx; scrub() and close() clean up
     create(url), lost(url, folder)  make a SQLite file; was there one before?
+    at_coordinator(url)             of a cluster, the address of its coordinator
     named(url)                      which database that is, for people: without user and password
     journal_of(url, folder)         where its journal of erasures is
     Tx.all, one, tuples, run        whole statements with `:name` parameters; Tx.next_id gives an id
@@ -28,7 +29,7 @@ from pathlib import Path
 from ...seal import Seal
 from . import identity
 from .contract import WITHOUT_KEY, Database, Row, Rows, Tx
-from .postgres import Postgres, without_login
+from .postgres import Postgres, at_coordinator, without_login
 from .sqlite import Sqlite, open_sqlite
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Row",
     "Rows",
     "Tx",
+    "at_coordinator",
     "connect",
     "create",
     "is_sqlite",

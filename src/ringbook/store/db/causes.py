@@ -72,6 +72,7 @@ MAY_NOT_MIGRATE = (
     "the database user may not create or change tables: migrate as the role that owns Ringbook's tables, or for a new"
     " database GRANT CREATE ON SCHEMA public to this user"
 )
+HELD = "another transaction holds a table for too long: run it again when that is over"
 WRONG_PASSWORD = "PostgreSQL refuses the user or the password: correct them in RINGBOOK_DATABASE"
 NO_ENTRY = "PostgreSQL does not let this user in from this machine: add a line to its pg_hba.conf"
 NO_LOGIN = "PostgreSQL does not let this user log in: ALTER ROLE … LOGIN, or name another user in RINGBOOK_DATABASE"
@@ -98,6 +99,7 @@ NO_PRIMARY = (
     "no host in RINGBOOK_DATABASE takes writes, and one is a standby: start the primary, or promote the standby"
 )
 NO_TLS = "PostgreSQL and Ringbook do not agree on TLS: check sslmode and sslrootcert in RINGBOOK_DATABASE"
+NODE = "a node of the database cluster does not answer: start PostgreSQL there, or make a standby the primary"
 FULL_SERVER = "the disk of PostgreSQL is full: make room on its machine"
 
 # A failed connection has no SQLSTATE: libpq gives only a text (PostgreSQL, "libpq - C Library", PQerrorMessage).
@@ -125,14 +127,23 @@ CONNECTING = (
     ("No route to host", NO_ANSWER),
     ("Network is unreachable", NO_ANSWER),
 )
-SQLSTATES = {"42501": NO_RIGHTS, "53100": FULL_SERVER, "53300": TOO_MANY, "57P01": STARTING, "57P03": STARTING}
+NODE_AWAY = "08006"  # said by a server, so it is about another one
+SQLSTATES = {
+    NODE_AWAY: NODE,
+    "42501": NO_RIGHTS,
+    "53100": FULL_SERVER,
+    "53300": TOO_MANY,
+    "57P01": STARTING,
+    "57P03": STARTING,
+}
+MIGRATING = SQLSTATES | {"42501": MAY_NOT_MIGRATE, "55P03": HELD}
 
 
 def of_postgres(error: BaseException | None, *, migrating: bool = False) -> str:
     """Find the cause by SQLSTATE, or for a failed connection by its text."""
     state = getattr(error, "sqlstate", None)
     if state:
-        return MAY_NOT_MIGRATE if migrating and state == "42501" else SQLSTATES.get(state, "")
+        return (MIGRATING if migrating else SQLSTATES).get(state, "")
     text = str(error or "")
     if 'database "' in text and '" does not exist' in text:
         return NO_DATABASE

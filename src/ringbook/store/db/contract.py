@@ -17,6 +17,11 @@ PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 AWAY = "The database cannot be reached just now. Try again."
 SLOW = "This takes longer than the server allows. Ask for less."
 
+SILENT = (
+    "{silent} of {nodes} nodes of the database cluster do not answer ({names}), and requests that need them get 503:"
+    " start PostgreSQL there, or make a standby the primary"
+)
+
 PROBE = "UPDATE schema_state SET revision = revision"  # a write that changes nothing
 GUARD_SECONDS = 2  # the answer of the guard is kept for so long
 PROBE_SECONDS = 2  # the result of a probe is kept for so long
@@ -48,6 +53,24 @@ class Rows:
         """One column of the kind of its first value; of numbers where there is none."""
         kind = type(values[0]) if values else int
         return cls({name: kind}, [(value,) for value in values])
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """The nodes of a database cluster, as host:port, and those that do not answer; none where there is no cluster."""
+
+    names: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.names)
+
+    @property
+    def trouble(self) -> str:
+        """Which nodes do not answer, and what to do; "" when all do."""
+        if not self.silent:
+            return ""
+        return SILENT.format(silent=len(self.silent), nodes=len(self.names), names=", ".join(self.silent))
 
 
 class Tx(Protocol):
@@ -90,9 +113,9 @@ class Tx(Protocol):
     def lock(self, what: str) -> None:
         """Wait for the lock named `what`, and hold it until this transaction ends.
 
-        On PostgreSQL it is a row of the table `locks`, so that it also holds between the nodes of a cluster. Whoever
-        takes several locks takes them in the order of decisions/0003, else two transactions could wait for each other:
-        PostgreSQL ends one of them after a second, with Busy.
+        On PostgreSQL it is a row of the table `locks`, so that it also holds between the nodes of a cluster: see
+        `locks.py`. Whoever takes several locks takes them in the order of decisions/0003, else two transactions could
+        wait for each other: PostgreSQL ends one of them after a second, with Busy.
         """
 
     def try_lock(self, what: str) -> bool:
@@ -210,6 +233,9 @@ class Database(Protocol):
 
     def gauges(self) -> dict[str, int]:
         """The state of the pool for the metrics: open and idle connections, and requests that wait for one."""
+
+    def nodes(self) -> Nodes:
+        """The nodes of the cluster, asked every two seconds at most; none where the database is not on a cluster."""
 
     def tables(self) -> frozenset[str]:
         """The names of the visible tables; Unavailable when Ringbook's tables are in a schema that is not visible."""

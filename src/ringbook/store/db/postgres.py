@@ -6,16 +6,18 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from ... import errors
 from ...logs import log
 from ...seal import Seal
-from . import causes, ids
-from .contract import AWAY, PARAMETER, PROBE, SLOW, WITHOUT_KEY, Guard, Probe, Row, Rows, Tx
+from . import causes, citus, ids, locks
+from .contract import AWAY, PARAMETER, PROBE, SLOW, WITHOUT_KEY, Guard, Nodes, Probe, Row, Rows, Tx
+from .locks import Locks, Within
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
@@ -27,18 +29,6 @@ WAIT_SECONDS = 5
 TABLES = (
     "SELECT relname::text, bool_or(pg_table_is_visible(oid)) FROM pg_class"
     " WHERE relkind IN ('r', 'p') AND relnamespace <> 'pg_catalog'::regnamespace GROUP BY relname"
-)
-IS_CLUSTER = (
-    "SELECT to_regclass('pg_dist_node') IS NOT NULL AND COALESCE(has_function_privilege("
-    "to_regprocedure('citus_check_connection_to_node(text, integer)'), 'EXECUTE'), false)"
-)
-NODES = (
-    "SELECT count(*) FILTER (WHERE NOT citus_check_connection_to_node(nodename, nodeport)), count(*)"
-    " FROM pg_dist_node WHERE isactive AND noderole = 'primary'"
-)
-SILENT = (
-    "{silent} of {nodes} nodes of the database cluster do not answer, and requests that need them get 503: start"
-    " PostgreSQL there, or make a standby the primary"
 )
 HIDDEN = (
     "Ringbook's tables are in a schema that this user does not see: GRANT USAGE ON SCHEMA … to it, or set its"
@@ -57,10 +47,6 @@ FAILOVER = {
 }
 SERVERS_FOR_WRITES = ("read-write", "primary", "any")
 DRAIN_SECONDS = 1  # between two times that all connections are replaced
-# Another transaction that inserts the same name waits until this one ends, also when the row is deleted by then. DO
-# UPDATE would lock a row that somebody has left there.
-LOCK = "INSERT INTO locks (name) VALUES (:name) ON CONFLICT (name) DO UPDATE SET name = excluded.name"
-UNLOCK = "DELETE FROM locks WHERE name = ANY(:names)"
 OLDER = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     " AND backend_type = 'client backend' AND extract(epoch FROM xact_start) < :at"
@@ -107,6 +93,25 @@ def options(url: str) -> dict[str, Any]:
     return defaults | {"client_encoding": UTF8}  # whatever the environment or the role have set
 
 
+def connect_to_coordinator(url: str) -> Any:
+    """A connection of the driver: on a cluster to the coordinator, whichever node of the address would be chosen."""
+    import psycopg
+
+    given = psycopg.conninfo.conninfo_to_dict(url)
+    return citus.on_coordinator(functools.partial(psycopg.connect, url, **options(url)), given)
+
+
+def at_coordinator(url: str) -> str:
+    """The address of the coordinator, where the address names nodes of a cluster; else the address as it is."""
+    if not has_several_hosts(url):
+        return url
+    with connect_to_coordinator(url) as connection:
+        if not citus.is_cluster(connection):
+            return url
+        found = urlencode({"host": connection.info.host, "port": connection.info.port})
+    return f"{url}{'&' if '?' in url else '?'}{found}"  # what comes last counts
+
+
 def without_login(url: str) -> str:
     """The address with its hosts, their ports and the name, as far as it says them."""
     import psycopg
@@ -146,9 +151,9 @@ class Postgres:
         self.statements = Statements
         self.file: Path | None = None
         self._failure: BaseException | None = None
-        self._pool = psycopg_pool.ConnectionPool(
+        pool = functools.partial(
+            psycopg_pool.ConnectionPool,
             url,
-            min_size=1,
             max_size=size,
             timeout=WAIT_SECONDS,
             # Its pauses between attempts double for so long, then begin anew: after an hour away, no hour of waiting.
@@ -156,10 +161,12 @@ class Postgres:
             # Prepared statements live in a database session, and behind a pooler there is none to rely on.
             kwargs={"autocommit": True, "prepare_threshold": None} | options(url),
             connection_class=_noting(psycopg.Connection, self._connecting),
-            open=False,
-            name="ringbook",
+            open=True,
         )
-        self._pool.open()
+        self._pool = pool(min_size=1, name="ringbook")
+        # Used on a cluster only. As many as there can be transactions, so that nobody who has one waits here.
+        self._lock_pool = pool(min_size=0, name="locks")
+        self._is_distributed: bool | None = None
         self.refusal = refusals(psycopg, self._look_after, self._replace_all, lambda: self._failure)
         self._trouble = psycopg.Error
         self._none_free = psycopg_pool.PoolTimeout
@@ -170,6 +177,7 @@ class Postgres:
             psycopg.errors.ReadOnlySqlTransaction: "it takes no writes, as a standby does",
         }
         self._probe = Probe(self._attempt)
+        self._nodes = Nodes()
         self.guard = Guard()
         self._closed = threading.Event()
         self._away = threading.Event()
@@ -198,11 +206,16 @@ class Postgres:
         try:
             with self._errors():
                 self._draw_ahead()
-            with self._errors(), self._connected() as connection, connection.transaction():
-                tx = PostgresTx(connection, self, done)
+            with (
+                self._errors(),
+                self._connected() as connection,
+                self._locks(connection) as held,
+                connection.transaction(),
+            ):
+                tx = PostgresTx(connection, self, done, locks=held)
                 self.guard.check(tx)
                 yield tx
-                tx.release_locks()
+                held.release()
         except errors.Unavailable as refused:
             if trouble := self._unwritable(refused.__cause__):
                 self._probe.failed(trouble)
@@ -222,12 +235,18 @@ class Postgres:
 
     def others_since(self, at: float) -> int:
         with self.read() as tx:
-            return int(tx.tuples(OLDER, at=at)[0][0])
+            (on_cluster,) = tx.tuples(citus.IS_CLUSTER)[0]
+            return int(tx.tuples(citus.OLDER if on_cluster else OLDER, at=at)[0][0])
 
     def gauges(self) -> dict[str, int]:
         stats = self._pool.get_stats()
         names = {"open": "pool_size", "idle": "pool_available", "waiting": "requests_waiting"}
         return {name: stats.get(key, 0) for name, key in names.items()}
+
+    def nodes(self) -> Nodes:
+        with suppress(errors.Unavailable):
+            self._probe.ask()
+        return self._nodes
 
     def tables(self) -> frozenset[str]:
         with self.read() as tx:
@@ -255,6 +274,7 @@ class Postgres:
     def close(self) -> None:
         self._closed.set()
         self._pool.close()
+        self._lock_pool.close()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -289,6 +309,12 @@ class Postgres:
         self._in_use.discard(connection)
         self._pool.putconn(connection)
 
+    def _locks(self, connection: Any) -> AbstractContextManager[Locks]:
+        """The named locks of the transaction that begins on this connection."""
+        if self._is_distributed is None:
+            self._is_distributed = citus.is_distributed(connection)
+        return locks.beside(self._lock_pool.connection) if self._is_distributed else nullcontext(Within(connection))
+
     def _draw_ahead(self) -> None:
         """Draw blocks of the sequences that have run out, before a transaction does, which locks them until its end."""
         if (empty := self.ids.empty()) and self._drawing.acquire(blocking=False):
@@ -305,7 +331,8 @@ class Postgres:
                 with connection.transaction():
                     connection.execute(PROBE_PATIENCE)
                     connection.execute(PROBE)
-                return silent_nodes(connection)
+                self._nodes = citus.nodes(connection)
+                return self._nodes.trouble
         except errors.Busy:  # a migration is running
             return ""
         except errors.Unavailable as refused:
@@ -329,7 +356,8 @@ class Postgres:
         If that cannot be done the database is away: who asks for it need not wait until it is back. Where all
         connections are in use it is only slow, and whoever waits for one may get it.
         """
-        if self._looking.acquire(blocking=False):
+        of_node = getattr(error, "sqlstate", None) == causes.NODE_AWAY  # then our own connection is as good as before
+        if not of_node and self._looking.acquire(blocking=False):
             gone = self._others and not isinstance(error, self._none_free)
             renew = self._pool.drain if gone else self._pool.check
             threading.Thread(target=self._until_back, args=(renew,), name="database", daemon=True).start()
@@ -407,12 +435,13 @@ class PostgresTx:
         database: Postgres,
         done: list[Callable[[], None]] | None = None,
         until: float | None = None,
+        locks: Locks | None = None,
     ) -> None:
         self._connection = connection
         self._statements = database.statements(connection)
         self.memory = database.memory
         self.seal = database.seal
-        self._locked: dict[bytes, None] = {}
+        self._locks = locks
         self._done = done
         self._until = until
         self._ids = database.ids
@@ -452,15 +481,8 @@ class PostgresTx:
         return ids.last(self, sequence)
 
     def lock(self, what: str) -> None:
-        name = self.seal.lookup("lock", 0, what)  # it may contain a phone number
-        if name not in self._locked:
-            self._execute(LOCK, {"name": name})
-            self._locked[name] = None
-
-    def release_locks(self) -> None:
-        """Delete the rows of our locks, as the last statement before the commit: others wait until that."""
-        if self._locked:
-            self._execute(UNLOCK, {"names": list(self._locked)})
+        assert self._locks is not None, "nothing is locked where nothing is written"
+        self._locks.take(self.seal.lookup("lock", 0, what))  # it may contain a phone number
 
     def try_lock(self, what: str) -> bool:
         return bool(self.tuples("SELECT pg_try_advisory_xact_lock(hashtext(:what))", what=what)[0][0])
@@ -513,19 +535,6 @@ def postgres_array(name: str, position: int, kind: type) -> str:
 def postgres_table(name: str, columns: tuple[tuple[str, type], ...]) -> str:
     arrays = ", ".join(postgres_array(name, position, kind) for position, (_, kind) in enumerate(columns))
     return f"(SELECT * FROM unnest({arrays}) AS _({', '.join(column for column, _ in columns)}))"
-
-
-def silent_nodes(connection: Any) -> str:
-    """How many nodes of a Citus cluster do not answer this one; "" when all do, or when it is no cluster.
-
-    Source: Citus, its table pg_dist_node and its function citus_check_connection_to_node.
-    """
-    if not connection.execute(IS_CLUSTER).fetchone()[0]:
-        return ""
-    with connection.transaction():
-        connection.execute(PROBE_PATIENCE)
-        silent, nodes = connection.execute(NODES).fetchone()
-    return SILENT.format(silent=silent, nodes=nodes) if silent else ""
 
 
 def _noting(connections: Any, note: Callable[[BaseException | None], None]) -> Any:

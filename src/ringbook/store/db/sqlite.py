@@ -19,7 +19,7 @@ import msgspec
 from ... import errors
 from ...seal import Seal
 from . import causes, copies, ids
-from .contract import AWAY, PARAMETER, PROBE, SLOW, WITHOUT_KEY, Guard, Probe, Row, Rows, Tx
+from .contract import AWAY, PARAMETER, PROBE, SLOW, WITHOUT_KEY, Guard, Nodes, Probe, Row, Rows, Tx
 from .identity import Identity, Which
 
 WRITE_WAIT_SECONDS = 10
@@ -145,6 +145,9 @@ class Sqlite:
     def gauges(self) -> dict[str, int]:
         idle = len(self._idle) + (self._writer is not None and not self._turn.locked())
         return {"open": len(self._all), "idle": idle, "waiting": self._waiting}
+
+    def nodes(self) -> Nodes:
+        return Nodes()
 
     def tables(self) -> frozenset[str]:
         with self.read() as tx:

@@ -20,7 +20,7 @@ from ... import errors
 from .. import db, keys, placement
 from ..db import causes, copies
 from ..db.contract import AWAY
-from ..db.postgres import ENCODING, check_address, encoding_trouble, options
+from ..db.postgres import ENCODING, check_address, connect_to_coordinator, encoding_trouble
 
 HEAD = "1001"
 FIRST = "1001"  # databases of earlier revisions, made before the first release, cannot be upgraded
@@ -148,11 +148,11 @@ def _check_whole(connected: Any, before: str) -> None:
 
 
 class CannotMigrate(errors.Unavailable):
-    """The database cannot be migrated; the reason names the cause and the next step."""
+    """The schema cannot be changed; the reason names the cause and the next step."""
 
 
-def _refusal(cause: str) -> CannotMigrate:
-    reason = f"cannot migrate: {cause}"
+def _refusal(cause: str, doing: str = "migrate") -> CannotMigrate:
+    reason = f"cannot {doing}: {cause}"
     return CannotMigrate(reason, why=reason)
 
 
@@ -194,8 +194,11 @@ def revision(connected: Any) -> str:
 
 
 @contextmanager
-def connection(url: str) -> Iterator[Any]:
-    """One SQLAlchemy connection in one transaction, used by Alembic only."""
+def connection(url: str, doing: str = "migrate") -> Iterator[Any]:
+    """One SQLAlchemy connection in one transaction, for changes of the schema, one after the other.
+
+    doing   what a refusal says that cannot be done
+    """
     import sqlalchemy
 
     if db.is_sqlite(url):
@@ -204,23 +207,21 @@ def connection(url: str) -> Iterator[Any]:
         # The driver would commit before each CREATE TABLE. An explicit BEGIN makes each revision atomic.
         sqlalchemy.event.listen(engine, "begin", lambda begun: begun.exec_driver_sql("BEGIN IMMEDIATE"))
     else:
-        import psycopg
-
         check_address(url)
-        connect = functools.partial(psycopg.connect, url, **options(url))
+        connect = functools.partial(connect_to_coordinator, url)
         engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=connect)
     try:
         with engine.begin() as connected:
             if not db.is_sqlite(url):
                 if trouble := encoding_trouble(connected.exec_driver_sql(ENCODING).scalar_one()):
-                    raise errors.Unavailable(f"cannot migrate: {trouble}")
+                    raise errors.Unavailable(f"cannot {doing}: {trouble}")
                 connected.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
             yield connected
     except sqlalchemy.exc.DBAPIError as error:
-        raise _refusal(_cause(url, error.orig) or str(error.orig)) from error
+        raise _refusal(_cause(url, error.orig) or str(error.orig), doing) from error
     except CannotMigrate:
         raise
     except errors.Unavailable as refused:
-        raise (_refusal(refused.why) if refused.why else refused) from refused.__cause__
+        raise (_refusal(refused.why, doing) if refused.why else refused) from refused.__cause__
     finally:
         engine.dispose()
