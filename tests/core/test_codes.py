@@ -79,7 +79,7 @@ def wrong(gateway: Gateway, step: int = 1) -> str:
 
 def rows(db: Database, table: str) -> list[dict[str, Any]]:
     with db.read() as tx:
-        return tx.all(f"SELECT * FROM {table}")
+        return sorted(tx.all(f"SELECT * FROM {table}"), key=str)
 
 
 def used_of_all(db: Database) -> dict[str, float]:

@@ -124,6 +124,70 @@ def subqueries(sql: str) -> Iterator[str]:
                 break
 
 
+def mixed(sql: str) -> bool:
+    """Does one query join a distributed table with one of the coordinator, or look one up for each row of the other?
+
+    The parts of a UNION are queries of their own.
+    """
+    for part in re.split(r"\bUNION ALL\b", sql):
+        tables = re.findall(r"\b(?:FROM|JOIN|INTO|UPDATE) (\w+)", part)
+        named = {placement.TABLES[name].by for name in tables if name in placement.TABLES}
+        if "local" in named and named - {"local", ""}:
+            return True
+    return False
+
+
+def test_a_join_of_a_distributed_table_with_one_of_the_coordinator_is_noticed():
+    assert mixed("DELETE FROM events WHERE id NOT IN (SELECT p.event_id FROM pushes AS p)")
+    assert not mixed("SELECT users FROM app_totals UNION ALL SELECT p.users FROM total_changes AS p")
+    assert not mixed("SELECT j.id FROM joined AS j JOIN users AS u ON u.id = j.user_id")
+
+
+def test_no_statement_joins_a_distributed_table_with_one_of_the_coordinator():
+    """A cluster refuses it."""
+    assert {(file, sql) for file, sql in texts() if mixed(sql)} == set()
+
+
+def test_no_query_is_recursive():
+    """A cluster refuses it on a distributed table."""
+    assert {(file, sql) for file, sql in texts() if "RECURSIVE" in sql} == set()
+
+
+# Nobody counts the rows of these.
+UNCOUNTED = {"INSERT INTO tags", "INSERT INTO pushes"}
+
+
+def test_rows_of_an_insert_from_a_list_are_counted_by_what_comes_back():
+    """A cluster also counts the rows that conflict with others and are not inserted."""
+    statements = {
+        (file, sql)
+        for file, sql in texts()
+        if sql.startswith("INSERT") and "SELECT" in sql and "DO NOTHING" in sql and "RETURNING" not in sql
+    }
+    assert {" ".join(sql.split()[:3]) for _, sql in statements} <= UNCOUNTED
+
+
+def test_a_conflict_is_decided_by_the_column_by_which_a_table_is_distributed():
+    for file, sql in texts():
+        for table, conflict in re.findall(r"INSERT INTO (\w+) .*?ON CONFLICT \(([^)]*)\)", sql, re.DOTALL):
+            if is_distributed(table):
+                assert placement.TABLES[table].by in conflict.replace(" ", "").split(","), (file, sql)
+
+
+def test_no_statement_changes_the_column_by_which_a_table_is_distributed():
+    """A cluster refuses it: the row would have to move."""
+    for file, sql in texts():
+        for table, changes in re.findall(r"UPDATE (\w+)(?: AS \w+)? SET (.*?)(?: WHERE | FROM |$)", sql, re.DOTALL):
+            if is_distributed(table):
+                assert not re.search(rf"(^|, ){placement.TABLES[table].by} =", changes), (file, sql)
+
+
+def test_only_migrations_and_the_limit_of_searches_use_advisory_locks():
+    """They hold at one node only."""
+    files = [file for file in SOURCE.rglob("*.py") if "advisory_xact_lock" in file.read_text("utf-8")]
+    assert {f"{file.relative_to(SOURCE)}" for file in files} == {"store/db/postgres.py", "store/migrations/__init__.py"}
+
+
 def test_a_correlated_subquery_of_a_reference_table_is_noticed():
     bad = "SELECT u.id FROM users AS u WHERE EXISTS (SELECT 1 FROM books AS b WHERE b.owner_id = u.id)"
     assert correlated(bad) == {"u"}

@@ -253,11 +253,11 @@ def exposition(db: Database) -> tuple[bytes, str]:
     """The text of /metrics and its content type. A metric that cannot be measured now is missing from it."""
     try:
         metrics.measure(db.gauges())
+        if nodes := db.nodes():
+            metrics.nodes(len(nodes.names) - len(nodes.silent), len(nodes.silent))
         count, since = delivery.waiting(db)
         metrics.queued(count, max(0, int(time.time()) - since) if since is not None else 0)
         metrics.reached(True, db.disk())
-        if nodes := db.nodes():
-            metrics.nodes(len(nodes.names) - len(nodes.silent), len(nodes.silent))
     except Exception as error:
         if not isinstance(error, errors.Unavailable):
             log.exception("metrics failed")

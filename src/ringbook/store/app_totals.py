@@ -174,8 +174,8 @@ def recount(tx: Tx, now: int, rest_seconds: int, limit: int) -> list[Drift]:
     rest_seconds   how long nothing is counted after the end of a pass
 
     Returns what was corrected. While a pass is under way, its counts are what the totals of the users up to its place
-    should be without the changes that are not collected yet. So a slice counts its rows and subtracts these changes, in
-    one statement; `collect` adds them later. At the end the counts are the correct totals.
+    should be without the changes that are not collected yet. So a slice counts its rows and subtracts these changes;
+    `collect` adds them later. At the end the counts are the correct totals.
     """
     tx.lock("totals")
     if sweeps.is_resting(tx, SWEEP, now, rest_seconds):
@@ -195,23 +195,25 @@ def _end_of_slice(tx: Tx, place: int, limit: int) -> int:
 
 
 def _counted(tx: Tx, after: int, last: int) -> list[tuple[int, ...]]:
-    """What the totals of the users with ids above `after` and up to `last` should be."""
-    parts = [
-        ("id", "1 AS users, 0 AS books, 0 AS contacts", "users", ""),
-        ("owner_id", "0, 1, size", "books", " AND size > 0"),
-        ("owner_id", "-users, -books, -contacts", "total_changes", ""),
-    ]
-    union = " UNION ALL ".join(
-        f"SELECT app_id, {values} FROM {table} WHERE {owner} > :after AND {owner} <= :last{more}"
-        for owner, values, table, more in parts
+    """What the totals of the users with ids above `after` and up to `last` should be.
+
+    A cluster reads the nodes one after the other. A user's books and changes lie on one node, so one statement reads
+    them as they were at one moment. The table of users does not: nobody may sign up while it is counted.
+    """
+    tx.run("UPDATE users SET id = id WHERE id = 0")  # waits for sign-ups on all nodes, and keeps further ones out
+    users = (
+        "SELECT app_id, SUM(users), 0, 0 FROM (SELECT app_id, 1 AS users FROM users WHERE id > :after AND id <= :last"
+        " UNION ALL SELECT app_id, -users FROM total_changes WHERE owner_id > :after AND owner_id <= :last) AS f"
+        " GROUP BY app_id"
     )
-    return _sums(
-        tx.tuples(
-            f"SELECT app_id, SUM(users), SUM(books), SUM(contacts) FROM ({union}) AS f GROUP BY app_id",
-            after=after,
-            last=last,
-        )
+    books = (
+        "SELECT app_id, 0, SUM(books), SUM(contacts) FROM"
+        " (SELECT owner_id, app_id, 1 AS books, size AS contacts FROM books"
+        " WHERE owner_id > :after AND owner_id <= :last AND size > 0"
+        " UNION ALL SELECT owner_id, app_id, -books, -contacts FROM total_changes"
+        " WHERE owner_id > :after AND owner_id <= :last) AS f GROUP BY app_id"
     )
+    return _sums(row for sql in (users, books) for row in tx.tuples(sql, after=after, last=last))
 
 
 def _corrected(tx: Tx) -> list[Drift]:

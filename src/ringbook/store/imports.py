@@ -91,15 +91,17 @@ def insert(tx: Tx, app_id: int, users: Sequence[Row], now: int) -> bool:
     """Add users with `id`, `WRITTEN` and `SEEN`; False when one of them conflicts with another request."""
     names = ", ".join(COLUMNS)
     given = ", ".join(f"r.{name}" for name in COLUMNS)
-    added = tx.run(
+    # The rows are counted, because a cluster counts those that conflict, too.
+    added = tx.tuples(
         f"INSERT INTO users (id, app_id, {names}, is_guest, updated_at, imported_at, as_imported)"
-        f" SELECT r.id, :app_id, {given}, 0, :now, :now, 1 FROM :rows AS r WHERE 1 = 1 ON CONFLICT DO NOTHING",
+        f" SELECT r.id, :app_id, {given}, 0, :now, :now, 1 FROM :rows AS r WHERE 1 = 1"
+        " ON CONFLICT DO NOTHING RETURNING id",
         app_id=app_id,
         now=now,
         rows=_rows(tx, app_id, users),
     )
     _set_seen(tx, users)
-    return added == len(users)
+    return len(added) == len(users)
 
 
 def update(tx: Tx, app_id: int, users: Sequence[Row], now: int) -> bool:
