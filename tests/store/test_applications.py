@@ -116,6 +116,7 @@ def test_whether_it_holds_numbers(db, table):
         if table == "numbers":
             add_number(tx, other, user_id, 12025550101)
         else:
+            books.lock_owner(tx, other, user_id)  # makes the book
             books.put(tx, other, user_id, 0, [with_number(other, user_id, 0, Contact(12025550101, "x", None, 0))])
         assert store.holds_numbers(tx, other)
         assert not store.holds_numbers(tx, mine)

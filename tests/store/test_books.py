@@ -43,6 +43,14 @@ def contact(number: int, seq: int, name: str = "x", typed: str | None = None) ->
 def put(db: Database, app_id: int, owner: int, book: int, *contacts: Contact) -> None:
     rows = [with_number(app_id, owner, book, one) for one in contacts]
     with db.write() as tx:
+        tx.run(
+            "INSERT INTO books (owner_id, book, app_id, device, size, next_seq, synced_at)"
+            " VALUES (:owner, :book, :app_id, :device, 0, 0, 0) ON CONFLICT DO NOTHING",
+            owner=owner,
+            book=book,
+            app_id=app_id,
+            device=f"{book or ''}",
+        )
         books.put(tx, app_id, owner, book, sorted(rows, key=lambda one: one.number))
 
 

@@ -261,12 +261,14 @@ def elsewhere(tx: Tx, app_id: int, owner_id: int, book: int, keyed: Sequence[int
 
 
 def put(tx: Tx, app_id: int, owner_id: int, book: int, contacts: Sequence[SealedContact]) -> None:
-    """Store new and changed contacts, which must be sorted by their keyed numbers."""
+    """Store new and changed contacts of a book that is there. They must be sorted by their keyed numbers."""
     columns: dict[str, type] = {"number": int, "entry": int, "seq": int, "sealed": bytes}
+    # With the row of the book, a cluster sends the list to the book's node, instead of gathering and spreading it.
     for some in slices(contacts):
         tx.run(
             "INSERT INTO contacts (owner_id, book, number, app_id, entry, seq, sealed)"
-            " SELECT :owner_id, :book, r.number, :app_id, r.entry, r.seq, r.sealed FROM :contacts AS r WHERE 1 = 1"
+            " SELECT b.owner_id, b.book, r.number, :app_id, r.entry, r.seq, r.sealed FROM books AS b"
+            " CROSS JOIN :contacts AS r WHERE b.owner_id = :owner_id AND b.book = :book"
             " ON CONFLICT (owner_id, book, number)"
             " DO UPDATE SET entry = excluded.entry, seq = excluded.seq, sealed = excluded.sealed",
             app_id=app_id,

@@ -19,7 +19,8 @@ from ..seal import halves
 from . import numbers
 from .db import Row, Rows, Tx
 
-USED = {"name": bytes, "used": str, "expires_at": int}  # `used` as text, because `Rows` holds no fractions
+# `used` as text, because `Rows` holds no fractions.
+USED = {"name": bytes, "sealed": bytes, "used": str, "expires_at": int}
 NAMED = {"place": int, "name": bytes, "sealed": bytes}
 
 
@@ -80,12 +81,18 @@ def set_all(tx: Tx, rows: Sequence[tuple[str, float, int]], now: int) -> None:
     """Store what is used of locked buckets.
 
     rows   name, used, and from when on the bucket is empty again
+
+    An INSERT of rows that are there, because an UPDATE of several rows locks whole shards of a cluster: two
+    transactions that each hold a bucket would wait for each other.
     """
+    keys = [keyed(tx, name) for name, _, _ in rows]
+    given = zip(keys, rows, strict=True)
     tx.run(
-        "UPDATE buckets SET used = CAST(r.used AS DOUBLE PRECISION), at = :now, expires_at = r.expires_at"
-        " FROM :rows AS r WHERE buckets.name = r.name",
+        "INSERT INTO buckets (name, sealed, used, at, expires_at)"
+        " SELECT r.name, r.sealed, CAST(r.used AS DOUBLE PRECISION), :now, r.expires_at FROM :rows AS r WHERE 1 = 1"
+        " ON CONFLICT (name) DO UPDATE SET used = excluded.used, at = excluded.at, expires_at = excluded.expires_at",
         now=now,
-        rows=Rows(USED, [(keyed(tx, name), repr(used), expires_at) for name, used, expires_at in rows]),
+        rows=Rows(USED, [(key, sealed(tx, key, name), repr(used), empty) for key, (name, used, empty) in given]),
     )
 
 
