@@ -282,13 +282,22 @@ REFUSE_WRITES = {
 }
 
 
+def versions(db: store.Database) -> list[tuple[object, ...]]:
+    """The transactions that wrote the users; none on SQLite, which does not record them."""
+    if db.file:
+        return []
+    with db.read() as tx:
+        return tx.tuples("SELECT id, xmin::text FROM users ORDER BY id")
+
+
 def test_no_read_no_sign_in_and_no_end_of_a_session_writes_the_users(db, app):
     limits, phone = Limits(), "+447700900123"
     first = opened(db, app)
     proven = proofs.by_phone(db, limits, app, phone, ADDRESS, NOW)
     with db.write() as tx:
-        for statement in REFUSE_WRITES[db.file is not None]:
+        for statement in [] if db.nodes() else REFUSE_WRITES[db.file is not None]:  # a cluster has no such triggers
             tx.run(statement)
+    before = versions(db)
     again = opened(db, app, now=NOW + 60)
     _, user = sessions.current_with_user(db, again.token, NOW + 60)
     assert user.last_request_at == NOW + 60
@@ -301,6 +310,7 @@ def test_no_read_no_sign_in_and_no_end_of_a_session_writes_the_users(db, app):
     sessions.end(db, first.token)
     sessions.end_others(db, again.session.user_id, "")
     sessions.sweep(db, NOW + 10_000)
+    assert versions(db) == before
     with db.read() as tx:
         assert tx.tuples("SELECT user_id, last_request_at FROM seen ORDER BY user_id") == [
             (first.user.id, NOW + 130),
