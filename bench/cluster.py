@@ -165,6 +165,9 @@ class Round:
     def registered(self) -> None:
         assert len(discovery.registered(self.db, self.caller, now=self.side.now)) >= BOOK / 10
 
+    def registered_phones(self) -> None:
+        assert len(discovery.registered_phones(self.db, self.caller, now=self.side.now)) >= BOOK / 10
+
     def retrieve(self) -> None:
         assert len(discovery.retrieve(self.db, self.caller)) == BOOK + 1
 
@@ -191,7 +194,8 @@ OPERATIONS: dict[str, Callable[[Round], None]] = {
     "upload of 1,000 new contacts": Round.upload,
     "the same upload again": Round.upload,
     "upload of 1 new contact": Round.one_more,
-    "registered users among 1,000": Round.registered,
+    "registered users among 1,000, compact": Round.registered_phones,
+    "registered users among 1,000, whole": Round.registered,
     "retrieve 1,000": Round.retrieve,
     "sign-up (users, numbers)": Round.sign_up,
     "open a session": Round.open_session,

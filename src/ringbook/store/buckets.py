@@ -5,7 +5,7 @@ A bucket is found by the keyed value of its name. The name itself stands sealed 
 keyed, sealed                           the keyed value of a bucket's name; the name, sealed
 
 lock, read, set_used                    one bucket: how much of it is used, and since when
-lock_all, set_all                       several buckets in one statement each
+lock_all, set_all                       several buckets, in one statement each on one server
 give_back                               use less of a bucket
 carry                                   what was used of one bucket counts as used of another
 remember_removed, has_removed, removed_among         numbers that an owner removed lately
@@ -20,7 +20,7 @@ from . import numbers
 from .db import Row, Rows, Tx
 
 # `used` as text, because `Rows` holds no fractions.
-USED = {"name": bytes, "sealed": bytes, "used": str, "expires_at": int}
+USED = {"name": bytes, "used": str, "expires_at": int}
 NAMED = {"place": int, "name": bytes, "sealed": bytes}
 
 
@@ -66,6 +66,8 @@ def set_used(tx: Tx, name: str, used: float, now: int, expires_at: int) -> None:
 
 def lock_all(tx: Tx, names: Sequence[str], now: int) -> dict[str, Row]:
     """Create missing buckets and lock all in this order until the transaction ends; return name, used and at."""
+    if tx.is_distributed:  # a statement on several nodes locks in no order, so two transactions would deadlock
+        return {name: lock(tx, name, now) for name in dict.fromkeys(names)}
     keys = {keyed(tx, name): name for name in names}
     rows = tx.all(
         "INSERT INTO buckets (name, sealed, used, at, expires_at)"
@@ -81,18 +83,16 @@ def set_all(tx: Tx, rows: Sequence[tuple[str, float, int]], now: int) -> None:
     """Store what is used of locked buckets.
 
     rows   name, used, and from when on the bucket is empty again
-
-    An INSERT of rows that are there, because an UPDATE of several rows locks whole shards of a cluster: two
-    transactions that each hold a bucket would wait for each other.
     """
-    keys = [keyed(tx, name) for name, _, _ in rows]
-    given = zip(keys, rows, strict=True)
+    if tx.is_distributed:  # an UPDATE of several rows would lock whole tables
+        for name, used, expires_at in rows:
+            set_used(tx, name, used, now, expires_at)
+        return
     tx.run(
-        "INSERT INTO buckets (name, sealed, used, at, expires_at)"
-        " SELECT r.name, r.sealed, CAST(r.used AS DOUBLE PRECISION), :now, r.expires_at FROM :rows AS r WHERE 1 = 1"
-        " ON CONFLICT (name) DO UPDATE SET used = excluded.used, at = excluded.at, expires_at = excluded.expires_at",
+        "UPDATE buckets SET used = CAST(r.used AS DOUBLE PRECISION), at = :now, expires_at = r.expires_at"
+        " FROM :rows AS r WHERE buckets.name = r.name",
         now=now,
-        rows=Rows(USED, [(key, sealed(tx, key, name), repr(used), empty) for key, (name, used, empty) in given]),
+        rows=Rows(USED, [(keyed(tx, name), repr(used), expires_at) for name, used, expires_at in rows]),
     )
 
 

@@ -78,10 +78,12 @@ class Tx(Protocol):
 
     memory   what this process keeps in memory for the database: the same in each of its transactions
     seal     seals and opens values with the database's key
+    is_distributed   do the tables lie on several nodes, where one statement locks rows in no order?
     """
 
     memory: dict[Any, Any]
     seal: Seal
+    is_distributed: bool
 
     def all(self, sql: str, **params: Any) -> list[Row]:
         """Every row, as dicts by column name."""

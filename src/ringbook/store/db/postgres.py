@@ -166,7 +166,8 @@ class Postgres:
         self._pool = pool(min_size=1, name="ringbook")
         # Used on a cluster only. As many as there can be transactions, so that nobody who has one waits here.
         self._lock_pool = pool(min_size=0, name="locks")
-        self._is_distributed: bool | None = None
+        self.is_distributed = False  # known when the first transaction that writes begins
+        self._is_placed = False
         self.refusal = refusals(psycopg, self._look_after, self._replace_all, lambda: self._failure)
         self._trouble = psycopg.Error
         self._none_free = psycopg_pool.PoolTimeout
@@ -311,9 +312,9 @@ class Postgres:
 
     def _locks(self, connection: Any) -> AbstractContextManager[Locks]:
         """The named locks of the transaction that begins on this connection."""
-        if self._is_distributed is None:
-            self._is_distributed = citus.is_distributed(connection)
-        return locks.beside(self._lock_pool.connection) if self._is_distributed else nullcontext(Within(connection))
+        if not self._is_placed:
+            self.is_distributed, self._is_placed = citus.is_distributed(connection), True
+        return locks.beside(self._lock_pool.connection) if self.is_distributed else nullcontext(Within(connection))
 
     def _draw_ahead(self) -> None:
         """Draw blocks of the sequences that have run out, before a transaction does, which locks them until its end."""
@@ -442,6 +443,7 @@ class PostgresTx:
         self.memory = database.memory
         self.seal = database.seal
         self._locks = locks
+        self.is_distributed = database.is_distributed
         self._done = done
         self._until = until
         self._ids = database.ids

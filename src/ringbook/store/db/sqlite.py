@@ -318,6 +318,7 @@ class SqliteTx:
         self._connection = connection
         self.memory = database.memory
         self.seal = database.seal
+        self.is_distributed = False
         self._ids = database.ids
         self._done = done
         self._undone = undone
