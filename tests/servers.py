@@ -152,6 +152,11 @@ def is_cluster(url: str) -> bool:
     return "load_balance_hosts" in url
 
 
+def one_host(url: str) -> str:
+    """The URL with one host; of a cluster, the coordinator."""
+    return Cluster().at(0, name_in(url)) if is_cluster(url) else url
+
+
 @cache
 def key_file() -> Path:
     """The file of KEY, for the commands that the tests start."""

@@ -14,14 +14,14 @@ from collections.abc import Iterator
 import pytest
 from asking import PASSWORD, Answer, Person, ask, line, lines, open_session, opened, person, rows
 from cutting import Cutting, cutting
-from servers import Databases, Server, serve
+from servers import Databases, Server, one_host, serve
 
 TOKEN = "fcm-token-" + "x" * 100
 
 
 @pytest.fixture(scope="module")
 def proxy(databases: Databases) -> Iterator[Cutting]:
-    with databases.fresh("postgresql") as url, cutting(url) as made:
+    with databases.fresh("postgresql") as url, cutting(one_host(url)) as made:
         yield made
 
 

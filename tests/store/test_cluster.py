@@ -3,16 +3,18 @@
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psycopg
 import pytest
 from clusters import URL, Cluster
-from servers import KEY, SEAL, Databases, application, installed_postgresql, migrate, postgresql_client
+from servers import KEY, SEAL, Databases, application, installed_postgresql, migrate
 
 from ringbook import errors
-from ringbook.store import cluster, migrations, placement
+from ringbook.core import charging
+from ringbook.store import cluster, migrations, placement, sessions
 from ringbook.store.cluster import _order, _steps
 from ringbook.store.db import Database, at_coordinator, connect
 
@@ -242,7 +244,20 @@ def client_of(url: str) -> Path:
     """`pg_dump` of the server's own version, which knows what its build has added to the catalogue."""
     with psycopg.connect(url) as connection:
         version = connection.info.server_version // 10_000
-    return next(one / "pg_dump" for one in installed_postgresql() if f"/{version}/" in f"{one}")
+    found = (one / "pg_dump" for one in installed_postgresql() if (one / "pg_dump").exists())
+    return next(one for one in found if f" {version}." in subprocess.check_output([one, "--version"], text=True))
+
+
+def dumped(url: str, file: Path) -> None:
+    """A dump of a cluster, as the documentation shows it."""
+    leave_out = ("--exclude-extension=*", "--exclude-schema=citus*", "--exclude-schema=columnar*")
+    at_one = at_coordinator(url)
+    subprocess.run([client_of(at_one), "--format=custom", *leave_out, f"--file={file}", at_one], check=True)
+
+
+def restored(file: Path, url: str) -> None:
+    words = ["--no-owner", "--exit-on-error", f"--dbname={url}", str(file)]
+    subprocess.run([client_of(url).with_name("pg_restore"), *words], check=True)
 
 
 @needs_cluster
@@ -251,13 +266,8 @@ def test_the_way_back_is_a_dump_of_the_coordinator(nodes: Cluster, databases: Da
     with nodes.database() as url, databases.postgresql.database() as plain:
         migrate(url)
         made = application(url)
-        file = tmp_path / "dump"
-        dump = client_of(at_coordinator(url))
-        leave_out = ("--exclude-extension=*", "--exclude-schema=citus*", "--exclude-schema=columnar*")
-        dumped = [dump, "--format=custom", *leave_out, f"--file={file}", at_coordinator(url)]
-        subprocess.run(dumped, check=True)
-        restored = [postgresql_client("pg_restore"), "--no-owner", "--exit-on-error", f"--dbname={plain}", file]
-        subprocess.run(restored, check=True)
+        dumped(url, tmp_path / "dump")
+        restored(tmp_path / "dump", plain)
         with closing(connect(plain, pool=1, seal=SEAL)) as db:
             assert migrations.state(db).current
             assert not db.nodes()
@@ -265,3 +275,86 @@ def test_the_way_back_is_a_dump_of_the_coordinator(nodes: Cluster, databases: Da
                 assert tx.tuples("SELECT id FROM applications") == [(made.application_id,)]
                 ends = "SELECT count(*) FROM pg_constraint WHERE contype = 'f'"
                 assert tx.tuples(ends)[0][0] > 10
+
+
+@needs_cluster
+def test_a_dump_of_a_cluster_is_restored_into_an_empty_one(nodes: Cluster, tmp_path):
+    with nodes.database() as url, nodes.database() as other:
+        migrate(url)
+        made = application(url)
+        dumped(url, tmp_path / "dump")
+        restored(tmp_path / "dump", at_coordinator(other))
+        cluster.distribute(other, 4)
+        with closing(connect(other, pool=1, seal=SEAL)) as db:
+            assert migrations.state(db).current
+            assert cluster.trouble(db) == ""
+        assert counted(other, "applications") == 1
+        assert application(other).application_id > made.application_id
+
+
+# ── servers at several nodes are as one ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def entries(nodes: Cluster, databases: Databases) -> Iterator[list[Database]]:
+    """One database, entered at each node by a process of its own."""
+    with databases.fresh("citus") as url:
+        opened = [connect(nodes.at(place, name_in(url)), pool=4, seal=SEAL) for place in range(len(nodes.nodes))]
+        yield opened
+        for db in opened:
+            db.close()
+
+
+@needs_cluster
+def test_no_two_of_them_draw_the_same_id(entries: list[Database]):
+    def draw(db: Database) -> list[int]:
+        drawn = []
+        for _ in range(150):  # more than a block
+            with db.write() as tx:
+                drawn.append(tx.next_id("user_ids"))
+        return drawn
+
+    with ThreadPoolExecutor(len(entries)) as threads:
+        ids = [one for drawn in threads.map(draw, entries) for one in drawn]
+    assert len(set(ids)) == len(ids) == 150 * len(entries)
+
+
+@needs_cluster
+def test_a_lock_at_one_node_holds_at_the_others_until_all_have_committed(entries: list[Database]):
+    def add(db: Database) -> None:
+        for _ in range(15):
+            with db.write() as tx:
+                tx.lock("counter")
+                (value,) = tx.tuples("SELECT count(*) FROM nonces")[0]
+                tx.run("INSERT INTO nonces (app_id, signature, expires_at) VALUES (1, :n, 0)", n=str(value))
+
+    with ThreadPoolExecutor(len(entries)) as threads:
+        list(threads.map(add, entries))
+    with entries[0].read() as tx:
+        assert tx.tuples("SELECT count(*) FROM nonces") == [(15 * len(entries),)]
+
+
+@needs_cluster
+def test_a_signature_is_used_once_at_whichever_node(entries: list[Database]):
+    def use(db: Database) -> bool:
+        with db.write() as tx:
+            return sessions.remember_signature(tx, 1, "the same", 2_000_000_000)
+
+    with ThreadPoolExecutor(len(entries)) as threads:
+        assert sorted(threads.map(use, entries * 4)) == [False] * (4 * len(entries) - 1) + [True]
+
+
+@needs_cluster
+def test_a_limit_is_spent_once_at_whichever_node(entries: list[Database]):
+    bucket = charging.Bucket("one for all", 10, 0.001, "too many", "max_books")
+
+    def spend(db: Database) -> int:
+        spent = 0
+        for _ in range(8):
+            with suppress(errors.TooMany), db.write() as tx:
+                charging.charge(tx, bucket, 1, 1_800_000_000)
+                spent += 1
+        return spent
+
+    with ThreadPoolExecutor(len(entries)) as threads:
+        assert sum(threads.map(spend, entries)) == 10

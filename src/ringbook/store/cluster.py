@@ -48,6 +48,8 @@ SIZES = (
 OTHERS = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     " AND backend_type = 'client backend' AND application_name !~ '^citus_'"
+    # Whoever waits for this command, or for a migration, does nothing meanwhile.
+    f" AND pid NOT IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = {migrations.LOCK})"
 )
 MODES = (
     f"SELECT n.nodename || ':' || n.nodeport FROM run_command_on_all_nodes('SHOW {MODE}') AS r"
