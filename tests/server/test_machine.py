@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from servers import SEAL
+from servers import SEAL, name_in
 
 from ringbook import config
 from ringbook.config import Config
@@ -99,7 +99,6 @@ def test_clocks_that_differ_are_told(databases, monkeypatch, apart, said):
 def test_a_database_that_takes_no_writes_is_told(databases):
     with databases.fresh("postgresql") as url, closing(open_(url)) as db:
         with db.write() as tx:
-            name = url.rpartition("/")[2]
-            tx.run(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+            tx.run(f"ALTER DATABASE {name_in(url)} SET default_transaction_read_only = on")
         with closing(open_(url)) as later:
             assert not found(later, url)["writing"].ok
