@@ -11,6 +11,7 @@ from ringbook.core import applications, proofs, sessions, users
 from ringbook.core.sessions import Credentials
 from ringbook.model import App
 from ringbook.store import db as store
+from ringbook.store import placement
 
 NOW = 1_800_000_000
 ADDRESS = "192.0.2.1"
@@ -272,12 +273,22 @@ def test_signatures_that_are_remembered_count_for_the_address(db, app):
         assert tx.tuples("SELECT COUNT(*) FROM nonces") == [(2,)]
 
 
+COPIED = [name for name, table in placement.TABLES.items() if table.is_reference]
 REFUSE_WRITES = {
-    True: ["CREATE TRIGGER written BEFORE UPDATE ON users BEGIN SELECT RAISE(ABORT, 'users was written'); END"],
+    True: [
+        f"CREATE TRIGGER {table}_{change} BEFORE {change} ON {table} BEGIN SELECT RAISE(ABORT, '{table} written'); END"
+        for table in COPIED
+        for change in ("INSERT", "UPDATE", "DELETE")
+    ],
     False: [
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'users was written'; END $$",
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql"
+        " AS $$ BEGIN RAISE 'written: %', TG_TABLE_NAME; END $$",
         # Also without a row to change: on a cluster, such a statement waits for all other writers of the table.
-        "CREATE TRIGGER written BEFORE UPDATE ON users FOR EACH STATEMENT EXECUTE FUNCTION refuse()",
+        *(
+            f"CREATE TRIGGER written BEFORE INSERT OR UPDATE OR DELETE ON {table}"
+            " FOR EACH STATEMENT EXECUTE FUNCTION refuse()"
+            for table in COPIED
+        ),
     ],
 }
 
@@ -290,7 +301,7 @@ def versions(db: store.Database) -> list[tuple[object, ...]]:
         return tx.tuples("SELECT id, xmin::text FROM users ORDER BY id")
 
 
-def test_no_read_no_sign_in_and_no_end_of_a_session_writes_the_users(db, app):
+def test_no_read_no_sign_in_and_no_end_of_a_session_writes_what_each_node_has(db, app):
     limits, phone = Limits(), "+447700900123"
     first = opened(db, app)
     proven = proofs.by_phone(db, limits, app, phone, ADDRESS, NOW)

@@ -177,11 +177,9 @@ def set_settings(tx: Tx, app_id: int, settings: str) -> None:
 
 def set_verified(tx: Tx, app_id: int, now: int) -> None:
     """Record when the application got its first verified number."""
-    tx.run(
-        "UPDATE applications SET verified_since = :now WHERE id = :app_id AND verified_since IS NULL",
-        app_id=app_id,
-        now=now,
-    )
+    unset = "WHERE id = :app_id AND verified_since IS NULL"
+    if tx.tuples(f"SELECT 1 FROM applications {unset}", app_id=app_id):
+        tx.run(f"UPDATE applications SET verified_since = :now {unset}", app_id=app_id, now=now)
 
 
 def holds_numbers(tx: Tx, app_id: int) -> bool:
