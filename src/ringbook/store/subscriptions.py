@@ -145,16 +145,27 @@ def delete_all(tx: Tx, user_id: int) -> None:
 
 
 def leave_elsewhere(tx: Tx, app_id: int, channel: str, token: str, user_id: int, kept: int) -> None:
-    """Delete the other subscriptions with this push token: it belongs to the user who registered it last."""
-    tx.run(
-        "DELETE FROM subscriptions WHERE app_id = :app_id AND channel = :channel AND token_key = :token_key"
-        " AND NOT (user_id = :user_id AND id = :kept)",
+    """Delete the other subscriptions with this push token: it belongs to the user who registered it last.
+
+    Most tokens have no other. A DELETE that finds none would still lock the whole table on a cluster.
+    """
+    key = token_key(tx, app_id, token)
+    found = tx.tuples(
+        "SELECT user_id, id FROM subscriptions WHERE app_id = :app_id AND channel = :channel"
+        " AND token_key = :token_key AND NOT (user_id = :user_id AND id = :kept)",
         app_id=app_id,
         channel=channel,
-        token_key=token_key(tx, app_id, token),
+        token_key=key,
         user_id=user_id,
         kept=kept,
     )
+    for other, subscription_id in sorted(found):
+        tx.run(
+            "DELETE FROM subscriptions WHERE user_id = :user_id AND id = :id AND token_key = :token_key",
+            user_id=other,
+            id=subscription_id,
+            token_key=key,
+        )
 
 
 def drop_oldest(tx: Tx, user_id: int, keep: int) -> None:
