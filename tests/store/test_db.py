@@ -693,6 +693,20 @@ def test_rows_may_hold_bytes_in_several_columns_and_none(db, rows):
     assert found == rows
 
 
+VALUES = st.tuples(
+    st.none() | st.integers(-(2**63), 2**63 - 1),
+    st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\0")),
+)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(VALUES, max_size=60))
+def test_rows_arrive_as_they_are(db, rows):
+    with db.read() as tx:
+        found = tx.tuples("SELECT r.n, r.word FROM :rows AS r", rows=Rows({"n": int, "word": str}, rows))
+    assert found == rows
+
+
 def test_a_parameter_may_stand_twice_and_a_percent_sign_is_one(db):
     with db.read() as tx:
         sql = "SELECT CAST(:first AS bigint) AS one, CAST(:second AS text) AS two, CAST(:first AS bigint) + 1 AS three"

@@ -17,6 +17,7 @@ from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
+from .arrays import Array
 from .contract import Row
 
 DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
@@ -36,8 +37,15 @@ class Statements:
         """The result of a statement with `%(name)s` and `%(name)b` as psycopg has them. Raises psycopg.Error."""
         text, names, formats = numbered(sql)
         pgconn, adapted = self._connection.pgconn, self._adapted
-        values = adapted.dump_sequence([params[name] for name in names], formats)
-        pgconn.send_query_params(text, values, adapted.types, adapted.formats, Format.BINARY)
+        given = [params[name] for name in names]
+        arrays = [(at, value) for at, value in enumerate(given) if value.__class__ is Array]
+        for at, _ in arrays:
+            given[at] = None
+        values = list(adapted.dump_sequence(given, formats))
+        types, written = list(adapted.types or ()), list(adapted.formats or ())
+        for at, (oid, content) in arrays:
+            values[at], types[at], written[at] = content, oid, Format.BINARY
+        pgconn.send_query_params(text, values, types, written, Format.BINARY)
         result = cast(PGresult, self._connection.wait(generators.execute(pgconn))[-1])
         if result.status not in DONE:
             raise psycopg.errors.error_from_result(result)

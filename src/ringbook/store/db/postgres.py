@@ -16,6 +16,7 @@ from ... import errors
 from ...logs import log
 from ...seal import Seal
 from . import causes, citus, ids, locks
+from .arrays import array
 from .contract import AWAY, PARAMETER, PROBE, SLOW, WITHOUT_KEY, Guard, Nodes, Probe, Row, Rows, Tx
 from .locks import Locks, Within
 
@@ -507,7 +508,8 @@ class PostgresTx:
         sql = postgres_statement(sql, tuple((name, tuple(rows.columns.items())) for name, rows in lists.items()))
         for name, rows in lists.items():
             columns = list(zip(*rows.rows, strict=True)) or [()] * len(rows.columns)
-            params |= {f"{name}_{position}": list(column) for position, column in enumerate(columns)}
+            kinds = rows.columns.values()
+            params |= {f"{name}_{at}": array(kind, columns[at]) for at, kind in enumerate(kinds)}
         if self._until is not None:
             # SET LOCAL ends with the transaction, so that it also holds behind a pooler. 0 would mean no limit.
             left = max(1, math.ceil((self._until - time.monotonic()) * 1000))
