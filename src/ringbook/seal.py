@@ -288,10 +288,10 @@ class Seal:
         of_book.update(_pack_book(app_id, owner_id, book))
         copied = of_book.copy
         found: list[bytes] = []
-        for entry in entries:
+        # In entries that are stored, neither of them contains NUL.
+        for text in [f"{entry.phone}\0{entry.name}".encode("utf-8", "surrogatepass") for entry in entries]:
             hashed = copied()
-            # In entries that are stored, neither of them contains NUL.
-            hashed.update(f"{entry.phone}\0{entry.name}".encode("utf-8", "surrogatepass"))
+            hashed.update(text)
             found.append(hashed.digest())
         return list(struct.unpack(f">{len(found)}q", b"".join(found)))
 

@@ -9,7 +9,7 @@ from servers import SEAL
 from ringbook import errors
 from ringbook.core import applications
 from ringbook.model import SEQ_GAP, Contact, Held
-from ringbook.store import books, users
+from ringbook.store import books, buckets, users
 from ringbook.store.db import Database, Tx
 
 NOW = 1_800_000_000
@@ -189,6 +189,26 @@ def test_contacts_are_written_changed_and_dropped(db, app_id, owner):
     with db.write() as tx:
         books.drop(tx, owner, 0, keyed(app_id, BOB, CAT, DAN))
     assert whole(db, owner) == {ANN: changed}
+
+
+def test_numbers_of_other_books_and_removed_ones_are_found_at_once_as_one_by_one(db, app_id, owner):
+    other = user(db, app_id)
+    for who, book, numbers in ((owner, 0, (ANN, BOB)), (owner, 1, (BOB, CAT)), (other, 1, (DAN,))):
+        with db.write() as tx:
+            books.lock_owner(tx, app_id, who)
+        put(db, app_id, who, book, *(contact(number, STEP) for number in numbers))
+    with db.write() as tx:
+        buckets.remember_removed(tx, app_id, owner, [ANN], NOW - 10)
+        buckets.remember_removed(tx, app_id, owner, [CAT, DAN], NOW)
+        buckets.remember_removed(tx, app_id, other, [BOB], NOW)
+    keyed = [SEAL.number(app_id, number) for number in (ANN, BOB, CAT, DAN)]
+    with db.read() as tx:
+        for who in (owner, other):
+            for book in (0, 1, 2):
+                for since in (NOW - 10, NOW, NOW + 1):
+                    slow = books.elsewhere(tx, app_id, who, book, keyed)
+                    slow |= buckets.removed_among(tx, who, keyed, since)
+                    assert books.elsewhere_or_removed(tx, app_id, who, book, keyed, since) == slow
 
 
 def test_numbers_with_leading_zeros_and_places_before_the_first_are_kept(db, app_id, owner):

@@ -12,7 +12,7 @@ name and spelling are. So nothing that a book holds needs to be opened, and an e
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter, lt
+from operator import attrgetter, itemgetter, lt
 
 from .. import phone
 from ..model import SEQ_GAP as GAP
@@ -106,7 +106,7 @@ def diff(book: dict[int, Held], entries: Sequence[SealedEntry], *, force: bool, 
     changes = Changes(next_seq=next_seq)
     final = _apply(book, entries, changes)
     kept = final
-    if any(entry[2] is None for entry in final.values()):
+    if None in map(_sealed, final.values()):
         kept = {number: entry for number, entry in final.items() if entry[2] is not None}
         changes.drop = [number for number in final if number not in kept and number in book]
     if force:
@@ -163,6 +163,7 @@ def stored_bytes(size: int) -> int:
 
 
 _number = attrgetter("number")
+_sealed = itemgetter(2)
 
 
 def append(changes: Changes) -> dict[int, int]:

@@ -188,8 +188,12 @@ def _unknown(tx: Tx, caller: Caller, book: Row, new: list[int], now: int) -> int
     """How many of the new numbers were in none of the caller's books lately, and so cost a permit each."""
     if not new:
         return 0
-    has_others = len(books.numbers_of_books(tx, caller.user_id)) > 1  # most users have one book
-    others = books.elsewhere(tx, caller.app.id, caller.user_id, book["book"], new) if has_others else set()
+    app_id, owner_id = caller.app.id, caller.user_id
+    if len(new) <= privacy.FEW:
+        since = now - rate_limits.REMEMBERED_SECONDS
+        return len(new) - len(books.elsewhere_or_removed(tx, app_id, owner_id, book["book"], new, since))
+    has_others = len(books.numbers_of_books(tx, owner_id)) > 1  # most users have one book
+    others = books.elsewhere(tx, app_id, owner_id, book["book"], new) if has_others else set()
     unknown = [number for number in new if number not in others]
     return len(unknown) - len(privacy.removed_lately(tx, caller, unknown, now))
 

@@ -7,6 +7,7 @@ glance                                a book that nobody locks
 doubt                                 a book that cannot be read
 contacts_among, whole_book            what an upload compares with
 elsewhere                             which numbers the owner's other books hold
+elsewhere_or_removed                  the same, and those that the owner removed lately
 put, move, drop                       the net change, sorted by number
 of_owner, page, registered_after      for admins
 count_registered, holders_of          how many registered contacts an owner has; who holds a user's number
@@ -244,7 +245,7 @@ def whole_book(tx: Tx, owner_id: int, book: int) -> dict[int, Held]:
 
 def by_number(rows: list[tuple[Any, ...]]) -> dict[int, Held]:
     """Rows of contacts, by keyed number."""
-    return {row[0]: cast(Held, row) for row in rows}
+    return cast(dict[int, Held], {row[0]: row for row in rows})
 
 
 def elsewhere(tx: Tx, app_id: int, owner_id: int, book: int, keyed: Sequence[int]) -> set[int]:
@@ -255,6 +256,23 @@ def elsewhere(tx: Tx, app_id: int, owner_id: int, book: int, keyed: Sequence[int
         app_id=app_id,
         owner_id=owner_id,
         book=book,
+        keyed=Rows.of("number", keyed),
+    )
+    return {row[0] for row in rows}
+
+
+def elsewhere_or_removed(
+    tx: Tx, app_id: int, owner_id: int, book: int, keyed: Sequence[int], removed_since: int
+) -> set[int]:
+    """The same, and those that the owner has removed since a time. For few numbers, which it looks up one by one."""
+    rows = tx.tuples(
+        "SELECT number FROM contacts WHERE app_id = :app_id AND number IN :keyed"
+        " AND owner_id = :owner_id AND book <> :book"
+        " UNION ALL SELECT number FROM removed WHERE owner_id = :owner_id AND number IN :keyed AND at >= :since",
+        app_id=app_id,
+        owner_id=owner_id,
+        book=book,
+        since=removed_since,
         keyed=Rows.of("number", keyed),
     )
     return {row[0] for row in rows}

@@ -14,8 +14,9 @@ sweep                                   forget what no longer limits anybody
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
-from ..seal import halves
+from ..seal import Seal, halves
 from . import numbers
 from .db import Row, Rows, Tx
 
@@ -26,12 +27,23 @@ NAMED = {"place": int, "name": bytes, "sealed": bytes}
 
 def keyed(tx: Tx, name: str) -> bytes:
     """The keyed value by which the bucket of this name is found."""
-    return tx.seal.lookup("bucket", 0, name)
+    return _keyed(tx.seal, name)
 
 
 def sealed(tx: Tx, key: bytes, name: str) -> bytes:
     """The name of a bucket, sealed for the row with this keyed value."""
-    return tx.seal.text(name, "buckets", "sealed", *halves(key))
+    return _sealed(tx.seal, key, name)
+
+
+# A charge needs both of them several times, and the next charge of the user or the address once more.
+@lru_cache(maxsize=1024)
+def _keyed(seal: Seal, name: str) -> bytes:
+    return seal.lookup("bucket", 0, name)
+
+
+@lru_cache(maxsize=1024)
+def _sealed(seal: Seal, key: bytes, name: str) -> bytes:
+    return seal.text(name, "buckets", "sealed", *halves(key))
 
 
 def lock(tx: Tx, name: str, now: int) -> Row:
