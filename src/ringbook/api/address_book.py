@@ -63,7 +63,7 @@ def _uploaded(call: Call) -> Answer:
     """Answers from the stored report of the same upload, if there is one; else reads the upload and applies it."""
     caller = call.caller
     digest = digest_of(call, caller)
-    report = reports.repeated(call.db, caller, digest, call.now)
+    report = reports.repeated(call.db, caller, digest, call.now, call.books)
     return Answer(report_out(report or _applied(call, caller, digest)))
 
 
@@ -227,6 +227,7 @@ ROUTES = [
         answer=ReportOut,
         refusals=(422, 429),
         large=True,
+        repeats=True,
     ),
     Route(method="GET", path="/address_book", handler=show, query=UDID, answer=list[ContactOut], refusals=(422,)),
     Route(

@@ -24,7 +24,7 @@ from starlette.responses import Response
 
 from .. import errors
 from ..config import Config
-from ..core import applications, sessions, stats
+from ..core import applications, reports, sessions, stats
 from ..exchange import request as common
 from ..exchange.bodies import SMALL_BYTES, InFlight
 from ..exchange.run import Edge
@@ -81,17 +81,24 @@ class Route(common.Route):
     large: bool = False  # the body may be as large as the setting `max_body_bytes` allows
     search: bool = False  # a search for users: runs in threads of its own
     shows_user: bool = False  # the handler wants the session's user, who is read together with the session
+    repeats: bool = False  # the handler wants the reports of the user's books, which are read with the session as well
 
 
 @dataclass(kw_only=True)
 class Call(common.Call):
-    """One request. `session` is set once the caller has been identified, `user` only for routes that show it."""
+    """One request.
+
+    session   set once the caller has been identified
+    user      the session's user, only for routes that show it
+    books     the reports of the user's books, only for routes that want them
+    """
 
     route: Route
     outside: Outside
     session: Session | None = None
     identified_at: float = 0.0  # by time.monotonic()
     user: User | None = None
+    books: reports.Books | None = None
 
     @cached_property
     def headers(self) -> dict[str, str]:
@@ -187,6 +194,8 @@ class Api(Edge[Call]):
         call.identified_at = time.monotonic()
         if call.token and call.route.shows_user:
             call.session, call.user = sessions.current_with_user(call.db, call.token, call.now)
+        elif call.token and call.route.repeats:
+            call.session, call.books = sessions.current_with(call.db, call.token, call.now, reports.of_books)
         elif call.token:
             call.session = sessions.current(call.db, call.token, call.now)
         if not call.session:

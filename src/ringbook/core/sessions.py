@@ -3,7 +3,7 @@
     open_application, open_user, open_guest    open a session (`POST /session`)
     sign_in, sign_out                          change the user of a session; the token stays
     open_verified, sign_in_verified            the same for a user whom a proof of identity has named (`core/proofs.py`)
-    current, current_with_user                 the session of a token, alone or with its user; each use extends it
+    current, current_with, current_with_user   the session of a token, alone or with what is read beside it; extends it
     end, end_by_id, end_others, end_all        end sessions before they expire
     check_signature                            checks the HMAC that QuickBlox SDKs and old ConnectyCube SDKs send
     sweep                                      deletes expired sessions, and erases guests whose day is over
@@ -15,8 +15,10 @@ A session expires 2 hours after its last use, a guest's session 24 hours after t
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from .. import errors, metrics
 from ..config import Limits
@@ -34,6 +36,7 @@ TOUCH_SECONDS = 60
 WINDOW_SECONDS = 3600
 UNAUTHORIZED = "Unauthorized"
 DEFAULTS = Limits()
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,12 +310,22 @@ def current(db: Database, token: str, now: int) -> Session | None:
     return _used(db, token, row, now) if row else None
 
 
-def current_with_user(db: Database, token: str, now: int) -> tuple[Session | None, User | None]:
-    """The session of this token as `current` gives it, and its user; None for a session of the application."""
+def current_with(
+    db: Database, token: str, now: int, read: Callable[[Tx, int, int], Found]
+) -> tuple[Session | None, Found | None]:
+    """The session of this token as `current` gives it, and what `read` finds for its application and user.
+
+    Both are read at once, which takes less time. The second is None for a session of the application.
+    """
     with db.read() as tx:
         row = store.by_token(tx, digest(token), now)
-        user = user_store.by_id(tx, row["app_id"], row["user_id"]) if row and row["user_id"] else None
-    return (_used(db, token, row, now) if row else None), user
+        found = read(tx, row["app_id"], row["user_id"]) if row and row["user_id"] else None
+    return (_used(db, token, row, now) if row else None), found
+
+
+def current_with_user(db: Database, token: str, now: int) -> tuple[Session | None, User | None]:
+    """The session of this token as `current` gives it, and its user; None for a session of the application."""
+    return current_with(db, token, now, user_store.by_id)
 
 
 def _used(db: Database, token: str, row: Row, now: int) -> Session:
