@@ -49,8 +49,9 @@ docs: ## write docs/openapi.json and the tables in the documents, and build the 
 	@echo "docs/openapi.json and the written parts of docs/client/reference.md, docs/privacy.md and docs/how-to/push.md are up to date."
 	@echo "The guide is built: a running server shows it at /guide."
 
-pictures: tools ## redraw docs/images/dashboard with Chromium
+pictures: tools ## redraw docs/images/dashboard and the picture in README.md with Chromium
 	@.venv/bin/python tests/dashboard/pictures.py
+	@.venv/bin/python tests/dashboard/product.py
 
 lock: ## renew the lock files from pyproject.toml
 	@sh scripts/venv.sh requirements-dev.lock

@@ -3,6 +3,7 @@
 If pngquant is installed, the files have a quarter of the size. The font is Inter, if it is installed.
 
 draw(browser, server, world, folder)    writes the pictures; their files
+smaller(file, colours)                  reduces a picture to so many colours
 """
 
 import contextlib
@@ -82,8 +83,13 @@ def _picture(page: Page, file: Path, width: int) -> Path:
     page.evaluate("document.activeElement && document.activeElement.blur()")
     page.screenshot(path=file)
     page.set_viewport_size({"width": width, "height": 800})
-    if smaller := shutil.which("pngquant"):
-        subprocess.run([smaller, "--force", "--skip-if-larger", "--ext", ".png", "64", file], check=False)
+    return smaller(file, 64)
+
+
+def smaller(file: Path, colours: int) -> Path:
+    """Reduce a picture to so many colours, if pngquant is installed; the file."""
+    if program := shutil.which("pngquant"):
+        subprocess.run([program, "--force", "--skip-if-larger", "--ext", ".png", str(colours), file], check=False)
     return file
 
 
