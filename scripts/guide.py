@@ -21,7 +21,7 @@ PAGES = ROOT / "build" / "guide"
 SITE = ROOT / "src" / "ringbook" / "server" / "site"
 FOLDERS = ("docs", "client", "bench", "demo")
 ALONE = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
-LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)|(?:src|srcset)=\"([^\"]+)\"")
 
 
 def main() -> int:
@@ -62,7 +62,7 @@ def pages() -> Iterator[Path]:
 
 def linked_files(page: Path) -> Iterator[Path]:
     """The files in this repository that a page links to, without the other pages."""
-    for target in LINK.findall((ROOT / page).read_text("utf-8")):
+    for target in map("".join, LINK.findall((ROOT / page).read_text("utf-8"))):
         if "://" not in target and not target.startswith("mailto:"):
             linked = (ROOT / page.parent / target).resolve()
             if linked.is_file() and linked.suffix != ".md":

@@ -132,10 +132,17 @@ def test_the_table_of_the_log_holds_every_event_that_is_logged_and_no_other():
 
 
 def test_decisions_are_numbered_without_gaps_and_say_their_number():
-    files = sorted((ROOT / "docs/decisions").glob("*.md"))
+    files = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
     assert [file.name[:5] for file in files] == [f"{number:04}-" for number in range(1, len(files) + 1)]
     titles = [file.read_text("utf-8").split()[1] for file in files]
     assert titles == [f"{number}." for number in range(1, len(files) + 1)]
+
+
+def test_the_index_of_decisions_has_each_with_its_title():
+    files = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
+    headings = [re.match(r"# (\d+)\. (.+)", file.read_text("utf-8")) for file in files]
+    expected = {f"| {found[1]} | [{found[2]}]({file.name}) |" for file, found in zip(files, headings) if found}
+    assert len(expected) == len(files) and rows("docs/decisions/README.md", r"\d+") == expected
 
 
 def slug(heading: str) -> str:
