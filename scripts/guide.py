@@ -46,6 +46,7 @@ def gather() -> None:
     """Copy the pages, and the files that they link to, into a folder of their own."""
     shutil.rmtree(PAGES, ignore_errors=True)
     copy(Path("docs/images/mark.svg"))  # the logo
+    copy(Path("docs/guide.css"))
     for page in pages():
         copy(page)
         for linked in linked_files(page):
