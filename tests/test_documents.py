@@ -141,7 +141,9 @@ def test_decisions_are_numbered_without_gaps_and_say_their_number():
 def test_the_index_of_decisions_has_each_with_its_title():
     files = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
     headings = [re.match(r"# (\d+)\. (.+)", file.read_text("utf-8")) for file in files]
-    expected = {f"| {found[1]} | [{found[2]}]({file.name}) |" for file, found in zip(files, headings) if found}
+    expected = {
+        f"| {found[1]} | [{found[2]}]({file.name}) |" for file, found in zip(files, headings, strict=True) if found
+    }
     assert len(expected) == len(files) and rows("docs/decisions/README.md", r"\d+") == expected
 
 
