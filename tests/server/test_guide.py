@@ -1,5 +1,7 @@
 """The guide at /guide: built from the documents, searched in a real browser, and nothing outside its folder."""
 
+import html
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,10 +19,17 @@ ROOT = Path(__file__).parent.parent.parent
 @pytest.fixture(scope="module")
 def server(databases: Databases, tmp_path_factory: pytest.TempPathFactory):
     """A server after `make docs`."""
-    if not (guide.SITE / "index.html").exists():
+    if is_stale():
         subprocess.run([sys.executable, "scripts/guide.py"], cwd=ROOT, check=True)
     with databases.fresh("sqlite") as url, serve(url, tmp_path_factory.mktemp("server")) as running:
         yield running
+
+
+def is_stale() -> bool:
+    """Is the guide missing, or older than a document?"""
+    built = guide.SITE / "index.html"
+    documents = [ROOT / "mkdocs.yml", *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.*")]
+    return not built.exists() or built.stat().st_mtime < max(one.stat().st_mtime for one in documents)
 
 
 def test_every_document_is_a_page(server):
@@ -54,8 +63,16 @@ def test_a_reader_searches_and_follows_a_result(server):
         page.keyboard.press("Control+k")
         page.keyboard.type("permits", delay=50)
         page.get_by_text("instead of hashing").first.wait_for()
-        page.goto("/guide/docs/how-it-works/")
-        assert page.evaluate("[...document.images].every(one => one.complete && one.naturalWidth > 0)")
+        for path in ("/guide/docs/how-it-works/", "/guide/"):
+            page.goto(path)
+            assert page.evaluate("[...document.images].every(one => one.complete && one.naturalWidth > 0)")
+
+
+def test_every_page_of_the_navigation_has_a_link_in_its_list(server):
+    named = re.findall(r"^ +- ([^:\n]+): +\S+\.md$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
+    shown = ask(server, "GET", "/guide/docs/privacy/").raw.decode()
+    listed = re.findall(r'class="md-nav__link[^>]*>\s*<span class="md-ellipsis">\s*([^<]*?)\s*<', shown)
+    assert len(named) > 20 and set(named) <= set(map(html.unescape, listed))
 
 
 def test_where_the_guide_is_not_built_the_page_says_how(monkeypatch, tmp_path):
