@@ -288,7 +288,7 @@ def growth(size: int, outcome: Outcome) -> Figure:
 
 def spend(world: World, sender: int, size: int, outcome: Outcome) -> None:
     """Send as much as the limits allow, every hour. Due pushes get the longest reason and the outcome."""
-    app, event = world.app, events.Event(payload={"message": "x" * size}, user_ids=[sender])
+    app, event = world.app, events.Event(payload={"message": "x" * size}, to=events.Recipients(ids=[sender]))
     caller = Caller(app=app, user_id=sender, is_guest=False, address="192.0.2.1")
     limits = msgspec.structs.replace(Limits(), events_per_minute=0, events_per_address_per_minute=0)
     receipt = Receipt(outcome, "r" * delivery.LONGEST_REASON)

@@ -14,7 +14,7 @@ from push.providers import fcm_token
 from servers import application, serve
 
 from ringbook import errors
-from ringbook.api.events import DEEPEST, payload_of, read
+from ringbook.api.events import DEEPEST, payload_for, payload_of, read
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
@@ -176,3 +176,65 @@ def test_whatever_an_app_sends_is_read_or_refused(event):
 def test_what_is_left_empty_is_as_if_it_were_left_out(empty):
     said = {"message": packed({"message": "hi"}), "user": {"ids": [1]}}
     assert read(empty | said) == read(said)
+
+
+# ── formats of one channel ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def base64_of(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "message, payload",
+    [
+        (f"data.message={base64_of('this+is+a+message')}", {"message": "this is a message"}),
+        (f"data.message={base64_of('100%25')}&data.call_id={base64_of('7')}", {"message": "100%", "call_id": "7"}),
+        (packed({"message": "hi", "call_id": 7}), {"message": "hi", "call_id": 7}),
+    ],
+)
+def test_a_message_for_fcm_is_a_form_or_universal(message, payload):
+    assert payload_for("gcm", message) == payload
+
+
+@pytest.mark.parametrize("channel", ["apns", "apns_voip"])
+@pytest.mark.parametrize("prefix", ["", "payload="])
+def test_a_message_for_apns_has_aps_or_is_universal(channel, prefix):
+    given = {"aps": {"alert": "hi", "badge": 7}, "own": 1}
+    assert payload_for(channel, prefix + packed(given)) == {"message": "hi", "apns_payload": given}
+    assert payload_for(channel, prefix + packed({"message": "hi"})) == {"message": "hi"}
+
+
+@pytest.mark.parametrize(
+    "channel, message",
+    [
+        ("gcm", "data.message"),
+        ("gcm", "data.message=%%%"),
+        ("gcm", f"data.message={base64_of('x')}&other={base64_of('x')}"),
+        ("gcm", "data.message=" + base64.b64encode(b"\xff").decode()),
+        ("gcm", "data.message=" + base64_of("%ff")),
+        ("gcm", "payload=" + packed({"message": "hi"})),
+        ("apns", "payload="),
+        ("apns", "payload=" + base64_of("[1]")),
+        ("", "payload=" + packed({"aps": {"alert": "hi"}})),
+        ("", f"data.message={base64_of('hi')}"),
+    ],
+)
+def test_a_message_in_another_format_is_refused(channel, message):
+    with pytest.raises(errors.Invalid) as refused:
+        payload_for(channel, message)
+    assert refused.value.field == "message"
+
+
+@pytest.mark.parametrize(
+    "field, named",
+    [
+        ("login", {"user": {"ids": [1], "login": "ann"}}),
+        ("tag", {"user": {"tags": {"tag": "vip"}}}),
+        ("tags", {"external_user": {"tags": {"any": "vip"}}}),
+    ],
+)
+def test_another_way_of_naming_recipients_is_refused_and_not_ignored(field, named):
+    with pytest.raises(errors.Invalid) as refused:
+        read({"message": packed({"message": "hi"})} | named)
+    assert refused.value.field == field

@@ -507,7 +507,7 @@ def test_texts_of_events_and_tests_are_sealed_for_their_push(db):
     for who in (bob, cleo):
         play.device(who, f"fcm-token-of-{who}")
         test_push.send(db, play.app, who, Actor("eve@example.com", ADDRESS, play.now))
-        wished = events.Event(payload={"message": f"secret of {who}"}, user_ids=[who])
+        wished = events.Event(payload={"message": f"secret of {who}"}, to=events.Recipients(ids=[who]))
         events.send(db, LIMITS, play.caller(who), wished, play.now)
     rows = play.rows("SELECT message FROM pushes WHERE event_id IS NULL") + play.rows("SELECT message FROM events")
     assert len(rows) == 4
@@ -544,7 +544,7 @@ def flood(play: Play, senders: int, pushes: int) -> list[int]:
 
 
 def tell(play: Play, sender: int, to: int) -> None:
-    event = events.Event(payload={"message": "hi"}, user_ids=[to])
+    event = events.Event(payload={"message": "hi"}, to=events.Recipients(ids=[to]))
     events.send(play.db, LIMITS, play.caller(sender), event, play.now)
 
 

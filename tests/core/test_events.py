@@ -15,7 +15,7 @@ from ringbook import errors, metrics
 from ringbook.config import Limits
 from ringbook.core import delivery, events, rate_limits, users
 from ringbook.core.delivery import Attempt, Due
-from ringbook.core.events import LARGEST_BYTES, Event, checked, chosen, expiry, further, send
+from ringbook.core.events import LARGEST_BYTES, Event, Recipients, checked, chosen, expiry, further, send
 from ringbook.model import User
 from ringbook.push.transport import Outcome, Receipt
 from ringbook.store import pushes
@@ -34,7 +34,7 @@ def ann(play):
 
 
 def hello(*user_ids: int, **values: Any) -> Event:
-    return msgspec.structs.replace(Event(payload={"message": "hi"}, user_ids=list(user_ids)), **values)
+    return msgspec.structs.replace(Event(payload={"message": "hi"}, to=Recipients(ids=list(user_ids))), **values)
 
 
 def sent(play: Play, sender: User, event: Event, limits: Limits = LIMITS) -> dict[str, int]:
@@ -80,6 +80,8 @@ def delivered(play: Play, outcome: Outcome = Outcome.ACCEPTED, most: int = 1_000
         ("ids", hello()),
         ("ids", hello(*range(1, 102))),
         ("environment", hello(1, environment="staging")),
+        ("push_type", hello(1, channel="web")),
+        ("message", hello(1, payload={"message": "x", "apns_payload": {"aps": {}, "type": "contact_joined"}})),
     ],
 )
 def test_what_cannot_be_sent_is_refused_with_the_field(field, event):
@@ -169,6 +171,23 @@ def test_who_cannot_be_reached_is_passed_over(play, ann):
     other.device(stranger.id, "fcm-token-0002")
     assert list(sent(play, ann, hello(bob.id, nobody.id, stranger.id, 2**31, 2**62, 0, -5))) == ["gcm"]
     assert queued(play) == [(bob.id, "gcm", "production")]
+
+
+@pytest.mark.parametrize("channel", ["apns", "apns_voip", "gcm"])
+def test_an_event_for_one_channel_reaches_no_other(play, ann, channel):
+    bob = play.person("bob")
+    play.device(bob.id, "fcm-token-0001")
+    play.device(bob.id, HEX, platform="ios", channel="apns")
+    play.device(bob.id, "1" + HEX, platform="ios", channel="apns_voip")
+    assert list(sent(play, ann, hello(bob.id, channel=channel))) == [channel]
+    assert queued(play) == [(bob.id, channel, "production")]
+
+
+def test_an_event_for_a_channel_that_nobody_has_reaches_nobody(play, ann):
+    bob = play.person("bob")
+    play.device(bob.id, "fcm-token-0001")
+    with pytest.raises(errors.Unreached):
+        sent(play, ann, hello(bob.id, channel="apns"))
 
 
 def test_nobody_reached_is_refused_and_counts(play, ann):

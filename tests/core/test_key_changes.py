@@ -112,7 +112,13 @@ def add_pushes(play: Play, ann: int, bob: int) -> None:
     play.tell()
     for who in (ann, bob):
         test_push.send(play.db, play.app, who, BY)
-        events.send(play.db, LIMITS, play.caller(who), events.Event(payload={"message": "hi"}, user_ids=[bob]), NOW)
+        events.send(
+            play.db,
+            LIMITS,
+            play.caller(who),
+            events.Event(payload={"message": "hi"}, to=events.Recipients(ids=[bob])),
+            NOW,
+        )
 
 
 def add_users(play: Play) -> None:

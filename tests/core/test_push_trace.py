@@ -82,7 +82,11 @@ def test_an_event_and_a_webhook_say_what_they_are(play):
     play.set(webhook_url="https://backend.example.com/", webhook_secret="secret")
     play.tell()
     ids = events.send(
-        play.db, LIMITS, play.caller(play.ann), events.Event(payload={"message": "hi"}, user_ids=[play.bob]), play.now
+        play.db,
+        LIMITS,
+        play.caller(play.ann),
+        events.Event(payload={"message": "hi"}, to=events.Recipients(ids=[play.bob])),
+        play.now,
     )
     joined, event = reversed(of_user(play.db, play.bob, play.now, 20).pushes)
     assert joined.why == f"contact joined: user {play.ann}"
@@ -111,7 +115,7 @@ def test_a_fact_that_was_not_told_says_why(play):
 
 def test_the_latest_come_first_and_no_more_than_were_asked_for(play):
     for _ in range(3):
-        event = events.Event(payload={"message": "hi"}, user_ids=[play.bob])
+        event = events.Event(payload={"message": "hi"}, to=events.Recipients(ids=[play.bob]))
         events.send(play.db, LIMITS, play.caller(play.ann), event, play.now)
     ids = [push.id for push in of_user(play.db, play.bob, play.now, 20).pushes]
     assert len(ids) == 3 and ids == sorted(ids, reverse=True)
@@ -208,7 +212,7 @@ def test_a_webhook_that_was_printed_is_told_from_one_that_the_backend_has():
 def test_the_queue_is_counted_by_application_and_channel(play):
     play.tell()
     play.device(play.bob, "0f" * 32, platform="ios", channel="apns")
-    event = events.Event(payload={"message": "hi"}, user_ids=[play.bob])
+    event = events.Event(payload={"message": "hi"}, to=events.Recipients(ids=[play.bob]))
     events.send(play.db, LIMITS, play.caller(play.ann), event, play.now + 20)
     (apns, gcm) = state(play.db, play.now + 30).waiting
     assert (apns.channel, apns.waiting, apns.due, apns.late_seconds) == ("apns", 1, 1, 10)
@@ -226,7 +230,7 @@ def test_what_is_parked_is_counted_by_reason(play):
     settle(play, Outcome.REFUSED, "apns_key is not set")
     play.now += 5
     for _ in range(2):
-        event = events.Event(payload={"message": "hi"}, user_ids=[play.bob])
+        event = events.Event(payload={"message": "hi"}, to=events.Recipients(ids=[play.bob]))
         events.send(play.db, LIMITS, play.caller(play.ann), event, play.now)
     settle(play, Outcome.REFUSED, "payload too large")
     found = state(play.db, play.now)

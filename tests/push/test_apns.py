@@ -19,7 +19,7 @@ from servers import free_port
 
 from ringbook.config import Config
 from ringbook.model import App
-from ringbook.push import apns
+from ringbook.push import apns, universal
 from ringbook.push.apns import headers, read_answer, shaped
 from ringbook.push.connections import Connections
 from ringbook.push.transport import Cause, Message, NotSetUp, Outcome, Receipt, SenderContext
@@ -470,3 +470,34 @@ def test_after_five_hundred_it_is_tried_again_by_our_own_schedule_unless_apple_n
 )
 def test_an_answer_that_cannot_be_read_is_told_by_its_status(odd):
     assert read_answer(403, odd, {}, 0) == Receipt(Outcome.REFUSED, "status 403", cause=Cause.CREDENTIALS_REFUSED)
+
+
+# ── payloads in the format of APNs ───────────────────────────────────────────────────────────────────────────────────
+
+GIVEN = {"aps": {"alert": {"title": "Ann", "body": "hi"}, "badge": 7, "sound": "default"}, "call_id": 7}
+
+
+@pytest.mark.parametrize(
+    "given, sent_as",
+    [
+        (GIVEN, GIVEN),
+        ({"aps": {"alert": "hi"}}, {"aps": {"alert": {"body": "hi"}}}),
+        ({"aps": {"content-available": 1}, "expiration": 5}, {"aps": {"content-available": 1}, "expiration": 5}),
+        ({"aps": {"alert": {"loc-key": "HI"}}, "message": "x"}, {"aps": {"alert": {"loc-key": "HI"}}, "message": "x"}),
+    ],
+)
+def test_a_payload_in_the_format_of_apns_goes_out_as_it_is(given, sent_as):
+    body = shaped(push(universal.of_apns(given)))
+    assert body and json.loads(body) == sent_as
+
+
+def test_a_text_in_the_format_of_apns_is_shortened_like_any_other():
+    body = shaped(push(universal.of_apns({"aps": {"alert": {"title": "Ann", "body": "x" * 5_000}}})))
+    assert body and len(body) <= apns.LARGEST_BYTES
+    alert = json.loads(body)["aps"]["alert"]
+    assert (alert["title"], alert["body"][-1]) == ("Ann", "…")
+
+
+def test_a_payload_of_apns_that_shows_nothing_is_sent_in_the_background():
+    assert apns.push_type(push(universal.of_apns({"aps": {"content-available": 1}}))) == "background"
+    assert apns.push_type(push(universal.of_apns(GIVEN))) == "alert"

@@ -123,7 +123,11 @@ def test_an_application_whose_secrets_do_not_open_parks_its_pushes_and_others_ar
         user = one.person("bob").id
         one.device(user, fcm_token())
         events.send(
-            one.db, NO_LIMITS, one.caller(user), events.Event(payload={"message": "hi"}, user_ids=[user]), one.now
+            one.db,
+            NO_LIMITS,
+            one.caller(user),
+            events.Event(payload={"message": "hi"}, to=events.Recipients(ids=[user])),
+            one.now,
         )
     with play.db.write() as tx:
         tx.run("UPDATE applications SET auth_secret = :broken WHERE id = :id", broken=bytes(32), id=play.app_id)
@@ -253,7 +257,7 @@ def browser(play: Play, login: str, *endpoints: str) -> int:
 
 
 def tell(play: Play, sender: int, *to: int) -> None:
-    event = events.Event(payload={"message": "hi"}, user_ids=to)
+    event = events.Event(payload={"message": "hi"}, to=events.Recipients(ids=to))
     events.send(play.db, NO_LIMITS, play.caller(sender), event, play.now)
 
 

@@ -2,69 +2,139 @@
 
 import base64
 from typing import Any
+from urllib.parse import unquote_plus
 
 import msgspec
 
 from .. import errors
 from ..core import events
+from ..core.events import Recipients
+from ..push import universal
 from .endpoint import Answer, Call, Route
 from .forms import within
-from .shapes.events import EventIn, EventOut, EventRequest, OneEvent
+from .shapes.events import EventIn, EventOut, EventRequest, ExternalIn, OneEvent, RecipientsIn, TagsIn
 from .shapes.fields import Name
-from .wire import integer, iso, take
+from .wire import Dialect, integer, iso, take
 
 DEEPEST = 16
 STANDARD = str.maketrans("-_", "+/", "\r\n")  # from the URL's alphabet, and out of lines, to one line of base64
 AT_ONCE = "is not supported: an event is sent once and at once"
 UNSUPPORTED = {
-    "push_type": "is not supported: leave it out, and send `message` in the universal format, which every channel gets",
-    "external_user": "is not supported: name recipients by their ids, in user[ids]",
     "date": AT_ONCE,
     "end_date": AT_ONCE,
     "period": AT_ONCE,
 }
-BY_ID = "is not supported: name recipients by their ids, in user[ids]"
+WAYS = "is not supported: name recipients in user[ids], user[tags][any|all|exclude] or external_user[ids]"
+NAMED_BY = {"user": {"ids", "tags"}, "external_user": {"ids"}, "tags": {"any", "all", "exclude"}}
+APNS_PREFIX = "payload="
 
 
 def send(call: Call) -> Answer:
     """Send a push to other users
 
-    To all subscriptions of the recipients in one environment, in the universal format. The answer has one event for
-    each channel. `user[ids]` has at most 100 ids; recipients without a subscription are skipped. The answer is 422 if
-    no recipient is left, and for tags, dates and formats of a single platform.
+    To all subscriptions of the recipients in one environment, in the universal format, or with `push_type` to those of
+    one channel, also in its own format. The answer has one event for each channel. An event has at most 100
+    recipients, named by ids, tags or external ids; recipients without a subscription are skipped. The answer is 422 if
+    no recipient is left, and for dates.
     """
     event = read(call.values.get("event"))
     sent = events.send(call.db, call.config.limits, call.caller, event, call.now)
-    message = base64.b64encode(msgspec.json.encode(event.payload)).decode()
-    return Answer([_out(call, event, message, channel, id) for channel, id in sent.items()], status=201)
+    message = event.written or base64.b64encode(msgspec.json.encode(event.payload)).decode()
+    made = [_out(call, event, message, channel, id) for channel, id in sent.items()]
+    # QuickBlox answers an event for one platform without a list (protocol §6.1).
+    alone = event.channel and call.dialect is Dialect.QUICKBLOX
+    return Answer(made[0] if alone else made, status=201)
 
 
 def read(values: Any) -> events.Event:
     """The event in a request. Null and empty values count as missing: Flutter sends every field."""
-    asked = take(EventIn, values, field="event")
+    if not isinstance(values, dict):
+        raise errors.Invalid("must be an object", field="event")
+    given = _with_content(values)
+    _refuse_other_ways(given)
+    asked = take(EventIn, given, field="event")
     _only(asked.notification_type, "push", "notification_type")
     _only(asked.event_type, "one_shot", "event_type")
     for field, reason in UNSUPPORTED.items():
         if _has_content(values.get(field)):
             raise errors.Invalid(reason, field=field)
-    for field, value in (values.get("user") or {}).items():
-        if field != "ids" and _has_content(value):
-            raise errors.Invalid(BY_ID, field=field)
-    payload = payload_of(asked.message or "")
+    channel = asked.push_type or ""
+    payload = payload_for(channel, asked.message or "")
     ends = payload.get("expiration")
     return events.Event(
         payload=payload,
-        user_ids=asked.user and asked.user.ids or [],
+        to=_recipients(asked),
+        channel=channel,
+        written=(asked.message or "") if channel else "",
         environment=asked.environment or "production",
         expires_at=integer(ends, "expiration") if _has_content(ends) else None,
     )
 
 
+def _recipients(asked: EventIn) -> Recipients:
+    user, external = asked.user or RecipientsIn(), asked.external_user or ExternalIn()
+    tags = user.tags or TagsIn()
+    return Recipients(
+        ids=user.ids or [],
+        external_ids=external.ids or [],
+        any_tags=tags.any or [],
+        all_tags=tags.all or [],
+        no_tags=tags.exclude or [],
+    )
+
+
+def _refuse_other_ways(values: dict[str, Any]) -> None:
+    """Raises Invalid for a way of naming recipients that this server does not know: it must not be ignored."""
+    user = values.get("user")
+    inside = {"user": user, "external_user": values.get("external_user")}
+    inside["tags"] = user.get("tags") if isinstance(user, dict) else None
+    for name, value in inside.items():
+        for field in value if isinstance(value, dict) else ():
+            if field not in NAMED_BY[name]:
+                raise errors.Invalid(WAYS, field=field)
+
+
+def payload_for(channel: str, message: str) -> dict[str, Any]:
+    """The universal payload in a message: in the universal format, or in the format of the channel that is named.
+
+    channel   `apns` and `apns_voip`: `payload=` and the base64 of JSON with `aps`; `gcm`: `data.KEY=` and the base64 of
+              an URL-encoded text, any number of times with `&` between; "": only the universal format
+    """
+    if channel == "gcm" and message.startswith("data."):
+        return _gcm_payload(message)
+    if channel not in ("apns", "apns_voip"):
+        return payload_of(message)
+    payload = payload_of(message.removeprefix(APNS_PREFIX))
+    return universal.of_apns(payload) if isinstance(payload.get("aps"), dict) else payload
+
+
+def _gcm_payload(message: str) -> dict[str, Any]:
+    payload: dict[str, Any] = {}
+    for part in message.split("&"):
+        name, equals, packed = part.partition("=")
+        if not name.startswith("data.") or not equals:
+            raise errors.Invalid("must be data.KEY= and a base64 text, with & between several", field="message")
+        payload[name.removeprefix("data.")] = _url_text(packed)
+    return payload
+
+
+def _url_text(packed: str) -> str:
+    try:
+        return unquote_plus(_unpacked(packed).decode(), errors="strict")
+    except ValueError:
+        raise errors.Invalid("must hold the base64 of URL-encoded UTF-8 after each =", field="message") from None
+
+
+def _unpacked(message: str) -> bytes:
+    """The bytes in base64 of any spelling; ValueError."""
+    packed = message.translate(STANDARD).rstrip("=")
+    return base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
+
+
 def payload_of(message: str) -> dict[str, Any]:
     """The JSON object in a universal message: base64 in either alphabet, padded or not, in one line or several."""
-    packed = message.translate(STANDARD).rstrip("=")
     try:
-        payload = msgspec.json.decode(base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True))
+        payload = msgspec.json.decode(_unpacked(message))
     except (ValueError, RecursionError):
         payload = None
     if not isinstance(payload, dict) or not within(DEEPEST, payload):
@@ -75,6 +145,12 @@ def payload_of(message: str) -> dict[str, Any]:
 def _only(value: str | None, supported: str, field: str) -> None:
     if value and value != supported:
         raise errors.Invalid(f"must be {supported}; this server supports nothing else", field=field)
+
+
+def _with_content(values: dict[str, Any]) -> dict[str, Any]:
+    """The values without those that are null or empty, at any depth of objects."""
+    kept = {name: value for name, value in values.items() if _has_content(value)}
+    return {name: _with_content(value) if isinstance(value, dict) else value for name, value in kept.items()}
 
 
 def _has_content(value: Any) -> bool:
@@ -106,7 +182,7 @@ ROUTES = [
         handler=send,
         status=201,
         request=EventRequest,
-        answer=list[OneEvent],
+        answer=list[OneEvent] | OneEvent,
         refusals=(422, 429),
     )
 ]

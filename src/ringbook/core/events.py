@@ -3,8 +3,9 @@
     send(db, limits, caller, event, now)    queues the pushes of an event
     chosen(reached, …)                      the recipients' subscriptions that get an event
 
-An event is a message in the universal format (docs/wire.md §6.2) to users of the sender's application. It is sent
-once, without a delay. The answer names only the channels of the pushes, not their number or the devices.
+An event is a message in the universal format (docs/wire.md §6.2) to users of the sender's application, on every channel
+or on one. It is sent once, without a delay. The answer names only the channels of the pushes, not their number or the
+devices.
 
 A request is refused when it is over a limit: requests of the user and from the address, pushes of the user in a day,
 waiting pushes of the user. A subscription with too many waiting events gets no further ones. The sender is not told,
@@ -23,10 +24,10 @@ from ..model import Caller
 from ..push import providers, universal
 from ..store import pushes, subscriptions, users
 from ..store.db import Database, Row, Tx
-from . import charging, rate_limits, waking
+from . import charging, rate_limits, recipients, waking
+from .recipients import Recipients as Recipients
 from .subscriptions import ENVIRONMENTS
 
-MOST_RECIPIENTS = 100
 LARGEST_BYTES = 4_096  # the limit of APNs and Web Push, too
 PUSHES_OF_A_CALL = 100  # each further hundred pushes, or a part of it, is charged like another request
 OURS = "contact_joined"  # the `type` of the pushes that this server sends by itself
@@ -35,18 +36,23 @@ LIFE_SECONDS, LONGEST_LIFE_SECONDS = DAY, 28 * DAY  # FCM keeps no message longe
 TEXT_OF_A_PUSH = 512  # so many bytes of an event's text take as much room as a push without its text
 WAIT_SECONDS = 60  # the wait that a sender with too many waiting pushes is told
 YES = (1, "1", "true")
+CHANNELS = ("", "apns", "apns_voip", "gcm")  # those with a format of their own (docs/wire.md §6.1)
 
 
 class Event(Struct, frozen=True, kw_only=True):
     """A push to some users.
 
     payload       the universal payload
+    written       the message as the sender wrote it in the format of one channel; "" = universal
+    channel       the only channel that it goes to; "" = every channel
     environment   the environment of the subscriptions that get it
     expires_at    after this time it is not delivered, UTC seconds; None = a day from now
     """
 
     payload: dict[str, Any]
-    user_ids: Sequence[int]
+    to: Recipients
+    channel: str = ""
+    written: str = ""
     environment: str = "production"
     expires_at: int | None = None
 
@@ -55,7 +61,7 @@ def send(db: Database, limits: Limits, caller: Caller, event: Event, now: int) -
     """Queue the pushes of an event. Returns the event's id by channel.
 
     Unknown recipients, users of other applications, and users without a subscription are skipped. Raises Unreached when
-    no recipient is left; such a request is charged as well.
+    no recipient is left, and Invalid when the tags match too many users; such requests are charged as well.
     """
     if caller.app.settings.events == "off":
         raise errors.Forbidden("Sending pushes is switched off in this application")
@@ -64,6 +70,8 @@ def send(db: Database, limits: Limits, caller: Caller, event: Event, now: int) -
         sent = _queued(db, limits, caller, event, message, expires_at, now)
     except errors.SessionGone:  # an account was erased meanwhile. If it was the sender's, the second try raises again
         sent = _queued(db, limits, caller, event, message, expires_at, now)
+    if isinstance(sent, errors.Invalid):
+        raise sent
     if not sent:
         raise errors.Unreached("No one can receive the message")
     return sent
@@ -73,15 +81,14 @@ def checked(event: Event) -> str:
     """The payload as it is stored. Raises Invalid with the field when the event cannot be sent."""
     if event.environment not in ENVIRONMENTS:
         raise errors.Invalid(f"must be one of {', '.join(ENVIRONMENTS)}", field="environment")
-    if not event.user_ids:
-        raise errors.Invalid("can't be blank", field="ids")
-    if len(set(event.user_ids)) > MOST_RECIPIENTS:
-        raise errors.Invalid(f"has more than {MOST_RECIPIENTS} users", field="ids")
+    if event.channel not in CHANNELS:
+        raise errors.Invalid(f"must be one of {', '.join(filter(None, CHANNELS))}", field="push_type")
+    recipients.check(event.to)
     if not isinstance(event.payload.get(universal.MESSAGE, ""), str | None):
         raise errors.Invalid("must hold a text as `message`", field="message")
-    if not universal.text(event.payload) and not universal.custom(event.payload):
+    if not universal.text(event.payload) and not universal.of_app(event.payload):
         raise errors.Invalid("has neither a text as `message` nor a key of the app's own", field="message")
-    if event.payload.get("type") == OURS:
+    if OURS in (event.payload.get("type"), universal.of_app(event.payload).get("type")):
         raise errors.Invalid(f"must not have the `type` {OURS}: only this server's own pushes do", field="message")
     message = msgspec.json.encode(event.payload)
     if len(message) > LARGEST_BYTES:
@@ -100,7 +107,7 @@ def expiry(event: Event, now: int) -> int:
 
 def _queued(
     db: Database, limits: Limits, caller: Caller, event: Event, message: str, expires_at: int, now: int
-) -> dict[str, int]:
+) -> dict[str, int] | errors.Invalid:
     """Charge the request, then read the recipients and queue the pushes. A refused request reveals nothing."""
     app_id, user_id = caller.app.id, caller.user_id
     with db.write() as tx:
@@ -108,8 +115,11 @@ def _queued(
         waiting = _waiting(tx, limits, user_id)
         if not users.by_id(tx, app_id, user_id):
             raise errors.SessionGone
-        reached = subscriptions.of_users(tx, app_id, sorted(set(event.user_ids)), [event.environment])
-        getting = chosen(reached, rings=event.payload.get("ios_voip") in YES)
+        user_ids = recipients.found(tx, app_id, event.to)
+        if isinstance(user_ids, errors.Invalid):
+            return user_ids
+        reached = subscriptions.of_users(tx, app_id, user_ids, [event.environment])
+        getting = chosen(reached, rings=event.payload.get("ios_voip") in YES, channel=event.channel)
         ids = _ids(tx, getting)
         if not getting:
             return ids
@@ -196,12 +206,14 @@ def _ids(tx: Tx, getting: Sequence[Row]) -> dict[str, int]:
     return {channel: tx.next_id("event_ids") for channel in sorted({row["channel"] for row in getting})}
 
 
-def chosen(reached: Sequence[Row], *, rings: bool) -> list[Row]:
-    """The subscriptions that get an event. VoIP subscriptions get only events that ring, instead of the user's other
-    APNs subscriptions.
+def chosen(reached: Sequence[Row], *, rings: bool, channel: str = "") -> list[Row]:
+    """The subscriptions that get an event: those of the channel, when one is named. Else VoIP subscriptions get only
+    events that ring, instead of the user's other APNs subscriptions.
 
     Source: docs/wire.md §6.2, `ios_voip`; Apple, "Responding to VoIP Notifications from PushKit": each must ring.
     """
+    if channel:
+        return [row for row in reached if row["channel"] == channel]
     ringing = {name: providers.channel(name).rings_instead_of for name in {row["channel"] for row in reached}}
     replaced = {(row["user_id"], ringing[row["channel"]]) for row in reached} if rings else set()
     fitting = [row for row in reached if rings or not ringing[row["channel"]]]

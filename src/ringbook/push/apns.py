@@ -40,7 +40,7 @@ from .transport import (
     retry_after,
     unanswered,
 )
-from .universal import custom, cut, text
+from .universal import APNS_PAYLOAD, custom, cut, text
 
 ADDRESS = "https://api.push.apple.com"
 SANDBOX_ADDRESS = "https://api.sandbox.push.apple.com"
@@ -226,7 +226,7 @@ def push_type(message: Message) -> str:
     wished = message.payload.get("ios_push_type")
     if wished in ("alert", "background"):
         return str(wished)
-    if message.payload.get("ios_content_available") not in ON:
+    if message.payload.get("ios_content_available") not in ON and not _given(message.payload):
         return "alert"
     aps = _aps(message.payload, text(message.payload))
     return "background" if set(aps) == {"content-available"} else "alert"
@@ -248,14 +248,23 @@ def shaped(message: Message) -> bytes | None:
 
 def _body(message: Message, words: str) -> bytes:
     """The body of a request with this text."""
-    others = custom(message.payload)
+    others = custom(message.payload) | _given(message.payload)
     always = {"content-available": 1} if push_type(message) == "background" else {}  # a background push must have it
     return msgspec.json.encode({**others, "aps": _aps(message.payload, words) | always})
 
 
+def _given(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """The payload for APNs that an app has written itself; {} without one."""
+    given = payload.get(APNS_PAYLOAD)
+    return given if isinstance(given, dict) else {}
+
+
 def _aps(payload: Mapping[str, Any], words: str) -> dict[str, Any]:
-    aps: dict[str, Any] = {}
-    if alert := _alert(payload, words):
+    given = _given(payload).get("aps")
+    aps: dict[str, Any] = dict(given) if isinstance(given, dict) else {}
+    if isinstance(aps.get("alert"), dict):
+        aps["alert"] = aps["alert"] | ({"body": words} if words else {})
+    elif alert := _alert(payload, words):
         aps["alert"] = alert
     if (badge := _whole(payload.get("ios_badge"))) is not None:
         aps["badge"] = badge

@@ -8,6 +8,8 @@
     insert, change, delete                  an account
     taken                                   which value of a new or changed account somebody else has
     set_number, numbers_of, set_tags        the numbers a user answers to, and the tags
+    tagged, tags_of                         users with tags, and the tags of users
+    with_external_ids, …_user_ids           users by ids of the app's own
     mark_seen, expired_guests               what sweeps write and read
 
 Finding users by conditions stands in `user_search.py`. Phones, e-mails and private logins are sealed: what callers
@@ -315,6 +317,45 @@ def set_tags(tx: Tx, app_id: int, user_id: int, tags: Sequence[str]) -> None:
             user_id=user_id,
             tags=Rows.of("tag", tags),
         )
+
+
+def tagged(tx: Tx, app_id: int, tags: Sequence[str], most: int) -> list[int]:
+    """Up to `most` ids of users with one of these tags, which must be folded; a user stands once for each tag."""
+    rows = tx.tuples(
+        "SELECT t.user_id FROM :tags AS v CROSS JOIN tags AS t WHERE t.app_id = :app_id AND t.tag = v.tag LIMIT :most",
+        tags=Rows.of("tag", tags),
+        app_id=app_id,
+        most=most,
+    )
+    return [user_id for (user_id,) in rows]
+
+
+def tags_of(tx: Tx, user_ids: Sequence[int]) -> list[tuple[int, str]]:
+    """The folded tags of these users: (user_id, tag)."""
+    rows = tx.tuples("SELECT t.user_id, t.tag FROM tags AS t WHERE t.user_id IN :ids", ids=Rows.of("id", user_ids))
+    return [(user_id, tag) for user_id, tag in rows]
+
+
+def with_external_ids(tx: Tx, app_id: int, names: Sequence[str], most: int) -> list[tuple[int, str]]:
+    """Up to `most` users with one of these external ids: (id, external_id)."""
+    rows = tx.tuples(
+        "SELECT u.id, u.external_id FROM users AS u"
+        " WHERE u.app_id = :app_id AND u.external_id IN :names AND u.external_id IS NOT NULL LIMIT :most",
+        app_id=app_id,
+        names=Rows.of("name", names),
+        most=most,
+    )
+    return [(user_id, name) for user_id, name in rows]
+
+
+def with_external_user_ids(tx: Tx, app_id: int, numbers_: Sequence[int]) -> list[int]:
+    """The ids of the users with these external_user_ids, which are unique."""
+    rows = tx.tuples(
+        "SELECT u.id FROM users AS u WHERE u.app_id = :app_id AND u.external_user_id IN :numbers",
+        app_id=app_id,
+        numbers=Rows.of("number", numbers_),
+    )
+    return [user_id for (user_id,) in rows]
 
 
 # ── for the periodic jobs ────────────────────────────────────────────────────────────────────────────────────────────

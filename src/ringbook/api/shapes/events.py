@@ -7,13 +7,39 @@ from msgspec import Meta, Struct
 from .fields import Date, Id, Name
 
 
+class TagsIn(Struct, kw_only=True):
+    """Recipients by their tags: at most 20 in all, each as a list or a text with commas; all conditions must hold."""
+
+    any: Annotated[list[str], Meta(description="at least one of these", examples=[["vip"]])] | None = None
+    all: Annotated[list[str], Meta(description="exactly these", examples=[["vip", "beta"]])] | None = None
+    exclude: (
+        Annotated[list[str], Meta(description="none of these; beside `any` or `all`", examples=[["left"]])] | None
+    ) = None
+
+
+class ExternalIn(Struct, kw_only=True):
+    """Recipients by ids of the app's own."""
+
+    ids: (
+        Annotated[
+            list[str],
+            Meta(
+                description="at most 100 of `external_id`, else of `external_user_id`; also a text with commas",
+                examples=[["51"]],
+            ),
+        ]
+        | None
+    ) = None
+
+
 class RecipientsIn(Struct, kw_only=True):
-    """The recipients of an event."""
+    """The recipients of an event, by ids or by tags."""
 
     ids: (
         Annotated[list[int], Meta(description="at most 100; also a single id, or a text with commas", examples=[[271]])]
         | None
     ) = None
+    tags: TagsIn | None = None
 
 
 class EventIn(Struct, kw_only=True):
@@ -35,7 +61,14 @@ class EventIn(Struct, kw_only=True):
         ]
         | None
     ) = None
+    push_type: (
+        Annotated[
+            str, Meta(description="apns, apns_voip or gcm: only this channel, also in its format", examples=["apns"])
+        ]
+        | None
+    ) = None
     user: RecipientsIn | None = None
+    external_user: ExternalIn | None = None
 
 
 class EventRequest(Struct):
