@@ -156,7 +156,7 @@ def test_a_right_secret_is_not_shown_by_accident():
     assert "hunter2" not in repr(load({"RINGBOOK_DATABASE": "postgresql://ann:hunter2@db/ringbook"}))
 
 
-NO_UNIT = {"port", "admin_port", "worker_metrics_port", "allow_private_addresses"}
+NO_UNIT = {"port", "admin_port", "worker_metrics_port", "smtp_port", "allow_private_addresses"}
 
 
 @pytest.mark.parametrize("setting", settings(), ids=lambda setting: setting.name)

@@ -27,6 +27,8 @@ from . import errors, phone
 Check = Callable[[str, str], str]
 
 MAX_TEMPLATE_CHARACTERS = 255
+MAX_LANGUAGES, MAX_MAIL_CHARACTERS = 50, 4_000
+LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}")
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 RESERVED_HEADERS = ("host", "content-length", "transfer-encoding", "connection")
 SERVICE_ACCOUNT_FIELDS = ("project_id", "client_email", "private_key", "token_uri")
@@ -104,6 +106,22 @@ def text_with_code(text: str, key: str) -> str:
     """A text with one %s, the place of the code."""
     if text.count("%s") != 1:
         raise errors.Invalid("must contain %s once; it is replaced by the code", field=key)
+    return text
+
+
+def mail_texts(text: str, key: str) -> str:
+    """A JSON object of mails by language: the first line is the subject, and the rest contains %s once, the link."""
+    texts = _texts(text, key)
+    if not 0 < len(texts) <= MAX_LANGUAGES:
+        raise errors.Invalid(f"must have 1 to {MAX_LANGUAGES} languages", field=key)
+    for language, mail in texts.items():
+        subject, _, body = mail.partition("\n")
+        if not LANGUAGE.fullmatch(language):
+            raise errors.Invalid(f"{language[:40]} must be a language such as en or pt-BR", field=key)
+        if not subject.strip() or body.count("%s") != 1 or "%s" in subject:
+            raise errors.Invalid(f"{language} must have a subject line, then a text with %s once, the link", field=key)
+        if len(mail) > MAX_MAIL_CHARACTERS or any(unicodedata.category(sign) == "Cc" for sign in subject):
+            raise errors.Invalid(f"{language} must have at most {MAX_MAIL_CHARACTERS} characters", field=key)
     return text
 
 
@@ -488,6 +506,20 @@ class AppSettings(Struct, frozen=True, kw_only=True):
             card="sessions",
         ),
     ] = "on"
+    password_reset_mails: Annotated[
+        str,
+        setting(
+            "mail for a new password by language, as JSON: the first line of each is the subject, and %s is replaced by"
+            " the link; the app's Accept-Language chooses, else the first one is sent",
+            label="Mail for a new password",
+            card="sessions",
+            check=mail_texts,
+            multiline=True,
+        ),
+    ] = (
+        '{"en": "Choose a new password\\n\\nSomebody asked for a new password for your account. If it was you, choose'
+        ' one within an hour:\\n\\n%s\\n\\nIf it was not you, ignore this mail. Your password stays as it is."}'
+    )
     push_console: Annotated[
         bool,
         setting(

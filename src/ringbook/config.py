@@ -15,6 +15,7 @@ import ipaddress
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
@@ -198,6 +199,17 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         option(
             "the most one-time codes requested in an hour from one address (IPv6: one /64); 0 = no limit",
             "codes",
+            low=0,
+        ),
+    ] = 60
+    resets_per_user_per_hour: Annotated[
+        int, option("the most mails for a new password to one e-mail in an hour; 0 = no limit", "mails", low=0)
+    ] = 3
+    resets_per_address_per_hour: Annotated[
+        int,
+        option(
+            "the most requests for a new password in an hour from one address (IPv6: one /64); 0 = no limit",
+            "requests",
             low=0,
         ),
     ] = 60
@@ -462,6 +474,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     apns_sandbox_endpoint: Annotated[
         str, option("URL of the APNs sandbox, which serves development subscriptions; empty = Apple's")
     ] = ""
+    smtp_host: Annotated[
+        str, option("host of the SMTP server that sends mails for new passwords; empty = no mails are sent")
+    ] = ""
+    smtp_port: Annotated[int, option("port of the SMTP server: 587 for starttls, 465 for tls", low=1, high=65535)] = 587
+    smtp_tls: Annotated[
+        Literal["starttls", "tls", "none"],
+        option("how the connection to the SMTP server is encrypted; none is for a server on this machine"),
+    ] = "starttls"
+    smtp_user: Annotated[str, option("user at the SMTP server; empty = no log-in")] = ""
+    smtp_password: Annotated[str, option("password at the SMTP server", secret=True)] = ""
+    smtp_from: Annotated[
+        str, option("sender of the mails, such as Friends <no-reply@example.com>; required with smtp_host")
+    ] = ""
     pushes_kept_days: Annotated[
         int,
         option(
@@ -556,6 +581,7 @@ def _accepts(name: str, kind: Any, meta: Meta) -> str:
     return {
         "database": "sqlite:///FILE or postgresql://…",
         "outgoing_ports": "ports from 1 to 65535 separated by commas, such as 8443, 9443",
+        "smtp_from": "an address, or a name and an address in < >",
         "trusted_proxies": "addresses and networks separated by commas, such as 10.0.0.1, 192.168.0.0/16",
         **dict.fromkeys(ADDRESSES, "an https:// or http:// address"),
     }.get(name, "text")
@@ -648,6 +674,8 @@ def _checked(name: str, value: Any) -> Any:
         parts = urlsplit(value)
         if parts.scheme not in ("https", "http") or not parts.hostname or parts.port == 0:
             raise ValueError(name)
+    if name == "smtp_from" and value and not re.fullmatch(r"[^@\s<>]+@[^@\s<>]+", parseaddr(value)[1]):
+        raise ValueError(name)
     if name == "public_url" and value:
         return _origin(value)
     if name == "outgoing_ports" and not all(0 < port < 65536 for port in value):
@@ -682,4 +710,6 @@ def _consistent(config: Config) -> Config:
         raise ConfigError("RINGBOOK_MAX_BODIES_IN_FLIGHT_BYTES must be at least twice RINGBOOK_MAX_BODY_BYTES")
     if config.admin_port and config.admin_port == config.port:
         raise ConfigError("RINGBOOK_ADMIN_PORT must differ from RINGBOOK_PORT")
+    if config.smtp_host and not (config.smtp_from and config.public_url):
+        raise ConfigError("RINGBOOK_SMTP_HOST needs RINGBOOK_SMTP_FROM and RINGBOOK_PUBLIC_URL, which links begin with")
     return config

@@ -4,16 +4,13 @@ from msgspec import UNSET
 from msgspec.structs import asdict
 
 from .. import errors
-from ..core import sessions, users
+from ..core import resets, sessions, users
 from ..core.profile import Fields
 from . import proofs, user_search
 from .endpoint import Answer, Call, Route, Who
-from .shapes.users import ChangeRequest, OneUser, UserIn, UserRequest, user_out
+from .shapes.users import ChangeRequest, OneUser, ResetRequest, UserIn, UserRequest, user_out
 from .user_search import parameter
 from .wire import take, text
-
-CANNOT_RESET = "cannot be reset by mail: an admin can, with `ringbook users reset-password ID`"
-
 
 # ── the own account ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -85,9 +82,13 @@ def leave_by_external_id(call: Call) -> Answer:
 def reset_password(call: Call) -> Answer:
     """Reset a forgotten password
 
-    Always refused: this server sends no mail. An admin can run `ringbook users reset-password ID`.
+    Sends a mail with a link to the stored e-mail of the user with this `email`. The answer is 200 whether or not there
+    is such a user. It is 422 where the operator has not set an SMTP server.
     """
-    raise errors.Invalid(CANNOT_RESET, field="password")
+    resets.check_set_up(call.config)
+    given, languages = parameter(call, "email"), call.headers.get("accept-language", "")
+    resets.request(call.db, call.config, call.app, given, languages, call.address, call.now)
+    return Answer()
 
 
 # ── one user ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -199,8 +200,9 @@ ROUTES: list[Route] = [
             path="/users/password/reset",
             handler=reset_password,
             who=Who.SESSION,
-            status=422,
-            refusals=(422,),
+            query={"email": "of the account"} if method == "GET" else {},
+            request=ResetRequest if method == "POST" else None,
+            refusals=(422, 429),
         )
         for method in ("GET", "POST")
     ),

@@ -8,6 +8,7 @@ sessions, charge_session, accounts             new sessions without a user, and 
 refused_uploads                                large uploads of a user that were refused
 events, events_from_address, pushes_of_day     pushes that users send to each other
 code_wait, codes_…                             one-time codes
+resets_…                                       mails with a link to a new password
 searches                                       searches for users
 forget_user, forget_admin_log_ins, sweep       delete buckets
 """
@@ -292,6 +293,29 @@ def _codes_of_day(app: App, now: int, what: str, cap: int) -> Bucket:
         ends_at=(day + 1) * DAY,
         alarm=True,
         app_id=app.id,
+    )
+
+
+def resets_of_email(limits: Limits, app: App, folded: str) -> Bucket:
+    """Mails with a link to one e-mail of an application. The name contains a keyed hash, not the e-mail."""
+    who, an_hour = (
+        hmac.new(app.hash_key, f"reset {folded}".encode(), "sha256").hexdigest()[:24],
+        limits.resets_per_user_per_hour,
+    )
+    return Bucket(
+        f"resets:{app.id}:{who}", an_hour, an_hour / HOUR, "Too many links for this e-mail", "resets_per_user_per_hour"
+    )
+
+
+def resets_from_address(limits: Limits, address: str) -> Bucket:
+    """Links to a new password that are asked for from one address."""
+    an_hour = limits.resets_per_address_per_hour
+    return Bucket(
+        f"resets@{network(address)}",
+        an_hour,
+        an_hour / HOUR,
+        "Too many requests for a new password from this address",
+        "resets_per_address_per_hour",
     )
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from .. import errors, phone, times
 from ..model import App, User
-from ..store import books, users
+from ..store import books, resets, users
 from ..store import user_record as store
 from ..store.db import Database, Row, Tx
 from . import audit, joined_texts
@@ -111,6 +111,7 @@ def _everything(db: Database, user_id: int) -> dict[str, Any]:
             "subscriptions": [_shown(row) for row in store.subscriptions(tx, user_id)],
             "removed_contacts": store.removed(tx, user_id),
             "codes": [_shown(row) for row in store.codes(tx, user_id)],
+            "password_resets": [_shown(row) for row in resets.of_user(tx, user_id)],
             "pushes": _pushes(db, tx, user_id),
             "joined": [_shown(row) for row in store.joined(tx, user_id)],
             "announced_contacts": store.announced(tx, user_id),

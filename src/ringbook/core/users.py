@@ -19,7 +19,7 @@ from .. import errors
 from ..config import Limits
 from ..model import GUEST_SECONDS, App, Caller, User
 from ..profile_fields import FIELDS
-from ..store import app_totals, books, proofs, pushes, sessions, user_search
+from ..store import app_totals, books, proofs, pushes, resets, sessions, user_search
 from ..store import users as store
 from ..store import words as words_store
 from ..store.db import Database, Row, Tx
@@ -295,6 +295,8 @@ def _changed(tx: Tx, caller: Caller, change: _Change, now: int) -> User:
     if not store.change(tx, caller.app.id, caller.user_id, change.values, now):
         raise errors.SessionGone
     _write_beside(tx, caller.app, caller.user_id, change.values, now)
+    if "password_hash" in change.values or "email" in change.values:
+        resets.drop(tx, caller.user_id)  # a link in a mailbox that may be somebody else's now
     if "password_hash" in change.values:
         note_last_use(tx, sessions.end_others(tx, caller.user_id, change.session))
     user = store.by_id(tx, caller.app.id, caller.user_id)
@@ -368,6 +370,7 @@ def reset_password(db: Database, user_id: int, now: int, *, by: Actor | None = N
         numbers.lock_user(tx, user_id)  # a concurrent change of the password waits, and is refused after this
         if not store.set_password(tx, user_id, stored, now + ONE_TIME_SECONDS):
             raise errors.NotFound(f"there is no user {user_id} with a password")
+        resets.drop(tx, user_id)
         note_last_use(tx, sessions.end_others(tx, user_id, b""))
         audit.of_user(tx, by, "user's password reset", user_id)
     return password

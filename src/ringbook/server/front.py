@@ -3,8 +3,9 @@
     build(config, db)    for a process that serves apps and admins
     beside(config, db)   for a process without the API: /healthz, /readyz and /metrics only
 
-`Front` answers /healthz, /readyz, /metrics, /docs and /openapi.json itself. It passes /dashboard to the dashboard and
-every other path to the API. It counts and logs the requests that no route of these two has handled.
+`Front` answers /healthz, /readyz, /metrics, /docs and /openapi.json itself. It passes /dashboard to the dashboard,
+/reset/… to the page for a new password, and every other path to the API. It counts and logs the requests that no route
+of these has handled.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from .. import errors, metrics
 from ..config import Config
-from ..core import delivery
+from ..core import delivery, resets
 from ..exchange.bodies import InFlight
 from ..exchange.leftovers import most_dropped
 from ..exchange.visit import Visit
@@ -49,16 +50,21 @@ WRONG_TOKEN = "Send RINGBOOK_METRICS_TOKEN as Authorization: Bearer TOKEN"
 ADMIN_PATHS = ("/metrics", "/docs", "/guide", "/openapi.json")
 EVERYWHERE = ("/", "/healthz", "/readyz", "/favicon.ico")
 WITH_FILES = ("/docs/", "/guide/")
+RESETS = resets.PATH
 
 
 def build(config: Config, db: Database) -> ASGIApp:
     """The application of one process; the database stays open until its owner closes it."""
     from ..api import routes as api
     from ..dashboard import routes as pages
+    from . import reset_page
 
     in_flight = InFlight(config.limits)
     unknown = unknown_path(config, api.not_found)
-    front = Front(config, db, api.api(config, db, in_flight, unknown), pages.dashboard(config, db, in_flight))
+    new_passwords = reset_page.pages(config, db, in_flight, unknown_path(config, not_found))
+    front = Front(
+        config, db, api.api(config, db, in_flight, unknown), pages.dashboard(config, db, in_flight), new_passwords
+    )
     # The garbage collector need not traverse these permanent objects each time an upload has made thousands of others.
     gc.collect()
     gc.freeze()
@@ -70,7 +76,7 @@ def build(config: Config, db: Database) -> ASGIApp:
 def beside(config: Config, db: Database) -> ASGIApp:
     """The application of a process without the API."""
     own = {"/healthz", "/readyz", "/metrics"}
-    return Front(msgspec.structs.replace(config, admin_port=0), db, not_found, not_found, own)
+    return Front(msgspec.structs.replace(config, admin_port=0), db, not_found, not_found, not_found, own)
 
 
 class Front:
@@ -80,7 +86,13 @@ class Front:
     """
 
     def __init__(
-        self, config: Config, db: Database, api: ASGIApp, dashboard: ASGIApp, own: Collection[str] = ()
+        self,
+        config: Config,
+        db: Database,
+        api: ASGIApp,
+        dashboard: ASGIApp,
+        resets: ASGIApp,
+        own: Collection[str] = (),
     ) -> None:
         self._config = config
         self._db = db
@@ -88,6 +100,7 @@ class Front:
         self._headers = [*HEADERS, HSTS] if config.tls_cert else HEADERS
         self._api = api
         self._dashboard = dashboard
+        self._resets = resets
         answers: dict[str, Callable[[Scope], Awaitable[Response]]] = {
             "/healthz": self._healthz,
             "/readyz": self._readyz,
@@ -135,6 +148,8 @@ class Front:
             return self._answer(scope, receive, send)
         if is_of_dashboard(path):
             return self._dashboard(scope, receive, send)
+        if path.startswith(RESETS):
+            return self._resets(scope, receive, send)
         return self._api(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:

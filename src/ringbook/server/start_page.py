@@ -3,6 +3,7 @@
 wants_page(scope)                 does a browser ask for a page?
 response(status, is_for_admins)   the page
 favicon()                         the icon of all pages
+template(name), policy(html)      for other pages that look like it
 """
 
 import base64
@@ -42,18 +43,24 @@ def response(status: int, *, is_for_admins: bool) -> Response:
 @cache
 def page(status: int, is_for_admins: bool) -> str:
     """The page, as HTML."""
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(FOLDER), autoescape=True)
-    template = environment.get_template("start.html")
-    return template.render(status=status, is_for_admins=is_for_admins, version=__version__)
+    return template("start.html").render(status=status, is_for_admins=is_for_admins, version=__version__)
+
+
+def template(name: str) -> jinja2.Template:
+    """A template of this package."""
+    return jinja2.Environment(loader=jinja2.FileSystemLoader(FOLDER), autoescape=True).get_template(name)
 
 
 @cache
-def policy(html: str) -> str:
-    """The Content-Security-Policy of the page: its own styles, by hash, and the icon."""
+def policy(html: str, forms: str = "'none'") -> str:
+    """The Content-Security-Policy of the page: its own styles, by hash, and the icon.
+
+    forms   where its forms may be sent
+    """
     styles = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
     allowed = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()}'" for one in styles)
     return (
-        f"default-src 'none'; style-src {allowed}; img-src 'self'; base-uri 'none'; form-action 'none';"
+        f"default-src 'none'; style-src {allowed}; img-src 'self'; base-uri 'none'; form-action {forms};"
         " frame-ancestors 'none'"
     )
 

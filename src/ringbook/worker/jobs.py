@@ -1,4 +1,4 @@
-"""Runs the periodic jobs every minute, in any number of workers at once, and sends pushes all the time.
+"""Runs the periodic jobs every minute, in any number of workers at once, and sends pushes and mails all the time.
 
     run(db, config, stop)             until told to stop
     parts(config)                     what there is to do
@@ -26,11 +26,12 @@ from ..core import (
     erasures,
     inactive,
     rate_limits,
+    resets,
     sessions,
     stats,
 )
 from ..logs import log
-from . import courier
+from . import courier, mailer
 
 if TYPE_CHECKING:
     from ..store.db import Database
@@ -55,6 +56,7 @@ def parts(config: Config) -> "dict[str, Part]":
         "answers to admins": admin_answers.sweep,
         "limits": rate_limits.sweep,
         "one-time codes": codes.sweep,
+        "links to new passwords": resets.sweep,
         "old pushes": lambda db, now: delivery.sweep(db, now - kept),
         "old facts": lambda db, now: announcing.sweep(db, now - kept),
         "old refusals": stats.sweep,
@@ -98,10 +100,13 @@ def run(db: "Database", config: Config, stop: threading.Event) -> None:
     """Take a turn about every minute, at random intervals, so that several workers do not run in step."""
     sending = threading.Thread(target=_send, args=(db, config, stop), name="courier", daemon=True)
     sending.start()
+    mailing = threading.Thread(target=mailer.run, args=(db, config, stop), name="mailer", daemon=True)
+    mailing.start()
     due = parts(config)
     while not stop.wait(EVERY_SECONDS * random.uniform(0.5, 1.5)):
         turn(db, due, int(time.time()), stop)
     sending.join(courier.LAST_SECONDS * 2)
+    mailing.join(mailer.LAST_SECONDS)
 
 
 def _send(db: "Database", config: Config, stop: threading.Event) -> None:

@@ -38,6 +38,12 @@ class UserRequest(Struct):
     user: UserIn  # type: ignore[valid-type]  # made from the declarations
 
 
+class ResetRequest(Struct):
+    """The account whose password was forgotten."""
+
+    email: Annotated[str, Meta(description="of the account", examples=["ann@example.com"])]
+
+
 class ChangeRequest(Struct, kw_only=True):
     """A change of oneself; with a provider and its proof beside it, also of the number."""
 

@@ -269,6 +269,20 @@ CREATE TABLE codes (
 CREATE UNIQUE INDEX codes_request ON codes (app_id, request_id);
 CREATE INDEX codes_expiry ON codes (expires_at);
 
+CREATE TABLE resets (
+    user_id INTEGER PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+    app_id INTEGER NOT NULL,
+    language TEXT NOT NULL,
+    token_hash {bytes},
+    created_at BIGINT NOT NULL,
+    due_at BIGINT,
+    expires_at BIGINT NOT NULL,
+    attempts INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX resets_token ON resets (token_hash);
+CREATE INDEX resets_due ON resets (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX resets_expiry ON resets (expires_at);
+
 CREATE TABLE joined (
     id {id} PRIMARY KEY,
     app_id INTEGER NOT NULL,
