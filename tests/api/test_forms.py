@@ -1,6 +1,7 @@
 """Queries and bodies, however a client writes them. The bracket rules are those of Rack's query parser."""
 
 import json
+import re
 from contextlib import suppress
 from urllib.parse import quote, urlencode
 
@@ -143,6 +144,29 @@ def test_json_keeps_its_types():
 def test_what_cannot_be_read_is_malformed(body, content_type):
     with pytest.raises(errors.Malformed):
         from_body(body, content_type)
+
+
+def test_a_json_text_of_blanks_is_no_body_where_the_query_wins():
+    """The QuickBlox SDK 2.7.0 for JavaScript sends it with each GET."""
+    for body in (b'" "', b'""', b' "  "\n'):
+        assert merged("a=1", body, JSON, body_wins=False) == {"a": "1"}
+        with pytest.raises(errors.Malformed):
+            merged("a=1", body, JSON, body_wins=True)
+    with pytest.raises(errors.Malformed):
+        merged("a=1", b'"text"', JSON, body_wins=False)
+
+
+@pytest.mark.parametrize(
+    "query, body, content_type, reason",
+    [
+        ("", b'{"a": 1,\n"b"}', JSON, "The body is not valid JSON: expecting ':' delimiter (line 2, column 4)"),
+        ('{"a" 1}', b"", "", "The query is not valid JSON: expecting ':' delimiter (line 1, column 6)"),
+        ("", b"a=1&b=\xff", FORM, "The body is not UTF-8 (line 1, column 7)"),
+    ],
+)
+def test_a_malformed_request_is_refused_with_line_and_column(query, body, content_type, reason):
+    with pytest.raises(errors.Malformed, match=re.escape(reason)):
+        merged(query, body, content_type, body_wins=True)
 
 
 # ── queries ──────────────────────────────────────────────────────────────────────────────────────────────────────────

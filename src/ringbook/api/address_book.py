@@ -14,6 +14,7 @@ from ..model import Caller, Entry, Report
 from .endpoint import Answer, Call, Route
 from .forms import refuse_many_values
 from .json_counts import has_more_elements, has_more_values
+from .json_faults import malformed
 from .shapes.address_book import ContactOut, RegisteredPage, ReportOut, UploadRequest, registered_out, report_out
 from .wire import flag, named, storable, text
 
@@ -152,8 +153,8 @@ def with_cut_texts(body: bytes) -> dict[str, Any]:
     refuse_many_values(body)
     try:
         values = json.loads(body.decode("utf-8", "surrogateescape"))
-    except (ValueError, RecursionError):
-        raise errors.Malformed("The body is not valid JSON") from None
+    except (ValueError, RecursionError) as error:
+        raise malformed(body, error) from None
     if not isinstance(values, dict):
         raise errors.Malformed("The body must be a JSON object")
     return values
@@ -166,8 +167,10 @@ def of_form(values: dict[str, Any], most: int) -> tuple[Sequence[Entry | None], 
         refuse_many_values(contacts.encode("utf-8", "surrogatepass"))
         try:
             contacts = msgspec.json.decode(contacts)
-        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        except UnicodeEncodeError:
             raise errors.Malformed("contacts is not valid JSON") from None
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise malformed(contacts.encode(), error, what="contacts") from None
     if contacts is None:
         raise errors.Invalid("is required", field="contacts")
     if not isinstance(contacts, list):

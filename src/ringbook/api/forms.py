@@ -12,6 +12,7 @@ Clients differ: JSON with any content type, `user[login]=x`, `contacts[0][name]=
 Sources: docs/wire.md §1.4 (encodings and their quirks) and, for brackets, what Rack's query parser does.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -20,7 +21,9 @@ import msgspec
 
 from .. import errors
 from .json_counts import has_more_values
+from .json_faults import malformed, place
 
+NO_BODY = re.compile(rb'\s*"\s*"\s*')  # the QuickBlox SDK 2.7.0 for JavaScript sends the JSON text `" "` with a GET
 MOST_PAIRS = 200_000
 MOST_NODES = 600_000  # 50,000 contacts of three fields, and a third more
 DEEPEST, DEEPEST_JSON = 8, 64
@@ -28,7 +31,12 @@ NOTHING = {"undefined", "null"}  # the ConnectyCube SDK for JavaScript writes th
 
 
 def merged(query: str, body: bytes, content_type: str, *, body_wins: bool) -> dict[str, Any]:
-    """Query and body as one dictionary; `body_wins` decides for a name that is in both."""
+    """Query and body as one dictionary.
+
+    body_wins   the body decides for a name that is in both; if not, as on a GET, a JSON text of blanks is no body
+    """
+    if not body_wins and NO_BODY.fullmatch(body):
+        body = b""
     asked, sent = from_query(query), from_body(body, content_type)
     return asked | sent if body_wins else sent | asked
 
@@ -37,7 +45,7 @@ def from_query(query: str) -> dict[str, Any]:
     """The query as a dictionary; the words `undefined` and `null` are None."""
     plain = unquote(query)
     if plain.startswith("{"):
-        return _object(plain.encode("utf-8", "replace"))
+        return _object(plain.encode("utf-8", "replace"), "The query")
     values = nested(_pairs(query))
     return {name: None if isinstance(value, str) and value in NOTHING else value for name, value in values.items()}
 
@@ -51,20 +59,21 @@ def from_body(body: bytes, content_type: str) -> dict[str, Any]:
         return _object(body)
     try:
         return nested(_pairs(body.decode()))
-    except UnicodeDecodeError:
-        raise errors.Malformed("The body is not UTF-8") from None
+    except UnicodeDecodeError as error:
+        told = "The body is not UTF-8"
+        raise errors.Malformed(told + place(body, error.start), told=told) from None
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def _object(body: bytes, what: str = "The body") -> dict[str, Any]:
     refuse_many_values(body)
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise errors.Malformed("The body is not valid JSON") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise malformed(body, error, what=what) from None
     if not isinstance(value, dict):
-        raise errors.Malformed("The body must be a JSON object")
+        raise errors.Malformed(f"{what} must be a JSON object")
     if not within(DEEPEST_JSON, value):
-        raise errors.Malformed("The body is nested too deeply")
+        raise errors.Malformed(f"{what} is nested too deeply")
     # Flat keys as in the docs' samples: {"user[login]": "x"}.
     if any("[" in name for name in value):
         return nested(value.items())
