@@ -316,6 +316,16 @@ class AppSettings(Struct, frozen=True, kw_only=True):
             choices={"auto": "auto: as soon as the application has one verified number"},
         ),
     ] = "auto"
+    unreadable_phones: Annotated[
+        Literal["accept", "refuse"],
+        setting(
+            "what happens to a user's phone that cannot be a number: accept = it is stored, and the response has a hint,"
+            " because no contact is matched with it; refuse = sign-up and update get 422",
+            label="Phones that cannot be a number",
+            card="finding",
+            choices={"accept": "accept, with a hint in the response", "refuse": "refuse"},
+        ),
+    ] = "accept"
     reassigned_after_days: Annotated[
         int,
         setting(

@@ -19,6 +19,9 @@ A refusal is an exception. Its reason is safe to show to the caller. Each class 
         └── Unreadable a sealed value of the database does not open
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 BUSY = "Another request is changing the same thing. Try again."
 UNREADABLE = "Something that is stored cannot be read. Only the server's operator can help."
 WHY_UNREADABLE = (
@@ -33,9 +36,11 @@ class Refused(Exception):
     told    the reason without what the caller sent, where reason or field quote that: only this is stored
     limit   the setting whose limit was reached, for the metric; "" when the refusal comes from no limit
     cause   the key of the class, for statistics; a class without its own has that of its base class
+    others  refusals of other fields of the same request, which the caller hears of together with this one
     """
 
     cause = "refused"
+    others: "tuple[Refused, ...]" = ()
 
     def __init__(self, reason: str, *, field: str = "", told: str = "", limit: str = "") -> None:
         super().__init__(reason)
@@ -165,6 +170,32 @@ class Unreadable(Unavailable):
 
     def __init__(self, place: str) -> None:
         super().__init__(UNREADABLE, why=WHY_UNREADABLE.format(place=place))
+
+
+class Faults:
+    """Collects the refusals of the fields of one request, so that the caller hears of all together."""
+
+    def __init__(self) -> None:
+        self.found: list[Invalid] = []
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Keeps an Invalid that is raised inside, instead of raising it."""
+        try:
+            yield
+        except Invalid as refused:
+            self.found += [refused, *(other for other in refused.others if isinstance(other, Invalid))]
+
+    def has(self, *fields: str) -> bool:
+        """Is one of the fields refused already?"""
+        return any(refused.field in fields for refused in self.found)
+
+    def refuse(self) -> None:
+        """Raises the first refusal with the others in `others`; nothing if there is none."""
+        if self.found:
+            first, *others = self.found
+            first.others = tuple(others)
+            raise first
 
 
 def by_cause(cause: str) -> type[Refused]:

@@ -183,6 +183,71 @@ def test_what_cannot_be_signed_up(town: Apps, body: Any, errors: Any) -> None:
     assert (answer.status_code, answer.json()) == (422, {"errors": errors})
 
 
+def test_sign_up_reports_every_bad_field(town: Apps) -> None:
+    bad = {
+        **{"login": "ab", "email": "nobody", "phone": "1" * 65, "full_name": ["Ann"], "timezone": "x"},
+        **{"tag_list": ["a", "b", "c", "d", "e", "f"], "password": "short"},
+    }
+    answer = town.asks("", "POST", "/users", json={"user": bad})
+    assert (answer.status_code, sorted(answer.json()["errors"])) == (422, sorted(bad))
+    assert all(len(reasons) == 1 for reasons in answer.json()["errors"].values())
+    answer = town.asks("", "POST", "/users", json={"user": {"timezone": "x"}})
+    assert sorted(answer.json()["errors"]) == ["base", "password", "timezone"]
+    answer = town.asks("", "POST", "/users", json={"user": {"login": 3 * "a", "full_name": 256 * "a", "password": []}})
+    assert sorted(answer.json()["errors"]) == ["full_name", "password"]
+
+
+def test_sign_up_reports_every_taken_value(apps: Apps) -> None:
+    apps.sign_up("ann", **ANN)
+    answer = apps.asks("", "POST", "/users", json={"user": {"login": "ANN", "password": PASSWORD, **ANN}})
+    taken = dict.fromkeys(("login", "email", "external_user_id", "facebook_id"), ["has already been taken"])
+    assert (answer.status_code, answer.json()) == (422, {"errors": taken})
+
+
+def test_a_change_reports_every_bad_field(apps: Apps) -> None:
+    ann = apps.sign_up("ann")
+    for bad in ({"timezone": "x", "full_name": ["Ann"]}, {"website": "ftp://example.com", "email": "nobody"}):
+        answer = apps.asks("ann", "PUT", f"/users/{ann['id']}", json={"user": bad})
+        assert (answer.status_code, sorted(answer.json()["errors"])) == (422, sorted(bad))
+
+
+@pytest.mark.parametrize("phone", ["hello", "12345", "+44 7700 900123 ext 4", "1" * 16])
+def test_a_phone_that_cannot_be_a_number_is_accepted_with_a_hint(apps: Apps, phone: str) -> None:
+    new = {"login": "ann", "password": PASSWORD, "phone": phone}
+    answer = apps.asks("", "POST", "/users", json={"user": new})
+    assert (answer.status_code, answer.json()["user"]["phone"]) == (201, phone)
+    hints = {"phone": ["is stored, but is not a phone number: contacts do not find this user by it"]}
+    assert answer.json()["hints"] == hints
+    apps.tokens["ann"] = apps.session({"user": {"login": "ann", "password": PASSWORD}})
+    path = f"/users/{answer.json()['user']['id']}"
+    assert apps.asks("ann", "PUT", path, json={"user": {"phone": "x"}}).json()["hints"] == hints
+    assert "hints" not in apps.asks("ann", "PUT", path, json={"user": {"full_name": "Ann"}}).json()
+    assert "hints" not in apps.asks("ann", "PUT", path, json={"user": {"phone": "+447700900123"}}).json()
+    assert "hints" not in apps.asks("ann", "PUT", path, json={"user": {"phone": " "}}).json()
+
+
+def test_a_phone_that_cannot_be_a_number_is_refused_if_the_setting_says_so(apps: Apps) -> None:
+    ann = apps.sign_up("ann", phone="hello")
+    apps.set("unreadable_phones", "refuse")
+    refused = {"phone": ["must be a phone number: 10 to 15 digits, best with + and the country code"]}
+    answer = apps.asks("", "POST", "/users", json={"user": {"login": "bo", "password": PASSWORD, "phone": "12345"}})
+    assert (answer.status_code, answer.json()["errors"]["phone"]) == (422, refused["phone"])
+    assert sorted(answer.json()["errors"]) == ["login", "phone"]
+    answer = apps.asks("ann", "PUT", f"/users/{ann['id']}", json={"user": {"phone": "12345"}})
+    assert (answer.status_code, answer.json()) == (422, {"errors": refused})
+    # SDKs send the whole user: a phone that was stored before the setting was changed stays.
+    same = {"phone": "hello", "full_name": "Ann"}
+    assert apps.asks("ann", "PUT", f"/users/{ann['id']}", json={"user": same}).status_code == 200
+    for phone in ("+44 7700 900123", " ", None):
+        assert apps.asks("ann", "PUT", f"/users/{ann['id']}", json={"user": {"phone": phone}}).status_code == 200
+
+
+def test_the_body_that_the_quickblox_sdk_sends_with_a_get_is_none(town: Apps) -> None:
+    headers = {"Content-Type": "application/json", "QB-Token": town.tokens["eve"], "CB-Token": ""}
+    answer = town.asks("eve", "GET", "/users/by_login?login=ann", content='" "', headers=headers)
+    assert (answer.status_code, answer.json()["user"]["login"]) == (200, "ann")
+
+
 def test_a_taken_login_is_answered_as_documented(apps: Apps) -> None:
     apps.sign_up("ann")
     answer = apps.asks("", "POST", "/users", json={"user": {"login": "ANN", "password": PASSWORD}})

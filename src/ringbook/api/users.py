@@ -6,9 +6,19 @@ from msgspec.structs import asdict
 from .. import errors
 from ..core import resets, sessions, users
 from ..core.profile import Fields
+from ..model import App, User
 from . import proofs, user_search
 from .endpoint import Answer, Call, Route, Who
-from .shapes.users import ChangeRequest, OneUser, ResetRequest, UserIn, UserRequest, user_out
+from .shapes.users import (
+    NO_NUMBER,
+    ChangeRequest,
+    OneUser,
+    ResetRequest,
+    StoredUser,
+    UserIn,
+    UserRequest,
+    user_out,
+)
 from .user_search import parameter
 from .wire import take, text
 
@@ -19,12 +29,16 @@ def sign_up(call: Call) -> Answer:
     """Sign up
 
     Login or email is required, and a password of 8 characters or more. Outer blanks are trimmed, but not in passwords.
-    A phone is stored as it was typed, valid or not, and need not be unique; contacts are matched by its number. The
-    description of each field states its bounds, and whether it is unique in the application.
+    A phone is stored as it was typed and need not be unique; contacts are matched by its number. One that cannot be a
+    number is stored, and the answer has `hints`; with the application's setting `unreadable_phones` it is refused. The
+    description of each field states its bounds, and whether it is unique in the application. A refusal names every bad
+    field; values that are taken are named once the fields are well formed.
     """
     app = call.app  # first: a wrong key is refused before the fields are read
-    user = users.sign_up(call.db, call.config.limits, app, fields_of(call), call.address, call.now)
-    return Answer(OneUser(user_out(user)), status=201)
+    faults = errors.Faults()
+    fields = fields_of(call, faults)
+    user = users.sign_up(call.db, call.config.limits, app, fields, call.address, call.now, faults=faults)
+    return Answer(stored(app, fields, user), status=201)
 
 
 def change(call: Call) -> Answer:
@@ -35,28 +49,38 @@ def change(call: Call) -> Answer:
     password. A verified number changes only with `provider` and a proof of the new number beside `user`.
     """
     verified = proofs.verified_phone(call, call.app) if proofs.provider(call.values) else ""
+    faults = errors.Faults()
+    fields = fields_of(call, faults)
+    faults.refuse()
     user = users.update(
         call.db,
         call.config.limits,
         call.caller,
         call.path_id(),
-        fields_of(call),
+        fields,
         session=sessions.digest(call.token),
         now=call.now,
         verified_phone=verified,
     )
-    return Answer(OneUser(user_out(user)))
+    return Answer(stored(call.app, fields, user))
 
 
-def fields_of(call: Call) -> Fields:
-    """The fields of the user that the request contains."""
+def stored(app: App, fields: Fields, user: User) -> StoredUser:
+    """The user after the request, with a hint if the request gave a phone that is not a number."""
+    hints = {"phone": [NO_NUMBER]} if fields.get("phone") and not users.has_number(app, user.phone) else UNSET
+    return StoredUser(user_out(user), hints)
+
+
+def fields_of(call: Call, faults: errors.Faults) -> Fields:
+    """The fields of the user that the request contains. Those that cannot be read are left out, and are in `faults`."""
     values = call.values.get("user", {} if proofs.provider(call.values) else None)
     if not isinstance(values, dict):
         raise errors.Invalid("is required", field="user")
-    given = take(UserIn, values)
+    given = take(UserIn, values, faults=faults)
     fields: Fields = {name: value for name, value in asdict(given).items() if value is not UNSET}
     if values.get("oldPassword") is not None and "old_password" not in fields:  # Flutter's spelling (protocol §3.4)
-        fields["old_password"] = text(values["oldPassword"], "old_password")
+        with faults.collected():
+            fields["old_password"] = text(values["oldPassword"], "old_password")
     return fields
 
 
@@ -172,7 +196,7 @@ ROUTES: list[Route] = [
         who=Who.APPLICATION,
         status=201,
         request=UserRequest,
-        answer=OneUser,
+        answer=StoredUser,
         refusals=(422, 429),
         slow=True,
     ),
@@ -220,7 +244,7 @@ ROUTES: list[Route] = [
         path="/users/{id}",
         handler=change,
         request=ChangeRequest,
-        answer=OneUser,
+        answer=StoredUser,
         refusals=(404, 422, 429),
         slow=True,
     ),

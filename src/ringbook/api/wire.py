@@ -15,7 +15,7 @@ Sources: docs/wire.md, section by section.
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from enum import Enum
 from functools import lru_cache
@@ -59,9 +59,12 @@ class Errors(Struct):
 
 def refusal(refused: errors.Refused) -> Errors:
     """The body of a refusal, in one of its two shapes."""
-    if refused.field or isinstance(refused, MAPPED):
-        return Errors({refused.field or "base": [refused.reason]})
-    return Errors([refused.reason])
+    if not (refused.field or isinstance(refused, MAPPED)):
+        return Errors([refused.reason])
+    reasons: dict[str, list[str]] = {}
+    for one in (refused, *refused.others):
+        reasons.setdefault(one.field or "base", []).append(one.reason)
+    return Errors(reasons)
 
 
 @contextmanager
@@ -188,14 +191,20 @@ READERS: dict[Any, Callable[[Any, str], Any]] = {
 }
 
 
-def take(kind: type[T], values: Any, *, field: str = "") -> T:
+def take(kind: type[T], values: Any, *, field: str = "", faults: errors.Faults | None = None) -> T:
     """Reads a request's values as `kind`: ignores unknown names, reads values leniently, keeps null.
+
+    faults   gets the refusals of fields that cannot be read, which are left out; without it, the first is raised
 
     Raises Invalid with the field.
     """
     if not isinstance(values, dict):
         raise errors.Invalid("must be an object", field=field)
-    found = {name: _read(reader, values[key], key) for name, key, reader in _fields(kind) if key in values}
+    found = {}
+    for name, key, reader in _fields(kind):
+        if key in values:
+            with faults.collected() if faults else nullcontext():
+                found[name] = _read(reader, values[key], key)
     return kind(**found)
 
 

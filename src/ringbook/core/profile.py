@@ -8,6 +8,7 @@ The fields are declared in `profile_fields.py`.
 
 from typing import Any
 
+from .. import errors
 from ..profile_fields import FIELDS, Field, fold
 from . import privacy
 
@@ -18,12 +19,15 @@ Fields = dict[str, Any]
 def columns(fields: Fields) -> dict[str, Any]:
     """The values to store for the fields of a request, by name (`Field.values`); passwords are not among them.
 
-    Raises Invalid with the field's name.
+    Raises Invalid with the field's name; of several invalid fields, with all (`errors.Faults`).
     """
     values: dict[str, Any] = {}
+    faults = errors.Faults()
     for one in FIELDS.values():
         if one.requested_as in fields:
-            values |= _columns(one, fields[one.requested_as])
+            with faults.collected():
+                values |= _columns(one, fields[one.requested_as])
+    faults.refuse()
     return values
 
 

@@ -30,6 +30,7 @@ from .profile import Fields, columns
 from .user_search import Filter, Query, another_search, named, query, turn
 
 ONE_TIME_SECONDS = 24 * 3600
+NOT_A_NUMBER = "must be a phone number: 10 to 15 digits, best with + and the country code"
 SLOW_SEARCH = 10  # a search that the database had to stop is charged like this many searches
 # Values that identify a user. A guest has none of them. A change is charged, because it shows whether a value is taken.
 IDENTIFYING = tuple(key for key, field in FIELDS.items() if field.identifying)
@@ -42,22 +43,67 @@ WORDED = {"full_name", "login", "external_id"}
 # ── a new account ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def sign_up(db: Database, limits: Limits, app: App, fields: Fields, address: str, now: int) -> User:
+def sign_up(
+    db: Database,
+    limits: Limits,
+    app: App,
+    fields: Fields,
+    address: str,
+    now: int,
+    *,
+    faults: errors.Faults | None = None,
+) -> User:
     """Create an account with a password. It is charged to the address, even if a value is taken.
 
-    Raises Invalid with the field, Conflict when a unique value is taken, TooMany.
+    faults   refusals of fields that could not be read and are not in `fields`
+
+    Raises Invalid with the first of all refused fields and the others in `others`. If there is none, and unique values
+    are taken, raises Conflict likewise. TooMany.
     """
-    values = columns(fields)
-    if not (values.get("login") or values.get("email")):
-        raise errors.Invalid("login or email is required")
-    password = fields.get("password")
+    values = _checked(app, fields, faults or errors.Faults())
+    _count_account(db, limits, app, address, now, has_number=bool(values.get("phone")))
+    values["password_hash"] = passwords.hashed(fields["password"])
+    with db.write() as tx:
+        return add(tx, app, values, now)
+
+
+def _checked(app: App, fields: Fields, faults: errors.Faults) -> dict[str, Any]:
+    """The values to store for a new account. Raises Invalid with all refused fields."""
+    values: dict[str, Any] = {}
+    with faults.collected():
+        values = columns(fields)
+    with faults.collected():
+        if not (faults.has("login", "email") or _given(fields, "login") or _given(fields, "email")):
+            raise errors.Invalid("login or email is required")
+    with faults.collected():
+        if not faults.has("phone"):
+            check_phone(app, fields.get("phone"))
+    with faults.collected():
+        if not faults.has("password"):
+            _check_new_password(fields.get("password"))
+    faults.refuse()
+    return values
+
+
+def _given(fields: Fields, name: str) -> bool:
+    return bool((fields.get(name) or "").strip())
+
+
+def _check_new_password(password: str | None) -> None:
     if not password:
         raise errors.Invalid("can't be blank", field="password")
     passwords.check(password)
-    _count_account(db, limits, app, address, now, has_number=bool(values.get("phone")))
-    values["password_hash"] = passwords.hashed(password)
-    with db.write() as tx:
-        return add(tx, app, values, now)
+
+
+def check_phone(app: App, typed: str | None) -> None:
+    """Raises Invalid for a phone that cannot be a number, if the application's setting refuses such phones."""
+    if app.settings.unreadable_phones == "refuse" and not has_number(app, typed):
+        raise errors.Invalid(NOT_A_NUMBER, field="phone")
+
+
+def has_number(app: App, typed: str | None) -> bool:
+    """Can contacts be matched by this phone? True of none at all."""
+    return not (typed or "").strip() or privacy.number(typed, app.settings.default_region) is not None
 
 
 def guest(db: Database, limits: Limits, app: App, full_name: str, address: str, now: int) -> User:
@@ -86,7 +132,7 @@ def add(tx: Tx, app: App, values: dict[str, Any], now: int) -> User:
     """Create an account with these values (`profile.columns`); Conflict when a unique value is taken."""
     user_id = store.insert(tx, app.id, values, now)
     if user_id is None:
-        raise _conflict(store.taken(tx, app.id, values))
+        raise _conflict(*store.all_taken(tx, app.id, values))
     app_totals.change(tx, app.id, user_id, users=1)
     _write_beside(tx, app, user_id, values, now)
     if not values.get("is_guest"):
@@ -124,8 +170,10 @@ def _write_beside(tx: Tx, app: App, user_id: int, values: Mapping[str, Any], now
         store.set_tags(tx, app.id, user_id, [fold(tag) for tag in (values["user_tags"] or "").split(",") if tag])
 
 
-def _conflict(field: str | None) -> errors.Conflict:
-    return errors.Conflict("has already been taken", field=field or "")
+def _conflict(*fields: str) -> errors.Conflict:
+    first, *others = (errors.Conflict("has already been taken", field=field) for field in fields or ("",))
+    first.others = tuple(others)
+    return first
 
 
 # ── changes ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -175,6 +223,8 @@ def update(
     given = [name for name in IDENTIFYING if name in values]
     new = {name: values[name] for name in given if values[name] != (getattr(user, name) or None)}
     _check_change(user, values, new, password=password is not None)
+    if "phone" in new and not verified_phone:
+        check_phone(caller.app, new["phone"])
     if "phone" not in new and not verified_phone:  # a verified phone is always written: it may be taken meanwhile
         values.pop("phone", None)  # it does not change; a guest's is ""
     old_hash = ""

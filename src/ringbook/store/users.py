@@ -18,7 +18,7 @@ give and get is in clear, and `profiles.py` seals and opens it.
 Case and order are the same on both databases: what is compared is folded, and folded columns order by code points.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -260,12 +260,20 @@ def delete(tx: Tx, user_id: int) -> int | None:
 
 def taken(tx: Tx, app_id: int, values: Mapping[str, Any], *, except_id: int = 0) -> str | None:
     """The first unique field whose value another user of the application has."""
+    return next(_each_taken(tx, app_id, values, except_id), None)
+
+
+def all_taken(tx: Tx, app_id: int, values: Mapping[str, Any]) -> list[str]:
+    """All unique fields whose values other users of the application have."""
+    return list(_each_taken(tx, app_id, values, 0))
+
+
+def _each_taken(tx: Tx, app_id: int, values: Mapping[str, Any], except_id: int) -> Iterator[str]:
     for key, field in profiles.UNIQUE.items():
         value = values.get(field.compared_key)
         found = tx.tuples(_with_value("u.id", key), **_found_by(tx, app_id, key, value)) if value is not None else []
         if found and found[0][0] != except_id:
-            return key
-    return None
+            yield key
 
 
 # ── numbers and tags ─────────────────────────────────────────────────────────────────────────────────────────────────

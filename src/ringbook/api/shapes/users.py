@@ -11,6 +11,7 @@ from ..wire import iso, iso_or_none
 from .fields import Date, Password
 from .proofs import FirebaseIn, PhoneIn
 
+NO_NUMBER = "is stored, but is not a phone number: contacts do not find this user by it"
 OldPassword = Annotated[str, Meta(description="the present one, to set a new `password`")]
 
 
@@ -70,6 +71,19 @@ class OneUser(Struct):
     """One user, wrapped."""
 
     user: UserOut
+
+
+class StoredUser(Struct):
+    """The user after sign-up or a change, wrapped."""
+
+    user: UserOut
+    hints: (
+        Annotated[
+            dict[str, list[str]],
+            Meta(description="of accepted fields that will not work as intended", examples=[{"phone": [NO_NUMBER]}]),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class UserPage(Struct):
