@@ -133,9 +133,16 @@ def test_a_dry_run_shows_the_changes_and_makes_none(ann):
 def test_a_number_in_another_spelling_is_one_line_of_a_dry_run(ann):
     ann.log_in()
     ann.done("sync", ann.file(BOOK))
-    shown = ann.done("sync", ann.file(BOOK.replace("+44 7700 900123", "+44 7700-900-123")), "--dry-run")
+    respelled = ann.file(BOOK.replace("+44 7700 900123", "+44 7700-900-123"))
+    shown = ann.done("sync", respelled, "--dry-run")
     assert "~ Cat  …23  (number spelled differently)" in shown
     assert not re.search(r"^[+-] Cat", shown, re.MULTILINE)
+    plan = ann.json("sync", respelled, "--dry-run", "--show-numbers")
+    assert (plan["added"], plan["renamed"], plan["removed"]) == ([], [], [])
+    assert plan["respelled"] == [{"name": "Cat", "phone": "+44 7700-900-123", "before": "+44 7700 900123"}]
+    synced = ann.json("sync", respelled)
+    counts = {kind: synced[kind] for kind in ("added", "renamed", "respelled", "removed", "unchanged")}
+    assert counts == {"added": 0, "renamed": 0, "respelled": 1, "removed": 0, "unchanged": 1}
 
 
 def test_a_truncated_file_removes_no_contact(ann):

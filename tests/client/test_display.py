@@ -2,9 +2,11 @@
 
 import io
 import sys
+import time
 
 import pytest
-from ringbook_client import Contact
+from ringbook_client import Contact, Synced
+from ringbook_client import display as displays
 from ringbook_client.display import Display, display_width, masked
 from ringbook_client.wire import printable
 
@@ -50,6 +52,13 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.fixture
+def still(monkeypatch):
+    """The line moves only when the upload goes on."""
+    monkeypatch.setattr(displays, "TICK_SECONDS", 3600)
+
+
+@pytest.mark.usefixtures("still")
 def test_progress_is_a_bar_for_parts_and_ends_with_a_summary(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     display = Display(as_json=False, show_numbers=False)
@@ -61,6 +70,7 @@ def test_progress_is_a_bar_for_parts_and_ends_with_a_summary(monkeypatch):
     assert "2,000" in summary and summary.endswith("\n")
 
 
+@pytest.mark.usefixtures("still")
 def test_the_progress_line_of_a_failed_upload_is_ended_once(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     display = Display(as_json=False, show_numbers=False)
@@ -68,6 +78,28 @@ def test_the_progress_line_of_a_failed_upload_is_ended_once(monkeypatch):
     display.end_progress()
     display.end_progress()
     assert sys.stderr.getvalue().count("\n") == 1
+
+
+def test_progress_moves_while_one_request_carries_the_whole_address_book(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(displays, "TICK_SECONDS", 0.01)
+    display = Display(as_json=False, show_numbers=False)
+    display.progress(0, 20_000)
+    while len(frames := sys.stderr.getvalue().split("\r")) < 5:
+        time.sleep(0.01)
+    assert all("Uploading 20,000 contacts ..." in frame for frame in frames[1:-1])
+    assert len({frame[0] for frame in frames[2:-1]}) > 1 and frames[2].rstrip().endswith(" 0 s")
+    display.progress(20_000, 20_000)
+    ended = sys.stderr.getvalue()
+    time.sleep(0.05)
+    assert sys.stderr.getvalue() == ended and ended.endswith("\n")
+    assert ended.split("\r")[-1].rstrip() == "Uploaded 20,000 contacts."
+
+
+def test_a_respelled_number_is_one_change_in_the_result(capsys):
+    Display(as_json=False, show_numbers=False).synced(Synced("", 0, 0, 0, 2, (), respelled=1), [])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["added", "0"] in rows and ["removed", "0"] in rows and ["respelled", "1"] in rows
 
 
 @pytest.mark.parametrize("as_json", [True, False])

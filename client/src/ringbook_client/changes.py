@@ -3,6 +3,7 @@
     names_by_phone(contacts)            an address book: each spelling of a number once
     difference(before, after)           added, renamed and removed contacts
     respelled(change)                   contacts whose number only has another spelling
+    without_respelled(change)           the other changes, and the respelled contacts
     last_digits(phone)                  equal for all spellings of one number
     similar_phones(*books)              the phones that may be spellings of one number
     single_entries, grouped_entries     the upload entries for a change
@@ -63,6 +64,15 @@ def respelled(change: Difference) -> list[tuple[Contact, Contact]]:
     removed = {(contact.name, last_digits(contact.phone)): contact for contact in change.removed}
     keys = {contact: (contact.name, last_digits(contact.phone)) for contact in change.added}
     return [(removed.pop(key), contact) for contact, key in keys.items() if key in removed]
+
+
+def without_respelled(change: Difference) -> tuple[Difference, list[tuple[Contact, Contact]]]:
+    """The change without the respelled contacts, and these: to people, a new spelling is one change and not two."""
+    pairs = respelled(change)
+    before, after = {one for one, _ in pairs}, {one for _, one in pairs}
+    added = tuple(contact for contact in change.added if contact not in after)
+    removed = tuple(contact for contact in change.removed if contact not in before)
+    return Difference(added, change.renamed, removed), pairs
 
 
 def last_digits(phone: str) -> str:

@@ -1,6 +1,7 @@
 """Prints the results of the command: tables and progress for people, JSON for programs. Phone numbers are masked.
 
 Display(…)                prints results to stdout and progress to stderr
+ProgressLine(…)           a line on a terminal that moves while the server is at work
 masked(number)            the last two digits of a number
 display_width(text)       the columns that a text takes on a terminal
 """
@@ -10,9 +11,11 @@ from __future__ import annotations
 import json
 import re
 import sys
+import threading
+import time
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from . import changes
 from .model import Contact, Registered, Rejected
@@ -23,6 +26,8 @@ from .wire import printable
 MAX_LINES = 20  # contacts of one kind that are listed; then only their number is given
 BAR_WIDTH = 30
 PROGRESS_WIDTH = 80  # each progress text overwrites the one before it
+TICK_SECONDS = 0.25
+SPINNER = "|/-\\"
 NUMBER = re.compile(r"[+(]?\d[\d\s().\-/\u00a0\u2010-\u2015]{4,}\d")
 
 
@@ -30,6 +35,51 @@ def masked(number: str) -> str:
     """The last two digits of a number, after an ellipsis."""
     digits = re.sub(r"\D", "", number)
     return f"…{digits[-2:]}" if len(digits) > 3 else "…"
+
+
+class ProgressLine:
+    """A line on a terminal that is written over until it ends.
+
+    A whole address book is one request, whose progress nobody knows. So a thread moves a mark and counts the seconds.
+    """
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
+        self._lock = threading.Lock()
+        self._text = ""
+        self._ended: threading.Event | None = None
+
+    def show(self, text: str) -> None:
+        """Replace the text of the line; the first text begins it."""
+        with self._lock:
+            self._text = text
+            self._write(text)
+        if self._ended is None:
+            self._ended = threading.Event()
+            threading.Thread(target=self._move, args=(self._ended,), daemon=True).start()
+
+    def end(self, text: str = "") -> None:
+        """End the line, with a last text if there is one. Nothing happens if it has not begun."""
+        with self._lock:
+            ended, self._ended = self._ended, None
+            if ended:
+                ended.set()
+            if text:
+                self._write(text)
+            if ended or text:
+                print(file=self._terminal, flush=True)
+
+    def _move(self, ended: threading.Event) -> None:
+        began, mark = time.monotonic(), 0
+        while not ended.wait(TICK_SECONDS):
+            with self._lock:
+                if ended.is_set():
+                    return
+                mark += 1
+                self._write(f"{SPINNER[mark % len(SPINNER)]} {self._text} {time.monotonic() - began:.0f} s")
+
+    def _write(self, text: str) -> None:
+        print(f"\r{text:<{PROGRESS_WIDTH}}", end="", file=self._terminal, flush=True)
 
 
 class Display:
@@ -43,8 +93,8 @@ class Display:
         self.as_json = as_json
         self.show_numbers = show_numbers
         # sys.stderr is None if the process was started with stderr closed.
-        self._shows_progress = not as_json and sys.stderr is not None and sys.stderr.isatty()
-        self._progress_is_open = False
+        shows_progress = not as_json and sys.stderr is not None and sys.stderr.isatty()
+        self._progress = ProgressLine(sys.stderr) if shows_progress else None
 
     def phone(self, phone: str | None) -> str:
         if not phone:
@@ -78,24 +128,20 @@ class Display:
 
     def progress(self, done: int, total: int) -> None:
         """Show the progress of an upload. There is no bar before the first part is done: most uploads have one part."""
-        if not self._shows_progress or not total:
+        if not self._progress or not total:
             return
-        if done == 0:
-            text = f"Uploading {total:,} contacts ..."
-        elif done < total:
+        if done == total:
+            self._progress.end(f"Uploaded {total:,} contacts.")
+        elif done:
             filled = BAR_WIDTH * done // total
-            text = f"Uploading [{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {done:,} of {total:,}"
+            self._progress.show(f"Uploading [{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {done:,} of {total:,}")
         else:
-            text = f"Uploaded {total:,} contacts."
-        self._progress_is_open = done < total
-        end = "" if self._progress_is_open else "\n"
-        print(f"\r{text:<{PROGRESS_WIDTH}}", end=end, file=sys.stderr, flush=True)
+            self._progress.show(f"Uploading {total:,} contacts ...")
 
     def end_progress(self) -> None:
         """End the progress line of an upload that failed, so that the error message gets a line of its own."""
-        if self._progress_is_open:
-            print(file=sys.stderr)
-            self._progress_is_open = False
+        if self._progress:
+            self._progress.end()
 
     # ── results ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -120,18 +166,17 @@ class Display:
 
     def plan(self, plan: Plan, problems: Sequence[Problem]) -> None:
         """Print what a sync would do."""
-        change = plan.difference
+        change, respelled = changes.without_respelled(plan.difference)
         kinds = {"added": change.added, "renamed": change.renamed, "removed": change.removed}
-        lists = {kind: [self.contact(contact) for contact in contacts] for kind, contacts in kinds.items()}
+        lists: dict[str, Any] = {kind: [self.contact(one) for one in contacts] for kind, contacts in kinds.items()}
+        lists["respelled"] = [self.contact(after) | {"before": self.phone(before.phone)} for before, after in respelled]
         self.print_json({"full": plan.full, **lists, "problems": problems_json(problems)})
         if plan.full:
             self.print_line(f"The whole address book would be uploaded: {plan.full}.")
-        respelled = changes.respelled(change)
-        paired = {contact for pair in respelled for contact in pair}
         for sign, contacts in (("+", change.added), ("~", change.renamed), ("-", change.removed)):
-            self.print_some([f"{sign} {self.line(contact)}" for contact in contacts if contact not in paired])
+            self.print_some([f"{sign} {self.line(contact)}" for contact in contacts])
         self.print_some([f"~ {self.line(contact)}  (number spelled differently)" for _, contact in respelled])
-        if not change:
+        if not plan.difference:
             self.print_line("Nothing has changed.")
         self.problems(problems)
 
@@ -140,7 +185,7 @@ class Display:
 
     def synced(self, synced: Synced, problems: Sequence[Problem]) -> None:
         """Print what a sync did."""
-        counts = {kind: getattr(synced, kind) for kind in ("added", "renamed", "removed", "unchanged")}
+        counts = {kind: getattr(synced, kind) for kind in ("added", "renamed", "respelled", "removed", "unchanged")}
         rejected = [self.rejected(rejection) for rejection in synced.rejected]
         self.print_json({"full": synced.full, **counts, "rejected": rejected, "problems": problems_json(problems)})
         if synced.full:

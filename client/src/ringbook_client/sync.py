@@ -55,9 +55,10 @@ class Plan:
 class Synced:
     """What a sync did to the server's address book. The numbers count contacts.
 
-    full       the reason for a full upload; "" if only changes were uploaded
-    rejected   contacts that the server does not accept. They are not uploaded again until they change, except in a
-               full upload
+    full        the reason for a full upload; "" if only changes were uploaded
+    respelled   contacts whose number only has another spelling: they are neither in `added` nor in `removed`
+    rejected    contacts that the server does not accept. They are not uploaded again until they change, except in a
+                full upload
     """
 
     full: str
@@ -66,6 +67,7 @@ class Synced:
     removed: int
     unchanged: int
     rejected: tuple[Rejected, ...]
+    respelled: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,10 @@ class Job:
             for position, (phone, name) in enumerate(target.items())
             if phone in rejections
         )
-        added, renamed, removed = len(change.added), len(change.renamed), len(change.removed)
-        unchanged = len(target) - len(rejected) - added - renamed
-        return Synced(full, added, renamed, removed, unchanged, rejected)
+        shown, respelled = changes.without_respelled(change)
+        unchanged = len(target) - len(rejected) - len(change.added) - len(change.renamed)
+        counts = len(shown.added), len(shown.renamed), len(shown.removed), unchanged
+        return Synced(full, *counts, rejected, len(respelled))
 
 
 def plan_steps(
