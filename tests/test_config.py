@@ -59,7 +59,12 @@ def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path):
     "environ, said",
     [
         ({"RINGBOOK_PROT": "1"}, "RINGBOOK_PROT is not a setting; did you mean RINGBOOK_PORT?"),
-        ({"RINGBOOK_ZZZ": "1"}, "RINGBOOK_ZZZ is not a setting; docs/configuration.md lists all settings"),
+        ({"RINGBOOK_MAX_BODY_PARTS": "1"}, "RINGBOOK_MAX_BODY_PARTS is not a setting; the guide, "),
+        (
+            {"RINGBOOK_MAX_BODY_BYTS": "1"},
+            "RINGBOOK_MAX_BODY_BYTS is not a setting; did you mean RINGBOOK_MAX_BODY_BYTES?",
+        ),
+        ({"RINGBOOK_ZZZ": "1"}, "RINGBOOK_ZZZ is not a setting; the guide, which a server shows at /guide, lists all"),
         ({"RINGBOOK_PORT": "80a"}, "RINGBOOK_PORT: '80a' is not accepted; it takes a whole number from 0 to 65535"),
         ({"RINGBOOK_PORT": "65536"}, "RINGBOOK_PORT: '65536' is not accepted; it takes a whole number from 0 to 65535"),
         ({"RINGBOOK_WORKERS": "0"}, "RINGBOOK_WORKERS: '0' is not accepted; it takes a whole number, 1 or more"),

@@ -3,6 +3,8 @@
 The tables are compared row by row with the declarations in the code. A failure shows the missing row.
 """
 
+import ast
+import io
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ import cyclopts
 import msgspec
 import pytest
 from prometheus_client.metrics import MetricWrapperBase
+from rich.console import Console
 
 from ringbook import config, metrics
 from ringbook.api import openapi
@@ -105,6 +108,38 @@ COMMANDS = dict(commands(__main__.cli))
 def test_every_command_is_in_the_table():
     expected = {f"| `{name}` | {command.help.splitlines()[0]} |" for name, command in COMMANDS.items()}
     assert rows("docs/operations.md", "`ringbook [a-z -]+`") == expected
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_argument_of_a_command_has_a_description_and_no_help_names_a_file_that_a_wheel_lacks(name):
+    command = COMMANDS[name]
+    for argument in command.assemble_argument_collection():
+        assert argument.parameter.help or not argument.parse, (name, argument.name)
+    assert command.help
+    shown = io.StringIO()
+    __main__.cli.help_print(name.split()[1:], console=Console(file=shown, width=200))
+    assert "docs/" not in shown.getvalue() and ".md" not in shown.getvalue()
+
+
+def test_no_message_names_a_file_that_a_wheel_lacks():
+    """A wheel contains the guide, which a server shows at /guide, and not the files of docs/."""
+    for file in (ROOT / "src").rglob("*.py"):
+        for text in _texts(ast.parse(file.read_text("utf-8"))):
+            assert not re.search(r"\bdocs/[a-z-]+(/[a-z-]+)*\.md", text), (file, text)
+
+
+def _texts(module: ast.Module) -> Iterator[str]:
+    """The texts of a module, without its docstrings."""
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(module)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(module):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.value
 
 
 def test_the_tables_are_not_empty():

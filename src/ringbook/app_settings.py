@@ -148,7 +148,9 @@ def service_account(text: str, key: str) -> str:
     except msgspec.DecodeError:
         account = {}
     if "project_info" in account:
-        reason = "is the app's google-services.json: FCM needs the key of a service account (docs/how-to/push.md)"
+        reason = (
+            "is the app's google-services.json: FCM needs the key of a service account (Push, in the guide at /guide)"
+        )
         raise errors.Invalid(reason, field=key)
     missing = [name for name in SERVICE_ACCOUNT_FIELDS if not isinstance(account.get(name), str) or not account[name]]
     if missing:
@@ -319,8 +321,8 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     unreadable_phones: Annotated[
         Literal["accept", "refuse"],
         setting(
-            "what happens to a user's phone that cannot be a number: accept = it is stored, and the response has a hint,"
-            " because no contact is matched with it; refuse = sign-up and update get 422",
+            "what happens to a user's phone that cannot be a number: accept = it is stored, and the response has a"
+            " hint, because no contact is matched with it; refuse = sign-up and update get 422",
             label="Phones that cannot be a number",
             card="finding",
             choices={"accept": "accept, with a hint in the response", "refuse": "refuse"},

@@ -14,7 +14,7 @@ import difflib
 import ipaddress
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -629,9 +629,25 @@ def _read(written: Mapping[str, Any], shown: Callable[[str], str]) -> dict[str, 
 
 
 def _unknown(name: str, shown: Callable[[str], str], names: list[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {shown(close[0])}?" if close else "docs/configuration.md lists all settings"
+    near = closest(name, names)
+    hint = f"did you mean {shown(near)}?" if near else "the guide, which a server shows at /guide, lists all settings"
     return f"{shown(name)} is not a setting; {hint}"
+
+
+def closest(name: str, names: Iterable[str]) -> str:
+    """The most similar name, or "". Words that both names begin or end with do not make them similar."""
+    near = difflib.get_close_matches(name, list(names), n=5)
+    return next((one for one in near if _is_similar(name.split("_"), one.split("_"))), "")
+
+
+def _is_similar(one: list[str], other: list[str]) -> bool:
+    while one and other and one[0] == other[0]:
+        one, other = one[1:], other[1:]
+    while one and other and one[-1] == other[-1]:
+        one, other = one[:-1], other[:-1]
+    if not one or not other:  # only a word is missing
+        return True
+    return difflib.SequenceMatcher(None, "_".join(one), "_".join(other)).ratio() >= 0.6
 
 
 def _secret(shown: str, file: Any) -> str:

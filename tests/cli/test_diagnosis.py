@@ -4,6 +4,7 @@ import json
 
 import pytest
 from core.joining import ANN, BOB, Play
+from noted import without_database
 from servers import SEAL, Databases, key_file
 
 from ringbook.cli import __main__
@@ -26,7 +27,7 @@ def why(databases: Databases, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
             with pytest.raises(SystemExit) as end:
                 __main__.main()
             written = capsys.readouterr()
-            return end.value.code, written.out + written.err
+            return end.value.code, written.out + without_database(written.err)
 
         ask.play = play
         yield ask

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from asking import ask, lines, person
+from noted import without_database
 from servers import DATABASES, KEY, Databases, ended, environment, key_file, program, serve
 
 from ringbook.seal import Key
@@ -27,7 +28,7 @@ class Place:
         """What a command prints, when it ends with this code."""
         done = ended([program(), *words], environment(self.url, key_file=str(self.key_file)))
         assert (done.returncode, "Traceback" in done.stderr) == (code, False), done
-        return done.stdout + done.stderr
+        return done.stdout + without_database(done.stderr)
 
     def recorded(self) -> keys.Recorded:
         with closing(databases_.connect(self.url, pool=1)) as db:

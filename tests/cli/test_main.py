@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from noted import database_of, without_database
 from push.providers import private_key, service_account
 from servers import Databases, environment, key_file, program
 
@@ -25,11 +26,12 @@ from ringbook.store import db as databases
 
 @dataclass(frozen=True)
 class Ended:
-    """The exit code and the output of a command."""
+    """The exit code and the output of a command; `database` is what it said on stderr about its database."""
 
     returncode: int
     stdout: str
     stderr: str
+    database: str = ""
 
 
 Run = Callable[..., Ended]
@@ -50,7 +52,7 @@ def ringbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         with pytest.raises(SystemExit) as end:
             __main__.main()
         written = capsys.readouterr()
-        return Ended(end.value.code, written.out, written.err)
+        return Ended(end.value.code, written.out, without_database(written.err), database_of(written.err))
 
     monkeypatch.chdir(tmp_path)
     yield run
@@ -122,6 +124,7 @@ def test_a_setting_is_changed_and_a_wrong_one_is_refused_as_wrong_use(ringbook):
         ("profiles", "closed", "known or open"),
         ("colour", "red", "there is no setting colour; there are session_creates_user, "),
         ("profile", "open", "there is no setting profile; did you mean profiles?"),
+        ("push_wbhook", "x", "there is no setting push_wbhook; there are session_creates_user, "),
     ]:
         refused = ringbook("app", "set", "1", key, value)
         assert (refused.returncode, refused.stdout) == (2, "")
@@ -270,6 +273,32 @@ def test_a_database_that_cannot_be_reached_is_a_failure_in_one_line(ringbook, mo
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert "nothing accepts connections at the address in RINGBOOK_DATABASE" in refused.stderr
+
+
+def test_a_driver_adds_no_lines_to_a_failure(ringbook, monkeypatch, databases: Databases):
+    """Its connection pool logs a warning for each attempt."""
+    monkeypatch.setattr("ringbook.store.db.postgres.WAIT_SECONDS", 0.5)
+    with databases.postgresql.database() as url:
+        for wrong in (url + "_gone", "postgresql://nobody@127.0.0.1:1/none", "postgresql://nobody@db.invalid/none"):
+            refused = ringbook("app", "list", database=wrong)
+            assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
+            assert refused.stderr.startswith("ringbook: ")
+
+
+def test_every_command_says_which_database_it_uses(ringbook, tmp_path):
+    file = str(tmp_path / "ringbook.db")
+    assert ringbook("migrate").database == file
+    assert ringbook("app", "create", "Friends", "--json").database == file
+    for words in (
+        *(["app", "list"], ["app", "show", "1", "--json"], ["app", "set", "1", "default_region", "GB"]),
+        *(["admin", "list"], ["users", "list", "--app", "1"], ["users", "find", "x", "--app", "1", "--json"]),
+        *(["push", "status"], ["key", "rotate"], ["check"], ["vacuum", "--json"], ["why", "1", "+12025550101"]),
+        *(["backup", "copy.db"], ["restore", "copy.db", "--yes"], ["erase-again"]),
+    ):
+        assert ringbook(*words).database == file, words
+    gone = ringbook("app", "list", database="postgresql://ann:secret@127.0.0.1:1/book?connect_timeout=1")
+    assert "127.0.0.1:1/book" in gone.database
+    assert "secret" not in gone.database and "ann" not in gone.database
 
 
 def test_an_admin_gets_a_password_and_another_one(ringbook):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 import structlog
 from core.joining import ANN, BOB, Play
+from noted import without_database
 from servers import SEAL, Databases, key_file
 
 from ringbook.cli import __main__
@@ -62,7 +63,7 @@ def ringbook(play: Play, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         with pytest.raises(SystemExit) as end:
             __main__.main()
         written = capsys.readouterr()
-        return Ended(end.value.code or 0, written.out, written.err)
+        return Ended(end.value.code or 0, written.out, without_database(written.err))
 
     yield run
     structlog.reset_defaults()  # a command says for the whole process what is logged

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from noted import without_database
 from servers import SEAL, Databases, application, environment, key_file, program
 
 from ringbook.cli import __main__
@@ -49,7 +50,7 @@ def ringbook(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         with pytest.raises(SystemExit) as end:
             __main__.main()
         written = capsys.readouterr()
-        return Ended(end.value.code, written.out, written.err)
+        return Ended(end.value.code, written.out, without_database(written.err))
 
     yield run
     structlog.reset_defaults()  # a command says for the whole process what is logged
@@ -314,3 +315,31 @@ def test_users_are_found_by_whole_phones_and_emails_and_by_beginnings_of_names(r
     for text in ("ann@ex", "+120255501", "nobody"):
         found = ringbook("users", "find", text, "--app", "1", database_url=url)
         assert found.returncode == 1 and "only as a whole" in found.stdout, text
+
+
+def test_users_are_listed_page_by_page_the_newest_first(ringbook, url):
+    with closing(store.connect(url, seal=SEAL)) as db:
+        app = applications.get(db, 1)
+        with db.write() as tx:
+            made = [
+                core_users.add(tx, app, columns({"login": f"user{n}"}), 1_800_000_000 + n // 2).id for n in range(5)
+            ]
+
+    def listed(*words: str) -> list[int]:
+        done = ringbook("users", "list", "--app", "1", "--json", *words, database_url=url)
+        assert done.returncode == 0, done.stderr
+        return [row["id"] for row in json.loads(done.stdout)]
+
+    everybody = listed()
+    assert sorted(everybody) == sorted(made) and everybody[0] == made[4]
+    pages = [listed("--limit", "2")]
+    while pages[-1]:
+        pages.append(listed("--limit", "2", "--after", str(pages[-1][-1])))
+    assert [len(page) for page in pages] == [2, 2, 1, 0] and sum(pages, []) == everybody
+    done = ringbook("users", "list", "--app", "1", "--limit", "2", database_url=url)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["id", *map(str, everybody[:2])]
+    assert f"--after {everybody[1]} lists the next ones" in done.stderr
+    done = ringbook("users", "list", "--app", "1", "--after", str(everybody[-1]), database_url=url)
+    assert (done.returncode, done.stdout) == (0, "application 1 has no more users\n")
+    done = ringbook("users", "list", "--app", "1", "--after", "999999", database_url=url)
+    assert (done.returncode, done.stdout) == (1, "") and "has no user 999999" in done.stderr

@@ -6,14 +6,13 @@ app_set, app_rotate_keys            change a setting; replace the keys
 app_delete                          delete an application with all its data
 """
 
-import difflib
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
 from cyclopts import Parameter
 
-from .. import errors
+from .. import config, errors
 from ..app_settings import SETTINGS, Setting
 from . import common
 from .common import File, Id, Json, WrongUse, Yes
@@ -155,8 +154,8 @@ def app_delete(id: AppId, /, *, yes: Yes = False, file: File) -> None:
 def _check_key(key: str) -> None:
     """Raise WrongUse for an unknown setting, with the most similar name or with all names."""
     if key not in SETTINGS:
-        near = difflib.get_close_matches(key, SETTINGS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(SETTINGS)}"
+        near = config.closest(key, SETTINGS)
+        hint = f"did you mean {near}?" if near else f"there are {', '.join(SETTINGS)}"
         raise WrongUse(f"there is no setting {key}; {hint}")
 
 

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 PROGRAMS = {
     "backup": (
         "PostgreSQL has its own: pg_dump --format=custom --file={path} postgresql://…"
-        " (docs/how-to/back-up-and-restore.md)"
+        " (Back up and restore, in the guide that a server shows at /guide)"
     ),
     "restore": (
         "PostgreSQL has its own: pg_restore --dbname=postgresql://… {path} into an empty database,"
-        " then ringbook erase-again (docs/how-to/back-up-and-restore.md)"
+        " then ringbook erase-again (Back up and restore, in the guide that a server shows at /guide)"
     ),
 }
 
@@ -57,6 +57,7 @@ def backup(
     source = _database("backup", path, file)
     if absent := checks.missing(common.settings(file)):
         raise Failed(absent)
+    common.note_database(common.settings(file).database)
     with common.progress("copied", CHECKING) as progress:
         found = backups.back_up(source, path, progress, overwrite=overwrite)
     common.answer({"backup": str(path)} | _amounts(found), as_json)
@@ -84,6 +85,7 @@ def restore(
     assert journal  # SQLite has one
     if not target.exists() and not _database_is_set(file) and not databases.lost(f"sqlite:///{target}", str(journal)):
         raise WrongUse(DATABASE_NOT_SET.format(target=target))
+    common.note_database(common.settings(file).database)
     found = backups.check_backup(path, without_checksum=without_checksum)
     key_file = keys.file_of(f"sqlite:///{target}", common.settings(file).key_file)
     assert key_file  # SQLite has one

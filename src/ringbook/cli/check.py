@@ -11,7 +11,9 @@ def check(*, as_json: Json = False, file: File) -> int:
     """Check that everything is ready for `ringbook serve`."""
     from ..server import checks
 
-    found = list(checks.readiness(common.settings(file), config.secret_files(os.environ, file)))
+    settings = common.settings(file)
+    common.note_database(settings.database)
+    found = list(checks.readiness(settings, config.secret_files(os.environ, file)))
     if as_json:
         common.print_json(found)
     else:

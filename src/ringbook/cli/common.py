@@ -2,11 +2,12 @@
 
 Id, User, File, Json, …            parameters that several commands have
 settings, database                 the settings; an open database (create_files for a new SQLite file)
+note_database                      says which database the command uses
 content                            a value from the command line, or from a file
 user_id                            the id of a user given by id, login or e-mail
 confirm                            ask for confirmation
 answer, table, print_line, print_json   output for people and for programs
-warn, progress                     a warning; a progress bar on a terminal
+note, warn, progress               a note; a warning; a progress bar on a terminal
 now, when, actor                   the time; a time as text; the author for the audit log
 Failed, WrongUse                   errors that end a command with one line on stderr
 """
@@ -60,8 +61,11 @@ def settings(file: Path | None, given: dict[str, Any] | None = None, *, long: bo
 
 
 @contextmanager
-def database(found: config.Config, *, create: bool = False) -> "Iterator[Database]":
-    """Open a database that has the right schema; with `create`, create a missing SQLite file and its schema."""
+def database(found: config.Config, *, create: bool = False, noted: bool = True) -> "Iterator[Database]":
+    """Open a database that has the right schema; with `create`, create a missing SQLite file and its schema.
+
+    Unless `noted` is False, says on stderr which database it is, also when it cannot be opened.
+    """
     from .. import errors
     from ..core import stats
     from ..server import checks, opening
@@ -75,6 +79,8 @@ def database(found: config.Config, *, create: bool = False) -> "Iterator[Databas
     absent = checks.missing(found)
     if absent and not create:
         raise Failed(absent)
+    if noted:
+        note_database(found.database)
     if create:
         create_files(found)
     db = opening.opened(found, pool=2, upgrade=upgrade if create else None)
@@ -84,6 +90,13 @@ def database(found: config.Config, *, create: bool = False) -> "Iterator[Databas
             stats.flush(db, now())
     finally:
         db.close()
+
+
+def note_database(url: str) -> None:
+    """Say on stderr which database the command uses, so that a wrong folder or setting is noticed."""
+    from ..store import db as databases
+
+    note(f"database: {databases.named(url)}")
 
 
 def create_files(found: config.Config) -> None:
@@ -185,6 +198,11 @@ def actor() -> "Actor":
     from ..core.audit import COMMAND_LINE, Actor
 
     return Actor(COMMAND_LINE, "", now())
+
+
+def note(text: str) -> None:
+    """Print on stderr what is not part of the answer, so that programs do not read it."""
+    print(text, file=sys.stderr)
 
 
 def warn(text: str) -> None:

@@ -14,6 +14,7 @@ def migrate(*, file: File) -> None:
 
     settings = common.settings(file)
     url = settings.database if databases.is_sqlite(settings.database) else databases.at_coordinator(settings.database)
+    common.note_database(url)
     common.create_files(settings)
     with closing(databases.connect(url, pool=1, erasures=settings.erasures_folder)) as db:
         key = keys.read(db, url, settings.key_file)

@@ -42,6 +42,7 @@ def distribute(*, shards: Shards = 0, dry_run: DryRun = False, undo: Undo = Fals
     if undo:
         common.print_line(UNDO)
         return
+    common.note_database(settings.database)
     plan = cluster.plan(settings.database, shards)
     common.print_line(_summary(plan))
     if dry_run:

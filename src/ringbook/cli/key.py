@@ -108,4 +108,5 @@ def _existing(file: Path | None) -> Config:
     settings = common.settings(file)
     if absent := checks.missing(settings):
         raise Failed(absent)
+    common.note_database(settings.database)
     return settings

@@ -37,6 +37,7 @@ def worker(*, file: File) -> None:
 
     from ..server import memory, process
     from ..server.sockets import CannotServe
+    from ..store import db as databases
     from ..worker import counters, jobs
 
     memory.limit_malloc()
@@ -45,9 +46,9 @@ def worker(*, file: File) -> None:
         signal.signal(ending, lambda *_: stop.set())
     settings = common.settings(file, long=True)
     try:
-        with common.database(settings) as db, process.monitoring_served(settings, db):
+        with common.database(settings, noted=False) as db, process.monitoring_served(settings, db):
             process.check_journal(db)
-            logs.log.info("working")
+            logs.log.info("working", database=databases.named(settings.database))
             counters.begin(db)
             jobs.run(db, settings, stop)
             counters.end()

@@ -1,5 +1,6 @@
 """`ringbook users …`: the accounts of users.
 
+users_list                                 all users, the newest first, page by page
 users_find                                 users by id, login, e-mail, phone or the beginning of a name
 users_import, users_export, users_erase    import users; export and erase one user
 users_reset_password, users_give_number    give a user a new password or a phone number
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import cyclopts
 import msgspec
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from ..profile_fields import IMPORT_COLUMNS
 from . import common
@@ -22,6 +24,7 @@ from .common import AppOfLogin, Failed, File, Id, Json, User, Yes
 
 if TYPE_CHECKING:
     from ..core.imports import Report
+    from ..model import User as UserOf
 
 DryRun = Annotated[bool, Parameter(negative="", help="change nothing, only report what would happen")]
 Output = Annotated[Path | None, Parameter(help="new file to write, readable by you alone; it must not exist")]
@@ -29,6 +32,33 @@ Output = Annotated[Path | None, Parameter(help="new file to write, readable by y
 UserId = Annotated[Id, Parameter(help="id of the user")]
 
 users = cyclopts.App(name="users", help="The accounts of users.")
+
+
+@users.command(name="list")
+def users_list(
+    *,
+    app: Annotated[Id, Parameter(help="id of the application that the users belong to")],
+    limit: Annotated[int, Parameter(help="number of users to list", validator=Number(gte=1, lte=10_000))] = 50,
+    after: Annotated[Id | None, Parameter(help="id of the last user of the page before: lists the next page")] = None,
+    as_json: Json = False,
+    file: File,
+) -> None:
+    """List users, the newest first; --after shows the next page."""
+    from ..core import applications, user_lookup
+
+    with common.database(common.settings(file)) as db:
+        one = applications.get(db, app)
+        if after is not None and not user_lookup.exists(db, one, after):
+            raise Failed(f"application {app} has no user {after}")
+        found = user_lookup.newest(db, one, after or 0, limit + 1)
+    if as_json:
+        common.print_json(_rows(found[:limit]))
+    elif found:
+        common.table(_rows(found[:limit]))
+    else:
+        common.print_line(f"application {app} has no {'more ' if after else ''}users")
+    if len(found) > limit:
+        common.note(f"there are more users: --after {found[limit - 1].id} lists the next ones")
 
 
 @users.command(name="find")
@@ -52,17 +82,13 @@ def users_find(
 
     with common.database(common.settings(file)) as db:
         found = user_lookup.matches(db, applications.get(db, app), text)
-    rows = [
-        {"id": one.id, "login": one.login, "full_name": one.full_name, "since": common.when(one.created_at)}
-        for one in found
-    ]
     if as_json:
-        common.print_json(rows)
-    elif rows:
-        common.table(rows)
+        common.print_json(_rows(found))
+    elif found:
+        common.table(_rows(found))
     else:
         common.print_line(f"application {app} has no such user; e-mails and phones are found only as a whole")
-    return 0 if rows else 1
+    return 0 if found else 1
 
 
 @users.command(name="import")
@@ -164,6 +190,13 @@ def users_give_number(
 
 
 # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _rows(found: "list[UserOf]") -> list[dict[str, Any]]:
+    return [
+        {"id": one.id, "login": one.login, "full_name": one.full_name, "since": common.when(one.created_at)}
+        for one in found
+    ]
 
 
 def _listed(ids: list[int]) -> str:

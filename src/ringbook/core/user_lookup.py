@@ -6,6 +6,7 @@ are sealed, so they are found by the whole value only.
 matches(db, app, text)    the users whom a text may mean, the best match first
 one_user(db, app, text)   the one user whom it means. Raises NotFound, and Invalid when it means several
 newest(db, app, …)        a page of all users, for commands
+exists(db, app, id)       whether the application has a user with this id
 exactly(tx, app, text)    those whom it means by a whole value
 """
 
@@ -43,6 +44,12 @@ def newest(db: Database, app: App, before: int, limit: int) -> list[User]:
     """Up to `limit` users older than the one with the id `before`, the newest first."""
     with db.read() as tx:
         return user_search.newest(tx, app.id, before, limit)
+
+
+def exists(db: Database, app: App, user_id: int) -> bool:
+    """Has the application a user with this id?"""
+    with db.read() as tx:
+        return users.by_id(tx, app.id, user_id) is not None
 
 
 def exactly(tx: Tx, app: App, text: str) -> list[User]:
