@@ -1,7 +1,7 @@
 """`ringbook users …`: the accounts of users.
 
 users_list                                 all users, the newest first, page by page
-users_find                                 users by id, login, e-mail, phone or the beginning of a name
+users_find                                 users by id, login, e-mail, phone or the beginnings of words
 users_import, users_export, users_erase    import users; export and erase one user
 users_reset_password, users_give_number    give a user a new password or a phone number
 """
@@ -67,8 +67,8 @@ def users_find(
         str,
         Parameter(
             allow_leading_hyphen=True,
-            help="an id, a whole e-mail or phone, or a login or a full name or its beginning; logins that read like a"
-            " phone or an e-mail only as a whole",
+            help="an id, a whole e-mail or phone, or the beginnings of words of the full name, the login and the"
+            " external id; logins that read like a phone or an e-mail only as a whole",
         ),
     ],
     /,

@@ -58,7 +58,7 @@ MODES = (
 
 NO_CITUS = (
     "the database has no extension citus: install Citus on every node, then CREATE EXTENSION citus in this database of"
-    " each (docs/how-to/grow.md)"
+    " each (Grow, in the guide that a server shows at /guide)"
 )
 NOT_SET = "the coordinator does not know its own address: SELECT citus_set_coordinator_host('HOST', PORT)"
 NO_NODE = "the cluster has no node for rows: SELECT citus_add_node('HOST', PORT) on the coordinator, for each node"
