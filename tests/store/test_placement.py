@@ -200,3 +200,36 @@ def test_a_correlated_subquery_of_a_reference_table_is_noticed():
 def test_no_subquery_on_a_distributed_table_refers_to_a_reference_table_outside():
     """A cluster refuses correlated subqueries whose outer table is a reference table."""
     assert {(file, sql) for file, sql in texts() if correlated(sql)} == set()
+
+
+def locks_tables(sql: str) -> str:
+    """The distributed table that a cluster locks as a whole for this statement; "" for none.
+
+    It does so for a change of rows that may lie on several nodes.
+    """
+    found = re.match(r"(?:UPDATE|DELETE FROM) (\w+)", sql)
+    if not found or not is_distributed(found[1]):
+        return ""
+    return "" if re.search(rf"\b{placement.TABLES[found[1]].by} = :", sql) else found[1]
+
+
+LOCKING = {
+    # the worker and its jobs
+    ("app_totals.py", "total_changes"),
+    ("buckets.py", "buckets"),
+    ("buckets.py", "removed"),
+    ("pushes.py", "pushes"),
+    ("sessions.py", "nonces"),
+    # commands, and what an admin does
+    ("applications.py", "sessions"),
+    ("imports.py", "seen"),
+    ("reports.py", "books"),
+    ("resealing.py", "total_changes"),
+    # several sessions end, or one by its id; a sign-in beyond the limit of sessions
+    ("sessions.py", "sessions"),
+}
+
+
+def test_few_statements_lock_a_whole_table_on_a_cluster():
+    """None of these is on the path of a sign-in, an upload or a list. Add none that is."""
+    assert {(file, locks_tables(sql)) for file, sql in texts() if locks_tables(sql)} == LOCKING
