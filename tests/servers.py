@@ -86,14 +86,17 @@ class Databases:
 
     @contextmanager
     def fresh(self, kind: str) -> Iterator[str]:
-        """The URL of a new, empty database with the schema: "sqlite", "postgresql", "citus" or "pgbouncer"."""
+        """The URL of a new, empty database with the schema: "sqlite", "postgresql", "citus" or "pgbouncer".
+
+        "plain" is PostgreSQL also where every other test runs on a cluster.
+        """
         if kind == "sqlite":
             yield f"sqlite:///{shutil.copy(self._migrated_file, self._folder / f'{uuid.uuid4().hex}.db')}"
             return
         if kind == "postgresql" and ONLY:
             kind = "citus"
-        if kind in ("postgresql", "citus"):
-            with (self._pool if kind == "postgresql" else self._distributed).lent() as url:
+        if kind in ("postgresql", "plain", "citus"):
+            with (self._distributed if kind == "citus" else self._pool).lent() as url:
                 yield url
             return
         with self.postgresql.database(self._migrated_template) as url:

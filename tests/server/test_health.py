@@ -53,7 +53,7 @@ def on_sqlite(databases: Databases, tmp_path) -> Iterator[Server]:
 
 @pytest.fixture
 def on_postgresql(databases: Databases, tmp_path) -> Iterator[Server]:
-    with databases.fresh("postgresql") as url, serve(url, tmp_path) as running:
+    with databases.fresh("plain") as url, serve(url, tmp_path) as running:
         yield running
 
 
@@ -229,7 +229,7 @@ def test_while_one_migrates_another_waits_and_both_end_well(databases):
 
 
 def test_a_worker_tells_how_it_is_at_a_port_of_its_own(databases, tmp_path):
-    with databases.fresh("postgresql") as url:
+    with databases.fresh("plain") as url:
         port = free_port()
         settings = environment(url, worker_metrics_port=str(port), admin_port=str(free_port()))
         with running([program(), "worker"], tmp_path / "log", environment=settings) as worker:

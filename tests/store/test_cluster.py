@@ -77,7 +77,7 @@ def test_the_time_grows_with_the_bytes_and_with_the_copies():
 
 
 def test_a_server_without_citus_is_refused(databases: Databases):
-    with databases.fresh("postgresql") as url, pytest.raises(errors.Unavailable, match="no extension citus"):
+    with databases.fresh("plain") as url, pytest.raises(errors.Unavailable, match="no extension citus"):
         cluster.distribute(url)
 
 
@@ -87,7 +87,7 @@ def test_without_a_cluster_there_is_no_trouble_with_one(db: Database):
 
 
 def test_an_address_with_several_hosts_that_are_no_cluster_stays_as_it_is(databases: Databases):
-    with databases.fresh("postgresql") as url:
+    with databases.fresh("plain") as url:
         assert at_coordinator(url) == url
         several = url.replace("@127.0.0.1:", "@127.0.0.1:1,127.0.0.1:")
         assert at_coordinator(several) == several

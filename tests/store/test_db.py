@@ -534,7 +534,7 @@ def test_writers_wait_for_their_turn_and_give_up_after_a_while(sqlite, monkeypat
 
 @pytest.fixture
 def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    with request.getfixturevalue("databases").fresh("postgresql") as url:
+    with request.getfixturevalue("databases").fresh("plain") as url:
         yield url
 
 
@@ -732,7 +732,7 @@ def test_a_read_gives_its_connection_back_also_when_it_fails(db):
 
 
 def test_a_table_that_looks_small_is_read_through_its_index_where_that_is_preferred(databases):
-    with databases.fresh("postgresql") as url, closing(connect(url, seal=SEAL)) as db, db.write() as tx:
+    with databases.fresh("plain") as url, closing(connect(url, seal=SEAL)) as db, db.write() as tx:
         tx.run("INSERT INTO locks (name) VALUES (:name)", name=b"some")
         plan = "EXPLAIN SELECT name FROM locks WHERE name = :name"
 

@@ -89,7 +89,7 @@ def test_the_tables_that_a_database_must_have_are_those_that_the_revisions_make(
 
 @pytest.mark.parametrize("table", ["buckets", "contacts", "schema_state", "alembic_version"])
 def test_a_table_that_is_missing_is_named(database_url, table):
-    with closing(databases_.connect(database_url, pool=1, seal=SEAL)) as database:
+    with closing(databases_.connect(servers.one_host(database_url), pool=1, seal=SEAL)) as database:
         with database.write() as tx:
             tx.run(f"DROP TABLE {table} CASCADE" if not database.file else f"DROP TABLE {table}")
         said = migrations.state(database).trouble

@@ -36,7 +36,7 @@ FOREIGN_KEYS = (
 
 @pytest.fixture
 def postgres(databases: Databases) -> Iterator[Database]:
-    with databases.fresh("postgresql") as url, closing(connect(url, seal=SEAL)) as db:
+    with databases.fresh("plain") as url, closing(connect(url, seal=SEAL)) as db:
         yield db
 
 
