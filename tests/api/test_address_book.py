@@ -20,7 +20,7 @@ def strict(
     """A server with small limits, behind a proxy, so that each test has addresses of its own."""
     folder = tmp_path_factory.mktemp("strict")
     few = {"permits": "20", "guest_permits": "5", "address_permits_per_day": "30", "max_books": "3"}
-    few |= {"max_user_contacts": "50", "max_user_bytes": "3072"}
+    few |= {"max_user_contacts": "50", "max_user_bytes": "7168"}
     with databases.fresh(request.param) as url, serve(url, folder, trusted_proxies="127.0.0.1", **few) as running:
         yield running
 
@@ -213,7 +213,7 @@ def test_beyond_a_users_contacts_or_bytes_over_all_books_nothing_is_changed(stri
     long = [line(n, "\N{GRINNING FACE}" * 255) for n in range(2)]
     assert who.upload(long[:1], udid="one").json["updated"] == 1
     answer = refused(who.upload(long, udid="two", force=1), 422)
-    reason = "would make more than 3072 bytes of stored contacts in all of the user's books"
+    reason = "would make more than 7168 bytes of stored contacts in all of the user's books"
     assert answer.json == {"errors": {"contacts": [reason]}}
     assert sound(who) == {"": 10, "one": 20, "two": 20}
 
