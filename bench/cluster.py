@@ -324,7 +324,7 @@ def main() -> int:
     print(text)
     if not given.quick:
         nodes = len(sides[CLUSTER].servers) - 1
-        file = RESULTS / f"{time.strftime('%Y-%m-%d', time.gmtime())}-cluster-{nodes}.md"
+        file = RESULTS / f"cluster-{nodes}-nodes.md"
         file.write_text(text)
         print(f"written to bench/results/{file.name}", file=sys.stderr)
     return 0

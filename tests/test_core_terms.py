@@ -17,7 +17,7 @@ PACKAGE = Path(model.__file__).parent
 # Words that are a field of the API and a term of core as well.
 SHARED = {
     *("application_id", "code", "contacts", "event", "ids", "imported", "message", "old_password", "password"),
-    *("provider", "type"),
+    *("provider", "tags", "type"),
 }
 # Texts that are equal to a channel's name and mean something else: a platform of devices, and a kind of push.
 NOT_CHANNELS = {("subscriptions.py", "web"), ("push_trace.py", "webhook")}

@@ -80,7 +80,7 @@ def delivered(play: Play, outcome: Outcome = Outcome.ACCEPTED, most: int = 1_000
         ("ids", hello()),
         ("ids", hello(*range(1, 102))),
         ("environment", hello(1, environment="staging")),
-        ("push_type", hello(1, channel="web")),
+        ("channel", hello(1, channel="web")),
         ("message", hello(1, payload={"message": "x", "apns_payload": {"aps": {}, "type": "contact_joined"}})),
     ],
 )

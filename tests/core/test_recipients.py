@@ -40,8 +40,8 @@ def reached(play: Play, **to: list[str]) -> list[int]:
     [
         ("ids", Recipients()),
         ("ids", Recipients(ids=range(1, MOST_RECIPIENTS + 2))),
-        ("external_user", Recipients(ids=[1], external_ids=["51"])),
-        ("external_user", Recipients(external_ids=[str(n) for n in range(MOST_RECIPIENTS + 1)])),
+        ("external_ids", Recipients(ids=[1], external_ids=["51"])),
+        ("external_ids", Recipients(external_ids=[str(n) for n in range(MOST_RECIPIENTS + 1)])),
         ("tags", Recipients(ids=[1], any_tags=["vip"])),
         ("tags", Recipients(external_ids=["51"], all_tags=["vip"])),
         ("tags", Recipients(no_tags=["vip"])),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import servers
 from asking import ask
+from noted import without_database
 from servers import KEY, SEAL, Databases, ended, environment, eventually, key_file, program, serve
 
 from ringbook import errors
@@ -35,7 +36,7 @@ def command(*words: str, url: str, code: int = 0, **settings: str) -> str:
     """What a command prints, when it ends with this code."""
     done = ended([program(), *words], environment(url, **settings))
     assert (done.returncode, "Traceback" in done.stderr) == (code, False), done
-    return done.stdout + done.stderr
+    return done.stdout + without_database(done.stderr)
 
 
 def rotating(url: str) -> None:

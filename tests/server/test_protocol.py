@@ -18,6 +18,7 @@ from asking import person
 from connecting import certificate
 from servers import Databases, Server, eventually
 
+from ringbook.api import reference
 from ringbook.server.http import ARRIVAL_SECONDS
 
 HEAD_BYTES = 8192
@@ -276,6 +277,10 @@ def test_of_many_clients_that_do_not_read_those_go_that_exceed_the_bound_of_all(
         assert statuses(exchange(server, GET.replace(b"Host", b"Connection: close\r\nHost"))) == [200]
 
 
+# A response of 1.7 MB.
+LARGE = reference.FILES.href("swagger-ui-5.35.0.js")
+
+
 def connect_without_reading(plain: socket.socket, server: Server) -> None:
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     plain.settimeout(20)
@@ -287,7 +292,7 @@ def ask_for_pages(one: socket.socket) -> None:
     one.settimeout(0.2)
     with suppress(OSError):
         for _ in range(100):
-            one.sendall(b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n")
+            one.sendall(f"GET {LARGE} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             time.sleep(0.005)
 
 

@@ -10,6 +10,7 @@ import pytest
 import servers
 from alembic.script import ScriptDirectory
 from asking import ask
+from noted import without_database
 from servers import DATABASES, SEAL, Databases, ended, environment, eventually, free_port, program
 from store.older import FOLDER, brought_to, config
 
@@ -243,6 +244,6 @@ def test_a_server_whose_schema_moves_on_without_it_says_so(database_url, tmp_pat
 def test_migrating_a_newer_database_says_so_and_changes_nothing(database_url):
     set_state(database_url, NEWER, HEAD)
     ran = ended([program(), "migrate"], environment(database_url))
-    assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
+    assert (ran.returncode, without_database(ran.stderr).count("\n")) == (1, 1)
     assert "newer" in ran.stderr
     assert state(database_url) == migrations.State(NEWER, HEAD)

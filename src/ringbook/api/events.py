@@ -14,7 +14,7 @@ from .endpoint import Answer, Call, Route
 from .forms import within
 from .shapes.events import EventIn, EventOut, EventRequest, ExternalIn, OneEvent, RecipientsIn, TagsIn
 from .shapes.fields import Name
-from .wire import Dialect, integer, iso, take
+from .wire import Dialect, integer, iso, named, take
 
 DEEPEST = 16
 STANDARD = str.maketrans("-_", "+/", "\r\n")  # from the URL's alphabet, and out of lines, to one line of base64
@@ -27,6 +27,7 @@ UNSUPPORTED = {
 WAYS = "is not supported: name recipients in user[ids], user[tags][any|all|exclude] or external_user[ids]"
 NAMED_BY = {"user": {"ids", "tags"}, "external_user": {"ids"}, "tags": {"any", "all", "exclude"}}
 APNS_PREFIX = "payload="
+NAMES = {"external_ids": "external_user", "channel": "push_type"}  # of fields in requests, by their names in core
 
 
 def send(call: Call) -> Answer:
@@ -38,7 +39,8 @@ def send(call: Call) -> Answer:
     no recipient is left, and for dates.
     """
     event = read(call.values.get("event"))
-    sent = events.send(call.db, call.config.limits, call.caller, event, call.now)
+    with named(NAMES):
+        sent = events.send(call.db, call.config.limits, call.caller, event, call.now)
     message = event.written or base64.b64encode(msgspec.json.encode(event.payload)).decode()
     made = [_out(call, event, message, channel, id) for channel, id in sent.items()]
     # QuickBlox answers an event for one platform without a list (protocol §6.1).

@@ -36,7 +36,6 @@ LIFE_SECONDS, LONGEST_LIFE_SECONDS = DAY, 28 * DAY  # FCM keeps no message longe
 TEXT_OF_A_PUSH = 512  # so many bytes of an event's text take as much room as a push without its text
 WAIT_SECONDS = 60  # the wait that a sender with too many waiting pushes is told
 YES = (1, "1", "true")
-CHANNELS = ("", "apns", "apns_voip", "gcm")  # those with a format of their own (docs/wire.md §6.1)
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -81,8 +80,8 @@ def checked(event: Event) -> str:
     """The payload as it is stored. Raises Invalid with the field when the event cannot be sent."""
     if event.environment not in ENVIRONMENTS:
         raise errors.Invalid(f"must be one of {', '.join(ENVIRONMENTS)}", field="environment")
-    if event.channel not in CHANNELS:
-        raise errors.Invalid(f"must be one of {', '.join(filter(None, CHANNELS))}", field="push_type")
+    if event.channel and event.channel not in providers.own_formats():
+        raise errors.Invalid(f"must be one of {', '.join(providers.own_formats())}", field="channel")
     recipients.check(event.to)
     if not isinstance(event.payload.get(universal.MESSAGE, ""), str | None):
         raise errors.Invalid("must hold a text as `message`", field="message")

@@ -48,13 +48,13 @@ class Recipients(Struct, frozen=True, kw_only=True):
 def check(to: Recipients) -> None:
     """Raises Invalid with the field unless recipients are named in one way, and not too many of them."""
     named = [
-        field for field, values in (("ids", to.ids), ("external_user", to.external_ids), ("tags", to.tags)) if values
+        field for field, values in (("ids", to.ids), ("external_ids", to.external_ids), ("tags", to.tags)) if values
     ]
     if not named:
         raise errors.Invalid("can't be blank", field="ids")
     if len(named) > 1:
         raise errors.Invalid(f"cannot be combined with {named[0]}: name recipients in one way", field=named[1])
-    for field, values in (("ids", to.ids), ("external_user", to.external_ids)):
+    for field, values in (("ids", to.ids), ("external_ids", to.external_ids)):
         if len(set(values)) > MOST_RECIPIENTS:
             raise errors.Invalid(f"has more than {MOST_RECIPIENTS} users", field=field)
     if len(set(to.tags)) > MOST_TAGS:
@@ -68,7 +68,7 @@ def found(tx: Tx, app_id: int, to: Recipients) -> list[int] | errors.Invalid:
     if to.ids:
         return sorted(set(to.ids))
     if to.external_ids:
-        return _bounded(_external(tx, app_id, to.external_ids), "external_user")
+        return _bounded(_external(tx, app_id, to.external_ids), "external_ids")
     return _tagged(tx, app_id, to)
 
 

@@ -6,6 +6,7 @@
     channel(name)              what is special about a channel
     channels()                 the names of all channels
     ringing()                  the names of those whose pushes must ring
+    own_formats()              the names of those to which an event can be sent alone
     device_channels()          the channels that devices subscribe to, with the check of their push tokens
     sender(channel, app, …)    what sends the messages of an application through a channel; NotSetUp
     table()                    the table of docs/how-to/push.md, which `make docs` writes
@@ -40,12 +41,14 @@ class Channel(Struct, frozen=True, kw_only=True):
                          the same user gets none; "" for an ordinary channel
     names_own_host       the push token is a URL, so a subscriber decides which host gets the requests
     own_notification     the provider can show a notification by itself while the app is closed
+    own_format           users may send an event to this channel only, also in its own format (docs/wire.md §6.1)
     """
 
     check: tokens.Check | None = None
     rings_instead_of: str = ""
     names_own_host: bool = False
     own_notification: bool = False
+    own_format: bool = False
 
 
 UNKNOWN = Channel()  # of a subscription that another version of Ringbook has stored
@@ -112,7 +115,7 @@ FCM = Provider(
     about="Firebase Cloud Messaging. In the Firebase console: Project settings, Service accounts,"
     " Generate new private key.",
     module=".fcm",
-    channels={"gcm": Channel(check=tokens.matching(r"[\x21-\x7e]{10,4096}"), own_notification=True)},
+    channels={"gcm": Channel(check=tokens.matching(r"[\x21-\x7e]{10,4096}"), own_notification=True, own_format=True)},
     needed=("fcm_service_account",),
     settings=("fcm_service_account",),
     check_help="Sends FCM a dry run; no device receives anything.",
@@ -129,9 +132,9 @@ APNS = Provider(
     " Profiles, Keys.",
     module=".apns",
     channels={
-        "apns": Channel(check=APNS_TOKEN),
+        "apns": Channel(check=APNS_TOKEN, own_format=True),
         # Apple, "Responding to VoIP Notifications from PushKit": each must ring.
-        "apns_voip": Channel(check=APNS_TOKEN, rings_instead_of="apns"),
+        "apns_voip": Channel(check=APNS_TOKEN, rings_instead_of="apns", own_format=True),
     },
     needed=("apns_key", "apns_key_id", "apns_team_id"),
     settings=("apns_key", "apns_key_id", "apns_team_id", "apns_topic"),
@@ -198,6 +201,11 @@ def channels() -> list[str]:
 def ringing() -> list[str]:
     """The names of the channels whose pushes must ring."""
     return [name for name in channels() if channel(name).rings_instead_of]
+
+
+def own_formats() -> list[str]:
+    """The names of the channels to which an event can be sent alone."""
+    return sorted(name for name in channels() if channel(name).own_format)
 
 
 def device_channels() -> dict[str, tokens.Check]:
