@@ -283,3 +283,10 @@ def test_the_description_in_docs_is_the_one_of_this_code():
     """If it fails, run `make docs`."""
     written = msgspec.json.decode((ROOT / "docs/openapi.json").read_bytes())
     assert written == msgspec.json.decode(msgspec.json.encode(openapi.document()))
+
+
+@pytest.mark.parametrize("room", ["server", "exchange", "worker", "outbound"])
+def test_a_room_that_lists_its_files_lists_all_of_them(room):
+    folder = ROOT / "src" / "ringbook" / room
+    listed = re.findall(r"^(\w+)\.py ", (folder / "__init__.py").read_text("utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(file.stem for file in folder.glob("*.py") if file.stem != "__init__")

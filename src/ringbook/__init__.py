@@ -6,13 +6,13 @@ Imports go down only, also for types; import-linter checks it:
     adapters  api/  dashboard/  worker/                requests of apps, requests of admins, background jobs
               exchange/                                what both edges share: from request to response
     domain    core/                                    the rules
-    gateways  store/  push/  verify/  outbound/        databases, push providers, number verification, outgoing HTTP
+    gateways  store/  push/  verify/  outbound/        databases, push, number verification, outgoing HTTP and mail
     base      model  app_settings  profile_fields  phone  seal  errors  config  logs  metrics  times
 
 The first argument of a function shows its side effects: `db` opens its own transaction, `tx` works inside the caller's,
 and a function with neither is pure. Only `api/wire.py` knows the names and formats of requests and responses, only
-`store/db/` and `store/migrations/` know which database is in use, only `phone.py` knows the numbering library, and only
-`seal.py` contains storage cryptography.
+`store/db/`, `store/cluster.py` and `store/migrations/` know which database is in use, only `phone.py` knows the
+numbering library, and only `seal.py` contains storage cryptography.
 """
 
 __version__ = "0.1.0"

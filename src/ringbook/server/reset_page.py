@@ -47,7 +47,7 @@ class ResetPage(Edge[Call]):
         """The token in the address is the only credential, and the handler checks it."""
         return False
 
-    def limit_bytes(self, _route: Route, *, has_file: bool) -> int:  # noqa: ARG002
+    def limit_bytes(self, _route: Route, *, has_file: bool) -> int:
         """A form with two passwords."""
         return LARGEST_BYTES
 
