@@ -9,14 +9,17 @@ announce                                  note who is told; those who know alrea
 of_user                                   the facts about a user, for whoever looks after them
 """
 
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
 
+from ..times import DAY
 from . import numbers, subscriptions
 from .db import Row, Rows, Tx
 
+WINDOW_SECONDS = DAY  # in which a holder's joined pushes are counted: see `joined_lists.window_at`
 COLUMNS = "id, app_id, user_id, number, digits, verified, created_at, told_up_to"
 
 
@@ -218,26 +221,55 @@ def names(tx: Tx, holders: Sequence[tuple[int, int, int]]) -> dict[tuple[int, in
 def announce(tx: Tx, holders: Holders, joined_user_id: int, *, verified: bool, now: int) -> int:
     """Record which holders are notified of the number now; return how many. The joined user is not.
 
-    A holder is notified once, and once more when the number was not verified the first time and is now.
+    A holder is notified once, and once more when the number was not verified the first time and is now. Each note gets
+    the next place in the holder's list. The row of the list is locked until the commit, so that a reader who sees a
+    place has seen all places before it.
     """
+    params = _announcing(tx, holders, joined_user_id, verified=verified, now=now)
+    _take_places(tx, params)
+    return tx.run(
+        "INSERT INTO announced (owner_id, app_id, number, digits, verified, at, joined_id, joined_user_id, place)"
+        " SELECT h.owner_id, :app_id, :keyed, :digits, :verified, :now, :joined_id, :joined_user_id, l.last_place"
+        f" FROM {_HOLDERS} JOIN joined_lists AS l ON l.owner_id = h.owner_id WHERE h.owner_id <> :joined_user_id"
+        " ON CONFLICT (owner_id, number) DO UPDATE SET verified = 1, at = excluded.at, joined_id = excluded.joined_id,"
+        " joined_user_id = excluded.joined_user_id, place = excluded.place, digest = NULL"
+        " WHERE announced.verified = 0 AND excluded.verified = 1",
+        **params,
+    )
+
+
+def _announcing(tx: Tx, holders: Holders, joined_user_id: int, *, verified: bool, now: int) -> dict[str, Any]:
     app_id, number = holders.app_id, holders.number
     keyed = numbers.keyed(tx, app_id, number)
-    return tx.run(
-        "INSERT INTO announced (owner_id, app_id, number, digits, verified, at, joined_id)"
-        f" SELECT h.owner_id, :app_id, :keyed, :digits, :verified, :now, :joined_id FROM {_HOLDERS}"
-        # Contacts may outlive their owner for a moment; a row of `announced` may not.
-        " JOIN users AS u ON u.id = h.owner_id WHERE h.owner_id <> :joined_user_id"
-        " ON CONFLICT (owner_id, number) DO UPDATE SET verified = 1, at = excluded.at, joined_id = excluded.joined_id"
-        " WHERE announced.verified = 0 AND excluded.verified = 1",
-        app_id=app_id,
-        keyed=keyed,
-        after=holders.after,
-        up_to=holders.up_to,
-        joined_id=holders.joined_id,
-        joined_user_id=joined_user_id,
-        digits=numbers.digits(tx, "announced", app_id, keyed, number),
-        verified=int(verified),
-        now=now,
+    return {
+        "app_id": app_id,
+        "keyed": keyed,
+        "after": holders.after,
+        "up_to": holders.up_to,
+        "joined_id": holders.joined_id,
+        "joined_user_id": joined_user_id,
+        "digits": numbers.digits(tx, "announced", app_id, keyed, number),
+        "verified": int(verified),
+        "now": now,
+    }
+
+
+def _take_places(tx: Tx, params: dict[str, Any]) -> None:
+    """Take the next place in the list of each holder who is to be notified, and count it in the list's 24 hours."""
+    keys = ("app_id", "keyed", "after", "up_to", "joined_user_id", "verified", "now")
+    tx.run(
+        "INSERT INTO joined_lists (owner_id, app_id, incarnation, last_place, seen_up_to, window_at, window_count)"
+        f" SELECT h.owner_id, :app_id, :incarnation, 1, 0, :now, 1 FROM {_HOLDERS}"
+        # Contacts may outlive their owner for a moment; a list may not.
+        " JOIN users AS u ON u.id = h.owner_id"
+        " LEFT JOIN announced AS a ON a.owner_id = h.owner_id AND a.number = :keyed"
+        " WHERE h.owner_id <> :joined_user_id AND (a.verified IS NULL OR (a.verified = 0 AND :verified = 1))"
+        " ON CONFLICT (owner_id) DO UPDATE SET last_place = joined_lists.last_place + 1,"
+        " window_count = CASE WHEN joined_lists.window_at > :since THEN joined_lists.window_count + 1 ELSE 1 END,"
+        " window_at = CASE WHEN joined_lists.window_at > :since THEN joined_lists.window_at ELSE :now END",
+        incarnation=secrets.randbits(62),
+        since=params["now"] - WINDOW_SECONDS,
+        **{key: params[key] for key in keys},
     )
 
 

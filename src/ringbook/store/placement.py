@@ -100,7 +100,7 @@ TABLES = {
         sealed="login_sealed email phone",
         hashed="password_hash",
     ),
-    "numbers": reference("app_id user_id verified_at imported spelling", keyed="number", sealed="digits"),
+    "numbers": reference("app_id user_id verified_at imported spelling discoverable", keyed="number", sealed="digits"),
     "tags": reference("app_id tag user_id"),
     "words": reference("app_id word user_id"),
     # ── of one user, kept together
@@ -111,22 +111,31 @@ TABLES = {
         "owner_id book app_id device size next_seq synced_at version reported_version",
         keyed="reports",
     ),
-    "totals": by("owner_id", "owner_id app_id contacts bytes"),
+    "totals": by("owner_id", "owner_id app_id contacts bytes announce_until"),
     "total_changes": by("owner_id", "owner_id app_id users books contacts"),
     "contacts": by("owner_id", "owner_id book app_id seq", keyed="number entry", sealed="sealed"),
     "removed": by("owner_id", "owner_id app_id at", keyed="number", sealed="digits"),
-    "announced": by("owner_id", "owner_id app_id verified at joined_id", keyed="number", sealed="digits"),
+    "announced": by(
+        "owner_id",
+        "owner_id app_id verified at joined_id joined_user_id place digest",
+        keyed="number",
+        sealed="digits",
+    ),
+    "preferences": by(
+        "user_id", "user_id app_id announce discoverable notify quiet_from quiet_to time_zone digest locale"
+    ),
+    "joined_lists": by("owner_id", "owner_id app_id incarnation last_place seen_up_to window_at window_count"),
     "subscriptions": by(
         "user_id",
         "user_id id app_id device platform channel environment bundle web_p256dh created_at updated_at answered_at"
-        " silent_since",
+        " silent_since locale",
         keyed="token_key",
         sealed="token web_auth",
     ),
     "pushes": by(
         "user_id",
         "user_id id app_id subscription_id joined_id event_id about_user_id channel environment created_at due_at"
-        " expires_at attempts outcome reason settled_at lane turn cause",
+        " expires_at attempts outcome reason settled_at lane turn cause digest waits",
         keyed="number",
         sealed="message digits",
     ),

@@ -110,9 +110,23 @@ CREATE TABLE numbers (
     verified_at BIGINT,
     imported INTEGER NOT NULL DEFAULT 0,
     spelling INTEGER NOT NULL DEFAULT 0,
+    discoverable INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (app_id, number, user_id)
 ) {keyed};
 CREATE INDEX numbers_user ON numbers (user_id);
+
+CREATE TABLE preferences (
+    user_id INTEGER PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+    app_id INTEGER NOT NULL,
+    announce INTEGER NOT NULL DEFAULT 0,
+    discoverable INTEGER NOT NULL DEFAULT 0,
+    notify INTEGER NOT NULL DEFAULT 1,
+    quiet_from INTEGER,
+    quiet_to INTEGER,
+    time_zone TEXT,
+    digest INTEGER,
+    locale TEXT
+) {keyed};
 
 CREATE TABLE tags (
     app_id INTEGER NOT NULL,
@@ -172,7 +186,8 @@ CREATE TABLE totals (
     owner_id INTEGER PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
     app_id INTEGER NOT NULL,
     contacts BIGINT NOT NULL,
-    bytes BIGINT NOT NULL
+    bytes BIGINT NOT NULL,
+    announce_until BIGINT NOT NULL DEFAULT 0
 ) {keyed};
 
 CREATE TABLE total_changes (
@@ -248,6 +263,7 @@ postgres:id integer NOT NULL,
     updated_at BIGINT NOT NULL,
     answered_at BIGINT,
     silent_since BIGINT,
+    locale TEXT,
 postgres:PRIMARY KEY (user_id, id),
     UNIQUE (user_id, device, channel, environment)
 );
@@ -308,7 +324,20 @@ CREATE TABLE announced (
     verified INTEGER NOT NULL,
     at BIGINT NOT NULL,
     joined_id BIGINT NOT NULL,
+    joined_user_id INTEGER NOT NULL,
+    place BIGINT NOT NULL,
+    digest BIGINT,
     PRIMARY KEY (owner_id, number)
+) {keyed};
+
+CREATE TABLE joined_lists (
+    owner_id INTEGER PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+    app_id INTEGER NOT NULL,
+    incarnation BIGINT NOT NULL,
+    last_place BIGINT NOT NULL,
+    seen_up_to BIGINT NOT NULL,
+    window_at BIGINT NOT NULL,
+    window_count INTEGER NOT NULL
 ) {keyed};
 
 CREATE TABLE pushes (
@@ -335,6 +364,8 @@ postgres:id bigint NOT NULL,
     lane TEXT NOT NULL DEFAULT '',
     turn BIGINT NOT NULL DEFAULT 0,
     cause TEXT,
+    digest BIGINT,
+    waits TEXT,
 postgres:PRIMARY KEY (id, user_id),
     UNIQUE (user_id, joined_id, subscription_id)
 );
