@@ -9,14 +9,25 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ringbook import model
+from ringbook import model, preferences
 from ringbook.api import shapes
 from ringbook.push import providers
 
 PACKAGE = Path(model.__file__).parent
 # Words that are a field of the API and a term of core as well.
 SHARED = {
-    *("application_id", "code", "contacts", "event", "ids", "imported", "message", "old_password", "password"),
+    *(
+        "application_id",
+        "code",
+        "contact_joined",
+        "contacts",
+        "event",
+        "ids",
+        "imported",
+        "message",
+        "old_password",
+        "password",
+    ),
     *("provider", "tags", "type"),
 }
 # Texts that are equal to a channel's name and mean something else: a platform of devices, and a kind of push.
@@ -29,9 +40,9 @@ def fields_of(module) -> set[str]:
 
 
 def fields_of_the_wire() -> set[str]:
-    """The names of fields in requests and answers that no type of the model has."""
+    """The names of fields in requests and answers that no type of the model or of preferences has."""
     found = [import_module(f"{shapes.__name__}.{one.name}") for one in pkgutil.iter_modules(shapes.__path__)]
-    return set().union(*map(fields_of, found)) - fields_of(model) - SHARED
+    return set().union(*map(fields_of, found)) - fields_of(model) - fields_of(preferences) - SHARED
 
 
 def texts(folder: str) -> Iterator[tuple[str, int, str]]:

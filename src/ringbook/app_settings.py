@@ -22,17 +22,27 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
-from . import errors, phone
+from . import errors, phone, preferences
 
 Check = Callable[[str, str], str]
 
 MAX_TEMPLATE_CHARACTERS = 255
 MAX_LANGUAGES, MAX_MAIL_CHARACTERS = 50, 4_000
-LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}")
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 RESERVED_HEADERS = ("host", "content-length", "transfer-encoding", "connection")
 SERVICE_ACCOUNT_FIELDS = ("project_id", "client_email", "private_key", "token_uri")
 WEBHOOK_PREFIX = "whsec_"
+
+
+class PushTexts(Struct, frozen=True, forbid_unknown_fields=True):
+    """The texts of joined pushes in one language.
+
+    joined   of one who has joined; "" takes the application's
+    digest   of several, by CLDR plural category of those who are not named
+    """
+
+    joined: str = ""
+    digest: dict[str, str] = {}
 
 
 # ── checks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -116,7 +126,7 @@ def mail_texts(text: str, key: str) -> str:
         raise errors.Invalid(f"must have 1 to {MAX_LANGUAGES} languages", field=key)
     for language, mail in texts.items():
         subject, _, body = mail.partition("\n")
-        if not LANGUAGE.fullmatch(language):
+        if not preferences.LANGUAGE.fullmatch(language):
             raise errors.Invalid(f"{language[:40]} must be a language such as en or pt-BR", field=key)
         if not subject.strip() or body.count("%s") != 1 or "%s" in subject:
             raise errors.Invalid(f"{language} must have a subject line, then a text with %s once, the link", field=key)
@@ -136,6 +146,29 @@ def push_template(text: str, key: str) -> str:
         raise errors.Invalid(f"must have 1 to {MAX_TEMPLATE_CHARACTERS} characters", field=key)
     if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in text):
         raise errors.Invalid("must be one line, without control characters", field=key)
+    return text
+
+
+def quiet(text: str, key: str) -> str:
+    """Two times of day such as 22:00-08:00, or empty."""
+    found = preferences.quiet(text, key)
+    return f"{preferences.clock(found.start)}-{preferences.clock(found.end)}" if found else ""
+
+
+def before_digest(text: str, key: str) -> str:
+    """How many pushes are sent before a digest."""
+    if not (text.isascii() and text.isdigit() and len(text) < 9):
+        raise errors.Invalid(f"must be 0 to {preferences.MOST_BEFORE_DIGEST}", field=key)
+    preferences.digest(int(text), key)
+    return text
+
+
+def push_templates(text: str, key: str) -> str:
+    """A JSON object of texts of the joined push by language."""
+    try:
+        msgspec.json.decode(text, type=dict[str, PushTexts])
+    except msgspec.DecodeError as error:
+        raise errors.Invalid(f"must be a JSON object of texts by language ({error})", field=key) from None
     return text
 
 
@@ -222,6 +255,13 @@ def webhook_key(secret: str) -> bytes:
     if not key:
         raise ValueError(f"webhook_secret is not base64 after {WEBHOOK_PREFIX}")
     return key
+
+
+AUDIENCES = {
+    "everyone": "everyone who has the number",
+    "mutual": "those of them whose number the user has too",
+    "nobody": "nobody",
+}
 
 
 # ── declarations ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -494,6 +534,95 @@ class AppSettings(Struct, frozen=True, kw_only=True):
             multiline=True,
         ),
     ] = "Your friend %s joined."
+    contact_joined_language: Annotated[
+        str,
+        setting(
+            "language of the push template; users and devices with another language get the text in theirs, if there"
+            " is one",
+            label="Language",
+            card="joined",
+            check=preferences.locale,
+            quoted=True,
+        ),
+    ] = "en"
+    contact_joined_templates: Annotated[
+        str,
+        setting(
+            "texts of the push in other languages, as JSON; and the text of a digest, %s is replaced by names and %d by"
+            " the number of the others",
+            label="Texts by language",
+            card="joined",
+            check=push_templates,
+            multiline=True,
+        ),
+    ] = "{}"
+    contact_joined_delay_seconds: Annotated[
+        int,
+        setting(
+            "seconds after the sign-up until the first push, in which your app can ask who may be told",
+            label="Delay in seconds",
+            card="joined",
+        ),
+    ] = 0
+    contact_joined_announce: Annotated[
+        preferences.Audience,
+        setting(
+            "who is told that a user has joined, unless the user has chosen: everyone who has the number, of them those"
+            " whose number the user has too (mutual), or nobody",
+            label="Who is told",
+            card="joined",
+            group="Unless the user has chosen",
+            choices=AUDIENCES,
+        ),
+    ] = "everyone"
+    contact_joined_discoverable: Annotated[
+        preferences.Audience,
+        setting(
+            "who finds a user by the number, unless the user has chosen: everyone, mutual or nobody",
+            label="Who finds a user by the number",
+            card="joined",
+            group="Unless the user has chosen",
+            choices=AUDIENCES,
+        ),
+    ] = "everyone"
+    contact_joined_choice: Annotated[
+        bool,
+        setting(
+            "users may choose who is told that they have joined, and who finds them",
+            label="Users may choose who is told and who finds them",
+            card="joined",
+        ),
+    ] = True
+    contact_joined_digest: Annotated[
+        int,
+        setting(
+            "after so many pushes to a user within 24 hours, the next ones come together in one push",
+            label="Pushes in 24 hours before a digest",
+            card="joined",
+            group="Unless the user has chosen",
+            check=before_digest,
+        ),
+    ] = 5
+    contact_joined_quiet: Annotated[
+        str,
+        setting(
+            "hours in which pushes wait, such as 22:00-08:00, for users whose time zone is known; empty = none",
+            label="Quiet hours",
+            card="joined",
+            group="Unless the user has chosen",
+            check=quiet,
+            quoted=True,
+            placeholder="22:00-08:00",
+        ),
+    ] = ""
+    contact_joined_list_days: Annotated[
+        int,
+        setting(
+            "days for which apps can list who has joined (GET /contact_joined); 0 = no list",
+            label="Days in the list of who joined",
+            card="joined",
+        ),
+    ] = 90
     contact_joined_development: Annotated[
         bool,
         setting(

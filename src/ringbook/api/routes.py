@@ -19,13 +19,14 @@ from ..exchange.bodies import InFlight
 from ..exchange.lane import Lane
 from ..exchange.run import Endpoint, Router
 from ..store.db import Database
-from . import address_book, events, sessions, subscriptions, users
+from . import address_book, contact_joined, events, sessions, subscriptions, users
 from .endpoint import JSON, Api, Route, of_browser
 
 ROUTES: list[Route] = [
     *sessions.ROUTES,
     *users.ROUTES,
     *address_book.ROUTES,
+    *contact_joined.ROUTES,
     *subscriptions.ROUTES,
     *events.ROUTES,
 ]

@@ -12,7 +12,8 @@ from .. import errors
 from ..profile_fields import FIELDS, Field, fold
 from . import privacy
 
-# Also `password` and `old_password`. An absent field stays as it is; None or a blank text removes its value.
+# Also `password`, `old_password`, and `preferences` for joined pushes (`core/preferences.py`). An absent field stays as
+# it is; None or a blank text removes its value.
 Fields = dict[str, Any]
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from .. import errors, phone, times
 from ..model import App, User
+from ..preferences import clock
 from ..store import books, resets, users
 from ..store import user_record as store
 from ..store.db import Database, Row, Tx
@@ -106,6 +107,7 @@ def _everything(db: Database, user_id: int) -> dict[str, Any]:
             "user": _shown(user) | flags,
             "numbers": [_shown(row) for row in store.numbers(tx, user_id)],
             "tags": store.tags(tx, user_id),
+            "preferences": _preferences(tx, user_id),
             "sessions": [_shown(row) for row in store.sessions(tx, user_id)],
             "address_books": [_book(tx, user_id, row) for row in store.books(tx, user_id)],
             "subscriptions": [_shown(row) for row in store.subscriptions(tx, user_id)],
@@ -116,6 +118,16 @@ def _everything(db: Database, user_id: int) -> dict[str, Any]:
             "joined": [_shown(row) for row in store.joined(tx, user_id)],
             "announced_contacts": store.announced(tx, user_id),
         }
+
+
+def _preferences(tx: Tx, user_id: int) -> dict[str, Any] | None:
+    """What the user has chosen about joined pushes, and null for what is left to the application."""
+    row = store.preferences(tx, user_id)
+    if not row:
+        return None
+    start, end = row.pop("quiet")
+    quiet = None if start is None else "none" if start < 0 else f"{clock(start)}-{clock(end)}"
+    return row | {"quiet": quiet}
 
 
 PUSH_FIELDS = (

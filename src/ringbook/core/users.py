@@ -24,7 +24,21 @@ from ..store import users as store
 from ..store import words as words_store
 from ..store.db import Database, Row, Tx
 from ..store.users import fold
-from . import audit, ceiling, charging, codes, erasures, joined, numbers, passwords, privacy, rate_limits, stats, words
+from . import (
+    audit,
+    ceiling,
+    charging,
+    codes,
+    erasures,
+    joined,
+    numbers,
+    passwords,
+    preferences,
+    privacy,
+    rate_limits,
+    stats,
+    words,
+)
 from .audit import Actor
 from .profile import Fields, columns
 from .user_search import Filter, Query, another_search, named, query, turn
@@ -60,11 +74,15 @@ def sign_up(
     Raises Invalid with the first of all refused fields and the others in `others`. If there is none, and unique values
     are taken, raises Conflict likewise. TooMany.
     """
-    values = _checked(app, fields, faults or errors.Faults())
+    faults = faults or errors.Faults()
+    chosen: preferences.Chosen = {}
+    with faults.collected():
+        chosen = preferences.checked(app, fields.get("preferences") or {})
+    values = _checked(app, fields, faults)
     _count_account(db, limits, app, address, now, has_number=bool(values.get("phone")))
     values["password_hash"] = passwords.hashed(fields["password"])
     with db.write() as tx:
-        return add(tx, app, values, now)
+        return add(tx, app, values, now, chosen=chosen)
 
 
 def _checked(app: App, fields: Fields, faults: errors.Faults) -> dict[str, Any]:
@@ -128,13 +146,17 @@ def charge_account(tx: Tx, limits: Limits, address: str, now: int) -> None:
     charging.charge_all(tx, [charging.Charge(bucket, 1) for bucket in rate_limits.accounts(limits, address)], now)
 
 
-def add(tx: Tx, app: App, values: dict[str, Any], now: int) -> User:
-    """Create an account with these values (`profile.columns`); Conflict when a unique value is taken."""
+def add(tx: Tx, app: App, values: dict[str, Any], now: int, *, chosen: preferences.Chosen | None = None) -> User:
+    """Create an account with these values (`profile.columns`); Conflict when a unique value is taken.
+
+    chosen   the user's preferences for joined pushes
+    """
     user_id = store.insert(tx, app.id, values, now)
     if user_id is None:
         raise _conflict(*store.all_taken(tx, app.id, values))
     app_totals.change(tx, app.id, user_id, users=1)
     _write_beside(tx, app, user_id, values, now)
+    preferences.write(tx, app, user_id, chosen or {})
     if not values.get("is_guest"):
         stats.after(tx, app.id, "sign-ups", now)
     user = store.by_id(tx, app.id, user_id)
@@ -187,12 +209,14 @@ class _Change:
     session          the hash of the caller's token
     old_hash         the hash of the current password, which was given and is right; "" when the password stays
     verified_phone   the phone that the request verifies; "" when it verifies none
+    chosen           preferences for joined pushes
     """
 
     values: Mapping[str, Any]
     session: bytes
     old_hash: str
     verified_phone: str
+    chosen: preferences.Chosen
 
 
 def update(
@@ -218,7 +242,15 @@ def update(
     """
     if verified_phone:
         fields = {**fields, "phone": verified_phone}
-    values, password = columns(fields), fields.get("password")
+    faults = errors.Faults()
+    chosen: preferences.Chosen = {}
+    values: dict[str, Any] = {}
+    with faults.collected():
+        chosen = preferences.checked(caller.app, fields.get("preferences") or {})
+    with faults.collected():
+        values = columns(fields)
+    faults.refuse()
+    password = fields.get("password")
     user = _own(db, caller, user_id)
     given = [name for name in IDENTIFYING if name in values]
     new = {name: values[name] for name in given if values[name] != (getattr(user, name) or None)}
@@ -234,7 +266,7 @@ def update(
         values |= {"password_hash": passwords.hashed(password), "one_time_until": None}
     charged = {name: value for name, value in new.items() if not (verified_phone and name == "phone")}
     privacy.charge(db, limits, caller, _private_values(charged, caller.app.settings.default_region), now)
-    return _save(db, caller, _Change(values, session, old_hash, verified_phone), now)
+    return _save(db, caller, _Change(values, session, old_hash, verified_phone, chosen), now)
 
 
 def _save(db: Database, caller: Caller, change: _Change, now: int) -> User:
@@ -345,6 +377,7 @@ def _changed(tx: Tx, caller: Caller, change: _Change, now: int) -> User:
     if not store.change(tx, caller.app.id, caller.user_id, change.values, now):
         raise errors.SessionGone
     _write_beside(tx, caller.app, caller.user_id, change.values, now)
+    preferences.write(tx, caller.app, caller.user_id, change.chosen)
     if "password_hash" in change.values or "email" in change.values:
         resets.drop(tx, caller.user_id)  # a link in a mailbox that may be somebody else's now
     if "password_hash" in change.values:

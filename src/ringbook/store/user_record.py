@@ -2,6 +2,7 @@
 
 user                                     the account
 numbers, tags, sessions                  what stands beside it
+preferences                              what the user has chosen about joined pushes
 books, contacts                          the address books
 subscriptions, codes, removed            where pushes go, codes under way, numbers removed lately
 pushes, joined, announced                what was sent to the user and told about them, and of how many they were told
@@ -9,6 +10,7 @@ pushes, joined, announced                what was sent to the user and told abou
 
 from ..profile_fields import FIELDS
 from . import numbers as _numbers
+from . import preferences as _preferences
 from . import profiles
 from . import pushes as _pushes
 from .codes import with_number
@@ -44,6 +46,20 @@ def numbers(tx: Tx, user_id: int) -> list[Row]:
 def tags(tx: Tx, user_id: int) -> list[str]:
     """The user's tags, folded."""
     return [row[0] for row in tx.tuples("SELECT tag FROM tags WHERE user_id = :id ORDER BY tag", id=user_id)]
+
+
+def preferences(tx: Tx, user_id: int) -> Row | None:
+    """What the user has chosen about joined pushes."""
+    row = _preferences.of_user(tx, user_id)
+    if not row:
+        return None
+    start, end = row.pop("quiet_from"), row.pop("quiet_to")
+    return row | {
+        "announce": _preferences.audience(row["announce"]),
+        "discoverable": _preferences.audience(row["discoverable"]),
+        "notify": bool(row["notify"]),
+        "quiet": [start, end],
+    }
 
 
 def sessions(tx: Tx, user_id: int) -> list[Row]:

@@ -8,6 +8,7 @@ from msgspec.structs import astuple
 from ...model import User
 from ...profile_fields import FIELDS, Field, Profile
 from ..wire import iso, iso_or_none
+from .contact_joined import PreferencesIn
 from .fields import Date, Password
 from .proofs import FirebaseIn, PhoneIn
 
@@ -26,6 +27,7 @@ UserIn = defstruct(
         *(_requested(field) for field in FIELDS.values()),
         ("password", Password | None | UnsetType, UNSET),
         ("old_password", OldPassword | None | UnsetType, UNSET),
+        ("contact_joined", PreferencesIn | None | UnsetType, UNSET),
     ],
     kw_only=True,
     namespace={"__doc__": "What an app may say about its user; other fields are ignored. Absent fields do not change."},
