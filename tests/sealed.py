@@ -4,6 +4,7 @@ application_behind(server, id)          an application
 contacts(tx), contacts_behind(server)   every contact: owner, book and the opened contact
 buckets(tx), bucket(name)               what is used of every bucket, by name; the value by which a bucket is found
 entries(db), entries_behind(server)     the audit log, the newest entry first
+answers_behind(server)                  what is kept for the next page of a session of the dashboard
 add_number(tx, …)                       a user answers to one more number
 subscription(user_id, token)            a new subscription of an Android device
 with_number(…)                          a contact as its table holds it
@@ -18,8 +19,8 @@ from ringbook.core import applications, audit
 from ringbook.core.audit import Entry
 from ringbook.model import App, Contact, SealedContact, Subscription
 from ringbook.seal import halves
+from ringbook.store import admin_answers, numbers
 from ringbook.store import db as databases
-from ringbook.store import numbers
 from ringbook.store.db import Database, Tx
 
 
@@ -71,6 +72,13 @@ def with_number(app_id: int, owner_id: int, book: int, one: Contact) -> SealedCo
     (entry,) = SEAL.entries(phone.reading(), app_id, owner_id, book, [sent])
     sealed = SEAL.contact(app_id, owner_id, book, keyed, one.number, one.name, one.typed)
     return SealedContact(keyed, sealed, entry, one.seq)
+
+
+def answers_behind(server: Server) -> list[str]:
+    """What is kept for the next page of a session of the dashboard."""
+    with closing(databases.connect(server.database_url, seal=SEAL, pool=1)) as db, db.read() as tx:
+        rows = tx.all("SELECT name, sealed FROM admin_answers")
+        return [admin_answers.opened(tx, admin_answers.TABLE, row["name"], row["sealed"]) for row in rows]
 
 
 def add_number(tx: Tx, app_id: int, user_id: int, number: int, verified_at: int | None = None) -> None:

@@ -76,9 +76,17 @@ def test_reloading_makes_no_second_application_and_rotates_no_keys_twice(visitor
 
 def test_a_form_that_was_refused_may_be_sent_again(visitor, server):
     nonce = secrets.token_urlsafe(12)
-    assert visitor.post("/apps", nonce=nonce, name="x" * 101).status == 422
-    assert visitor.post("/apps", nonce=nonce, name="Mended").status == 303
+    assert visitor.post("/apps", nonce=nonce, name="x" * 101).is_refused
+    assert "/secret/" in visitor.post("/apps", nonce=nonce, name="Mended").goes_to
     assert len(rows(server, "SELECT id FROM applications WHERE name = 'Mended'")) == 1
+
+
+def test_two_refused_forms_at_the_same_moment_are_both_refused(visitor):
+    """Neither waits for the other one, and neither is told that a form is still being carried out."""
+    nonce = secrets.token_urlsafe(12)
+    with ThreadPoolExecutor(4) as threads:
+        sent = list(threads.map(lambda _: visitor.post("/apps", nonce=nonce, name="x" * 101), range(4)))
+    assert all(page.is_refused for page in sent)
 
 
 def test_two_forms_at_the_same_moment_are_carried_out_once(visitor, server):
@@ -90,8 +98,8 @@ def test_two_forms_at_the_same_moment_are_carried_out_once(visitor, server):
 
 
 def test_a_name_that_is_refused_says_why(visitor):
-    page = visitor.post("/apps", name="x" * 101)
-    assert page.status == 422 and "must have 1 to 100 characters" in page.words and page.value("name") == "x" * 101
+    page = visitor.refused(visitor.post("/apps", name="x" * 101))
+    assert "must have 1 to 100 characters" in page.words and page.value("name") == "x" * 101
 
 
 def test_every_sdk_has_its_lines_with_the_endpoint_and_the_keys(visitor, server, app):
@@ -139,7 +147,7 @@ def test_keys_are_rotated_only_once_the_name_was_typed(visitor, server, app):
     path = f"/apps/{app.application_id}/keys/rotate"
     before = keys_of(server, app.application_id)
     assert "stop working" in visitor.get(path).words
-    assert visitor.post(path, typed="friends").status == 422
+    assert visitor.post(path, typed="friends").is_refused
     assert keys_of(server, app.application_id) == before
     page = visitor.follow(visitor.post(path, typed=NAME))
     after = keys_of(server, app.application_id)
@@ -152,13 +160,13 @@ def test_an_application_is_renamed(visitor, app):
     path = f"/apps/{app.application_id}/keys/name"
     assert "was renamed" in visitor.follow(visitor.post(path, name="Family")).words
     assert "Family" in visitor.get("/apps").words
-    assert visitor.post(path, name=" ").status == 422
+    assert visitor.post(path, name=" ").is_refused
 
 
 def test_an_application_is_deleted_only_once_its_name_was_typed(visitor, server, app):
     person(server, app)
     path = f"/apps/{app.application_id}/delete"
-    assert visitor.post(path, typed="").status == 422
+    assert visitor.post(path, typed="").is_refused
     assert open_session(server, app).status == 201
     gone = visitor.follow(visitor.post(path, typed="Friends & <b>co</b>"))
     assert "was deleted, with 1 user." in gone.words

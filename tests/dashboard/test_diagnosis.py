@@ -37,8 +37,8 @@ def test_both_sides_are_asked(server, app, visitor):
     page = asked(visitor, user=bob.id, contact=ann.login)
     assert f"Found: the app of user {bob.id} is shown user {ann.id}" in page.words
     assert f"?user={ann.id}&amp;contact={bob.id}" in page.html  # the other way round
-    page = visitor.post(visitor.base, user=ann.id, contact=bob.id)
-    assert page.status == 422 and f"User {bob.id} has no number, so nobody finds this user." in page.words
+    page = visitor.refused(visitor.post(visitor.base, user=ann.id, contact=bob.id))
+    assert f"User {bob.id} has no number, so nobody finds this user." in page.words
 
 
 def test_who_is_found_raises_no_alarm(server, app, visitor):
@@ -81,14 +81,16 @@ def test_the_name_shows_after_a_reveal_and_stays_text(server, app, visitor):
 
 
 def test_what_is_wrong_is_said_beside_it(server, app, visitor):
-    empty = visitor.post(visitor.base, user="", contact="")
-    assert empty.status == 422 and empty.words.count("Enter a value.") == 2
-    page = visitor.post(visitor.base, user="nobody@example.com", contact=ANN)
-    assert page.status == 422 and "Nobody has this id, login, e-mail or phone." in page.words
+    empty = visitor.refused(visitor.post(visitor.base, user="", contact=""))
+    assert empty.words.count("Enter a value.") == 2
+    sent = visitor.post(visitor.base, user="nobody@example.com", contact=ANN)
+    assert "nobody" not in sent.goes_to and ANN[1:] not in sent.goes_to
+    page = visitor.refused(sent)
+    assert "Nobody has this id, login, e-mail or phone." in page.words
     assert page.value("contact") == ANN
     elsewhere = person(server)
-    page = visitor.post(visitor.base, user=elsewhere.id, contact=ANN)
-    assert page.status == 422 and "Nobody has this id, login, e-mail or phone." in page.words
+    page = visitor.refused(visitor.post(visitor.base, user=elsewhere.id, contact=ANN))
+    assert "Nobody has this id, login, e-mail or phone." in page.words
     page = asked(visitor, user=person(server, app).id, contact="12 34 56 7")
     assert "fewer than 10" in page.words and "Found by the app" not in page.words
 

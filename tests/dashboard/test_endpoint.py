@@ -87,7 +87,7 @@ def test_what_is_asked_for_in_no_way_that_there_is_says_so_with_the_same_headers
 
 
 def test_the_address_of_a_form_leads_back_to_its_page(server):
-    """A refused form shows its page at the form's own address. Whoever asks for that address again gets the page."""
+    """Somebody may ask for it by GET: from a history, or after a log-in."""
     visitor = admin(server)
     app = server.app.application_id
     for form, page in (
@@ -194,7 +194,7 @@ def test_a_page_can_be_read_where_nothing_can_be_written(databases, tmp_path):
 def test_light_or_dark_is_remembered_without_a_script(server):
     visitor = Visitor(server)
     assert "data-theme" not in visitor.get("/login").html
-    assert visitor.post("/theme", theme="dark", back="/dashboard/login").status == 303
+    assert visitor.post("/theme", theme="dark", back="/dashboard/login").is_done
     assert 'data-theme="dark"' in visitor.get("/login").html
     visitor.post("/theme", theme="")
     assert "data-theme" not in visitor.get("/login").html

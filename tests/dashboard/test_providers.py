@@ -76,15 +76,16 @@ def test_a_service_account_is_uploaded_and_never_shown_again(server, app, visito
 def test_a_file_that_is_none_says_why_and_changes_nothing(server, app, visitor, content):
     page = upload(visitor, "gcm", "fcm_service_account", content)
     if content:
-        assert page.status == 422 and 'id="fcm_service_account-error"' in page.html and "@FILE" not in page.words
+        page = visitor.refused(page)
+        assert 'id="fcm_service_account-error"' in page.html and "@FILE" not in page.words
     assert settings(server, app).fcm_service_account == ""
 
 
 def test_an_apns_key_and_its_ids_are_kept_together_or_not_at_all(server, app, visitor):
     key = pem(ec.generate_private_key(ec.SECP256R1())).encode()
     ids = {"apns_key_id": "ABCDE12345", "apns_team_id": "not letters!", "apns_topic": "com.example.friends"}
-    page = upload(visitor, "apns", "apns_key", key, **ids)
-    assert page.status == 422 and page.value("apns_key_id") == "ABCDE12345"
+    page = visitor.refused(upload(visitor, "apns", "apns_key", key, **ids))
+    assert page.value("apns_key_id") == "ABCDE12345"
     assert settings(server, app).apns_key_id == settings(server, app).apns_key == ""
     visitor.follow(upload(visitor, "apns", "apns_key", key, **ids | {"apns_team_id": "TEAM123456"}))
     assert settings(server, app).apns_team_id == "TEAM123456"

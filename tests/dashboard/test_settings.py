@@ -68,8 +68,10 @@ def test_the_card_is_saved_and_kept(visitor, server, app):
 )
 def test_a_template_that_is_refused_says_why_and_is_still_there_to_be_mended(visitor, server, app, template, reason):
     before = stored(server, app)
-    page = visitor.post(at(app, "/joined"), contact_joined_enabled="on", contact_joined_template=template)
-    assert page.status == 422 and reason in page.words
+    sent = visitor.post(at(app, "/joined"), contact_joined_enabled="on", contact_joined_template=template)
+    assert sent.goes_to.endswith("#joined")
+    page = visitor.refused(sent)
+    assert reason in page.words
     assert page.value("contact_joined_template") == template
     assert 'aria-invalid="true"' in page.html
     assert stored(server, app) == before
@@ -94,15 +96,15 @@ def test_every_setting_of_an_application_stands_in_one_form_of_the_dashboard(vis
 
 def test_settings_are_taken_over_all_or_none(visitor, server, app):
     path = at(app, "/finding")
-    wrong = visitor.post(path, default_region="Atlantis", require_verified_number="on", profiles="open")
-    assert (
-        wrong.status == 422 and "two-letter country code" in wrong.words and wrong.value("default_region") == "Atlantis"
+    wrong = visitor.refused(
+        visitor.post(path, default_region="Atlantis", require_verified_number="on", profiles="open")
     )
+    assert "two-letter country code" in wrong.words and wrong.value("default_region") == "Atlantis"
     assert stored(server, app)["profiles"] == "known"
     visitor.post(path, default_region="gb", require_verified_number="on", profiles="open")
     now = stored(server, app)
     assert (now["default_region"], now["require_verified_number"], now["profiles"]) == ("GB", "on", "open")
-    assert visitor.post(path, default_region="gb", require_verified_number="perhaps").status == 422
+    assert visitor.post(path, default_region="gb", require_verified_number="perhaps").is_refused
 
 
 def test_a_region_that_cannot_change_any_more_is_told_and_not_asked_for(visitor, server, app):
@@ -110,19 +112,19 @@ def test_a_region_that_cannot_change_any_more_is_told_and_not_asked_for(visitor,
     person(server, app, phone="+1 202 555 0142")
     page = visitor.get(at(app))
     assert "It cannot be changed any more" in page.words and 'id="default_region"' not in page.html
-    assert visitor.post(at(app, "/finding"), require_verified_number="off", profiles="known").status == 303
-    assert visitor.post(at(app, "/finding"), default_region="US").status == 422
+    assert visitor.post(at(app, "/finding"), require_verified_number="off", profiles="known").is_done
+    assert visitor.post(at(app, "/finding"), default_region="US").is_refused
 
 
 def test_a_secret_is_never_shown_and_stays_until_it_is_replaced_or_removed(visitor, server, app):
     path, key = at(app, "/codes"), "sms_twilio_auth_token"
-    assert visitor.post(path, sms_twilio_auth_token="very-secret-token").status == 303
+    assert visitor.post(path, sms_twilio_auth_token="very-secret-token").is_done
     page = visitor.get(f"/apps/{app.application_id}/users/sign-in")
     assert "very-secret-token" not in page.html and "Stays as it is" in page.html
     visitor.post(path, sms_twilio_auth_token="", sms_daily_cap="5")
     assert (stored(server, app)[key], stored(server, app)["sms_daily_cap"]) == ("very-secret-token", 5)
-    refused = visitor.post(path, sms_twilio_auth_token="another-secret", sms_daily_cap="many")
-    assert refused.status == 422 and "another-secret" not in refused.html
+    refused = visitor.refused(visitor.post(path, sms_twilio_auth_token="another-secret", sms_daily_cap="many"))
+    assert refused.value("sms_daily_cap") == "many" and "another-secret" not in refused.html
     visitor.post(path, sms_twilio_auth_token_remove="on")
     assert stored(server, app)[key] == ""
 
@@ -154,8 +156,9 @@ def test_a_test_is_sent_to_a_user_who_has_a_device(visitor, server, app):
     wished = {"notification_channels": "gcm", "push_token": token, "device": {"udid": "u1", "platform": "android"}}
     assert bob.ask("POST", "/subscriptions", wished).status == 201
     visitor.get(at(app))
-    assert "nobody has this id" in visitor.post(at(app, "/test"), test="nobody").words
-    assert "nobody has this id" in visitor.post(at(app, "/test"), test="").words
+    for typed in ("nobody", ""):
+        refused = visitor.refused(visitor.post(at(app, "/test"), test=typed))
+        assert "nobody has this id" in refused.words and refused.value("test-user") == typed
     page = visitor.follow(visitor.post(at(app, "/test"), test=bob.login))
     assert f"A test push was queued for 1 device of user {bob.id}." in page.words
     part = visitor.get(at(app, f"/test/result?test={bob.id}"))
@@ -168,19 +171,19 @@ def test_whoever_saves_late_is_told_what_somebody_else_has_changed(visitor, serv
     late = seen(visitor.get(at(app)), "joined")
     mine = {"contact_joined_enabled": "on", "contact_joined_template": "Mine: %s"}
     theirs = {"contact_joined_template": "Theirs: %s", "seen": seen(other.get(at(app)), "joined")}
-    assert other.post(at(app, "/joined"), **theirs).status == 303
-    page = visitor.post(at(app, "/joined"), seen=late, **mine)
-    assert page.status == 422 and page.words.count("Somebody has changed these settings") == 2
+    assert other.post(at(app, "/joined"), **theirs).is_done
+    page = visitor.refused(visitor.post(at(app, "/joined"), seen=late, **mine))
+    assert page.words.count("Somebody has changed these settings") == 2
     assert "it is Theirs: %s now" in page.words and "it is off now" in page.words
     assert page.value("contact_joined_template") == "Mine: %s"
     assert stored(server, app)["contact_joined_template"] == "Theirs: %s"
-    assert visitor.post(at(app, "/joined"), seen=seen(page, "joined"), **mine).status == 303
+    assert visitor.post(at(app, "/joined"), seen=seen(page, "joined"), **mine).is_done
     assert stored(server, app)["contact_joined_template"] == "Mine: %s"
 
 
 def test_a_card_is_not_late_because_another_one_was_saved(visitor, app):
     page = visitor.get(at(app))
-    assert visitor.post(at(app, "/sessions"), reassigned_after_days="7").status == 303
+    assert visitor.post(at(app, "/sessions"), reassigned_after_days="7").is_done
     done = visitor.post(at(app, "/joined"), contact_joined_template="%s", seen=seen(page, "joined"))
     assert done.status == 303
 

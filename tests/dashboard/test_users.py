@@ -179,7 +179,7 @@ def test_a_user_is_erased_only_once_the_id_was_typed(visitor, server, app):
     path = f"/apps/{app.application_id}/users/{bob.id}"
     assert "permanently" in visitor.get(f"{path}/erase").words
     for typed in ("", "yes", str(bob.id + 1)):
-        assert visitor.post(f"{path}/erase", typed=typed).status == 422
+        assert visitor.post(f"{path}/erase", typed=typed).is_refused
     assert visitor.get(path).status == 200
     assert f"User {bob.id} and all data" in visitor.follow(visitor.post(f"{path}/erase", typed=bob.id)).words
     assert visitor.get(path).status == 404

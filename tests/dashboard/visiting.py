@@ -57,6 +57,16 @@ class Page:
         assert self.status == 303, self
         return self.headers["Location"]
 
+    @property
+    def is_refused(self) -> bool:
+        """Does it lead to a page that shows why a form was refused?"""
+        return self.status == 303 and re.search(r"[?&]refused=\w", self.goes_to) is not None
+
+    @property
+    def is_done(self) -> bool:
+        """Does it redirect, and not because the form was refused?"""
+        return self.status == 303 and not self.is_refused
+
     def value(self, id_: str) -> str:
         """The value of a form field."""
         found = re.search(rf'<input[^>]*\bid="{id_}"[^>]*>', self.html)
@@ -111,7 +121,14 @@ class Visitor:
 
     def follow(self, page: Page) -> Page:
         """Follow the redirection of a response."""
-        return self.get(page.goes_to.removeprefix("/dashboard"))
+        return self.get(page.goes_to.removeprefix("/dashboard").partition("#")[0])
+
+    def refused(self, page: Page) -> Page:
+        """The page to which a refused form leads."""
+        assert page.is_refused, page
+        shown = self.follow(page)
+        assert shown.status == 200, shown
+        return shown
 
 
 def make_admin(server: Server, email: str = "") -> tuple[str, str]:

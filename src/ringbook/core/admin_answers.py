@@ -37,10 +37,13 @@ def cancelled(db: Database, login: Login, nonce: str, now: int) -> None:
         store.take(tx, _name(login, "form", nonce), now)
 
 
-def led_to(db: Database, login: Login, nonce: str, now: int) -> str:
-    """The page to which a form led; UNFINISHED while it is carried out, and when its process has died."""
+def led_to(db: Database, login: Login, nonce: str, now: int) -> str | None:
+    """The page to which a form led; UNFINISHED while it is carried out, and when its process has died.
+
+    None when it was not sent, or was cancelled.
+    """
     with db.read() as tx:
-        return store.read(tx, _name(login, "form", nonce), now) or UNFINISHED
+        return store.read(tx, _name(login, "form", nonce), now)
 
 
 def keep(db: Database, login: Login, text: str, now: int) -> str:

@@ -15,23 +15,16 @@ PAGE = f"{ROOT}/admins"
 
 def show(call: Call) -> Response:
     """Every admin, and to owners the sessions and the open invitations."""
-    return _page(call)
-
-
-def _page(
-    call: Call, status: int = 200, *, wrong: dict[str, str] | None = None, email: str = "", role: str = admins.VIEWER
-) -> Response:
     found = admins.all_(call.db)
     sessions = {one.email: admins.sessions_of(call.db, one.email, call.now) for one in found if call.may_change}
     return call.page(
         "admins.html",
-        status,
         admins=found,
         sessions=sessions,
         invitations=admins.invitations(call.db, call.now) if call.may_change else [],
-        errors=wrong or {},
-        email=email,
-        role=role,
+        errors=call.refused.wrong,
+        email=call.refused.typed.get("email", ""),
+        role=call.refused.typed.get("role", admins.VIEWER),
     )
 
 
@@ -42,7 +35,7 @@ def invite(call: Call) -> Response:
     try:
         token = admins.invite(call.db, email, role, call.by)
     except errors.Invalid as refused:
-        return _page(call, 422, wrong={refused.field: refused.reason}, email=email, role=role)
+        return call.refuse(f"{PAGE}#invite", {refused.field: refused.reason}, typed=("email", "role"))
     nonce = admin_answers.keep(call.db, call.login, token, call.now)
     return call.redirect(f"{PAGE}/invited/{nonce}")
 

@@ -16,16 +16,15 @@ def start(call: Call) -> Response:
 
 def all_(call: Call) -> Response:
     """The list, and the form."""
-    return call.page("applications.html", errors={}, name="")
+    return call.page("applications.html", errors=call.refused.wrong, name=call.refused.typed.get("name", ""))
 
 
 def create(call: Call) -> Response:
     """Creates an application. Only the page that follows shows its secret, once."""
-    name = call.text("name")
     try:
-        app = applications.create(call.db, name, call.now, by=call.by)
+        app = applications.create(call.db, call.text("name"), call.now, by=call.by)
     except errors.Invalid as refused:
-        return call.page("applications.html", 422, errors={refused.field: refused.reason}, name=name)
+        return call.refuse(f"{ROOT}/apps#new", {refused.field: refused.reason}, typed=("name",))
     return to_secret(call, app, "Application created")
 
 

@@ -31,7 +31,8 @@ def form(call: Call) -> Response:
     part = call.query("of")
     text = sealed_links.opened(call.db, PURPOSE, call.app.id, part) if part else None
     if not text:
-        return page(call, Asked(call.query("user"), only_id(call.query("contact"))))
+        typed = {"user": call.query("user"), "contact": only_id(call.query("contact"))} | call.refused.typed
+        return page(call, Asked(typed["user"], typed["contact"]), wrong=call.refused.wrong)
     asked = msgspec.json.decode(text, type=Asked)
     assert call.login
     if not call.login.is_signed(part, call.query("by")):
@@ -49,15 +50,20 @@ def ask(call: Call) -> Response:
     assert call.login
     asked = Asked(call.text("user").strip(), call.text("contact").strip(), call.text("names") == "on")
     if wrong := {name: "Enter a value." for name in ("user", "contact") if not getattr(asked, name)}:
-        return page(call, asked, 422, wrong=wrong)
+        return refused(call, wrong)
     if asked.names and not call.may_change:
         raise errors.Forbidden(REVEAL)
     try:
         diagnosed(call, asked, is_recorded=True)
     except Wrong as wrong_field:
-        return page(call, asked, 422, wrong={wrong_field.field: wrong_field.reason})
+        return refused(call, {wrong_field.field: wrong_field.reason})
     part = sealed_links.sealed(call.db, PURPOSE, call.app.id, msgspec.json.encode(asked).decode())
     return call.redirect(f"{address(call)}?{urlencode({'of': part, 'by': call.login.signature(part)})}")
+
+
+def refused(call: Call, wrong: dict[str, str]) -> Response:
+    """Leads back to the form."""
+    return call.refuse(address(call), wrong, typed=("user", "contact"))
 
 
 def result(call: Call, asked: Asked) -> Response:
@@ -65,7 +71,7 @@ def result(call: Call, asked: Asked) -> Response:
     try:
         return page(call, asked, answer=diagnosed(call, asked, is_recorded=False))
     except Wrong as wrong_field:  # the user was erased meanwhile
-        return page(call, asked, 422, wrong={wrong_field.field: wrong_field.reason})
+        return page(call, asked, wrong={wrong_field.field: wrong_field.reason})
 
 
 class Wrong(Exception):
@@ -92,13 +98,12 @@ def diagnosed(call: Call, asked: Asked, *, is_recorded: bool) -> diagnosis.Answe
 def page(
     call: Call,
     asked: Asked,
-    status: int = 200,
     *,
     wrong: dict[str, str] | None = None,
     answer: diagnosis.Answer | None = None,
 ) -> Response:
     """The form, with the result below it."""
-    return call.page("why.html", status, app=call.app, asked=asked, errors=wrong or {}, answer=answer)
+    return call.page("why.html", app=call.app, asked=asked, errors=wrong or {}, answer=answer)
 
 
 def address(call: Call) -> str:

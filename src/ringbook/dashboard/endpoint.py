@@ -6,13 +6,13 @@
 
 A handler is a plain function that runs in a thread. A GET changes nothing. A form that changes something carries
 `csrf`, a value that only pages of the same session contain, and is sent by a page of this server. It leads to a page of
-its own by a redirection, so that reloading the page sends nothing again. It also carries a nonce: a form that is sent
-twice is carried out once, and both answers lead to the same page.
+its own by a redirection, also when it is refused (`refusals.py`), so that reloading the page sends nothing again. It
+also carries a nonce: a form that is sent twice is carried out once, and both answers lead to the same page.
 """
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -34,7 +34,7 @@ from ..exchange import request as common
 from ..exchange.run import Edge
 from ..exchange.statuses import status_of
 from ..model import App
-from . import cookies, templates
+from . import cookies, refusals, templates
 
 ROOT = "/dashboard"
 LARGEST_BYTES = 1024 * 1024  # of a form with a file
@@ -103,11 +103,15 @@ class Route(common.Route):
 
 @dataclass(kw_only=True)
 class Call(common.Call):
-    """One request. `form` is the decoded body; `login` is set once the admin has been identified."""
+    """One request. `form` is the decoded body; `login` is set once the admin has been identified.
+
+    is_refused   a form that has changed nothing: it may be sent again
+    """
 
     route: Route
     form: FormData = field(default_factory=FormData)
     login: Login | None = None
+    is_refused: bool = False
     not_found: ClassVar[str] = "There is no such page."
 
     # ── the admin and the request ────────────────────────────────────────────────────────────────────────────────────
@@ -192,6 +196,12 @@ class Call(common.Call):
         value.file.seek(0)
         return value.file.read()
 
+    @cached_property
+    def refused(self) -> refusals.Refusal:
+        """Why the form was refused that has led to this page; an empty refusal if none was."""
+        part = self.query("refused")
+        return refusals.find(self.db, self.login, part, self.now) if part else refusals.NONE
+
     # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def page(self, template: str, status: int = 200, **values: Any) -> Response:
@@ -214,10 +224,23 @@ class Call(common.Call):
 
     def redirect(self, path: str, message: str = "", *, kind: str = "ok") -> Response:
         """A redirection to a page, which shows the message once; kind is ok or bad."""
+        self.is_refused = self.is_refused or kind == "bad"
         answer = RedirectResponse(path, 303)
         if message and self.login:
             cookies.set_flash(answer, self.login, cookies.Flash(kind, message), secure=self.is_secure)
         return answer
+
+    def refuse(self, page: str, wrong: Mapping[str, str], *, form: str = "", typed: Iterable[str] = ()) -> Response:
+        """A redirection to the page of a refused form, which shows why, and what was typed in these fields.
+
+        typed   the names of the fields: never those of passwords and other secrets
+        """
+        self.is_refused = True
+        texts = {name: self.text(name) for name in typed}
+        refusal = refusals.Refusal(form=form, wrong=dict(wrong), typed=texts, at=self.now)
+        part = refusals.keep(self.db, self.login, refusal, self.now)
+        address, anchor, place = page.partition("#")
+        return self.redirect(f"{address}{'&' if '?' in address else '?'}refused={part}{anchor}{place}")
 
 
 class Dashboard(Edge[Call]):
@@ -311,31 +334,38 @@ def once(call: Call) -> Response:
     A form that is refused, or that leads to no page, may be sent again.
     """
     assert call.login
-    nonce = call.text("nonce")
-    if not admin_answers.begun(call.db, call.login, nonce, call.now):
-        return led_to(call)
-    goes_to = ""
-    try:
-        answer = call.route.handler(call)
-        goes_to = answer.headers.get("location", "")
-    finally:
-        if goes_to:
-            admin_answers.finished(call.db, call.login, nonce, goes_to)
-        else:
-            admin_answers.cancelled(call.db, call.login, nonce, call.now)
-    return answer
-
-
-def led_to(call: Call) -> Response:
-    """A redirection to the page to which a form led that was sent already. Waits for a form that is carried out."""
-    assert call.login
     last = time.monotonic() + RUNNING_SECONDS
-    while True:
-        if goes_to := admin_answers.led_to(call.db, call.login, call.text("nonce"), call.now):
+    while not admin_answers.begun(call.db, call.login, call.text("nonce"), call.now):
+        if goes_to := led_to(call, last):
             return call.redirect(goes_to)
         if time.monotonic() > last:
             return call.redirect(ROOT, RUNNING, kind="bad")
+    return carried_out(call)
+
+
+def carried_out(call: Call) -> Response:
+    """The answer of the handler. Records the page to which the form led, unless it was refused."""
+    assert call.login
+    goes_to = ""
+    try:
+        answer = call.route.handler(call)
+        goes_to = "" if call.is_refused else answer.headers.get("location", "")
+    finally:
+        if goes_to:
+            admin_answers.finished(call.db, call.login, call.text("nonce"), goes_to)
+        else:
+            admin_answers.cancelled(call.db, call.login, call.text("nonce"), call.now)
+    return answer
+
+
+def led_to(call: Call, last: float) -> str:
+    """The page to which a form led that was sent already; "" if it was refused, or runs longer than until `last`."""
+    assert call.login
+    while (found := admin_answers.led_to(call.db, call.login, call.text("nonce"), call.now)) == "":
+        if time.monotonic() > last:
+            break
         time.sleep(LOOK_SECONDS)
+    return found or ""
 
 
 def reject_nul(call: Call) -> None:

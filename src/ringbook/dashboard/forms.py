@@ -1,6 +1,7 @@
 """Form fields for the settings of an application, made from their declarations (`app_settings.py`).
 
 controls(app, …)      the form fields of some settings, with their values and errors
+shown_again(keys)     the settings whose texts a refused form shows again: no secrets
 version(call, keys)   identifies the values that a form was made from, so that a late form is noticed
 save(call, keys)      saves the settings of a form, all or none; the errors by setting
 """
@@ -76,6 +77,11 @@ def kind_of(declared: Setting) -> str:
 
 
 KINDS = {key: kind_of(declared) for key, declared in SETTINGS.items()}
+
+
+def shown_again(keys: Sequence[str]) -> list[str]:
+    """The settings of a refused form whose texts are shown again: no secrets, and no files."""
+    return [key for key in keys if not SETTINGS[key].secret and not SETTINGS[key].file]
 
 
 def sentence(text: str) -> str:

@@ -3,6 +3,8 @@
 An unknown e-mail gets the same answer after the same time as a wrong password (`core/admins.py`).
 """
 
+from urllib.parse import quote, urlencode
+
 from starlette.responses import Response
 
 from .. import errors, metrics
@@ -13,35 +15,47 @@ from .endpoint import ROOT, Call, Route, Who
 
 def show(call: Call) -> Response:
     """The log-in form; an admin who is logged in is redirected."""
-    return call.redirect(_after(call.query("next"))) if call.login else _form(call)
+    if call.login and not call.query("refused"):
+        return call.redirect(_after(call.query("next")))
+    return _form(call)
 
 
-def _form(call: Call, status: int = 200, *, trouble: str = "", email: str = "", after: str = "") -> Response:
-    after = after or call.query("next")
-    return call.page("login.html", status, trouble=trouble, email=email, after=after, any_admin=admins.any_(call.db))
+def _form(call: Call) -> Response:
+    return call.page(
+        "login.html",
+        trouble=call.refused.wrong.get("password", ""),
+        email=call.refused.typed.get("email", ""),
+        after=call.query("next"),
+        any_admin=admins.any_(call.db),
+    )
 
 
 def log_in(call: Call) -> Response:
     """Opens a session, and redirects to the page that the admin asked for."""
-    email, after = call.text("email"), call.text("next")
     try:
         login = admins.sign_in(
             call.db,
             call.config.limits,
-            email,
+            call.text("email"),
             call.text("password"),
             call.address,
             call.now,
             browser=browser(call),
         )
     except errors.Unauthorized as refused:
-        return _form(call, 401, trouble=refused.reason, email=email, after=after)
+        return _refused(call, refused.reason)
     except errors.TooMany as refused:
         metrics.limit_reached(refused.limit)
-        answer = _form(call, 429, trouble=f"{refused.reason}. Wait {refused.wait_seconds} s.", email=email, after=after)
+        answer = _refused(call, f"{refused.reason}. Wait {refused.wait_seconds} s.")
         answer.headers["Retry-After"] = str(refused.wait_seconds)
         return answer
-    return _logged_in(call, login, _after(after))
+    return _logged_in(call, login, _after(call.text("next")))
+
+
+def _refused(call: Call, reason: str) -> Response:
+    after = call.text("next")
+    page = f"{ROOT}/login" + (f"?{urlencode({'next': after})}" if after else "")
+    return call.refuse(page, {"password": reason}, typed=("email",))
 
 
 def _logged_in(call: Call, login: admins.Login, goes_to: str) -> Response:
@@ -62,25 +76,19 @@ def browser(call: Call) -> str:
 
 def invited(call: Call) -> Response:
     """The form by which an invited admin chooses a password."""
-    return _invited(call, {})
-
-
-def _invited(call: Call, wrong: dict[str, str], status: int = 200) -> Response:
     found = admins.invited(call.db, call.request.path_params["token"], call.now)
-    return call.page("invitation.html", status, invitation=found, errors=wrong)
+    return call.page("invitation.html", invitation=found, errors=call.refused.wrong)
 
 
 def accept(call: Call) -> Response:
     """Makes the invited admin, and opens a session."""
-    new = call.text("new")
+    new, token = call.text("new"), call.request.path_params["token"]
     try:
         if new != call.text("again"):
             raise errors.Invalid("differs from the password", field="again")
-        login = admins.accept(
-            call.db, call.request.path_params["token"], new, call.address, call.now, browser=browser(call)
-        )
+        login = admins.accept(call.db, token, new, call.address, call.now, browser=browser(call))
     except errors.Invalid as refused:
-        return _invited(call, {refused.field: refused.reason}, 422)
+        return call.refuse(f"{ROOT}/invitation/{quote(token, safe='')}", {refused.field: refused.reason})
     return _logged_in(call, login, ROOT)
 
 
@@ -115,12 +123,8 @@ def _logged_out(call: Call) -> Response:
 
 def account(call: Call) -> Response:
     """The page of the admin's account."""
-    return _account(call, {})
-
-
-def _account(call: Call, wrong: dict[str, str], status: int = 200) -> Response:
     sessions = admins.sessions_of(call.db, call.admin, call.now)
-    return call.page("account.html", status, errors=wrong, sessions=sessions)
+    return call.page("account.html", errors=call.refused.wrong, sessions=sessions)
 
 
 def end_one(call: Call) -> Response:
@@ -142,7 +146,7 @@ def change_password(call: Call) -> Response:
             raise errors.Invalid("differs from the new password", field="again")
         admins.change_password(call.db, call.config.limits, call.login, call.text("old"), new, call.by)
     except errors.Invalid as refused:
-        return _account(call, {refused.field: refused.reason}, 422)
+        return call.refuse(f"{ROOT}/account#password", {refused.field: refused.reason})
     return call.redirect(f"{ROOT}/account", "Your password was changed, and your other sessions were ended.")
 
 

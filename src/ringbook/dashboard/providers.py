@@ -27,8 +27,22 @@ class State:
 
 
 def show(call: Call) -> Response:
-    """Every provider, with its form."""
-    return page(call)
+    """Every provider, with its form. After a refusal the form shows what was entered, except secrets."""
+    app = applications.get(call.db, call.app.id)
+    cards = {provider.key: fields(provider) for provider in providers.PROVIDERS}
+    stored = {one.key: getattr(app.settings, one.key) for card in cards.values() for one in card}
+    shown = {key: "" if SETTINGS[key].secret else value for key, value in stored.items()}
+    return call.page(
+        "providers.html",
+        app=app,
+        providers=providers.PROVIDERS,
+        fields=cards,
+        sentence=forms.sentence,
+        values=shown | call.refused.typed,
+        states={provider.key: state(provider, app) for provider in providers.PROVIDERS},
+        has={key: bool(value) for key, value in stored.items()},
+        errors=call.refused.wrong,
+    )
 
 
 def save(call: Call) -> Response:
@@ -38,7 +52,8 @@ def save(call: Call) -> Response:
         values = {one.key: text for one in fields(provider) if (text := entered(call, one)) is not None}
         applications.change_all(call.db, call.app.id, values, by=call.by)
     except errors.Invalid as refused:
-        return page(call, 422, wrong={refused.field: refused.reason})
+        typed = forms.shown_again(list(provider.settings))
+        return call.refuse(f"{address(call)}#{provider.key}", {refused.field: refused.reason}, typed=typed)
     return call.redirect(address(call), f"{provider.name}: saved. Running processes know within 5 seconds.")
 
 
@@ -60,28 +75,6 @@ def check(call: Call) -> Response:
     if trouble:
         return call.redirect(address(call), f"{provider.name}: {trouble}", kind="bad")
     return call.redirect(address(call), f"{provider.name}: {provider.correct}.")
-
-
-def page(call: Call, status: int = 200, *, wrong: dict[str, str] | None = None) -> Response:
-    """The page. After a refusal it shows what was entered, except secrets."""
-    app = applications.get(call.db, call.app.id)
-    cards = {provider.key: fields(provider) for provider in providers.PROVIDERS}
-    stored = {one.key: getattr(app.settings, one.key) for card in cards.values() for one in card}
-    secret = {one.key for card in cards.values() for one in card if one.secret}
-    shown = {key: "" if key in secret else value for key, value in stored.items()}
-    typed = {key: value for key, value in call.texts().items() if key in shown and key not in secret}
-    return call.page(
-        "providers.html",
-        status,
-        app=app,
-        providers=providers.PROVIDERS,
-        fields=cards,
-        sentence=forms.sentence,
-        values=shown | (typed if wrong else {}),
-        states={provider.key: state(provider, app) for provider in providers.PROVIDERS},
-        has={key: bool(value) for key, value in stored.items()},
-        errors=wrong or {},
-    )
 
 
 def fields(provider: Provider) -> list[Setting]:

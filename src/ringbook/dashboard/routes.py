@@ -1,7 +1,7 @@
 """The dashboard's table of routes, and the ASGI application that serves it.
 
 ROUTES                              every page, in the order in which routes are matched
-BACK                                a form's address leads back to its page: a refused form shows its page there
+BACK                                a form's address leads back to its page, if it is asked for by GET
 dashboard(config, db, in_flight)    the application for /dashboard
 """
 

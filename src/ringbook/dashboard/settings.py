@@ -3,7 +3,6 @@
 Each card is a form of its own and is saved on its own. CARDS lists the cards.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,9 @@ from ..model import App
 from ..verify import providers
 from . import forms
 from .endpoint import ROOT, Call, Route, Who
+from .refusals import NONE
 
+TEST = "test"  # the form of the test push, which is no card
 TEST_PUSHES = 3
 
 
@@ -74,40 +75,34 @@ def show_sign_in(call: Call) -> Response:
     return _page(call, "sign-in")
 
 
-def _page(
-    call: Call,
-    place: str,
-    status: int = 200,
-    *,
-    card: str = "",
-    wrong: Mapping[str, str] | None = None,
-    test: str = "",
-    test_error: str = "",
-) -> Response:
-    """The page with its cards. After a refusal, `card` shows what was entered, and the errors in `wrong`."""
+def _page(call: Call, place: str) -> Response:
+    """The page with its cards. The card that was refused shows what was entered, and the errors."""
     cards = {name: one for name, one in CARDS.items() if one.place == place}
-    shown = {}
-    for name in cards:
-        typed, refused = (call.texts(), wrong) if name == card else (None, None)
-        shown[name] = forms.controls(call.app, keys_of(name), typed, refused)
+    shown = {name: _controls(call, name) for name in cards}
     values: dict[str, Any] = {"app": call.app, "cards": cards, "place": place}
     values["groups"] = {name: _groups(controls) for name, controls in shown.items()}
     values["versions"] = {name: forms.version(call, keys_of(name)) for name in cards}
     if place == "settings":
         by_key = {name: {control.key: control for control in controls} for name, controls in shown.items()}
         template = str(by_key["joined"]["contact_joined_template"].value)
-        tested = call.query("test")
+        tested, test = call.query("test"), call.refused if call.refused.form == TEST else NONE
         values |= {
             "joined": by_key["joined"],
             "finding": by_key["finding"],
             "preview": _preview(template),
             "channels": sorted(subscriptions.channels(call.db, call.app.id)),
             "settled": applications.has_settled_region(call.db, call.app.id),
-            "test": test or tested,
-            "test_error": test_error,
+            "test": test.typed.get("test", tested),
+            "test_error": test.wrong.get("test", ""),
             "pushes": _tests(call, tested),
         }
-    return call.page(f"{place}.html", status, **values)
+    return call.page(f"{place}.html", **values)
+
+
+def _controls(call: Call, card: str) -> list[forms.Control]:
+    if call.refused.form != card:
+        return forms.controls(call.app, keys_of(card))
+    return forms.controls(call.app, keys_of(card), call.refused.typed, call.refused.wrong)
 
 
 def _preview(template: str) -> tuple[str, str]:
@@ -124,9 +119,10 @@ def save(call: Call) -> Response:
     if name not in CARDS:
         raise errors.NotFound("There is no such card.")
     card = CARDS[name]
-    if wrong := forms.save(call, keys_of(name)):
-        return _page(call, card.place, 422, card=name, wrong=wrong)
-    return call.redirect(f"{address(call.app, card.place)}#{name}", f"Saved: {card.title}.")
+    page, keys = f"{address(call.app, card.place)}#{name}", keys_of(name)
+    if wrong := forms.save(call, keys):
+        return call.refuse(page, wrong, form=name, typed=forms.shown_again(keys))
+    return call.redirect(page, f"Saved: {card.title}.")
 
 
 def preview(call: Call) -> Response:
@@ -136,15 +132,15 @@ def preview(call: Call) -> Response:
 
 def send_test(call: Call) -> Response:
     """Send a test push to all devices of one user."""
-    text = call.text("test").strip()
+    page = address(call.app, "settings")
     try:
-        user = user_lookup.one_user(call.db, call.app, text)
+        user = user_lookup.one_user(call.db, call.app, call.text("test").strip())
         count = test_push.send(call.db, call.app, user.id, call.by)
     except (errors.Invalid, errors.NotFound, errors.Unreached) as refused:
-        return _page(call, "settings", 422, test=text, test_error=refused.reason)
+        return call.refuse(f"{page}#test", {"test": refused.reason}, form=TEST, typed=("test",))
     devices = "1 device" if count == 1 else f"{count} devices"
     message = f"A test push was queued for {devices} of user {user.id}."
-    return call.redirect(f"{address(call.app, 'settings')}?test={user.id}#test", message)
+    return call.redirect(f"{page}?test={user.id}#test", message)
 
 
 def test_result(call: Call) -> Response:

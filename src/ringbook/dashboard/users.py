@@ -37,16 +37,12 @@ def _user(call: Call) -> dict[str, Any]:
 
 def show(call: Call) -> Response:
     """One user."""
-    return _page(call, _user(call))
-
-
-def _page(call: Call, user: dict[str, Any], status: int = 200) -> Response:
+    user = _user(call)
     user_id = user["id"]
     details = user_record.details(call.db, user_id)
     trace = push_trace.of_user(call.db, user_id, call.now, PUSHES)
     return call.page(
         "user.html",
-        status,
         app=call.app,
         user=user,
         facts=[(_label(name), user[name]) for name in SHOWN if user[name] not in (None, "")],
@@ -173,16 +169,14 @@ def export(call: Call) -> Response:
 
 def ask_erase(call: Call) -> Response:
     """The form that confirms an erasure."""
-    return call.page("erase.html", app=call.app, user=_user(call), error="")
+    return call.page("erase.html", app=call.app, user=_user(call), error=call.refused.wrong.get("typed", ""))
 
 
 def erase(call: Call) -> Response:
     """Erases a user after the id was typed."""
     user = _user(call)
     if call.text("typed").strip() != str(user["id"]):
-        return call.page(
-            "erase.html", 422, app=call.app, user=user, error="is not the id of the user; nothing was erased"
-        )
+        return call.refuse(f"{_address(call, user)}/erase", {"typed": "is not the id of the user; nothing was erased"})
     users.erase(call.db, user["id"], by=call.by)
     return call.redirect(
         f"{ROOT}/apps/{call.app.id}/users", f"User {user['id']} and all data of this user were erased."
