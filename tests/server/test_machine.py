@@ -52,10 +52,10 @@ def test_files_that_secrets_come_from_are_their_owners_alone(tmp_path):
 @pytest.mark.parametrize(
     "given, ok, said",
     [
-        ({}, True, "all users count as one"),
-        ({"tls_cert": "c", "tls_key": "k"}, True, "none is believed"),
-        ({"trusted_proxies": ("10.0.0.1/32",)}, True, "10.0.0.1/32 are believed"),
-        ({"trusted_proxies": ("10.0.0.1/32", "0.0.0.0/0")}, False, "is everybody"),
+        ({}, True, "all users share its limits"),
+        ({"tls_cert": "c", "tls_key": "k"}, True, "no proxy is trusted"),
+        ({"trusted_proxies": ("10.0.0.1/32",)}, True, "10.0.0.1/32: these may name"),
+        ({"trusted_proxies": ("10.0.0.1/32", "0.0.0.0/0")}, False, "is every address"),
         ({"trusted_proxies": ("::/0",)}, False, "RINGBOOK_TRUSTED_PROXIES"),
     ],
 )

@@ -1,6 +1,7 @@
 """Outgoing mail: hands one mail to the operator's SMTP server.
 
     send(config, to, subject, text)   one attempt; failures are results, not exceptions
+    connected(config)                 a connection on which mails can be sent
     Outcome, Result                   what became of it
 
 The server is a setting of the process, so the rules for addresses that users and applications name do not apply to it.
@@ -40,6 +41,10 @@ class Result(Struct, frozen=True):
     reason: str = ""
 
 
+class NoStartTls(smtplib.SMTPNotSupportedError):
+    """The server does not offer STARTTLS."""
+
+
 def send(config: Config, to: str, subject: str, text: str) -> Result:
     """Hand one mail to the server. Blocks for several timeouts at most.
 
@@ -49,7 +54,7 @@ def send(config: Config, to: str, subject: str, text: str) -> Result:
     if UNUSABLE.search(to) or to.count("@") != 1:
         return Result(Outcome.REFUSED, "the address cannot be written in a mail")
     try:
-        with _connected(config) as server:
+        with connected(config) as server:
             server.send_message(_message(config, to, subject, text), parseaddr(config.smtp_from)[1], [to])
     except smtplib.SMTPRecipientsRefused as refused:
         return _of_reply(next(iter(refused.recipients.values()))[0])
@@ -71,8 +76,8 @@ def _of_reply(code: int) -> Result:
     return Result(outcome, f"the server answers {code}")
 
 
-def _connected(config: Config) -> smtplib.SMTP:
-    """A connection on which mails can be sent."""
+def connected(config: Config) -> smtplib.SMTP:
+    """A connection on which mails can be sent. Raises OSError, SMTPException; NoStartTls without STARTTLS."""
     where = config.smtp_host, config.smtp_port
     if config.smtp_tls == "tls":
         server: smtplib.SMTP = smtplib.SMTP_SSL(*where, timeout=TIMEOUT_SECONDS, context=_trusted(config))
@@ -80,13 +85,20 @@ def _connected(config: Config) -> smtplib.SMTP:
         server = smtplib.SMTP(*where, timeout=TIMEOUT_SECONDS)
     try:
         if config.smtp_tls == "starttls":
-            server.starttls(context=_trusted(config))
+            _start_tls(server, config)
         if config.smtp_user:
             server.login(config.smtp_user, config.smtp_password)
     except BaseException:
         server.close()
         raise
     return server
+
+
+def _start_tls(server: smtplib.SMTP, config: Config) -> None:
+    server.ehlo_or_helo_if_needed()
+    if not server.has_extn("starttls"):
+        raise NoStartTls
+    server.starttls(context=_trusted(config))
 
 
 def _trusted(config: Config) -> ssl.SSLContext:

@@ -13,6 +13,7 @@ from .. import errors, phone
 from ..config import Config
 from ..core import applications, erasures, subscriptions
 from ..model import App
+from ..outbound import mail_check
 from ..push import credentials, providers
 from ..push.providers import Provider
 from ..store import cluster, keys, migrations
@@ -31,7 +32,18 @@ def readiness(config: Config, secrets: Iterable[Path] = ()) -> Iterator[Check]:
     yield Check("phone numbers", True, phone.library())
     yield from machine.files(config, secrets)
     yield machine.proxies(config)
+    yield from _mail(config)
     yield from _database(config)
+
+
+def _mail(config: Config) -> Iterator[Check]:
+    """Does the SMTP server accept the log-in and the sender? No mail is sent."""
+    if not config.smtp_host or (config.ca_file and machine.authorities_trouble(config.ca_file)):
+        return
+    trouble = mail_check.trouble(config)
+    user = f"the log-in of {config.smtp_user} and " if config.smtp_user else ""
+    where = f"{config.smtp_host}:{config.smtp_port}"
+    yield Check("mail", not trouble, trouble or f"{where} accepts {user}the sender {config.smtp_from}")
 
 
 def missing(config: Config) -> str:

@@ -1,7 +1,7 @@
 """Checks of the machine of a server: files and their modes, TLS, proxies, the disk, the clock.
 
 files(config, secrets)   each Check of a file that should be its owner's alone, or must be readable
-proxies(config)          who is believed when it says whom a request came from
+proxies(config)          the proxies that may name the address of a client
 database(config, db)     room on its disk, its clock beside ours, whether it takes writes
 tls_trouble(config)      why TLS cannot be spoken with the given files; "" when it can
 """
@@ -35,6 +35,8 @@ NO_PEM = (
 # How files begin that pg_dump (custom and plain) and SQLite write.
 COPIES = (b"PGDMP", b"-- PostgreSQL database", b"SQLite format 3\0")
 MOST_FILES = 1_000  # of a folder that are looked at
+NO_PROXY = "no proxy is trusted, so a client's address is that of its connection"
+BEHIND_ONE = ". Behind a proxy, set RINGBOOK_TRUSTED_PROXIES to its address, or all users share its limits"
 EVERYBODY = {"0.0.0.0/0", "::/0"}
 
 
@@ -137,14 +139,13 @@ def private(what: str, file: Path) -> Iterator[Check]:
 
 def proxies(config: Config) -> Check:
     """Check the trusted proxies: trust in all lets anybody claim any address; without trust a proxy's users are one."""
-    believed = ", ".join(config.trusted_proxies)
+    trusted = ", ".join(config.trusted_proxies)
     if EVERYBODY & set(config.trusted_proxies):
-        wrong = "is everybody, so anybody can claim any address: name your proxies in RINGBOOK_TRUSTED_PROXIES"
-        return Check("proxies", False, f"{believed} {wrong}")
-    if believed:
-        return Check("proxies", True, f"{believed} are believed")
-    behind = "" if config.tls_cert else "; behind one, RINGBOOK_TRUSTED_PROXIES must name it, or all users count as one"
-    return Check("proxies", True, f"none is believed{behind}")
+        wrong = "is every address, so anybody can claim any address: name your proxies in RINGBOOK_TRUSTED_PROXIES"
+        return Check("proxies", False, f"{trusted} {wrong}")
+    if trusted:
+        return Check("proxies", True, f"{trusted}: these may name the address of a client")
+    return Check("proxies", True, NO_PROXY + ("" if config.tls_cert else BEHIND_ONE))
 
 
 # ── the database's machine ───────────────────────────────────────────────────────────────────────────────────────────
