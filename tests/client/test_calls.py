@@ -53,6 +53,7 @@ DOCUMENTED = [
     ("3.3-by-phone-and-email", 2, calls.find_user(email="Eve@example.org")),
     ("3.3-v2", 1, calls.get_users({"id[in]": [271, 271]}, limit=100, offset=0, sort=None)),
     ("3.4-update", 2, calls.update_user(271, {"phone": None, "tags": None}, None)),
+    ("3.4-password-reset", 1, calls.send_password_reset("ann@example.org")),
     ("3.4-delete", 1, calls.delete_user(271)),
     ("4.1-upload", 2, calls.upload_address_book(
         [Contact("Bobby", "12025550101"), Contact("Dan", "12025550103"), Removal("12025550102")],

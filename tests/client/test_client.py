@@ -26,7 +26,8 @@ from ringbook_client import (
     errors,
     transport,
 )
-from servers import application, free_port, serve
+from servers import application, eventually, free_port, serve
+from smtp import listening
 from verify.certificates import PHONE, PROJECT, Key, claims, publishing
 
 WAIT = 30
@@ -153,6 +154,30 @@ def test_a_one_time_code(server):
         with pytest.raises(errors.TooMany) as caught:
             one.send_code(number)
         assert caught.value.wait_seconds > 1
+
+
+def test_a_forgotten_password_is_replaced_by_a_mail(databases, tmp_path, login):
+    with (
+        listening() as mailbox,
+        databases.fresh("sqlite") as url,
+        serve(url, tmp_path, **mailbox.config) as server,
+        Client(*keys(server)) as one,
+    ):
+        one.create_session(login)
+        one.update_user(one.get_session().user_id, email="ann@example.org")
+        one.create_session()  # as an app does whose user cannot sign in
+        one.send_password_reset("nobody@example.org")
+        one.send_password_reset("ann@example.org")
+        eventually(lambda: mailbox.recipients == ["ann@example.org"], "no mail has come")
+        form = {"password": "battery-staple", "again": "battery-staple"}
+        assert httpx2.post(f"{server.url}/reset/{mailbox.token()}", data=form).status_code == 200
+        one.create_session(Email("ann@example.org", "battery-staple"))
+
+
+def test_a_server_without_mails_says_so(client):
+    client.create_session()
+    with pytest.raises(errors.Invalid):
+        client.send_password_reset("ann@example.org")
 
 
 def test_an_id_token_of_firebase(databases, tmp_path):

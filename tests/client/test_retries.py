@@ -106,6 +106,7 @@ def test_calls_that_must_not_be_repeated_are_not_repeatable():
     assert not calls.create_session(APP, Guest()).repeatable
     assert calls.create_session(APP, Login("ann", "correct-horse")).repeatable
     assert not calls.send_code(APP, "+12025550101").repeatable
+    assert not calls.send_password_reset("ann@example.org").repeatable
     assert not calls.update_user(1, {"password": "new-password", "old_password": "old-password"}, None).repeatable
 
 

@@ -133,6 +133,9 @@ class AsyncClient(BaseClient):
     async def update_user(self, user_id: int, *, proof: Proof | None = None, **profile: Unpack[Profile]) -> User:
         return await self.call(calls.update_user(user_id, profile, proof))
 
+    async def send_password_reset(self, email: str) -> None:
+        await self.call(calls.send_password_reset(email))
+
     async def delete_user(self, user_id: int) -> None:
         await self.call(calls.delete_user(user_id))
         self._store_token(None)

@@ -177,6 +177,11 @@ def update_user(user_id: int, profile: Mapping[str, Any], proof: Proof | None) -
     return Call(Request("PUT", f"/users/{user_id}", body=body), wire.user, repeatable="password" not in profile)
 
 
+def send_password_reset(email: str) -> Call[None]:
+    """Sent by POST, because addresses stay in logs. Not repeated: a second mail would end the link of the first one."""
+    return Call(Request("POST", "/users/password/reset", body={"email": email}), _no_result, repeatable=False)
+
+
 def delete_user(user_id: int) -> Call[None]:
     return Call(Request("DELETE", f"/users/{user_id}"), _no_result, repeatable=False)
 

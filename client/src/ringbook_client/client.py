@@ -172,6 +172,14 @@ class Client(BaseClient):
         """
         return self.call(calls.update_user(user_id, profile, proof))
 
+    def send_password_reset(self, email: str) -> None:
+        """Have the server mail a link to the user with this e-mail; its page takes a new password.
+
+        Needs a session, such as one of the application: `create_session()`. Also succeeds if no user has the e-mail.
+        Raises Invalid if the server sends no mails.
+        """
+        self.call(calls.send_password_reset(email))
+
     def delete_user(self, user_id: int) -> None:
         """Delete the caller's own user, with its address books, subscriptions and sessions."""
         self.call(calls.delete_user(user_id))
