@@ -133,6 +133,42 @@ def test_common_beginnings_are_cut(play, monkeypatch):
     assert page.is_cut and page.matches == 20 and len(all_pages(play, text="person")) == 20
 
 
+def test_users_with_many_words_of_one_beginning_are_cut_too(play, monkeypatch):
+    """Three rows of the index are one user: a search that ends among such rows has not seen all users."""
+    monkeypatch.setattr(user_list, "MOST_FOUND", 20)
+    for n in range(25):
+        add(play, login=f"user-{n}", full_name=f"P{n:02}a P{n:02}b P{n:02}c")
+    page = user_list.page(play.db, play.app, Wanted(text="p"), 0)
+    assert page.is_cut and page.matches == 14
+
+
+def exported(play, **wanted):
+    """The ids in the export."""
+    content = b"".join(user_list.csv_rows(play.db, play.app, Wanted(**wanted), BY)).decode()
+    return [int(row["id"]) for row in csv.DictReader(io.StringIO(content))]
+
+
+@pytest.mark.parametrize("text", ["person", "person 1", "ann a", "dubois"])
+def test_the_export_of_a_search_holds_every_match_however_many(play, monkeypatch, text):
+    crowd(play, 60)
+    whole = sorted(all_pages(play, text=text))
+    assert sorted(exported(play, text=text)) == whole
+    monkeypatch.setattr(user_list, "MOST_FOUND", 3)
+    monkeypatch.setattr(user_list, "CSV_BATCH", 7)
+    assert exported(play, text=text) == whole
+    device = [one for one in whole if one in set(exported(play, only=("device",)))]
+    assert exported(play, text=text, only=("device",)) == device
+
+
+def test_the_export_of_a_common_word_holds_who_is_found_by_a_whole_value(play, monkeypatch):
+    ids = crowd(play, 30)
+    last = add(play, login="zoe", external_id="person")
+    with play.db.write() as tx:
+        words.forget(tx, [last])
+    monkeypatch.setattr(user_list, "MOST_FOUND", 3)
+    assert exported(play, text="person") == sorted([*ids, last])
+
+
 def words_of(play, user_id):
     with play.db.read() as tx:
         return {row[0] for row in tx.tuples("SELECT word FROM words WHERE user_id = :id", id=user_id)}
@@ -148,7 +184,7 @@ def test_words_follow_the_account(play):
     users.erase(play.db, ann)
     assert words_of(play, ann) == set()
     with play.db.read() as tx:
-        assert words.found(tx, play.app_id, ["ann"], 10) == []
+        assert words.found(tx, play.app_id, ["ann"], 10) == ([], False)
 
 
 def test_words_follow_an_imported_file(play):

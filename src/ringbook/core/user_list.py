@@ -7,7 +7,7 @@
 
 A page without a search walks through the users in the wanted order, some hundreds at a time, until the page is full or
 `MOST_LOOKED_AT` users were looked at. A search collects up to `MOST_FOUND` users first, and sorts them. So a page costs
-the same in an application with a million users as in one with some thousands.
+the same in an application with a million users as in one with some thousands. The export holds every match.
 """
 
 import csv
@@ -61,7 +61,7 @@ class Page(Struct, frozen=True, kw_only=True):
 
     after      the place of the next page, None at the end
     matches    how many users there are in all; None when that is not known without looking at all of them
-    is_cut     a search found more than `MOST_FOUND` users, and the page shows some of these only
+    is_cut     a search may have found more than `MOST_FOUND` users: so many of them are sorted and shown
     looked_at  how many users were looked at for this page; without a search
     verified, book, device    the users of the page of whom this is true
     """
@@ -85,7 +85,7 @@ def page(db: Database, app: App, wanted: Wanted, after: int) -> Page:
 
 
 def _searched(tx: Tx, app: App, wanted: Wanted, offset: int) -> Page:
-    found, is_cut = _found(tx, app, wanted.text)
+    found, is_cut = _matches(tx, app, wanted.text)
     keys = {row["id"]: row for row in store.keys_of(tx, app.id, found)}
     kept = _kept(tx, wanted, [one for one in found if one in keys and keys[one]["created_at"] >= wanted.since])
     ordered = _ordered(kept, keys, wanted.sort or BEST)
@@ -94,13 +94,16 @@ def _searched(tx: Tx, app: App, wanted: Wanted, offset: int) -> Page:
     return _made(tx, app, shown, after=end if len(ordered) > end else None, matches=len(ordered), is_cut=is_cut)
 
 
-def _found(tx: Tx, app: App, text: str) -> tuple[list[int], bool]:
-    """Ids of the users whom a text may mean: those found by a whole value first. True when there are more."""
-    exact = [user.id for user in user_lookup.exactly(tx, app, text)]
-    exact += store.by_external(tx, app.id, text.strip(), user_lookup.MOST)
+def _matches(tx: Tx, app: App, text: str) -> tuple[list[int], bool]:
+    """Ids of the users whom a text may mean: those found by a whole value first. True when there may be more."""
     beginnings = splitting.of_query(text)
-    by_word = words.found(tx, app.id, beginnings, MOST_FOUND + 1) if beginnings else []
-    return list(dict.fromkeys([*exact, *by_word]))[:MOST_FOUND], len(by_word) > MOST_FOUND
+    by_word, is_cut = words.found(tx, app.id, beginnings, MOST_FOUND) if beginnings else ([], False)
+    return list(dict.fromkeys([*_exact(tx, app, text), *by_word]))[:MOST_FOUND], is_cut
+
+
+def _exact(tx: Tx, app: App, text: str) -> list[int]:
+    found = [user.id for user in user_lookup.exactly(tx, app, text)]
+    return found + store.by_external(tx, app.id, text.strip(), user_lookup.MOST)
 
 
 def _ordered(found: Sequence[int], keys: dict[int, Row], sort: str) -> list[int]:
@@ -158,18 +161,26 @@ def _batches(db: Database, app: App, wanted: Wanted) -> Iterator[bytes]:
     yield _csv([COLUMNS])
     if wanted.text:
         with db.read() as tx:
-            found, _ = _found(tx, app, wanted.text)
-            kept = _kept(tx, wanted, found)
-            yield _csv(_rows(tx, app, wanted, kept))
-        return
+            found, is_cut = _matches(tx, app, wanted.text)
+            if not is_cut:
+                yield _csv(_rows(tx, app, wanted, _kept(tx, wanted, found)))
+                return
     after, ids = 0, [0]
     while ids:
         with db.read() as tx:
             ids = store.walk(tx, app.id, "id", after, wanted.since, CSV_BATCH)
-            rows = _rows(tx, app, wanted, _kept(tx, wanted, ids))
+            rows = _rows(tx, app, wanted, _kept(tx, wanted, _meant(tx, app, wanted.text, ids)))
         after = ids[-1] if ids else after
         if rows:
             yield _csv(rows)
+
+
+def _meant(tx: Tx, app: App, text: str, ids: list[int]) -> list[int]:
+    """Those of these users whom a text may mean."""
+    if not text:
+        return ids
+    among = {*_exact(tx, app, text), *words.having(tx, splitting.of_query(text), ids)}
+    return [one for one in ids if one in among]
 
 
 def _rows(tx: Tx, app: App, wanted: Wanted, ids: list[int]) -> list[tuple[Any, ...]]:

@@ -77,7 +77,7 @@ def _by_words(tx: Tx, app: App, text: str) -> list[User]:
     """Users with this external id, then those of whom each word of the text begins a word, by name."""
     ids = user_list.by_external(tx, app.id, text.strip(), MOST)
     if beginnings := splitting.of_query(text):
-        ids += words.found(tx, app.id, beginnings, MOST)
+        ids += words.found(tx, app.id, beginnings, MOST)[0]
     found = users.by_ids(tx, app.id, ids) if ids else {}
     return sorted(found.values(), key=lambda user: (user.full_name or user.login or "", user.id))
 

@@ -2,6 +2,7 @@
 
 put, replace, forget    the words of users; those of a deleted user go with the user
 found                   the users of whom every given word is the beginning of one of their words
+having                  which of given users are such users
 
 `core/words.py` says what becomes a word. The table holds words in clear.
 """
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from .db import Rows, Tx
 
 LAST = "\U0010ffff"  # no character comes after it
-ROWS_A_USER = 2  # that may match one word: beyond them `found` stops early
+ROWS_A_USER = 2  # that are read for each user who is asked for: a user may have several words with one beginning
 
 
 def put(tx: Tx, app_id: int, words: Iterable[tuple[int, str]]) -> None:
@@ -36,8 +37,8 @@ def forget(tx: Tx, user_ids: Sequence[int]) -> None:
     tx.run("DELETE FROM words WHERE user_id IN :ids", ids=Rows.of("id", user_ids))
 
 
-def found(tx: Tx, app_id: int, beginnings: Sequence[str], limit: int) -> list[int]:
-    """Up to `limit` ids of users who have a word for each of these beginnings, in the order of the first one's words.
+def found(tx: Tx, app_id: int, beginnings: Sequence[str], limit: int) -> tuple[list[int], bool]:
+    """Up to `limit` ids of users who have a word for each of these beginnings. True if there may be more.
 
     beginnings   the rarest one first: its words are read from the index, and the others are looked up by user
     """
@@ -53,7 +54,22 @@ def found(tx: Tx, app_id: int, beginnings: Sequence[str], limit: int) -> list[in
     rows = tx.tuples(
         f"SELECT w0.user_id FROM {' CROSS JOIN '.join(tables)} WHERE {' AND '.join(conditions)} LIMIT :rows",
         app_id=app_id,
-        rows=limit * ROWS_A_USER,
+        rows=limit * ROWS_A_USER + 1,
         **params,
     )
-    return list(dict.fromkeys(row[0] for row in rows))[:limit]
+    ids = list(dict.fromkeys(row[0] for row in rows))
+    return ids[:limit], len(ids) > limit or len(rows) > limit * ROWS_A_USER
+
+
+def having(tx: Tx, beginnings: Sequence[str], user_ids: Sequence[int]) -> set[int]:
+    """Those of these users who have a word for each of these beginnings."""
+    left = set(user_ids)
+    for beginning in beginnings:
+        rows = tx.tuples(
+            "SELECT user_id FROM words WHERE user_id IN :ids AND word >= :low AND word < :high",
+            ids=Rows.of("id", sorted(left)),
+            low=beginning,
+            high=beginning + LAST,
+        )
+        left = {row[0] for row in rows}
+    return left
