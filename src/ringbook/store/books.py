@@ -26,6 +26,20 @@ from .numbers import spelled
 
 LOCKED = "book, size, next_seq, version, reports, reported_version"
 AT_ONCE = 2_000  # contacts written by one statement
+INTO = "INSERT INTO contacts (owner_id, book, number, app_id, entry, seq, sealed)"
+INSTEAD = (
+    " ON CONFLICT (owner_id, book, number)"
+    " DO UPDATE SET entry = excluded.entry, seq = excluded.seq, sealed = excluded.sealed"
+)
+PUT = (
+    f"{INTO} SELECT :owner_id, :book, r.number, :app_id, r.entry, r.seq, r.sealed"
+    f" FROM :contacts AS r WHERE 1 = 1{INSTEAD}"
+)
+# With the row of the book, a cluster sends the list to the book's node, instead of gathering and spreading it.
+PUT_AT_NODE = (
+    f"{INTO} SELECT b.owner_id, b.book, r.number, :app_id, r.entry, r.seq, r.sealed FROM books AS b"
+    f" CROSS JOIN :contacts AS r WHERE b.owner_id = :owner_id AND b.book = :book{INSTEAD}"
+)
 HELD = "SELECT number, entry, seq, length(sealed) FROM contacts WHERE owner_id = :owner_id AND book = :book"
 
 
@@ -281,14 +295,10 @@ def elsewhere_or_removed(
 def put(tx: Tx, app_id: int, owner_id: int, book: int, contacts: Sequence[SealedContact]) -> None:
     """Store new and changed contacts of a book that is there. They must be sorted by their keyed numbers."""
     columns: dict[str, type] = {"number": int, "entry": int, "seq": int, "sealed": bytes}
-    # With the row of the book, a cluster sends the list to the book's node, instead of gathering and spreading it.
+    statement = PUT_AT_NODE if tx.is_distributed else PUT
     for some in slices(contacts):
         tx.run(
-            "INSERT INTO contacts (owner_id, book, number, app_id, entry, seq, sealed)"
-            " SELECT b.owner_id, b.book, r.number, :app_id, r.entry, r.seq, r.sealed FROM books AS b"
-            " CROSS JOIN :contacts AS r WHERE b.owner_id = :owner_id AND b.book = :book"
-            " ON CONFLICT (owner_id, book, number)"
-            " DO UPDATE SET entry = excluded.entry, seq = excluded.seq, sealed = excluded.sealed",
+            statement,
             app_id=app_id,
             owner_id=owner_id,
             book=book,
