@@ -64,12 +64,12 @@ def upload_steps() -> dict[str, float]:
     entries = address_book.upload_of(call(body))[0]
     accepted, _ = diff.check(entries, "")
     seen = prepared.Seen(0)
-    sealed, _ = prepared.prepared(SEAL, CALLER, seen, entries)
+    sealed = prepared.prepared(SEAL, CALLER, seen, entries, whole=False).entries
     put = diff.diff({}, sealed, force=False).put
     book = {contact.number: (contact.number, contact.entry, contact.seq, len(contact.sealed)) for contact in put}
     expect(len(book), CONTACTS, "contacts accepted")
-    again = prepared.Seen(0, 0, book)
-    known, _ = prepared.prepared(SEAL, CALLER, again, entries)
+    again = prepared.Seen(0, 0, {contact.entry: contact.number for contact in put}, book)
+    known = prepared.prepared(SEAL, CALLER, again, entries, whole=True).entries
     expect(address_book.upload_of(call(marred))[0], [None, *entries], "entries beside a malformed one")
     return {
         "decode the body": best(lambda: address_book.upload_of(call(body))),
@@ -77,10 +77,10 @@ def upload_steps() -> dict[str, float]:
         "check the entries (numbers included)": best(lambda: diff.check(entries, "")),
         "key and seal": best(lambda: SEAL.contacts(1, 1, 0, accepted)),
         "keyed values of the entries": best(lambda: SEAL.entries(phone.reading(), 1, 1, 0, entries)),
-        "prepare all: the last three steps": best(lambda: prepared.prepared(SEAL, CALLER, seen, entries)),
-        "prepare, nothing new": best(lambda: prepared.prepared(SEAL, CALLER, again, entries)),
+        "prepare all: the last three steps": best(lambda: prepared.prepared(SEAL, CALLER, seen, entries, whole=False)),
+        "prepare, nothing new": best(lambda: prepared.prepared(SEAL, CALLER, again, entries, whole=False)),
+        "prepare, nothing new, `force`": best(lambda: prepared.prepared(SEAL, CALLER, again, entries, whole=True)),
         "diff, all new": best(lambda: diff.diff({}, sealed, force=False)),
-        "diff, nothing new": best(lambda: diff.diff(book, known, force=False)),
         "diff, nothing new, `force`": best(lambda: diff.diff(book, known, force=True)),
     }
 

@@ -132,9 +132,9 @@ def pause(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> N
     """Do something after the next upload has looked at its book, and before it locks it."""
     glanced = prepared.glanced
 
-    def interrupted(*given: Any) -> prepared.Seen:
+    def interrupted(*given: Any, **options: Any) -> prepared.Seen:
         monkeypatch.setattr(prepared, "glanced", glanced)
-        seen = glanced(*given)
+        seen = glanced(*given, **options)
         meanwhile()
         return seen
 
@@ -200,7 +200,7 @@ def test_an_entry_without_a_name_is_rejected_also_where_the_contact_is_called_no
 
 def test_a_few_changes_of_a_large_book_do_not_read_it(db, owner, monkeypatch):
     upload(db, owner, *book(2_000))
-    monkeypatch.setattr(prepared.books, "whole_book", None)
+    monkeypatch.setattr(prepared.books, "numbers_by_entry", None)
     assert upload(db, owner, *book(100, "other")).updated == 100
     assert upload(db, owner, *book(10)).updated == 10
 

@@ -70,32 +70,33 @@ def _apply(
     now: int,
 ) -> tuple[Changes, dict[int, list[Reason]]]:
     """Write the accepted entries, all or none. Returns also the reasons to reject the others."""
-    seen = prepared.glanced(db, caller, device, len(entries))
-    accepted, rejected = prepared.prepared(db.seal, caller, seen, entries)
-    if not accepted and (rejected or not force):
-        return Changes(), rejected
+    seen = prepared.glanced(db, caller, device, len(entries), whole=force)
+    sent = prepared.prepared(db.seal, caller, seen, entries, whole=force)
+    if not sent.entries and not sent.held and (sent.rejected or not force):
+        return Changes(), sent.rejected
     with db.write() as tx:
         book = _locked(tx, limits, caller, device, now)
         if not seen.holds_for(book):
-            seen = prepared.seen(tx, caller, device, len(entries))
-            accepted, rejected = prepared.prepared(tx.seal, caller, seen, entries)
-        held = _held(tx, caller, book, accepted, force=force) if seen.contacts is None else seen.contacts
-        changes = diff(held, accepted, force=force, next_seq=book["next_seq"])
+            seen = prepared.seen(tx, caller, device, len(entries), whole=force)
+            sent = prepared.prepared(tx.seal, caller, seen, entries, whole=force)
+        held = _held(tx, caller, book, sent.entries, force=force) if seen.contacts is None else seen.contacts
+        changes = diff(held, sent.entries, force=force, next_seq=book["next_seq"])
+        changes.updated += sent.held
         _check_size(limits, book, changes)
         _count(tx, limits, caller, changes)
         unknown = _unknown(tx, caller, book, changes.new, now)
         dropped = _write(tx, caller, book, device, changes)
         if digest:
             size = book["size"] + len(changes.new) - len(changes.drop)
-            reports.keep(tx, caller.user_id, book, accepted, size, digest=digest, rejected=rejected)
+            reports.keep(tx, caller.user_id, book, sent, size, digest=digest)
         _remember(tx, limits, caller, book, dropped, now)
         # Last, because users behind one address share its bucket, which stays locked until the commit.
         privacy.pay(tx, limits, caller, unknown, now)
-    return changes, rejected
+    return changes, sent.rejected
 
 
 def _held(tx: Tx, caller: Caller, book: Row, accepted: Sequence[SealedEntry], *, force: bool) -> dict[int, Held]:
-    if not book["size"]:
+    if not book["size"] or not (accepted or force):
         return {}
     if force:
         return books.whole_book(tx, caller.user_id, book["book"])

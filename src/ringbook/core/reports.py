@@ -30,6 +30,7 @@ from ..store import reports as store
 from ..store.db import Database, Row, Tx
 from . import stats
 from .diff import SealedEntry
+from .prepared import Prepared
 
 SYNC_SECONDS = 3600  # `books.synced_at` of a book that is only uploaded again is at most so much too early
 MOST_BYTES = 1024  # of a book's reports; one of an upload with many rejected entries is longer, and is not stored
@@ -87,25 +88,18 @@ def repeated(db: Database, caller: Caller, digest: bytes, now: int, books: Books
     return None
 
 
-def keep(
-    tx: Tx,
-    owner_id: int,
-    locked: Row,
-    entries: Sequence[SealedEntry],
-    size: int,
-    *,
-    digest: bytes,
-    rejected: dict[int, list[Reason]],
-) -> None:
+def keep(tx: Tx, owner_id: int, locked: Row, sent: Prepared, size: int, *, digest: bytes) -> None:
     """Store the report of an upload for the next time, in the transaction that applies it.
 
     locked   the book, as the upload found it
     size     of the book, after the upload
     """
-    if (len(entries) < FEW and 2 * len(entries) < size) or len(rejected) * REJECTED_BYTES > MOST_BYTES:
+    entries, rejected = len(sent.entries) + sent.held, sent.rejected
+    if (entries < FEW and 2 * entries < size) or len(rejected) * REJECTED_BYTES > MOST_BYTES:
         return
     reasons = {place: [one.name for one in why] for place, why in rejected.items()}
-    report: Stored = (digest, *second(entries), reasons)
+    updated, created, deleted = second(sent.entries)
+    report: Stored = (digest, updated + sent.held, created, deleted, reasons)
     alone = _encode([report])
     if len(alone) > MOST_BYTES:
         return
