@@ -2,7 +2,8 @@
 
     Databases         new databases with the current schema: SQLite files, PostgreSQL, PostgreSQL behind PgBouncer
     Pool              PostgreSQL databases that tests use one after the other; they are emptied in between
-    Stoppable         a PostgreSQL server that can be stopped and started again
+    Stoppable         a PostgreSQL server that can be stopped, frozen, and started again
+    frozen()          processes that stand still
     Pair              a PostgreSQL primary and its standby, which can take over
     postgresql()      a PostgreSQL server; TEST_POSTGRESQL_URL names an existing one
     pgbouncer()       PgBouncer in transaction mode in front of it
@@ -395,12 +396,30 @@ class Stoppable:
     def stop(self) -> None:
         self._stack.close()
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """All its processes stand still during a block, with their connections open."""
+        with frozen(self._process.pid, *children(self._process.pid)):
+            yield
+
     def kill(self) -> None:
         """Kill all its processes at once, as in a power failure."""
         for pid in [self._process.pid, *children(self._process.pid)]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.stop()
+
+
+@contextmanager
+def frozen(*pids: int) -> Iterator[None]:
+    """Processes stand still during a block."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 class Pair:

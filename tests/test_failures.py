@@ -55,6 +55,21 @@ def test_a_database_that_goes_away_is_503_and_comes_back_by_itself(stoppable, tm
         assert "Traceback" not in server.printed
 
 
+def test_a_database_that_is_frozen_is_503_and_goes_on_by_itself(stoppable, tmp_path):
+    with serve(stoppable.url, tmp_path, database_seconds="1") as server:
+        who = person(server)
+        who.upload(lines(0, 5))
+        with stoppable.frozen():
+            asked = [partial(who.ask, "GET", "/address_book"), partial(who.upload, lines(5, 5))] * 3
+            assert all(is_unavailable(answer) for answer in at_once(asked))
+            not_ready = ask(server, "GET", "/readyz")
+            assert (not_ready.status, ask(server, "GET", "/healthz").status) == (503, 200)
+        eventually(lambda: who.ask("GET", "/address_book").status == 200, "it never answered again")
+        assert who.upload(lines(5, 5)).status == 200
+        assert len(who.book()) == 10
+        assert "Traceback" not in server.printed
+
+
 def test_a_server_starts_only_once_its_database_is_there(stoppable, tmp_path):
     stoppable.stop()
     with pytest.raises(RuntimeError, match="nothing accepts connections"), serve(stoppable.url, tmp_path):

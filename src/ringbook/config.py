@@ -382,6 +382,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         option("how long the journal of erasures is kept; it is deleted by whole months", "days", low=1, high=36500),
     ] = 400
     database_pool: Annotated[int, option("the most PostgreSQL connections of one process", "connections", low=1)] = 10
+    database_seconds: Annotated[
+        int,
+        option(
+            "the longest time that a serving process waits for PostgreSQL's answer to one statement; then the request"
+            " gets 503 and the connection is closed; longer than RINGBOOK_SEARCH_SECONDS; 0 = without end",
+            "seconds",
+            low=0,
+        ),
+    ] = 10
     sqlite_cache_bytes: Annotated[
         int,
         option(

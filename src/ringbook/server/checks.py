@@ -62,7 +62,7 @@ def _database(config: Config) -> Iterator[Check]:
     if absent := missing(config):
         yield Check("database", False, absent)
         return
-    db = databases.connect(config.database, pool=1, erasures=config.erasures_folder)
+    db = databases.connect(config.database, pool=1, erasures=config.erasures_folder, seconds=config.database_seconds)
     try:
         product, trouble = db.version()
         yield Check("database", not trouble, trouble or product)

@@ -143,7 +143,13 @@ def _application(config: Config, parent: int, seal: Seal) -> Any:
 
     logs.start(config.log_level)
     memory.limit_malloc()
-    db = databases.connect(config.database, seal=seal, pool=config.database_pool, erasures=config.erasures_folder)
+    db = databases.connect(
+        config.database,
+        seal=seal,
+        pool=config.database_pool,
+        erasures=config.erasures_folder,
+        seconds=config.database_seconds,
+    )
     migrations.watch(db)
     threading.Thread(target=_report_metrics, args=(db, parent), name="metrics", daemon=True).start()
     counters.begin(db)

@@ -58,13 +58,20 @@ def _key_made(config: Config) -> Key | None:
         return None
 
 
-def opened(config: Config, *, pool: int, upgrade: Callable[[migrations.State], None] | None = None) -> Database:
+def opened(
+    config: Config, *, pool: int, seconds: float = 0, upgrade: Callable[[migrations.State], None] | None = None
+) -> Database:
     """Open the database; Unavailable if its schema or its key is not the right one.
 
+    seconds   the longest wait for PostgreSQL's answer to one statement; 0 = without end
     upgrade   called with the state of a database whose schema is not the right one; it may change the schema
     """
     db = databases.connect(
-        config.database, pool=pool, erasures=config.erasures_folder, cache_bytes=config.sqlite_cache_bytes
+        config.database,
+        pool=pool,
+        erasures=config.erasures_folder,
+        cache_bytes=config.sqlite_cache_bytes,
+        seconds=seconds,
     )
     try:
         state = migrations.state(db)

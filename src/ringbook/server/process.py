@@ -148,7 +148,7 @@ def _database_opened(config: Config) -> "Iterator[tuple[Database, App | None]]":
     made = opening.create_files(config)
     if made and not sys.stdout.isatty():  # a terminal shows it in the text of the first start
         logs.log.warning("key made", file=str(made.file), fingerprint=made.fingerprint, advice=KEY_ADVICE)
-    db = opening.opened(config, pool=config.database_pool, upgrade=upgrade)
+    db = opening.opened(config, pool=config.database_pool, seconds=config.database_seconds, upgrade=upgrade)
     try:
         check_journal(db)
         erasures.begin(db)

@@ -16,7 +16,8 @@ as one array per column to the second. Nothing relies on the state of a database
 connection to another client after each transaction may stand between.
 
 `contract.py` is what `store/` sees, `sqlite.py` and `postgres.py` are the two ways of keeping it. `ids.py` hands out
-ids. `causes.py` says what their errors mean, `identity.py` whether a SQLite file is still the one that was opened.
+ids. `causes.py` says what their errors mean, `identity.py` whether a SQLite file is still the one that was opened, and
+`patience.py` ends waits for a frozen server.
 
 Driver errors become refusals here and nowhere else: a database that is away, locked or full is `errors.Unavailable`,
 as is one that has no ids left; a broken constraint is `errors.Conflict`, a reference to a user or an application that
@@ -50,7 +51,13 @@ __all__ = [
 
 
 def connect(
-    url: str, *, seal: Seal = WITHOUT_KEY, pool: int = 10, erasures: str = "", cache_bytes: int = 0
+    url: str,
+    *,
+    seal: Seal = WITHOUT_KEY,
+    pool: int = 10,
+    erasures: str = "",
+    cache_bytes: int = 0,
+    seconds: float = 0,
 ) -> Database:
     """Open `sqlite:///file` or `postgresql://…`.
 
@@ -58,11 +65,12 @@ def connect(
     pool          the most PostgreSQL connections of this process
     erasures      the folder of the journal of erasures; "" is one beside the SQLite file, and on PostgreSQL none
     cache_bytes   of the connection that writes to a SQLite file; 0 = a share of the machine's memory
+    seconds       the longest wait for PostgreSQL's answer to one statement; 0 = without end
     """
     if is_sqlite(url):
         return Sqlite(sqlite_file(url), journal_of(url, erasures), seal, cache_bytes)
     if url.startswith(("postgresql://", "postgres://")):
-        return Postgres(url, pool, journal_of(url, erasures), seal)
+        return Postgres(url, pool, journal_of(url, erasures), seal, seconds)
     raise ValueError("the database must be sqlite:///FILE or postgresql://USER@HOST/NAME")
 
 

@@ -94,6 +94,11 @@ NO_ANSWER = (
     "the host in RINGBOOK_DATABASE does not answer in time: is the host right, is the machine up, does a firewall drop"
     " the connection?"
 )
+FROZEN = (
+    "PostgreSQL has not answered a statement within RINGBOOK_DATABASE_SECONDS: is the server, or a node of its cluster,"
+    " frozen or overloaded?"
+)
+NO_ANSWER_WITHIN = "no answer within"  # of an error of ours
 STARTING = "PostgreSQL is starting or stopping: wait, and look at its log if that lasts"
 NO_PRIMARY = (
     "no host in RINGBOOK_DATABASE takes writes, and one is a standby: start the primary, or promote the standby"
@@ -122,6 +127,7 @@ CONNECTING = (
     ("SSL", NO_TLS),
     ("Connection refused", CLOSED),
     ("No such file or directory", CLOSED),  # of a socket
+    (NO_ANSWER_WITHIN, FROZEN),
     ("timeout expired", NO_ANSWER),
     ("timed out", NO_ANSWER),
     ("No route to host", NO_ANSWER),

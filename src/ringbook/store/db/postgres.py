@@ -138,11 +138,15 @@ def encoding_trouble(encoding: str) -> str:
 class Postgres:
     """A pool of connections; each write is one transaction at READ COMMITTED, each statement of a read its own."""
 
-    def __init__(self, url: str, size: int, erasures: Path | None = None, seal: Seal = WITHOUT_KEY) -> None:
+    def __init__(
+        self, url: str, size: int, erasures: Path | None = None, seal: Seal = WITHOUT_KEY, seconds: float = 0
+    ) -> None:
+        """`seconds`: the longest wait for the answer to one statement; 0 = without end."""
         import psycopg
         import psycopg_pool
 
         from .direct import Statements
+        from .patience import GivenUp, patient
 
         check_address(url)
         self.seal = seal
@@ -161,7 +165,7 @@ class Postgres:
             reconnect_timeout=1,
             # Prepared statements live in a database session, and behind a pooler there is none to rely on.
             kwargs={"autocommit": True, "prepare_threshold": None} | options(url),
-            connection_class=_noting(psycopg.Connection, self._connecting),
+            connection_class=patient(seconds, self._connecting),
             open=True,
         )
         self._pool = pool(min_size=1, name="ringbook")
@@ -172,6 +176,7 @@ class Postgres:
         self.refusal = refusals(psycopg, self._look_after, self._replace_all, lambda: self._failure)
         self._trouble = psycopg.Error
         self._none_free = psycopg_pool.PoolTimeout
+        self._given_up = GivenUp
         self._others = has_several_hosts(url)
         self._canceled = psycopg.errors.QueryCanceled
         self._why = {
@@ -352,16 +357,16 @@ class Postgres:
     def _look_after(self, error: Exception) -> None:
         """After trouble with a connection, replace at once whatever else in the pool was lost with it.
 
-        With several hosts all connections are replaced: to find out which of them lead to a machine that is gone, each
-        would have to be waited for.
+        With several hosts, and after a statement without an answer, all connections are replaced: to find out which of
+        them lead to a machine that is gone or frozen, each would have to be waited for.
 
         If that cannot be done the database is away: who asks for it need not wait until it is back. Where all
         connections are in use it is only slow, and whoever waits for one may get it.
         """
         of_node = getattr(error, "sqlstate", None) == causes.NODE_AWAY  # then our own connection is as good as before
         if not of_node and self._looking.acquire(blocking=False):
-            gone = self._others and not isinstance(error, self._none_free)
-            renew = self._pool.drain if gone else self._pool.check
+            gone = isinstance(error, self._given_up) or (self._others and not isinstance(error, self._none_free))
+            renew = self._drain if gone else self._pool.check
             threading.Thread(target=self._until_back, args=(renew,), name="database", daemon=True).start()
 
     def _replace_all(self) -> None:
@@ -370,7 +375,11 @@ class Postgres:
         if now >= self._replaced_at + DRAIN_SECONDS:
             self._replaced_at = now
             log.warning("database takes no writes")
-            self._pool.drain()
+            self._drain()
+
+    def _drain(self) -> None:
+        for pool in (self._pool, self._lock_pool):
+            pool.drain()
 
     def _until_back(self, renew: Callable[[], None]) -> None:
         try:
@@ -539,23 +548,6 @@ def postgres_array(name: str, position: int, kind: type) -> str:
 def postgres_table(name: str, columns: tuple[tuple[str, type], ...]) -> str:
     arrays = ", ".join(postgres_array(name, position, kind) for position, (_, kind) in enumerate(columns))
     return f"(SELECT * FROM unnest({arrays}) AS _({', '.join(column for column, _ in columns)}))"
-
-
-def _noting(connections: Any, note: Callable[[BaseException | None], None]) -> Any:
-    """The driver's class of connections; `note` is told why one could not be made, or None."""
-
-    class Noted(connections):  # type: ignore[misc]  # the driver is imported when it is needed
-        @classmethod
-        def connect(cls, *given: Any, **more: Any) -> Any:
-            try:
-                made = super().connect(*given, **more)
-            except Exception as error:
-                note(error)
-                raise
-            note(None)
-            return made
-
-    return Noted
 
 
 def refusals(
