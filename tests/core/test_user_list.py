@@ -177,7 +177,7 @@ def words_of(play, user_id):
 def test_words_follow_the_account(play):
     ann = add(play, login="ann", full_name="Ann Archer")
     assert words_of(play, ann) == {"ann", "archer"}
-    change = users._Change({"full_name": "Anna", "full_name_folded": fold("Anna")}, b"", "", "")
+    change = users._Change({"full_name": "Anna", "full_name_folded": fold("Anna")}, b"", "", "", {})
     with play.db.write() as tx:
         users._changed(tx, play.caller(ann), change, NOW)
     assert words_of(play, ann) == {"ann", "anna"}
