@@ -170,3 +170,21 @@ def test_a_signature_used_many_times_at_once_is_used_once(db, app_id):
 
     with ThreadPoolExecutor(8) as threads:
         assert sum(threads.map(lambda one: one(), [partial(use)] * 16)) == 1
+
+
+def test_a_session_and_a_user_read_at_once_are_those_that_are_read_alone(db, app_id, ann):
+    """Also a user who is not the session's own; nobody of another application, and nobody for an id that nobody has."""
+    bob, stranger = user(db, app_id), user(db, applications.create(db, "other", NOW).id)
+    opened(db, app_id, "a", ann)
+    opened(db, app_id, "nobody")
+    with db.write() as tx:
+        users.mark_seen(tx, {ann: NOW - 5})
+    for name, own in (("a", ann), ("nobody", None), ("unknown", None)):
+        for asked in (None, ann, bob, stranger, 0, 2**31 - 1):
+            with db.read() as tx:
+                alone = sessions.by_token(tx, hashed(name), NOW)
+                wanted = own if asked is None else asked
+                known = users.by_id(tx, app_id, wanted) if alone and wanted else None
+                assert sessions.by_token_with_user(tx, hashed(name), NOW, asked) == (alone, known)
+    with db.read() as tx:
+        assert sessions.by_token_with_user(tx, hashed("a"), NOW + HOUR) == (None, None)

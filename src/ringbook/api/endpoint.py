@@ -80,7 +80,7 @@ class Route(common.Route):
     examples: dict[str, tuple[str, Any]] = field(default_factory=dict)  # of the body: a title and a value, by name
     large: bool = False  # the body may be as large as the setting `max_body_bytes` allows
     search: bool = False  # a search for users: runs in threads of its own
-    shows_user: bool = False  # the handler wants the session's user, who is read together with the session
+    shows_user: bool = False  # the handler wants a user, who is read together with the session: see Call.user
     repeats: bool = False  # the handler wants the reports of the user's books, which are read with the session as well
 
 
@@ -89,7 +89,7 @@ class Call(common.Call):
     """One request.
 
     session   set once the caller has been identified
-    user      the session's user, only for routes that show it
+    user      only for routes that show it: the user with the id in the path, or the session's own where there is none
     books     the reports of the user's books, only for routes that want them
     """
 
@@ -193,7 +193,7 @@ class Api(Edge[Call]):
             return
         call.identified_at = time.monotonic()
         if call.token and call.route.shows_user:
-            call.session, call.user = sessions.current_with_user(call.db, call.token, call.now)
+            call.session, call.user = sessions.current_with_user(call.db, call.token, call.now, wanted_user(call))
         elif call.token and call.route.repeats:
             call.session, call.books = sessions.current_with(call.db, call.token, call.now, reports.of_books)
         elif call.token:
@@ -226,6 +226,16 @@ class Api(Edge[Call]):
     def failure(self, call: Call) -> Response:
         """An internal error, without details."""
         return response(call, 500, wire.Errors(["Internal error"]))
+
+
+def wanted_user(call: Call) -> int | None:
+    """The id in the path, 0 if it is none; None where the path has no id."""
+    if not call.request.path_params:
+        return None
+    try:
+        return call.path_id()
+    except errors.NotFound:
+        return 0
 
 
 def has_key(call: Call) -> bool:

@@ -127,7 +127,7 @@ def show(call: Call) -> Answer:
     Phone and email of other users (and a login that equals one of them) are null unless the caller has the user's
     number in an address book, or the application's setting `profiles` is `open`.
     """
-    return found(call, "id", call.path_id())
+    return Answer(OneUser(user_out(users.as_seen(call.db, call.caller, call.user))))
 
 
 def by_login(call: Call) -> Answer:
@@ -241,7 +241,7 @@ ROUTES: list[Route] = [
         refusals=(404, 422),
     ),
     Route(method="DELETE", path="/users/external/{id:path}", handler=leave_by_external_id, refusals=(404, 422)),
-    Route(method="GET", path="/users/{id}", handler=show, answer=OneUser, refusals=(404,)),
+    Route(method="GET", path="/users/{id}", handler=show, answer=OneUser, refusals=(404,), shows_user=True),
     Route(
         method="PUT",
         path="/users/{id}",

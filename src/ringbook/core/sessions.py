@@ -323,9 +323,16 @@ def current_with(
     return (_used(db, token, row, now) if row else None), found
 
 
-def current_with_user(db: Database, token: str, now: int) -> tuple[Session | None, User | None]:
-    """The session of this token as `current` gives it, and its user; None for a session of the application."""
-    return current_with(db, token, now, user_store.by_id)
+def current_with_user(
+    db: Database, token: str, now: int, user_id: int | None = None
+) -> tuple[Session | None, User | None]:
+    """The session of this token as `current` gives it, and the user with this id in its application, if there is one.
+
+    user_id   None: the session's own user, whom a session of the application does not have
+    """
+    with db.read() as tx:
+        row, user = store.by_token_with_user(tx, digest(token), now, user_id)
+    return (_used(db, token, row, now) if row else None), user
 
 
 def _used(db: Database, token: str, row: Row, now: int) -> Session:

@@ -5,6 +5,7 @@
     leave, erase, erase_guests   erase an account and everything stored about it
     reset_password               gives a user a one-time password; spend_one_time ends it
     find, search                 find other users; `privacy` decides which of their fields the caller sees
+    as_seen                      a user who was found already, as the caller may see it
 
 `profile_fields.py` declares the fields of a user. A user can change only their own account.
 """
@@ -545,7 +546,9 @@ def _page(tx: Tx, caller: Caller, request: Query, values: privacy.Named) -> list
 def find(db: Database, limits: Limits, caller: Caller, field: str, value: str | int, now: int) -> User:
     """The oldest user with this value in a field that has an index; NotFound. It is not charged as a search."""
     if field == "id":
-        return _by_id(db, caller, int(value))
+        with db.read() as tx:
+            found_by_id = store.by_id(tx, caller.app.id, int(value))
+        return as_seen(db, caller, found_by_id)
     one = query(
         caller.app, limits, [Filter(field, "in", (value,))], sort="created_at", descending=False, offset=0, limit=1
     )
@@ -558,10 +561,11 @@ def find(db: Database, limits: Limits, caller: Caller, field: str, value: str | 
     return found[0]
 
 
-def _by_id(db: Database, caller: Caller, user_id: int) -> User:
-    """The user with this id, as the caller may see it: the same as by a search, in less time. NotFound."""
+def as_seen(db: Database, caller: Caller, user: User | None) -> User:
+    """A user of the application, as the caller may see it. NotFound for None."""
+    if user is None:
+        raise errors.NotFound("Not found")
+    if user.id == caller.user_id or privacy.is_open(caller):
+        return user
     with db.read() as tx:
-        user = store.by_id(tx, caller.app.id, user_id)
-        if user is None:
-            raise errors.NotFound("Not found")
-        return user if user_id == caller.user_id else privacy.visible(tx, caller, [user])[0]
+        return privacy.visible(tx, caller, [user])[0]

@@ -1,15 +1,27 @@
 """Sessions, and the signatures that were used to open one. Only the SHA-256 of a token is stored.
 
 insert, by_token, touch, set_user     one session
+by_token_with_user                    one session, and a user of its application
 end, end_by_id, end_others            end sessions; each says who used them last and when
 drop_oldest                           end those beyond a user's limit
 sweep                                 end expired ones
 remember_signature, sweep_signatures  each signature opens one session
 """
 
+from typing import Any
+
+from ..model import User
+from . import users
 from .db import Row, Rows, Tx
 
 COLUMNS = "id, app_id, user_id, nonce, ts, created_at, last_used_at, expires_at, guest_until"
+NAMES = COLUMNS.split(", ")
+WITH_USER = (
+    f"SELECT {', '.join(f's.{name}' for name in NAMES)}, {users.COLUMNS_AND_SEEN} FROM sessions AS s"
+    " LEFT JOIN users AS u ON u.id = {user} AND u.app_id = s.app_id"
+    " WHERE s.token_hash = :token_hash AND s.expires_at > :now"
+)
+WITH_OWN_USER, WITH_USER_OF_ID = WITH_USER.format(user="s.user_id"), WITH_USER.format(user=":user_id")
 
 
 def insert(
@@ -51,6 +63,27 @@ def by_token(tx: Tx, token_hash: bytes, now: int) -> Row | None:
         token_hash=token_hash,
         now=now,
     )
+
+
+def by_token_with_user(
+    tx: Tx, token_hash: bytes, now: int, user_id: int | None = None
+) -> tuple[Row | None, User | None]:
+    """The same, and the user with this id in the session's application; without an id, the session's own user.
+
+    One statement, except on a cluster, where sessions and `seen` lie on different nodes.
+    """
+    if tx.is_distributed:
+        session = by_token(tx, token_hash, now)
+        wanted = user_id if user_id is not None else session and session["user_id"]
+        return session, users.by_id(tx, session["app_id"], wanted) if session and wanted else None
+    statement = WITH_OWN_USER if user_id is None else WITH_USER_OF_ID
+    named: dict[str, Any] = {} if user_id is None else {"user_id": user_id}
+    rows = tx.tuples(statement, token_hash=token_hash, now=now, **named)
+    if not rows:
+        return None, None
+    row = rows[0]
+    user = row[len(NAMES) :]
+    return dict(zip(NAMES, row, strict=False)), users.user_of(tx, user) if user[users.ID] is not None else None
 
 
 def touch(tx: Tx, token_hash: bytes, now: int, expires_at: int) -> None:

@@ -2,6 +2,7 @@
 
     fold                                    how logins, e-mails, names and tags are compared
     by_id, by_ids, by_login, by_email       one user, or several by id; app_of: the application of one
+user_of                                 the user in a row
     phones                                  only the phones of several
     find_for_sign_in, secrets               what a password is compared with
     set_password, use_up                    a new password, and the end of a one-time one
@@ -28,10 +29,11 @@ from . import numbers, profiles
 from .db import Row, Rows, Tx, ids
 
 # The fields of a `User` in their order, but for last_request_at, the last one, which is in the table `seen`; then other
-# columns of sealed fields. `made` makes users of such rows.
+# columns of sealed fields. `made` makes users of such rows; `user_of` makes one of a row that has last_request_at, too.
 STORED = len(User.__struct_fields__) - 1
 READ = list(dict.fromkeys([*User.__struct_fields__[:STORED], *profiles.READ]))
 COLUMNS = ", ".join(f"u.{name}" for name in READ)
+COLUMNS_AND_SEEN = f"{COLUMNS}, (SELECT s.last_request_at FROM seen AS s WHERE s.user_id = u.id)"
 ID, PHONE, APP_ID, IS_GUEST = (READ.index(name) for name in ("id", "phone", "app_id", "is_guest"))
 # Where a row may hold a sealed text, with the name of that column; and the field that it is the value of.
 SEALED = [(READ.index(one.column), one.column, READ.index(one.key)) for one in profiles.SEALED]
@@ -48,12 +50,14 @@ def by_id(tx: Tx, app_id: int, user_id: int) -> User | None:
     if not ids.possible([user_id]):
         return None
     rows = tx.tuples(
-        f"SELECT {COLUMNS}, (SELECT s.last_request_at FROM seen AS s WHERE s.user_id = :id) AS last_request_at"
-        " FROM users AS u WHERE u.id = :id AND u.app_id = :app_id",
-        id=user_id,
-        app_id=app_id,
+        f"SELECT {COLUMNS_AND_SEEN} FROM users AS u WHERE u.id = :id AND u.app_id = :app_id", id=user_id, app_id=app_id
     )
-    return _user(tx, rows[0], rows[0][-1]) if rows else None
+    return user_of(tx, rows[0]) if rows else None
+
+
+def user_of(tx: Tx, row: Sequence[Any]) -> User:
+    """The user in a row of `COLUMNS_AND_SEEN`; errors.Unreadable."""
+    return _user(tx, row, row[-1])
 
 
 def app_of(tx: Tx, user_id: int) -> int | None:

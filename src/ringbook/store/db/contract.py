@@ -83,7 +83,10 @@ class Tx(Protocol):
 
     memory: dict[Any, Any]
     seal: Seal
-    is_distributed: bool
+
+    @property
+    def is_distributed(self) -> bool:
+        """See above."""
 
     def all(self, sql: str, **params: Any) -> list[Row]:
         """Every row, as dicts by column name."""

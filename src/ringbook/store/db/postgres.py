@@ -171,8 +171,7 @@ class Postgres:
         self._pool = pool(min_size=1, name="ringbook")
         # Used on a cluster only. As many as there can be transactions, so that nobody who has one waits here.
         self._lock_pool = pool(min_size=0, name="locks")
-        self.is_distributed = False  # known when the first transaction that writes begins
-        self._is_placed = False
+        self._distributed: bool | None = None  # not known yet
         self.refusal = refusals(psycopg, self._look_after, self._replace_all, lambda: self._failure)
         self._trouble = psycopg.Error
         self._none_free = psycopg_pool.PoolTimeout
@@ -318,9 +317,17 @@ class Postgres:
 
     def _locks(self, connection: Any) -> AbstractContextManager[Locks]:
         """The named locks of the transaction that begins on this connection."""
-        if not self._is_placed:
-            self.is_distributed, self._is_placed = citus.is_distributed(connection), True
-        return locks.beside(self._lock_pool.connection) if self.is_distributed else nullcontext(Within(connection))
+        return (
+            locks.beside(self._lock_pool.connection)
+            if self.is_distributed(connection)
+            else nullcontext(Within(connection))
+        )
+
+    def is_distributed(self, connection: Any) -> bool:
+        """Do the tables lie on a cluster? The first transaction that needs to know it asks."""
+        if self._distributed is None:
+            self._distributed = citus.is_distributed(connection)
+        return self._distributed
 
     def _draw_ahead(self) -> None:
         """Draw blocks of the sequences that have run out, before a transaction does, which locks them until its end."""
@@ -449,14 +456,18 @@ class PostgresTx:
         locks: Locks | None = None,
     ) -> None:
         self._connection = connection
+        self._database = database
         self._statements = database.statements(connection)
         self.memory = database.memory
         self.seal = database.seal
         self._locks = locks
-        self.is_distributed = database.is_distributed
         self._done = done
         self._until = until
         self._ids = database.ids
+
+    @property
+    def is_distributed(self) -> bool:
+        return self._database.is_distributed(self._connection)
 
     def all(self, sql: str, **params: Any) -> list[Row]:
         return self._statements.dicts(self._execute(sql, params))
