@@ -3,6 +3,7 @@
     python bench/growth.py --stop-at 10            1 and 10 million contacts, both databases; about 15 minutes
     python bench/growth.py                         also 100 million; about two hours, and 30 GB of disk
     python bench/growth.py --database sqlite       on one database
+    python bench/growth.py --stop-at 10 --resume   only the database that was not measured today
     python bench/growth.py --keep DIR              leaves the databases in DIR (only those of SQLite)
     python bench/growth.py --quick                 a minute, on small tables; writes nothing
 
@@ -59,13 +60,17 @@ def main() -> int:
         return 1
     rows = []
     for kind in arguments.database or KINDS:
+        if arguments.resume and (known := latest.of_today("growth", kind, f"{arguments.stop_at:g}")):
+            screen.print(f"growth on {name(kind)}: measured today")
+            rows += known
+            continue
         found, facts = grown(kind, sizes, arguments)
         judged = musts.growing(kind, found)
         screen.print(columns(f"Growth on {name(kind)}", musts.HEAD, [musts.cells(row) for row in judged]))
         screen.print(columns("Processor ms", HEAD, lines(found)))
         rows += judged
         if not arguments.quick:
-            keep(kind, found, facts, judged)
+            keep(kind, found, facts, judged, f"{arguments.stop_at:g}")
     return musts.verdict(rows, lambda line: screen.print(line, soft_wrap=True))
 
 
@@ -112,11 +117,13 @@ def lines(found: Sizes) -> list[list[str]]:
     ]
 
 
-def keep(kind: str, found: Sizes, facts: dict[str, str], rows: list[musts.Row]) -> None:
+def keep(kind: str, found: Sizes, facts: dict[str, str], rows: list[musts.Row], size: str) -> None:
     """Keep the figures and draw them."""
     date = time.strftime("%Y-%m-%d", time.gmtime())
     sizes = {str(size): one for size, one in found.items()}
-    latest.keep("growth", kind, {"date": date, "facts": facts, "sizes": sizes, "musts": latest.plain(rows)})
+    latest.keep(
+        "growth", kind, {"date": date, "size": size, "facts": facts, "sizes": sizes, "musts": latest.plain(rows)}
+    )
     figures.write()
 
 
@@ -147,6 +154,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--stop-at", type=float, default=100, metavar="MILLION", help="1, 10 or 100 (default)")
     parser.add_argument("--database", action="append", choices=KINDS, help="only this one (default: both)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the databases of SQLite in this folder")
+    parser.add_argument("--resume", action="store_true", help="leave out a database that was measured today")
     parser.add_argument("--quick", action="store_true", help="small tables, few rounds; writes no file")
     return parser.parse_args()
 

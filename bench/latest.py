@@ -3,10 +3,12 @@
 load()                      everything, by part: books, joined, growth, and then by database
 keep(part, kind, figures)   replace one part of one database
 rows_of(saved)              the rows of musts in it
+of_today(part, kind, size)  the rows of a part that was measured today
 """
 
 import dataclasses
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,13 @@ def plain(rows: list[Row]) -> list[dict[str, Any]]:
 def rows_of(figures: Mapping[str, Any]) -> list[Row]:
     """The rows of musts of a part."""
     return [Row(**row) for row in figures["musts"]]
+
+
+def of_today(part: str, kind: str, size: str) -> list[Row]:
+    """The rows of a part of one database; none if no run of this size has measured it today (UTC)."""
+    found = load().get(part, {}).get(kind, {})
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    return rows_of(found) if found and (found["date"], found.get("size")) == (today, size) else []
 
 
 def rounded(value: Any) -> Any:

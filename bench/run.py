@@ -1,11 +1,13 @@
 """Measure Ringbook: address books beside raw statements, Starlette and Sydent; and the delivery of joined pushes.
 
     make bench                                        both databases, about 20 minutes; writes bench/results/
+    python bench/run.py --resume                      only what was not measured today
     python bench/run.py --quick --database sqlite     one minute, on smaller tables; writes nothing
     python bench/run.py --only books                  one part
 
-Exits 1, with the reason in the last line, if a must of `musts.py` is missed. bench/README.md describes what is measured
-and what the figures mean.
+A run has four slices: two parts on two databases. Each slice is written when it ends, so a run that is stopped goes on
+with `--resume`. Exits 1, with the reason in the last line, if a must of `musts.py` is missed. bench/README.md describes
+what is measured and what the figures mean.
 """
 
 import argparse
@@ -30,22 +32,7 @@ from rich.console import Console
 from showing import Tell, told
 
 RESULTS = Path(__file__).with_name("results")
-
-
-@dataclass
-class Measured:
-    """The parts of one database; None if a part was not asked for."""
-
-    kind: str
-    books: report.Result | None = None
-    pushes: PushResult | None = None
-
-    def rows(self) -> list[musts.Row]:
-        """The rows of the table of musts; those of a part that was not measured are left out."""
-        joined = push_report.joined(self.pushes) if self.pushes else {}
-        found = report.found(self.books, joined) if self.books else musts.Found(self.kind, joined=joined)
-        left_out = [name for name, part in (("books", self.books), ("pushes", self.pushes)) if part is None]
-        return [row for row in musts.judged(found) if row.part not in left_out]
+FULL, QUICK = "full", "quick"  # the size of a run
 
 
 @dataclass(frozen=True)
@@ -77,41 +64,49 @@ PARTS = {
 def main() -> int:
     arguments = parsed()
     screen = Console(width=None if sys.stdout.isatty() else 160, stderr=arguments.json)
-    runs = [measured(kind, arguments, screen) for kind in arguments.database or KINDS]
+    rows: list[musts.Row] = []
+    samples: list[Any] = []
+    for kind in arguments.database or KINDS:
+        for name in arguments.only or PARTS:
+            if arguments.resume and (found := latest.of_today(name, kind, FULL)):
+                screen.print(f"{name} on {report.name(kind)}: measured today")
+            else:
+                result = measured(name, kind, arguments, screen)
+                samples.append(PARTS[name].shown.plain(result) if arguments.json else None)
+                found = rows_of(name, kind, result)
+            rows += found
+        own = [row for row in rows if row.kind == kind]
+        screen.print(columns(f"Musts on {report.name(kind)}", musts.HEAD, [musts.cells(row) for row in own]))
     if arguments.json:
-        parts = [(PARTS[name], getattr(run, name)) for run in runs for name in PARTS]
-        print(json.dumps([part.shown.plain(result) for part, result in parts if result], indent=2))
+        print(json.dumps(samples, indent=2))
+    return musts.verdict(rows, lambda line: screen.print(line, soft_wrap=True))
+
+
+def measured(name: str, kind: str, arguments: argparse.Namespace, screen: Console) -> Any:
+    """One part on one database: measured, shown, and written."""
+    part = PARTS[name]
+    with told() as tell:
+        result = (part.quick if arguments.quick else part.full)(kind, tell)
+    screen.print(part.shown.table(result))
     if arguments.write:
+        (RESULTS / part.file.format(kind=kind)).write_text(part.shown.markdown(result))
+        keep(name, kind, result, QUICK if arguments.quick else FULL)
         figures.write()
-    return musts.verdict([row for run in runs for row in run.rows()], lambda line: screen.print(line, soft_wrap=True))
+    return result
 
 
-def measured(kind: str, arguments: argparse.Namespace, screen: Console) -> Measured:
-    """All parts of one database."""
-    run = Measured(kind)
-    for name in arguments.only or PARTS:
-        part = PARTS[name]
-        with told() as tell:
-            result = (part.quick if arguments.quick else part.full)(kind, tell)
-        setattr(run, name, result)
-        screen.print(part.shown.table(result))
-        if arguments.write:
-            file = RESULTS / part.file.format(kind=kind)
-            file.write_text(part.shown.markdown(result))
-    rows = run.rows()
-    screen.print(columns(f"Musts on {report.name(kind)}", musts.HEAD, [musts.cells(row) for row in rows]))
-    if arguments.write:
-        keep(run, rows)
-    return run
+def rows_of(name: str, kind: str, result: Any) -> list[musts.Row]:
+    """The rows of the table of musts that this part measures."""
+    pushed = isinstance(result, PushResult)
+    found = musts.Found(kind, joined=push_report.joined(result)) if pushed else report.found(result)
+    return [row for row in musts.judged(found) if row.part == name]
 
 
-def keep(run: Measured, rows: list[musts.Row]) -> None:
+def keep(name: str, kind: str, result: Any, size: str) -> None:
     """Keep what `figures.py` shows."""
-    for name, result in (("books", run.books), ("pushes", run.pushes)):
-        if result:
-            own = latest.plain([row for row in rows if row.part == name])
-            more = report.summary(result) if isinstance(result, report.Result) else {}
-            latest.keep(name, run.kind, {"date": result.date, "facts": result.facts, "musts": own, **more})
+    own = latest.plain(rows_of(name, kind, result))
+    more = report.summary(result) if isinstance(result, report.Result) else {}
+    latest.keep(name, kind, {"date": result.date, "size": size, "facts": result.facts, "musts": own, **more})
 
 
 def parsed() -> argparse.Namespace:
@@ -121,6 +116,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--database", action="append", choices=KINDS, help="only this one (default: both)")
     parser.add_argument("--only", action="append", choices=list(PARTS), help="only this part (default: both)")
     parser.add_argument("--json", action="store_true", help="print every sample as JSON, and the tables on stderr")
+    parser.add_argument("--resume", action="store_true", help="leave out what a full run has measured today")
     arguments = parser.parse_args()
     arguments.write |= not arguments.quick
     return arguments

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree
@@ -50,6 +51,20 @@ def test_before_the_first_run_the_page_says_that_nothing_was_measured(bench):
     figures = bench("figures")
     assert all(figures.NOT_MEASURED in line for line in figures.three({}))
     assert "PostgreSQL: growth not measured yet." in figures.page({})
+
+
+def test_a_run_that_was_stopped_goes_on_with_what_was_not_measured_today(bench, monkeypatch, tmp_path):
+    latest, today = bench("latest"), time.strftime("%Y-%m-%d", time.gmtime())
+    monkeypatch.setattr(latest, "FILE", tmp_path / "latest.json")
+    rows = bench("musts").judged(found(bench, "sqlite", compact=6, raw=3))
+    figures = {"date": today, "size": "full", "musts": latest.plain(rows)}
+    latest.keep("books", "sqlite", figures)
+    assert latest.of_today("books", "sqlite", "full") == rows
+    assert not latest.of_today("books", "sqlite", "quick")
+    assert not latest.of_today("books", "postgresql", "full")
+    assert not latest.of_today("pushes", "sqlite", "full")
+    latest.keep("books", "sqlite", figures | {"date": "2026-01-01"})
+    assert not latest.of_today("books", "sqlite", "full")
 
 
 # ── musts ────────────────────────────────────────────────────────────────────────────────────────────────────────────
