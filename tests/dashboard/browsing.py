@@ -33,6 +33,7 @@ QUIET = (
     "--font-render-hinting=none",
 )
 PATIENCE_MS = 30_000
+OF_COLOURS = ("color-contrast", "link-in-text-block")  # the rules of axe-core whose results depend on the theme
 
 
 @contextmanager
@@ -93,13 +94,25 @@ def axe() -> str:
     return AXE.read_text("utf-8")
 
 
-def faults(page: Page, *parts: str) -> Sequence[str]:
-    """The accessibility faults of a page, or of the parts with these selectors, with their places."""
-    page.evaluate(axe())
+def faults(page: Page, *parts: str, only: Sequence[str] = ()) -> Sequence[str]:
+    """The accessibility faults of a page, or of the parts with these selectors, with their places.
+
+    only   the rules to apply; all by default
+    """
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(axe())
     where = {"include": [[part] for part in parts]} if parts else None
-    found = page.evaluate("where => axe.run(where || document, {resultTypes: ['violations']})", where)
+    options = {"resultTypes": ["violations"]} | ({"runOnly": list(only)} if only else {})
+    found = page.evaluate(LOOK, [where, options])
     return [
         f"{one['id']} ({one['impact']}): {one['help']}: {node['html'][:200]} {node.get('failureSummary', '')}"
         for one in found["violations"]
         for node in one["nodes"]
     ]
+
+
+# Colours change slowly where a theme changes: axe-core must see the last ones.
+LOOK = """async ([where, options]) => {
+  await Promise.allSettled(document.getAnimations().map((one) => one.finished));
+  return axe.run(where || document, options);
+}"""
