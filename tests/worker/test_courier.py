@@ -1,5 +1,6 @@
 """The courier sends pushes from the queue to the providers and records the outcomes."""
 
+import asyncio
 import base64
 import json
 import socket
@@ -446,3 +447,26 @@ def test_while_no_other_host_answers_no_silence_is_noted(play, providers):
         tell(play, quiet, quiet)
         until(play, lambda: bool(play.rows("SELECT id FROM pushes WHERE reason IS NOT NULL")))
     assert play.rows("SELECT silent_since FROM subscriptions") == [{"silent_since": None}]
+
+
+# ── a clock that is moved by hand ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_drain_does_what_is_due_at_the_clocks_time_and_nothing_else(play, providers):
+    befriended(play, "bob", token=fcm_token())
+    befriended(play, "cleo", token=apns_token("once-broken"), channel="apns", platform="ios")
+    play.person("ann", ANN)
+    seen = asyncio.run(drained(play, providers, 0, 0, 60, 120))
+    assert seen == [{"accepted": 1, None: 1}, {"accepted": 1, None: 1}, {"accepted": 2}, {"accepted": 2}]
+
+
+async def drained(play: Play, providers: Providers, *seconds: int) -> list[Counter[str | None]]:
+    """The outcomes after each time, in seconds after now."""
+    clock, seen = [play.now], []
+    config = Config(**providers.config)
+    async with courier.Courier(play.db, config, threading.Event(), lambda: clock[0]) as one:
+        for moment in seconds:
+            clock[0] = play.now + moment
+            await one.drain()
+            seen.append(outcomes(play))
+    return seen

@@ -22,7 +22,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .. import errors
+from .. import errors, times
 from ..config import Config
 from ..core import applications, reports, sessions, stats
 from ..exchange import request as common
@@ -30,6 +30,7 @@ from ..exchange.bodies import SMALL_BYTES, InFlight
 from ..exchange.run import Edge
 from ..model import App, Caller, Session, User
 from ..store.db import Database
+from ..times import Clock
 from ..verify import Outside
 from . import forms, wire
 from .wire import Dialect
@@ -153,8 +154,8 @@ class Call(common.Call):
 class Api(Edge[Call]):
     """The API's side of an exchange: sessions by token, JSON, errors in the documented shapes."""
 
-    def __init__(self, db: Database, config: Config, in_flight: InFlight) -> None:
-        super().__init__(db, config, in_flight)
+    def __init__(self, db: Database, config: Config, in_flight: InFlight, clock: Clock = times.now) -> None:
+        super().__init__(db, config, in_flight, clock)
         self.outside = Outside.of(config)
 
     def needs_caller(self, route: Route) -> bool:

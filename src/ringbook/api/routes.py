@@ -13,12 +13,14 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .. import times
 from ..config import Config
 from ..core import reports
 from ..exchange.bodies import InFlight
 from ..exchange.lane import Lane
 from ..exchange.run import Endpoint, Router
 from ..store.db import Database
+from ..times import Clock
 from . import address_book, contact_joined, events, sessions, subscriptions, users
 from .endpoint import JSON, Api, Route, of_browser
 
@@ -38,7 +40,13 @@ OVERRIDE = b"x-http-method-override"
 OVERRIDES = (b"PUT", b"PATCH", b"DELETE")
 
 
-def api(config: Config, db: Database, in_flight: InFlight, unknown: ASGIApp | None = None) -> ASGIApp:
+def api(
+    config: Config,
+    db: Database,
+    in_flight: InFlight,
+    unknown: ASGIApp | None = None,
+    clock: Clock = times.now,
+) -> ASGIApp:
     """The API of one process. Searches, and requests that may hash or call other servers, have threads of their own.
 
     unknown   serves unknown paths and methods; by default `not_found`
@@ -54,7 +62,7 @@ def api(config: Config, db: Database, in_flight: InFlight, unknown: ASGIApp | No
         ),
         "slow": Lane(SLOW_AT_ONCE),
     }
-    edge = Api(db, config, in_flight)
+    edge = Api(db, config, in_flight, clock)
     reports.code()  # read now: an update may replace the files while this process still runs the code that was in them
     return Normaliser(Router([Endpoint(edge, route, lanes[lane_of(route)]) for route in ROUTES], unknown or not_found))
 

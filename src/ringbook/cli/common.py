@@ -14,7 +14,6 @@ Failed, WrongUse                   errors that end a command with one line on st
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -185,7 +184,7 @@ def print_line(text: str) -> None:
 
 def now() -> int:
     """The time, in UTC seconds."""
-    return int(time.time())
+    return times.now()
 
 
 def when(seconds: int | None) -> str | None:

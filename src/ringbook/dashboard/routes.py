@@ -10,12 +10,13 @@ from functools import partial
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .. import errors
+from .. import errors, times
 from ..config import Config
 from ..exchange.bodies import InFlight
 from ..exchange.lane import Lane
 from ..exchange.run import Endpoint, Router
 from ..store.db import Database
+from ..times import Clock
 from . import (
     admins,
     applications,
@@ -81,9 +82,9 @@ AT_ONCE = 4  # admins are few
 SLOW_AT_ONCE = 4
 
 
-def dashboard(config: Config, db: Database, in_flight: InFlight) -> ASGIApp:
+def dashboard(config: Config, db: Database, in_flight: InFlight, clock: Clock = times.now) -> ASGIApp:
     """The dashboard of one process. Requests that may hash a password run in threads of their own."""
-    edge = Dashboard(db, config, in_flight)
+    edge = Dashboard(db, config, in_flight, clock)
     lanes = {False: Lane(AT_ONCE), True: Lane(SLOW_AT_ONCE)}
     return Router([Endpoint(edge, route, lanes[route.slow]) for route in [*ROUTES, *BACK, *NO_PAGE]], no_such_method)
 

@@ -11,7 +11,6 @@ event loop only reads sockets. What depends on the route alone is made once, whe
 
 import asyncio
 import re
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -22,10 +21,11 @@ from starlette.responses import Response
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .. import errors, metrics
+from .. import errors, metrics, times
 from ..config import Config
 from ..logs import log
 from ..store.db import Database
+from ..times import Clock
 from .bodies import Body, InFlight
 from .lane import Lane
 from .request import Call, Route
@@ -49,10 +49,11 @@ class Edge(ABC, Generic[C]):
     decodes_in_loop: ClassVar[bool] = False
     errors_need_thread: ClassVar[bool] = False
 
-    def __init__(self, db: Database, config: Config, in_flight: InFlight) -> None:
+    def __init__(self, db: Database, config: Config, in_flight: InFlight, clock: Clock = times.now) -> None:
         self.db = db
         self.config = config
         self.in_flight = in_flight
+        self.clock = clock
 
     @abstractmethod
     def needs_caller(self, route: Any) -> bool:
@@ -114,7 +115,7 @@ class Endpoint(Generic[C]):
         visit: Visit = scope[VISIT]
         edge, lane = self._edge, self._lane
         request = Request(scope, receive)
-        call = edge.call(self._route, request, int(time.time()))
+        call = edge.call(self._route, request, edge.clock())
         body = self._body(call) if visit.has_body else None
         try:
             edge.check_credentials(call)

@@ -4,9 +4,9 @@ check(config, app, …)   what is wrong with the credentials of each provider; "
 """
 
 import asyncio
-import time
 from collections.abc import Sequence
 
+from .. import times
 from ..config import Config
 from ..model import App
 from . import providers
@@ -36,7 +36,7 @@ async def _check(provider: Provider, app: App, context: SenderContext) -> str:
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             sender = providers.sender(next(iter(provider.channels)), app, context)
-            return await sender.check(int(time.time()))
+            return await sender.check(times.now())
     except NotSetUp as missing:
         return str(missing)
     except TimeoutError:

@@ -1,6 +1,6 @@
 """The ASGI application of a process: routes each request, and adds the headers that every response has.
 
-    build(config, db)    for a process that serves apps and admins
+    build(config, db, …) for a process that serves apps and admins
     beside(config, db)   for a process without the API: /healthz, /readyz and /metrics only
 
 `Front` answers /healthz, /readyz, /metrics, /docs and /openapi.json itself. It passes /dashboard to the dashboard,
@@ -12,7 +12,6 @@ import asyncio
 import gc
 import hmac
 import re
-import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
@@ -23,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from .. import errors, metrics
+from .. import errors, metrics, times
 from ..config import Config
 from ..core import delivery, resets
 from ..exchange.bodies import InFlight
@@ -32,6 +31,7 @@ from ..exchange.visit import Visit
 from ..logs import log
 from ..store import migrations
 from ..store.db import Database
+from ..times import Clock
 from .metrics_sum import reporter
 
 NOT_FOUND = "Not found"
@@ -53,17 +53,24 @@ WITH_FILES = ("/docs/", "/guide/")
 RESETS = resets.PATH
 
 
-def build(config: Config, db: Database) -> ASGIApp:
-    """The application of one process; the database stays open until its owner closes it."""
+def build(config: Config, db: Database, clock: Clock = times.now) -> ASGIApp:
+    """The application of one process; the database stays open until its owner closes it.
+
+    clock   tells the time of each request; a server has the machine's, the demo's history one that it moves
+    """
     from ..api import routes as api
     from ..dashboard import routes as pages
     from . import reset_page
 
     in_flight = InFlight(config.limits)
     unknown = unknown_path(config, api.not_found)
-    new_passwords = reset_page.pages(config, db, in_flight, unknown_path(config, not_found))
+    new_passwords = reset_page.pages(config, db, in_flight, unknown_path(config, not_found), clock)
     front = Front(
-        config, db, api.api(config, db, in_flight, unknown), pages.dashboard(config, db, in_flight), new_passwords
+        config,
+        db,
+        api.api(config, db, in_flight, unknown, clock),
+        pages.dashboard(config, db, in_flight, clock),
+        new_passwords,
     )
     # The garbage collector need not traverse these permanent objects each time an upload has made thousands of others.
     gc.collect()
@@ -271,7 +278,7 @@ def exposition(db: Database) -> tuple[bytes, str]:
         if nodes := db.nodes():
             metrics.nodes(len(nodes.names) - len(nodes.silent), len(nodes.silent))
         count, since = delivery.waiting(db)
-        metrics.queued(count, max(0, int(time.time()) - since) if since is not None else 0)
+        metrics.queued(count, max(0, times.now() - since) if since is not None else 0)
         metrics.reached(True, db.disk())
     except Exception as error:
         if not isinstance(error, errors.Unavailable):

@@ -8,14 +8,13 @@ look(config)                  the key file beside the database, for `ringbook ke
 """
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
-from .. import errors
+from .. import errors, times
 from ..config import Config
 from ..seal import Key, Seal
 from ..store import db as databases
@@ -94,7 +93,7 @@ def unlock(db: Database, key: Key) -> None:
     """Let an open database seal and open with this key; Unavailable if it is not the right one."""
     found = keys.recorded(db)
     if not found.current:
-        keys.record(db, key, int(time.time()))
+        keys.record(db, key, times.now())
         found = keys.recorded(db)
     if trouble := keys.trouble(found, key.fingerprint, f"the key in {key.file}"):
         raise refusal(trouble)

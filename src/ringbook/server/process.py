@@ -11,14 +11,13 @@ With SQLite one process serves. With PostgreSQL there may be several: this proce
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from .. import __version__, logs
+from .. import __version__, logs, times
 from ..config import Config
 from . import children, http, machine, memory, schema, signals, welcome
 from .sockets import CannotServe, listen, raise_file_limit
@@ -120,7 +119,7 @@ def _announce(config: Config, port: int, db: "Database", first: "App | None") ->
     url, database = welcome.url(config, port), databases.named(config.database)
     pages = welcome.dashboard(config, url)
     if first and sys.stdout.isatty():
-        admin = admins.first(db, int(time.time()))
+        admin = admins.first(db, times.now())
         key_file = keys.file_of(config.database, config.key_file)
         welcome.print_on_terminal(welcome.first_start(first, url, database, key_file, pages, admin))
     elif sys.stdout.isatty():
@@ -152,7 +151,7 @@ def _database_opened(config: Config) -> "Iterator[tuple[Database, App | None]]":
     try:
         check_journal(db)
         erasures.begin(db)
-        yield db, applications.first(db, int(time.time()))
+        yield db, applications.first(db, times.now())
     finally:
         db.close()
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp
 
-from .. import errors
+from .. import errors, times
 from ..config import Config
 from ..core import resets
 from ..exchange.bodies import InFlight
@@ -22,6 +22,7 @@ from ..exchange.request import Call, Route
 from ..exchange.run import Edge, Endpoint, Router
 from ..exchange.statuses import API, status_of
 from ..store.db import Database
+from ..times import Clock
 from .start_page import policy, template
 
 LARGEST_BYTES = 16 * 1024
@@ -32,9 +33,9 @@ UNREADABLE = "The form cannot be read."
 HEADERS = {"referrer-policy": "no-referrer", "x-robots-tag": "noindex"}
 
 
-def pages(config: Config, db: Database, in_flight: InFlight, unknown: ASGIApp) -> ASGIApp:
+def pages(config: Config, db: Database, in_flight: InFlight, unknown: ASGIApp, clock: Clock = times.now) -> ASGIApp:
     """The application that serves the page."""
-    edge, lane = ResetPage(db, config, in_flight), Lane(SLOW_AT_ONCE)
+    edge, lane = ResetPage(db, config, in_flight, clock), Lane(SLOW_AT_ONCE)
     return Router([Endpoint(edge, route, lane) for route in ROUTES], unknown)
 
 

@@ -6,10 +6,9 @@ begin, end    start to do so in a thread; stop, with what was counted until then
 """
 
 import threading
-import time
 from typing import TYPE_CHECKING
 
-from .. import errors
+from .. import errors, times
 from ..core import ceiling, stats
 from ..logs import log
 
@@ -41,7 +40,7 @@ def _flush(db: "Database", stop: threading.Event, every: float) -> None:
     last = False
     while not last:
         last = stop.wait(every)
-        now = int(time.time())
+        now = times.now()
         try:
             stats.flush(db, now)
             ceiling.return_blocks(db, now, all_=last)

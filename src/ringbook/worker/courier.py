@@ -1,6 +1,7 @@
 """Sends due pushes to the push providers and records the receipts: one event loop with many requests in flight.
 
     run(db, config, stop)    until told to stop, in a thread of its own
+    Courier.drain()          what is due at one moment, for a clock that is moved by hand
 
 Three things go on side by side: facts become pushes (`core/announcing.py`), due pushes are claimed and sent, and
 receipts are recorded, within a fraction of a second. The database is asked in threads, so that the loop never waits.
@@ -23,17 +24,19 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from types import TracebackType
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import uvloop
 
-from .. import errors
+from .. import errors, times
 from ..config import Config
 from ..core import announcing, delivery, waking
 from ..core.delivery import Attempt, Due, Room
 from ..core.waking import Work
 from ..logs import log
 from ..push.transport import Cause, NotSetUp, Outcome, Receipt
+from ..times import Clock
 from .senders import Senders
 
 if TYPE_CHECKING:
@@ -97,10 +100,11 @@ def _room(lane: str, places: int, count: int, senders: Mapping[int, int]) -> Roo
 class Courier:
     """The requests in flight of one process."""
 
-    def __init__(self, db: "Database", config: Config, stop: threading.Event) -> None:
+    def __init__(self, db: "Database", config: Config, stop: threading.Event, clock: Clock = times.now) -> None:
         self._db = db
         self._config = config
         self._stop = stop
+        self._clock = clock
         self._in_flight: dict[asyncio.Task[None], float] = {}  # and the time limit of each, the first one first
         self._lanes: defaultdict[str, Counter[int]] = defaultdict(Counter)  # in flight, by lane and sender
         self._done: list[Attempt] = []
@@ -111,13 +115,24 @@ class Courier:
         self._freed = asyncio.Event()
         self._woken = {work: asyncio.Event() for work in Work}
         self._threads = ThreadPoolExecutor(THREADS, "courier")
+        self._senders = Senders(config, self._asked)
+
+    async def __aenter__(self) -> "Courier":
+        await self._senders.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._senders.__aexit__(kind, error, trace)
+        self._threads.shutdown(wait=False)
 
     async def work(self) -> None:
         """Send and record until told to stop."""
         loop = asyncio.get_running_loop()
         end = waking.on_work(self._db, functools.partial(self._wake, loop))
         try:
-            async with Senders(self._config, self._asked) as self._senders:
+            async with self:
                 await asyncio.gather(
                     self._repeat("telling who joined", self._tell, REST_SECONDS, self._woken[Work.FACTS]),
                     self._repeat("sending pushes", self._send_due, REST_SECONDS, self._woken[Work.PUSHES]),
@@ -128,7 +143,19 @@ class Courier:
                 await self._finish()
         finally:
             end()
-        self._threads.shutdown(wait=False)
+
+    async def drain(self) -> None:
+        """Announce, send and record all that is due at the clock's time, and return. Within `async with` the courier.
+
+        Instead of `work`, for a clock that stands still meanwhile.
+        """
+        if not await self._asked(waking.waiting, self._clock()):
+            return
+        while await self._tell():
+            pass
+        while await self._send_due():
+            await asyncio.gather(*self._in_flight)
+            await self._record()
 
     def _wake(self, loop: asyncio.AbstractEventLoop, work: Work) -> None:
         """Called in the thread of whoever has written this work."""
@@ -185,14 +212,14 @@ class Courier:
     async def _look(self) -> bool:
         """Wake the parts that rest and have work."""
         if not all(event.is_set() for event in self._woken.values()):
-            for work in await self._asked(waking.waiting, _now()):
+            for work in await self._asked(waking.waiting, self._clock()):
                 self._woken[work].set()
         return False
 
     async def _tell(self) -> bool:
         """Tell one batch of holders; after a change during it a smaller one, which is over before the next change."""
         try:
-            found = await self._asked(announcing.expand, _now(), self._batch)
+            found = await self._asked(announcing.expand, self._clock(), self._batch)
         except announcing.Overtaken:
             self._batch = max(1, self._batch // 8)
             return True
@@ -209,7 +236,7 @@ class Courier:
             await self._until_freed()
             return True
         began = self._claimed_at = time.monotonic()
-        claimed = await self._asked(delivery.claim, _now(), places, rooms)
+        claimed = await self._asked(delivery.claim, self._clock(), places, rooms)
         if time.monotonic() - began > SLOWEST_CLAIM_SECONDS:
             return True  # the lease has nearly expired; a later claim takes these pushes
         for due in claimed:
@@ -250,7 +277,7 @@ class Courier:
         await asyncio.sleep(0.01)  # collect a few
 
     async def _attempt(self, due: Due) -> None:
-        began_at = _now()
+        began_at = self._clock()
         receipt = await self._receipt(due, began_at)
         self._done.append(Attempt(due=due, receipt=receipt, began_at=began_at))
 
@@ -291,14 +318,10 @@ class Courier:
         if not attempts:
             return False
         try:
-            await self._asked(delivery.record, attempts, _now())
+            await self._asked(delivery.record, attempts, self._clock())
         except BaseException:
             self._done, self._unrecorded = attempts + self._done, True
             raise
         self._unrecorded = False
         self._held -= {one.due.message.id for one in attempts}
         return False
-
-
-def _now() -> int:
-    return int(time.time())

@@ -9,10 +9,10 @@ A part that fails is logged, does not keep the others from their turn, and gets 
 
 import random
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .. import times
 from ..config import Config
 from ..core import (
     admin_answers,
@@ -104,7 +104,7 @@ def run(db: "Database", config: Config, stop: threading.Event) -> None:
     mailing.start()
     due = parts(config)
     while not stop.wait(EVERY_SECONDS * random.uniform(0.5, 1.5)):
-        turn(db, due, int(time.time()), stop)
+        turn(db, due, times.now(), stop)
     sending.join(courier.LAST_SECONDS * 2)
     mailing.join(mailer.LAST_SECONDS)
 

@@ -5,9 +5,9 @@ send_next(db, config, now)    one mail
 """
 
 import threading
-import time
 from typing import TYPE_CHECKING
 
+from .. import times
 from ..core import resets
 from ..logs import log
 from ..outbound import mail
@@ -27,7 +27,7 @@ def run(db: "Database", config: "Config", stop: threading.Event) -> None:
         return
     while not stop.wait(EVERY_SECONDS):
         try:
-            while not stop.is_set() and send_next(db, config, int(time.time())):
+            while not stop.is_set() and send_next(db, config, times.now()):
                 pass
         except Exception:  # the database may be away
             log.exception("work failed", part="mails")
