@@ -10,16 +10,16 @@ ifeq ($(origin HOST),command line)
 SERVE += --host $(HOST)
 endif
 
-.PHONY: help serve demo test lint bench docs pictures lock wheel vet clean runtime tools
+.PHONY: help serve demo test lint bench docs pictures lock wheel vet clean guide runtime tools
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-serve: runtime ## start Ringbook here; PORT=8081 and HOST=0.0.0.0 change the address
+serve: runtime guide ## start Ringbook here; PORT=8081 and HOST=0.0.0.0 change the address
 	@.venv/bin/ringbook serve $(SERVE)
 
-demo: runtime ## simulate a day of an app on a running `make serve`; PORT=8081 for another port
-	@.venv/bin/python demo/play.py $(if $(PORT),--endpoint http://127.0.0.1:$(PORT))
+demo: runtime guide ## show 30 days of an app with invented users, on a server of its own; NEW=1 makes them anew
+	@.venv/bin/python demo $(SERVE) $(if $(NEW),--new)
 
 test: tools ## run all tests; TESTS="tests/core -k force" runs some
 	@echo "Running the tests on three processes ..."
@@ -66,10 +66,14 @@ wheel: ## build the wheel: dist/ringbook-….whl
 vet: ## check deploy/ with systemd, Caddy, Prometheus and Compose
 	@sh scripts/check-deploy.sh
 
-clean: ## remove everything that make created, except databases
+clean: ## remove everything that make created, except databases and the demo
 	@rm -rf .venv .venv.lock .cache build dist src/ringbook/server/site tests/e2e/node_modules .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "Removed .venv, node_modules and the caches."
+
+# Only where `make docs` or `make test` has installed what builds it.
+guide: runtime
+	@.venv/bin/python scripts/guide.py --if-stale
 
 runtime:
 	@sh scripts/venv.sh requirements.lock
