@@ -1,26 +1,32 @@
-"""The demo, played against a real server, must produce the totals that its world expects."""
+"""The demo: its history comes to what its plan foresees, on both databases, and `make demo` shows it."""
 
-import http.server
-import json
-import os
 import re
+import signal
 import subprocess
 import sys
-import threading
 from collections import Counter
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from servers import environment, free_port, ringbook, serve
+from asking import ask
+from dashboard.visiting import Visitor
+from history import History
+from people import JUNK, international
+from place import ADMIN, UNFINISHED, Place, Refused, State
+from player import changed
+from servers import application, environment, free_port, key_file, seal_of, serve
+from terminals import COLUMNS, LINES, terminal
 
-from ringbook import phone
+from ringbook import phone as phones
+from ringbook.core import activity, applications, overview, users
+from ringbook.core.profile import columns
+from ringbook.store import db as databases_
 
-DEMO = Path(__file__).parent.parent / "demo"
-WORLD = json.loads((DEMO / "world.json").read_text(encoding="utf-8"))
-ENTRIES = [entry for part in (WORLD["books"], WORLD["day"]) for each in part for entry in each.get("contacts", [])]
-NUMBERS = [each for each in WORLD["people"] + WORLD["day"] + ENTRIES if "reads" in each]
-
-COUNTS = ("sent", "created", "updated", "deleted", "refused")
+ROOT = Path(__file__).parent.parent
+UNTIL = 1_795_701_600  # a Thursday, 18:00 UTC
+SMALL = {"days": 8, "count": 160, "joining": 40}
+COUNTS = ("sent", "created", "updated", "deleted")
 
 # What countries keep for fiction, in international digits; demo/README.md names who says so.
 FICTIONAL = re.compile(
@@ -30,33 +36,62 @@ FICTIONAL = re.compile(
 )
 
 
-def play(url, database_url, *options):
-    return subprocess.run(
-        [sys.executable, DEMO / "play.py", "--endpoint", url, *options],
-        env=environment(database_url) | {"COLUMNS": "120", "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        timeout=150,
-    )
-
-
 class Model:
-    """The expected results of the day: books as dictionaries, friends by equal numbers."""
+    """The expected results of a history: books as dictionaries, friends by equal numbers."""
 
-    def __init__(self):
-        self.books, self.numbers, self.uploads, self.refused = {}, {}, {}, Counter()
+    def __init__(self, history):
+        self.phones, self.books, self.numbers, self.devices, self.found = {}, {}, {}, {}, {}
+        self.counts, self.refused, self.announced, self.pushes = Counter(), Counter(), set(), Counter()
+        for event in history.events:
+            getattr(self, event.kind, self.nothing)(event.who, **event.with_)
 
-    def sign_up(self, when):
-        self.numbers |= {person["id"]: person["reads"] for person in WORLD["people"] if person["joins"] == when}
+    def nothing(self, who):
+        """A mistake of an app that changes nothing."""
 
-    def upload(self, kind, owner, contacts, *, device="", force=False):
-        book, counts, kept = self.books.setdefault((owner, device), {}), self.uploads.setdefault(kind, Counter()), set()
+    def join(self, who, contacts, phone, name, devices):
+        self.numbers[who], self.phones[who], self.devices[who] = international(phone), contacts, len(devices)
+        self.announce(who)
+        self.visit(who)
+
+    def announce(self, who):
+        holders = {holder for holder, book in self.books.items() if self.numbers[who] in book and holder != who}
+        for holder in holders - {told for told, number in self.announced if number == self.numbers[who]}:
+            self.announced.add((holder, self.numbers[who]))
+            self.pushes["joined"] += self.devices[holder]
+
+    def visit(self, who):
+        self.upload(who, self.phones[who], force=True)
+        self.found[who] = {
+            friend for friend, number in self.numbers.items() if number in self.books[who] and friend != who
+        }
+
+    def change(self, who, contacts):
+        self.upload(who, contacts, force=False)
+        self.phones[who] = changed(self.phones[who], contacts)
+
+    def move(self, who, phone):
+        self.numbers[who] = international(phone)
+        self.announce(who)
+
+    def leave(self, who):
+        del self.numbers[who], self.books[who]
+
+    def write(self, who, text):
+        joined = list(self.devices)
+        friends = sorted(self.found[who], key=joined.index)
+        self.pushes["written"] += self.devices[friends[0]] if friends and friends[0] in self.numbers else 0
+
+    def undefined(self, who):
+        self.upload(who, [{"name": "undefined", "phone": "", "refused": "Invalid fields set"}] * 12, force=True)
+
+    def upload(self, who, contacts, *, force):
+        book, kept = self.books.setdefault(who, {}), set()
         for entry in contacts:
             word = self.applied(book, entry)
-            counts.update({"sent": 1, word: 1})
+            self.counts.update({"sent": 1, word: 1})
             kept |= {entry["reads"]} if word in ("created", "updated") else set()
         for number in set(book) - kept if force and kept else ():
-            counts["deleted"] += book.pop(number)
+            self.counts["deleted"] += book.pop(number)
 
     def applied(self, book, entry):
         if "refused" in entry:
@@ -68,129 +103,194 @@ class Model:
         book[entry["reads"]] = 1
         return "updated" if known else "created"
 
-    def found(self):
-        return {
-            (owner, friend)
-            for (owner, _), book in self.books.items()
-            for friend, number in self.numbers.items()
-            if number in book and friend != owner
+
+@contextmanager
+def opened(url):
+    with closing(databases_.connect(url, seal=seal_of(url))) as db:
+        yield db
+
+
+def place_of(url, folder):
+    return Place.of({"RINGBOOK_DATABASE": url, "RINGBOOK_KEY_FILE": str(key_file())}, folder)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def made(request, databases, tmp_path_factory):
+    """A small demo, with its plan and what the server answered."""
+    with databases.fresh(request.param) as url:
+        place, history = place_of(url, tmp_path_factory.mktemp("demo")), History(UNTIL, **SMALL)
+        assert place.state() is State.NOTHING
+        yield place, history, place.make(UNTIL, lambda done, total: None, history=history)
+
+
+def test_the_history_comes_to_what_its_plan_foresees(made):
+    place, history, played = made
+    model = Model(history)
+    assert place.state() is State.READY
+    assert {name: played.uploads[name] for name in COUNTS} == {name: model.counts[name] for name in COUNTS}
+    assert played.refused == model.refused
+    persons = {user: person for person, user in played.users.items()}
+    found = {who: {persons[friend] for friend in friends} for who, friends in played.found.items()}
+    assert found == model.found
+    with opened(place.config.database) as db:
+        app = place.found().app
+        assert overview.counts(db, app) == {
+            "users": len(model.numbers),
+            "books": len(model.books),
+            "contacts": sum(map(len, model.books.values())),
         }
 
-    def all_upload(self, kind, when):
-        self.sign_up(when)
-        for book in WORLD["books"]:
-            if WORLD["people"][book["owner"] - 1]["joins"] == when:
-                self.upload(kind, book["owner"], book["contacts"], device=book["device"], force=True)
-        return self.found()
 
-    def live(self):
-        for event in WORLD["day"]:
-            if "contacts" in event:
-                self.upload("changes", event["who"], event["contacts"], force=event["force"])
-            else:
-                self.numbers[event["who"]] = event["reads"]
-        return self.found()
+def test_each_holder_gets_one_push_for_a_friend_who_joins(made):
+    _, history, played = made
+    expected = Model(history).pushes
+    joined = sum('"type":"contact_joined"' in line for line in played.printed.pushes)
+    assert (joined, len(played.printed.pushes) - joined) == (expected["joined"], expected["written"])
+    assert joined > 50 and expected["written"] > 0
+    assert '"Your friend Annie joined."' in "".join(played.printed.pushes[-20:])
 
 
-@pytest.fixture(scope="module")
-def server(databases, tmp_path_factory):
-    """The demo has no SQL of its own, so one database is enough."""
-    with databases.fresh("sqlite") as url, serve(url, tmp_path_factory.mktemp("server")) as running:
-        yield running
+def test_the_dashboard_shows_a_month_of_an_app(made):
+    place, _, _ = made
+    with opened(place.config.database) as db:
+        app = place.found().app
+        view = overview.of(db, app, UNTIL)
+        assert {"sessions", "sign-ups", "uploads", "matches", "joined", "pushes printed"} <= view.series.keys()
+        last = view.series["sign-ups"][-SMALL["days"] :]
+        assert all(last) and not any(view.series["sign-ups"][: -SMALL["days"]])
+        assert view.series["users"][-SMALL["days"] :] == sorted(view.series["users"][-SMALL["days"] :])
+        assert len(view.refusals) >= 5
+        assert view.waiting == 0
+        assert sum(map(sum, activity.by_day(db, app, UNTIL, 30).values.values())) > 100
 
 
-@pytest.fixture(scope="module")
-def played(server):
-    """The demo, played once for all tests."""
-    return play(server.url, server.database_url, "--json")
+def test_the_demo_refuses_a_database_with_users_of_others(databases, tmp_path):
+    with databases.fresh("sqlite") as url:
+        app = application(url, "a real app")
+        with opened(url) as db, db.write() as tx:
+            users.add(tx, applications.get(db, app.application_id), columns({"login": "ann"}), UNTIL)
+        place = place_of(url, tmp_path)
+        with pytest.raises(Refused, match=r"has users of other applications: a real app.\nThe demo makes"):
+            place.make(UNTIL, lambda done, total: None, history=History(UNTIL, **SMALL))
+        with opened(url) as db:
+            assert [one.name for one in applications.all_(db)] == ["a real app"]
 
 
-def test_the_day_comes_to_what_its_world_foresees(played):
-    model = Model()
-    morning = model.all_upload("first upload", "morning")
-    model.all_upload("the same again", "morning")
-    afternoon, evening = model.live(), model.all_upload("newcomers", "evening")
-    came = [person["id"] for person in WORLD["people"] if person["joins"] == "evening"]
-
-    assert played.returncode == 0, played.stderr
-    totals = json.loads(played.stdout)
-    expected = {kind: {name: counts[name] for name in COUNTS} for kind, counts in model.uploads.items()}
-    assert totals["uploads"] == expected
-    assert totals["refused"] == dict(model.refused)
-    assert totals["stored"] == sum(map(len, model.books.values()))
-    assert totals["found"] == {"morning": len(morning), "afternoon": len(afternoon), "evening": len(evening)}
-    assert totals["newcomers"] == {str(who): sum(friend == who for _, friend in evening) for who in came}
+def test_what_was_not_finished_is_removed_and_nothing_else(databases, tmp_path):
+    with databases.fresh("sqlite") as url:
+        application(url, UNFINISHED)
+        application(url, "another")
+        place = place_of(url, tmp_path)
+        assert place.state() is State.UNFINISHED
+        place.remove()
+        assert place.state() is State.NOTHING
+        with opened(url) as db:
+            assert [one.name for one in applications.all_(db)] == ["another"]
 
 
-def test_a_person_reads_tables_with_masked_numbers(played):
-    for title in ("What was stored", "What was refused, and why", "Who found whom", "Who came in the evening"):
-        assert title in played.stderr
-    assert "'Ann & Bob': ••••• ••• ••• / ••••• ••• •02" in played.stderr
+# ── the numbers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_it_ends_with_the_command_that_deletes_it(played, server):
-    number = re.search(r"ringbook app delete (\d+)\n", played.stderr)[1]
-    assert number == str(json.loads(played.stdout)["application_id"])
-    ringbook("app", "delete", number, "--yes", database_url=server.database_url)
-
-
-def test_without_a_server_it_says_how_to_start_one(tmp_path):
-    played = play(f"http://127.0.0.1:{free_port()}", f"sqlite:///{tmp_path}/none.db")
-    assert played.returncode == 1
-    assert "No server answers" in played.stderr and "make serve" in played.stderr
-    assert os.listdir(tmp_path) == []
-
-
-@pytest.mark.parametrize("endpoint", ["127.0.0.1:8080", "http://127.0.0.1:port", "http://", "ftp://127.0.0.1"])
-def test_an_address_that_is_none_is_shown_what_one_looks_like(endpoint, tmp_path):
-    played = play(endpoint, f"sqlite:///{tmp_path}/none.db")
-    assert played.returncode == 1
-    assert played.stderr == f"{endpoint} is not an address of a server; one looks like http://127.0.0.1:8080\n"
-
-
-def test_another_server_is_not_mistaken_for_ringbook(tmp_path):
-    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as other:
-        threading.Thread(target=other.serve_forever, daemon=True).start()
-        played = play(f"http://127.0.0.1:{other.server_port}", f"sqlite:///{tmp_path}/none.db")
-        other.shutdown()
-    assert played.returncode == 1
-    assert "is not Ringbook" in played.stderr
-
-
-def test_a_server_on_another_database_is_named_as_the_reason(server, tmp_path):
-    played = play(server.url, f"sqlite:///{tmp_path}/another.db")
-    assert played.returncode == 1
-    assert "it uses another database" in played.stderr and "ringbook app delete" in played.stderr
-
-
-def test_every_number_in_the_world_is_one_that_cannot_ring():
-    assert len(NUMBERS) > 1500
-    for each in NUMBERS:
+def test_every_number_is_one_that_cannot_ring():
+    history = History(UNTIL)
+    entries = [entry for event in history.events for entry in event.with_.get("contacts", [])]
+    numbered = [*history.people, *(entry for entry in entries if "reads" in entry)]
+    assert len(numbered) > 10_000
+    for each in numbered:
         american = re.fullmatch(r"\(\d{3}\) 555-01\d\d", each["phone"])
-        number = phone.digits(phone.read(each["phone"], "US" if american else "GB"))
+        number = phones.digits(phones.read(each["phone"], "US" if american else "GB"))
         assert FICTIONAL.fullmatch(number), each
         assert american or number == each["reads"], each
+    for event in history.events:
+        assert "phone" not in event.with_ or FICTIONAL.fullmatch(international(event.with_["phone"])), event
 
 
 def test_no_number_hides_in_an_entry_that_should_be_refused():
-    refused = [entry["phone"] or "" for entry in ENTRIES if "refused" in entry]
-    runs = {re.sub(r"\D", "", run) for phone_typed in refused for run in re.findall(r"\d[\d ]{9,}\d", phone_typed)}
+    runs = {re.sub(r"\D", "", run) for _, typed, _ in JUNK for run in re.findall(r"\d[\d ]{9,}\d", typed or "")}
     assert runs
     for run in runs:
-        assert FICTIONAL.fullmatch(phone.digits(phone.read(run, "GB"))), run
+        assert FICTIONAL.fullmatch(phones.digits(phones.read(run, "GB"))), run
 
 
-def test_the_world_is_what_its_maker_makes():
-    program = "import make_world; import sys; sys.stdout.buffer.write(make_world.text(make_world.World()).encode())"
-    made = subprocess.run([sys.executable, "-B", "-c", program], cwd=DEMO, capture_output=True, check=True)
-    assert made.stdout == (DEMO / "world.json").read_bytes()
-
-
-def test_the_world_has_what_real_books_have():
-    typed = " ".join(entry["phone"] or "" for entry in ENTRIES)
-    names = " ".join(entry["name"] or "" for entry in ENTRIES)
-    assert all(
-        form in typed for form in ("+44 7700 9", "07700 900 ", "(202) 555-01", "(0)", "\u202a", "\u00a0", "*100#")
-    )
+def test_the_same_time_gives_the_same_history_with_what_real_books_have():
+    history, again = History(UNTIL, **SMALL), History(UNTIL, **SMALL)
+    assert history.events == again.events
+    entries = [entry for book in History(UNTIL).books.values() for entry in book]
+    typed = " ".join(entry["phone"] or "" for entry in entries)
+    names = " ".join(entry["name"] or "" for entry in entries)
+    forms = ("+44 7700 9", "07700 900 ", "(202) 555-01", "(0)", "\u202a", "\u00a0", "*100#")
+    assert all(form in typed for form in forms)
     assert all(mark in names for mark in ("❤", "\u200d", "م", "ל", "王", "\ud83d"))
-    assert any(book["device"] for book in WORLD["books"])
+
+
+# ── the command ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a small demo."""
+    found = tmp_path_factory.mktemp("demo") / "data"
+    made = demo(found, "--make-only", "--joining", "12")
+    assert made.returncode == 0, made.stderr
+    assert "Making 30 days" in made.stderr
+    return found
+
+
+def without_settings():
+    return {name: value for name, value in environment("").items() if not name.startswith("RINGBOOK_")}
+
+
+def command(folder, *options):
+    return [sys.executable, str(ROOT / "demo"), "--folder", str(folder), *options]
+
+
+def demo(folder, *options):
+    return subprocess.run(
+        command(folder, *options), env=without_settings(), capture_output=True, text=True, timeout=120, cwd=ROOT
+    )
+
+
+def test_it_ends_with_a_server_and_fits_the_terminal(folder):
+    port = free_port()
+    with terminal(command(folder, "--port", str(port)), without_settings(), ROOT) as shown:
+        screen = shown.read_until("demo.db\n").split("Making")[0].strip("\n").splitlines()
+        assert len(screen) < LINES
+        assert all(len(line) <= COLUMNS for line in screen if str(folder) not in line)
+        password = re.search(rf"e-mail {ADMIN}, password (\S+)", shown.shown)[1]
+        visitor = Visitor(None, port)
+        assert visitor.post("/login", email=ADMIN, password=password).goes_to == "/dashboard"
+        for page in re.findall(r"http://[\d.:]+/dashboard(/apps\S+)", shown.shown):
+            assert visitor.get(page).status == 200, page
+        assert "Bob Baker" in visitor.get("/apps/2/users/1").words
+        again = demo(folder, "--port", str(port))
+        assert (again.returncode, again.stderr) == (0, "")
+        assert f"runs already at http://127.0.0.1:{port}." in again.stdout
+        anew = demo(folder, "--port", str(port), "--new")
+        assert anew.returncode == 1 and "Stop it with Ctrl+C in its terminal, then run this again" in anew.stderr
+        shown.process.send_signal(signal.SIGINT)
+        shown.read_until("Ringbook has stopped.")
+        assert shown.process.wait(30) == 0
+
+
+def test_it_is_made_anew_only_when_asked(folder):
+    key = (folder / "demo.key").read_text()
+    assert "Making" not in demo(folder, "--make-only").stderr
+    assert (folder / "demo.key").read_text() == key
+    assert "Making" in demo(folder, "--make-only", "--new", "--joining", "12").stderr
+    assert (folder / "demo.key").read_text() != key
+
+
+def test_bob_signs_in_with_the_password_that_is_shown(folder):
+    found = Place.of({}, folder).found()
+    with serve(f"sqlite:///{folder}/demo.db", folder, key_file=str(folder / "demo.key")) as server:
+        user = {"login": "bob", "password": "bob-12345"}
+        wanted = {"application_id": found.app.id, "auth_key": found.app.auth_key, "user": user}
+        opened = ask(server, "POST", "/session", wanted)
+    assert opened.json["session"]["user_id"] == found.bob
+
+
+def test_a_port_that_is_taken_is_named(folder):
+    with serve(f"sqlite:///{folder.parent}/other.db", folder.parent) as server:
+        refused = demo(folder, "--port", str(server.port))
+    assert refused.returncode == 1
+    assert refused.stderr == f"Port {server.port} is in use: name another one, make demo PORT={server.port + 1}\n"

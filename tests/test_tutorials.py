@@ -3,14 +3,18 @@
 import re
 import shlex
 import subprocess
+import time
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
 import pytest
-from servers import Databases, Server, application, environment, key_file, program, ringbook, serve
+from history import History
+from place import Place
+from servers import Application, Databases, Server, application, environment, key_file, program, ringbook, serve
 
 from client import tutorial as of_client
+from ringbook.core import applications
 
 ROOT = Path(__file__).parent.parent
 SDK = ROOT / "tests" / "e2e"
@@ -119,3 +123,18 @@ def test_what_the_first_minutes_use_works_in_any_order_and_twice(server, order, 
                 play_tutorial(fresh, again=again)
             else:
                 of_client.play(fresh, monkeypatch, capsys, again=again)
+
+
+def test_all_of_them_work_on_the_demos_database(databases, tmp_path, monkeypatch, capsys):
+    with databases.fresh("sqlite") as url:
+        place = Place.of({"RINGBOOK_DATABASE": url, "RINGBOOK_KEY_FILE": str(key_file())}, tmp_path)
+        until = int(time.time())
+        place.make(until, lambda done, total: None, history=History(until, days=4, count=200, joining=40))
+        with place.opened() as db:
+            first = applications.get(db, 1)
+        with serve(url, tmp_path) as running:
+            app = Application(first.id, first.auth_key, first.auth_secret)
+            assert play_tutorial(replace(running, app=app)) == (6, 2)
+            play_banner(replace(running, app=app))
+            of_client.at_home(tmp_path, monkeypatch)
+            of_client.play(replace(running, app=app), monkeypatch, capsys)

@@ -4,9 +4,7 @@ import contextlib
 import http.client
 import json
 import os
-import pty
 import re
-import select
 import shutil
 import signal
 import socket
@@ -37,6 +35,7 @@ from servers import (
     ringbook,
     serving_children,
 )
+from terminals import Terminal, terminal
 
 from ringbook.core import applications
 from ringbook.server import welcome
@@ -156,48 +155,19 @@ def test_tls_is_spoken_directly(sqlite, tmp_path):
 # ── the first start ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Terminal:
-    """`ringbook serve` on a terminal of its own."""
-
-    def __init__(self, folder: Path, port: int) -> None:
-        self._ours, theirs = pty.openpty()
-        surroundings = environment(f"sqlite:///{folder}/first.db")
-        command = [str(program()), "serve", "--port", str(port)]
-        self.process = subprocess.Popen(command, env=surroundings, stdin=theirs, stdout=theirs, stderr=theirs)
-        os.close(theirs)
-        self.port = port
-        self.shown = ""
-
-    def read_until(self, words: str) -> str:
-        """Wait until these words were shown; everything shown so far."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while words not in self.shown:
-            assert time.monotonic() < deadline, f"never showed {words!r}, only: {self.shown}"
-            if select.select([self._ours], [], [], 0.1)[0]:
-                text = os.read(self._ours, 65536).decode().replace("\r\n", "\n")
-                self.shown += re.sub(r"\x1b\[[0-9;]*m", "", text)
-        return self.shown
-
-    def end(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(PATIENCE_SECONDS)
-        os.close(self._ours)
-        return code
-
-
 @contextlib.contextmanager
-def terminal(folder: Path, port: int) -> Iterator[Terminal]:
-    shown = Terminal(folder, port)
-    try:
+def first_start(folder: Path, port: int) -> Iterator[Terminal]:
+    """`ringbook serve` on a terminal of its own."""
+    command = [str(program()), "serve", "--port", str(port)]
+    with terminal(command, environment(f"sqlite:///{folder}/first.db")) as shown:
         yield shown
-    finally:
-        assert shown.end() == 0
 
 
 def test_the_printed_javascript_signs_up_uploads_and_sees_a_friend(tmp_path):
-    with terminal(tmp_path, free_port()) as newcomer:
+    port = free_port()
+    with first_start(tmp_path, port) as newcomer:
         newcomer.read_until("the keys again")
-        answer = ringbook("app", "connect", "1", database_url=f"sqlite:///{tmp_path}/first.db", port=str(newcomer.port))
+        answer = ringbook("app", "connect", "1", database_url=f"sqlite:///{tmp_path}/first.db", port=str(port))
         code = answer.stdout.split("node app.mjs\n\n")[1].split("\n\n── ")[0]
         for _ in ("once", "and once more"):
             ran = run_javascript(code)
@@ -214,7 +184,7 @@ def run_javascript(code: str) -> str:
 
 def test_the_keys_are_shown_once_and_log_lines_on_a_terminal_are_for_people(tmp_path):
     port = free_port()
-    with terminal(tmp_path, port) as first:
+    with first_start(tmp_path, port) as first:
         secret = re.search(r"auth secret +(\w+)", first.read_until("the keys again"))
         password = re.search(r"e-mail +admin@localhost\n +password +(\S+)", first.shown)
         assert secret and password
@@ -223,7 +193,7 @@ def test_the_keys_are_shown_once_and_log_lines_on_a_terminal_are_for_people(tmp_
         first.process.send_signal(signal.SIGINT)
         first.read_until(welcome.STOPPED)
         assert first.process.wait(PATIENCE_SECONDS) == 0
-    with terminal(tmp_path, port) as second:
+    with first_start(tmp_path, port) as second:
         assert secret[1] not in second.read_until("serving")
         assert f"Dashboard       http://127.0.0.1:{port}/dashboard" in second.shown
         assert "auth key" not in second.shown and "password" not in second.shown

@@ -18,7 +18,7 @@ SHORTEST = WINDOW + 1  # a needle of so many bytes contains a window that begins
 CHUNK = 1 << 21
 SHORTEST_TEXT = 8  # bytes; shorter texts occur in any large file
 HALF = 12  # bytes of a hash
-# Country codes of the numbers of the demo's world, the longer ones first.
+# Country codes of the numbers of the demo's people, the longer ones first.
 COUNTRIES = ("353", "44", "49", "33", "46", "61", "1")
 
 

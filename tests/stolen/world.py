@@ -3,8 +3,9 @@
 play(server, …)   plays it → World
 World             the secrets; what stays in clear on purpose; the users
 
-It is the demo's world (demo/world.json) and what the demo leaves out: e-mails and logins that are phones or e-mails,
-devices, pushes that wait, one-time codes, events, test pushes, webhooks, an import, admins, refusals and erasures.
+It is a day of the people of the demo (`stolen/day.py`) and what the day leaves out: e-mails and logins that are phones
+or e-mails, devices, pushes that wait, one-time codes, events, test pushes, webhooks, an import, admins, refusals and
+erasures.
 """
 
 import base64
@@ -21,13 +22,14 @@ from push.listener import PushService
 from push.providers import Providers, apns_token, fcm_token
 from sealed import application_behind
 from servers import SEAL, Application, Server, eventually, ringbook
+from stolen.day import Day
 from stolen.needles import Secrets
 from verify.gateway import Gateway
 
 from ringbook.core import applications
 from ringbook.store import db as databases
 
-DEMO = json.loads((Path(__file__).parents[2] / "demo" / "world.json").read_text(encoding="utf-8"))
+DAY = Day()
 # Stays in clear, and says so in docs/privacy.md: full_name and custom_data.
 OPEN_NAME, OPEN_DATA = "Openly Named", "openly-kept-data"
 WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"thirty bytes that sign a webhook").decode()
@@ -109,7 +111,7 @@ class World:
         self.secrets.text(visitor.cookies["ringbook_admin"], "admin_sessions.token_hash")
         visitor.get("/account")
         here, holder = f"/apps/{self.app.application_id}", self.users[1]
-        person = DEMO["people"][0]
+        person = DAY.people[0]
         assert "users/" in visitor.follow(visitor.post(f"{here}/users", q=person["phone"])).html
         place = rows(self.server, "SELECT MIN(seq) AS place FROM contacts WHERE owner_id = :id", id=holder.id)[0][
             "place"
@@ -171,18 +173,18 @@ class World:
 
     def people(self, when: str) -> None:
         """Some people sign up and upload their books."""
-        joining = {one["id"] for one in DEMO["people"] if one["joins"] == when}
-        for one in DEMO["people"]:
+        joining = {one["id"] for one in DAY.people if one["joins"] == when}
+        for one in DAY.people:
             if one["id"] in joining:
                 self.sign_up(one)
-        for book in DEMO["books"]:
+        for book in DAY.books:
             if book["owner"] in joining:
                 device = {"udid": book["device"]} if book["device"] else {}
                 self.upload(book["owner"], book["contacts"], force=1, **device)
 
     def live(self) -> None:
         """Contacts are renamed, removed and added, and users get other numbers."""
-        for event in DEMO["day"]:
+        for event in DAY.events:
             if "contacts" in event:
                 self.upload(event["who"], event["contacts"], force=int(event["force"]))
                 continue
@@ -203,7 +205,7 @@ class World:
         assert made.status == 422, made
         me = self.users[1]
         assert me.ask("GET", "/users/by_email?email=person.002@mail.example").status == 200
-        phone = DEMO["people"][2]["reads"]
+        phone = DAY.people[2]["reads"]
         assert me.ask("GET", f"/users/by_phone?phone={phone}").status in (200, 404)
         assert me.ask("GET", f"/users/v2?phone={phone}").status == 200
 
