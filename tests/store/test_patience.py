@@ -1,11 +1,11 @@
-"""Statements without an answer: a frozen PostgreSQL, and a statement that takes too long."""
+"""Statements without an answer: a frozen PostgreSQL, a statement that takes too long, and a node that died."""
 
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 
 import psycopg
 import pytest
-from servers import SEAL, Stoppable, eventually, frozen
+from servers import SEAL, Databases, Stoppable, eventually, frozen
 
 from ringbook import errors
 from ringbook.store import sessions
@@ -37,9 +37,12 @@ def given_up(db: Database) -> str:
 
 
 def test_a_statement_of_a_frozen_process_is_given_up_and_others_succeed_meanwhile(hasty: Database):
-    with frozen(backend(hasty)):
-        assert "RINGBOOK_DATABASE_SECONDS" in given_up(hasty)
-        assert backend(hasty)
+    with ExitStack() as until:
+        with pytest.raises(errors.Unavailable) as refused, hasty.read() as tx:
+            (pid,) = tx.tuples("SELECT pg_backend_pid()")[0]
+            until.enter_context(frozen(pid))
+            tx.tuples("SELECT 1")
+        assert "RINGBOOK_DATABASE_SECONDS" in refused.value.explained()
         with hasty.write() as tx:
             assert sessions.remember_signature(tx, 1, "a signature", 2_000_000_000)
 
@@ -85,3 +88,16 @@ def test_a_search_that_has_its_own_limit_keeps_its_own_refusal(hasty: Database):
 def test_without_a_limit_a_statement_takes_its_time(stoppable: Stoppable):
     with closing(connect(stoppable.url, seal=SEAL)) as db, db.read() as tx:
         assert tx.tuples("SELECT 7 FROM pg_sleep(1.5)") == [(7,)]
+
+
+def test_a_node_that_dies_within_a_transaction_makes_the_database_unavailable(databases: Databases):
+    """On a cluster, Citus reports it with the code of an internal error."""
+    dies = (
+        "DO $$ BEGIN RAISE EXCEPTION 'failure on connection marked as essential: 192.0.2.1:5432'"
+        " USING ERRCODE = 'XX000'; END $$"
+    )
+    with databases.fresh("plain") as url, closing(connect(url, seal=SEAL)) as db:
+        with pytest.raises(errors.Unavailable) as refused, db.write() as tx:
+            tx.run(dies)
+        assert "node of the database cluster" in refused.value.explained()
+        assert backend(db)

@@ -267,7 +267,7 @@ def trouble_of(db: Database) -> str:
         if not trouble:
             db.probe()
     except errors.Unavailable as away:
-        return away.why or away.reason
+        return db.nodes().trouble or away.why or away.reason
     return trouble
 
 

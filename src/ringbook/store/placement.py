@@ -79,12 +79,13 @@ local = partial(by, LOCAL)  # a table of the coordinator
 TABLES = {
     # ── the schema itself
     "alembic_version": local("version_num"),
-    "schema_state": local("revision serves_from"),
-    "keys": local("fingerprint state created_at place"),
     "sequences": local("name value"),
     "locks": local("", keyed="name"),
     "erasures": local("database_id count rewritten"),
     # ── read everywhere
+    # Every process reads these two every two seconds, also while the coordinator is down.
+    "schema_state": reference("revision serves_from"),
+    "keys": reference("fingerprint state created_at place"),
     "applications": reference(
         # in `settings`, a JSON object, each text that may be a secret is sealed by itself
         "id name auth_key vapid_public_key settings created_at verified_since",

@@ -32,6 +32,8 @@ OLDER = (
     " AND backend_type = 'client backend' AND global_pid <> citus_backend_gpid()"
     f" AND extract(epoch FROM xact_start) < :at + {SKEW_SECONDS}"
 )
+# An error of Citus's own, of a statement that needed a node which died during its transaction.
+NODE_LOST = "failure on connection marked as essential"
 COORDINATOR = "SELECT nodename::text, nodeport FROM pg_dist_node WHERE groupid = 0 AND noderole = 'primary'"
 NO_COORDINATOR = (
     "RINGBOOK_DATABASE names nodes of a cluster and not the coordinator, which alone can do this: use {place}, or name"

@@ -22,7 +22,8 @@ SILENT = (
     " start PostgreSQL there, or make a standby the primary"
 )
 
-PROBE = "UPDATE schema_state SET revision = revision"  # a write that changes nothing
+# A write that changes nothing, of a table that a cluster does not copy to every node.
+PROBE = "UPDATE alembic_version SET version_num = version_num"
 GUARD_SECONDS = 2  # the answer of the guard is kept for so long
 PROBE_SECONDS = 2  # the result of a probe is kept for so long
 FAILED_SECONDS = 5  # a failed write makes the database unwritable for so long: a smaller one may succeed

@@ -342,10 +342,11 @@ class Postgres:
     def _attempt(self) -> str:
         try:
             with self._errors(), self._connected() as connection:
-                with connection.transaction():
-                    connection.execute(PROBE_PATIENCE)
-                    connection.execute(PROBE)
-                self._nodes = citus.nodes(connection)
+                self._nodes = citus.nodes(connection)  # first: the rest needs the coordinator
+                if not self._nodes.silent:
+                    with connection.transaction():
+                        connection.execute(PROBE_PATIENCE)
+                        connection.execute(PROBE)
                 return self._nodes.trouble
         except errors.Busy:  # a migration is running
             return ""
@@ -587,6 +588,8 @@ def refusals(
             return errors.Unavailable(AWAY), error
         if isinstance(error, psycopg.errors.InsufficientPrivilege):
             return errors.Unavailable(AWAY, why=causes.NO_RIGHTS), error
+        if isinstance(error, psycopg.errors.InternalError_) and citus.NODE_LOST in str(error):
+            return errors.Unavailable(AWAY, why=causes.NODE), error
         if isinstance(error, psycopg.OperationalError):
             lost(error)
             cause = error if error.sqlstate else failure() or error
