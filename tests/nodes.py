@@ -5,8 +5,8 @@
     can_grow        skips a test unless TEST_CITUS_SPARE is set
     SPARE           host and port of a server that can become a node
 
-TEST_CITUS_START is a shell command that starts the node whose data directory is in $DATA and whose port is in $PORT, and
-that ends when the node accepts connections. The tests must be allowed to send signals to the node's processes.
+TEST_CITUS_START is a shell command that starts the node whose data directory is in $DATA and whose port is in $PORT. It
+ends when the node accepts connections. The tests must be allowed to send signals to the node's processes.
 TEST_CITUS_SPARE=HOST:PORT is a server with Citus's library that is no node yet.
 """
 

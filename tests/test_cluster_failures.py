@@ -133,9 +133,8 @@ def test_a_node_that_is_frozen_holds_no_request_for_longer_than_the_setting_says
 
 
 def told(people: Crowd, reading: Readers) -> None:
-    print(
-        f"\nmeanwhile: uploads {dict(people.meanwhile)}; reads {dict(reading.statuses)}, the slowest {reading.slowest:.2f} s"
-    )
+    print(f"\nmeanwhile: uploads {dict(people.meanwhile)}")
+    print(f"reads: {dict(reading.statuses)}, the slowest {reading.slowest:.2f} s")
 
 
 @can_grow
