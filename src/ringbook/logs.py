@@ -12,10 +12,12 @@ exception is logged as its type and its stack; its message appears only at level
 import logging
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -96,8 +98,14 @@ def _json(_logger: Any, _method: str, event: Event) -> str:
 
 def _request_line(event: str, **fields: Any) -> None:
     """Writes a line as the processors of `start` make it from an event without an exception."""
-    at = datetime.now(UTC).replace(tzinfo=None).isoformat() + "Z"
+    seconds, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
+    at = f"{_second(seconds)}.{microseconds:06}Z"
     _STDERR.msg(_json(None, "info", fields | {"event": event, "level": "info", "timestamp": at}))
+
+
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _nothing(event: str, **fields: Any) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -101,7 +100,7 @@ class Call(common.Call):
     user: User | None = None
     books: reports.Books | None = None
 
-    @cached_property
+    @common.Once
     def headers(self) -> dict[str, str]:
         """The request's headers by their names in lower case; of several with one name, the first.
 
@@ -110,13 +109,13 @@ class Call(common.Call):
         sent = reversed(self.request.scope["headers"])
         return {name.decode("latin-1"): value.decode("latin-1") for name, value in sent}
 
-    @cached_property
+    @common.Once
     def dialect(self) -> Dialect:
         """QuickBlox if any of its headers is there, else ConnectyCube (protocol §1.2)."""
         quickblox = any(name.startswith(("qb-", "quickblox-")) for name in self.headers)
         return Dialect.QUICKBLOX if quickblox else Dialect.CONNECTYCUBE
 
-    @cached_property
+    @common.Once
     def values(self) -> dict[str, Any]:
         """Query and body merged; on a GET the query wins, else the body (protocol §1.4)."""
         headers = self.headers
@@ -124,7 +123,7 @@ class Call(common.Call):
         query = self.request.scope["query_string"].decode("utf-8", "replace")
         return forms.merged(query, self.body, headers.get("content-type", ""), body_wins=body_wins)
 
-    @cached_property
+    @common.Once
     def token(self) -> str:
         """The session token; "" without one, because Flutter then sends an empty header."""
         headers = self.headers

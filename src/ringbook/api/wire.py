@@ -105,7 +105,7 @@ def iso_or_none(seconds: int | None) -> str | None:
 
 def expiration(seconds: int) -> str:
     """`2021-06-04 12:10:53 UTC`: the one spelling of a token's end that every SDK parses (protocol §1.3, §11.4)."""
-    return f"{datetime.fromtimestamp(seconds, UTC).isoformat(' ')[:19]} UTC"
+    return f"{_day(seconds // DAY)} {MINUTES[seconds % DAY // MINUTE]}:{SECONDS[seconds % MINUTE]} UTC"
 
 
 # ── lenient reading ──────────────────────────────────────────────────────────────────────────────────────────────────

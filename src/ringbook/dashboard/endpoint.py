@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
@@ -150,12 +149,12 @@ class Call(common.Call):
         name = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
         return f"{url.scheme}://{name}" + (f":{port}" if port else "")
 
-    @cached_property
+    @common.Once
     def apps(self) -> list[App]:
         """Every application."""
         return applications.all_(self.db)
 
-    @cached_property
+    @common.Once
     def app(self) -> App:
         """The application in the path. Raises NotFound."""
         app_id = self.path_id("app_id")
