@@ -26,6 +26,7 @@ MOST_DIGITS = 2 * MAX_DIGITS  # longer texts are not given to the library, which
 RULES = 1  # raise it when `read` reads any text differently, or what an upload accepts changes
 LONGEST_TYPED = 256  # longer texts are not read; a number with its formatting has some 30 characters
 _PLAIN = re.compile(rf"\+?[0-9]{{1,{MOST_DIGITS}}}")
+_INTERNATIONAL = re.compile(rf"\+[1-9][0-9]{{0,{MOST_DIGITS - 1}}}").fullmatch
 _ZERO = 10**15
 # Kinds of numbers that are not personal phones. Their holders may be paid for messages to them.
 _OTHER_KINDS = ("PREMIUM_RATE", "SHARED_COST", "TOLL_FREE", "PERSONAL_NUMBER", "PAGER", "UAN", "VOICEMAIL")
@@ -54,7 +55,13 @@ def read(typed: str, region: str = "") -> int:
     """
     if len(typed) > LONGEST_TYPED:
         raise WrongLength(f"a number has {MIN_DIGITS} to {MAX_DIGITS} digits")
-    found = _digits_meant(typed, region)
+    # The two most frequent spellings are read without the steps of the others.
+    if typed[:1] == "+" and _INTERNATIONAL(typed):
+        found = _e164(_parse_or_none(typed, None)) or typed[1:]
+    elif not region and typed.isdigit() and typed.isascii() and typed[:2] != "00":
+        found = typed
+    else:
+        found = _digits_meant(typed, region)
     if not MIN_DIGITS <= len(found) <= MAX_DIGITS:
         raise WrongLength(f"a number has {MIN_DIGITS} to {MAX_DIGITS} digits")
     value = int(found)
@@ -142,8 +149,8 @@ def reading(region: str = "") -> str:
 
 def _digits_meant(typed: str, region: str) -> str:
     kept = typed if typed.removeprefix("+").isdigit() and typed.isascii() else _without_formatting(typed)
-    if kept[:1] == "+" and kept[1:2] != "0" and kept[1:].isdigit():
-        return _numbering_plan(kept, "") or kept[1:]  # the most frequent spelling, read without the steps below
+    if kept[:1] == "+" and _INTERNATIONAL(kept):
+        return _e164(_parse_or_none(kept, None)) or kept[1:]
     international = kept[:1] == "+" or kept[:2] == "00"
     if "+" in kept:
         kept = kept.replace("+", "")
@@ -169,7 +176,11 @@ def _without_prefix(kept: str) -> str:
 
 def _numbering_plan(text: str, region: str) -> str:
     """The digits of a number in international form; "" if no country has such numbers."""
-    parsed = _parsed(text, region)
+    return _e164(_parsed(text, region))
+
+
+def _e164(parsed: Any) -> str:
+    """The digits of a parsed number in international form; "" for None, and if no country has such numbers."""
     if parsed is None or _reason(parsed) != _IS_POSSIBLE:
         return ""
     found: str = _format(parsed, _E164)[1:]
@@ -177,11 +188,14 @@ def _numbering_plan(text: str, region: str) -> str:
 
 
 def _parsed(text: str, region: str) -> Any:
-    """The number as the library parses it; None for a text that is not one. No other function calls its parser."""
-    if not _PLAIN.fullmatch(text):
-        return None
+    """The number as the library parses it; None for a text that is not one."""
+    return _parse_or_none(text, region if region and is_region(region) else None) if _PLAIN.fullmatch(text) else None
+
+
+def _parse_or_none(plain: str, region: str | None) -> Any:
+    """The same for a text that matches `_PLAIN` and a region that is known. No other function calls the parser."""
     try:
-        return _parse(text, region if region and is_region(region) else None)
+        return _parse(plain, region)
     except _NoNumber:
         return None
 
