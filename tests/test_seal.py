@@ -309,7 +309,7 @@ def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -
 def test_a_missing_key_file_and_a_folder_that_cannot_be_written_are_named(tmp_path: Path) -> None:
     with pytest.raises(errors.Unavailable, match="nowhere is not there"):
         Key.read(tmp_path / "nowhere")
-    with pytest.raises(errors.Unavailable, match="cannot be written: No such file"):
+    with pytest.raises(errors.Unavailable, match="cannot be written, because there is no folder"):
         Key.create(tmp_path / "no folder" / "ringbook.key")
     with pytest.raises(errors.Unavailable, match="cannot be read: Is a directory"):
         Key.read(tmp_path)

@@ -76,6 +76,10 @@ NO_KEY = (
     "the key file {file} must hold one line of 64 hexadecimal digits, and other lines only if they begin with #: put an"
     " intact copy of the key file there"
 )
+NO_FOLDER = (
+    "the key file {file} cannot be written, because there is no folder {folder}: create the folder, or correct"
+    " RINGBOOK_DATABASE or RINGBOOK_KEY_FILE"
+)
 EXISTS = "{file} is there already, and a key is never overwritten"
 
 
@@ -110,6 +114,8 @@ class Key:
             _write_new(file, text.encode())
         except FileExistsError:
             raise errors.Invalid(EXISTS.format(file=file)) from None
+        except FileNotFoundError:
+            raise _unusable(NO_FOLDER.format(file=file, folder=file.parent)) from None
         except OSError as error:
             raise _unusable(f"the key file {file} cannot be written: {error.strerror}") from error
         return key

@@ -448,3 +448,44 @@ def test_what_commands_change_or_show_is_in_the_audit_log(ringbook):
         "application deletion began",
         "application deleted",
     ]
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("srve", "there is no command `ringbook srve`: did you mean `serve`? `ringbook --help` lists the commands"),
+        ("users lst", "`ringbook users lst`: did you mean `list`? `ringbook users --help` lists the commands"),
+        ("help", "there is no command `ringbook help`; `ringbook --help` lists the commands"),
+        ("--foo", "`ringbook` has no option --foo; `ringbook --help` lists the options"),
+        (
+            "app list --josn",
+            "`ringbook app list` has no option --josn: did you mean `--json`? `ringbook app list --help`",
+        ),
+        ("app show", "`ringbook app show` needs ID; `ringbook app show --help` describes it"),
+        ("app show x", "ID takes a whole number, not 'x'; `ringbook app show --help` describes it"),
+        ("app show 0", "ID must be >= 1; `ringbook app show --help` describes it"),
+        ("app show 1 2", "too many arguments, from '2' on: put text with spaces in quotes; `ringbook app show --help`"),
+        ("users list", "`ringbook users list` needs --app; `ringbook users list --help` describes it"),
+        ("users list --app", "--app needs a value after it; `ringbook users list --help` describes it"),
+        ("admin create a@example.com --role king", "--role takes owner or viewer, not 'king'"),
+    ],
+)
+def test_a_command_that_cannot_be_read_says_what_is_wrong_and_where_to_look(ringbook, words, said):
+    refused = ringbook(*words.split())
+    assert (refused.returncode, refused.stdout) == (2, "") and said in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_a_file_in_a_folder_that_is_not_there_is_told_with_the_folder(ringbook, tmp_path):
+    ringbook("app", "create", "Friends")
+    assert "there is no folder /nowhere: create it" in ringbook("backup", "/nowhere/copy.db").stderr
+    refused = ringbook("app", "create", "Friends", database="sqlite:////nowhere/ringbook.db", key_file="")
+    assert "there is no folder /nowhere" in refused.stderr and "RINGBOOK_DATABASE" in refused.stderr
+    no_backup = ringbook("restore", "ringbook.key").stderr
+    assert "ringbook.key is not a backup of Ringbook" in no_backup
+
+
+def test_an_admin_who_is_not_there_is_told_before_anything_is_confirmed(ringbook):
+    ringbook("app", "create", "Friends")
+    refused = ringbook("admin", "delete", "nobody@example.com")
+    assert "there is no admin nobody@example.com" in refused.stderr and "--yes" not in refused.stderr

@@ -299,7 +299,7 @@ def test_app_show_masks_secret_settings(ringbook, databases: Databases):
 def test_an_id_that_none_can_be_is_refused_as_wrong_use(ringbook, url, words):
     ended = ringbook("users", *words, database_url=url)
     assert ended.returncode == 2
-    assert "Must be" in ended.stderr and "Traceback" not in ended.stderr
+    assert "must be" in ended.stderr and "Traceback" not in ended.stderr
 
 
 def test_users_are_found_by_whole_phones_and_emails_and_by_beginnings_of_names(ringbook, url):

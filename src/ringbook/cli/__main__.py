@@ -21,7 +21,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from .. import __version__, config, errors, logs
-from . import admin, app, backup, check, database, diagnosis, distribute, key, openapi, push, serve, users
+from . import admin, app, backup, check, database, diagnosis, distribute, key, openapi, push, serve, users, wrong_use
 from .common import Failed, WrongUse
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
@@ -49,10 +49,9 @@ def main() -> None:
     """Run the command from `sys.argv`, and exit."""
     try:
         code = cli.meta(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value")
-    except cyclopts.UnusedCliTokensError as error:
-        unused = " ".join(error.unused_tokens or ())
-        code = _report(WrongUse(f"too many arguments, from {unused!r} on: put text with spaces in quotes"), WRONG_USE)
-    except (cyclopts.CycloptsError, config.ConfigError, WrongUse, errors.Invalid) as error:
+    except cyclopts.CycloptsError as error:
+        code = _report(WrongUse(wrong_use.sentence(error)), WRONG_USE)
+    except (config.ConfigError, WrongUse, errors.Invalid) as error:
         code = _report(error, WRONG_USE)
     except errors.Unavailable as error:
         code = _report(Failed(error.explained()), FAILED)

@@ -63,6 +63,7 @@ def admin_delete(email: Email, /, *, yes: Yes = False, file: File) -> None:
     from ..core import admins
 
     with common.database(common.settings(file)) as db:
+        admins.check(db, email)
         common.confirm(f"{email} can no longer log in to the dashboard", "the e-mail", email, yes=yes)
         admins.remove(db, email, by=common.actor())
     common.print_line(f"{email} is no longer an admin")

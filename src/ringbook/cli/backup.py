@@ -35,6 +35,10 @@ DATABASE_NOT_SET = (
     " there is no {target}"
 )
 
+NO_JOURNAL = (
+    "there is no journal of erasures {journal}: copy that folder from where the database was before, or"
+    " name it; without a journal nobody can be erased again"
+)
 CHECKING = "copied, checking the copy"
 Incomplete = Annotated[bool, Parameter(negative="", help="continue although lines of the journals are missing")]
 Verify = Annotated[bool, Parameter(negative="", help="copy nothing; check that FILE is a complete, unchanged backup")]
@@ -121,7 +125,7 @@ def erase_again(*folders: Folders, incomplete: Incomplete = False, as_json: Json
             raise WrongUse("name the folders of the journals of erasures, or set RINGBOOK_ERASURES_FOLDER")
         for journal in journals:
             if not journal.is_dir():
-                raise Failed(f"there is no journal of erasures {journal}")
+                raise Failed(NO_JOURNAL.format(journal=journal))
         with _counted() as done:
             again = backups.erase_again(db, journals, done, incomplete=incomplete)
     common.answer(_again(again), as_json)

@@ -50,8 +50,11 @@ def show(*, as_json: Json = False, file: File) -> int:
     """Show the fingerprint of the key, where it is, and whether the database is sealed with it."""
     from ..server import opening
 
-    found = opening.look(common.settings(file))
-    common.answer(msgspec.to_builtins(found), as_json)
+    settings = common.settings(file)
+    common.note_database(settings.database)
+    found = opening.look(settings)
+    values = msgspec.to_builtins(found)
+    common.answer(values if as_json or found.trouble else values | {"trouble": "none"}, as_json)
     return 1 if found.trouble else 0
 
 

@@ -1,7 +1,8 @@
 """Admins and their sessions in the dashboard.
 
     first, create, reset_password             return a new random password, which is stored only as a hash
-    any_, all_, set_role, remove              say whether there is an admin; list the admins; change or delete one
+    any_, check, all_                         is there an admin, or this one; list the admins
+    set_role, remove                          change or delete one
     sign_in, session, sign_out                open, find and end a session
     sessions_of, end_session, end_sessions    list the sessions of an admin, and end one or all of them
     change_password                           changes the admin's own password
@@ -173,6 +174,13 @@ def set_role(db: Database, email: str, role: Role, *, by: Actor | None = None) -
             _keep_an_owner(tx, former)
         store.set_role(tx, _folded(email), role)
         audit.record(tx, by, "admin's role changed", subject=_folded(email), detail=f"{former} → {role}")
+
+
+def check(db: Database, email: str) -> None:
+    """Raise NotFound if there is no such admin."""
+    with db.read() as tx:
+        if not store.role_of(tx, _folded(email)):
+            raise errors.NotFound(NO_ADMIN.format(email=email))
 
 
 def _locked(tx: Tx, email: str) -> str:

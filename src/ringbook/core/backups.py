@@ -64,6 +64,8 @@ def back_up(file: Path, target: Path, progress: Progress, *, overwrite: bool = F
     """
     if target.resolve() in {one.resolve() for one in (file, *copies.companions(file))}:
         raise errors.Invalid(f"{target} is the database itself")
+    if not target.parent.is_dir():
+        raise errors.Invalid(f"there is no folder {target.parent}: create it, or name another file")
     if target.is_dir():
         raise errors.Invalid(f"{target} is a folder: name a file in it")
     if target.exists() and not target.is_file():  # a device, say: the copy would stand in its place
@@ -77,7 +79,8 @@ def back_up(file: Path, target: Path, progress: Progress, *, overwrite: bool = F
     except NotOurs as trouble:
         raise errors.Unavailable(f"{file} {trouble}") from None
     except OSError as error:
-        raise errors.Unavailable(f"cannot write {target}: {error.strerror}") from error
+        why = f"cannot write {target}: {error.strerror}"
+        raise errors.Unavailable(why, why=why) from error
 
 
 def _not_rotating(found: Contents) -> None:

@@ -37,6 +37,7 @@ MARGIN_BYTES = 16 * 1024 * 1024
 OPEN_WAIT_SECONDS, LOOK_AGAIN_SECONDS = 10, 0.02
 
 
+NO_BACKUP = "is not a backup of Ringbook: `ringbook backup FILE` makes one"
 DAMAGED = "is damaged: its content does not match the checksum that it carries. Take another backup"
 UNSEALED = (
     "carries no checksum, so nobody can say whether it is as it was: `ringbook restore --without-checksum` takes it all"
@@ -119,9 +120,11 @@ def _copied(
 
 
 def check_seal(file: Path, *, required: bool = True) -> None:
-    """Raise NotOurs for a backup that was changed, or that lacks a required checksum."""
+    """Raise NotOurs for a file that is no backup or was changed, or that lacks a required checksum."""
     try:
         checksum.check(file)
+    except checksum.Foreign:
+        raise NotOurs(NO_BACKUP) from None
     except checksum.Damaged:
         raise NotOurs(DAMAGED) from None
     except checksum.Unsealed:
