@@ -332,7 +332,7 @@ def test_no_page_shuts_anybody_out_or_is_wider_than_its_window(chromium, filled)
             for width in (1280, 390):
                 page.set_viewport_size({"width": width, "height": 800})
                 page.emulate_media(color_scheme="light")
-                found[name, width] = [*faults(page), *too_wide(page), *broken(page)]
+                found[name, width] = [*faults(page), *too_wide(page), *broken(page), *sticking_out(page)]
                 page.emulate_media(color_scheme="dark")
                 found[name, width, "dark"] = faults(page, only=OF_COLOURS)
     assert {place: wrong for place, wrong in found.items() if wrong} == {}
@@ -410,6 +410,29 @@ def too_wide(page):
     return [f"{wide} pixels wider than the window"] if wide > 0 else []
 
 
+STICKING_OUT = """() => {
+  const found = [];
+  for (const card of document.querySelectorAll('.card')) {
+    const edge = card.getBoundingClientRect();
+    for (const one of card.querySelectorAll('*')) {
+      const box = one.getBoundingClientRect();
+      if (!box.width || !one.checkVisibility() || one.closest('.unseen, .u-over')) continue;
+      if (box.right > edge.right + 1 || box.left < edge.left - 1) {
+        let clip = one.parentElement;
+        while (clip !== card && !clip.matches('pre, .tabs')) clip = clip.parentElement;
+        if (clip === card) found.push(`sticks out of its card: ${one.outerHTML.slice(0, 120)}`);
+      }
+    }
+  }
+  return found;
+}"""
+
+
+def sticking_out(page):
+    """The elements that are wider than their card. Code and rows of tabs scroll."""
+    return page.evaluate(STICKING_OUT)
+
+
 def test_every_page_can_be_pictured_for_the_documentation(chromium, filled, tmp_path):
     server, world = filled
     some = {"overview", "users-settings"}
@@ -427,4 +450,6 @@ def test_a_fault_would_be_found(chromium, filled):
         assert any("label" in fault for fault in faults(page))
         assert broken(page) == []
         page.evaluate("Object.assign(document.querySelector('h1').style, {width: '2ch', overflowWrap: 'anywhere'})")
-        assert broken(page) != [] and too_wide(page) == []
+        assert broken(page) != [] and too_wide(page) == [] and sticking_out(page) == []
+        page.evaluate("Object.assign(document.querySelector('h1').style, {width: '9999px'})")
+        assert sticking_out(page) != []

@@ -1,7 +1,7 @@
 """Renders the templates, and formats times and numbers for them.
 
     render(template, …)     a page as HTML; values are escaped
-    ago, moment, day, count, size, tail, prose    filters
+    ago, moment, day, count, size, tail, prose, breakable    filters
 
 The templates are in `templates/`, the macros that pages share in `_macros.html`. The icons come from Lucide.
 """
@@ -40,7 +40,7 @@ def _environment() -> "jinja2.Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (ago, moment, day, count, prose, tail)
+    filters = (ago, moment, day, count, prose, breakable, tail)
     made.filters |= {function.__name__: function for function in filters} | {"bytes": size, "digits": phone.digits}
     made.globals |= {"href": FILES.href, "icon": icon, "version": __version__, "places": PLACES}
     return made
@@ -60,6 +60,11 @@ def prose(text: str) -> Markup:
     """A text as HTML; text between backticks becomes code."""
     parts = [f"<code>{escape(part)}</code>" if at % 2 else escape(part) for at, part in enumerate(text.split("`"))]
     return Markup("").join(Markup(part) for part in parts)
+
+
+def breakable(name: str) -> Markup:
+    """A long name as HTML, which may be broken after each underscore."""
+    return Markup("_<wbr>").join(escape(part) for part in name.split("_"))
 
 
 def ago(at: int | None, now: int) -> Markup:
