@@ -13,12 +13,12 @@ from pathlib import Path
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import pytest
-from asking import rows
+from asking import person, rows
 from dashboard.visiting import FORM, Page, Visitor, admin
 from dashboard.world import fill
 from servers import Databases, Server, ringbook, serve
 
-from ringbook.dashboard.endpoint import Who
+from ringbook.dashboard.endpoint import Route, Who
 from ringbook.dashboard.routes import ROUTES
 
 START = "/dashboard"
@@ -55,7 +55,7 @@ class Reader(HTMLParser):
         given = {name: value or "" for name, value in attrs}
         if ADDRESSES.get(tag) in given:
             self.links.append(given[ADDRESSES[tag]])
-        for name, found in (("hx-get", self.asked), ("hx-post", self.posted)):
+        for name, found in (("hx-get", self.asked), ("data-figures", self.asked), ("hx-post", self.posted)):
             if name in given:
                 found.append(given[name])
         if "id" in given:
@@ -163,6 +163,40 @@ def test_every_link_and_every_form_leads_somewhere(
         found = Crawl(admin(server)).follow(START)
     assert found.wrong == []
     assert len(found.seen) >= pages and len(found.sent) >= 3
+
+
+def test_the_crawl_meets_every_page_and_every_form(databases: Databases, tmp_path: Path) -> None:
+    """But for those that only a form or an invitation leads to, and the log-in."""
+    with databases.fresh("sqlite") as url, serve(url, tmp_path, "--no-worker") as server:
+        fill(server)
+        person(server)
+        admin(server, role="viewer")
+        admin(server)
+        owner = admin(server)
+        owner.post("/admins/invite", email="guest@example.com", role="viewer")
+        found = Crawl(owner).follow(START)
+    assert found.wrong == []
+    met = {"GET": set(found.seen), "POST": found.sent}
+    missed = {one for one in ROUTES if not any(map(address_of(one).fullmatch, met[one.method]))}
+    assert {(one.method, one.path) for one in missed} == ELSEWHERE
+
+
+def address_of(route: Route) -> re.Pattern[str]:
+    """The addresses of a page or a form, with their queries."""
+    return re.compile(START + re.sub(r"\{\w+\}", "[^/?]+", route.path) + r"(\?.*)?")
+
+
+ELSEWHERE = {
+    ("GET", "/"),  # the start page has no slash at its end: test_endpoint
+    ("GET", "/login"),  # test_login
+    ("POST", "/login"),
+    ("GET", "/admins/invited/{nonce}"),  # test_admins
+    ("GET", "/invitation/{token}"),
+    ("POST", "/invitation/{token}"),
+    ("GET", "/apps/{app_id}/secret/{nonce}"),  # test_applications
+    ("GET", "/apps/{app_id}/users/settings/test/result"),  # test_settings
+    ("GET", "/apps/{app_id}/users/{user_id}/holders"),  # test_users
+}
 
 
 def test_a_viewer_is_led_to_nothing_that_is_for_owners(databases: Databases, tmp_path: Path) -> None:

@@ -104,6 +104,12 @@ def test_the_address_of_a_form_leads_back_to_its_page(server):
         assert Visitor(server).get(path_of(route, app)).goes_to.startswith("/dashboard/login"), route.path
 
 
+def test_the_start_page_with_and_without_a_slash_leads_to_an_application_or_to_the_list(server):
+    visitor = admin(server)
+    assert visitor.get("/").goes_to == visitor.get("").goes_to
+    assert re.fullmatch(r"/dashboard/apps(/\d+)?", visitor.get("/").goes_to)
+
+
 def test_no_page_names_another_host_or_has_a_script_or_a_style_of_its_own(server):
     visitor = admin(server)
     app = server.app.application_id
