@@ -4,8 +4,8 @@
     python bench/pages.py --users 50000 --database sqlite   fewer of them, on one
     python bench/pages.py --users 50000 --quick             writes nothing
 
-An admin logs in and requests one page after the other. The times come from the server's log. The aim is a median of
-50 ms.
+An admin logs in and requests one page after the other. The times come from the server's log. The processor time is that
+of the server's process, and of PostgreSQL's, for one request; it is the same on a busy machine. The aim is 50 ms of it.
 """
 
 import argparse
@@ -17,12 +17,14 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode
 
 import machine
+import psycopg
 from databases import KINDS, Place, place
 from keyed import SEAL
 from peopled import NOBODY, OWNER, fill, number_of, recount
@@ -35,7 +37,7 @@ from ringbook.store import db as databases
 RESULTS = Path(__file__).with_name("results")
 AIM_MS = 50
 WARM, ROUNDS = 3, 20
-HEAD = ("page", "median ms", "95th ms", "KiB")
+HEAD = ("page", "processor ms", "median ms", "95th ms", "KiB")
 APP = "/dashboard/apps/1"
 
 
@@ -158,9 +160,31 @@ def measured(kind: str, users: int) -> tuple[str, list[str]]:
         with serve(url, Path(folder), "--no-worker") as served:
             admin = Admin(served.port, made["email"], made["password"])
             asked = pages(users)
-            sizes = [[admin.ask(one) for _ in range(WARM + ROUNDS)][-1] for one in asked]
+            seen = [asked_for(admin, one, lambda: [served.pid, *of_postgresql(url)]) for one in asked]
         times = of_pages(log)[-len(asked) * (WARM + ROUNDS) :]
-        return report(kind, where, asked, sizes, times, counted, counting, filled)
+        return report(kind, where, asked, seen, times, counted, counting, filled)
+
+
+def asked_for(admin: Admin, page: Asked, processes: Callable[[], list[int]]) -> tuple[int, float]:
+    """Request a page often; its size in bytes, and the processor time of one request in ms."""
+    for _ in range(WARM):
+        admin.ask(page)
+    pids = processes()
+    before = sum(map(machine.cpu_seconds, pids))
+    for _ in range(ROUNDS):
+        size = admin.ask(page)
+    return size, 1000 * (sum(map(machine.cpu_seconds, pids)) - before) / ROUNDS
+
+
+def of_postgresql(url: str) -> list[int]:
+    """The processes of the connections to a PostgreSQL server."""
+    if url.startswith("sqlite"):
+        return []
+    with psycopg.connect(url) as db:
+        rows = db.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        return [row[0] for row in rows]
 
 
 def of_pages(log: Path) -> list[float]:
@@ -177,7 +201,7 @@ def report(
     kind: str,
     where: Place,
     asked: list[Asked],
-    sizes: list[int],
+    seen: list[tuple[int, float]],
     times: list[float],
     counted: dict[str, int],
     counting: float,
@@ -185,11 +209,19 @@ def report(
 ) -> tuple[str, list[str]]:
     """The results as text, and the pages that took too long."""
     lines, late = [], []
-    for at, (one, size) in enumerate(zip(asked, sizes, strict=True)):
+    for at, (one, (size, processor)) in enumerate(zip(asked, seen, strict=True)):
         own = sorted(times[at * (WARM + ROUNDS) :][WARM : WARM + ROUNDS])
         median = statistics.median(own)
-        late += [one.title] if median > AIM_MS else []
-        lines.append([one.title, f"{median:.1f}", f"{own[round(0.95 * (ROUNDS - 1))]:.1f}", f"{size / 1024:.0f}"])
+        late += [one.title] if processor > AIM_MS else []
+        lines.append(
+            [
+                one.title,
+                f"{processor:.1f}",
+                f"{median:.1f}",
+                f"{own[round(0.95 * (ROUNDS - 1))]:.1f}",
+                f"{size / 1024:.0f}",
+            ]
+        )
     facts = {
         "measured": f"Ringbook {__version__}, one process without a worker, one admin; {ROUNDS} times each",
         "tables": ", ".join(f"{count:,} {what}" for what, count in counted.items()),
@@ -200,7 +232,7 @@ def report(
         "load": f"{os.getloadavg()[0]:.1f} processes on average in the last minute, the bench included",
     }
     within = f"all but {', '.join(late)}" if late else "all"
-    verdict = f"Pages within {AIM_MS} ms of server time: {within}."
+    verdict = f"Pages within {AIM_MS} ms of processor time: {within}."
     parts = [
         f"# Pages of the dashboard on {name(kind)}, {time.strftime('%Y-%m-%d', time.gmtime())}",
         pipes(("", ""), [[key, value] for key, value in facts.items()]),
