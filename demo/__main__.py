@@ -45,6 +45,7 @@ TEXT = """
 STARTING = """
 Pushes are printed below. The tutorials work on this server, too, with its
 application 1. `make demo` starts it again, `make demo NEW=1` makes it anew."""
+ANEW = "`make demo NEW=1` makes the demo anew."
 NO_PASSWORD = "unknown\n              new one: .venv/bin/ringbook admin reset-password {admin}"
 DELETE = ".venv/bin/ringbook app delete"
 
@@ -86,7 +87,7 @@ def read() -> argparse.Namespace:
 
 def prepared(place: Place, arguments: argparse.Namespace) -> None:
     """Make the demo unless it is there and is to stay."""
-    state = place.state()
+    state = state_of(place, new=arguments.new)
     if state is State.READY and not arguments.new:
         return
     if state is State.READY and (url := running(place.found(), arguments.port)):
@@ -97,6 +98,18 @@ def prepared(place: Place, arguments: argparse.Namespace) -> None:
     now = times.now()
     with bar() as progress:
         place.make(now, progress, history=History(now, count=3 * arguments.joining, joining=arguments.joining))
+
+
+def state_of(place: Place, *, new: bool) -> State:
+    """What is in the database. The demo's own one is deleted with `new` also if this version cannot open it."""
+    try:
+        return place.state()
+    except errors.Unavailable as unreadable:
+        if not place.folder:
+            raise
+        if not new:
+            raise Refused(f"{unreadable.explained()}\n{ANEW}") from None
+        return State.UNFINISHED
 
 
 @contextmanager

@@ -119,7 +119,7 @@ class History(People):
             contacts=self.books[who],
             phone=person["phone"],
             name=person["name"],
-            devices=self._devices(),
+            devices=[ANDROID[0]] if who <= len(CAST) else self._devices(),
         )
 
     def _devices(self) -> list[str]:

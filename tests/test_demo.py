@@ -280,6 +280,13 @@ def test_it_is_made_anew_only_when_asked(folder):
     assert (folder / "demo.key").read_text() != key
 
 
+def test_a_database_that_this_version_cannot_open_is_made_anew_when_asked(tmp_path):
+    (tmp_path / "demo.db").write_bytes(b"SQLite format 3\0 and what is no database")
+    refused = demo(tmp_path, "--make-only")
+    assert refused.returncode == 1 and refused.stderr.endswith("`make demo NEW=1` makes the demo anew.\n")
+    assert demo(tmp_path, "--make-only", "--new", "--joining", "12").returncode == 0
+
+
 def test_bob_signs_in_with_the_password_that_is_shown(folder):
     found = Place.of({}, folder).found()
     with serve(f"sqlite:///{folder}/demo.db", folder, key_file=str(folder / "demo.key")) as server:
