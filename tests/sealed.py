@@ -19,7 +19,7 @@ from ringbook.core import applications, audit
 from ringbook.core.audit import Entry
 from ringbook.model import App, Contact, SealedContact, Subscription
 from ringbook.seal import halves
-from ringbook.store import admin_answers, numbers
+from ringbook.store import admin_answers, discoverable, numbers
 from ringbook.store import db as databases
 from ringbook.store.db import Database, Tx
 
@@ -85,13 +85,14 @@ def add_number(tx: Tx, app_id: int, user_id: int, number: int, verified_at: int 
     """The user answers to this number, too."""
     keyed = numbers.keyed(tx, app_id, number)
     tx.run(
-        "INSERT INTO numbers (app_id, number, user_id, digits, verified_at)"
-        " VALUES (:app_id, :keyed, :user_id, :digits, :verified_at)",
+        "INSERT INTO numbers (app_id, number, user_id, digits, verified_at, discoverable)"
+        " VALUES (:app_id, :keyed, :user_id, :digits, :verified_at, :discoverable)",
         app_id=app_id,
         keyed=keyed,
         user_id=user_id,
         digits=numbers.digits(tx, "numbers", app_id, keyed, number),
         verified_at=verified_at,
+        discoverable=discoverable.of_user(tx, user_id),
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 from core.joining import ANN, BOB, CLEO, NOW, Play
 
 from ringbook import errors
-from ringbook.core import audit, delivery, diagnosis, numbers
+from ringbook.core import audit, delivery, diagnosis, numbers, preferences
 from ringbook.core.audit import Actor
 from ringbook.core.delivery import Attempt
 from ringbook.core.diagnosis import Answer
@@ -21,6 +21,7 @@ STEPS = [
     "in an address book",
     "registered",
     "verified",
+    "may be found",
     "found by the app",
     "announced",
     "notified",
@@ -133,6 +134,22 @@ def test_a_number_that_nobody_has_verified_counts_or_not_as_the_setting_says(pla
     numbers.give(play.db, play.app, ann, ANN, NOW)
     found = asked(play)
     assert found.found and f"by user {ann}; only verified numbers count" in step(found, "verified").seen
+
+
+def test_who_hides_is_said_to_and_where_only_mutual_contacts_find_what_is_missing(play):
+    all_is_well(play)
+    chosen = preferences.change(play.db, play.caller(play.ann), {"discoverable": "nobody"})
+    no = first_no(asked(play))
+    assert chosen.discoverable == "nobody" and no.finding == Finding.HIDES.value
+    assert no.seen == f"user {play.ann} wants to be found by nobody"
+    preferences.change(play.db, play.caller(play.ann), {"discoverable": "mutual"})
+    no = first_no(asked(play))
+    assert no.finding == Finding.HIDES.value
+    assert no.seen.endswith(f"number is in an address book of user {play.ann} too, which user {play.bob} is not")
+    play.holds(play.ann, (BOB, "Bob"))
+    found = asked(play)
+    assert found.found and step(found, "may be found").finding == Finding.MAY_BE_FOUND.value
+    assert step(found, "may be found").seen.endswith(f"an address book of user {play.ann} too")
 
 
 def test_a_card_that_is_off_an_import_and_an_old_friend_are_not_announced(play):

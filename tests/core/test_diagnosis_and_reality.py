@@ -11,8 +11,9 @@ import pytest
 from core.joining import LIMITS, Play
 
 from ringbook import errors, phone
-from ringbook.core import diagnosis, discovery, users
+from ringbook.core import diagnosis, discovery, preferences, users
 from ringbook.model import Entry
+from ringbook.preferences import AUDIENCES
 
 WORLDS, PEOPLE, DEEDS = 2, 6, 30
 # Each number in several spellings; some of them are another number, or none, without a region.
@@ -24,7 +25,7 @@ SPELLINGS = [
     ("+4915550100105", "15550100105", "015550100105"),
 ]
 DEVICES = ("", "phone", "tablet")
-BEFORE = ("as typed", "as read", "in an address book", "registered", "verified")
+BEFORE = ("as typed", "as read", "in an address book", "registered", "verified", "may be found")
 
 
 class World(Play):
@@ -36,7 +37,8 @@ class World(Play):
             self.person(f"user-{n}", self.number() if chance.random() < 0.5 else "").id for n in range(PEOPLE)
         ]
         for _ in range(DEEDS):
-            chance.choice([self.upload, self.upload, self.drop, self.change, self.verify, self.come, self.go])()
+            acts = [self.upload, self.upload, self.drop, self.change, self.verify, self.come, self.go, self.choose]
+            chance.choice(acts)()
 
     def number(self) -> str:
         return self.chance.choice(self.chance.choice(SPELLINGS))
@@ -61,6 +63,10 @@ class World(Play):
 
     def come(self) -> None:
         self.people = sorted({*self.people, self.verified(self.international())})
+
+    def choose(self) -> None:
+        chosen = {"discoverable": self.chance.choice(AUDIENCES)}
+        preferences.change(self.db, self.caller(self.anybody()), chosen)
 
     def go(self) -> None:
         if len(self.people) > 3:

@@ -15,10 +15,11 @@ from sealed import add_number
 
 from ringbook import errors, phone
 from ringbook.config import Limits
-from ringbook.core import applications, discovery, numbers, proofs, users
+from ringbook.core import applications, discovery, numbers, preferences, proofs, users
 from ringbook.core.import_lines import Line
 from ringbook.core.imports import import_users
 from ringbook.model import App, Caller, Entry, Registered, RegisteredPhone, User
+from ringbook.preferences import AUDIENCES
 from ringbook.store import numbers as number_store
 from ringbook.store import profiles
 from ringbook.store import users as user_store
@@ -55,12 +56,22 @@ def plain_registered(tx: Tx, caller: Caller, book: list[tuple[str, str]]) -> lis
     app_id, region = caller.app.id, caller.app.settings.default_region
     rows = tx.tuples("SELECT app_id, number, digits, user_id, verified_at FROM numbers ORDER BY user_id")
     answering = [(number_store.opened(tx, "numbers", *row[:3]), *row[3:]) for row in rows if row[0] == app_id]
+    counting = [row for row in answering if row[2] or not caller.app.verified_only]
+    own = {number for number, user_id, _ in counting if user_id == caller.user_id}
     found: dict[int, str] = {}
     for typed, name in book:
-        for number, user_id, verified_at in answering:
-            if number == phone.read(typed, region) and (verified_at or not caller.app.verified_only):
+        for number, user_id, _ in counting:
+            if number == phone.read(typed, region) and permits(tx, caller, user_id, own):
                 found.setdefault(user_id, name)
     return [Registered(plain_user(tx, app_id, user_id), name) for user_id, name in found.items()]
+
+
+def permits(tx: Tx, caller: Caller, user_id: int, own: set[int]) -> bool:
+    """Does the user, who is in the caller's book, let the caller find the user? `own` are the caller's numbers."""
+    audience = preferences.of(tx, caller.app, user_id).discoverable
+    rows = tx.tuples("SELECT app_id, owner_id, book, number, sealed FROM contacts WHERE owner_id = :id", id=user_id)
+    held = {tx.seal.open_contact(*row)[0] for row in rows}
+    return user_id == caller.user_id or audience == "everyone" or (audience == "mutual" and bool(held & own))
 
 
 def only_phones(found: list[Registered]) -> list[RegisteredPhone]:
@@ -139,6 +150,17 @@ class World:
     def erase(self, which: int, fields: dict[str, Any]) -> None:
         users.erase(self.db, self.ids.pop(which % len(self.ids)))
 
+    def prefer(self, which: int, fields: dict[str, Any]) -> None:
+        chosen = {"discoverable": AUDIENCES[which % 3]}
+        preferences.change(self.db, self.caller(self.ids[which % len(self.ids)]), chosen)
+
+    def hold(self, which: int, fields: dict[str, Any]) -> None:
+        mine = [Entry(SPELLINGS[which % 3][0], "the owner, or another")]
+        discovery.upload(self.db, FREE, self.caller(self.ids[which % len(self.ids)]), mine, now=NOW)
+
+    def own(self, which: int, fields: dict[str, Any]) -> None:
+        users.update(self.db, FREE, self.owner, self.owner.user_id, fields, session=b"", now=NOW)
+
     def seen(self, which: int, fields: dict[str, Any]) -> None:
         with self.db.write() as tx:
             user_store.mark_seen(tx, {self.ids[which % len(self.ids)]: NOW + 80 + which})
@@ -164,6 +186,9 @@ ACTS: dict[str, Callable[[World, int, dict[str, Any]], None]] = {
     "second number": World.second,
     "import": World.bring,
     "erase": World.erase,
+    "prefer": World.prefer,
+    "hold": World.hold,
+    "own number": World.own,
     "seen": World.seen,
 }
 acts = st.lists(st.tuples(st.sampled_from(list(ACTS)), st.integers(0, 9), profile_fields), max_size=10)
@@ -198,6 +223,7 @@ def test_after_any_history_both_forms_are_those_of_the_plain_way(db, history, co
     for device in (*DEVICES, "unknown"):
         check_both(db, world.owner, device)
         check_both(db, with_setting(world.owner, require_verified_number="on"), device)
+        check_both(db, with_setting(world.owner, contact_joined_discoverable="mutual"), device)
     check_spellings(db)
 
 

@@ -11,10 +11,12 @@ from ringbook.core import applications
 from ringbook.model import SEQ_GAP, Contact, Held
 from ringbook.store import books, buckets, users
 from ringbook.store.db import Database, Tx
+from ringbook.store.discoverable import Rules
 
 NOW = 1_800_000_000
 ANN, BOB, CAT, DAN = 12025550101, 12025550102, 12025550103, 12025550104
 STEP = SEQ_GAP
+EVERYONE = Rules(verified_only=False, default="everyone", choice=True)
 
 
 @pytest.fixture
@@ -223,7 +225,7 @@ def test_nothing_to_write_is_no_error(db, app_id, owner):
         books.drop(tx, owner, 0, [])
         assert books.contacts_among(tx, owner, 0, []) == {}
         assert books.elsewhere(tx, app_id, owner, 0, []) == set()
-        assert books.holds(tx, owner, [], verified_only=False) == set()
+        assert books.holds(tx, owner, [], EVERYONE) == set()
 
 
 def test_only_the_contacts_that_were_asked_for_are_read(db, app_id, owner):
@@ -283,9 +285,9 @@ def test_who_of_a_book_is_registered(db, app_id, owner):
     device_book(db, app_id, owner, 1, "phone")
     put(db, app_id, owner, 1, contact(ANN, 1), contact(CAT, 2, "Cat"), contact(BOB, 3, "Bob"))
     with db.read() as tx:
-        found = books.registered(tx, owner, "phone", verified_only=False)
+        found = books.registered(tx, app_id, owner, "phone", EVERYONE)
         assert found == [(cat, "Cat", None), (bob, "Bob", None), (twin, "Bob", None)]
-        assert books.registered(tx, owner, "", verified_only=False) == []
+        assert books.registered(tx, app_id, owner, "", EVERYONE) == []
 
 
 def test_a_user_with_two_numbers_is_found_once_by_the_first(db, app_id, owner):
@@ -293,7 +295,7 @@ def test_a_user_with_two_numbers_is_found_once_by_the_first(db, app_id, owner):
     device_book(db, app_id, owner, 1, "phone")
     put(db, app_id, owner, 1, contact(ANN, 2, "second"), contact(BOB, 1, "first"))
     with db.read() as tx:
-        assert books.registered(tx, owner, "phone", verified_only=False) == [(both, "first", None)]
+        assert books.registered(tx, app_id, owner, "phone", EVERYONE) == [(both, "first", None)]
 
 
 def test_whom_an_owner_holds_in_any_book(db, app_id, owner):
@@ -302,15 +304,15 @@ def test_whom_an_owner_holds_in_any_book(db, app_id, owner):
     put(db, app_id, owner, 7, contact(DAN, 1))
     put(db, app_id, user(db, app_id), 0, contact(CAT, 1))
     with db.read() as tx:
-        assert books.holds(tx, owner, [ann, bob, cat, 4711], verified_only=False) == {ann, bob}
-        assert books.holds(tx, owner, [cat], verified_only=False) == set()
+        assert books.holds(tx, owner, [ann, bob, cat, 4711], EVERYONE) == {ann, bob}
+        assert books.holds(tx, owner, [cat], EVERYONE) == set()
 
 
 def test_a_number_of_another_application_is_another_number(db, app_id, owner):
     stranger = user(db, applications.create(db, "other", NOW).id, ANN)
     put(db, app_id, owner, 0, contact(ANN, 1))
     with db.read() as tx:
-        assert books.holds(tx, owner, [stranger], verified_only=False) == set()
+        assert books.holds(tx, owner, [stranger], EVERYONE) == set()
 
 
 @pytest.mark.parametrize("more", [-1, 0, 1])

@@ -16,7 +16,7 @@ from ..model import App
 from ..store import books, subscriptions, user_record, users
 from ..store import diagnosis as store
 from ..store.db import Database, Row, Tx
-from . import applications, audit, privacy, rate_limits, user_lookup
+from . import applications, audit, discoverable, preferences, privacy, rate_limits, user_lookup
 from .audit import Actor
 from .findings import MOST, Evidence, Finding, Step, steps, verdict
 
@@ -121,6 +121,8 @@ def _query(tx: Tx, app: App, user: Row, typed: str, number: int, now: int, *, na
         removed=store.removed(tx, app.id, user_id, number, now - rate_limits.REMEMBERED_SECONDS),
         books=store.synced(tx, user_id),
         holders=holders,
+        audiences={one: found.discoverable for one, found in preferences.of_many(tx, app, ids).items()},
+        hiding=discoverable.hidden_by_number(tx, app, user_id, [number]),
         shown=[one for one in ids if one in shown],
         notified=store.told(tx, app.id, user_id, number),
         announcements=store.facts(tx, others) if others else [],
@@ -135,5 +137,5 @@ def _shown(tx: Tx, app: App, user_id: int, places: Sequence[Row]) -> set[int]:
     return {
         found
         for device in sorted({row["device"] for row in places})
-        for found, _, _ in books.registered(tx, user_id, device, verified_only=app.verified_only)
+        for found, _, _ in books.registered(tx, app.id, user_id, device, discoverable.rules(app))
     }

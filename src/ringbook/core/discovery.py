@@ -17,7 +17,7 @@ from ..model import Caller, Entry, Held, Reason, Registered, RegisteredPhone, Re
 from ..seal import CONTACTS
 from ..store import app_totals, books, buckets, users
 from ..store.db import Database, Row, Tx
-from . import prepared, privacy, rate_limits, reports, stats
+from . import discoverable, prepared, privacy, rate_limits, reports, stats
 from .diff import Changes, SealedEntry, diff
 
 DEVICE_CHARACTERS = 64
@@ -225,7 +225,7 @@ def _reading(db: Database, caller: Caller, device: str) -> Iterator[Tx]:
 def registered(db: Database, caller: Caller, device: str = "", *, now: int) -> list[Registered]:
     """The users among a book's contacts, each once, in the book's order, with the name from the book. Counts them."""
     with reports.doubted(db, caller.user_id), _reading(db, caller, device) as tx:
-        found = books.registered(tx, caller.user_id, device, verified_only=caller.app.verified_only)
+        found = books.registered(tx, caller.app.id, caller.user_id, device, discoverable.rules(caller.app))
         phones = {user_id: phone for user_id, _, phone in found}
         profiles = users.by_ids(tx, caller.app.id, list(phones), phones) if found else {}
     _count_matches(caller, len(profiles), now)
@@ -235,7 +235,7 @@ def registered(db: Database, caller: Caller, device: str = "", *, now: int) -> l
 def registered_phones(db: Database, caller: Caller, device: str = "", *, now: int) -> list[RegisteredPhone]:
     """The same users, only with their phones. Reads and opens no profile in which the phone is spelled as usual."""
     with reports.doubted(db, caller.user_id), _reading(db, caller, device) as tx:
-        found = books.registered(tx, caller.user_id, device, verified_only=caller.app.verified_only)
+        found = books.registered(tx, caller.app.id, caller.user_id, device, discoverable.rules(caller.app))
         unusual = [user_id for user_id, _, phone in found if phone is None]
         phones = users.phones(tx, caller.app.id, unusual) if unusual else {}
     known = [

@@ -7,7 +7,7 @@ FINDINGS                     the state and the sentences of each finding
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Literal, NamedTuple
@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from .. import phone
 from ..model import App, Subscription
+from ..preferences import Audience
 from ..store.db import Row
 from . import push_trace
 from .push_trace import Obstacle
@@ -43,6 +44,9 @@ class Finding(Enum):
     UNVERIFIED_COUNTS = "unverified counts"
     NOT_VERIFIED = "not verified"
     NOBODY_TO_VERIFY = "nobody to verify"
+    MAY_BE_FOUND = "may be found"
+    HIDES = "hides"
+    NOBODY_TO_FIND = "nobody to find"
     SHOWN = "shown"
     NOT_SHOWN = "not shown"
     ANNOUNCED = "announced"
@@ -130,6 +134,14 @@ FINDINGS: dict[Finding, Text] = {
         "the contact signs in by Firebase or a one-time code; or use `ringbook users give-number` instead",
     ),
     Finding.NOBODY_TO_VERIFY: Text("verified", "note", "there is no user who could verify it; {rule}"),
+    Finding.MAY_BE_FOUND: Text("may be found", "yes", "{audiences}"),
+    Finding.HIDES: Text(
+        "may be found",
+        "no",
+        "{audiences}",
+        "nothing: the contact decides it (discoverable), or else the application by contact_joined_discoverable",
+    ),
+    Finding.NOBODY_TO_FIND: Text("may be found", "note", "there is nobody to find"),
     Finding.SHOWN: Text("found by the app", "yes", "GET /address_book/registered_users lists {users}"),
     Finding.NOT_SHOWN: Text(
         "found by the app",
@@ -203,6 +215,8 @@ class Evidence(Struct, frozen=True, kw_only=True):
     removed        whether the app removed the number lately
     books          the user's books
     holders        the users who have the number
+    audiences      who finds each of them by the number
+    hiding         those of them whom the user does not find because of that
     shown          those of them whom the user's app is shown
     notified       when the user was notified of the number
     announcements  of other users with this number
@@ -219,6 +233,8 @@ class Evidence(Struct, frozen=True, kw_only=True):
     removed: bool = False
     books: Sequence[Row] = ()
     holders: Sequence[Row] = ()
+    audiences: Mapping[int, Audience] = {}
+    hiding: Collection[int] = ()
     shown: Sequence[int] = ()
     notified: Row | None = None
     announcements: Sequence[Row] = ()
@@ -237,6 +253,7 @@ def steps(evidence: Evidence, now: int) -> list[Step]:
         _in_book,
         _registered,
         _verified,
+        _may_be_found,
         _found,
         _announced,
         _notified,
@@ -323,6 +340,26 @@ def _verified(evidence: Evidence) -> Step:
     if verified:
         return _step(Finding.VERIFIED, users=_users(verified), rule=rule)
     return _step(Finding.NOT_VERIFIED if evidence.app.verified_only else Finding.UNVERIFIED_COUNTS, rule=rule)
+
+
+def _may_be_found(evidence: Evidence) -> Step:
+    if not evidence.holders:
+        return _step(Finding.NOBODY_TO_FIND)
+    ids = [row["user_id"] for row in evidence.holders]
+    listed = "; ".join(_audience(user_id, evidence) for user_id in ids)
+    return _step(Finding.HIDES if set(ids) <= set(evidence.hiding) else Finding.MAY_BE_FOUND, audiences=listed)
+
+
+def _audience(user_id: int, evidence: Evidence) -> str:
+    verified = " verified" if evidence.app.verified_only else ""
+    sentences: dict[Audience, str] = {
+        "everyone": "by everyone who has the number",
+        "mutual": f"only by users whose{verified} number is in an address book of user {user_id} too",
+        "nobody": "by nobody",
+    }
+    missing = f", which user {evidence.user['id']} is not"
+    hides = missing if user_id in evidence.hiding and evidence.audiences[user_id] == "mutual" else ""
+    return f"user {user_id} wants to be found {sentences[evidence.audiences[user_id]]}{hides}"
 
 
 def _found(evidence: Evidence) -> Step:

@@ -1,6 +1,6 @@
 """Privacy between users: which fields of another user a caller sees, and what a caller pays for naming values.
 
-    is_private                says whether a login reveals an e-mail or a phone number
+    is_private, is_phone      say whether a login reveals an e-mail or a phone number, or a phone number
     canonical                 an e-mail or a phone, in any spelling, as one value
     Named, charge             the e-mails and phones that a query names; each costs a permit unless the caller holds it
     pay                       charges permits for values that are new to the caller
@@ -25,7 +25,7 @@ from ..model import Caller, User
 from ..store import books, buckets, numbers, users
 from ..store.db import Database, Row, Tx
 from ..times import DAY
-from . import ceiling, rate_limits
+from . import ceiling, discoverable, rate_limits
 
 URI = re.compile(r"\s*(tel|sms|callto):", re.IGNORECASE)
 SHORTEST = 7  # digits of a national number without its area code
@@ -48,6 +48,11 @@ def is_private(login: str) -> bool:
     except phone.WrongLength:
         return sum(character.isdecimal() for character in login) >= SHORTEST
     return True
+
+
+def is_phone(login: str) -> bool:
+    """Whether this login is private, and no e-mail."""
+    return is_private(login) and "@" not in unicodedata.normalize("NFKC", login)
 
 
 def number(typed: str | None, region: str) -> int | None:
@@ -141,11 +146,27 @@ def removed_lately(tx: Tx, caller: Caller, keyed: Sequence[int], now: int) -> se
 
 def visible(tx: Tx, caller: Caller, found: Sequence[User], named: Named = NOTHING) -> list[User]:
     """The users as the caller may see them after naming these values."""
-    if is_open(caller) or not found:
-        return list(found)
-    full = fully_visible(tx, caller, [user.id for user in found])
-    region = caller.app.settings.default_region
-    return [user if user.id in full else _without_private(user, named, region) for user in found]
+    if not found:
+        return []
+    ids = [user.id for user in found]
+    if is_open(caller):
+        hidden = discoverable.hidden(tx, caller.app, caller.user_id, ids)
+        return [_without_phone(user) if user.id in hidden else user for user in found]
+    full, region = fully_visible(tx, caller, ids), caller.app.settings.default_region
+    named_of = _named_of(tx, caller, [user_id for user_id in ids if user_id not in full], named)
+    return [user if user.id in full else _without_private(user, named_of[user.id], region) for user in found]
+
+
+def _named_of(tx: Tx, caller: Caller, user_ids: Sequence[int], named: Named) -> dict[int, Named]:
+    """By user: the named values that show. The number of a user whom the caller does not find by it does not."""
+    emails = frozenset(value for value in named if isinstance(value, str) and "@" in value)
+    hidden = discoverable.hidden(tx, caller.app, caller.user_id, user_ids) if user_ids and named != emails else set()
+    return {user_id: emails if user_id in hidden else named for user_id in user_ids}
+
+
+def _without_phone(user: User) -> User:
+    """The user without the phone, and without a login that is one."""
+    return msgspec.structs.replace(user, phone=None, login=None if user.login and is_phone(user.login) else user.login)
 
 
 def _without_private(user: User, named: Named, region: str) -> User:
@@ -164,7 +185,5 @@ def _if_named(text: str | None, named: Named, region: str) -> str | None:
 
 
 def fully_visible(tx: Tx, caller: Caller, user_ids: Sequence[int]) -> set[int]:
-    """The users among these whose private values the caller may see: the caller's contacts, and the caller."""
-    if caller.app.settings.profiles == "open":
-        return set(user_ids)
-    return books.holds(tx, caller.user_id, user_ids, verified_only=caller.app.verified_only) | {caller.user_id}
+    """The users among these whose private values the caller may see as a contact of theirs; and the caller."""
+    return books.holds(tx, caller.user_id, user_ids, discoverable.rules(caller.app)) | {caller.user_id}

@@ -18,7 +18,7 @@ from ..preferences import clock
 from ..store import books, resets, users
 from ..store import user_record as store
 from ..store.db import Database, Row, Tx
-from . import audit, joined_texts
+from . import audit, discoverable, joined_texts
 from .audit import Actor
 
 TIMES = {"created_at", "updated_at", "last_request_at", "last_used_at", "expires_at", "synced_at"}
@@ -69,7 +69,7 @@ SHOWN_HOLDERS = 100
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """How many users hold a number of the user, up to `MOST_HOLDERS`; how many users the user's books contain."""
+    """How many users hold a number of the user, up to `MOST_HOLDERS`; how many users the user finds in the books."""
 
     holders: int
     contacts: int
@@ -79,7 +79,7 @@ def connected(db: Database, app: App, user_id: int) -> Connected:
     """How a user is connected to others. It names nobody."""
     with db.read() as tx:
         holders = books.holders_of(tx, user_id, MOST_HOLDERS)
-        return Connected(len(holders), books.count_registered(tx, user_id, verified_only=app.verified_only))
+        return Connected(len(holders), books.count_registered(tx, user_id, discoverable.rules(app)))
 
 
 def note_holders(db: Database, app: App, user_id: int, by: Actor) -> None:

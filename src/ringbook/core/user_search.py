@@ -1,9 +1,10 @@
-"""Queries for users: their rules, and the e-mails and phones that they name. Pure, except for `turn`.
+"""Queries for users: their rules, and the e-mails and phones that they name. Pure, except for `as_found` and `turn`.
 
     Filter      a condition as an app has sent it
     query       checks filters, order and page, and returns a Query
     Query       what `users.search` looks up
     named       the e-mails and phones in the conditions, each of which costs a permit
+    as_found    the conditions as they are true for the caller, whom some users do not let find them
     turn        allows one search of a user at a time
 
 Sources: docs/wire.md §3.3; ConnectyCube, Server API, Users, "Retrieve Users V2" for `stands_alone`.
@@ -12,17 +13,17 @@ Sources: docs/wire.md §3.3; ConnectyCube, Server API, Users, "Retrieve Users V2
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .. import errors, profile_fields
 from ..config import Limits
-from ..model import App
-from ..store.db import Database
+from ..model import App, Caller
+from ..store.db import Database, Tx
 from ..store.user_search import FIELDS as FIELDS
 from ..store.user_search import SORTABLE, Condition
 from ..store.user_search import Operator as Operator
 from ..store.users import fold
-from . import privacy
+from . import discoverable, privacy
 
 DATES = {"last_request_at", "created_at", "updated_at"}
 NUMBERS = {"id", *(key for key, field in profile_fields.FIELDS.items() if field.searchable and field.type is int)}
@@ -95,6 +96,33 @@ def named(app: App, conditions: Sequence[Condition]) -> privacy.Named:
             texts = map(str, condition.values)
             values.update(privacy.canonical(text, region) for text in texts if privacy.is_private(text))
     return frozenset(values)
+
+
+def as_found(tx: Tx, caller: Caller, conditions: Sequence[Condition]) -> list[Condition]:
+    """The conditions for the caller: a phone, or a login that is one, of a user who hides from the caller is nobody's.
+
+    The caller has paid for the values that are named.
+    """
+    return [
+        _without_hidden_numbers(tx, caller, one)
+        if one.field == "phone" and one.values
+        else _without_hidden_logins(tx, caller, one)
+        if one.field == "login" and one.operator in ("in", "nin")
+        else one
+        for one in conditions
+    ]
+
+
+def _without_hidden_numbers(tx: Tx, caller: Caller, condition: Condition) -> Condition:
+    numbers = [int(value) for value in condition.values]
+    hidden = discoverable.hidden_by_number(tx, caller.app, caller.user_id, numbers)
+    return replace(condition, without=tuple(sorted(hidden)))
+
+
+def _without_hidden_logins(tx: Tx, caller: Caller, condition: Condition) -> Condition:
+    phones = [str(value) for value in condition.values if privacy.is_phone(str(value))]
+    hidden = discoverable.hidden_logins(tx, caller.app, caller.user_id, phones) if phones else set()
+    return replace(condition, values=tuple(value for value in condition.values if value not in hidden))
 
 
 _searching: set[tuple[int, int]] = set()

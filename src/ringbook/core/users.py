@@ -42,7 +42,7 @@ from . import (
 )
 from .audit import Actor
 from .profile import Fields, columns
-from .user_search import Filter, Query, another_search, named, query, turn
+from .user_search import Filter, Query, another_search, as_found, named, query, turn
 
 ONE_TIME_SECONDS = 24 * 3600
 NOT_A_NUMBER = "must be a phone number: 10 to 15 digits, best with + and the country code"
@@ -517,23 +517,29 @@ def _found_in_turn(
 ) -> tuple[list[User], int]:
     if not tx.try_lock(f"search by {caller.user_id}"):
         raise another_search()
-    found = _page(tx, caller, request, values)
+    conditions = as_found(tx, caller, request.conditions)
+    found = _page(tx, caller, request, conditions, values)
     total = user_search.count(
         tx,
         caller.app.id,
-        request.conditions,
+        conditions,
         verified_only=caller.app.verified_only,
         most=limits.max_search_total,
     )
     return found, total
 
 
-def _page(tx: Tx, caller: Caller, request: Query, values: privacy.Named) -> list[User]:
-    """The users on the page, as the caller may see them after naming these values."""
+def _page(
+    tx: Tx, caller: Caller, request: Query, conditions: Sequence[user_search.Condition], values: privacy.Named
+) -> list[User]:
+    """The users on the page, as the caller may see them after naming these values.
+
+    conditions   those of the request, from `as_found`
+    """
     found = user_search.page(
         tx,
         caller.app.id,
-        request.conditions,
+        conditions,
         sort=request.sort,
         descending=request.descending,
         offset=request.offset,
@@ -555,7 +561,7 @@ def find(db: Database, limits: Limits, caller: Caller, field: str, value: str | 
     values = named(caller.app, one.conditions)
     privacy.charge(db, limits, caller, values, now)
     with db.read() as tx:
-        found = _page(tx, caller, one, values)
+        found = _page(tx, caller, one, as_found(tx, caller, one.conditions), values)
     if not found:
         raise errors.NotFound("Not found")
     return found[0]

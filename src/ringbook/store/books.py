@@ -11,9 +11,9 @@ elsewhere                             which numbers the owner's other books hold
 elsewhere_or_removed                  the same, and those that the owner removed lately
 put, move, drop                       the net change, sorted by number
 of_owner, page, registered_after      for admins
-count_registered, holders_of          how many registered contacts an owner has; who holds a user's number
+count_registered, holders_of          how many registered contacts an owner finds; who holds a user's number
 in_order, registered                  reading a book, and who of it is a user
-holds                                 which of these users' numbers are in any of the owner's books
+holds                                 which of these users the owner finds in any of the books
 """
 
 import secrets
@@ -22,7 +22,9 @@ from typing import Any, cast
 
 from .. import errors
 from ..model import GLOBAL_BOOK, SEQ_GAP, Contact, Held, SealedContact
+from . import discoverable
 from .db import Row, Rows, Tx
+from .discoverable import Rules
 from .numbers import spelled
 
 LOCKED = "book, size, next_seq, version, reports, reported_version"
@@ -146,16 +148,22 @@ def registered_after(
     return dict(rows)
 
 
-def count_registered(tx: Tx, owner_id: int, *, verified_only: bool) -> int:
-    """How many users answer to the contacts of an owner, who does not count."""
-    rows = tx.tuples(
-        "SELECT COUNT(DISTINCT n.user_id) FROM contacts AS c CROSS JOIN numbers AS n"
-        " WHERE c.owner_id = :owner_id AND n.app_id = c.app_id AND n.number = c.number AND n.user_id <> :owner_id"
-        " AND (n.verified_at IS NOT NULL OR :verified_only = 0)",
-        owner_id=owner_id,
-        verified_only=int(verified_only),
+def count_registered(tx: Tx, owner_id: int, rules: Rules) -> int:
+    """How many users an owner finds by the contacts of all books. The owner does not count."""
+    joined = (
+        "FROM contacts AS c CROSS JOIN numbers AS n"
+        " WHERE c.owner_id = :viewer AND n.app_id = c.app_id AND n.number = c.number AND n.user_id <> :viewer"
+        f" AND {rules.condition()}"
     )
-    return int(rows[0][0])
+    params, codes = rules.params(owner_id), rules.codes("mutual")
+    rows = tx.tuples(f"SELECT n.discoverable, COUNT(DISTINCT n.user_id) {joined} GROUP BY n.discoverable", **params)
+    found = sum(count for code, count in rows if code not in codes)
+    if not any(code in codes for code, _ in rows):
+        return int(found)
+    wanted = Rows.of("code", sorted(codes))
+    ids = tx.tuples(f"SELECT DISTINCT n.user_id {joined} AND n.discoverable IN :codes", codes=wanted, **params)
+    asked = [row[0] for row in ids]
+    return int(found) + len(discoverable.mutual(tx, owner_id, asked, verified_only=rules.verified_only))
 
 
 def holders_of(tx: Tx, user_id: int, limit: int) -> list[int]:
@@ -362,26 +370,24 @@ def in_order(tx: Tx, owner_id: int, device: str) -> list[tuple[int, str, str | N
     return tx.seal.open_contacts(app_id, owner_id, book, [row[:2] for row in rows])
 
 
-def registered(tx: Tx, owner_id: int, device: str, *, verified_only: bool) -> list[tuple[int, str, str | None]]:
-    """(user id, name in this book, phone) of the users who answer to a contact, each once, in the book's order.
-
-    verified_only   only verified numbers count
+def registered(tx: Tx, app_id: int, owner_id: int, device: str, rules: Rules) -> list[tuple[int, str, str | None]]:
+    """(user id, name in this book, phone) of the users whom the owner finds, each once, in the book's order.
 
     The phone is the one in the user's profile; None when only the profile says it (`numbers.spelled`).
     """
     rows = tx.tuples(
-        "SELECT n.user_id, n.spelling, c.number, c.sealed, c.app_id, c.book"
+        "SELECT n.user_id, n.spelling, c.number, c.sealed, n.discoverable, c.book"
         " FROM books AS b CROSS JOIN contacts AS c CROSS JOIN numbers AS n"
-        " WHERE b.owner_id = :owner_id AND b.device = :device AND c.owner_id = b.owner_id AND c.book = b.book"
-        " AND n.app_id = c.app_id AND n.number = c.number AND (n.verified_at IS NOT NULL OR :verified_only = 0)"
+        " WHERE b.owner_id = :viewer AND b.device = :device AND c.owner_id = b.owner_id AND c.book = b.book"
+        f" AND n.app_id = c.app_id AND n.number = c.number AND {rules.condition()}"
         " ORDER BY c.seq, c.number, n.user_id",
-        owner_id=owner_id,
         device=device,
-        verified_only=int(verified_only),
+        **rules.params(owner_id),
     )
+    rows = _found(tx, owner_id, rows, 4, rules)
     if not rows:
         return []
-    app_id, book = rows[0][4:]  # one device has one book
+    book = rows[0][5]  # one device has one book
     first: dict[int, tuple[Any, ...]] = {}
     for row in rows:
         first.setdefault(row[0], row)
@@ -392,18 +398,29 @@ def registered(tx: Tx, owner_id: int, device: str, *, verified_only: bool) -> li
     ]
 
 
-def holds(tx: Tx, owner_id: int, user_ids: Sequence[int], *, verified_only: bool) -> set[int]:
-    """The users among these who have a number (with `verified_only`: a verified one) in any book of the owner."""
+def _found(tx: Tx, owner_id: int, rows: list[tuple[Any, ...]], place: int, rules: Rules) -> list[tuple[Any, ...]]:
+    """The rows, without users who want mutual contacts only and have no number of the owner.
+
+    rows    of users whose numbers the owner has: the user's id first, the column `discoverable` at `place`
+    """
+    codes = rules.codes("mutual")
+    asked = {row[0] for row in rows if row[place] in codes and row[0] != owner_id}
+    if not asked:
+        return rows
+    hidden = asked - discoverable.mutual(tx, owner_id, asked, verified_only=rules.verified_only)
+    return [row for row in rows if row[0] not in hidden]
+
+
+def holds(tx: Tx, owner_id: int, user_ids: Sequence[int], rules: Rules) -> set[int]:
+    """The users among these whom the owner finds: they have a number in any of the owner's books, and permit it."""
     rows = tx.tuples(
-        "SELECT DISTINCT n.user_id FROM numbers AS n CROSS JOIN contacts AS c"
+        "SELECT DISTINCT n.user_id, n.discoverable FROM numbers AS n CROSS JOIN contacts AS c"
         " WHERE n.user_id IN :user_ids"
-        " AND c.app_id = n.app_id AND c.number = n.number AND c.owner_id = :owner_id"
-        " AND (n.verified_at IS NOT NULL OR :verified_only = 0)",
-        owner_id=owner_id,
-        verified_only=int(verified_only),
+        f" AND c.app_id = n.app_id AND c.number = n.number AND c.owner_id = :viewer AND {rules.condition()}",
         user_ids=Rows.of("id", user_ids),
+        **rules.params(owner_id),
     )
-    return {row[0] for row in rows}
+    return {row[0] for row in _found(tx, owner_id, rows, 1, rules)}
 
 
 def delete_books(tx: Tx, owner_id: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..profile_fields import FIELDS
-from . import numbers, profiles
+from . import discoverable, numbers, profiles
 from .db import Row, Rows, Tx
 from .users import seen
 
@@ -139,16 +139,19 @@ def forget_numbers(tx: Tx, ids: Sequence[int]) -> None:
 def add_numbers(tx: Tx, app_id: int, users: Sequence[Row]) -> None:
     """Give these users, who have no number, their `number` as `phone` spells it, verified if there is `verified_at`."""
     columns: dict[str, type] = {"number": int, "digits": bytes, "id": int, "verified_at": int, "spelling": int}
+    columns["discoverable"] = int
+    chosen = discoverable.chosen(tx, [user["id"] for user in users])
     answering = []
     for user in users:
         if (number := user["number"]) is not None:
             keyed = numbers.keyed(tx, app_id, number)
             digits = numbers.digits(tx, "numbers", app_id, keyed, number)
             spelling = numbers.spelling(number, user["phone"])
-            answering.append((keyed, digits, user["id"], user["verified_at"], spelling))
+            found_by = chosen.get(user["id"], discoverable.NOT_CHOSEN)
+            answering.append((keyed, digits, user["id"], user["verified_at"], spelling, found_by))
     tx.run(
-        "INSERT INTO numbers (app_id, number, digits, user_id, verified_at, imported, spelling)"
-        " SELECT :app_id, r.number, r.digits, r.id, r.verified_at, 1, r.spelling FROM :rows AS r",
+        "INSERT INTO numbers (app_id, number, digits, user_id, verified_at, imported, spelling, discoverable)"
+        " SELECT :app_id, r.number, r.digits, r.id, r.verified_at, 1, r.spelling, r.discoverable FROM :rows AS r",
         app_id=app_id,
         rows=Rows(columns, answering),
     )

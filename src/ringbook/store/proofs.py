@@ -14,7 +14,7 @@ end_import                     an imported account is the user's own
 from collections.abc import Sequence
 from typing import Literal
 
-from . import numbers, profiles
+from . import discoverable, numbers, profiles
 from .db import Row, Rows, Tx
 from .imports import UNTOUCHED
 
@@ -78,8 +78,8 @@ def verify(tx: Tx, app_id: int, user_id: int, number: int, now: int, *, renew: b
     if not renew and any(row[0] == keyed and row[1] is not None and not row[2] for row in found):
         return
     tx.run(
-        "INSERT INTO numbers (app_id, number, user_id, digits, verified_at)"
-        " VALUES (:app_id, :keyed, :user_id, :digits, :now)"
+        "INSERT INTO numbers (app_id, number, user_id, digits, verified_at, discoverable)"
+        " VALUES (:app_id, :keyed, :user_id, :digits, :now, :discoverable)"
         " ON CONFLICT (app_id, number, user_id) DO UPDATE SET imported = 0, verified_at ="
         " CASE WHEN :renew = 0 THEN COALESCE(numbers.verified_at, excluded.verified_at) ELSE excluded.verified_at END",
         app_id=app_id,
@@ -87,6 +87,7 @@ def verify(tx: Tx, app_id: int, user_id: int, number: int, now: int, *, renew: b
         digits=numbers.digits(tx, "numbers", app_id, keyed, number),
         user_id=user_id,
         now=now,
+        discoverable=discoverable.of_user(tx, user_id),
         renew=int(renew),
     )
 

@@ -49,13 +49,15 @@ COMPARED = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 class Condition:
     """A condition on a field of `FIELDS`; for other operators than `in` and `nin` on one of `SORTABLE`.
 
-    values   any number for `in` and `nin`, else one; texts folded, times in seconds, a phone as its number. No value is
-             in an empty list, and a user without a value is in none.
+    values    any number for `in` and `nin`, else one; texts folded, times in seconds, a phone as its number. No value
+              is in an empty list, and a user without a value is in none.
+    without   of the field phone: users who count as without one
     """
 
     field: str
     operator: Operator
     values: tuple[str | int, ...]
+    without: tuple[int, ...] = ()
 
 
 def page(
@@ -148,22 +150,25 @@ def _where(conditions: Sequence[Condition]) -> tuple[str, dict[str, Any]]:
 def _part(condition: Condition, name: str) -> tuple[str, dict[str, Any]]:
     """One condition as a fragment, and its parameters, whose names begin with `name`."""
     field, operator, values = condition.field, condition.operator, condition.values
-    if operator == "in":
-        return (_among(field, name), {name: Rows.of("value", values)}) if values else ("1 = 0", {})
-    if operator == "nin":
-        # Also true of a user who has no value, so that what is missing cannot be told from what is not named.
-        part = f"({_among(field, name)}) IS NOT TRUE"
-        return (part, {name: Rows.of("value", values)}) if values else ("1 = 1", {})
+    if operator in ("in", "nin") and not values:
+        return ("1 = 0" if operator == "in" else "1 = 1"), {}
+    if operator in ("in", "nin"):
+        part, params = _among(condition, name), {name: Rows.of("value", values)}
+        if condition.without:
+            params[f"{name}_without"] = Rows.of("id", condition.without)
+        # `nin` is also true of a user who has no value, so that what is missing looks like what is not named.
+        return (part if operator == "in" else f"({part}) IS NOT TRUE"), params
     if operator == "start_with":
         low = str(values[0])
         return _prefix(field, name), {f"{name}_low": low, f"{name}_high": low + LAST}
     return f"{SORTABLE[field]} {COMPARED[operator]} :{name}", {name: values[0]}
 
 
-def _among(field: str, name: str) -> str:
-    if field in AMONG:
-        return f"u.id IN ({AMONG[field].format(values=':' + name)})"
-    return f"{FIELDS[field]} IN (SELECT v.value FROM :{name} AS v)"
+def _among(condition: Condition, name: str) -> str:
+    if condition.field in AMONG:
+        others = f" AND NOT (n.user_id IN :{name}_without)" if condition.without else ""
+        return f"u.id IN ({AMONG[condition.field].format(values=':' + name)}{others})"
+    return f"{FIELDS[condition.field]} IN (SELECT v.value FROM :{name} AS v)"
 
 
 def _prefix(field: str, name: str) -> str:

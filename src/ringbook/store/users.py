@@ -25,7 +25,7 @@ from typing import Any
 
 from ..model import User
 from ..profile_fields import fold as fold
-from . import numbers, profiles
+from . import discoverable, numbers, profiles
 from .db import Row, Rows, Tx, ids
 
 # The fields of a `User` in their order, but for last_request_at, the last one, which is in the table `seen`; then other
@@ -299,13 +299,15 @@ def set_number(tx: Tx, app_id: int, user_id: int, number: int | None, typed: str
         tx.run(f"DELETE {others}", user_id=user_id, keyed=keyed)
     spelling = numbers.spelling(number, typed)
     added = tx.run(
-        "INSERT INTO numbers (app_id, number, user_id, digits, spelling)"
-        " VALUES (:app_id, :keyed, :user_id, :digits, :spelling) ON CONFLICT (app_id, number, user_id) DO NOTHING",
+        "INSERT INTO numbers (app_id, number, user_id, digits, spelling, discoverable)"
+        " VALUES (:app_id, :keyed, :user_id, :digits, :spelling, :discoverable)"
+        " ON CONFLICT (app_id, number, user_id) DO NOTHING",
         app_id=app_id,
         keyed=keyed,
         digits=numbers.digits(tx, "numbers", app_id, keyed, number),
         user_id=user_id,
         spelling=spelling,
+        discoverable=discoverable.of_user(tx, user_id),
     )
     if not added:
         tx.run("UPDATE numbers SET spelling = :spelling WHERE user_id = :user_id", spelling=spelling, user_id=user_id)
