@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from asking import PASSWORD, Answer, Person, ask, line, lines, open_session, opened, person, rows
+from asking import PASSWORD, Answer, Person, ask, line, lines, open_session, opened, person, rows, write
 from cutting import Cutting, cutting
 from servers import Databases, Server, one_host, serve
 
@@ -189,6 +189,22 @@ def test_a_subscription_is_registered_again_and_ended_again_until_404(server, lo
     ]
     lose(b"DELETE FROM subscriptions", lambda: who.ask("DELETE", f"/subscriptions/{made['id']}"))
     again(lambda: who.ask("DELETE", f"/subscriptions/{made['id']}"), 404)
+
+
+def test_what_is_marked_as_seen_again_stays_seen(server, lose):
+    who = person(server)
+    write(
+        server,
+        "INSERT INTO joined_lists (owner_id, app_id, incarnation, last_place, seen_up_to, window_at, window_count)"
+        " VALUES (:id, :app_id, 1, 5, 0, 0, 0)",
+        id=who.id,
+        app_id=int(who.app.application_id),
+    )
+    lose(b"UPDATE joined_lists", lambda: who.ask("POST", "/contact_joined/seen", {"up_to": 3}))
+    assert again(lambda: who.ask("POST", "/contact_joined/seen", {"up_to": 3}), 200).json == {"unseen": 0}
+    assert [
+        row["seen_up_to"] for row in rows(server, "SELECT * FROM joined_lists WHERE owner_id = :id", id=who.id)
+    ] == [3]
 
 
 def test_an_event_that_is_sent_again_is_sent_twice(server, lose):

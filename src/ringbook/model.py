@@ -5,6 +5,7 @@
     User                        a user's account: the profile, and what Ringbook itself stores beside it
     Entry, Contact, Report      a line of an upload, a contact of an address book, the result of an upload
     Registered, RegisteredPhone a contact who is a user, with the whole profile or only the phone
+    JoinedContact, JoinedPage   a contact who has joined, and a part of the list of them
     Subscription                the push token of a device
 
 Times are UTC seconds since 1970; a `number` is the 64-bit integer of `phone.read`.
@@ -139,6 +140,30 @@ class RegisteredPhone(Struct, frozen=True, gc=False):
     user_id: int
     phone: str | None
     contact_name: str
+
+
+class JoinedContact(Struct, frozen=True, kw_only=True):
+    """A contact who has joined.
+
+    place   in the list of the user who holds the contact
+    name    the one in the user's own book now; None where the contact does not open
+    at      when the user was told, or would have been
+    seen    has the app shown it?
+    """
+
+    place: int
+    user: User
+    name: str | None
+    at: int
+    seen: bool
+
+
+class JoinedPage(Struct, frozen=True):
+    """A part of a user's list of who joined, the cursor to go on from, and how many items are not seen."""
+
+    items: list[JoinedContact]
+    next: str
+    unseen: int
 
 
 class Subscription(Struct, frozen=True, kw_only=True):

@@ -111,6 +111,15 @@ def test_what_was_sent_to_a_user_and_told_about_them_is_exported(db):
     (push,) = told["pushes"]
     assert (push["about_user_id"], push["created_at"], push["outcome"]) == (ann.id, "2027-01-15T08:00:00Z", None)
     assert "Annie" in push["message"] and told["announced_contacts"] == 1
+    (item,) = told["contact_joined"]
+    assert item == {
+        "id": 1,
+        "user_id": ann.id,
+        "phone": JOINER,
+        "name": "Annie",
+        "created_at": "2027-01-15T08:00:00Z",
+        "seen": False,
+    }
     assert "Annie" not in json.dumps(user_record.everything(db, ann.id))
 
 

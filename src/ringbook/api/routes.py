@@ -21,13 +21,14 @@ from ..exchange.lane import Lane
 from ..exchange.run import Endpoint, Router
 from ..store.db import Database
 from ..times import Clock
-from . import address_book, contact_joined, events, sessions, subscriptions, users
+from . import address_book, contact_joined, events, joined_lists, sessions, subscriptions, users
 from .endpoint import JSON, Api, Route, of_browser
 
 ROUTES: list[Route] = [
     *sessions.ROUTES,
     *users.ROUTES,
     *address_book.ROUTES,
+    *joined_lists.ROUTES,
     *contact_joined.ROUTES,
     *subscriptions.ROUTES,
     *events.ROUTES,

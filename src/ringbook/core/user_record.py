@@ -18,7 +18,7 @@ from ..preferences import clock
 from ..store import books, resets, users
 from ..store import user_record as store
 from ..store.db import Database, Row, Tx
-from . import audit, discoverable, joined_texts
+from . import applications, audit, discoverable, joined_lists, joined_texts
 from .audit import Actor
 
 TIMES = {"created_at", "updated_at", "last_request_at", "last_used_at", "expires_at", "synced_at"}
@@ -117,6 +117,7 @@ def _everything(db: Database, user_id: int) -> dict[str, Any]:
             "pushes": _pushes(db, tx, user_id),
             "joined": [_shown(row) for row in store.joined(tx, user_id)],
             "announced_contacts": store.announced(tx, user_id),
+            "contact_joined": _who_joined(db, tx, application["id"], user_id),
         }
 
 
@@ -128,6 +129,22 @@ def _preferences(tx: Tx, user_id: int) -> dict[str, Any] | None:
     start, end = row.pop("quiet")
     quiet = None if start is None else "none" if start < 0 else f"{clock(start)}-{clock(end)}"
     return row | {"quiet": quiet}
+
+
+def _who_joined(db: Database, tx: Tx, app_id: int, user_id: int) -> list[dict[str, Any]]:
+    """The list of who joined, as the user sees it."""
+    app = applications.cached_within(db, tx, app_id)
+    return [
+        {
+            "id": item.place,
+            "user_id": item.user.id,
+            "phone": item.user.phone,
+            "name": item.name,
+            "created_at": times.iso(item.at),
+            "seen": item.seen,
+        }
+        for item in joined_lists.everything(tx, app, user_id)
+    ]
 
 
 PUSH_FIELDS = (

@@ -20,7 +20,7 @@ from .. import errors
 from ..config import Limits
 from ..model import GUEST_SECONDS, App, Caller, User
 from ..profile_fields import FIELDS
-from ..store import app_totals, books, proofs, pushes, resets, sessions, user_search
+from ..store import app_totals, books, joined_lists, proofs, pushes, resets, sessions, user_search
 from ..store import users as store
 from ..store import words as words_store
 from ..store.db import Database, Row, Tx
@@ -413,6 +413,7 @@ def erase(db: Database, user_id: int, *, by: Actor | None = None, again: bool = 
         if app_id is not None:
             books.lock_owner(tx, app_id, user_id)  # nobody adds a book after this
         books.lock_all(tx, user_id)
+        keyed = store.keyed_numbers(tx, user_id)
         codes.forget_user(tx, user_id)  # before the user's numbers are deleted, by which the codes are found
         pushes.drop_for(tx, user_id)
         used, contacts = books.delete_books(tx, user_id)
@@ -424,6 +425,7 @@ def erase(db: Database, user_id: int, *, by: Actor | None = None, again: bool = 
         )  # waits for transactions that send a push for the user: they lock the bucket
         pushes.drop_about(tx, user_id)
         if app_id is not None:
+            joined_lists.forget(tx, app_id, user_id, keyed)
             app_totals.change(tx, app_id, user_id, users=-1, books=-used, contacts=-contacts)
         if app_id and not again:
             erasures.note(db, tx, app_id, user_id)

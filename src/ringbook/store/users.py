@@ -8,7 +8,7 @@ user_of                                 the user in a row
     set_password, use_up                    a new password, and the end of a one-time one
     insert, change, delete                  an account
     taken                                   which value of a new or changed account somebody else has
-    set_number, numbers_of, set_tags        the numbers a user answers to, and the tags
+    set_number, numbers_of, set_tags        the numbers a user answers to, and the tags; keyed_numbers: still keyed
     tagged, tags_of                         users with tags, and the tags of users
     with_external_ids, …_user_ids           users by ids of the app's own
     mark_seen, expired_guests               what sweeps write and read
@@ -318,6 +318,11 @@ def numbers_of(tx: Tx, user_id: int) -> list[int]:
     """The numbers of a user."""
     rows = tx.tuples("SELECT app_id, number, digits FROM numbers WHERE user_id = :user_id", user_id=user_id)
     return [numbers.opened(tx, "numbers", *row) for row in rows]
+
+
+def keyed_numbers(tx: Tx, user_id: int) -> list[int]:
+    """The keyed numbers of a user."""
+    return [number for (number,) in tx.tuples("SELECT number FROM numbers WHERE user_id = :id", id=user_id)]
 
 
 def set_tags(tx: Tx, app_id: int, user_id: int, tags: Sequence[str]) -> None:

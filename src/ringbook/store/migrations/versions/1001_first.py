@@ -329,6 +329,7 @@ CREATE TABLE announced (
     digest BIGINT,
     PRIMARY KEY (owner_id, number)
 ) {keyed};
+CREATE INDEX announced_place ON announced (owner_id, place);
 
 CREATE TABLE joined_lists (
     owner_id INTEGER PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
