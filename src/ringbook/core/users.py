@@ -573,7 +573,7 @@ def as_seen(db: Database, caller: Caller, user: User | None) -> User:
     """A user of the application, as the caller may see it. NotFound for None."""
     if user is None:
         raise errors.NotFound("Not found")
-    if user.id == caller.user_id or privacy.is_open(caller):
+    if user.id == caller.user_id:
         return user
     with db.read() as tx:
         return privacy.visible(tx, caller, [user])[0]

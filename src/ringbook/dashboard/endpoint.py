@@ -195,7 +195,7 @@ class Call(common.Call):
         value.file.seek(0)
         return value.file.read()
 
-    @cached_property
+    @common.Once
     def refused(self) -> refusals.Refusal:
         """Why the form was refused that has led to this page; an empty refusal if none was."""
         part = self.query("refused")

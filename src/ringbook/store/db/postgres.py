@@ -562,6 +562,16 @@ def postgres_table(name: str, columns: tuple[tuple[str, type], ...]) -> str:
     return f"(SELECT * FROM unnest({arrays}) AS _({', '.join(column for column, _ in columns)}))"
 
 
+def _of_rows(found: Any, error: Any) -> errors.Refused | None:
+    """The refusal for an error that other transactions' rows have caused. `found` is psycopg.errors."""
+    if isinstance(error, found.ForeignKeyViolation):  # the user, or the application, was just deleted
+        return errors.SessionGone()
+    if isinstance(error, found.IntegrityError):
+        return errors.Conflict(errors.BUSY)
+    busy = (found.DeadlockDetected, found.SerializationFailure, found.LockNotAvailable)
+    return errors.Busy() if isinstance(error, busy) else None
+
+
 def refusals(
     psycopg: Any,
     lost: Callable[[Exception], None],
@@ -574,15 +584,9 @@ def refusals(
     read_only   is called when a server refuses to write
     failure     why the last connection could not be made
     """
-    busy = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.LockNotAvailable)
-
     def known(error: Any) -> tuple[errors.Refused, BaseException] | None:
-        if isinstance(error, psycopg.errors.ForeignKeyViolation):  # the user, or the application, was just deleted
-            return errors.SessionGone(), error
-        if isinstance(error, psycopg.errors.IntegrityError):
-            return errors.Conflict(errors.BUSY), error
-        if isinstance(error, busy):
-            return errors.Busy(), error
+        if refused := _of_rows(psycopg.errors, error):
+            return refused, error
         if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):  # what was the primary is a standby now
             read_only()
             return errors.Unavailable(AWAY), error
