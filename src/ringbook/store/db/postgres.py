@@ -584,6 +584,7 @@ def refusals(
     read_only   is called when a server refuses to write
     failure     why the last connection could not be made
     """
+
     def known(error: Any) -> tuple[errors.Refused, BaseException] | None:
         if refused := _of_rows(psycopg.errors, error):
             return refused, error
