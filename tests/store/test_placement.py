@@ -225,6 +225,7 @@ LOCKING = {
     ("imports.py", "seen"),
     ("reports.py", "books"),
     ("resealing.py", "total_changes"),
+    ("words.py", "words"),
     # several sessions end, or one by its id; a sign-in beyond the limit of sessions
     ("sessions.py", "sessions"),
 }

@@ -211,7 +211,7 @@ def _write(db: Database, app: App, batch: list[Account], now: int) -> Report:
         app_totals.change_users(tx, app.id, [user["id"] for user in plan.new])
         if written := plan.new + plan.changed:
             store.add_numbers(tx, app.id, written)
-            words_store.put(tx, app.id, _words(written))
+            words_store.put_all(tx, app.id, _words(written))
             if any(user["verified_at"] is not None for user in written):
                 applications.set_verified(tx, app.id, now)
         stats.after(tx, app.id, "imported", now, len(plan.new))
@@ -223,7 +223,7 @@ def _update(tx: Tx, app: App, changed: list[Row], now: int) -> None:
         raise errors.Conflict("a user signed in during the import")
     ids = [user["id"] for user in changed]
     store.forget_numbers(tx, ids)
-    words_store.forget(tx, ids)
+    words_store.forget_all(tx, ids)
 
 
 def _words(written: list[Row]) -> list[tuple[int, str]]:

@@ -162,8 +162,7 @@ def add(tx: Tx, app: App, values: dict[str, Any], now: int, *, chosen: preferenc
         stats.after(tx, app.id, "sign-ups", now)
     user = store.by_id(tx, app.id, user_id)
     assert user
-    if found := _words(user):
-        words_store.put(tx, app.id, ((user_id, word) for word in found))
+    words_store.put(tx, app.id, user_id, _words(user))
     return user
 
 

@@ -103,8 +103,8 @@ TABLES = {
     ),
     "numbers": reference("app_id user_id verified_at imported spelling discoverable", keyed="number", sealed="digits"),
     "tags": reference("app_id tag user_id"),
-    "words": reference("app_id word user_id"),
     # ── of one user, kept together
+    "words": by("user_id", "app_id word user_id"),
     "seen": by("user_id", "user_id last_request_at"),
     "books": by(
         # `reports`: keyed digests of uploads, each with how many entries the upload had

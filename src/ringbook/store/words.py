@@ -1,6 +1,7 @@
 """The words by which admins find users: an ordinary table with an index, so that an erasure leaves nothing of them.
 
-put, replace, forget    the words of users; those of a deleted user go with the user
+put, put_all            add the words of a user, of many users
+replace, forget_all     replace those of a user, delete those of many; those of a deleted user go with the user
 found                   the users of whom every given word is the beginning of one of their words
 having                  which of given users are such users
 
@@ -15,7 +16,20 @@ LAST = "\U0010ffff"  # no character comes after it
 ROWS_A_USER = 2  # that are read for each user who is asked for: a user may have several words with one beginning
 
 
-def put(tx: Tx, app_id: int, words: Iterable[tuple[int, str]]) -> None:
+def put(tx: Tx, app_id: int, user_id: int, words: Sequence[str]) -> None:
+    """Add words of a user. On a cluster, rows that are spelled out go to the user's node at once, a list does not."""
+    if words:
+        params = {f"word_{place}": word for place, word in enumerate(words)}
+        rows = ", ".join(f"(:app_id, :{name}, :user_id)" for name in params)
+        tx.run(
+            f"INSERT INTO words (app_id, word, user_id) VALUES {rows} ON CONFLICT (app_id, word, user_id) DO NOTHING",
+            app_id=app_id,
+            user_id=user_id,
+            **params,
+        )
+
+
+def put_all(tx: Tx, app_id: int, words: Iterable[tuple[int, str]]) -> None:
     """Add words of users: the user's id and a word."""
     tx.run(
         "INSERT INTO words (app_id, word, user_id) SELECT :app_id, r.word, r.user_id FROM :rows AS r WHERE 1 = 1"
@@ -27,13 +41,12 @@ def put(tx: Tx, app_id: int, words: Iterable[tuple[int, str]]) -> None:
 
 def replace(tx: Tx, app_id: int, user_id: int, words: Sequence[str]) -> None:
     """Replace the words of a user."""
-    forget(tx, [user_id])
-    if words:
-        put(tx, app_id, ((user_id, word) for word in words))
+    tx.run("DELETE FROM words WHERE user_id = :user_id", user_id=user_id)
+    put(tx, app_id, user_id, words)
 
 
-def forget(tx: Tx, user_ids: Sequence[int]) -> None:
-    """Delete the words of these users."""
+def forget_all(tx: Tx, user_ids: Sequence[int]) -> None:
+    """Delete the words of these users. On a cluster this waits for all who write words."""
     tx.run("DELETE FROM words WHERE user_id IN :ids", ids=Rows.of("id", user_ids))
 
 

@@ -47,6 +47,7 @@ FAILOVER = {
     "tcp_user_timeout": 3_000,
 }
 SERVERS_FOR_WRITES = ("read-write", "primary", "any")
+NO_RIGHTS, INTERNAL = "42501", "XX000"
 DRAIN_SECONDS = 1  # between two times that all connections are replaced
 OLDER = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -591,10 +592,8 @@ def refusals(
         if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):  # what was the primary is a standby now
             read_only()
             return errors.Unavailable(AWAY), error
-        if isinstance(error, psycopg.errors.InsufficientPrivilege):
-            return errors.Unavailable(AWAY, why=causes.NO_RIGHTS), error
-        if isinstance(error, psycopg.errors.InternalError_) and citus.NODE_LOST in str(error):
-            return errors.Unavailable(AWAY, why=causes.NODE), error
+        if why := _why_away(error):
+            return errors.Unavailable(AWAY, why=why), error
         if isinstance(error, psycopg.OperationalError):
             lost(error)
             cause = error if error.sqlstate else failure() or error
@@ -609,3 +608,11 @@ def refusals(
         return refused
 
     return refusal
+
+
+def _why_away(error: Any) -> str:
+    """Why an error means that the database cannot be used by us now; "" for most errors."""
+    state = getattr(error, "sqlstate", None)
+    if state == NO_RIGHTS:
+        return causes.NO_RIGHTS
+    return causes.NODE if state == INTERNAL and citus.NODE_LOST in str(error) else ""
