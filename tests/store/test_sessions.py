@@ -9,7 +9,7 @@ import pytest
 
 from ringbook import errors
 from ringbook.core import applications
-from ringbook.store import sessions, users
+from ringbook.store import books, reports, sessions, users
 from ringbook.store.db import Database, Row
 
 NOW = 1_800_000_000
@@ -188,3 +188,23 @@ def test_a_session_and_a_user_read_at_once_are_those_that_are_read_alone(db, app
                 assert sessions.by_token_with_user(tx, hashed(name), NOW, asked) == (alone, known)
     with db.read() as tx:
         assert sessions.by_token_with_user(tx, hashed("a"), NOW + HOUR) == (None, None)
+
+
+def test_a_session_and_reports_read_at_once_are_those_that_are_read_alone(db, app_id, ann):
+    bob = user(db, app_id)
+    opened(db, app_id, "a", ann)
+    opened(db, app_id, "b", bob)
+    opened(db, app_id, "nobody")
+    with db.write() as tx:
+        for device in ("", "phone", "tablet"):
+            book = books.add_book(tx, app_id, ann, len(device), device, NOW + len(device))
+            reports.put(tx, ann, book, b"alone", b"together")
+            if device == "phone":
+                books.set_book(tx, ann, book["book"], 1, 1)
+    with db.read() as tx:
+        assert [held for _, _, held in sorted(reports.of_owner(tx, ann))] == [b"together", None, b"together"]
+        for name, own in (("a", ann), ("b", bob), ("nobody", None), ("unknown", None)):
+            session, held = sessions.by_token_with_reports(tx, hashed(name), NOW)
+            assert session == sessions.by_token(tx, hashed(name), NOW)
+            assert sorted(held) == sorted(reports.of_owner(tx, own) if own else [])
+        assert sessions.by_token_with_reports(tx, hashed("a"), NOW + HOUR) == (None, [])

@@ -195,7 +195,7 @@ class Api(Edge[Call]):
         if call.token and call.route.shows_user:
             call.session, call.user = sessions.current_with_user(call.db, call.token, call.now, wanted_user(call))
         elif call.token and call.route.repeats:
-            call.session, call.books = sessions.current_with(call.db, call.token, call.now, reports.of_books)
+            call.session, call.books = sessions.current_with_reports(call.db, call.token, call.now)
         elif call.token:
             call.session = sessions.current(call.db, call.token, call.now)
         if not call.session:

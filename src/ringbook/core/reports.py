@@ -1,7 +1,6 @@
 """Answers an upload that was applied before from a stored report, without reading its entries (decisions/0025).
 
     digest_of   names an upload: its body, and whatever else decides how it is read
-    of_books    reads the reports of a user's books
     repeated    the report of an upload, if the book is still as that upload left it
     keep        stores the report of an upload for the next time
     doubted     deletes the reports of a user when a contact turns out to be damaged
@@ -40,7 +39,7 @@ FEW = 100  # such an upload to a larger book is a change of some contacts, which
 
 # As it is stored: digest, updated, created, deleted, and the names of the reasons by position.
 Stored = tuple[bytes, int, int, int, dict[int, list[str]]]
-Books = list[tuple[int, int, bytes | None]]  # as `store.reports.of_owner` returns them
+Books = store.Books
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Stored]).decode
 
@@ -62,21 +61,16 @@ def code() -> str:
     return hashed.hexdigest()
 
 
-def of_books(tx: Tx, _app_id: int, user_id: int) -> Books:
-    """The reports of a user's books, for `repeated`."""
-    return store.of_owner(tx, user_id)
-
-
 def repeated(db: Database, caller: Caller, digest: bytes, now: int, books: Books | None = None) -> Report | None:
     """The report of an upload with this digest that would change nothing now; None if that is not known.
 
-    books   what `of_books` has found while the upload arrived; None: it is read now
+    books   what `sessions.current_with_reports` has found while the upload arrived; None: it is read now
 
     Counts the upload as `discovery.upload` does.
     """
     if books is None:
         with db.read() as tx:
-            books = of_books(tx, caller.app.id, caller.user_id)
+            books = store.of_owner(tx, caller.user_id)
     for book, synced_at, stored in books:
         if stored and digest in stored and (report := _found(stored, digest)):
             if now - synced_at >= SYNC_SECONDS:

@@ -3,7 +3,8 @@
     open_application, open_user, open_guest    open a session (`POST /session`)
     sign_in, sign_out                          change the user of a session; the token stays
     open_verified, sign_in_verified            the same for a user whom a proof of identity has named (`core/proofs.py`)
-    current, current_with, current_with_user   the session of a token, alone or with what is read beside it; extends it
+    current                                    the session of a token; extends it
+    current_with_user, current_with_reports    the same, with what is read in the same statement
     end, end_by_id, end_others, end_all        end sessions before they expire
     check_signature                            checks the HMAC that QuickBlox SDKs and old ConnectyCube SDKs send
     sweep                                      deletes expired sessions, and erases guests whose day is over
@@ -15,15 +16,13 @@ A session expires 2 hours after its last use, a guest's session 24 hours after t
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 from .. import errors, metrics
 from ..config import Limits
 from ..model import GUEST_SECONDS, App, Session, User
-from ..store import proofs
+from ..store import proofs, reports
 from ..store import sessions as store
 from ..store import users as user_store
 from ..store.db import Database, Row, Tx
@@ -36,7 +35,6 @@ TOUCH_SECONDS = 60
 WINDOW_SECONDS = 3600
 UNAUTHORIZED = "Unauthorized"
 DEFAULTS = Limits()
-Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,19 +308,6 @@ def current(db: Database, token: str, now: int) -> Session | None:
     return _used(db, token, row, now) if row else None
 
 
-def current_with(
-    db: Database, token: str, now: int, read: Callable[[Tx, int, int], Found]
-) -> tuple[Session | None, Found | None]:
-    """The session of this token as `current` gives it, and what `read` finds for its application and user.
-
-    Both are read at once, which takes less time. The second is None for a session of the application.
-    """
-    with db.read() as tx:
-        row = store.by_token(tx, digest(token), now)
-        found = read(tx, row["app_id"], row["user_id"]) if row and row["user_id"] else None
-    return (_used(db, token, row, now) if row else None), found
-
-
 def current_with_user(
     db: Database, token: str, now: int, user_id: int | None = None
 ) -> tuple[Session | None, User | None]:
@@ -333,6 +318,13 @@ def current_with_user(
     with db.read() as tx:
         row, user = store.by_token_with_user(tx, digest(token), now, user_id)
     return (_used(db, token, row, now) if row else None), user
+
+
+def current_with_reports(db: Database, token: str, now: int) -> tuple[Session | None, reports.Books]:
+    """The session of this token as `current` gives it, and the reports of its user's books (`core/reports.py`)."""
+    with db.read() as tx:
+        row, books = store.by_token_with_reports(tx, digest(token), now)
+    return (_used(db, token, row, now) if row else None), books
 
 
 def _used(db: Database, token: str, row: Row, now: int) -> Session:

@@ -1,6 +1,7 @@
 """Reports of uploads, by which the same upload is answered again without reading it; they are in the row of their book.
 
 of_owner   the reports of each book, as far as they hold
+of_rows    the same from rows that were read already
 hold       whether a locked book has reports that hold
 put        stores the reports of a book
 synced     records that a book was uploaded again
@@ -10,19 +11,26 @@ forget_all deletes all reports
 A book's reports hold for one version of it, and go with it.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 from .db import Row, Tx
 
+Books = list[tuple[int, int, bytes | None]]  # book, synced_at, reports
+COLUMNS = "b.book, b.synced_at, b.reports, b.version, b.reported_version"
 
-def of_owner(tx: Tx, owner_id: int) -> list[tuple[int, int, bytes | None]]:
+
+def of_owner(tx: Tx, owner_id: int) -> Books:
     """(book, synced_at, reports) of each book of an owner; reports that hold no longer are None.
 
     One statement, so that all of a book was true at one moment.
     """
-    rows = tx.tuples(
-        "SELECT book, synced_at, reports, version, reported_version FROM books WHERE owner_id = :owner_id",
-        owner_id=owner_id,
-    )
-    return [(row[0], row[1], row[2] if row[3] == row[4] else None) for row in rows]
+    return of_rows(tx.tuples(f"SELECT {COLUMNS} FROM books AS b WHERE b.owner_id = :owner_id", owner_id=owner_id))
+
+
+def of_rows(rows: Sequence[Sequence[Any]]) -> Books:
+    """The same from rows of COLUMNS, in which a user without books is a row of NULLs."""
+    return [(row[0], row[1], row[2] if row[3] == row[4] else None) for row in rows if row[0] is not None]
 
 
 def hold(locked: Row) -> bool:

@@ -2,6 +2,7 @@
 
 insert, by_token, touch, set_user     one session
 by_token_with_user                    one session, and a user of its application
+by_token_with_reports                 one session, and the reports of its user's books
 end, end_by_id, end_others            end sessions; each says who used them last and when
 drop_oldest                           end those beyond a user's limit
 sweep                                 end expired ones
@@ -11,7 +12,7 @@ remember_signature, sweep_signatures  each signature opens one session
 from typing import Any
 
 from ..model import User
-from . import users
+from . import reports, users
 from .db import Row, Rows, Tx
 
 COLUMNS = "id, app_id, user_id, nonce, ts, created_at, last_used_at, expires_at, guest_until"
@@ -19,6 +20,11 @@ NAMES = COLUMNS.split(", ")
 WITH_USER = (
     f"SELECT {', '.join(f's.{name}' for name in NAMES)}, {users.COLUMNS_AND_SEEN} FROM sessions AS s"
     " LEFT JOIN users AS u ON u.id = {user} AND u.app_id = s.app_id"
+    " WHERE s.token_hash = :token_hash AND s.expires_at > :now"
+)
+WITH_REPORTS = (
+    f"SELECT {', '.join(f's.{name}' for name in NAMES)}, {reports.COLUMNS} FROM sessions AS s"
+    " LEFT JOIN books AS b ON b.owner_id = s.user_id"
     " WHERE s.token_hash = :token_hash AND s.expires_at > :now"
 )
 WITH_OWN_USER, WITH_USER_OF_ID = WITH_USER.format(user="s.user_id"), WITH_USER.format(user=":user_id")
@@ -84,6 +90,20 @@ def by_token_with_user(
     row = rows[0]
     user = row[len(NAMES) :]
     return dict(zip(NAMES, row, strict=False)), users.user_of(tx, user) if user[users.ID] is not None else None
+
+
+def by_token_with_reports(tx: Tx, token_hash: bytes, now: int) -> tuple[Row | None, reports.Books]:
+    """The session with this token, unless it has expired, and what `reports.of_owner` finds for its user.
+
+    One statement, except on a cluster, where sessions and books lie on different nodes.
+    """
+    if tx.is_distributed:
+        session = by_token(tx, token_hash, now)
+        return session, reports.of_owner(tx, session["user_id"]) if session and session["user_id"] else []
+    rows = tx.tuples(WITH_REPORTS, token_hash=token_hash, now=now)
+    if not rows:
+        return None, []
+    return dict(zip(NAMES, rows[0], strict=False)), reports.of_rows([row[len(NAMES) :] for row in rows])
 
 
 def touch(tx: Tx, token_hash: bytes, now: int, expires_at: int) -> None:
