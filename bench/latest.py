@@ -27,7 +27,9 @@ def keep(part: str, kind: str, figures: Mapping[str, Any]) -> None:
     """Replace the figures of a part; those of other parts stay as they are."""
     everything = load()
     everything.setdefault(part, {})[kind] = figures
-    FILE.write_text(json.dumps(rounded(everything), indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    new = FILE.with_suffix(".new")  # so that a run that is killed leaves the former file whole
+    new.write_text(json.dumps(rounded(everything), indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    new.replace(FILE)
 
 
 def plain(rows: list[Row]) -> list[dict[str, Any]]:
