@@ -338,6 +338,7 @@ def test_users_are_listed_page_by_page_the_newest_first(ringbook, url):
     assert [len(page) for page in pages] == [2, 2, 1, 0] and sum(pages, []) == everybody
     done = ringbook("users", "list", "--app", "1", "--limit", "2", database_url=url)
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["id", *map(str, everybody[:2])]
+    assert "None" not in done.stdout
     assert f"--after {everybody[1]} lists the next ones" in done.stderr
     done = ringbook("users", "list", "--app", "1", "--after", str(everybody[-1]), database_url=url)
     assert (done.returncode, done.stdout) == (0, "application 1 has no more users\n")

@@ -168,7 +168,9 @@ def table(rows: list[dict[str, Any]]) -> None:
 
 
 def _text(value: Any) -> str:
-    """A value as people read it."""
+    """A value as people read it; a dash for none."""
+    if value is None or value == "":
+        return "–"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

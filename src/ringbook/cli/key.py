@@ -53,8 +53,7 @@ def show(*, as_json: Json = False, file: File) -> int:
     settings = common.settings(file)
     common.note_database(settings.database)
     found = opening.look(settings)
-    values = msgspec.to_builtins(found)
-    common.answer(values if as_json or found.trouble else values | {"trouble": "none"}, as_json)
+    common.answer(msgspec.to_builtins(found), as_json)
     return 1 if found.trouble else 0
 
 
