@@ -40,6 +40,12 @@ def test_a_secret_is_shown_once_in_time_and_to_its_session_only(db, login):
         assert tx.all("SELECT name FROM admin_answers") == []
 
 
+def test_a_text_of_one_kind_is_not_shown_as_another(db, login):
+    nonce = admin_answers.keep(db, login, "typed", NOW, kind="refused")
+    assert admin_answers.shown(db, login, nonce, NOW) is None
+    assert admin_answers.shown(db, login, nonce, NOW, kind="refused") == "typed"
+
+
 def test_what_has_expired_is_swept(db, login):
     admin_answers.begun(db, login, "n1", NOW)
     admin_answers.keep(db, login, "s3cret", NOW)

@@ -1,7 +1,7 @@
 """What a session of an admin is answered once.
 
     begun, finished, cancelled    a form that carries a nonce is carried out once; sent again, it leads to the same page
-    keep, shown                   a secret that the next page shows: its row is deleted when it is shown
+    keep, shown                   a text that the next page shows, such as a secret: its row is deleted when it is shown
 
 A row is found by a hash of the session's token and the nonce, so that no other session can ask for it. The text in it
 is sealed.
@@ -46,18 +46,18 @@ def led_to(db: Database, login: Login, nonce: str, now: int) -> str | None:
         return store.read(tx, _name(login, "form", nonce), now)
 
 
-def keep(db: Database, login: Login, text: str, now: int) -> str:
-    """Keep a secret for a page of this session. Returns the nonce by which `shown` finds it."""
+def keep(db: Database, login: Login, text: str, now: int, *, kind: str = "secret") -> str:
+    """Keep a text for a page of this session. Returns the nonce by which `shown` finds it, for the same kind."""
     nonce = secrets.token_urlsafe(16)
     with db.write() as tx:
-        store.insert(tx, _name(login, "secret", nonce), text, now + SECRET_SECONDS)
+        store.insert(tx, _name(login, kind, nonce), text, now + SECRET_SECONDS)
     return nonce
 
 
-def shown(db: Database, login: Login, nonce: str, now: int) -> str | None:
-    """The secret, which is deleted; None when it was shown, has expired, or belongs to another session."""
+def shown(db: Database, login: Login, nonce: str, now: int, *, kind: str = "secret") -> str | None:
+    """The text, which is deleted; None when it was shown, has expired, or belongs to another session."""
     with db.write() as tx:
-        return store.take(tx, _name(login, "secret", nonce), now)
+        return store.take(tx, _name(login, kind, nonce), now)
 
 
 def sweep(db: Database, now: int, batch: int = 500) -> int:

@@ -40,12 +40,19 @@ def keep(db: Database, login: Login | None, refusal: Refusal, now: int) -> str:
     text = json.encode(refusal).decode()
     if len(text) > (LONGEST if login else sealed_links.LONGEST):
         text = json.encode(Refusal(form=refusal.form, wrong=refusal.wrong, at=refusal.at)).decode()
-    return admin_answers.keep(db, login, text, now) if login else sealed_links.sealed(db, PURPOSE, NO_APP, text)
+    return (
+        admin_answers.keep(db, login, text, now, kind=PURPOSE)
+        if login
+        else sealed_links.sealed(db, PURPOSE, NO_APP, text)
+    )
 
 
 def find(db: Database, login: Login | None, part: str, now: int) -> Refusal:
     """The refusal of an address; NONE when there is none, it was shown already, or it has expired."""
-    text = admin_answers.shown(db, login, part, now) if login else sealed_links.opened(db, PURPOSE, NO_APP, part)
+    if login:
+        text = admin_answers.shown(db, login, part, now, kind=PURPOSE)
+    else:
+        text = sealed_links.opened(db, PURPOSE, NO_APP, part)
     try:
         found = json.decode(text or "", type=Refusal)
     except MsgspecError:
