@@ -7,6 +7,7 @@
     seal.digest(purpose, *parts)        the keyed value by which a large content is found again: 16 bytes
     seal.digits, open_digits            a number, sealed: 24 bytes
     seal.text, open                     a text, sealed and padded
+    seal.content, open_content          a content that is no text, sealed and padded like one
     seal.contact, open_contact          number, name and spelling of one contact, sealed and padded as one text
     seal.contacts, open_contacts        the same for many contacts of one book, in less time
     seal.entries                        keyed values by which a book knows the entries that it was made of
@@ -256,6 +257,18 @@ class Seal:
         except InvalidTag:
             raise errors.Unreadable(named(place)) from None
         return plain[: plain.rindex(b"\x80")].decode()
+
+    def content(self, content: bytes, *place: Place) -> bytes:
+        """A content that is no text, sealed and padded like one."""
+        return self._seal_text(content + PADDING[len(content) & 15], [encoded(place)])
+
+    def open_content(self, sealed: bytes, *place: Place) -> bytes:
+        """The content that was sealed for this place; Unreadable."""
+        try:
+            plain = self._open_text(sealed, [encoded(place)])
+        except InvalidTag:
+            raise errors.Unreadable(named(place)) from None
+        return plain[: plain.rindex(b"\x80")]
 
     def contact(
         self, app_id: int, owner_id: int, book: int, keyed: int, number: int, name: str, typed: str | None

@@ -117,10 +117,11 @@ def examples(section: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("command", examples("Who joined"))
+@pytest.mark.parametrize("command", examples("Who joined") + examples("Registered contacts"))
 def test_the_examples_of_the_documentation_are_answered(server, bob, command):
     sent = command.replace("https://your.host", f"http://127.0.0.1:{server.port}").replace("TOKEN", bob.token)
-    sent = sent.replace("CURSOR", bob.ask("GET", "/contact_joined").json["next"])
+    path = "/contact_joined" if "contact_joined" in command else "/address_book/registered_users?since=0"
+    sent = sent.replace("CURSOR", bob.ask("GET", path).json["next"])
     words = shlex.split(sent.replace("\\\n", " "))
     done = subprocess.run([*words, "-s", "-o", "/dev/null", "-w", "%{http_code}"], capture_output=True, text=True)
     assert done.stdout == "200", command

@@ -17,7 +17,7 @@ from servers import SEAL, Databases, Server, application, ringbook, serve
 
 from ringbook import errors
 from ringbook.config import Config
-from ringbook.core import backups, erasures, users
+from ringbook.core import backups, discovered, erasures, joined_lists, users
 from ringbook.server import process
 from ringbook.store import db as databases_
 from ringbook.store import erasures as store
@@ -263,6 +263,22 @@ def test_old_months_go(play):
     assert erasures.sweep(play.db, 1_583_366_400) == 1  # 2020-03-05
     assert sorted(file.name for file in play.db.erasures.iterdir())[:1] == ["2020-03.txt"]
     assert len(journal(play.db)) == 1
+
+
+def test_after_a_restore_no_cursor_of_before_is_known(play):
+    """Apps may have got what the backup does not have."""
+    bob = play.person("bob").id
+    play.holds(bob, (PHONE, "Quentin"))
+    quentin = play.person("quentin", PHONE).id
+    play.tell()
+    caller = play.caller(bob)
+    _, found = discovered.since(play.db, caller, "", "0", compact=True, now=NOW)
+    listed = joined_lists.page(play.db, caller, limit=10, after=None, before=None, now=NOW).next
+    assert backups.erase_again(play.db, [play.db.erasures]) == backups.Again(0, [], 0)
+    again, following = discovered.since(play.db, caller, "", found, compact=True, now=NOW)
+    assert [one.user_id for one in again] == [quentin] and following != found
+    page = joined_lists.page(play.db, caller, limit=10, after=listed, before=None, now=NOW)
+    assert [item.user.id for item in page.items] == [quentin] and page.next != listed
 
 
 # ── nothing is left ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -25,6 +25,7 @@ from ringbook.core import (
     admins,
     applications,
     delivery,
+    discovered,
     discovery,
     events,
     key_changes,
@@ -83,6 +84,8 @@ def fill(db: Database) -> Play:
     play.verified(CLEO)
     play.tell()
     add_users(play)
+    for owner, book in ((ann, ""), (bob, "phone")):
+        discovered.since(db, play.caller(owner), book, "0", compact=True, now=NOW)
     with db.write() as tx:
         for n in range(4):
             number = 12025550110 + n

@@ -11,7 +11,7 @@ from sealed import entries, subscription
 
 from ringbook import errors
 from ringbook.config import Limits
-from ringbook.core import applications, discovery, sessions, user_record, users
+from ringbook.core import applications, discovered, discovery, sessions, user_record, users
 from ringbook.core.audit import Actor
 from ringbook.core.sessions import Credentials
 from ringbook.model import App, Caller, Entry
@@ -71,6 +71,7 @@ def test_everything_that_hangs_on_an_account_is_in_its_export(db, app, ann):
     assert told["tags"] == ["vip"]
     assert [one["id"] for one in told["sessions"]] == [opened.session.id]
     bob, carol = {"phone": "+44 7700 900123", "name": "Bob"}, {"phone": "12025550102", "name": "Carol"}
+    assert [book["discovered"] for book in told["address_books"]] == [[], []]
     assert [(book["device"], book["contacts"]) for book in told["address_books"]] == [
         ("", [bob, carol]),
         ("phone-2", [bob]),
@@ -107,7 +108,9 @@ def test_what_was_sent_to_a_user_and_told_about_them_is_exported(db):
     waiting = user_record.everything(db, ann.id)["joined"]
     assert [(one["number"], one["done_at"]) for one in waiting] == [("12025550101", None)]
     play.tell()
+    discovered.since(db, play.caller(bob.id), "", "0", compact=True, now=play.now)
     told = user_record.everything(db, bob.id)
+    assert told["address_books"][0]["discovered"] == [{"user_id": ann.id, "phone": "12025550101"}]
     (push,) = told["pushes"]
     assert (push["about_user_id"], push["created_at"], push["outcome"]) == (ann.id, "2027-01-15T08:00:00Z", None)
     assert "Annie" in push["message"] and told["announced_contacts"] == 1

@@ -167,6 +167,8 @@ class World:
         for one in contacts:
             if "reads" in one:
                 self.number(one, "contacts: number")
+        asked = "?since=0" + (f"&udid={options['udid']}" if "udid" in options else "")
+        assert self.users[who].ask("GET", f"/address_book/registered_users{asked}").status == 200
         for phone, name in self.users[who].book(options.get("udid")):
             self.secrets.text(name, "contacts: name")
             self.secrets.text(phone, "contacts: spelling")

@@ -226,6 +226,11 @@ LOCKING = {
     ("reports.py", "books"),
     ("resealing.py", "total_changes"),
     ("words.py", "words"),
+    # a user is erased whom others were told about
+    ("joined_lists.py", "announced"),
+    # a restore
+    ("discovered.py", "discovered"),
+    ("joined_lists.py", "joined_lists"),
     # several sessions end, or one by its id; a sign-in beyond the limit of sessions
     ("sessions.py", "sessions"),
 }

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from .. import errors
-from ..core import charging, discovery, rate_limits, reports
+from ..core import charging, discovered, discovery, rate_limits, reports
 from ..exchange.bodies import SMALL_BYTES
 from ..model import Caller, Entry, Report
 from .endpoint import Answer, Call, Route
@@ -213,12 +213,23 @@ def show(call: Call) -> Answer:
 def show_registered(call: Call) -> Answer:
     """Find registered contacts
 
-    In the order of the address book, each user once, with the name from the caller's address book.
+    In the order of the address book, each user once, with the name from the caller's address book. With `since`, only
+    those who are new since the answer that had this cursor as `next`: they have joined, may be found now, have entered
+    the book, or have another number. Who is gone is not in the answer. A cursor that the server does not know acts as
+    0, the beginning.
     """
-    compact = flag(call.values.get("compact"), "compact")
+    compact, since = flag(call.values.get("compact"), "compact"), call.values.get("since")
+    if since is not None:
+        return _newly_registered(call, text(since, "since"), compact=compact)
     read = discovery.registered_phones if compact else discovery.registered
     found = read(call.db, call.caller, device(call.values.get("udid")), now=call.now)
     return Answer(RegisteredPage([registered_out(one) for one in found]))
+
+
+def _newly_registered(call: Call, since: str, *, compact: bool) -> Answer:
+    book = device(call.values.get("udid"))
+    found, following = discovered.since(call.db, call.caller, book, since, compact=compact, now=call.now)
+    return Answer(RegisteredPage([registered_out(one) for one in found], following))
 
 
 ROUTES = [
@@ -237,7 +248,11 @@ ROUTES = [
         method="GET",
         path="/address_book/registered_users",
         handler=show_registered,
-        query=UDID | {"compact": "1: only id, phone and address_book_name of each user"},
+        query=UDID
+        | {
+            "compact": "1: only id, phone and address_book_name of each user",
+            "since": "a cursor: only those who are new since then, and `next`; 0: all of them, and a first cursor",
+        },
         answer=RegisteredPage,
         refusals=(422,),
     ),

@@ -19,7 +19,7 @@ from msgspec import Struct
 from .. import errors
 from ..seal import Key, Seal
 from ..store import db as databases
-from ..store import erasures, keys, migrations
+from ..store import discovered, erasures, joined_lists, keys, migrations
 from ..store.db import Database, copies, ids
 from ..store.db.copies import Contents, NotOurs, Progress
 from . import erasures as erasing
@@ -196,6 +196,9 @@ def erase_again(
             done(erased)
     with db.write() as tx:
         erasures.move_on(tx, last_count)
+        # What apps have got after the backup is not in it, so no cursor of theirs may be known any more.
+        joined_lists.restart(tx)
+        discovered.forget_all(tx)
         for sequence in SEQUENCES:
             last = max([tx.last_id(sequence), *(one.user_id for one in entries if sequence == "user_ids")])
             if last + GAP < ids.SEQUENCES[sequence].last:

@@ -4,6 +4,8 @@
     retrieve      returns an address book as it was typed
     registered    the contacts who are users; registered_phones: only with their phones
 
+    reading, among_contacts, with_profiles, with_phones, count_matches   the steps of these, for `core/discovered.py`
+
 The pure functions of `core/diff.py` decide what an upload changes. It is written in one transaction that holds the lock
 of the book's row, so concurrent uploads to one book are applied one after the other.
 """
@@ -204,16 +206,16 @@ def retrieve(db: Database, caller: Caller, device: str = "") -> list[tuple[str, 
 
     Unreadable when a contact is damaged. The next upload of the book then repairs it.
     """
-    with reports.doubted(db, caller.user_id), _reading(db, caller, device) as tx:
+    with reading(db, caller, device) as tx:
         rows = books.in_order(tx, caller.user_id, device)
     return [(typed or phone.digits(number), name) for number, name, typed in rows]
 
 
 @contextmanager
-def _reading(db: Database, caller: Caller, device: str) -> Iterator[Tx]:
+def reading(db: Database, caller: Caller, device: str) -> Iterator[Tx]:
     """A reading of a book. If a contact does not open, the next upload stores all of the book's contacts anew."""
     try:
-        with db.read() as tx:
+        with reports.doubted(db, caller.user_id), db.read() as tx:
             yield tx
     except errors.Unreadable as damaged:
         if CONTACTS in damaged.why:
@@ -224,29 +226,44 @@ def _reading(db: Database, caller: Caller, device: str) -> Iterator[Tx]:
 
 def registered(db: Database, caller: Caller, device: str = "", *, now: int) -> list[Registered]:
     """The users among a book's contacts, each once, in the book's order, with the name from the book. Counts them."""
-    with reports.doubted(db, caller.user_id), _reading(db, caller, device) as tx:
-        found = books.registered(tx, caller.app.id, caller.user_id, device, discoverable.rules(caller.app))
-        phones = {user_id: phone for user_id, _, phone in found}
-        profiles = users.by_ids(tx, caller.app.id, list(phones), phones) if found else {}
-    _count_matches(caller, len(profiles), now)
-    return [Registered(profiles[user_id], name) for user_id, name, _ in found if user_id in profiles]
+    with reading(db, caller, device) as tx:
+        found = with_profiles(tx, caller, among_contacts(tx, caller, device))
+    count_matches(caller, len(found), now)
+    return found
 
 
 def registered_phones(db: Database, caller: Caller, device: str = "", *, now: int) -> list[RegisteredPhone]:
     """The same users, only with their phones. Reads and opens no profile in which the phone is spelled as usual."""
-    with reports.doubted(db, caller.user_id), _reading(db, caller, device) as tx:
-        found = books.registered(tx, caller.app.id, caller.user_id, device, discoverable.rules(caller.app))
-        unusual = [user_id for user_id, _, phone in found if phone is None]
-        phones = users.phones(tx, caller.app.id, unusual) if unusual else {}
-    known = [
+    with reading(db, caller, device) as tx:
+        found = with_phones(tx, caller, among_contacts(tx, caller, device))
+    count_matches(caller, len(found), now)
+    return found
+
+
+def among_contacts(tx: Tx, caller: Caller, device: str) -> list[books.Found]:
+    """The users among a book's contacts, without their profiles."""
+    return books.registered(tx, caller.app.id, caller.user_id, device, discoverable.rules(caller.app))
+
+
+def with_profiles(tx: Tx, caller: Caller, found: Sequence[books.Found]) -> list[Registered]:
+    """These users with their profiles, without those who were deleted just now."""
+    phones = {user_id: phone for user_id, _, phone, _ in found}
+    profiles = users.by_ids(tx, caller.app.id, list(phones), phones) if found else {}
+    return [Registered(profiles[user_id], name) for user_id, name, *_ in found if user_id in profiles]
+
+
+def with_phones(tx: Tx, caller: Caller, found: Sequence[books.Found]) -> list[RegisteredPhone]:
+    """These users with their phones, without those who were deleted just now."""
+    unusual = [user_id for user_id, _, phone, _ in found if phone is None]
+    phones = users.phones(tx, caller.app.id, unusual) if unusual else {}
+    return [
         RegisteredPhone(user_id, phone or phones[user_id], name)
-        for user_id, name, phone in found
-        if phone or user_id in phones  # else the user was deleted just now
+        for user_id, name, phone, _ in found
+        if phone or user_id in phones
     ]
-    _count_matches(caller, len(known), now)
-    return known
 
 
-def _count_matches(caller: Caller, users: int, now: int) -> None:
+def count_matches(caller: Caller, users: int, now: int) -> None:
+    """Count registered contacts that an answer has."""
     metrics.matched(users)
     stats.add(caller.app.id, "matches", now, users)

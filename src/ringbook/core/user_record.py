@@ -15,7 +15,7 @@ import msgspec
 from .. import errors, phone, times
 from ..model import App, User
 from ..preferences import clock
-from ..store import books, resets, users
+from ..store import books, discovered, resets, users
 from ..store import user_record as store
 from ..store.db import Database, Row, Tx
 from . import applications, audit, discoverable, joined_lists, joined_texts
@@ -109,7 +109,7 @@ def _everything(db: Database, user_id: int) -> dict[str, Any]:
             "tags": store.tags(tx, user_id),
             "preferences": _preferences(tx, user_id),
             "sessions": [_shown(row) for row in store.sessions(tx, user_id)],
-            "address_books": [_book(tx, user_id, row) for row in store.books(tx, user_id)],
+            "address_books": _books(tx, user_id),
             "subscriptions": [_shown(row) for row in store.subscriptions(tx, user_id)],
             "removed_contacts": store.removed(tx, user_id),
             "codes": [_shown(row) for row in store.codes(tx, user_id)],
@@ -163,12 +163,25 @@ def _pushes(db: Database, tx: Tx, user_id: int) -> list[dict[str, Any]]:
     return [_shown({name: row[name] for name in PUSH_FIELDS}) for row in rows]
 
 
-def _book(tx: Tx, user_id: int, row: Row) -> dict[str, Any]:
+def _books(tx: Tx, user_id: int) -> list[dict[str, Any]]:
+    answered = discovered.of_owner(tx, user_id)
+    return [_book(tx, user_id, row, answered.get(row["book"], {})) for row in store.books(tx, user_id)]
+
+
+def _book(tx: Tx, user_id: int, row: Row, answered: dict[int, int]) -> dict[str, Any]:
+    """A book, and which of its contacts the app has got as registered.
+
+    answered   by user id: the number that the contact was found by
+    """
     contacts = [
         {"phone": contact["typed"] or phone.digits(contact["number"]), "name": contact["name"]}
         for contact in store.contacts(tx, user_id, row["book"])
     ]
-    return _shown({"device": row["device"], "synced_at": row["synced_at"]}) | {"contacts": contacts}
+    found = [{"user_id": key, "phone": phone.digits(number)} for key, number in answered.items()]
+    return _shown({"device": row["device"], "synced_at": row["synced_at"]}) | {
+        "contacts": contacts,
+        "discovered": found,
+    }
 
 
 def _shown(row: Row) -> dict[str, Any]:

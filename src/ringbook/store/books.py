@@ -43,6 +43,7 @@ PUT_AT_NODE = (
     f"{INTO} SELECT b.owner_id, b.book, r.number, :app_id, r.entry, r.seq, r.sealed FROM books AS b"
     f" CROSS JOIN :contacts AS r WHERE b.owner_id = :owner_id AND b.book = :book{INSTEAD}"
 )
+Found = tuple[int, str, str | None, int]  # a registered contact: user id, name in the book, phone, number
 HELD = "SELECT number, entry, seq, length(sealed) FROM contacts WHERE owner_id = :owner_id AND book = :book"
 
 
@@ -233,6 +234,7 @@ def doubt(tx: Tx, owner_id: int, device: str) -> None:
 
 def forget_book(tx: Tx, owner_id: int, book: int) -> None:
     """Delete an empty book of a device, so that another device can have a book."""
+    tx.run("DELETE FROM discovered WHERE owner_id = :owner_id AND book = :book", owner_id=owner_id, book=book)
     tx.run("DELETE FROM books WHERE owner_id = :owner_id AND book = :book", owner_id=owner_id, book=book)
 
 
@@ -370,8 +372,8 @@ def in_order(tx: Tx, owner_id: int, device: str) -> list[tuple[int, str, str | N
     return tx.seal.open_contacts(app_id, owner_id, book, [row[:2] for row in rows])
 
 
-def registered(tx: Tx, app_id: int, owner_id: int, device: str, rules: Rules) -> list[tuple[int, str, str | None]]:
-    """(user id, name in this book, phone) of the users whom the owner finds, each once, in the book's order.
+def registered(tx: Tx, app_id: int, owner_id: int, device: str, rules: Rules) -> list[Found]:
+    """The users whom the owner finds by a contact, each once, in the book's order.
 
     The phone is the one in the user's profile; None when only the profile says it (`numbers.spelled`).
     """
@@ -393,7 +395,7 @@ def registered(tx: Tx, app_id: int, owner_id: int, device: str, rules: Rules) ->
         first.setdefault(row[0], row)
     opened = tx.seal.open_contacts(app_id, owner_id, book, [row[2:4] for row in first.values()])
     return [
-        (user_id, name, spelled(number, spelling))
+        (user_id, name, spelled(number, spelling), number)
         for (user_id, spelling, *_), (number, name, _) in zip(first.values(), opened, strict=True)
     ]
 
@@ -424,11 +426,12 @@ def holds(tx: Tx, owner_id: int, user_ids: Sequence[int], rules: Rules) -> set[i
 
 
 def delete_books(tx: Tx, owner_id: int) -> tuple[int, int]:
-    """Delete an owner's books and totals, but not the contacts: `delete_all` deletes those.
+    """Delete an owner's books, what is kept beside them, and the totals, but not the contacts: `delete_all` does that.
 
     Returns how many of the books had contacts, and the number of these contacts.
     """
     rows = tx.tuples("DELETE FROM books WHERE owner_id = :owner_id RETURNING size", owner_id=owner_id)
+    tx.run("DELETE FROM discovered WHERE owner_id = :owner_id", owner_id=owner_id)
     tx.run("DELETE FROM totals WHERE owner_id = :owner_id", owner_id=owner_id)
     return sum(size > 0 for (size,) in rows), sum(size for (size,) in rows)
 

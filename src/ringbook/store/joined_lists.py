@@ -90,18 +90,24 @@ def mutual(tx: Tx, app_id: int, reader_id: int, user_ids: Sequence[int], *, veri
 
 
 def forget(tx: Tx, app_id: int, user_id: int, keyed: Sequence[int]) -> None:
-    """Take a user, who had these numbers, out of the lists of all who hold one of them. Touches every shard.
+    """Take a user, who had these numbers, out of the lists of all who hold one of them.
 
-    The rows stay: they say who was told about the number, which may have another owner soon.
+    The rows stay: they say who was told about the number, which may have another owner soon. Touches every shard of a
+    cluster, and writes only where there is something to write, because that locks the table there.
     """
     for number in keyed:
+        named = {"app_id": app_id, "number": number, "user_id": user_id}
+        if not tx.tuples(
+            "SELECT 1 FROM contacts AS c JOIN announced AS a ON a.owner_id = c.owner_id AND a.number = c.number"
+            " WHERE c.app_id = :app_id AND c.number = :number AND a.joined_user_id = :user_id LIMIT 1",
+            **named,
+        ):
+            continue
         tx.run(
             "UPDATE announced SET joined_user_id = 0 FROM contacts AS c"
             " WHERE c.app_id = :app_id AND c.number = :number AND announced.owner_id = c.owner_id"
             " AND announced.number = c.number AND announced.joined_user_id = :user_id",
-            app_id=app_id,
-            number=number,
-            user_id=user_id,
+            **named,
         )
 
 

@@ -115,6 +115,7 @@ TABLES = {
     "totals": by("owner_id", "owner_id app_id contacts bytes announce_until"),
     "total_changes": by("owner_id", "owner_id app_id users books contacts"),
     "contacts": by("owner_id", "owner_id book app_id seq", keyed="number entry", sealed="sealed"),
+    "discovered": by("owner_id", "owner_id book app_id incarnation generation", sealed="sealed"),
     "removed": by("owner_id", "owner_id app_id at", keyed="number", sealed="digits"),
     "announced": by(
         "owner_id",

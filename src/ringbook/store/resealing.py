@@ -21,7 +21,18 @@ from .. import errors, phone
 from ..model import Entry
 from ..profile_fields import FIELDS
 from ..seal import Seal, halves
-from . import admin_answers, applications, audit, numbers, placement, profiles, pushes, reports, subscriptions
+from . import (
+    admin_answers,
+    applications,
+    audit,
+    discovered,
+    numbers,
+    placement,
+    profiles,
+    pushes,
+    reports,
+    subscriptions,
+)
 from .db import Row, Rows, Tx
 
 Place = tuple[Any, ...]  # the primary key of a row
@@ -104,6 +115,14 @@ def _seal_code(seal: Seal, row: Row, found: tuple[int, str]) -> Values:
         "digits": numbers.digits(under(seal), "codes", row["app_id"], keyed, number),
         "typed": seal.text(typed, "codes", "typed", row["app_id"], keyed),
     }
+
+
+def _open_discovered(seal: Seal, row: Row) -> discovered.Generations:
+    return discovered.opened(under(seal), row)
+
+
+def _seal_discovered(seal: Seal, row: Row, found: discovered.Generations) -> Values:
+    return {"sealed": discovered.sealed(under(seal), row["app_id"], row["owner_id"], row["book"], found)}
 
 
 def _open_contact(seal: Seal, row: Row) -> tuple[int, str, str | None, bool]:
@@ -287,6 +306,13 @@ RESEALED = {
     "numbers": _of_number("numbers", app_id=int, number=int, user_id=int),
     "joined": _of_number("joined", id=int),
     "announced": _of_number("announced", owner_id=int, number=int),
+    "discovered": Resealed(
+        {"owner_id": int, "book": int},
+        {"sealed": bytes},
+        _open_discovered,
+        _seal_discovered,
+        read=("app_id",),
+    ),
     "removed": _of_number("removed", owner_id=int, number=int),
     "codes": Resealed(
         {"app_id": int, "number": int},

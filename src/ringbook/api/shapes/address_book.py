@@ -8,7 +8,7 @@ from msgspec.structs import fields
 
 from ...model import Reason, Registered, RegisteredPhone, Report
 from ...profile_fields import Profile
-from .fields import ContactName, Flag, Id, Phone
+from .fields import ContactName, Cursor, Flag, Id, Phone
 from .users import UserOut, stored_beside
 
 
@@ -78,6 +78,7 @@ class RegisteredPage(Struct):
     """Registered contacts, in the book's order; with `compact=1` only id, phone and address_book_name of each."""
 
     items: list[OneRegistered]
+    next: Cursor | UnsetType = UNSET
 
 
 REASONS = {

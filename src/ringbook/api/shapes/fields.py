@@ -13,6 +13,10 @@ Phone = Annotated[str, Meta(description="in any spelling", examples=["+44 7700 9
 ContactName = Annotated[str, Meta(description="1 to 255 characters", examples=["Ann (climbing)"])]
 Flag = Annotated[bool, Meta(description="also 0 or 1, as a number or a text", examples=[True])]
 
+Cursor = Annotated[
+    str, Meta(description="opaque; the next request continues from there", examples=["2b6f0cc904d137be-c"])
+]
+
 
 class Name(Struct):
     """An object with a name."""

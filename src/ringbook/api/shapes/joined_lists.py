@@ -6,11 +6,10 @@ from msgspec import Meta, Struct
 
 from ... import model
 from ..wire import iso
-from .fields import ContactName, Date, Phone
+from .fields import ContactName, Cursor, Date, Phone
 from .fields import Id as UserId
 
 Place = Annotated[int, Meta(ge=1, description="the place in this user's list, which grows", examples=[12])]
-Cursor = Annotated[str, Meta(description="opaque; for `after`", examples=["2b6f0cc904d137be-c"])]
 Unseen = Annotated[int, Meta(ge=0, le=100, description="items that the app has not shown; 100 also for more")]
 
 

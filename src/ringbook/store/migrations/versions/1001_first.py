@@ -226,6 +226,16 @@ CREATE TABLE contacts (
 ) {keyed};
 CREATE INDEX contacts_number ON contacts (app_id, number, owner_id);
 
+CREATE TABLE discovered (
+    owner_id INTEGER NOT NULL,
+    book INTEGER NOT NULL,
+    app_id INTEGER NOT NULL,
+    incarnation BIGINT NOT NULL,
+    generation BIGINT NOT NULL,
+    sealed {bytes} NOT NULL,
+    PRIMARY KEY (owner_id, book)
+) {keyed};
+
 CREATE TABLE removed (
     owner_id INTEGER NOT NULL,
     app_id INTEGER NOT NULL,
