@@ -102,9 +102,9 @@ class World:
         other = json.loads(self.command("admin", "create", OTHER_ADMIN, "--json"))["password"]
         for secret in (password, other, WRONG_PASSWORD):
             self.secrets.text(secret, "a password")
-        assert Visitor(self.server).post("/login", email=ADMIN, password=WRONG_PASSWORD).status == 401
+        assert Visitor(self.server).post("/login", email=ADMIN, password=WRONG_PASSWORD).status == 303
         unknown = "nobody@admins.example"
-        assert Visitor(self.server).post("/login", email=unknown, password=WRONG_PASSWORD).status == 401
+        assert Visitor(self.server).post("/login", email=unknown, password=WRONG_PASSWORD).status == 303
         self.address(unknown, "buckets.name: a refused log-in")
         visitor = Visitor(self.server)
         assert visitor.post("/login", email=ADMIN, password=password).status == 303
