@@ -26,11 +26,12 @@ Import these names from `ringbook_client`: {names}. The exceptions are in `ringb
 """
 VALUES: tuple[tuple[str, ModuleType, tuple[str, ...]], ...] = (
     ("Proofs", proofs, ("Login", "Email", "FirebasePhone", "FirebaseEmail", "Code", "Guest")),
-    ("Uploads and their results", model, ("Contact", "Removal", "Report", "Rejected", "Registered")),
+    ("Uploads and their results", model, ("Contact", "Removal", "Report", "Rejected", "Registered", "NewlyRegistered")),
+    ("Who joined", model, ("Joined", "JoinedPage", "JoinedSettings")),
     ("Results of a sync", sync, ("Synced", "Plan")),
     ("", changes, ("Difference",)),
     ("Users and sessions", model, ("User", "UserPage", "Session", "CodeSent", "Subscription")),
-    ("", profile, ("Profile",)),
+    ("", profile, ("Profile", "JoinedChanges")),
     ("Tokens", tokens, ("TokenStore", "FileTokens")),
 )
 

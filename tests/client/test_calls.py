@@ -69,6 +69,8 @@ DOCUMENTED = [
     ("4.3-registered-compact", 0, calls.get_registered_users(compact=True, device=None)),
     ("4.3-registered-full", 0, calls.get_registered_users(compact=False, device=None)),
     ("4.3-registered-udid", 0, calls.get_registered_users(compact=True, device="phone")),
+    ("4.3-registered-since", 0, calls.registered_since("0", compact=True, device=None)),
+    ("4.3-registered-since", 3, calls.registered_since("0", compact=True, device="unknown")),
     ("5.1-subscribe", 0, calls.create_subscription("gcm", "fcm-token-of-ann", **SAME)),
     ("5.1-web", 0, calls.create_web_subscription(
         "https://push.example.com/abc", auth="MDEyMzQ1Njc4OWFiY2RlZg", p256dh=WEB,

@@ -8,6 +8,8 @@ import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC
 
 import httpx2
 import pytest
@@ -21,11 +23,14 @@ from ringbook_client import (
     FileTokens,
     FirebasePhone,
     Guest,
+    JoinedPage,
     Login,
+    NewlyRegistered,
     Removal,
     errors,
     transport,
 )
+from ringbook_client.profile import JoinedChanges
 from servers import application, eventually, free_port, serve
 from smtp import listening
 from verify.certificates import PHONE, PROJECT, Key, claims, publishing
@@ -98,6 +103,71 @@ def test_each_device_has_its_own_book(client):
     assert client.get_address_book(device="tablet") == contacts(0, 2)
     assert client.get_address_book() == contacts(5, 1)
     assert client.get_registered_users(device="tablet") == []
+
+
+def test_who_is_new_since_a_cursor(server, client):
+    phone = f"+1 (202) 555-{uuid.uuid4().int % 10**4:04}"
+    client.upload_address_book([Contact("Bobby", phone)])
+    assert client.registered_since() == NewlyRegistered((), "0")
+    with Client(*keys(server)) as bobs:
+        bobs.create_session()
+        bobs.sign_up(login=name(), password=PASSWORD, phone=phone, full_name="Bob Example")
+    new = client.registered_since(compact=False)
+    assert [friend.user.full_name for friend in new.contacts] == ["Bob Example"]
+    assert list(new.contacts) == client.get_registered_users(compact=False)
+    assert client.registered_since(new.next) == NewlyRegistered((), new.next)
+    assert client.registered_since("unknown", device="tablet") == NewlyRegistered((), "0")
+
+
+@pytest.fixture(scope="module")
+def announcing(server):
+    """An application with joined pushes."""
+    app = application(server.database_url, "joined", contact_joined_enabled="true")
+    return server.url, app.application_id, app.auth_key
+
+
+def join(announcing, phone: str, **profile) -> int:
+    with Client(*announcing) as one:
+        one.create_session()
+        return one.sign_up(login=name(), password=PASSWORD, phone=phone, **profile).id
+
+
+def test_who_joined_is_listed_followed_and_marked_as_seen(announcing, login):
+    with Client(*announcing, sign_in=lambda: login) as client:
+        client.upload_address_book([Contact("Bobby", line(4_401)["phone"]), Contact("Cat", line(4_402)["phone"])])
+        assert client.joined() == JoinedPage((), "0", 0)
+        bob = join(announcing, line(4_401)["phone"], full_name="Bob Example")
+        eventually(lambda: bool(client.joined().items), "nobody is listed")
+        page = client.joined()
+        (item,) = page.items
+        assert (item.id, item.user_id, item.name, item.phone) == (1, bob, "Bobby", line(4_401)["phone"])
+        assert (item.full_name, item.seen, page.unseen, item.created_at.tzinfo) == ("Bob Example", False, 1, UTC)
+        cat = join(announcing, line(4_402)["phone"])
+        eventually(lambda: bool(client.joined(after=page.next).items), "nobody is listed")
+        assert [one.user_id for one in client.joined(after=page.next).items] == [cat]
+        assert [one.user_id for one in client.joined(limit=1).items] == [cat]
+        assert [one.user_id for one in client.joined(before=2).items] == [bob]
+        assert client.mark_seen(1) == 1 and client.mark_seen(2) == 0
+        assert all(one.seen for one in client.joined().items)
+
+
+def test_users_decide_at_sign_up_and_later_who_is_told(announcing, login):
+    with Client(*announcing, sign_in=lambda: login) as client:
+        client.upload_address_book([Contact("Dan", line(4_403)["phone"]), Contact("Eve", line(4_404)["phone"])])
+        quiet: JoinedChanges = {"announce": "nobody", "quiet": ("22:00", "08:00"), "time_zone": "Europe/Berlin"}
+        join(announcing, line(4_403)["phone"], contact_joined=quiet)
+        eve = join(announcing, line(4_404)["phone"])
+        eventually(lambda: bool(client.joined().items), "nobody is listed")
+        assert [one.user_id for one in client.joined().items] == [eve]
+        before = client.joined_settings()
+        assert (before.announce, before.quiet, before.notify) == ("everyone", None, True)
+        changed = client.update_joined_settings(quiet=("22:00", "08:00"), time_zone="Europe/Berlin", notify=False)
+        assert changed == replace(before, quiet=("22:00", "08:00"), time_zone="Europe/Berlin", notify=False)
+        assert client.update_joined_settings(quiet=None).quiet is None
+        with pytest.raises(errors.Invalid) as caught:
+            client.update_joined_settings(announce="friends", digest=-1)
+        assert set(caught.value.reasons) == {"announce", "digest"}
+        assert client.joined_settings() == replace(changed, quiet=None)
 
 
 def test_users(server, client):

@@ -39,4 +39,4 @@ def test_every_function_on_the_page_for_flutter_exists():
 
 def test_the_tutorial_works(server, tmp_path, monkeypatch, capsys):
     tutorial.at_home(tmp_path, monkeypatch)
-    assert tutorial.play(server, monkeypatch, capsys) == (5, 7)
+    assert tutorial.play(server, monkeypatch, capsys) == (5, 8)

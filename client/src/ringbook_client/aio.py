@@ -20,7 +20,19 @@ from . import calls, errors, retries, sync, transport, uploads
 from .base_client import BaseClient
 from .calls import PAGE_SIZE, Call, Entry, FilterValue
 from .client import Client
-from .model import CodeSent, Contact, Registered, Report, Session, Subscription, User, UserPage
+from .model import (
+    CodeSent,
+    Contact,
+    JoinedPage,
+    JoinedSettings,
+    NewlyRegistered,
+    Registered,
+    Report,
+    Session,
+    Subscription,
+    User,
+    UserPage,
+)
 from .proofs import Proof
 from .retries import RenewSession, RetryPolicy, Send, Step
 from .sync import Plan, Synced
@@ -30,7 +42,7 @@ from .uploads import PART_SIZE, Progress
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from .profile import Profile
+    from .profile import JoinedChanges, Profile
 
 T = TypeVar("T")
 AsyncSignIn = Callable[[], Proof | Awaitable[Proof]]
@@ -159,6 +171,11 @@ class AsyncClient(BaseClient):
     async def get_registered_users(self, *, compact: bool = True, device: str | None = None) -> list[Registered]:
         return await self.call(calls.get_registered_users(compact=compact, device=device))
 
+    async def registered_since(
+        self, cursor: str = "0", *, compact: bool = True, device: str | None = None
+    ) -> NewlyRegistered:
+        return await self.call(calls.registered_since(cursor, compact=compact, device=device))
+
     async def sync_address_book(
         self,
         contacts: Iterable[Contact],
@@ -196,6 +213,22 @@ class AsyncClient(BaseClient):
     ) -> Plan:
         steps = sync.plan_steps(contacts, Path(state), self.url, self.app, device=device, full=full, keep=keep)
         return await self.run(steps)
+
+    # ── who joined ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def joined(
+        self, *, limit: int = PAGE_SIZE, after: str | None = None, before: int | None = None
+    ) -> JoinedPage:
+        return await self.call(calls.joined(limit=limit, after=after, before=before))
+
+    async def mark_seen(self, up_to: int) -> int:
+        return await self.call(calls.mark_seen(up_to))
+
+    async def joined_settings(self) -> JoinedSettings:
+        return await self.call(calls.joined_settings())
+
+    async def update_joined_settings(self, **changes: Unpack[JoinedChanges]) -> JoinedSettings:
+        return await self.call(calls.update_joined_settings(changes))
 
     # ── subscriptions and pushes ─────────────────────────────────────────────────────────────────────────────────
 

@@ -3,7 +3,8 @@
     App, Request, Call      the application; an HTTP request; a request with the function that reads its answer
     create_session, get_session, delete_session, delete_other_sessions, send_code, log_in, log_out
     sign_up, get_user, find_user, get_users, update_user, delete_user
-    upload_address_book, get_address_book, get_registered_users
+    upload_address_book, get_address_book, get_registered_users, registered_since
+    joined, mark_seen, joined_settings, update_joined_settings
     create_subscription, create_web_subscription, get_subscriptions, delete_subscription
     send_push
 
@@ -21,7 +22,21 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
 from . import errors, wire
-from .model import CodeSent, Contact, Registered, Rejected, Removal, Report, Session, Subscription, User, UserPage
+from .model import (
+    CodeSent,
+    Contact,
+    JoinedPage,
+    JoinedSettings,
+    NewlyRegistered,
+    Registered,
+    Rejected,
+    Removal,
+    Report,
+    Session,
+    Subscription,
+    User,
+    UserPage,
+)
 from .proofs import Guest, Proof
 
 T = TypeVar("T")
@@ -191,7 +206,17 @@ def _profile_json(given: Mapping[str, Any]) -> dict[str, Any]:
     profile = dict(given)
     if "tags" in profile:
         profile["tag_list"] = ",".join(profile.pop("tags") or ())
+    if "contact_joined" in profile:
+        profile["contact_joined"] = _settings_json(profile["contact_joined"])
     return profile
+
+
+def _settings_json(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings as the wire format has them: quiet hours are `{"from": …, "to": …}`."""
+    settings = dict(given)
+    if settings.get("quiet"):
+        settings["quiet"] = dict(zip(("from", "to"), settings["quiet"], strict=True))
+    return settings
 
 
 # ── address books ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -214,6 +239,13 @@ def get_registered_users(*, compact: bool, device: str | None) -> Call[list[Regi
     return Call(Request("GET", "/address_book/registered_users", query), partial(wire.registered, compact=compact))
 
 
+def registered_since(cursor: str, *, compact: bool, device: str | None) -> Call[NewlyRegistered]:
+    query = (("since", cursor), ("compact", "1" if compact else "0"), *_udid_query(device))
+    return Call(
+        Request("GET", "/address_book/registered_users", query), partial(wire.newly_registered, compact=compact)
+    )
+
+
 def _entry_json(entry: Entry) -> dict[str, Any]:
     if isinstance(entry, Removal):
         return {"phone": entry.phone, "destroy": 1}
@@ -232,6 +264,28 @@ def _report(entries: Sequence[Entry], given: Any) -> Report:
         deleted=int(given["deleted"]),
         rejected=tuple(Rejected(positions[position], position, why) for position, why in rejected),
     )
+
+
+# ── who joined ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def joined(*, limit: int, after: str | None, before: int | None) -> Call[JoinedPage]:
+    query = [("limit", str(limit))] if limit != PAGE_SIZE else []
+    query += [("after", after)] if after is not None else []
+    query += [("before", str(before))] if before is not None else []
+    return Call(Request("GET", "/contact_joined", tuple(query)), wire.joined)
+
+
+def mark_seen(up_to: int) -> Call[int]:
+    return Call(Request("POST", "/contact_joined/seen", body={"up_to": up_to}), wire.unseen)
+
+
+def joined_settings() -> Call[JoinedSettings]:
+    return Call(Request("GET", "/contact_joined/settings"), wire.joined_settings)
+
+
+def update_joined_settings(changes: Mapping[str, Any]) -> Call[JoinedSettings]:
+    return Call(Request("PUT", "/contact_joined/settings", body=_settings_json(changes)), wire.joined_settings)
 
 
 # ── subscriptions and pushes ─────────────────────────────────────────────────────────────────────────────────────────

@@ -23,7 +23,19 @@ import httpx2
 from . import calls, errors, retries, sync, transport, uploads
 from .base_client import BaseClient
 from .calls import PAGE_SIZE, Call, Entry, FilterValue
-from .model import CodeSent, Contact, Registered, Report, Session, Subscription, User, UserPage
+from .model import (
+    CodeSent,
+    Contact,
+    JoinedPage,
+    JoinedSettings,
+    NewlyRegistered,
+    Registered,
+    Report,
+    Session,
+    Subscription,
+    User,
+    UserPage,
+)
 from .proofs import Proof
 from .retries import RenewSession, RetryPolicy, Send, Step
 from .sync import Plan, Synced
@@ -33,7 +45,7 @@ from .uploads import PART_SIZE, Progress
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from .profile import Profile
+    from .profile import JoinedChanges, Profile
 
 T = TypeVar("T")
 SignIn = Callable[[], Proof]
@@ -216,6 +228,18 @@ class Client(BaseClient):
         """The contacts who are registered users, in address book order. `compact=False` adds their profiles."""
         return self.call(calls.get_registered_users(compact=compact, device=device))
 
+    def registered_since(
+        self, cursor: str = "0", *, compact: bool = True, device: str | None = None
+    ) -> NewlyRegistered:
+        """The registered contacts who are new since the call that returned this cursor as `next`.
+
+        cursor   "0" returns all of them, and the first cursor. Keep `next` for the next call, one for each `device`
+
+        A contact is new who has signed up, may be found now, has another number, or has entered the address book.
+        After the server's database was restored, all of them are new once more.
+        """
+        return self.call(calls.registered_since(cursor, compact=compact, device=device))
+
     def sync_address_book(
         self,
         contacts: Iterable[Contact],
@@ -267,6 +291,29 @@ class Client(BaseClient):
         """What `sync_address_book` would do. Changes nothing."""
         steps = sync.plan_steps(contacts, Path(state), self.url, self.app, device=device, full=full, keep=keep)
         return self.run(steps)
+
+    # ── who joined ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def joined(self, *, limit: int = PAGE_SIZE, after: str | None = None, before: int | None = None) -> JoinedPage:
+        """The contacts who have joined, the newest first. It is complete also where pushes are off or were lost.
+
+        limit    at most 100
+        after    the `next` of an earlier page: only what came since, the oldest first. After a full page, call again
+        before   the id of an item: only older ones. Keep the `next` of the first page then
+        """
+        return self.call(calls.joined(limit=limit, after=after, before=before))
+
+    def mark_seen(self, up_to: int) -> int:
+        """Mark the items of `joined` up to this id as seen. Returns how many are not, up to 100."""
+        return self.call(calls.mark_seen(up_to))
+
+    def joined_settings(self) -> JoinedSettings:
+        """Who is told that the caller joins and finds the caller, and how the caller hears of others."""
+        return self.call(calls.joined_settings())
+
+    def update_joined_settings(self, **changes: Unpack[JoinedChanges]) -> JoinedSettings:
+        """Change these settings: fields left out stay unchanged."""
+        return self.call(calls.update_joined_settings(changes))
 
     # ── subscriptions and pushes ─────────────────────────────────────────────────────────────────────────────────
 

@@ -2,7 +2,9 @@
 
     Contact, Removal            the entries of an upload
     Rejected, Report            the result of an upload
-    Registered                  a contact who is a user
+    Registered, NewlyRegistered a contact who is a user; those who are new since a cursor
+    Joined, JoinedPage          a contact who has joined; a part of the list of them
+    JoinedSettings              what a user has decided about joined pushes
     User, UserPage              the profile of a user; a page of users
     Session, CodeSent           a session; the receipt for a one-time code
     Subscription                a device that receives pushes
@@ -96,6 +98,67 @@ class Registered:
     name: str
     phone: str | None
     user: User | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewlyRegistered:
+    """The registered contacts who are new since a cursor, and the cursor for the next call."""
+
+    contacts: tuple[Registered, ...]
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A contact who has joined.
+
+    id     its place in the caller's list of who joined
+    name   the contact's name in the caller's address book now; None if the stored contact is damaged
+    seen   the app has shown it
+    """
+
+    id: int
+    user_id: int
+    name: str | None
+    phone: str | None
+    full_name: str | None
+    created_at: datetime
+    seen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedPage:
+    """A part of the list of who joined.
+
+    next     a cursor for `after`
+    unseen   how many items the app has not shown, up to 100
+    """
+
+    items: tuple[Joined, ...]
+    next: str
+    unseen: int
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedSettings:
+    """What holds for the caller: the caller's own choice, or else the application's.
+
+    announce       who is told that the caller has joined: `everyone`, `mutual` or `nobody`
+    discoverable   who finds the caller by the number: the same
+    notify         are pushes sent to the caller when contacts join?
+    quiet          the hours in which these pushes wait, such as `("22:00", "08:00")`
+    time_zone      an IANA name, such as `Europe/Berlin`
+    digest         after so many of these pushes within 24 hours, the others come together
+    locale         a language, such as `de`
+    """
+
+    announce: str
+    discoverable: str
+    notify: bool
+    quiet: tuple[str, str] | None
+    time_zone: str | None
+    digest: int
+    locale: str | None
 
 
 @dataclass(frozen=True, slots=True)

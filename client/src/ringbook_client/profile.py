@@ -1,9 +1,21 @@
-"""The profile fields that users set at sign-up and later. A field left out stays unchanged; None removes its value."""
+"""The fields that users set at sign-up and later. A field left out stays unchanged; None removes its value."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TypedDict
+
+
+class JoinedChanges(TypedDict, total=False):
+    """The fields of `JoinedSettings` that a user can set. None removes `quiet`, `time_zone` or `locale`."""
+
+    announce: str
+    discoverable: str
+    notify: bool
+    quiet: tuple[str, str] | None
+    time_zone: str | None
+    digest: int
+    locale: str | None
 
 
 class Profile(TypedDict, total=False):
@@ -14,6 +26,7 @@ class Profile(TypedDict, total=False):
     tags            at most 5
     timezone        in minutes
     custom_data     up to 20,000 characters, which every user can read
+    contact_joined  what the user decides about joined pushes; given at sign-up, it holds before any push is sent
     """
 
     login: str | None
@@ -31,3 +44,4 @@ class Profile(TypedDict, total=False):
     external_user_id: int | None
     facebook_id: str | None
     twitter_id: str | None
+    contact_joined: JoinedChanges

@@ -19,7 +19,19 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from . import errors
-from .model import CodeSent, Contact, Registered, Session, Subscription, User, UserPage
+from .model import (
+    CodeSent,
+    Contact,
+    Joined,
+    JoinedPage,
+    JoinedSettings,
+    NewlyRegistered,
+    Registered,
+    Session,
+    Subscription,
+    User,
+    UserPage,
+)
 
 SUCCESS_STATUSES = (200, 201, 202)
 # The wire format has no error codes: the server's documented texts identify these two causes.
@@ -153,6 +165,35 @@ def registered(given: Any, *, compact: bool) -> list[Registered]:
     return [_registered(item["user"], compact) for item in given["items"]]
 
 
+def newly_registered(given: Any, *, compact: bool) -> NewlyRegistered:
+    """Read `{"items": [{"user": …}], "next": …}`."""
+    return NewlyRegistered(tuple(registered(given, compact=compact)), str(given["next"]))
+
+
+def joined(given: Any) -> JoinedPage:
+    """Read `{"items": […], "next": …, "unseen": …}`."""
+    return JoinedPage(tuple(_joined(item) for item in given["items"]), str(given["next"]), int(given["unseen"]))
+
+
+def unseen(given: Any) -> int:
+    """Read `{"unseen": …}`."""
+    return int(given["unseen"])
+
+
+def joined_settings(given: Any) -> JoinedSettings:
+    """Read the settings. Quiet hours are `{"from": …, "to": …}`."""
+    quiet = given["quiet"]
+    return JoinedSettings(
+        announce=str(given["announce"]),
+        discoverable=str(given["discoverable"]),
+        notify=bool(given["notify"]),
+        quiet=(str(quiet["from"]), str(quiet["to"])) if quiet else None,
+        time_zone=given["time_zone"],
+        digest=int(given["digest"]),
+        locale=given["locale"],
+    )
+
+
 def subscriptions(given: Any) -> list[Subscription]:
     """Read a list of `{"subscription": …}`."""
     return [_subscription(item["subscription"]) for item in given]
@@ -161,6 +202,19 @@ def subscriptions(given: Any) -> list[Subscription]:
 def _registered(item: Any, compact: bool) -> Registered:
     profile = None if compact else _user(item)
     return Registered(int(item["id"]), str(item.get("address_book_name") or ""), item.get("phone"), profile)
+
+
+def _joined(item: Any) -> Joined:
+    user = item["user"]
+    return Joined(
+        id=int(item["id"]),
+        user_id=int(user["id"]),
+        name=item["address_book_name"],
+        phone=user["phone"],
+        full_name=user["full_name"],
+        created_at=_time(item["created_at"]),
+        seen=bool(item["seen"]),
+    )
 
 
 def _user(item: Any) -> User:
