@@ -17,7 +17,7 @@
 /// final friends = await ringbook.registeredUsers();  // the contacts who are registered
 /// ```
 ///
-/// * [Ringbook] is the client for the server: session, registered contacts, push subscriptions.
+/// * [Ringbook] is the client for the server: session, registered contacts, who joined, push subscriptions.
 /// * [ContactSync] keeps this device's address book on the server equal to the phone's contacts.
 /// * [RingbookException] is the base class of all exceptions that both of them throw.
 ///
@@ -71,6 +71,136 @@ final class RegisteredUser {
 
   @override
   String toString() => 'RegisteredUser($id)';
+}
+
+/// The registered contacts who are new since a cursor.
+final class NewlyRegistered {
+  const NewlyRegistered._(this.users, this.next);
+
+  final List<RegisteredUser> users;
+
+  /// The cursor for the next call of [Ringbook.registeredSince]. Store it, also if [users] is empty.
+  final String next;
+
+  @override
+  String toString() => 'NewlyRegistered(${users.length} users)';
+}
+
+/// A contact who has joined.
+final class JoinedContact {
+  JoinedContact._(Map<String, Object?> item)
+      : id = _field<int>(item, 'id'),
+        userId = _field<int>(_map(item['user']), 'id'),
+        name = _field<String?>(item, 'address_book_name'),
+        phone = _field<String?>(_map(item['user']), 'phone'),
+        fullName = _field<String?>(_map(item['user']), 'full_name'),
+        createdAt = _time(_field<String>(item, 'created_at')),
+        seen = _field<bool>(item, 'seen');
+
+  /// The place in the list of who joined. It only grows; [Ringbook.markSeen] takes it.
+  final int id;
+
+  /// The user's id on the Ringbook server.
+  final int userId;
+
+  /// The contact's name in the user's own address books; null if the stored contact is damaged.
+  final String? name;
+
+  final String? phone;
+  final String? fullName;
+
+  /// When the server noticed, in UTC.
+  final DateTime createdAt;
+
+  final bool seen;
+
+  @override
+  String toString() => 'JoinedContact($id)';
+}
+
+/// A part of the list of who joined.
+final class JoinedPage {
+  const JoinedPage._(this.items, this.next, this.unseen);
+
+  final List<JoinedContact> items;
+
+  /// The cursor for `after` of [Ringbook.joined].
+  final String next;
+
+  /// How many items the app has not shown, up to 100: for example for a badge.
+  final int unseen;
+
+  @override
+  String toString() => 'JoinedPage(${items.length} items, $unseen unseen)';
+}
+
+/// Who is told that the user has joined, or who finds the user by the number.
+enum Audience {
+  /// Everyone who has the user's number.
+  everyone,
+
+  /// Only those whose number the user has, too.
+  mutual,
+
+  nobody,
+}
+
+/// The hours of a day in which joined pushes wait, as `22:00` and `08:00`. They may reach over midnight.
+final class QuietHours {
+  const QuietHours(this.from, this.to);
+
+  /// No quiet hours.
+  static const none = QuietHours('', '');
+
+  final String from;
+  final String to;
+
+  Map<String, Object?>? get _wire => from.isEmpty && to.isEmpty ? null : {'from': from, 'to': to};
+
+  @override
+  String toString() => 'QuietHours($from, $to)';
+}
+
+/// What holds for the user: the user's own choice, or else the application's.
+final class JoinedSettings {
+  JoinedSettings._(Map<String, Object?> wire)
+      : announce = _audience(wire, 'announce'),
+        discoverable = _audience(wire, 'discoverable'),
+        notify = _field<bool>(wire, 'notify'),
+        quiet = _quiet(wire['quiet']),
+        timeZone = _field<String?>(wire, 'time_zone'),
+        digest = _field<int>(wire, 'digest'),
+        locale = _field<String?>(wire, 'locale');
+
+  /// Who is told that the user has joined.
+  final Audience announce;
+
+  /// Who finds the user by the number.
+  final Audience discoverable;
+
+  /// Whether pushes are sent to the user when contacts join.
+  final bool notify;
+
+  /// [QuietHours.none] if there are none.
+  final QuietHours quiet;
+
+  /// An IANA name, such as `Europe/Berlin`.
+  final String? timeZone;
+
+  /// After so many joined pushes within 24 hours, the others come together.
+  final int digest;
+
+  /// The language of the pushes, such as `de`.
+  final String? locale;
+
+  static Audience _audience(Map<String, Object?> wire, String name) =>
+      Audience.values.asNameMap()[_field<String>(wire, name)] ?? (throw const NotRingbookException());
+
+  static QuietHours _quiet(Object? wire) =>
+      wire == null ? QuietHours.none : QuietHours(_field<String>(_map(wire), 'from'), _field<String>(_map(wire), 'to'));
+
+  @override
+  String toString() => 'JoinedSettings(${announce.name}, ${discoverable.name})';
 }
 
 /// A contact that the server rejected, with the reasons. Rejected contacts do not affect the others.
@@ -330,6 +460,65 @@ final class Ringbook {
     final items = _field<List<Object?>>(_map(answer), 'items');
     return [for (final item in items) RegisteredUser._(_map(_map(item)['user']))];
   }
+
+  /// The registered contacts of this device's address book who are new since the call that returned this cursor as
+  /// [NewlyRegistered.next]: they have signed up, may be found now, have another number, or are new in the book.
+  ///
+  /// Without a cursor, and if the server does not know it, all of them are new.
+  Future<NewlyRegistered> registeredSince([String cursor = '0']) async {
+    final answer = _map(await _call('GET', 'address_book/registered_users', query: {'udid': udid, 'since': cursor}));
+    return NewlyRegistered._(
+      [for (final item in _list(answer['items'])) RegisteredUser._(_map(_map(item)['user']))],
+      _field<String>(answer, 'next'),
+    );
+  }
+
+  /// The contacts of all of the user's address books who have joined, the newest first. Complete also if the user does
+  /// not allow pushes, or if a push was lost.
+  ///
+  /// With [after], the [JoinedPage.next] of an earlier call: only what has come since, the oldest first. If there are
+  /// [limit] items, there may be more: call it again. With [before], the id of an item: only older ones.
+  Future<JoinedPage> joined({int limit = 100, String? after, int? before}) async {
+    final answer = _map(await _call('GET', 'contact_joined', query: {
+      'limit': '$limit',
+      if (after != null) 'after': after,
+      if (before != null) 'before': '$before',
+    }));
+    return JoinedPage._(
+      [for (final item in _list(answer['items'])) JoinedContact._(_map(item))],
+      _field<String>(answer, 'next'),
+      _field<int>(answer, 'unseen'),
+    );
+  }
+
+  /// Marks the items of [joined] up to this id as seen, for all of the user's devices. Returns how many are not.
+  Future<int> markSeen(int upTo) async =>
+      _field<int>(_map(await _call('POST', 'contact_joined/seen', body: {'up_to': upTo})), 'unseen');
+
+  /// Who is told that the user joins, who finds the user, and how the user hears of others.
+  Future<JoinedSettings> joinedSettings() async =>
+      JoinedSettings._(_map(await _call('GET', 'contact_joined/settings')));
+
+  /// Changes these settings; what is left out stays unchanged. [QuietHours.none] removes the quiet hours, and an empty
+  /// text the time zone or the language. Quiet hours need a time zone.
+  Future<JoinedSettings> changeJoinedSettings({
+    Audience? announce,
+    Audience? discoverable,
+    bool? notify,
+    QuietHours? quiet,
+    String? timeZone,
+    int? digest,
+    String? locale,
+  }) async =>
+      JoinedSettings._(_map(await _call('PUT', 'contact_joined/settings', body: {
+        if (announce != null) 'announce': announce.name,
+        if (discoverable != null) 'discoverable': discoverable.name,
+        if (notify != null) 'notify': notify,
+        if (quiet != null) 'quiet': quiet._wire,
+        if (timeZone != null) 'time_zone': timeZone.isEmpty ? null : timeZone,
+        if (digest != null) 'digest': digest,
+        if (locale != null) 'locale': locale.isEmpty ? null : locale,
+      })));
 
   /// This device's address book on the server, in upload order.
   Future<List<Contact>> addressBook() async {
@@ -592,6 +781,8 @@ T _field<T>(Map<String, Object?> map, String name) {
   final value = map[name];
   return value is T ? value : throw const NotRingbookException();
 }
+
+DateTime _time(String text) => DateTime.tryParse(text) ?? (throw const NotRingbookException());
 
 /// The server's report on an upload.
 final class _Report {

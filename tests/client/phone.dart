@@ -64,6 +64,44 @@ Future<Object?> call(Wire request) async {
     case 'registered twice at once':
       final both = await Future.wait([ringbook.registeredUsers(), ringbook.registeredUsers()]);
       return [for (final users in both) users.length];
+    case 'registered since':
+      final new_ = await ringbook.registeredSince(request['cursor'] as String? ?? '0');
+      return {
+        'users': [for (final user in new_.users) [user.id, user.name]],
+        'next': new_.next,
+        'text': '$new_',
+      };
+    case 'joined':
+      final page = await ringbook.joined(
+        limit: request['limit'] as int? ?? 100,
+        after: request['after'] as String?,
+        before: request['before'] as int?,
+      );
+      return {
+        'items': [
+          for (final one in page.items)
+            [one.id, one.userId, one.name, one.phone, one.fullName, one.createdAt.isUtc, one.seen, '$one'],
+        ],
+        'next': page.next,
+        'unseen': page.unseen,
+        'text': '$page',
+      };
+    case 'mark seen':
+      return ringbook.markSeen(request['up_to']! as int);
+    case 'joined settings':
+      return settings(await ringbook.joinedSettings());
+    case 'change joined settings':
+      final changes = request['changes']! as Wire;
+      final quiet = changes['quiet'] as List?;
+      return settings(await ringbook.changeJoinedSettings(
+        announce: audience(changes['announce']),
+        discoverable: audience(changes['discoverable']),
+        notify: changes['notify'] as bool?,
+        quiet: quiet == null ? null : QuietHours(quiet[0] as String, quiet[1] as String),
+        timeZone: changes['time_zone'] as String?,
+        digest: changes['digest'] as int?,
+        locale: changes['locale'] as String?,
+      ));
     case 'book':
       return [for (final contact in await ringbook.addressBook()) [contact.phone, contact.name]];
     case 'external id':
@@ -87,6 +125,18 @@ Iterable<Contact>? read(Object? contacts) => switch (contacts) {
             _ => throw const FormatException('the address book is locked'),
           }),
       _ => throw const FormatException('the address book is locked'),
+    };
+
+Audience? audience(Object? name) => name == null ? null : Audience.values.byName(name as String);
+
+Wire settings(JoinedSettings all) => {
+      'announce': all.announce.name,
+      'discoverable': all.discoverable.name,
+      'notify': all.notify,
+      'quiet': [all.quiet.from, all.quiet.to],
+      'time_zone': all.timeZone,
+      'digest': all.digest,
+      'locale': all.locale,
     };
 
 Wire json(SyncResult result) => {

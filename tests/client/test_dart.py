@@ -19,7 +19,7 @@ from client.faults import CUT, DONE, DROP, LOSE, PASS, SILENCE, STALL, Fault, Pr
 from client.vm import compiled, dart
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from servers import Application, Databases, application, serve
+from servers import Application, Databases, application, eventually, serve
 from talking import Ended, Talk, talking
 from verify.certificates import PHONE, PROJECT, Key, claims, publishing
 
@@ -490,6 +490,63 @@ def test_http_needs_allow_http(world: World) -> None:
     with pytest.raises(Threw) as failed:
         world.phone(world.new_user(), allow_http=False)
     assert failed.value.kind == "ArgumentError" and "https" in failed.value.text
+
+
+# ── who is new, and who joined ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_cursor_finds_only_who_is_new(world: World) -> None:
+    phone = world.phone(world.new_user())
+    phone.sync(("Ann", ANN), ("Bob", BOB))
+    ann = world.new_user(phone=ANN)
+    first = phone.call("registered since")
+    assert (first["users"], first["text"]) == ([[ann.id, "Ann"]], "NewlyRegistered(1 users)")
+    assert phone.call("registered since", cursor=first["next"])["users"] == []
+    bob = world.new_user(phone=BOB)
+    assert phone.call("registered since", cursor=first["next"])["users"] == [[bob.id, "Bob"]]
+    assert len(phone.call("registered since", cursor="unknown")["users"]) == 2
+
+
+def test_who_joined_is_listed_followed_and_marked_as_seen(world: World) -> None:
+    app = application(world.proxy.server.database_url, "joined", contact_joined_enabled="true")
+    phone = world.phone(world.new_user(app))
+    phone.sync(("Ann", ANN), ("Bob", BOB))
+    assert phone.call("joined")["items"] == []
+    ann = world.new_user(app, phone=ANN, full_name="Ann Other")
+    eventually(lambda: bool(phone.call("joined")["items"]), "nobody is listed")
+    page = phone.call("joined")
+    assert page["items"] == [[1, ann.id, "Ann", ANN, "Ann Other", True, False, "JoinedContact(1)"]]
+    assert (page["unseen"], page["text"]) == (1, "JoinedPage(1 items, 1 unseen)")
+    bob = world.new_user(app, phone=BOB)
+    eventually(lambda: bool(phone.call("joined", after=page["next"])["items"]), "nobody is listed")
+    assert [one[1] for one in phone.call("joined", after=page["next"])["items"]] == [bob.id]
+    assert [one[1] for one in phone.call("joined", limit=1)["items"]] == [bob.id]
+    assert [one[1] for one in phone.call("joined", before=2)["items"]] == [ann.id]
+    assert phone.call("mark seen", up_to=2) == 0
+    assert [one[6] for one in phone.call("joined")["items"]] == [True, True]
+
+
+def test_settings_are_shown_and_changed(world: World) -> None:
+    phone = world.phone(world.new_user())
+    before = phone.call("joined settings")
+    assert before | {"digest": 0} == {
+        "announce": "everyone",
+        "discoverable": "everyone",
+        "notify": True,
+        "quiet": ["", ""],
+        "time_zone": None,
+        "digest": 0,
+        "locale": None,
+    }
+    given = {"announce": "mutual", "quiet": ["22:00", "08:00"], "time_zone": "Europe/Berlin", "locale": "de"}
+    assert phone.call("change joined settings", changes=given) == before | given
+    removed = {"quiet": ["", ""], "time_zone": "", "locale": "", "notify": False, "digest": 3}
+    changed = before | {"announce": "mutual", "notify": False, "digest": 3}
+    assert phone.call("change joined settings", changes=removed) == changed
+    with pytest.raises(Threw) as refused:
+        phone.call("change joined settings", changes={"quiet": ["22:00", "08:00"]})
+    assert (refused.value.kind, refused.value.details["status"]) == ("RefusedException", 422)
+    assert phone.call("joined settings") == changed
 
 
 # ── sessions ─────────────────────────────────────────────────────────────────────────────────────────────────────────
