@@ -114,9 +114,9 @@ def state_of(place: Place, *, new: bool) -> State:
 
 @contextmanager
 def bar() -> Iterator[Progress]:
-    """A progress bar with the simulated day."""
+    """A progress bar with the simulated day, on stderr as it is now: the player takes what is printed later."""
     columns = (TextColumn("day {task.fields[day]:2} of 30"), BarColumn(), TimeElapsedColumn())
-    with Bar(*columns, console=Console(stderr=True)) as progress:
+    with Bar(*columns, console=Console(file=sys.stderr)) as progress:
         task = progress.add_task("", day=1)
 
         def show(done: int, total: int) -> None:

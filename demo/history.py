@@ -66,12 +66,16 @@ class History(People):
     days       how many days it lasts
     count      all people, of whom most are only contacts
     joining    how many of them sign up
+    choosing   do some of them choose who is told of them, and when they hear of others?
     """
 
-    def __init__(self, until: int, *, days: int = 30, count: int = 1_020, joining: int = 340) -> None:
+    def __init__(
+        self, until: int, *, days: int = 30, count: int = 1_020, joining: int = 340, choosing: bool = True
+    ) -> None:
         super().__init__(SEED, count)
         self.first_day = until // DAY - days + 1
         self.days = days
+        self.choosing = choosing
         self.seconds = until - self.first_day * DAY
         self.books: dict[int, list[Contact]] = {}
         self.joined_at: dict[int, int] = {}
@@ -120,7 +124,22 @@ class History(People):
             phone=person["phone"],
             name=person["name"],
             devices=[ANDROID[0]] if who <= len(CAST) else self._devices(),
+            wishes=self._wishes(who) if self.choosing else {},
         )
+
+    def _wishes(self, who: int) -> dict[str, Any]:
+        """What a person chooses about joined pushes: Germans their language, and some when and of whom they hear."""
+        wishes: dict[str, Any] = {}
+        if self.is_german(who):
+            wishes |= {"locale": "de", "time_zone": "Europe/Berlin"}
+        if who in CAST_WISHES:
+            return wishes | CAST_WISHES[who]
+        if who > len(CAST) and self.chance.random() < 0.3:
+            wishes |= {"time_zone": wishes.get("time_zone", "Europe/London"), "quiet": self.chance.choice(NIGHTS)}
+        for part, wish in RARE_WISHES:
+            if who > len(CAST) and self.chance.random() < part:
+                wishes |= wish
+        return wishes
 
     def _devices(self) -> list[str]:
         """Most people have one phone; some have two, and some get no pushes."""
@@ -178,6 +197,18 @@ class History(People):
 
 ANDROID = ("Pixel 8", "Pixel 9", "Galaxy S24", "Galaxy A55", "Fairphone 5")
 IOS = ("iPhone 14", "iPhone 15", "iPhone 16", "iPhone SE")
+NIGHTS = ({"from": "22:00", "to": "08:00"}, {"from": "21:30", "to": "07:00"}, {"from": "23:00", "to": "09:30"})
+CAST_WISHES: dict[int, dict[str, Any]] = {
+    JONAS: {"quiet": {"from": "20:00", "to": "09:00"}},
+    LENA: {"digest": 1},
+}
+RARE_WISHES: tuple[tuple[float, dict[str, Any]], ...] = (
+    (0.10, {"digest": 1}),
+    (0.06, {"announce": "mutual"}),
+    (0.03, {"announce": "nobody"}),
+    (0.03, {"discoverable": "nobody", "announce": "nobody"}),
+    (0.04, {"notify": False}),
+)
 MESSAGES = (
     "Walk on Saturday?", "Meet at the bridge at nine", "I found your glove", "Rain tomorrow, bring boots",
     "Same bench as last time", "Running ten minutes late", "Wer kommt am Sonntag mit?", "Bis gleich!",

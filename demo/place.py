@@ -9,6 +9,7 @@ Place.remove()             deletes the demo
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -38,9 +39,18 @@ UNFINISHED = "Saunter (demo, not finished)"
 MEMORY = Path("/dev/shm")  # where the system has it, the history is made there: a disk takes longer
 ADMIN = "demo@example.com"
 OF_A_DATABASE = ("RINGBOOK_DATABASE", "RINGBOOK_KEY_FILE", "RINGBOOK_ERASURES_FOLDER")
+TEMPLATES = {
+    "en": {"digest": {"one": "%s and %d other joined.", "other": "%s and %d others joined."}},
+    "de": {
+        "joined": "%s ist jetzt auch dabei.",
+        "digest": {"one": "%s und %d weitere Person sind dabei.", "other": "%s und %d weitere sind dabei."},
+    },
+}
 SETTINGS = {
     "default_region": "GB",
     "contact_joined_enabled": "on",
+    "contact_joined_delay_seconds": str(player.DELAY_SECONDS),
+    "contact_joined_templates": json.dumps(TEMPLATES, ensure_ascii=False),
     "push_console": "on",
     "sms_gateway": "console",
     "sms_regions": "GB,DE,US,IE,FR,SE,AU",

@@ -38,6 +38,7 @@ from ringbook.worker.courier import Courier
 TICK = 30 * MINUTE  # between two looks of the worker when nothing happens
 TURN = 6 * HOUR  # between two turns of the periodic jobs
 PASSWORD = "bob-12345"
+DELAY_SECONDS = 60  # from a sign-up to the pushes: meanwhile the app asks who may be told
 CODE = re.compile(r"to …\d\d: (\d+) is your code")
 SENT = ("name", "phone", "destroy")
 
@@ -76,6 +77,7 @@ class Printed(io.TextIOBase):
             self.code = found[1]
         elif text.strip():
             self._rest.write(text)
+            self._rest.flush()
         return len(text)
 
     @contextlib.contextmanager
@@ -216,9 +218,12 @@ class Player:
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def do(self, event: Event) -> None:
-        """Play one event. Then the worker does what it caused."""
+        """Play one event. Then the worker does what it caused, some of it after a delay."""
         await getattr(self, event.kind)(event.who, **event.with_)
         await self._courier.drain()
+        if event.kind in ("join", "move"):
+            self._clock.move(self._clock.now + DELAY_SECONDS + 1)
+            await self._courier.drain()
 
     async def _ask(self, who: int, method: str, path: str, body: Any = None, expected: int = 200) -> Any:
         """The body of a response with the expected status. Each request takes a second."""
@@ -254,14 +259,24 @@ class Player:
 
     # ── what people do ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def join(self, who: int, contacts: list[dict[str, Any]], phone: str, name: str, devices: list[str]) -> None:
-        """Sign up by phone number, enter a name, register for pushes, upload the book, and see who is here."""
+    async def join(
+        self,
+        who: int,
+        contacts: list[dict[str, Any]],
+        phone: str,
+        name: str,
+        devices: list[str],
+        wishes: dict[str, Any],
+    ) -> None:
+        """Sign up by phone number, enter a name, choose, register for pushes, upload the book, and see who is here."""
         self._phones[who], self._books[who] = phone, contacts
         if who == BOB:
             await self._bob_signs_up(phone)
         else:
             await self._sign_in(who)
         await self._ask(who, "PUT", f"/users/{self.users[who]}", {"user": {"full_name": name}})
+        if wishes:
+            await self._ask(who, "PUT", "/contact_joined/settings", wishes)
         for device in devices:
             await self._ask(who, "POST", "/subscriptions", subscription(who, device), 201)
         await self._upload(who, contacts, force=True)

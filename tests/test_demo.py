@@ -25,7 +25,7 @@ from ringbook.store import db as databases_
 
 ROOT = Path(__file__).parent.parent
 UNTIL = 1_795_701_600  # a Thursday, 18:00 UTC
-SMALL = {"days": 8, "count": 160, "joining": 40}
+SMALL = {"days": 8, "count": 160, "joining": 40, "choosing": False}
 COUNTS = ("sent", "created", "updated", "deleted")
 
 # What countries keep for fiction, in international digits; demo/README.md names who says so.
@@ -48,7 +48,7 @@ class Model:
     def nothing(self, who):
         """A mistake of an app that changes nothing."""
 
-    def join(self, who, contacts, phone, name, devices):
+    def join(self, who, contacts, phone, name, devices, wishes):
         self.numbers[who], self.phones[who], self.devices[who] = international(phone), contacts, len(devices)
         self.announce(who)
         self.visit(who)
