@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import socket
 import sys
 import urllib.request
@@ -54,6 +55,7 @@ def main() -> int:
     """Read the arguments, make the demo if need be, and become its server. Reports errors in words."""
     arguments = read()
     logs.start("error")
+    signal.signal(signal.SIGINT, interrupted)
     try:
         place = Place.of(os.environ, arguments.folder)
         prepared(place, arguments)
@@ -71,6 +73,11 @@ def main() -> int:
         print("Interrupted: the next `make demo` makes the demo anew.", file=sys.stderr)
         return 130
     return 0
+
+
+def interrupted(*_: object) -> None:
+    """End with KeyboardInterrupt. By itself asyncio would cancel a request, which the server answers with 503."""
+    raise KeyboardInterrupt
 
 
 def read() -> argparse.Namespace:

@@ -16,7 +16,7 @@ from people import JUNK, international
 from place import ADMIN, UNFINISHED, Place, Refused, State
 from player import changed
 from servers import application, environment, free_port, key_file, seal_of, serve
-from terminals import COLUMNS, LINES, terminal
+from terminals import COLUMNS, LINES, Terminal, terminal
 
 from ringbook import phone as phones
 from ringbook.core import activity, applications, overview, users
@@ -285,6 +285,17 @@ def test_a_database_that_this_version_cannot_open_is_made_anew_when_asked(tmp_pa
     refused = demo(tmp_path, "--make-only")
     assert refused.returncode == 1 and refused.stderr.endswith("`make demo NEW=1` makes the demo anew.\n")
     assert demo(tmp_path, "--make-only", "--new", "--joining", "12").returncode == 0
+
+
+def test_an_interrupted_history_leaves_nothing(tmp_path):
+    making = Terminal(command(tmp_path / "data", "--make-only"), without_settings(), ROOT)
+    making.read_until("day  3 of 30")
+    making.process.send_signal(signal.SIGINT)
+    making.read_until("Interrupted: the next `make demo` makes the demo anew.")
+    assert making.process.wait(30) == 130
+    making.end()
+    assert list((tmp_path / "data").iterdir()) == []
+    assert Place.of({}, tmp_path / "data").state() is State.NOTHING
 
 
 def test_bob_signs_in_with_the_password_that_is_shown(folder):
