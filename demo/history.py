@@ -10,8 +10,10 @@ and a few hours later it is nearly the same.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import islice
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from people import (
     ANNIE,
@@ -75,13 +77,15 @@ class History(People):
         super().__init__(SEED, count)
         self.first_day = until // DAY - days + 1
         self.days = days
+        self.joining = joining
         self.choosing = choosing
+        self.until = until
         self.seconds = until - self.first_day * DAY
         self.books: dict[int, list[Contact]] = {}
         self.joined_at: dict[int, int] = {}
         self.left_at: dict[int, int] = {}
         self.events: list[Event] = []
-        self._join(joining)
+        self._join()
         for who in self.joined_at:
             self._live(who)
         self._err()
@@ -91,15 +95,15 @@ class History(People):
 
     # ── who joins, and when ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _join(self, joining: int) -> None:
+    def _join(self) -> None:
         """The cast joins on days of their own, the others by and by, more of them towards the end."""
         for who, part in CAST_JOINS.items():
             self._joins(who, int(part * self.days) * DAY + 9 * HOUR + who * MINUTE)
         weights = [self._weight(day) for day in range(self.days)]
-        others = iter(range(len(CAST) + 1, joining + 1))
+        others = iter(range(len(CAST) + 1, self.joining + 1))
         done = 0.0
         for day, weight in enumerate(weights):
-            before, done = round(done), done + weight / sum(weights) * (joining - len(CAST))
+            before, done = round(done), done + weight / sum(weights) * (self.joining - len(CAST))
             for who in islice(others, round(done) - before):
                 self._joins(who, day * DAY + self._time_of_day())
 
@@ -116,6 +120,8 @@ class History(People):
         """Sign up, upload the address book, and look who is here."""
         person, self.joined_at[who] = self.people[who - 1], at
         self.books[who] = bob_book() if who == BOB else self.book(who, 15, 55)
+        if who in (JONAS, LENA):
+            self.books[who] += self._latest()
         self._add(
             at,
             "join",
@@ -127,13 +133,20 @@ class History(People):
             wishes=self._wishes(who) if self.choosing else {},
         )
 
+    def _latest(self) -> list[Contact]:
+        """Contacts who join during the last days, and Annie: at the end of the history, pushes about them wait."""
+        latest = [*range(max(len(CAST) + 1, self.joining - 30), self.joining + 1, 2), ANNIE]
+        return [self.contact(number, german=True) for number in latest]
+
     def _wishes(self, who: int) -> dict[str, Any]:
         """What a person chooses about joined pushes: Germans their language, and some when and of whom they hear."""
         wishes: dict[str, Any] = {}
         if self.is_german(who):
             wishes |= {"locale": "de", "time_zone": "Europe/Berlin"}
-        if who in CAST_WISHES:
-            return wishes | CAST_WISHES[who]
+        if who == JONAS:
+            return wishes | {"quiet": self._asleep()}
+        if who == LENA:
+            return wishes | {"digest": 1}
         if who > len(CAST) and self.chance.random() < 0.3:
             wishes |= {"time_zone": wishes.get("time_zone", "Europe/London"), "quiet": self.chance.choice(NIGHTS)}
         for part, wish in RARE_WISHES:
@@ -145,6 +158,11 @@ class History(People):
         """Most people have one phone; some have two, and some get no pushes."""
         android, ios = self.chance.choice(ANDROID), self.chance.choice(IOS)
         return self.chance.choices(([], [android], [ios], [android, ios]), (8, 48, 36, 8))[0]
+
+    def _asleep(self) -> dict[str, str]:
+        """The quiet hours of Jonas, who works at night: it is quiet when the history ends, so that his pushes wait."""
+        now = datetime.fromtimestamp(self.until, ZoneInfo("Europe/Berlin"))
+        return {"from": f"{(now.hour - 3) % 24:02}:00", "to": f"{(now.hour + 6) % 24:02}:00"}
 
     # ── what they do afterwards ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -198,12 +216,8 @@ class History(People):
 ANDROID = ("Pixel 8", "Pixel 9", "Galaxy S24", "Galaxy A55", "Fairphone 5")
 IOS = ("iPhone 14", "iPhone 15", "iPhone 16", "iPhone SE")
 NIGHTS = ({"from": "22:00", "to": "08:00"}, {"from": "21:30", "to": "07:00"}, {"from": "23:00", "to": "09:30"})
-CAST_WISHES: dict[int, dict[str, Any]] = {
-    JONAS: {"quiet": {"from": "20:00", "to": "09:00"}},
-    LENA: {"digest": 1},
-}
 RARE_WISHES: tuple[tuple[float, dict[str, Any]], ...] = (
-    (0.10, {"digest": 1}),
+    (0.15, {"digest": 1}),
     (0.06, {"announce": "mutual"}),
     (0.03, {"announce": "nobody"}),
     (0.03, {"discoverable": "nobody", "announce": "nobody"}),

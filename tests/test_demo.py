@@ -6,7 +6,9 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from asking import ask
@@ -14,7 +16,7 @@ from dashboard.visiting import Visitor
 from history import History
 from people import JUNK, international
 from place import ADMIN, UNFINISHED, Place, Refused, State
-from player import changed
+from player import changed, subscription
 from servers import application, environment, free_port, key_file, seal_of, serve
 from terminals import COLUMNS, LINES, Terminal, terminal
 
@@ -162,6 +164,44 @@ def test_the_dashboard_shows_a_month_of_an_app(made):
         assert len(view.refusals) >= 5
         assert view.waiting == 0
         assert sum(map(sum, activity.by_day(db, app, UNTIL, 30).values.values())) > 100
+
+
+def test_what_people_choose_holds(databases, tmp_path):
+    """Pushes are in the language of the recipient, none comes in quiet hours, and some come together."""
+    history = History(UNTIL, **SMALL | {"joining": 60, "choosing": True})
+    joins = {event.who: event.with_ for event in history.events if event.kind == "join"}
+    owners = {token_of(who, device): who for who, known in joins.items() for device in known["devices"]}
+    with databases.fresh("sqlite") as url:
+        place = place_of(url, tmp_path)
+        printed = place.make(UNTIL, lambda done, total: None, history=history).printed.pushes
+        with place.opened() as db:
+            waiting = overview.of(db, place.found().app, UNTIL).waiting
+    pushes = [(owners[device], moment, text) for moment, device, text in map(joined_push, printed) if text]
+    languages = {(joins[who]["wishes"].get("locale", ""), "dabei" in text) for who, _, text in pushes}
+    assert languages == {("", False), ("de", True)}
+    assert not [push for push in pushes if is_quiet(joins[push[0]]["wishes"], push[1])]
+    assert any("contact_joined_digest" in line for line in printed)
+    assert not any(joins[who]["wishes"].get("notify") is False for who, _, _ in pushes)
+    assert waiting  # for the end of quiet hours
+
+
+def token_of(who, device):
+    """The part of a push token that is printed."""
+    return subscription(who, device)["push_token"]["client_identification_sequence"][:6]
+
+
+def joined_push(line):
+    """When a joined push was printed, for which device, and its text; "" for another push."""
+    at, device, text = re.search(r"sent\): (\S+) \w+ (\w+)… \"(.*?)\" \{", line).groups()
+    return datetime.fromisoformat(at), device, text if '"type":"contact_joined' in line else ""
+
+
+def is_quiet(wishes, moment):
+    """Is it a quiet hour of this person?"""
+    if "quiet" not in wishes:
+        return False
+    clock, (start, end) = f"{moment.astimezone(ZoneInfo(wishes['time_zone'])):%H:%M}", wishes["quiet"].values()
+    return start <= clock < end if start < end else clock >= start or clock < end
 
 
 def test_the_demo_refuses_a_database_with_users_of_others(databases, tmp_path):
