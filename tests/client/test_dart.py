@@ -496,13 +496,14 @@ def test_http_needs_allow_http(world: World) -> None:
 
 
 def test_a_cursor_finds_only_who_is_new(world: World) -> None:
-    phone = world.phone(world.new_user())
+    app = application(world.proxy.server.database_url, "since")
+    phone = world.phone(world.new_user(app))
     phone.sync(("Ann", ANN), ("Bob", BOB))
-    ann = world.new_user(phone=ANN)
+    ann = world.new_user(app, phone=ANN)
     first = phone.call("registered since")
     assert (first["users"], first["text"]) == ([[ann.id, "Ann"]], "NewlyRegistered(1 users)")
     assert phone.call("registered since", cursor=first["next"])["users"] == []
-    bob = world.new_user(phone=BOB)
+    bob = world.new_user(app, phone=BOB)
     assert phone.call("registered since", cursor=first["next"])["users"] == [[bob.id, "Bob"]]
     assert len(phone.call("registered since", cursor="unknown")["users"]) == 2
 
