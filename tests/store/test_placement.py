@@ -95,9 +95,12 @@ def texts() -> Iterator[tuple[str, str]]:
                 yield file.name, node.value
 
 
+USUAL = {"u": "users", "n": "numbers"}  # what these aliases mean in a part of a statement
+
+
 def correlated(sql: str) -> set[str]:
     """Aliases of reference tables that a subquery on a distributed table refers to from inside."""
-    outer = {alias: table for table, alias in re.findall(r"\b(?:FROM|JOIN) (\w+) AS (\w+)", sql)}
+    outer = USUAL | {alias: table for table, alias in re.findall(r"\b(?:FROM|JOIN) (\w+) AS (\w+)", sql)}
     found = set()
     for inner in subqueries(sql):
         own = {alias: table for table, alias in re.findall(r"\b(?:FROM|JOIN) (\w+) AS (\w+)", inner)}
@@ -191,6 +194,7 @@ def test_only_migrations_and_the_limit_of_searches_use_advisory_locks():
 def test_a_correlated_subquery_of_a_reference_table_is_noticed():
     bad = "SELECT u.id FROM users AS u WHERE EXISTS (SELECT 1 FROM books AS b WHERE b.owner_id = u.id)"
     assert correlated(bad) == {"u"}
+    assert correlated("u.name, (SELECT s.last_request_at FROM seen AS s WHERE s.user_id = u.id)") == {"u"}
     assert not correlated(
         "SELECT b.book FROM books AS b WHERE EXISTS (SELECT 1 FROM numbers AS n WHERE n.user_id = b.owner_id)"
     )

@@ -18,7 +18,7 @@ from .db import Row, Rows, Tx
 COLUMNS = "id, app_id, user_id, nonce, ts, created_at, last_used_at, expires_at, guest_until"
 NAMES = COLUMNS.split(", ")
 WITH_USER = (
-    f"SELECT {', '.join(f's.{name}' for name in NAMES)}, {users.COLUMNS_AND_SEEN} FROM sessions AS s"
+    f"SELECT {', '.join(f's.{name}' for name in NAMES)}, {users.COLUMNS_AND_SEEN.format(id='u.id')} FROM sessions AS s"
     " LEFT JOIN users AS u ON u.id = {user} AND u.app_id = s.app_id"
     " WHERE s.token_hash = :token_hash AND s.expires_at > :now"
 )

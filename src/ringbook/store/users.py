@@ -33,7 +33,9 @@ from .db import Row, Rows, Tx, ids
 STORED = len(User.__struct_fields__) - 1
 READ = list(dict.fromkeys([*User.__struct_fields__[:STORED], *profiles.READ]))
 COLUMNS = ", ".join(f"u.{name}" for name in READ)
-COLUMNS_AND_SEEN = f"{COLUMNS}, (SELECT s.last_request_at FROM seen AS s WHERE s.user_id = u.id)"
+# `id` is :id wherever the statement may run on a cluster, which refuses a subquery that refers to `users` outside of it.
+COLUMNS_AND_SEEN = COLUMNS + ", (SELECT s.last_request_at FROM seen AS s WHERE s.user_id = {id})"
+ONE = COLUMNS_AND_SEEN.format(id=":id")
 ID, PHONE, APP_ID, IS_GUEST = (READ.index(name) for name in ("id", "phone", "app_id", "is_guest"))
 # Where a row may hold a sealed text, with the name of that column; and the field that it is the value of.
 SEALED = [(READ.index(one.column), one.column, READ.index(one.key)) for one in profiles.SEALED]
@@ -49,9 +51,7 @@ def by_id(tx: Tx, app_id: int, user_id: int) -> User | None:
     """The user with this id."""
     if not ids.possible([user_id]):
         return None
-    rows = tx.tuples(
-        f"SELECT {COLUMNS_AND_SEEN} FROM users AS u WHERE u.id = :id AND u.app_id = :app_id", id=user_id, app_id=app_id
-    )
+    rows = tx.tuples(f"SELECT {ONE} FROM users AS u WHERE u.id = :id AND u.app_id = :app_id", id=user_id, app_id=app_id)
     return user_of(tx, rows[0]) if rows else None
 
 

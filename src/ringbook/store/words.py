@@ -65,7 +65,9 @@ def found(tx: Tx, app_id: int, beginnings: Sequence[str], limit: int) -> tuple[l
         conditions.append(f"w{place}.word >= :low_{place} AND w{place}.word < :high_{place}")
         params |= {f"low_{place}": beginning, f"high_{place}": beginning + LAST}
     rows = tx.tuples(
-        f"SELECT w0.user_id FROM {' CROSS JOIN '.join(tables)} WHERE {' AND '.join(conditions)} LIMIT :rows",
+        f"SELECT w0.user_id FROM {' CROSS JOIN '.join(tables)} WHERE {' AND '.join(conditions)}"
+        # The order of the index, which a cluster does not keep by itself: pages follow each other in it.
+        " ORDER BY w0.word, w0.user_id LIMIT :rows",
         app_id=app_id,
         rows=limit * ROWS_A_USER + 1,
         **params,
