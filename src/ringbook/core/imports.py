@@ -223,7 +223,7 @@ def _update(tx: Tx, app: App, changed: list[Row], now: int) -> None:
         raise errors.Conflict("a user signed in during the import")
     ids = [user["id"] for user in changed]
     store.forget_numbers(tx, ids)
-    words_store.forget_all(tx, ids)
+    words_store.forget(tx, ids)
 
 
 def _words(written: list[Row]) -> list[tuple[int, str]]:

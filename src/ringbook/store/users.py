@@ -33,7 +33,7 @@ from .db import Row, Rows, Tx, ids
 STORED = len(User.__struct_fields__) - 1
 READ = list(dict.fromkeys([*User.__struct_fields__[:STORED], *profiles.READ]))
 COLUMNS = ", ".join(f"u.{name}" for name in READ)
-# `id` is :id wherever the statement may run on a cluster, which refuses a subquery that refers to `users` outside of it.
+# `id` is :id where a cluster may run the statement: it refuses a subquery that refers to `users` outside of it.
 COLUMNS_AND_SEEN = COLUMNS + ", (SELECT s.last_request_at FROM seen AS s WHERE s.user_id = {id})"
 ONE = COLUMNS_AND_SEEN.format(id=":id")
 ID, PHONE, APP_ID, IS_GUEST = (READ.index(name) for name in ("id", "phone", "app_id", "is_guest"))

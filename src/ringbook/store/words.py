@@ -1,7 +1,7 @@
 """The words by which admins find users: an ordinary table with an index, so that an erasure leaves nothing of them.
 
 put, put_all            add the words of a user, of many users
-replace, forget_all     replace those of a user, delete those of many; those of a deleted user go with the user
+replace, forget     replace those of a user, delete those of many; those of a deleted user go with the user
 found                   the users of whom every given word is the beginning of one of their words
 having                  which of given users are such users
 
@@ -45,7 +45,7 @@ def replace(tx: Tx, app_id: int, user_id: int, words: Sequence[str]) -> None:
     put(tx, app_id, user_id, words)
 
 
-def forget_all(tx: Tx, user_ids: Sequence[int]) -> None:
+def forget(tx: Tx, user_ids: Sequence[int]) -> None:
     """Delete the words of these users. On a cluster this waits for all who write words."""
     tx.run("DELETE FROM words WHERE user_id IN :ids", ids=Rows.of("id", user_ids))
 
