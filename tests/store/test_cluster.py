@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from clusters import URL, Cluster
 from servers import KEY, SEAL, Databases, application, installed_postgresql, migrate
+from store.older import next_version
 
 from ringbook import errors
 from ringbook.core import charging
@@ -223,6 +224,21 @@ def test_a_table_of_a_later_migration_follows_while_others_are_connected(nodes: 
             assert "not distributed yet (removed, daily)" in cluster.trouble(db)
             assert [step.table for step in cluster.distribute(url).steps] == ["removed", "daily"]
             assert cluster.trouble(db) == ""
+
+
+@needs_cluster
+def test_a_migration_of_a_distributed_schema_reaches_every_node(nodes: Cluster, monkeypatch, tmp_path):
+    with nodes.database() as url:
+        migrate(url)
+        made, before = application(url), migrations.HEAD
+        next_version(monkeypatch, tmp_path)
+        assert migrations.migrate(url) == before
+        for place in range(len(nodes.nodes)):
+            with closing(connect(nodes.at(place, name_in(url)), pool=1, seal=SEAL)) as db, db.read() as tx:
+                assert tx.tuples("SELECT of_next_version FROM users") == []
+                assert tx.tuples("SELECT id FROM applications") == [(made.application_id,)]
+                assert tx.tuples("SELECT revision FROM schema_state") == [(migrations.HEAD,)]
+        assert cluster.distribute(url).steps == ()
 
 
 @needs_cluster

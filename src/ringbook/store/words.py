@@ -1,7 +1,7 @@
 """The words by which admins find users: an ordinary table with an index, so that an erasure leaves nothing of them.
 
 put, put_all            add the words of a user, of many users
-replace, forget     replace those of a user, delete those of many; those of a deleted user go with the user
+replace, forget         replace those of a user, delete those of many; those of a deleted user go with the user
 found                   the users of whom every given word is the beginning of one of their words
 having                  which of given users are such users
 
