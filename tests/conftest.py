@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import structlog
+from clusters import ONLY
 from hashing import make_cheap
 from push.providers import Providers, providing
 from servers import DATABASES, SEAL, Databases, Postgresql, Server, Stoppable, migrate, private_folder, serve, tail
@@ -131,9 +132,15 @@ LONG = {
 }
 
 
+ON_CLUSTER_SECONDS = 600  # for one test: on one machine, each statement costs a cluster several times as much
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the longest files first."""
+    """Run the longest files first, and give tests on a cluster more time."""
     items.sort(key=lambda item: item.path.stem not in LONG)
+    for item in items:
+        if ONLY or "citus" in item.name:
+            item.add_marker(pytest.mark.timeout(ON_CLUSTER_SECONDS))
 
 
 @pytest.hookimpl(wrapper=True)
