@@ -199,7 +199,7 @@ class History(People):
         """What apps do wrong: each kind on a few days, some of them today and yesterday."""
         users = sorted(self.joined_at.keys() - self.left_at.keys())
         for kind, count in MISTAKES.items():
-            for _ in range(max(1, count * self.days // 30)):
+            for _ in range(max(1, count * self.days * self.joining // (30 * 340))):
                 who = self.chance.choice(users)
                 earliest = self.joined_at[who] // DAY
                 day = self.chance.randrange(earliest, self.days)

@@ -15,9 +15,8 @@ from ringbook.server import front
 
 SOURCE = Path(ringbook.__file__).parent
 READS = re.compile(r"\btime\.time\(\)|\bdatetime\.now\(|\butcnow\(|from time import")
-# They compare the clocks of two machines, read HTTP's caching times, or write the time of a log line.
+# They compare the clocks of two machines, or read HTTP's caching times.
 BESIDE = {
-    "logs.py",
     "server/machine.py",
     "store/db/sqlite.py",
     "times.py",
