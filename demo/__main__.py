@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from history import History
-from place import ADMIN, DATA, Found, Place, Progress, Refused, State
+from place import ADMIN, DATA, PUSHES, Found, Place, Progress, Refused, State
 from player import PASSWORD
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
@@ -39,8 +39,9 @@ TEXT = """
   Look first  {month:46}  the month
               {push:46}  each push
               {bob:46}  Bob and his book
-  Be Bob      {url}/docs with application {id},
+  As Bob      {url}/docs with application {id},
               auth key {key}, login bob, password {bobs}
+  Pushes      {pushes}
   Delete      {delete}
 """
 STARTING = """
@@ -192,6 +193,7 @@ def shown(place: Place, found: Found, url: str) -> str:
         id=found.app.id,
         key=found.app.auth_key,
         bobs=PASSWORD,
+        pushes=f"{nearest(place.folder)}/{PUSHES}: in English and German" if place.folder else "were printed",
         delete=f"rm -r {nearest(place.folder)}" if place.folder else f"{DELETE} {found.app.id}",
     )
 

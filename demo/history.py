@@ -96,9 +96,9 @@ class History(People):
     # ── who joins, and when ──────────────────────────────────────────────────────────────────────────────────────────
 
     def _join(self) -> None:
-        """The cast joins on days of their own, the others by and by, more of them towards the end."""
+        """Bob joins first, the cast on days of their own, the others by and by, more of them towards the end."""
         for who, part in CAST_JOINS.items():
-            self._joins(who, int(part * self.days) * DAY + 9 * HOUR + who * MINUTE)
+            self._joins(who, int(part * self.days) * DAY + (9 * HOUR if part else 0) + who * MINUTE)
         weights = [self._weight(day) for day in range(self.days)]
         others = iter(range(len(CAST) + 1, self.joining + 1))
         done = 0.0

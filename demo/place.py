@@ -38,6 +38,7 @@ NAME = "Saunter (demo)"
 UNFINISHED = "Saunter (demo, not finished)"
 MEMORY = Path("/dev/shm")  # where the system has it, the history is made there: a disk takes longer
 ADMIN = "demo@example.com"
+PUSHES = "pushes.txt"  # what the worker printed
 OF_A_DATABASE = ("RINGBOOK_DATABASE", "RINGBOOK_KEY_FILE", "RINGBOOK_ERASURES_FOLDER")
 TEMPLATES = {
     "en": {"digest": {"one": "%s and %d other joined.", "other": "%s and %d others joined."}},
@@ -154,6 +155,7 @@ class Place:
         with tempfile.TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else self.folder.parent) as scratch:
             apart = Place.of(without_database(self.environment), Path(scratch, "data"))
             played = apart._made(until, progress, history)
+            (Path(scratch, "data") / PUSHES).write_text("\n".join(played.printed.pushes) + "\n", encoding="utf-8")
             shutil.rmtree(self.folder)
             shutil.move(Path(scratch, "data"), self.folder)
         return played

@@ -297,10 +297,13 @@ class Player:
         await self._ask(BOB, "PUT", f"/users/{self.users[BOB]}", {"user": {}} | await self._code(BOB, phone))
 
     async def visit(self, who: int) -> None:
-        """Sign in again, sync the whole book, and see who is here."""
+        """Sign in again, sync the whole book, see who is here, and read the list of who has joined."""
         await self._sign_in(who)
         await self._upload(who, self._books[who], force=True)
         await self._look(who)
+        joined = (await self._ask(who, "GET", "/contact_joined?limit=20"))["items"]
+        if joined and not joined[0]["seen"]:
+            await self._ask(who, "POST", "/contact_joined/seen", {"up_to": joined[0]["id"]})
 
     async def change(self, who: int, contacts: list[dict[str, Any]]) -> None:
         """Upload what has changed in the book; the phone's own book changes, too."""

@@ -273,6 +273,7 @@ def folder(tmp_path_factory):
     made = demo(found, "--make-only", "--joining", "12")
     assert made.returncode == 0, made.stderr
     assert "Making 30 days" in made.stderr
+    assert '"Your friend Annie joined."' in (found / "pushes.txt").read_text("utf-8")
     return found
 
 
@@ -343,8 +344,11 @@ def test_bob_signs_in_with_the_password_that_is_shown(folder):
     with serve(f"sqlite:///{folder}/demo.db", folder, key_file=str(folder / "demo.key")) as server:
         user = {"login": "bob", "password": "bob-12345"}
         wanted = {"application_id": found.app.id, "auth_key": found.app.auth_key, "user": user}
-        opened = ask(server, "POST", "/session", wanted)
-    assert opened.json["session"]["user_id"] == found.bob
+        session = ask(server, "POST", "/session", wanted).json["session"]
+        joined = ask(server, "GET", "/contact_joined", headers={"CB-Token": session["token"]}).json
+    assert session["user_id"] == found.bob
+    assert (joined["items"][0]["address_book_name"], joined["unseen"]) == ("Annie", 1)
+    assert joined["items"][1]["seen"]
 
 
 def test_a_port_that_is_taken_is_named(folder):
