@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ringbook import errors
-from ringbook.core import discovered, discovery, inactive, users
+from ringbook.core import discovered, discovery, inactive, preferences, users
 from ringbook.core.discovered import Discovered
 from ringbook.model import Entry
 from ringbook.store import discovered as store
@@ -96,6 +96,15 @@ def test_a_contact_with_another_number_is_new(play, bob):
     ann = play.person("ann", ANN).id
     _, cursor = since(play, bob)
     play.changes(ann, phone=CLEO)
+    assert ids(since(play, bob, cursor)) == [ann]
+
+
+def test_a_contact_who_may_be_found_now_is_new(play, bob):
+    ann = play.person("ann", ANN).id
+    preferences.change(play.db, play.caller(ann), {"discoverable": "mutual"})
+    found, cursor = since(play, bob)
+    assert found == []
+    play.holds(ann, (BOB, "Bob"))
     assert ids(since(play, bob, cursor)) == [ann]
 
 
@@ -292,6 +301,25 @@ class World:
             with suppress(errors.Invalid, errors.SessionGone):
                 self.play.changes(self.chance.choice(self.others), phone=number)
 
+    def prefer(self) -> None:
+        """Another user says who finds them, or the application does for those who have not."""
+        audience = self.chance.choice(["everyone", "mutual", "nobody"])
+        if not self.others or self.chance.random() < 0.2:
+            self.play.set(contact_joined_discoverable=audience)
+            return
+        with suppress(errors.SessionGone):
+            preferences.change(
+                self.play.db, self.play.caller(self.chance.choice(self.others)), {"discoverable": audience}
+            )
+
+    def hold(self) -> None:
+        """Another user adds or removes the reader's number."""
+        if self.others:
+            entry = Entry(NUMBERS[0], *self.chance.choice([("Owner", False), (None, True)]))
+            other = self.play.caller(self.chance.choice(self.others))
+            with suppress(errors.SessionGone):
+                discovery.upload(self.play.db, LIMITS, other, [entry], now=self.play.now)
+
     def count(self) -> None:
         """From now on only verified numbers count, or all."""
         self.play.set(require_verified_number=self.chance.choice(["on", "off"]))
@@ -327,7 +355,8 @@ class World:
 
     def step(self) -> None:
         """Something happens."""
-        usual = [self.ask] * 6 + [self.upload] * 3 + [self.join] * 2 + [self.leave, self.change, self.count, self.jump]
+        usual = [self.ask] * 8 + [self.upload] * 3 + [self.join, self.prefer, self.hold] * 2
+        usual += [self.leave, self.change, self.count, self.jump]
         self.chance.choice(usual * 3 + [self.restore])()
 
 
@@ -335,7 +364,7 @@ class World:
 @given(seed=st.integers(0, 2**32))
 def test_a_reader_gets_exactly_who_was_missing_at_any_time_since_its_cursor(db, seed):
     world = World(Play(db), random.Random(seed))
-    for _ in range(60):
+    for _ in range(80):
         world.step()
 
 

@@ -18,6 +18,7 @@ from ..store import joined as facts
 from ..store import joined_lists as store
 from ..store import users
 from ..store.db import Database, Row, Tx
+from ..store.discoverable import mutual
 from ..times import DAY
 from . import cursors
 from .preferences import of_many
@@ -119,7 +120,7 @@ def _telling(tx: Tx, app: App, reader_id: int, user_ids: Sequence[int]) -> set[i
     telling = {user_id for user_id, wishes in said.items() if wishes == {"everyone"}}
     asking = [user_id for user_id, wishes in said.items() if "mutual" in wishes and "nobody" not in wishes]
     if asking:
-        telling |= store.mutual(tx, app.id, reader_id, asking, verified_only=app.verified_only)
+        telling |= mutual(tx, reader_id, asking, verified_only=app.verified_only)
     return telling
 
 

@@ -3,7 +3,6 @@
 of_owner       the list of a user: its incarnation, its last place, and up to which place the app has shown it
 Part, items    a part of the list, and its items whose user still has the number
 mark_seen      records up to which place the app has shown the list
-mutual         which of these users hold a number of the reader
 forget         takes a user out of all lists
 restart        makes every cursor unknown
 
@@ -16,7 +15,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from .db import Row, Rows, Tx
+from .db import Row, Tx
 
 INCARNATIONS = 2**62
 
@@ -69,24 +68,6 @@ def mark_seen(tx: Tx, owner_id: int, up_to: int) -> None:
         owner_id=owner_id,
         up_to=up_to,
     )
-
-
-def mutual(tx: Tx, app_id: int, reader_id: int, user_ids: Sequence[int], *, verified_only: bool) -> set[int]:
-    """The users among these whose books contain a number of the reader; with `verified_only`, a verified one."""
-    own = tx.tuples(
-        "SELECT number FROM numbers WHERE user_id = :id AND (verified_at IS NOT NULL OR :verified_only = 0)",
-        id=reader_id,
-        verified_only=int(verified_only),
-    )
-    if not own:
-        return set()
-    rows = tx.tuples(
-        "SELECT DISTINCT owner_id FROM contacts WHERE app_id = :app_id AND number IN :own AND owner_id IN :ids",
-        app_id=app_id,
-        own=Rows({"number": int}, own),
-        ids=Rows.of("id", user_ids),
-    )
-    return {owner_id for (owner_id,) in rows}
 
 
 def forget(tx: Tx, app_id: int, user_id: int, keyed: Sequence[int]) -> None:
