@@ -3,13 +3,14 @@
 import re
 import threading
 from contextlib import closing
+from typing import Any
 
 import pytest
 from core.joining import ANN, BOB, CLEO, DAY, NOW, Play
 from servers import SEAL, Databases
 
 from ringbook.config import Config
-from ringbook.core import activity, announcing, delivery, overview, push_trace, user_list, user_record
+from ringbook.core import activity, announcing, delivery, joined_lists, overview, push_trace, user_list, user_record
 from ringbook.core.audit import Actor
 from ringbook.store import db as store
 from ringbook.store.db import sqlite
@@ -49,6 +50,17 @@ class Traced:
                     if scan and name in tables:  # it may also be a subquery, which the plan shows as well
                         found[name + (scan[2] or "")] = statement
         return found
+
+    def owners_books(self, db: store.Database) -> list[str]:
+        """The statements that read all contacts of an owner, whatever they look for."""
+        plans = [(one, row[3]) for one in set(self.statements) if "contacts AS c" in one for row in self.plan(db, one)]
+        assert plans
+        return [one for one, step in plans if re.match(r"SEARCH c USING .*\(owner_id=\?\)", step)]
+
+    def plan(self, db: store.Database, statement: str) -> list[tuple[Any, ...]]:
+        """The steps of SQLite's plan."""
+        with db.read() as tx:
+            return tx.tuples(f"EXPLAIN QUERY PLAN {statement}")
 
     def sorts(self, db: store.Database, part: str) -> list[str]:
         """The statements with this part that sort rows, instead of reading them in the order of an index."""
@@ -112,6 +124,15 @@ def test_neither_the_overview_nor_the_pages_of_pushes_nor_the_metrics_read_a_tab
     push_trace.parked(db, play.app_id)
     scans = trace.scans(db)
     assert set(scans) - SMALL - BOUNDED == set(), scans
+
+
+def test_neither_a_push_nor_a_list_of_who_joined_reads_whole_books(traced):
+    trace, db, play = traced
+    (bob,) = play.rows("SELECT owner_id FROM announced")
+    assert delivery.claim(db, NOW, 9)
+    found = joined_lists.page(db, play.caller(bob["owner_id"]), limit=9, after=None, before=None, now=NOW)
+    assert [item.name for item in found.items] == ["Ann"]
+    assert trace.owners_books(db) == []
 
 
 def test_neither_the_list_of_users_nor_a_search_reads_or_sorts_a_table(traced):

@@ -205,10 +205,12 @@ def names(tx: Tx, holders: Sequence[tuple[int, int, int]]) -> dict[tuple[int, in
 
     The name is None where the contact does not open.
     """
+    # Over the books, because SQLite else reads all contacts of each owner.
     rows = tx.tuples(
-        "SELECT c.app_id, c.owner_id, c.book, c.number, c.sealed FROM :holders AS h JOIN contacts AS c"
-        " ON c.owner_id = h.owner_id AND c.app_id = h.app_id AND c.number = h.number"
-        " JOIN books AS b ON b.owner_id = c.owner_id AND b.book = c.book"
+        "SELECT c.app_id, c.owner_id, c.book, c.number, c.sealed"
+        " FROM :holders AS h CROSS JOIN books AS b CROSS JOIN contacts AS c"
+        " WHERE b.owner_id = h.owner_id AND c.owner_id = b.owner_id AND c.book = b.book AND c.number = h.number"
+        " AND c.app_id = h.app_id"
         " ORDER BY CASE c.book WHEN 0 THEN 0 ELSE 1 END, b.synced_at DESC, c.book",
         holders=Rows({"owner_id": int, "app_id": int, "number": int}, holders),
     )
