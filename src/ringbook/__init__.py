@@ -7,7 +7,8 @@ Imports go down only, also for types; import-linter checks it:
               exchange/                                what both edges share: from request to response
     domain    core/                                    the rules
     gateways  store/  push/  verify/  outbound/        databases, push, number verification, outgoing HTTP and mail
-    base      model  app_settings  profile_fields  preferences  phone  seal  errors  config  logs  metrics  times
+    base      model  app_settings  profile_fields  preferences  push_texts  plurals  phone  seal  errors  config  logs
+              metrics  times
 
 The first argument of a function shows its side effects: `db` opens its own transaction, `tx` works inside the caller's,
 and a function with neither is pure. Only `api/wire.py` knows the names and formats of requests and responses, only

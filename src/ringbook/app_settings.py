@@ -22,27 +22,15 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
-from . import errors, phone, preferences
+from . import errors, phone, preferences, push_texts
 
 Check = Callable[[str, str], str]
 
-MAX_TEMPLATE_CHARACTERS = 255
 MAX_LANGUAGES, MAX_MAIL_CHARACTERS = 50, 4_000
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 RESERVED_HEADERS = ("host", "content-length", "transfer-encoding", "connection")
 SERVICE_ACCOUNT_FIELDS = ("project_id", "client_email", "private_key", "token_uri")
 WEBHOOK_PREFIX = "whsec_"
-
-
-class PushTexts(Struct, frozen=True, forbid_unknown_fields=True):
-    """The texts of joined pushes in one language.
-
-    joined   of one who has joined; "" takes the application's
-    digest   of several, by CLDR plural category of those who are not named
-    """
-
-    joined: str = ""
-    digest: dict[str, str] = {}
 
 
 # ── checks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -137,16 +125,7 @@ def mail_texts(text: str, key: str) -> str:
 
 def push_template(text: str, key: str) -> str:
     """One line with at most one %s, the place of the name; %% is a per cent sign."""
-    rest = text.replace("%%", "")
-    if rest.count("%s") > 1:
-        raise errors.Invalid("may contain %s only once; it is replaced by the name", field=key)
-    if "%" in rest.replace("%s", ""):
-        raise errors.Invalid("contains a single per cent sign: write %% instead, or %s for the name", field=key)
-    if not text.strip() or len(text) > MAX_TEMPLATE_CHARACTERS:
-        raise errors.Invalid(f"must have 1 to {MAX_TEMPLATE_CHARACTERS} characters", field=key)
-    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in text):
-        raise errors.Invalid("must be one line, without control characters", field=key)
-    return text
+    return push_texts.template(text, key)
 
 
 def quiet(text: str, key: str) -> str:
@@ -160,15 +139,6 @@ def before_digest(text: str, key: str) -> str:
     if not (text.isascii() and text.isdigit() and len(text) < 9):
         raise errors.Invalid(f"must be 0 to {preferences.MOST_BEFORE_DIGEST}", field=key)
     preferences.digest(int(text), key)
-    return text
-
-
-def push_templates(text: str, key: str) -> str:
-    """A JSON object of texts of the joined push by language."""
-    try:
-        msgspec.json.decode(text, type=dict[str, PushTexts])
-    except msgspec.DecodeError as error:
-        raise errors.Invalid(f"must be a JSON object of texts by language ({error})", field=key) from None
     return text
 
 
@@ -552,7 +522,7 @@ class AppSettings(Struct, frozen=True, kw_only=True):
             " the number of the others",
             label="Texts by language",
             card="joined",
-            check=push_templates,
+            check=push_texts.checked,
             multiline=True,
         ),
     ] = "{}"
