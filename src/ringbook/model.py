@@ -169,6 +169,7 @@ class JoinedPage(Struct, frozen=True):
 class Subscription(Struct, frozen=True, kw_only=True):
     """Where a push reaches a device. `token` is the push token, or the endpoint of a Web Push subscription.
 
+    locale         the language of the device, as BCP 47 writes it
     answered_at    when a Web Push endpoint answered for the first time, or again; None = never
     silent_since   when it first gave no answer after that; None = it answers, or was not asked
     """
@@ -183,5 +184,6 @@ class Subscription(Struct, frozen=True, kw_only=True):
     token: str
     web_auth: str | None = None
     web_p256dh: str | None = None
+    locale: str | None = None
     answered_at: int | None = None
     silent_since: int | None = None

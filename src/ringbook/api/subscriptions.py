@@ -49,6 +49,7 @@ def requested(asked: SubscriptionRequest, user_id: int) -> list[Subscription]:
             token=(token.web_endpoint or "") if providers.channel(channel).names_own_host else push_token,
             web_auth=token.web_auth if providers.channel(channel).names_own_host else None,
             web_p256dh=token.web_p256dh if providers.channel(channel).names_own_host else None,
+            locale=device.locale or None,
         )
         for channel in dict.fromkeys(channels)
     ]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from .. import errors
+from .. import errors, preferences
 from ..config import Config
 from ..model import App, Subscription
 from ..push import providers
@@ -31,6 +31,7 @@ def subscribe(db: Database, config: Config, app: App, wished: Sequence[Subscript
     """Store new subscriptions (their id is 0), all or none. Returns them with their ids."""
     for subscription in wished:
         check(subscription, config)
+    wished = [_spelled(subscription) for subscription in wished]
 
     def stored(tx: Tx) -> list[Subscription]:
         _lock(tx, app.id, wished)
@@ -106,6 +107,13 @@ def check(wished: Subscription, config: Config) -> None:
         if len(value) > LONGEST:
             raise errors.Invalid(f"is longer than {LONGEST} characters", field=field)
     device_channels[wished.channel](wished, config)
+
+
+def _spelled(wished: Subscription) -> Subscription:
+    """The same with the locale as it is stored; Invalid."""
+    if wished.locale is None:
+        return wished
+    return msgspec.structs.replace(wished, locale=preferences.locale(wished.locale, "locale"))
 
 
 def _one_of(value: str, known: Sequence[str], field: str) -> None:

@@ -18,8 +18,8 @@ from ..model import Subscription
 from .db import Row, Rows, Tx, ids
 
 COLUMNS = (
-    "id, user_id, app_id, device, platform, channel, environment, bundle, token, web_auth, web_p256dh, answered_at,"
-    " silent_since"
+    "id, user_id, app_id, device, platform, channel, environment, bundle, token, web_auth, web_p256dh, locale,"
+    " answered_at, silent_since"
 )
 # Endpoints that users registered and that do not answer share a lane, so that they delay no others.
 LANE = (
@@ -80,14 +80,15 @@ def insert(tx: Tx, app_id: int, subscription: Subscription, now: int) -> Subscri
     """Add a subscription with a new id. Of two simultaneous registrations, the later one renews the first."""
     row = tx.one(
         "INSERT INTO subscriptions (user_id, id, app_id, device, platform, channel, environment, bundle, token,"
-        " token_key, web_auth, web_p256dh, created_at, updated_at)"
+        " token_key, web_auth, web_p256dh, locale, created_at, updated_at)"
         " VALUES (:user_id, :id, :app_id, :device, :platform, :channel, :environment, :bundle, :token, :token_key,"
-        " :web_auth, :web_p256dh, :now, :now)"
+        " :web_auth, :web_p256dh, :locale, :now, :now)"
         " ON CONFLICT (user_id, device, channel, environment) DO UPDATE SET platform = excluded.platform,"
         " bundle = excluded.bundle, token = excluded.token, token_key = excluded.token_key,"
         " answered_at = CASE WHEN subscriptions.token_key = excluded.token_key THEN subscriptions.answered_at END,"
         " silent_since = CASE WHEN subscriptions.token_key = excluded.token_key THEN subscriptions.silent_since END,"
-        " web_auth = excluded.web_auth, web_p256dh = excluded.web_p256dh, updated_at = excluded.updated_at"
+        " web_auth = excluded.web_auth, web_p256dh = excluded.web_p256dh, updated_at = excluded.updated_at,"
+        " locale = COALESCE(excluded.locale, subscriptions.locale)"
         f" RETURNING {COLUMNS}",
         id=tx.next_id("subscription_ids"),
         app_id=app_id,
@@ -98,6 +99,7 @@ def insert(tx: Tx, app_id: int, subscription: Subscription, now: int) -> Subscri
         environment=subscription.environment,
         bundle=subscription.bundle,
         web_p256dh=subscription.web_p256dh,
+        locale=subscription.locale,
         now=now,
         **_sealed(tx, app_id, subscription),
     )
@@ -111,13 +113,14 @@ def renew(tx: Tx, app_id: int, subscription: Subscription, now: int) -> Subscrip
         "UPDATE subscriptions SET platform = :platform, bundle = :bundle, token = :token, token_key = :token_key,"
         " answered_at = CASE WHEN token_key = :token_key THEN answered_at END,"
         " silent_since = CASE WHEN token_key = :token_key THEN silent_since END,"
-        " web_auth = :web_auth, web_p256dh = :web_p256dh, updated_at = :now"
+        " web_auth = :web_auth, web_p256dh = :web_p256dh, locale = COALESCE(:locale, locale), updated_at = :now"
         f" WHERE user_id = :user_id AND id = :id RETURNING {COLUMNS}",
         id=subscription.id,
         user_id=subscription.user_id,
         platform=subscription.platform,
         bundle=subscription.bundle,
         web_p256dh=subscription.web_p256dh,
+        locale=subscription.locale,
         now=now,
         **_sealed(tx, app_id, subscription),
     )

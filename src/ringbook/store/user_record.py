@@ -93,7 +93,7 @@ def subscriptions(tx: Tx, user_id: int) -> list[Row]:
     """The push subscriptions, with their tokens and keys."""
     rows = tx.all(
         "SELECT id, app_id, user_id, device, platform, channel, environment, bundle, token, web_auth, web_p256dh,"
-        " created_at, updated_at FROM subscriptions WHERE user_id = :id ORDER BY created_at, id",
+        " locale, created_at, updated_at FROM subscriptions WHERE user_id = :id ORDER BY created_at, id",
         id=user_id,
     )
     shown = [_opened_subscription(tx, row) for row in rows]
@@ -125,8 +125,8 @@ def pushes(tx: Tx, user_id: int) -> list[Row]:
     A joined push has the keyed number of a contact in its place.
     """
     rows = tx.all(
-        "SELECT id, user_id, app_id, channel, environment, about_user_id, event_id, message, number, created_at,"
-        " attempts, outcome, reason, settled_at FROM pushes WHERE user_id = :id ORDER BY created_at, id",
+        "SELECT id, user_id, app_id, channel, environment, about_user_id, event_id, message, number, digest,"
+        " created_at, attempts, outcome, reason, settled_at FROM pushes WHERE user_id = :id ORDER BY created_at, id",
         id=user_id,
     )
     waiting = [row for row in rows if row["outcome"] in (None, _pushes.PARKED)]

@@ -29,6 +29,17 @@ class DeviceIn(Struct, kw_only=True):
     udid: Annotated[str, Meta(examples=["BFE36393"])] | None = None
     client_identification_sequence: str | None = None
     bundle_identifier: str | None = None
+    locale: (
+        Annotated[
+            str,
+            Meta(
+                description="the language of the device, for the text of pushes about contacts who join; a later"
+                " registration without it keeps it",
+                examples=["de-AT"],
+            ),
+        ]
+        | None
+    ) = None
 
 
 class SubscriptionRequest(Struct, kw_only=True):
