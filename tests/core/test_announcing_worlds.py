@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ringbook import errors
-from ringbook.core import announcing, discovery, users
+from ringbook.core import announcing, discovery, preferences, users
 from ringbook.model import Entry
 
 NUMBERS = [f"+1202555{100 + n:04}" for n in range(3)]
@@ -35,6 +35,8 @@ class Person:
     books: dict[str, set[str]] = field(default_factory=dict)
     devices: list[tuple[int, str, str]] = field(default_factory=list)  # id, channel, environment
     told: dict[str, bool] = field(default_factory=dict)  # of these numbers; verified?
+    notify: bool = True
+    digest: bool = False  # also of the first who joins
 
 
 @dataclass
@@ -53,9 +55,10 @@ class Model:
             known = holder.told.get(joiner.phone)
             if known is None or (joiner.verified and not known):
                 holder.told[joiner.phone] = joiner.verified
-                for device, channel, environment in holder.devices:
+                about = holder if holder.digest else joiner
+                for device, channel, environment in holder.devices if holder.notify else []:
                     if channel != "apns_voip" and (development or environment == "production"):
-                        self.pushes[holder.id, device, joiner.id] += 1
+                        self.pushes[holder.id, device, about.id] += 1
 
 
 class World:
@@ -89,6 +92,18 @@ class World:
         platform = "android" if channel == "gcm" else "ios"
         made = self.play.device(person.id, token, channel=channel, platform=platform, environment=environment)
         person.devices.append((made.id, channel, environment))
+
+    def chooses(self, person: Person) -> None:
+        """Quiet hours change when a push is sent, and not whether there is one."""
+        person.notify, person.digest = self.chance.random() < 0.7, self.chance.random() < 0.4
+        quiet = self.chance.choice([None, ("00:00", "23:59"), ("22:00", "08:00")])
+        given = {
+            "notify": person.notify,
+            "digest": 0 if person.digest else 5,
+            "quiet": quiet,
+            "time_zone": "Asia/Tokyo",
+        }
+        preferences.change(self.play.db, self.play.caller(person.id), given)
 
     def joins(self, person: Person) -> None:
         """Gain a number, and announce it to all before the next step."""
@@ -125,7 +140,8 @@ class World:
         self.subscribes(person)
 
     def step(self) -> None:
-        often = {self.joins: 8, self.loses_number: 6, self.uploads: 2, self.subscribes: 1, self.leaves: 1}
+        often = {self.joins: 8, self.loses_number: 6, self.uploads: 2}
+        often |= {self.subscribes: 1, self.leaves: 1, self.chooses: 2}
         (action,) = self.chance.choices(list(often), list(often.values()))
         if len(self.model.people) < 4 or self.chance.random() < 0.15:
             self.friend()
@@ -182,6 +198,9 @@ def test_several_workers_and_writers_at_once_miss_nobody_and_repeat_nobody(db, s
     stay = [befriended(play, f"stays{n}", chance.randint(1, 3)) for n in range(15)]
     go = [befriended(play, f"goes{n}", 1) for n in range(6)]
     change = [befriended(play, f"changes{n}", 1) for n in range(6)]
+    together = [befriended(play, f"together{n}", 2) for n in range(6)]
+    for user, _ in together:
+        preferences.change(play.db, play.caller(user), {"digest": 1})
     joiners = [play.person(f"joiner{n}", number).id for n, number in enumerate(NUMBERS)]
     trouble: list[Exception] = []
     work = [lambda: working(play, seed), lambda: working(play, seed + 1)]
@@ -198,6 +217,12 @@ def test_several_workers_and_writers_at_once_miss_nobody_and_repeat_nobody(db, s
     steady = {(user, device, joiner) for user, devices in stay for device in devices for joiner in joiners}
     assert {one for one in found if one[0] in {user for user, _ in stay}} == steady
     assert not {one for one in found if one[0] in {user for user, _ in go}}
+    for user, devices in together:
+        own = [one for one in found if one[0] == user]
+        assert sorted(device for _, device, about in own if about == user) == devices  # the digest
+        assert sorted(device for _, device, about in own if about != user) == devices
+        rows = play.rows("SELECT digest FROM announced WHERE owner_id = :user ORDER BY place", user=user)
+        assert [row["digest"] for row in rows] == [None, play.now, play.now]
     assert len({row["id"] for row in play.rows("SELECT id FROM pushes")}) == found.total()
 
 

@@ -222,6 +222,7 @@ LOCKING = {
     ("app_totals.py", "total_changes"),
     ("buckets.py", "buckets"),
     ("buckets.py", "removed"),
+    ("joined.py", "joined_lists"),
     ("pushes.py", "pushes"),
     ("sessions.py", "nonces"),
     # commands, and what an admin does

@@ -3,6 +3,7 @@
 A push that the provider had accepted and no worker had recorded can be sent twice. These pushes are counted here.
 """
 
+import json
 import random
 import time
 import uuid
@@ -54,7 +55,7 @@ def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing_that_was_recorde
     db, database_url, providers, tmp_path
 ):
     play = Play(db, now=int(time.time()))
-    play.set(**providers.settings)
+    play.set(contact_joined_digest="1000", **providers.settings)
     befriended(play)
     settings = environment(database_url, **{name: str(value) for name, value in providers.config.items()})
     recorded_at_deaths, kept = [], Counter[int]()
@@ -78,11 +79,49 @@ def test_kill_9_at_any_moment_loses_nothing_and_repeats_nothing_that_was_recorde
     print(f"recorded at each death: {recorded_at_deaths}; acknowledged, not recorded: {kept.total() - len(kept)}")
 
 
-def wait_for_the_end(play: Play) -> None:
-    """Wait until no fact is left to announce, and then until no push is left to send."""
+def told(play: Play, providers: Providers) -> dict[str, dict[str, frozenset[int]]]:
+    """By device and push: the users whom the provider was told of. All attempts of a push tell of the same."""
+    found: dict[str, dict[str, frozenset[int]]] = {}
+    for one in providers.asked()["asked"]:
+        if one["status"] == 200:
+            body = json.loads(one["body"])
+            about = frozenset(body.get("user_ids") or [body["user_id"]])
+            assert found.setdefault(one["token"], {}).setdefault(one["id"], about) == about
+    return found
+
+
+def test_kill_9_at_any_moment_tells_of_everybody_in_one_digest(db, database_url, providers, tmp_path):
+    """Digests leave at once here, while further users join: each user is in one of them, and in no other push."""
+    play = Play(db, now=int(time.time()))
+    play.set(contact_joined_digest="0", **providers.settings)
+    befriended(play)
+    settings = environment(database_url, **{name: str(value) for name, value in providers.config.items()})
+    for death, phone in enumerate(JOINERS):
+        play.person(f"joiner{death}", phone)
+        lease_over(play)
+        with running([program(), "worker"], tmp_path / f"worker{death}.log", environment=settings) as worker:
+            if death < DEATHS:
+                wait_for_work(play, providers, random.choice(BEGINNINGS), random.uniform(0, 0.1 * (death + 1)))
+                lease_over(play)
+                time.sleep(random.uniform(0, 0.2))
+                worker.kill()
+                worker.wait()
+            else:
+                wait_for_the_end(play, hurry=True)
+    joiners = sorted(row["id"] for row in play.rows("SELECT id FROM users WHERE login LIKE 'joiner%'"))
+    pushes = told(play, providers)
+    assert len(pushes) == HOLDERS
+    for of_device in pushes.values():
+        assert sorted(user for about in of_device.values() for user in about) == joiners
+
+
+def wait_for_the_end(play: Play, *, hurry: bool = False) -> None:
+    """Wait until no fact is left to announce, and then until no push is left to send. `hurry`: whenever it is due."""
     deadline = time.monotonic() + LAST_SECONDS
     while play.facts() or delivery.waiting(play.db)[0]:
         assert time.monotonic() < deadline, play.rows("SELECT id, attempts, outcome, reason FROM pushes LIMIT 5")
+        if hurry and not play.facts():
+            lease_over(play)
         time.sleep(0.2)
 
 

@@ -9,6 +9,10 @@ A *fact* (`core/joined.py`) says that a user has gained a number. Each holder of
 push to each device. The push has no text in the queue: `core/joined_texts.py` composes it for the attempt. A holder is
 notified a second time when the number was not verified the first time and is now. Holders without a device count as
 notified. The application's backend gets one webhook request per fact that at least one holder is notified of.
+
+A holder may have chosen to get no pushes, or none in quiet hours, or those of 24 hours together after the first few: a
+*digest*. Their pushes are added with statements that read what they have chosen. The others, which are most batches,
+are added without.
 """
 
 from collections.abc import Sequence
@@ -22,13 +26,12 @@ from ..push import providers
 from ..store import joined as store
 from ..store import proofs, pushes
 from ..store.db import Database, Row, Tx
-from . import applications, waking
-from .delivery import WEBHOOK
+from . import applications, preferences, quiet_hours, stats, waking
+from .delivery import LIFE_SECONDS, WEBHOOK
 
 BATCH = 5_000  # holders, and pushes: SQLite's other writers wait for so many, a tenth of a second
 FIRST_BATCH = 500  # of each fact, so that its first pushes are on their way soon
 AGAIN_SECONDS = 60  # the pause before a fact that failed is tried again, so that it does not hold up the others
-LIFE_SECONDS = 86_400
 
 
 class Overtaken(Exception):
@@ -143,17 +146,53 @@ def _obsolete(app: App, joined: Row | None) -> str:
 
 def _notify(tx: Tx, app: App, fact: Row, batch: Batch, now: int) -> None:
     """Queue the pushes for those of the holders who were not notified of the number before."""
-    new = store.announce(tx, batch.holders, fact["user_id"], verified=bool(fact["verified"]), now=now)
+    chosen = store.have_chosen(tx, batch.holders.after, batch.holders.up_to)
+    new = store.announce(
+        tx,
+        batch.holders,
+        fact["user_id"],
+        verified=bool(fact["verified"]),
+        now=now,
+        digest=app.settings.contact_joined_digest,
+        chosen=chosen,
+    )
     if not new:
         return
-    devices, until = batch.devices, now + LIFE_SECONDS
+    devices = batch.devices
     if new != batch.count:  # some were notified before, or came just now, perhaps with a device in another lane
         devices = store.devices(tx, batch.holders, announced=True)
-    if devices:
-        added = pushes.add_joined(tx, batch.holders, fact["user_id"], devices, now=now, expires_at=until)
+    if devices and (chosen or store.have_digests(tx, batch.holders)):
+        _add_as_chosen(tx, app, fact, batch.holders, devices, now)
+    elif devices:
+        added = pushes.add_joined(tx, batch.holders, fact["user_id"], devices, now=now, life=LIFE_SECONDS)
         _check_written(added == sum(devices.values()))
     if app.settings.webhook_url:
+        until = now + LIFE_SECONDS
         pushes.add(tx, app.id, fact["user_id"], [_webhook(app, fact)], joined_id=fact["id"], now=now, expires_at=until)
+
+
+def _add_as_chosen(tx: Tx, app: App, fact: Row, holders: store.Holders, devices: dict[str, int], now: int) -> None:
+    """Add the pushes for holders of whom some have chosen, or got the fact for a digest."""
+    found = store.chosen_by(tx, holders)
+    choices = store.Choices(_in_quiet_hours(app, found, now))
+    pushes.add_joined(tx, holders, fact["user_id"], devices, now=now, life=LIFE_SECONDS, choices=choices)
+    _check_written(devices == store.devices(tx, holders, announced=True))
+    if not all(notify for _, _, _, notify in found):
+        stats.after(tx, app.id, "joined pushes withheld", now, store.withheld(tx, holders))
+
+
+def _in_quiet_hours(app: App, found: Sequence[store.Chosen], now: int) -> list[tuple[str, int, int, int]]:
+    """The quiet hours that hold at this moment, as `store.Choices` has them."""
+    quiet = []
+    for zone, start, end, _ in found:
+        hours = preferences.quiet(app, start, end) if zone else None
+        if zone and hours and (over := quiet_hours.ends(zone, hours, now)):
+            quiet.append((zone, _stored(start), _stored(end), over))
+    return quiet
+
+
+def _stored(minute: int | None) -> int:
+    return store.NOT_CHOSEN if minute is None else minute
 
 
 def environments(app: App) -> list[str]:

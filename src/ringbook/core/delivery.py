@@ -7,7 +7,8 @@
     waiting                  the length and the age of the queue
 
 A joined push has no text in the database. It is composed at each claim, from the recipient's address book as it is then
-(`core/joined_texts.py`); the push is withheld when the recipient has removed the contact.
+(`core/joined_texts.py`); the push is withheld when the recipient has removed the contact, or wants no pushes any more.
+In the recipient's quiet hours it is given back until they are over, which does not count as an attempt.
 
 A push is *settled* when it was accepted, has expired, was withheld, or its subscription has ended. Its text, or the
 keyed number of a joined push, is deleted at once. A push is *parked* when a provider refused it for a reason that an
@@ -28,18 +29,21 @@ from msgspec import Struct
 
 from .. import errors, metrics
 from ..model import Subscription
+from ..preferences import Preferences
 from ..push import providers
 from ..push.transport import Cause, Message, Outcome, Receipt
+from ..store import joined as lists
 from ..store import pushes as store
 from ..store import subscriptions
 from ..store.db import Database, Row, Tx
-from . import audit, joined_texts, stats, waking
+from . import audit, joined_texts, preferences, quiet_hours, stats, waking
 from .audit import Actor
 
 LEASE_SECONDS = 30
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 4, 1_800
 LEAST_JITTER, MOST_JITTER = 0.5, 1.5
 ASKED_JITTER = 0.3  # the share of the jitter that is also applied to a wait that a provider asks for
+LIFE_SECONDS = 86_400  # of a joined push, from the moment at which it is due
 RETRY_LIFE_SECONDS = 86_400
 BEFORE_PUSHES = 1_230_768_000  # 2009: an earlier time of death from a provider is ignored
 WEBHOOK = 0  # the subscription id of webhooks
@@ -121,8 +125,15 @@ class Settled(Struct, frozen=True):
     reason: str
 
 
+class Wait(Struct, frozen=True):
+    """The push is given back until quiet hours are over."""
+
+    until: int
+
+
 UNREADABLE = Settled(PARKED, Cause.UNREADABLE, "the push cannot be read: please report it")
 WITHHELD = Settled(GONE, Cause.CONTACT_REMOVED, "the recipient no longer has this contact")
+UNWANTED = Settled(GONE, Cause.NOTIFY_OFF, "the recipient wants no pushes about contacts who join")
 
 
 # ── claiming ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -140,18 +151,21 @@ def claim(db: Database, now: int, most: int, rooms: Mapping[str, Room] | None = 
         wanted = [(row["user_id"], row["subscription_id"]) for row in rows if row["subscription_id"] != WEBHOOK]
         with tx.prefer_indexes():
             reached = subscriptions.chosen(tx, sorted(wanted)) if wanted else {}
-            payloads = _payloads(db, tx, rows)
-        due, over, alike = [], [], defaultdict[tuple[int, int, str], dict[str, Any]](dict)
-        for row in rows:
+            chosen = _chosen(db, tx, rows)
+            decided, locales = _looked_at(rows, reached, chosen, now)
+            left = [row for row in rows if row["id"] not in decided] if decided else rows
+            _close_digests(tx, left)
+            payloads = _payloads(db, tx, left, locales)
+        due, alike = [], defaultdict[tuple[int, int, str], dict[str, Any]](dict)
+        for row in left:
             subscription = reached.get((row["user_id"], row["subscription_id"]))
-            what = _due(row, payloads[row["id"]], subscription, alike, now)
+            what = _due(row, payloads[row["id"]], subscription, alike)
             if isinstance(what, Due):
                 due.append(what)
             else:
-                over.append((row, what))
-        if over:
-            store.settle(tx, sorted(_written(row, what) for row, what in over), now)
-    _count([(row["app_id"], row["channel"], False, what) for row, what in over], now)
+                decided[row["id"]] = what
+        over = _write(tx, rows, decided, now)
+    _count([(row["app_id"], row["channel"], False, settled) for row, settled in over], now)
     return due
 
 
@@ -193,14 +207,90 @@ def _claimed_from(tx: Tx, lane: str, now: int, places: int, room: Room) -> list[
     return [*first, *again, *(store.claim_first(tx, lane, until, left) if left else [])]
 
 
-def _payloads(db: Database, tx: Tx, rows: Sequence[Row]) -> dict[int, dict[str, Any] | Settled]:
+def _chosen(db: Database, tx: Tx, rows: Sequence[Row]) -> dict[int, Preferences]:
+    """The preferences of those recipients of joined pushes who have chosen any."""
+    apps = {row["user_id"]: row["app_id"] for row in rows if joined_texts.is_joined(row)}
+    found = preferences.rows_of(tx, sorted(apps)) if apps else {}
+    readable = {app_id: joined_texts.application(db, tx, app_id) for app_id in {apps[user_id] for user_id in found}}
+    return {
+        user_id: preferences.effective(app, row) for user_id, row in found.items() if (app := readable[apps[user_id]])
+    }
+
+
+def _looked_at(
+    rows: Sequence[Row],
+    reached: Mapping[tuple[int, int], Subscription | errors.Unreadable],
+    chosen: Mapping[int, Preferences],
+    now: int,
+) -> tuple[dict[int, Settled | Wait], dict[int, str]]:
+    """Those of these pushes that are not sent now; and the languages of recipients, which the user or the device has.
+
+    Both by the push's id.
+    """
+    decided: dict[int, Settled | Wait] = {}
+    locales: dict[int, str] = {}
+    for row in rows:
+        user_id = row["user_id"]
+        subscription = reached.get((user_id, row["subscription_id"]))
+        wants = chosen.get(user_id)
+        if what := _decided(row, subscription, wants, now):
+            decided[row["id"]] = what
+        elif wants and wants.locale:
+            locales[row["id"]] = wants.locale
+        elif isinstance(subscription, Subscription) and subscription.locale:
+            locales[row["id"]] = subscription.locale
+    return decided, locales
+
+
+def _decided(
+    row: Row, subscription: Subscription | errors.Unreadable | None, wants: Preferences | None, now: int
+) -> Settled | Wait | None:
+    """Why a push is not sent now; None when it is."""
+    if row["expires_at"] <= now:
+        return Settled(EXPIRED, Cause.NOT_SENT_IN_TIME, "not delivered in time")
+    if not subscription and row["subscription_id"] != WEBHOOK:
+        return Settled(GONE, Cause.SUBSCRIPTION_ENDED, ENDED)
+    if not wants or not joined_texts.is_joined(row):
+        return None
+    if not wants.notify:
+        return UNWANTED
+    over = quiet_hours.of(wants, now)
+    return Wait(over) if over else None
+
+
+def _close_digests(tx: Tx, rows: Sequence[Row]) -> None:
+    """Whoever joins from now on belongs to the next digest: nobody is added between the composing and the commit."""
+    windows = {(row["user_id"], row["digest"]) for row in rows if row["digest"] is not None}
+    if windows:
+        lists.close_windows(tx, sorted(windows))
+
+
+def _write(tx: Tx, rows: Sequence[Row], decided: Mapping[int, Settled | Wait], now: int) -> list[tuple[Row, Settled]]:
+    """Store what was decided. Returns what is settled."""
+    found = [(row, decided[row["id"]]) for row in rows if row["id"] in decided]
+    waits = [_postponed(row, what) for row, what in found if isinstance(what, Wait)]
+    over = [(row, what) for row, what in found if isinstance(what, Settled)]
+    if waits:
+        store.wait(tx, sorted(waits))
+    if over:
+        store.settle(tx, sorted(_written(row, what) for row, what in over), now)
+    return over
+
+
+def _postponed(row: Row, what: Wait) -> tuple[int, int, int, int, int]:
+    return row["user_id"], row["id"], row["attempts"], what.until, what.until + LIFE_SECONDS
+
+
+def _payloads(
+    db: Database, tx: Tx, rows: Sequence[Row], locales: Mapping[int, str] | None = None
+) -> dict[int, dict[str, Any] | Settled]:
     """The payload of each push, by its id, or why it is not sent."""
     ids = {row["event_id"] for row in rows if row["event_id"] is not None and row["message"] is None}
     texts = store.texts(tx, sorted(ids)) if ids else {}  # of events, which are stored once per event
-    composed = joined_texts.compose(db, tx, rows)
+    composed = joined_texts.compose(db, tx, rows, locales or {})
     found: dict[int, dict[str, Any] | Settled] = {}
     for row in rows:
-        if row["number"] is None:
+        if not joined_texts.is_joined(row):
             found[row["id"]] = _decoded(store.message(tx, row) or texts.get(row["event_id"]))
         else:
             found[row["id"]] = composed.get(row["id"], WITHHELD) or UNREADABLE
@@ -223,16 +313,11 @@ def _due(
     payload: dict[str, Any] | Settled,
     subscription: Subscription | errors.Unreadable | None,
     alike: Mapping[tuple[int, int, str], dict[str, Any]],
-    now: int,
 ) -> Due | Settled:
     """The push to send, or why it is not sent.
 
-    alike   for all joined pushes of this claim about one user and for one channel, see `Message`
+    alike   for all joined pushes of this claim about one user and for one channel, see `Message`; not for digests
     """
-    if row["expires_at"] <= now:
-        return Settled(EXPIRED, Cause.NOT_SENT_IN_TIME, "not delivered in time")
-    if not subscription and row["subscription_id"] != WEBHOOK:
-        return Settled(GONE, Cause.SUBSCRIPTION_ENDED, ENDED)
     if isinstance(payload, Settled):
         return payload
     if isinstance(subscription, errors.Unreadable):
@@ -352,6 +437,8 @@ def _count(results: Iterable[tuple[int, str, bool, Again | Settled]], now: int) 
             stats.add(app_id, "pushes printed", now, count)  # nobody has got it
         elif outcome:
             stats.add(app_id, FIGURES[outcome], now, count)
+        if cause is Cause.NOTIFY_OFF:
+            stats.add(app_id, "joined pushes withheld", now, count)
         if joined and outcome == ACCEPTED and cause is not Cause.PRINTED:
             stats.add(app_id, "joined pushes accepted", now, count)
 

@@ -4,6 +4,7 @@
     checked            the values of a request, as they will be stored; of several bad ones, all are refused
     write              store them, in the transaction of a sign-up or of a change
     of, of_many        what holds for users, of whom any process may have changed it
+    rows_of, effective   the same in two steps, for many users of whom few have chosen; `quiet` is a part of it
 
 What a user has not chosen is the application's choice, also when that changes later.
 """
@@ -16,12 +17,14 @@ from .. import preferences as fields
 from ..model import App, Caller
 from ..preferences import Preferences, Quiet
 from ..store import preferences as store
-from ..store import users
+from ..store import pushes, users
 from ..store.db import Database, Row, Tx
+from . import waking
 
 NOT_YOURS = "is decided by the application"
 NEEDS_ZONE = "needs a time_zone"
 NO_QUIET = Quiet(-1, -1)  # is stored for a user who wants no quiet hours, though the application may have some
+WAITED_FOR = frozenset({"quiet_from", "quiet_to", "time_zone"})
 READERS: dict[str, Callable[[Any, str], Any]] = {
     "time_zone": fields.time_zone,
     "locale": fields.locale,
@@ -101,20 +104,34 @@ def write(tx: Tx, app: App, user_id: int, chosen: Chosen) -> None:
     if row["quiet_from"] not in (None, NO_QUIET.start) and row["time_zone"] is None:
         raise errors.Invalid(NEEDS_ZONE, field="quiet")
     store.spread(tx, user_id, row["discoverable"])
+    _look_again(tx, user_id, chosen)
+
+
+def _look_again(tx: Tx, user_id: int, chosen: Chosen) -> None:
+    """Make due what waits for the user. The next claim sends it, withholds it, or postpones it again."""
+    is_silent = chosen.get("notify") == 0
+    if (is_silent or not WAITED_FOR.isdisjoint(chosen)) and pushes.end_wait(tx, user_id, digests=is_silent):
+        waking.pushes_added(tx)
 
 
 def of(tx: Tx, app: App, user_id: int) -> Preferences:
     """What holds for a user."""
-    return _effective(app, store.of_user(tx, user_id))
+    return effective(app, store.of_user(tx, user_id))
 
 
 def of_many(tx: Tx, app: App, user_ids: Sequence[int]) -> dict[int, Preferences]:
     """What holds for these users, by id."""
     rows = store.of_many(tx, user_ids) if user_ids else {}
-    return {user_id: _effective(app, rows.get(user_id)) for user_id in user_ids}
+    return {user_id: effective(app, rows.get(user_id)) for user_id in user_ids}
 
 
-def _effective(app: App, row: Row | None) -> Preferences:
+def rows_of(tx: Tx, user_ids: Sequence[int]) -> dict[int, Row]:
+    """What those of these users have chosen who have chosen anything, for `effective`."""
+    return store.of_many(tx, user_ids) if user_ids else {}
+
+
+def effective(app: App, row: Row | None) -> Preferences:
+    """What holds for a user who has chosen this; None has chosen nothing."""
     own, settings = row or {}, app.settings
     chosen = own if settings.contact_joined_choice else {}  # else a choice of before does not count
     zone, digest = own.get("time_zone"), own.get("digest")
@@ -122,15 +139,16 @@ def _effective(app: App, row: Row | None) -> Preferences:
         announce=store.audience(chosen.get("announce", 0)) or settings.contact_joined_announce,
         discoverable=store.audience(chosen.get("discoverable", 0)) or settings.contact_joined_discoverable,
         notify=bool(own.get("notify", 1)),
-        quiet=_quiet(app, own) if zone else None,
+        quiet=quiet(app, own["quiet_from"], own["quiet_to"]) if zone else None,
         time_zone=zone,
         digest=settings.contact_joined_digest if digest is None else digest,
         locale=own.get("locale"),
     )
 
 
-def _quiet(app: App, own: Mapping[str, Any]) -> Quiet | None:
-    if own.get("quiet_from") is None:
+def quiet(app: App, start: int | None, end: int | None) -> Quiet | None:
+    """The quiet hours of a user with a time zone who has chosen this."""
+    if start is None or end is None:
         return fields.quiet(app.settings.contact_joined_quiet, "")
-    chosen = Quiet(own["quiet_from"], own["quiet_to"])
+    chosen = Quiet(start, end)
     return None if chosen == NO_QUIET else chosen

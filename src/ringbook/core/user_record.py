@@ -18,7 +18,7 @@ from ..preferences import clock
 from ..store import books, discovered, resets, users
 from ..store import user_record as store
 from ..store.db import Database, Row, Tx
-from . import applications, audit, discoverable, joined_lists, joined_texts
+from . import applications, audit, delivery, discoverable, joined_lists, joined_texts, preferences
 from .audit import Actor
 
 TIMES = {"created_at", "updated_at", "last_request_at", "last_used_at", "expires_at", "synced_at"}
@@ -156,7 +156,9 @@ PUSH_FIELDS = (
 def _pushes(db: Database, tx: Tx, user_id: int) -> list[dict[str, Any]]:
     """The pushes to the user. Joined pushes that wait have the text that would be sent now."""
     rows = store.pushes(tx, user_id)
-    composed = joined_texts.compose(db, tx, rows)
+    locale = preferences.rows_of(tx, [user_id]).get(user_id, {}).get("locale")
+    waiting = [row for row in rows if row["settled_at"] is None or row["outcome"] == delivery.PARKED]
+    composed = joined_texts.compose(db, tx, waiting, {row["id"]: locale for row in waiting} if locale else {})
     for row in rows:
         if payload := composed.get(row["id"]):
             row["message"] = msgspec.json.encode(payload).decode()

@@ -2,6 +2,7 @@
 
 is_verified                    does somebody have this number, verified?
 holders, verify, release       who answers to a number, and who no longer does
+still                          those users who still have a number
 wait_for_imports               no import is writing these users
 verified_of                    a user's own verified number
 by_uid, set_uid                users by Firebase's or an identity provider's id
@@ -53,6 +54,18 @@ def holders(tx: Tx, app_id: int, number: int) -> list[Row]:
         " WHERE n.app_id = :app_id AND n.number = :number) AS h ORDER BY h.used_at DESC, h.user_id",
         app_id=app_id,
         number=numbers.keyed(tx, app_id, number),
+    )
+
+
+def still(tx: Tx, users: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Those of these users who still have the number.
+
+    users   app_id, keyed number and user_id; so is the answer
+    """
+    return tx.tuples(
+        "SELECT n.app_id, n.number, n.user_id FROM :users AS j JOIN numbers AS n"
+        " ON n.app_id = j.app_id AND n.number = j.number AND n.user_id = j.user_id",
+        users=Rows({"app_id": int, "number": int, "user_id": int}, users),
     )
 
 

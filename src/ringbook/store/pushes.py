@@ -8,6 +8,7 @@ sealed, opened, message          the text of one push
 keep_text, texts, sealed_text, opened_text   the text of an event, stored once for all of its pushes
 waiting_of, waiting_at           how many events of a sender wait, and how many at each subscription
 is_due, lanes, claim_first, claim_repeats, postpone, settle      one attempt: taken, to be tried again, over
+wait, end_wait, waits_of         pushes that wait for the end of quiet hours, or of the 24 hours of a digest
 drop_about, drop_for, sweep, sweep_texts                removed with a user; forgotten when they are old
 retry, of_user, by_id, waiting   for whoever looks after them
 told, queue                      counted, for whoever looks after them
@@ -23,7 +24,7 @@ from typing import Any
 from .. import errors
 from . import numbers
 from .db import Row, Rows, Tx
-from .joined import REACHED, Holders
+from .joined import CHOSEN, REACHED, WINDOW_SECONDS, Choices, Holders
 from .subscriptions import LANE
 
 # user_id, subscription_id (0: the application's webhook), channel, environment, message (None: stored by `keep_text`,
@@ -43,10 +44,11 @@ _STILL_FIRST = f"{_STILL_WAITING} AND turn + 0 > 0"
 _STILL_REPEATS = f"{_STILL_WAITING} AND turn + 0 = 0 AND due_at + 0 <= :now"
 
 ACCEPTED, PARKED, WAITING = "accepted", "parked", "waiting"
+QUIET, DIGEST = "quiet", "digest"  # what a push waits for
 FAILED = (PARKED, "gone", "expired")
 SHOWN = (
     "id, user_id, app_id, subscription_id, joined_id, event_id, about_user_id, channel, environment, created_at,"
-    " due_at, expires_at, attempts, outcome, cause, reason, settled_at"
+    " due_at, expires_at, attempts, outcome, cause, reason, settled_at, digest, waits"
 )
 
 
@@ -100,33 +102,71 @@ def add(
 
 
 def add_joined(
-    tx: Tx, holders: Holders, about_user_id: int, lanes: Mapping[str, int], *, now: int, expires_at: int
+    tx: Tx,
+    holders: Holders,
+    about_user_id: int,
+    lanes: Mapping[str, int],
+    *,
+    now: int,
+    life: int,
+    choices: Choices | None = None,
 ) -> int:
     """Add a joined push to each device of those of these holders who were notified of the fact; return how many.
 
-    lanes   their devices, from `joined.devices`. Where the answer is another number, devices came or went meanwhile:
-            undo the transaction and try again.
+    lanes     their devices, from `joined.devices`. Where these are others afterwards, devices came or went meanwhile:
+              undo the transaction and try again. Without choices, the answer is then another number.
+    life      in seconds, from the moment at which it is due
+    choices   of the holders, where any may have chosen or got the fact for a digest
 
     The rows are made inside the database. On a cluster the coordinator gathers them, because it numbers them.
     """
-    placed = (
-        f"SELECT s.user_id, s.id AS subscription_id, s.channel, s.environment, {LANE} AS lane,"
-        f" ROW_NUMBER() OVER (PARTITION BY {LANE} ORDER BY s.user_id, s.created_at, s.id) AS place {REACHED}"
-    )
+    placed, due = _PLACED.format(""), _DUE_NOW
+    if choices:
+        placed, due = _PLACED.format(", a.digest, h.over_at").replace(REACHED, CHOSEN), _DUE_AS_CHOSEN
     return tx.run(
         "INSERT INTO pushes (user_id, id, app_id, subscription_id, joined_id, about_user_id, channel, environment,"
-        " number, digits, created_at, due_at, expires_at, attempts, lane, turn)"
-        " SELECT p.user_id, t.before_first + p.place, :app_id, p.subscription_id, :joined_id, :about, p.channel,"
-        " p.environment, :keyed, :digits, :now, :now, :expires_at, 0, p.lane, t.turn + p.place"
+        " number, digits, created_at, due_at, expires_at, attempts, lane, turn, digest, waits)"
+        f" SELECT p.user_id, t.before_first + p.place, :app_id, p.subscription_id, {due['joined_id']}, {due['about']},"
+        f" p.channel, p.environment, {due['number']}, {due['digits']}, :now, {due['due_at']}, {due['due_at']} + :life,"
+        f" 0, p.lane, {due['turn']}, {due['digest']}, {due['waits']}"
         f" FROM ({placed}) AS p JOIN :turns AS t ON t.lane = p.lane AND p.place >= t.first AND p.place <= t.last"
         " WHERE 1 = 1 ON CONFLICT (user_id, joined_id, subscription_id) DO NOTHING",
         turns=_places(tx, about_user_id, lanes),
         about=about_user_id,
         digits=_contact(tx, holders.app_id, holders.number)["digits"],
         now=now,
-        expires_at=expires_at,
+        life=life,
         **holders.params(tx),
+        **(choices.params() if choices else {}),
     )
+
+
+_PLACED = (
+    f"SELECT s.user_id, s.id AS subscription_id, s.channel, s.environment, {LANE} AS lane{{}},"
+    f" ROW_NUMBER() OVER (PARTITION BY {LANE} ORDER BY s.user_id, s.created_at, s.id) AS place {REACHED}"
+)
+_DUE_NOW = {
+    "joined_id": ":joined_id",
+    "about": ":about",
+    "number": ":keyed",
+    "digits": ":digits",
+    "due_at": ":now",
+    "turn": "t.turn + p.place",
+    "digest": "NULL",
+    "waits": "NULL",
+}
+# A push of a digest is about its recipient, and has the beginning of the 24 hours in place of a fact. What is due later
+# has no turn: it is claimed like a repeat.
+_DUE_AS_CHOSEN = {
+    "joined_id": "COALESCE(-p.digest, :joined_id)",
+    "about": "CASE WHEN p.digest IS NULL THEN :about ELSE p.user_id END",
+    "number": "CASE WHEN p.digest IS NULL THEN :keyed END",
+    "digits": "CASE WHEN p.digest IS NULL THEN :digits END",
+    "due_at": f"COALESCE(p.digest + {WINDOW_SECONDS}, p.over_at, :now)",
+    "turn": "CASE WHEN p.digest IS NULL AND p.over_at IS NULL THEN t.turn + p.place ELSE 0 END",
+    "digest": "p.digest",
+    "waits": "CASE WHEN p.digest IS NOT NULL THEN 'digest' WHEN p.over_at IS NOT NULL THEN 'quiet' END",
+}
 
 
 def _places(tx: Tx, about_user_id: int, lanes: Mapping[str, int]) -> Rows:
@@ -338,9 +378,10 @@ def _claimed(tx: Tx, still: str, chosen: str, until: int, **values: Any) -> list
         return []
     with tx.prefer_indexes():
         return tx.all(
-            f"UPDATE pushes SET due_at = :until, attempts = attempts + 1, turn = 0 WHERE {still} AND id IN :ids"
+            "UPDATE pushes SET due_at = :until, attempts = attempts + 1, turn = 0, waits = NULL"
+            f" WHERE {still} AND id IN :ids"
             " RETURNING id, user_id, app_id, subscription_id, joined_id, event_id, about_user_id, channel, environment,"
-            " message, number, created_at, expires_at, attempts, lane",
+            " message, number, created_at, expires_at, attempts, lane, digest",
             ids=Rows.of("id", ids),
             until=until,
             **values,
@@ -364,6 +405,33 @@ def postpone(tx: Tx, rows: Sequence[tuple[int, int, int, int, str, str]]) -> Non
             " AND pushes.outcome IS NULL",
             rows=Rows({"user_id": int, "id": int, "attempts": int, "due_at": int, "cause": str, "reason": str}, rows),
         )
+
+
+def wait(tx: Tx, rows: Sequence[tuple[int, int, int, int, int]]) -> None:
+    """Give back pushes that were claimed during quiet hours of their recipients. It does not count as an attempt.
+
+    rows   user_id, id, attempts, due_at, and when it expires at the earliest
+    """
+    with tx.prefer_indexes():
+        tx.run(
+            f"UPDATE pushes SET due_at = r.due_at, attempts = r.attempts - 1, waits = '{QUIET}', expires_at ="
+            " CASE WHEN pushes.expires_at > r.expires_at THEN pushes.expires_at ELSE r.expires_at END"
+            " FROM :rows AS r WHERE pushes.user_id = r.user_id AND pushes.id = r.id AND pushes.attempts = r.attempts"
+            " AND pushes.outcome IS NULL",
+            rows=Rows({"user_id": int, "id": int, "attempts": int, "due_at": int, "expires_at": int}, rows),
+        )
+
+
+def end_wait(tx: Tx, user_id: int, *, digests: bool) -> int:
+    """Make due what waits for the end of a user's quiet hours; return how many.
+
+    digests   also what waits for the end of the 24 hours of a digest
+    """
+    which = "waits IS NOT NULL" if digests else f"waits = '{QUIET}'"
+    return tx.run(
+        f"UPDATE pushes SET due_at = created_at WHERE user_id = :user_id AND outcome IS NULL AND {which}",
+        user_id=user_id,
+    )
 
 
 def settle(tx: Tx, rows: Sequence[tuple[int, int, int, str, str, str]], now: int) -> None:
@@ -501,6 +569,21 @@ def waiting(tx: Tx, most: int) -> tuple[int, int | None]:
     count = tx.tuples(f"SELECT COUNT(*) FROM (SELECT 1 FROM pushes WHERE {_BY_TIME} LIMIT :most) AS w", most=most)
     first = tx.tuples(f"SELECT MIN(due_at) FROM pushes WHERE {_BY_TIME}")
     return int(count[0][0]), first[0][0]
+
+
+def waits_of(tx: Tx, app_id: int, most: int) -> dict[str, int]:
+    """How many pushes of an application wait for quiet hours and for a digest, each counted up to `most`."""
+    return {kind: _waiting_for(tx, app_id, kind, most) for kind in (QUIET, DIGEST)}
+
+
+def _waiting_for(tx: Tx, app_id: int, kind: str, most: int) -> int:
+    ((count,),) = tx.tuples(
+        "SELECT COUNT(*) FROM (SELECT 1 FROM pushes"
+        f" WHERE app_id = :app_id AND outcome IS NULL AND waits = '{kind}' LIMIT :most) AS w",
+        app_id=app_id,
+        most=most,
+    )
+    return int(count)
 
 
 def told(tx: Tx, about_user_id: int, joined_ids: Sequence[int]) -> list[Row]:

@@ -340,6 +340,7 @@ CREATE TABLE announced (
     PRIMARY KEY (owner_id, number)
 ) {keyed};
 CREATE INDEX announced_place ON announced (owner_id, place);
+CREATE INDEX announced_digest ON announced (joined_id, owner_id) WHERE digest IS NOT NULL;
 
 CREATE TABLE joined_lists (
     owner_id INTEGER PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
@@ -387,6 +388,7 @@ CREATE INDEX pushes_first ON pushes (lane, turn) WHERE outcome IS NULL AND turn 
 CREATE INDEX pushes_repeats ON pushes (lane, due_at) WHERE outcome IS NULL AND turn = 0;
 CREATE INDEX pushes_sender ON pushes (about_user_id, lane, turn) WHERE outcome IS NULL;
 CREATE INDEX pushes_recipient ON pushes (user_id, subscription_id) WHERE outcome IS NULL AND event_id IS NOT NULL;
+CREATE INDEX pushes_waits ON pushes (app_id, waits) WHERE outcome IS NULL AND waits IS NOT NULL;
 CREATE INDEX pushes_app ON pushes (app_id, created_at, id);
 CREATE INDEX pushes_failed ON pushes (app_id, outcome, created_at, id) WHERE outcome <> 'accepted';
 
