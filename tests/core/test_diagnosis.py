@@ -225,3 +225,27 @@ def test_every_finding_has_its_sentence():
 def test_an_unknown_user_is_not_found(play):
     with pytest.raises(errors.NotFound, match="no user 999"):
         diagnosis.diagnose(play.db, 999, ANN, NOW)
+
+
+def befriended(play: Play, **chosen: object) -> None:
+    """Bob has a device and holds Ann's number, and chooses; then she joins."""
+    play.holds(play.bob, (ANN, "Ann"))
+    play.device(play.bob, "fcm-token-of-bob")
+    preferences.change(play.db, play.caller(play.bob), chosen)
+    play.person("ann", ANN)
+    play.tell()
+
+
+def test_quiet_hours_a_digest_and_no_pushes_are_explained(play):
+    befriended(play, quiet=("22:00", "10:00"), time_zone="Europe/Berlin")
+    assert "at 10:00 of Europe/Berlin on 2027-01-15" in step(asked(play), "push").todo
+    preferences.change(play.db, play.caller(play.bob), {"notify": False})
+    device = step(asked(play), "device")
+    assert (device.state, device.todo) == ("no", OBSTACLES[Obstacle.NOTIFY_OFF])
+
+
+def test_a_contact_in_a_digest_has_the_push_of_the_digest(play):
+    befriended(play, digest=0)
+    push = step(asked(play), "push")
+    assert push.finding == Finding.PUSH_WAITING.value
+    assert "it is a digest of who joins in 24 hours, and leaves at 08:00 of UTC on 2027-01-16" in push.todo

@@ -4,7 +4,7 @@ import pytest
 from core.joining import ANN, BOB, DAY, NOW, Play
 
 from ringbook import errors
-from ringbook.core import app_totals, delivery, overview, stats
+from ringbook.core import app_totals, delivery, overview, preferences, stats
 from ringbook.core.delivery import Attempt
 from ringbook.push.transport import Cause, Outcome, Receipt
 from ringbook.store import stats as store
@@ -135,3 +135,19 @@ def test_pushes_that_wait_are_told(play):
     play.tell()
     play.now += 90
     assert (seen(play).waiting, seen(play).late_seconds) == (1, 90)
+
+
+def test_joined_pushes_are_split_by_what_their_recipients_have_chosen(play):
+    chosen = [{}, {}, {"notify": False}, {"digest": 0}, {"quiet": ("22:00", "10:00"), "time_zone": "Europe/Berlin"}]
+    users = [play.person(f"holder{n}").id for n in range(len(chosen))]
+    for user, choice in zip(users, chosen, strict=True):
+        play.holds(user, (ANN, "Ann"))
+        play.device(user, f"fcm-token-of-{user}")
+        preferences.change(play.db, play.caller(user), choice)
+    play.person("ann", ANN)
+    play.tell()
+    preferences.change(play.db, play.caller(users[1]), {"notify": False})
+    due = delivery.claim(play.db, play.now, 10)
+    accepted = Receipt(Outcome.ACCEPTED, cause=Cause.ACCEPTED)
+    delivery.record(play.db, [Attempt(due=one, receipt=accepted, began_at=play.now) for one in due], play.now)
+    assert seen(play).joined == overview.Joined(sent=1, quiet=1, digests=1, withheld=2)

@@ -5,7 +5,7 @@ import pytest
 from core.joining import ANN, BOB, LIMITS, NOW, Play
 
 from ringbook import errors
-from ringbook.core import delivery, events, push_trace
+from ringbook.core import delivery, events, preferences, push_trace
 from ringbook.core.delivery import LEASE_SECONDS, Attempt
 from ringbook.core.push_trace import (
     ADVICE,
@@ -46,6 +46,50 @@ def one(play: Play) -> push_trace.Push:
     (found,) = of_user(play.db, play.bob, play.now, 20).pushes
     assert of_push(play.db, found.id, play.now) == found
     return found
+
+
+# ── what the recipient has chosen ────────────────────────────────────────────────────────────────────────────────────
+
+QUIET = {"quiet": ("22:00", "10:00"), "time_zone": "Europe/Berlin"}  # it is 09:00 there
+
+
+def chooses(play: Play, **chosen: object) -> None:
+    preferences.change(play.db, play.caller(play.bob), chosen)
+
+
+def test_a_push_that_waits_for_quiet_hours_says_until_when(play):
+    chooses(play, **QUIET)
+    play.tell()
+    found = one(play)
+    waits = "it waits for the end of the recipient's quiet hours, at 10:00 of Europe/Berlin on 2027-01-15"
+    assert waits in found.advice and found.outcome == "waiting"
+    assert of_user(play.db, play.bob, play.now, 5).hints == [
+        "quiet hours are on: pushes about contacts who join wait from 22:00 to 10:00 of Europe/Berlin;"
+        " they wait now, until 10:00 of Europe/Berlin on 2027-01-15"
+    ]
+    with play.db.write() as tx:
+        tx.run("UPDATE preferences SET time_zone = 'Mars/Olympus'")
+    assert "at 09:00 of UTC on 2027-01-15" in one(play).advice
+
+
+def test_a_push_in_a_digest_says_when_it_leaves(play):
+    chooses(play, digest=0)
+    play.tell()
+    found = one(play)
+    assert found.why == "contacts joined: a digest"
+    assert found.advice == (
+        "nothing: it is a digest of who joins in 24 hours, and leaves at 08:00 of UTC on 2027-01-16"
+    )
+    assert of_user(play.db, play.ann, play.now, 5).announced[0].pushes == {"in digests": 1}
+
+
+def test_who_wants_no_pushes_is_named_as_the_reason(play):
+    play.tell()
+    chooses(play, notify=False)
+    assert delivery.claim(play.db, play.now, 10) == []
+    found = one(play)
+    assert found.cause == "notify off" and found.advice == ADVICE["gone"][Cause.NOTIFY_OFF]
+    assert OBSTACLES[Obstacle.NOTIFY_OFF] in of_user(play.db, play.bob, play.now, 5).hints
 
 
 # ── a user ───────────────────────────────────────────────────────────────────────────────────────────────────────────

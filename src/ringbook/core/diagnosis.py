@@ -16,7 +16,7 @@ from ..model import App
 from ..store import books, subscriptions, user_record, users
 from ..store import diagnosis as store
 from ..store.db import Database, Row, Tx
-from . import applications, audit, discoverable, preferences, privacy, rate_limits, user_lookup
+from . import applications, audit, discoverable, preferences, privacy, push_trace, rate_limits, user_lookup
 from .audit import Actor
 from .findings import MOST, Evidence, Finding, Step, steps, verdict
 
@@ -110,6 +110,9 @@ def _query(tx: Tx, app: App, user: Row, typed: str, number: int, now: int, *, na
     others = [one for one in ids if one != user_id]
     places = store.in_books(tx, app.id, user_id, number)
     shown = _shown(tx, app, user_id, places)
+    notified = store.told(tx, app.id, user_id, number)
+    digest = notified["digest"] if notified else None
+    pushes = store.pushes(tx, user_id, others, digest, MOST) if others else []
     similar = [] if places else store.alike(tx, app.id, user_id, number, MOST)
     return Evidence(
         app=app,
@@ -124,10 +127,12 @@ def _query(tx: Tx, app: App, user: Row, typed: str, number: int, now: int, *, na
         audiences={one: found.discoverable for one, found in preferences.of_many(tx, app, ids).items()},
         hiding=discoverable.hidden_by_number(tx, app, user_id, [number]),
         shown=[one for one in ids if one in shown],
-        notified=store.told(tx, app.id, user_id, number),
+        notified=notified,
         announcements=store.facts(tx, others) if others else [],
         subscriptions=subscriptions.of_user(tx, user_id),
-        pushes=store.pushes(tx, user_id, others, MOST) if others else [],
+        wants=preferences.of(tx, app, user_id),
+        pushes=pushes,
+        zones=push_trace.time_zones(tx, pushes),
         names=names,
     )
 

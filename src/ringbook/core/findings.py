@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from .. import phone
 from ..model import App, Subscription
-from ..preferences import Audience
+from ..preferences import Audience, Preferences
 from ..store.db import Row
 from . import push_trace
 from .push_trace import Obstacle
@@ -220,7 +220,9 @@ class Evidence(Struct, frozen=True, kw_only=True):
     shown          those of them whom the user's app is shown
     notified       when the user was notified of the number
     announcements  of other users with this number
+    wants          the user's preferences
     pushes         to the user about them
+    zones          the user's time zone, by id, where a push waits for quiet hours
     """
 
     app: App
@@ -239,7 +241,9 @@ class Evidence(Struct, frozen=True, kw_only=True):
     notified: Row | None = None
     announcements: Sequence[Row] = ()
     subscriptions: Sequence[Subscription] = ()
+    wants: Preferences | None = None
     pushes: Sequence[Row] = ()
+    zones: Mapping[int, str] = {}
     names: bool = False
 
 
@@ -400,9 +404,9 @@ def _notified(evidence: Evidence) -> Step:
 def _device(evidence: Evidence) -> Step:
     counts = Counter(f"{one.channel} {one.environment}" for one in evidence.subscriptions)
     listed = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "none"
-    obstacles = push_trace.obstacles(evidence.app, evidence.subscriptions, [])
+    obstacles = push_trace.obstacles(evidence.app, evidence.subscriptions, [], evidence.wants)
     for obstacle in obstacles:
-        if obstacle in push_trace.OF_SUBSCRIPTIONS:
+        if obstacle in push_trace.OF_RECIPIENT:
             return _step(Finding.NOT_REACHABLE, subscriptions=listed, obstacle=push_trace.OBSTACLES[obstacle])
     if Obstacle.PRINTED in obstacles:
         return _step(Finding.PRINTED, subscriptions=listed, obstacle=push_trace.OBSTACLES[Obstacle.PRINTED])
@@ -412,7 +416,7 @@ def _device(evidence: Evidence) -> Step:
 def _push(evidence: Evidence, now: int) -> Step:
     if not evidence.pushes:
         return _step(Finding.NO_PUSH_ANY_MORE if evidence.notified else Finding.NO_PUSH)
-    pushes = [push_trace.push(row, now) for row in evidence.pushes]
+    pushes = [push_trace.push(row, now, evidence.zones) for row in evidence.pushes]
     outcomes = {one.outcome for one in pushes}
     finding = Finding.PUSH_FAILED
     if push_trace.ACCEPTED in outcomes:

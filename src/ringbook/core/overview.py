@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from ..model import App
 from ..push import providers
-from ..store import app_totals
+from ..store import app_totals, pushes
 from ..store import stats as store
 from ..store.db import Database
 from . import delivery
@@ -23,6 +23,7 @@ from .stats import DAY, NEAR
 
 DAYS = 30
 MOST_REFUSALS = 8
+MOST_WAITING = 10_000  # joined pushes that are counted
 SERVER = 0  # in place of an application's id: statistics of the whole server
 
 
@@ -73,6 +74,20 @@ class Overview(Struct, frozen=True, kw_only=True):
     near: list[Near]
     waiting: int
     late_seconds: int
+    joined: "Joined"
+
+
+class Joined(Struct, frozen=True, kw_only=True):
+    """What became of joined pushes.
+
+    sent, withheld   within DAYS days: providers have them; their recipients want none
+    quiet, digests   those that wait now for the end of quiet hours, or of the 24 hours of a digest; up to MOST_WAITING
+    """
+
+    sent: int
+    quiet: int
+    digests: int
+    withheld: int
 
 
 class ServerView(Struct, frozen=True, kw_only=True):
@@ -93,6 +108,7 @@ def of(db: Database, app: App, now: int) -> Overview:
         happened = store.totals(tx, app.id)
         counts = dict(zip(app_totals.NAMES, app_totals.of_app(tx, app.id), strict=True))
         rows = store.days(tx, app.id, days[0], today)
+        waits = pushes.waits_of(tx, app.id, MOST_WAITING)
         return Overview(
             steps=_steps(app, happened, counts),
             counts=counts,
@@ -103,7 +119,17 @@ def of(db: Database, app: App, now: int) -> Overview:
             near=_near(rows, today - 1),
             waiting=waiting,
             late_seconds=max(0, now - late_since) if late_since is not None else 0,
+            joined=Joined(
+                sent=_sum(rows, "joined pushes accepted"),
+                quiet=waits[pushes.QUIET],
+                digests=waits[pushes.DIGEST],
+                withheld=_sum(rows, "joined pushes withheld"),
+            ),
         )
+
+
+def _sum(rows: Sequence[tuple[int, str, int]], wanted: str) -> int:
+    return sum(value for _, name, value in rows if name == wanted)
 
 
 def counts(db: Database, app: App) -> dict[str, int]:

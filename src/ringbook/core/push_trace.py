@@ -18,16 +18,18 @@ from msgspec import Struct
 
 from .. import errors, times
 from ..model import App, Subscription
+from ..preferences import Preferences, clock
 from ..push import providers
 from ..push.transport import Cause
 from ..store import joined as facts
 from ..store import pushes, subscriptions, user_record
 from ..store.db import Database, Row, Tx
-from . import applications
+from . import applications, preferences, quiet_hours
 from .delivery import ACCEPTED as ACCEPTED
 from .delivery import EXPIRED, GONE, PARKED, WEBHOOK
 
 WAITING = pushes.WAITING
+IN_DIGESTS = "in digests"
 PRINTED = Cause.PRINTED.value
 OUTCOMES = (WAITING, ACCEPTED, PARKED, GONE, EXPIRED)
 NO_WORKER = "is a worker running? `ringbook serve` without --no-worker is one, and so is `ringbook worker`"
@@ -50,6 +52,7 @@ ADVICE: Mapping[str, Mapping[Cause | None, str]] = {
             "nothing: the app ended it, or somebody else signed in on the device, before the push went out"
         ),
         Cause.CONTACT_REMOVED: "nothing: the recipient removed the contact before the push went out",
+        Cause.NOTIFY_OFF: "nothing: the recipient has switched these pushes off (notify)",
         None: "nothing: the subscription has ended with its push token, and the app registers anew when it is opened",
     },
     EXPIRED: {
@@ -72,6 +75,7 @@ class Obstacle(Enum):
     ONLY_DEVELOPMENT = "only development"
     JOINED_OFF = "joined off"
     NOT_VERIFIED = "not verified"
+    NOTIFY_OFF = "notify off"
     EVENTS_OFF = "events off"
     PRINTED = "printed"
 
@@ -85,10 +89,12 @@ OBSTACLES = {
         "only verified numbers count (require_verified_number), and the user's number is not verified:"
         " nobody is notified of it"
     ),
+    Obstacle.NOTIFY_OFF: "notify is off: the user wants no pushes about contacts who join",
     Obstacle.EVENTS_OFF: "events is off: users cannot send pushes to each other",
     Obstacle.PRINTED: "push_console is on: pushes are printed, not sent",
 }
-OF_SUBSCRIPTIONS = (Obstacle.NO_SUBSCRIPTION, Obstacle.ONLY_VOIP, Obstacle.ONLY_DEVELOPMENT)
+# What prevents joined pushes to a user, whoever joins.
+OF_RECIPIENT = (Obstacle.NO_SUBSCRIPTION, Obstacle.ONLY_VOIP, Obstacle.ONLY_DEVELOPMENT, Obstacle.NOTIFY_OFF)
 
 
 class Push(Struct, frozen=True, kw_only=True):
@@ -124,7 +130,10 @@ class Push(Struct, frozen=True, kw_only=True):
 
 
 class Announcement(Struct, frozen=True, kw_only=True):
-    """A number that the user has gained, and how many pushes were made of that, by outcome."""
+    """A number that the user has gained, and how many pushes were made of that, by outcome.
+
+    Those who hear of it in a digest are counted as `in digests`, each once.
+    """
 
     created_at: str
     verified: bool
@@ -188,14 +197,16 @@ def of_user(db: Database, user_id: int, now: int, last: int) -> User:
             raise errors.NotFound(f"there is no user {user_id}")
         subscribed = subscriptions.of_user(tx, user_id)
         rows, numbers = pushes.of_user(tx, user_id, last), user_record.numbers(tx, user_id)
-        announced = _announcements(tx, user_id, last)
+        announced, zones = _announcements(tx, user_id, last), time_zones(tx, rows)
     app = applications.get(db, user["app_id"])
+    with db.read() as tx:
+        wants = preferences.of(tx, app, user_id)
     return User(
         user_id=user_id,
         application_id=app.id,
         subscriptions=dict(Counter(f"{one.channel} {one.environment}" for one in subscribed)),
-        hints=[OBSTACLES[one] for one in obstacles(app, subscribed, numbers)],
-        pushes=[push(row, now) for row in rows],
+        hints=[*(OBSTACLES[one] for one in obstacles(app, subscribed, numbers, wants)), *habits(wants, now)],
+        pushes=[push(row, now, zones) for row in rows],
         announced=announced,
     )
 
@@ -204,10 +215,11 @@ def of_push(db: Database, push_id: int, now: int) -> Push:
     """One push; NotFound when it was deleted."""
     with db.read() as tx:
         row = pushes.by_id(tx, push_id)
+        zones = time_zones(tx, [row]) if row else {}
     if not row:
         kept = "a settled one is kept for as many days as RINGBOOK_PUSHES_KEPT_DAYS says"
         raise errors.NotFound(f"there is no push {push_id}; {kept}")
-    return push(row, now)
+    return push(row, now, zones)
 
 
 def page(
@@ -216,11 +228,25 @@ def page(
     """Up to `limit` pushes older than the push `before`; fewer, or none, when the wanted ones are rare."""
     with db.read() as tx:
         rows, older = pushes.page(tx, app_id, before, outcome, channel, limit=limit, among=MOST_SEARCHED)
-    return Page([push(row, now) for row in rows], older)
+        zones = time_zones(tx, rows)
+    return Page([push(row, now, zones) for row in rows], older)
 
 
-def push(row: Row, now: int) -> Push:
-    """A row of `store.pushes` as a Push."""
+def time_zones(tx: Tx, rows: Sequence[Row]) -> dict[int, str]:
+    """The time zones of those recipients for whose quiet hours a push waits, by user id."""
+    waiting = {row["user_id"] for row in rows if row["waits"] == pushes.QUIET}
+    return {
+        user_id: row["time_zone"]
+        for user_id, row in preferences.rows_of(tx, sorted(waiting)).items()
+        if row["time_zone"]
+    }
+
+
+def push(row: Row, now: int, zones: Mapping[int, str]) -> Push:
+    """A row of `store.pushes` as a Push.
+
+    zones   from `time_zones`
+    """
     kind = _kind(row)
     return Push(
         id=row["id"],
@@ -238,7 +264,7 @@ def push(row: Row, now: int) -> Push:
         next_attempt_at=None if row["outcome"] else times.iso(max(row["due_at"], now)),
         settled_at=times.iso(row["settled_at"]) if row["settled_at"] else None,
         expires_at=times.iso(row["expires_at"]),
-        advice=advice(row, now),
+        advice=advice(row, now, zones.get(row["user_id"])),
     )
 
 
@@ -253,7 +279,7 @@ def _kind(row: Row) -> Kind:
 def _why(row: Row, kind: Kind) -> str:
     user = f"user {row['about_user_id']}"
     sentences: dict[Kind, str] = {
-        "joined": f"contact joined: {user}",
+        "joined": f"contact joined: {user}" if row["digest"] is None else "contacts joined: a digest",
         "event": f"event {row['event_id']}, sent by {user}",
         "test": "a test, sent from the dashboard",
         "webhook": f"webhook: {user} has joined",
@@ -261,15 +287,35 @@ def _why(row: Row, kind: Kind) -> str:
     return sentences[kind]
 
 
-def advice(row: Row, now: int) -> str:
-    """What to do about a push."""
+def advice(row: Row, now: int, zone: str | None = None) -> str:
+    """What to do about a push. zone: the recipient's time zone, for a push that waits for quiet hours."""
     if row["outcome"]:
         return _advice_settled(row)
     if row["due_at"] <= now:
         return f"it is due: {NO_WORKER}"
+    if row["waits"] == pushes.QUIET:
+        return f"nothing: it waits for the end of the recipient's quiet hours, at {_clock(row['due_at'], zone)}"
+    if row["waits"] == pushes.DIGEST:
+        return f"nothing: it is a digest of who joins in 24 hours, and leaves at {_clock(row['due_at'], None)}"
     if row["reason"]:
         return "nothing: it is tried again by itself until it expires"
     return "nothing: an attempt is under way; should its worker have died, another one takes over"
+
+
+def _clock(at: int, zone: str | None) -> str:
+    """A time as the clock shows it in a time zone; in UTC where there is none, or none that is known."""
+    local, name = quiet_hours.local(at, zone)
+    return f"{local:%H:%M} of {name} on {local:%Y-%m-%d}"
+
+
+def habits(wants: Preferences, now: int) -> list[str]:
+    """When joined pushes reach a user who has quiet hours."""
+    if not wants.quiet or not wants.time_zone:
+        return []
+    hours = f"{clock(wants.quiet.start)} to {clock(wants.quiet.end)} of {wants.time_zone}"
+    over = quiet_hours.of(wants, now)
+    until = f"; they wait now, until {_clock(over, wants.time_zone)}" if over else ""
+    return [f"quiet hours are on: pushes about contacts who join wait from {hours}{until}"]
 
 
 def _advice_settled(row: Row) -> str:
@@ -285,6 +331,8 @@ def _announcements(tx: Tx, user_id: int, last: int) -> list[Announcement]:
     counts: dict[int, dict[str, int]] = {}
     for row in pushes.told(tx, user_id, [fact["id"] for fact in found]) if found else []:
         counts.setdefault(row["joined_id"], {})[row["outcome"] or WAITING] = row["count"]
+    for joined_id, count in facts.in_digests(tx, [fact["id"] for fact in found]) if found else []:
+        counts.setdefault(joined_id, {})[IN_DIGESTS] = count
     return [
         Announcement(
             created_at=times.iso(fact["created_at"]),
@@ -299,10 +347,13 @@ def _announcements(tx: Tx, user_id: int, last: int) -> list[Announcement]:
 # ── obstacles ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def obstacles(app: App, subscribed: Sequence[Subscription], numbers: Sequence[Row]) -> list[Obstacle]:
+def obstacles(
+    app: App, subscribed: Sequence[Subscription], numbers: Sequence[Row], wants: Preferences | None
+) -> list[Obstacle]:
     """What prevents pushes to a user and about one, whether there were any or not.
 
     numbers   the user's numbers, with verified_at
+    wants     the user's preferences
     """
     settings = app.settings
     ordinary = [one for one in subscribed if not providers.channel(one.channel).rings_instead_of]
@@ -314,6 +365,7 @@ def obstacles(app: App, subscribed: Sequence[Subscription], numbers: Sequence[Ro
         Obstacle.ONLY_DEVELOPMENT: ordinary and not reached,
         Obstacle.JOINED_OFF: not settings.contact_joined_enabled,
         Obstacle.NOT_VERIFIED: app.verified_only and unverified,
+        Obstacle.NOTIFY_OFF: wants is not None and not wants.notify,
         Obstacle.EVENTS_OFF: settings.events == "off",
         Obstacle.PRINTED: settings.push_console,
     }

@@ -2,6 +2,7 @@
 
     ends(zone, quiet, now)    when the quiet hours of this moment are over; None where there are none
     of(preferences, now)      the same for a user's preferences
+    local(at, zone)           a time as a clock shows it, and the name of its time zone
 
 The clock on the wall decides: a moment is quiet when the user's clock shows a time from `start` up to `end`. Where the
 clock jumps over `end`, the quiet hours are over with the jump; where it shows `end` twice, they are over at the first,
@@ -9,7 +10,7 @@ and begin again when the clock is set back into them. A time zone that the syste
 """
 
 import zoneinfo
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 
 from ..preferences import Preferences, Quiet
@@ -40,6 +41,12 @@ def ends(zone: str, quiet: Quiet, now: int) -> int | None:
         at = _change(known, at, over)  # of the clock
         local = datetime.fromtimestamp(at, known)
     return over
+
+
+def local(at: int, zone: str | None) -> tuple[datetime, str]:
+    """A time as the clock shows it in a time zone, and the zone's name; in UTC where none is given or known."""
+    known = _zone(zone) if zone else None
+    return datetime.fromtimestamp(at, known or UTC), (zone or "") if known else "UTC"
 
 
 @lru_cache(640)  # the world has some 600

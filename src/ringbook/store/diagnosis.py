@@ -49,9 +49,9 @@ def synced(tx: Tx, owner_id: int) -> list[Row]:
 
 
 def told(tx: Tx, app_id: int, owner_id: int, number: int) -> Row | None:
-    """When the owner was notified of the number, and whether it was verified then."""
+    """When the owner was notified of the number, whether it was verified then, and the digest that it belongs to."""
     return tx.one(
-        "SELECT at, verified FROM announced WHERE owner_id = :owner_id AND number = :keyed",
+        "SELECT at, verified, digest FROM announced WHERE owner_id = :owner_id AND number = :keyed",
         owner_id=owner_id,
         keyed=numbers.keyed(tx, app_id, number),
     )
@@ -81,12 +81,13 @@ def facts(tx: Tx, user_ids: Sequence[int]) -> list[Row]:
     )
 
 
-def pushes(tx: Tx, user_id: int, about: Sequence[int], limit: int) -> list[Row]:
-    """The user's stored joined pushes about these users, newest first."""
+def pushes(tx: Tx, user_id: int, about: Sequence[int], digest: int | None, limit: int) -> list[Row]:
+    """The user's stored joined pushes about these users, or of this digest, newest first."""
     return tx.all(
-        f"SELECT {SHOWN} FROM pushes WHERE user_id = :user_id AND about_user_id IN :about"
+        f"SELECT {SHOWN} FROM pushes WHERE user_id = :user_id AND (about_user_id IN :about OR digest = :digest)"
         " AND joined_id IS NOT NULL AND subscription_id > 0 ORDER BY created_at DESC, id DESC LIMIT :limit",
         user_id=user_id,
         about=Rows.of("id", about),
+        digest=digest or 0,
         limit=limit,
     )

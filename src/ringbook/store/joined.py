@@ -8,7 +8,7 @@ Holders, devices, REACHED                 a batch of holders and their devices, 
 Choices, have_chosen, chosen_by, have_digests      what holders of a batch have chosen
 CHOSEN, withheld                          the devices that get pushes then, for whole statements; and those that do not
 announce                                  note who is told; those who know already are left out
-digests, close_windows                    who has joined by digest
+digests, close_windows, in_digests        who has joined by digest, and how many heard in one
 of_user                                   the facts about a user, for whoever looks after them
 """
 
@@ -383,6 +383,14 @@ def digests(tx: Tx, windows: Sequence[tuple[int, int]]) -> list[tuple[int, int, 
         "SELECT a.owner_id, a.digest, a.app_id, a.number, a.joined_user_id FROM :windows AS w JOIN announced AS a"
         " ON a.owner_id = w.owner_id AND a.digest = w.window_at ORDER BY a.owner_id, a.place",
         windows=Rows({"owner_id": int, "window_at": int}, windows),
+    )
+
+
+def in_digests(tx: Tx, joined_ids: Sequence[int]) -> list[tuple[int, int]]:
+    """How many holders heard of these facts in a digest: joined_id and count."""
+    return tx.tuples(
+        "SELECT joined_id, COUNT(*) FROM announced WHERE joined_id IN :ids AND digest IS NOT NULL GROUP BY joined_id",
+        ids=Rows.of("id", joined_ids),
     )
 
 
