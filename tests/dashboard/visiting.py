@@ -41,7 +41,7 @@ class Page:
     @property
     def words(self) -> str:
         """The visible text, in one line."""
-        inside = re.sub(r"<(script|style).*?</\1>", " ", self.html, flags=re.DOTALL)
+        inside = re.sub(r"<(script|style).*?</\1>|<wbr>", lambda one: " " if one[1] else "", self.html, flags=re.DOTALL)
         return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", inside)).split())
 
     @property
