@@ -179,6 +179,7 @@ class Postgres:
         self._given_up = GivenUp
         self._others = has_several_hosts(url)
         self._canceled = psycopg.errors.QueryCanceled
+        self._no_table = psycopg.errors.UndefinedTable
         self._why = {
             psycopg.errors.DiskFull: "its disk is full",
             psycopg.errors.ReadOnlySqlTransaction: "it takes no writes, as a standby does",
@@ -349,7 +350,7 @@ class Postgres:
                         connection.execute(PROBE_PATIENCE)
                         connection.execute(PROBE)
                 return self._nodes.trouble
-        except errors.Busy:  # a migration is running
+        except (errors.Busy, self._no_table):  # a migration is running; without a schema, `migrations.state` says so
             return ""
         except errors.Unavailable as refused:
             return self._unwritable(refused.__cause__) or refused.why or refused.reason
