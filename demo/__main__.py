@@ -39,14 +39,14 @@ TEXT = """
   Look first  {month:46}  the month
               {push:46}  each push
               {bob:46}  Bob and his book
+              {jonas:46}  Jonas: quiet hours
   As Bob      {url}/docs with application {id},
               auth key {key}, login bob, password {bobs}
   Pushes      {pushes}
   Delete      {delete}
 """
 STARTING = """
-Pushes are printed below. The tutorials work on this server, too, with its
-application 1. `make demo` starts it again, `make demo NEW=1` makes it anew."""
+`make demo` starts it again, `make demo NEW=1` makes it anew."""
 ANEW = "`make demo NEW=1` makes the demo anew."
 NO_PASSWORD = "unknown\n              new one: .venv/bin/ringbook admin reset-password {admin}"
 DELETE = ".venv/bin/ringbook app delete"
@@ -189,6 +189,7 @@ def shown(place: Place, found: Found, url: str) -> str:
         month=page,
         push=f"{page}/push",
         bob=f"{page}/users/{found.bob}",
+        jonas=f"{page}/users/{found.jonas}",
         url=url,
         id=found.app.id,
         key=found.app.auth_key,

@@ -167,10 +167,11 @@ class History(People):
     # ── what they do afterwards ──────────────────────────────────────────────────────────────────────────────────────
 
     def _live(self, who: int) -> None:
-        """Come back now and then; some stop. Bob comes every third day, and shortly before the end."""
+        """Come back now and then; some stop. A few come every third day, and shortly before the end."""
         joined = self.joined_at[who] // DAY
-        if who == BOB:
-            for at in (*range(3 * DAY + 8 * HOUR, self.seconds - HOUR, 3 * DAY), self.seconds - HOUR // 2):
+        if who in (BOB, JONAS, LENA):
+            regular = range(self.joined_at[who] + 3 * DAY - who * HOUR, self.seconds - HOUR, 3 * DAY)
+            for at in (*regular, self.seconds - HOUR // 2 - who * MINUTE):
                 self._add(at, "visit", who)
             return
         for day in range(joined + 1, self.days):
@@ -199,7 +200,7 @@ class History(People):
         """What apps do wrong: each kind on a few days, some of them today and yesterday."""
         users = sorted(self.joined_at.keys() - self.left_at.keys())
         for kind, count in MISTAKES.items():
-            for _ in range(max(1, count * self.days * self.joining // (30 * 340))):
+            for _ in range(max(3, count * self.days * self.joining // (30 * 340))):
                 who = self.chance.choice(users)
                 earliest = self.joined_at[who] // DAY
                 day = self.chance.randrange(earliest, self.days)

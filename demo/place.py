@@ -21,6 +21,7 @@ from pathlib import Path
 
 import player
 from history import History
+from people import CAST, JONAS
 
 from ringbook import config
 from ringbook.config import Config
@@ -78,13 +79,14 @@ class State(Enum):
 class Found:
     """The demo in a database.
 
-    bob        the id of Bob
-    password   of the admin; "" when only its hash is known
+    bob, jonas   ids of Bob, who has a password, and of Jonas, whose pushes wait for the end of his quiet hours
+    password     of the admin; "" when only its hash is known
     """
 
     app: App
     users: int
     bob: int
+    jonas: int
     password: str
 
 
@@ -130,8 +132,8 @@ class Place:
         """The demo, which is ready."""
         with self.opened() as db:
             app = next(one for one in applications.all_(db) if one.name == NAME)
-            bob = user_lookup.one_user(db, app, "bob").id
-            return Found(app, overview.counts(db, app)["users"], bob, self._password())
+            bob, jonas = (user_lookup.one_user(db, app, text).id for text in ("bob", CAST[JONAS - 1][1]))
+            return Found(app, overview.counts(db, app)["users"], bob, jonas, self._password())
 
     @contextmanager
     def opened(self) -> Iterator[Database]:
