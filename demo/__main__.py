@@ -39,7 +39,7 @@ TEXT = """
   Look first  {month:46}  the month
               {push:46}  each push
               {bob:46}  Bob and his book
-              {jonas:46}  Jonas: quiet hours
+              {jonas:46}  Jonas: quiet now
   As Bob      {url}/docs with application {id},
               auth key {key}, login bob, password {bobs}
   Pushes      {pushes}

@@ -10,7 +10,7 @@ import subprocess
 import termios
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from servers import PATIENCE_SECONDS
@@ -36,9 +36,16 @@ class Terminal:
         while words not in self.shown:
             assert time.monotonic() < deadline, f"never showed {words!r}, only: {self.shown}"
             if select.select([self._ours], [], [], 0.1)[0]:
-                text = os.read(self._ours, 65536).decode().replace("\r\n", "\n")
+                text = self._read().decode().replace("\r\n", "\n")
+                assert text, f"ended without {words!r}: {self.shown}"
                 self.shown += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
         return self.shown
+
+    def _read(self) -> bytes:
+        """What is there; nothing when the program has ended."""
+        with suppress(OSError):
+            return os.read(self._ours, 65536)
+        return b""
 
     def end(self) -> int:
         """End the program, if it still runs; its exit code."""
