@@ -251,6 +251,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             "the most accounts created in an hour from one address (IPv6: one /64); 0 = no limit", "accounts", low=0
         ),
     ] = 1_000
+    phone_changes_per_day: Annotated[
+        int,
+        option(
+            "how often a user may change the phone to another number that is not verified, in a day; 0 = no limit",
+            "changes",
+            low=0,
+        ),
+    ] = 3
     searches_per_minute: Annotated[
         int, option("the most searches for users by one user in a minute; 0 = no limit", "searches", low=0)
     ] = 120

@@ -683,3 +683,23 @@ def test_an_old_list_that_cannot_be_asked(town: Apps, ids: dict[str, int], query
     answer = town.asks("eve", "GET", f"/users?{query.format(**ids)}")
     assert answer.status_code == 422, answer.text
     assert reason in str(answer.json()["errors"])
+
+
+# ── how often a phone changes ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_phone_that_is_not_verified_changes_at_most_three_times_a_day(apps: Apps) -> None:
+    me = apps.sign_up("ann", phone="+12025550101")["id"]
+
+    def changes(phone: str) -> Any:
+        return apps.asks("ann", "PUT", f"/users/{me}", json={"user": {"phone": phone}})
+
+    assert changes("+1 (202) 555-0101").status_code == 200  # the same number
+    for phone in ("+12025550102", "", "+12025550103", "no number", "+12025550104"):
+        assert changes(phone).status_code == 200, phone
+    refused = changes("+12025550105")
+    assert (refused.status_code, refused.json()) == (429, {"errors": ["Too many changes of this user's phone"]})
+    assert 0 < int(refused.headers["Retry-After"]) <= 8 * 3600
+    assert apps.asks("ann", "GET", f"/users/{me}").json()["user"]["phone"] == "+12025550104"
+    assert changes("+1-202-555-0104").status_code == changes("").status_code == 200
+    assert apps.asks("ann", "PUT", f"/users/{me}", json={"user": {"full_name": "Ann"}}).status_code == 200

@@ -19,7 +19,7 @@ from ringbook.store.db import Database, Row
 
 NOW = 1_800_000_000
 DAY = 86_400
-LIMITS = Limits(new_accounts_per_hour=0)
+LIMITS = Limits(new_accounts_per_hour=0, phone_changes_per_day=0)
 ADDRESS = "192.0.2.1"
 ANN, BOB, CLEO = "+12025550101", "+447700900123", "+12025550103"
 

@@ -47,7 +47,8 @@ def change(call: Call) -> Answer:
 
     Only the fields that are sent change; null or a blank text removes a value. A new password needs the old one, and
     ends the user's other sessions. The rules are those of signing up. A guest cannot change login, email, phone or
-    password. A verified number changes only with `provider` and a proof of the new number beside `user`.
+    password. A verified number changes only with `provider` and a proof of the new number beside `user`; another one
+    changes at most 3 times a day.
     """
     verified = proofs.verified_phone(call, call.app) if proofs.provider(call.values) else ""
     faults = errors.Faults()

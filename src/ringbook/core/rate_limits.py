@@ -10,6 +10,7 @@ events, events_from_address, pushes_of_day     pushes that users send to each ot
 code_wait, codes_…                             one-time codes
 resets_…                                       mails with a link to a new password
 searches                                       searches for users
+phone_changes                                  changes of a phone that is not verified
 forget_user, forget_admin_log_ins, sweep       delete buckets
 """
 
@@ -338,6 +339,21 @@ def _searches_name(user_id: int) -> str:
     return f"searches:{user_id}"
 
 
+def phone_changes(limits: Limits, user_id: int) -> Bucket:
+    """Changes of one user's phone to numbers that are not verified.
+
+    They are limited because a user who wants mutual contacts to find them reveals to whoever takes a number that this
+    number is in an address book (docs/privacy.md).
+    """
+    a_day = limits.phone_changes_per_day
+    reason = "Too many changes of this user's phone"
+    return Bucket(_phone_changes_name(user_id), a_day, a_day / DAY, reason, "phone_changes_per_day")
+
+
+def _phone_changes_name(user_id: int) -> str:
+    return f"phone-changes:{user_id}"
+
+
 def admin_log_ins(limits: Limits, email: str) -> Bucket:
     """Wrong passwords for one admin from all addresses together, except the admin's own."""
     an_hour = limits.wrong_admin_passwords_per_hour
@@ -365,6 +381,7 @@ def forget_user(tx: Tx, user_id: int) -> None:
     buckets.forget(tx, _events_name(user_id))
     buckets.forget(tx, _pushes_name(user_id))
     buckets.forget(tx, _searches_name(user_id))
+    buckets.forget(tx, _phone_changes_name(user_id))
     buckets.forget(tx, _refused_uploads_name(user_id))
 
 

@@ -235,6 +235,8 @@ def update(
     session          the hash of the caller's token: a new password ends all other sessions
     verified_phone   a phone that the request verifies: the caller gets its number and loses the former one
 
+    A phone of another number that is not verified can be given `phone_changes_per_day` times a day.
+
     A new phone, e-mail, or login that looks like one costs a permit, whether it is taken or not: otherwise a change
     would show for nothing whether it is taken. A change of the password is refused if the old password was replaced or
     the session ended since the password was compared. Raises Forbidden for another user's account, Invalid, Conflict,
@@ -264,6 +266,8 @@ def update(
         passwords.check(password)
         old_hash = _check_old_password(db, limits, caller, user, fields.get("old_password") or "", now)
         values |= {"password_hash": passwords.hashed(password), "one_time_until": None}
+    if new.get("phone") and not verified_phone:
+        _count_phone_change(db, limits, caller, new["phone"], now)
     charged = {name: value for name, value in new.items() if not (verified_phone and name == "phone")}
     privacy.charge(db, limits, caller, _private_values(charged, caller.app.settings.default_region), now)
     return _save(db, caller, _Change(values, session, old_hash, verified_phone, chosen), now)
@@ -336,6 +340,15 @@ def _check_change(user: User, values: Mapping[str, Any], new: Mapping[str, Any],
     had, has = user.login or user.email, values.get("login", user.login) or values.get("email", user.email)
     if had and not has:  # users without a password, who sign in with a proof of identity, need neither
         raise errors.Invalid("login or email is required")
+
+
+def _count_phone_change(db: Database, limits: Limits, caller: Caller, typed: str, now: int) -> None:
+    """Charge the change to a number that the user does not have yet; TooMany."""
+    number = privacy.number(typed, caller.app.settings.default_region)
+    with db.write() as tx:
+        store.lock(tx, caller.user_id)  # otherwise a concurrent erasure would leave a new bucket behind
+        if number is not None and number not in store.numbers_of(tx, caller.user_id):
+            charging.charge(tx, rate_limits.phone_changes(limits, caller.user_id), 1, now)
 
 
 def _private_values(new: Mapping[str, Any], region: str) -> set[int | str]:
