@@ -2,6 +2,7 @@
 
 Play(db)                 an application with joined pushes on, and a clock
 Play.person, holds       adds a user with a number; adds contacts to a user's book
+Play.prefers             changes what a user prefers
 Play.device              adds a push subscription
 Play.tell                announces every fact
 Play.pushes              the pushes in the queue, with the texts that would be sent now
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ringbook.config import Config, Limits
-from ringbook.core import announcing, applications, delivery, discovery, proofs, subscriptions, users
+from ringbook.core import announcing, applications, delivery, discovery, preferences, proofs, subscriptions, users
 from ringbook.core.profile import columns
 from ringbook.model import App, Caller, Entry, Subscription, User
 from ringbook.store.db import Database, Row
@@ -64,6 +65,10 @@ class Play:
         """Upload contacts, as (phone, name), to a user's book."""
         entries = [Entry(phone=phone, name=name) for phone, name in contacts]
         discovery.upload(self.db, LIMITS, self.caller(user_id), entries, device=device, now=self.now)
+
+    def prefers(self, user_id: int, **given: Any) -> None:
+        """Change the user's preferences for joined pushes."""
+        preferences.change(self.db, self.caller(user_id), given, now=self.now)
 
     def device(self, user_id: int, token: str, **values: Any) -> Subscription:
         """Subscribe a device of a user; by default an Android device in production."""

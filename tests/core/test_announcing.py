@@ -440,3 +440,223 @@ def test_old_facts_are_forgotten(play):
     assert announcing.sweep(play.db, play.now + 1) == 1
     play.person("bob", BOB)
     assert announcing.sweep(play.db, play.now + 1) == 0  # it has not been told yet
+
+
+# ── the joined user decides ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def told(play: Play) -> list[int]:
+    """Who is noted as notified of Ann's number, in the order of the ids."""
+    keyed = play.db.seal.number(play.app_id, 12025550101)
+    rows = play.rows("SELECT owner_id FROM announced WHERE number = :keyed ORDER BY owner_id", keyed=keyed)
+    return [row["owner_id"] for row in rows]
+
+
+def result(play: Play) -> str | None:
+    return play.rows("SELECT result FROM joined ORDER BY created_at DESC, id DESC LIMIT 1")[0]["result"]
+
+
+@pytest.mark.parametrize("by_default", [False, True])
+def test_nobody_is_told_of_a_user_who_wants_that(play, by_default):
+    holder(play, "bob", (ANN, "Ann"))
+    if by_default:
+        play.set(contact_joined_announce="nobody")
+    ann = play.person("ann", ANN)
+    if not by_default:
+        play.prefers(ann.id, announce="nobody")
+    play.tell()
+    assert (told(play), play.pushes(), play.facts()) == ([], [], [])
+    assert result(play) == announcing.WITHHELD
+
+
+def test_who_changes_to_everyone_later_is_announced_then_and_once(play):
+    bob = holder(play, "bob", (ANN, "Ann"))
+    ann = play.person("ann", ANN)
+    play.prefers(ann.id, announce="nobody")
+    play.tell()
+    for _ in range(2):
+        play.prefers(ann.id, announce="everyone")
+        play.tell()
+        assert play.pushes() == [(bob, "Your friend Ann joined.")]
+        play.prefers(ann.id, announce="nobody")
+
+
+def test_who_changes_to_nobody_while_holders_are_told_is_not_told_to_the_others(play):
+    holders = [holder(play, f"holder{n}", (ANN, "Ann")) for n in range(4)]
+    ann = play.person("ann", ANN)
+    announcing.expand(play.db, play.now, 2)
+    play.prefers(ann.id, announce="nobody")
+    play.tell(batch=2)
+    assert (told(play), play.facts()) == (holders[:2], [])
+    play.prefers(ann.id, announce="everyone")
+    play.tell(batch=2)
+    assert [who for who, _ in play.pushes()] == holders
+
+
+def test_only_mutual_contacts_are_told_also_after_uploads_of_the_next_30_days(play):
+    bob, cleo = holder(play, "bob", (ANN, "Ann")), holder(play, "cleo", (ANN, "Ann"))
+    play.changes(bob, phone=BOB)
+    play.changes(cleo, phone=CLEO)
+    ann = play.person("ann", ANN)
+    play.prefers(ann.id, announce="mutual")
+    play.tell()
+    assert (play.pushes(), told(play)) == ([], [])
+    play.holds(ann.id, ("+4915550100999", "Nobody"))
+    play.tell()
+    assert told(play) == []
+    play.holds(ann.id, (BOB, "Bob"), device="tablet")
+    play.tell()
+    assert play.pushes() == [(bob, "Your friend Ann joined.")]
+    play.now += 29 * DAY
+    play.holds(ann.id, (BOB, "Bobby"), (CLEO, "Cleo"))
+    play.tell()
+    assert told(play) == [bob, cleo]
+    play.now += DAY
+    play.tell()
+    assert (play.facts()[-1:], result(play)) == ([], "told")
+
+
+def test_after_30_days_an_upload_tells_nobody(play):
+    bob = holder(play, "bob", (ANN, "Ann"))
+    play.changes(bob, phone=BOB)
+    ann = play.person("ann", ANN)
+    play.prefers(ann.id, announce="mutual")
+    play.tell()
+    play.now += 30 * DAY
+    play.holds(ann.id, (BOB, "Bob"))
+    play.tell()
+    assert (told(play), play.facts()) == ([], [])
+
+
+def test_an_upload_that_adds_nobody_or_of_another_user_makes_nothing_due(play):
+    ann, bob = play.person("ann", ANN), play.person("bob", BOB)
+    play.prefers(ann.id, announce="mutual")
+    play.tell()
+    play.holds(ann.id, (CLEO, "Cleo"))
+    play.tell()
+    (waits,) = play.rows("SELECT armed, due_at FROM joined WHERE done_at IS NULL")
+    play.holds(ann.id, (CLEO, "Cleopatra"))
+    play.holds(bob.id, (CLEO, "Cleo"), (ANN, "Ann"))
+    assert play.rows("SELECT armed, due_at FROM joined WHERE done_at IS NULL") == [waits]
+    assert waits["due_at"] == play.now + 30 * DAY
+
+
+def test_where_only_verified_numbers_count_both_numbers_of_mutual_contacts_are_verified(play):
+    play.set(require_verified_number="on")
+    bob, cleo = play.verified(BOB), holder(play, "cleo", (ANN, "Ann"))
+    play.holds(bob, (ANN, "Ann"))
+    play.changes(cleo, phone=CLEO)
+    ann = play.verified(ANN)
+    play.prefers(ann, announce="mutual")
+    play.holds(ann, (BOB, "Bob"), (CLEO, "Cleo"))
+    play.tell()
+    assert told(play) == [bob]
+    play.changes_verified(cleo, CLEO)
+    play.holds(ann, ("+4915550100999", "Nobody"))
+    play.tell()
+    assert told(play) == [bob, cleo]
+
+
+def test_mutual_contacts_among_many_holders_are_told_in_batches_each_once(play):
+    phones = [f"+120255501{n:02}" for n in range(20, 50)]
+    ids = [holder(play, f"holder{n}", (ANN, "Ann")) for n in range(30)]
+    for user_id, phone in zip(ids, phones, strict=True):
+        play.changes(user_id, phone=phone)
+    ann = play.person("ann", ANN)
+    play.prefers(ann.id, announce="mutual")
+    play.holds(ann.id, *((phone, "Holder") for n, phone in enumerate(phones) if n % 5 and n != 11))
+    play.tell(batch=7)
+    mutual = [user_id for n, user_id in enumerate(ids) if n % 5 and n != 11]
+    assert [who for who, _ in play.pushes()] == mutual
+    play.holds(ann.id, *((phone, "Holder") for phone in phones))
+    play.tell(batch=4)
+    assert [who for who, _ in play.pushes()] == ids
+
+
+def test_mutual_contacts_who_became_such_while_they_were_told_are_not_missed(play, monkeypatch):
+    """An upload that commits while the contacts are read makes the fact due again."""
+    bob = holder(play, "bob", (ANN, "Ann"))
+    play.changes(bob, phone=BOB)
+    play.tell()
+    ann = play.person("ann", ANN)
+    play.prefers(ann.id, announce="mutual")
+    uploads = lambda: play.holds(ann.id, (BOB, "Bob"))  # noqa: E731
+    with happening_after(monkeypatch, announcing.store, "mutual_holders", uploads), suppress(announcing.Overtaken):
+        announcing.expand(play.db, play.now)
+    play.tell()
+    assert told(play) == [bob]
+
+
+@pytest.mark.parametrize("wish", ["nobody", "mutual"])
+def test_a_wish_that_comes_while_holders_are_told_is_heard(play, monkeypatch, wish):
+    holders = [holder(play, f"holder{n}", (ANN, "Ann")) for n in range(4)]
+    ann = play.person("ann", ANN)
+    chooses = happening_after(monkeypatch, announcing.pushes, "add_joined", lambda: play.prefers(ann.id, announce=wish))
+    with chooses, suppress(announcing.Overtaken):
+        announcing.expand(play.db, play.now, 2)
+    play.tell(batch=2)
+    assert set(told(play)) <= set(holders[:2])
+
+
+def test_a_change_of_the_applications_choice_holds_for_facts_that_wait(play):
+    bob, cleo = holder(play, "bob", (ANN, "Ann")), holder(play, "cleo", (ANN, "Ann"))
+    play.set(contact_joined_announce="mutual")
+    play.person("ann", ANN)
+    play.tell()
+    assert told(play) == []
+    play.set(contact_joined_announce="everyone")
+    play.tell()
+    assert told(play) == [bob, cleo]
+
+
+def test_where_users_may_not_choose_their_former_choice_does_not_count(play):
+    bob = holder(play, "bob", (ANN, "Ann"))
+    ann = play.person("ann", ANN)
+    play.prefers(ann.id, announce="nobody")
+    play.set(contact_joined_choice="false")
+    play.tell()
+    assert told(play) == [bob]
+
+
+# ── recycled numbers ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+FORMER = ["typed", "verified", "withheld", "verified and withheld"]
+
+
+@pytest.mark.parametrize("ends", ["stays", "is erased", "changes the number"])
+@pytest.mark.parametrize("latter", ["typed", "verified", "typed, then verified"])
+@pytest.mark.parametrize("former", FORMER)
+def test_the_next_owner_of_a_number_is_announced_once_unless_a_verified_one_was(play, former, latter, ends):
+    """A user who had only typed the number may never have had it: the owner who verifies it is announced."""
+    play.set(require_verified_number="off", reassigned_after_days="1")
+    bob = holder(play, "bob", (ANN, "Ann"))
+    first = play.verified(ANN) if "verified" in former else play.person("first", ANN).id
+    if "withheld" in former:
+        play.prefers(first, announce="nobody")
+    play.tell()
+    known = {"typed": 1, "verified": 2}.get(former, 0)  # what Bob knows: 2 is verified
+    assert [row["verified"] + 1 for row in play.rows("SELECT verified FROM announced")] == ([known] if known else [])
+    pushes = len(play.rows("SELECT id FROM pushes"))
+    if ends == "is erased":
+        users.erase(play.db, first)
+        pushes = 0
+    elif ends == "changes the number":
+        play.changes_verified(first, CLEO)
+    play.now += 200 * DAY
+    second = play.person("second").id
+    if "typed" in latter:
+        play.changes(second, phone=ANN)
+        play.tell()
+        pushes, known = pushes + (known < 1), max(known, 1)
+        assert len(play.rows("SELECT id FROM pushes")) == pushes
+    if "verified" in latter:
+        play.changes_verified(second, ANN)
+        play.tell()
+        pushes, known = pushes + (known < 2), 2
+        assert len(play.rows("SELECT id FROM pushes")) == pushes
+    for _ in range(2):  # to verify it once more changes nothing
+        play.now += 300 * DAY
+        play.verified(ANN) if "verified" in latter else None
+        play.tell()
+    assert len(play.rows("SELECT id FROM pushes")) == pushes
+    assert told(play) == [bob]

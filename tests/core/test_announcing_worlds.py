@@ -103,7 +103,7 @@ class World:
             "quiet": quiet,
             "time_zone": "Asia/Tokyo",
         }
-        preferences.change(self.play.db, self.play.caller(person.id), given)
+        preferences.change(self.play.db, self.play.caller(person.id), given, now=self.play.now)
 
     def joins(self, person: Person) -> None:
         """Gain a number, and announce it to all before the next step."""
@@ -200,7 +200,7 @@ def test_several_workers_and_writers_at_once_miss_nobody_and_repeat_nobody(db, s
     change = [befriended(play, f"changes{n}", 1) for n in range(6)]
     together = [befriended(play, f"together{n}", 2) for n in range(6)]
     for user, _ in together:
-        preferences.change(play.db, play.caller(user), {"digest": 1})
+        preferences.change(play.db, play.caller(user), {"digest": 1}, now=play.now)
     joiners = [play.person(f"joiner{n}", number).id for n, number in enumerate(NUMBERS)]
     trouble: list[Exception] = []
     work = [lambda: working(play, seed), lambda: working(play, seed + 1)]

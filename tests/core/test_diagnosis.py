@@ -138,11 +138,11 @@ def test_a_number_that_nobody_has_verified_counts_or_not_as_the_setting_says(pla
 
 def test_who_hides_is_said_to_and_where_only_mutual_contacts_find_what_is_missing(play):
     all_is_well(play)
-    chosen = preferences.change(play.db, play.caller(play.ann), {"discoverable": "nobody"})
+    chosen = preferences.change(play.db, play.caller(play.ann), {"discoverable": "nobody"}, now=play.now)
     no = first_no(asked(play))
     assert chosen.discoverable == "nobody" and no.finding == Finding.HIDES.value
     assert no.seen == f"user {play.ann} wants to be found by nobody"
-    preferences.change(play.db, play.caller(play.ann), {"discoverable": "mutual"})
+    preferences.change(play.db, play.caller(play.ann), {"discoverable": "mutual"}, now=play.now)
     no = first_no(asked(play))
     assert no.finding == Finding.HIDES.value
     assert no.seen.endswith(f"number is in an address book of user {play.ann} too, which user {play.bob} is not")
@@ -150,6 +150,27 @@ def test_who_hides_is_said_to_and_where_only_mutual_contacts_find_what_is_missin
     found = asked(play)
     assert found.found and step(found, "may be found").finding == Finding.MAY_BE_FOUND.value
     assert step(found, "may be found").seen.endswith(f"an address book of user {play.ann} too")
+
+
+def test_who_wants_nobody_or_only_mutual_contacts_to_be_told_is_said_to(play):
+    play.holds(play.bob, (ANN, "Annie"))
+    play.ann = play.person("ann", ANN).id
+    play.prefers(play.ann, announce="nobody")
+    play.tell()
+    announced = step(asked(play), "announced")
+    assert (announced.finding, announced.seen) == (
+        Finding.NOT_TOLD.value,
+        f"user {play.ann} wants nobody to be told",
+    )
+    play.prefers(play.ann, announce="mutual")
+    play.tell()
+    assert f"which user {play.bob} is not" in step(asked(play), "announced").seen
+    play.holds(play.ann, (BOB, "Bob"))
+    play.tell()
+    announced = step(asked(play), "announced")
+    assert announced.finding == Finding.ANNOUNCED.value
+    assert "announced to mutual contacts, and to those whose numbers the user adds before 2027-02-14" in announced.seen
+    assert step(asked(play), "notified").finding == Finding.NOTIFIED.value
 
 
 def test_a_card_that_is_off_an_import_and_an_old_friend_are_not_announced(play):
@@ -231,7 +252,7 @@ def befriended(play: Play, **chosen: object) -> None:
     """Bob has a device and holds Ann's number, and chooses; then she joins."""
     play.holds(play.bob, (ANN, "Ann"))
     play.device(play.bob, "fcm-token-of-bob")
-    preferences.change(play.db, play.caller(play.bob), chosen)
+    preferences.change(play.db, play.caller(play.bob), chosen, now=play.now)
     play.person("ann", ANN)
     play.tell()
 
@@ -239,7 +260,7 @@ def befriended(play: Play, **chosen: object) -> None:
 def test_quiet_hours_a_digest_and_no_pushes_are_explained(play):
     befriended(play, quiet=("22:00", "10:00"), time_zone="Europe/Berlin")
     assert "at 10:00 of Europe/Berlin on 2027-01-15" in step(asked(play), "push").todo
-    preferences.change(play.db, play.caller(play.bob), {"notify": False})
+    preferences.change(play.db, play.caller(play.bob), {"notify": False}, now=play.now)
     device = step(asked(play), "device")
     assert (device.state, device.todo) == ("no", OBSTACLES[Obstacle.NOTIFY_OFF])
 

@@ -66,7 +66,7 @@ class World(Play):
 
     def choose(self) -> None:
         chosen = {"discoverable": self.chance.choice(AUDIENCES)}
-        preferences.change(self.db, self.caller(self.anybody()), chosen)
+        preferences.change(self.db, self.caller(self.anybody()), chosen, now=self.now)
 
     def go(self) -> None:
         if len(self.people) > 3:

@@ -44,7 +44,7 @@ def holder(play: Play, login: str = "holder", **chosen: object) -> int:
 
 
 def choose(play: Play, user_id: int, **chosen: object) -> None:
-    preferences.change(play.db, play.caller(user_id), chosen)
+    preferences.change(play.db, play.caller(user_id), chosen, now=play.now)
 
 
 def sleeper(play: Play, login: str = "sleeper", **chosen: object) -> int:

@@ -7,7 +7,8 @@ from asking import at_once
 from core.joining import ANN, BOB, CLEO, DAY, LIMITS, Play
 
 from ringbook import errors
-from ringbook.core import imports, users
+from ringbook.core import imports, preferences, users
+from ringbook.core.profile import columns
 
 
 @pytest.fixture
@@ -123,3 +124,95 @@ def test_a_fact_costs_the_same_however_many_hold_the_number(play):
     play.person("ann", ANN)
     assert len(play.rows("SELECT id FROM joined")) == 1
     assert play.rows("SELECT id FROM pushes") == []
+
+
+# ── when, and who is told ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def due(play: Play) -> list[int]:
+    """In how many seconds each waiting fact is due."""
+    rows = play.rows("SELECT due_at FROM joined WHERE done_at IS NULL ORDER BY id")
+    return [row["due_at"] - play.now for row in rows]
+
+
+def test_a_fact_is_due_after_the_delay_in_which_an_app_can_ask_the_user(play):
+    play.set(contact_joined_delay_seconds="120")
+    play.person("ann", ANN)
+    assert due(play) == [120]
+    play.tell()
+    assert len(play.facts()) == 1
+    play.now += 120
+    play.tell()
+    assert play.facts() == []
+
+
+def test_a_proof_within_the_delay_does_not_prolong_it(play):
+    play.set(contact_joined_delay_seconds="120")
+    ann = play.person("ann", ANN)
+    play.now += 60
+    play.changes_verified(ann.id, ANN)
+    assert (play.facts(), due(play)) == ([(ann.id, 1)], [60])
+
+
+def test_a_preference_with_the_sign_up_makes_no_second_fact(play):
+    play.set(contact_joined_announce="nobody")
+    chosen = preferences.checked(play.app, {"announce": "everyone"})
+    with play.db.write() as tx:
+        ann = users.add(tx, play.app, columns({"login": "ann", "phone": ANN}), play.now, chosen=chosen)
+    assert play.facts() == [(ann.id, 0)]
+
+
+@pytest.mark.parametrize(
+    "before, after, again",
+    [
+        ("nobody", "everyone", True),
+        ("nobody", "mutual", True),
+        ("mutual", "everyone", True),
+        ("everyone", "mutual", False),
+        ("everyone", "nobody", False),
+        ("mutual", "nobody", False),
+    ],
+)
+def test_a_wider_preference_announces_the_present_number_again_where_no_fact_waits(play, before, after, again):
+    ann = play.person("ann", ANN)
+    play.prefers(ann.id, announce=before)
+    play.tell()
+    with play.db.write() as tx:
+        tx.run("UPDATE joined SET done_at = :now WHERE done_at IS NULL", now=play.now)
+    play.prefers(ann.id, announce=after)
+    assert play.facts() == ([(ann.id, 0)] if again else [])
+    play.prefers(ann.id, announce=after)
+    assert len(play.facts()) == int(again)
+
+
+def test_beyond_three_in_a_day_a_changed_preference_waits_until_it_may_be_announced(play):
+    ann = play.person("ann", ANN)
+    for hours in (1, 2):
+        play.tell()
+        play.prefers(ann.id, announce="nobody")
+        play.now += 3_600
+        play.prefers(ann.id, announce="everyone")
+        assert due(play) == [0], hours
+    play.tell()
+    play.prefers(ann.id, announce="nobody")
+    play.now += 3_600
+    play.prefers(ann.id, announce="everyone")
+    assert due(play) == [DAY - 3 * 3_600]  # a day after the sign-up
+    for _ in range(3):  # what waits is there once
+        play.prefers(ann.id, announce="nobody")
+        play.prefers(ann.id, announce="everyone")
+    assert len(play.facts()) == 1
+
+
+def test_no_fact_comes_of_a_preference_where_the_user_would_not_be_announced_anyway(play):
+    play.set(require_verified_number="on")
+    ann = play.person("ann", ANN)
+    guest = users.guest(play.db, LIMITS, play.app, "Guest", "192.0.2.1", play.now)
+    for user_id in (ann.id, guest.id, play.person("nobody").id):
+        play.prefers(user_id, announce="nobody")
+        play.prefers(user_id, announce="everyone")
+    assert play.facts() == []
+    play.set(require_verified_number="off", contact_joined_enabled="off")
+    play.prefers(ann.id, announce="nobody")
+    play.prefers(ann.id, announce="everyone")
+    assert play.facts() == []

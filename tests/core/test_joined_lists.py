@@ -36,7 +36,7 @@ def shown(page: Page) -> list[tuple[int, int, str | None]]:
 
 def wishes(play: Play, user_id: int, **chosen: str) -> None:
     """The user says who may see them."""
-    preferences.change(play.db, play.caller(user_id), chosen)
+    preferences.change(play.db, play.caller(user_id), chosen, now=play.now)
 
 
 def joins(play: Play, login: str, phone: str) -> int:

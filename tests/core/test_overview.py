@@ -143,10 +143,10 @@ def test_joined_pushes_are_split_by_what_their_recipients_have_chosen(play):
     for user, choice in zip(users, chosen, strict=True):
         play.holds(user, (ANN, "Ann"))
         play.device(user, f"fcm-token-of-{user}")
-        preferences.change(play.db, play.caller(user), choice)
+        preferences.change(play.db, play.caller(user), choice, now=play.now)
     play.person("ann", ANN)
     play.tell()
-    preferences.change(play.db, play.caller(users[1]), {"notify": False})
+    preferences.change(play.db, play.caller(users[1]), {"notify": False}, now=play.now)
     due = delivery.claim(play.db, play.now, 10)
     accepted = Receipt(Outcome.ACCEPTED, cause=Cause.ACCEPTED)
     delivery.record(play.db, [Attempt(due=one, receipt=accepted, began_at=play.now) for one in due], play.now)

@@ -44,7 +44,7 @@ def play(db: Database) -> Play:
 
 
 def change(play: Play, user_id: int, **given) -> Preferences:
-    return preferences.change(play.db, play.caller(user_id), given)
+    return preferences.change(play.db, play.caller(user_id), given, now=play.now)
 
 
 def refused(play: Play, user_id: int, **given) -> dict[str, str]:

@@ -54,7 +54,7 @@ QUIET = {"quiet": ("22:00", "10:00"), "time_zone": "Europe/Berlin"}  # it is 09:
 
 
 def chooses(play: Play, **chosen: object) -> None:
-    preferences.change(play.db, play.caller(play.bob), chosen)
+    preferences.change(play.db, play.caller(play.bob), chosen, now=play.now)
 
 
 def test_a_push_that_waits_for_quiet_hours_says_until_when(play):

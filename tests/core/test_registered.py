@@ -152,7 +152,7 @@ class World:
 
     def prefer(self, which: int, fields: dict[str, Any]) -> None:
         chosen = {"discoverable": AUDIENCES[which % 3]}
-        preferences.change(self.db, self.caller(self.ids[which % len(self.ids)]), chosen)
+        preferences.change(self.db, self.caller(self.ids[which % len(self.ids)]), chosen, now=NOW)
 
     def hold(self, which: int, fields: dict[str, Any]) -> None:
         mine = [Entry(SPELLINGS[which % 3][0], "the owner, or another")]

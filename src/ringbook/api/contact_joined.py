@@ -23,7 +23,7 @@ def change_settings(call: Call) -> Answer:
     """
     faults = errors.Faults()
     given = take(PreferencesIn, call.values, faults=faults)
-    changed = preferences.change(call.db, call.caller, chosen_in(given), faults=faults)
+    changed = preferences.change(call.db, call.caller, chosen_in(given), now=call.now, faults=faults)
     return Answer(preferences_out(changed))
 
 

@@ -5,6 +5,10 @@
     environments(app)                    the environments that joined pushes go to
     sweep(db, before)                    deletes facts that were announced long ago
 
+The joined user decides who is told (`announce`), also while holders are notified: each batch looks at it anew, and each
+push once more when it is sent (`core/withholding.py`). Where only mutual contacts are told, the fact waits after the
+first round for MUTUAL_SECONDS, and uploads of the joined user make it due again.
+
 A *fact* (`core/joined.py`) says that a user has gained a number. Each holder of the number is notified once: by one
 push to each device. The push has no text in the queue: `core/joined_texts.py` composes it for the attempt. A holder is
 notified a second time when the number was not verified the first time and is now. Holders without a device count as
@@ -28,9 +32,12 @@ from ..store import proofs, pushes
 from ..store.db import Database, Row, Tx
 from . import applications, preferences, quiet_hours, stats, waking
 from .delivery import LIFE_SECONDS, WEBHOOK
+from .joined import MUTUAL_SECONDS
 
 BATCH = 5_000  # holders, and pushes: SQLite's other writers wait for so many, a tenth of a second
 FIRST_BATCH = 500  # of each fact, so that its first pushes are on their way soon
+MUTUAL_BATCH = 500
+WITHHELD = "the user wants nobody to be told"
 AGAIN_SECONDS = 60  # the pause before a fact that failed is tried again, so that it does not hold up the others
 
 
@@ -92,33 +99,92 @@ def _announce_batch(tx: Tx, app: App, fact: Row, now: int, batch: int) -> int:
         return 1
     if joined and joined["verified_at"] is not None:  # verified since, perhaps between two batches
         fact = {**fact, "verified": 1}
+    audience = preferences.of(tx, app, fact["user_id"]).announce
+    if audience == "nobody":
+        _check_written(store.finish(tx, fact["id"], WITHHELD, now))
+        return 1
+    if fact["armed"] is not None and not fact["told_up_to"]:
+        renewed = store.renew(tx, fact)
+        if not renewed:
+            raise Overtaken
+        fact = renewed
+    if audience == "mutual":
+        return _announce_mutual(tx, app, fact, now, min(batch, MUTUAL_BATCH))
+    if fact["armed"] is not None:
+        _check_written(store.disarm(tx, fact))
+        fact = {**fact, "armed": None}
     found = _next_batch(tx, app, fact, batch if fact["told_up_to"] else min(batch, FIRST_BATCH))
     if found.count:
         _notify(tx, app, fact, found, now)
-        _check_written(store.move(tx, fact["id"], fact["told_up_to"], found.holders.up_to))
+        _check_written(store.move(tx, fact, found.holders.up_to))
         waking.pushes_added(tx)
     if found.is_last:
         _check_written(store.finish(tx, fact["id"], "told", now))
     return found.count + 1
 
 
+def _announce_mutual(tx: Tx, app: App, fact: Row, now: int, batch: int) -> int:
+    """The same for those holders alone of whom the joined user holds a number."""
+    until = fact["created_at"] + MUTUAL_SECONDS
+    if until <= now:
+        _check_written(store.finish(tx, fact["id"], "told", now))
+        return 1
+    if fact["armed"] is None:  # before the contacts are read: see `arm`
+        _check_written(store.arm(tx, fact, until))
+        fact = {**fact, "armed": 0}
+    found = store.mutual_holders(
+        tx, app.id, fact["number"], fact["user_id"], fact["told_up_to"], batch, verified_only=app.verified_only
+    )
+    for run in _runs(tx, app, fact, found):
+        _notify(tx, app, fact, _batch(tx, app, fact, len(run), run[0] - 1, run[-1]), now)
+        waking.pushes_added(tx)
+    if len(found) < batch:
+        _check_written(store.await_uploads(tx, fact, until))
+    else:
+        _check_written(store.move(tx, fact, found[-1]))
+    return len(found) + 1
+
+
+def _runs(tx: Tx, app: App, fact: Row, mutual: Sequence[int]) -> list[Sequence[int]]:
+    """These holders, in runs between whose first and last no other user holds the number.
+
+    The statements that notify holders take all from one id to another. Most who hold a number are mutual contacts.
+    """
+    if not mutual:
+        return []
+    count, last = store.holders(tx, app.id, fact["number"], mutual[0] - 1, len(mutual))
+    if (count, last) == (len(mutual), mutual[-1]) and _devices(tx, app, fact, mutual) <= BATCH or len(mutual) == 1:
+        return [mutual]
+    half = len(mutual) // 2
+    return [*_runs(tx, app, fact, mutual[:half]), *_runs(tx, app, fact, mutual[half:])]
+
+
+def _devices(tx: Tx, app: App, fact: Row, run: Sequence[int]) -> int:
+    return sum(_batch(tx, app, fact, len(run), run[0] - 1, run[-1]).devices.values())
+
+
 def _next_batch(tx: Tx, app: App, fact: Row, size: int) -> Batch:
     """The next up to `size` holders; fewer where their devices are so many that the transaction would be long."""
     while True:
         count, last = store.holders(tx, app.id, fact["number"], fact["told_up_to"], size)
-        holders = store.Holders(
-            app_id=app.id,
-            joined_id=fact["id"],
-            number=fact["number"],
-            after=fact["told_up_to"],
-            up_to=last,
-            environments=environments(app),
-            without=providers.ringing(),
-        )
-        devices = store.devices(tx, holders, announced=False) if count else {}
-        if count <= 1 or sum(devices.values()) <= BATCH:
-            return Batch(count, holders, devices, is_last=count < size)
+        found = _batch(tx, app, fact, count, fact["told_up_to"], last, is_last=count < size)
+        if count <= 1 or sum(found.devices.values()) <= BATCH:
+            return found
         size = count // 2
+
+
+def _batch(tx: Tx, app: App, fact: Row, count: int, after: int, up_to: int, *, is_last: bool = False) -> Batch:
+    """The holders with ids above `after` and up to `up_to`, who are `count`."""
+    holders = store.Holders(
+        app_id=app.id,
+        joined_id=fact["id"],
+        number=fact["number"],
+        after=after,
+        up_to=up_to,
+        environments=environments(app),
+        without=providers.ringing(),
+    )
+    return Batch(count, holders, store.devices(tx, holders, announced=False) if count else {}, is_last=is_last)
 
 
 def _check_written(written: bool) -> None:

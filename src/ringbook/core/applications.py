@@ -25,7 +25,7 @@ from ..app_settings import AppSettings
 from ..model import App
 from ..store import applications as store
 from ..store.db import Database, Row, Tx
-from . import audit, settings, users
+from . import audit, joined, settings, users
 from .audit import Actor
 
 CACHE_SECONDS = 3  # a change reaches every process within 5
@@ -194,11 +194,18 @@ def store_settings(db: Database, app_id: int, values: Mapping[str, Any], *, by: 
             raise errors.Invalid(reason, field="default_region")
         if after != before:
             store.set_settings(tx, app_id, msgspec.json.encode(after).decode())
+        if _announce(before) != _announce(after):
+            joined.default_changed(tx, app_id)
         for key in sorted(values):
             if getattr(before, key) != values[key]:
                 text = settings.change_text(key, getattr(before, key), values[key])
                 audit.record(tx, by, "setting changed", app_id=app_id, subject=key, detail=text)
     return msgspec.structs.replace(app, settings=after)
+
+
+def _announce(settings: AppSettings) -> tuple[str, bool]:
+    """What decides who is told of users who have not chosen."""
+    return settings.contact_joined_announce, settings.contact_joined_choice
 
 
 def has_settled_region(db: Database, app_id: int) -> bool:

@@ -36,7 +36,7 @@ from ..store import joined as lists
 from ..store import pushes as store
 from ..store import subscriptions
 from ..store.db import Database, Row, Tx
-from . import audit, joined_texts, preferences, quiet_hours, stats, waking
+from . import audit, joined_texts, preferences, quiet_hours, stats, waking, withholding
 from .audit import Actor
 
 LEASE_SECONDS = 30
@@ -132,6 +132,7 @@ class Wait(Struct, frozen=True):
 
 
 UNREADABLE = Settled(PARKED, Cause.UNREADABLE, "the push cannot be read: please report it")
+HIDES = Settled(GONE, Cause.CONTACT_HIDES, withholding.REASON)
 WITHHELD = Settled(GONE, Cause.CONTACT_REMOVED, "the recipient no longer has this contact")
 UNWANTED = Settled(GONE, Cause.NOTIFY_OFF, "the recipient wants no pushes about contacts who join")
 
@@ -153,7 +154,10 @@ def claim(db: Database, now: int, most: int, rooms: Mapping[str, Room] | None = 
             reached = subscriptions.chosen(tx, sorted(wanted)) if wanted else {}
             chosen = _chosen(db, tx, rows)
             decided, locales = _looked_at(rows, reached, chosen, now)
-            left = [row for row in rows if row["id"] not in decided] if decided else rows
+            hidden = withholding.unwanted(db, tx, _of_one_contact(rows, decided))
+            hiding = [row for row in rows if row["id"] in hidden]
+            without = decided.keys() | hidden
+            left = [row for row in rows if row["id"] not in without] if without else rows
             _close_digests(tx, left)
             payloads = _payloads(db, tx, left, locales)
         due, alike = [], defaultdict[tuple[int, int, str], dict[str, Any]](dict)
@@ -165,8 +169,15 @@ def claim(db: Database, now: int, most: int, rooms: Mapping[str, Room] | None = 
             else:
                 decided[row["id"]] = what
         over = _write(tx, rows, decided, now)
+    withdrawn = withholding.withdraw(db, hiding, now) if hiding else set()
+    over += [(row, HIDES) for row in hiding if row["id"] in withdrawn]
     _count([(row["app_id"], row["channel"], False, settled) for row, settled in over], now)
     return due
+
+
+def _of_one_contact(rows: Sequence[Row], decided: Mapping[int, object]) -> list[Row]:
+    """The joined pushes among these that are about one contact, without those that were decided."""
+    return [row for row in rows if row["number"] is not None and row["id"] not in decided]
 
 
 def shared(lane: str, places: int) -> int:

@@ -16,7 +16,7 @@ from ..model import App
 from ..store import books, subscriptions, user_record, users
 from ..store import diagnosis as store
 from ..store.db import Database, Row, Tx
-from . import applications, audit, discoverable, preferences, privacy, push_trace, rate_limits, user_lookup
+from . import applications, audit, discoverable, preferences, privacy, push_trace, rate_limits, user_lookup, withholding
 from .audit import Actor
 from .findings import MOST, Evidence, Finding, Step, steps, verdict
 
@@ -114,6 +114,8 @@ def _query(tx: Tx, app: App, user: Row, typed: str, number: int, now: int, *, na
     digest = notified["digest"] if notified else None
     pushes = store.pushes(tx, user_id, others, digest, MOST) if others else []
     similar = [] if places else store.alike(tx, app.id, user_id, number, MOST)
+    wishes = preferences.of_many(tx, app, ids)
+    telling = withholding.telling(tx, app, [(one, user_id) for one in others])
     return Evidence(
         app=app,
         user=user,
@@ -124,9 +126,11 @@ def _query(tx: Tx, app: App, user: Row, typed: str, number: int, now: int, *, na
         removed=store.removed(tx, app.id, user_id, number, now - rate_limits.REMEMBERED_SECONDS),
         books=store.synced(tx, user_id),
         holders=holders,
-        audiences={one: found.discoverable for one, found in preferences.of_many(tx, app, ids).items()},
+        audiences={one: found.discoverable for one, found in wishes.items()},
         hiding=discoverable.hidden_by_number(tx, app, user_id, [number]),
         shown=[one for one in ids if one in shown],
+        wishes={one: found.announce for one, found in wishes.items()},
+        silent=[one for one in others if (one, user_id) not in telling],
         notified=notified,
         announcements=store.facts(tx, others) if others else [],
         subscriptions=subscriptions.of_user(tx, user_id),

@@ -19,7 +19,7 @@ from ..model import Caller, Entry, Held, Reason, Registered, RegisteredPhone, Re
 from ..seal import CONTACTS
 from ..store import app_totals, books, buckets, users
 from ..store.db import Database, Row, Tx
-from . import discoverable, prepared, privacy, rate_limits, reports, stats
+from . import discoverable, joined, prepared, privacy, rate_limits, reports, stats
 from .diff import Changes, SealedEntry, diff
 
 DEVICE_CHARACTERS = 64
@@ -85,7 +85,7 @@ def _apply(
         changes = diff(held, sent.entries, force=force, next_seq=book["next_seq"])
         changes.updated += sent.held
         _check_size(limits, book, changes)
-        _count(tx, limits, caller, changes)
+        _count(tx, limits, caller, changes, now)
         unknown = _unknown(tx, caller, book, changes.new, now)
         dropped = _write(tx, caller, book, device, changes)
         if digest:
@@ -129,15 +129,18 @@ def _check_size(limits: Limits, book: Row, changes: Changes) -> None:
         raise errors.Invalid(reason, field="contacts", limit="max_book_contacts")
 
 
-def _count(tx: Tx, limits: Limits, caller: Caller, changes: Changes) -> None:
+def _count(tx: Tx, limits: Limits, caller: Caller, changes: Changes, now: int) -> None:
     """Add the change to the user's totals. Raises Invalid when a total grows beyond its limit.
 
-    A total that is already above a lowered limit may stay or shrink.
+    A total that is already above a lowered limit may stay or shrink. The totals also say whether mutual contacts of the
+    user, who has joined lately, are to be notified when more contacts come.
     """
     more = len(changes.new) - len(changes.drop)
-    if not more and not changes.text_bytes:
+    if not more and not changes.text_bytes and not changes.new:
         return
     totals = books.add_to_totals(tx, caller.app.id, caller.user_id, more, changes.text_bytes)
+    if changes.new and totals["announce_until"] > now:
+        joined.contacts_added(tx, caller.user_id, now)
     if more > 0 and totals["contacts"] > limits.max_user_contacts:
         reason = f"would make more than {limits.max_user_contacts} contacts in all of the user's books"
         raise errors.Invalid(reason, field="contacts", limit="max_user_contacts")

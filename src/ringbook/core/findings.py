@@ -54,6 +54,7 @@ class Finding(Enum):
     NOBODY_TO_ANNOUNCE = "nobody to announce"
     IMPORTED = "imported"
     NO_ANNOUNCEMENT = "no announcement"
+    NOT_TOLD = "not told"
     NOTIFIED = "notified"
     NEVER_IN_BOOK = "never in book"
     NOBODY_TO_NOTIFY_OF = "nobody to notify of"
@@ -165,6 +166,12 @@ FINDINGS: dict[Finding, Text] = {
         "there is no announcement: the user got the number while the setting was off, or long ago",
         NOT_KEPT,
     ),
+    Finding.NOT_TOLD: Text(
+        "announced",
+        "no",
+        "{wishes}",
+        "nothing: the contact decides it (announce), or else the application by contact_joined_announce",
+    ),
     Finding.NOTIFIED: Text(
         "notified", "yes", "the user was notified of this number {at} ({verified}), which happens only once"
     ),
@@ -218,6 +225,8 @@ class Evidence(Struct, frozen=True, kw_only=True):
     audiences      who finds each of them by the number
     hiding         those of them whom the user does not find because of that
     shown          those of them whom the user's app is shown
+    wishes         who of the holders of the number each of them wants to be told
+    silent         those of them who do not want this user to be told
     notified       when the user was notified of the number
     announcements  of other users with this number
     wants          the user's preferences
@@ -238,6 +247,8 @@ class Evidence(Struct, frozen=True, kw_only=True):
     audiences: Mapping[int, Audience] = {}
     hiding: Collection[int] = ()
     shown: Sequence[int] = ()
+    wishes: Mapping[int, Audience] = {}
+    silent: Collection[int] = ()
     notified: Row | None = None
     announcements: Sequence[Row] = ()
     subscriptions: Sequence[Subscription] = ()
@@ -259,7 +270,7 @@ def steps(evidence: Evidence, now: int) -> list[Step]:
         _verified,
         _may_be_found,
         _found,
-        _announced,
+        lambda evidence: _announced(evidence, now),
         _notified,
         _device,
     ]
@@ -370,24 +381,35 @@ def _found(evidence: Evidence) -> Step:
     return _step(Finding.SHOWN, users=_users(evidence.shown)) if evidence.shown else _step(Finding.NOT_SHOWN)
 
 
-def _announced(evidence: Evidence) -> Step:
+def _announced(evidence: Evidence, now: int) -> Step:
     if not evidence.app.settings.contact_joined_enabled:
         return _step(Finding.ANNOUNCING_OFF, app_id=evidence.app.id)
     others = [row for row in evidence.holders if row["user_id"] != evidence.user["id"]]
     if not others:
         return _step(Finding.NOBODY_TO_ANNOUNCE)
+    if {row["user_id"] for row in others} <= set(evidence.silent):
+        return _step(Finding.NOT_TOLD, wishes="; ".join(_wish(row["user_id"], evidence) for row in others))
     if evidence.announcements:
-        listed = "; ".join(_announcement(row) for row in evidence.announcements[:MOST])
+        listed = "; ".join(_announcement(row, now) for row in evidence.announcements[:MOST])
         return _step(Finding.ANNOUNCED, announcements=listed)
     if all(row["imported_at"] is not None for row in others):
         return _step(Finding.IMPORTED)
     return _step(Finding.NO_ANNOUNCEMENT)
 
 
-def _announcement(row: Row) -> str:
+def _wish(user_id: int, evidence: Evidence) -> str:
+    if evidence.wishes[user_id] == "nobody":
+        return f"user {user_id} wants nobody to be told"
+    verified = " verified" if evidence.app.verified_only else ""
+    return (
+        f"user {user_id} wants only users to be told whose{verified} number is in an address book of user {user_id}"
+        f" too, which user {evidence.user['id']} is not"
+    )
+
+
+def _announcement(row: Row, now: int) -> str:
     number = "a verified" if row["verified"] else "an unverified"
-    result = row["result"] or f"not announced yet: {push_trace.NO_WORKER}"
-    return f"user {row['user_id']} gained {number} number {_at(row['created_at'])}: {result}"
+    return f"user {row['user_id']} gained {number} number {_at(row['created_at'])}: {push_trace.result(row, now)}"
 
 
 def _notified(evidence: Evidence) -> Step:

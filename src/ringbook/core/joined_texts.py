@@ -9,7 +9,7 @@
 
 The names are those that the recipient's own address book has at this moment, and the templates are those of today, in
 the recipient's language. A digest tells of all who joined in its 24 hours, in the order of the recipient's list; those
-whose contact is gone, who have lost the number, or who want nobody to be told by now, are left out.
+whose contact is gone, who have lost the number, or who do not want the recipient to be told by now, are left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from ..push import providers
 from ..store import joined as store
 from ..store import proofs
 from ..store.db import Database, Row, Tx
-from . import applications, preferences
+from . import applications, withholding
 
 MOST_USER_IDS = 50  # in a digest, which must fit into 4 KiB
 Items = dict[tuple[int, int], list[tuple[int, int]]]  # by recipient and digest: keyed number and user who has joined
@@ -107,24 +107,23 @@ def application(db: Database, tx: Tx, app_id: int) -> App | None:
 def _items(tx: Tx, apps: Mapping[int, App | None], digests: Sequence[Row]) -> Items:
     """What belongs to these digests, in the order of the lists."""
     rows = store.digests(tx, sorted({(row["user_id"], row["digest"]) for row in digests}))
-    told = _told(tx, apps, {(app_id, number, joined) for _, _, app_id, number, joined in rows})
+    still = set(proofs.still(tx, sorted({(app_id, number, joined) for _, _, app_id, number, joined in rows})))
+    told = _told(tx, apps, {(app_id, joined, owner_id) for owner_id, _, app_id, _, joined in rows})
     items: Items = {}
     for owner_id, digest, app_id, number, joined in rows:
-        if (app_id, number, joined) in told:
+        if (app_id, number, joined) in still and (app_id, joined, owner_id) in told:
             items.setdefault((owner_id, digest), []).append((number, joined))
     return items
 
 
-def _told(tx: Tx, apps: Mapping[int, App | None], joined: set[tuple[int, int, int]]) -> set[tuple[int, int, int]]:
-    """Those of app_id, keyed number and user who still have the number and do not want that nobody is told."""
-    still = proofs.still(tx, sorted(joined))
-    rows = preferences.rows_of(tx, sorted({user_id for _, _, user_id in still})) if still else {}
-
-    def wants(app_id: int, user_id: int) -> bool:
-        app = apps.get(app_id)
-        return app is None or preferences.effective(app, rows.get(user_id)).announce != "nobody"
-
-    return {one for one in still if wants(one[0], one[2])}
+def _told(tx: Tx, apps: Mapping[int, App | None], pairs: set[tuple[int, int, int]]) -> set[tuple[int, int, int]]:
+    """Those of app_id, joined user and recipient in which the joined user wants the recipient to be told."""
+    found = set[tuple[int, int, int]]()
+    for app_id in {app_id for app_id, _, _ in pairs}:
+        theirs = {(joined, owner_id) for of, joined, owner_id in pairs if of == app_id}
+        told = withholding.telling(tx, app, theirs) if (app := apps.get(app_id)) else theirs
+        found |= {(app_id, *pair) for pair in told}
+    return found
 
 
 def _names(tx: Tx, joined: Sequence[Row], items: Items) -> dict[tuple[int, int], str | None]:

@@ -19,7 +19,7 @@ from ..preferences import Preferences, Quiet
 from ..store import preferences as store
 from ..store import pushes, users
 from ..store.db import Database, Row, Tx
-from . import waking
+from . import joined, waking
 
 NOT_YOURS = "is decided by the application"
 NEEDS_ZONE = "needs a time_zone"
@@ -42,7 +42,7 @@ def get(db: Database, caller: Caller) -> Preferences:
         return of(tx, caller.app, caller.user_id)
 
 
-def change(db: Database, caller: Caller, given: Given, *, faults: errors.Faults | None = None) -> Preferences:
+def change(db: Database, caller: Caller, given: Given, *, now: int, faults: errors.Faults | None = None) -> Preferences:
     """Change what is given. Returns all preferences.
 
     faults   refusals of values that could not be read and are not in `given`
@@ -55,7 +55,7 @@ def change(db: Database, caller: Caller, given: Given, *, faults: errors.Faults 
             users.lock(tx, caller.user_id)
             if not users.by_id(tx, caller.app.id, caller.user_id):
                 raise errors.SessionGone
-            write(tx, caller.app, caller.user_id, chosen)
+            write(tx, caller.app, caller.user_id, chosen, now)
         return of(tx, caller.app, caller.user_id)
 
 
@@ -94,16 +94,18 @@ def _audience(app: App, name: str, value: Any) -> Chosen:
     return {}
 
 
-def write(tx: Tx, app: App, user_id: int, chosen: Chosen) -> None:
+def write(tx: Tx, app: App, user_id: int, chosen: Chosen, now: int) -> None:
     """Store what was chosen. The user must be locked, or new. Invalid for quiet hours without a time zone."""
     if not chosen:
         return
+    before = of(tx, app, user_id)
     store.put(tx, app.id, user_id, chosen)
     row = store.of_user(tx, user_id)
     assert row
     if row["quiet_from"] not in (None, NO_QUIET.start) and row["time_zone"] is None:
         raise errors.Invalid(NEEDS_ZONE, field="quiet")
     store.spread(tx, user_id, row["discoverable"])
+    joined.preference_changed(tx, app, user_id, before, effective(app, row), now)
     _look_again(tx, user_id, chosen)
 
 

@@ -51,6 +51,7 @@ ADVICE: Mapping[str, Mapping[Cause | None, str]] = {
         Cause.SUBSCRIPTION_ENDED: (
             "nothing: the app ended it, or somebody else signed in on the device, before the push went out"
         ),
+        Cause.CONTACT_HIDES: "nothing: the contact has changed who is told (announce) before the push went out",
         Cause.CONTACT_REMOVED: "nothing: the recipient removed the contact before the push went out",
         Cause.NOTIFY_OFF: "nothing: the recipient has switched these pushes off (notify)",
         None: "nothing: the subscription has ended with its push token, and the app registers anew when it is opened",
@@ -75,6 +76,8 @@ class Obstacle(Enum):
     ONLY_DEVELOPMENT = "only development"
     JOINED_OFF = "joined off"
     NOT_VERIFIED = "not verified"
+    TELLS_NOBODY = "tells nobody"
+    TELLS_MUTUAL = "tells mutual"
     NOTIFY_OFF = "notify off"
     EVENTS_OFF = "events off"
     PRINTED = "printed"
@@ -88,6 +91,11 @@ OBSTACLES = {
     Obstacle.NOT_VERIFIED: (
         "only verified numbers count (require_verified_number), and the user's number is not verified:"
         " nobody is notified of it"
+    ),
+    Obstacle.TELLS_NOBODY: "nobody is told that the user has joined: the user or the application wants that (announce)",
+    Obstacle.TELLS_MUTUAL: (
+        "of those who have the user's number, only those are told whose number the user has in an address book, too"
+        " (announce is mutual)"
     ),
     Obstacle.NOTIFY_OFF: "notify is off: the user wants no pushes about contacts who join",
     Obstacle.EVENTS_OFF: "events is off: users cannot send pushes to each other",
@@ -197,7 +205,7 @@ def of_user(db: Database, user_id: int, now: int, last: int) -> User:
             raise errors.NotFound(f"there is no user {user_id}")
         subscribed = subscriptions.of_user(tx, user_id)
         rows, numbers = pushes.of_user(tx, user_id, last), user_record.numbers(tx, user_id)
-        announced, zones = _announcements(tx, user_id, last), time_zones(tx, rows)
+        announced, zones = _announcements(tx, user_id, last, now), time_zones(tx, rows)
     app = applications.get(db, user["app_id"])
     with db.read() as tx:
         wants = preferences.of(tx, app, user_id)
@@ -326,7 +334,18 @@ def _advice_settled(row: Row) -> str:
     return sentences.get(cause, sentences[None]).format(app_id=row["app_id"], id=row["id"])
 
 
-def _announcements(tx: Tx, user_id: int, last: int) -> list[Announcement]:
+def result(fact: Row, now: int) -> str:
+    """What has become of a fact that a user has joined."""
+    if fact["result"]:
+        return str(fact["result"])
+    if fact["due_at"] <= now:
+        return f"not announced yet: {NO_WORKER}"
+    if fact["armed"] is None:
+        return f"not announced yet: due {times.iso(fact['due_at'])}"
+    return f"announced to mutual contacts, and to those whose numbers the user adds before {times.iso(fact['due_at'])}"
+
+
+def _announcements(tx: Tx, user_id: int, last: int, now: int) -> list[Announcement]:
     found = facts.of_user(tx, user_id, last)
     counts: dict[int, dict[str, int]] = {}
     for row in pushes.told(tx, user_id, [fact["id"] for fact in found]) if found else []:
@@ -337,7 +356,7 @@ def _announcements(tx: Tx, user_id: int, last: int) -> list[Announcement]:
         Announcement(
             created_at=times.iso(fact["created_at"]),
             verified=bool(fact["verified"]),
-            result=fact["result"] or f"not announced yet: {NO_WORKER}",
+            result=result(fact, now),
             pushes=counts.get(fact["id"], {}),
         )
         for fact in found
@@ -365,6 +384,8 @@ def obstacles(
         Obstacle.ONLY_DEVELOPMENT: ordinary and not reached,
         Obstacle.JOINED_OFF: not settings.contact_joined_enabled,
         Obstacle.NOT_VERIFIED: app.verified_only and unverified,
+        Obstacle.TELLS_NOBODY: wants is not None and wants.announce == "nobody",
+        Obstacle.TELLS_MUTUAL: wants is not None and wants.announce == "mutual",
         Obstacle.NOTIFY_OFF: wants is not None and not wants.notify,
         Obstacle.EVENTS_OFF: settings.events == "off",
         Obstacle.PRINTED: settings.push_console,

@@ -157,7 +157,7 @@ def add(tx: Tx, app: App, values: dict[str, Any], now: int, *, chosen: preferenc
         raise _conflict(*store.all_taken(tx, app.id, values))
     app_totals.change(tx, app.id, user_id, users=1)
     _write_beside(tx, app, user_id, values, now)
-    preferences.write(tx, app, user_id, chosen or {})
+    preferences.write(tx, app, user_id, chosen or {}, now)
     if not values.get("is_guest"):
         stats.after(tx, app.id, "sign-ups", now)
     user = store.by_id(tx, app.id, user_id)
@@ -390,7 +390,7 @@ def _changed(tx: Tx, caller: Caller, change: _Change, now: int) -> User:
     if not store.change(tx, caller.app.id, caller.user_id, change.values, now):
         raise errors.SessionGone
     _write_beside(tx, caller.app, caller.user_id, change.values, now)
-    preferences.write(tx, caller.app, caller.user_id, change.chosen)
+    preferences.write(tx, caller.app, caller.user_id, change.chosen, now)
     if "password_hash" in change.values or "email" in change.values:
         resets.drop(tx, caller.user_id)  # a link in a mailbox that may be somebody else's now
     if "password_hash" in change.values:

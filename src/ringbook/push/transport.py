@@ -68,6 +68,7 @@ class Cause(Enum):
     ADDRESS_NOT_ALLOWED = "address not allowed"  # a private network, a port or a scheme that is not allowed
     SUBSCRIPTION_ENDED = "subscription ended"  # by the app, before the push was sent
     CONTACT_REMOVED = "contact removed"  # by the recipient of a joined push, before it was sent
+    CONTACT_HIDES = "contact hides"  # the user whom a joined push is about has changed who is told
     NOTIFY_OFF = "notify off"  # the recipient of a joined push wants none
     NOT_SENT_IN_TIME = "not sent in time"  # it expired before an attempt
     UNREADABLE = "unreadable"  # the stored push cannot be decoded

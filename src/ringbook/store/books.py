@@ -241,13 +241,15 @@ def forget_book(tx: Tx, owner_id: int, book: int) -> None:
 def add_to_totals(tx: Tx, app_id: int, owner_id: int, contacts: int, text_bytes: int) -> Row:
     """Add to the owner's totals over all books, and return them: contacts, bytes. Changes may be negative.
 
+    Also announce_until: until then, an upload announces the owner to those who have become mutual contacts (`joined`).
+
     The row is locked until the transaction ends: uploads to different books of one owner take turns from here on.
     Whoever takes this lock holds the lock of a book already, never the other way round.
     """
     row = tx.one(
         "INSERT INTO totals (owner_id, app_id, contacts, bytes) VALUES (:owner_id, :app_id, :contacts, :bytes)"
         " ON CONFLICT (owner_id) DO UPDATE SET contacts = totals.contacts + excluded.contacts,"
-        " bytes = totals.bytes + excluded.bytes RETURNING contacts, bytes",
+        " bytes = totals.bytes + excluded.bytes RETURNING contacts, bytes, announce_until",
         owner_id=owner_id,
         app_id=app_id,
         contacts=contacts,

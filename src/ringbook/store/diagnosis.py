@@ -73,9 +73,9 @@ def holders(tx: Tx, app_id: int, number: int) -> list[Row]:
 
 
 def facts(tx: Tx, user_ids: Sequence[int]) -> list[Row]:
-    """The stored facts about these users, newest first: user_id, created_at, result (None: waiting)."""
+    """The stored facts about these users, newest first; `result` is None while they wait."""
     return tx.all(
-        "SELECT user_id, created_at, verified, result FROM joined WHERE user_id IN :ids"
+        "SELECT user_id, created_at, verified, due_at, armed, result FROM joined WHERE user_id IN :ids"
         " ORDER BY created_at DESC, id DESC",
         ids=Rows.of("id", user_ids),
     )

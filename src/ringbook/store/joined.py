@@ -1,13 +1,17 @@
 """Facts for the joined push: a user has gained a number that others may hold. And who was notified of which number.
 
 may_be_announced, lately, put, verify     writing a fact down
+is_open                                   does a fact of a user's number wait?
 oldest, waiting, put_off                  the next fact to tell; one that fails lets the others go first
 move, finish, forget                      a fact's way: a batch of holders further, done, forgotten
-holders, names                            who holds a number; what holders call the numbers that they hold
+arm, disarm, await_uploads                a fact waits until the joined user's contacts are uploaded, or not any more
+look_again, look_at_all_again             such facts are due again
+renew, restart                            another id for a fact that goes through the holders once more
+holders, mutual_holders, names            who holds a number; what holders call the numbers that they hold
 Holders, devices, REACHED                 a batch of holders and their devices, for whole statements
 Choices, have_chosen, chosen_by, have_digests      what holders of a batch have chosen
 CHOSEN, withheld                          the devices that get pushes then, for whole statements; and those that do not
-announce                                  note who is told; those who know already are left out
+announce, withdraw                        note who is told; those who know already are left out. Undo that
 digests, close_windows, in_digests        who has joined by digest, and how many heard in one
 of_user                                   the facts about a user, for whoever looks after them
 """
@@ -24,7 +28,7 @@ from .db import Row, Rows, Tx
 
 WINDOW_SECONDS = DAY  # in which a holder's joined pushes are counted: see `joined_lists.window_at`
 _OPEN = "joined_lists.window_at > :since AND joined_lists.window_at < :ahead"
-COLUMNS = "id, app_id, user_id, number, digits, verified, created_at, told_up_to"
+COLUMNS = "id, app_id, user_id, number, digits, verified, created_at, told_up_to, armed"
 
 
 def may_be_announced(tx: Tx, user_id: int) -> bool:
@@ -34,20 +38,35 @@ def may_be_announced(tx: Tx, user_id: int) -> bool:
     )
 
 
-def lately(tx: Tx, user_id: int, since: int) -> int:
-    """The number of facts about a user since a time."""
+def lately(tx: Tx, user_id: int, since: int, most: int) -> list[int]:
+    """When the latest facts about a user since a time were recorded, up to `most`, the latest first."""
     found = tx.tuples(
-        "SELECT COUNT(*) FROM joined WHERE user_id = :id AND created_at > :since", id=user_id, since=since
+        "SELECT created_at FROM joined WHERE user_id = :id AND created_at > :since"
+        " ORDER BY created_at DESC LIMIT :most",
+        id=user_id,
+        since=since,
+        most=most,
     )
-    return int(found[0][0])
+    return [row[0] for row in found]
 
 
-def put(tx: Tx, app_id: int, user_id: int, number: int, *, verified: bool, now: int) -> None:
-    """Record that the user has gained this number."""
+def is_open(tx: Tx, app_id: int, user_id: int, number: int) -> bool:
+    """Is a fact about this number of the user not done?"""
+    return bool(
+        tx.tuples(
+            "SELECT 1 FROM joined WHERE user_id = :user_id AND number = :keyed AND done_at IS NULL LIMIT 1",
+            user_id=user_id,
+            keyed=numbers.keyed(tx, app_id, number),
+        )
+    )
+
+
+def put(tx: Tx, app_id: int, user_id: int, number: int, *, verified: bool, now: int, due_at: int) -> None:
+    """Record that the user has gained this number, which is announced when it is due."""
     keyed = numbers.keyed(tx, app_id, number)
     tx.run(
         "INSERT INTO joined (id, app_id, user_id, number, digits, verified, created_at, due_at, told_up_to)"
-        " VALUES (:id, :app_id, :user_id, :keyed, :digits, :verified, :now, :now, 0)",
+        " VALUES (:id, :app_id, :user_id, :keyed, :digits, :verified, :now, :due_at, 0)",
         id=tx.next_id("joined_ids"),
         app_id=app_id,
         user_id=user_id,
@@ -55,16 +74,22 @@ def put(tx: Tx, app_id: int, user_id: int, number: int, *, verified: bool, now: 
         digits=numbers.digits(tx, "joined", app_id, keyed, number),
         verified=int(verified),
         now=now,
+        due_at=due_at,
     )
 
 
-def verify(tx: Tx, app_id: int, user_id: int, number: int) -> bool:
-    """Mark a fact of which nobody has been notified as one of a verified number; False when there is none."""
+def verify(tx: Tx, app_id: int, user_id: int, number: int, now: int) -> bool:
+    """Mark a fact of which nobody has been notified as one of a verified number; False when there is none.
+
+    Of a fact that waits for mutual contacts, some were notified. It is due now, so that they are notified once more.
+    """
     rows = tx.run(
-        "UPDATE joined SET verified = 1"
-        " WHERE user_id = :user_id AND number = :keyed AND done_at IS NULL AND told_up_to = 0",
+        "UPDATE joined SET verified = 1, armed = armed + 1, due_at = CASE WHEN armed IS NULL THEN due_at ELSE :now END,"
+        " told_up_to = 0 WHERE user_id = :user_id AND number = :keyed AND done_at IS NULL"
+        " AND (told_up_to = 0 OR armed IS NOT NULL)",
         user_id=user_id,
         keyed=numbers.keyed(tx, app_id, number),
+        now=now,
     )
     return rows > 0
 
@@ -94,15 +119,97 @@ def waiting(tx: Tx, joined_id: int) -> Row | None:
     return row | {"number": numbers.opened(tx, "joined", row["app_id"], row["number"], digits)}
 
 
-def move(tx: Tx, joined_id: int, told_up_to: int, up_to: int) -> bool:
+def move(tx: Tx, fact: Row, up_to: int) -> bool:
     """Record that holders with ids up to `up_to` are notified; False when the fact is gone or changed."""
+    return _step(tx, fact, "told_up_to = :up_to", up_to=up_to)
+
+
+def _step(tx: Tx, fact: Row, change: str, **values: int | None) -> bool:
+    """Change a fact that is as it was read, which nobody has made due again meanwhile."""
     rows = tx.run(
-        "UPDATE joined SET told_up_to = :up_to WHERE id = :id AND told_up_to = :told_up_to",
-        id=joined_id,
-        told_up_to=told_up_to,
-        up_to=up_to,
+        f"UPDATE joined SET {change} WHERE id = :id AND told_up_to = :told_up_to AND done_at IS NULL"
+        " AND COALESCE(armed, -1) = :was_armed",
+        id=fact["id"],
+        told_up_to=fact["told_up_to"],
+        was_armed=-1 if fact["armed"] is None else fact["armed"],
+        **values,
     )
     return rows == 1
+
+
+# ── waiting for the joined user's contacts ───────────────────────────────────────────────────────────────────────────
+
+# The column `armed` counts how often such a fact was made due again, so that whoever reads contacts notices that more
+# came meanwhile. It is NULL while a fact does not wait for contacts.
+
+
+def arm(tx: Tx, fact: Row, until: int) -> bool:
+    """Make uploads of the joined user announce the fact again, until a time; False when the fact has changed.
+
+    An upload that is under way is committed before this returns, and one that begins later notices the fact. So
+    whoever reads the contacts after this misses none.
+    """
+    tx.run(
+        "INSERT INTO totals (owner_id, app_id, contacts, bytes, announce_until)"
+        " VALUES (:owner_id, :app_id, 0, 0, :until) ON CONFLICT (owner_id) DO UPDATE SET announce_until ="
+        " CASE WHEN totals.announce_until > excluded.announce_until THEN totals.announce_until"
+        " ELSE excluded.announce_until END",
+        owner_id=fact["user_id"],
+        app_id=fact["app_id"],
+        until=until,
+    )
+    return _step(tx, fact, "armed = 0")
+
+
+def disarm(tx: Tx, fact: Row) -> bool:
+    """Uploads do not announce the fact any more; False when it has changed."""
+    return _step(tx, fact, "armed = NULL")
+
+
+def await_uploads(tx: Tx, fact: Row, until: int) -> bool:
+    """All mutual contacts are notified: let the fact wait for uploads until a time; False when it has changed."""
+    return _step(tx, fact, "told_up_to = 0, due_at = :until", until=until)
+
+
+def look_again(tx: Tx, user_id: int, now: int) -> int:
+    """Make the facts due that wait for contacts of this user; return how many."""
+    return tx.run(
+        "UPDATE joined SET armed = armed + 1, told_up_to = 0, due_at = :now"
+        " WHERE user_id = :user_id AND done_at IS NULL AND armed IS NOT NULL",
+        user_id=user_id,
+        now=now,
+    )
+
+
+def look_at_all_again(tx: Tx, app_id: int) -> None:
+    """The same for all users of an application."""
+    tx.run(
+        "UPDATE joined SET armed = armed + 1, told_up_to = 0, due_at = created_at"
+        " WHERE app_id = :app_id AND done_at IS NULL AND armed IS NOT NULL",
+        app_id=app_id,
+    )
+
+
+def renew(tx: Tx, fact: Row) -> Row | None:
+    """The fact under another id; None when it has changed.
+
+    A fact that goes through the holders once more gets one, because its pushes and notes are found by the id.
+    """
+    new_id = tx.next_id("joined_ids")
+    return {**fact, "id": new_id} if _step(tx, fact, "id = :new_id", new_id=new_id) else None
+
+
+def restart(tx: Tx, user_id: int) -> None:
+    """Let the facts about a user that are on their way go through the holders from the beginning."""
+    rows = tx.all(
+        f"SELECT {COLUMNS} FROM joined WHERE user_id = :user_id AND done_at IS NULL AND told_up_to > 0 ORDER BY id",
+        user_id=user_id,
+    )
+    for fact in rows:
+        _step(tx, fact, "id = :new_id, told_up_to = 0", new_id=tx.next_id("joined_ids"))
+
+
+# ── holders ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def finish(tx: Tx, joined_id: int, result: str, now: int) -> bool:
@@ -141,6 +248,47 @@ def holders(tx: Tx, app_id: int, number: int, after: int, limit: int) -> tuple[i
         limit=limit,
     )
     return count, last or after
+
+
+def mutual_holders(
+    tx: Tx, app_id: int, number: int, joined_user_id: int, after: int, limit: int, *, verified_only: bool
+) -> list[int]:
+    """The next up to `limit` users who hold the number, and of whom the joined user holds a number, by id.
+
+    verified_only   only if that is verified
+    """
+    known = tx.tuples(
+        "SELECT DISTINCT n.user_id FROM contacts AS c CROSS JOIN numbers AS n WHERE c.owner_id = :joined_user_id"
+        " AND n.app_id = c.app_id AND n.number = c.number AND n.user_id > :after AND n.user_id <> :joined_user_id"
+        " AND (n.verified_at IS NOT NULL OR :verified_only = 0)",
+        joined_user_id=joined_user_id,
+        after=after,
+        verified_only=int(verified_only),
+    )
+    if not known:
+        return []
+    rows = tx.tuples(
+        "SELECT DISTINCT owner_id FROM contacts WHERE app_id = :app_id AND number = :keyed AND owner_id IN :known"
+        " ORDER BY owner_id LIMIT :limit",
+        app_id=app_id,
+        keyed=numbers.keyed(tx, app_id, number),
+        known=Rows.of("id", [row[0] for row in known]),
+        limit=limit,
+    )
+    return [row[0] for row in rows]
+
+
+def mutual_pairs(tx: Tx, pairs: Sequence[tuple[int, int]], *, verified_only: bool) -> set[tuple[int, int]]:
+    """Those of these pairs (joined user, holder) in which the joined user holds a number of the holder."""
+    rows = tx.tuples(
+        "SELECT DISTINCT p.joined_user_id, p.holder_id"
+        " FROM :pairs AS p CROSS JOIN numbers AS n CROSS JOIN contacts AS c"
+        " WHERE n.user_id = p.holder_id AND (n.verified_at IS NOT NULL OR :verified_only = 0)"
+        " AND c.app_id = n.app_id AND c.number = n.number AND c.owner_id = p.joined_user_id",
+        pairs=Rows({"joined_user_id": int, "holder_id": int}, pairs),
+        verified_only=int(verified_only),
+    )
+    return {(joined_user_id, holder_id) for joined_user_id, holder_id in rows}
 
 
 class Holders(Struct, frozen=True, kw_only=True):
@@ -323,6 +471,21 @@ def announce(
     )
 
 
+def withdraw(tx: Tx, joined_id: int, owner_ids: Sequence[int]) -> None:
+    """These holders were not notified of the fact after all.
+
+    Where the number was verified, what remains is that they may have been notified of it before that, so that nobody is
+    notified twice.
+    """
+    for owner_id in owner_ids:  # a cluster locks the whole table where a statement names several owners
+        fact = {"owner_id": owner_id, "joined_id": joined_id}
+        tx.run("DELETE FROM announced WHERE owner_id = :owner_id AND joined_id = :joined_id AND verified = 0", **fact)
+        tx.run(
+            "UPDATE announced SET verified = 0, joined_id = 0 WHERE owner_id = :owner_id AND joined_id = :joined_id",
+            **fact,
+        )
+
+
 def _announcing(tx: Tx, holders: Holders, joined_user_id: int, *, verified: bool, now: int) -> dict[str, Any]:
     app_id, number = holders.app_id, holders.number
     keyed = numbers.keyed(tx, app_id, number)
@@ -397,7 +560,7 @@ def in_digests(tx: Tx, joined_ids: Sequence[int]) -> list[tuple[int, int]]:
 def of_user(tx: Tx, user_id: int, limit: int) -> list[Row]:
     """The latest facts about a user, the newest first, without their numbers."""
     return tx.all(
-        "SELECT id, verified, created_at, done_at, result FROM joined"
+        "SELECT id, verified, created_at, due_at, armed, done_at, result FROM joined"
         " WHERE user_id = :id ORDER BY created_at DESC, id DESC LIMIT :limit",
         id=user_id,
         limit=limit,

@@ -158,7 +158,7 @@ TABLES = {
     ),
     "resets": local("user_id app_id language created_at due_at expires_at attempts", hashed="token_hash"),
     "joined": local(
-        "id app_id user_id verified created_at due_at told_up_to done_at result", keyed="number", sealed="digits"
+        "id app_id user_id verified created_at due_at told_up_to armed done_at result", keyed="number", sealed="digits"
     ),
     "events": local("id user_id waiting expires_at", sealed="message"),
     "admin_sessions": local("address browser created_at last_used_at expires_at", keyed="email", hashed="token_hash"),

@@ -4,7 +4,7 @@ is_verified                    does somebody have this number, verified?
 holders, verify, release       who answers to a number, and who no longer does
 still                          those users who still have a number
 wait_for_imports               no import is writing these users
-verified_of                    a user's own verified number
+verified_of, numbers_of        a user's own verified number; all numbers
 by_uid, set_uid                users by Firebase's or an identity provider's id
 by_email, drop_email           who has an e-mail, and who no longer does
 by_external_id                 whom an import has brought with an id of the provider's
@@ -117,6 +117,12 @@ def verified_of(tx: Tx, user_id: int) -> int | None:
         "SELECT app_id, number, digits FROM numbers WHERE user_id = :id AND verified_at IS NOT NULL", id=user_id
     )
     return numbers.opened(tx, "numbers", *rows[0]) if rows else None
+
+
+def numbers_of(tx: Tx, user_id: int) -> list[tuple[int, bool]]:
+    """The user's numbers, and whether each is verified."""
+    rows = tx.tuples("SELECT app_id, number, digits, verified_at FROM numbers WHERE user_id = :id", id=user_id)
+    return [(numbers.opened(tx, "numbers", *row[:3]), row[3] is not None) for row in rows]
 
 
 def by_uid(tx: Tx, app_id: int, source: Source, uid: str) -> int | None:

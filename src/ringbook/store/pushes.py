@@ -8,6 +8,7 @@ sealed, opened, message          the text of one push
 keep_text, texts, sealed_text, opened_text   the text of an event, stored once for all of its pushes
 waiting_of, waiting_at           how many events of a sender wait, and how many at each subscription
 is_due, lanes, claim_first, claim_repeats, postpone, settle      one attempt: taken, to be tried again, over
+withhold_others, attempted       the other pushes of a fact, where one is withheld
 wait, end_wait, waits_of         pushes that wait for the end of quiet hours, or of the 24 hours of a digest
 drop_about, drop_for, sweep, sweep_texts                removed with a user; forgotten when they are old
 retry, of_user, by_id, waiting   for whoever looks after them
@@ -455,6 +456,31 @@ def settle(tx: Tx, rows: Sequence[tuple[int, int, int, str, str, str]], now: int
             now=now,
         )
     _release(tx, (event_id for event_id, outcome in over if outcome != PARKED))
+
+
+def withhold_others(tx: Tx, joined_id: int, user_ids: Sequence[int], cause: str, reason: str, now: int) -> None:
+    """Settle the pushes of a fact to these users that nobody has attempted yet."""
+    tx.run(
+        "UPDATE pushes SET outcome = 'gone', cause = :cause, reason = :reason, settled_at = :now, number = NULL,"
+        " digits = NULL WHERE joined_id = :joined_id AND user_id IN :ids AND subscription_id > 0 AND attempts = 0"
+        " AND outcome IS NULL",
+        joined_id=joined_id,
+        ids=Rows.of("id", user_ids),
+        cause=cause,
+        reason=reason,
+        now=now,
+    )
+
+
+def attempted(tx: Tx, joined_id: int, user_ids: Sequence[int]) -> set[int]:
+    """Those of these users to whom a push of the fact was sent, or is perhaps being sent now."""
+    rows = tx.tuples(
+        "SELECT DISTINCT user_id FROM pushes WHERE joined_id = :joined_id AND user_id IN :ids AND subscription_id > 0"
+        f" AND COALESCE(outcome, '{ACCEPTED}') IN ('{ACCEPTED}', '{PARKED}') AND attempts > 0",
+        joined_id=joined_id,
+        ids=Rows.of("id", user_ids),
+    )
+    return {user_id for (user_id,) in rows}
 
 
 def drop_about(tx: Tx, user_id: int) -> None:

@@ -319,6 +319,7 @@ CREATE TABLE joined (
     created_at BIGINT NOT NULL,
     due_at BIGINT NOT NULL,
     told_up_to INTEGER NOT NULL,
+    armed BIGINT,
     done_at BIGINT,
     result TEXT
 );
