@@ -221,9 +221,12 @@ def test_unseen_counts_what_is_shown_up_to_a_bound(play, bob, monkeypatch):
     play.holds(bob, *[(number, "x") for number in NUMBERS[10:20]])
     ids = [joins(play, f"user{n}", number) for n, number in enumerate(NUMBERS[10:20])]
     wishes(play, ids[3], announce="nobody")
-    assert read(play, bob, limit=1).unseen == 9
-    monkeypatch.setattr(joined_lists, "MOST_UNSEEN", 4)
-    assert read(play, bob, limit=1).unseen == 4
+    assert read(play, bob, limit=1).unseen == read(play, bob, limit=9).unseen == read(play, bob, after="0").unseen == 9
+    assert read(play, bob, before=3).unseen == 9
+    assert seen(play, bob, 7) == read(play, bob, limit=1).unseen == read(play, bob, limit=5).unseen == 3
+    assert read(play, bob, before=3).unseen == read(play, bob, after=read(play, bob).next).unseen == 3
+    monkeypatch.setattr(joined_lists, "MOST_UNSEEN", 2)
+    assert read(play, bob, limit=1).unseen == read(play, bob, limit=9).unseen == read(play, bob, after="0").unseen == 2
 
 
 # ── cursors and pages ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,7 +9,7 @@ must be in one of the caller's books, the user must still have the number, and t
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
@@ -40,16 +40,22 @@ def page(db: Database, caller: Caller, *, limit: int, after: str | None, before:
         list_ = store.of_owner(tx, caller.user_id)
         if not list_:
             return JoinedPage([], cursors.BEGINNING, 0)
-        incarnation, last = list_["incarnation"], list_["last_place"]
-        part = _whole(caller.app, caller.user_id, last, now)
-        if after is not None:
-            part = replace(part, after=max(part.after, cursors.place(after, incarnation, last)))
-        elif before is not None:
-            part = replace(part, before=min(part.before, before))
-        rows = list(itertools.islice(_shown(tx, caller.app, part, limit, newest_first=after is None), limit))
+        part = _part(_whole(caller.app, caller.user_id, list_["last_place"], now), list_, after, before)
+        shown = _shown(tx, caller.app, part, limit, newest_first=after is None)
+        rows = list(itertools.islice(shown, limit))
         end = rows[-1]["place"] if after is not None and len(rows) == limit else part.before - 1
+        is_newest = after is None and before is None
+        unseen = _count(itertools.chain(rows, shown), list_) if is_newest else _unseen(tx, caller, list_, now)
         items = _items(tx, caller.app, rows, list_["seen_up_to"])
-        return JoinedPage(items, cursors.written(incarnation, max(end, 0)), _unseen(tx, caller, list_, now))
+        return JoinedPage(items, cursors.written(list_["incarnation"], max(end, 0)), unseen)
+
+
+def _part(whole: store.Part, list_: Row, after: str | None, before: int | None) -> store.Part:
+    """The places that a request asks for."""
+    if after is not None:
+        place = cursors.place(after, list_["incarnation"], list_["last_place"])
+        return replace(whole, after=max(whole.after, place))
+    return whole if before is None else replace(whole, before=min(whole.before, before))
 
 
 def mark_seen(db: Database, caller: Caller, up_to: int, now: int) -> int:
@@ -83,8 +89,13 @@ def _whole(app: App, owner_id: int, last: int, now: int) -> store.Part:
 def _unseen(tx: Tx, caller: Caller, list_: Row, now: int) -> int:
     part = _whole(caller.app, caller.user_id, list_["last_place"], now)
     part = replace(part, after=max(part.after, list_["seen_up_to"]))
-    shown = _shown(tx, caller.app, part, MOST_UNSEEN, newest_first=True)
-    return sum(1 for _ in itertools.islice(shown, MOST_UNSEEN))
+    return _count(_shown(tx, caller.app, part, MOST_UNSEEN, newest_first=True), list_)
+
+
+def _count(shown: Iterable[Row], list_: Row) -> int:
+    """How many of these items, the newest first, are not seen."""
+    new = itertools.takewhile(lambda row: row["place"] > list_["seen_up_to"], shown)
+    return sum(1 for _ in itertools.islice(new, MOST_UNSEEN))
 
 
 def _shown(tx: Tx, app: App, part: store.Part, step: int, *, newest_first: bool) -> Iterator[Row]:
