@@ -1,5 +1,6 @@
 """The list of who joined: what it shows, in which order, and that a reader misses nothing. On both databases."""
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Event
@@ -159,6 +160,17 @@ def test_who_tells_mutual_contacts_is_shown_to_those_whose_number_they_hold(play
     assert read(play, bob).items == []
     play.holds(ann, (BOB, "Bob"), device="phone")
     assert [item.user.id for item in read(play, bob).items] == [ann]
+
+
+def test_both_preferences_must_allow_it(play, bob):
+    ann = joins(play, "ann", ANN)
+    for is_mutual in (False, True):
+        for announce, discoverable in itertools.product(["everyone", "mutual", "nobody"], repeat=2):
+            wishes(play, ann, announce=announce, discoverable=discoverable)
+            both = {announce, discoverable}
+            allowed = "nobody" not in both and ("mutual" not in both or is_mutual)
+            assert len(read(play, bob).items) == allowed, (announce, discoverable, is_mutual)
+        play.holds(ann, (BOB, "Bob"))
 
 
 def test_mutual_needs_verified_numbers_on_both_sides_where_only_these_count(play, bob):
