@@ -156,7 +156,7 @@ def add(tx: Tx, app: App, values: dict[str, Any], now: int, *, chosen: preferenc
     if user_id is None:
         raise _conflict(*store.all_taken(tx, app.id, values))
     app_totals.change(tx, app.id, user_id, users=1)
-    _write_beside(tx, app, user_id, values, now)
+    _write_beside(tx, app, user_id, values, now, is_new=True)
     preferences.write(tx, app, user_id, chosen or {}, now)
     if not values.get("is_guest"):
         stats.after(tx, app.id, "sign-ups", now)
@@ -181,11 +181,11 @@ def untaken(tx: Tx, app: App, fields: Fields) -> Fields:
     return kept
 
 
-def _write_beside(tx: Tx, app: App, user_id: int, values: Mapping[str, Any], now: int) -> None:
+def _write_beside(tx: Tx, app: App, user_id: int, values: Mapping[str, Any], now: int, *, is_new: bool = False) -> None:
     """Write the account's number and tags to their tables. Holders of a number that the user gained are notified."""
     if "phone" in values:
         number = privacy.number(values["phone"], app.settings.default_region)
-        gained = store.set_number(tx, app.id, user_id, number, values["phone"])
+        gained = store.set_number(tx, app.id, user_id, number, values["phone"], is_new=is_new)
         if gained and number is not None:
             joined.contact_joined(tx, app, user_id, number, verified=False, now=now)
     if "user_tags" in values:

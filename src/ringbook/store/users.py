@@ -283,19 +283,23 @@ def _each_taken(tx: Tx, app_id: int, values: Mapping[str, Any], except_id: int) 
 # ── numbers and tags ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def set_number(tx: Tx, app_id: int, user_id: int, number: int | None, typed: str | None = None) -> bool:
+def set_number(
+    tx: Tx, app_id: int, user_id: int, number: int | None, typed: str | None = None, *, is_new: bool = False
+) -> bool:
     """Make this the user's only number; None removes all. A number that stays keeps its verification.
 
-    typed   the phone in the user's profile
+    typed    the phone in the user's profile
+    is_new   the user was added in this transaction, and has neither a number nor preferences
+
     True when the user did not answer to the number before.
     """
     if number is None:
         tx.run("DELETE FROM numbers WHERE user_id = :user_id", user_id=user_id)
         return False
     keyed = numbers.keyed(tx, app_id, number)
-    # On a cluster, a write that changes nothing costs as much as any other, and a new user has no other number.
+    # On a cluster, a write that changes nothing costs as much as any other.
     others = "FROM numbers WHERE user_id = :user_id AND number <> :keyed"
-    if tx.tuples(f"SELECT 1 {others}", user_id=user_id, keyed=keyed):
+    if not is_new and tx.tuples(f"SELECT 1 {others}", user_id=user_id, keyed=keyed):
         tx.run(f"DELETE {others}", user_id=user_id, keyed=keyed)
     spelling = numbers.spelling(number, typed)
     added = tx.run(
@@ -307,7 +311,7 @@ def set_number(tx: Tx, app_id: int, user_id: int, number: int | None, typed: str
         digits=numbers.digits(tx, "numbers", app_id, keyed, number),
         user_id=user_id,
         spelling=spelling,
-        discoverable=discoverable.of_user(tx, user_id),
+        discoverable=discoverable.NOT_CHOSEN if is_new else discoverable.of_user(tx, user_id),
     )
     if not added:
         tx.run("UPDATE numbers SET spelling = :spelling WHERE user_id = :user_id", spelling=spelling, user_id=user_id)
