@@ -56,7 +56,6 @@ def main() -> int:
     """Read the arguments, make the demo if need be, and become its server. Reports errors in words."""
     arguments = read()
     logs.start("error")
-    signal.signal(signal.SIGINT, interrupted)
     try:
         place = Place.of(os.environ, arguments.folder)
         prepared(place, arguments)
@@ -74,11 +73,6 @@ def main() -> int:
         print("Interrupted: the next `make demo` makes the demo anew.", file=sys.stderr)
         return 130
     return 0
-
-
-def interrupted(*_: object) -> None:
-    """End with KeyboardInterrupt. By itself asyncio would cancel a request, which the server answers with 503."""
-    raise KeyboardInterrupt
 
 
 def read() -> argparse.Namespace:
@@ -122,15 +116,25 @@ def state_of(place: Place, *, new: bool) -> State:
 
 @contextmanager
 def bar() -> Iterator[Progress]:
-    """A progress bar with the simulated day, on stderr as it is now: the player takes what is printed later."""
+    """A progress bar with the simulated day, on stderr as it is now: the player takes what is printed later.
+
+    Ctrl+C ends the history between two events, when no thread uses the database.
+    """
+    stopped: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: stopped.append(number))
     columns = (TextColumn("day {task.fields[day]:2} of 30"), BarColumn(), TimeElapsedColumn())
     with Bar(*columns, console=Console(file=sys.stderr)) as progress:
         task = progress.add_task("", day=1)
 
         def show(done: int, total: int) -> None:
+            if stopped:
+                raise KeyboardInterrupt
             progress.update(task, completed=done, total=total, day=min(30, done // times.DAY + 1))
 
-        yield show
+        try:
+            yield show
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 def running(found: Found, port: int) -> str:

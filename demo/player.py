@@ -139,10 +139,7 @@ def play(
     clock      stands at the beginning of the first day
     progress   is called with the seconds of the history that are over
     """
-    with asyncio.Runner() as runner:
-        # When the history is interrupted, the request in hand is answered with 503, which is no news.
-        runner.get_loop().set_exception_handler(lambda _loop, _context: None)
-        return runner.run(_played(db, config, app, history, clock, until, progress))
+    return asyncio.run(_played(db, config, app, history, clock, until, progress))
 
 
 async def _played(
