@@ -42,9 +42,9 @@ TEXT = """
               {jonas:46}  Jonas: quiet now
   As Bob      {url}/docs with application {id},
               auth key {key}, login bob, password {bobs}
-  Pushes      {pushes}
-  Delete      {delete}
+{kept}  Delete      {delete}
 """
+KEPT = "  Pushes      {file}: in English and German\n"
 STARTING = """
 `make demo` starts it again, `make demo NEW=1` makes it anew."""
 ANEW = "`make demo NEW=1` makes the demo anew."
@@ -198,7 +198,7 @@ def shown(place: Place, found: Found, url: str) -> str:
         id=found.app.id,
         key=found.app.auth_key,
         bobs=PASSWORD,
-        pushes=f"{nearest(place.folder)}/{PUSHES}: in English and German" if place.folder else "were printed",
+        kept=KEPT.format(file=nearest(place.folder) / PUSHES) if place.folder else "",
         delete=f"rm -r {nearest(place.folder)}" if place.folder else f"{DELETE} {found.app.id}",
     )
 

@@ -291,6 +291,12 @@ def demo(folder, *options):
     )
 
 
+def test_make_passes_on_what_it_is_given():
+    make = ["make", "--dry-run", "demo", "PORT=9000", "HOST=0.0.0.0", "NEW=1"]
+    lines = subprocess.run(make, capture_output=True, text=True, cwd=ROOT, check=True).stdout.splitlines()
+    assert lines[-1] == ".venv/bin/python demo --port 9000 --host 0.0.0.0 --new"
+
+
 def test_it_ends_with_a_server_and_fits_the_terminal(folder):
     port = free_port()
     with terminal(command(folder, "--port", str(port)), without_settings(), ROOT) as shown:
