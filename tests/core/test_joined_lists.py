@@ -13,6 +13,7 @@ from ringbook.core import announcing, cursors, discovery, joined_lists, preferen
 from ringbook.model import Entry
 from ringbook.model import JoinedContact as Item
 from ringbook.model import JoinedPage as Page
+from ringbook.store import joined as facts
 from ringbook.store import joined_lists as store
 
 NUMBERS = [f"+1202555{100 + n:04}" for n in range(100)]
@@ -319,6 +320,32 @@ def test_cursors_are_read_as_they_are_written():
 
 
 # ── concurrent writers ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_who_holds_a_number_only_since_the_places_were_taken_gets_no_place_of_another_item(play, bob, monkeypatch):
+    """An upload may be committed between the two statements. The contact was not there when the user joined."""
+    joins(play, "ann", ANN)
+    cursor = read(play, bob).next
+    other = play.person("other").id
+    play.holds(other, (NUMBERS[0], "x"))
+    take_places = facts._take_places
+
+    def overtaken(tx, params):
+        take_places(tx, params)
+        tx.run(
+            "INSERT INTO contacts (owner_id, book, number, app_id, entry, seq, sealed)"
+            " SELECT :bob, book, number, app_id, entry, 1, sealed FROM contacts WHERE owner_id = :other",
+            bob=bob,
+            other=other,
+        )
+
+    monkeypatch.setattr(facts, "_take_places", overtaken)
+    joins(play, "dan", NUMBERS[0])
+    assert play.rows("SELECT owner_id, place FROM announced ORDER BY owner_id") == [
+        {"owner_id": bob, "place": 1},
+        {"owner_id": other, "place": 1},
+    ]
+    assert read(play, bob, after=cursor).items == []
 
 
 READERS, JOINERS = 3, 24

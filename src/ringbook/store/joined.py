@@ -462,7 +462,8 @@ def announce(
         " SELECT h.owner_id, :app_id, :keyed, :digits, :verified, :now, :joined_id, :joined_user_id, l.last_place,"
         f" CASE WHEN l.window_count > {most} THEN l.window_at END"
         f" FROM {_HOLDERS} JOIN joined_lists AS l ON l.owner_id = h.owner_id{choices}"
-        " WHERE h.owner_id <> :joined_user_id"
+        # Who holds the number only since the places were taken has none: the last place is that of another note.
+        " WHERE h.owner_id <> :joined_user_id AND l.joined_id = :joined_id"
         " ON CONFLICT (owner_id, number) DO UPDATE SET verified = 1, at = excluded.at, joined_id = excluded.joined_id,"
         " joined_user_id = excluded.joined_user_id, place = excluded.place, digest = excluded.digest"
         " WHERE announced.verified = 0 AND excluded.verified = 1",
@@ -508,15 +509,17 @@ def _take_places(tx: Tx, params: dict[str, Any]) -> None:
     Those begin with the first one after the last 24 hours were over, or closed: `window_at` is then negative. They
     never begin at the same second as those before, because pushes of digests are named after it.
     """
-    keys = ("app_id", "keyed", "after", "up_to", "joined_user_id", "verified", "now")
+    keys = ("app_id", "keyed", "after", "up_to", "joined_id", "joined_user_id", "verified", "now")
     tx.run(
-        "INSERT INTO joined_lists (owner_id, app_id, incarnation, last_place, seen_up_to, window_at, window_count)"
-        f" SELECT h.owner_id, :app_id, :incarnation, 1, 0, :now, 1 FROM {_HOLDERS}"
+        "INSERT INTO joined_lists"
+        " (owner_id, app_id, incarnation, last_place, joined_id, seen_up_to, window_at, window_count)"
+        f" SELECT h.owner_id, :app_id, :incarnation, 1, :joined_id, 0, :now, 1 FROM {_HOLDERS}"
         # Contacts may outlive their owner for a moment; a list may not.
         " JOIN users AS u ON u.id = h.owner_id"
         " LEFT JOIN announced AS a ON a.owner_id = h.owner_id AND a.number = :keyed"
         " WHERE h.owner_id <> :joined_user_id AND (a.verified IS NULL OR (a.verified = 0 AND :verified = 1))"
         " ON CONFLICT (owner_id) DO UPDATE SET last_place = joined_lists.last_place + 1,"
+        " joined_id = excluded.joined_id,"
         f" window_count = CASE WHEN {_OPEN} THEN joined_lists.window_count + 1 ELSE 1 END,"
         f" window_at = CASE WHEN {_OPEN} THEN joined_lists.window_at"
         " WHEN ABS(joined_lists.window_at) >= :now AND ABS(joined_lists.window_at) < :ahead"

@@ -126,7 +126,9 @@ TABLES = {
     "preferences": by(
         "user_id", "user_id app_id announce discoverable notify quiet_from quiet_to time_zone digest locale"
     ),
-    "joined_lists": by("owner_id", "owner_id app_id incarnation last_place seen_up_to window_at window_count"),
+    "joined_lists": by(
+        "owner_id", "owner_id app_id incarnation last_place joined_id seen_up_to window_at window_count"
+    ),
     "subscriptions": by(
         "user_id",
         "user_id id app_id device platform channel environment bundle web_p256dh created_at updated_at answered_at"

@@ -348,6 +348,7 @@ CREATE TABLE joined_lists (
     app_id INTEGER NOT NULL,
     incarnation BIGINT NOT NULL,
     last_place BIGINT NOT NULL,
+    joined_id BIGINT NOT NULL DEFAULT 0,
     seen_up_to BIGINT NOT NULL,
     window_at BIGINT NOT NULL,
     window_count INTEGER NOT NULL
