@@ -518,6 +518,8 @@ def _take_places(tx: Tx, params: dict[str, Any]) -> None:
         " JOIN users AS u ON u.id = h.owner_id"
         " LEFT JOIN announced AS a ON a.owner_id = h.owner_id AND a.number = :keyed"
         " WHERE h.owner_id <> :joined_user_id AND (a.verified IS NULL OR (a.verified = 0 AND :verified = 1))"
+        # Two facts with the same holders lock their lists in the same order.
+        " ORDER BY h.owner_id"
         " ON CONFLICT (owner_id) DO UPDATE SET last_place = joined_lists.last_place + 1,"
         " joined_id = excluded.joined_id,"
         f" window_count = CASE WHEN {_OPEN} THEN joined_lists.window_count + 1 ELSE 1 END,"
