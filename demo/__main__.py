@@ -21,12 +21,13 @@ from pathlib import Path
 
 from history import History
 from place import ADMIN, DATA, PUSHES, Found, Place, Progress, Refused, State
-from player import PASSWORD
+from player import PASSWORD, Unexpected
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from ringbook import config, errors, logs, times
+from ringbook.server import welcome
 
 PORTS = range(8080, 8090)
 MAKING = "Making 30 days of an app with invented people, in {database}. This takes less than a minute."
@@ -40,7 +41,7 @@ TEXT = """
               {push:46}  each push
               {bob:46}  Bob and his book
               {jonas:46}  Jonas: quiet now
-  As Bob      {url}/docs with application {id},
+  As Bob      {docs} with application {id},
               auth key {key}, login bob, password {bobs}
 {kept}  Delete      {delete}
 """
@@ -66,7 +67,7 @@ def main() -> int:
             print(RUNNING.format(url=url, why="") + shown(place, found, url))
             return 0
         serve(place, found, arguments.host, port or free_port())
-    except (Refused, config.ConfigError, errors.Refused) as refused:
+    except (Refused, Unexpected, config.ConfigError, errors.Refused) as refused:
         print(refused.explained() if isinstance(refused, errors.Unavailable) else refused, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -183,18 +184,19 @@ def serve(place: Place, found: Found, host: str, port: int) -> None:
 
 def shown(place: Place, found: Found, url: str) -> str:
     """What there is to see, and how to delete it."""
-    page = f"{url}/dashboard/apps/{found.app.id}"
+    dashboard = welcome.dashboard(place.config, url)
+    page = f"{dashboard}/apps/{found.app.id}"
     return TEXT.format(
         app=found.app.name,
         users=found.users,
-        dashboard=f"{url}/dashboard",
+        dashboard=dashboard,
         admin=ADMIN,
         password=found.password or NO_PASSWORD.format(admin=ADMIN),
         month=page,
         push=f"{page}/push",
         bob=f"{page}/users/{found.bob}",
         jonas=f"{page}/users/{found.jonas}",
-        url=url,
+        docs=dashboard.removesuffix("dashboard") + "docs",
         id=found.app.id,
         key=found.app.auth_key,
         bobs=PASSWORD,

@@ -1,8 +1,9 @@
 """The demo's database: where it is, what is in it, and how it is made.
 
 Place.of(environment, …)   the database that RINGBOOK_DATABASE names, else a file in demo/data
-Place.state()              has it the demo, a part of it, or nothing? Refused where other applications have users
-Place.make(until, …)       makes the demo's application, plays the history, and creates an admin of the dashboard
+Place.state()              has it the demo, a part of it, or nothing?
+Place.make(until, …)       makes the demo's application, plays the history, and creates an admin of the dashboard;
+                           Refused where other applications have users
 Place.found()              the demo's application, and what there is in it
 Place.remove()             deletes the demo
 """
@@ -40,7 +41,8 @@ UNFINISHED = "Saunter (demo, not finished)"
 MEMORY = Path("/dev/shm")  # where the system has it, the history is made there: a disk takes longer
 ADMIN = "demo@example.com"
 PUSHES = "pushes.txt"  # what the worker printed
-OF_A_DATABASE = ("RINGBOOK_DATABASE", "RINGBOOK_KEY_FILE", "RINGBOOK_ERASURES_FOLDER")
+NAMES_DATABASE = {"RINGBOOK_DATABASE", "RINGBOOK_DATABASE_FILE"}
+OF_A_DATABASE = NAMES_DATABASE | {"RINGBOOK_KEY_FILE", "RINGBOOK_ERASURES_FOLDER"}
 TEMPLATES = {
     "en": {"digest": {"one": "%s and %d other joined.", "other": "%s and %d others joined."}},
     "de": {
@@ -106,7 +108,7 @@ class Place:
     def of(cls, environment: Mapping[str, str], folder: Path = DATA) -> Place:
         """The database that RINGBOOK_DATABASE names, else a file in the folder with a key of its own."""
         values, own = dict(environment), None
-        if "RINGBOOK_DATABASE" not in values:
+        if not NAMES_DATABASE & values.keys():
             own = folder
             own.mkdir(exist_ok=True)
             values = without_database(values) | {"RINGBOOK_DATABASE": f"sqlite:///{own / 'demo.db'}"}
@@ -121,7 +123,7 @@ class Place:
     # ── what is there ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def state(self) -> State:
-        """What is in the database. Refused where other applications have users."""
+        """What is in the database. Unavailable when this version cannot open it."""
         if databases.is_sqlite(self.config.database) and not databases.sqlite_file(self.config.database).exists():
             return State.NOTHING
         with self.opened() as db:
@@ -158,6 +160,8 @@ class Place:
             apart = Place.of(without_database(self.environment), Path(scratch, "data"))
             played = apart._made(until, progress, history)
             (Path(scratch, "data") / PUSHES).write_text("\n".join(played.printed.pushes) + "\n", encoding="utf-8")
+            if databases.sqlite_file(self.config.database).exists():
+                raise Refused(f"Another `make demo` has made {self.name} meanwhile.")
             shutil.rmtree(self.folder)
             shutil.move(Path(scratch, "data"), self.folder)
         return played

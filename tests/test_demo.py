@@ -216,6 +216,21 @@ def test_the_demo_refuses_a_database_with_users_of_others(databases, tmp_path):
             assert [one.name for one in applications.all_(db)] == ["a real app"]
 
 
+def test_a_database_that_is_named_in_a_file_is_not_the_demos_own(tmp_path):
+    (tmp_path / "address").write_text("sqlite:////nowhere/a.db")
+    place = Place.of({"RINGBOOK_DATABASE_FILE": str(tmp_path / "address")}, tmp_path / "data")
+    assert (place.folder, place.config.database) == (None, "sqlite:////nowhere/a.db")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_demo_that_was_made_meanwhile_stays(tmp_path):
+    place = Place.of({}, tmp_path / "data")
+    file = tmp_path / "data" / "demo.db"
+    with pytest.raises(Refused, match="Another `make demo` has made"):
+        place.make(UNTIL, lambda done, total: file.touch(), history=History(UNTIL, days=1, count=30, joining=10))
+    assert [one.name for one in (tmp_path / "data").iterdir()] == ["demo.db"]
+
+
 def test_what_was_not_finished_is_removed_and_nothing_else(databases, tmp_path):
     with databases.fresh("sqlite") as url:
         application(url, UNFINISHED)
