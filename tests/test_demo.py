@@ -167,15 +167,16 @@ def test_the_dashboard_shows_a_month_of_an_app(made):
 
 
 def test_what_people_choose_holds(databases, tmp_path):
-    """Pushes are in the language of the recipient, none comes in quiet hours, and some come together."""
+    """Pushes are in the recipient's language; none comes in quiet hours; some come together; some joiners are named to nobody."""
     history = History(UNTIL, **SMALL | {"joining": 60, "choosing": True})
     joins = {event.who: event.with_ for event in history.events if event.kind == "join"}
     owners = {token_of(who, device): who for who, known in joins.items() for device in known["devices"]}
     with databases.fresh("sqlite") as url:
         place = place_of(url, tmp_path)
-        printed = place.make(UNTIL, lambda done, total: None, history=history).printed.pushes
+        played = place.make(UNTIL, lambda done, total: None, history=history)
         with place.opened() as db:
             waiting = overview.of(db, place.found().app, UNTIL).waiting
+    printed = played.printed.pushes
     pushes = [(owners[device], moment, text) for moment, device, text in map(joined_push, printed) if text]
     languages = {(joins[who]["wishes"].get("locale", ""), "dabei" in text) for who, _, text in pushes}
     assert languages == {("", False), ("de", True)}
@@ -183,6 +184,14 @@ def test_what_people_choose_holds(databases, tmp_path):
     assert any("contact_joined_digest" in line for line in printed)
     assert not any(joins[who]["wishes"].get("notify") is False for who, _, _ in pushes)
     assert waiting  # for the end of quiet hours
+    assert not {who for who in named(printed, played) if joins[who]["wishes"].get("announce") == "nobody"}
+
+
+def named(printed, played):
+    """The persons about whom joined pushes were printed."""
+    persons = {user: person for person, user in played.users.items()}
+    ids = " ".join(re.findall(r'"user_ids?":\[?([\d,]+)', " ".join(printed))).replace(",", " ")
+    return {persons[int(one)] for one in ids.split()}
 
 
 def token_of(who, device):
