@@ -167,7 +167,7 @@ def test_the_dashboard_shows_a_month_of_an_app(made):
 
 
 def test_what_people_choose_holds(databases, tmp_path):
-    """Pushes are in the recipient's language; none comes in quiet hours; some come together; some joiners are named to nobody."""
+    """Pushes are in the recipient's language; none comes in quiet hours; some come together; some name nobody."""
     history = History(UNTIL, **SMALL | {"joining": 60, "choosing": True})
     joins = {event.who: event.with_ for event in history.events if event.kind == "join"}
     owners = {token_of(who, device): who for who, known in joins.items() for device in known["devices"]}
