@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from api.test_users import Apps, served
-from core.joining import NOW
+from core.joining import NOW, Play
 from sealed import buckets
 
 from ringbook.config import Limits
 from ringbook.core import applications, diagnosis, discovery, numbers, user_record, users
+from ringbook.core.import_lines import Line
+from ringbook.core.imports import import_users
 from ringbook.model import Caller
 from ringbook.store.db import Database, postgres, sqlite
 
@@ -276,3 +278,14 @@ def test_an_upload_that_is_repeated_answers_as_before_whoever_hides(apps):
     assert apps.asks("bob", "POST", "/address_book", json=book).json() == again
     assert (first["created"], again["updated"]) == (1, 1)
     assert apps.asks("bob", "GET", "/address_book/registered_users").json()["items"] == []
+
+
+def test_an_import_that_brings_another_number_keeps_the_choice(db: Database) -> None:
+    play = Play(db)
+    for phone in (ANN, "+12025550103"):
+        import_users(db, play.app, [Line(2, {"id": "700", "login": "ann", "phone": phone})], now=play.now)
+        play.prefers(700, discoverable="nobody")
+    assert play.rows("SELECT discoverable FROM numbers WHERE user_id = 700") == [{"discoverable": 3}]
+    import_users(db, play.app, [Line(2, {"id": "700", "login": "ann", "phone": ANN})], now=play.now)
+    (row,) = play.rows("SELECT number, discoverable FROM numbers WHERE user_id = 700")
+    assert row == {"number": db.seal.number(play.app_id, 12025550101), "discoverable": 3}

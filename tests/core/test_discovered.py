@@ -101,7 +101,7 @@ def test_a_contact_with_another_number_is_new(play, bob):
 
 def test_a_contact_who_may_be_found_now_is_new(play, bob):
     ann = play.person("ann", ANN).id
-    preferences.change(play.db, play.caller(ann), {"discoverable": "mutual"})
+    preferences.change(play.db, play.caller(ann), {"discoverable": "mutual"}, now=play.now)
     found, cursor = since(play, bob)
     assert found == []
     play.holds(ann, (BOB, "Bob"))
@@ -309,7 +309,10 @@ class World:
             return
         with suppress(errors.SessionGone):
             preferences.change(
-                self.play.db, self.play.caller(self.chance.choice(self.others)), {"discoverable": audience}
+                self.play.db,
+                self.play.caller(self.chance.choice(self.others)),
+                {"discoverable": audience},
+                now=self.play.now,
             )
 
     def hold(self) -> None:

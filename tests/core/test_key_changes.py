@@ -89,7 +89,7 @@ def fill(db: Database) -> Play:
     with db.write() as tx:
         for n in range(4):
             number = 12025550110 + n
-            joined.put(tx, play.app_id, ann, number, verified=False, now=NOW)
+            joined.put(tx, play.app_id, ann, number, verified=False, now=NOW, due_at=NOW)
             remember_removed(tx, play.app_id, bob, [number], NOW)
             put_code(tx, play.app_id, number)
     for n in range(3):

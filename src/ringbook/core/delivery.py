@@ -448,7 +448,7 @@ def _count(results: Iterable[tuple[int, str, bool, Again | Settled]], now: int) 
             stats.add(app_id, "pushes printed", now, count)  # nobody has got it
         elif outcome:
             stats.add(app_id, FIGURES[outcome], now, count)
-        if cause is Cause.NOTIFY_OFF:
+        if cause in (Cause.NOTIFY_OFF, Cause.CONTACT_HIDES):
             stats.add(app_id, "joined pushes withheld", now, count)
         if joined and outcome == ACCEPTED and cause is not Cause.PRINTED:
             stats.add(app_id, "joined pushes accepted", now, count)

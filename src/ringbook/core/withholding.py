@@ -15,7 +15,7 @@ from ..push.transport import Cause
 from ..store import joined as store
 from ..store import pushes
 from ..store.db import Database, Row, Tx
-from . import applications, joined, preferences
+from . import applications, joined, preferences, stats
 
 REASON = "the contact no longer wants this user to be told"
 
@@ -82,7 +82,9 @@ def _withdraw(tx: Tx, app: App, rows: Sequence[Row], now: int) -> None:
     for row in rows:
         of_fact[row["joined_id"]].add(row["user_id"])
     for joined_id, recipients in sorted(of_fact.items()):
-        pushes.withhold_others(tx, joined_id, sorted(recipients), Cause.CONTACT_HIDES.value, REASON, now)
+        more = pushes.withhold_others(tx, joined_id, sorted(recipients), Cause.CONTACT_HIDES.value, REASON, now)
+        stats.after(tx, app.id, "pushes gone", now, more)
+        stats.after(tx, app.id, "joined pushes withheld", now, more)
         if left := recipients - pushes.attempted(tx, joined_id, sorted(recipients)):
             store.withdraw(tx, joined_id, sorted(left))
             if preferences.of(tx, app, rows[0]["about_user_id"]).announce == "mutual":

@@ -458,9 +458,9 @@ def settle(tx: Tx, rows: Sequence[tuple[int, int, int, str, str, str]], now: int
     _release(tx, (event_id for event_id, outcome in over if outcome != PARKED))
 
 
-def withhold_others(tx: Tx, joined_id: int, user_ids: Sequence[int], cause: str, reason: str, now: int) -> None:
-    """Settle the pushes of a fact to these users that nobody has attempted yet."""
-    tx.run(
+def withhold_others(tx: Tx, joined_id: int, user_ids: Sequence[int], cause: str, reason: str, now: int) -> int:
+    """Settle the pushes of a fact to these users that nobody has attempted yet; return how many."""
+    return tx.run(
         "UPDATE pushes SET outcome = 'gone', cause = :cause, reason = :reason, settled_at = :now, number = NULL,"
         " digits = NULL WHERE joined_id = :joined_id AND user_id IN :ids AND subscription_id > 0 AND attempts = 0"
         " AND outcome IS NULL",
