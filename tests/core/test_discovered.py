@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ringbook import errors
-from ringbook.core import discovered, discovery, inactive, preferences, users
+from ringbook.core import discovered, discovery, inactive, users
 from ringbook.core.discovered import Discovered
 from ringbook.model import Entry
 from ringbook.store import discovered as store
@@ -101,7 +101,7 @@ def test_a_contact_with_another_number_is_new(play, bob):
 
 def test_a_contact_who_may_be_found_now_is_new(play, bob):
     ann = play.person("ann", ANN).id
-    preferences.change(play.db, play.caller(ann), {"discoverable": "mutual"}, now=play.now)
+    play.prefers(ann, discoverable="mutual")
     found, cursor = since(play, bob)
     assert found == []
     play.holds(ann, (BOB, "Bob"))
@@ -308,12 +308,7 @@ class World:
             self.play.set(contact_joined_discoverable=audience)
             return
         with suppress(errors.SessionGone):
-            preferences.change(
-                self.play.db,
-                self.play.caller(self.chance.choice(self.others)),
-                {"discoverable": audience},
-                now=self.play.now,
-            )
+            self.play.prefers(self.chance.choice(self.others), discoverable=audience)
 
     def hold(self) -> None:
         """Another user adds or removes the reader's number."""

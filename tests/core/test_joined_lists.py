@@ -9,7 +9,7 @@ import pytest
 from core.joining import ANN, BOB, CLEO, DAY, LIMITS, Play
 
 from ringbook import errors
-from ringbook.core import announcing, cursors, discovery, joined_lists, preferences, users
+from ringbook.core import announcing, cursors, discovery, joined_lists, users
 from ringbook.model import Entry
 from ringbook.model import JoinedContact as Item
 from ringbook.model import JoinedPage as Page
@@ -34,11 +34,6 @@ def seen(play: Play, reader: int, up_to: int) -> int:
 
 def shown(page: Page) -> list[tuple[int, int, str | None]]:
     return [(item.place, item.user.id, item.name) for item in page.items]
-
-
-def wishes(play: Play, user_id: int, **chosen: str) -> None:
-    """The user says who may see them."""
-    preferences.change(play.db, play.caller(user_id), chosen, now=play.now)
 
 
 def joins(play: Play, login: str, phone: str) -> int:
@@ -138,15 +133,15 @@ def test_a_verified_number_moves_an_item_to_a_new_place_and_it_is_new_again(play
 @pytest.mark.parametrize("kind", ["announce", "discoverable"])
 def test_who_tells_nobody_or_is_found_by_nobody_is_left_out(play, bob, kind):
     ann = joins(play, "ann", ANN)
-    wishes(play, ann, **{kind: "nobody"})
+    play.prefers(ann, **{kind: "nobody"})
     assert read(play, bob) == Page([], read(play, bob).next, 0)
-    wishes(play, ann, **{kind: "everyone"})
+    play.prefers(ann, **{kind: "everyone"})
     assert [item.user.id for item in read(play, bob).items] == [ann]
 
 
 def test_the_choice_of_the_application_holds_for_users_who_have_chosen_nothing(play, bob):
     ann, cleo = joins(play, "ann", ANN), joins(play, "cleo", CLEO)
-    wishes(play, cleo, announce="everyone", discoverable="everyone")
+    play.prefers(cleo, announce="everyone", discoverable="everyone")
     play.set(contact_joined_announce="nobody")
     assert [item.user.id for item in read(play, bob).items] == [cleo]
     play.set(contact_joined_announce="everyone", contact_joined_discoverable="mutual")
@@ -157,7 +152,7 @@ def test_the_choice_of_the_application_holds_for_users_who_have_chosen_nothing(p
 @pytest.mark.parametrize("kind", ["announce", "discoverable"])
 def test_who_tells_mutual_contacts_is_shown_to_those_whose_number_they_hold(play, bob, kind):
     ann = joins(play, "ann", ANN)
-    wishes(play, ann, **{kind: "mutual"})
+    play.prefers(ann, **{kind: "mutual"})
     assert read(play, bob).items == []
     play.holds(ann, (BOB, "Bob"), device="phone")
     assert [item.user.id for item in read(play, bob).items] == [ann]
@@ -167,7 +162,7 @@ def test_both_preferences_must_allow_it(play, bob):
     ann = joins(play, "ann", ANN)
     for is_mutual in (False, True):
         for announce, discoverable in itertools.product(["everyone", "mutual", "nobody"], repeat=2):
-            wishes(play, ann, announce=announce, discoverable=discoverable)
+            play.prefers(ann, announce=announce, discoverable=discoverable)
             both = {announce, discoverable}
             allowed = "nobody" not in both and ("mutual" not in both or is_mutual)
             assert len(read(play, bob).items) == allowed, (announce, discoverable, is_mutual)
@@ -178,7 +173,7 @@ def test_mutual_needs_verified_numbers_on_both_sides_where_only_these_count(play
     play.set(require_verified_number="on")
     ann = play.verified(ANN)
     play.tell()
-    wishes(play, ann, announce="mutual")
+    play.prefers(ann, announce="mutual")
     play.holds(ann, (BOB, "Bob"))
     assert read(play, bob).items == []
     play.changes_verified(bob, BOB)
@@ -233,7 +228,7 @@ def test_nothing_that_comes_later_can_be_marked_as_seen(play, bob):
 def test_unseen_counts_what_is_shown_up_to_a_bound(play, bob, monkeypatch):
     play.holds(bob, *[(number, "x") for number in NUMBERS[10:20]])
     ids = [joins(play, f"user{n}", number) for n, number in enumerate(NUMBERS[10:20])]
-    wishes(play, ids[3], announce="nobody")
+    play.prefers(ids[3], announce="nobody")
     assert read(play, bob, limit=1).unseen == read(play, bob, limit=9).unseen == read(play, bob, after="0").unseen == 9
     assert read(play, bob, before=3).unseen == 9
     assert seen(play, bob, 7) == read(play, bob, limit=1).unseen == read(play, bob, limit=5).unseen == 3
@@ -251,7 +246,7 @@ def many(play, bob):
     play.holds(bob, *[(number, number) for number in NUMBERS[10:30]])
     ids = [joins(play, f"user{n}", number) for n, number in enumerate(NUMBERS[10:30])]
     for one in ids[::3]:
-        wishes(play, one, announce="nobody")
+        play.prefers(one, announce="nobody")
     return [one for place, one in enumerate(ids) if place % 3]
 
 

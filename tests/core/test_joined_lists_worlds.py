@@ -154,9 +154,8 @@ class World:
         if not self.others or self.chance.random() < 0.1:
             self.play.set(**{f"contact_joined_{name}": audience})
             return
-        other = self.play.caller(self.chance.choice(self.others))
         with suppress(errors.SessionGone):
-            preferences.change(self.play.db, other, {name: audience})
+            self.play.prefers(self.chance.choice(self.others), **{name: audience})
         self.play.tell()
 
     def hold(self) -> None:
