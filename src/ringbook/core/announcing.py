@@ -239,26 +239,32 @@ def _notify(tx: Tx, app: App, fact: Row, batch: Batch, now: int) -> None:
 
 def _add_as_chosen(tx: Tx, app: App, fact: Row, holders: store.Holders, devices: dict[str, int], now: int) -> None:
     """Add the pushes for holders of whom some have chosen, or got the fact for a digest."""
-    found = store.chosen_by(tx, holders)
-    choices = store.Choices(_in_quiet_hours(app, found, now))
+    choices = _choices(app, store.chosen_by(tx, holders), now)
+    if choices.quiet:
+        waiting = store.devices_of(tx, holders, choices.asleep)
+        pushes.add_waiting(tx, holders, fact["user_id"], waiting, choices, now=now, life=LIFE_SECONDS)
     pushes.add_joined(tx, holders, fact["user_id"], devices, now=now, life=LIFE_SECONDS, choices=choices)
     _check_written(devices == store.devices(tx, holders, announced=True))
-    if not all(notify for _, _, _, notify in found):
-        stats.after(tx, app.id, "joined pushes withheld", now, store.withheld(tx, holders))
+    if choices.silent:
+        listed = store.Choices([(owner_id, now, None) for owner_id in choices.silent], [])
+        silent = store.devices_of(tx, holders, listed.asleep)
+        stats.after(tx, app.id, "joined pushes withheld", now, sum(silent.values()))
 
 
-def _in_quiet_hours(app: App, found: Sequence[store.Chosen], now: int) -> list[tuple[str, int, int, int]]:
-    """The quiet hours that hold at this moment, as `store.Choices` has them."""
-    quiet = []
-    for zone, start, end, _ in found:
-        hours = preferences.quiet(app, start, end) if zone else None
-        if zone and hours and (over := quiet_hours.ends(zone, hours, now)):
-            quiet.append((zone, _stored(start), _stored(end), over))
-    return quiet
-
-
-def _stored(minute: int | None) -> int:
-    return store.NOT_CHOSEN if minute is None else minute
+def _choices(app: App, chosen: Sequence[store.Chosen], now: int) -> store.Choices:
+    """Who of these is in quiet hours, and until when; and who wants no pushes."""
+    ends: dict[tuple[str, int | None, int | None], int | None] = {}
+    quiet, silent = [], []
+    for owner_id, notify, zone, start, end, digest in chosen:
+        if not notify:
+            silent.append(owner_id)
+        elif zone:
+            if (zone, start, end) not in ends:
+                hours = preferences.quiet(app, start, end)
+                ends[zone, start, end] = quiet_hours.ends(zone, hours, now) if hours else None
+            if over := ends[zone, start, end]:
+                quiet.append((owner_id, over, digest))
+    return store.Choices(quiet, silent)
 
 
 def environments(app: App) -> list[str]:

@@ -10,7 +10,7 @@ renew, restart                            another id for a fact that goes throug
 holders, mutual_holders, names            who holds a number; what holders call the numbers that they hold
 Holders, devices, REACHED                 a batch of holders and their devices, for whole statements
 Choices, have_chosen, chosen_by, have_digests      what holders of a batch have chosen
-CHOSEN, withheld                          the devices that get pushes then, for whole statements; and those that do not
+IN_QUIET_HOURS, NOT_APART, devices_of     the devices of some of them, for whole statements, and how many
 announce, withdraw                        note who is told; those who know already are left out. Undo that
 digests, close_windows, in_digests        who has joined by digest, and how many heard in one
 of_user                                   the facts about a user, for whoever looks after them
@@ -325,41 +325,45 @@ _HOLDERS = (
 )
 _DEVICES = "JOIN subscriptions AS s ON s.user_id = h.owner_id"
 # The + keeps SQLite from reading all subscriptions of the application through the index on tokens.
-_OF_DEVICES = "WHERE +s.app_id = :app_id AND s.environment IN :environments AND NOT (s.channel IN :without)"
-_ANNOUNCED = "JOIN announced AS a ON a.owner_id = h.owner_id AND a.number = :keyed AND a.joined_id = :joined_id"
+_OF_DEVICES = "+s.app_id = :app_id AND s.environment IN :environments AND NOT (s.channel IN :without)"
 # Each device `s` of those holders who were notified of this very fact. On a cluster the tables are joined on each node.
-REACHED = f"FROM {_HOLDERS} {_ANNOUNCED} {_DEVICES} {_OF_DEVICES}"
-
-
-Chosen = tuple[str | None, int | None, int | None, int]  # time_zone, quiet_from, quiet_to, notify
-NOT_CHOSEN = -2  # stands for quiet hours that a user has not chosen, in `Choices`
+# Each table can be found by an owner: PostgreSQL without statistics begins with any of them, and for each of its rows
+# it would go through a list of all holders.
+_ANNOUNCED = (
+    "a.owner_id IN (SELECT c.owner_id FROM contacts AS c WHERE c.app_id = :app_id AND c.number = :keyed"
+    " AND c.owner_id > :after AND c.owner_id <= :up_to) AND a.number = :keyed AND a.joined_id = :joined_id"
+)
+REACHED = f"FROM announced AS a JOIN subscriptions AS s ON s.user_id = a.owner_id WHERE {_ANNOUNCED} AND {_OF_DEVICES}"
+# owner_id, notify, time_zone, quiet_from, quiet_to, digest
+Chosen = tuple[int, int, str | None, int | None, int | None, int | None]
 
 
 class Choices(Struct, frozen=True):
-    """What holders of a batch have chosen.
+    """What holders of a batch have chosen, of those who were notified of this very fact.
 
-    quiet   time_zone, quiet_from and quiet_to of those who are in quiet hours, and when these are over
+    quiet    owner_id of those who are in quiet hours, when these are over, and the digest that the fact belongs to
+    silent   owner_id of those who want no pushes
     """
 
-    quiet: Sequence[tuple[str, int, int, int]]
+    quiet: Sequence[tuple[int, int, int | None]]
+    silent: Sequence[int]
 
-    def params(self) -> dict[str, Any]:
-        """The parameters of statements with CHOSEN."""
-        columns = {"time_zone": str, "quiet_from": int, "quiet_to": int, "over_at": int}
-        return {"quiet": Rows(columns, self.quiet)}
+    @property
+    def asleep(self) -> Rows:
+        """Those in quiet hours, as `h` of IN_QUIET_HOURS."""
+        return Rows({"owner_id": int, "over_at": int, "digest": int}, self.quiet)
+
+    @property
+    def apart(self) -> Rows:
+        """All of them, for NOT_APART."""
+        return Rows.of("id", sorted([*self.silent, *(owner_id for owner_id, _, _ in self.quiet)]))
 
 
-# The same devices where holders may have chosen: without those of holders who want no pushes. `h.over_at` is when the
-# quiet hours are over. What is chosen is found before the other tables are joined: PostgreSQL expects one row of these
-# before it has counted, and then compared each of the quiet hours with each holder.
-_CHOOSING = (
-    "(SELECT c.owner_id, MIN(p.notify) AS notify, MIN(q.over_at) AS over_at FROM contacts AS c"
-    " LEFT JOIN preferences AS p ON p.user_id = c.owner_id LEFT JOIN :quiet AS q ON q.time_zone = p.time_zone"
-    f" AND q.quiet_from = COALESCE(p.quiet_from, {NOT_CHOSEN}) AND q.quiet_to = COALESCE(p.quiet_to, {NOT_CHOSEN})"
-    " WHERE c.app_id = :app_id AND c.number = :keyed AND c.owner_id > :after AND c.owner_id <= :up_to"
-    " GROUP BY c.owner_id) AS h"
-)
-CHOSEN = f"FROM {_CHOOSING} {_ANNOUNCED} {_DEVICES} {_OF_DEVICES} AND COALESCE(h.notify, 1) = 1"
+# The same devices of holders in quiet hours, and of all others but those who want no pushes. PostgreSQL compares with a
+# list of numbers one after the other, unless all have the same type.
+IN_QUIET_HOURS = f"FROM :asleep AS h {_DEVICES} WHERE {_OF_DEVICES}"
+NOT_APART = f"{REACHED} AND NOT (CAST(a.owner_id AS BIGINT) IN :apart)"
+OF_LISTED = ("app_id", "environments", "without")  # those of `Holders.params` that IN_QUIET_HOURS needs
 
 
 def devices(tx: Tx, holders: Holders, *, announced: bool) -> dict[str, int]:
@@ -370,19 +374,20 @@ def devices(tx: Tx, holders: Holders, *, announced: bool) -> dict[str, int]:
     params = holders.params(tx)
     if not announced:
         del params["joined_id"]
-    reached = REACHED if announced else f"FROM {_HOLDERS} {_DEVICES} {_OF_DEVICES}"
+    reached = REACHED if announced else f"FROM {_HOLDERS} {_DEVICES} WHERE {_OF_DEVICES}"
     rows = tx.tuples(f"SELECT {subscriptions.LANE}, COUNT(*) {reached} GROUP BY 1", **params)
     return {lane: int(count) for lane, count in rows}
 
 
-def withheld(tx: Tx, holders: Holders) -> int:
-    """How many devices get no push of this fact, because their holders want none."""
-    ((count,),) = tx.tuples(
-        f"SELECT COUNT(*) FROM {_HOLDERS} {_ANNOUNCED} {_DEVICES}"
-        f" JOIN preferences AS p ON p.user_id = h.owner_id {_OF_DEVICES} AND p.notify = 0",
-        **holders.params(tx),
+def devices_of(tx: Tx, holders: Holders, those: Rows) -> dict[str, int]:
+    """How many devices some of the holders have, by lane. those: as `Choices.asleep`."""
+    params = holders.params(tx)
+    rows = tx.tuples(
+        f"SELECT {subscriptions.LANE}, COUNT(*) {IN_QUIET_HOURS} GROUP BY 1",
+        asleep=those,
+        **{name: params[name] for name in OF_LISTED},
     )
-    return int(count)
+    return {lane: int(count) for lane, count in rows}
 
 
 def have_chosen(tx: Tx, after: int, up_to: int) -> bool:
@@ -395,12 +400,13 @@ def have_chosen(tx: Tx, after: int, up_to: int) -> bool:
 
 
 def chosen_by(tx: Tx, holders: Holders) -> list[Chosen]:
-    """What these holders have chosen, each combination once: time zone, quiet hours, and whether all get pushes."""
+    """What those of these holders have chosen who were notified of this very fact."""
     params = holders.params(tx)
     return tx.tuples(
-        f"SELECT p.time_zone, p.quiet_from, p.quiet_to, MIN(p.notify) FROM {_HOLDERS}"
-        " JOIN preferences AS p ON p.user_id = h.owner_id GROUP BY p.time_zone, p.quiet_from, p.quiet_to",
-        **{name: params[name] for name in ("app_id", "keyed", "after", "up_to")},
+        "SELECT a.owner_id, p.notify, p.time_zone, p.quiet_from, p.quiet_to, a.digest FROM announced AS a"
+        f" JOIN preferences AS p ON p.user_id = a.owner_id WHERE {_ANNOUNCED}"
+        " AND (p.notify = 0 OR p.time_zone IS NOT NULL)",
+        **{name: params[name] for name in ("app_id", "keyed", "after", "up_to", "joined_id")},
     )
 
 

@@ -3,7 +3,7 @@
 A joined push has no text, but the keyed number of the contact, with its digits sealed. The texts of all other pushes
 are sealed.
 
-add, add_joined                  into the queue; joined pushes to all devices of many holders
+add, add_joined, add_waiting     into the queue; joined pushes to all devices of many holders
 sealed, opened, message          the text of one push
 keep_text, texts, sealed_text, opened_text   the text of an event, stored once for all of its pushes
 waiting_of, waiting_at           how many events of a sender wait, and how many at each subscription
@@ -25,7 +25,7 @@ from typing import Any
 from .. import errors
 from . import numbers
 from .db import Row, Rows, Tx
-from .joined import CHOSEN, REACHED, WINDOW_SECONDS, Choices, Holders
+from .joined import IN_QUIET_HOURS, NOT_APART, REACHED, WINDOW_SECONDS, Choices, Holders
 from .subscriptions import LANE
 
 # user_id, subscription_id (0: the application's webhook), channel, environment, message (None: stored by `keep_text`,
@@ -117,13 +117,42 @@ def add_joined(
     lanes     their devices, from `joined.devices`. Where these are others afterwards, devices came or went meanwhile:
               undo the transaction and try again. Without choices, the answer is then another number.
     life      in seconds, from the moment at which it is due
-    choices   of the holders, where any may have chosen or got the fact for a digest
+    choices   of the holders, where any may have chosen or got the fact for a digest: without those in quiet hours, who
+              are left to `add_waiting`, and those who want no pushes
 
     The rows are made inside the database. On a cluster the coordinator gathers them, because it numbers them.
     """
-    placed, due = _PLACED.format(""), _DUE_NOW
-    if choices:
-        placed, due = _PLACED.format(", a.digest, h.over_at").replace(REACHED, CHOSEN), _DUE_AS_CHOSEN
+    params = holders.params(tx) | {"now": now, "life": life}
+    if choices is None:
+        return _add_joined(tx, holders, about_user_id, lanes, "NULL AS digest, NULL AS over_at", REACHED, params)
+    params["apart"] = choices.apart
+    found = "a.digest, CAST(NULL AS BIGINT) AS over_at"
+    return _add_joined(tx, holders, about_user_id, lanes, found, NOT_APART, params)
+
+
+def add_waiting(
+    tx: Tx, holders: Holders, about_user_id: int, lanes: Mapping[str, int], choices: Choices, *, now: int, life: int
+) -> int:
+    """The same for holders who are in quiet hours: their pushes are due when these are over."""
+    params = {name: value for name, value in holders.params(tx).items() if name not in ("after", "up_to")}
+    params |= {"now": now, "life": life, "asleep": choices.asleep}
+    return _add_joined(tx, holders, about_user_id, lanes, "h.digest, h.over_at", IN_QUIET_HOURS, params)
+
+
+def _add_joined(
+    tx: Tx,
+    holders: Holders,
+    about_user_id: int,
+    lanes: Mapping[str, int],
+    chosen: str,
+    reached: str,
+    params: Mapping[str, Any],
+) -> int:
+    due = _AT_ONCE if reached == REACHED else _AS_CHOSEN
+    placed = (
+        f"SELECT s.user_id, s.id AS subscription_id, s.channel, s.environment, {LANE} AS lane, {chosen},"
+        f" ROW_NUMBER() OVER (PARTITION BY {LANE} ORDER BY s.user_id, s.created_at, s.id) AS place {reached}"
+    )
     return tx.run(
         "INSERT INTO pushes (user_id, id, app_id, subscription_id, joined_id, about_user_id, channel, environment,"
         " number, digits, created_at, due_at, expires_at, attempts, lane, turn, digest, waits)"
@@ -135,18 +164,11 @@ def add_joined(
         turns=_places(tx, about_user_id, lanes),
         about=about_user_id,
         digits=_contact(tx, holders.app_id, holders.number)["digits"],
-        now=now,
-        life=life,
-        **holders.params(tx),
-        **(choices.params() if choices else {}),
+        **params,
     )
 
 
-_PLACED = (
-    f"SELECT s.user_id, s.id AS subscription_id, s.channel, s.environment, {LANE} AS lane{{}},"
-    f" ROW_NUMBER() OVER (PARTITION BY {LANE} ORDER BY s.user_id, s.created_at, s.id) AS place {REACHED}"
-)
-_DUE_NOW = {
+_AT_ONCE = {
     "joined_id": ":joined_id",
     "about": ":about",
     "number": ":keyed",
@@ -158,7 +180,7 @@ _DUE_NOW = {
 }
 # A push of a digest is about its recipient, and has the beginning of the 24 hours in place of a fact. What is due later
 # has no turn: it is claimed like a repeat.
-_DUE_AS_CHOSEN = {
+_AS_CHOSEN = {
     "joined_id": "COALESCE(-p.digest, :joined_id)",
     "about": "CASE WHEN p.digest IS NULL THEN :about ELSE p.user_id END",
     "number": "CASE WHEN p.digest IS NULL THEN :keyed END",
