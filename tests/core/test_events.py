@@ -77,6 +77,7 @@ def delivered(play: Play, outcome: Outcome = Outcome.ACCEPTED, most: int = 1_000
         ("message", hello(1, payload={"message": "x" * (LARGEST_BYTES - 13)})),
         ("message", hello(1, payload={"message": "🧗" * (LARGEST_BYTES // 4)})),
         ("message", hello(1, payload={"message": "Your friend Mum joined.", "type": "contact_joined", "user_id": 5})),
+        ("message", hello(1, payload={"message": "Mum and 3 others joined.", "type": "contact_joined_digest"})),
         ("ids", hello()),
         ("ids", hello(*range(1, 102))),
         ("environment", hello(1, environment="staging")),

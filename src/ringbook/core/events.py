@@ -24,13 +24,13 @@ from ..model import Caller
 from ..push import providers, universal
 from ..store import pushes, subscriptions, users
 from ..store.db import Database, Row, Tx
-from . import charging, rate_limits, recipients, waking
+from . import charging, joined_texts, rate_limits, recipients, waking
 from .recipients import Recipients as Recipients
 from .subscriptions import ENVIRONMENTS
 
 LARGEST_BYTES = 4_096  # the limit of APNs and Web Push, too
 PUSHES_OF_A_CALL = 100  # each further hundred pushes, or a part of it, is charged like another request
-OURS = "contact_joined"  # the `type` of the pushes that this server sends by itself
+OURS = {joined_texts.TYPE, joined_texts.TYPE_OF_DIGEST}  # the `type` of the pushes that this server sends by itself
 DAY = 86_400
 LIFE_SECONDS, LONGEST_LIFE_SECONDS = DAY, 28 * DAY  # FCM keeps no message longer ("Set the lifespan of a message")
 TEXT_OF_A_PUSH = 512  # so many bytes of an event's text take as much room as a push without its text
@@ -87,8 +87,9 @@ def checked(event: Event) -> str:
         raise errors.Invalid("must hold a text as `message`", field="message")
     if not universal.text(event.payload) and not universal.of_app(event.payload):
         raise errors.Invalid("has neither a text as `message` nor a key of the app's own", field="message")
-    if OURS in (event.payload.get("type"), universal.of_app(event.payload).get("type")):
-        raise errors.Invalid(f"must not have the `type` {OURS}: only this server's own pushes do", field="message")
+    for type_ in (event.payload.get("type"), universal.of_app(event.payload).get("type")):
+        if isinstance(type_, str) and type_ in OURS:
+            raise errors.Invalid(f"must not have the `type` {type_}: only this server's own pushes do", field="message")
     message = msgspec.json.encode(event.payload)
     if len(message) > LARGEST_BYTES:
         raise errors.Invalid(f"is longer than {LARGEST_BYTES} bytes", field="message")

@@ -23,6 +23,7 @@ from ..store import proofs
 from ..store.db import Database, Row, Tx
 from . import applications, withholding
 
+TYPE, TYPE_OF_DIGEST = "contact_joined", "contact_joined_digest"
 MOST_USER_IDS = 50  # in a digest, which must fit into 4 KiB
 Items = dict[tuple[int, int], list[tuple[int, int]]]  # by recipient and digest: keyed number and user who has joined
 
@@ -49,7 +50,7 @@ def payload(app: App, channel: str, text: str, about: int, **more: Any) -> dict[
     about   the user who has joined
     more    keys that are added
     """
-    return _for(app, channel, {"message": text, "user_id": about, "type": "contact_joined", **more})
+    return _for(app, channel, {"message": text, "user_id": about, "type": TYPE, **more})
 
 
 def _for(app: App, channel: str, payload: dict[str, Any]) -> dict[str, Any]:
@@ -163,5 +164,5 @@ def _about_several(
     named = joined[:2] if len(joined) > 2 else joined[:1]
     text = push_texts.digest(own(app), locale, [name for _, name in named], len(joined) - len(named))
     ids = [user_id for user_id, _ in joined[:MOST_USER_IDS]]
-    values = {"message": text, "user_ids": ids, "count": len(joined), "type": "contact_joined_digest"}
+    values = {"message": text, "user_ids": ids, "count": len(joined), "type": TYPE_OF_DIGEST}
     return _for(app, row["channel"], values) if joined else None
