@@ -125,6 +125,7 @@ def values(call: Call) -> dict[str, Any]:
         "found": found,
         "steps": steps,
         "near": nearly(found.near),
+        "most_waiting": overview.MOST_WAITING,
         "done": all(step.done for step in found.steps),
         "charts": drawn(found),
         "since": charts.day_of(found.since) if found.since is not None else "",
