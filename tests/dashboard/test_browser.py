@@ -179,6 +179,28 @@ def test_saving_a_card_keeps_what_was_typed_in_the_others(page, app):
     assert page.get_by_label("Push notification template").input_value() == "Unsaved: %s"
 
 
+def test_a_language_is_added_and_what_was_typed_elsewhere_stays(page, app):
+    page.goto(of(app, "/users/settings"))
+    page.get_by_label("Push notification template").fill("Hi %s!")
+    page.get_by_role("tab", name="Add a language").click()
+    page.get_by_label("Code of the language").fill("pl")
+    page.get_by_role("button", name="Add the language").click()
+    page.get_by_text("pl: enter the texts, and save.").wait_for()
+    page.locator("#joined").get_by_text("Not saved yet.").wait_for()
+    page.get_by_label("Push notification template, polski (pl)").fill("%s już tu jest")
+    page.locator("#preview-pl").get_by_text("Annie już tu jest").wait_for()
+    for label in ("1 other", "2, 3, 4 … others", "5, 6, 7 … others"):
+        page.locator("#language-pl").get_by_label(f"Digest, with {label}").fill("%s + %d")
+    page.get_by_label("Pushes in 24 hours before a digest").fill("7")
+    page.get_by_label("Pushes in 24 hours before a digest").press("Enter")  # saves, and adds or removes nothing
+    reads(page, "Saved: New contact joined")
+    page.reload()
+    assert page.get_by_label("Push notification template", exact=True).input_value() == "Hi %s!"
+    assert page.get_by_label("Pushes in 24 hours before a digest").input_value() == "7"
+    page.get_by_role("tab", name="polski (pl)").click()
+    page.locator("#preview-pl").get_by_text("Annie, Bob + 5").wait_for()
+
+
 def test_leaving_with_unsaved_edits_asks_first(page, app):
     asked = []
     page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
@@ -247,7 +269,7 @@ def test_the_keyboard_alone_logs_in_and_saves_the_card(chromium, served, someone
         until(page, "document.activeElement.id === 'contact_joined_enabled'")
         assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
         page.keyboard.press("Space")
-        page.keyboard.press("Tab")
+        until(page, "document.activeElement.id === 'contact_joined_template'")  # after the tab of its language
         page.keyboard.press("Control+A")
         page.keyboard.type("Hello from %s")
         until(page, "document.activeElement.textContent.trim() === 'Save'")

@@ -84,6 +84,88 @@ def test_the_preview_follows_what_is_typed(visitor, app):
     assert "<script>" not in part.html and "&lt;script&gt;Annie" in part.html
 
 
+# ── languages ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+GERMAN = {"joined.de": "%s ist da.", "digest.de.one": "%s und %d Person", "digest.de.other": "%s und %d Personen"}
+STORED = {"joined": "%s ist da.", "digest": {"one": "%s und %d Person", "other": "%s und %d Personen"}}
+
+
+def fields(page, **more):
+    """What the form of the card sends: the texts of all languages, and more."""
+    found = {name: page.value(name) for name in re.findall(r'name="((?:joined|digest)\.[^"]+)"', page.html)}
+    names = ("contact_joined_template", "contact_joined_language", "contact_joined_templates", "contact_joined_digest")
+    return found | {name: page.value(name) for name in (*names, "contact_joined_quiet", "seen")} | more
+
+
+def templates(server, app):
+    return msgspec.json.decode(stored(server, app)["contact_joined_templates"])
+
+
+def with_german(visitor, app):
+    """The page after German was added and saved."""
+    page = visitor.get(at(app))
+    added = visitor.refused(visitor.post(at(app, "/joined"), **fields(page, add="on", language="de")))
+    return visitor.follow(visitor.post(at(app, "/joined"), **fields(added) | GERMAN))
+
+
+def test_a_language_is_added_without_losing_other_edits(visitor, server, app):
+    page = visitor.get(at(app))
+    typed = fields(page, add="on", language="pl") | {"contact_joined_template": "Hi %s", "contact_joined_digest": "7"}
+    added = visitor.refused(visitor.post(at(app, "/joined"), **typed))
+    assert "pl: enter the texts, and save." in added.words and "polski (pl)" in added.words
+    assert added.value("contact_joined_template") == "Hi %s" and added.value("contact_joined_digest") == "7"
+    assert [name for name in fields(added) if name.startswith("digest.pl.")] == [
+        "digest.pl.one",
+        "digest.pl.few",
+        "digest.pl.many",
+    ]
+    assert templates(server, app) == {} and stored(server, app)["contact_joined_template"] == "Your friend %s joined."
+
+
+def test_texts_of_languages_are_saved_each_beside_the_others(visitor, server, app):
+    page = with_german(visitor, app)
+    assert templates(server, app) == {"de": STORED}
+    assert "Deutsch (de)" in page.words and "Annie, Bob und 2 Personen" in page.words and "Annie ist da." in page.words
+    english = {"digest.en.one": "%s and %d more", "digest.en.other": "%s and %d more"}
+    visitor.post(at(app, "/joined"), **fields(page) | english)
+    assert templates(server, app) == {
+        "de": STORED,
+        "en": {"digest": {"one": "%s and %d more", "other": "%s and %d more"}},
+    }
+
+
+def test_a_missing_plural_is_refused_with_its_name_and_nothing_is_lost(visitor, server, app):
+    page = with_german(visitor, app)
+    typed = fields(page) | {"joined.de": "%s kam", "digest.de.one": ""}
+    refused = visitor.refused(visitor.post(at(app, "/joined"), **typed))
+    assert "de: the digest has no form one" in refused.words and "data-open" in refused.html
+    assert refused.value("joined.de") == "%s kam" and templates(server, app) == {"de": STORED}
+
+
+def test_a_language_is_removed_when_the_card_is_saved(visitor, server, app):
+    page = with_german(visitor, app)
+    without = visitor.refused(visitor.post(at(app, "/joined"), **fields(page, remove="de")))
+    assert "de is removed when you save." in without.words and "Deutsch" not in without.words
+    assert templates(server, app) == {"de": STORED}
+    visitor.post(at(app, "/joined"), **fields(without))
+    assert templates(server, app) == {}
+
+
+@pytest.mark.parametrize("language", ["", "not a language", "x" * 40, "<script>"])
+def test_what_is_no_language_is_not_added(visitor, server, app, language):
+    page = visitor.get(at(app))
+    refused = visitor.refused(visitor.post(at(app, "/joined"), **fields(page, add="on", language=language)))
+    assert "must be a language such as en or pt-BR" in refused.words and templates(server, app) == {}
+
+
+def test_the_preview_of_a_language_shows_each_plural(visitor, app):
+    page = with_german(visitor, app)
+    part = visitor.post(at(app, "/preview?language=de"), **fields(page) | {"digest.de.other": "%s + %d"})
+    assert "Annie, Bob + 2" in part.words and "Annie, Bob und 1 Person" in part.words
+    wrong = visitor.post(at(app, "/preview?language=de"), **fields(page) | {"digest.de.other": "50%"})
+    assert "contains a single per cent sign" in wrong.words
+
+
 def test_every_setting_of_an_application_stands_in_one_form_of_the_dashboard(visitor, app):
     cards = {declared.card for declared in SETTINGS.values()}
     assert cards == {*settings.CARDS, *(provider.key for provider in PROVIDERS)}

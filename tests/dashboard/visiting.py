@@ -60,7 +60,7 @@ class Page:
     @property
     def is_refused(self) -> bool:
         """Does it lead to a page that shows why a form was refused?"""
-        return self.status == 303 and re.search(r"[?&]refused=\w", self.goes_to) is not None
+        return self.status == 303 and re.search(r"[?&]refused=[\w-]", self.goes_to) is not None
 
     @property
     def is_done(self) -> bool:
@@ -69,7 +69,7 @@ class Page:
 
     def value(self, id_: str) -> str:
         """The value of a form field."""
-        found = re.search(rf'<input[^>]*\bid="{id_}"[^>]*>', self.html)
+        found = re.search(rf'<input[^>]*\b(?:id|name)="{id_}"[^>]*>', self.html)
         if found:
             value = re.search(r'value="([^"]*)"', found[0])
             return html.unescape(value[1]) if value else ""

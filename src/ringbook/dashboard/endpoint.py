@@ -229,13 +229,22 @@ class Call(common.Call):
             cookies.set_flash(answer, self.login, cookies.Flash(kind, message), secure=self.is_secure)
         return answer
 
-    def refuse(self, page: str, wrong: Mapping[str, str], *, form: str = "", typed: Iterable[str] = ()) -> Response:
+    def refuse(
+        self,
+        page: str,
+        wrong: Mapping[str, str],
+        *,
+        form: str = "",
+        typed: Iterable[str] = (),
+        instead: Mapping[str, str] | None = None,
+    ) -> Response:
         """A redirection to the page of a refused form, which shows why, and what was typed in these fields.
 
-        typed   the names of the fields: never those of passwords and other secrets
+        typed     the names of the fields: never those of passwords and other secrets
+        instead   texts that stand for several fields, by name
         """
         self.is_refused = True
-        texts = {name: self.text(name) for name in typed}
+        texts = {name: self.text(name) for name in typed} | dict(instead or {})
         refusal = refusals.Refusal(form=form, wrong=dict(wrong), typed=texts, at=self.now)
         part = refusals.keep(self.db, self.login, refusal, self.now)
         address, anchor, place = page.partition("#")

@@ -96,13 +96,15 @@ def version(call: Call, keys: Sequence[str]) -> str:
     return call.login.signature(f"settings {msgspec.json.encode([call.app.id, values]).decode()}")
 
 
-def save(call: Call, keys: Sequence[str]) -> dict[str, str]:
+def save(call: Call, keys: Sequence[str], instead: Mapping[str, str] | None = None) -> dict[str, str]:
     """Save these settings from the form, all or none. Returns the errors by setting, {} if they were saved.
+
+    instead   texts of settings that are composed of several fields
 
     Browsers do not send an unticked checkbox: its setting is switched off. A secret that is left empty stays as it is.
     If another admin has changed the settings since the page was loaded, the conflicting ones are errors.
     """
-    form, app = call.texts(), call.app
+    form, app = call.texts() | dict(instead or {}), call.app
     values, wrong = settings.read_all(_entered(form, keys))
     if form.get("seen", "") not in ("", version(call, keys)):
         wrong |= {key: _conflict(app, key) for key, value in values.items() if value != getattr(app.settings, key)}

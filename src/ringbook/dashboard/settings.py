@@ -9,16 +9,23 @@ from typing import Any
 from starlette.responses import Response
 
 from .. import errors
+from .. import preferences as fields
 from ..app_settings import SETTINGS
 from ..core import applications, push_trace, subscriptions, test_push, user_lookup
 from ..model import App
 from ..verify import providers
-from . import forms
+from . import forms, languages
 from .endpoint import ROOT, Call, Route, Who
 from .refusals import NONE
 
 TEST = "test"  # the form of the test push, which is no card
 TEST_PUSHES = 3
+JOINED = "joined"  # the card with a panel for each language
+JOINED_GROUPS = [
+    ("Unless the user has chosen", ("announce", "discoverable", "digest", "quiet")),
+    ("For all users", ("choice", "delay_seconds", "list_days")),
+    ("Devices", ("development", "fcm_notification")),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +91,18 @@ def _page(call: Call, place: str) -> Response:
     values["versions"] = {name: forms.version(call, keys_of(name)) for name in cards}
     if place == "settings":
         by_key = {name: {control.key: control for control in controls} for name, controls in shown.items()}
-        template = str(by_key["joined"]["contact_joined_template"].value)
+        own, template, texts = (
+            str(by_key[JOINED][key].value) for key in (languages.LANGUAGE, languages.TEMPLATE, languages.TEXTS)
+        )
         tested, test = call.query("test"), call.refused if call.refused.form == TEST else NONE
         values |= {
             "joined": by_key["joined"],
             "finding": by_key["finding"],
-            "preview": _preview(template),
+            "panels": languages.panels(own or call.app.settings.contact_joined_language, template, texts),
+            "opened": _opened(call),
+            "joined_groups": JOINED_GROUPS,
+            "joined_language": call.refused.typed.get("language", "") if call.refused.form == JOINED else "",
+            "joined_language_error": call.refused.wrong.get("language", "") if call.refused.form == JOINED else "",
             "channels": sorted(subscriptions.channels(call.db, call.app.id)),
             "settled": applications.has_settled_region(call.db, call.app.id),
             "test": test.typed.get("test", tested),
@@ -105,12 +118,10 @@ def _controls(call: Call, card: str) -> list[forms.Control]:
     return forms.controls(call.app, keys_of(card), call.refused.typed, call.refused.wrong)
 
 
-def _preview(template: str) -> tuple[str, str]:
-    """The text of the push with a sample name, and the error in the template ("" for none)."""
-    try:
-        return test_push.preview(template), ""
-    except errors.Invalid as refused:
-        return "", refused.reason
+def _opened(call: Call) -> str:
+    """The language whose panel is open: that of a refusal or of a new language; "" for the first."""
+    reason = call.refused.wrong.get(languages.TEXTS, "") if call.refused.form == JOINED else ""
+    return reason.partition(":")[0]
 
 
 def save(call: Call) -> Response:
@@ -120,14 +131,46 @@ def save(call: Call) -> Response:
         raise errors.NotFound("There is no such card.")
     card = CARDS[name]
     page, keys = f"{address(call.app, card.place)}#{name}", keys_of(name)
-    if wrong := forms.save(call, keys):
-        return call.refuse(page, wrong, form=name, typed=forms.shown_again(keys))
+    written = _written(call) if name == JOINED else {}
+    wrong = _unsaved(call, written) or forms.save(call, keys, written)
+    if wrong:
+        return call.refuse(page, wrong, form=name, typed=[*forms.shown_again(keys), "language"], instead=written)
     return call.redirect(page, f"Saved: {card.title}.")
 
 
+def _written(call: Call) -> dict[str, str]:
+    """The setting that the fields of all languages stand for."""
+    settings = call.app.settings
+    form = call.texts()
+    form[languages.TEXTS] = form.get(languages.TEXTS) or settings.contact_joined_templates
+    return {languages.TEXTS: languages.written(form, settings.contact_joined_language)}
+
+
+def _unsaved(call: Call, written: dict[str, str]) -> dict[str, str]:
+    """After a button that adds or removes a language: changes `written`, and says what is still to do.
+
+    Nothing is saved then, so that what was typed in other fields is still there.
+    """
+    language = call.text("language").strip().replace("_", "-")
+    if not written or not (call.text("remove") or call.text("add")):
+        return {}
+    if gone := call.text("remove"):
+        written[languages.TEXTS] = languages.removed(written[languages.TEXTS], gone)
+        return {languages.TEXTS: f"{gone} is removed when you save."}
+    try:
+        code = fields.locale(language, "language")
+    except errors.Invalid as refused:
+        return {"language": refused.reason}
+    written[languages.TEXTS] = languages.added(written[languages.TEXTS], code)
+    return {languages.TEXTS: f"{code}: enter the texts, and save."}
+
+
 def preview(call: Call) -> Response:
-    """The preview of the template, while the admin types it."""
-    return call.part("_preview.html", preview=_preview(call.text("contact_joined_template")))
+    """The preview of the texts of one language, while the admin types them."""
+    found = languages.panel(call.texts(), call.query("language"))
+    if not found:
+        raise errors.NotFound("There is no such language.")
+    return call.part("_preview.html", preview=found.preview)
 
 
 def send_test(call: Call) -> Response:

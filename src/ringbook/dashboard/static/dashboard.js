@@ -23,6 +23,7 @@ const prepare = (root) => {
     if (row.scrollWidth > row.clientWidth) row.scrollLeft = current.offsetLeft - row.clientWidth / 2 + current.offsetWidth / 2;
   }
   for (const tabs of root.querySelectorAll("[data-tabs]")) prepareTabs(tabs);
+  for (const form of root.querySelectorAll("form[data-unsaved]:has([data-invalid])")) mark(form);
 };
 
 // Sections below links become tabs.
@@ -54,7 +55,8 @@ const prepareTabs = (tabs) => {
       links[next].focus();
     });
   });
-  show(Math.max(0, links.findIndex((link) => link.hash === location.hash)));
+  const opened = links.findIndex((link) => "open" in link.dataset);
+  show(Math.max(0, opened, links.findIndex((link) => opened < 0 && link.hash === location.hash)));
 };
 
 document.addEventListener("click", async (event) => {
@@ -97,7 +99,7 @@ const isChanged = (field) => {
   if (field.options) return [...field.options].some((option) => option.selected !== option.defaultSelected);
   return field.value !== field.defaultValue;
 };
-const isUnsaved = (form) => form.querySelector("[aria-invalid]") !== null || [...form.elements].some(isChanged);
+const isUnsaved = (form) => form.querySelector("[aria-invalid], [data-invalid]") !== null || [...form.elements].some(isChanged);
 let sending = null;
 const mark = (form) => {
   const note = form.querySelector("[data-clean]");
