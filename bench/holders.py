@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from zoneinfo import available_timezones
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -20,17 +21,30 @@ from keyed import SEAL
 from loading import TABLES, Progress, contact, counted, filling, keyed_login
 from world import GAP
 
+from ringbook import plurals
+
 FIRST_ID = 10_000_001  # who signs up later must not get one of these ids: PostgreSQL counts from 1, SQLite goes on
 SUBSCRIPTIONS = (
     *("user_id", "id", "app_id", "device", "platform", "channel", "environment", "token", "token_key"),
     *("web_auth", "web_p256dh", "created_at", "updated_at"),
 )
+PREFERENCES = ("user_id", "app_id", "notify", "quiet_from", "quiet_to", "time_zone", "digest", "locale")
+ZONES = sorted(zone for zone in available_timezones() if zone.startswith(("A", "E", "P")) and "/" in zone)
+QUIET = ((None, None), (22 * 60, 8 * 60), (23 * 60, 7 * 60), (-1, -1), (13 * 60, 15 * 60 + 30))
+LOCALES = (None, "de-AT", "pl", "fr-CA", "ja", "en")
+TEXTS = {
+    language: {"joined": f"{language}: %s", "digest": dict.fromkeys(plurals.forms(language), "%s + %d")}
+    for language in ("de", "pl", "fr", "ja")
+}
 PLATFORMS = {"apns": "ios", "gcm": "android", "web": "web"}
 
 
 @dataclass(frozen=True)
 class Group:
-    """Holders of one number; `wait_seconds` is the response time of their provider."""
+    """Holders of one number; `wait_seconds` is the response time of their provider.
+
+    chosen   three of four have chosen: quiet hours in their time zone, digests, a language, and some no pushes
+    """
 
     name: str
     channel: str
@@ -38,6 +52,7 @@ class Group:
     holders: int
     first_id: int
     wait_seconds: float = 0.0
+    chosen: bool = False
 
     @property
     def ids(self) -> range:
@@ -46,16 +61,17 @@ class Group:
 
 
 def groups(many: int, few: int) -> list[Group]:
-    """Many holders on APNs, and a few on each other channel."""
+    """Many holders on APNs, of whom some have chosen, and a few on each other channel."""
     ways = (
-        ("APNs", "apns", many, 0.0),
-        ("APNs, answers after 100 ms", "apns", few, 0.1),
-        ("FCM", "gcm", few, 0.0),
-        ("Web Push", "web", few, 0.0),
+        ("APNs", "apns", many, 0.0, False),
+        ("APNs, who have chosen", "apns", many, 0.0, True),
+        ("APNs, answers after 100 ms", "apns", few, 0.1, False),
+        ("FCM", "gcm", few, 0.0, False),
+        ("Web Push", "web", few, 0.0, False),
     )
     found, first_id = [], FIRST_ID
-    for line, (name, channel, holders, wait) in enumerate(ways):
-        found.append(Group(name, channel, 12_025_550_101 + line, holders, first_id, wait))
+    for line, (name, channel, holders, wait, chosen) in enumerate(ways):
+        found.append(Group(name, channel, 12_025_550_101 + line, holders, first_id, wait, chosen))
         first_id += holders
     return found
 
@@ -69,6 +85,7 @@ def load(url: str, app_id: int, made: Sequence[Group], web_address: str, tell: P
         "books": (TABLES["books"], books(made, app_id, now)),
         "contacts": (TABLES["contacts"], contacts(made, app_id)),
         "subscriptions": (SUBSCRIPTIONS, subscriptions(made, app_id, web_address, browser, now)),
+        "preferences": (PREFERENCES, preferences(made, app_id)),
     }
     with filling(url) as fill:
         for table, (columns, rows) in amounts.items():
@@ -107,6 +124,17 @@ def subscriptions(
             auth = keys[0] and SEAL.text(keys[0], "subscriptions", "web_auth", *owner)
             where = (owner[2], PLATFORMS[group.channel], *owner[3:])
             yield user_id, user_id, app_id, *where, *sealed, auth, keys[1], now, now
+
+
+def preferences(made: Sequence[Group], app_id: int) -> Iterator[tuple[Any, ...]]:
+    """Write what three of four holders have chosen: one of ten no pushes, one of ten a digest of all."""
+    for group in made:
+        for n, user_id in enumerate(group.ids if group.chosen else ()):
+            if n % 4:
+                start, end = QUIET[n % len(QUIET)]
+                digest = (None, 0, 1, 5, 10, None, 20, 3, 2, 8)[n // 7 % 10]
+                zone, locale = ZONES[n * 31 % len(ZONES)], LOCALES[n % len(LOCALES)]
+                yield user_id, app_id, int(n // 3 % 10 != 0), start, end, zone, digest, locale
 
 
 def everybody(made: Sequence[Group]) -> Iterator[int]:

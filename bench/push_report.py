@@ -20,6 +20,7 @@ PUSHES, PUSHES_HEAD = (
     (
         "through",
         "holders",
+        "sent",
         "first push s",
         "stored s",
         "rows/s",
@@ -36,9 +37,9 @@ SIGN_UPS, SIGN_UPS_HEAD = "Signing up", ("the number is held by", "ms", "CPU ms"
 MEMORY, MEMORY_HEAD = "Memory of the worker", ("after", "resident MiB", "highest MiB")
 
 
-def rate(group: Group, one: Delivery) -> float:
+def rate(one: Delivery) -> float:
     """Pushes per second, from the first to the last."""
-    return (group.holders - 1) / (one.last - one.first)
+    return (one.sent - 1) / (one.last - one.first)
 
 
 def push_rows(result: Result) -> list[list[str]]:
@@ -50,12 +51,13 @@ def push_row(result: Result, group: Group) -> list[str]:
     """One line of it."""
     usual = {
         one: result.median(group.name, lambda seen: getattr(seen, one))  # noqa: B023
-        for one in ("first", "stored", "last", "recorded", "cpu", "sink_cpu")
+        for one in ("first", "stored", "last", "recorded", "cpu", "sink_cpu", "sent")
     }
-    pushes = result.median(group.name, lambda seen: rate(group, seen))
+    pushes = result.median(group.name, rate)
     return [
         group.name,
         f"{group.holders:,}",
+        f"{usual['sent']:,.0f}",
         f"{usual['first']:.2f}",
         f"{usual['stored']:.1f}",
         f"{group.holders / usual['stored']:,.0f}",
@@ -63,7 +65,7 @@ def push_row(result: Result, group: Group) -> list[str]:
         f"{usual['recorded']:.1f}",
         f"{pushes:,.0f}",
         f"{pushes / alone_rate(result):.2f}",
-        *(f"{usual[one] / group.holders * 1e6:.0f}" for one in ("cpu", "sink_cpu")),
+        *(f"{usual[one] / usual['sent'] * 1e6:.0f}" for one in ("cpu", "sink_cpu")),
     ]
 
 
@@ -73,7 +75,7 @@ def joined(result: Result) -> dict[str, float]:
     return {
         "first": result.median(many.name, lambda one: one.first),
         "stored": result.median(many.name, lambda one: one.stored),
-        "rate": result.median(many.name, lambda one: rate(many, one)),
+        "rate": result.median(many.name, rate),
     }
 
 
@@ -118,7 +120,7 @@ def most(seen: list[tuple[int, int] | None]) -> tuple[int, int] | None:
 def verdicts(result: Result) -> list[str]:
     """The results compared with the aims."""
     many = result.groups[0]
-    pushes = result.median(many.name, lambda one: rate(many, one))
+    pushes = result.median(many.name, rate)
     first, stored = (result.median(many.name, lambda one: getattr(one, of)) for of in ("first", "stored"))  # noqa: B023
     repeated = sum(one.repeated for of in result.deliveries.values() for one in of)
     ratios = [[held[of] / nobodys[of] for nobodys, held in result.sign_ups] for of in (0, 1)]
