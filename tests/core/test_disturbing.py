@@ -419,8 +419,16 @@ def test_statements_that_read_choices_add_what_the_others_add(play):
         tx.run("DELETE FROM pushes")
         lanes = store.devices(tx, holders, announced=True)
         about = fast[0]["about_user_id"]
-        pushes.add_joined(tx, holders, about, lanes, now=play.now, life=DAY, choices=store.Choices([]))
+        pushes.add_joined(tx, holders, about, lanes, now=play.now, life=DAY, choices=store.Choices([], []))
     assert play.rows(sql) == fast
+    with play.db.write() as tx:
+        tx.run("DELETE FROM pushes")
+        everybody = store.Choices(sorted({(row["user_id"], play.now + 10, None) for row in fast}), [])
+        assert store.devices_of(tx, holders, everybody.asleep) == lanes
+        pushes.add_waiting(tx, holders, about, lanes, everybody, now=play.now, life=DAY)
+        assert pushes.add_joined(tx, holders, about, lanes, now=play.now, life=DAY, choices=everybody) == 0
+    later = {"due_at": play.now + 10, "expires_at": play.now + 10 + DAY, "turn": 0, "waits": "quiet"}
+    assert play.rows(sql) == [row | later for row in fast]
 
 
 def test_everybody_of_a_batch_gets_what_they_have_chosen(play):
