@@ -37,10 +37,10 @@ TEXT = """
 
   Log in at   {dashboard}
               e-mail {admin}, password {password}
-  Look first  {month:46}  the month
-              {push:46}  each push
-              {bob:46}  Bob and his book
-              {jonas:46}  Jonas: quiet now
+  Look first  {month:47}  the month
+              {push:47}  each push
+              {bob:47}  Bob and his book
+              {jonas:47}  Jonas: quiet now
   As Bob      {docs} with application {id},
               auth key {key}, login bob, password {bobs}
 {kept}  Delete      {delete}
