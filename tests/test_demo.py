@@ -343,19 +343,15 @@ def test_it_ends_with_a_server_and_fits_the_terminal(folder):
         assert shown.process.wait(30) == 0
 
 
-def test_it_is_made_anew_only_when_asked(folder):
+def test_it_is_made_anew_only_when_asked_also_when_this_version_cannot_open_it(folder):
     key = (folder / "demo.key").read_text()
     assert "Making" not in demo(folder, "--make-only").stderr
-    assert (folder / "demo.key").read_text() == key
-    assert "Making" in demo(folder, "--make-only", "--new", "--joining", "12").stderr
-    assert (folder / "demo.key").read_text() != key
-
-
-def test_a_database_that_this_version_cannot_open_is_made_anew_when_asked(tmp_path):
-    (tmp_path / "demo.db").write_bytes(b"SQLite format 3\0 and what is no database")
-    refused = demo(tmp_path, "--make-only")
+    (folder / "demo.db").write_bytes(b"SQLite format 3\0 and what is no database")
+    refused = demo(folder, "--make-only")
     assert refused.returncode == 1 and refused.stderr.endswith("`make demo NEW=1` makes the demo anew.\n")
-    assert demo(tmp_path, "--make-only", "--new", "--joining", "12").returncode == 0
+    assert (folder / "demo.key").read_text() == key
+    assert demo(folder, "--make-only", "--new", "--joining", "12").returncode == 0
+    assert (folder / "demo.key").read_text() != key
 
 
 def test_an_interrupted_history_leaves_nothing(tmp_path):
