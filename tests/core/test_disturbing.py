@@ -271,6 +271,18 @@ def test_who_joins_after_a_digest_was_composed_belongs_to_the_next(play):
     assert accepted(play) == [(user, "Cleo and 1 other joined.")]
 
 
+def test_who_wants_pushes_again_gets_a_digest_of_those_who_join_from_then_on(play):
+    user = holder(play, digest=0)
+    joins(play, 0)
+    choose(play, user, notify=False)
+    assert claimed(play) == []
+    choose(play, user, notify=True)
+    play.now += 60
+    joins(play, 1)
+    play.now += DAY
+    assert claimed(play) == [(user, "Your friend Bob joined.")]
+
+
 def test_a_clock_that_is_set_back_gives_no_two_digests_one_name(play):
     user = holder(play, digest=0)
     joins(play, 0)

@@ -158,7 +158,7 @@ def claim(db: Database, now: int, most: int, rooms: Mapping[str, Room] | None = 
             hiding = [row for row in rows if row["id"] in hidden]
             without = decided.keys() | hidden
             left = [row for row in rows if row["id"] not in without] if without else rows
-            _close_digests(tx, left)
+            _close_digests(tx, [row for row in rows if not isinstance(decided.get(row["id"]), Wait)])
             payloads = _payloads(db, tx, left, locales)
         due, alike = [], defaultdict[tuple[int, int, str], dict[str, Any]](dict)
         for row in left:
@@ -270,7 +270,10 @@ def _decided(
 
 
 def _close_digests(tx: Tx, rows: Sequence[Row]) -> None:
-    """Whoever joins from now on belongs to the next digest: nobody is added between the composing and the commit."""
+    """Whoever joins from now on belongs to the next digest: nobody is added between the composing and the commit.
+
+    rows   those that are sent or settled: a settled push tells nobody of whom would be added later
+    """
     windows = {(row["user_id"], row["digest"]) for row in rows if row["digest"] is not None}
     if windows:
         lists.close_windows(tx, sorted(windows))
