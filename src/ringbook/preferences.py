@@ -57,6 +57,11 @@ class Preferences(Struct, frozen=True, kw_only=True):
     digest: int
     locale: str | None
 
+    @property
+    def told(self) -> Audience:
+        """Who is told in fact: of those whom `announce` names, those who find the user."""
+        return max(self.announce, self.discoverable, key=AUDIENCES.index)
+
 
 def audience(value: Any, field: str) -> Audience:
     """One of the three."""

@@ -456,29 +456,34 @@ def result(play: Play) -> str | None:
     return play.rows("SELECT result FROM joined ORDER BY created_at DESC, id DESC LIMIT 1")[0]["result"]
 
 
+KINDS = pytest.mark.parametrize("kind", ["announce", "discoverable"])  # who does not find a user is not told either
+
+
+@KINDS
 @pytest.mark.parametrize("by_default", [False, True])
-def test_nobody_is_told_of_a_user_who_wants_that(play, by_default):
+def test_nobody_is_told_of_a_user_who_wants_that(play, by_default, kind):
     holder(play, "bob", (ANN, "Ann"))
     if by_default:
-        play.set(contact_joined_announce="nobody")
+        play.set(**{f"contact_joined_{kind}": "nobody"})
     ann = play.person("ann", ANN)
     if not by_default:
-        play.prefers(ann.id, announce="nobody")
+        play.prefers(ann.id, **{kind: "nobody"})
     play.tell()
     assert (told(play), play.pushes(), play.facts()) == ([], [], [])
     assert result(play) == announcing.WITHHELD
 
 
-def test_who_changes_to_everyone_later_is_announced_then_and_once(play):
+@KINDS
+def test_who_changes_to_everyone_later_is_announced_then_and_once(play, kind):
     bob = holder(play, "bob", (ANN, "Ann"))
     ann = play.person("ann", ANN)
-    play.prefers(ann.id, announce="nobody")
+    play.prefers(ann.id, **{kind: "nobody"})
     play.tell()
     for _ in range(2):
-        play.prefers(ann.id, announce="everyone")
+        play.prefers(ann.id, **{kind: "everyone"})
         play.tell()
         assert play.pushes() == [(bob, "Your friend Ann joined.")]
-        play.prefers(ann.id, announce="nobody")
+        play.prefers(ann.id, **{kind: "nobody"})
 
 
 def test_who_changes_to_nobody_while_holders_are_told_is_not_told_to_the_others(play):
@@ -493,12 +498,13 @@ def test_who_changes_to_nobody_while_holders_are_told_is_not_told_to_the_others(
     assert [who for who, _ in play.pushes()] == holders
 
 
-def test_only_mutual_contacts_are_told_also_after_uploads_of_the_next_30_days(play):
+@KINDS
+def test_only_mutual_contacts_are_told_also_after_uploads_of_the_next_30_days(play, kind):
     bob, cleo = holder(play, "bob", (ANN, "Ann")), holder(play, "cleo", (ANN, "Ann"))
     play.changes(bob, phone=BOB)
     play.changes(cleo, phone=CLEO)
     ann = play.person("ann", ANN)
-    play.prefers(ann.id, announce="mutual")
+    play.prefers(ann.id, **{kind: "mutual"})
     play.tell()
     assert (play.pushes(), told(play)) == ([], [])
     play.holds(ann.id, ("+4915550100999", "Nobody"))
@@ -598,13 +604,14 @@ def test_a_wish_that_comes_while_holders_are_told_is_heard(play, monkeypatch, wi
     assert set(told(play)) <= set(holders[:2])
 
 
-def test_a_change_of_the_applications_choice_holds_for_facts_that_wait(play):
+@KINDS
+def test_a_change_of_the_applications_choice_holds_for_facts_that_wait(play, kind):
     bob, cleo = holder(play, "bob", (ANN, "Ann")), holder(play, "cleo", (ANN, "Ann"))
-    play.set(contact_joined_announce="mutual")
+    play.set(**{f"contact_joined_{kind}": "mutual"})
     play.person("ann", ANN)
     play.tell()
     assert told(play) == []
-    play.set(contact_joined_announce="everyone")
+    play.set(**{f"contact_joined_{kind}": "everyone"})
     play.tell()
     assert told(play) == [bob, cleo]
 

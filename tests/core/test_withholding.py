@@ -44,8 +44,9 @@ def told(play: Play) -> list[int]:
     return [row["owner_id"] for row in play.rows("SELECT owner_id FROM announced ORDER BY owner_id")]
 
 
-def test_pushes_of_a_user_who_now_wants_nobody_to_be_told_do_not_leave(play):
-    play.prefers(play.ann, announce="nobody")
+@pytest.mark.parametrize("kind", ["announce", "discoverable"])
+def test_pushes_of_a_user_who_now_wants_nobody_to_be_told_do_not_leave(play, kind):
+    play.prefers(play.ann, **{kind: "nobody"})
     assert sent(play) == []
     hides = ("gone", Cause.CONTACT_HIDES.value)
     assert outcomes(play) == [(play.bob, *hides), (play.cleo, *hides)]

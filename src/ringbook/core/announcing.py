@@ -5,9 +5,9 @@
     environments(app)                    the environments that joined pushes go to
     sweep(db, before)                    deletes facts that were announced long ago
 
-The joined user decides who is told (`announce`), also while holders are notified: each batch looks at it anew, and each
-push once more when it is sent (`core/withholding.py`). Where only mutual contacts are told, the fact waits after the
-first round for MUTUAL_SECONDS, and uploads of the joined user make it due again.
+The joined user decides who is told (`Preferences.told`), also while holders are notified: each batch looks at it anew,
+and each push once more when it is sent (`core/withholding.py`). Where only mutual contacts are told, the fact waits
+after the first round for MUTUAL_SECONDS, and uploads of the joined user make it due again.
 
 A *fact* (`core/joined.py`) says that a user has gained a number. Each holder of the number is notified once: by one
 push to each device. The push has no text in the queue: `core/joined_texts.py` composes it for the attempt. A holder is
@@ -99,7 +99,7 @@ def _announce_batch(tx: Tx, app: App, fact: Row, now: int, batch: int) -> int:
         return 1
     if joined and joined["verified_at"] is not None:  # verified since, perhaps between two batches
         fact = {**fact, "verified": 1}
-    audience = preferences.of(tx, app, fact["user_id"]).announce
+    audience = preferences.of(tx, app, fact["user_id"]).told
     if audience == "nobody":
         _check_written(store.finish(tx, fact["id"], WITHHELD, now))
         return 1

@@ -203,9 +203,10 @@ def store_settings(db: Database, app_id: int, values: Mapping[str, Any], *, by: 
     return msgspec.structs.replace(app, settings=after)
 
 
-def _announce(settings: AppSettings) -> tuple[str, bool]:
+def _announce(settings: AppSettings) -> tuple[str, str, bool]:
     """What decides who is told of users who have not chosen."""
-    return settings.contact_joined_announce, settings.contact_joined_choice
+    found = settings.contact_joined_announce, settings.contact_joined_discoverable
+    return *found, settings.contact_joined_choice
 
 
 def has_settled_region(db: Database, app_id: int) -> bool:

@@ -129,7 +129,7 @@ def _query(tx: Tx, app: App, user: Row, typed: str, number: int, now: int, *, na
         audiences={one: found.discoverable for one, found in wishes.items()},
         hiding=discoverable.hidden_by_number(tx, app, user_id, [number]),
         shown=[one for one in ids if one in shown],
-        wishes={one: found.announce for one, found in wishes.items()},
+        wishes={one: found.told for one, found in wishes.items()},
         silent=[one for one in others if (one, user_id) not in telling],
         notified=notified,
         announcements=store.facts(tx, others) if others else [],

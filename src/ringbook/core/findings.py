@@ -170,7 +170,7 @@ FINDINGS: dict[Finding, Text] = {
         "announced",
         "no",
         "{wishes}",
-        "nothing: the contact decides it (announce), or else the application by contact_joined_announce",
+        "nothing: the contact decides it (announce, discoverable), or else the application",
     ),
     Finding.NOTIFIED: Text(
         "notified", "yes", "the user was notified of this number {at} ({verified}), which happens only once"

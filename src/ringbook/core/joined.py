@@ -9,8 +9,9 @@
     announced_again(tx, …)       records the user's present numbers once more, for those who were not notified
 
 The cost does not depend on how many people hold the number: `core/announcing.py` notifies the holders later, and reads
-then whom the user wants to be told (`announce`). A user who wants mutual contacts to be told can upload their numbers
-up to MUTUAL_SECONDS after joining: the fact waits for so long, and each upload that adds contacts announces it again.
+then whom the user wants to be told (`Preferences.told`). A user who wants mutual contacts to be told can upload their
+numbers up to MUTUAL_SECONDS after joining: the fact waits for so long, and each upload that adds contacts announces it
+again.
 """
 
 from ..model import App
@@ -60,12 +61,12 @@ def preference_changed(tx: Tx, app: App, user_id: int, before: Preferences, afte
 
     The user must be locked. Nothing happens to pushes that wait: each looks at the preference when it is sent.
     """
-    if before.announce == after.announce:
+    if before.told == after.told:
         return
     lock(tx, user_id)
     if store.look_again(tx, user_id, now):
         waking.facts_added(tx)
-    if AUDIENCES.index(after.announce) < AUDIENCES.index(before.announce):
+    if AUDIENCES.index(after.told) < AUDIENCES.index(before.told):
         announced_again(tx, app, user_id, now)
 
 

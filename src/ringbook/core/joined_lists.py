@@ -127,9 +127,9 @@ def _visible(tx: Tx, app: App, reader_id: int, rows: Sequence[Row]) -> list[Row]
 
 def _telling(tx: Tx, app: App, reader_id: int, user_ids: Sequence[int]) -> set[int]:
     """Those of these users who announce themselves to the reader, who holds their numbers, and are found by them."""
-    said = {user_id: {wish.announce, wish.discoverable} for user_id, wish in of_many(tx, app, user_ids).items()}
-    telling = {user_id for user_id, wishes in said.items() if wishes == {"everyone"}}
-    asking = [user_id for user_id, wishes in said.items() if "mutual" in wishes and "nobody" not in wishes]
+    told = {user_id: wishes.told for user_id, wishes in of_many(tx, app, user_ids).items()}
+    telling = {user_id for user_id, audience in told.items() if audience == "everyone"}
+    asking = [user_id for user_id, audience in told.items() if audience == "mutual"]
     if asking:
         telling |= mutual(tx, reader_id, asking, verified_only=app.verified_only)
     return telling

@@ -51,7 +51,9 @@ ADVICE: Mapping[str, Mapping[Cause | None, str]] = {
         Cause.SUBSCRIPTION_ENDED: (
             "nothing: the app ended it, or somebody else signed in on the device, before the push went out"
         ),
-        Cause.CONTACT_HIDES: "nothing: the contact has changed who is told (announce) before the push went out",
+        Cause.CONTACT_HIDES: (
+            "nothing: the contact has changed who is told (announce, discoverable) before the push went out"
+        ),
         Cause.CONTACT_REMOVED: "nothing: the recipient removed the contact before the push went out",
         Cause.NOTIFY_OFF: "nothing: the recipient has switched these pushes off (notify)",
         None: "nothing: the subscription has ended with its push token, and the app registers anew when it is opened",
@@ -92,10 +94,12 @@ OBSTACLES = {
         "only verified numbers count (require_verified_number), and the user's number is not verified:"
         " nobody is notified of it"
     ),
-    Obstacle.TELLS_NOBODY: "nobody is told that the user has joined: the user or the application wants that (announce)",
+    Obstacle.TELLS_NOBODY: (
+        "nobody is told that the user has joined: the user or the application wants that (announce, discoverable)"
+    ),
     Obstacle.TELLS_MUTUAL: (
         "of those who have the user's number, only those are told whose number the user has in an address book, too"
-        " (announce is mutual)"
+        " (announce or discoverable is mutual)"
     ),
     Obstacle.NOTIFY_OFF: "notify is off: the user wants no pushes about contacts who join",
     Obstacle.EVENTS_OFF: "events is off: users cannot send pushes to each other",
@@ -384,8 +388,8 @@ def obstacles(
         Obstacle.ONLY_DEVELOPMENT: ordinary and not reached,
         Obstacle.JOINED_OFF: not settings.contact_joined_enabled,
         Obstacle.NOT_VERIFIED: app.verified_only and unverified,
-        Obstacle.TELLS_NOBODY: wants is not None and wants.announce == "nobody",
-        Obstacle.TELLS_MUTUAL: wants is not None and wants.announce == "mutual",
+        Obstacle.TELLS_NOBODY: wants is not None and wants.told == "nobody",
+        Obstacle.TELLS_MUTUAL: wants is not None and wants.told == "mutual",
         Obstacle.NOTIFY_OFF: wants is not None and not wants.notify,
         Obstacle.EVENTS_OFF: settings.events == "off",
         Obstacle.PRINTED: settings.push_console,

@@ -42,8 +42,8 @@ def unwanted(db: Database, tx: Tx, rows: Sequence[Row]) -> set[int]:
 def telling(tx: Tx, app: App, pairs: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
     """Those of these pairs (joined user, holder of the number) in which the user wants the holder to be told."""
     wishes = preferences.of_many(tx, app, sorted({user_id for user_id, _ in pairs}))
-    told = {pair for pair in pairs if wishes[pair[0]].announce == "everyone"}
-    asked = sorted(pair for pair in pairs if wishes[pair[0]].announce == "mutual")
+    told = {pair for pair in pairs if wishes[pair[0]].told == "everyone"}
+    asked = sorted(pair for pair in pairs if wishes[pair[0]].told == "mutual")
     return told | (store.mutual_pairs(tx, asked, verified_only=app.verified_only) if asked else set())
 
 
@@ -87,5 +87,5 @@ def _withdraw(tx: Tx, app: App, rows: Sequence[Row], now: int) -> None:
         stats.after(tx, app.id, "joined pushes withheld", now, more)
         if left := recipients - pushes.attempted(tx, joined_id, sorted(recipients)):
             store.withdraw(tx, joined_id, sorted(left))
-            if preferences.of(tx, app, rows[0]["about_user_id"]).announce == "mutual":
+            if preferences.of(tx, app, rows[0]["about_user_id"]).told == "mutual":
                 joined.withdrawn(tx, app, rows[0]["about_user_id"], now)
