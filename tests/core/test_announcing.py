@@ -13,6 +13,7 @@ from ringbook import errors
 from ringbook.core import announcing, delivery, discovery, users
 from ringbook.core.joined_texts import words
 from ringbook.model import Entry
+from ringbook.store import joined as store
 
 
 @pytest.fixture
@@ -532,6 +533,26 @@ def test_after_30_days_an_upload_tells_nobody(play):
     play.holds(ann.id, (BOB, "Bob"))
     play.tell()
     assert (told(play), play.facts()) == ([], [])
+
+
+def test_after_many_uploads_contacts_are_looked_at_once_a_minute(play):
+    """Each look reads all contacts of the user, and a stranger can upload as often as the server answers."""
+    bob = holder(play, "bob", (ANN, "Ann"))
+    play.changes(bob, phone=BOB)
+    ann = play.person("ann", ANN)
+    play.prefers(ann.id, announce="mutual")
+    play.tell()
+    for n in range(store.AT_ONCE):
+        play.holds(ann.id, (f"+491555010{n:04}", "Nobody"))
+        assert announcing.expand(play.db, play.now) == 1
+    play.holds(ann.id, (BOB, "Bob"))
+    play.now += store.REST_SECONDS - 1
+    play.holds(ann.id, (CLEO, "Cleo"))
+    play.tell()
+    assert play.pushes() == []
+    play.now += 1
+    play.tell()
+    assert play.pushes() == [(bob, "Your friend Ann joined.")]
 
 
 def test_an_upload_that_adds_nobody_or_of_another_user_makes_nothing_due(play):

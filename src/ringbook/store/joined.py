@@ -28,6 +28,7 @@ from .db import Row, Rows, Tx
 
 WINDOW_SECONDS = DAY  # in which a holder's joined pushes are counted: see `joined_lists.window_at`
 _OPEN = "joined_lists.window_at > :since AND joined_lists.window_at < :ahead"
+AT_ONCE, REST_SECONDS = 20, 60  # uploads of a user that are looked at at once, and how long the others wait
 COLUMNS = "id, app_id, user_id, number, digits, verified, created_at, told_up_to, armed"
 
 
@@ -172,12 +173,18 @@ def await_uploads(tx: Tx, fact: Row, until: int) -> bool:
 
 
 def look_again(tx: Tx, user_id: int, now: int) -> int:
-    """Make the facts due that wait for contacts of this user; return how many."""
+    """Make the facts due that wait for contacts of this user; return how many.
+
+    A fact that was made due AT_ONCE times is due after REST_SECONDS: each time, all contacts of the user are read.
+    """
     return tx.run(
-        "UPDATE joined SET armed = armed + 1, told_up_to = 0, due_at = :now"
+        "UPDATE joined SET armed = armed + 1, told_up_to = 0,"
+        " due_at = CASE WHEN armed < :at_once THEN :now WHEN due_at < :later THEN due_at ELSE :later END"
         " WHERE user_id = :user_id AND done_at IS NULL AND armed IS NOT NULL",
         user_id=user_id,
         now=now,
+        later=now + REST_SECONDS,
+        at_once=AT_ONCE,
     )
 
 
