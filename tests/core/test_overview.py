@@ -71,6 +71,7 @@ def test_no_step_claims_what_has_not_happened(play):
     assert "push" not in done(play) and "provider" not in done(play)
     found = seen(play).series
     assert sum(found["pushes printed"]) == len(attempts) and "pushes accepted" not in found
+    assert (seen(play).joined.sent, seen(play).joined.printed) == (0, 1)
 
 
 def test_users_who_were_there_before_anything_was_counted_are_a_call(play):
@@ -150,4 +151,4 @@ def test_joined_pushes_are_split_by_what_their_recipients_have_chosen(play):
     due = delivery.claim(play.db, play.now, 10)
     accepted = Receipt(Outcome.ACCEPTED, cause=Cause.ACCEPTED)
     delivery.record(play.db, [Attempt(due=one, receipt=accepted, began_at=play.now) for one in due], play.now)
-    assert seen(play).joined == overview.Joined(sent=1, quiet=1, digests=1, withheld=2)
+    assert seen(play).joined == overview.Joined(sent=1, printed=0, quiet=1, digests=1, withheld=2)

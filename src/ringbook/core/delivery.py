@@ -453,8 +453,9 @@ def _count(results: Iterable[tuple[int, str, bool, Again | Settled]], now: int) 
             stats.add(app_id, FIGURES[outcome], now, count)
         if cause in (Cause.NOTIFY_OFF, Cause.CONTACT_HIDES):
             stats.add(app_id, "joined pushes withheld", now, count)
-        if joined and outcome == ACCEPTED and cause is not Cause.PRINTED:
-            stats.add(app_id, "joined pushes accepted", now, count)
+        if joined and outcome == ACCEPTED:
+            printed = cause is Cause.PRINTED
+            stats.add(app_id, "joined pushes printed" if printed else "joined pushes accepted", now, count)
 
 
 def after(due: Due, receipt: Receipt, now: int, jitter: float) -> Again | Settled:

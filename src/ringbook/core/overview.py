@@ -80,11 +80,13 @@ class Overview(Struct, frozen=True, kw_only=True):
 class Joined(Struct, frozen=True, kw_only=True):
     """What became of joined pushes.
 
-    sent, withheld   within DAYS days: providers have them; their recipients want none
+    sent, printed    within DAYS days: providers have them; they were printed instead (push_console)
+    withheld         within DAYS days: their recipients want none
     quiet, digests   those that wait now for the end of quiet hours, or of the 24 hours of a digest; up to MOST_WAITING
     """
 
     sent: int
+    printed: int
     quiet: int
     digests: int
     withheld: int
@@ -121,6 +123,7 @@ def of(db: Database, app: App, now: int) -> Overview:
             late_seconds=max(0, now - late_since) if late_since is not None else 0,
             joined=Joined(
                 sent=_sum(rows, "joined pushes accepted"),
+                printed=_sum(rows, "joined pushes printed"),
                 quiet=waits[pushes.QUIET],
                 digests=waits[pushes.DIGEST],
                 withheld=_sum(rows, "joined pushes withheld"),

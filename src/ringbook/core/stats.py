@@ -43,6 +43,7 @@ Name = Literal[
     "imported",
     "joined",
     "joined pushes accepted",
+    "joined pushes printed",
     "joined pushes withheld",
     "matches",
     "pushes accepted",
