@@ -104,6 +104,14 @@ def test_a_trace_of_the_one_who_joined_counts_who_was_told(play, ringbook):
     assert "no push has been recorded for this user" in words
 
 
+def test_a_trace_takes_a_login_or_a_phone_of_an_application(play, ringbook):
+    park(play)
+    of_id = ringbook("trace", play.bob).stdout
+    assert ringbook("trace", "bob", "--app", play.app.id).stdout == of_id
+    assert ringbook("trace", f"+{BOB}", "--app", play.app.id).stdout == of_id
+    assert "needs --app ID" in ringbook("trace", "bob").stderr
+
+
 def test_a_trace_is_json_for_programs(play, ringbook):
     push = park(play)
     of_user = json.loads(ringbook("trace", play.bob, "--json").stdout)

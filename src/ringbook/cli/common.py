@@ -134,7 +134,7 @@ def user_id(db: "Database", user: str, app: int | None) -> int:
 
     if app is not None:
         return user_lookup.one_user(db, applications.get(db, app), user).id
-    if not (user.isascii() and user.isdigit() and len(user) <= 10):
+    if not (user.isascii() and user.isdigit() and len(user) <= 10 and int(user)):
         raise WrongUse("USER must be an id; a login, an e-mail or a phone needs --app ID")
     return int(user)
 

@@ -11,21 +11,23 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from . import common
-from .common import Failed, File, Id, Json, WrongUse
+from .common import AppOfLogin, Failed, File, Id, Json, WrongUse
 
 if TYPE_CHECKING:
     from ..core.push_trace import Announcement, Push, User
 
 LATE_SECONDS = 60
+OF_USER = "id of the recipient or of the contact who joined; with --app also a login, an e-mail or a phone"
 
 push = cyclopts.App(name="push", help="Pushes: history, queue and retries.")
 
 
 @push.command(name="trace")
 def push_trace(
-    user: Annotated[Id | None, Parameter(help="id of the user: the recipient, or the contact who joined")] = None,
+    user: Annotated[str | None, Parameter(help=OF_USER)] = None,
     /,
     *,
+    app: AppOfLogin = None,
     push: Annotated[Id | None, Parameter(help="id of one push, instead of a user")] = None,
     last: Annotated[int, Parameter(help="number of pushes to show", validator=Number(gte=1, lte=10_000))] = 20,
     as_json: Json = False,
@@ -41,7 +43,7 @@ def push_trace(
             one = push_trace.of_push(db, push, common.now())
             _print(one, _of_push(one), as_json)
         elif user is not None:
-            everything = push_trace.of_user(db, user, common.now(), last)
+            everything = push_trace.of_user(db, common.user_id(db, user, app), common.now(), last)
             _print(everything, _of_user(everything), as_json)
 
 
