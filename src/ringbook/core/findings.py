@@ -148,7 +148,7 @@ FINDINGS: dict[Finding, Text] = {
         "found by the app",
         "no",
         "GET /address_book/registered_users does not list anybody for this number",
-        "mend the first step above that says no",
+        "the first step above that says no is the reason",
     ),
     Finding.ANNOUNCED: Text("announced", "yes", "{announcements}"),
     Finding.ANNOUNCING_OFF: Text(
@@ -372,7 +372,7 @@ def _audience(user_id: int, evidence: Evidence) -> str:
         "mutual": f"only by users whose{verified} number is in an address book of user {user_id} too",
         "nobody": "by nobody",
     }
-    missing = f", which user {evidence.user['id']} is not"
+    missing = f", and user {user_id} has no{verified} number of user {evidence.user['id']}"
     hides = missing if user_id in evidence.hiding and evidence.audiences[user_id] == "mutual" else ""
     return f"user {user_id} wants to be found {sentences[evidence.audiences[user_id]]}{hides}"
 
@@ -403,7 +403,7 @@ def _wish(user_id: int, evidence: Evidence) -> str:
     verified = " verified" if evidence.app.verified_only else ""
     return (
         f"user {user_id} wants only users to be told whose{verified} number is in an address book of user {user_id}"
-        f" too, which user {evidence.user['id']} is not"
+        f" too, and user {user_id} has no{verified} number of user {evidence.user['id']}"
     )
 
 
