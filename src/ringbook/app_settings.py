@@ -137,7 +137,7 @@ def quiet(text: str, key: str) -> str:
 def before_digest(text: str, key: str) -> str:
     """How many pushes are sent before a digest."""
     if not (text.isascii() and text.isdigit() and len(text) < 9):
-        raise errors.Invalid(f"must be 0 to {preferences.MOST_BEFORE_DIGEST}", field=key)
+        raise errors.Invalid(f"must be a whole number from 0 to {preferences.MOST_BEFORE_DIGEST}", field=key)
     preferences.digest(int(text), key)
     return text
 
@@ -566,7 +566,8 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     contact_joined_digest: Annotated[
         int,
         setting(
-            "after so many pushes to a user within 24 hours, the next ones come together in one push",
+            "after so many pushes to a user within 24 hours, at most 1000, the next ones come together in one push;"
+            " 0 = always together",
             label="Pushes in 24 hours before a digest",
             card="joined",
             group="Unless the user has chosen",

@@ -21,7 +21,7 @@ from . import errors
 
 Audience = Literal["everyone", "mutual", "nobody"]
 AUDIENCES: tuple[Audience, ...] = get_args(Audience)
-LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}")
+LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,3}")  # no language has a longer code: "deutsch" is none
 CLOCK = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 MOST_BEFORE_DIGEST = 1_000
 
@@ -121,5 +121,5 @@ def locale(text: str, field: str) -> str:
 def digest(number: int, field: str) -> int:
     """After how many pushes the others come together."""
     if not 0 <= number <= MOST_BEFORE_DIGEST:
-        raise errors.Invalid(f"must be 0 to {MOST_BEFORE_DIGEST}", field=field)
+        raise errors.Invalid(f"must be a whole number from 0 to {MOST_BEFORE_DIGEST}", field=field)
     return number

@@ -60,11 +60,11 @@ def test_every_bad_field_is_named_and_nothing_changes(server):
         "quiet": "22-8",
         "time_zone": "Bonn",
         "digest": "x",
-        "locale": "de",
+        "locale": "deutsch",
     }
     answer = who.ask("PUT", PATH, sent)
     assert answer.status == 422
-    assert answer.json["errors"].keys() == {"announce", "notify", "quiet", "time_zone", "digest"}
+    assert answer.json["errors"].keys() == {"announce", "notify", "quiet", "time_zone", "digest", "locale"}
     assert who.ask("PUT", PATH, {"quiet": {"from": "22:00"}, "time_zone": "UTC"}).json["errors"].keys() == {"quiet"}
     assert who.ask("GET", PATH).json == DEFAULTS
 

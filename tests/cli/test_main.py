@@ -122,6 +122,10 @@ def test_a_setting_is_changed_and_a_wrong_one_is_refused_as_wrong_use(ringbook):
     for key, value, said in [
         ("default_region", "Atlantis", "default_region"),
         ("profiles", "closed", "known or open"),
+        ("contact_joined_delay_seconds", "10m", "must be a whole number, 0 or more"),
+        ("contact_joined_delay_seconds", "1000000000", "must have at most 9 digits"),
+        ("contact_joined_digest", "1001", "must be a whole number from 0 to 1000"),
+        ("contact_joined_language", "deutsch", "must be a language such as en or pt-BR"),
         ("colour", "red", "there is no setting colour; there are session_creates_user, "),
         ("profile", "open", "there is no setting profile; did you mean profiles?"),
         ("push_wbhook", "x", "there is no setting push_wbhook; there are session_creates_user, "),

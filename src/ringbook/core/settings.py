@@ -44,8 +44,10 @@ def _typed(declared: Setting, text: str) -> Any:
             raise errors.Invalid("must be true or false", field=declared.key)
         return BOOLEANS[text.lower()]
     if declared.type is int:
-        if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
+        if not (text.isascii() and text.isdigit()):
             raise errors.Invalid("must be a whole number, 0 or more", field=declared.key)
+        if len(text) > MAX_DIGITS:
+            raise errors.Invalid(f"must have at most {MAX_DIGITS} digits", field=declared.key)
         return int(text)
     if declared.values and text not in declared.values:
         raise errors.Invalid(f"must be {declared.accepts}", field=declared.key)
