@@ -79,3 +79,4 @@ def test_where_the_guide_is_not_built_the_page_says_how(monkeypatch, tmp_path):
     monkeypatch.setattr(guide, "SITE", tmp_path)
     found = guide.response("/guide/")
     assert found and found.status_code == 404 and b"make docs" in found.body
+    assert b"/dashboard" in found.body and "style-src 'sha256-" in found.headers["content-security-policy"]

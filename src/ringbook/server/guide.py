@@ -12,15 +12,10 @@ from pathlib import Path
 
 from starlette.responses import RedirectResponse, Response
 
+from . import start_page
+
 ADDRESS = "/guide"
 SITE = Path(__file__).parent / "site"
-NOT_BUILT = """\
-<!DOCTYPE html>
-<html lang="en"><meta charset="utf-8"><title>Guide · Ringbook</title>
-<h1>The guide is not built here</h1>
-<p>Run <code>make docs</code> in the clone, then reload this page.
-The same documents are in the folder <code>docs</code>.</p>
-"""
 
 
 def response(path: str) -> Response | None:
@@ -29,7 +24,7 @@ def response(path: str) -> Response | None:
     Every page has a Content-Security-Policy that allows its own inline scripts by hash, and files of this server.
     """
     if not (SITE / "index.html").exists():
-        return Response(NOT_BUILT, 404, {"content-type": "text/html; charset=utf-8"})
+        return start_page.without_guide()
     if path == ADDRESS:
         return RedirectResponse(f"{ADDRESS}/")
     file = _file(path.removeprefix(f"{ADDRESS}/"))

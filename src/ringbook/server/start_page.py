@@ -2,6 +2,7 @@
 
 wants_page(scope)                 does a browser ask for a page?
 response(status, is_for_admins)   the page
+without_guide()                   the page at /guide where the guide is not built
 favicon()                         the icon of all pages
 template(name), policy(html)      for other pages that look like it
 """
@@ -40,10 +41,17 @@ def response(status: int, *, is_for_admins: bool) -> Response:
     return HTMLResponse(html, status, {"content-security-policy": policy(html), "vary": "Accept"})
 
 
+def without_guide() -> Response:
+    """The page that says how to build the guide; 404."""
+    html = page(404, True, has_guide=False)
+    return HTMLResponse(html, 404, {"content-security-policy": policy(html)})
+
+
 @cache
-def page(status: int, is_for_admins: bool) -> str:
+def page(status: int, is_for_admins: bool, *, has_guide: bool = True) -> str:
     """The page, as HTML."""
-    return template("start.html").render(status=status, is_for_admins=is_for_admins, version=__version__)
+    values = {"status": status, "is_for_admins": is_for_admins, "has_guide": has_guide, "version": __version__}
+    return template("start.html").render(values)
 
 
 def template(name: str) -> jinja2.Template:
