@@ -3,7 +3,8 @@
 
 const EVERY_MS = 60_000;
 const card = document.getElementById("activity");
-const number = new Intl.NumberFormat("en");
+const english = new Intl.NumberFormat("en");
+const number = { format: (value) => english.format(value).replaceAll(",", "\u2009") }; // as the server writes numbers
 const dayName = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "short" });
 const shortDay = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const metrics = [...card.querySelectorAll("[data-metric]")];
