@@ -1,7 +1,7 @@
 """Pushes that wait when the joined user changes who is told. On both databases."""
 
 import pytest
-from core.joining import ANN, BOB, CLEO, LIMITS, Play
+from core.joining import ANN, BOB, CLEO, DAY, LIMITS, Play
 
 from ringbook.core import delivery, discovery, withholding
 from ringbook.core.delivery import Attempt
@@ -167,3 +167,48 @@ def test_a_worker_that_dies_before_the_withholding_is_followed_by_another(play, 
     play.now += delivery.LEASE_SECONDS
     assert sent(play) == []
     assert told(play) == []
+
+
+# ── in digests ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def texts(play: Play) -> list[str]:
+    """Send what is due. Returns the texts."""
+    return [due.message.payload["message"] for due in delivery.claim(play.db, play.now, 10)]
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_who_hid_when_a_digest_left_is_announced_in_the_next_one_when_the_user_wants_it(db, others):
+    play = Play(db)
+    bob = play.person("bob", BOB).id
+    play.holds(bob, (ANN, "Ann"), (CLEO, "Cleo"))
+    play.device(bob, "token-of-bob-0")
+    play.prefers(bob, digest=0)
+    ann = play.person("ann", ANN).id
+    if others:
+        play.person("cleo", CLEO)
+    play.tell()
+    play.prefers(ann, announce="nobody")
+    play.now += DAY
+    assert texts(play) == (["Your friend Cleo joined."] if others else [])
+    play.prefers(ann, announce="everyone")
+    play.tell()
+    play.now += DAY
+    assert "Your friend Ann joined." in texts(play)
+
+
+def test_who_was_in_a_digest_on_one_device_is_not_announced_again(db):
+    play = Play(db)
+    bob = holder(play, "bob", BOB, devices=2)
+    play.prefers(bob, digest=0)
+    ann = play.person("ann", ANN).id
+    play.tell()
+    play.now += DAY
+    assert sent(play, most=1) == [bob]
+    play.prefers(ann, announce="nobody")
+    assert sent(play, most=1) == []
+    play.prefers(ann, announce="everyone")
+    play.tell()
+    play.now += DAY
+    assert sent(play) == []
+    assert told(play) == [bob]

@@ -159,6 +159,7 @@ def claim(db: Database, now: int, most: int, rooms: Mapping[str, Room] | None = 
             without = decided.keys() | hidden
             left = [row for row in rows if row["id"] not in without] if without else rows
             _close_digests(tx, [row for row in rows if not isinstance(decided.get(row["id"]), Wait)])
+            left_out = withholding.left_out(db, tx, left)
             payloads = _payloads(db, tx, left, locales)
         due, alike = [], defaultdict[tuple[int, int, str], dict[str, Any]](dict)
         for row in left:
@@ -170,6 +171,7 @@ def claim(db: Database, now: int, most: int, rooms: Mapping[str, Room] | None = 
                 decided[row["id"]] = what
         over = _write(tx, rows, decided, now)
     withdrawn = withholding.withdraw(db, hiding, now) if hiding else set()
+    withholding.withdraw_left_out(db, left_out, now)
     over += [(row, HIDES) for row in hiding if row["id"] in withdrawn]
     _count([(row["app_id"], row["channel"], False, settled) for row, settled in over], now)
     return due

@@ -108,10 +108,10 @@ def application(db: Database, tx: Tx, app_id: int) -> App | None:
 def _items(tx: Tx, apps: Mapping[int, App | None], digests: Sequence[Row]) -> Items:
     """What belongs to these digests, in the order of the lists."""
     rows = store.digests(tx, sorted({(row["user_id"], row["digest"]) for row in digests}))
-    still = set(proofs.still(tx, sorted({(app_id, number, joined) for _, _, app_id, number, joined in rows})))
-    told = _told(tx, apps, {(app_id, joined, owner_id) for owner_id, _, app_id, _, joined in rows})
+    still = set(proofs.still(tx, sorted({(app_id, number, joined) for _, _, app_id, number, joined, _ in rows})))
+    told = _told(tx, apps, {(app_id, joined, owner_id) for owner_id, _, app_id, _, joined, _ in rows})
     items: Items = {}
-    for owner_id, digest, app_id, number, joined in rows:
+    for owner_id, digest, app_id, number, joined, _ in rows:
         if (app_id, number, joined) in still and (app_id, joined, owner_id) in told:
             items.setdefault((owner_id, digest), []).append((number, joined))
     return items

@@ -2,12 +2,15 @@
 
     unwanted(db, tx, rows)      those of claimed pushes of which the joined user does not want the recipient to be told
     withdraw(db, rows, now)     settles them, and lets the recipients be notified when the joined user wants it again
+    left_out(db, tx, rows)      users who are left out of claimed digests for the same reason
+    withdraw_left_out(db, …)    lets the recipients be notified when these users want it again
 
 A recipient who got the push on another device counts as notified.
 """
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from .. import errors
 from ..model import App
@@ -18,6 +21,17 @@ from ..store.db import Database, Row, Tx
 from . import applications, joined, preferences, stats
 
 REASON = "the contact no longer wants this user to be told"
+
+
+class LeftOut(NamedTuple):
+    """A user of whom a digest does not tell; `pushes` are the ids of the digest that are sent now."""
+
+    app_id: int
+    user_id: int
+    joined_id: int
+    recipient_id: int
+    digest: int
+    pushes: tuple[int, ...]
 
 
 def unwanted(db: Database, tx: Tx, rows: Sequence[Row]) -> set[int]:
@@ -89,3 +103,48 @@ def _withdraw(tx: Tx, app: App, rows: Sequence[Row], now: int) -> None:
             store.withdraw(tx, joined_id, sorted(left))
             if preferences.of(tx, app, rows[0]["about_user_id"]).told == "mutual":
                 joined.withdrawn(tx, app, rows[0]["about_user_id"], now)
+
+
+# ── digests ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def left_out(db: Database, tx: Tx, rows: Sequence[Row]) -> list[LeftOut]:
+    """Of whom these digests do not tell, because the joined user does not want the recipient to be told any more.
+
+    rows   of pushes that are sent now; a digest that was attempted before may have told of the user
+    """
+    ids: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for row in rows:
+        if row["digest"] is not None:
+            ids[row["user_id"], row["digest"]].append(row["id"])
+    again = {(row["user_id"], row["digest"]) for row in rows if row["attempts"] > 1}
+    found = store.digests(tx, sorted(ids.keys() - again)) if ids.keys() - again else []
+    untold: list[LeftOut] = []
+    for app_id in {row[2] for row in found}:
+        try:
+            app = applications.cached_within(db, tx, app_id)
+        except (errors.Unreadable, errors.NotFound):
+            continue
+        told = telling(tx, app, {(row[4], row[0]) for row in found if row[2] == app_id})
+        untold += [
+            LeftOut(app_id, user_id, joined_id, owner_id, digest, tuple(ids[owner_id, digest]))
+            for owner_id, digest, of, _, user_id, joined_id in found
+            if of == app_id and (user_id, owner_id) not in told
+        ]
+    return untold
+
+
+def withdraw_left_out(db: Database, items: Sequence[LeftOut], now: int) -> None:
+    """The recipients of these digests were not notified of these users, unless another device got the digest."""
+    of_user: dict[tuple[int, int], list[LeftOut]] = defaultdict(list)
+    for item in items:
+        of_user[item.app_id, item.user_id].append(item)
+    for (app_id, user_id), theirs in sorted(of_user.items()):
+        with db.write() as tx:
+            joined.lock(tx, user_id)
+            untold = [one for one in theirs if not pushes.attempted(tx, -one.digest, [one.recipient_id], one.pushes)]
+            for one in sorted(untold):
+                store.withdraw(tx, one.joined_id, [one.recipient_id])
+            app = applications.cached_within(db, tx, app_id)
+            if untold and preferences.of(tx, app, user_id).told != "nobody":
+                joined.withdrawn(tx, app, user_id, now)

@@ -495,7 +495,8 @@ def withdraw(tx: Tx, joined_id: int, owner_ids: Sequence[int]) -> None:
         fact = {"owner_id": owner_id, "joined_id": joined_id}
         tx.run("DELETE FROM announced WHERE owner_id = :owner_id AND joined_id = :joined_id AND verified = 0", **fact)
         tx.run(
-            "UPDATE announced SET verified = 0, joined_id = 0 WHERE owner_id = :owner_id AND joined_id = :joined_id",
+            "UPDATE announced SET verified = 0, joined_id = 0, digest = NULL"
+            " WHERE owner_id = :owner_id AND joined_id = :joined_id",
             **fact,
         )
 
@@ -558,11 +559,15 @@ def close_windows(tx: Tx, windows: Sequence[tuple[int, int]]) -> None:
     )
 
 
-def digests(tx: Tx, windows: Sequence[tuple[int, int]]) -> list[tuple[int, int, int, int, int]]:
-    """What belongs to digests, in the order of the lists: owner_id, digest, app_id, number and the joined user's id."""
+def digests(tx: Tx, windows: Sequence[tuple[int, int]]) -> list[tuple[int, int, int, int, int, int]]:
+    """What belongs to digests, in the order of the lists.
+
+    owner_id, digest, app_id, number, joined_user_id and joined_id
+    """
     return tx.tuples(
-        "SELECT a.owner_id, a.digest, a.app_id, a.number, a.joined_user_id FROM :windows AS w JOIN announced AS a"
-        " ON a.owner_id = w.owner_id AND a.digest = w.window_at ORDER BY a.owner_id, a.place",
+        "SELECT a.owner_id, a.digest, a.app_id, a.number, a.joined_user_id, a.joined_id"
+        " FROM :windows AS w JOIN announced AS a ON a.owner_id = w.owner_id AND a.digest = w.window_at"
+        " ORDER BY a.owner_id, a.place",
         windows=Rows({"owner_id": int, "window_at": int}, windows),
     )
 

@@ -494,13 +494,18 @@ def withhold_others(tx: Tx, joined_id: int, user_ids: Sequence[int], cause: str,
     )
 
 
-def attempted(tx: Tx, joined_id: int, user_ids: Sequence[int]) -> set[int]:
-    """Those of these users to whom a push of the fact was sent, or is perhaps being sent now."""
+def attempted(tx: Tx, joined_id: int, user_ids: Sequence[int], without: Sequence[int] = ()) -> set[int]:
+    """Those of these users to whom a push of the fact was sent, or is perhaps being sent now.
+
+    without   ids of pushes that do not count
+    """
     rows = tx.tuples(
         "SELECT DISTINCT user_id FROM pushes WHERE joined_id = :joined_id AND user_id IN :ids AND subscription_id > 0"
-        f" AND COALESCE(outcome, '{ACCEPTED}') IN ('{ACCEPTED}', '{PARKED}') AND attempts > 0",
+        f" AND COALESCE(outcome, '{ACCEPTED}') IN ('{ACCEPTED}', '{PARKED}') AND attempts > 0"
+        " AND NOT (id IN :without)",
         joined_id=joined_id,
         ids=Rows.of("id", user_ids),
+        without=Rows.of("id", without),
     )
     return {user_id for (user_id,) in rows}
 
