@@ -3,7 +3,7 @@
 import pytest
 from core.joining import ANN, BOB, CLEO, DAY, LIMITS, Play
 
-from ringbook.core import delivery, discovery, withholding
+from ringbook.core import delivery, discovery, user_record, withholding
 from ringbook.core.delivery import Attempt
 from ringbook.model import Entry
 from ringbook.push.transport import Cause, Outcome, Receipt
@@ -167,6 +167,12 @@ def test_a_worker_that_dies_before_the_withholding_is_followed_by_another(play, 
     play.now += delivery.LEASE_SECONDS
     assert sent(play) == []
     assert told(play) == []
+
+
+def test_the_export_of_a_recipient_does_not_say_who_hides(play):
+    play.prefers(play.ann, announce="nobody")
+    assert sent(play) == []
+    assert user_record.everything(play.db, play.bob)["pushes"] == []
 
 
 # ── in digests ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -15,6 +15,7 @@ import msgspec
 from .. import errors, phone, times
 from ..model import App, User
 from ..preferences import clock
+from ..push.transport import Cause
 from ..store import books, discovered, resets, users
 from ..store import user_record as store
 from ..store.db import Database, Row, Tx
@@ -23,6 +24,7 @@ from .audit import Actor
 
 TIMES = {"created_at", "updated_at", "last_request_at", "last_used_at", "expires_at", "synced_at"}
 TIMES |= {"imported_at", "verified_at", "answered_at", "settled_at", "done_at"}
+HIDES = Cause.CONTACT_HIDES.value  # such a push would say which contact hides from the user
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ PUSH_FIELDS = (
 
 def _pushes(db: Database, tx: Tx, user_id: int) -> list[dict[str, Any]]:
     """The pushes to the user. Joined pushes that wait have the text that would be sent now."""
-    rows = store.pushes(tx, user_id)
+    rows = store.pushes(tx, user_id, HIDES)
     locale = preferences.rows_of(tx, [user_id]).get(user_id, {}).get("locale")
     waiting = [row for row in rows if row["settled_at"] is None or row["outcome"] == delivery.PARKED]
     composed = joined_texts.compose(db, tx, waiting, {row["id"]: locale for row in waiting} if locale else {})

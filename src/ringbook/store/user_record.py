@@ -119,15 +119,19 @@ def removed(tx: Tx, user_id: int) -> int:
     return int(tx.tuples("SELECT COUNT(*) FROM removed WHERE owner_id = :id", id=user_id)[0][0])
 
 
-def pushes(tx: Tx, user_id: int) -> list[Row]:
+def pushes(tx: Tx, user_id: int, without: str) -> list[Row]:
     """Pushes to the user, sent or waiting; with their text only while they wait.
 
     A joined push has the keyed number of a contact in its place.
+
+    without   the cause of pushes that are left out
     """
     rows = tx.all(
         "SELECT id, user_id, app_id, channel, environment, about_user_id, event_id, message, number, digest,"
-        " created_at, attempts, outcome, reason, settled_at FROM pushes WHERE user_id = :id ORDER BY created_at, id",
+        " created_at, attempts, outcome, reason, settled_at FROM pushes"
+        " WHERE user_id = :id AND COALESCE(cause, '') <> :without ORDER BY created_at, id",
         id=user_id,
+        without=without,
     )
     waiting = [row for row in rows if row["outcome"] in (None, _pushes.PARKED)]
     events = sorted({row["event_id"] for row in waiting if row["event_id"] is not None})
