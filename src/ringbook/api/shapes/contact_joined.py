@@ -8,7 +8,10 @@ from msgspec.structs import asdict
 from ...preferences import MOST_BEFORE_DIGEST, Audience, Preferences, Quiet, clock
 
 Clock = Annotated[str, Meta(description="a time of day", examples=["22:00"])]
-ANNOUNCE = "who is told that you have joined: everyone who has your number, `mutual` contacts, or nobody"
+ANNOUNCE = (
+    "who is told that you have joined: everyone who has your number, `mutual` contacts, or nobody; never those who do"
+    " not find you"
+)
 DISCOVERABLE = "who finds you by your number: everyone who has it, `mutual` contacts, or nobody"
 NOTIFY = "are pushes sent to you when your contacts join?"
 QUIET = "hours in which these pushes wait; needs `time_zone`"
