@@ -103,6 +103,17 @@ def test_a_user_is_announced_three_times_in_a_day_and_the_fourth_is_dropped(play
     assert len(play.rows("SELECT id FROM joined")) == 4
 
 
+def test_a_clock_that_was_far_ahead_does_not_keep_a_user_from_being_announced(play):
+    play.now += 300 * DAY
+    ann = play.person("ann", ANN)
+    for phone in (BOB, CLEO):
+        play.changes(ann.id, phone=phone)
+        play.tell()
+    play.now -= 300 * DAY
+    play.changes(ann.id, phone="+12025550105")
+    assert len(play.rows("SELECT id FROM joined")) == 4
+
+
 def test_many_changes_at_once_do_not_get_past_the_limit(play):
     ann = play.person("ann")
     phones = [f"+120255501{n:02}" for n in range(20, 28)]

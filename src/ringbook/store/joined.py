@@ -40,12 +40,16 @@ def may_be_announced(tx: Tx, user_id: int) -> bool:
 
 
 def lately(tx: Tx, user_id: int, since: int, most: int) -> list[int]:
-    """When the latest facts about a user since a time were recorded, up to `most`, the latest first."""
+    """When the latest facts about a user since a time were recorded, up to `most`, the latest first.
+
+    Only of the two days after that time: what a clock recorded that was far ahead does not count.
+    """
     found = tx.tuples(
-        "SELECT created_at FROM joined WHERE user_id = :id AND created_at > :since"
+        "SELECT created_at FROM joined WHERE user_id = :id AND created_at > :since AND created_at < :ahead"
         " ORDER BY created_at DESC LIMIT :most",
         id=user_id,
         since=since,
+        ahead=since + 2 * DAY,
         most=most,
     )
     return [row[0] for row in found]
