@@ -81,7 +81,7 @@ class Joined(Struct, frozen=True, kw_only=True):
     """What became of joined pushes.
 
     sent, printed    within DAYS days: providers have them; they were printed instead (push_console)
-    withheld         within DAYS days: their recipients want none
+    withheld         within DAYS days: their recipients want none, or the contacts hide
     quiet, digests   those that wait now for the end of quiet hours, or of the 24 hours of a digest; up to MOST_WAITING
     """
 
