@@ -31,16 +31,16 @@ from ringbook.server import welcome
 
 PORTS = range(8080, 8090)
 MAKING = "Making 30 days of an app with invented people, in {database}. This takes less than a minute."
-RUNNING = "The demo's server runs already at {url}. Stop it with Ctrl+C in its terminal{why}."
+RUNNING = "The demo's server runs already at {url}.\nStop it with Ctrl+C in its terminal{why}."
 TEXT = """
 {app}: 30 days of an app with {users} invented users.
 
   Log in at   {dashboard}
               e-mail {admin}, password {password}
-  Look first  {month:47}  the month
-              {push:47}  each push
-              {bob:47}  Bob and his book
-              {jonas:47}  Jonas: quiet now
+  Look first  {month:{width}}  the month
+              {push:{width}}  each push
+              {bob:{width}}  Bob and his book
+              {jonas:{width}}  Jonas: quiet now
   As Bob      {docs} with application {id},
               auth key {key}, login bob, password {bobs}
 {kept}  Delete      {delete}
@@ -197,6 +197,7 @@ def shown(place: Place, found: Found, url: str) -> str:
         bob=f"{page}/users/{found.bob}",
         jonas=f"{page}/users/{found.jonas}",
         docs=dashboard.removesuffix("dashboard") + "docs",
+        width=len(f"{page}/users/{max(found.bob, found.jonas)}"),
         id=found.app.id,
         key=found.app.auth_key,
         bobs=PASSWORD,
