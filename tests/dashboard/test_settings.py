@@ -122,6 +122,15 @@ def test_a_language_is_added_without_losing_other_edits(visitor, server, app):
     assert templates(server, app) == {} and stored(server, app)["contact_joined_template"] == "Your friend %s joined."
 
 
+def test_a_language_that_is_typed_is_not_lost_when_the_card_is_saved_without_adding_it(visitor, server, app):
+    added = visitor.refused(visitor.post(at(app, "/joined"), **fields(visitor.get(at(app)), language="pl")))
+    assert "pl: enter the texts, and save." in added.words and templates(server, app) == {}
+    visitor.post(at(app, "/joined"), **fields(added, language="pl") | {"joined.pl": "%s jest tu."})
+    assert templates(server, app) == {"pl": {"joined": "%s jest tu."}}
+    visitor.post(at(app, "/joined"), **fields(visitor.get(at(app)), language="en") | {"contact_joined_digest": "7"})
+    assert stored(server, app)["contact_joined_digest"] == 7
+
+
 def test_texts_of_languages_are_saved_each_beside_the_others(visitor, server, app):
     page = with_german(visitor, app)
     assert templates(server, app) == {"de": STORED}

@@ -149,10 +149,11 @@ def _written(call: Call) -> dict[str, str]:
 def _unsaved(call: Call, written: dict[str, str]) -> dict[str, str]:
     """After a button that adds or removes a language: changes `written`, and says what is still to do.
 
-    Nothing is saved then, so that what was typed in other fields is still there.
+    Nothing is saved then, so that what was typed in other fields is still there. A language that is typed is also added
+    with the button that saves: its texts are still missing.
     """
     language = call.text("language").strip().replace("_", "-")
-    if not written or not (call.text("remove") or call.text("add")):
+    if not written or not (call.text("remove") or call.text("add") or language):
         return {}
     if gone := call.text("remove"):
         written[languages.TEXTS] = languages.removed(written[languages.TEXTS], gone)
@@ -161,7 +162,11 @@ def _unsaved(call: Call, written: dict[str, str]) -> dict[str, str]:
         code = fields.locale(language, "language")
     except errors.Invalid as refused:
         return {"language": refused.reason}
-    written[languages.TEXTS] = languages.added(written[languages.TEXTS], code)
+    more = languages.added(written[languages.TEXTS], code)
+    is_there = more == written[languages.TEXTS] or code.lower() == call.app.settings.contact_joined_language.lower()
+    if is_there and not call.text("add"):
+        return {}
+    written[languages.TEXTS] = more
     return {languages.TEXTS: f"{code}: enter the texts, and save."}
 
 
