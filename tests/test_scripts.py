@@ -48,3 +48,13 @@ def test_where_nothing_can_build_the_guide_the_server_starts_without_it():
     python = sys._base_executable  # has no Zensical beside it
     done = subprocess.run([python, SCRIPTS / "guide.py", "--if-stale"], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_table_of_permits_is_what_make_docs_writes(tmp_path):
+    document = SCRIPTS.parent / "docs" / "privacy.md"
+    written = tmp_path / "privacy.md"
+    written.write_text(document.read_text("utf-8"), "utf-8")
+    line = [sys.executable, "bench/attack/permits.py", str(written)]
+    done = subprocess.run(line, cwd=SCRIPTS.parent, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert written.read_text("utf-8") == document.read_text("utf-8")

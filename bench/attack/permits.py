@@ -17,8 +17,10 @@ from functools import cache, partial
 from itertools import count
 from pathlib import Path
 
-from attack import Attack, Figure
-from keyed import SEAL, migrate
+sys.path.insert(0, str(Path(__file__).parent.parent))  # `make docs` runs this file by itself
+
+from attack import Attack, Figure  # noqa: E402  (the path comes first)
+from keyed import SEAL, migrate  # noqa: E402
 
 from ringbook import errors, logs
 from ringbook.config import Limits
