@@ -16,4 +16,4 @@ and a function with neither is pure. Only `api/wire.py` knows the names and form
 numbering library, and only `seal.py` contains storage cryptography.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
