@@ -229,7 +229,7 @@ def webhook_key(secret: str) -> bytes:
 
 AUDIENCES = {
     "everyone": "everyone who has the number",
-    "mutual": "those of them whose number the user has too",
+    "mutual": "those who have the number and whose number the user has, too",
     "nobody": "nobody",
 }
 

@@ -128,6 +128,14 @@ def test_a_users_page_shows_the_profile_as_text(visitor, app, ann):
         assert words in page.words, words
 
 
+def test_a_users_page_shows_who_is_told_and_when_pushes_wait(visitor, server, app):
+    chosen = {"announce": "mutual", "quiet": {"from": "22:00", "to": "08:00"}, "time_zone": "Europe/Berlin"}
+    user_id = person(server, app, contact_joined=chosen).id
+    words = visitor.get(f"/apps/{app.application_id}/users/{user_id}").words
+    assert "Who is told those who have the number and whose number the user has, too Who finds everyone who has the number" in words
+    assert "Quiet hours 22:00 to 08:00, Europe/Berlin" in words
+
+
 def test_another_applications_user_is_not_shown(visitor, server, ann):
     other = application(server.database_url)
     for path in ("", "/books/0", "/erase"):

@@ -1,6 +1,7 @@
 """What users decide about joined pushes: who hears of them, and how they hear of others.
 
     get, change        the caller's own
+    of_user            a user's, for the dashboard
     checked            the values of a request, as they will be stored; of several bad ones, all are refused
     write              store them, in the transaction of a sign-up or of a change
     of, of_many        what holds for users, of whom any process may have changed it
@@ -38,8 +39,13 @@ Chosen = dict[str, Any]  # by column
 
 def get(db: Database, caller: Caller) -> Preferences:
     """The caller's preferences."""
+    return of_user(db, caller.app, caller.user_id)
+
+
+def of_user(db: Database, app: App, user_id: int) -> Preferences:
+    """What holds for a user of the application."""
     with db.read() as tx:
-        return of(tx, caller.app, caller.user_id)
+        return of(tx, app, user_id)
 
 
 def change(db: Database, caller: Caller, given: Given, *, now: int, faults: errors.Faults | None = None) -> Preferences:

@@ -11,8 +11,10 @@ import msgspec
 from starlette.responses import Response
 
 from .. import errors
-from ..core import masked_books, push_trace, sessions, user_record, users
+from ..app_settings import AUDIENCES
+from ..core import masked_books, preferences, push_trace, sessions, user_record, users
 from ..core.masked_books import Shown
+from ..preferences import Preferences, clock
 from ..profile_fields import FIELDS
 from .endpoint import ROOT, Call, Route, Who
 
@@ -53,8 +55,23 @@ def show(call: Call) -> Response:
         books=masked_books.books_of(call.db, user_id),
         connected=user_record.connected(call.db, call.app, user_id),
         most_holders=user_record.MOST_HOLDERS,
+        joined=_joined(preferences.of_user(call.db, call.app, user_id)),
         trace=trace,
     )
+
+
+def _joined(chosen: Preferences) -> list[tuple[str, str]]:
+    """What holds for the user's joined pushes, in words."""
+    quiet = chosen.quiet
+    hours = f"{clock(quiet.start)} to {clock(quiet.end)}, {chosen.time_zone}" if quiet else "none"
+    return [
+        ("Who is told", AUDIENCES[chosen.announce]),
+        ("Who finds", AUDIENCES[chosen.discoverable]),
+        ("Gets pushes", "yes" if chosen.notify else "no"),
+        ("Quiet hours", hours),
+        ("Digest", f"after {chosen.digest} pushes in 24 hours"),
+        ("Language", chosen.locale or "as the device or the application says"),
+    ]
 
 
 def _label(name: str) -> str:
