@@ -316,7 +316,7 @@ def demo(folder, *options):
 
 
 def test_make_passes_on_what_it_is_given():
-    make = ["make", "--dry-run", "demo", "PORT=9000", "HOST=0.0.0.0", "NEW=1"]
+    make = ["make", "--no-print-directory", "--dry-run", "demo", "PORT=9000", "HOST=0.0.0.0", "NEW=1"]
     lines = subprocess.run(make, capture_output=True, text=True, cwd=ROOT, check=True).stdout.splitlines()
     assert lines[-1] == ".venv/bin/python demo --port 9000 --host 0.0.0.0 --new"
 

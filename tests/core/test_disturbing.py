@@ -203,7 +203,7 @@ def test_a_time_zone_that_the_system_no_longer_knows_is_none(play, zone):
 def test_after_the_first_few_the_next_come_together(play):
     user = holder(play)
     people = joins(play, *range(9))
-    assert [text for _, text in accepted(play)] == [f"Your friend {name} joined." for name in NAMES[:5]]
+    assert sorted(text for _, text in accepted(play)) == [f"Your friend {name} joined." for name in NAMES[:5]]
     assert queue(play) == [(user, DAY, "digest")]
     play.now += DAY - 1
     assert claimed(play) == []
@@ -231,7 +231,7 @@ def test_after_the_first_few_the_next_come_together(play):
 def test_texts_of_digests(play, digest, count, texts):
     user = holder(play, digest=digest)
     joins(play, *range(count))
-    sent = accepted(play)
+    sent = sorted(accepted(play))  # pushes of several senders that are due at one time come in any order
     play.now += DAY
     sent += accepted(play)
     assert sent == [(user, text) for text in texts]

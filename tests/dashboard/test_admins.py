@@ -84,7 +84,7 @@ def test_an_invitation_is_withdrawn(server, owner):
     assert Visitor(server).get(f"/invitation/{link.rpartition('/')[2]}").status == 404
     assert owner.post("/admins/withdraw", invitation=one).status == 404
     refused = owner.refused(owner.post("/admins/invite", email="not an e-mail", role="owner"))
-    assert refused.value("email") == "not an e-mail" and '<option value="owner" selected>' in refused.html
+    assert 'value="not an e-mail"' in refused.html and '<option value="owner" selected>' in refused.html
     assert owner.post("/admins/invite", email="x@example.com", role="king").status == 400
 
 

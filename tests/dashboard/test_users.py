@@ -132,7 +132,10 @@ def test_a_users_page_shows_who_is_told_and_when_pushes_wait(visitor, server, ap
     chosen = {"announce": "mutual", "quiet": {"from": "22:00", "to": "08:00"}, "time_zone": "Europe/Berlin"}
     user_id = person(server, app, contact_joined=chosen).id
     words = visitor.get(f"/apps/{app.application_id}/users/{user_id}").words
-    assert "Who is told those who have the number and whose number the user has, too Who finds everyone who has the number" in words
+    assert (
+        "Who is told those who have the number and whose number the user has, too Who finds everyone who has the number"
+        in words
+    )
     assert "Quiet hours 22:00 to 08:00, Europe/Berlin" in words
 
 

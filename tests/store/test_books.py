@@ -164,12 +164,15 @@ def test_books_go_with_their_owner_and_so_do_contacts_when_asked(db, app_id, own
     assert (whole(db, owner, 1), len(whole(db, other, 1))) == ({}, 1)
 
 
+TOTALS = {"announce_until": 0}
+
+
 def test_totals_are_added_to_and_go_with_the_books_or_the_owner(db, app_id, owner):
     other = user(db, app_id)
     with db.write() as tx:
         for who in (owner, other):
-            assert books.add_to_totals(tx, app_id, who, 3, 100) == {"contacts": 3, "bytes": 100}
-        assert books.add_to_totals(tx, app_id, owner, -1, -40) == {"contacts": 2, "bytes": 60}
+            assert books.add_to_totals(tx, app_id, who, 3, 100) == TOTALS | {"contacts": 3, "bytes": 100}
+        assert books.add_to_totals(tx, app_id, owner, -1, -40) == TOTALS | {"contacts": 2, "bytes": 60}
         books.delete_books(tx, owner)
         assert tx.tuples("SELECT owner_id FROM totals") == [(other,)]
         users.delete(tx, other)
