@@ -65,9 +65,10 @@ class Preferences(Struct, frozen=True, kw_only=True):
 
 def audience(value: Any, field: str) -> Audience:
     """One of the three."""
-    if value not in AUDIENCES:
-        raise errors.Invalid(f"must be one of {', '.join(AUDIENCES)}", field=field)
-    return value  # type: ignore[no-any-return]
+    for one in AUDIENCES:
+        if value == one:
+            return one
+    raise errors.Invalid(f"must be one of {', '.join(AUDIENCES)}", field=field)
 
 
 def quiet(text: str, field: str) -> Quiet | None:
