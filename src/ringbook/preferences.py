@@ -1,11 +1,12 @@
 """What a user decides about joined pushes, as values, and how each is read.
 
-    Preferences        all of them
-    Audience, AUDIENCES  who is told, or who finds: everyone, those who hold each other's number, or nobody
-    Quiet              the hours of a day in which no joined push is sent
-    quiet(text)        quiet hours from a text such as 22:00-08:00
-    clock(minutes)     a time of day as apps write it
-    time_zone, locale  the spelling that is stored
+    Preferences              all of them
+    Audience, AUDIENCES      who is told, or who finds: everyone, those who hold each other's number, or nobody
+    Quiet                    the hours of a day in which no joined push is sent
+    audience, digest         a value, if it is allowed
+    quiet, quiet_hours       quiet hours, from a text such as 22:00-08:00 or from two times of day
+    time_zone, locale        the spelling that is stored
+    clock(minutes)           a time of day as apps write it
 
 Readers raise Invalid with the field that they are given.
 """

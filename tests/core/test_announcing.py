@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from threading import Barrier, Thread
 
 import pytest
@@ -607,7 +608,7 @@ def test_mutual_contacts_who_became_such_while_they_were_told_are_not_missed(pla
     play.tell()
     ann = play.person("ann", ANN)
     play.prefers(ann.id, announce="mutual")
-    uploads = lambda: play.holds(ann.id, (BOB, "Bob"))  # noqa: E731
+    uploads = partial(play.holds, ann.id, (BOB, "Bob"))
     with happening_after(monkeypatch, announcing.store, "mutual_holders", uploads), suppress(announcing.Overtaken):
         announcing.expand(play.db, play.now)
     play.tell()

@@ -9,7 +9,7 @@ from ..core.profile import Fields
 from ..model import App, User
 from . import proofs, user_search
 from .endpoint import Answer, Call, Route, Who
-from .shapes.contact_joined import PreferencesIn, chosen_in
+from .shapes.contact_joined import chosen_in
 from .shapes.users import (
     NO_NUMBER,
     ChangeRequest,
@@ -80,8 +80,8 @@ def fields_of(call: Call, faults: errors.Faults) -> Fields:
         raise errors.Invalid("is required", field="user")
     given = take(UserIn, values, faults=faults)
     fields: Fields = {name: value for name, value in asdict(given).items() if value is not UNSET}
-    if isinstance(given.contact_joined, PreferencesIn):  # type: ignore[attr-defined]
-        fields["preferences"] = chosen_in(given.contact_joined)  # type: ignore[attr-defined]
+    if chosen := fields.pop("contact_joined", None):
+        fields["preferences"] = chosen_in(chosen)
     if values.get("oldPassword") is not None and "old_password" not in fields:  # Flutter's spelling (protocol §3.4)
         with faults.collected():
             fields["old_password"] = text(values["oldPassword"], "old_password")
