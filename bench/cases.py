@@ -76,7 +76,15 @@ CASES = (
     Case(
         "compact",
         "registered users, compact (200 of 1,000)",
-        {RAW: compact, RINGBOOK: compact, SYDENT: lambda side, owner, its: side.lookup(owner, its.book)},
+        {RAW: compact, RINGBOOK: compact, SYDENT: lambda side, owner, its: side.lookups(owner, its.book, 1)},
+    ),
+    Case(
+        "compact again",
+        "the same question again, 20 times",
+        {
+            RINGBOOK: lambda side, owner, its: side.registered_again(owner, its.book, TIMES),
+            SYDENT: lambda side, owner, its: side.lookups(owner, its.book, TIMES),
+        },
     ),
     Case("whole", "registered users, whole (200 of 1,000)", {RAW: whole, RINGBOOK: whole}),
 )

@@ -119,6 +119,15 @@ MUSTS = (
         only="sqlite",
     ),
     Must(
+        "registered, compact, asked again",
+        "× as fast as tuned Sydent",
+        4,
+        6,
+        lambda found, clock: found.speed("compact again", clock, SYDENT),
+        at_least=True,
+        only="sqlite",
+    ),
+    Must(
         "registered, compact",
         "× (`GET /session` + the raw join + opening the texts)",
         1.5,

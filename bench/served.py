@@ -37,6 +37,7 @@ NO_LIMITS = {
     "NETWORK_ACCOUNTS_PER_HOUR": "0",
 }
 PASSWORD = "correct-horse"
+REGISTERED = "/address_book/registered_users"
 
 
 class Served(Client):
@@ -65,10 +66,14 @@ class Served(Client):
 
     def registered(self, owner_id: int, book: Sequence[Contact], *, compact: bool) -> Cost:
         """Get the registered contacts with GET /address_book/registered_users."""
-        path = f"/address_book/registered_users?compact={int(compact)}"
-        cost, answer = self._ask("GET", path, owner_id)
-        names = [item["user"]["address_book_name"] for item in answer["items"]]
-        expect(names, [contact.name for contact in book if contact.is_user], "names of registered contacts")
+        cost, answer = self._ask("GET", f"{REGISTERED}?compact={int(compact)}", owner_id)
+        expect_registered(answer, book)
+        return cost
+
+    def registered_again(self, owner_id: int, book: Sequence[Contact], times: int) -> Cost:
+        """The same with `compact=1`, so many times."""
+        cost, answer = self.repeated("GET", f"{REGISTERED}?compact=1", headers_of(owner_id), None, times)
+        expect_registered(json.loads(answer), book)
         return cost
 
     def session(self, owner_id: int, times: int) -> Cost:
@@ -106,6 +111,12 @@ class Served(Client):
         headers |= {"Content-Type": "application/json"} if body else {}
         cost, answer = self.sent(method, path, headers, body, status=status)
         return cost, json.loads(answer)
+
+
+def expect_registered(answer: Any, book: Sequence[Contact]) -> None:
+    """End the benchmark if an answer does not have the registered contacts of a book."""
+    names = [item["user"]["address_book_name"] for item in answer["items"]]
+    expect(names, [contact.name for contact in book if contact.is_user], "names of registered contacts")
 
 
 def headers_of(owner_id: int) -> dict[str, str]:

@@ -16,6 +16,6 @@ def test_the_table_of_what_is_not_encrypted_is_complete() -> None:
     documented = {name: set(re.findall(r"`(\w+)`", columns)) for name, columns, _ in ROW.findall(part)}
     declared = {
         name: {column for column, storage in table.columns.items() if storage == "plain"}
-        for name, table in placement.TABLES.items()
+        for name, table in placement.of(sqlite=True).items()
     }
     assert documented == {name: columns for name, columns in declared.items() if columns}

@@ -409,6 +409,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             high=2**40,
         ),
     ] = 0
+    registered_cache_bytes: Annotated[
+        int,
+        option(
+            "with SQLite, memory in which a serving process keeps lists of registered contacts (`compact=1`), to give"
+            " them again while nothing has changed; 0 = none",
+            "bytes",
+            low=0,
+            high=2**40,
+        ),
+    ] = 8 * 1024 * 1024
     host: Annotated[str, option("address to listen on; 0.0.0.0 or :: = all networks of this machine")] = "127.0.0.1"
     port: Annotated[int, option("port to listen on; 0 = any free port", low=0, high=65535)] = 8080
     admin_port: Annotated[

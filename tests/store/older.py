@@ -23,7 +23,7 @@ from ringbook.store import db as databases
 from ringbook.store import migrations
 
 FOLDER = Path(migrations.__file__).parent
-NEXT = "1002"
+NEXT = "1003"
 NEXT_REVISION = """
 from alembic import op
 revision, down_revision = "{revision}", "{before}"

@@ -288,9 +288,9 @@ def test_who_of_a_book_is_registered(db, app_id, owner):
     device_book(db, app_id, owner, 1, "phone")
     put(db, app_id, owner, 1, contact(ANN, 1), contact(CAT, 2, "Cat"), contact(BOB, 3, "Bob"))
     with db.read() as tx:
-        found = books.registered(tx, app_id, owner, "phone", EVERYONE)
+        found = books.registered(tx, app_id, owner, "phone", EVERYONE).found
         assert found == [(cat, "Cat", None, CAT), (bob, "Bob", None, BOB), (twin, "Bob", None, BOB)]
-        assert books.registered(tx, app_id, owner, "", EVERYONE) == []
+        assert books.registered(tx, app_id, owner, "", EVERYONE).found == []
 
 
 def test_a_user_with_two_numbers_is_found_once_by_the_first(db, app_id, owner):
@@ -298,7 +298,7 @@ def test_a_user_with_two_numbers_is_found_once_by_the_first(db, app_id, owner):
     device_book(db, app_id, owner, 1, "phone")
     put(db, app_id, owner, 1, contact(ANN, 2, "second"), contact(BOB, 1, "first"))
     with db.read() as tx:
-        assert books.registered(tx, app_id, owner, "phone", EVERYONE) == [(both, "first", None, BOB)]
+        assert books.registered(tx, app_id, owner, "phone", EVERYONE).found == [(both, "first", None, BOB)]
 
 
 def test_whom_an_owner_holds_in_any_book(db, app_id, owner):

@@ -10,7 +10,7 @@ import pytest
 from servers import SEAL, Databases
 
 import ringbook
-from ringbook.store import migrations, placement
+from ringbook.store import placement
 from ringbook.store.db import Database, connect
 
 SOURCE = Path(ringbook.__file__).parent
@@ -44,9 +44,8 @@ def test_every_table_and_column_is_declared(db):
     """When this fails, add your table or column to store/placement.py."""
     with db.read() as tx:
         stored = set(tx.tuples(COLUMNS[db.file is not None]))
-    declared = {(name, column) for name, table in placement.TABLES.items() for column in table.columns}
-    assert stored == declared
-    assert set(placement.TABLES) == migrations.TABLES
+    tables = placement.of(sqlite=db.file is not None)
+    assert stored == {(name, column) for name, table in tables.items() for column in table.columns}
 
 
 def test_what_is_owed_is_a_column_and_would_change():

@@ -17,7 +17,7 @@ import servers
 from asking import ask
 from core.joining import Play
 from servers import DATABASES, SEAL, Databases
-from store.older import FOLDER, next_version, of_before_the_first_release, people
+from store.older import FOLDER, NEXT, next_version, of_before_the_first_release, people
 from store.test_migrations import refused_start, state, tables
 
 from ringbook import errors
@@ -134,7 +134,7 @@ def test_a_migration_that_fails_leaves_the_old_state_and_says_what_to_do(full, t
 # What Ringbook promises since a later revision than the first, and the first revision whose code keeps it. Older code
 # must not serve on today's schema.
 PROMISES: dict[str, str] = {}
-SERVES_FROM = "1001"  # the oldest code that may serve on the newest schema
+SERVES_FROM = "1002"  # the oldest code that may serve on the newest schema
 
 
 def serves_from(url: str) -> str:
@@ -149,9 +149,9 @@ def test_no_code_that_breaks_a_promise_may_serve(database_url):
 
 
 def test_this_version_refuses_the_next_schema_in_one_sentence(database_url, monkeypatch, tmp_path):
-    said = f"the database has schema 1002, newer than this Ringbook ({BEFORE}): install the newer one"
+    said = f"the database has schema {NEXT}, newer than this Ringbook ({BEFORE}): install the newer one"
     with monkeypatch.context() as newer_code:
-        assert next_version(newer_code, tmp_path) == "1002"
+        assert next_version(newer_code, tmp_path) == NEXT
         migrations.migrate(database_url)
         assert state(database_url).current
     assert state(database_url).trouble == said

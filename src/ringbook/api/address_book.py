@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from .. import errors
-from ..core import charging, discovered, discovery, rate_limits, reports
+from ..core import charging, discovered, discovery, kept_answers, rate_limits, reports
 from ..exchange.bodies import SMALL_BYTES
-from ..model import Caller, Entry, Report
+from ..model import Caller, Entry, Registered, RegisteredPhone, Report
 from .endpoint import Answer, Call, Route
 from .forms import refuse_many_values
 from .json_counts import has_more_elements, has_more_values
@@ -221,15 +221,27 @@ def show_registered(call: Call) -> Answer:
     compact, since = flag(call.values.get("compact"), "compact"), call.values.get("since")
     if since is not None:
         return _newly_registered(call, text(since, "since"), compact=compact)
-    read = discovery.registered_phones if compact else discovery.registered
-    found = read(call.db, call.caller, device(call.values.get("udid")), now=call.now)
-    return Answer(RegisteredPage([registered_out(one) for one in found]))
+    book = device(call.values.get("udid"))
+    if compact:
+        return Answer(msgspec.Raw(kept_answers.registered(call.db, call.caller, book, _written, now=call.now)))
+    return Answer(_page(discovery.registered(call.db, call.caller, book, now=call.now)))
+
+
+def _written(found: Sequence[RegisteredPhone]) -> bytes:
+    """Registered contacts as the body of an answer."""
+    return msgspec.json.encode(_page(found))
+
+
+def _page(
+    found: Sequence[Registered | RegisteredPhone], following: str | msgspec.UnsetType = msgspec.UNSET
+) -> RegisteredPage:
+    return RegisteredPage([registered_out(one) for one in found], following)
 
 
 def _newly_registered(call: Call, since: str, *, compact: bool) -> Answer:
     book = device(call.values.get("udid"))
     found, following = discovered.since(call.db, call.caller, book, since, compact=compact, now=call.now)
-    return Answer(RegisteredPage([registered_out(one) for one in found], following))
+    return Answer(_page(found, following))
 
 
 ROUTES = [

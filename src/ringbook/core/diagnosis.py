@@ -146,5 +146,5 @@ def _shown(tx: Tx, app: App, user_id: int, places: Sequence[Row]) -> set[int]:
     return {
         found
         for device in sorted({row["device"] for row in places})
-        for found, *_ in books.registered(tx, app.id, user_id, device, discoverable.rules(app))
+        for found, *_ in books.registered(tx, app.id, user_id, device, discoverable.rules(app)).found
     }

@@ -39,7 +39,7 @@ def since(
             known = store.of_book(tx, caller.user_id, device)
             if not known:
                 return [], cursors.BEGINNING
-            found = discovery.among_contacts(tx, caller, device)
+            found = discovery.among_contacts(tx, caller, device).found
             current = after(known, {user_id: number for user_id, *_, number in found})
             new = _with_profiles(tx, caller, _newer(current, found, cursor), compact=compact)
         if current is known or _stored(db, caller, known, current):

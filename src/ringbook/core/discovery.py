@@ -4,7 +4,8 @@
     retrieve      returns an address book as it was typed
     registered    the contacts who are users; registered_phones: only with their phones
 
-    reading, among_contacts, with_profiles, with_phones, count_matches   the steps of these, for `core/discovered.py`
+    reading, among_contacts, with_profiles, with_phones, count_matches   the steps of these, for
+                  `core/discovered.py` and `core/kept_answers.py`
 
 The pure functions of `core/diff.py` decide what an upload changes. It is written in one transaction that holds the lock
 of the book's row, so concurrent uploads to one book are applied one after the other.
@@ -230,7 +231,7 @@ def reading(db: Database, caller: Caller, device: str) -> Iterator[Tx]:
 def registered(db: Database, caller: Caller, device: str = "", *, now: int) -> list[Registered]:
     """The users among a book's contacts, each once, in the book's order, with the name from the book. Counts them."""
     with reading(db, caller, device) as tx:
-        found = with_profiles(tx, caller, among_contacts(tx, caller, device))
+        found = with_profiles(tx, caller, among_contacts(tx, caller, device).found)
     count_matches(caller, len(found), now)
     return found
 
@@ -238,12 +239,12 @@ def registered(db: Database, caller: Caller, device: str = "", *, now: int) -> l
 def registered_phones(db: Database, caller: Caller, device: str = "", *, now: int) -> list[RegisteredPhone]:
     """The same users, only with their phones. Reads and opens no profile in which the phone is spelled as usual."""
     with reading(db, caller, device) as tx:
-        found = with_phones(tx, caller, among_contacts(tx, caller, device))
+        found = with_phones(tx, caller, among_contacts(tx, caller, device).found)
     count_matches(caller, len(found), now)
     return found
 
 
-def among_contacts(tx: Tx, caller: Caller, device: str) -> list[books.Found]:
+def among_contacts(tx: Tx, caller: Caller, device: str) -> books.Lookup:
     """The users among a book's contacts, without their profiles."""
     return books.registered(tx, caller.app.id, caller.user_id, device, discoverable.rules(caller.app))
 

@@ -59,9 +59,11 @@ def build(config: Config, db: Database, clock: Clock = times.now) -> ASGIApp:
     clock   tells the time of each request; a server has the machine's, the demo's history one that it moves
     """
     from ..api import routes as api
+    from ..core import kept_answers
     from ..dashboard import routes as pages
     from . import reset_page
 
+    kept_answers.keep(db, config.registered_cache_bytes)
     in_flight = InFlight(config.limits)
     unknown = unknown_path(config, api.not_found)
     new_passwords = reset_page.pages(config, db, in_flight, unknown_path(config, not_found), clock)

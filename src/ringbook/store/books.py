@@ -18,7 +18,7 @@ holds                                 which of these users the owner finds in an
 
 import secrets
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from .. import errors
 from ..model import GLOBAL_BOOK, SEQ_GAP, Contact, Held, SealedContact
@@ -374,7 +374,17 @@ def in_order(tx: Tx, owner_id: int, device: str) -> list[tuple[int, str, str | N
     return tx.seal.open_contacts(app_id, owner_id, book, [row[:2] for row in rows])
 
 
-def registered(tx: Tx, app_id: int, owner_id: int, device: str, rules: Rules) -> list[Found]:
+class Lookup(NamedTuple):
+    """The users whom an owner finds by a book's contacts.
+
+    asked_others   what other users hold decided, too, because some users want mutual contacts only
+    """
+
+    found: list[Found]
+    asked_others: bool = False
+
+
+def registered(tx: Tx, app_id: int, owner_id: int, device: str, rules: Rules) -> Lookup:
     """The users whom the owner finds by a contact, each once, in the book's order.
 
     The phone is the one in the user's profile; None when only the profile says it (`numbers.spelled`).
@@ -388,27 +398,33 @@ def registered(tx: Tx, app_id: int, owner_id: int, device: str, rules: Rules) ->
         device=device,
         **rules.params(owner_id),
     )
-    rows = _found(tx, owner_id, rows, 4, rules)
+    asked = _asked(owner_id, rows, 4, rules)
+    rows = _found(tx, owner_id, rows, asked, rules)
     if not rows:
-        return []
+        return Lookup([], bool(asked))
     book = rows[0][5]  # one device has one book
     first: dict[int, tuple[Any, ...]] = {}
     for row in rows:
         first.setdefault(row[0], row)
     opened = tx.seal.open_contacts(app_id, owner_id, book, [row[2:4] for row in first.values()])
-    return [
+    found = [
         (user_id, name, spelled(number, spelling), number)
         for (user_id, spelling, *_), (number, name, _) in zip(first.values(), opened, strict=True)
     ]
+    return Lookup(found, bool(asked))
 
 
-def _found(tx: Tx, owner_id: int, rows: list[tuple[Any, ...]], place: int, rules: Rules) -> list[tuple[Any, ...]]:
-    """The rows, without users who want mutual contacts only and have no number of the owner.
+def _asked(owner_id: int, rows: list[tuple[Any, ...]], place: int, rules: Rules) -> set[int]:
+    """The users who want mutual contacts only.
 
     rows    of users whose numbers the owner has: the user's id first, the column `discoverable` at `place`
     """
     codes = rules.codes("mutual")
-    asked = {row[0] for row in rows if row[place] in codes and row[0] != owner_id}
+    return {row[0] for row in rows if row[place] in codes and row[0] != owner_id}
+
+
+def _found(tx: Tx, owner_id: int, rows: list[tuple[Any, ...]], asked: set[int], rules: Rules) -> list[tuple[Any, ...]]:
+    """The rows, without those users among `asked` who have no number of the owner."""
     if not asked:
         return rows
     hidden = asked - discoverable.mutual(tx, owner_id, asked, verified_only=rules.verified_only)
@@ -424,7 +440,7 @@ def holds(tx: Tx, owner_id: int, user_ids: Sequence[int], rules: Rules) -> set[i
         user_ids=Rows.of("id", user_ids),
         **rules.params(owner_id),
     )
-    return {row[0] for row in _found(tx, owner_id, rows, 1, rules)}
+    return {row[0] for row in _found(tx, owner_id, rows, _asked(owner_id, rows, 1, rules), rules)}
 
 
 def delete_books(tx: Tx, owner_id: int) -> tuple[int, int]:

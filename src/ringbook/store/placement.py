@@ -1,6 +1,7 @@
 """Each table once: where it lies on a cluster, and how each of its columns is stored.
 
     TABLES      by name; a test fails for a table or a column that is not named here
+    of          those of a kind of database
     Table       one declaration
     reference, by, local   the three places
 
@@ -173,3 +174,10 @@ TABLES = {
     "activity": local("app_id at name value"),
     "refusals": local("app_id request cause reason count first_at last_at"),
 }
+# Only a SQLite database has these. `part`: 20 of the 63 bits of a keyed number.
+OF_SQLITE = {"number_changes": local("id part")}
+
+
+def of(*, sqlite: bool) -> dict[str, Table]:
+    """The tables of a kind of database, by name."""
+    return TABLES | OF_SQLITE if sqlite else TABLES

@@ -10,7 +10,7 @@ revision that may serve on it, so that one process after the other can be upgrad
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,8 @@ from ..db import causes, copies
 from ..db.contract import AWAY
 from ..db.postgres import ENCODING, check_address, connect_to_coordinator, encoding_trouble
 
-HEAD = "1001"
+HEAD = "1002"
 FIRST = "1001"  # databases of earlier revisions, made before the first release, cannot be upgraded
-TABLES = frozenset(placement.TABLES)  # of this revision, on both databases
 BEFORE, KEPT_COPIES = ".before-", 2
 FAILED = (
     "cannot migrate from schema {before} to {head}; nothing is changed: go on with the version of Ringbook that you"
@@ -78,8 +77,13 @@ def state(database: db.Database) -> State:
         return State("", "", ("schema_state",) if "users" in tables else ())
     with database.read() as tx:
         found = _state(tx)
-    lacks = sorted(TABLES - tables) if found.revision >= HEAD else ()
+    lacks = _lacking(tables, sqlite=database.file is not None) if found.revision >= HEAD else []
     return State(found.revision, found.serves_from, tuple(lacks))
+
+
+def _lacking(tables: Iterable[str], *, sqlite: bool) -> list[str]:
+    """The tables of this revision that are not among these."""
+    return sorted(placement.of(sqlite=sqlite).keys() - set(tables))
 
 
 def _state(tx: db.Tx) -> State:
@@ -134,7 +138,7 @@ def _check_whole(connected: Any, before: str) -> None:
 
     tables = set(sqlalchemy.inspect(connected).get_table_names())
     if before == HEAD:
-        lacks = sorted(TABLES - tables)
+        lacks = _lacking(tables, sqlite=connected.dialect.name == "sqlite")
     else:
         lacks = ["alembic_version"] if not before and "users" in tables else []
     if lacks:
