@@ -4,22 +4,26 @@
     python bench/growth.py                         also 100 million; about two hours, and 30 GB of disk
     python bench/growth.py --database sqlite       on one database
     python bench/growth.py --stop-at 10 --resume   only the database that was not measured today
-    python bench/growth.py --keep DIR              leaves the databases in DIR (only those of SQLite)
+    python bench/growth.py --keep DIR              leaves the databases of SQLite in DIR, or measures those in it
     python bench/growth.py --quick                 a minute, on small tables; writes nothing
 
-Writes bench/results/ and exits 1, with the reason in the last line, if a must is missed. The books of other users are
-filled with random bytes (`filler.py`), because nobody reads them. All requests go to a real server over HTTP.
+There is a database of each size, with a server of its own, and they take turns, so that another program on the machine
+slows all of them. Writes bench/results/ and exits 1, with the reason in the last line, if a must is missed. The books
+of other users are filled with random bytes (`filler.py`), because nobody reads them. All requests go to a real server
+over HTTP.
 """
 
 import argparse
 import json
 import os
 import shutil
+import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +32,7 @@ import latest
 import machine
 import musts
 from cases import BOOK, GROWTH_CASES, RINGBOOK
-from databases import KINDS, Place, place
+from databases import KINDS, Place, file_of, place
 from filler import grow
 from keyed import migrate
 from loading import load
@@ -45,6 +49,7 @@ MILLION = 10**6
 BYTES_PER_CONTACT = 300  # with what building the index needs for a while, and PostgreSQL's log
 SIZES, QUICK = (1, 10, 100), (0.05, 0.2)
 ROUNDS, WARM_UP = 40, 5
+RUNS = 10  # so often the databases that are kept can be measured
 Sizes = dict[int, dict[str, Any]]
 
 
@@ -75,31 +80,68 @@ def main() -> int:
 
 
 def grown(kind: str, sizes: list[int], arguments: argparse.Namespace) -> tuple[Sizes, dict[str, str]]:
-    """Fill the tables of one database step by step, and measure at each step."""
+    """Fill a database for each size, and measure all of them in turns."""
     rounds = 6 if arguments.quick else ROUNDS + WARM_UP
     world = World(100_000 if arguments.quick else MILLION)
-    owners = list(range(world.users - rounds * len(sizes) + 1, world.users + 1))
+    owners = list(range(world.users - rounds * RUNS + 1, world.users + 1))
     with kept(arguments.keep) as folder, place(kind, folder) as where, told() as tell:
-        url = where.empty()
-        migrate(url)
-        app_id = json.loads(ringbook(url, "app", "create", "bench", "--json"))["application_id"]
-        load(url, world, app_id, [], owners, tell)
-        found: Sizes = {}
-        for done, size in enumerate(sizes):
-            grow(url, app_id, max(found, default=0), size, tell)
-            own = owners[done * rounds : (done + 1) * rounds]
-            found[size] = measured(url, folder, world, own, tell)
-        return found, facts(where, folder)
+        urls = found_in(folder, kind, sizes) or filled(where, world, owners, sizes, tell)
+        if kind == "sqlite":
+            urls = {size: named(folder, size, url) for size, url in urls.items()}
+            used = books(urls[sizes[0]])
+            owners = [owner for owner in owners if owner not in used]
+        return measured(urls, folder, world, owners[:rounds], tell), facts(where, folder)
 
 
-def measured(url: str, folder: Path, world: World, owners: list[int], tell: Tell) -> dict[str, Any]:
-    """The medians of each case by clock, and the highest anonymous memory of the server."""
+def filled(where: Place, world: World, owners: list[int], sizes: list[int], tell: Tell) -> dict[int, str]:
+    """The URL of a new database for each size."""
+    url = where.empty()
+    migrate(url)
+    app_id = json.loads(ringbook(url, "app", "create", "bench", "--json"))["application_id"]
+    load(url, world, app_id, [], owners, tell)
+    found: dict[int, str] = {}
+    for size in sizes:
+        grow(url, app_id, max(found, default=0), size, tell)
+        found[size] = url if size == sizes[-1] else where.copies(url, 2)[1]
+    return found
+
+
+def file_in(folder: Path, size: int) -> Path:
+    """The SQLite file of a size that stays in a folder."""
+    return folder / f"growth-{size}.db"
+
+
+def found_in(folder: Path, kind: str, sizes: list[int]) -> dict[int, str]:
+    """The URLs of SQLite files that an earlier run has left in a folder; none unless it has all sizes."""
+    files = {size: file_in(folder, size) for size in sizes}
+    there = kind == "sqlite" and all(file.exists() for file in files.values())
+    return {size: f"sqlite:///{file}" for size, file in files.items()} if there else {}
+
+
+def named(folder: Path, size: int, url: str) -> str:
+    """The URL of a SQLite file after it got the name of its size."""
+    return f"sqlite:///{file_of(url).rename(file_in(folder, size))}"
+
+
+def books(url: str) -> set[int]:
+    """The owners in a SQLite file who have a book from an earlier run."""
+    with closing(sqlite3.connect(file_of(url))) as connection:
+        return {owner for (owner,) in connection.execute("SELECT owner_id FROM books")}
+
+
+def measured(urls: dict[int, str], folder: Path, world: World, owners: list[int], tell: Tell) -> Sizes:
+    """By size: the medians of each case by clock, and the highest anonymous memory of the server."""
     warm_up = min(WARM_UP, len(owners) // 3)
-    with serve(url, folder) as served, machine.Highest(served.pid) as highest:
-        sides = {RINGBOOK: served}
-        found = measure(sides, world, owners, warm_up=warm_up, cases=GROWTH_CASES, size=BOOK, tell=tell)
-    medians = {key: {clock: one.median(RINGBOOK, clock) for clock in (CLOCK, CPU)} for key, one in found.items()}
-    return medians | {"anonymous": highest.bytes}
+    with ExitStack() as stack:
+        sides = {str(size): stack.enter_context(serve(url, folder)) for size, url in urls.items()}
+        highest = {name: stack.enter_context(machine.Highest(served.pid)) for name, served in sides.items()}
+        cases = [replace(case, works=dict.fromkeys(sides, case.works[RINGBOOK])) for case in GROWTH_CASES]
+        found = measure(sides, world, owners, warm_up=warm_up, cases=cases, size=BOOK, tell=tell)
+    return {
+        int(name): {key: {clock: one.median(name, clock) for clock in (CLOCK, CPU)} for key, one in found.items()}
+        | {"anonymous": highest[name].bytes}
+        for name in sides
+    }
 
 
 HEAD = ("contacts", *musts.GROWING.values(), "anonymous MiB")
@@ -153,7 +195,12 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure how speed changes as the tables grow.")
     parser.add_argument("--stop-at", type=float, default=100, metavar="MILLION", help="1, 10 or 100 (default)")
     parser.add_argument("--database", action="append", choices=KINDS, help="only this one (default: both)")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the databases of SQLite in this folder")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="DIR",
+        help="leave SQLite's databases here, or measure these",
+    )
     parser.add_argument("--resume", action="store_true", help="leave out a database that was measured today")
     parser.add_argument("--quick", action="store_true", help="small tables, few rounds; writes no file")
     return parser.parse_args()

@@ -72,7 +72,9 @@ def take(samples: Samples, side: str, cost: Any) -> None:
 
 def sign_in(sides: dict[str, Any], owner: int) -> None:
     """A first request, as apps make one. It stores the use of the session, which happens once a minute."""
-    sides[RINGBOOK].retrieve(owner, [])
+    for side in sides.values():
+        if isinstance(side, Served):
+            side.retrieve(owner, [])
 
 
 def turned(names: list[str], by: int) -> list[str]:
