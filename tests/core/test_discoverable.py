@@ -134,13 +134,19 @@ def test_who_hides_has_no_phone_no_email_and_no_login_that_is_one_for_those_who_
 def test_registered_users_without_a_hidden_user_are_those_of_a_book_with_nobodys_number(apps, wish, compact):
     apps.sign_up("cleo", phone="+12025550103")
     hide(apps, ANNS_LOGIN, wish)
-    hold(apps, "bob", ANN, "+12025550103")
-    got = answer(apps, f"GET /address_book/registered_users{compact}")
-    hold(apps, "bob", NOBODYS, "+12025550103")
-    wanted = answer(apps, f"GET /address_book/registered_users{compact}")
-    assert got[:3] == wanted[:3]
-    assert len(wanted[1]["items"]) == 1
-    assert wish == "mutual" or got[3] == wanted[3]
+    request = f"GET /address_book/registered_users{compact}"
+    hold(apps, "bob", "+12025550103")
+    answer(apps, request)  # one is kept already, as later
+
+    def asked_twice(number: str) -> list[tuple[int, Any, float, int]]:
+        """The second answer may be one that is kept."""
+        hold(apps, "bob", number, "+12025550103")
+        return [answer(apps, request), answer(apps, request)]
+
+    for got, wanted in zip(asked_twice(ANN), asked_twice(NOBODYS), strict=True):
+        assert got[:3] == wanted[:3]
+        assert len(wanted[1]["items"]) == 1
+        assert got[3] - wanted[3] == (1 if wish == "mutual" else 0)
 
 
 @pytest.mark.parametrize("wish", HIDING)

@@ -1,6 +1,7 @@
 """Registered contacts that were found before, against those that are found now."""
 
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -23,6 +24,14 @@ from ringbook.store.discoverable import Rules
 from ringbook.store.number_changes import State
 
 MEBIBYTE = 1024 * 1024
+RULES = Rules(verified_only=False, default="everyone", choice=True)
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"require_verified_number": "on"},
+    {"contact_joined_discoverable": "mutual"},
+    {"contact_joined_discoverable": "nobody"},
+    {"contact_joined_discoverable": "mutual", "contact_joined_choice": False},
+]
 STRANGERS = [f"+44770090{n:04}" for n in range(200, 600)]
 
 
@@ -95,17 +104,21 @@ def bob(databases: Databases) -> Iterator[Bob]:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(history=worlds.histories, contacts=worlds.st.tuples(worlds.books, worlds.books))
-def test_after_each_act_of_any_history_an_answer_is_that_of_now(db, history, contacts):
+@given(
+    history=worlds.histories,
+    contacts=worlds.st.tuples(worlds.books, worlds.books),
+    setting=worlds.st.sampled_from(SETTINGS),
+)
+def test_after_each_act_of_any_history_an_answer_is_that_of_now(db, history, contacts, setting):
     kept_answers.keep(db, MEBIBYTE)
     world = new_world(db, "")
+    caller = with_setting(world.owner, **setting)  # always the same: an answer under other settings is not given again
     for device, book in zip(DEVICES, contacts, strict=True):
         discovery.upload(db, FREE, world.owner, book, device=device, now=NOW)
     for act in history:
         world.live([act])
         for device in (*DEVICES, "unknown"):
-            for caller in (world.owner, with_setting(world.owner, require_verified_number="on")):
-                assert answer(db, caller, device) == answer_of_now(db, caller, device)
+            assert answer(db, caller, device) == answer_of_now(db, caller, device)
 
 
 CHANGES: dict[str, Callable[[Bob], Any]] = {
@@ -142,14 +155,43 @@ def test_an_answer_is_given_again_while_others_sign_up_and_upload(bob):
     assert len(bob.made) == 1
 
 
-def test_an_answer_with_users_who_want_mutual_contacts_is_made_each_time(bob):
-    """It depends on what others hold."""
+def test_an_answer_with_users_who_want_mutual_contacts_is_given_again_until_what_they_hold_changes(bob):
     bob.play.prefers(bob.ann, discoverable="mutual")
-    assert bob.asks() == b"[]"
+    assert [bob.asks(), bob.asks()] == [b"[]"] * 2
+    assert len(bob.made) == 2
     bob.play.holds(bob.ann, (BOB, "my Bob"))
-    assert bob.asks() != b"[]"
-    bob.asks()
+    assert b"Annie" in bob.asks() == bob.asks()
+    assert len(bob.made) == 3
+    discovery.upload(bob.play.db, FREE, bob.play.caller(bob.ann), [Entry(BOB, "", True)], now=NOW)
+    assert bob.asks() == b"[]"
     assert len(bob.made) == 4
+
+
+def test_changes_of_those_whom_nobody_finds_do_not_show_in_the_time_of_an_answer(bob):
+    """An answer that is made anew takes longer, and would tell that a number of the book has a user."""
+    hides = {"discoverable": "nobody"}
+    cleo = users.sign_up(
+        bob.play.db,
+        FREE,
+        bob.play.app,
+        {"login": "cleo", "password": "correct-horse", "phone": CLEO, "preferences": hides},
+        "",
+        NOW,
+    )
+    changed = {"phone": CLEO[1:]}
+    users.update(bob.play.db, FREE, bob.play.caller(cleo.id), cleo.id, changed, session=b"", now=NOW)
+    bob.asks()
+    users.erase(bob.play.db, cleo.id)
+    bob.asks()
+    assert len(bob.made) == 1
+
+
+def test_somebody_whom_nobody_else_finds_gets_a_number_of_the_own_book(bob):
+    bob.play.prefers(bob.user_id, discoverable="nobody")
+    bob.uploads(Entry(STRANGERS[0], "my new number"))
+    assert b"my new number" not in bob.asks()
+    users.update(bob.play.db, FREE, bob.caller, bob.user_id, {"phone": STRANGERS[0]}, session=b"", now=NOW)
+    assert b"my new number" in bob.asks()
 
 
 def test_an_answer_with_a_phone_that_only_the_profile_says_is_made_each_time(bob):
@@ -210,9 +252,9 @@ def test_any_keyed_number_is_found_by_its_part(bob, number):
             me=bob.user_id,
         )
         since = number_changes.state(tx, bob.user_id, "")
-        assert number_changes.unchanged(tx, bob.user_id, "", since) == since
+        assert number_changes.unchanged(tx, bob.user_id, "", since, RULES) == since
         tx.run("UPDATE numbers SET number = :number WHERE user_id = :ann", number=number, ann=bob.ann)
-        assert number_changes.unchanged(tx, bob.user_id, "", since) is None
+        assert number_changes.unchanged(tx, bob.user_id, "", since, RULES) is None
 
 
 def test_readers_do_not_disturb_each_other_while_the_book_and_the_numbers_change(bob):
@@ -251,32 +293,48 @@ def test_the_users_of_an_answer_that_is_given_again_are_counted(bob, monkeypatch
 
 def kept(size: int) -> Kept:
     """An answer that takes so many bytes of memory."""
-    rules = Rules(verified_only=False, default="everyone", choice=True)
     content = b"x" * (size - kept_answers.BESIDE_BYTES)
-    return Kept(state=State(1, 1), rules=rules, form=written, answer=content, users=1)
+    return Kept(state=State(1, "", 1), rules=RULES, form=written, answer=content, users=1)
+
+
+def test_an_answer_takes_no_more_memory_than_is_counted():
+    answers = Answers(2**30)
+    asked = 2**40
+    tracemalloc.start()
+    for owner in range(10**6, 10**6 + 2_000):
+        ids = tuple(range(asked, asked + owner % 50))
+        state = State(2**59 + owner, f"{2**62 + owner} 1800000000 2", 10**9 + owner)
+        device = f"{owner:07}" + "\N{TELEPHONE RECEIVER}" * (discovery.DEVICE_CHARACTERS - 7)
+        rules = Rules(verified_only=owner % 2 == 0, default="everyone", choice=True)
+        one = Kept(state, rules, written, bytes(owner % 300), users=owner, asked=ids, agreed=ids[:])
+        answers.put((owner, device), one)
+        asked += 50
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken <= answers.bytes
 
 
 def test_answers_take_no_more_memory_than_they_may():
     answers = Answers(100_000)
     for owner in range(1_000):
-        answers.put((owner, ""), kept(1_000 + owner * 7))
+        answers.put((owner, ""), kept(2_000 + owner * 4))
         assert answers.bytes <= 100_000
     assert answers.of((500, "")) is None
 
 
 def test_the_answer_that_was_not_asked_for_longest_makes_room():
-    answers = Answers(20_000)
+    answers = Answers(40_000)
     for owner in range(20):
-        answers.put((owner, ""), kept(1_000))
+        answers.put((owner, ""), kept(2_000))
     assert answers.of((0, ""))
-    answers.put((20, ""), kept(1_000))
+    answers.put((20, ""), kept(2_000))
     assert answers.of((0, "")) and answers.of((20, "")) and not answers.of((1, ""))
 
 
 def test_an_answer_that_would_take_the_room_of_many_is_not_kept():
-    answers = Answers(16_000)
-    answers.put((1, ""), kept(1_000))
-    answers.put((1, ""), kept(1_001))
+    answers = Answers(32_000)
+    answers.put((1, ""), kept(2_000))
+    answers.put((1, ""), kept(2_001))
     assert answers.of((1, "")) is None and answers.bytes == 0
 
 

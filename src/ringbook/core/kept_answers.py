@@ -5,8 +5,9 @@
 
 Apps ask at each start who of the address book is registered, and mostly nothing has changed since they last asked. An
 answer is right while the book is as it was, no number in the book has got or lost a user, and the application's rules
-are the same; `store/number_changes.py` tells that with one statement (decisions/0029). Answers that depend on more are
-not kept: those with users who want mutual contacts only, and those with phones that only a profile says.
+are the same; `store/number_changes.py` tells that with one statement (decisions/0029). If some users want mutual
+contacts only, a second statement asks which of them hold the owner's number. Answers with phones that only a profile
+says are not kept.
 
 Nothing is missed when an answer is dropped, so the oldest ones make room.
 """
@@ -19,14 +20,14 @@ from msgspec import Struct
 
 from ..model import Caller, RegisteredPhone
 from ..store import number_changes
-from ..store.books import Lookup
-from ..store.db import Database
-from ..store.discoverable import Rules
+from ..store.db import Database, Tx
+from ..store.discoverable import Rules, mutual
 from ..store.number_changes import State
 from . import discoverable, discovery
 
 LARGEST = 16  # an answer takes at most this part of the memory
-BESIDE_BYTES = 512  # of memory for each answer, beside the answer itself
+BESIDE_BYTES = 1024  # of memory for each answer, beside the answer itself; with the longest name of a device
+ID_BYTES = 48  # of memory for the id of a user, in two tuples
 _KEY = "kept answers"
 Book = tuple[int, str]  # owner and device
 Form = Callable[[Sequence[RegisteredPhone]], bytes]
@@ -35,17 +36,21 @@ Form = Callable[[Sequence[RegisteredPhone]], bytes]
 class Kept(Struct):
     """One answer.
 
-    state   of the book, as of which the answer is right
+    state   of the book, as of which the answer is right; None: it is not to be kept
     rules   of the application, likewise
     form    what made the answer from the users
     users   how many users the answer has
+    asked   the users with a number in the book who want mutual contacts only, sorted
+    agreed  those of them who held a number of the owner
     """
 
-    state: State
+    state: State | None
     rules: Rules
     form: Form
     answer: bytes
     users: int
+    asked: tuple[int, ...] = ()
+    agreed: tuple[int, ...] = ()
 
 
 class Answers:
@@ -84,6 +89,11 @@ class Answers:
             while self._bytes > self._most:
                 self._drop(next(iter(self._answers)))
 
+    def drop(self, book: Book) -> None:
+        """Forget the answer of a book."""
+        with self._turn:
+            self._drop(book)
+
     def _drop(self, book: Book) -> None:
         if former := self._answers.pop(book, None):
             self._bytes -= _size(former)
@@ -98,42 +108,57 @@ def keep(db: Database, most_bytes: int) -> None:
 def registered(db: Database, caller: Caller, device: str, form: Form, *, now: int) -> bytes:
     """The registered contacts of a book, only with their phones, as `form` writes them. Counts them."""
     answers: Answers | None = db.memory.get(_KEY)
+    if not answers:
+        return form(discovery.registered_phones(db, caller, device, now=now))
     book = caller.user_id, device
-    if answers and (kept := _still_right(db, caller, answers.of(book), device, form)):
+    kept = answers.of(book)
+    if kept and kept.form is form and _still_right(db, caller, device, kept):
         discovery.count_matches(caller, kept.users, now)
         return kept.answer
-    state = _state(db, caller, device) if answers else None
+    answers.drop(book)
+    made = _made(db, caller, device, form)
+    discovery.count_matches(caller, made.users, now)
+    if made.state:
+        answers.put(book, made)
+    return made.answer
+
+
+def _made(db: Database, caller: Caller, device: str, form: Form) -> Kept:
+    """The answer of now; without a state if it depends on more than that, or there is no book.
+
+    The state is read before the book: a change that comes in between is then seen as a later one.
+    """
+    with db.read() as tx:
+        state = number_changes.state(tx, caller.user_id, device)
     with discovery.reading(db, caller, device) as tx:
         looked = discovery.among_contacts(tx, caller, device)
         found = discovery.with_phones(tx, caller, looked.found)
-    discovery.count_matches(caller, len(found), now)
-    answer = form(found)
-    if answers and state and _depends_on_numbers_alone(looked):
-        answers.put(book, Kept(state, discoverable.rules(caller.app), form, answer, len(found)))
-    return answer
+    if any(phone is None for _, _, phone, _ in looked.found):
+        state = None
+    asked, agreed = tuple(sorted(looked.asked)), tuple(sorted(looked.agreed))
+    return Kept(state, discoverable.rules(caller.app), form, form(found), len(found), asked, agreed)
 
 
-def _still_right(db: Database, caller: Caller, kept: Kept | None, device: str, form: Form) -> Kept | None:
-    """The kept answer if it is right at this moment; it is then right as of this moment."""
-    if not kept or kept.form is not form or kept.rules != discoverable.rules(caller.app):
-        return None
+def _still_right(db: Database, caller: Caller, device: str, kept: Kept) -> bool:
+    """Is the answer right at this moment? It is then right as of this moment."""
+    rules = discoverable.rules(caller.app)
+    if not kept.state or kept.rules != rules:
+        return False
     with db.read() as tx:
-        state = number_changes.unchanged(tx, caller.user_id, device, kept.state)
-    if not state:
-        return None
+        state = number_changes.unchanged(tx, caller.user_id, device, kept.state, rules)
+        if not state or not _still_agreed(tx, caller, kept):
+            return False
     kept.state = state
-    return kept
+    return True
 
 
-def _state(db: Database, caller: Caller, device: str) -> State | None:
-    """The state of a book before it is read: a change that comes in between is then seen as a later one."""
-    with db.read() as tx:
-        return number_changes.state(tx, caller.user_id, device)
-
-
-def _depends_on_numbers_alone(looked: Lookup) -> bool:
-    return not looked.asked_others and all(phone is not None for _, _, phone, _ in looked.found)
+def _still_agreed(tx: Tx, caller: Caller, kept: Kept) -> bool:
+    """Do the same users as before hold a number of the caller?"""
+    if not kept.asked:
+        return True
+    agreed = mutual(tx, caller.user_id, kept.asked, verified_only=kept.rules.verified_only)
+    return agreed == set(kept.agreed)
 
 
 def _size(kept: Kept) -> int:
-    return len(kept.answer) + BESIDE_BYTES
+    return len(kept.answer) + len(kept.asked) * ID_BYTES + BESIDE_BYTES

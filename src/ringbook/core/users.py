@@ -20,7 +20,7 @@ from .. import errors
 from ..config import Limits
 from ..model import GUEST_SECONDS, App, Caller, User
 from ..profile_fields import FIELDS
-from ..store import app_totals, books, joined_lists, proofs, pushes, resets, sessions, user_search
+from ..store import app_totals, books, discoverable, joined_lists, proofs, pushes, resets, sessions, user_search
 from ..store import users as store
 from ..store import words as words_store
 from ..store.db import Database, Row, Tx
@@ -156,8 +156,9 @@ def add(tx: Tx, app: App, values: dict[str, Any], now: int, *, chosen: preferenc
     if user_id is None:
         raise _conflict(*store.all_taken(tx, app.id, values))
     app_totals.change(tx, app.id, user_id, users=1)
-    _write_beside(tx, app, user_id, values, now, is_new=True)
-    preferences.write(tx, app, user_id, chosen or {}, now)
+    chosen = chosen or {}
+    _write_beside(tx, app, user_id, values, now, found_by=chosen.get("discoverable", discoverable.NOT_CHOSEN))
+    preferences.write(tx, app, user_id, chosen, now)
     if not values.get("is_guest"):
         stats.after(tx, app.id, "sign-ups", now)
     user = store.by_id(tx, app.id, user_id)
@@ -181,11 +182,16 @@ def untaken(tx: Tx, app: App, fields: Fields) -> Fields:
     return kept
 
 
-def _write_beside(tx: Tx, app: App, user_id: int, values: Mapping[str, Any], now: int, *, is_new: bool = False) -> None:
-    """Write the account's number and tags to their tables. Holders of a number that the user gained are notified."""
+def _write_beside(
+    tx: Tx, app: App, user_id: int, values: Mapping[str, Any], now: int, *, found_by: int | None = None
+) -> None:
+    """Write the account's number and tags to their tables. Holders of a number that the user gained are notified.
+
+    found_by   of a new user: the code of the chosen `discoverable`
+    """
     if "phone" in values:
         number = privacy.number(values["phone"], app.settings.default_region)
-        gained = store.set_number(tx, app.id, user_id, number, values["phone"], is_new=is_new)
+        gained = store.set_number(tx, app.id, user_id, number, values["phone"], found_by=found_by)
         if gained and number is not None:
             joined.contact_joined(tx, app, user_id, number, verified=False, now=now)
     if "user_tags" in values:

@@ -17,7 +17,7 @@ holds                                 which of these users the owner finds in an
 """
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import Any, NamedTuple, cast
 
 from .. import errors
@@ -377,11 +377,13 @@ def in_order(tx: Tx, owner_id: int, device: str) -> list[tuple[int, str, str | N
 class Lookup(NamedTuple):
     """The users whom an owner finds by a book's contacts.
 
-    asked_others   what other users hold decided, too, because some users want mutual contacts only
+    asked    the users with a number in the book who want mutual contacts only
+    agreed   those of them who hold a number of the owner
     """
 
     found: list[Found]
-    asked_others: bool = False
+    asked: Set[int]
+    agreed: Set[int]
 
 
 def registered(tx: Tx, app_id: int, owner_id: int, device: str, rules: Rules) -> Lookup:
@@ -398,10 +400,9 @@ def registered(tx: Tx, app_id: int, owner_id: int, device: str, rules: Rules) ->
         device=device,
         **rules.params(owner_id),
     )
-    asked = _asked(owner_id, rows, 4, rules)
-    rows = _found(tx, owner_id, rows, asked, rules)
+    rows, asked, agreed = _found(tx, owner_id, rows, 4, rules)
     if not rows:
-        return Lookup([], bool(asked))
+        return Lookup([], asked, agreed)
     book = rows[0][5]  # one device has one book
     first: dict[int, tuple[Any, ...]] = {}
     for row in rows:
@@ -411,24 +412,22 @@ def registered(tx: Tx, app_id: int, owner_id: int, device: str, rules: Rules) ->
         (user_id, name, spelled(number, spelling), number)
         for (user_id, spelling, *_), (number, name, _) in zip(first.values(), opened, strict=True)
     ]
-    return Lookup(found, bool(asked))
+    return Lookup(found, asked, agreed)
 
 
-def _asked(owner_id: int, rows: list[tuple[Any, ...]], place: int, rules: Rules) -> set[int]:
-    """The users who want mutual contacts only.
+def _found(
+    tx: Tx, owner_id: int, rows: list[tuple[Any, ...]], place: int, rules: Rules
+) -> tuple[list[tuple[Any, ...]], Set[int], Set[int]]:
+    """The rows of users whom the owner finds; `asked` and `agreed` as in `Lookup`.
 
     rows    of users whose numbers the owner has: the user's id first, the column `discoverable` at `place`
     """
     codes = rules.codes("mutual")
-    return {row[0] for row in rows if row[place] in codes and row[0] != owner_id}
-
-
-def _found(tx: Tx, owner_id: int, rows: list[tuple[Any, ...]], asked: set[int], rules: Rules) -> list[tuple[Any, ...]]:
-    """The rows, without those users among `asked` who have no number of the owner."""
+    asked = {row[0] for row in rows if row[place] in codes and row[0] != owner_id}
     if not asked:
-        return rows
-    hidden = asked - discoverable.mutual(tx, owner_id, asked, verified_only=rules.verified_only)
-    return [row for row in rows if row[0] not in hidden]
+        return rows, asked, asked
+    agreed = discoverable.mutual(tx, owner_id, asked, verified_only=rules.verified_only)
+    return [row for row in rows if row[0] not in asked or row[0] in agreed], asked, agreed
 
 
 def holds(tx: Tx, owner_id: int, user_ids: Sequence[int], rules: Rules) -> set[int]:
@@ -440,7 +439,7 @@ def holds(tx: Tx, owner_id: int, user_ids: Sequence[int], rules: Rules) -> set[i
         user_ids=Rows.of("id", user_ids),
         **rules.params(owner_id),
     )
-    return {row[0] for row in _found(tx, owner_id, rows, _asked(owner_id, rows, 1, rules), rules)}
+    return {row[0] for row in _found(tx, owner_id, rows, 1, rules)[0]}
 
 
 def delete_books(tx: Tx, owner_id: int) -> tuple[int, int]:

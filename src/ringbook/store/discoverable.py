@@ -49,6 +49,10 @@ class Rules(Struct, frozen=True):
         """True of rows `n` of numbers that count, and whose user is found by somebody, or is :viewer."""
         return _condition(self)
 
+    def found(self, alias: str) -> str:
+        """True of rows with a code of users whom somebody finds."""
+        return _found(self, alias)
+
     def params(self, viewer_id: int) -> dict[str, int]:
         """The parameters of a statement with the condition."""
         return {"viewer": viewer_id}
@@ -62,8 +66,13 @@ def _codes(rules: Rules, wanted: Audience) -> frozenset[int]:
 @lru_cache
 def _condition(rules: Rules) -> str:
     counts = "" if not rules.verified_only else "n.verified_at IS NOT NULL AND "
-    found = " AND ".join(f"n.discoverable <> {code}" for code in sorted(_codes(rules, "nobody")))
-    return f"{counts}({found or '1 = 1'} OR n.user_id = :viewer)"
+    return f"{counts}({_found(rules, 'n')} OR n.user_id = :viewer)"
+
+
+@lru_cache
+def _found(rules: Rules, alias: str) -> str:
+    hidden = sorted(_codes(rules, "nobody"))
+    return " AND ".join(f"{alias}.discoverable <> {code}" for code in hidden) or "1 = 1"
 
 
 def mutual(tx: Tx, viewer_id: int, user_ids: Collection[int], *, verified_only: bool) -> set[int]:

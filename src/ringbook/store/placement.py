@@ -175,7 +175,7 @@ TABLES = {
     "refusals": local("app_id request cause reason count first_at last_at"),
 }
 # Only a SQLite database has these. `part`: 20 of the 63 bits of a keyed number.
-OF_SQLITE = {"number_changes": local("id part")}
+OF_SQLITE = {"number_changes": local("id part discoverable")}
 
 
 def of(*, sqlite: bool) -> dict[str, Table]:

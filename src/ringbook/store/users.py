@@ -284,12 +284,12 @@ def _each_taken(tx: Tx, app_id: int, values: Mapping[str, Any], except_id: int) 
 
 
 def set_number(
-    tx: Tx, app_id: int, user_id: int, number: int | None, typed: str | None = None, *, is_new: bool = False
+    tx: Tx, app_id: int, user_id: int, number: int | None, typed: str | None = None, *, found_by: int | None = None
 ) -> bool:
     """Make this the user's only number; None removes all. A number that stays keeps its verification.
 
-    typed    the phone in the user's profile
-    is_new   the user was added in this transaction, and has neither a number nor preferences
+    typed      the phone in the user's profile
+    found_by   of a user who was added in this transaction and has no number: the code of the chosen `discoverable`
 
     True when the user did not answer to the number before.
     """
@@ -299,7 +299,7 @@ def set_number(
     keyed = numbers.keyed(tx, app_id, number)
     # On a cluster, a write that changes nothing costs as much as any other.
     others = "FROM numbers WHERE user_id = :user_id AND number <> :keyed"
-    if not is_new and tx.tuples(f"SELECT 1 {others}", user_id=user_id, keyed=keyed):
+    if found_by is None and tx.tuples(f"SELECT 1 {others}", user_id=user_id, keyed=keyed):
         tx.run(f"DELETE {others}", user_id=user_id, keyed=keyed)
     spelling = numbers.spelling(number, typed)
     added = tx.run(
@@ -311,7 +311,7 @@ def set_number(
         digits=numbers.digits(tx, "numbers", app_id, keyed, number),
         user_id=user_id,
         spelling=spelling,
-        discoverable=discoverable.NOT_CHOSEN if is_new else discoverable.of_user(tx, user_id),
+        discoverable=discoverable.of_user(tx, user_id) if found_by is None else found_by,
     )
     if not added:
         tx.run("UPDATE numbers SET spelling = :spelling WHERE user_id = :user_id", spelling=spelling, user_id=user_id)

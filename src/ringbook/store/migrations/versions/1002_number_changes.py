@@ -5,15 +5,17 @@ from alembic import op
 revision = "1002"
 down_revision = "1001"
 
-# A change has the first 20 of the 63 bits of a keyed number. The latest 1,000 changes are left.
-CHANGED = "INSERT INTO number_changes (part)"
+# A change has the first 20 of the 63 bits of a keyed number, and who found the user by it. The latest 1,000 are left.
+CHANGED = "INSERT INTO number_changes (part, discoverable)"
+OLD, NEW = (f"{row}.number >> 43, {row}.discoverable" for row in ("OLD", "NEW"))
+DIFFERS = "NEW.number <> OLD.number OR NEW.discoverable <> OLD.discoverable"
 FORGET = "DELETE FROM number_changes WHERE id <= last_insert_rowid() - 1000"
 OF_SQLITE = (
-    "CREATE TABLE number_changes (id INTEGER PRIMARY KEY, part INTEGER NOT NULL)",
-    f"CREATE TRIGGER numbers_added AFTER INSERT ON numbers BEGIN {CHANGED} VALUES (NEW.number >> 43); {FORGET}; END",
-    f"CREATE TRIGGER numbers_changed AFTER UPDATE ON numbers BEGIN {CHANGED} VALUES (OLD.number >> 43);"
-    f" {CHANGED} SELECT NEW.number >> 43 WHERE NEW.number <> OLD.number; {FORGET}; END",
-    f"CREATE TRIGGER numbers_removed AFTER DELETE ON numbers BEGIN {CHANGED} VALUES (OLD.number >> 43); {FORGET}; END",
+    "CREATE TABLE number_changes (id INTEGER PRIMARY KEY, part INTEGER NOT NULL, discoverable INTEGER NOT NULL)",
+    f"CREATE TRIGGER numbers_added AFTER INSERT ON numbers BEGIN {CHANGED} VALUES ({NEW}); {FORGET}; END",
+    f"CREATE TRIGGER numbers_changed AFTER UPDATE ON numbers BEGIN {CHANGED} VALUES ({OLD});"
+    f" {CHANGED} SELECT {NEW} WHERE {DIFFERS}; {FORGET}; END",
+    f"CREATE TRIGGER numbers_removed AFTER DELETE ON numbers BEGIN {CHANGED} VALUES ({OLD}); {FORGET}; END",
 )
 
 
