@@ -12,6 +12,7 @@ Times are UTC seconds since 1970; a `number` is the 64-bit integer of `phone.rea
 """
 
 from enum import Enum
+from typing import Literal
 
 from msgspec import Struct
 
@@ -89,7 +90,7 @@ class Entry(Struct, frozen=True, gc=False):
 
     phone: str
     name: str | None = None
-    destroy: bool | None = False
+    destroy: bool | Literal[0, 1] | None = False
 
 
 class Contact(Struct, frozen=True, gc=False):

@@ -1,13 +1,20 @@
 """Address books over HTTP: many uploads at once lose and double nothing, and beyond a limit nothing is changed."""
 
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import msgspec
 import pytest
 from asking import Answer, Person, at_once, guest, line, lines, person, rows
+from hypothesis import given
+from hypothesis import strategies as st
 from servers import DATABASES, Databases, Server, serve
+
+from ringbook.api import address_book
+from ringbook.model import Entry
 
 AT_ONCE = 16
 HOUR = 3600
@@ -306,3 +313,37 @@ def test_more_than_50_000_contacts_are_refused_and_nothing_is_changed(server):
 def test_a_device_whose_name_is_too_long_is_refused_by_the_name_of_the_field(server):
     refused = person(server).upload(lines(0, 1), udid="x" * 65)
     assert refused.status == 422 and list(refused.json["errors"]) == ["udid"]
+
+
+FLAGS = [0, 1, 2, -1, 1.0, True, False, None, "1", "true", "", [], {}]
+FIELDS = {
+    "phone": st.sampled_from(["+1 202 555 0142", "12025550142", "", "a\0b", "\ud83d", 12025550142, None, [], True]),
+    "name": st.sampled_from(["Ann", "", "\\", '"', "नेहा 🏡", "a\0b", "\ud83d", None, 7, {}]),
+    "destroy": st.sampled_from(FLAGS),
+    "other": st.sampled_from(["{", "a\0b", None, [[]], {"phone": "1"}]),
+}
+
+
+def told(entry: Entry | None) -> tuple[str, str | None, bool] | None:
+    return entry and (entry.phone, entry.name, bool(entry.destroy))
+
+
+@given(st.lists(st.fixed_dictionaries({}, optional=FIELDS), max_size=4), st.booleans())
+def test_a_body_that_can_be_decoded_at_once_has_the_entries_that_are_decoded_one_by_one(contacts, ascii_only):
+    text = json.dumps({"force": 1, "contacts": contacts, "udid": None}, ensure_ascii=ascii_only)
+    whole = address_book.at_once(text.encode("utf-8", "surrogatepass"), 50_000)
+    alone = [address_book.entry(msgspec.Raw(json.dumps(one).encode())) for one in contacts]
+    assert whole is None or [told(one) for one in whole.contacts] == [told(one) for one in alone]
+    assert whole is not None or None in alone or "\\u0000" in json.dumps(contacts) or not spelled_usually(contacts)
+
+
+def spelled_usually(contacts: list[dict[str, object]]) -> bool:
+    """As the SDKs write them: phones as texts, and `destroy` as a number or a boolean."""
+    usual = ("phone" not in one or isinstance(one["phone"], str) for one in contacts)
+    return all(usual) and all(type(one.get("destroy")) in (int, bool, type(None)) for one in contacts)
+
+
+@pytest.mark.parametrize(("count", "is_decoded"), [(3, True), (4, False), (50, False)])
+def test_a_body_with_more_entries_than_the_limit_is_not_decoded_at_once(count, is_decoded):
+    body = b'{"contacts":[' + b",".join([b'{"phone":""}'] * count) + b"]}"
+    assert (address_book.at_once(body, 3) is not None) == is_decoded
