@@ -73,9 +73,8 @@ def test_a_second_implementation_gives_the_same_values() -> None:
     assert SEAL.contact(1, 7, 2, 99, NUMBER, "Ann", "+1 202 555 0142") == sealed
     assert SEAL.fingerprint == hkdf(place("fingerprint"), 8).hex()
     of_book = b"".join(map(eight, (1, 7, 2)))
-    entry = hashlib.blake2b(
-        of_book + "+1 202\0Änn".encode(), key=hkdf(place("entry", "r 1"), 32), digest_size=8
-    ).digest()
+    key = hkdf(place("entry", "r 1"), 32)
+    entry = hashlib.blake2b(key + of_book + "+1 202\0Änn".encode(), digest_size=8).digest()
     assert SEAL.entries("r 1", 1, 7, 2, [Entry("+1 202", "Änn")]) == [int.from_bytes(entry, "big", signed=True)]
 
 
@@ -132,6 +131,13 @@ def test_an_entry_has_another_value_for_every_difference() -> None:
     assert len(set(values)) == len(values) == 9
     assert SEAL.entries("r", 1, 7, 2, [ann, ann]) == [values[0]] * 2
     assert SEAL.entries("r", 1, 7, 2, []) == []
+
+
+def test_entries_that_no_book_stores_share_one_value() -> None:
+    entries = [Entry("12025550142"), Entry("1202", "Ann", True), Entry("", None, 1), Entry("", ""), Entry("", "Ann", 0)]
+    nameless, removed, both, *others = SEAL.entries("r", 1, 7, 2, entries)
+    assert nameless == removed == both
+    assert len({nameless, *others}) == 3
 
 
 # ── sealing and opening ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -20,8 +20,9 @@ same place gives the same bytes, so that sealed values can be compared. The pric
 times sees which values have changed.
 
 All keys come from the one in the key file, by HKDF-SHA256 (RFC 5869) with the purpose as info. Numbers and look-ups are
-keyed BLAKE2b (RFC 7693). Sealing is AES-SIV with 256-bit keys and no nonce (RFC 5297); the place is its associated
-data. Texts are padded as in ISO/IEC 7816-4, with 80 and zeros, to a multiple of 16 bytes.
+keyed BLAKE2b (RFC 7693), entries BLAKE2b of a key and the entry. Sealing is AES-SIV with 256-bit keys and no nonce (RFC
+5297); the place is its associated data. Texts are padded as in ISO/IEC 7816-4, with 80 and zeros, to a multiple of 16
+bytes.
 """
 
 import os
@@ -55,7 +56,7 @@ Place = str | int
 
 
 class Sent(Protocol):
-    """An entry of an upload: the phone as it was typed, and the name."""
+    """An entry of an upload: the phone as it was typed, the name, and whether it removes the contact."""
 
     @property
     def phone(self) -> str:
@@ -64,6 +65,10 @@ class Sent(Protocol):
     @property
     def name(self) -> str | None:
         """The name; None in an entry that has none."""
+
+    @property
+    def destroy(self) -> bool | int | None:
+        """Does it remove the contact?"""
 
 
 KEY_FILE = """\
@@ -298,19 +303,23 @@ class Seal:
         """The keyed value of each entry for a book: of the phone as it was typed, and the name. 64 bits, with a sign.
 
         reading   names the way in which numbers are read: after another one, every value is different
+
+        An entry that removes a contact, or has no name, has the value of an empty text: no contact is stored with it.
         """
         try:
             of_book = self._entries[reading]()
         except KeyError:
-            self._entries[reading] = copy = self._keyed_hash(ENTRY_BYTES, "entry", reading)
+            self._entries[reading] = copy = self._hash_after_key(ENTRY_BYTES, "entry", reading)
             of_book = copy()
         of_book.update(_pack_book(app_id, owner_id, book))
         copied = of_book.copy
         found: list[bytes] = []
         # In entries that are stored, neither of them contains NUL.
-        for text in [f"{entry.phone}\0{entry.name}".encode("utf-8", "surrogatepass") for entry in entries]:
+        for text in [
+            "" if entry.destroy or entry.name is None else f"{entry.phone}\0{entry.name}" for entry in entries
+        ]:
             hashed = copied()
-            hashed.update(text)
+            hashed.update(text.encode("utf-8", "surrogatepass"))
             found.append(hashed.digest())
         return list(struct.unpack(f">{len(found)}q", b"".join(found)))
 
@@ -344,6 +353,16 @@ class Seal:
     def _keyed_hash(self, size: int, *purpose: Place) -> Callable[[], blake2b]:
         """Copies of a keyed hash that has read nothing yet."""
         return blake2b(key=derived(self._secret, *purpose, size=KEY_BYTES), digest_size=size).copy
+
+    def _hash_after_key(self, size: int, *purpose: Place) -> Callable[[], blake2b]:
+        """Copies of a hash that has read a key.
+
+        BLAKE2's own key fills a block, so that a short content needs two of them, and twice the time. In front of the
+        content a key of a fixed length is as good: nobody can extend what BLAKE2 has hashed.
+        """
+        hashed = blake2b(digest_size=size)
+        hashed.update(derived(self._secret, *purpose, size=KEY_BYTES))
+        return hashed.copy
 
 
 def _contact_text(number: int, name: str, typed: str | None) -> bytes:

@@ -192,6 +192,21 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
+def test_an_entry_that_is_known_and_named_again_is_read_so_that_the_last_name_wins(db, owner, monkeypatch):
+    upload(db, owner, *book(100))
+    sealed = counted(monkeypatch)
+    first, other = Entry("12025550000", "x 0"), Entry("+1 202 555 0000", "Ann")
+    assert upload(db, owner, *book(100), other) == Report(0, 101, 0, {})
+    assert discovery.retrieve(db, owner)[0] == ("+1 202 555 0000", "Ann")
+    assert upload(db, owner, first, *book(100)[1:], other, first) == Report(0, 102, 0, {})
+    assert discovery.retrieve(db, owner)[0] == ("12025550000", "x 0")
+    assert upload(db, owner, *book(100), first) == Report(0, 101, 0, {})
+    assert upload(db, owner, *book(100)[::-1], Entry("+12025550000", None, True)) == Report(0, 100, 1, {})
+    assert sealed == [1, 2, 2, 3, 2, 1, 2]
+    assert len(discovery.retrieve(db, owner)) == 99
+    stored(db, owner)
+
+
 def test_an_entry_without_a_name_is_rejected_also_where_the_contact_is_called_none(db, owner):
     upload(db, owner, *[Entry(one.phone, "None") for one in book(100)])
     nameless = [Entry(one.phone) for one in book(100)]
@@ -200,7 +215,7 @@ def test_an_entry_without_a_name_is_rejected_also_where_the_contact_is_called_no
 
 def test_a_few_changes_of_a_large_book_do_not_read_it(db, owner, monkeypatch):
     upload(db, owner, *book(2_000))
-    monkeypatch.setattr(prepared.books, "numbers_by_entry", None)
+    monkeypatch.setattr(prepared.books, "entries", None)
     assert upload(db, owner, *book(100, "other")).updated == 100
     assert upload(db, owner, *book(10)).updated == 10
 

@@ -105,6 +105,17 @@ def test_no_rows_are_none(table):
         assert tx.tuples("SELECT r.n FROM :rows AS r", rows=Rows.of("n", [])) == []
 
 
+def test_a_column_of_whole_numbers(table):
+    with table.write() as tx:
+        assert tx.integers("SELECT n AS value FROM things") == []
+    put(table, *((n, None) for n in NUMBERS))
+    with table.read() as tx:
+        assert sorted(tx.integers("SELECT n AS value FROM things")) == sorted(NUMBERS)
+        assert tx.integers("SELECT n % 7 AS value FROM things WHERE n = :n", n=8) == []
+        asked = Rows.of("n", [1, 0])
+        assert sorted(tx.integers("SELECT n % 7 AS value FROM things WHERE n IN :ns", ns=asked)) == [0, 1]
+
+
 def test_a_list_may_say_which_values_are_meant(table):
     put(table, (1, "a"), (2, "b"), (3, None))
     with table.write() as tx:

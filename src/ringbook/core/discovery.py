@@ -83,6 +83,8 @@ def _apply(
             seen = prepared.seen(tx, caller, device, len(entries), whole=force)
             sent = prepared.prepared(tx.seal, caller, seen, entries, whole=force)
         held = _held(tx, caller, book, sent.entries, force=force) if seen.contacts is None else seen.contacts
+        if again := sent.named_again(held):
+            sent = prepared.prepared(tx.seal, caller, seen, entries, whole=force, again=again)
         changes = diff(held, sent.entries, force=force, next_seq=book["next_seq"])
         changes.updated += sent.held
         _check_size(limits, book, changes)

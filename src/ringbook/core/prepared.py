@@ -1,15 +1,16 @@
 """Prepares the entries of an upload for a book, before the book is locked.
 
     seen(tx, …)       a book as it is now, with what it holds where most of it may be uploaded again
-    prepared(…)       the entries that may change the book, as it would store them; how many it holds as they are; and
+    prepared(…)       the entries that may change the book, as it would store them; those that it holds as they are; and
                       the reasons to reject the others
 
-An app uploads the same contacts again and again. So the keyed values of the whole book are read at once, and an entry
-of which the book holds the keyed value already is neither read nor encrypted, and mostly not looked at again. What was
-prepared holds as long as the book's version stays the same.
+An app uploads the same contacts again and again. So the keyed entries of the whole book are read at once, and an entry
+that the book holds already is neither read nor encrypted, and mostly not looked at again. What was prepared holds as
+long as the book's version stays the same.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -32,31 +33,43 @@ class Seen(Struct, frozen=True):
 
     book       its number, or the number that it will probably get
     version    None where it was not read
-    numbers    the keyed number of each contact by its keyed entry; None where they were not read
+    entries    the keyed entries of all contacts; None where they were not read
     contacts   all contacts by keyed number; None where they were not read
     """
 
     book: int
     version: int | None = None
-    numbers: dict[int, int] | None = None
+    entries: Collection[int] | None = None
     contacts: dict[int, Held] | None = None
 
     def holds_for(self, book: Row) -> bool:
         """Whether what was prepared holds for the book as it is now."""
-        return self.book == book["book"] and (self.numbers is None or self.version == book["version"])
+        return self.book == book["book"] and (self.entries is None or self.version == book["version"])
 
 
 class Prepared(Struct, frozen=True):
     """An upload as a book would apply it.
 
     entries    the accepted entries in their order, without those that are counted in `held`
-    held       how many other entries the book holds as they are. None of `entries` has the number of one of these
+    known      the keyed values of the other entries, which the book holds as they are: each of another contact
     rejected   the reasons to reject an entry, by its position from 0
     """
 
     entries: list[SealedEntry]
-    held: int
+    known: Collection[int]
     rejected: dict[int, list[Reason]]
+
+    @property
+    def held(self) -> int:
+        """How many entries the book holds as they are."""
+        return len(self.known)
+
+    def named_again(self, contacts: dict[int, Held]) -> set[int]:
+        """The values among `known` of contacts that other entries name, too. These must be read: their order counts.
+
+        contacts   those of the book that `entries` name
+        """
+        return {held[1] for held in contacts.values() if held[1] in self.known} if self.known else set()
 
 
 def glanced(db: Database, caller: Caller, device: str, entries: int, *, whole: bool) -> Seen:
@@ -80,55 +93,60 @@ def seen(tx: Tx, caller: Caller, device: str, entries: int, *, whole: bool) -> S
         return Seen(book["book"])
     # The version is read first: contacts that changed in between do not hold for it.
     if not whole:
-        return Seen(book["book"], book["version"], books.numbers_by_entry(tx, owner_id, book["book"]))
+        return Seen(book["book"], book["version"], books.entries(tx, owner_id, book["book"]))
     contacts = books.whole_book(tx, owner_id, book["book"])
-    numbers = {held[1]: number for number, held in contacts.items()}
-    return Seen(book["book"], book["version"], numbers, contacts)
+    return Seen(book["book"], book["version"], {held[1] for held in contacts.values()}, contacts)
 
 
-def prepared(seal: Seal, caller: Caller, book: Seen, entries: Sequence[Entry | None], *, whole: bool) -> Prepared:
+def prepared(
+    seal: Seal,
+    caller: Caller,
+    book: Seen,
+    entries: Sequence[Entry | None],
+    *,
+    whole: bool,
+    again: Collection[int] = (),
+) -> Prepared:
     """The upload as the book would apply it.
 
     whole   leave out no accepted entry, because their order counts
+    again   the keyed values of entries that are read although the book holds them (`Prepared.named_again`)
     """
     given = [entry or NOTHING for entry in entries]
     reading = phone.reading(caller.app.settings.default_region)
     values = seal.entries(reading, caller.app.id, caller.user_id, book.book, given)
-    if not book.numbers:
+    if not book.entries:
         found, rejected = _sealed(seal, caller, book, given, values)
-        return Prepared(found, 0, rejected)
-    numbers = list(map(book.numbers.get, values))
-    # An entry without a name has the keyed value of one with the name "None".
-    new = [at for at, number in enumerate(numbers) if number is None or given[at].destroy or given[at].name is None]
+        return Prepared(found, (), rejected)
+    known = set(values).intersection(book.entries)
+    if not whole:
+        known.difference_update(_repeated(values), again)
+    new = [at for at, value in enumerate(values) if value not in known]
     found, refused = _sealed(seal, caller, book, [given[at] for at in new], [values[at] for at in new])
     rejected = {new[at]: reasons for at, reasons in refused.items()}
-    for at in new:
-        numbers[at] = None
-    held = len(given) - len(new)
-    if not whole and _are_apart(numbers, held, found):
-        return Prepared(found, held, rejected)
-    return Prepared(_merged(numbers, values, new, found, rejected), 0, rejected)
+    if not whole:
+        return Prepared(found, known, rejected)
+    return Prepared(_merged(book, values, new, found, rejected), (), rejected)
 
 
-def _are_apart(numbers: Sequence[int | None], held: int, found: Sequence[SealedEntry]) -> bool:
-    """Whether each of the contacts that the book holds is named by one entry only.
-
-    numbers   of these `held` contacts; None for the other entries, which are `found` or were rejected
-    """
-    known = set(numbers)
-    known.discard(None)
-    return len(known) == held and known.isdisjoint([entry[0] for entry in found])
+def _repeated(values: Sequence[int]) -> Collection[int]:
+    """The values that occur more than once."""
+    if len(set(values)) == len(values):
+        return ()
+    return [value for value, times in Counter(values).items() if times > 1]
 
 
 def _merged(
-    numbers: Sequence[int | None],
+    book: Seen,
     values: Sequence[int],
     new: Sequence[int],
     found: Sequence[SealedEntry],
     rejected: dict[int, list[Reason]],
 ) -> list[SealedEntry]:
-    """All accepted entries in their order."""
-    merged: list[Any] = list(zip(numbers, values, repeat(KNOWN), strict=False))
+    """All accepted entries in their order: those that the book holds, and those that are `new` and were found."""
+    assert book.contacts is not None
+    numbers = {held[1]: number for number, held in book.contacts.items()}
+    merged: list[Any] = list(zip(map(numbers.get, values), values, repeat(KNOWN), strict=False))
     others = iter(found)
     for at in new:
         merged[at] = None if at in rejected else next(others)

@@ -6,7 +6,7 @@ add_to_totals                         one row per owner: contacts and bytes over
 glance                                a book that nobody locks
 doubt                                 a book that cannot be read
 contacts_among, whole_book            what an upload compares with
-numbers_by_entry                      the same, only to find out which entries the book holds already
+entries                               the same, only to find out which entries the book holds already
 elsewhere                             which numbers the owner's other books hold
 elsewhere_or_removed                  the same, and those that the owner removed lately
 put, move, drop                       the net change, sorted by number
@@ -270,10 +270,10 @@ def whole_book(tx: Tx, owner_id: int, book: int) -> dict[int, Held]:
     return by_number(tx.tuples(HELD, owner_id=owner_id, book=book))
 
 
-def numbers_by_entry(tx: Tx, owner_id: int, book: int) -> dict[int, int]:
-    """By keyed entry: the keyed numbers of a book's contacts."""
-    sql = "SELECT entry, number FROM contacts WHERE owner_id = :owner_id AND book = :book"
-    return dict(cast(list[tuple[int, int]], tx.tuples(sql, owner_id=owner_id, book=book)))
+def entries(tx: Tx, owner_id: int, book: int) -> set[int]:
+    """The keyed entries of a book's contacts."""
+    sql = "SELECT entry AS value FROM contacts WHERE owner_id = :owner_id AND book = :book"
+    return set(tx.integers(sql, owner_id=owner_id, book=book))
 
 
 def by_number(rows: list[tuple[Any, ...]]) -> dict[int, Held]:
