@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sealed import buckets
 
@@ -122,6 +122,35 @@ def test_a_bucket_that_ends_holds_until_then_and_is_forgotten_after(db):
     assert refused.value.wait_seconds == 1
     assert rate_limits.sweep(db, NOW + 100) == 0
     assert rate_limits.sweep(db, NOW + 101) == 1
+
+
+rates = st.sampled_from([0.5, 1.0, 2000 / HOUR, 100_000 / DAY, 1 / 3, 7e-5])
+charges = st.lists(st.tuples(st.integers(1, 12), st.integers(-2, 40)), min_size=1, max_size=12)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rates, charges, st.booleans())
+def test_one_statement_charges_what_two_statements_do(db, per_second, charges, alarm):
+    """`charge` takes one, and `charge_all` locks a bucket and then writes it."""
+    one, two = (Bucket(name, 10, per_second, "too many", alarm=alarm) for name in ("one", "two"))
+    with db.write() as tx:
+        tx.run("DELETE FROM buckets")
+    now, refusals = NOW, []
+    for cost, seconds in charges:
+        now += seconds
+        for bucket in (one, two):
+            try:
+                with db.write() as tx:
+                    if bucket is one:
+                        charging.charge(tx, bucket, cost, now)
+                    else:
+                        charging.charge_all(tx, [charging.Charge(bucket, cost)], now)
+                refusals.append(None)
+            except errors.TooMany as refused:
+                refusals.append((refused.reason, refused.wait_seconds))
+        found = [(row["used"], row["at"], row["expires_at"]) for row in rows(db, "buckets")]
+        assert found[:1] == found[1:]
+    assert refusals[::2] == refusals[1::2]
 
 
 def test_what_is_given_back_can_be_used_again(db):

@@ -16,6 +16,7 @@ from ringbook.config import Limits
 from ringbook.core import applications, discovery, prepared, users
 from ringbook.model import App, Caller, Entry, Reason, Report
 from ringbook.store import db as store
+from ringbook.store import reports
 
 NOW = 1_800_000_000
 FREE = Limits(permits=0, app_permits_per_day=10**9)
@@ -80,16 +81,20 @@ uploads = st.tuples(st.lists(entries, max_size=10), st.booleans(), st.sampled_fr
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(uploads, st.booleans()), max_size=8))
+@given(st.lists(st.tuples(uploads, st.booleans(), st.sampled_from([None, -1, -2])), max_size=8))
 def test_any_history_ends_as_it_does_when_every_entry_is_read_and_sealed(db, pair, way, history):
+    """`at`: the books are known as they were before this upload, or before the one before it."""
     short, long = pair
     for who in pair:
         for device in ("", "phone"):
             upload(db, who, force=True, device=device)
-    for (sent, force, device), again in history:
+    seen: list[Any] = [[]]
+    for (sent, force, device), again, at in history:
         for _ in range(1 + again):
+            with db.read() as tx:
+                seen.append(reports.of_owner(tx, short.user_id))
             way(SHORT)
-            report = upload(db, short, *sent, force=force, device=device)
+            report = upload(db, short, *sent, force=force, device=device, known=at and seen[at])
             way(LONG)
             assert report == upload(db, long, *sent, force=force, device=device)
     assert stored(db, short) == stored(db, long)

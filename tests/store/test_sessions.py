@@ -198,11 +198,11 @@ def test_a_session_and_reports_read_at_once_are_those_that_are_read_alone(db, ap
     with db.write() as tx:
         for device in ("", "phone", "tablet"):
             book = books.add_book(tx, app_id, ann, len(device), device, NOW + len(device))
-            reports.put(tx, ann, book, b"alone", b"together")
+            reports.put(tx, ann, book["book"], b"reports")
             if device == "phone":
                 books.set_book(tx, ann, book["book"], 1, 1)
     with db.read() as tx:
-        assert [held for _, _, held in sorted(reports.of_owner(tx, ann))] == [b"together", None, b"together"]
+        assert [book.reports for book in sorted(reports.of_owner(tx, ann))] == [b"reports", None, b"reports"]
         for name, own in (("a", ann), ("b", bob), ("nobody", None), ("unknown", None)):
             session, held = sessions.by_token_with_reports(tx, hashed(name), NOW)
             assert session == sessions.by_token(tx, hashed(name), NOW)

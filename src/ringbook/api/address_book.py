@@ -94,6 +94,7 @@ def _applied(call: Call, caller: Caller, digest: bytes) -> Report:
             device=device(udid),
             force=flag(force, "force"),
             digest=digest,
+            known=call.books,
             now=call.now,
         )
 

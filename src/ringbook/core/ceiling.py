@@ -26,6 +26,7 @@ from .charging import Bucket, Charge
 LEAST = 2_000_000
 PER_USER, PER_NEW_USER, NEW_DAYS = 20, 1_000, 30
 CACHE_SECONDS = 300
+AT_ONCE = 2  # buckets that are charged one by one: to charge any number of them takes two statements
 SMALLEST_BLOCK, LARGEST_BLOCK, BLOCK_SHARE = 1_000, 10_000, 100
 
 
@@ -40,12 +41,13 @@ def charge_numbers(
     own: Sequence[Bucket] = (),
     established: bool = False,
 ) -> None:
-    """Charge new numbers to the user's `own` buckets and to the shared ones, or raise TooMany and charge none.
+    """Charge new numbers to the user's `own` buckets and to the shared ones, or raise TooMany.
 
     own           the user's buckets, or at sign-up those of new accounts, which are charged first
     established   the account was verified more than a day ago
 
-    Call it last in a transaction: until the commit, all other users of a shared bucket wait.
+    Call it last in a transaction: until the commit, all other users of a shared bucket wait. A refusal must undo the
+    transaction, which may have charged some of the buckets.
     """
     if not cost:
         return
@@ -55,7 +57,7 @@ def charge_numbers(
     taken = held.take_all([bucket.name for bucket in shared], cost, now)
     drawn = [Charge(one, cost - some, _block(one)) for one, some in zip(shared, taken, strict=True) if some < cost]
     try:
-        granted = charging.charge_all(tx, [*exact, *drawn], now)[len(exact) :]
+        granted = _charged(tx, exact, drawn, now)
     except BaseException:
         for bucket, some in zip(shared, taken, strict=True):
             held.put_back(bucket.name, some)
@@ -63,6 +65,15 @@ def charge_numbers(
     for one, amount in zip(drawn, granted, strict=True):
         if amount:
             tx.on_commit(partial(held.add, one.bucket.name, one.bucket.per_second, amount, now))
+
+
+def _charged(tx: Tx, exact: Sequence[Charge], drawn: Sequence[Charge], now: int) -> list[int]:
+    """Charge the buckets in this order. Returns how much of each block of `drawn` was granted."""
+    if drawn or len(exact) > AT_ONCE:
+        return charging.charge_all(tx, [*exact, *drawn], now)[len(exact) :]
+    for one in exact:
+        charging.charge(tx, one.bucket, one.cost, now)
+    return []
 
 
 def _shared(limits: Limits, app: App, address: str, most: int, *, established: bool) -> list[Bucket]:

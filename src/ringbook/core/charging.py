@@ -1,7 +1,7 @@
 """Buckets that fill by use and drain with time: the mechanism of all rate limits (`rate_limits.py`).
 
     Bucket                        a name, a capacity, and how fast it drains
-    charge(tx, bucket, cost)      charges a bucket, or refuses and says how long to wait
+    charge(tx, bucket, cost)      charges a bucket, in one statement if it drains, or refuses and says how long to wait
     Charge, charge_all            charges several buckets in two statements, or refuses and charges none
     charge_up_to(…)               charges as much as there is room for, for work that is done already
     has_room, check_empty, fill   says whether there is room; refuses unless the bucket is empty; fills the bucket
@@ -51,11 +51,21 @@ class Bucket:
 
 
 def charge(tx: Tx, bucket: Bucket, cost: int, now: int) -> None:
-    """Add `cost` to the bucket, or raise TooMany and leave it as it is."""
+    """Add `cost` to the bucket, or raise TooMany and leave it as it is. It stays locked until the transaction ends."""
     if not bucket.capacity or not cost:
         return
-    row = buckets.lock(tx, bucket.name, now)
-    _write(tx, bucket, _used(bucket, row, cost, now), now)
+    used = _charged(tx, bucket, cost, now) if bucket.per_second and cost <= bucket.capacity else None
+    if used is None:
+        row = buckets.lock(tx, bucket.name, now)
+        _write(tx, bucket, _used(bucket, row, cost, now), now)
+    elif bucket.alarm and used >= NEAR * bucket.capacity:
+        _near(bucket, now)
+
+
+def _charged(tx: Tx, bucket: Bucket, cost: int, now: int) -> float | None:
+    """The same in one statement: what is used then, or None if there is no room."""
+    expires_at = _empty_at(bucket, cost, now)
+    return buckets.charge(tx, bucket.name, cost, bucket.capacity, bucket.per_second, now, expires_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,11 @@ from ..config import Limits
 from ..model import Caller, Entry, Held, Reason, Registered, RegisteredPhone, Report
 from ..seal import CONTACTS
 from ..store import app_totals, books, buckets, users
+from ..store import reports as store_reports
 from ..store.db import Database, Row, Tx
 from . import discoverable, joined, prepared, privacy, rate_limits, reports, stats
-from .diff import Changes, SealedEntry, diff
+from .diff import Changes, diff
+from .prepared import Prepared, Seen
 
 DEVICE_CHARACTERS = 64
 Dropped = tuple[int, bytes]  # a removed contact: keyed number and sealed text
@@ -36,6 +38,7 @@ def upload(
     device: str = "",
     force: bool = False,
     digest: bytes = b"",
+    known: reports.Books | None = None,
     now: int,
 ) -> Report:
     """Apply the entries to the caller's address book of this device. Entries that cannot be read are rejected.
@@ -44,6 +47,7 @@ def upload(
     device    the device's udid, at most 64 characters; "" is the book that all of the user's devices share
     force     the book then has exactly the accepted entries
     digest    names the upload for `core/reports.py`, which then answers it when it comes again; b"": it is not stored
+    known     the caller's books, as `sessions.current_with_reports` has found them a moment ago; None: they are read
 
     Raises Invalid when the upload or a total is over its limit, TooMany when the caller has no permits left for new
     numbers; nothing is written then. When every entry of a non-empty `force` upload is rejected, nothing is changed:
@@ -54,7 +58,8 @@ def upload(
         raise errors.Invalid(reason, field="contacts", limit="max_upload_contacts")
     if len(device) > DEVICE_CHARACTERS:
         raise errors.Invalid(f"is longer than {DEVICE_CHARACTERS} characters", field="device")
-    changes, rejected = _apply(db, limits, caller, entries, device=device, force=force, digest=digest, now=now)
+    seen = prepared.glanced(db, caller, device, len(entries), known, whole=force)
+    changes, rejected = _apply(db, limits, caller, entries, seen, device=device, force=force, digest=digest, now=now)
     report = Report(changes.created, changes.updated, changes.deleted, rejected)
     metrics.uploaded(report)
     stats.add(caller.app.id, "uploads", now)
@@ -66,14 +71,17 @@ def _apply(
     limits: Limits,
     caller: Caller,
     entries: Sequence[Entry | None],
+    seen: Seen,
     *,
     device: str,
     force: bool,
     digest: bytes,
     now: int,
 ) -> tuple[Changes, dict[int, list[Reason]]]:
-    """Write the accepted entries, all or none. Returns also the reasons to reject the others."""
-    seen = prepared.glanced(db, caller, device, len(entries), whole=force)
+    """Write the accepted entries, all or none. Returns also the reasons to reject the others.
+
+    seen   the book as it was before it is locked here
+    """
     sent = prepared.prepared(db.seal, caller, seen, entries, whole=force)
     if not sent.entries and not sent.held and (sent.rejected or not force):
         return Changes(), sent.rejected
@@ -82,30 +90,39 @@ def _apply(
         if not seen.holds_for(book):
             seen = prepared.seen(tx, caller, device, len(entries), whole=force)
             sent = prepared.prepared(tx.seal, caller, seen, entries, whole=force)
-        held = _held(tx, caller, book, sent.entries, force=force) if seen.contacts is None else seen.contacts
+        held, removed = _held(tx, caller, book, seen, sent, now, force=force)
         if again := sent.named_again(held):
             sent = prepared.prepared(tx.seal, caller, seen, entries, whole=force, again=again)
         changes = diff(held, sent.entries, force=force, next_seq=book["next_seq"])
         changes.updated += sent.held
         _check_size(limits, book, changes)
         _count(tx, limits, caller, changes, now)
-        unknown = _unknown(tx, caller, book, changes.new, now)
-        dropped = _write(tx, caller, book, device, changes)
-        if digest:
-            size = book["size"] + len(changes.new) - len(changes.drop)
-            reports.keep(tx, caller.user_id, book, sent, size, digest=digest)
+        unknown = _unknown(tx, caller, book, changes.new, removed, now)
+        dropped = _write(tx, caller, book, device, changes, sent, digest)
         _remember(tx, limits, caller, book, dropped, now)
         # Last, because users behind one address share its bucket, which stays locked until the commit.
         privacy.pay(tx, limits, caller, unknown, now)
     return changes, sent.rejected
 
 
-def _held(tx: Tx, caller: Caller, book: Row, accepted: Sequence[SealedEntry], *, force: bool) -> dict[int, Held]:
-    if not book["size"] or not (accepted or force):
-        return {}
+def _held(
+    tx: Tx, caller: Caller, book: Row, seen: Seen, sent: Prepared, now: int, *, force: bool
+) -> tuple[dict[int, Held], set[int] | None]:
+    """The contacts of the book that an upload names, with `force` all; and the named numbers that are free of permits.
+
+    The latter are None where they are not known yet.
+    """
+    if seen.contacts is not None:
+        return seen.contacts, None
+    if not book["size"] or not (sent.entries or force):
+        return {}, None
     if force:
-        return books.whole_book(tx, caller.user_id, book["book"])
-    return books.contacts_among(tx, caller.user_id, book["book"], sorted({entry[0] for entry in accepted}))
+        return books.whole_book(tx, caller.user_id, book["book"]), None
+    keyed = sorted({entry[0] for entry in sent.entries})
+    if len(keyed) > privacy.FEW:
+        return books.contacts_among(tx, caller.user_id, book["book"], keyed), None
+    since = now - rate_limits.REMEMBERED_SECONDS
+    return books.contacts_and_removed(tx, caller.user_id, book["book"], keyed, since)
 
 
 def _locked(tx: Tx, limits: Limits, caller: Caller, device: str, now: int) -> Row:
@@ -152,21 +169,28 @@ def _count(tx: Tx, limits: Limits, caller: Caller, changes: Changes, now: int) -
         raise errors.Invalid(reason, field="contacts", limit="max_user_bytes")
 
 
-def _write(tx: Tx, caller: Caller, book: Row, device: str, changes: Changes) -> list[Dropped]:
-    """Write the changes. Returns the removed contacts."""
+def _write(
+    tx: Tx, caller: Caller, book: Row, device: str, changes: Changes, sent: Prepared, digest: bytes
+) -> list[Dropped]:
+    """Write the changes, and what is kept of the upload. Returns the removed contacts."""
+    owner_id, place = caller.user_id, book["book"]
     if changes.put:
-        books.put(tx, caller.app.id, caller.user_id, book["book"], changes.put)
+        books.put(tx, caller.app.id, owner_id, place, changes.put)
     if changes.move:
-        books.move(tx, caller.user_id, book["book"], changes.move)
-    dropped = books.drop(tx, caller.user_id, book["book"], changes.drop) if changes.drop else []
+        books.move(tx, owner_id, place, changes.move)
+    dropped = books.drop(tx, owner_id, place, changes.drop) if changes.drop else []
     size = book["size"] + len(changes.new) - len(changes.drop)
+    changed = bool(changes.put or changes.move or changes.drop or changes.next_seq != book["next_seq"])
+    kept = reports.kept(book, sent, size, digest, changed=changed) if digest else None
     if device and not size:
-        books.forget_book(tx, caller.user_id, book["book"])
-    elif changes.put or changes.move or changes.drop or changes.next_seq != book["next_seq"]:
-        books.set_book(tx, caller.user_id, book["book"], size, changes.next_seq)
+        books.forget_book(tx, owner_id, place)
+    elif changed:
+        books.set_book(tx, owner_id, place, size, changes.next_seq, kept)
+    elif kept is not None:
+        store_reports.put(tx, owner_id, place, kept)
     if more := size - book["size"]:
         used = (size > 0) - (book["size"] > 0)
-        app_totals.change(tx, caller.app.id, caller.user_id, books=used, contacts=more)
+        app_totals.change(tx, caller.app.id, owner_id, books=used, contacts=more)
     return dropped
 
 
@@ -193,10 +217,18 @@ def _numbers(tx: Tx, app_id: int, owner_id: int, book: Row, sealed: list[Dropped
         return found
 
 
-def _unknown(tx: Tx, caller: Caller, book: Row, new: list[int], now: int) -> int:
-    """How many of the new numbers were in none of the caller's books lately, and so cost a permit each."""
+def _unknown(tx: Tx, caller: Caller, book: Row, new: list[int], removed: set[int] | None, now: int) -> int:
+    """How many of the new numbers were in none of the caller's books lately, and so cost a permit each.
+
+    removed   those that the caller has removed lately, if the caller has no other book; None: it is read now
+
+    What other books contain is only read while the caller's totals are locked: uploads to them wait for that lock, and
+    two of them at once would otherwise both pay for a number.
+    """
     if not new:
         return 0
+    if removed is not None:
+        return len(new) - len(removed.intersection(new))
     app_id, owner_id = caller.app.id, caller.user_id
     if len(new) <= privacy.FEW:
         since = now - rate_limits.REMEMBERED_SECONDS

@@ -19,8 +19,9 @@ from msgspec import Struct
 from .. import phone
 from ..model import GLOBAL_BOOK, Caller, Entry, Held, Reason
 from ..seal import Seal
-from ..store import books
+from ..store import books, reports
 from ..store.db import Database, Row, Tx
+from ..store.reports import Book
 from .diff import KNOWN, SealedEntry, check
 
 FEW = 64  # entries that are read and encrypted in less time than a book is read
@@ -72,30 +73,53 @@ class Prepared(Struct, frozen=True):
         return {held[1] for held in contacts.values() if held[1] in self.known} if self.known else set()
 
 
-def glanced(db: Database, caller: Caller, device: str, entries: int, *, whole: bool) -> Seen:
-    """The book of a device, for an upload of so many entries; nothing is locked."""
+def glanced(
+    db: Database, caller: Caller, device: str, entries: int, known: Sequence[Book] | None = None, *, whole: bool
+) -> Seen:
+    """The book of a device, for an upload of so many entries; nothing is locked.
+
+    known   the user's books as they were a moment ago; None: they are read now
+    """
     if not device and entries <= FEW:
         return Seen(GLOBAL_BOOK)
+    if known is not None and not _is_read(_of_device(known, device), entries):
+        return _unread(known, device)
     with db.read() as tx:
-        return seen(tx, caller, device, entries, whole=whole)
+        return seen(tx, caller, device, entries, known, whole=whole)
 
 
-def seen(tx: Tx, caller: Caller, device: str, entries: int, *, whole: bool) -> Seen:
-    """The book of a device as it is now, for an upload of so many entries.
+def seen(
+    tx: Tx, caller: Caller, device: str, entries: int, known: Sequence[Book] | None = None, *, whole: bool
+) -> Seen:
+    """The same within a transaction.
 
-    whole   read all of its contacts, where others would read their keyed entries
+    whole   read all contacts of the book, where others would read their keyed entries
     """
-    owner_id = caller.user_id
-    book = books.glance(tx, owner_id, device)
-    if not book:
-        return Seen(max(books.numbers_of_books(tx, owner_id), default=GLOBAL_BOOK) + 1 if device else GLOBAL_BOOK)
-    if entries <= FEW or not 0 < book["size"] <= TIMES * entries:
-        return Seen(book["book"])
-    # The version is read first: contacts that changed in between do not hold for it.
+    known = reports.of_owner(tx, caller.user_id) if known is None else known
+    book = _of_device(known, device)
+    if not book or not _is_read(book, entries):
+        return _unread(known, device)
+    # The version was read first: contacts that changed in between do not hold for it.
     if not whole:
-        return Seen(book["book"], book["version"], books.entries(tx, owner_id, book["book"]))
-    contacts = books.whole_book(tx, owner_id, book["book"])
-    return Seen(book["book"], book["version"], {held[1] for held in contacts.values()}, contacts)
+        return Seen(book.book, book.version, books.entries(tx, caller.user_id, book.book))
+    contacts = books.whole_book(tx, caller.user_id, book.book)
+    return Seen(book.book, book.version, {held[1] for held in contacts.values()}, contacts)
+
+
+def _of_device(known: Sequence[Book], device: str) -> Book | None:
+    return next((book for book in known if book.device == device), None)
+
+
+def _is_read(book: Book | None, entries: int) -> bool:
+    """Is what a book holds worth reading for an upload of so many entries?"""
+    return book is not None and entries > FEW and 0 < book.size <= TIMES * entries
+
+
+def _unread(known: Sequence[Book], device: str) -> Seen:
+    """The book of a device, of which nothing more is read; a new one has the number after all others."""
+    last = max((book.book for book in known), default=GLOBAL_BOOK)
+    book = _of_device(known, device)
+    return Seen(book.book if book else last + 1 if device else GLOBAL_BOOK)
 
 
 def prepared(

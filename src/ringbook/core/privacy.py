@@ -25,7 +25,7 @@ from ..model import Caller, User
 from ..store import books, buckets, numbers, users
 from ..store.db import Database, Row, Tx
 from ..times import DAY
-from . import ceiling, discoverable, rate_limits
+from . import ceiling, charging, discoverable, rate_limits
 
 URI = re.compile(r"\s*(tel|sms|callto):", re.IGNORECASE)
 SHORTEST = 7  # digits of a national number without its area code
@@ -110,17 +110,17 @@ def pay(tx: Tx, limits: Limits, caller: Caller, cost: int, now: int) -> None:
     """Charge `cost` new values to the caller, then to the address, its networks and the application.
 
     Values cost the same whether they are registered or not. The caller's verified number and providers' ids are charged
-    besides the account, since they outlive it. The caller's row must be locked. Raises TooMany, and SessionGone.
+    besides the account, since they outlive it. The caller's row must be locked. Raises TooMany, and SessionGone; both
+    must undo the transaction.
     """
     if not cost:
         return
-    of_account = rate_limits.permits(limits, caller)
-    if of_account.capacity:
-        rate_limits.lock_permits(tx, caller.user_id, now)
+    # First, because this locks the user's permits: see `rate_limits.lock_permits`.
+    charging.charge(tx, rate_limits.permits(limits, caller), cost, now)
     identities = users.identities(tx, caller.app.id, caller.user_id)
     if not identities:
         raise errors.SessionGone
-    own = [of_account, *rate_limits.identity_permits(limits, caller.app, identities)]
+    own = rate_limits.identity_permits(limits, caller.app, identities)
     established = _established(identities, now - DAY)
     ceiling.charge_numbers(tx, limits, caller.app, caller.address, cost, now, own=own, established=established)
 

@@ -59,7 +59,7 @@ def _identity_name(app: App, kind: str, value: str) -> str:
 
 
 def lock_permits(tx: Tx, user_id: int, now: int) -> None:
-    """Lock the user's permits until the transaction ends.
+    """Lock the user's permits until the transaction ends, as a charge of them does.
 
     A charge reads the user's verified numbers and ids after this lock. So a number that is verified at the same time
     is either charged as well, or takes over what was charged before (`carry_permits`).

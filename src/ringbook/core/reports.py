@@ -2,7 +2,7 @@
 
     digest_of   names an upload: its body, and whatever else decides how it is read
     repeated    the report of an upload, if the book is still as that upload left it
-    keep        stores the report of an upload for the next time
+    kept        what is stored of an upload for the next time
     doubted     deletes the reports of a user when a contact turns out to be damaged
 
 Most uploads are the whole address book again, at each start of an app. Applying a body a second time changes nothing:
@@ -26,7 +26,7 @@ from ..config import Limits
 from ..model import Caller, Reason, Report
 from ..seal import Seal
 from ..store import reports as store
-from ..store.db import Database, Row, Tx
+from ..store.db import Database, Row
 from . import stats
 from .diff import SealedEntry
 from .prepared import Prepared
@@ -71,33 +71,34 @@ def repeated(db: Database, caller: Caller, digest: bytes, now: int, books: Books
     if books is None:
         with db.read() as tx:
             books = store.of_owner(tx, caller.user_id)
-    for book, synced_at, stored in books:
-        if stored and digest in stored and (report := _found(stored, digest)):
-            if now - synced_at >= SYNC_SECONDS:
+    for one in books:
+        if one.reports and digest in one.reports and (report := _found(one.reports, digest)):
+            if now - one.synced_at >= SYNC_SECONDS:
                 with db.write() as tx:
-                    store.synced(tx, caller.user_id, book, now)
+                    store.synced(tx, caller.user_id, one.book, now)
             metrics.uploaded(report)
             stats.add(caller.app.id, "uploads", now)
             return report
     return None
 
 
-def keep(tx: Tx, owner_id: int, locked: Row, sent: Prepared, size: int, *, digest: bytes) -> None:
-    """Store the report of an upload for the next time, in the transaction that applies it.
+def kept(locked: Row, sent: Prepared, size: int, digest: bytes, *, changed: bool) -> bytes | None:
+    """What the book's row keeps of this upload and of earlier ones, for the next time; None if it stays as it is.
 
-    locked   the book, as the upload found it
-    size     of the book, after the upload
+    locked    the book, as the upload found it
+    size      of the book, after the upload
+    changed   does the upload change the book? Earlier reports hold no longer then
     """
     entries, rejected = len(sent.entries) + sent.held, sent.rejected
     if (entries < FEW and 2 * entries < size) or len(rejected) * REJECTED_BYTES > MOST_BYTES:
-        return
+        return None
     reasons = {place: [one.name for one in why] for place, why in rejected.items()}
     updated, created, deleted = second(sent.entries)
     report: Stored = (digest, updated + sent.held, created, deleted, reasons)
     alone = _encode([report])
     if len(alone) > MOST_BYTES:
-        return
-    store.put(tx, owner_id, locked, alone, _together(report, locked) if store.hold(locked) else alone)
+        return None
+    return _together(report, locked) if store.hold(locked) and not changed else alone
 
 
 def _together(report: Stored, locked: Row) -> bytes:

@@ -3,9 +3,9 @@
 lock_book, lock_owner, lock_all       one row per book: the lock an upload takes
 add_book, set_book, forget_book       and the sizes it checks
 add_to_totals                         one row per owner: contacts and bytes over all books
-glance                                a book that nobody locks
 doubt                                 a book that cannot be read
 contacts_among, whole_book            what an upload compares with
+contacts_and_removed                  the same for few numbers, with those that the owner removed lately
 entries                               the same, only to find out which entries the book holds already
 elsewhere                             which numbers the owner's other books hold
 elsewhere_or_removed                  the same, and those that the owner removed lately
@@ -45,15 +45,6 @@ PUT_AT_NODE = (
 )
 Found = tuple[int, str, str | None, int]  # a registered contact: user id, name in the book, phone, number
 HELD = "SELECT number, entry, seq, length(sealed) FROM contacts WHERE owner_id = :owner_id AND book = :book"
-
-
-def glance(tx: Tx, owner_id: int, device: str) -> Row | None:
-    """The book of a device as it is now: book, size and version. It is not locked."""
-    return tx.one(
-        "SELECT book, size, version FROM books WHERE owner_id = :owner_id AND device = :device",
-        owner_id=owner_id,
-        device=device,
-    )
 
 
 def lock_book(tx: Tx, owner_id: int, device: str, now: int) -> Row | None:
@@ -205,15 +196,20 @@ def _first_version() -> int:
     return secrets.randbits(60)
 
 
-def set_book(tx: Tx, owner_id: int, book: int, size: int, next_seq: int) -> None:
-    """Store the number of contacts of a changed book, and the place of its next contact; raise its version."""
+def set_book(tx: Tx, owner_id: int, book: int, size: int, next_seq: int, reports: bytes | None = None) -> None:
+    """Store the number of contacts of a changed book, and the place of its next contact; raise its version.
+
+    reports   those of the changed book (`store/reports.py`); None: those that are stored hold no longer
+    """
+    with_reports = "" if reports is None else ", reports = :reports, reported_version = version + 1"
     tx.run(
-        "UPDATE books SET size = :size, next_seq = :next_seq, version = version + 1"
+        f"UPDATE books SET size = :size, next_seq = :next_seq, version = version + 1{with_reports}"
         " WHERE owner_id = :owner_id AND book = :book",
         owner_id=owner_id,
         book=book,
         size=size,
         next_seq=next_seq,
+        **({} if reports is None else {"reports": reports}),
     )
 
 
@@ -263,6 +259,29 @@ def contacts_among(tx: Tx, owner_id: int, book: int, keyed: Sequence[int]) -> di
     """By keyed number: the contacts of a book that have one of these."""
     rows = tx.tuples(f"{HELD} AND number IN :keyed", owner_id=owner_id, book=book, keyed=Rows.of("number", keyed))
     return by_number(rows)
+
+
+def contacts_and_removed(
+    tx: Tx, owner_id: int, book: int, keyed: Sequence[int], removed_since: int
+) -> tuple[dict[int, Held], set[int] | None]:
+    """The same for few numbers; and which of them the owner has removed since a time.
+
+    None instead of the latter if the owner has other books: they may contain numbers, too (`elsewhere_or_removed`).
+    """
+    # What has no contact has a length below 0.
+    rows = tx.tuples(
+        f"{HELD} AND number IN :keyed"
+        " UNION ALL SELECT number, 0, 0, -1 FROM removed"
+        " WHERE owner_id = :owner_id AND number IN :keyed AND at >= :since"
+        " UNION ALL SELECT book, 0, 0, -2 FROM books WHERE owner_id = :owner_id AND book <> :book",
+        owner_id=owner_id,
+        book=book,
+        keyed=Rows.of("number", keyed),
+        since=removed_since,
+    )
+    others = [row for row in rows if row[3] < 0]
+    has_books = any(row[3] == -2 for row in others)
+    return by_number([row for row in rows if row[3] >= 0]), None if has_books else {row[0] for row in others}
 
 
 def whole_book(tx: Tx, owner_id: int, book: int) -> dict[int, Held]:

@@ -5,6 +5,7 @@ A bucket is found by the keyed value of its name. The name itself stands sealed 
 keyed, sealed                           the keyed value of a bucket's name; the name, sealed
 
 lock, read, set_used                    one bucket: how much of it is used, and since when
+charge                                  use more of one bucket that drains, in one statement
 lock_all, set_all                       several buckets, in one statement each on one server
 give_back                               use less of a bucket
 carry                                   what was used of one bucket counts as used of another
@@ -74,6 +75,41 @@ def set_used(tx: Tx, name: str, used: float, now: int, expires_at: int) -> None:
         now=now,
         expires_at=expires_at,
     )
+
+
+# What is used of a bucket, after it has drained until now, with the cost; and when it is empty again, in whole seconds.
+GONE = "(:now - buckets.at) * :per_second"
+LEFT = (
+    f"CASE WHEN buckets.at >= :now THEN buckets.used WHEN buckets.used > {GONE} THEN buckets.used - {GONE} ELSE 0 END"
+)
+USED_NOW = f"({LEFT} + :cost)"
+WHOLE = f"CAST({USED_NOW} / :per_second AS BIGINT)"  # one database cuts fractions off, the other one rounds
+EMPTY_AT = f":now + {WHOLE} + CASE WHEN {WHOLE} < {USED_NOW} / :per_second THEN 1 ELSE 0 END"
+
+
+def charge(tx: Tx, name: str, cost: int, capacity: int, per_second: float, now: int, expires_at: int) -> float | None:
+    """Let a bucket drain, use `cost` more of it, and return what is used then. It is locked as by `lock`.
+
+    per_second   how fast it drains, more than 0
+    expires_at   when it is empty again if it is empty now
+
+    None, without a change, if that would be more than its capacity; `cost` alone must not be. `core/charging.py` has
+    the same rule for buckets that are locked.
+    """
+    key = keyed(tx, name)
+    rows = tx.tuples(
+        "INSERT INTO buckets (name, sealed, used, at, expires_at) VALUES (:name, :sealed, :cost, :now, :expires_at)"
+        f" ON CONFLICT (name) DO UPDATE SET used = {USED_NOW}, at = :now, expires_at = {EMPTY_AT}"
+        f" WHERE {USED_NOW} <= :capacity RETURNING used",
+        name=key,
+        sealed=sealed(tx, key, name),
+        cost=float(cost),
+        capacity=capacity,
+        per_second=per_second,
+        now=now,
+        expires_at=expires_at,
+    )
+    return float(rows[0][0]) if rows else None
 
 
 def lock_all(tx: Tx, names: Sequence[str], now: int) -> dict[str, Row]:
