@@ -29,7 +29,7 @@ import os
 import re
 import secrets
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -241,6 +241,11 @@ class Seal:
     def digits(self, number: int, *place: Place) -> bytes:
         """A number, sealed: 24 bytes."""
         return self._seal_digits(_pack_number(number), [encoded(place)])
+
+    def all_digits(self, numbers: Mapping[int, int], *place: Place) -> list[tuple[int, bytes]]:
+        """Each key of the numbers with its number, sealed as by `digits` for the place that ends with the key."""
+        seal, start, pack, signed = self._seal_digits, encoded(place), _pack_number, _pack_signed
+        return [(key, seal(pack(number), [start + signed(b"i", key)])) for key, number in numbers.items()]
 
     def open_digits(self, sealed: bytes, *place: Place) -> int:
         """The number that was sealed for this place; Unreadable."""

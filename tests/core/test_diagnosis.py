@@ -13,6 +13,7 @@ from ringbook.core.findings import FINDINGS, Finding, Step
 from ringbook.core.push_trace import NO_WORKER, OBSTACLES, Obstacle
 from ringbook.push.transport import Outcome, Receipt
 from ringbook.store import books, buckets
+from ringbook.store.numbers import keyed_all
 
 EVE = Actor("eve@example.com", "", NOW)
 STEPS = [
@@ -115,7 +116,7 @@ def test_a_contact_that_was_removed_lately_is_said_to_be(play):
         books.drop(tx, play.bob, 0, [tx.seal.number(play.app_id, 12025550101)])
     assert first_no(asked(play)).finding == Finding.NOT_IN_BOOK.value
     with play.db.write() as tx:
-        buckets.remember_removed(tx, play.app_id, play.bob, [12025550101], NOW)
+        buckets.remember_removed(tx, play.app_id, play.bob, keyed_all(tx, play.app_id, [12025550101]), NOW)
     assert first_no(asked(play)).finding == Finding.REMOVED.value
 
 

@@ -42,6 +42,7 @@ from ringbook.store import users as users_store
 from ringbook.store.buckets import remember_removed
 from ringbook.store.db import Database, Row, Tx
 from ringbook.store.keys import Recorded
+from ringbook.store.numbers import keyed_all
 
 BY = Actor("command line", "", NOW)
 WEBHOOK_SECRET = "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"
@@ -90,7 +91,7 @@ def fill(db: Database) -> Play:
         for n in range(4):
             number = 12025550110 + n
             joined.put(tx, play.app_id, ann, number, verified=False, now=NOW, due_at=NOW)
-            remember_removed(tx, play.app_id, bob, [number], NOW)
+            remember_removed(tx, play.app_id, bob, keyed_all(tx, play.app_id, [number]), NOW)
             put_code(tx, play.app_id, number)
     for n in range(3):
         play.device(ann, f"fcm-token-000{n}")

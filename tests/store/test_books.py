@@ -12,6 +12,7 @@ from ringbook.model import SEQ_GAP, Contact, Held
 from ringbook.store import books, buckets, users
 from ringbook.store.db import Database, Tx
 from ringbook.store.discoverable import Rules
+from ringbook.store.numbers import keyed_all
 
 NOW = 1_800_000_000
 ANN, BOB, CAT, DAN = 12025550101, 12025550102, 12025550103, 12025550104
@@ -203,9 +204,9 @@ def test_numbers_of_other_books_and_removed_ones_are_found_at_once_as_one_by_one
             books.lock_owner(tx, app_id, who)
         put(db, app_id, who, book, *(contact(number, STEP) for number in numbers))
     with db.write() as tx:
-        buckets.remember_removed(tx, app_id, owner, [ANN], NOW - 10)
-        buckets.remember_removed(tx, app_id, owner, [CAT, DAN], NOW)
-        buckets.remember_removed(tx, app_id, other, [BOB], NOW)
+        buckets.remember_removed(tx, app_id, owner, keyed_all(tx, app_id, [ANN]), NOW - 10)
+        buckets.remember_removed(tx, app_id, owner, keyed_all(tx, app_id, [CAT, DAN]), NOW)
+        buckets.remember_removed(tx, app_id, other, keyed_all(tx, app_id, [BOB]), NOW)
     keyed = [SEAL.number(app_id, number) for number in (ANN, BOB, CAT, DAN)]
     with db.read() as tx:
         for who in (owner, other):
@@ -214,6 +215,30 @@ def test_numbers_of_other_books_and_removed_ones_are_found_at_once_as_one_by_one
                     slow = books.elsewhere(tx, app_id, who, book, keyed)
                     slow |= buckets.removed_among(tx, who, keyed, since)
                     assert books.elsewhere_or_removed(tx, app_id, who, book, keyed, since) == slow
+
+
+def test_contacts_and_removed_numbers_are_read_at_once_as_one_by_one(db, app_id, owner):
+    other = user(db, app_id)
+    for who, book, numbers in ((owner, 0, (ANN, BOB)), (other, 0, (CAT,)), (other, 1, (DAN,))):
+        with db.write() as tx:
+            books.lock_owner(tx, app_id, who)
+            if book:
+                books.add_book(tx, app_id, who, book, "phone", NOW)
+        put(db, app_id, who, book, *(contact(number, STEP) for number in numbers))
+    with db.write() as tx:
+        buckets.remember_removed(tx, app_id, owner, keyed_all(tx, app_id, [BOB]), NOW - 10)
+        buckets.remember_removed(tx, app_id, owner, keyed_all(tx, app_id, [CAT, 1]), NOW)
+        buckets.remember_removed(tx, app_id, other, keyed_all(tx, app_id, [ANN]), NOW)
+    keyed = [SEAL.number(app_id, number) for number in (ANN, BOB, CAT, DAN)]
+    with db.read() as tx:
+        for since in (NOW - 10, NOW, NOW + 1):
+            found, removed = books.contacts_and_removed(tx, owner, 0, keyed, since)
+            assert found == books.contacts_among(tx, owner, 0, keyed)
+            assert removed == buckets.removed_among(tx, owner, keyed, since)
+            for book in (0, 1):
+                found, removed = books.contacts_and_removed(tx, other, book, keyed, since)
+                assert (found, removed) == (books.contacts_among(tx, other, book, keyed), None)
+        assert books.contacts_and_removed(tx, owner, 0, [], NOW) == ({}, set())
 
 
 def test_numbers_with_leading_zeros_and_places_before_the_first_are_kept(db, app_id, owner):

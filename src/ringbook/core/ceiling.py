@@ -13,7 +13,7 @@ are charged to a second bucket of half the size as well.
 """
 
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 from ..config import Limits
 from ..model import App
@@ -76,24 +76,38 @@ def _charged(tx: Tx, exact: Sequence[Charge], drawn: Sequence[Charge], now: int)
     return []
 
 
-def _shared(limits: Limits, app: App, address: str, most: int, *, established: bool) -> list[Bucket]:
+def _shared(limits: Limits, app: App, address: str, most: int, *, established: bool) -> Sequence[Bucket]:
     """The shared buckets. The last is shared by most users."""
     of_network = limits.network_permits_per_day and min(limits.network_permits_per_day, max(1, most // 4))
-    a_day = {"subnet": limits.subnet_permits_per_day, "network": of_network}
+    return _buckets(app.id, address, limits.subnet_permits_per_day, of_network, most, established)
+
+
+@lru_cache(maxsize=1024)
+def _buckets(
+    app_id: int,
+    address: str,
+    of_subnet: int,
+    of_network: int,
+    most: int,
+    established: bool,  # noqa: FBT001
+) -> Sequence[Bucket]:
+    a_day = {"subnet": of_subnet, "network": of_network}
     found = [
-        _in_24_hours(app, f"@{net}", a_day[kind], "Too many new numbers from this network", f"{kind}_permits_per_day")
+        _in_24_hours(
+            app_id, f"@{net}", a_day[kind], "Too many new numbers from this network", f"{kind}_permits_per_day"
+        )
         for kind, net in networks.subnets(address)
         if a_day[kind]
     ]
     reason, limit = "Too many new numbers for this application", "app_permits_per_day"
-    whole = _in_24_hours(app, "", most, reason, limit)
-    strangers = [] if established else [_in_24_hours(app, " strangers", max(1, most // 2), reason, limit)]
-    return [*found, *strangers, whole]
+    whole = _in_24_hours(app_id, "", most, reason, limit)
+    strangers = [] if established else [_in_24_hours(app_id, " strangers", max(1, most // 2), reason, limit)]
+    return (*found, *strangers, whole)
 
 
-def _in_24_hours(app: App, who: str, most: int, reason: str, limit: str) -> Bucket:
+def _in_24_hours(app_id: int, who: str, most: int, reason: str, limit: str) -> Bucket:
     half = max(1, most // 2)
-    return Bucket(f"permits of app {app.id}{who}", half, half / DAY, reason, limit, alarm=True, app_id=app.id)
+    return Bucket(f"permits of app {app_id}{who}", half, half / DAY, reason, limit, alarm=True, app_id=app_id)
 
 
 def _block(bucket: Bucket) -> int:

@@ -205,15 +205,17 @@ def _remember(tx: Tx, limits: Limits, caller: Caller, book: Row, dropped: list[D
     buckets.remember_removed(tx, app_id, owner_id, _numbers(tx, app_id, owner_id, book, dropped), now)
 
 
-def _numbers(tx: Tx, app_id: int, owner_id: int, book: Row, sealed: list[Dropped]) -> list[int]:
-    """The numbers of contacts, without those that do not open: a phone can replace a damaged book."""
+def _numbers(tx: Tx, app_id: int, owner_id: int, book: Row, sealed: list[Dropped]) -> dict[int, int]:
+    """The numbers of contacts by keyed number, without those that do not open: a phone can replace a damaged book."""
+    keys = [keyed for keyed, _ in sealed]
     try:
-        return [number for number, _, _ in tx.seal.open_contacts(app_id, owner_id, book["book"], sealed)]
+        opened = tx.seal.open_contacts(app_id, owner_id, book["book"], sealed)
+        return {keyed: contact[0] for keyed, contact in zip(keys, opened, strict=True)}
     except errors.Unreadable:
-        found = []
+        found = {}
         for keyed, text in sealed:
             with suppress(errors.Unreadable):
-                found.append(tx.seal.open_contact(app_id, owner_id, book["book"], keyed, text)[0])
+                found[keyed] = tx.seal.open_contact(app_id, owner_id, book["book"], keyed, text)[0]
         return found
 
 

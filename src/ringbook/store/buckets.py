@@ -14,7 +14,7 @@ forget, forget_owner                    a bucket, and what an owner has removed
 sweep                                   forget what no longer limits anybody
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from ..seal import Seal, halves
@@ -171,10 +171,8 @@ def carry(tx: Tx, source: str, target: str) -> None:
     )
 
 
-def remember_removed(tx: Tx, app_id: int, owner_id: int, removed: Sequence[int], now: int) -> None:
-    """Record that the owner has removed these numbers."""
-    keyed = sorted(numbers.keyed_all(tx, app_id, removed).items())
-    rows = [(one, numbers.digits(tx, "removed", app_id, one, number)) for one, number in keyed]
+def remember_removed(tx: Tx, app_id: int, owner_id: int, removed: Mapping[int, int], now: int) -> None:
+    """Record that the owner has removed numbers, which are given by their keyed numbers."""
     tx.run(
         "INSERT INTO removed (owner_id, app_id, number, digits, at)"
         " SELECT :owner_id, :app_id, r.number, r.digits, :now FROM :rows AS r WHERE 1 = 1"
@@ -182,7 +180,7 @@ def remember_removed(tx: Tx, app_id: int, owner_id: int, removed: Sequence[int],
         owner_id=owner_id,
         app_id=app_id,
         now=now,
-        rows=Rows({"number": int, "digits": bytes}, rows),
+        rows=Rows({"number": int, "digits": bytes}, sorted(numbers.all_digits(tx, "removed", app_id, removed))),
     )
 
 

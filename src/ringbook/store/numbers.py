@@ -1,14 +1,15 @@
 """Phone numbers as tables hold them: the keyed number, by which rows are found and joined, and its digits, sealed.
 
 keyed, keyed_all           the keyed number; of several numbers
-digits, opened             the sealed digits beside a keyed number; the number in them
+digits, all_digits         the sealed digits beside a keyed number; of several
+opened                     the number in them
 spelling, spelled          how the user's profile spells a number; the phone in the profile
 
 The column `numbers.spelling` makes a second look into the profile, and opening the phone there, unnecessary where the
 phone is nothing but the number. Whoever writes a phone sets it in the same transaction.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from .. import phone
@@ -31,6 +32,11 @@ def keyed_all(tx: Tx, app_id: int, numbers: Iterable[int]) -> dict[int, int]:
 def digits(tx: Tx, table: Table, app_id: int, keyed: int, number: int) -> bytes:
     """The number, sealed for the column `digits` of a row with this keyed number: 24 bytes."""
     return tx.seal.digits(number, table, "digits", app_id, keyed)
+
+
+def all_digits(tx: Tx, table: Table, app_id: int, numbers: Mapping[int, int]) -> list[tuple[int, bytes]]:
+    """The same for several numbers by their keyed numbers: keyed number and digits of each."""
+    return tx.seal.all_digits(numbers, table, "digits", app_id)
 
 
 def opened(tx: Tx, table: Table, app_id: int, keyed: int, digits: bytes) -> int:
