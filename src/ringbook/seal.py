@@ -304,7 +304,7 @@ class Seal:
             for key, (number, name, typed) in zip(keyed, contacts, strict=True)
         ]
 
-    def entries(self, reading: str, app_id: int, owner_id: int, book: int, entries: Iterable[Sent]) -> list[int]:
+    def entries(self, reading: str, app_id: int, owner_id: int, book: int, entries: Sequence[Sent]) -> list[int]:
         """The keyed value of each entry for a book: of the phone as it was typed, and the name. 64 bits, with a sign.
 
         reading   names the way in which numbers are read: after another one, every value is different
@@ -319,12 +319,9 @@ class Seal:
         of_book.update(_pack_book(app_id, owner_id, book))
         copied = of_book.copy
         found: list[bytes] = []
-        # In entries that are stored, neither of them contains NUL.
-        for text in [
-            "" if entry.destroy or entry.name is None else f"{entry.phone}\0{entry.name}" for entry in entries
-        ]:
+        for text in _entry_texts(entries):
             hashed = copied()
-            hashed.update(text.encode("utf-8", "surrogatepass"))
+            hashed.update(text)
             found.append(hashed.digest())
         return list(struct.unpack(f">{len(found)}q", b"".join(found)))
 
@@ -368,6 +365,15 @@ class Seal:
         hashed = blake2b(digest_size=size)
         hashed.update(derived(self._secret, *purpose, size=KEY_BYTES))
         return hashed.copy
+
+
+def _entry_texts(entries: Sequence[Sent]) -> list[bytes]:
+    """Each entry as one text: the phone and the name, in which no entry that is stored contains NUL."""
+    texts = ["" if entry.destroy or entry.name is None else f"{entry.phone}\0{entry.name}" for entry in entries]
+    try:
+        return [text.encode() for text in texts]
+    except UnicodeEncodeError:  # half an emoji; with the argument, each takes twice the time
+        return [text.encode("utf-8", "surrogatepass") for text in texts]
 
 
 def _contact_text(number: int, name: str, typed: str | None) -> bytes:

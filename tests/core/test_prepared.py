@@ -21,6 +21,7 @@ from ringbook.store import reports
 NOW = 1_800_000_000
 FREE = Limits(permits=0, app_permits_per_day=10**9)
 SHORT, LONG = {"FEW": -1, "TIMES": 10**9}, {"FEW": 10**9, "TIMES": 0}
+BEFORE, LOCKED = {"LOCKED": 0}, {"LOCKED": 2_000}  # when a book is read
 
 
 @pytest.fixture
@@ -81,7 +82,12 @@ uploads = st.tuples(st.lists(entries, max_size=10), st.booleans(), st.sampled_fr
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(uploads, st.booleans(), st.sampled_from([None, -1, -2])), max_size=8))
+@given(
+    st.lists(
+        st.tuples(uploads, st.booleans(), st.sampled_from([None, -1, -2]), st.sampled_from([BEFORE, LOCKED])),
+        max_size=8,
+    )
+)
 def test_any_history_ends_as_it_does_when_every_entry_is_read_and_sealed(db, pair, way, history):
     """`at`: the books are known as they were before this upload, or before the one before it."""
     short, long = pair
@@ -89,11 +95,11 @@ def test_any_history_ends_as_it_does_when_every_entry_is_read_and_sealed(db, pai
         for device in ("", "phone"):
             upload(db, who, force=True, device=device)
     seen: list[Any] = [[]]
-    for (sent, force, device), again, at in history:
+    for (sent, force, device), again, at, read in history:
         for _ in range(1 + again):
             with db.read() as tx:
                 seen.append(reports.of_owner(tx, short.user_id))
-            way(SHORT)
+            way(SHORT | read)
             report = upload(db, short, *sent, force=force, device=device, known=at and seen[at])
             way(LONG)
             assert report == upload(db, long, *sent, force=force, device=device)
@@ -105,7 +111,9 @@ def book(count: int, name: str = "x") -> list[Entry]:
     return [Entry(f"1202555{n:04d}", f"{name} {n}") for n in range(count)]
 
 
-def test_what_changes_between_the_glance_and_the_lock_is_seen(db, owner, monkeypatch):
+@pytest.mark.parametrize("read", [BEFORE, LOCKED])
+def test_what_changes_between_the_glance_and_the_lock_is_seen(db, owner, way, monkeypatch, read):
+    way(read)
     upload(db, owner, *book(100))
     pause(
         monkeypatch,
@@ -115,8 +123,12 @@ def test_what_changes_between_the_glance_and_the_lock_is_seen(db, owner, monkeyp
     assert sorted(discovery.retrieve(db, owner)) == sorted((one.phone, one.name) for one in book(100) + book(120)[110:])
 
 
+@pytest.mark.parametrize("read", [BEFORE, LOCKED])
 @pytest.mark.parametrize("device", ["", "phone"])
-def test_a_book_that_is_made_or_emptied_between_the_glance_and_the_lock_is_seen(db, owner, monkeypatch, device):
+def test_a_book_that_is_made_or_emptied_between_the_glance_and_the_lock_is_seen(
+    db, owner, way, monkeypatch, device, read
+):
+    way(read)
     upload(db, owner, Entry("12025550101", "Ann"), device="tablet")
     pause(monkeypatch, lambda: upload(db, owner, *book(10), device=device))
     assert upload(db, owner, *book(100), device=device) == Report(90, 10, 0, {})
@@ -137,7 +149,7 @@ def pause(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> N
     """Do something after the next upload has looked at its book, and before it locks it."""
     glanced = prepared.glanced
 
-    def interrupted(*given: Any, **options: Any) -> prepared.Seen:
+    def interrupted(*given: Any, **options: Any) -> prepared.Seen | None:
         monkeypatch.setattr(prepared, "glanced", glanced)
         seen = glanced(*given, **options)
         meanwhile()
@@ -146,7 +158,9 @@ def pause(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> N
     monkeypatch.setattr(prepared, "glanced", interrupted)
 
 
-def test_many_uploads_to_one_book_at_once_end_as_one_of_their_orders_would(db, owner):
+@pytest.mark.parametrize("read", [BEFORE, LOCKED])
+def test_many_uploads_to_one_book_at_once_end_as_one_of_their_orders_would(db, owner, way, read):
+    way(read)
     upload(db, owner, *book(100))
 
     def work(n: int) -> None:
@@ -210,6 +224,23 @@ def test_an_entry_that_is_known_and_named_again_is_read_so_that_the_last_name_wi
     assert sealed == [1, 2, 2, 3, 2, 1, 2]
     assert len(discovery.retrieve(db, owner)) == 99
     stored(db, owner)
+
+
+@pytest.mark.parametrize("read", [BEFORE, LOCKED])
+@pytest.mark.parametrize("device", ["", "phone"])
+def test_an_upload_whose_entries_are_all_rejected_changes_nothing(db, owner, way, device, read):
+    way(read)
+    upload(db, owner, *book(100), device=device)
+    with db.read() as tx:
+        before = tx.all("SELECT * FROM books WHERE owner_id = :id", id=owner.user_id)
+    for force in (False, True):
+        nothing = {at: [Reason.FIELDS] for at in range(100)}
+        report = discovery.upload(
+            db, FREE, owner, [Entry("x", "y")] * 100, device=device, force=force, digest=b"d" * 16, now=NOW + 9
+        )
+        assert report == Report(0, 0, 0, nothing)
+    with db.read() as tx:
+        assert tx.all("SELECT * FROM books WHERE owner_id = :id", id=owner.user_id) == before
 
 
 def test_an_entry_without_a_name_is_rejected_also_where_the_contact_is_called_none(db, owner):

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from .. import errors, metrics, phone
 from ..config import Limits
 from ..model import Caller, Entry, Held, Reason, Registered, RegisteredPhone, Report
-from ..seal import CONTACTS
+from ..seal import CONTACTS, Seal
 from ..store import app_totals, books, buckets, users
 from ..store import reports as store_reports
 from ..store.db import Database, Row, Tx
@@ -66,12 +66,20 @@ def upload(
     return report
 
 
+class _NothingToDo(Exception):
+    """No entry of an upload is accepted, so nothing may be changed."""
+
+    def __init__(self, sent: Prepared) -> None:
+        super().__init__()
+        self.rejected = sent.rejected
+
+
 def _apply(
     db: Database,
     limits: Limits,
     caller: Caller,
     entries: Sequence[Entry | None],
-    seen: Seen,
+    seen: Seen | None,
     *,
     device: str,
     force: bool,
@@ -80,29 +88,38 @@ def _apply(
 ) -> tuple[Changes, dict[int, list[Reason]]]:
     """Write the accepted entries, all or none. Returns also the reasons to reject the others.
 
-    seen   the book as it was before it is locked here
+    seen   the book before it is locked here; None: it is read then
     """
-    sent = prepared.prepared(db.seal, caller, seen, entries, whole=force)
+    try:
+        sent = _prepared(db.seal, caller, seen, entries, force=force) if seen else None
+        with db.write() as tx:
+            book = _locked(tx, limits, caller, device, now)
+            if not seen or not sent or not seen.holds_for(book):
+                seen = prepared.locked(tx, caller, book, len(entries), whole=force)
+                sent = _prepared(tx.seal, caller, seen, entries, force=force)
+            held, removed = _held(tx, caller, book, seen, sent, now, force=force)
+            if again := sent.named_again(held):
+                sent = prepared.prepared(tx.seal, caller, seen, entries, whole=force, again=again)
+            changes = diff(held, sent.entries, force=force, next_seq=book["next_seq"])
+            changes.updated += sent.held
+            _check_size(limits, book, changes)
+            _count(tx, limits, caller, changes, now)
+            unknown = _unknown(tx, caller, book, changes.new, removed, now)
+            dropped = _write(tx, caller, book, device, changes, sent, digest)
+            _remember(tx, limits, caller, book, dropped, now)
+            # Last, because users behind one address share its bucket, which stays locked until the commit.
+            privacy.pay(tx, limits, caller, unknown, now)
+        return changes, sent.rejected
+    except _NothingToDo as nothing:
+        return Changes(), nothing.rejected
+
+
+def _prepared(seal: Seal, caller: Caller, seen: Seen, entries: Sequence[Entry | None], *, force: bool) -> Prepared:
+    """The upload as the book would apply it. Raises _NothingToDo."""
+    sent = prepared.prepared(seal, caller, seen, entries, whole=force)
     if not sent.entries and not sent.held and (sent.rejected or not force):
-        return Changes(), sent.rejected
-    with db.write() as tx:
-        book = _locked(tx, limits, caller, device, now)
-        if not seen.holds_for(book):
-            seen = prepared.seen(tx, caller, device, len(entries), whole=force)
-            sent = prepared.prepared(tx.seal, caller, seen, entries, whole=force)
-        held, removed = _held(tx, caller, book, seen, sent, now, force=force)
-        if again := sent.named_again(held):
-            sent = prepared.prepared(tx.seal, caller, seen, entries, whole=force, again=again)
-        changes = diff(held, sent.entries, force=force, next_seq=book["next_seq"])
-        changes.updated += sent.held
-        _check_size(limits, book, changes)
-        _count(tx, limits, caller, changes, now)
-        unknown = _unknown(tx, caller, book, changes.new, removed, now)
-        dropped = _write(tx, caller, book, device, changes, sent, digest)
-        _remember(tx, limits, caller, book, dropped, now)
-        # Last, because users behind one address share its bucket, which stays locked until the commit.
-        privacy.pay(tx, limits, caller, unknown, now)
-    return changes, sent.rejected
+        raise _NothingToDo(sent)
+    return sent
 
 
 def _held(

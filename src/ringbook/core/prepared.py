@@ -1,12 +1,16 @@
-"""Prepares the entries of an upload for a book, before the book is locked.
+"""Prepares the entries of an upload for a book.
 
-    seen(tx, …)       a book as it is now, with what it holds where most of it may be uploaded again
+    glanced(db, …)    a book before it is locked, with what it holds where most of it may be uploaded again
+    locked(tx, …)     the same for a book that is locked
     prepared(…)       the entries that may change the book, as it would store them; those that it holds as they are; and
                       the reasons to reject the others
 
 An app uploads the same contacts again and again. So the keyed entries of the whole book are read at once, and an entry
 that the book holds already is neither read nor encrypted, and mostly not looked at again. What was prepared holds as
 long as the book's version stays the same.
+
+Most of the work is done before the book is locked, because others wait for the lock; on SQLite, all who write. A few
+known entries are compared in less time than it takes to look at the book twice.
 """
 
 from collections import Counter
@@ -26,6 +30,7 @@ from .diff import KNOWN, SealedEntry, check
 
 FEW = 64  # entries that are read and encrypted in less time than a book is read
 TIMES = 4  # a book that has more contacts than so many times the entries is not read as a whole
+LOCKED = 2_000  # entries that are compared with the book while it is locked
 NOTHING = Entry("")
 
 
@@ -75,51 +80,45 @@ class Prepared(Struct, frozen=True):
 
 def glanced(
     db: Database, caller: Caller, device: str, entries: int, known: Sequence[Book] | None = None, *, whole: bool
-) -> Seen:
-    """The book of a device, for an upload of so many entries; nothing is locked.
+) -> Seen | None:
+    """The book of a device, for an upload of so many entries, while nothing is locked; None: `locked` is to read it.
 
     known   the user's books as they were a moment ago; None: they are read now
+    whole   read all contacts of the book, where others would read their keyed entries
     """
     if not device and entries <= FEW:
         return Seen(GLOBAL_BOOK)
-    if known is not None and not _is_read(_of_device(known, device), entries):
-        return _unread(known, device)
+    if known is None:
+        with db.read() as tx:
+            known = reports.of_owner(tx, caller.user_id)
+    book = next((book for book in known if book.device == device), None)
+    if not book or not _is_read(book.size, entries):
+        last = max((one.book for one in known), default=GLOBAL_BOOK)
+        return Seen(book.book if book else last + 1 if device else GLOBAL_BOOK)
+    if entries <= LOCKED:
+        return None
     with db.read() as tx:
-        return seen(tx, caller, device, entries, known, whole=whole)
+        return _read(tx, caller, book.book, book.version, whole=whole)
 
 
-def seen(
-    tx: Tx, caller: Caller, device: str, entries: int, known: Sequence[Book] | None = None, *, whole: bool
-) -> Seen:
-    """The same within a transaction.
+def locked(tx: Tx, caller: Caller, book: Row, entries: int, *, whole: bool) -> Seen:
+    """The same for a book that is locked."""
+    if not _is_read(book["size"], entries):
+        return Seen(book["book"])
+    return _read(tx, caller, book["book"], book["version"], whole=whole)
 
-    whole   read all contacts of the book, where others would read their keyed entries
-    """
-    known = reports.of_owner(tx, caller.user_id) if known is None else known
-    book = _of_device(known, device)
-    if not book or not _is_read(book, entries):
-        return _unread(known, device)
-    # The version was read first: contacts that changed in between do not hold for it.
+
+def _is_read(size: int, entries: int) -> bool:
+    """Is what a book of this size holds worth reading for an upload of so many entries?"""
+    return entries > FEW and 0 < size <= TIMES * entries
+
+
+def _read(tx: Tx, caller: Caller, book: int, version: int, *, whole: bool) -> Seen:
+    # The version was read before: contacts that have changed since do not hold for it.
     if not whole:
-        return Seen(book.book, book.version, books.entries(tx, caller.user_id, book.book))
-    contacts = books.whole_book(tx, caller.user_id, book.book)
-    return Seen(book.book, book.version, {held[1] for held in contacts.values()}, contacts)
-
-
-def _of_device(known: Sequence[Book], device: str) -> Book | None:
-    return next((book for book in known if book.device == device), None)
-
-
-def _is_read(book: Book | None, entries: int) -> bool:
-    """Is what a book holds worth reading for an upload of so many entries?"""
-    return book is not None and entries > FEW and 0 < book.size <= TIMES * entries
-
-
-def _unread(known: Sequence[Book], device: str) -> Seen:
-    """The book of a device, of which nothing more is read; a new one has the number after all others."""
-    last = max((book.book for book in known), default=GLOBAL_BOOK)
-    book = _of_device(known, device)
-    return Seen(book.book if book else last + 1 if device else GLOBAL_BOOK)
+        return Seen(book, version, books.entries(tx, caller.user_id, book))
+    contacts = books.whole_book(tx, caller.user_id, book)
+    return Seen(book, version, {held[1] for held in contacts.values()}, contacts)
 
 
 def prepared(
@@ -142,9 +141,11 @@ def prepared(
     if not book.entries:
         found, rejected = _sealed(seal, caller, book, given, values)
         return Prepared(found, (), rejected)
-    known = set(values).intersection(book.entries)
+    uploaded = set(values)
+    known = uploaded.intersection(book.entries)
     if not whole:
-        known.difference_update(_repeated(values), again)
+        repeated = _repeated(values) if len(uploaded) < len(values) else ()
+        known.difference_update(repeated, again)
     new = [at for at, value in enumerate(values) if value not in known]
     found, refused = _sealed(seal, caller, book, [given[at] for at in new], [values[at] for at in new])
     rejected = {new[at]: reasons for at, reasons in refused.items()}
@@ -155,8 +156,6 @@ def prepared(
 
 def _repeated(values: Sequence[int]) -> Collection[int]:
     """The values that occur more than once."""
-    if len(set(values)) == len(values):
-        return ()
     return [value for value, times in Counter(values).items() if times > 1]
 
 
