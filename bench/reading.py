@@ -68,8 +68,13 @@ def upload_steps() -> dict[str, float]:
     put = diff.diff({}, sealed, force=False).put
     book = {contact.number: (contact.number, contact.entry, contact.seq, len(contact.sealed)) for contact in put}
     expect(len(book), CONTACTS, "contacts accepted")
-    again = prepared.Seen(0, 0, {contact.entry: contact.number for contact in put}, book)
-    known = prepared.prepared(SEAL, CALLER, again, entries, whole=True).entries
+    stored = {contact.entry for contact in put}
+
+    def again(*, whole: bool) -> prepared.Prepared:
+        return prepared.prepared(SEAL, CALLER, prepared.Seen(0, 0, set(stored), book), entries, whole=whole)
+
+    known = again(whole=True).entries
+    expect(again(whole=False).held, CONTACTS, "contacts that the book holds")
     expect(address_book.upload_of(call(marred))[0], [None, *entries], "entries beside a malformed one")
     return {
         "decode the body": best(lambda: address_book.upload_of(call(body))),
@@ -78,8 +83,8 @@ def upload_steps() -> dict[str, float]:
         "key and seal": best(lambda: SEAL.contacts(1, 1, 0, accepted)),
         "keyed values of the entries": best(lambda: SEAL.entries(phone.reading(), 1, 1, 0, entries)),
         "prepare all: the last three steps": best(lambda: prepared.prepared(SEAL, CALLER, seen, entries, whole=False)),
-        "prepare, nothing new": best(lambda: prepared.prepared(SEAL, CALLER, again, entries, whole=False)),
-        "prepare, nothing new, `force`": best(lambda: prepared.prepared(SEAL, CALLER, again, entries, whole=True)),
+        "prepare, nothing new": best(lambda: again(whole=False)),
+        "prepare, nothing new, `force`": best(lambda: again(whole=True)),
         "diff, all new": best(lambda: diff.diff({}, sealed, force=False)),
         "diff, nothing new, `force`": best(lambda: diff.diff(book, known, force=True)),
     }

@@ -66,7 +66,7 @@ def stored(db: store.Database, who: Caller) -> list[Any]:
         for book, one in found:
             entry = Entry(one.typed or phone.digits(one.number), one.name)
             value = rows[book, db.seal.number(who.app.id, one.number)]
-            assert [value] == db.seal.entries(phone.reading("GB"), who.app.id, who.user_id, book, [entry])
+            assert [value] == [*db.seal.entries(phone.reading("GB"), who.app.id, who.user_id, book, [entry])]
         sums = "SELECT contacts, bytes FROM totals WHERE owner_id = :id"
         books = "SELECT book, device, size, next_seq FROM books WHERE owner_id = :id ORDER BY book"
         return [*found, *tx.tuples(sums, id=who.user_id), *tx.tuples(books, id=who.user_id)]

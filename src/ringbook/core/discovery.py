@@ -98,7 +98,8 @@ def _apply(
                 seen = prepared.locked(tx, caller, book, len(entries), whole=force)
                 sent = _prepared(tx.seal, caller, seen, entries, force=force)
             held, removed = _held(tx, caller, book, seen, sent, now, force=force)
-            if again := sent.named_again(held):
+            if again := sent.named_again(held.values()):
+                seen = prepared.locked(tx, caller, book, len(entries), whole=force)
                 sent = prepared.prepared(tx.seal, caller, seen, entries, whole=force, again=again)
             changes = diff(held, sent.entries, force=force, next_seq=book["next_seq"])
             changes.updated += sent.held
@@ -136,7 +137,7 @@ def _held(
     if force:
         return books.whole_book(tx, caller.user_id, book["book"]), None
     keyed = sorted({entry[0] for entry in sent.entries})
-    if len(keyed) > privacy.FEW:
+    if len(keyed) > privacy.FEW or sent.held:  # in a book that is uploaded again, most of them are no new numbers
         return books.contacts_among(tx, caller.user_id, book["book"], keyed), None
     since = now - rate_limits.REMEMBERED_SECONDS
     return books.contacts_and_removed(tx, caller.user_id, book["book"], keyed, since)

@@ -31,7 +31,6 @@ from .diff import KNOWN, SealedEntry, check
 FEW = 64  # entries that are read and encrypted in less time than a book is read
 TIMES = 4  # a book that has more contacts than so many times the entries is not read as a whole
 LOCKED = 2_000  # entries that are compared with the book while it is locked
-NOTHING = Entry("")
 
 
 class Seen(Struct, frozen=True):
@@ -39,13 +38,13 @@ class Seen(Struct, frozen=True):
 
     book       its number, or the number that it will probably get
     version    None where it was not read
-    entries    the keyed entries of all contacts; None where they were not read
+    entries    the keyed entries of all contacts; None where they were not read. `prepared` takes the known ones out
     contacts   all contacts by keyed number; None where they were not read
     """
 
     book: int
     version: int | None = None
-    entries: Collection[int] | None = None
+    entries: set[int] | None = None
     contacts: dict[int, Held] | None = None
 
     def holds_for(self, book: Row) -> bool:
@@ -57,25 +56,22 @@ class Prepared(Struct, frozen=True):
     """An upload as a book would apply it.
 
     entries    the accepted entries in their order, without those that are counted in `held`
-    known      the keyed values of the other entries, which the book holds as they are: each of another contact
+    held       how many other entries the book holds as they are, each of another contact
+    unknown    keyed entries, among them all others of the book
     rejected   the reasons to reject an entry, by its position from 0
     """
 
     entries: list[SealedEntry]
-    known: Collection[int]
+    held: int
+    unknown: Collection[int]
     rejected: dict[int, list[Reason]]
 
-    @property
-    def held(self) -> int:
-        """How many entries the book holds as they are."""
-        return len(self.known)
-
-    def named_again(self, contacts: dict[int, Held]) -> set[int]:
-        """The values among `known` of contacts that other entries name, too. These must be read: their order counts.
+    def named_again(self, contacts: Collection[Held]) -> set[int]:
+        """The keyed entries that the book holds as they are, and whose contacts `entries` name, too: their order counts.
 
         contacts   those of the book that `entries` name
         """
-        return {held[1] for held in contacts.values() if held[1] in self.known} if self.known else set()
+        return {held[1] for held in contacts if held[1] not in self.unknown} if self.held else set()
 
 
 def glanced(
@@ -133,30 +129,42 @@ def prepared(
     """The upload as the book would apply it.
 
     whole   leave out no accepted entry, because their order counts
-    again   the keyed values of entries that are read although the book holds them (`Prepared.named_again`)
+    again   keyed entries that are read although the book holds them (`Prepared.named_again`)
     """
-    given = [entry or NOTHING for entry in entries]
     reading = phone.reading(caller.app.settings.default_region)
-    values = seal.entries(reading, caller.app.id, caller.user_id, book.book, given)
+    values = seal.entries(reading, caller.app.id, caller.user_id, book.book, entries)
     if not book.entries:
-        found, rejected = _sealed(seal, caller, book, given, values)
-        return Prepared(found, (), rejected)
-    uploaded = set(values)
-    known = uploaded.intersection(book.entries)
-    if not whole:
-        repeated = _repeated(values) if len(uploaded) < len(values) else ()
-        known.difference_update(repeated, again)
-    new = [at for at, value in enumerate(values) if value not in known]
-    found, refused = _sealed(seal, caller, book, [given[at] for at in new], [values[at] for at in new])
+        found, rejected = _sealed(seal, caller, book, entries, values)
+        return Prepared(found, 0, (), rejected)
+    unknown = book.entries
+    unknown.difference_update(again)
+    new = [at for at, value in enumerate(values) if value not in unknown]
+    if whole:
+        held = 0
+    else:
+        count = len(unknown)
+        unknown.difference_update(values)
+        held = count - len(unknown)
+        if held + len(new) < len(values):
+            new, held = _with_repeated(values, new, unknown)
+    found, refused = _sealed(seal, caller, book, [entries[at] for at in new], [values[at] for at in new])
     rejected = {new[at]: reasons for at, reasons in refused.items()}
-    if not whole:
-        return Prepared(found, known, rejected)
-    return Prepared(_merged(book, values, new, found, rejected), (), rejected)
+    if whole:
+        found = _merged(book, values, new, found, rejected)
+    unknown.update(again)
+    return Prepared(found, held, unknown, rejected)
 
 
-def _repeated(values: Sequence[int]) -> Collection[int]:
-    """The values that occur more than once."""
-    return [value for value, times in Counter(values).items() if times > 1]
+def _with_repeated(values: Sequence[int], new: Sequence[int], unknown: set[int]) -> tuple[list[int], int]:
+    """The positions of the entries to read, with those that occur more than once; and how many others there are.
+
+    The former are no longer known.
+    """
+    repeated = {value for value, times in Counter(values).items() if times > 1}
+    fresh = set(new)
+    unknown |= repeated
+    read = [at for at, value in enumerate(values) if at in fresh or value in repeated]
+    return read, len(values) - len(read)
 
 
 def _merged(
@@ -177,7 +185,7 @@ def _merged(
 
 
 def _sealed(
-    seal: Seal, caller: Caller, book: Seen, entries: Sequence[Entry], values: Sequence[int]
+    seal: Seal, caller: Caller, book: Seen, entries: Sequence[Entry | None], values: Sequence[int]
 ) -> tuple[list[SealedEntry], dict[int, list[Reason]]]:
     """The same for entries that are read and encrypted."""
     accepted, rejected = check(entries, caller.app.settings.default_region)

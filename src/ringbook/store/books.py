@@ -292,7 +292,7 @@ def whole_book(tx: Tx, owner_id: int, book: int) -> dict[int, Held]:
 def entries(tx: Tx, owner_id: int, book: int) -> set[int]:
     """The keyed entries of a book's contacts."""
     sql = "SELECT entry AS value FROM contacts WHERE owner_id = :owner_id AND book = :book"
-    return set(tx.integers(sql, owner_id=owner_id, book=book))
+    return tx.integers(sql, owner_id=owner_id, book=book)
 
 
 def by_number(rows: list[tuple[Any, ...]]) -> dict[int, Held]:

@@ -6,7 +6,7 @@
     named(url)                      which database that is, for people: without user and password
     journal_of(url, folder)         where its journal of erasures is
     Tx.all, one, tuples, run        whole statements with `:name` parameters; Tx.next_id gives an id
-    Tx.integers                     the same for one column of whole numbers
+    Tx.integers                     the same for the values of one column of whole numbers
     Tx.on_commit                         what is to be done once the transaction is committed
     Tx.memory, Database.memory      what the process keeps in memory for this database
     Tx.seal, Database.seal          seals and opens what the database stores, with its key

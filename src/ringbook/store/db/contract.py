@@ -98,8 +98,8 @@ class Tx(Protocol):
     def tuples(self, sql: str, **params: Any) -> list[tuple[Any, ...]]:
         """Every row as a tuple, which is faster for thousands of rows."""
 
-    def integers(self, sql: str, **params: Any) -> list[int]:
-        """The column `value` of every row, which is never NULL: faster than tuples, in any order."""
+    def integers(self, sql: str, **params: Any) -> set[int]:
+        """The values of the column `value`, which is never NULL: faster than tuples."""
 
     def run(self, sql: str, **params: Any) -> int:
         """Execute the statement; return the number of rows it changed."""
