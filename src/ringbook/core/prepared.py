@@ -67,7 +67,7 @@ class Prepared(Struct, frozen=True):
     rejected: dict[int, list[Reason]]
 
     def named_again(self, contacts: Collection[Held]) -> set[int]:
-        """The keyed entries that the book holds as they are, and whose contacts `entries` name, too: their order counts.
+        """The keyed entries that the book holds, and whose contacts `entries` name, too: their order counts.
 
         contacts   those of the book that `entries` name
         """
