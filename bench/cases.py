@@ -88,8 +88,8 @@ CASES = (
     ),
     Case("whole", "registered users, whole (200 of 1,000)", {RAW: whole, RINGBOOK: whole}),
 )
-# A diff on top of 50,000 contacts would exceed the default limits. After 20,000 new contacts the processor's caches have
-# nothing that a small request needs. So others come first, as before the `PUT /users/ID` that the diff is compared with.
+# A diff on top of 50,000 contacts would exceed the default limits. After 20,000 new contacts, no cache of the processor
+# has anything that a small request needs. So others come first, as before the `PUT /users/ID` of the comparison.
 MIDDLE_CASES = (
     uploaded("new 20,000", "upload 20,000 new contacts", "new", RAW),
     Case("session 20,000", "GET /session after these", {RINGBOOK: lambda side, owner, _: side.session(owner, TIMES)}),

@@ -201,16 +201,20 @@ def set_book(tx: Tx, owner_id: int, book: int, size: int, next_seq: int, reports
 
     reports   those of the changed book (`store/reports.py`); None: those that are stored hold no longer
     """
-    with_reports = "" if reports is None else ", reports = :reports, reported_version = version + 1"
-    tx.run(
-        f"UPDATE books SET size = :size, next_seq = :next_seq, version = version + 1{with_reports}"
-        " WHERE owner_id = :owner_id AND book = :book",
-        owner_id=owner_id,
-        book=book,
-        size=size,
-        next_seq=next_seq,
-        **({} if reports is None else {"reports": reports}),
-    )
+    row: dict[str, Any] = {"owner_id": owner_id, "book": book, "size": size, "next_seq": next_seq}
+    if reports is None:
+        tx.run(
+            "UPDATE books SET size = :size, next_seq = :next_seq, version = version + 1"
+            " WHERE owner_id = :owner_id AND book = :book",
+            **row,
+        )
+    else:
+        tx.run(
+            "UPDATE books SET size = :size, next_seq = :next_seq, version = version + 1,"
+            " reports = :reports, reported_version = version + 1 WHERE owner_id = :owner_id AND book = :book",
+            **row,
+            reports=reports,
+        )
 
 
 def doubt(tx: Tx, owner_id: int, device: str) -> None:
