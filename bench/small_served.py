@@ -28,7 +28,8 @@ from journeys import World
 from keyed import SEAL, migrate
 from processes import free_port, running, wait_until
 from raw import expect
-from served import SILENT_SECONDS, environment
+from served import environment
+from timed_http import SILENT_SECONDS
 
 from ringbook import logs
 from ringbook.store import db as databases
