@@ -15,7 +15,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -49,14 +48,17 @@ def start(level: str) -> None:
         logger_factory=lambda *_args: _STDERR,
     )
     global _request
-    _request = log.info if line is terminal else _request_line if least <= logging.INFO else _nothing
+    _request = _in_words if line is terminal else _request_line if least <= logging.INFO else _nothing
     logging.basicConfig(handlers=[_FromLibraries()], level=max(least, logging.WARNING), force=True)
     logging.getLogger(REPEATING).setLevel(logging.NOTSET if level == "debug" else logging.ERROR)
 
 
 def request(fields: Event) -> None:
-    """The same as `log.info("request", **fields)`. The processors of a line took a tenth of a small request's time."""
-    _request("request", **fields)
+    """The same as `log.info("request", **fields)`. The processors of a line took a tenth of a small request's time.
+
+    The fields belong to the line from then on.
+    """
+    _request(fields)
 
 
 def drop_unwritten() -> None:
@@ -75,9 +77,11 @@ class _Stderr:
 
         The terminal may be closed or the disk full; no request should fail for that.
         """
-        with suppress(OSError, ValueError):
+        try:  # `suppress` would take as long as the write
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
+        except (OSError, ValueError):
+            pass
 
     debug = info = warning = error = critical = log = msg
 
@@ -96,11 +100,13 @@ def _json(_logger: Any, _method: str, event: Event) -> str:
     return msgspec.json.encode(event, enc_hook=str).decode()
 
 
-def _request_line(event: str, **fields: Any) -> None:
+def _request_line(fields: Event) -> None:
     """Writes a line as the processors of `start` make it from an event without an exception."""
     seconds, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
-    at = f"{_second(seconds)}.{microseconds:06}Z"
-    _STDERR.msg(_json(None, "info", fields | {"event": event, "level": "info", "timestamp": at}))
+    fields["event"] = "request"
+    fields["level"] = "info"
+    fields["timestamp"] = f"{_second(seconds)}.{microseconds:06}Z"
+    _STDERR.msg(msgspec.json.encode(fields, enc_hook=str).decode())
 
 
 @lru_cache(maxsize=2)
@@ -108,11 +114,16 @@ def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _nothing(event: str, **fields: Any) -> None:
+def _in_words(fields: Event) -> None:
+    """Writes a line for a terminal."""
+    log.info("request", **fields)
+
+
+def _nothing(fields: Event) -> None:
     """For a level at which no requests are logged."""
 
 
-_request: Callable[..., Any] = log.info  # `start` replaces it
+_request: Callable[[Event], None] = _in_words  # `start` replaces it
 
 
 def _exceptions(*, in_words: bool) -> Any:

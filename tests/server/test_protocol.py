@@ -435,3 +435,43 @@ def test_a_log_that_cannot_be_written_fails_no_request(databases, tmp_path):
         finally:
             process.send_signal(signal.SIGTERM)
             assert process.wait(servers.STOP_SECONDS) == 0
+
+
+# ── answers in one piece ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def parts(answer: bytes) -> tuple[list[bytes], bytes]:
+    """The lines of the head, without those that differ between requests, and the body."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    return [line for line in lines if not line.startswith((b"date: ", b"connection: "))], body
+
+
+def kept(server: Server, sent: bytes) -> bytes:
+    """The answer to one request on a connection that stays open."""
+    with connect(server) as one:
+        one.sendall(sent)
+        answer = one.recv(65536)
+        while len(parts(answer)[1]) < int(re.search(rb"content-length: (\d+)", answer)[1]):
+            answer += one.recv(65536)
+        return answer
+
+
+@pytest.mark.parametrize("size", [1, 2_000, 19_000])
+def test_an_answer_in_one_piece_is_the_one_that_is_sent_as_head_and_body(patient: Server, size: int):
+    who = person(patient, custom_data="".join(f"{number:06}" for number in range(size // 6)))
+    get = f"GET /users/{who.id} HTTP/1.1\r\nHost: x\r\nCB-Token: {who.token}\r\n".encode()
+    in_one = kept(patient, get + b"\r\n")
+    assert b"connection: " not in in_one
+    assert parts(exchange(patient, get + b"Connection: close\r\n\r\n")) == parts(in_one)
+    head = exchange(patient, get.replace(b"GET", b"HEAD") + b"Connection: close\r\n\r\n")
+    assert parts(head) == (parts(in_one)[0], b"")
+
+
+def test_requests_that_are_sent_at_once_are_answered_in_their_order(patient: Server):
+    who, other = person(patient), person(patient)
+    ids = [who.id, other.id, other.id, who.id, who.id]
+    gets = [f"GET /users/{one} HTTP/1.1\r\nHost: x\r\nCB-Token: {who.token}\r\n" for one in ids]
+    answer = exchange(patient, ("\r\n".join(gets) + "Connection: close\r\n\r\n").encode())
+    assert statuses(answer) == [200] * len(ids)
+    assert [int(found) for found in re.findall(rb'"user":\{"id":(\d+)', answer)] == ids

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from .. import errors, times
 from ..config import Config
@@ -27,6 +28,7 @@ from ..core import applications, reports, sessions, stats
 from ..exchange import request as common
 from ..exchange.bodies import SMALL_BYTES, InFlight
 from ..exchange.run import Edge
+from ..exchange.visit import VISIT
 from ..model import App, Caller, Session, User
 from ..store.db import Database
 from ..times import Clock
@@ -39,6 +41,8 @@ ANONYMOUS_BYTES = 64 * 1024  # the largest body on routes that anybody may call
 COMPRESSED_BYTES = 1024  # smaller answers are not worth it
 COMPRESSION = 5
 JUST_NOW_SECONDS = 0.05
+CONTENT_TYPE = (b"content-type", JSON.encode())
+QUICKBLOX = (b"qb-", b"quickblox-")
 VARIES = [(b"vary", b"Origin")]
 SHARED = [
     *VARIES,
@@ -101,19 +105,25 @@ class Call(common.Call):
     books: reports.Books | None = None
 
     @common.Once
-    def headers(self) -> dict[str, str]:
-        """The request's headers by their names in lower case; of several with one name, the first.
+    def sent(self) -> dict[bytes, bytes]:
+        """The request's headers by their names in lower case; of several with one name, the first."""
+        return dict(reversed(self.request.scope["headers"]))
 
-        There are ten look-ups in a request, and Starlette's Headers would walk through the whole list for each.
+    @common.Once
+    def headers(self) -> dict[str, str]:
+        """The same as texts.
+
+        There are several look-ups in a request, and Starlette's Headers would walk through the whole list for each.
         """
-        sent = reversed(self.request.scope["headers"])
-        return {name.decode("latin-1"): value.decode("latin-1") for name, value in sent}
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self.sent.items()}
 
     @common.Once
     def dialect(self) -> Dialect:
         """QuickBlox if any of its headers is there, else ConnectyCube (protocol §1.2)."""
-        quickblox = any(name.startswith(("qb-", "quickblox-")) for name in self.headers)
-        return Dialect.QUICKBLOX if quickblox else Dialect.CONNECTYCUBE
+        for name in self.sent:
+            if name.startswith(QUICKBLOX):
+                return Dialect.QUICKBLOX
+        return Dialect.CONNECTYCUBE
 
     @common.Once
     def values(self) -> dict[str, Any]:
@@ -126,8 +136,8 @@ class Call(common.Call):
     @common.Once
     def token(self) -> str:
         """The session token; "" without one, because Flutter then sends an empty header."""
-        headers = self.headers
-        return (headers.get("cb-token") or headers.get("qb-token") or "").strip()
+        sent = self.sent
+        return (sent.get(b"cb-token") or sent.get(b"qb-token") or b"").decode("latin-1").strip()
 
     @property
     def app(self) -> App:
@@ -170,7 +180,8 @@ class Api(Edge[Call]):
 
     def call(self, route: Route, request: Request, now: int) -> Call:
         """One request."""
-        address = request.client.host if request.client else ""
+        client = request.scope.get("client")
+        address = client[0] if client else ""
         return Call(
             db=self.db,
             config=self.config,
@@ -262,7 +273,7 @@ def response(call: Call, status: int, body: Any) -> Response:
     """
     session = call.session
     call.log_fields = {"app": session.app_id if session else None, "user": session.user_id if session else None}
-    headers = list(SHARED if "origin" in call.headers else VARIES)
+    headers = list(SHARED if b"origin" in call.sent else VARIES)
     if session:
         ends = wire.expiration(session.expires_at).encode()
         headers += [(b"cb-token-expirationdate", ends), (b"qb-token-expirationdate", ends)]
@@ -271,20 +282,29 @@ def response(call: Call, status: int, body: Any) -> Response:
     content = msgspec.json.encode(body)
     if len(content) >= COMPRESSED_BYTES:
         headers[0] = (b"vary", b"Accept-Encoding, Origin")
-        if "gzip" in call.headers.get("accept-encoding", ""):
+        if b"gzip" in call.sent.get(b"accept-encoding", b""):
             headers.append((b"content-encoding", b"gzip"))
             content = gzip.compress(content, COMPRESSION, mtime=0)
-    return Ready(content, status, [*headers, (b"content-type", JSON.encode())])
+    headers.append(CONTENT_TYPE)
+    return Ready(content, status, headers)
 
 
 class Ready(Response):
-    """A response whose headers are bytes already. Starlette's own converts them for each response."""
+    """A response whose headers are bytes already. Starlette's own converts them for each response.
+
+    headers   none that every response has
+    """
 
     def __init__(self, content: bytes, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.body = content
         self.status_code = status
         self.background = None
-        self.raw_headers = [*headers, (b"content-length", str(len(content)).encode())]
+        self.raw_headers = [*headers, (b"content-length", b"%d" % len(content))]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the response: in one piece, if the server can."""
+        if not scope[VISIT].send_whole(self.status_code, self.raw_headers, self.body):
+            await super().__call__(scope, receive, send)
 
 
 def of_browser(request_headers: Mapping[str, str]) -> dict[str, str]:

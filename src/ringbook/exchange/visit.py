@@ -2,7 +2,9 @@
 
 Visit       finishes the response, and counts and logs the request once
 has_body    whether a request carries a body
+lines_of    headers as they are sent
 VISIT       where the Visit of a request is in its ASGI scope
+WHOLE       where the server's function for whole responses is in it, if it has one
 """
 
 import time
@@ -15,6 +17,7 @@ from .. import logs, metrics
 from .leftovers import Leftover
 
 VISIT = "ringbook.visit"
+WHOLE = "ringbook.whole"
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
 NO_ROUTE = "none"
 
@@ -28,17 +31,25 @@ class Visit:
                    make a metric per path
     fields         further fields of the log line
     status         of the response; 0 while there is none
+    headers        that every response has unless it has others of these names; `lines` are the same as bytes
     is_recorded    the request has been counted and logged
     """
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, headers: list[tuple[bytes, bytes]], most_dropped: int
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        headers: list[tuple[bytes, bytes]],
+        lines: bytes,
+        most_dropped: int,
     ) -> None:
         self._started = time.perf_counter()
         self._scope = scope
         self._receive = receive
         self._send = send
         self._headers = headers
+        self._lines = lines
         self._most_dropped = most_dropped
         self._leftover: Leftover | None = None
         self.has_body = has_body(scope["headers"])
@@ -61,6 +72,18 @@ class Visit:
                 self._leftover = Leftover(self._scope, self._receive, self._send, self._most_dropped)
         return self._leftover.send(message) if self._leftover else self._send(message)
 
+    def send_whole(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Sends a response in one piece, which takes half the time of two messages; False: it must be sent as messages.
+
+        headers   without those that every response has; nothing that a client has sent is in them
+        """
+        whole = self._scope.get(WHOLE)
+        if not whole or not self.is_read:
+            return False
+        self.status = status
+        self.record(status)
+        return bool(whole(self._scope, status, lines_of(headers) + self._lines, body))
+
     def record(self, status: int) -> None:
         """Counts and logs the request, unless that has happened.
 
@@ -73,6 +96,11 @@ class Visit:
         metrics.answered(self.method, self.route, status, seconds)
         ms = round(seconds * 1000, 1)
         logs.request({"method": self.method, "route": self.route, "status": status, "ms": ms, **self.fields})
+
+
+def lines_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Headers as they are sent."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 def has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:

@@ -27,7 +27,7 @@ from ..config import Config
 from ..core import delivery, resets
 from ..exchange.bodies import InFlight
 from ..exchange.leftovers import most_dropped
-from ..exchange.visit import Visit
+from ..exchange.visit import NO_ROUTE, VISIT, Visit, lines_of
 from ..logs import log
 from ..store import migrations
 from ..store.db import Database
@@ -51,6 +51,7 @@ ADMIN_PATHS = ("/metrics", "/docs", "/guide", "/openapi.json")
 EVERYWHERE = ("/", "/healthz", "/readyz", "/favicon.ico")
 WITH_FILES = ("/docs/", "/guide/")
 RESETS = resets.PATH
+BESIDE_API = ("/dashboard", RESETS)
 
 
 def build(config: Config, db: Database, clock: Clock = times.now) -> ASGIApp:
@@ -107,6 +108,7 @@ class Front:
         self._db = db
         self._most_dropped = most_dropped(config.limits.max_body_bytes)
         self._headers = [*HEADERS, HSTS] if config.tls_cert else HEADERS
+        self._lines = lines_of(self._headers)
         self._api = api
         self._dashboard = dashboard
         self._resets = resets
@@ -131,9 +133,9 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        visit = Visit(scope, receive, send, self._headers, self._most_dropped)
-        if root(scope["path"]) in self._own:
-            visit.route = root(scope["path"])
+        visit = Visit(scope, receive, send, self._headers, self._lines, self._most_dropped)
+        if (path := root(scope["path"])) in self._own:
+            visit.route = path
         scope["client"] = plain(scope.get("client"))
         try:
             await self._inside(scope, receive, visit.send)
@@ -147,14 +149,17 @@ class Front:
                 await JSONResponse({"errors": ["Internal error"]}, 500)(scope, receive, visit.send)
         if not visit.is_recorded:
             visit.record(0)  # the client left before there was an answer
+        del scope[VISIT]  # the two refer to each other, and would wait for the garbage collector
 
     def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """What serves the request. No coroutine of its own, so that nothing runs between the two for each message."""
         path = scope["path"]
-        if not self._is_here(path, scope):
+        if self._config.admin_port and not self._is_here(path, scope):
             return self._elsewhere(scope, receive, send)
-        if root(path) in self._own and scope["method"] in {"GET", "HEAD"}:
+        if scope[VISIT].route != NO_ROUTE and scope["method"] in {"GET", "HEAD"}:
             return self._answer(scope, receive, send)
+        if not path.startswith(BESIDE_API):
+            return self._api(scope, receive, send)
         if is_of_dashboard(path):
             return self._dashboard(scope, receive, send)
         if path.startswith(RESETS):
@@ -167,9 +172,7 @@ class Front:
         await response(scope, receive, send)
 
     def _is_here(self, path: str, scope: Scope) -> bool:
-        """Is this path served at the port that the request came to?"""
-        if not self._config.admin_port:
-            return True
+        """With an admin port: is this path served at the port that the request came to?"""
         is_for_admins = root(path) in ADMIN_PATHS or is_of_dashboard(path)
         is_admin_port = scope["server"][1] == self._config.admin_port
         return is_for_admins == is_admin_port or path in EVERYWHERE

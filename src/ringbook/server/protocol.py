@@ -31,6 +31,7 @@ from uvicorn.server import ServerState
 
 from .. import metrics
 from ..config import Limits
+from ..exchange.visit import WHOLE, lines_of
 from ..logs import log
 from .connections import Connection, Connections
 from .reached import reached
@@ -53,6 +54,15 @@ class Shared:
         self.limits = limits
         self.connections = connections
         self.unfinished_head_bytes = 0
+        self._default_headers: list[tuple[bytes, bytes]] = []
+        self._default_lines = b""
+
+    def lines_of(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
+        """uvicorn's default headers as they are sent. It makes a new list once a second, for the date."""
+        if default_headers is not self._default_headers:
+            self._default_lines = lines_of(default_headers)
+            self._default_headers = default_headers
+        return self._default_lines
 
 
 class Protocol(HttpToolsProtocol):
@@ -75,6 +85,7 @@ class Protocol(HttpToolsProtocol):
         self._deaf = False  # drop everything that arrives from now on
         self._dropped = 0
         self._running: tuple[RequestResponseCycle, asyncio.Task[None]] | None = None
+        self._whole = self._send_whole
         self._unsent = 0
         self._unsent_since = 0.0
 
@@ -157,6 +168,7 @@ class Protocol(HttpToolsProtocol):
         self._held = 0
         self._arriving = True
         self._shared.connections.works(self._own)
+        cast(Scope, self.scope)[WHOLE] = self._whole
         super().on_headers_complete()
         self.headers = []  # trailers of a chunked body go here, not into the head that the application sees
 
@@ -193,6 +205,31 @@ class Protocol(HttpToolsProtocol):
             self._answered_at = self.loop.time()
             self._shared.connections.waits(self._own)
         super().on_response_complete()
+
+    def _send_whole(self, scope: Scope, status: int, head: bytes, body: bytes) -> bool:
+        """Send a whole response by one call of the system, as the cycle sends it by two; False: not this one.
+
+        head   the lines of the headers, with `content-length` and without `connection`
+        """
+        cycle = self._running[0] if self._running else None
+        if (
+            cycle is None
+            or cycle.scope is not scope
+            or cycle.response_started
+            or cycle.disconnected
+            or not cycle.keep_alive
+            or cycle.flow.write_paused
+            or scope["method"] == "HEAD"
+            or len(body) > PIECE_BYTES
+        ):
+            return False
+        default = self._shared.lines_of(cycle.default_headers)
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        self.transport.write(b"".join((STATUS_LINE[status], default, head, b"\r\n", body)))
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection, unless the client is still reading the answer."""
