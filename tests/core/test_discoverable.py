@@ -11,10 +11,12 @@ from core.joining import NOW, Play
 from sealed import buckets
 
 from ringbook.config import Limits
-from ringbook.core import applications, diagnosis, discovery, numbers, user_record, users
+from ringbook.core import applications, diagnosis, discovery, numbers, privacy, user_record, users
 from ringbook.core.import_lines import Line
 from ringbook.core.imports import import_users
 from ringbook.model import Caller
+from ringbook.store import books
+from ringbook.store import users as store
 from ringbook.store.db import Database, postgres, sqlite
 
 ANN, BOB, NOBODYS = "+12025550101", "+447700900123", "+12025550199"
@@ -251,6 +253,11 @@ def check(apps: Apps, *, has: bool, wanted: bool, why: object) -> None:
     assert diagnosis.diagnose(apps.db, bob, ANN, NOW).found == bool(in_book), why
     seen = apps.asks("bob", "GET", f"/users/{ann}").json()["user"]
     assert (seen["phone"], seen["email"]) == ((ANN, "ann@example.com") if in_book else (None, None)), why
+    with apps.db.read() as tx:
+        user = store.by_id(tx, caller.app.id, ann)
+        assert user
+        held = tx.tuples(f"SELECT {books.HELD_NUMBER.format(user_id=':ann', owner_id=':bob')}", ann=ann, bob=bob)[0][0]
+        assert privacy.visible_if_held(caller, user, held) in (None, *privacy.visible(tx, caller, [user])), why
     by_phone = apps.asks("bob", "GET", "/users/by_phone?phone=%2B12025550101")
     assert by_phone.status_code == (200 if wanted else 404), why
     searched = apps.asks("bob", "GET", "/users/v2?phone=%2B12025550101").json()

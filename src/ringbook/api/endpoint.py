@@ -85,6 +85,7 @@ class Route(common.Route):
     large: bool = False  # the body may be as large as the setting `max_body_bytes` allows
     search: bool = False  # a search for users: runs in threads of its own
     shows_user: bool = False  # the handler wants a user, who is read together with the session: see Call.user
+    in_loop: "Callable[[Call], Answer | None] | None" = None  # a handler without statements; None: `handler` answers
     repeats: bool = False  # the handler wants the reports of the user's books, which are read with the session as well
 
 
@@ -94,6 +95,7 @@ class Call(common.Call):
 
     session   set once the caller has been identified
     user      only for routes that show it: the user with the id in the path, or the session's own where there is none
+    held      only in the event loop: for `privacy.visible_if_held`
     books     the reports of the user's books, only for routes that want them
     """
 
@@ -102,6 +104,7 @@ class Call(common.Call):
     session: Session | None = None
     identified_at: float = 0.0  # by time.monotonic()
     user: User | None = None
+    held: int | None = None
     books: reports.Books | None = None
 
     @common.Once
@@ -156,8 +159,18 @@ class Call(common.Call):
     @property
     def caller(self) -> Caller:
         """The session's user, with the application and the address."""
+        return self._caller(self.app)
+
+    @property
+    def caller_in_loop(self) -> Caller | None:
+        """The same; None where the application would have to be read from the database."""
+        assert self.session
+        app = applications.in_cache(self.db, self.session.app_id)
+        return self._caller(app) if app else None
+
+    def _caller(self, app: App) -> Caller:
         guest = self.session is not None and self.session.guest_until is not None
-        return Caller(app=self.app, user_id=self.user_id, is_guest=guest, address=self.address)
+        return Caller(app=app, user_id=self.user_id, is_guest=guest, address=self.address)
 
 
 class Api(Edge[Call]):
@@ -215,6 +228,23 @@ class Api(Edge[Call]):
             _ = call.app  # raises Unauthorized unless the key belongs to an application
         elif who is Who.USER:
             _ = call.user_id  # raises NeedUser unless the session has a user
+
+    def answers_in_loop(self, route: Route) -> bool:
+        """Does the route say how?"""
+        return route.in_loop is not None
+
+    async def respond_in_loop(self, call: Call) -> Response | None:
+        """The answer for a caller whose session is read with the user that the route shows."""
+        route = call.route
+        if not call.token or not route.in_loop:
+            return None
+        found = await sessions.current_with_user_in_loop(call.db, call.token, call.now, wanted_user(call))
+        if not found or (route.who is Who.USER and not found[0].user_id):
+            return None
+        call.identified_at = time.monotonic()
+        call.session, call.user, call.held = found
+        answer = route.in_loop(call)
+        return response(call, answer.status, answer.body) if answer else None
 
     def uploader(self, call: Call) -> int:
         """The session's user."""

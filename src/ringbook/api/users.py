@@ -4,7 +4,7 @@ from msgspec import UNSET
 from msgspec.structs import asdict
 
 from .. import errors
-from ..core import resets, sessions, users
+from ..core import privacy, resets, sessions, users
 from ..core.profile import Fields
 from ..model import App, User
 from . import proofs, user_search
@@ -131,6 +131,14 @@ def show(call: Call) -> Answer:
     return Answer(OneUser(user_out(users.as_seen(call.db, call.caller, call.user))))
 
 
+def show_in_loop(call: Call) -> Answer | None:
+    """The same in the event loop. Refusals, and what needs a further statement, are left to a thread."""
+    user = call.user
+    if user and user.id != call.user_id:
+        user = privacy.visible_if_held(caller, user, call.held) if (caller := call.caller_in_loop) else None
+    return Answer(OneUser(user_out(user))) if user else None
+
+
 def by_login(call: Call) -> Answer:
     """Look up a user by login"""
     return found(call, "login", parameter(call, "login"))
@@ -242,7 +250,15 @@ ROUTES: list[Route] = [
         refusals=(404, 422),
     ),
     Route(method="DELETE", path="/users/external/{id:path}", handler=leave_by_external_id, refusals=(404, 422)),
-    Route(method="GET", path="/users/{id}", handler=show, answer=OneUser, refusals=(404,), shows_user=True),
+    Route(
+        method="GET",
+        path="/users/{id}",
+        handler=show,
+        in_loop=show_in_loop,
+        answer=OneUser,
+        refusals=(404,),
+        shows_user=True,
+    ),
     Route(
         method="PUT",
         path="/users/{id}",

@@ -5,7 +5,7 @@ create, rename, rotate_keys, delete     change one application
 all_, get                               read from the database
 cached, cached_within, by_auth_key, by_id_and_key
                                         read for a request, at most CACHE_SECONDS old
-from_cache                              the same, without reading the database
+from_cache, in_cache                    the same, without reading the database
 vapid_private_key                       the key that signs Web Push requests
 change, change_all, store_settings      change settings, from texts or from values
 has_more_users                          says whether the application is too large to be deleted by a page
@@ -71,6 +71,12 @@ def get(db: Database, app_id: int) -> App:
 def cached(db: Database, app_id: int) -> App:
     """One application, at most CACHE_SECONDS old."""
     return _cached(db, app_id, lambda: get(db, app_id))
+
+
+def in_cache(db: Database, app_id: int) -> App | None:
+    """The same, as long as the database need not be read for it; else None."""
+    found = _cache.get((id(db), app_id))
+    return found[1] if found and time.monotonic() - found[0] < CACHE_SECONDS else None
 
 
 def cached_within(db: Database, tx: Tx, app_id: int) -> App:

@@ -5,7 +5,7 @@
     Named, charge             the e-mails and phones that a query names; each costs a permit unless the caller holds it
     pay                       charges permits for values that are new to the caller
     removed_lately            numbers that the caller has removed a short while ago
-    visible, fully_visible    users as the caller may see them
+    visible, fully_visible    users as the caller may see them; visible_if_held: one user, without a statement
 
 A *private value* is a phone, an e-mail, or a login that is one of these. The caller sees a private value of another
 user when the caller's book contains the user's number, when the query named the value (and so paid for it), or when
@@ -16,6 +16,7 @@ reveals no more than was paid for. This keeps users from reading out the user ba
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -36,6 +37,7 @@ Named = frozenset[int | str]
 NOTHING: Named = frozenset()
 
 
+@lru_cache(maxsize=1024)
 def is_private(login: str) -> bool:
     """Whether this login is an e-mail, or has enough digits for a phone number of some country, also behind `tel:`."""
     login = unicodedata.normalize("NFKC", login)  # signs of double width are read as the usual ones
@@ -155,6 +157,17 @@ def visible(tx: Tx, caller: Caller, found: Sequence[User], named: Named = NOTHIN
     full, region = fully_visible(tx, caller, ids), caller.app.settings.default_region
     named_of = _named_of(tx, caller, [user_id for user_id in ids if user_id not in full], named)
     return [user if user.id in full else _without_private(user, named_of[user.id], region) for user in found]
+
+
+def visible_if_held(caller: Caller, user: User, held: int | None) -> User | None:
+    """Another user as the caller may see it, without having named a value; None where `visible` must look.
+
+    held   what `store/books.py` calls HELD_NUMBER, of the caller and this user
+    """
+    full = None if is_open(caller) else books.holds_of(held, discoverable.rules(caller.app))
+    if full is None:
+        return None
+    return user if full else _without_private(user, NOTHING, caller.app.settings.default_region)
 
 
 def _named_of(tx: Tx, caller: Caller, user_ids: Sequence[int], named: Named) -> dict[int, Named]:

@@ -5,6 +5,7 @@
     open_verified, sign_in_verified            the same for a user whom a proof of identity has named (`core/proofs.py`)
     current                                    the session of a token; extends it
     current_with_user, current_with_reports    the same, with what is read in the same statement
+    current_with_user_in_loop                  for the event loop, without a thread
     end, end_by_id, end_others, end_all        end sessions before they expire
     check_signature                            checks the HMAC that QuickBlox SDKs and old ConnectyCube SDKs send
     sweep                                      deletes expired sessions, and erases guests whose day is over
@@ -318,6 +319,20 @@ def current_with_user(
     with db.read() as tx:
         row, user = store.by_token_with_user(tx, digest(token), now, user_id)
     return (_used(db, token, row, now) if row else None), user
+
+
+async def current_with_user_in_loop(
+    db: Database, token: str, now: int, user_id: int | None = None
+) -> tuple[Session, User | None, int | None] | None:
+    """The same for the event loop. None where a thread must look: no such session, or its use must be stored.
+
+    The third value is for `privacy.visible_if_held`, where an id was given.
+    """
+    found = await store.by_token_with_user_in_loop(db, digest(token), now, user_id)
+    if not found or now - found[0]["last_used_at"] >= TOUCH_SECONDS:
+        return None
+    row, user, held = found
+    return Session(**row), user, held
 
 
 def current_with_reports(db: Database, token: str, now: int) -> tuple[Session | None, reports.Books]:

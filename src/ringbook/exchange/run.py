@@ -5,8 +5,9 @@
     Router      a table of routes, as an ASGI application
 
 The steps: check the credentials that cost no query, read the body within its bounds, then in a thread: identify the
-caller and call the handler. A refusal or a failure at any step becomes a response. Handlers are plain functions; the
-event loop only reads sockets. What depends on the route alone is made once, when the process starts.
+caller and call the handler. A refusal or a failure at any step becomes a response. Handlers are plain functions. The
+event loop reads sockets; it answers by itself only where an edge can do so without waiting. What depends on the route
+alone is made once, when the process starts.
 """
 
 import asyncio
@@ -74,6 +75,17 @@ class Edge(ABC, Generic[C]):
     def identify(self, call: C) -> None:
         """Finds the session of the caller, or refuses the request. Runs in a thread."""
 
+    def answers_in_loop(self, _route: Any) -> bool:
+        """May `respond_in_loop` be asked first?"""
+        return False
+
+    async def respond_in_loop(self, _call: C) -> Response | None:
+        """The response to a small request that reads by keys alone, without a thread; None: `respond` is called.
+
+        Refusals are left to `respond`, but for Unavailable. It must not block the event loop.
+        """
+        return None
+
     def uploader(self, _call: C) -> int | None:
         """The user who is charged for a large upload; None: large bodies are not counted by user."""
         return None
@@ -106,6 +118,7 @@ class Endpoint(Generic[C]):
         self._route = route
         self._lane = lane
         self._needs_caller = edge.needs_caller(route)
+        self._answers_in_loop = edge.answers_in_loop(route)
         self._limit_bytes = edge.limit_bytes(route, has_file=False)
         self._limit_bytes_of_file = edge.limit_bytes(route, has_file=True)
         self.path = edge.root + route.path
@@ -123,7 +136,8 @@ class Endpoint(Generic[C]):
                 call.body = await body.read(partial(self._identify_early, call) if self._needs_caller else None)
                 if edge.decodes_in_loop:
                     await edge.decode(call)
-            response = await lane.run(partial(self._carry_out, call))
+            response = await edge.respond_in_loop(call) if self._answers_in_loop else None
+            response = response or await lane.run(partial(self._carry_out, call))
         except errors.Refused as refused:
             response = await self._error(partial(self._refuse, call, refused))
         except ClientDisconnect:

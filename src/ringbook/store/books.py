@@ -14,6 +14,7 @@ of_owner, page, registered_after      for admins
 count_registered, holders_of          how many registered contacts an owner finds; who holds a user's number
 in_order, registered                  reading a book, and who of it is a user
 holds                                 which of these users the owner finds in any of the books
+HELD_NUMBER, holds_of                 the same of one user, within a statement that reads more
 """
 
 import secrets
@@ -453,6 +454,16 @@ def _found(
     return [row for row in rows if row[0] not in asked or row[0] in agreed], asked, agreed
 
 
+VERIFIED = 64  # more than the codes of `discoverable`
+# For one user: the user's code of `discoverable`, plus VERIFIED if a verified number of the user is in a book of the
+# owner; NULL if no number is. All numbers of a user have the same code.
+HELD_NUMBER = (
+    f"(SELECT max(n.discoverable + CASE WHEN n.verified_at IS NULL THEN 0 ELSE {VERIFIED} END)"
+    " FROM numbers AS n CROSS JOIN contacts AS c WHERE n.user_id = {user_id}"
+    " AND c.app_id = n.app_id AND c.number = n.number AND c.owner_id = {owner_id})"
+)
+
+
 def holds(tx: Tx, owner_id: int, user_ids: Sequence[int], rules: Rules) -> set[int]:
     """The users among these whom the owner finds: they have a number in any of the owner's books, and permit it."""
     rows = tx.tuples(
@@ -463,6 +474,17 @@ def holds(tx: Tx, owner_id: int, user_ids: Sequence[int], rules: Rules) -> set[i
         **rules.params(owner_id),
     )
     return {row[0] for row in _found(tx, owner_id, rows, 1, rules)[0]}
+
+
+def holds_of(held: int | None, rules: Rules) -> bool | None:
+    """Does an owner find another user, by the value of `HELD_NUMBER`? None if it depends on the user's books, too."""
+    if held is None:
+        return False
+    verified, code = divmod(held, VERIFIED)
+    if rules.verified_only and not verified:
+        return False
+    audience = rules.audience(code)
+    return None if audience == "mutual" else audience != "nobody"
 
 
 def delete_books(tx: Tx, owner_id: int) -> tuple[int, int]:

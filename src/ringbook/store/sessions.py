@@ -1,7 +1,7 @@
 """Sessions, and the signatures that were used to open one. Only the SHA-256 of a token is stored.
 
 insert, by_token, touch, set_user     one session
-by_token_with_user                    one session, and a user of its application
+by_token_with_user, …_in_loop         one session, and a user of its application
 by_token_with_reports                 one session, and the reports of its user's books
 end, end_by_id, end_others            end sessions; each says who used them last and when
 drop_oldest                           end those beyond a user's limit
@@ -12,14 +12,15 @@ remember_signature, sweep_signatures  each signature opens one session
 from typing import Any
 
 from ..model import User
-from . import reports, users
-from .db import Row, Rows, Tx
+from ..seal import Seal
+from . import books, reports, users
+from .db import Database, Row, Rows, Tx
 
 COLUMNS = "id, app_id, user_id, nonce, ts, created_at, last_used_at, expires_at, guest_until"
 NAMES = COLUMNS.split(", ")
 WITH_USER = (
-    f"SELECT {', '.join(f's.{name}' for name in NAMES)}, {users.COLUMNS_AND_SEEN.format(id='u.id')} FROM sessions AS s"
-    " LEFT JOIN users AS u ON u.id = {user} AND u.app_id = s.app_id"
+    f"SELECT {', '.join(f's.{name}' for name in NAMES)}, {users.COLUMNS_AND_SEEN.format(id='u.id')}{{more}}"
+    " FROM sessions AS s LEFT JOIN users AS u ON u.id = {user} AND u.app_id = s.app_id"
     " WHERE s.token_hash = :token_hash AND s.expires_at > :now"
 )
 WITH_REPORTS = (
@@ -27,7 +28,10 @@ WITH_REPORTS = (
     " LEFT JOIN books AS b ON b.owner_id = s.user_id"
     " WHERE s.token_hash = :token_hash AND s.expires_at > :now"
 )
-WITH_OWN_USER, WITH_USER_OF_ID = WITH_USER.format(user="s.user_id"), WITH_USER.format(user=":user_id")
+WITH_OWN_USER = WITH_USER.format(user="s.user_id", more="")
+WITH_USER_OF_ID = WITH_USER.format(user=":user_id", more="")
+_HELD = books.HELD_NUMBER.format(user_id=":user_id", owner_id="s.user_id")
+WITH_HELD = WITH_USER.format(user=":user_id", more=f", {_HELD}")
 
 
 def insert(
@@ -85,11 +89,24 @@ def by_token_with_user(
     statement = WITH_OWN_USER if user_id is None else WITH_USER_OF_ID
     named: dict[str, Any] = {} if user_id is None else {"user_id": user_id}
     rows = tx.tuples(statement, token_hash=token_hash, now=now, **named)
-    if not rows:
-        return None, None
-    row = rows[0]
+    return _session_and_user(tx.seal, rows[0]) if rows else (None, None)
+
+
+async def by_token_with_user_in_loop(
+    db: Database, token_hash: bytes, now: int, user_id: int | None = None
+) -> tuple[Row, User | None, int | None] | None:
+    """The same for the event loop; None where a thread must ask. With a user's id also the value of `HELD_NUMBER`."""
+    if user_id is None:
+        rows, held = await db.query_in_loop(WITH_OWN_USER, token_hash=token_hash, now=now), None
+    elif rows := await db.query_in_loop(WITH_HELD, token_hash=token_hash, now=now, user_id=user_id):
+        *row, held = rows[0]
+        rows = [tuple(row)]
+    return (*_session_and_user(db.seal, rows[0]), held) if rows else None
+
+
+def _session_and_user(seal: Seal, row: tuple[Any, ...]) -> tuple[Row, User | None]:
     user = row[len(NAMES) :]
-    return dict(zip(NAMES, row, strict=False)), users.user_of(tx, user) if user[users.ID] is not None else None
+    return dict(zip(NAMES, row, strict=False)), users.user_of(seal, user) if user[users.ID] is not None else None
 
 
 def by_token_with_reports(tx: Tx, token_hash: bytes, now: int) -> tuple[Row | None, reports.Books]:

@@ -25,6 +25,7 @@ from typing import Any
 
 from ..model import User
 from ..profile_fields import fold as fold
+from ..seal import Seal
 from . import discoverable, numbers, profiles
 from .db import Row, Rows, Tx, ids
 
@@ -52,12 +53,12 @@ def by_id(tx: Tx, app_id: int, user_id: int) -> User | None:
     if not ids.possible([user_id]):
         return None
     rows = tx.tuples(f"SELECT {ONE} FROM users AS u WHERE u.id = :id AND u.app_id = :app_id", id=user_id, app_id=app_id)
-    return user_of(tx, rows[0]) if rows else None
+    return user_of(tx.seal, rows[0]) if rows else None
 
 
-def user_of(tx: Tx, row: Sequence[Any]) -> User:
+def user_of(seal: Seal, row: Sequence[Any]) -> User:
     """The user in a row of `COLUMNS_AND_SEEN`; errors.Unreadable."""
-    return _user(tx, row, row[-1])
+    return _user(seal, row, row[-1])
 
 
 def app_of(tx: Tx, user_id: int) -> int | None:
@@ -114,21 +115,21 @@ def _found_by(tx: Tx, app_id: int, key: str, value: str | int) -> dict[str, Any]
     return {"app_id": app_id, "value": profiles.found_by(tx, app_id, profiles.UNIQUE[key], value)}
 
 
-def _user(tx: Tx, row: Sequence[Any], last_request_at: int | None, phone: str | None = None) -> User:
+def _user(seal: Seal, row: Sequence[Any], last_request_at: int | None, phone: str | None = None) -> User:
     """The user in a row of `COLUMNS`; errors.Unreadable. Only what is there is opened, and no phone that is known."""
     values = [*row[:STORED], last_request_at]
     values[IS_GUEST] = bool(row[IS_GUEST])
     for place, column, field in SEALED:
         if (content := row[place]) is not None:
             known = phone if field == PHONE else None
-            values[field] = known or tx.seal.open(content, "users", column, row[APP_ID], row[ID])
+            values[field] = known or seal.open(content, "users", column, row[APP_ID], row[ID])
     return User(*values)
 
 
 def made(tx: Tx, rows: Sequence[Sequence[Any]], phones: Mapping[int, str | None] = MappingProxyType({})) -> list[User]:
     """The users in rows of `COLUMNS`; `phones` are known already."""
     last = seen(tx, [row[ID] for row in rows])
-    return [_user(tx, row, last.get(row[ID]), phones.get(row[ID])) for row in rows]
+    return [_user(tx.seal, row, last.get(row[ID]), phones.get(row[ID])) for row in rows]
 
 
 def seen(tx: Tx, user_ids: Sequence[int]) -> dict[int, int]:

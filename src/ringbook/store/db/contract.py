@@ -188,6 +188,10 @@ class Guard:
         """Refuse transactions while `ask` returns a reason; "" allows them."""
         self._ask = ask
 
+    def allows(self) -> bool:
+        """Does the latest answer still count, and was it no reason?"""
+        return not self._trouble and (not self._ask or time.monotonic() <= self._until)
+
     def check(self, tx: Tx) -> None:
         """Raise Unavailable if the latest answer was a reason."""
         if self._ask and time.monotonic() > self._until and self._asking.acquire(blocking=False):
@@ -224,6 +228,13 @@ class Database(Protocol):
 
     def write(self) -> AbstractContextManager[Tx]:
         """One transaction, which an exception rolls back."""
+
+    async def query_in_loop(self, sql: str, **params: Any) -> list[tuple[Any, ...]] | None:
+        """The rows of one statement that reads by keys, for the event loop: it needs no thread, which takes less time.
+
+        None where that cannot be had just now, for any reason: the caller asks in a thread, with `read`. Raises
+        Unavailable after the wait that `read` allows. Never for what may read many rows: the loop must not stand still.
+        """
 
     def probe(self) -> None:
         """Make a write that changes nothing; Unavailable has the reason in words for the operator.

@@ -49,6 +49,7 @@ FAILOVER = {
 }
 SERVERS_FOR_WRITES = ("read-write", "primary", "any")
 NO_RIGHTS, INTERNAL = "42501", "XX000"
+MOST_IN_LOOP, SHARE_IN_LOOP = 4, 4  # so many connections, and no more than one in so many, may be lent to the loop
 DRAIN_SECONDS = 1  # between two times that all connections are replaced
 OLDER = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -148,6 +149,7 @@ class Postgres:
         import psycopg_pool
 
         from .direct import Statements
+        from .in_loop import Lines
         from .patience import GivenUp, patient
 
         check_address(url)
@@ -165,7 +167,8 @@ class Postgres:
             timeout=WAIT_SECONDS,
             # Its pauses between attempts double for so long, then begin anew: after an hour away, no hour of waiting.
             reconnect_timeout=1,
-            # Prepared statements live in a database session, and behind a pooler there is none to rely on.
+            # Prepared statements live in a database session, and behind a pooler there is none to rely on. `in_loop.py`
+            # prepares a few, and can do without.
             kwargs={"autocommit": True, "prepare_threshold": None} | options(url),
             connection_class=patient(seconds, self._connecting),
             open=True,
@@ -175,6 +178,7 @@ class Postgres:
         self._lock_pool = pool(min_size=0, name="locks")
         self._distributed: bool | None = None  # not known yet
         self.refusal = refusals(psycopg, self._look_after, self._replace_all, lambda: self._failure)
+        self._lines = Lines(min(MOST_IN_LOOP, size // SHARE_IN_LOOP), seconds, self._pool.putconn, self.refusal)
         self._trouble = psycopg.Error
         self._none_free = psycopg_pool.PoolTimeout
         self._given_up = GivenUp
@@ -232,6 +236,19 @@ class Postgres:
         for work in done:
             work()
 
+    async def query_in_loop(self, sql: str, **params: Any) -> list[tuple[Any, ...]] | None:
+        if self._away.is_set() or self._distributed is not False or not self.guard.allows():
+            return None
+        if not (line := self._lines.free()):
+            return None
+        self._in_use.add(line.connection)
+        try:
+            return await line.ask(postgres_statement(sql, ()), params)
+        except self._given_up as error:
+            raise self.refusal(error) or error  # noqa: B904  (it has its cause)
+        finally:
+            self._in_use.discard(line.connection)
+
     def probe(self) -> None:
         self._probe.ask()
 
@@ -282,6 +299,7 @@ class Postgres:
 
     def close(self) -> None:
         self._closed.set()
+        self._lines.close()
         self._pool.close()
         self._lock_pool.close()
 
@@ -314,9 +332,10 @@ class Postgres:
         return connection
 
     def give_back(self, connection: Any) -> None:
-        """Give a connection back to the pool, which replaces it if it is lost or within a transaction."""
+        """Give a connection back to the pool, which replaces it if it is lost or within a transaction; or lend it."""
         self._in_use.discard(connection)
-        self._pool.putconn(connection)
+        if not (self._lines.is_wanted and self._lines.offer(connection)):
+            self._pool.putconn(connection)
 
     def _locks(self, connection: Any) -> AbstractContextManager[Locks]:
         """The named locks of the transaction that begins on this connection."""
@@ -389,6 +408,7 @@ class Postgres:
             self._drain()
 
     def _drain(self) -> None:
+        self._lines.drain()
         for pool in (self._pool, self._lock_pool):
             pool.drain()
 

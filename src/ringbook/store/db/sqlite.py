@@ -27,6 +27,10 @@ BUSY_TIMEOUT = f"PRAGMA busy_timeout = {WRITE_WAIT_SECONDS * 1000}"
 MOST_IN_MEMORY = 64 * 1024 * 1024
 AT_ONCE = 50  # rows in one statement: with more of them it takes no less time for each
 _integers = msgspec.json.Decoder(set[int]).decode
+# A statement in the event loop that takes longer waits for the disk. Then threads read for a hundred times as long, so
+# that the loop stands still for no more than a hundredth of its time.
+SLOW_IN_LOOP_SECONDS, PAUSE_AFTER_SLOW = 0.01, 100
+CHECKED_IN_LOOP_SECONDS = 0.001  # a file that was removed may be read from for so long
 STEPS = 20_000  # steps of SQLite's virtual machine between two checks of the clock: about a millisecond
 SCRUB_TIMEOUT = "PRAGMA busy_timeout = 250"
 PRAGMAS = (
@@ -91,6 +95,8 @@ class Sqlite:
         self.memory: dict[Any, Any] = {}
         self.ids = ids.Blocks()
         self._idle: list[sqlite3.Connection] = []
+        self._idle_in_loop: list[sqlite3.Connection] = []
+        self._not_in_loop_before = self._check_in_loop_at = 0.0
         self._all: list[sqlite3.Connection] = []
         self._writer: sqlite3.Connection | None = None
         self._turn = threading.Lock()
@@ -127,6 +133,23 @@ class Sqlite:
         for work in done:
             work()
 
+    async def query_in_loop(self, sql: str, **params: Any) -> list[tuple[Any, ...]] | None:
+        if not self.guard.allows() or (started := time.monotonic()) < self._not_in_loop_before:
+            return None
+        if started >= self._check_in_loop_at:
+            self._identity.check()
+            self._check_in_loop_at = started + CHECKED_IN_LOOP_SECONDS
+        if not (connection := self._taken_for_loop()):
+            return None
+        try:
+            return connection.execute(sql, params).fetchall()
+        except sqlite3.Error:
+            return None
+        finally:
+            self._idle_in_loop.append(connection)
+            if (seconds := time.monotonic() - started) > SLOW_IN_LOOP_SECONDS:
+                self._not_in_loop_before = started + seconds * PAUSE_AFTER_SLOW
+
     def probe(self) -> None:
         self._probe.ask()
 
@@ -144,7 +167,7 @@ class Sqlite:
         return 0  # a second writer waits, or does not get its turn
 
     def gauges(self) -> dict[str, int]:
-        idle = len(self._idle) + (self._writer is not None and not self._turn.locked())
+        idle = len(self._idle) + len(self._idle_in_loop) + (self._writer is not None and not self._turn.locked())
         return {"open": len(self._all), "idle": idle, "waiting": self._waiting}
 
     def nodes(self) -> Nodes:
@@ -214,6 +237,19 @@ class Sqlite:
             return self._idle.pop()
         except IndexError:
             return self._opened()
+
+    def _taken_for_loop(self) -> sqlite3.Connection | None:
+        """A connection that waits for no lock; None as long as no thread has opened one."""
+        try:
+            return self._idle_in_loop.pop()
+        except IndexError:
+            pass
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            return None
+        connection.execute("PRAGMA busy_timeout = 0")
+        return connection
 
     def give_back(self, connection: sqlite3.Connection) -> None:
         """The connection is idle, and the first to be taken again: what it has cached is the freshest."""
