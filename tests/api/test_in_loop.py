@@ -155,3 +155,33 @@ def test_who_signs_out_has_no_user(apps: Apps, in_loop: list[int]):
     assert apps.asks("ann", "POST", "/login", json=given).status_code == 202
     assert apps.asks("ann", "GET", "/session").json()["session"]["user"]["login"] == "bob"
     assert in_loop
+
+
+def test_a_repeated_upload_is_answered_as_by_a_thread(apps: Apps, in_loop: list[int]):
+    contacts = [{"name": f"N{number}", "phone": f"+1202555{number:04}"} for number in range(100, 200)]
+    bodies: list[Any] = [{"contacts": contacts}, {"contacts": [*contacts, {"phone": "x"}], "udid": "phone"}]
+
+    def uploaded(body: Any) -> tuple[int, Any]:
+        answer = apps.asks("ann", "POST", "/address_book", json=body)
+        return answer.status_code, answer.json()
+
+    for body in bodies:
+        assert uploaded(body)[1]["created"] == 100
+        quick = [uploaded(body) for _ in range(AGAIN)]
+        with pytest.MonkeyPatch.context() as patch:
+            for kind in (Sqlite, Postgres):
+                patch.setattr(kind, "query_in_loop", never)
+            assert [uploaded(body)] * AGAIN == quick
+    assert in_loop
+    assert uploaded({"contacts": [contacts[0] | {"destroy": True}]})[1]["deleted"] == 1
+    assert uploaded(bodies[0])[1]["created"] == 1
+    assert apps.asks("ann", "DELETE", "/session").status_code == 200
+    assert uploaded(bodies[0])[0] == 401
+
+
+@pytest.mark.parametrize("name_length, in_thread", [(10, False), (255, True)])
+def test_the_event_loop_hashes_no_large_body(apps: Apps, in_loop: list[int], name_length: int, in_thread: bool):
+    contacts = [{"name": "n" * name_length, "phone": f"+1202555{number:04}"} for number in range(600)]
+    for _ in range(AGAIN):
+        assert apps.asks("ann", "POST", "/address_book", json={"contacts": contacts}).status_code == 200
+    assert (in_loop == []) == in_thread

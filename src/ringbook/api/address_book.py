@@ -77,10 +77,21 @@ def _uploaded(call: Call) -> Answer:
     return Answer(report_out(report or _applied(call, caller, digest)))
 
 
+def upload_in_loop(call: Call) -> Answer | None:
+    """Answers from the stored report in the event loop, which has read the reports with the session."""
+    if not call.books or not (caller := call.caller_in_loop):
+        return None
+    report = reports.repeated_in_loop(caller, digest_of(call, caller), call.now, call.books)
+    return Answer(report_out(report)) if report else None
+
+
 def digest_of(call: Call, caller: Caller) -> bytes:
     """The digest of all that decides how the upload is read."""
-    content_type, query = call.headers.get("content-type", ""), call.request.scope["query_string"]
-    return reports.digest_of(call.db.seal, call.config.limits, caller, call.body, content_type, query)
+    if not call.digest or call.digest[0] != caller:
+        content_type, query = call.headers.get("content-type", ""), call.request.scope["query_string"]
+        digest = reports.digest_of(call.db.seal, call.config.limits, caller, call.body, content_type, query)
+        call.digest = caller, digest
+    return call.digest[1]
 
 
 def _applied(call: Call, caller: Caller, digest: bytes) -> Report:
@@ -267,6 +278,7 @@ ROUTES = [
         method="POST",
         path="/address_book",
         handler=upload,
+        in_loop=upload_in_loop,
         request=UploadRequest,
         answer=ReportOut,
         refusals=(422, 429),

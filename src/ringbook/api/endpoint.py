@@ -41,6 +41,7 @@ ANONYMOUS_BYTES = 64 * 1024  # the largest body on routes that anybody may call
 COMPRESSED_BYTES = 1024  # smaller answers are not worth it
 COMPRESSION = 5
 JUST_NOW_SECONDS = 0.05
+IN_LOOP_BYTES = 128 * 1024  # the largest body that the event loop hashes
 CONTENT_TYPE = (b"content-type", JSON.encode())
 QUICKBLOX = (b"qb-", b"quickblox-")
 VARIES = [(b"vary", b"Origin")]
@@ -97,6 +98,7 @@ class Call(common.Call):
     user      only for routes that show it: the user with the id in the path, or the session's own where there is none
     held      only in the event loop: for `privacy.visible_if_held`
     books     the reports of the user's books, only for routes that want them
+    digest    of an upload by this caller, once it was needed
     """
 
     route: Route
@@ -106,6 +108,7 @@ class Call(common.Call):
     user: User | None = None
     held: int | None = None
     books: reports.Books | None = None
+    digest: tuple[Caller, bytes] | None = None
 
     @common.Once
     def sent(self) -> dict[bytes, bytes]:
@@ -234,17 +237,27 @@ class Api(Edge[Call]):
         return route.in_loop is not None
 
     async def respond_in_loop(self, call: Call) -> Response | None:
-        """The answer for a caller whose session is read with the user that the route shows."""
+        """The answer for a caller whose session is read with what the route wants."""
         route = call.route
-        if not call.token or not route.in_loop:
+        if not call.token or not route.in_loop or len(call.body) > IN_LOOP_BYTES:
             return None
-        found = await sessions.current_with_user_in_loop(call.db, call.token, call.now, wanted_user(call))
-        if not found or (route.who is Who.USER and not found[0].user_id):
+        if time.monotonic() - call.identified_at > JUST_NOW_SECONDS:
+            call.session = None
+            await (self._with_reports if route.repeats else self._with_user)(call)
+        if not call.session or (route.who is Who.USER and not call.session.user_id):
             return None
-        call.identified_at = time.monotonic()
-        call.session, call.user, call.held = found
         answer = route.in_loop(call)
         return response(call, answer.status, answer.body) if answer else None
+
+    async def _with_user(self, call: Call) -> None:
+        if found := await sessions.current_with_user_in_loop(call.db, call.token, call.now, wanted_user(call)):
+            call.session, call.user, call.held = found
+            call.identified_at = time.monotonic()
+
+    async def _with_reports(self, call: Call) -> None:
+        if found := await sessions.current_with_reports_in_loop(call.db, call.token, call.now):
+            call.session, call.books = found
+            call.identified_at = time.monotonic()
 
     def uploader(self, call: Call) -> int:
         """The session's user."""

@@ -1,7 +1,7 @@
 """Answers an upload that was applied before from a stored report, without reading its entries (decisions/0025).
 
     digest_of   names an upload: its body, and whatever else decides how it is read
-    repeated    the report of an upload, if the book is still as that upload left it
+    repeated    the report of an upload, if the book is still as that upload left it; …_in_loop: for the event loop
     kept        what is stored of an upload for the next time
     doubted     deletes the reports of a user when a contact turns out to be damaged
 
@@ -71,15 +71,31 @@ def repeated(db: Database, caller: Caller, digest: bytes, now: int, books: Books
     if books is None:
         with db.read() as tx:
             books = store.of_owner(tx, caller.user_id)
+    book, report = _repeated(books, digest)
+    if book and now - book.synced_at >= SYNC_SECONDS:
+        with db.write() as tx:
+            store.synced(tx, caller.user_id, book.book, now)
+    return report and _counted(caller, report, now)
+
+
+def repeated_in_loop(caller: Caller, digest: bytes, now: int, books: Books) -> Report | None:
+    """The same without a statement; None also where it takes one to store that the book was uploaded."""
+    book, report = _repeated(books, digest)
+    return _counted(caller, report, now) if book and report and now - book.synced_at < SYNC_SECONDS else None
+
+
+def _repeated(books: Books, digest: bytes) -> tuple[store.Book, Report] | tuple[None, None]:
+    """The report of this digest, and the book that has it."""
     for one in books:
         if one.reports and digest in one.reports and (report := _found(one.reports, digest)):
-            if now - one.synced_at >= SYNC_SECONDS:
-                with db.write() as tx:
-                    store.synced(tx, caller.user_id, one.book, now)
-            metrics.uploaded(report)
-            stats.add(caller.app.id, "uploads", now)
-            return report
-    return None
+            return one, report
+    return None, None
+
+
+def _counted(caller: Caller, report: Report, now: int) -> Report:
+    metrics.uploaded(report)
+    stats.add(caller.app.id, "uploads", now)
+    return report
 
 
 def kept(locked: Row, sent: Prepared, size: int, digest: bytes, *, changed: bool) -> bytes | None:

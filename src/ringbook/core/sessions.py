@@ -5,7 +5,7 @@
     open_verified, sign_in_verified            the same for a user whom a proof of identity has named (`core/proofs.py`)
     current                                    the session of a token; extends it
     current_with_user, current_with_reports    the same, with what is read in the same statement
-    current_with_user_in_loop                  for the event loop, without a thread
+    current_with_user_in_loop, …_reports_…     for the event loop, without a thread
     end, end_by_id, end_others, end_all        end sessions before they expire
     check_signature                            checks the HMAC that QuickBlox SDKs and old ConnectyCube SDKs send
     sweep                                      deletes expired sessions, and erases guests whose day is over
@@ -329,7 +329,7 @@ async def current_with_user_in_loop(
     The third value is for `privacy.visible_if_held`, where an id was given.
     """
     found = await store.by_token_with_user_in_loop(db, digest(token), now, user_id)
-    if not found or now - found[0]["last_used_at"] >= TOUCH_SECONDS:
+    if not found or _is_used_anew(found[0], now):
         return None
     row, user, held = found
     return Session(**row), user, held
@@ -342,9 +342,20 @@ def current_with_reports(db: Database, token: str, now: int) -> tuple[Session | 
     return (_used(db, token, row, now) if row else None), books
 
 
+async def current_with_reports_in_loop(db: Database, token: str, now: int) -> tuple[Session, reports.Books] | None:
+    """The same for the event loop. None as in `current_with_user_in_loop`."""
+    found = await store.by_token_with_reports_in_loop(db, digest(token), now)
+    return (Session(**found[0]), found[1]) if found and not _is_used_anew(found[0], now) else None
+
+
+def _is_used_anew(row: Row, now: int) -> bool:
+    """Is the use to be stored?"""
+    return bool(now - row["last_used_at"] >= TOUCH_SECONDS)
+
+
 def _used(db: Database, token: str, row: Row, now: int) -> Session:
     """The session in a row. Stores its use unless that happened within the last minute."""
-    if now - row["last_used_at"] >= TOUCH_SECONDS:
+    if _is_used_anew(row, now):
         row |= {"last_used_at": now, "expires_at": row["guest_until"] or now + LIFE_SECONDS}
         with db.write() as tx:
             store.touch(tx, digest(token), now, row["expires_at"])

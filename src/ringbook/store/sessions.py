@@ -2,7 +2,7 @@
 
 insert, by_token, touch, set_user     one session
 by_token_with_user, …_in_loop         one session, and a user of its application
-by_token_with_reports                 one session, and the reports of its user's books
+by_token_with_reports, …_in_loop      one session, and the reports of its user's books
 end, end_by_id, end_others            end sessions; each says who used them last and when
 drop_oldest                           end those beyond a user's limit
 sweep                                 end expired ones
@@ -118,8 +118,16 @@ def by_token_with_reports(tx: Tx, token_hash: bytes, now: int) -> tuple[Row | No
         session = by_token(tx, token_hash, now)
         return session, reports.of_owner(tx, session["user_id"]) if session and session["user_id"] else []
     rows = tx.tuples(WITH_REPORTS, token_hash=token_hash, now=now)
-    if not rows:
-        return None, []
+    return _session_and_reports(rows) if rows else (None, [])
+
+
+async def by_token_with_reports_in_loop(db: Database, token_hash: bytes, now: int) -> tuple[Row, reports.Books] | None:
+    """The same for the event loop; None where a thread must ask."""
+    rows = await db.query_in_loop(WITH_REPORTS, token_hash=token_hash, now=now)
+    return _session_and_reports(rows) if rows else None
+
+
+def _session_and_reports(rows: list[tuple[Any, ...]]) -> tuple[Row, reports.Books]:
     return dict(zip(NAMES, rows[0], strict=False)), reports.of_rows([row[len(NAMES) :] for row in rows])
 
 
