@@ -37,7 +37,6 @@ Named = frozenset[int | str]
 NOTHING: Named = frozenset()
 
 
-@lru_cache(maxsize=1024)
 def is_private(login: str) -> bool:
     """Whether this login is an e-mail, or has enough digits for a phone number of some country, also behind `tel:`."""
     login = unicodedata.normalize("NFKC", login)  # signs of double width are read as the usual ones
@@ -184,13 +183,16 @@ def _without_phone(user: User) -> User:
 
 def _without_private(user: User, named: Named, region: str) -> User:
     """The user without private values, except those that were named."""
-    private = user.login is not None and is_private(user.login)
+    private = user.login is not None and _is_private(user.login)
     return msgspec.structs.replace(
         user,
         phone=_if_named(user.phone, named, region),
         email=_if_named(user.email, named, region),
         login=_if_named(user.login, named, region) if private else user.login,
     )
+
+
+_is_private = lru_cache(maxsize=1024)(is_private)  # of stored logins, whose length has a limit
 
 
 def _if_named(text: str | None, named: Named, region: str) -> str | None:
