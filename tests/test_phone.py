@@ -1,5 +1,6 @@
 import contextlib
 import random
+import re._parser as parser
 import subprocess
 import sys
 import unicodedata
@@ -242,11 +243,30 @@ def spellings(seed):
             yield typed, chance.choice(["GB", "US", "DE", "JP"])
 
 
-def test_both_libraries_read_alike(monkeypatch):
+@contextlib.contextmanager
+def reading_with(library):
+    """Each number is read by this library, also where it could change nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phone, "_library", library)
+        patch.setattr(phone, "_parse", library.parse)
+        patch.setattr(phone, "_reason", library.is_possible_number_with_reason)
+        patch.setattr(phone, "_format", library.format_number)
+        patch.setattr(phone, "_NoNumber", library.NumberParseException)
+        patch.setattr(phone, "_IS_POSSIBLE", library.ValidationResult.IS_POSSIBLE)
+        patch.setattr(phone, "_E164", library.PhoneNumberFormat.E164)
+        patch.setattr(phone, "_is_as_typed", lambda start: False)
+        yield
+
+
+LIBRARIES = pytest.mark.parametrize("library", [phone._library, phonenumbers], ids=lambda one: one.__name__)
+
+
+def test_both_libraries_read_alike():
     cases = list(spellings(seed=2))
-    fast = [reading(*case) for case in cases]
-    monkeypatch.setattr(phone, "_library", phonenumbers)
-    slow = [reading(*case) for case in cases]
+    with reading_with(phone._library):
+        fast = [reading(*case) for case in cases]
+    with reading_with(phonenumbers):
+        slow = [reading(*case) for case in cases]
     apart = [case for case, one, other in zip(cases, fast, slow, strict=True) if one != other]
     assert sum(isinstance(number, int) for number in fast) > len(cases) / 2
     # The two carry metadata of different months: a country that changed its plan in between may differ.
@@ -285,13 +305,93 @@ def agree(typed, region):
     """Check that both libraries give the same results."""
 
     def said(library):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(phone, "_library", library)
+        with reading_with(library):
             number = reading(typed, region)
             known = isinstance(number, int)
             return number, phone.dialled(typed, region), phone.region_of(number) if known else ""
 
     assert said(phone._library) == said(phonenumbers)
+
+
+# ── what is read without the library ─────────────────────────────────────────────────────────────────────────────────
+
+
+def may_begin(parsed):
+    """The characters with which a match of a parsed pattern may begin, and whether it may be empty."""
+    found = set()
+    for kind, of in parsed:
+        more, is_empty = may_begin_one(str(kind), of)
+        found |= more
+        if not is_empty:
+            return found, False
+    return found, True
+
+
+def may_begin_one(kind, of):
+    if kind == "LITERAL":
+        return {chr(of)}, False
+    if kind == "IN":
+        ends = [one if str(way) == "RANGE" else (one, one) for way, one in of if str(way) in ("RANGE", "LITERAL")]
+        digits = {chr(code) for first, last in ends for code in range(first, last + 1)}
+        return digits if len(ends) == len(of) else set("0123456789"), False
+    if kind == "SUBPATTERN":
+        return may_begin(of[3])
+    if kind == "BRANCH":
+        branches = [may_begin(one) for one in of[1]]
+        return set().union(*(more for more, _ in branches)), any(is_empty for _, is_empty in branches)
+    if kind == "MAX_REPEAT":
+        more, is_empty = may_begin(of[2])
+        return more, is_empty or of[0] == 0
+    return set("0123456789"), False
+
+
+def test_no_other_digit_begins_a_national_prefix():
+    assert phonenumbers.__version__ in phone._PREFIXES_OF, "look whether _PREFIXES is right for this release"
+    for code, (region, *_) in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items():
+        metadata = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(code, region)
+        prefix = metadata.national_prefix_for_parsing
+        found, _ = may_begin(parser.parse(prefix)) if prefix else (set(), True)
+        assert found <= {"0", *phone._PREFIXES.get(code, "")}, (code, prefix)
+
+
+def test_the_library_has_a_release_for_which_the_prefixes_are_known():
+    assert phone._metadata in phone._PREFIXES_OF
+    assert phone._is_as_typed("1202") and not phone._is_as_typed("1120") and not phone._is_as_typed("0120")
+
+
+@LIBRARIES
+def test_what_is_read_without_a_library_is_read_by_it_alike(library):
+    chance = random.Random(3)
+    starts = [start for start in map(str, range(1000, 10_000)) if phone._is_as_typed(start)]
+    assert len(starts) > 7_000
+    typed = [f"+{start}{chance.randrange(10**size):0{size}}" for start in starts for size in (6, 7, 8, 9, 11)]
+    typed = typed if library is phone._library else typed[::20]
+    quick = [phone.read(one) for one in typed]
+    with reading_with(library):
+        assert [phone.read(one) for one in typed] == quick
+
+
+plain_or_not = st.one_of(
+    st.text("0123456789+-.() /_x\n\t٠\ud83d", max_size=20),
+    st.builds(lambda start, digits: start + digits, beginnings, st.text("0123456789", min_size=6, max_size=14)),
+    st.builds(lambda digits: " " * 260 + digits, st.text("0123456789", min_size=10, max_size=12)),
+)
+
+
+@settings(max_examples=1_000, deadline=None)
+@given(st.lists(plain_or_not, max_size=6), st.sampled_from(["", "GB", "US"]))
+@example(["12025550142", "+12025550142", "1_2025550142", "+1 (202) 555-0142", "+01202555014"], "")
+@example(["12025550142", "1202\n5550142"], "")
+def test_many_texts_are_read_as_each_of_them_or_not(typed, region):
+    found = phone.read_plain(typed, region)
+    for one, number in zip(typed, found, strict=True):
+        assert number in (0, reading(one, region))
+    assert phone.read_plain(["12025550142", "+1 (202) 555-0142"]) == [12025550142, 12025550142]
+
+
+def test_an_unusual_text_keeps_only_those_near_it_from_being_read_together():
+    typed = ["12025550142"] * 1_000
+    assert phone.read_plain([*typed, "call me", *typed]).count(0) <= phone._AT_ONCE
 
 
 class Recorder:
@@ -314,9 +414,8 @@ class Recorder:
 @example("9" * 31, "GB")
 @example("+" + "9" * 31, "")
 def test_the_library_is_given_a_plus_and_digits_at_most_64_and_a_region_it_knows(typed, region):
-    with pytest.MonkeyPatch.context() as patch:
-        recorder = Recorder(phone._library)
-        patch.setattr(phone, "_library", recorder)
+    recorder = Recorder(phone._library)
+    with reading_with(recorder):
         number = reading(typed, region)
         phone.dialled(typed, region)
         if isinstance(number, int):
