@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psycopg
@@ -159,6 +159,50 @@ def test_rows_are_inserted_and_updated_however_many_they_are(table, count):
     with table.write() as tx:
         assert tx.run(update, rows=rows, more=1, end="!", other=2) == count - (count > 1)
     assert held(table) == [(n + 1, f"a{n} :end" if n == 1 else f"a{n}!") for n in range(count)]
+
+
+INSERT = "INSERT INTO things (n, t) SELECT r.n, r.t FROM :rows AS r WHERE 1 = 1"
+
+
+def lists(*sizes: int) -> Iterator[Rows]:
+    """Lists of so many rows each, with numbers from 0."""
+    place = 0
+    for size in sizes:
+        yield Rows({"n": int, "t": str}, [(n, f"a{n}") for n in range(place, place + size)])
+        place += size
+
+
+@pytest.mark.parametrize("sizes", [(), (1,), (3, 2_000, 1), (50, 0, 51)])
+def test_a_statement_is_executed_with_each_list(table, sizes):
+    with table.write() as tx:
+        tx.run_each(INSERT, "rows", lists(*sizes))
+        assert tx.tuples("SELECT COUNT(*) FROM things") == [(sum(sizes),)]
+    assert held(table) == [(n, f"a{n}") for n in range(sum(sizes))]
+
+
+def test_a_list_that_cannot_be_made_undoes_what_was_stored(table):
+    def broken() -> Iterator[Rows]:
+        yield from lists(3, 3)
+        raise Oops
+
+    with pytest.raises(Oops), table.write() as tx:
+        tx.run_each(INSERT, "rows", broken())
+    with pytest.raises(Oops), table.write() as tx:
+        with suppress(Oops):
+            tx.run_each(INSERT, "rows", broken())
+        assert tx.tuples("SELECT COUNT(*) FROM things") == [(6,)]  # the transaction still works
+        raise Oops
+    assert held(table) == []
+    assert put(table, (1, "x")) == 1
+
+
+@pytest.mark.parametrize("there", [1, 60, 119])
+def test_a_list_that_is_refused_undoes_all_lists(table, there):
+    put(table, (there, "there"))
+    with pytest.raises(errors.Conflict), table.write() as tx:
+        tx.run_each(INSERT, "rows", lists(55, 55, 10, 500))
+    assert held(table) == [(there, "there")]
+    assert put(table, (1_000, "x")) == 1
 
 
 def test_an_insert_that_is_refused_for_one_row_undoes_all_rows(table):
@@ -395,7 +439,7 @@ def sqlite(tmp_path: Path) -> Iterator[Database]:
     opened.close()
 
 
-@pytest.mark.parametrize("page_bytes, pages", [(8192, 4096), (4096, 8192)])
+@pytest.mark.parametrize("page_bytes, pages", [(8192, 8192), (4096, 16384)])
 def test_the_log_of_any_page_size_has_the_same_bound(tmp_path, page_bytes, pages):
     file = tmp_path / "sized.db"
     with closing(sqlite3.connect(file)) as made:

@@ -3,7 +3,7 @@
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +103,12 @@ class Tx(Protocol):
 
     def run(self, sql: str, **params: Any) -> int:
         """Execute the statement; return the number of rows it changed."""
+
+    def run_each(self, sql: str, name: str, lists: Iterable[Rows], **params: Any) -> None:
+        """Execute the statement with each of the lists as parameter `name`.
+
+        The next list may be computed while the database still works on the last one.
+        """
 
     def next_id(self, sequence: str, *, fresh: bool = False) -> int:
         """An id of a sequence that nobody else gets: see `ids.SEQUENCES`. Unavailable when none is left.

@@ -1,6 +1,7 @@
 """Runs single statements on a connection of psycopg, without its cursors.
 
-Statements(connection)   result(sql, params) → the driver's result; tuples(result), dicts(result) → its rows
+Statements(connection)   result(sql, params) → the driver's result; tuples(result), dicts(result) → its rows;
+                         each(statements) runs several, without results
 
 A cursor prepares for more than is used here: its own work and the descriptions of the columns took longer than the
 statement of a small request. The connection's `wait` is the driver's, so Ctrl+C ends a statement that takes long.
@@ -8,6 +9,7 @@ Only `postgres.py` imports this module, and only when it connects: a server on S
 """
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, cast
 
@@ -35,6 +37,26 @@ class Statements:
 
     def result(self, sql: str, params: dict[str, Any]) -> PGresult:
         """The result of a statement with `%(name)s` and `%(name)b` as psycopg has them. Raises psycopg.Error."""
+        self._send(sql, params)
+        return self._received()
+
+    def each(self, statements: Iterable[tuple[str, dict[str, Any]]]) -> None:
+        """Run statements one after the other. The next one is taken from the iterable while the last one runs."""
+        is_running = False
+        try:
+            for sql, params in statements:
+                if is_running:
+                    is_running = False
+                    self._received()
+                self._send(sql, params)
+                is_running = True
+                self._connection.wait(generators.send(self._connection.pgconn))
+        finally:
+            # Also after an error of the iterable: the connection is of no use before it has the answer.
+            if is_running:
+                self._received()
+
+    def _send(self, sql: str, params: dict[str, Any]) -> None:
         text, names, formats = numbered(sql)
         pgconn, adapted = self._connection.pgconn, self._adapted
         given = [params[name] for name in names]
@@ -46,7 +68,10 @@ class Statements:
         for at, (oid, content) in arrays:
             values[at], types[at], written[at] = content, oid, Format.BINARY
         pgconn.send_query_params(text, values, types, written, Format.BINARY)
-        result = cast(PGresult, self._connection.wait(generators.execute(pgconn))[-1])
+
+    def _received(self) -> PGresult:
+        """The result of the statement that was sent."""
+        result = cast(PGresult, self._connection.wait(generators.execute(self._connection.pgconn))[-1])
         if result.status not in DONE:
             raise psycopg.errors.error_from_result(result)
         return result

@@ -6,7 +6,7 @@ import re
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -512,6 +512,10 @@ class PostgresTx:
     def run(self, sql: str, **params: Any) -> int:
         return self._execute(sql, params).command_tuples or 0
 
+    def run_each(self, sql: str, name: str, lists: Iterable[Rows], **params: Any) -> None:
+        statements = (self._prepared(sql, params | {name: rows}) for rows in lists)
+        self._statements.each(statements)
+
     def next_id(self, sequence: str, *, fresh: bool = False) -> int:
         if fresh:
             self._ids.discard(sequence)
@@ -554,17 +558,23 @@ class PostgresTx:
         pass
 
     def _execute(self, sql: str, params: dict[str, Any]) -> "PGresult":
+        sql, params = self._prepared(sql, params)
+        if self._until is not None:
+            # SET LOCAL ends with the transaction, so that it also holds behind a pooler. 0 would mean no limit.
+            left = max(1, math.ceil((self._until - time.monotonic()) * 1000))
+            self._connection.execute(f"SET LOCAL statement_timeout = {left}")
+        return self._statements.result(sql, params)
+
+    @staticmethod
+    def _prepared(sql: str, params: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The statement and its parameters as the driver wants them."""
         lists = {name: rows for name, rows in params.items() if isinstance(rows, Rows)}
         sql = postgres_statement(sql, tuple((name, tuple(rows.columns.items())) for name, rows in lists.items()))
         for name, rows in lists.items():
             columns = list(zip(*rows.rows, strict=True)) or [()] * len(rows.columns)
             kinds = rows.columns.values()
             params |= {f"{name}_{at}": array(kind, columns[at]) for at, kind in enumerate(kinds)}
-        if self._until is not None:
-            # SET LOCAL ends with the transaction, so that it also holds behind a pooler. 0 would mean no limit.
-            left = max(1, math.ceil((self._until - time.monotonic()) * 1000))
-            self._connection.execute(f"SET LOCAL statement_timeout = {left}")
-        return self._statements.result(sql, params)
+        return sql, params
 
 
 @lru_cache(maxsize=512)

@@ -47,7 +47,7 @@ PRAGMAS = (
     "PRAGMA cache_size = -4096",
 )
 SHARE_OF_MEMORY, LEAST_CACHE, MOST_CACHE = 128, 8 * 1024 * 1024, 16 * 1024 * 1024
-LOG_BYTES = 32 * 1024 * 1024  # the commit that makes the log this large copies it into the file
+LOG_BYTES = 64 * 1024 * 1024  # the commit that makes the log this large copies it into the file
 SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 SQLITE_AWAY = SQLITE_BUSY | {
     sqlite3.SQLITE_READONLY,
@@ -385,6 +385,10 @@ class SqliteTx:
                 return self._run_each(each, rows.rows, tuple([params[other] for other in each.others]))
         return self._execute(sql, params).rowcount
 
+    def run_each(self, sql: str, name: str, lists: Iterable[Rows], **params: Any) -> None:
+        for rows in lists:
+            self.run(sql, **params, **{name: rows})
+
     def next_id(self, sequence: str, *, fresh: bool = False) -> int:
         if fresh:
             self._ids.discard(sequence)
@@ -485,6 +489,9 @@ def for_each_row(sql: str, name: str, columns: tuple[str, ...]) -> ForEachRow | 
     """
     if found := INSERT.fullmatch(sql):
         into, values, of, conflict = found.groups()
+        # A row that cannot be stored ends the transaction. If it ended only the statement, SQLite would copy each page
+        # before the statement changes it.
+        into = into if conflict else into.replace("INSERT", "INSERT OR ROLLBACK", 1)
         head, each, tail = f"{into} VALUES ", f"({values})", conflict
     elif found := UPDATE.fullmatch(sql):
         update, of, where = found.groups()
