@@ -19,7 +19,7 @@ from cases import BARE, RAW, RINGBOOK, SYDENT
 from rounds import CLOCK, CPU, Samples
 
 MEBIBYTE = 2**20
-BEFORE = ("decode the body", "prepare all: the last three steps", "diff, all new")
+BEFORE = ("decode the body", "prepare all: the last four steps", "diff, all new", "seal")
 
 
 @dataclass(frozen=True)

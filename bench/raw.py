@@ -22,6 +22,7 @@ from world import Contact, Row, Upload
 
 from ringbook.model import Entry
 from ringbook.phone import reading
+from ringbook.seal import contact_texts
 from ringbook.store.db.sqlite import PRAGMAS
 
 WHOLE = (
@@ -223,8 +224,9 @@ PG_KEEP = """DELETE FROM contacts AS c WHERE c.owner_id = %(owner)s AND c.book =
 
 def sealed(app_id: int, owner_id: int, put: Sequence[Row]) -> list[tuple[int, int, int, bytes]]:
     """The rows of an upload as they are stored, sorted by the keyed number: number, entry, seq, sealed."""
-    found = SEAL.contacts(app_id, owner_id, 0, [row[:3] for row in put])
+    keyed = SEAL.numbers(app_id, [row[0] for row in put])
+    texts = [text or b"" for text in contact_texts(row[:3] for row in put)]
+    found = SEAL.contacts(app_id, owner_id, 0, keyed, texts)
     sent = [Entry(typed or str(number), name) for number, name, typed, _ in put]
     entries = SEAL.entries(reading(), app_id, owner_id, 0, sent)
-    rows = zip(found, entries, put, strict=True)
-    return sorted((keyed, entry, row[3], text or b"") for (keyed, text), entry, row in rows)
+    return sorted(zip(keyed, entries, [row[3] for row in put], found, strict=True))

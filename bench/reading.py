@@ -9,7 +9,7 @@ import argparse
 import json
 import time
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from keyed import SEAL
@@ -22,7 +22,9 @@ from ringbook.api.endpoint import Call
 from ringbook.app_settings import AppSettings
 from ringbook.config import Config
 from ringbook.core import diff, prepared
-from ringbook.model import App, Caller
+from ringbook.model import App, Caller, Placed
+from ringbook.seal import SEALED_BYTES, contact_texts
+from ringbook.store.books import SEALED_AT_ONCE, slices
 
 REPEATS, CONTACTS = 15, 1_000
 APP = App(
@@ -64,11 +66,11 @@ def upload_steps() -> dict[str, float]:
     entries = address_book.upload_of(call(body))[0]
     accepted, _ = diff.check(entries, "")
     seen = prepared.Seen(0)
-    sealed = prepared.prepared(SEAL, CALLER, seen, entries, whole=False).entries
-    put = diff.diff({}, sealed, force=False).put
-    book = {contact.number: (contact.number, contact.entry, contact.seq, len(contact.sealed)) for contact in put}
+    found = prepared.prepared(SEAL, CALLER, seen, entries, whole=False).entries
+    put = diff.diff({}, found, force=False).put
+    book = {number: (number, entry, seq, len(text) + SEALED_BYTES) for number, entry, seq, text in put}
     expect(len(book), CONTACTS, "contacts accepted")
-    stored = {contact.entry for contact in put}
+    stored = {entry for _, entry, _, _ in put}
 
     def again(*, whole: bool) -> prepared.Prepared:
         return prepared.prepared(SEAL, CALLER, prepared.Seen(0, 0, set(stored), book), entries, whole=whole)
@@ -80,14 +82,25 @@ def upload_steps() -> dict[str, float]:
         "decode the body": best(lambda: address_book.upload_of(call(body))),
         "decode the body, one entry malformed": best(lambda: address_book.upload_of(call(marred))),
         "check the entries (numbers included)": best(lambda: diff.check(entries, "")),
-        "key and seal": best(lambda: SEAL.contacts(1, 1, 0, accepted)),
+        "key the numbers": best(lambda: SEAL.numbers(1, [number for number, *_ in accepted])),
+        "make the texts": best(lambda: contact_texts(accepted)),
         "keyed values of the entries": best(lambda: SEAL.entries(phone.reading(), 1, 1, 0, entries)),
-        "prepare all: the last three steps": best(lambda: prepared.prepared(SEAL, CALLER, seen, entries, whole=False)),
+        "prepare all: the last four steps": best(lambda: prepared.prepared(SEAL, CALLER, seen, entries, whole=False)),
         "prepare, nothing new": best(lambda: again(whole=False)),
         "prepare, nothing new, `force`": best(lambda: again(whole=True)),
-        "diff, all new": best(lambda: diff.diff({}, sealed, force=False)),
+        "diff, all new": best(lambda: diff.diff({}, found, force=False)),
+        "seal": best(lambda: sealed(put)),
         "diff, nothing new, `force`": best(lambda: diff.diff(book, known, force=True)),
     }
+
+
+def sealed(put: list[Placed]) -> list[bytes]:
+    """The contacts, sealed as `store/books.py` does it."""
+    return [one for some in slices(put, SEALED_AT_ONCE) for one in SEAL.contacts(1, 1, 0, *columns(some))]
+
+
+def columns(some: Sequence[Placed]) -> tuple[list[int], list[bytes]]:
+    return [one[0] for one in some], [one[3] for one in some]
 
 
 def call(body: bytes) -> Call:

@@ -7,7 +7,7 @@ entries(db), entries_behind(server)     the audit log, the newest entry first
 answers_behind(server)                  what is kept for the next page of a session of the dashboard
 add_number(tx, …)                       a user answers to one more number
 subscription(user_id, token)            a new subscription of an Android device
-with_number(…)                          a contact as its table holds it
+with_number(…)                          a contact as `books.put` takes it
 """
 
 from contextlib import closing
@@ -17,8 +17,8 @@ from servers import SEAL, Server
 from ringbook import model, phone
 from ringbook.core import applications, audit
 from ringbook.core.audit import Entry
-from ringbook.model import App, Contact, SealedContact, Subscription
-from ringbook.seal import halves
+from ringbook.model import App, Contact, Placed, Subscription
+from ringbook.seal import contact_texts, halves
 from ringbook.store import admin_answers, discoverable, numbers
 from ringbook.store import db as databases
 from ringbook.store.db import Database, Tx
@@ -65,13 +65,14 @@ def entries_behind(server: Server, **filters: str | int) -> list[Entry]:
         return entries(db, **filters)
 
 
-def with_number(app_id: int, owner_id: int, book: int, one: Contact) -> SealedContact:
-    """The contact as the table holds it in this book."""
+def with_number(app_id: int, owner_id: int, book: int, one: Contact) -> Placed:
+    """The contact as it is stored in this book."""
     keyed = SEAL.number(app_id, one.number)
     sent = model.Entry(one.typed or phone.digits(one.number), one.name)
     (entry,) = SEAL.entries(phone.reading(), app_id, owner_id, book, [sent])
-    sealed = SEAL.contact(app_id, owner_id, book, keyed, one.number, one.name, one.typed)
-    return SealedContact(keyed, sealed, entry, one.seq)
+    (text,) = contact_texts([(one.number, one.name, one.typed)])
+    assert text
+    return keyed, entry, one.seq, text
 
 
 def answers_behind(server: Server) -> list[str]:

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import os
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -329,9 +330,24 @@ def private(file: Path, content: str) -> Path:
 
 @given(st.lists(st.tuples(numbers, st.none() | texts, st.none() | texts)))
 def test_many_contacts_are_sealed_as_each_of_them(contacts: list[tuple[int, str | None, str | None]]) -> None:
-    found = SEAL.contacts(1, 7, 2, contacts)
-    assert [keyed for keyed, _ in found] == [SEAL.number(1, number) for number, _, _ in contacts]
-    kept = [(keyed, sealed) for keyed, sealed in found if sealed is not None]
+    made = seal.contact_texts(contacts)
+    assert [text is None for text in made] == [name is None for _, name, _ in contacts]
     named = [one for one in contacts if one[1] is not None]
-    assert [sealed for _, sealed in kept] == [SEAL.contact(1, 7, 2, SEAL.number(1, one[0]), *one) for one in named]
-    assert SEAL.open_contacts(1, 7, 2, kept) == named
+    keyed = SEAL.numbers(1, [number for number, _, _ in named])
+    texts = [text for text in made if text is not None]
+    sealed = SEAL.contacts(1, 7, 2, keyed, texts)
+    assert sealed == [SEAL.contact(1, 7, 2, key, *one) for key, one in zip(keyed, named, strict=True)]
+    assert [len(one) for one in sealed] == [len(text) + seal.SEALED_BYTES for text in texts]
+    assert SEAL.open_contacts(1, 7, 2, zip(keyed, sealed, strict=True)) == named
+
+
+@given(st.lists(numbers))
+def test_many_numbers_are_keyed_as_each_of_them(many: list[int]) -> None:
+    assert SEAL.numbers(1, many) == [SEAL.number(1, number) for number in many]
+
+
+def test_threads_key_numbers_at_the_same_time() -> None:
+    many = list(range(NUMBER, NUMBER + 2_000))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: SEAL.numbers(1, many), range(40)))
+    assert all(one == found[0] for one in found)

@@ -7,13 +7,13 @@ Imports go down only, also for types; import-linter checks it:
               exchange/                                what both edges share: from request to response
     domain    core/                                    the rules
     gateways  store/  push/  verify/  outbound/        databases, push, number verification, outgoing HTTP and mail
-    base      model  app_settings  profile_fields  preferences  push_texts  plurals  phone  seal  errors  config  logs
-              metrics  times
+    base      model  app_settings  profile_fields  preferences  push_texts  plurals  phone  seal  siv  errors  config
+              logs  metrics  times
 
 The first argument of a function shows its side effects: `db` opens its own transaction, `tx` works inside the caller's,
 and a function with neither is pure. Only `api/wire.py` knows the names and formats of requests and responses, only
 `store/db/`, `store/cluster.py` and `store/migrations/` know which database is in use, only `phone.py` knows the
-numbering library, and only `seal.py` contains storage cryptography.
+numbering library, and only `seal.py` and `siv.py` contain storage cryptography.
 """
 
 __version__ = "0.2.0"

@@ -102,18 +102,10 @@ class Contact(Struct, frozen=True, gc=False):
     seq: int
 
 
-class SealedContact(Struct, frozen=True, gc=False):
-    """A contact as its table holds it: the keyed number; digits, name and spelling as one sealed text; its place.
-
-    entry   the keyed value of the entry that it was made of (`Seal.entries`)
-    """
-
-    number: int
-    sealed: bytes
-    entry: int
-    seq: int
-
-
+# A contact that an upload stores: keyed number, the keyed value of its entry (`Seal.entries`), its place in the book,
+# and what is to be sealed: digits, name and spelling as one text (`seal.contact_texts`). A plain tuple, because an
+# upload makes one for each contact that it stores.
+Placed = tuple[int, int, int, bytes]
 # A contact of a book as an upload compares it: keyed number, entry, seq, and the bytes of the sealed text. A plain
 # tuple, because an upload reads one for each contact of the book.
 Held = tuple[int, int, int, int]

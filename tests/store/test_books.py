@@ -9,6 +9,7 @@ from servers import SEAL
 from ringbook import errors
 from ringbook.core import applications
 from ringbook.model import SEQ_GAP, Contact, Held
+from ringbook.seal import SEALED_BYTES
 from ringbook.store import books, buckets, users
 from ringbook.store.db import Database, Tx
 from ringbook.store.discoverable import Rules
@@ -54,7 +55,7 @@ def put(db: Database, app_id: int, owner: int, book: int, *contacts: Contact) ->
             app_id=app_id,
             device=f"{book or ''}",
         )
-        books.put(tx, app_id, owner, book, sorted(rows, key=lambda one: one.number))
+        books.put(tx, app_id, owner, book, sorted(rows))
 
 
 def whole(db: Database, owner: int, book: int = 0) -> dict[int, Contact]:
@@ -67,8 +68,8 @@ def whole(db: Database, owner: int, book: int = 0) -> dict[int, Contact]:
 
 
 def held(app_id: int, owner: int, book: int, one: Contact) -> Held:
-    row = with_number(app_id, owner, book, one)
-    return row.number, row.entry, row.seq, len(row.sealed)
+    number, entry, seq, text = with_number(app_id, owner, book, one)
+    return number, entry, seq, len(text) + SEALED_BYTES
 
 
 def keyed(app_id: int, *numbers: int) -> list[int]:
@@ -84,6 +85,29 @@ def locked(tx: Tx, owner: int, device: str, now: int = NOW) -> dict[str, int] | 
     """The book, without its version and its reports."""
     found = books.lock_book(tx, owner, device, now)
     return found and {name: found[name] for name in ("book", "size", "next_seq")}
+
+
+# ── new and changed contacts ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("count", [0, 1, 399, 401, 2_600])
+def test_new_contacts_are_stored_alike_with_and_without_regard_to_those_that_are_there(db, app_id, count):
+    many = [contact(12025550000 + n, n * STEP, f"Ann {'x' * (n % 40)}") for n in range(count)]
+    one, other = user(db, app_id), user(db, app_id)
+    put(db, app_id, one, 0, *many)
+    put(db, app_id, other, 0)
+    with db.write() as tx:
+        books.add(tx, app_id, other, 0, sorted(with_number(app_id, other, 0, each) for each in many))
+    assert list(whole(db, one).values()) == list(whole(db, other).values()) == many
+
+
+def test_a_contact_that_is_there_is_changed_but_not_added(db, app_id, owner):
+    put(db, app_id, owner, 0, contact(12025550101, STEP, "Ann"))
+    put(db, app_id, owner, 0, contact(12025550101, 2 * STEP, "Annie"))
+    rows = sorted(with_number(app_id, owner, 0, contact(12025550101 + n, STEP, "Bob")) for n in range(450))
+    with pytest.raises(errors.Conflict), db.write() as tx:
+        books.add(tx, app_id, owner, 0, rows)
+    assert list(whole(db, owner).values()) == [contact(12025550101, 2 * STEP, "Annie")]
 
 
 # ── the rows of books ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -6,17 +6,19 @@
 
 The counts follow protocol §4.1: each entry counts as if the entries were applied one by one. The net change is written
 once. Contacts are compared as they are stored: by keyed number and by the keyed value of the entry, which is equal when
-name and spelling are. So nothing that a book holds needs to be opened, and an entry that it holds need not be sealed.
+name and spelling are. So nothing that a book holds needs to be opened, and only what is written is sealed.
 """
 
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter, itemgetter, lt
+from operator import itemgetter, lt
 
 from .. import phone
 from ..model import SEQ_GAP as GAP
-from ..model import Entry, Held, Reason, SealedContact
+from ..model import Entry, Held, Placed, Reason
+from ..seal import SEALED_BYTES
+from .entries import Entries, KeyedEntry, NewContacts
 
 NAME_CHARACTERS = 255
 # A row of SQLite of more than 1,002 bytes gets a page of its own (SQLite, "Database File Format", 1.6).
@@ -27,18 +29,13 @@ TYPED_CHARACTERS = 64  # of a number with its formatting, which is stored as it 
 # An entry that can be applied: its number; its name, or None to remove the contact; and the phone as it was typed, or
 # None where that is exactly the number's digits.
 Accepted = tuple[int, str | None, str | None]
-# An accepted entry as a book would store it: the keyed number, the keyed value of the entry, and the sealed contact,
-# which is None for an entry that removes the contact. It is KNOWN where the book holds a contact of the same entry. A
-# plain tuple, because an upload makes one for each contact.
-SealedEntry = tuple[int, int, bytes | None]
-KNOWN = b""
 
 
 @dataclass(slots=True)
 class Changes:
     """The changes of a book, and the counts for the answer.
 
-    put          new and changed contacts
+    put          new and changed contacts, not yet sealed, by keyed number
     move         keyed number and position of contacts that are only moved
     drop         the keyed numbers of removed contacts
     new          the keyed numbers of new contacts
@@ -49,7 +46,7 @@ class Changes:
     created: int = 0
     updated: int = 0
     deleted: int = 0
-    put: list[SealedContact] = field(default_factory=list)
+    put: Sequence[Placed] = ()
     move: list[tuple[int, int]] = field(default_factory=list)
     drop: list[int] = field(default_factory=list)
     new: list[int] = field(default_factory=list)
@@ -64,7 +61,14 @@ def check(entries: Sequence[Entry | None], region: str) -> tuple[list[Accepted],
     """
     accepted: list[Accepted] = []
     rejected: dict[int, list[Reason]] = {}
-    for position, entry in enumerate(entries):
+    plain = phone.read_plain([entry.phone if entry else "" for entry in entries], region)
+    for position, (entry, number) in enumerate(zip(entries, plain, strict=True)):
+        # The common entry is accepted without the steps of the others.
+        if number and entry and (name := entry.name) and not entry.destroy and len(name) <= NAME_CHARACTERS:
+            typed = entry.phone
+            if len(typed) <= TYPED_CHARACTERS:
+                accepted.append((number, name, None if typed == str(number) else typed))
+                continue
         result = _read(entry, region) if entry else [Reason.FIELDS]
         if isinstance(result, tuple):
             accepted.append(result)
@@ -94,7 +98,7 @@ def _read(entry: Entry, region: str) -> Accepted | list[Reason]:
     return number, None if destroy else name, None if typed == phone.digits(number) else typed
 
 
-def diff(book: dict[int, Held], entries: Sequence[SealedEntry], *, force: bool, next_seq: int = GAP) -> Changes:
+def diff(book: dict[int, Held], entries: Entries, *, force: bool, next_seq: int = GAP) -> Changes:
     """The changes that the entries make to `book`, in order.
 
     book    by keyed number: the contacts that the entries name; with `force` all contacts of the book
@@ -104,9 +108,11 @@ def diff(book: dict[int, Held], entries: Sequence[SealedEntry], *, force: bool, 
     counts as updated and is not written. A contact that is destroyed and created in one upload keeps its position.
     """
     changes = Changes(next_seq=next_seq)
+    if not book and not force and entries.are_apart():
+        return _add(entries, changes)
     final = _apply(book, entries, changes)
     kept = final
-    if None in map(_sealed, final.values()):
+    if None in map(_text, final.values()):
         kept = {number: entry for number, entry in final.items() if entry[2] is not None}
         changes.drop = [number for number in final if number not in kept and number in book]
     if force:
@@ -121,9 +127,23 @@ def diff(book: dict[int, Held], entries: Sequence[SealedEntry], *, force: bool, 
     return changes
 
 
-def _apply(book: dict[int, Held], entries: Sequence[SealedEntry], changes: Changes) -> dict[int, SealedEntry]:
+def _add(entries: Entries, changes: Changes) -> Changes:
+    """Note that each entry is a new contact.
+
+    It gives what the steps below give for a book that has none of these, in a fifth of the time.
+    """
+    changes.created = len(entries)
+    changes.new = entries.numbers
+    changes.put = NewContacts(entries, changes.next_seq)
+    changes.next_seq += len(entries) * GAP
+    sizes = [len(text) + SEALED_BYTES for text in entries.texts if text is not None]
+    changes.text_bytes = sum(sizes if max(sizes, default=0) <= LARGEST_AMONG_OTHERS else map(stored_bytes, sizes))
+    return changes
+
+
+def _apply(book: dict[int, Held], entries: Entries, changes: Changes) -> dict[int, KeyedEntry]:
     """Apply the entries one by one and count them. Returns the last entry of each number, in the order of the first."""
-    final: dict[int, SealedEntry] = {}
+    final: dict[int, KeyedEntry] = {}
     created = updated = deleted = 0
     for entry in entries:
         number = entry[0]
@@ -139,21 +159,23 @@ def _apply(book: dict[int, Held], entries: Sequence[SealedEntry], changes: Chang
     return final
 
 
-def _compare(book: dict[int, Held], kept: dict[int, SealedEntry], seqs: dict[int, int], changes: Changes) -> None:
+def _compare(book: dict[int, Held], kept: dict[int, KeyedEntry], seqs: dict[int, int], changes: Changes) -> None:
     """Note what is to be written: contacts that are new or changed, contacts that only move, and the texts' growth.
 
     seqs   the positions of new contacts and of those that move
     """
     changed = [one for one in kept.values() if (held := book.get(one[0])) is None or held[1] != one[1]]
-    for number, value, sealed in changed:
-        assert sealed
+    put: list[Placed] = []
+    for number, value, text in changed:
+        assert text
         seq = seqs[number] if number in seqs else book[number][2]
-        changes.put.append(SealedContact(number, sealed, value, seq))
-        changes.text_bytes += stored_bytes(len(sealed)) - (stored_bytes(book[number][3]) if number in book else 0)
-    changes.put.sort(key=_number)
+        put.append((number, value, seq, text))
+        more = stored_bytes(len(text) + SEALED_BYTES)
+        changes.text_bytes += more - (stored_bytes(book[number][3]) if number in book else 0)
+    changes.put = sorted(put, key=_number)
     changes.text_bytes -= sum(stored_bytes(book[number][3]) for number in changes.drop)
     if len(seqs) > len(changes.new):
-        written = {contact.number for contact in changes.put}
+        written = {contact[0] for contact in changes.put}
         changes.move = sorted(one for one in seqs.items() if one[0] not in written and one[1] != book[one[0]][2])
 
 
@@ -162,8 +184,7 @@ def stored_bytes(size: int) -> int:
     return size if size <= LARGEST_AMONG_OTHERS else size + PAGE_BYTES
 
 
-_number = attrgetter("number")
-_sealed = itemgetter(2)
+_number, _text = itemgetter(0), itemgetter(2)
 
 
 def append(changes: Changes) -> dict[int, int]:

@@ -136,7 +136,7 @@ def _held(
         return {}, None
     if force:
         return books.whole_book(tx, caller.user_id, book["book"]), None
-    keyed = sorted({entry[0] for entry in sent.entries})
+    keyed = sorted(set(sent.entries.numbers))
     if len(keyed) > privacy.FEW or sent.held:  # in a book that is uploaded again, most of them are no new numbers
         return books.contacts_among(tx, caller.user_id, book["book"], keyed), None
     since = now - rate_limits.REMEMBERED_SECONDS
@@ -193,13 +193,14 @@ def _write(
     """Write the changes, and what is kept of the upload. Returns the removed contacts."""
     owner_id, place = caller.user_id, book["book"]
     if changes.put:
-        books.put(tx, caller.app.id, owner_id, place, changes.put)
+        put = books.add if len(changes.new) == len(changes.put) else books.put
+        put(tx, caller.app.id, owner_id, place, changes.put)
     if changes.move:
         books.move(tx, owner_id, place, changes.move)
     dropped = books.drop(tx, owner_id, place, changes.drop) if changes.drop else []
     size = book["size"] + len(changes.new) - len(changes.drop)
     changed = bool(changes.put or changes.move or changes.drop or changes.next_seq != book["next_seq"])
-    kept = reports.kept(book, sent, size, digest, changed=changed) if digest else None
+    kept = reports.kept(book, sent, size, digest, new=len(changes.new), changed=changed) if digest else None
     if device and not size:
         books.forget_book(tx, owner_id, place)
     elif changed:

@@ -2,12 +2,12 @@
 
     glanced(db, …)    a book before it is locked, with what it holds where most of it may be uploaded again
     locked(tx, …)     the same for a book that is locked
-    prepared(…)       the entries that may change the book, as it would store them; those that it holds as they are; and
-                      the reasons to reject the others
+    prepared(…)       the entries that may change the book, ready to be sealed; those that it holds as they are; and the
+                      reasons to reject the others
 
 An app uploads the same contacts again and again. So the keyed entries of the whole book are read at once, and an entry
-that the book holds already is neither read nor encrypted, and mostly not looked at again. What was prepared holds as
-long as the book's version stays the same.
+that the book holds already is not read, and mostly not looked at again. What was prepared holds as long as the book's
+version stays the same.
 
 Most of the work is done before the book is locked, because others wait for the lock; on SQLite, all who write. A few
 known entries are compared in less time than it takes to look at the book twice.
@@ -22,15 +22,17 @@ from msgspec import Struct
 
 from .. import phone
 from ..model import GLOBAL_BOOK, Caller, Entry, Held, Reason
-from ..seal import Seal
+from ..seal import Seal, contact_texts
 from ..store import books, reports
 from ..store.db import Database, Row, Tx
 from ..store.reports import Book
-from .diff import KNOWN, SealedEntry, check
+from .diff import check
+from .entries import KNOWN, Entries
 
-FEW = 64  # entries that are read and encrypted in less time than a book is read
+FEW = 64  # entries that are read in less time than a book is read
 TIMES = 4  # a book that has more contacts than so many times the entries is not read as a whole
 LOCKED = 2_000  # entries that are compared with the book while it is locked
+AT_ONCE = 1_000  # entries that pass through all steps together
 
 
 class Seen(Struct, frozen=True):
@@ -61,7 +63,7 @@ class Prepared(Struct, frozen=True):
     rejected   the reasons to reject an entry, by its position from 0
     """
 
-    entries: list[SealedEntry]
+    entries: Entries
     held: int
     unknown: Collection[int]
     rejected: dict[int, list[Reason]]
@@ -131,11 +133,9 @@ def prepared(
     whole   leave out no accepted entry, because their order counts
     again   keyed entries that are read although the book holds them (`Prepared.named_again`)
     """
-    reading = phone.reading(caller.app.settings.default_region)
-    values = seal.entries(reading, caller.app.id, caller.user_id, book.book, entries)
     if not book.entries:
-        found, rejected = _sealed(seal, caller, book, entries, values)
-        return Prepared(found, 0, (), rejected)
+        return _new(seal, caller, book, entries)
+    values = _values(seal, caller, book, entries)
     unknown = book.entries
     unknown.difference_update(again)
     new = [at for at, value in enumerate(values) if value not in unknown]
@@ -147,12 +147,33 @@ def prepared(
         held = count - len(unknown)
         if held + len(new) < len(values):
             new, held = _with_repeated(values, new, unknown)
-    found, refused = _sealed(seal, caller, book, [entries[at] for at in new], [values[at] for at in new])
+    found = Entries()
+    refused = _add(found, seal, caller, [entries[at] for at in new], [values[at] for at in new])
     rejected = {new[at]: reasons for at, reasons in refused.items()}
     if whole:
         found = _merged(book, values, new, found, rejected)
     unknown.update(again)
     return Prepared(found, held, unknown, rejected)
+
+
+def _values(seal: Seal, caller: Caller, book: Seen, entries: Sequence[Entry | None]) -> list[int]:
+    """The keyed values of the entries."""
+    reading = phone.reading(caller.app.settings.default_region)
+    return seal.entries(reading, caller.app.id, caller.user_id, book.book, entries)
+
+
+def _new(seal: Seal, caller: Caller, book: Seen, entries: Sequence[Entry | None]) -> Prepared:
+    """The upload where none of its entries is known to be in the book.
+
+    Some entries at a time: then the values of one step are still in the processor's cache when the next one needs them.
+    """
+    found = Entries()
+    rejected: dict[int, list[Reason]] = {}
+    for start in range(0, len(entries), AT_ONCE):
+        some = entries[start : start + AT_ONCE]
+        refused = _add(found, seal, caller, some, _values(seal, caller, book, some))
+        rejected |= {start + at: reasons for at, reasons in refused.items()}
+    return Prepared(found, 0, (), rejected)
 
 
 def _with_repeated(values: Sequence[int], new: Sequence[int], unknown: set[int]) -> tuple[list[int], int]:
@@ -171,9 +192,9 @@ def _merged(
     book: Seen,
     values: Sequence[int],
     new: Sequence[int],
-    found: Sequence[SealedEntry],
+    found: Entries,
     rejected: dict[int, list[Reason]],
-) -> list[SealedEntry]:
+) -> Entries:
     """All accepted entries in their order: those that the book holds, and those that are `new` and were found."""
     assert book.contacts is not None
     numbers = {held[1]: number for number, held in book.contacts.items()}
@@ -181,14 +202,15 @@ def _merged(
     others = iter(found)
     for at in new:
         merged[at] = None if at in rejected else next(others)
-    return [entry for entry in merged if entry] if rejected else merged
+    return Entries.of(entry for entry in merged if entry)
 
 
-def _sealed(
-    seal: Seal, caller: Caller, book: Seen, entries: Sequence[Entry | None], values: Sequence[int]
-) -> tuple[list[SealedEntry], dict[int, list[Reason]]]:
-    """The same for entries that are read and encrypted."""
+def _add(
+    found: Entries, seal: Seal, caller: Caller, entries: Sequence[Entry | None], values: Sequence[int]
+) -> dict[int, list[Reason]]:
+    """Read entries, and add those that are accepted. Returns the reasons to reject the others, by position from 0."""
     accepted, rejected = check(entries, caller.app.settings.default_region)
-    sealed = seal.contacts(caller.app.id, caller.user_id, book.book, accepted)
+    numbers = seal.numbers(caller.app.id, [one[0] for one in accepted])
     kept = [value for at, value in enumerate(values) if at not in rejected] if rejected else values
-    return [(number, value, text) for (number, text), value in zip(sealed, kept, strict=True)], rejected
+    found.add(numbers, kept, contact_texts(accepted))
+    return rejected

@@ -12,11 +12,10 @@ first time. It differs from the first answer: what was created is then updated, 
 
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import blake2b
-from operator import itemgetter
 from pathlib import Path
 
 import msgspec
@@ -28,13 +27,12 @@ from ..seal import Seal
 from ..store import reports as store
 from ..store.db import Database, Row
 from . import stats
-from .diff import SealedEntry
+from .entries import Entries
 from .prepared import Prepared
 
 SYNC_SECONDS = 3600  # `books.synced_at` of a book that is only uploaded again is at most so much too early
 MOST_BYTES = 1024  # of a book's reports; one of an upload with many rejected entries is longer, and is not stored
 REJECTED_BYTES = 8  # or more, for each rejected entry
-NUMBER, CONTACT = itemgetter(0), itemgetter(-1)  # of an entry; a removed one has no contact
 FEW = 100  # such an upload to a larger book is a change of some contacts, which is hardly sent twice
 
 # As it is stored: digest, updated, created, deleted, and the names of the reasons by position.
@@ -98,18 +96,20 @@ def _counted(caller: Caller, report: Report, now: int) -> Report:
     return report
 
 
-def kept(locked: Row, sent: Prepared, size: int, digest: bytes, *, changed: bool) -> bytes | None:
+def kept(locked: Row, sent: Prepared, size: int, digest: bytes, *, new: int, changed: bool) -> bytes | None:
     """What the book's row keeps of this upload and of earlier ones, for the next time; None if it stays as it is.
 
     locked    the book, as the upload found it
     size      of the book, after the upload
+    new       how many contacts the upload adds
     changed   does the upload change the book? Earlier reports hold no longer then
     """
     entries, rejected = len(sent.entries) + sent.held, sent.rejected
     if (entries < FEW and 2 * entries < size) or len(rejected) * REJECTED_BYTES > MOST_BYTES:
         return None
     reasons = {place: [one.name for one in why] for place, why in rejected.items()}
-    updated, created, deleted = second(sent.entries)
+    # Where each entry has added a contact, no number is named twice and none is removed.
+    updated, created, deleted = (new, 0, 0) if new == len(sent.entries) else second(sent.entries)
     report: Stored = (digest, updated + sent.held, created, deleted, reasons)
     alone = _encode([report])
     if len(alone) > MOST_BYTES:
@@ -150,17 +150,17 @@ def doubted(db: Database, owner_id: int) -> Iterator[None]:
         raise
 
 
-def second(entries: Sequence[SealedEntry]) -> tuple[int, int, int]:
+def second(entries: Entries) -> tuple[int, int, int]:
     """How many contacts are updated, created and deleted when entries are applied again, right after they were.
 
     The book then contains each number whose last entry is no removal.
     """
-    if len(set(map(NUMBER, entries))) == len(entries) and None not in map(CONTACT, entries):
+    if entries.are_apart():
         return len(entries), 0, 0  # the common upload, which names no number twice and removes none
-    is_held = {NUMBER(entry): CONTACT(entry) is not None for entry in entries}
+    is_held = {number: text is not None for number, _, text in entries}
     updated = created = deleted = 0
-    for entry in entries:
-        number, after = NUMBER(entry), CONTACT(entry) is not None
+    for number, _, text in entries:
+        after = text is not None
         before, is_held[number] = is_held[number], after
         updated += before and after
         created += after and not before

@@ -9,7 +9,7 @@ contacts_and_removed                  the same for few numbers, with those that 
 entries                               the same, only to find out which entries the book holds already
 elsewhere                             which numbers the owner's other books hold
 elsewhere_or_removed                  the same, and those that the owner removed lately
-put, move, drop                       the net change, sorted by number
+add, put, move, drop                  the net change, sorted by number
 of_owner, page, registered_after      for admins
 count_registered, holders_of          how many registered contacts an owner finds; who holds a user's number
 in_order, registered                  reading a book, and who of it is a user
@@ -19,31 +19,33 @@ HELD_NUMBER, holds_of                 the same of one user, within a statement t
 
 import secrets
 from collections.abc import Iterator, Sequence, Set
+from itertools import chain
 from typing import Any, NamedTuple, cast
 
 from .. import errors
-from ..model import GLOBAL_BOOK, SEQ_GAP, Contact, Held, SealedContact
+from ..model import GLOBAL_BOOK, SEQ_GAP, Contact, Held, Placed
 from . import discoverable
 from .db import Row, Rows, Tx
 from .discoverable import Rules
 from .numbers import spelled
 
 LOCKED = "book, size, next_seq, version, reports, reported_version"
-AT_ONCE = 2_000  # contacts written by one statement
+AT_ONCE = 2_000  # contacts deleted by one statement
+SEALED_AT_ONCE = 2_000  # contacts that are sealed, then written by one statement
+WORTH_TWO = 400  # contacts that are worth a second statement
 INTO = "INSERT INTO contacts (owner_id, book, number, app_id, entry, seq, sealed)"
 INSTEAD = (
     " ON CONFLICT (owner_id, book, number)"
     " DO UPDATE SET entry = excluded.entry, seq = excluded.seq, sealed = excluded.sealed"
 )
-PUT = (
-    f"{INTO} SELECT :owner_id, :book, r.number, :app_id, r.entry, r.seq, r.sealed"
-    f" FROM :contacts AS r WHERE 1 = 1{INSTEAD}"
-)
+ADD = f"{INTO} SELECT :owner_id, :book, r.number, :app_id, r.entry, r.seq, r.sealed FROM :contacts AS r WHERE 1 = 1"
+PUT = f"{ADD}{INSTEAD}"
 # With the row of the book, a cluster sends the list to the book's node, instead of gathering and spreading it.
 PUT_AT_NODE = (
     f"{INTO} SELECT b.owner_id, b.book, r.number, :app_id, r.entry, r.seq, r.sealed FROM books AS b"
     f" CROSS JOIN :contacts AS r WHERE b.owner_id = :owner_id AND b.book = :book{INSTEAD}"
 )
+STORED: dict[str, type] = {"number": int, "entry": int, "seq": int, "sealed": bytes}
 Found = tuple[int, str, str | None, int]  # a registered contact: user id, name in the book, phone, number
 HELD = "SELECT number, entry, seq, length(sealed) FROM contacts WHERE owner_id = :owner_id AND book = :book"
 
@@ -335,27 +337,36 @@ def elsewhere_or_removed(
     return {row[0] for row in rows}
 
 
-def put(tx: Tx, app_id: int, owner_id: int, book: int, contacts: Sequence[SealedContact]) -> None:
-    """Store new and changed contacts of a book that is there. They must be sorted by their keyed numbers."""
-    columns: dict[str, type] = {"number": int, "entry": int, "seq": int, "sealed": bytes}
-    statement = PUT_AT_NODE if tx.is_distributed else PUT
-    for some in slices(contacts):
-        tx.run(
-            statement,
-            app_id=app_id,
-            owner_id=owner_id,
-            book=book,
-            contacts=Rows(columns, [(c.number, c.entry, c.seq, c.sealed) for c in some]),
-        )
+def put(tx: Tx, app_id: int, owner_id: int, book: int, contacts: Sequence[Placed]) -> None:
+    """Seal and store new and changed contacts of a book that is there. They must be sorted by their keyed numbers."""
+    _store(tx, PUT_AT_NODE if tx.is_distributed else PUT, app_id, owner_id, book, contacts)
 
 
-def slices(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+def add(tx: Tx, app_id: int, owner_id: int, book: int, contacts: Sequence[Placed]) -> None:
+    """The same for contacts of which the locked book has none, in less time: nothing need be ready for a conflict."""
+    _store(tx, PUT_AT_NODE if tx.is_distributed else ADD, app_id, owner_id, book, contacts)
+
+
+def _store(tx: Tx, statement: str, app_id: int, owner_id: int, book: int, contacts: Sequence[Placed]) -> None:
+    """Seals contacts while PostgreSQL stores those before. At first fewer, because it waits until these are sealed."""
+
+    def sealed(some: Sequence[Placed]) -> Rows:
+        numbers, entries, seqs, texts = zip(*some, strict=True)
+        ciphered = tx.seal.contacts(app_id, owner_id, book, numbers, texts)
+        return Rows(STORED, list(zip(numbers, entries, seqs, ciphered, strict=True)))
+
+    first = min(len(contacts) // 4, SEALED_AT_ONCE) if len(contacts) >= WORTH_TWO else len(contacts)
+    parts = map(sealed, filter(len, chain([contacts[:first]], slices(contacts, SEALED_AT_ONCE, first))))
+    tx.run_each(statement, "contacts", parts, app_id=app_id, owner_id=owner_id, book=book)
+
+
+def slices(rows: Sequence[Any], size: int = AT_ONCE, start: int = 0) -> Iterator[Sequence[Any]]:
     """The rows of one statement after the other.
 
     SQLite keeps in memory what each page was before the statement that changes it, and each contact changes a page of
     its own in the index by number: 50,000 at once took up to 200 MB.
     """
-    return (rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE))
+    return (rows[at : at + size] for at in range(start, len(rows), size))
 
 
 def move(tx: Tx, owner_id: int, book: int, places: Sequence[tuple[int, int]]) -> None:

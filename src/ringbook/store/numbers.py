@@ -26,7 +26,8 @@ def keyed(tx: Tx, app_id: int, number: int) -> int:
 
 def keyed_all(tx: Tx, app_id: int, numbers: Iterable[int]) -> dict[int, int]:
     """By keyed number: these numbers."""
-    return {tx.seal.number(app_id, number): number for number in numbers}
+    wanted = list(numbers)
+    return dict(zip(tx.seal.numbers(app_id, wanted), wanted, strict=True))
 
 
 def digits(tx: Tx, table: Table, app_id: int, keyed: int, number: int) -> bytes:
