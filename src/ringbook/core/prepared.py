@@ -156,7 +156,7 @@ def prepared(
     return Prepared(found, held, unknown, rejected)
 
 
-def _values(seal: Seal, caller: Caller, book: Seen, entries: Sequence[Entry | None]) -> list[int]:
+def _values(seal: Seal, caller: Caller, book: Seen, entries: Sequence[Entry | None]) -> Sequence[int]:
     """The keyed values of the entries."""
     reading = phone.reading(caller.app.settings.default_region)
     return seal.entries(reading, caller.app.id, caller.user_id, book.book, entries)

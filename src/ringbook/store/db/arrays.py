@@ -7,10 +7,11 @@ and a half times as long for one of a thousand numbers. Source: PostgreSQL, arra
 """
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from array import array as words
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-_number = struct.Struct(">iq").pack  # of 8 bytes
 _length = struct.Struct(">i").pack
 _head = struct.Struct(">iiIii").pack  # dimensions, whether there are NULLs, the type of the values; how many, from 1
 NULL = _length(-1)
@@ -29,24 +30,39 @@ def array(kind: type, values: Sequence[Any]) -> Array:
     if not values:
         return Array(of_array, _head(0, 0, of_value, 0, 0)[:12])
     has_null = None in values
-    parts = [NULL if one is None else written((one,))[0] for one in values] if has_null else written(values)
-    return Array(of_array, _head(1, has_null, of_value, len(values), 1) + b"".join(parts))
+    content = b"".join([NULL if one is None else written((one,)) for one in values]) if has_null else written(values)
+    return Array(of_array, _head(1, has_null, of_value, len(values), 1) + content)
 
 
-def _numbers(values: Iterable[int]) -> list[bytes]:
-    return [_number(8, value) for value in values]
+def _numbers(values: Sequence[int]) -> bytes:
+    """Each number behind its length, which is 8: three words of 4 bytes."""
+    halves = words("I", _big_endian(words("q", values)))
+    written = words("I", bytes(12 * len(values)))
+    written[0::3], written[1::3], written[2::3] = EIGHT * len(values), halves[0::2], halves[1::2]
+    return written.tobytes()
 
 
-def _contents(values: Iterable[bytes]) -> list[bytes]:
-    return [_length(len(value)) + value for value in values]
+def _contents(values: Sequence[bytes]) -> bytes:
+    parts = [b""] * (2 * len(values))
+    parts[0::2], parts[1::2] = map(_length, map(len, values)), values
+    return b"".join(parts)
 
 
-def _texts(values: Iterable[str]) -> list[bytes]:
+def _texts(values: Sequence[str]) -> bytes:
     return _contents([value.encode() for value in values])
 
 
+def _big_endian(numbers: "words[int]") -> bytes:
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
+EIGHT = words("I", _big_endian(words("i", [8])))
+
+
 # By kind of value: the types of a value and of an array, and how values are written.
-KINDS: dict[type, tuple[int, int, Callable[[Iterable[Any]], list[bytes]]]] = {
+KINDS: dict[type, tuple[int, int, Callable[[Sequence[Any]], bytes]]] = {
     int: (20, 1016, _numbers),
     bytes: (17, 1001, _contents),
     str: (25, 1009, _texts),
