@@ -15,7 +15,7 @@ from ringbook.seal import SEALED_BYTES
 
 def diff(book: dict[int, Held], entries: list[KeyedEntry], *, force: bool, next_seq: int = GAP) -> Changes:
     changes = module.diff(book, Entries.of(entries), force=force, next_seq=next_seq)
-    changes.put = list(changes.put)
+    changes.put, changes.new = list(changes.put), list(changes.new)
     return changes
 
 
@@ -35,7 +35,7 @@ def gone(number: int) -> KeyedEntry:
 
 
 def value(text: bytes) -> int:
-    return int.from_bytes(text, "big")
+    return int.from_bytes(text[-7:], "big")
 
 
 def contact(number: int, name: str, seq: int) -> Placed:

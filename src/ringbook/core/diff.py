@@ -49,7 +49,7 @@ class Changes:
     put: Sequence[Placed] = ()
     move: list[tuple[int, int]] = field(default_factory=list)
     drop: list[int] = field(default_factory=list)
-    new: list[int] = field(default_factory=list)
+    new: Sequence[int] = ()
     text_bytes: int = 0
     next_seq: int = GAP
 

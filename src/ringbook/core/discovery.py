@@ -238,7 +238,7 @@ def _numbers(tx: Tx, app_id: int, owner_id: int, book: Row, sealed: list[Dropped
         return found
 
 
-def _unknown(tx: Tx, caller: Caller, book: Row, new: list[int], removed: set[int] | None, now: int) -> int:
+def _unknown(tx: Tx, caller: Caller, book: Row, new: Sequence[int], removed: set[int] | None, now: int) -> int:
     """How many of the new numbers were in none of the caller's books lately, and so cost a permit each.
 
     removed   those that the caller has removed lately, if the caller has no other book; None: it is read now
