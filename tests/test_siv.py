@@ -65,3 +65,11 @@ def test_blocks_are_encrypted_each_by_itself() -> None:
     key = bytes(range(32))
     block = Cipher(algorithms.AES(key), modes.CBC(bytes(16))).encryptor().update(bytes(16))
     assert blocks_cipher(key)(bytes(48)) == 3 * block
+
+
+def test_should_the_two_ever_disagree_the_library_seals_all() -> None:
+    broken = ManySiv(KEY)
+    broken._first ^= 1
+    tails, plain = list(range(FEW)), [bytes([at]) * 32 for at in range(FEW)]
+    found = broken.seal((1, 7, 2), tails, plain)
+    assert found == [by_the_library((1, 7, 2), tail, text) for tail, text in zip(tails, plain, strict=True)]
