@@ -435,9 +435,9 @@ def test_statements_that_read_choices_add_what_the_others_add(play):
     assert play.rows(sql) == fast
     with play.db.write() as tx:
         tx.run("DELETE FROM pushes")
-        everybody = store.Choices(sorted({(row["user_id"], play.now + 10, None) for row in fast}), [])
-        assert store.devices_of(tx, holders, everybody.asleep) == lanes
-        pushes.add_waiting(tx, holders, about, lanes, everybody, now=play.now, life=DAY)
+        everybody = store.Choices(sorted({(row["user_id"], play.now + 10) for row in fast}), [])
+        assert store.devices_of(tx, holders, everybody.waiting) == lanes
+        pushes.add_waiting(tx, holders, about, lanes, everybody.waiting, now=play.now, life=DAY)
         assert pushes.add_joined(tx, holders, about, lanes, now=play.now, life=DAY, choices=everybody) == 0
     later = {"due_at": play.now + 10, "expires_at": play.now + 10 + DAY, "turn": 0, "waits": "quiet"}
     assert play.rows(sql) == [row | later for row in fast]

@@ -75,7 +75,8 @@ def expand(db: Database, now: int, batch: int = BATCH) -> int:
         with db.write() as tx:
             tx.lock(f"joined {oldest['user_id']}")
             fact = store.waiting(tx, oldest["id"])
-            return _announce_batch(tx, app, fact, now, batch) if fact else 1
+            with tx.prefer_indexes():  # the statistics of tables to which each batch adds thousands of rows are old
+                return _announce_batch(tx, app, fact, now, batch) if fact else 1
     except errors.Unreadable:  # of the fact or of its application: the others need not wait for an operator
         with db.write() as tx:
             store.put_off(tx, oldest["id"], now + AGAIN_SECONDS)
@@ -227,44 +228,67 @@ def _notify(tx: Tx, app: App, fact: Row, batch: Batch, now: int) -> None:
     devices = batch.devices
     if new != batch.count:  # some were notified before, or came just now, perhaps with a device in another lane
         devices = store.devices(tx, batch.holders, announced=True)
-    if devices and (chosen or store.have_digests(tx, batch.holders)):
-        _add_as_chosen(tx, app, fact, batch.holders, devices, now)
-    elif devices:
-        added = pushes.add_joined(tx, batch.holders, fact["user_id"], devices, now=now, life=LIFE_SECONDS)
-        _check_written(added == sum(devices.values()))
+    if devices:
+        own = store.chosen_by(tx, batch.holders) if chosen else []
+        choices = _choices(app, own, store.for_digest(tx, batch.holders), now)
+        _add(tx, app, fact, batch.holders, devices, choices, now)
     if app.settings.webhook_url:
         until = now + LIFE_SECONDS
         pushes.add(tx, app.id, fact["user_id"], [_webhook(app, fact)], joined_id=fact["id"], now=now, expires_at=until)
 
 
-def _add_as_chosen(tx: Tx, app: App, fact: Row, holders: store.Holders, devices: dict[str, int], now: int) -> None:
-    """Add the pushes for holders of whom some have chosen, or got the fact for a digest."""
-    choices = _choices(app, store.chosen_by(tx, holders), now)
-    if choices.quiet:
-        waiting = store.devices_of(tx, holders, choices.asleep)
-        pushes.add_waiting(tx, holders, fact["user_id"], waiting, choices, now=now, life=LIFE_SECONDS)
-    pushes.add_joined(tx, holders, fact["user_id"], devices, now=now, life=LIFE_SECONDS, choices=choices)
-    _check_written(devices == store.devices(tx, holders, announced=True))
-    if choices.silent:
-        listed = store.Choices([(owner_id, now, None) for owner_id in choices.silent], [])
-        silent = store.devices_of(tx, holders, listed.asleep)
-        stats.after(tx, app.id, "joined pushes withheld", now, sum(silent.values()))
+def _add(
+    tx: Tx,
+    app: App,
+    fact: Row,
+    holders: store.Holders,
+    devices: dict[str, int],
+    choices: store.Choices | None,
+    now: int,
+) -> None:
+    """Add the pushes. devices: of those who are notified, by lane. choices: None where nobody has any."""
+    at_once = sum(devices.values())
+    if choices:
+        at_once -= _add_waiting(tx, fact, holders, choices.waiting, now)
+        at_once -= _leave_out(tx, app, holders, choices.silent, now)
+    added = pushes.add_joined(tx, holders, fact["user_id"], devices, now=now, life=LIFE_SECONDS, choices=choices)
+    _check_written(added == at_once)
 
 
-def _choices(app: App, chosen: Sequence[store.Chosen], now: int) -> store.Choices:
-    """Who of these is in quiet hours, and until when; and who wants no pushes."""
+def _add_waiting(tx: Tx, fact: Row, holders: store.Holders, waiting: store.Listed, now: int) -> int:
+    """Add the pushes that are due later; returns how many devices they go to."""
+    if not waiting:
+        return 0
+    devices = store.devices_of(tx, holders, waiting)
+    pushes.add_waiting(tx, holders, fact["user_id"], devices, waiting, now=now, life=LIFE_SECONDS)
+    _check_written(devices == store.devices_of(tx, holders, waiting))
+    return sum(devices.values())
+
+
+def _leave_out(tx: Tx, app: App, holders: store.Holders, silent: Sequence[int], now: int) -> int:
+    """Count the devices of those who want no pushes; returns how many they are."""
+    devices = sum(store.devices_of(tx, holders, [(user_id, None) for user_id in silent]).values()) if silent else 0
+    if devices:
+        stats.after(tx, app.id, "joined pushes withheld", now, devices)
+    return devices
+
+
+def _choices(app: App, chosen: Sequence[store.Chosen], for_digest: Sequence[int], now: int) -> store.Choices | None:
+    """Who of these wants no pushes; and who gets them later, because of a digest or of quiet hours. None for nobody."""
     ends: dict[tuple[str, int | None, int | None], int | None] = {}
-    quiet, silent = [], []
-    for owner_id, notify, zone, start, end, digest in chosen:
+    waiting: dict[int, int | None] = dict.fromkeys(for_digest)
+    silent = []
+    for user_id, notify, zone, start, end in chosen:
         if not notify:
-            silent.append(owner_id)
+            silent.append(user_id)
+            waiting.pop(user_id, None)
         elif zone:
             if (zone, start, end) not in ends:
                 hours = preferences.quiet(app, start, end)
                 ends[zone, start, end] = quiet_hours.ends(zone, hours, now) if hours else None
             if over := ends[zone, start, end]:
-                quiet.append((owner_id, over, digest))
-    return store.Choices(quiet, silent)
+                waiting[user_id] = over
+    return store.Choices(sorted(waiting.items()), silent) if waiting or silent else None
 
 
 def environments(app: App) -> list[str]:

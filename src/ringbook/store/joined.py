@@ -9,8 +9,9 @@ look_again, look_at_all_again             such facts are due again
 renew, restart                            another id for a fact that goes through the holders once more
 holders, mutual_holders, names            who holds a number; what holders call the numbers that they hold
 Holders, devices, REACHED                 a batch of holders and their devices, for whole statements
-Choices, have_chosen, chosen_by, have_digests      what holders of a batch have chosen
-IN_QUIET_HOURS, NOT_APART, devices_of     the devices of some of them, for whole statements, and how many
+have_chosen, chosen_by, for_digest        what holders of a batch have chosen, and who got the fact for a digest
+Choices, NOT_APART                        those who get no push now; the devices of all others, for whole statements
+OF_LISTED, listed, devices_of             the devices of some, for whole statements, and how many
 announce, withdraw                        note who is told; those who know already are left out. Undo that
 digests, close_windows, in_digests        who has joined by digest, and how many heard in one
 of_user                                   the facts about a user, for whoever looks after them
@@ -318,7 +319,7 @@ class Holders(Struct, frozen=True, kw_only=True):
     without: Sequence[str]
 
     def params(self, tx: Tx) -> dict[str, Any]:
-        """The parameters of statements with ANNOUNCED or REACHED."""
+        """The parameters of statements with REACHED."""
         return {
             "app_id": self.app_id,
             "joined_id": self.joined_id,
@@ -330,51 +331,54 @@ class Holders(Struct, frozen=True, kw_only=True):
         }
 
 
+# Each statement reads the contacts of the batch first, and finds what else it needs by their owners. PostgreSQL would
+# begin with all notes about the number or the fact, those of earlier batches too, if the statement compared them with a
+# constant: it takes them for few. So they are compared with what comes from the contacts; MAX changes nothing.
 _HOLDERS = (
-    "(SELECT owner_id FROM contacts WHERE app_id = :app_id AND number = :keyed AND owner_id > :after"
-    " AND owner_id <= :up_to GROUP BY owner_id) AS h"
+    "(SELECT owner_id, MAX(number) AS number, MAX(CAST(:joined_id AS BIGINT)) AS joined_id FROM contacts"
+    " WHERE app_id = :app_id AND number = :keyed AND owner_id > :after AND owner_id <= :up_to GROUP BY owner_id) AS h"
 )
-_DEVICES = "JOIN subscriptions AS s ON s.user_id = h.owner_id"
+_DEVICES = "CROSS JOIN subscriptions AS s"
 # The + keeps SQLite from reading all subscriptions of the application through the index on tokens.
-_OF_DEVICES = "+s.app_id = :app_id AND s.environment IN :environments AND NOT (s.channel IN :without)"
-# Each device `s` of those holders who were notified of this very fact. On a cluster the tables are joined on each node.
-# Each table can be found by an owner: PostgreSQL without statistics begins with any of them, and for each of its rows
-# it would go through a list of all holders.
-_ANNOUNCED = (
-    "a.owner_id IN (SELECT c.owner_id FROM contacts AS c WHERE c.app_id = :app_id AND c.number = :keyed"
-    " AND c.owner_id > :after AND c.owner_id <= :up_to) AND a.number = :keyed AND a.joined_id = :joined_id"
+_OF_DEVICES = (
+    "s.user_id = h.owner_id AND +s.app_id = :app_id AND s.environment IN :environments AND NOT (s.channel IN :without)"
 )
-REACHED = f"FROM announced AS a JOIN subscriptions AS s ON s.user_id = a.owner_id WHERE {_ANNOUNCED} AND {_OF_DEVICES}"
-# owner_id, notify, time_zone, quiet_from, quiet_to, digest
-Chosen = tuple[int, int, str | None, int | None, int | None, int | None]
+# Those holders who were notified of this very fact. On a cluster the tables are joined on each node.
+_TOLD = "CROSS JOIN announced AS a"
+_WERE_TOLD = "a.owner_id = h.owner_id AND a.number = h.number AND a.joined_id = h.joined_id"
+REACHED = f"FROM {_HOLDERS} {_TOLD} {_DEVICES} WHERE {_WERE_TOLD} AND {_OF_DEVICES}"  # each device `s` of theirs
+Chosen = tuple[int, int, str | None, int | None, int | None]  # owner_id, notify, time_zone, quiet_from, quiet_to
+Listed = Sequence[tuple[int, int | None]]  # owner_id, and when the quiet hours are over
 
 
 class Choices(Struct, frozen=True):
-    """What holders of a batch have chosen, of those who were notified of this very fact.
+    """The holders of a batch who get no push now.
 
-    quiet    owner_id of those who are in quiet hours, when these are over, and the digest that the fact belongs to
-    silent   owner_id of those who want no pushes
+    waiting   those who are in quiet hours, or got the fact for a digest
+    silent    owner_id of those who want no pushes
     """
 
-    quiet: Sequence[tuple[int, int, int | None]]
+    waiting: Listed
     silent: Sequence[int]
-
-    @property
-    def asleep(self) -> Rows:
-        """Those in quiet hours, as `h` of IN_QUIET_HOURS."""
-        return Rows({"owner_id": int, "over_at": int, "digest": int}, self.quiet)
 
     @property
     def apart(self) -> Rows:
         """All of them, for NOT_APART."""
-        return Rows.of("id", sorted([*self.silent, *(owner_id for owner_id, _, _ in self.quiet)]))
+        return Rows.of("id", sorted([*self.silent, *(owner_id for owner_id, _ in self.waiting)]))
 
 
-# The same devices of holders in quiet hours, and of all others but those who want no pushes. PostgreSQL compares with a
-# list of numbers one after the other, unless all have the same type.
-IN_QUIET_HOURS = f"FROM :asleep AS h {_DEVICES} WHERE {_OF_DEVICES}"
-NOT_APART = f"{REACHED} AND NOT (CAST(a.owner_id AS BIGINT) IN :apart)"
-OF_LISTED = ("app_id", "environments", "without")  # those of `Holders.params` that IN_QUIET_HOURS needs
+# The same devices of some holders, and of all others. PostgreSQL compares with a list of numbers one after the other,
+# unless all have the same type.
+OF_LISTED = f"FROM :listed AS h {_TOLD} {_DEVICES} WHERE {_WERE_TOLD} AND {_OF_DEVICES}"
+NOT_APART = f"{REACHED} AND NOT (CAST(h.owner_id AS BIGINT) IN :apart)"
+
+
+def listed(tx: Tx, holders: Holders, those: Listed) -> dict[str, Any]:
+    """The parameters of statements with OF_LISTED."""
+    params = holders.params(tx)
+    rows = [(owner_id, over_at, params["keyed"], params["joined_id"]) for owner_id, over_at in those]
+    table = Rows({"owner_id": int, "over_at": int, "number": int, "joined_id": int}, rows)
+    return {name: params[name] for name in ("app_id", "environments", "without")} | {"listed": table}
 
 
 def devices(tx: Tx, holders: Holders, *, announced: bool) -> dict[str, int]:
@@ -382,22 +386,14 @@ def devices(tx: Tx, holders: Holders, *, announced: bool) -> dict[str, int]:
 
     announced   only of those holders who were notified of this very fact
     """
-    params = holders.params(tx)
-    if not announced:
-        del params["joined_id"]
     reached = REACHED if announced else f"FROM {_HOLDERS} {_DEVICES} WHERE {_OF_DEVICES}"
-    rows = tx.tuples(f"SELECT {subscriptions.LANE}, COUNT(*) {reached} GROUP BY 1", **params)
+    rows = tx.tuples(f"SELECT {subscriptions.LANE}, COUNT(*) {reached} GROUP BY 1", **holders.params(tx))
     return {lane: int(count) for lane, count in rows}
 
 
-def devices_of(tx: Tx, holders: Holders, those: Rows) -> dict[str, int]:
-    """How many devices some of the holders have, by lane. those: as `Choices.asleep`."""
-    params = holders.params(tx)
-    rows = tx.tuples(
-        f"SELECT {subscriptions.LANE}, COUNT(*) {IN_QUIET_HOURS} GROUP BY 1",
-        asleep=those,
-        **{name: params[name] for name in OF_LISTED},
-    )
+def devices_of(tx: Tx, holders: Holders, those: Listed) -> dict[str, int]:
+    """The same of some of the holders who were notified of this very fact."""
+    rows = tx.tuples(f"SELECT {subscriptions.LANE}, COUNT(*) {OF_LISTED} GROUP BY 1", **listed(tx, holders, those))
     return {lane: int(count) for lane, count in rows}
 
 
@@ -411,27 +407,26 @@ def have_chosen(tx: Tx, after: int, up_to: int) -> bool:
 
 
 def chosen_by(tx: Tx, holders: Holders) -> list[Chosen]:
-    """What those of these holders have chosen who were notified of this very fact."""
+    """What those of these holders have chosen who want no pushes, or whose time zone is known."""
     params = holders.params(tx)
     return tx.tuples(
-        "SELECT a.owner_id, p.notify, p.time_zone, p.quiet_from, p.quiet_to, a.digest FROM announced AS a"
-        f" JOIN preferences AS p ON p.user_id = a.owner_id WHERE {_ANNOUNCED}"
+        "SELECT h.owner_id, p.notify, p.time_zone, p.quiet_from, p.quiet_to"
+        f" FROM {_HOLDERS} CROSS JOIN preferences AS p WHERE p.user_id = h.owner_id"
         " AND (p.notify = 0 OR p.time_zone IS NOT NULL)",
         **{name: params[name] for name in ("app_id", "keyed", "after", "up_to", "joined_id")},
     )
 
 
-def have_digests(tx: Tx, holders: Holders) -> bool:
-    """Did any holder of the batch get this fact for a digest? Reads one row of an index of those alone."""
-    return bool(
-        tx.tuples(
-            "SELECT 1 FROM announced WHERE joined_id = :joined_id AND digest IS NOT NULL"
-            " AND owner_id > :after AND owner_id <= :up_to LIMIT 1",
-            joined_id=holders.joined_id,
-            after=holders.after,
-            up_to=holders.up_to,
-        )
+def for_digest(tx: Tx, holders: Holders) -> list[int]:
+    """The holders of the batch who got this fact for a digest. Reads an index of those alone."""
+    rows = tx.tuples(
+        "SELECT owner_id FROM announced WHERE joined_id = :joined_id AND digest IS NOT NULL"
+        " AND owner_id > :after AND owner_id <= :up_to",
+        joined_id=holders.joined_id,
+        after=holders.after,
+        up_to=holders.up_to,
     )
+    return [row[0] for row in rows]
 
 
 def names(tx: Tx, holders: Sequence[tuple[int, int, int]]) -> dict[tuple[int, int], str | None]:
@@ -480,7 +475,7 @@ def announce(
         f" CASE WHEN l.window_count > {most} THEN l.window_at END"
         f" FROM {_HOLDERS} JOIN joined_lists AS l ON l.owner_id = h.owner_id{choices}"
         # Who holds the number only since the places were taken has none: the last place is that of another note.
-        " WHERE h.owner_id <> :joined_user_id AND l.joined_id = :joined_id"
+        " WHERE h.owner_id <> :joined_user_id AND l.joined_id = h.joined_id"
         " ON CONFLICT (owner_id, number) DO UPDATE SET verified = 1, at = excluded.at, joined_id = excluded.joined_id,"
         " joined_user_id = excluded.joined_user_id, place = excluded.place, digest = excluded.digest"
         " WHERE announced.verified = 0 AND excluded.verified = 1",
@@ -534,7 +529,7 @@ def _take_places(tx: Tx, params: dict[str, Any]) -> None:
         f" SELECT h.owner_id, :app_id, :incarnation, 1, :joined_id, 0, :now, 1 FROM {_HOLDERS}"
         # Contacts may outlive their owner for a moment; a list may not.
         " JOIN users AS u ON u.id = h.owner_id"
-        " LEFT JOIN announced AS a ON a.owner_id = h.owner_id AND a.number = :keyed"
+        " LEFT JOIN announced AS a ON a.owner_id = h.owner_id AND a.number = h.number"
         " WHERE h.owner_id <> :joined_user_id AND (a.verified IS NULL OR (a.verified = 0 AND :verified = 1))"
         # Two facts with the same holders lock their lists in the same order.
         " ORDER BY h.owner_id"

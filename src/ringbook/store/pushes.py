@@ -25,7 +25,7 @@ from typing import Any
 from .. import errors
 from . import numbers
 from .db import Row, Rows, Tx
-from .joined import IN_QUIET_HOURS, NOT_APART, REACHED, WINDOW_SECONDS, Choices, Holders
+from .joined import NOT_APART, OF_LISTED, REACHED, WINDOW_SECONDS, Choices, Holders, Listed, listed
 from .subscriptions import LANE
 
 # user_id, subscription_id (0: the application's webhook), channel, environment, message (None: stored by `keep_text`,
@@ -114,29 +114,29 @@ def add_joined(
 ) -> int:
     """Add a joined push to each device of those of these holders who were notified of the fact; return how many.
 
-    lanes     their devices, from `joined.devices`. Where these are others afterwards, devices came or went meanwhile:
-              undo the transaction and try again. Without choices, the answer is then another number.
+    lanes     their devices, from `joined.devices`. Where the answer is another number, devices came or went meanwhile:
+              undo the transaction and try again
     life      in seconds, from the moment at which it is due
-    choices   of the holders, where any may have chosen or got the fact for a digest: without those in quiet hours, who
-              are left to `add_waiting`, and those who want no pushes
+    choices   of the holders, where any may have chosen or got the fact for a digest: who gets no push now is left out
 
     The rows are made inside the database. On a cluster the coordinator gathers them, because it numbers them.
     """
     params = holders.params(tx) | {"now": now, "life": life}
     if choices is None:
-        return _add_joined(tx, holders, about_user_id, lanes, "NULL AS digest, NULL AS over_at", REACHED, params)
-    params["apart"] = choices.apart
-    found = "a.digest, CAST(NULL AS BIGINT) AS over_at"
-    return _add_joined(tx, holders, about_user_id, lanes, found, NOT_APART, params)
+        return _add_joined(tx, holders, about_user_id, lanes, _AT_ONCE, REACHED, params)
+    return _add_joined(tx, holders, about_user_id, lanes, _AT_ONCE, NOT_APART, params | {"apart": choices.apart})
 
 
 def add_waiting(
-    tx: Tx, holders: Holders, about_user_id: int, lanes: Mapping[str, int], choices: Choices, *, now: int, life: int
-) -> int:
-    """The same for holders who are in quiet hours: their pushes are due when these are over."""
-    params = {name: value for name, value in holders.params(tx).items() if name not in ("after", "up_to")}
-    params |= {"now": now, "life": life, "asleep": choices.asleep}
-    return _add_joined(tx, holders, about_user_id, lanes, "h.digest, h.over_at", IN_QUIET_HOURS, params)
+    tx: Tx, holders: Holders, about_user_id: int, lanes: Mapping[str, int], waiting: Listed, *, now: int, life: int
+) -> None:
+    """The same for the holders who wait: their pushes are due when quiet hours, or the 24 hours of a digest, are over.
+
+    A holder has one push of a digest for each device, which may be there already.
+    """
+    params = {"joined_id": holders.joined_id, "keyed": numbers.keyed(tx, holders.app_id, holders.number)}
+    params |= {"now": now, "life": life, **listed(tx, holders, waiting)}
+    _add_joined(tx, holders, about_user_id, lanes, _WAITING, OF_LISTED, params)
 
 
 def _add_joined(
@@ -144,21 +144,20 @@ def _add_joined(
     holders: Holders,
     about_user_id: int,
     lanes: Mapping[str, int],
-    chosen: str,
+    what: Mapping[str, str],
     reached: str,
     params: Mapping[str, Any],
 ) -> int:
-    due = _AT_ONCE if reached == REACHED else _AS_CHOSEN
     placed = (
-        f"SELECT s.user_id, s.id AS subscription_id, s.channel, s.environment, {LANE} AS lane, {chosen},"
+        f"SELECT s.user_id, s.id AS subscription_id, s.channel, s.environment, {LANE} AS lane{what['read']},"
         f" ROW_NUMBER() OVER (PARTITION BY {LANE} ORDER BY s.user_id, s.created_at, s.id) AS place {reached}"
     )
     return tx.run(
         "INSERT INTO pushes (user_id, id, app_id, subscription_id, joined_id, about_user_id, channel, environment,"
         " number, digits, created_at, due_at, expires_at, attempts, lane, turn, digest, waits)"
-        f" SELECT p.user_id, t.before_first + p.place, :app_id, p.subscription_id, {due['joined_id']}, {due['about']},"
-        f" p.channel, p.environment, {due['number']}, {due['digits']}, :now, {due['due_at']}, {due['due_at']} + :life,"
-        f" 0, p.lane, {due['turn']}, {due['digest']}, {due['waits']}"
+        f" SELECT p.user_id, t.before_first + p.place, :app_id, p.subscription_id, {what['joined_id']},"
+        f" {what['about']}, p.channel, p.environment, {what['number']}, {what['digits']}, :now, {what['due_at']},"
+        f" {what['due_at']} + :life, 0, p.lane, {what['turn']}, {what['digest']}, {what['waits']}"
         f" FROM ({placed}) AS p JOIN :turns AS t ON t.lane = p.lane AND p.place >= t.first AND p.place <= t.last"
         " WHERE 1 = 1 ON CONFLICT (user_id, joined_id, subscription_id) DO NOTHING",
         turns=_places(tx, about_user_id, lanes),
@@ -169,6 +168,7 @@ def _add_joined(
 
 
 _AT_ONCE = {
+    "read": "",
     "joined_id": ":joined_id",
     "about": ":about",
     "number": ":keyed",
@@ -180,15 +180,16 @@ _AT_ONCE = {
 }
 # A push of a digest is about its recipient, and has the beginning of the 24 hours in place of a fact. What is due later
 # has no turn: it is claimed like a repeat.
-_AS_CHOSEN = {
+_WAITING = {
+    "read": ", a.digest, h.over_at",
     "joined_id": "COALESCE(-p.digest, :joined_id)",
     "about": "CASE WHEN p.digest IS NULL THEN :about ELSE p.user_id END",
     "number": "CASE WHEN p.digest IS NULL THEN :keyed END",
     "digits": "CASE WHEN p.digest IS NULL THEN :digits END",
-    "due_at": f"COALESCE(p.digest + {WINDOW_SECONDS}, p.over_at, :now)",
-    "turn": "CASE WHEN p.digest IS NULL AND p.over_at IS NULL THEN t.turn + p.place ELSE 0 END",
+    "due_at": f"COALESCE(p.digest + {WINDOW_SECONDS}, p.over_at)",
+    "turn": "0",
     "digest": "p.digest",
-    "waits": "CASE WHEN p.digest IS NOT NULL THEN 'digest' WHEN p.over_at IS NOT NULL THEN 'quiet' END",
+    "waits": f"CASE WHEN p.digest IS NULL THEN '{QUIET}' ELSE '{DIGEST}' END",
 }
 
 

@@ -55,7 +55,7 @@ OLDER = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     " AND backend_type = 'client backend' AND extract(epoch FROM xact_start) < :at"
 )
-_OTHER_PLANS = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
+_OTHER_PLANS = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_material")
 PREFER_INDEXES = "; ".join(f"SET LOCAL {name} = off" for name in _OTHER_PLANS)
 AS_USUAL = "; ".join(f"SET LOCAL {name} TO DEFAULT" for name in _OTHER_PLANS)
 PROBE_PATIENCE = "SET LOCAL lock_timeout = '500ms'; SET LOCAL statement_timeout = '3s'"
