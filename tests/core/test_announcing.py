@@ -319,6 +319,23 @@ def test_a_joiner_who_is_erased_while_holders_are_told_is_told_to_nobody(play, m
     assert play.rows("SELECT * FROM pushes") == []
 
 
+@pytest.mark.parametrize("has_list", [False, True], ids=["first fact", "second fact"])
+@pytest.mark.parametrize("moment", ["have_chosen", "_take_places", "announce", "for_digest", "move"])
+def test_of_a_holder_who_is_erased_while_holders_are_told_nothing_is_left(play, monkeypatch, moment, has_list):
+    """No foreign key binds the notes of whom a user was told about."""
+    gone, bob = (holder(play, name, (ANN, "Ann"), (CLEO, "Cleo")) for name in ("gone", "bob"))
+    if has_list:
+        play.person("cleo", CLEO)
+        play.tell()
+    play.person("ann", ANN)
+    with erased_after(monkeypatch, announcing.store, moment, play, gone), suppress(announcing.Overtaken):
+        announcing.expand(play.db, play.now)
+    play.tell()
+    for table, owner in (("announced", "owner_id"), ("joined_lists", "owner_id"), ("pushes", "user_id")):
+        assert {row["id"] for row in play.rows(f"SELECT {owner} AS id FROM {table}")} == {bob}, table
+    assert (bob, "Your friend Ann joined.") in play.pushes()
+
+
 def test_a_holder_who_is_erased_while_holders_are_told_puts_off_nobody(play, monkeypatch):
     gone, bob = holder(play, "gone", (ANN, "Ann")), holder(play, "bob", (ANN, "Ann"))
     play.person("ann", ANN)

@@ -21,6 +21,7 @@ from ..config import Limits
 from ..model import GUEST_SECONDS, App, Caller, User
 from ..profile_fields import FIELDS
 from ..store import app_totals, books, discoverable, joined_lists, proofs, pushes, resets, sessions, user_search
+from ..store import joined as facts
 from ..store import users as store
 from ..store import words as words_store
 from ..store.db import Database, Row, Tx
@@ -434,10 +435,12 @@ def erase(db: Database, user_id: int, *, by: Actor | None = None, again: bool = 
         keyed = store.keyed_numbers(tx, user_id)
         codes.forget_user(tx, user_id)  # before the user's numbers are deleted, by which the codes are found
         pushes.drop_for(tx, user_id)
+        joined_lists.delete(tx, user_id)
         used, contacts = books.delete_books(tx, user_id)
         # On a Citus cluster `users` is a reference table. No other statement of an erasure writes to such a table.
         store.delete(tx, user_id)
         books.delete_all(tx, user_id)
+        facts.drop_announced(tx, user_id)
         rate_limits.forget_user(
             tx, user_id
         )  # waits for transactions that send a push for the user: they lock the bucket

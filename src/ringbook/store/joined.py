@@ -13,6 +13,7 @@ have_chosen, chosen_by, for_digest        what holders of a batch have chosen, a
 Choices, NOT_APART                        those who get no push now; the devices of all others, for whole statements
 OF_LISTED, listed, devices_of             the devices of some, for whole statements, and how many
 announce, withdraw                        note who is told; those who know already are left out. Undo that
+drop_announced                            what a user was told goes with the user
 digests, close_windows, in_digests        who has joined by digest, and how many heard in one
 of_user                                   the facts about a user, for whoever looks after them
 """
@@ -498,6 +499,15 @@ def withdraw(tx: Tx, joined_id: int, owner_ids: Sequence[int]) -> None:
             " WHERE owner_id = :owner_id AND joined_id = :joined_id",
             **fact,
         )
+
+
+def drop_announced(tx: Tx, owner_id: int) -> None:
+    """Forget what a user was notified of, after the user was deleted: no foreign key binds `announced`.
+
+    Whoever notifies the user holds the row of the user's list until the commit (`_take_places`), and the deletion of
+    the user waits for it, because a foreign key binds the lists. So all notes are committed when this looks for them.
+    """
+    tx.run("DELETE FROM announced WHERE owner_id = :owner_id", owner_id=owner_id)
 
 
 def _announcing(tx: Tx, holders: Holders, joined_user_id: int, *, verified: bool, now: int) -> dict[str, Any]:

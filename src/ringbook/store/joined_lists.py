@@ -4,6 +4,7 @@ of_owner       the list of a user: its incarnation, its last place, and up to wh
 Part, items    a part of the list, and its items whose user still has the number
 mark_seen      records up to which place the app has shown the list
 forget         takes a user out of all lists
+delete         deletes the list of a user who is erased
 restart        makes every cursor unknown
 
 A place is taken under the lock of the list's row, which is held until the commit (`joined.announce`). So places become
@@ -90,6 +91,14 @@ def forget(tx: Tx, app_id: int, user_id: int, keyed: Sequence[int]) -> None:
             " AND announced.number = c.number AND announced.joined_user_id = :user_id",
             **named,
         )
+
+
+def delete(tx: Tx, owner_id: int) -> None:
+    """Delete a user's list, before the user: whoever notifies the user holds the list and may yet need the user's row.
+
+    Waits for them. The items are deleted after the user (`joined.drop_announced`).
+    """
+    tx.run("DELETE FROM joined_lists WHERE owner_id = :owner_id", owner_id=owner_id)
 
 
 def restart(tx: Tx) -> None:

@@ -328,7 +328,7 @@ CREATE INDEX joined_done ON joined (done_at) WHERE done_at IS NOT NULL;
 CREATE INDEX joined_user ON joined (user_id, created_at);
 
 CREATE TABLE announced (
-    owner_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    owner_id INTEGER NOT NULL,
     app_id INTEGER NOT NULL,
     number BIGINT NOT NULL,
     digits {bytes} NOT NULL,
