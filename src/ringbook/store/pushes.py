@@ -38,7 +38,7 @@ _REPEATS = "outcome IS NULL AND turn = 0"
 # Waiting pushes of all lanes, for the index pushes_due alone: while it served for `outcome IS NULL` too, PostgreSQL
 # looked for the repeats of a lane among all pushes that wait.
 _BY_TIME = "COALESCE(outcome, 'none') = 'none'"
-# Waiting pushes whose ids are known, written so that no index of waiting pushes serves: PostgreSQL without
+# Waiting pushes whose ids or sender are known, written so that no index of waiting pushes serves: PostgreSQL without
 # statistics of a new queue read the whole queue through such an index, for each claim.
 _STILL_WAITING = "COALESCE(outcome, '') = ''"
 _STILL_FIRST = f"{_STILL_WAITING} AND turn + 0 > 0"
@@ -159,7 +159,7 @@ def _add_joined(
         f" {what['about']}, p.channel, p.environment, {what['number']}, {what['digits']}, :now, {what['due_at']},"
         f" {what['due_at']} + :life, 0, p.lane, {what['turn']}, {what['digest']}, {what['waits']}"
         f" FROM ({placed}) AS p JOIN :turns AS t ON t.lane = p.lane AND p.place >= t.first AND p.place <= t.last"
-        " WHERE 1 = 1 ON CONFLICT (user_id, joined_id, subscription_id) DO NOTHING",
+        f" {what['if_there']}",
         turns=_places(tx, about_user_id, lanes),
         about=about_user_id,
         digits=_contact(tx, holders.app_id, holders.number)["digits"],
@@ -169,6 +169,7 @@ def _add_joined(
 
 _AT_ONCE = {
     "read": "",
+    "if_there": "",
     "joined_id": ":joined_id",
     "about": ":about",
     "number": ":keyed",
@@ -182,6 +183,7 @@ _AT_ONCE = {
 # has no turn: it is claimed like a repeat.
 _WAITING = {
     "read": ", a.digest, h.over_at",
+    "if_there": "WHERE 1 = 1 ON CONFLICT (user_id, joined_id, subscription_id) DO NOTHING",
     "joined_id": "COALESCE(-p.digest, :joined_id)",
     "about": "CASE WHEN p.digest IS NULL THEN :about ELSE p.user_id END",
     "number": "CASE WHEN p.digest IS NULL THEN :keyed END",
@@ -259,7 +261,7 @@ def _turns(tx: Tx, about_user_id: int, lanes: Sequence[str]) -> list[int]:
 
 def _next_turn(tx: Tx, about_user_id: int, lane: str) -> int:
     own = tx.tuples(
-        "SELECT turn FROM pushes WHERE about_user_id = :about AND lane = :lane AND outcome IS NULL"
+        f"SELECT turn FROM pushes WHERE about_user_id = :about AND lane = :lane AND turn > 0 AND {_STILL_WAITING}"
         " ORDER BY turn DESC LIMIT 1",
         about=about_user_id,
         lane=lane,
@@ -484,9 +486,9 @@ def settle(tx: Tx, rows: Sequence[tuple[int, int, int, str, str, str]], now: int
 def withhold_others(tx: Tx, joined_id: int, user_ids: Sequence[int], cause: str, reason: str, now: int) -> int:
     """Settle the pushes of a fact to these users that nobody has attempted yet; return how many."""
     return tx.run(
-        "UPDATE pushes SET outcome = 'gone', cause = :cause, reason = :reason, settled_at = :now, number = NULL,"
-        " digits = NULL WHERE joined_id = :joined_id AND user_id IN :ids AND subscription_id > 0 AND attempts = 0"
-        " AND outcome IS NULL",
+        "UPDATE pushes SET outcome = 'gone', cause = :cause, reason = :reason, settled_at = :now, turn = 0,"
+        " number = NULL, digits = NULL WHERE joined_id = :joined_id AND user_id IN :ids AND subscription_id > 0"
+        " AND attempts = 0 AND outcome IS NULL",
         joined_id=joined_id,
         ids=Rows.of("id", user_ids),
         cause=cause,
