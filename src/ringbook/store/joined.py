@@ -407,13 +407,18 @@ def have_chosen(tx: Tx, after: int, up_to: int) -> bool:
     )
 
 
-def chosen_by(tx: Tx, holders: Holders) -> list[Chosen]:
-    """What those of these holders have chosen who want no pushes, or whose time zone is known."""
+def chosen_by(tx: Tx, holders: Holders, *, quiet_by_default: bool) -> list[Chosen]:
+    """What those of these holders have chosen who want no pushes, or have a time zone and may have quiet hours.
+
+    quiet_by_default   do those have quiet hours who have chosen none?
+    """
     params = holders.params(tx)
     return tx.tuples(
         "SELECT h.owner_id, p.notify, p.time_zone, p.quiet_from, p.quiet_to"
         f" FROM {_HOLDERS} CROSS JOIN preferences AS p WHERE p.user_id = h.owner_id"
-        " AND (p.notify = 0 OR p.time_zone IS NOT NULL)",
+        # -1 stands for none
+        " AND (p.notify = 0 OR (p.time_zone IS NOT NULL AND COALESCE(p.quiet_from, :quiet_from) >= 0))",
+        quiet_from=0 if quiet_by_default else -1,
         **{name: params[name] for name in ("app_id", "keyed", "after", "up_to", "joined_id")},
     )
 

@@ -129,14 +129,14 @@ def add_joined(
 
 def add_waiting(
     tx: Tx, holders: Holders, about_user_id: int, lanes: Mapping[str, int], waiting: Listed, *, now: int, life: int
-) -> None:
+) -> int:
     """The same for the holders who wait: their pushes are due when quiet hours, or the 24 hours of a digest, are over.
 
-    A holder has one push of a digest for each device, which may be there already.
+    A holder has one push of a digest for each device. One that is there already does not count.
     """
     params = {"joined_id": holders.joined_id, "keyed": numbers.keyed(tx, holders.app_id, holders.number)}
     params |= {"now": now, "life": life, **listed(tx, holders, waiting)}
-    _add_joined(tx, holders, about_user_id, lanes, _WAITING, OF_LISTED, params)
+    return _add_joined(tx, holders, about_user_id, lanes, _WAITING, OF_LISTED, params)
 
 
 def _add_joined(
