@@ -1,20 +1,26 @@
 """Announcements of joined contacts: who is notified, how often and with which text. On both databases."""
 
+import json
+import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from threading import Barrier, Thread
+from typing import Any
 
 import pytest
 from core.joining import ANN, BOB, CLEO, DAY, LIMITS, Play
 from hypothesis import given
 from hypothesis import strategies as st
+from servers import SEAL
 
 from ringbook import errors
 from ringbook.core import announcing, delivery, discovery, users
 from ringbook.core.joined_texts import words
 from ringbook.model import Entry
 from ringbook.store import joined as store
+from ringbook.store.db import connect
+from ringbook.store.db.postgres import PostgresTx
 
 
 @pytest.fixture
@@ -293,6 +299,67 @@ def happening_after(monkeypatch, place, name: str, work: Callable[[], object]) -
 def erased_after(monkeypatch, place, name: str, play: Play, user_id: int):
     """Erase a user right after the first call of a function."""
     return happening_after(monkeypatch, place, name, lambda: users.erase(play.db, user_id))
+
+
+def test_a_batch_on_postgresql_reads_the_rows_of_its_own_holders_alone(databases, monkeypatch):
+    """Whatever the statistics say: here they say that most tables are empty."""
+    plans: list[tuple[str, str]] = []
+    execute = PostgresTx._execute
+
+    def explained(tx, sql, params):
+        if re.search(r"\bAS h (CROSS )?JOIN", sql):
+            (plan,) = tx._statements.tuples(execute(tx, f"EXPLAIN (FORMAT JSON) {sql}", {**params}))[0]
+            plans.extend(reads(plan if isinstance(plan, list) else json.loads(plan)))
+        return execute(tx, sql, params)
+
+    with databases.fresh("postgresql") as url, closing(connect(url, seal=SEAL)) as db:
+        play = Play(db)
+        with db.write() as tx:
+            tx.run("ANALYZE")
+        for n in range(6):
+            wishes = {"time_zone": "Europe/Berlin", "quiet": ("00:00", "23:59")} if n % 2 else {"digest": 0}
+            play.prefers(holder(play, f"holder{n}", (ANN, "Ann")), **wishes)
+        play.person("ann", ANN)
+        with db.write() as tx:
+            for statement in OTHERS:
+                tx.run(statement)
+        monkeypatch.setattr(PostgresTx, "_execute", explained)
+        announcing.expand(db, play.now)
+    found = {table for table, _ in plans}
+    assert found == {"contacts", "users", "announced", "joined_lists", "preferences", "subscriptions"}
+    assert [one for one in plans if not re.search(r"owner_id (>|=)|id = \w+\.owner_id", one[1])] == []
+
+
+# Users who heard of the same fact, and what a batch looks at: only of contacts the statistics are new.
+OTHERS = (
+    "INSERT INTO users (id, app_id, is_guest, created_at, updated_at)"
+    " SELECT 1000000 + n, j.app_id, 0, 0, 0 FROM joined AS j, generate_series(1, 5000) AS n",
+    "INSERT INTO announced (owner_id, app_id, number, digits, verified, at, joined_id, joined_user_id, place)"
+    " SELECT u.id, j.app_id, j.number, j.digits, 0, 0, j.id, 0, 1 FROM joined AS j, users AS u WHERE u.id > 1000000",
+    "INSERT INTO joined_lists (owner_id, app_id, incarnation, last_place, joined_id, seen_up_to, window_at,"
+    " window_count) SELECT u.id, j.app_id, 0, 1, j.id, 0, 0, 0 FROM joined AS j, users AS u WHERE u.id > 1000000",
+    "INSERT INTO subscriptions (user_id, id, app_id, device, platform, channel, environment, token, token_key,"
+    " created_at, updated_at) SELECT u.id, u.id, s.app_id, 'some', s.platform, s.channel, s.environment, s.token,"
+    " s.token_key, 0, 0 FROM users AS u, (SELECT * FROM subscriptions LIMIT 1) AS s WHERE u.id > 1000000",
+    "INSERT INTO preferences (user_id, app_id, digest, time_zone, quiet_from, quiet_to)"
+    " SELECT id, app_id, 0, 'Europe/Berlin', 0, 1439 FROM users WHERE id > 1000000",
+    "INSERT INTO contacts (owner_id, book, number, app_id, entry, seq, sealed)"
+    " SELECT a.owner_id, 0, a.number, a.app_id, 0, 0, a.digits FROM announced AS a",
+    "ANALYZE contacts",
+)
+
+
+def reads(plan: Any) -> Iterator[tuple[str, str]]:
+    """The tables that a plan reads, and by what it finds their rows."""
+    if isinstance(plan, list):
+        for part in plan:
+            yield from reads(part)
+    elif "Plan" in plan:
+        yield from reads(plan["Plan"])
+    else:
+        if "Scan" in plan["Node Type"] and "Relation Name" in plan:
+            yield plan["Relation Name"], plan.get("Index Cond") or plan.get("Recheck Cond") or ""
+        yield from reads(plan.get("Plans", []))
 
 
 def test_a_holder_who_comes_while_holders_are_told_gets_the_push_or_is_not_noted(play, monkeypatch):
