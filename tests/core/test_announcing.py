@@ -307,15 +307,13 @@ def test_a_batch_on_postgresql_reads_the_rows_of_its_own_holders_alone(databases
     execute = PostgresTx._execute
 
     def explained(tx, sql, params):
-        if re.search(r"\bAS h (CROSS )?JOIN", sql):
+        if "AS h LEFT JOIN" in sql:
             (plan,) = tx._statements.tuples(execute(tx, f"EXPLAIN (FORMAT JSON) {sql}", {**params}))[0]
             plans.extend(reads(plan if isinstance(plan, list) else json.loads(plan)))
         return execute(tx, sql, params)
 
     with databases.fresh("postgresql") as url, closing(connect(url, seal=SEAL)) as db:
         play = Play(db)
-        with db.write() as tx:
-            tx.run("ANALYZE")
         for n in range(6):
             wishes = {"time_zone": "Europe/Berlin", "quiet": ("00:00", "23:59")} if n % 2 else {"digest": 0}
             play.prefers(holder(play, f"holder{n}", (ANN, "Ann")), **wishes)
@@ -346,6 +344,8 @@ OTHERS = (
     "INSERT INTO contacts (owner_id, book, number, app_id, entry, seq, sealed)"
     " SELECT a.owner_id, 0, a.number, a.app_id, 0, 0, a.digits FROM announced AS a",
     "ANALYZE contacts",
+    "UPDATE pg_class SET relpages = 1, reltuples = 0 WHERE relname IN"
+    " ('users', 'announced', 'joined_lists', 'subscriptions', 'preferences')",
 )
 
 

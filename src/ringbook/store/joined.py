@@ -332,23 +332,18 @@ class Holders(Struct, frozen=True, kw_only=True):
         }
 
 
-# Each statement reads the contacts of the batch first, and finds what else it needs by their owners. PostgreSQL would
-# begin with all notes about the number or the fact, those of earlier batches too, if the statement compared them with a
-# constant: it takes them for few. So they are compared with what comes from the contacts; MAX changes nothing.
+# Each statement reads the contacts of the batch first, and finds all else by their owners. PostgreSQL would begin with
+# a table of which its statistics are old, and read all of it, because it takes its rows, or those that it needs, for
+# few. It does not where the table is joined by LEFT JOIN, and the condition is one that might hold without a row.
 _HOLDERS = (
-    "(SELECT owner_id, MAX(number) AS number, MAX(CAST(:joined_id AS BIGINT)) AS joined_id FROM contacts"
-    " WHERE app_id = :app_id AND number = :keyed AND owner_id > :after AND owner_id <= :up_to GROUP BY owner_id) AS h"
+    "(SELECT owner_id FROM contacts WHERE app_id = :app_id AND number = :keyed AND owner_id > :after"
+    " AND owner_id <= :up_to GROUP BY owner_id) AS h"
 )
-_DEVICES = "CROSS JOIN subscriptions AS s"
-# PostgreSQL would take `environment IN …` for a condition that few devices meet, and begin with them. It knows nothing of
-# a CASE. Holders of a number have devices of the number's application alone.
-_OF_DEVICES = (
-    "s.user_id = h.owner_id"
-    " AND CASE WHEN s.environment IN :environments AND NOT (s.channel IN :without) THEN 1 ELSE 0 END > 0"
-)
+_DEVICES = "LEFT JOIN subscriptions AS s ON s.user_id = h.owner_id"
+_OF_DEVICES = "CASE WHEN s.environment IN :environments AND NOT (s.channel IN :without) THEN 1 ELSE 0 END = 1"
 # Those holders who were notified of this very fact. On a cluster the tables are joined on each node.
-_TOLD = "CROSS JOIN announced AS a"
-_WERE_TOLD = "a.owner_id = h.owner_id AND a.number = h.number AND a.joined_id = h.joined_id"
+_TOLD = "LEFT JOIN announced AS a ON a.owner_id = h.owner_id AND a.number = :keyed"
+_WERE_TOLD = "CASE WHEN a.joined_id = :joined_id THEN 1 ELSE 0 END = 1"
 REACHED = f"FROM {_HOLDERS} {_TOLD} {_DEVICES} WHERE {_WERE_TOLD} AND {_OF_DEVICES}"  # each device `s` of theirs
 Chosen = tuple[int, int, str | None, int | None, int | None]  # owner_id, notify, time_zone, quiet_from, quiet_to
 Listed = Sequence[tuple[int, int | None]]  # owner_id, and when the quiet hours are over
@@ -379,9 +374,8 @@ NOT_APART = f"{REACHED} AND NOT (CAST(h.owner_id AS BIGINT) IN :apart)"
 def listed(tx: Tx, holders: Holders, those: Listed) -> dict[str, Any]:
     """The parameters of statements with OF_LISTED."""
     params = holders.params(tx)
-    rows = [(owner_id, over_at, params["keyed"], params["joined_id"]) for owner_id, over_at in those]
-    table = Rows({"owner_id": int, "over_at": int, "number": int, "joined_id": int}, rows)
-    return {name: params[name] for name in ("app_id", "environments", "without")} | {"listed": table}
+    del params["after"], params["up_to"]
+    return params | {"listed": Rows({"owner_id": int, "over_at": int}, those)}
 
 
 def devices(tx: Tx, holders: Holders, *, announced: bool) -> dict[str, int]:
@@ -389,8 +383,11 @@ def devices(tx: Tx, holders: Holders, *, announced: bool) -> dict[str, int]:
 
     announced   only of those holders who were notified of this very fact
     """
+    params = holders.params(tx)
+    if not announced:
+        del params["joined_id"]
     reached = REACHED if announced else f"FROM {_HOLDERS} {_DEVICES} WHERE {_OF_DEVICES}"
-    rows = tx.tuples(f"SELECT {subscriptions.LANE}, COUNT(*) {reached} GROUP BY 1", **holders.params(tx))
+    rows = tx.tuples(f"SELECT {subscriptions.LANE}, COUNT(*) {reached} GROUP BY 1", **params)
     return {lane: int(count) for lane, count in rows}
 
 
@@ -417,11 +414,11 @@ def chosen_by(tx: Tx, holders: Holders, *, quiet_by_default: bool) -> list[Chose
     params = holders.params(tx)
     return tx.tuples(
         "SELECT h.owner_id, p.notify, p.time_zone, p.quiet_from, p.quiet_to"
-        f" FROM {_HOLDERS} CROSS JOIN preferences AS p WHERE p.user_id = h.owner_id"
+        f" FROM {_HOLDERS} LEFT JOIN preferences AS p ON p.user_id = h.owner_id WHERE CASE WHEN p.notify = 0"
         # -1 stands for none
-        " AND (p.notify = 0 OR (p.time_zone IS NOT NULL AND COALESCE(p.quiet_from, :quiet_from) >= 0))",
+        " OR (p.time_zone IS NOT NULL AND COALESCE(p.quiet_from, :quiet_from) >= 0) THEN 1 ELSE 0 END = 1",
         quiet_from=0 if quiet_by_default else -1,
-        **{name: params[name] for name in ("app_id", "keyed", "after", "up_to", "joined_id")},
+        **{name: params[name] for name in ("app_id", "keyed", "after", "up_to")},
     )
 
 
@@ -481,9 +478,9 @@ def announce(
         " (owner_id, app_id, number, digits, verified, at, joined_id, joined_user_id, place, digest)"
         " SELECT h.owner_id, :app_id, :keyed, :digits, :verified, :now, :joined_id, :joined_user_id, l.last_place,"
         f" CASE WHEN l.window_count > {most} THEN l.window_at END"
-        f" FROM {_HOLDERS} JOIN joined_lists AS l ON l.owner_id = h.owner_id{choices}"
+        f" FROM {_HOLDERS} LEFT JOIN joined_lists AS l ON l.owner_id = h.owner_id{choices}"
         # Who holds the number only since the places were taken has none: the last place is that of another note.
-        " WHERE h.owner_id <> :joined_user_id AND l.joined_id = h.joined_id"
+        " WHERE h.owner_id <> :joined_user_id AND CASE WHEN l.joined_id = :joined_id THEN 1 ELSE 0 END = 1"
         " ON CONFLICT (owner_id, number) DO UPDATE SET verified = 1, at = excluded.at, joined_id = excluded.joined_id,"
         " joined_user_id = excluded.joined_user_id, place = excluded.place, digest = excluded.digest"
         " WHERE announced.verified = 0 AND excluded.verified = 1",
@@ -544,10 +541,10 @@ def _take_places(tx: Tx, params: dict[str, Any]) -> None:
         "INSERT INTO joined_lists"
         " (owner_id, app_id, incarnation, last_place, joined_id, seen_up_to, window_at, window_count)"
         f" SELECT h.owner_id, :app_id, :incarnation, 1, :joined_id, 0, :now, 1 FROM {_HOLDERS}"
+        f" LEFT JOIN users AS u ON u.id = h.owner_id {_TOLD}"
         # Contacts may outlive their owner for a moment; a list may not.
-        " JOIN users AS u ON u.id = h.owner_id"
-        " LEFT JOIN announced AS a ON a.owner_id = h.owner_id AND a.number = h.number"
-        " WHERE h.owner_id <> :joined_user_id AND (a.verified IS NULL OR (a.verified = 0 AND :verified = 1))"
+        " WHERE CASE WHEN u.id IS NULL THEN 0 ELSE 1 END = 1"
+        " AND h.owner_id <> :joined_user_id AND (a.verified IS NULL OR (a.verified = 0 AND :verified = 1))"
         # Two facts with the same holders lock their lists in the same order.
         " ORDER BY h.owner_id"
         " ON CONFLICT (owner_id) DO UPDATE SET last_place = joined_lists.last_place + 1,"

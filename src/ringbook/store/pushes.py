@@ -134,8 +134,7 @@ def add_waiting(
 
     A holder has one push of a digest for each device. One that is there already does not count.
     """
-    params = {"joined_id": holders.joined_id, "keyed": numbers.keyed(tx, holders.app_id, holders.number)}
-    params |= {"now": now, "life": life, **listed(tx, holders, waiting)}
+    params = listed(tx, holders, waiting) | {"now": now, "life": life}
     return _add_joined(tx, holders, about_user_id, lanes, _WAITING, OF_LISTED, params)
 
 
