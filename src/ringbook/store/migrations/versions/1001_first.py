@@ -328,7 +328,7 @@ CREATE INDEX joined_done ON joined (done_at) WHERE done_at IS NOT NULL;
 CREATE INDEX joined_user ON joined (user_id, created_at);
 
 CREATE TABLE announced (
-    owner_id INTEGER NOT NULL,
+    owner_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     app_id INTEGER NOT NULL,
     number BIGINT NOT NULL,
     digits {bytes} NOT NULL,
@@ -385,10 +385,10 @@ postgres:PRIMARY KEY (id, user_id),
 );
 CREATE INDEX pushes_due ON pushes (due_at) WHERE COALESCE(outcome, 'none') = 'none';
 CREATE INDEX pushes_settled ON pushes (settled_at) WHERE settled_at IS NOT NULL;
+CREATE INDEX pushes_about ON pushes (about_user_id);
 CREATE INDEX pushes_first ON pushes (lane, turn) WHERE outcome IS NULL AND turn > 0;
 CREATE INDEX pushes_repeats ON pushes (lane, due_at) WHERE outcome IS NULL AND turn = 0;
-CREATE INDEX pushes_sender ON pushes (about_user_id, lane, turn);
-CREATE INDEX pushes_sent ON pushes (about_user_id) WHERE outcome IS NULL AND event_id IS NOT NULL;
+CREATE INDEX pushes_sender ON pushes (about_user_id, lane, turn) WHERE outcome IS NULL;
 CREATE INDEX pushes_recipient ON pushes (user_id, subscription_id) WHERE outcome IS NULL AND event_id IS NOT NULL;
 CREATE INDEX pushes_waits ON pushes (app_id, waits) WHERE outcome IS NULL AND waits IS NOT NULL;
 CREATE INDEX pushes_app ON pushes (app_id, created_at, id);
