@@ -1,8 +1,10 @@
 """Statements in the event loop: the rows that a thread reads, or none, and never a wait without end."""
 
 import asyncio
+import socket
+import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,45 @@ def hasty(stoppable: Stoppable) -> Iterator[Database]:
     """A database that waits one second for the answer to a statement."""
     with closing(connect(stoppable.url, seal=SEAL, seconds=1)) as db:
         yield db
+
+
+class Late:
+    """Connects to PostgreSQL, and can hold back that it is ready for the next statement."""
+
+    READY = b"Z\0\0\0\5I"  # Source: PostgreSQL, "Message Formats", ReadyForQuery
+
+    def __init__(self, port: int) -> None:
+        self._server_port = port
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self.is_late = self.was_told = False
+        self.waits, self.go_on = threading.Event(), threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listening.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, server = self._listening.accept()[0], socket.create_connection(("127.0.0.1", self._server_port))
+                for ends in ((client, server), (server, client)):
+                    threading.Thread(target=self._copy, args=ends, daemon=True).start()
+
+    def _copy(self, source: socket.socket, target: socket.socket) -> None:
+        with source, target, suppress(OSError):
+            while content := source.recv(65536):
+                if self.is_late and content.endswith(self.READY):
+                    target.sendall(content.removesuffix(self.READY))
+                    self.waits.set()
+                    self.was_told = self.go_on.wait(10)
+                    content = self.READY
+                target.sendall(content)
+
+
+def late(port: int) -> AbstractContextManager[Late]:
+    """See `Late`."""
+    return closing(Late(port))
 
 
 def in_thread(db: Database) -> None:
@@ -231,6 +272,49 @@ def test_a_connection_that_the_server_has_ended_is_replaced(stoppable: Stoppable
 
     before, after = run(ended())
     assert before != after
+
+
+def test_a_connection_that_ends_within_a_statement_leaves_the_loop_at_once(hasty: Database):
+    """Its descriptor is closed by then, and may be the next connection's."""
+
+    async def ended() -> list[Any]:
+        await asked(hasty, VALUES, **SMALL)
+        (line,) = hasty._lines._lent  # type: ignore[attr-defined]
+        assert await hasty.query_in_loop("SELECT pg_terminate_backend(pg_backend_pid())") is None
+        assert not hasty._lines._lent  # type: ignore[attr-defined]
+        with pytest.raises(KeyError):
+            asyncio.get_running_loop()._selector.get_key(line._handle)  # type: ignore[attr-defined]
+        return await asked(hasty, VALUES, **SMALL)
+
+    assert run(ended()) == ROWS
+
+
+def test_the_loop_goes_on_until_the_server_is_ready_for_the_next_statement(stoppable: Stoppable):
+    """The rows may come before the last six bytes of the answer, which say so."""
+
+    async def goes_on(db: Database, server: "Late") -> Any:
+        await asked(db, VALUES, **SMALL)
+        server.is_late = True
+        asking = asyncio.ensure_future(db.query_in_loop(VALUES, **SMALL))
+        await asyncio.to_thread(server.waits.wait)
+        await asyncio.sleep(0)
+        server.go_on.set()
+        return await asking
+
+    with late(stoppable.port) as server:
+        url = stoppable.url.replace(str(stoppable.port), str(server.port))
+        with closing(connect(url, seal=SEAL)) as db:
+            assert run(goes_on(db, server)) == ROWS
+    assert server.was_told
+
+
+def test_a_parameter_that_does_not_fit_leaves_the_connection_usable(hasty: Database):
+    async def both() -> list[Any]:
+        await asked(hasty, VALUES, **SMALL)
+        assert await hasty.query_in_loop(VALUES, n=2**63, b=b"") is None
+        return await asked(hasty, VALUES, **SMALL)
+
+    assert run(both()) == ROWS
 
 
 def test_an_answer_in_many_parts_is_one_answer(hasty: Database):

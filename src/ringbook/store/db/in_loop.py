@@ -54,6 +54,7 @@ class Line:
         self._prepared, self._planned_at = lines.prepared_on(connection)
         self._answer: asyncio.Future[Found | None] | None = None
         self._next: Named | None = None  # is sent once the statement is prepared
+        self._result: PGresult | None = None  # has arrived, but the server is not yet ready for the next statement
         self._used_at = self.lent_at
         self._handle = self._pgconn.socket
         loop.add_reader(self._handle, self._arrived)
@@ -66,7 +67,7 @@ class Line:
         try:
             self._send(sql, params)
             self._flush()
-        except psycopg.Error as error:
+        except Exception as error:  # also of a parameter that does not fit: the thread that asks then raises it
             self._lost(error)
         return answer
 
@@ -106,7 +107,10 @@ class Line:
         """The server has sent something, or has closed the connection."""
         try:
             self._pgconn.consume_input()
-            if self._pgconn.is_busy() or self._goes_on(result := self._result()):
+            if not self._is_answered():
+                return
+            result, self._result = self._result, None
+            if self._goes_on(result):
                 return
             found = self._rows(result) if result and result.status in DONE else None
         except Exception as error:  # also of values that cannot be read: somebody waits for an answer
@@ -124,15 +128,19 @@ class Line:
             self._readers[self._running] = reader
         return reader.load_rows(0, result.ntuples, tuple)
 
-    def _result(self) -> PGresult | None:
-        """The result that has arrived. Notes when prepared statements are of no use here."""
-        result: PGresult | None = self._pgconn.get_result()
-        while result and self._pgconn.get_result():
-            pass
-        if result and result.status not in DONE:
-            state = result.error_field(DiagnosticField.SQLSTATE)
-            self._lines.prepares = self._lines.prepares and state not in (UNKNOWN, OF_OTHER_COLUMNS)
-        return result
+    def _is_answered(self) -> bool:
+        """Has the whole answer arrived, with the server's word that it is ready? `get_result` waits for what has not.
+
+        Notes when prepared statements are of no use here.
+        """
+        while not self._pgconn.is_busy():
+            if not (result := self._pgconn.get_result()):
+                return True
+            self._result = result
+            if result.status not in DONE:
+                state = result.error_field(DiagnosticField.SQLSTATE)
+                self._lines.prepares = self._lines.prepares and state not in (UNKNOWN, OF_OTHER_COLUMNS)
+        return False
 
     def _goes_on(self, result: PGresult | None) -> bool:
         """Run the statement that was to be prepared. False when there is none, or it could not be prepared."""
