@@ -113,6 +113,16 @@ def test_the_loop_answers_as_a_thread_does(apps: Apps, in_loop: list[int], profi
     assert {status for status, _, _ in quick} == {200, 401, 403, 404, 422}
 
 
+def test_a_contact_is_shown_in_full_also_where_the_session_was_read_before_a_body(apps: Apps):
+    path = f"/users/{apps.ids['ann']}"
+    for _ in range(AGAIN):
+        apps.asks("bob", "GET", path)
+    in_parts = iter([b"{}"])  # without a length, so the body is waited for
+    answer = apps.asks("bob", "GET", path, content=in_parts)
+    assert answer.json() == apps.asks("bob", "GET", path).json()
+    assert answer.json()["user"]["phone"] == ANN
+
+
 async def never(_db: Any, _sql: str, **_params: Any) -> None:
     """Leaves everything to threads."""
 

@@ -241,6 +241,8 @@ class Api(Edge[Call]):
         route = call.route
         if not call.token or not route.in_loop or len(call.body) > IN_LOOP_BYTES:
             return None
+        if call.identified_at and not route.repeats:
+            return None  # `identify`, which ran before a body was received, does not read `held`
         if time.monotonic() - call.identified_at > JUST_NOW_SECONDS:
             call.session = None
             await (self._with_reports if route.repeats else self._with_user)(call)
