@@ -382,6 +382,22 @@ def test_after_the_connections_of_the_pool_were_replaced_the_loop_has_a_new_one(
     assert before != after
 
 
+def test_a_connection_that_a_thread_used_while_all_were_replaced_is_not_lent(stoppable: Stoppable):
+    async def drained(db: Database) -> tuple[int, int]:
+        await asyncio.to_thread(in_thread, db)
+        with db.read() as tx:
+            ((before,),) = tx.tuples(WHO)
+            assert await db.query_in_loop(WHO) is None  # the loop wants the next connection
+            db._drain()  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+        ((after,),) = await asked(db, WHO)
+        return before, after
+
+    with closing(connect(stoppable.url, seal=SEAL, pool=4)) as db:
+        before, after = run(drained(db))
+    assert before != after
+
+
 @pytest.mark.parametrize("limit", ["LENT_SECONDS", "PLANNED_SECONDS"])
 def test_a_connection_goes_back_after_some_time_and_is_replaced_after_more(
     hasty: Database, monkeypatch: pytest.MonkeyPatch, limit: str

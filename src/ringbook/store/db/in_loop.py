@@ -217,10 +217,10 @@ class Lines:
         """A line for one statement. None if there is none: then the next connection that a thread has used is lent."""
         if asyncio.get_running_loop() is not self._loop and not self._moved():
             return None
-        lent_after = max(self._drained_at, time.monotonic() - LENT_SECONDS)
+        lent_after = time.monotonic() - LENT_SECONDS
         while self._free:
             line = self._free.pop()
-            if line.lent_at > lent_after:
+            if line.lent_at > lent_after and self._is_current(line.connection):
                 return line
             self.give_back(line)
         self.is_wanted = len(self._lent) < self._most
@@ -228,7 +228,7 @@ class Lines:
 
     def offer(self, connection: Any) -> bool:
         """Lend a connection, if one is wanted. A thread calls this when it no longer needs the connection."""
-        if connection.pgconn.transaction_status != TransactionStatus.IDLE:
+        if connection.pgconn.transaction_status != TransactionStatus.IDLE or not self._is_current(connection):
             return False
         with self._offering:
             loop, wanted, self.is_wanted = self._loop, self.is_wanted, False
@@ -266,7 +266,7 @@ class Lines:
             threading.Thread(target=end, name="database", daemon=True).start()
 
     def drain(self) -> None:
-        """Give all lines back that are lent now, each before its next statement."""
+        """Use no connection any more that was made before now: a line is given back before its next statement."""
         self._drained_at = time.monotonic()
 
     def close(self) -> None:
@@ -275,6 +275,9 @@ class Lines:
             self._give_back(self._lent.pop().connection)
         while self._offered:  # to a loop that ended before it took them
             self._give_back(self._offered.pop())
+
+    def _is_current(self, connection: Any) -> bool:
+        return bool(connection.made_at > self._drained_at)
 
     def _take(self, connection: Any, loop: asyncio.AbstractEventLoop) -> None:
         if connection not in self._offered:

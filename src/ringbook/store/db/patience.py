@@ -9,6 +9,7 @@ itself keeps is of no use either: it is frozen, or it is a node that waits for a
 Only `postgres.py` imports this module, and only when it connects: a server on SQLite never loads the driver.
 """
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -31,14 +32,18 @@ def patient(seconds: float, note: Callable[[BaseException | None], None]) -> typ
     """
 
     class Noted(psycopg.Connection[Any]):
+        made_at = 0.0  # by time.monotonic(), when it was begun
+
         @classmethod
         def connect(cls, *given: Any, **more: Any) -> Any:
+            began = time.monotonic()
             try:
                 made = super().connect(*given, **more)
             except Exception as error:
                 note(error)
                 raise
             note(None)
+            made.made_at = began
             return made
 
     class Patient(Noted):
