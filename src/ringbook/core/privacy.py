@@ -16,7 +16,6 @@ reveals no more than was paid for. This keeps users from reading out the user ba
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 
 import msgspec
 
@@ -183,16 +182,13 @@ def _without_phone(user: User) -> User:
 
 def _without_private(user: User, named: Named, region: str) -> User:
     """The user without private values, except those that were named."""
-    private = user.login is not None and _is_private(user.login)
+    private = user.login is not None and is_private(user.login)
     return msgspec.structs.replace(
         user,
         phone=_if_named(user.phone, named, region),
         email=_if_named(user.email, named, region),
         login=_if_named(user.login, named, region) if private else user.login,
     )
-
-
-_is_private = lru_cache(maxsize=1024)(is_private)  # of stored logins, whose length has a limit
 
 
 def _if_named(text: str | None, named: Named, region: str) -> str | None:
