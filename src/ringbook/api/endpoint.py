@@ -28,7 +28,7 @@ from ..core import applications, reports, sessions, stats
 from ..exchange import request as common
 from ..exchange.bodies import SMALL_BYTES, InFlight
 from ..exchange.run import Edge
-from ..exchange.visit import VISIT
+from ..exchange.visit import VISIT, CasedName
 from ..model import App, Caller, Session, User
 from ..store.db import Database
 from ..times import Clock
@@ -42,6 +42,9 @@ COMPRESSED_BYTES = 1024  # smaller answers are not worth it
 COMPRESSION = 5
 JUST_NOW_SECONDS = 0.05
 IN_LOOP_BYTES = 128 * 1024  # the largest body that the event loop hashes
+# The Android SDKs read their header from a map by this spelling. Without it, they open a session before each request.
+CB_EXPIRATION = CasedName(b"CB-Token-ExpirationDate")
+QB_EXPIRATION = CasedName(b"QB-Token-ExpirationDate")
 CONTENT_TYPE = (b"content-type", JSON.encode())
 QUICKBLOX = (b"qb-", b"quickblox-")
 VARIES = [(b"vary", b"Origin")]
@@ -321,7 +324,7 @@ def response(call: Call, status: int, body: Any) -> Response:
     headers = list(SHARED if b"origin" in call.sent else VARIES)
     if session:
         ends = wire.expiration(session.expires_at).encode()
-        headers += [(b"cb-token-expirationdate", ends), (b"qb-token-expirationdate", ends)]
+        headers += [(CB_EXPIRATION, ends), (QB_EXPIRATION, ends)]
     if body is None:
         return Ready(b"", status, headers)
     content = msgspec.json.encode(body)

@@ -3,6 +3,7 @@
 Visit       finishes the response, and counts and logs the request once
 has_body    whether a request carries a body
 lines_of    headers as they are sent
+CasedName   the name of a header that is sent in this spelling
 VISIT       where the Visit of a request is in its ASGI scope
 WHOLE       where the server's function for whole responses is in it, if it has one
 """
@@ -96,6 +97,17 @@ class Visit:
         metrics.answered(self.method, self.route, status, seconds)
         ms = round(seconds * 1000, 1)
         logs.request({"method": self.method, "route": self.route, "status": status, "ms": ms, **self.fields})
+
+
+class CasedName(bytes):
+    """The name of a response header that is sent in exactly this spelling, for clients that look it up by case.
+
+    uvicorn sends `name.lower()` of every name. HTTP does not distinguish case. Source: RFC 9110, section 5.1.
+    """
+
+    def lower(self) -> bytes:
+        """The name itself."""
+        return self
 
 
 def lines_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
