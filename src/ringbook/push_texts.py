@@ -2,6 +2,7 @@
 
     PushTexts               the texts of one language
     checked, template       check the texts of all languages; check one text
+    by_language             decodes the texts of all languages
     read                    the stored texts by language
     joined, digest          the text for a recipient
     BUILT_IN                the text of a digest where an application has none
@@ -37,6 +38,9 @@ class PushTexts(Struct, frozen=True, forbid_unknown_fields=True):
 
     joined: str = ""
     digest: dict[str, str] = {}
+
+
+by_language = msgspec.json.Decoder(dict[str, PushTexts])
 
 
 class Own(NamedTuple):
@@ -75,7 +79,7 @@ def template(text: str, key: str, *, counts: bool = False, before: str = "") -> 
 def checked(text: str, key: str) -> str:
     """A JSON object of PushTexts by language; a digest has each plural form that its language needs."""
     try:
-        found = msgspec.json.decode(text, type=dict[str, PushTexts])
+        found = by_language.decode(text)
     except msgspec.DecodeError as error:
         raise errors.Invalid(f"must be a JSON object of texts by language ({error})", field=key) from None
     if len(found) > MAX_LANGUAGES:
@@ -117,7 +121,7 @@ def _check_forms(language: str, digest: Mapping[str, str], key: str) -> None:
 def read(stored: str) -> Mapping[str, PushTexts]:
     """The stored texts by language, in small letters; {} for what cannot be read."""
     try:
-        found = msgspec.json.decode(stored, type=dict[str, PushTexts])
+        found = by_language.decode(stored)
     except msgspec.DecodeError:
         return {}
     return {language.lower(): texts for language, texts in found.items()}

@@ -32,6 +32,7 @@ CACHE_SECONDS = 3  # a change reaches every process within 5
 BATCH = 100
 UNKNOWN_APP = "No application found"
 
+_settings = msgspec.json.Decoder(AppSettings)  # made at import, as tests/test_decoders.py explains
 _cache: dict[tuple[int, object], tuple[float, App]] = {}
 
 
@@ -241,7 +242,7 @@ def _stored(tx: Tx, app_id: int) -> App:
 
 
 def _app(row: Row) -> App:
-    settings = msgspec.json.decode(row["settings"], type=AppSettings)
+    settings = _settings.decode(row["settings"])
     return App(**{**row, "settings": settings, "hash_key": bytes(row["hash_key"])})
 
 

@@ -33,6 +33,9 @@ class Flash(msgspec.Struct, frozen=True):
     text: str
 
 
+_flash = msgspec.json.Decoder(Flash)
+
+
 def token(request: Request) -> str:
     """The session's token, "" when there is none."""
     return request.cookies.get(TOKEN, "")
@@ -73,7 +76,7 @@ def flash(request: Request, login: Login | None) -> Flash | None:
     if not login or not login.is_signed(f"flash {body}", signature):
         return None
     try:
-        return msgspec.json.decode(base64.urlsafe_b64decode(body), type=Flash)
+        return _flash.decode(base64.urlsafe_b64decode(body))
     except (msgspec.MsgspecError, binascii.Error, ValueError):
         return None
 

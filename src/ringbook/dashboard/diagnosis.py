@@ -26,6 +26,9 @@ class Asked(msgspec.Struct, frozen=True, array_like=True):
     names: bool = False
 
 
+_asked = msgspec.json.Decoder(Asked)
+
+
 def form(call: Call) -> Response:
     """The form, which a link can fill in, or the result that the address names."""
     part = call.query("of")
@@ -33,7 +36,7 @@ def form(call: Call) -> Response:
     if not text:
         typed = {"user": call.query("user"), "contact": only_id(call.query("contact"))} | call.refused.typed
         return page(call, Asked(typed["user"], typed["contact"]), wrong=call.refused.wrong)
-    asked = msgspec.json.decode(text, type=Asked)
+    asked = _asked.decode(text)
     assert call.login
     if not call.login.is_signed(part, call.query("by")):
         return page(call, asked)

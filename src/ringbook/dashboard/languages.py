@@ -159,7 +159,7 @@ def removed(texts: str, language: str) -> str:
 
 def _read(texts: str) -> dict[str, PushTexts]:
     try:
-        return msgspec.json.decode(texts, type=dict[str, PushTexts])
+        return push_texts.by_language.decode(texts)
     except msgspec.DecodeError:
         return {}
 

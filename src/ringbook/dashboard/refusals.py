@@ -33,6 +33,7 @@ class Refusal(Struct, frozen=True, kw_only=True):
 
 
 NONE = Refusal()
+_refusal = json.Decoder(Refusal)
 
 
 def keep(db: Database, login: Login | None, refusal: Refusal, now: int) -> str:
@@ -54,7 +55,7 @@ def find(db: Database, login: Login | None, part: str, now: int) -> Refusal:
     else:
         text = sealed_links.opened(db, PURPOSE, NO_APP, part)
     try:
-        found = json.decode(text or "", type=Refusal)
+        found = _refusal.decode(text or "")
     except MsgspecError:
         return NONE
     return found if now - found.at < admin_answers.SECRET_SECONDS else NONE

@@ -33,6 +33,9 @@ class Answer(msgspec.Struct):
     trouble: str = ""
 
 
+_answer = msgspec.json.Decoder(Answer)
+
+
 def migrate(url: str) -> None:
     """Bring the database to the revision of this code and log what was done; CannotServe when it failed."""
     from ..store import migrations
@@ -54,7 +57,7 @@ def main() -> None:
 def _answer_of_child(url: str) -> Answer:
     done = subprocess.run(CHILD, input=url.encode(), stdout=subprocess.PIPE)
     try:
-        return msgspec.json.decode(done.stdout, type=Answer)
+        return _answer.decode(done.stdout)
     except msgspec.DecodeError:
         raise CannotServe(f"migrating the database ended with exit code {done.returncode}") from None
 

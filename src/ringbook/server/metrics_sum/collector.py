@@ -12,7 +12,7 @@ from contextlib import suppress
 import msgspec
 
 from ...logs import log
-from .messages import Question, Report, ReportRequest, Sum
+from .messages import Report, ReportRequest, Sum, from_child
 from .values import Snapshot, merged, snapshot, text
 
 EVERY_SECONDS = 1
@@ -53,7 +53,7 @@ class Reports:
         self._children.append(child)
         try:
             async for line in reader:
-                message = msgspec.json.decode(line, type=Report | Question)
+                message = from_child.decode(line)
                 if isinstance(message, Report):
                     child.reported(message.families)
                 else:

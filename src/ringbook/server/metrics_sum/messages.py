@@ -2,6 +2,7 @@
 
 ReportRequest, Report   the parent asks a child for its metrics; the child answers
 Question, Sum           a child asks for the text of /metrics; the parent answers
+from_child, from_parent decode the messages of one direction
 """
 
 import msgspec
@@ -27,3 +28,7 @@ class Sum(msgspec.Struct, tag="sum"):
     """Parent to child: the text of /metrics, as the answer to a question."""
 
     text: str
+
+
+from_child = msgspec.json.Decoder(Report | Question)
+from_parent = msgspec.json.Decoder(ReportRequest | Sum)

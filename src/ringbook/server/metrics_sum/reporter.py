@@ -16,7 +16,7 @@ import msgspec
 import prometheus_client
 
 from ...logs import log
-from .messages import Question, Report, ReportRequest, Sum
+from .messages import Question, Report, Sum, from_parent
 from .values import snapshot
 
 ANSWER_SECONDS = 2
@@ -36,7 +36,7 @@ class Reporter:
         """Report as often as the parent asks, until the connection to it ends."""
         try:
             for line in self._connection.makefile("rb"):
-                message = msgspec.json.decode(line, type=ReportRequest | Sum)
+                message = from_parent.decode(line)
                 if isinstance(message, Sum):
                     self._sums.put(message)
                 else:
