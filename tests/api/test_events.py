@@ -143,15 +143,22 @@ def test_a_message_is_read_in_every_spelling_of_base64(payload, url, padded, wid
 
 @pytest.mark.parametrize(
     "message",
-    ["", "=", "a", "hi", "eyJ hIjoxfQ", "eyJ…", '{"message":"hi"}', packed([]), packed("hi"), packed(None), packed(5)],
+    ["", "=", "a", "hi", "eyJ hIjoxfQ", "eyJ…", '{"message":"hi"}', "IA==", "AA==", "aABp", "aIU="],
 )
-def test_what_is_no_object_in_base64_is_refused(message):
+def test_what_is_neither_an_object_nor_a_text_in_base64_is_refused(message):
     with pytest.raises(errors.Invalid, match="base64 of a JSON object") as refused:
         payload_of(message)
     assert refused.value.field == "message"
 
 
-@pytest.mark.parametrize("raw", [b"[" * 4000, b'{"a":' * 4000, b'{"a":NaN}', b'{"a":"\\ud800"}', b'{"a":"\xff"}', b"{"])
+@pytest.mark.parametrize("text", ["hi", "Grüße 👋", "two\nlines\tand a tab", "5", "null", "[]", '"hi"', "[" * 4000])
+def test_the_base64_of_a_plain_text_is_a_push_with_this_text(text):
+    for channel in ("", "gcm", "apns", "apns_voip"):
+        assert payload_for(channel, base64_of(text)) == {"message": text}
+        assert read({"message": base64_of(text), "push_type": channel, "user": {"ids": 1}}).payload == {"message": text}
+
+
+@pytest.mark.parametrize("raw", [b'{"a":' * 4000, b'{"a":NaN}', b'{"a":"\\ud800"}', b'{"a":"\xff"}', b"{"])
 def test_no_message_is_too_strange_to_be_refused(raw):
     with pytest.raises(errors.Invalid):
         payload_of(base64.b64encode(raw).decode())
@@ -216,6 +223,7 @@ def test_a_message_for_apns_has_aps_or_is_universal(channel, prefix):
         ("gcm", "payload=" + packed({"message": "hi"})),
         ("apns", "payload="),
         ("apns", "payload=" + base64_of("[1]")),
+        ("apns_voip", "payload=" + base64_of("hi")),
         ("", "payload=" + packed({"aps": {"alert": "hi"}})),
         ("", f"data.message={base64_of('hi')}"),
     ],
@@ -224,6 +232,16 @@ def test_a_message_in_another_format_is_refused(channel, message):
     with pytest.raises(errors.Invalid) as refused:
         payload_for(channel, message)
     assert refused.value.field == "message"
+
+
+@pytest.mark.parametrize("channel, spelled", [("gcm", "GCM"), ("apns", " Apns"), ("apns_voip", "APNS_VOIP")])
+def test_names_are_compared_without_case(channel, spelled):
+    event = {"message": f"data.message={base64_of('hi')}" if channel == "gcm" else packed({"aps": {"alert": "hi"}})}
+    lower = {"notification_type": "push", "event_type": "one_shot", "environment": "development", "push_type": channel}
+    upper = {name: value.upper() for name, value in lower.items()} | {"push_type": spelled}
+    to = {"user": {"ids": [1]}}
+    assert read(event | to | upper) == read(event | to | lower)
+    assert read(event | to | lower).channel == channel
 
 
 @pytest.mark.parametrize(

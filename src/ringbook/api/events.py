@@ -1,8 +1,9 @@
 """Events over HTTP (protocol §6.1): a user sends a push to others."""
 
 import base64
+import unicodedata
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import quote_plus, unquote_plus
 
 import msgspec
 
@@ -14,7 +15,7 @@ from .endpoint import Answer, Call, Route
 from .forms import within
 from .shapes.events import EventIn, EventOut, EventRequest, ExternalIn, OneEvent, RecipientsIn, TagsIn
 from .shapes.fields import Name
-from .wire import Dialect, integer, iso, named, take
+from .wire import Dialect, integer, iso, keyword, named, take
 
 DEEPEST = 16
 STANDARD = str.maketrans("-_", "+/", "\r\n")  # from the URL's alphabet, and out of lines, to one line of base64
@@ -27,6 +28,7 @@ UNSUPPORTED = {
 WAYS = "is not supported: name recipients in user[ids], user[tags][any|all|exclude] or external_user[ids]"
 NAMED_BY = {"user": {"ids", "tags"}, "external_user": {"ids"}, "tags": {"any", "all", "exclude"}}
 APNS_PREFIX = "payload="
+LINES = "\t\n\r"  # the control characters of plain texts
 NAMES = {"external_ids": "external_user", "channel": "push_type"}  # of fields in requests, by their names in core
 
 
@@ -41,7 +43,7 @@ def send(call: Call) -> Answer:
     event = read(call.values.get("event"))
     with named(NAMES):
         sent = events.send(call.db, call.config.limits, call.caller, event, call.now)
-    message = event.written or base64.b64encode(msgspec.json.encode(event.payload)).decode()
+    message = event.written or _spelled(call, event)
     made = [_out(call, event, message, channel, id) for channel, id in sent.items()]
     # QuickBlox answers an event for one platform without a list (protocol §6.1).
     alone = event.channel and call.dialect is Dialect.QUICKBLOX
@@ -60,15 +62,15 @@ def read(values: Any) -> events.Event:
     for field, reason in UNSUPPORTED.items():
         if _has_content(values.get(field)):
             raise errors.Invalid(reason, field=field)
-    channel = asked.push_type or ""
-    payload = payload_for(channel, asked.message or "")
+    channel, message = keyword(asked.push_type), asked.message or ""
+    payload = payload_for(channel, message)
     ends = payload.get("expiration")
     return events.Event(
         payload=payload,
         to=_recipients(asked),
         channel=channel,
-        written=(asked.message or "") if channel else "",
-        environment=asked.environment or "production",
+        written=message if channel and plain_text(message) is None else "",
+        environment=keyword(asked.environment) or "production",
         expires_at=integer(ends, "expiration") if _has_content(ends) else None,
     )
 
@@ -106,7 +108,10 @@ def payload_for(channel: str, message: str) -> dict[str, Any]:
         return _gcm_payload(message)
     if channel not in ("apns", "apns_voip"):
         return payload_of(message)
-    payload = payload_of(message.removeprefix(APNS_PREFIX))
+    packed = message.removeprefix(APNS_PREFIX)
+    if packed != message and plain_text(packed) is not None:
+        raise errors.Invalid("must hold the base64 of a JSON object after payload=", field="message")
+    payload = payload_of(packed)
     return universal.of_apns(payload) if isinstance(payload.get("aps"), dict) else payload
 
 
@@ -134,18 +139,51 @@ def _unpacked(message: str) -> bytes:
 
 
 def payload_of(message: str) -> dict[str, Any]:
-    """The JSON object in a universal message: base64 in either alphabet, padded or not, in one line or several."""
+    """The universal payload in a message: the base64 of a JSON object or of a plain text.
+
+    The base64 is in either alphabet, padded or not, in one line or several.
+    """
+    if (text := plain_text(message)) is not None:
+        return {universal.MESSAGE: text}
     try:
         payload = msgspec.json.decode(_unpacked(message))
     except (ValueError, RecursionError):
         payload = None
     if not isinstance(payload, dict) or not within(DEEPEST, payload):
-        raise errors.Invalid("must be the base64 of a JSON object", field="message")
+        raise errors.Invalid("must be the base64 of a JSON object or of a plain text", field="message")
     return payload
 
 
+def plain_text(message: str) -> str | None:
+    """The plain text in base64; None when it is blank, has control characters other than TAB and line ends, or is
+    nothing of the kind.
+
+    What begins like a JSON object is no plain text, so that an app learns of its faulty JSON.
+    """
+    try:
+        text = _unpacked(message).decode()
+    except ValueError:
+        return None
+    if not text.strip() or text.lstrip().startswith("{"):
+        return None
+    return None if any(unicodedata.category(letter) == "Cc" for letter in text if letter not in LINES) else text
+
+
+def _spelled(call: Call, event: events.Event) -> str:
+    """The message of an event as it is answered: bare base64 of JSON, which Flutter reads on each channel (§11.8).
+
+    QuickBlox answers an event for one platform in the platform's format (its own test of events).
+    """
+    if not event.channel or call.dialect is not Dialect.QUICKBLOX:
+        return base64.b64encode(msgspec.json.encode(event.payload)).decode()
+    text = universal.text(event.payload)
+    if event.channel == "gcm":
+        return f"data.message={base64.b64encode(quote_plus(text).encode()).decode()}"
+    return APNS_PREFIX + base64.b64encode(msgspec.json.encode({"aps": {"alert": text}})).decode()
+
+
 def _only(value: str | None, supported: str, field: str) -> None:
-    if value and value != supported:
+    if value and keyword(value) != supported:
         raise errors.Invalid(f"must be {supported}; this server supports nothing else", field=field)
 
 

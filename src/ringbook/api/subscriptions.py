@@ -6,7 +6,7 @@ from ..model import Subscription
 from ..push import providers
 from .endpoint import Answer, Call, Route
 from .shapes.subscriptions import DeviceIn, OneSubscription, PushTokenIn, SubscriptionRequest, subscription_out
-from .wire import named, take
+from .wire import keyword, named, take
 
 # The names of fields in requests, by their names in core. A browser's token is an endpoint.
 NAMES = {
@@ -33,7 +33,7 @@ def subscribe(call: Call) -> Answer:
 def requested(asked: SubscriptionRequest, user_id: int) -> list[Subscription]:
     """One subscription per channel. QuickBlox's native SDKs send token and bundle inside `device`."""
     token, device = asked.push_token or PushTokenIn(), asked.device or DeviceIn()
-    channels = asked.notification_channel or asked.notification_channels or []
+    channels = [keyword(name) for name in asked.notification_channel or asked.notification_channels or []]
     if not channels:
         raise errors.Invalid("can't be blank", field="notification_channel")
     push_token = token.client_identification_sequence or device.client_identification_sequence or ""
@@ -42,9 +42,9 @@ def requested(asked: SubscriptionRequest, user_id: int) -> list[Subscription]:
             id=0,
             user_id=user_id,
             device=device.udid or "",
-            platform=device.platform or "",
+            platform=keyword(device.platform),
             channel=channel,
-            environment=token.environment or "",
+            environment=keyword(token.environment),
             bundle=token.bundle_identifier or device.bundle_identifier,
             token=(token.web_endpoint or "") if providers.channel(channel).names_own_host else push_token,
             web_auth=token.web_auth if providers.channel(channel).names_own_host else None,

@@ -4,6 +4,7 @@
     take(kind, values)                       reads a request's values leniently as a struct of `kind`
     integer, flag, text, moment              read one value leniently
     integers, texts                          read several values leniently
+    keyword                                  a name of the wire format in lower case
     status, refusal                          the status and body of a refusal
     named                                    names the field of a refusal as the wire does
     iso, expiration                          dates in bodies and in headers
@@ -144,6 +145,11 @@ def text(value: Any, field: str) -> str:
     if "\0" in value or not storable(value):
         raise errors.Invalid("holds characters that cannot be stored", field=field)
     return value
+
+
+def keyword(value: str | None) -> str:
+    """A name of the wire format, such as a channel or an environment, in lower case: `GCM` is `gcm`."""
+    return (value or "").strip().lower()
 
 
 def storable(value: str) -> bool:

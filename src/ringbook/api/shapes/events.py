@@ -55,7 +55,7 @@ class EventIn(Struct, kw_only=True):
         Annotated[
             str,
             Meta(
-                description="required: base64 of a JSON object of at most 4,096 bytes, with `message` or own keys",
+                description="required: base64 of a text, or of a JSON object with `message` or own keys, at most 4 KiB",
                 examples=["eyJtZXNzYWdlIjoiaGkifQ=="],
             ),
         ]
