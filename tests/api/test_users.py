@@ -500,7 +500,7 @@ def test_pages_and_orders(town: Apps, ids: dict[str, int]) -> None:
     assert page("sort_asc=full_name") == (["ann", "smith1", "hunter"], 100, 0, 3)
 
 
-@pytest.mark.parametrize("path", ["/users/v2?login=eve", "/users?filter[]=number id eq 1", "/users/by_tags?tags=x"])
+@pytest.mark.parametrize("path", ["/users/v2?full_name=eve", "/users?filter[]=number id gt 1", "/users/by_tags?tags=x"])
 def test_searches_are_limited_and_a_refusal_says_when_to_come_again(db: Database, path: str) -> None:
     with served(db, Limits(searches_per_minute=1)) as apps:
         apps.sign_up("eve")
@@ -528,7 +528,9 @@ def test_while_searches_take_their_time_other_requests_are_answered(
         for login in ("ann", "bob", "cat", "eve"):
             apps.sign_up(login)
         monkeypatch.setattr(user_search, "count", slowly)
-        searches = [threads.submit(apps.asks, who, "GET", f"/users/v2?login={who}") for who in ("ann", "bob", "cat")]
+        searches = [
+            threads.submit(apps.asks, who, "GET", f"/users/v2?full_name={who}") for who in ("ann", "bob", "cat")
+        ]
         assert begun.acquire(timeout=60) and begun.acquire(timeout=60)
         assert apps.asks("eve", "GET", f"/users/{apps.ids['ann']}").status_code == 200
         assert not begun.acquire(timeout=0.2)  # the third waits
@@ -540,7 +542,7 @@ def test_only_so_many_searches_wait(db: Database, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(routes, "MOST_SEARCHES_WAITING", 0)
     with served(db, Limits()) as apps:
         apps.sign_up("eve")
-        refused = apps.asks("eve", "GET", "/users/v2?login=eve")
+        refused = apps.asks("eve", "GET", "/users/v2?full_name=eve")
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
         assert apps.asks("eve", "GET", f"/users/{apps.ids['eve']}").status_code == 200
 

@@ -13,7 +13,7 @@ from ringbook import errors
 from ringbook.app_settings import AppSettings
 from ringbook.config import Limits
 from ringbook.core import applications, users
-from ringbook.core.user_search import MOST_CONDITIONS, Filter, Query, query
+from ringbook.core.user_search import LOOKUP_FIELDS, MOST_CONDITIONS, NUMBERS, Filter, Query, is_lookup, query, turn
 from ringbook.model import App, Caller, User
 from ringbook.profile_fields import FOLDED_CHARACTERS, fold
 from ringbook.store import user_search as store
@@ -61,6 +61,47 @@ def test_up_to_the_limits_lists_and_offsets_are_taken() -> None:
     limits = Limits(max_search_values=10, max_search_excluded=3, max_search_offset=100)
     conditions = [Filter("id", "in", tuple(range(7))), Filter("id", "nin", tuple(range(3)))]
     assert query(APP, limits, conditions, sort="id", descending=False, offset=100, limit=10).offset == 100
+
+
+# ── look-ups by whole values ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def a_query(*filters: Filter, sort: str = "id") -> Query:
+    return query(APP, Limits(), filters, sort=sort, descending=False, offset=0, limit=10)
+
+
+@pytest.mark.parametrize("field", sorted(LOOKUP_FIELDS))
+def test_up_to_100_whole_values_of_a_field_are_a_look_up(field: str) -> None:
+    values: list[Any] = [number if field in NUMBERS else f"{12025550000 + number}" for number in range(101)]
+    assert is_lookup(a_query(Filter(field, "in", tuple(values[:1]))))
+    assert is_lookup(a_query(Filter(field, "in", tuple(values[:100]))))
+    assert not is_lookup(a_query(Filter(field, "in", tuple(values))))
+
+
+def test_the_values_of_all_fields_together_are_counted() -> None:
+    ids = Filter("id", "in", tuple(range(60)))
+    assert is_lookup(a_query(ids, Filter("external_user_id", "in", tuple(range(40)))))
+    assert not is_lookup(a_query(ids, Filter("external_user_id", "in", tuple(range(41)))))
+
+
+@pytest.mark.parametrize(
+    "more, sort",
+    [
+        ([Filter("id", "nin", (7,))], "id"),
+        ([Filter("login", "start_with", ("user",))], "id"),
+        ([Filter("full_name", "in", ("Ann",))], "id"),
+        ([Filter("user_tags", "in", ("vip",))], "id"),
+        ([Filter("created_at", "gt", (7,))], "id"),
+        ([], "created_at"),
+        ([], "last_request_at"),
+    ],
+)
+def test_every_other_query_is_a_search(more: list[Filter], sort: str) -> None:
+    assert not is_lookup(a_query(Filter("login", "in", ("ann",)), *more, sort=sort))
+
+
+def test_a_list_of_users_without_a_condition_is_a_search() -> None:
+    assert not is_lookup(a_query())
 
 
 # ── searching ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -131,6 +172,40 @@ def test_looking_one_user_up_is_no_search(db: Database, app: App) -> None:
     for _ in range(3):
         assert users.find(db, limits, ann, "id", ann.user_id, NOW).login == "user-ann"
     assert search(db, ann, limits)
+
+
+def looked_up(db: Database, caller: Caller, limits: Limits, *filters: Filter) -> list[int]:
+    wanted = query(caller.app, limits, filters, sort="id", descending=False, offset=0, limit=10)
+    return [user.id for user in users.search(db, limits, caller, wanted, NOW)[0]]
+
+
+def test_a_look_up_is_not_counted_as_a_search_and_waits_for_none(databases: Any) -> None:
+    limits = Limits(searches_per_minute=1, address_searches_per_minute=1)
+    with databases.fresh("plain") as url, closing(connect(url, seal=SEAL)) as db:
+        ann = signed_up(db, applications.create(db, "test", NOW), "user-ann")
+        assert search(db, ann, limits)[1] == 1
+        assert refused(lambda: search(db, ann, limits)) == "searches_per_minute"
+        with turn(db, ann.user_id), db.read(seconds=60) as tx:
+            assert tx.try_lock(f"search by {ann.user_id}")
+            for _ in range(3):
+                assert looked_up(db, ann, limits, Filter("id", "in", (ann.user_id, 7))) == [ann.user_id]
+
+
+@pytest.mark.parametrize("field, value", [("phone", "+1 202 555 0142"), ("email", "bob@example.com")])
+def test_a_look_up_costs_a_permit_for_each_phone_and_each_e_mail(
+    db: Database, app: App, field: str, value: str
+) -> None:
+    ann = signed_up(db, app, "user-ann")
+    limits = Limits(permits=2, permits_per_hour=0)
+    named = [Filter(field, "in", (value.replace("bob", f"bob{one}").replace("42", f"4{one}"),)) for one in range(3)]
+    assert [refused(lambda one=one: looked_up(db, ann, limits, one)) for one in named] == ["", "", "permits"]
+
+
+def test_a_look_up_that_takes_too_long_is_ended(db: Database, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann = signed_up(db, app, "user-ann")
+    monkeypatch.setattr(store, "count", lambda tx, *_, **__: len(tx.tuples(ENDLESS)))
+    with pytest.raises(errors.TooSlow, match="narrow it"):
+        looked_up(db, ann, Limits(search_seconds=1), Filter("id", "in", (ann.user_id,)))
 
 
 def test_a_search_that_takes_too_long_is_ended_and_counts_as_ten(

@@ -64,7 +64,9 @@ def search(call: Call) -> Answer:
     users), and for dates `field[gt|gte|lt|lte]=…` (ISO 8601 or Unix seconds). A user must match all conditions; at
     least one must be `=`, `in` or `start_with` on a field that is not a date. At most 20 conditions and 1,000 values,
     100 of them with `nin`; `total_entries` counts up to 10,000. A user may run one search at a time, and a search that
-    takes longer than 2 seconds is refused. Each phone and email in a query costs one permit unless it is in the
+    takes longer than 2 seconds is refused. A query by ids, logins, phones, emails or external ids, with `=` or `in` and
+    at most 100 values, sorted by id, is a look-up: it does not count as a search, and several may run at the same time.
+    Each phone and email in a query costs one permit unless it is in the
     caller's address book, whether or not a user has it. Phone and email are stored encrypted: users are found by whole
     values of them only, and cannot be sorted by them (422); the same is true of a login that looks like one of them,
     which has no beginning to search by and comes last when users are sorted by login.

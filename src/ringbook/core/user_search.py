@@ -3,6 +3,7 @@
     Filter      a condition as an app has sent it
     query       checks filters, order and page, and returns a Query
     Query       what `users.search` looks up
+    is_lookup   whether a query is a look-up by whole values, which is no search
     named       the e-mails and phones in the conditions, each of which costs a permit
     as_found    the conditions as they are true for the caller, whom some users do not let find them
     turn        allows one search of a user at a time
@@ -31,6 +32,9 @@ TEXTS = FIELDS.keys() - DATES - NUMBERS
 # Only found by whole values: always sealed.
 SEALED = FIELDS.keys() - SORTABLE.keys()
 COMPARING = {"gt", "gte", "lt", "lte"}
+# A user has one value of each of these fields, and an index finds the users with a value.
+LOOKUP_FIELDS = {"id", "login", "email", "phone", "external_id", "external_user_id", "facebook_id", "twitter_id"}
+MOST_LOOKUP_VALUES = 100
 MOST_PER_PAGE = 100
 MOST_CONDITIONS = 20
 PREFIX_CHARACTERS, PREFIX_USERS = 4, 5
@@ -76,6 +80,20 @@ def query(
     prefixed = any(one.operator == "start_with" for one in filters)
     conditions = tuple(_condition(one, app.settings.default_region) for one in filters)
     return Query(conditions, sort, descending, offset, PREFIX_USERS if prefixed else min(limit, MOST_PER_PAGE))
+
+
+def is_lookup(request: Query) -> bool:
+    """Whether the query is a look-up by at most 100 whole values, such as ids or phones, and is therefore no search.
+
+    SDKs look up each user this way, several at the same time. Indexes find the users, and only these few are sorted; an
+    order by another field than the id makes it a search, because the database may then read all users in that order.
+    """
+    return (
+        len(request.conditions) > 0
+        and request.sort == "id"
+        and all(one.operator == "in" and one.field in LOOKUP_FIELDS for one in request.conditions)
+        and sum(len(one.values) for one in request.conditions) <= MOST_LOOKUP_VALUES
+    )
 
 
 def stands_alone(filter_: Filter) -> bool:

@@ -43,7 +43,7 @@ from . import (
 )
 from .audit import Actor
 from .profile import Fields, columns
-from .user_search import Filter, Query, another_search, as_found, named, query, turn
+from .user_search import Filter, Query, another_search, as_found, is_lookup, named, query, turn
 
 ONE_TIME_SECONDS = 24 * 3600
 NOT_A_NUMBER = "must be a phone number: 10 to 15 digits, best with + and the country code"
@@ -514,42 +514,45 @@ def spend_one_time(db: Database, account: Row, now: int) -> None:
 def search(db: Database, limits: Limits, caller: Caller, request: Query, now: int) -> tuple[list[User], int]:
     """A page of the matching users as the caller may see them, and the count of all matches up to `max_search_total`.
 
-    The search, and the phones and e-mails that it names (`privacy.charge`), are charged before anything is read. A
-    user can run one search at a time. Raises TooMany, and TooSlow for a search that takes longer than
-    `search_seconds`, which is charged like SLOW_SEARCH searches.
+    A look-up by whole values (`user_search.is_lookup`) only pays for the phones and e-mails that it names
+    (`privacy.charge`). A search is charged, too, and a user can run one search at a time. Raises TooMany, and TooSlow
+    for a query that takes longer than `search_seconds`; such a search is charged like SLOW_SEARCH searches.
     """
-    values = named(caller.app, request.conditions)
+    if is_lookup(request):
+        return _found(db, limits, caller, request, now)
     buckets = rate_limits.searches(limits, caller.user_id, caller.address)
     with turn(db, caller.user_id):
         with db.write() as tx:
             for bucket in buckets:
                 charging.charge(tx, bucket, 1, now)
-        privacy.charge(db, limits, caller, values, now)
         try:
-            with db.read(seconds=limits.search_seconds) as tx:
-                return _found_in_turn(tx, limits, caller, request, values)
-        except errors.TooSlow as slow:
+            return _found(db, limits, caller, request, now, lock=f"search by {caller.user_id}")
+        except errors.TooSlow:
             with db.write() as tx:
                 for bucket in buckets:
                     charging.charge_up_to(tx, bucket, SLOW_SEARCH - 1, now)
-            raise errors.TooSlow("this search takes too long: narrow it", limit="search_seconds") from slow
+            raise
 
 
-def _found_in_turn(
-    tx: Tx, limits: Limits, caller: Caller, request: Query, values: privacy.Named
+def _found(
+    db: Database, limits: Limits, caller: Caller, request: Query, now: int, *, lock: str = ""
 ) -> tuple[list[User], int]:
-    if not tx.try_lock(f"search by {caller.user_id}"):
-        raise another_search()
-    conditions = as_found(tx, caller, request.conditions)
-    found = _page(tx, caller, request, conditions, values)
-    total = user_search.count(
-        tx,
-        caller.app.id,
-        conditions,
-        verified_only=caller.app.verified_only,
-        most=limits.max_search_total,
-    )
-    return found, total
+    """The result of a query, for which the caller pays before any user is read.
+
+    lock   a lock that must be free, and is held while the query runs
+    """
+    values = named(caller.app, request.conditions)
+    privacy.charge(db, limits, caller, values, now)
+    try:
+        with db.read(seconds=limits.search_seconds) as tx:
+            if lock and not tx.try_lock(lock):
+                raise another_search()
+            conditions = as_found(tx, caller, request.conditions)
+            found = _page(tx, caller, request, conditions, values)
+            most, verified_only = limits.max_search_total, caller.app.verified_only
+            return found, user_search.count(tx, caller.app.id, conditions, verified_only=verified_only, most=most)
+    except errors.TooSlow as slow:
+        raise errors.TooSlow("this search takes too long: narrow it", limit="search_seconds") from slow
 
 
 def _page(
