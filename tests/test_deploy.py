@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -219,3 +220,18 @@ def test_behind_caddy_a_client_cannot_claim_another_address(databases, tmp_path)
             body = keys | {"user": {"login": f"user{n}", "password": "correct-horse"}}
             answers.append(through(front[0], "POST", "/session", body, X_Forwarded_For=f"192.0.2.{n}")[0])
         assert answers == [201, 429]
+
+
+def test_caddy_spells_the_names_of_the_expiration_in_its_own_way_as_the_documents_say(databases, tmp_path):
+    with (
+        databases.fresh("sqlite") as url,
+        serve(url, tmp_path, trusted_proxies="127.0.0.1") as server,
+        caddy(tmp_path, at(server)) as (port, _),
+    ):
+        request = f"GET /session HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nCB-Token: {person(server).token}\r\n"
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as one:
+            one.sendall((request + "Connection: close\r\n\r\n").encode())
+            head = b"".join(iter(lambda: one.recv(65536), b"")).partition(b"\r\n\r\n")[0].decode()
+    names = re.findall(r"^(..-token-expirationdate):", head, re.MULTILINE | re.IGNORECASE)
+    assert names == ["Cb-Token-Expirationdate", "Qb-Token-Expirationdate"]
+    assert "`Cb-Token-Expirationdate`" in (ROOT / "docs" / "operations.md").read_text("utf-8")
