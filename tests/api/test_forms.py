@@ -33,6 +33,19 @@ CCJS = f"{JSON};charset=utf-8"
         ("a[b][c]=1&a[b][d]=2", {"a": {"b": {"c": "1", "d": "2"}}}),
         ("a[]=1&a[]=2", {"a": ["1", "2"]}),
         ("id[in][]=1&id[in][]=2", {"id": {"in": ["1", "2"]}}),
+        ("id[in]=1&id[in]=2", {"id": {"in": ["1", "2"]}}),
+        ("login[nin]=x&login[nin]=y&login[nin]=y", {"login": {"nin": ["x", "y", "y"]}}),
+        ("id[in]=1,2", {"id": {"in": "1,2"}}),
+        ("id[in]=1&id[in][]=2&id[in]=3", {"id": {"in": ["1", "2", "3"]}}),
+        ("id[in][]=1&id[in]=2", {"id": {"in": ["1", "2"]}}),
+        ("id[in]=1&id[nin]=2&id[in]=3", {"id": {"in": ["1", "3"], "nin": "2"}}),
+        ("a[][in]=1&a[][in]=2", {"a": [{"in": "1"}, {"in": "2"}]}),
+        ("a[in][x]=1&a[in]=2", {"a": {"in": {"x": "1", "1": "2"}}}),
+        ("a[in]=1&a[in][x]=2", {"a": {"in": {"x": "2"}}}),
+        ("a[in]=1&a=2", {"a": "2"}),
+        ("in=1&in=2", {"in": "2"}),
+        ("a[gt]=1&a[gt]=2", {"a": {"gt": "2"}}),
+        ("user[login]=x&user[login]=y", {"user": {"login": "y"}}),
         ("a[0]=x&a[1]=y", {"a": ["x", "y"]}),
         ("a[10]=x&a[9]=y", {"a": ["y", "x"]}),
         ("a[x]=1&a[0]=2", {"a": {"x": "1", "0": "2"}}),
@@ -61,6 +74,11 @@ def test_contacts_of_a_form_keep_their_order_beyond_ten():
     assert [entry["phone"] for entry in from_body(form.encode(), FORM)["contacts"]] == [
         f"12025550{n}" for n in range(100, 200)
     ]
+
+
+def test_as_many_values_of_a_repeated_key_are_read_as_a_form_may_have():
+    form = "&".join(f"id[in]={n}" for n in range(MOST_PAIRS))
+    assert from_body(form.encode(), FORM) == {"id": {"in": [str(n) for n in range(MOST_PAIRS)]}}
 
 
 names = st.text("abc", min_size=1, max_size=3)
@@ -139,6 +157,7 @@ def test_json_keeps_its_types():
         (b'{"a[b]": 1, "x": ' + b'{"a": ' * 600 + b"1" + b"}" * 601, JSON),
         (("a" + "[b]" * DEEPEST + "=1").encode(), FORM),
         (b"a&" * (MOST_PAIRS + 1), FORM),
+        (b"a[in]=&" * (MOST_PAIRS + 1), FORM),
     ],
 )
 def test_what_cannot_be_read_is_malformed(body, content_type):

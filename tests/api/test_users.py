@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from servers import DATABASES, SEAL, Databases
@@ -421,6 +422,12 @@ def test_a_stranger_is_shown_without_phone_and_email(apps: Apps) -> None:
         ("id={ann}&login=undefined&phone=null", ["ann"]),
         ("id[in]=", []),
         ("login=nobody", []),
+        ("id[in]={ann}&id[in]={smith1}", ["ann", "smith1"]),
+        ("id[eq]={ann}", ["ann"]),
+        ("full_name[eq]=Hunter, Bob", ["hunter"]),
+        ("user_tags[eq]=guest&created_at[gte]=1690886495", ["hunter", "smith1"]),
+        ("page=1&id[in][]={ann}", ["ann"]),
+        ("id={ann}&password=x&token[in]=y&expand=1", ["ann"]),
     ],
 )
 def test_a_valid_query(town: Apps, ids: dict[str, int], query: str, logins: list[str]) -> None:
@@ -450,7 +457,12 @@ def test_a_valid_query(town: Apps, ids: dict[str, int], query: str, logins: list
         ("id=1&sort_asc=phone", "sorted by phone"),
         ("id=1&sort_desc=email", "sorted by email"),
         ("id=1&sort_asc=password_hash", "sorted by password_hash"),
-        ("password=x&id=1", "not a field"),
+        ("password=x", "needs a field"),
+        ("id=1&page=0", "1 or more"),
+        ("id=1&page=one", "integer"),
+        ("id=1&page=102", "the page must begin at 10000 or before"),
+        ("id[eq]=1,2", "integer"),
+        ("id[eq][]=1", "integer"),
         ("id[like]=1", "operator"),
         ("id[in][][x]=1", "integer"),
         ("id=one", "integer"),
@@ -498,6 +510,56 @@ def test_pages_and_orders(town: Apps, ids: dict[str, int]) -> None:
     assert page("offset=3") == ([], 100, 3, 3)
     assert page("sort_desc=login&limit=2") == (["smith1", "hunter"], 2, 0, 3)
     assert page("sort_asc=full_name") == (["ann", "smith1", "hunter"], 100, 0, 3)
+    assert page("page=1") == (["ann", "hunter", "smith1"], 100, 0, 3)
+    assert page("page=2&per_page=2") == (["smith1"], 2, 2, 3)
+    assert page("per_page=5000") == (["ann", "hunter", "smith1"], 100, 0, 3)
+    assert page("page=2&limit=1") == (["hunter"], 1, 1, 3)
+    assert page("page=2&per_page=2&offset=0&limit=1") == (["ann"], 1, 0, 3)
+
+
+VALUES = {
+    "id": ("{ann}", "{smith1}"),
+    "login": ("ann", "smith1"),
+    "email": ("ann@example.com", "smith1@example.com"),
+    "phone": ("12025550101", "447700900456"),
+    "full_name": ("Ann Example", "hunter cat"),
+    "external_id": ("a/1", "a/2"),
+    "external_user_id": ("51", "52"),
+    "facebook_id": ("91234409", "91234410"),
+    "twitter_id": ("tw1", "tw2"),
+    "user_tags": ("red", "guest"),
+}
+
+
+@pytest.mark.parametrize("field", sorted(user_search.FIELDS.keys() - user_search.TIMES.keys()))
+@pytest.mark.parametrize("sent_as", ["query", "form"])
+@pytest.mark.parametrize("operator", ["in", "nin"])
+def test_a_key_that_is_repeated_is_a_list(apps: Apps, operator: str, sent_as: str, field: str) -> None:
+    """As Flutter from 2.6 on, Android 2 and iOS 2 write lists."""
+    apps.sign_up("ann", **ANN)
+    apps.sign_up("hunter")
+    apps.sign_up(
+        "smith1",
+        email="smith1@example.com",
+        phone="+447700900456",
+        full_name="hunter cat",
+        external_id="a/2",
+        external_user_id=52,
+        facebook_id="91234410",
+        twitter_id="tw2",
+        tag_list="guest",
+    )
+    first, second = (quote(value.format(**apps.ids)) for value in VALUES[field])
+    everybody = "&".join(f"id[in][]={number}" for number in apps.ids.values())
+    asked = f"{field}[{operator}]={first}&{field}[{operator}]={second}"
+    if operator == "nin":
+        asked = f"{asked}&{everybody if field != 'id' else 'login[in]=ann&login[in]=hunter&login[in]=smith1'}"
+    form = {"content": asked, "headers": {"Content-Type": "application/x-www-form-urlencoded"}}
+    request: dict[str, Any] = {} if sent_as == "query" else form
+    answer = apps.asks("hunter", "GET", f"/users/v2?{asked if sent_as == 'query' else ''}", **request)
+    assert answer.status_code == 200, answer.text
+    found = [user["login"] for user in answer.json()["items"]]
+    assert found == (["ann", "smith1"] if operator == "in" else ["hunter"])
 
 
 @pytest.mark.parametrize("path", ["/users/v2?full_name=eve", "/users?filter[]=number id gt 1", "/users/by_tags?tags=x"])
@@ -613,6 +675,7 @@ def test_too_many_questions_say_when_to_come_back(apps: Apps) -> None:
         ("filter[]=number+id+eq+{hunter}", ["hunter"]),
         ("filter=number id in {ann}", ["ann"]),
         ("filter[in]=number id in {ann},{hunter}", ["ann", "hunter"]),
+        ("filter[in]=number id in {ann},{hunter}&filter[in]=string login in ann,smith1", ["ann"]),
         ("filter[]=number id in {ann},{hunter}&filter[]=string full_name eq Hunter, Bob", ["hunter"]),
         ("filter[]=number id in {ann},{hunter}&filter[]=string login ne ann", ["hunter"]),
         ("filter[]=number id in {ann},{hunter}&filter[]=number id gt {ann}", ["hunter"]),

@@ -7,8 +7,8 @@
     within(levels, value)                            is a value of JSON nested no deeper than this?
     refuse_many_values(text)                         refuses JSON with too many values before it is decoded
 
-Clients differ: JSON with any content type, `user[login]=x`, `contacts[0][name]=x`, `contacts[][name]=x`, and
-`?{"udid":"X"}`.
+Clients differ: JSON with any content type, `user[login]=x`, `contacts[0][name]=x`, `contacts[][name]=x`,
+`id[in]=1&id[in]=2` and `?{"udid":"X"}`.
 Sources: docs/wire.md §1.4 (encodings and their quirks) and, for brackets, what Rack's query parser does.
 """
 
@@ -27,6 +27,8 @@ NO_BODY = re.compile(rb'\s*"\s*"\s*')  # the QuickBlox SDK 2.7.0 for JavaScript 
 MOST_PAIRS = 200_000
 MOST_NODES = 600_000  # 50,000 contacts of three fields, and a third more
 DEEPEST, DEEPEST_JSON = 8, 64
+# SDKs repeat these keys for a list of values. Of any other repeated key the last value counts, as in Rack.
+LISTS = {"in", "nin"}
 NOTHING = {"undefined", "null"}  # the ConnectyCube SDK for JavaScript writes these for missing values
 
 
@@ -100,7 +102,10 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 
 
 def nested(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """`a[b]=1`, `a[]=1`, `a[0][b]=1`, `a[][b]=1` as dictionaries and lists; {"0": …, "1": …} becomes a list."""
+    """`a[b]=1`, `a[]=1`, `a[0][b]=1`, `a[][b]=1` as dictionaries and lists; {"0": …, "1": …} becomes a list.
+
+    `a[in]=1&a[in]=2` is read like `a[in][]=1&a[in][]=2`.
+    """
     root: dict[str, Any] = {}
     nodes = 0
     for name, value in pairs:
@@ -128,9 +133,13 @@ def _put(place: dict[str, Any], path: list[str], value: Any) -> None:
         key = _index(place, following) if key == "" else key
         below = place.setdefault(key, {})
         if not isinstance(below, dict):
-            below = place[key] = {}
+            below = place[key] = {"0": below} if key in LISTS and following == "" else {}
         place = below
-    place[str(len(place)) if path[-1] == "" else path[-1]] = value
+    last = path[-1]
+    if last in LISTS and len(path) > 1 and last in place:
+        _put(place, [last, ""], value)
+    else:
+        place[str(len(place)) if last == "" else last] = value
 
 
 def _index(place: dict[str, Any], following: str) -> str:

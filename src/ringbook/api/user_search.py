@@ -27,10 +27,12 @@ from .wire import integer, moment, text, texts
 PAGING = {
     "offset": "users to skip, at most 10,000",
     "limit": "users to show, at most 100",
+    "page": "from 1, in place of `offset`",
+    "per_page": "users on a page, in place of `limit`",
     "sort_asc": "a field",
     "sort_desc": "a field",
 }
-OPERATORS: dict[str, Operator] = {name: name for name in get_args(Operator)}
+OPERATORS: dict[str, Operator] = {name: name for name in get_args(Operator)} | {"eq": "in"}
 OLD_OPERATORS: dict[str, Operator] = {
     "eq": "in",
     "in": "in",
@@ -61,15 +63,16 @@ def search(call: Call) -> Answer:
     """Look up users by a query
 
     `field=value`, `field[in][]=…`, `field[nin][]=…`, `field[start_with]=…` (4 characters or more, shows at most 5
-    users), and for dates `field[gt|gte|lt|lte]=…` (ISO 8601 or Unix seconds). A user must match all conditions; at
-    least one must be `=`, `in` or `start_with` on a field that is not a date. At most 20 conditions and 1,000 values,
-    100 of them with `nin`; `total_entries` counts up to 10,000. A user may run one search at a time, and a search that
-    takes longer than 2 seconds is refused. A query by ids, logins, phones, emails or external ids, with `=` or `in` and
-    at most 100 values, sorted by id, is a look-up: it does not count as a search, and several may run at the same time.
-    Each phone and email in a query costs one permit unless it is in the
-    caller's address book, whether or not a user has it. Phone and email are stored encrypted: users are found by whole
-    values of them only, and cannot be sorted by them (422); the same is true of a login that looks like one of them,
-    which has no beginning to search by and comes last when users are sorted by login.
+    users), and for dates `field[gt|gte|lt|lte]=…` (ISO 8601 or Unix seconds). `field[eq]=…` is `field=…`, and a list
+    may also be written as `field[in]=x&field[in]=y`. Parameters of other names are ignored. A user must match all
+    conditions; at least one must be `=`, `in` or `start_with` on a field that is not a date. At most 20 conditions and
+    1,000 values, 100 of them with `nin`; `total_entries` counts up to 10,000. A user may run one search at a time, and
+    a search that takes longer than 2 seconds is refused. A query by ids, logins, phones, emails or external ids, with
+    `=` or `in` and at most 100 values, sorted by id, is a look-up: it does not count as a search, and several may run
+    at the same time. Each phone and email in a query costs one permit unless it is in the caller's address book,
+    whether or not a user has it. Phone and email are stored encrypted: users are found by whole values of them only,
+    and cannot be sorted by them (422); the same is true of a login that looks like one of them, which has no beginning
+    to search by and comes last when users are sorted by login.
     """
     asked = query_of(call)
     page, total = users.search(call.db, call.config.limits, call.caller, asked, call.now)
@@ -79,26 +82,35 @@ def search(call: Call) -> Answer:
 def query_of(call: Call) -> Query:
     """The query in the request's parameters. Raises Invalid for an unsupported query."""
     values = {name: value for name, value in call.values.items() if value is not None}
-    asked = [one for name in sorted(values.keys() - PAGING.keys()) for one in asked_of(name, values[name])]
+    asked = [one for name in sorted(values.keys() & FIELDS.keys()) for one in asked_of(name, values[name])]
     if not any(stands_alone(one) for one in asked):
         raise errors.Invalid("The query needs a field that is no date with =, in or start_with")
     if any(one.operator in COMPARING and one.field in NUMBERS for one in asked):
         raise errors.Invalid("Only dates can be compared")
+    offset, limit = page_of(call)
     return query(
         call.app,
         call.config.limits,
         asked,
         sort=text(values.get("sort_desc") or values.get("sort_asc") or "id", "sort"),
         descending=bool(values.get("sort_desc")),
-        offset=integer(values.get("offset", 0), "offset"),
-        limit=integer(values.get("limit", MOST_PER_PAGE), "limit"),
+        offset=offset,
+        limit=limit,
     )
+
+
+def page_of(call: Call) -> tuple[int, int]:
+    """How many users to skip and to show: `offset` and `limit`, else `page` and `per_page` as in V1."""
+    offset, limit = (call.values.get(name) for name in ("offset", "limit"))
+    number, size = page_number(call, "page", 1), min(page_number(call, "per_page", MOST_PER_PAGE), MOST_PER_PAGE)
+    if limit is not None:
+        size = min(integer(limit, "limit"), MOST_PER_PAGE)
+    skipped = (number - 1) * size if offset is None else integer(offset, "offset")
+    return skipped, size
 
 
 def asked_of(field: str, value: Any) -> list[Filter]:
     """The conditions on one field: `x`, `["x", "y"]` or `{"in": ["x", "y"], "gt": …}`."""
-    if field not in FIELDS:
-        raise errors.Invalid(NO_FIELD, field=field, told=f"a field {NO_FIELD}")
     if not isinstance(value, dict):
         listed = value if isinstance(value, list) else [value]
         return [Filter(field, "in", tuple(read(field, item) for item in listed))]
@@ -205,9 +217,10 @@ def order(value: Any) -> tuple[str, bool]:
 
 
 def filters(value: Any) -> list[str]:
-    """The filters in `filter[]=…`, `filter[gt]=…` or `filter=…`."""
+    """The filters in `filter[]=…`, `filter[gt]=…` (`filter[in]=…` any number of times) or `filter=…`."""
     listed = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else [value]
-    return [text(item, "filter") for item in listed if item]
+    flat = [one for item in listed for one in (item if isinstance(item, list) else [item])]
+    return [text(item, "filter") for item in flat if item]
 
 
 def old_asked(filter_: str) -> list[Filter]:
