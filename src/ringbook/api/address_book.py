@@ -12,7 +12,7 @@ from ..core import charging, discovered, discovery, kept_answers, rate_limits, r
 from ..exchange.bodies import SMALL_BYTES
 from ..model import Caller, Entry, Registered, RegisteredPhone, Report
 from .endpoint import Answer, Call, Route
-from .forms import refuse_many_values
+from .forms import from_body, refuse_many_values
 from .json_counts import has_more_elements, has_more_values
 from .json_faults import malformed
 from .shapes.address_book import ContactOut, RegisteredPage, ReportOut, UploadRequest, registered_out, report_out
@@ -114,7 +114,8 @@ def upload_of(call: Call) -> tuple[Sequence[Entry | None], Any, Any]:
     """The entries, force and udid. An invalid entry is None, so that it does not affect the others."""
     most = call.config.limits.max_upload_contacts
     if call.body.lstrip()[:1] != b"{":
-        return of_form(call.values, most)
+        values = call.values
+        return of_form(values | {"contacts": []} if is_empty_list(call) else values, most)
     try:
         if whole := at_once(call.body, most):
             return whole.contacts, single(whole.force, "force"), single(whole.udid, "udid")
@@ -207,6 +208,18 @@ def of_form(values: dict[str, Any], most: int) -> tuple[Sequence[Entry | None], 
     if len(contacts) > most:
         raise too_many(most)
     return [entry(item) for item in contacts], values.get("force"), values.get("udid")
+
+
+def is_empty_list(call: Call) -> bool:
+    """Whether the body is the form in which the Android SDK sends an empty list with `force`: `udid=&force=1`.
+
+    Brackets cannot write an empty list, so the SDK leaves the contacts out. A form that names contacts in a wrong way
+    must not empty a book.
+    """
+    if any(name.strip().lower().startswith("contact") for name in call.values):
+        return False
+    form = from_body(call.body, call.headers.get("content-type", ""))
+    return "udid" in form and flag(form.get("force"), "force")
 
 
 def entry(item: Any) -> Entry | None:
