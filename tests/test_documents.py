@@ -17,7 +17,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from rich.console import Console
 
 from ringbook import config, metrics
-from ringbook.api import openapi
+from ringbook.api import elsewhere, openapi
 from ringbook.api.routes import ROUTES
 from ringbook.app_settings import SETTINGS
 from ringbook.cli import __main__
@@ -56,6 +56,16 @@ def test_every_route_is_in_the_table_of_the_api():
         summary = openapi.document()["paths"][path][route.method.lower()]["summary"]
         expected.add(f"| `{route.method}` | `{path}` | {route.who.value} | {summary} |")
     assert rows("docs/api.md", "`(GET|POST|PUT|PATCH|DELETE)`") == expected
+
+
+def test_every_call_of_the_vendors_that_ringbook_lacks_is_in_the_table_of_the_api():
+    assert rows("docs/api.md", "`/[^`]*`") == set(elsewhere.table())
+
+
+def test_no_route_of_the_api_is_among_the_calls_that_ringbook_lacks():
+    lacking = {(method, one.path) for one in elsewhere.CALLS for method in one.methods.split(", ")}
+    assert not lacking & {(route.method, openapi.plain_path(route.path)) for route in ROUTES}
+    assert not [route.path for route in ROUTES if elsewhere.missing(route.path)]
 
 
 def test_every_setting_and_limit_of_the_process_is_in_the_tables():

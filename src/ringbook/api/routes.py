@@ -8,6 +8,7 @@ not_found                    the answer to an unknown path
 from collections.abc import Awaitable
 from typing import Any
 
+import msgspec
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
@@ -21,8 +22,9 @@ from ..exchange.lane import Lane
 from ..exchange.run import Endpoint, Router
 from ..store.db import Database
 from ..times import Clock
-from . import address_book, contact_joined, events, joined_lists, sessions, subscriptions, users
+from . import address_book, contact_joined, elsewhere, events, joined_lists, sessions, subscriptions, users
 from .endpoint import JSON, Api, Route, of_browser
+from .wire import Errors
 
 ROUTES: list[Route] = [
     *sessions.ROUTES,
@@ -74,9 +76,13 @@ def lane_of(route: Route) -> str:
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    """The answer to an unknown path or method; 404 for both, because SDKs drop the body of a 405 (protocol §1.5)."""
-    headers = of_browser(Headers(scope=scope))
-    await Response('{"errors":["Not found"]}', 404, headers, media_type=JSON)(scope, receive, send)
+    """The answer to an unknown path or method; 404 for both, because SDKs drop the body of a 405 (protocol §1.5).
+
+    For a call of a vendor that Ringbook does not have, it says so.
+    """
+    what = elsewhere.missing(scope["path"])
+    body = msgspec.json.encode(Errors([elsewhere.reason(what) if what else "Not found"]))
+    await Response(body, 404, of_browser(Headers(scope=scope)), media_type=JSON)(scope, receive, send)
 
 
 class Normaliser:

@@ -10,7 +10,15 @@ from ..model import App
 from . import proofs
 from .endpoint import Answer, Call, Route, Who
 from .shapes.proofs import CodeAsked
-from .shapes.sessions import LoginRequest, OneSession, SessionRequest, SignInIn, session_out
+from .shapes.sessions import (
+    LoginRequest,
+    OneSession,
+    SessionInList,
+    SessionRequest,
+    SignInIn,
+    session_in_list,
+    session_out,
+)
 from .shapes.users import OneUser, user_out
 from .wire import Dialect, take
 
@@ -136,6 +144,15 @@ def end_session(call: Call) -> Answer:
     return Answer()
 
 
+def show_sessions(call: Call) -> Answer:
+    """List your sessions
+
+    The one that was used last comes first; the time of use is up to a minute old. The response has no tokens. Ringbook
+    keeps neither addresses nor user agents nor locations of sessions, so these fields of the SDKs are empty.
+    """
+    return Answer([session_in_list(one) for one in sessions.of_user(call.db, call.user_id, call.now)])
+
+
 def end_other_sessions(call: Call) -> Answer:
     """End the user's other sessions"""
     sessions.end_others(call.db, call.user_id, call.token)
@@ -236,6 +253,7 @@ ROUTES = [
         shows_user=True,
     ),
     Route(method="DELETE", path="/session", handler=end_session, who=Who.SESSION),
+    Route(method="GET", path="/session/list", handler=show_sessions, answer=list[SessionInList]),
     Route(method="DELETE", path="/session/list", handler=end_other_sessions),
     Route(method="DELETE", path="/session/{id}", handler=end_session_by_id, refusals=(404,)),
     Route(

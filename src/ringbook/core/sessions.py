@@ -6,6 +6,7 @@
     current                                    the session of a token; extends it
     current_with_user, current_with_reports    the same, with what is read in the same statement
     current_with_user_in_loop, …_reports_…     for the event loop, without a thread
+    of_user                                    a user's sessions
     end, end_by_id, end_others, end_all        end sessions before they expire
     check_signature                            checks the HMAC that QuickBlox SDKs and old ConnectyCube SDKs send
     sweep                                      deletes expired sessions, and erases guests whose day is over
@@ -371,6 +372,12 @@ def _used(db: Database, token: str, row: Row, now: int) -> Session:
         with db.write() as tx:
             store.touch(tx, digest(token), now, row["expires_at"])
     return Session(**row)
+
+
+def of_user(db: Database, user_id: int, now: int) -> list[Session]:
+    """A user's sessions, the last used first."""
+    with db.read() as tx:
+        return [Session(**row) for row in store.of_user(tx, user_id, now)]
 
 
 def end(db: Database, token: str) -> None:

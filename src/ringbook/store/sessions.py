@@ -3,6 +3,7 @@
 insert, by_token, touch, set_user     one session
 by_token_with_user, …_in_loop         one session, and a user of its application
 by_token_with_reports, …_in_loop      one session, and the reports of its user's books
+of_user                               a user's sessions, without their tokens
 end, end_by_id, end_others            end sessions; each says who used them last and when
 drop_oldest                           end those beyond a user's limit
 sweep                                 end expired ones
@@ -150,6 +151,16 @@ def set_user(tx: Tx, token_hash: bytes, user_id: int | None, now: int, expires_a
         user_id=user_id,
         now=now,
         expires_at=expires_at,
+    )
+
+
+def of_user(tx: Tx, user_id: int, now: int) -> list[Row]:
+    """A user's sessions, the last used first, unless they have expired."""
+    return tx.all(
+        f"SELECT {COLUMNS} FROM sessions WHERE user_id = :user_id AND expires_at > :now"
+        " ORDER BY last_used_at DESC, id DESC",
+        user_id=user_id,
+        now=now,
     )
 
 

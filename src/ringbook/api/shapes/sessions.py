@@ -95,3 +95,25 @@ def session_out(session: Session, token: str, user: User | None, dialect: Dialec
             user=user_out(user) if user else UNSET,
         )
     )
+
+
+class SessionInList(Struct, kw_only=True):
+    """One of the user's sessions, without its token. `ip`, `user_agent` and `location` are empty: they are not kept."""
+
+    session_id: Id
+    ip: str = ""
+    user_agent: str = ""
+    location: str = ""
+    last_activity: Date
+    created_at: Date
+    expires_at: Date
+
+
+def session_in_list(session: Session) -> SessionInList:
+    """A session for the list of a user's sessions."""
+    return SessionInList(
+        session_id=session.id,
+        last_activity=iso(session.last_used_at),
+        created_at=iso(session.created_at),
+        expires_at=iso(session.expires_at),
+    )
