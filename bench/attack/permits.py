@@ -24,9 +24,10 @@ from keyed import SEAL, migrate  # noqa: E402
 
 from ringbook import errors, logs
 from ringbook.config import Limits
-from ringbook.core import applications, privacy, proofs, stats, users
+from ringbook.core import app_totals, applications, privacy, proofs, stats, users
 from ringbook.model import App, Caller
 from ringbook.store import db as databases
+from ringbook.store import established
 from ringbook.store import stats as figures_store
 from ringbook.store.db import Database
 from ringbook.times import DAY, HOUR
@@ -39,6 +40,8 @@ LIMITS = Limits()
 NUMBERS = [f"+1202555010{n}" for n in range(5)]
 BEGIN, END = "<!-- permits: written by make docs -->", "<!-- end of permits -->"
 SMALL, LARGE = 1_000, 400_000
+SIGN_UPS = 3_300
+MOST_REFUSED = 8  # the ceiling is divided by the last three bits of a user's id
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +58,16 @@ class Outcome:
 
 
 class World:
-    """An application with so many users, of whom `new` have just joined."""
+    """An application with so many established users."""
 
-    def __init__(self, db: Database, members: int, new: int) -> None:
+    def __init__(self, db: Database, members: int) -> None:
         self.db = db
         self.now = START
         self.likely = 1  # the amount that the next account will probably get
         self.app: App = applications.create(db, "Attacked", START)
         stats.forget()
-        rows = [(self.app.id, START // DAY, "imported", new)]
         with db.write() as tx:
-            figures_store.add(tx, rows)
-            tx.run("INSERT INTO app_totals VALUES (:app_id, :users, 0, 0, 0, 0, 0)", app_id=self.app.id, users=members)
+            figures_store.add(tx, [(self.app.id, figures_store.EVER, established.COUNTED, members)])
 
     def alarm(self) -> bool:
         """Has a shared limit raised the alarm?"""
@@ -76,14 +77,14 @@ class World:
 
 
 @contextmanager
-def world(members: int = SMALL, new: int = 0) -> Iterator[World]:
+def world(members: int = SMALL) -> Iterator[World]:
     """A new database with one application."""
     with tempfile.TemporaryDirectory(prefix="ringbook-permits-") as folder:
         url = f"sqlite:///{folder}/permits.db"
         migrate(url)
         db = databases.connect(url, seal=SEAL)
         try:
-            yield World(db, members, new)
+            yield World(db, members)
         finally:
             db.close()
 
@@ -147,12 +148,12 @@ def verified(numbers: list[str]) -> Callable[[World], int]:
 
 
 def accounts(addresses: Callable[[int], str]) -> Callable[[World], int]:
-    """New accounts, each from the next address, until two in a row get no number."""
+    """New accounts, each from the next address, until MOST_REFUSED in a row get no number."""
     place = count()
 
     def turn(world: World) -> int:
         got, nothing = 0, 0
-        while nothing < 2:
+        while nothing < MOST_REFUSED:
             address = addresses(next(place))
             user_id = signed_up(world, address)
             some = asked(world, user_id, address) if user_id else 0
@@ -186,14 +187,14 @@ def anywhere(place: int) -> str:
     return f"2001:db8:{place % 65_536:x}::1"
 
 
-def attack(turn: Callable[[World], int], step: int, *, members: int = SMALL, new: int = 0) -> Outcome:
+def attack(turn: Callable[[World], int], step: int, *, members: int = SMALL) -> Outcome:
     """Charge as much as possible, wait for a step, and repeat until `GOAL` is reached.
 
     step   seconds; the first step is at most a day. A step longer than a bucket takes to refill would waste permits
 
     The last step is shorter: the missing numbers at the rate of the step before.
     """
-    with world(members, new) as attacked:
+    with world(members) as attacked:
         got = at_once = turn(attacked)
         in_a_day, waits, gained = got, min(step, DAY), 0
         while got < GOAL:
@@ -225,7 +226,8 @@ PLACES = [
 
 
 HEAD = (
-    f"| who asks | at once | in 24 hours | 10 million numbers, of {SMALL:,} users | of {LARGE:,} users | alarm |\n"
+    f"| who asks | at once | in 24 hours | 10 million numbers, of {SMALL:,} established users | of {LARGE:,} |"
+    " alarm |\n"
     "| --- | --- | --- | --- | --- | --- |"
 )
 
@@ -293,14 +295,80 @@ def five_numbers() -> list[Figure]:
     return [Figure("10 million numbers, years", f"{years:.1f}", "at least 37", years >= 37)]
 
 
-def network(members: int, new: int = 0) -> list[Figure]:
+def network(members: int) -> list[Figure]:
     """One /48 that creates accounts freely."""
-    seen = attack(accounts(one_48), DAY, members=members, new=new)
+    seen = attack(accounts(one_48), DAY, members=members)
     days = seen.seconds / DAY
     return [
         Figure("10 million numbers, days", f"{days:.1f}", "at least 5", days >= 5),
         Figure("alarm", "yes" if seen.alarm else "no", "yes", seen.alarm),
     ]
+
+
+def raised() -> list[Figure]:
+    """Accounts that an attacker makes do not raise the ceiling, and many of them raise an alarm."""
+    with world() as attacked:
+        before = accounts(anywhere)(attacked)
+    with world() as attacked:
+        for place in range(SIGN_UPS):
+            signed_up(attacked, anywhere(place))
+        stats.flush(attacked.db, attacked.now)
+        while app_totals.collect(attacked.db, attacked.now):
+            pass
+        stats.check_sign_ups(attacked.db, LIMITS, attacked.now)
+        alarm = attacked.alarm()
+        after = accounts(anywhere)(attacked)
+    return [
+        Figure(f"numbers at once after {SIGN_UPS:,} sign-ups", f"{after:,}", f"{before:,} as before", after <= before),
+        Figure("alarm", "yes" if alarm else "no", "yes", alarm),
+    ]
+
+
+def starved() -> list[Figure]:
+    """Three addresses use up what they can; then honest users elsewhere upload and add an e-mail address."""
+    with world() as attacked:
+        for place in range(13):
+            address = f"198.51.{100 + place % 3}.7"
+            asked(attacked, signed_up(attacked, address), address)
+        home = "203.0.113.9"
+        newcomer = signed_up(attacked, home)
+        verified_user = proofs.by_phone(attacked.db, LIMITS, attacked.app, NUMBERS[0], home, attacked.now)
+        refused = not looked_up(attacked, newcomer, home, 500), not looked_up(attacked, verified_user, home, 300)
+        accounts(anywhere)(attacked)  # strangers in any number of networks
+        other = proofs.by_phone(attacked.db, LIMITS, attacked.app, NUMBERS[1], home, attacked.now)
+        small = not looked_up(attacked, other, home, 300)
+        e_mail = not changed(attacked, newcomer, home, "ann@example.com")
+    return [
+        Figure("a first upload of 500 elsewhere is refused", yes(refused[0]), "no", not refused[0]),
+        Figure("one of 300 of a verified number is refused", yes(refused[1]), "no", not refused[1]),
+        Figure("the same, when strangers everywhere use up what they can", yes(small), "no", not small),
+        Figure("an e-mail that is added to an account is refused then", yes(e_mail), "no", not e_mail),
+    ]
+
+
+def looked_up(world: World, user_id: int, address: str, cost: int) -> bool:
+    """Charge a user for so many numbers; False if it is refused."""
+    caller = Caller(app=world.app, user_id=user_id, is_guest=False, address=address)
+
+    def charge(cost: int) -> None:
+        with world.db.write() as tx:
+            privacy.pay(tx, LIMITS, caller, cost, world.now)
+
+    return taken(charge, cost)
+
+
+def changed(world: World, user_id: int, address: str, email: str) -> bool:
+    """Give a user an e-mail; False if it is refused."""
+    caller = Caller(app=world.app, user_id=user_id, is_guest=False, address=address)
+    try:
+        users.update(world.db, LIMITS, caller, user_id, {"email": email}, session=b"", now=world.now)
+    except errors.TooMany:
+        return False
+    return True
+
+
+def yes(it_is: bool) -> str:
+    return "yes" if it_is else "no"
 
 
 def quiet(run: Callable[[], list[Figure]]) -> list[Figure]:
@@ -314,7 +382,8 @@ ATTACKS = (
     Attack("permits: a /48, 1,000 users", partial(quiet, partial(network, SMALL))),
     Attack("permits: a /48, 400,000 users", partial(quiet, partial(network, LARGE))),
     Attack("permits: a /48, 10,000,000 users", partial(quiet, partial(network, 10 * MILLION))),
-    Attack("permits: a /48, 100,000 users just imported", partial(quiet, partial(network, 100_000, 100_000))),
+    Attack("permits: 3,300 sign-ups before the look-ups (A1)", partial(quiet, raised)),
+    Attack("permits: 3 addresses with 13 accounts use up what they can (A9)", partial(quiet, starved)),
 )
 
 

@@ -12,6 +12,7 @@ what the setting accepts. `core/settings.py` reads values with them.
 """
 
 import base64
+import datetime
 import re
 import typing
 import unicodedata
@@ -42,6 +43,14 @@ def region(text: str, key: str) -> str:
     if code and not phone.is_region(code):
         raise errors.Invalid("must be a two-letter country code such as GB, or empty", field=key)
     return code
+
+
+def day(text: str, key: str) -> str:
+    """A day such as 2027-01-31, or empty."""
+    try:
+        return datetime.date.fromisoformat(text.strip()).isoformat() if text.strip() else ""
+    except ValueError:
+        raise errors.Invalid("must be a day such as 2027-01-31, or empty", field=key) from None
 
 
 def regions(text: str, key: str) -> str:
@@ -328,6 +337,27 @@ class AppSettings(Struct, frozen=True, kw_only=True):
             choices={"auto": "auto: as soon as the application has one verified number"},
         ),
     ] = "auto"
+    new_numbers_per_day: Annotated[
+        int,
+        setting(
+            "the ceiling of the application: the most new numbers of all its users in 24 hours; half of them for users"
+            " who were verified more than a day ago, half for all others; 0 = RINGBOOK_APP_PERMITS_PER_DAY",
+            label="Most new numbers of all users in 24 hours",
+            card="finding",
+        ),
+    ] = 0
+    new_numbers_until: Annotated[
+        str,
+        setting(
+            "the last day on which new_numbers_per_day counts, such as 2027-01-31, in UTC: to raise the ceiling for an"
+            " import or a campaign; empty = without end",
+            label="Until the end of the day",
+            card="finding",
+            check=day,
+            quoted=True,
+            placeholder="2027-01-31",
+        ),
+    ] = ""
     unreadable_phones: Annotated[
         Literal["accept", "refuse"],
         setting(

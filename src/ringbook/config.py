@@ -134,6 +134,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         int, option("the permits that a user gets back each hour; 0 = none", "numbers", low=0)
     ] = 6
     guest_permits: Annotated[int, option("the same as `permits`, for a guest; 0 = no limit", "numbers", low=0)] = 100
+    small_book_permits_per_day: Annotated[
+        int,
+        option(
+            "the most new numbers of one verified number in a day that count neither for the address nor for the"
+            " application, so that the limits of these never stop a small address book; 0 = none",
+            "numbers",
+            low=0,
+        ),
+    ] = 300
     address_permits_per_day: Annotated[
         int, option("the most new numbers in a day from one address (IPv6: one /64); 0 = no limit", "numbers", low=0)
     ] = 500_000
@@ -251,6 +260,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             "the most accounts created in an hour from one address (IPv6: one /64); 0 = no limit", "accounts", low=0
         ),
     ] = 1_000
+    sign_ups_alarm_per_hour: Annotated[
+        int,
+        option(
+            "sign-ups of one application in an hour at which the operator is alarmed; ten times as many as in a usual"
+            " hour of the last week, and at least 100, alarm too; none is refused; 0 = only the second alarm",
+            "sign-ups",
+            low=0,
+        ),
+    ] = 1_000
     phone_changes_per_day: Annotated[
         int,
         option(
@@ -282,15 +300,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     ] = 10_000
     subnet_permits_per_day: Annotated[
         int,
-        option(
-            "the most new numbers of one application in 24 hours from one /56 network; 0 = no limit", "numbers", low=0
-        ),
+        option("the same as `network_permits_per_day`, from one /56 network; 0 = no limit", "numbers", low=0),
     ] = 1_000_000
     network_permits_per_day: Annotated[
         int,
         option(
-            "the most new numbers of one application in 24 hours from one /48 network (IPv4: one /24), and never"
-            " more than a quarter of the application's ceiling; 0 = no limit",
+            "the most new numbers of one application in 24 hours from one /48 network (IPv4: one /24), of users who"
+            " were verified more than a day ago and of all others; never more than a quarter of the application's"
+            " ceiling for the first and a twentieth for the others; 0 = no limit",
             "numbers",
             low=0,
         ),
@@ -298,9 +315,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     app_permits_per_day: Annotated[
         int,
         option(
-            "the ceiling of an application: the most new numbers of all its users in 24 hours; 0 = automatic: the"
-            " larger of 2,000,000 and 20 per user, where a user who joined or was imported in the last 30 days counts"
-            " 1,000",
+            "the ceiling of each application without the setting new_numbers_per_day: the most new numbers of all its"
+            " users in 24 hours; 0 = automatic: the larger of 2,000,000 and 20 per established user, whose number was"
+            " verified more than a week ago and is in an address book of another user",
             "numbers",
             low=0,
         ),

@@ -56,6 +56,7 @@ SHARED_LIMITS = (
     "network_sessions_per_hour",
     "network_wrong_sign_ins_per_hour",
     "new_accounts_per_hour",
+    "sign_ups_alarm_per_hour",
     "sms_daily_cap",
     "subnet_accounts_per_hour",
     "subnet_codes_per_hour",

@@ -1,15 +1,11 @@
-"""Limits that many users share, over HTTP: the refusal, the alarm, and a stop that returns what was drawn."""
-
-from contextlib import closing
+"""Limits that many users share, over HTTP: the refusal and the alarm."""
 
 from asking import ask, lines, person, rows
 from dashboard.visiting import admin
-from sealed import buckets
-from servers import SEAL, Server, serve
+from servers import serve
 
 from ringbook import metrics
 from ringbook.dashboard import overview
-from ringbook.store import db as databases_
 
 
 def test_beyond_the_limit_of_a_network_the_answer_says_when_and_the_operator_is_told(databases, tmp_path):
@@ -48,18 +44,3 @@ def test_sessions_without_a_user_from_all_of_a_network_are_bounded(databases, tm
 
 def test_the_overview_has_words_for_every_shared_limit():
     assert set(overview.NEAR) == set(metrics.SHARED_LIMITS)
-
-
-def test_a_server_that_stops_returns_what_it_has_drawn(databases, tmp_path):
-    def of_app(server: Server) -> list[float]:
-        with closing(databases_.connect(server.database_url, seal=SEAL, pool=1)) as db, db.read() as tx:
-            return [used for name, used in buckets(tx).items() if name.startswith("permits of app ")]
-
-    with databases.fresh("sqlite") as url:
-        with serve(url, tmp_path) as server:
-            person(server).upload(lines(0, 10))
-            during = of_app(server)
-        after = of_app(server)
-    assert len(during) == 3 and min(during) > 1_000
-    # What comes back in the meantime is not returned: a few each second.
-    assert len(after) == 3 and max(after) < min(during) / 2

@@ -1,5 +1,6 @@
 """Permits beyond those of the account: of verified numbers and ids, of networks, and the application's ceiling."""
 
+import datetime
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -14,7 +15,6 @@ from ringbook import errors, metrics
 from ringbook.config import Limits
 from ringbook.core import (
     app_totals,
-    blocks,
     ceiling,
     charging,
     codes,
@@ -31,6 +31,7 @@ from ringbook.core.import_lines import Line
 from ringbook.model import Caller
 from ringbook.outbound.requests import Outgoing
 from ringbook.store import db as databases_
+from ringbook.store import stats as stored_stats
 from ringbook.times import DAY, HOUR
 from ringbook.verify.cidp import Identity
 from ringbook.verify.firebase import Proof
@@ -130,7 +131,7 @@ def test_nothing_that_is_used_while_a_number_is_verified_escapes_it(play, first)
 def test_a_fuller_number_does_not_become_emptier_by_a_new_account(play):
     spend(play, play.verified(ANN), HEAP)
     bob = play.person("bob")
-    spend(play, bob.id, 10)
+    spend(play, bob.id, 10, address="198.51.100.1")
     users.update(play.db, LIMITS, play.caller(bob.id), bob.id, {}, session=b"", now=NOW, verified_phone=ANN)
     with pytest.raises(errors.TooMany):
         spend(play, bob.id, 1)
@@ -153,15 +154,15 @@ def test_an_account_without_anything_verified_begins_anew(play):
     ann = play.person("ann")
     spend(play, ann.id, HEAP)
     users.erase(play.db, ann.id)
-    spend(play, play.person("ann").id, HEAP)
+    spend(play, play.person("ann").id, HEAP, address="198.51.100.1")
 
 
 def test_of_an_erased_account_only_the_keyed_hash_stays_until_it_has_come_back(play):
     ann = play.verified(ANN)
     spend(play, ann, 12)
     users.erase(play.db, ann)
-    (stays,) = [name for name in used(play) if name.startswith("permits of ") and " app " not in name]
-    assert re.fullmatch(rf"permits of {play.app_id}:[0-9a-f]{{24}}", stays)
+    stays, small = sorted(name for name in used(play) if name.startswith("permits of ") and " app " not in name)
+    assert re.fullmatch(rf"permits of {play.app_id}:[0-9a-f]{{24}}", stays) and small == f"{stays} small"
     assert f"permits:{ann}" not in used(play)
     rate_limits.sweep(play.db, NOW + 2 * HOUR)
     assert stays in used(play)
@@ -261,13 +262,8 @@ def test_a_refusal_says_when_and_no_24_hours_see_more_than_the_limit(play):
     assert refusing(play, after=24 * HOUR, **few) == "network_permits_per_day"
 
 
-def test_a_network_has_at_most_a_quarter_of_the_ceiling(play):
-    spend(play, play.person("ann").id, 5, app_permits_per_day=40)
-    assert refusing(play, app_permits_per_day=40) == "network_permits_per_day"
-
-
 def test_half_of_the_ceiling_is_for_accounts_that_were_verified_more_than_a_day_ago(play):
-    few = {"network_permits_per_day": 0, "app_permits_per_day": 80}
+    few = {"network_permits_per_day": 0, "app_permits_per_day": 80, "small_book_permits_per_day": 0}
     old, young = play.verified(ANN), play.person("young").id
     spend(play, young, 20, after=DAY, **few)
     with pytest.raises(errors.TooMany) as refused:
@@ -281,60 +277,141 @@ def test_half_of_the_ceiling_is_for_accounts_that_were_verified_more_than_a_day_
         spend(play, old, 1, after=DAY, **few)
 
 
-def test_a_typed_number_at_sign_up_counts_for_the_network_and_the_application(play):
-    few = Limits(network_permits_per_day=4, new_accounts_per_hour=0)
+def test_a_typed_number_costs_nothing_at_sign_up_and_a_permit_when_it_is_looked_up(play):
+    few = Limits(**NOTHING)
 
-    def sign_up(n: int) -> None:
+    def sign_up(n: int) -> int:
         fields = {"login": f"user{n}", "password": "password1", "phone": f"+1202555010{n}"}
-        users.sign_up(play.db, few, play.app, fields, f"192.0.2.{n}", NOW)
+        return users.sign_up(play.db, few, play.app, fields, ADDRESS, NOW).id
 
-    sign_up(1)
-    sign_up(2)
-    with pytest.raises(errors.TooMany, match="network"):
-        sign_up(3)
-
-
-@pytest.mark.parametrize(
-    "total, new, most",
-    [
-        (0, 0, 2_000_000),
-        (100_000, 0, 2_000_000),
-        (100_001, 0, 2_000_020),
-        (1_000_000, 0, 20_000_000),
-        (100_000, 100_000, 100_000_000),
-        (1_000_000, 1_000, 999_000 * 20 + 1_000_000),
-        (10, 10_000, 2_000_000),  # those who joined and have left again count no more
-    ],
-)
-def test_the_automatic_ceiling(total, new, most):
-    assert ceiling.automatic(total, new) == most
+    found = [sign_up(n) for n in range(3)]
+    privacy.charge(play.db, few, play.caller(found[0]), [12025550100], NOW)
+    with pytest.raises(errors.TooMany, match="address"):
+        privacy.charge(play.db, few, play.caller(found[1]), [12025550101], NOW)
+    ann = play.verified(ANN)
+    privacy.charge(play.db, Limits(permits=1, **NOTHING), play.caller(ann), [numbers.read(play.app, ANN)] * 2, NOW)
 
 
-def test_the_ceiling_follows_the_users_and_those_who_are_new_or_imported(play):
-    def most(after: int = 0) -> int:
-        stats.flush(play.db, NOW)
-        while app_totals.collect(play.db, NOW + after):
-            pass
-        play.db.memory.clear()
-        with play.db.read() as tx:
-            return ceiling.ceiling(tx, Limits(), play.app_id, NOW + after)
-
-    stats.forget()
-    assert most() == ceiling.LEAST
-    lines = [Line(n, {"id": str(n), "login": f"user{n}"}) for n in range(1, 2_501)]
-    imports.import_users(play.db, play.app, lines, now=NOW)
-    play.person("ann")
-    assert most(60) == 2_501_000
-    assert most(31 * DAY) == ceiling.LEAST
+@pytest.mark.parametrize("users, most", [(0, 2_000_000), (100_000, 2_000_000), (1_000_000, 20_000_000)])
+def test_the_automatic_ceiling(users, most):
+    assert ceiling.automatic(users) == most
 
 
-def test_the_ceiling_is_looked_up_once_in_five_minutes(play):
+def counted(play: Play, after: int = 0) -> int:
+    """The established users, after a pass of the job that counts them in slices of three."""
+    while ceiling.count_established(play.db, NOW + after, 3):
+        pass
     with play.db.read() as tx:
-        assert ceiling.ceiling(tx, Limits(), play.app_id, NOW) == ceiling.LEAST
+        return stored_stats.totals(tx, play.app_id).get("established users", 0)
+
+
+def test_established_users_were_verified_a_week_ago_and_are_in_the_books_of_others(play):
+    ann, bob = play.verified(ANN), play.verified(BOB)
+    play.holds(ann, (ANN, "Me"), (BOB, "Bob"))
+    for n in range(9):
+        play.person(f"user{n}", phone=f"+1202555015{n}")
+        play.holds(bob, (f"+1202555015{n}", "Typed"))
+    assert counted(play, 7 * DAY - 1) == 0
+    assert counted(play, 8 * DAY) == 1  # Bob; Ann's own book does not count
+    play.holds(bob, (ANN, "Ann"))
+    assert counted(play, 8 * DAY + HOUR) == 1  # once a day
+    assert counted(play, 9 * DAY) == 2
+    assert Play(play.db).app_id != play.app_id
+    users.erase(play.db, ann)
+    assert counted(play, 10 * DAY) == 0  # nobody else has Bob's number
+
+
+def test_sign_ups_and_imports_do_not_raise_the_ceiling(play):
+    stats.forget()
+    lines = [Line(n, {"id": str(n), "login": f"user{n}"}) for n in range(1, 501)]
+    imports.import_users(play.db, play.app, lines, now=NOW)
+    for n in range(20):
+        play.person(f"person{n}", phone=f"+1202555011{n % 10}")
+    stats.flush(play.db, NOW)
+    while app_totals.collect(play.db, NOW):
+        pass
+    assert counted(play) == 0
+    with play.db.read() as tx:
+        assert ceiling.ceiling(tx, Limits(), play.app, NOW) == ceiling.LEAST
+
+
+def test_the_ceiling_follows_the_established_users_and_is_looked_up_once_in_five_minutes(play):
+    with play.db.read() as tx:
+        assert ceiling.ceiling(tx, Limits(), play.app, NOW) == ceiling.LEAST
     with play.db.write() as tx:
-        tx.run("INSERT INTO app_totals VALUES (:app_id, 1000000, 0, 0, 0, 0, 0)", app_id=play.app_id)
-        seen = [ceiling.ceiling(tx, Limits(), play.app_id, NOW + after) for after in (299, 300)]
+        stored_stats.add(tx, [(play.app_id, 0, "established users", 1_000_000)])
+        seen = [ceiling.ceiling(tx, Limits(), play.app, NOW + after) for after in (299, 300)]
     assert seen == [ceiling.LEAST, 20_000_000]
+
+
+def test_the_operator_sets_the_ceiling_of_an_application_until_a_day(play):
+    def most(after: int) -> int:
+        with play.db.read() as tx:
+            return ceiling.ceiling(tx, Limits(app_permits_per_day=5_000), play.app, NOW + after)
+
+    assert most(0) == 5_000
+    play.set(new_numbers_per_day="50000000")
+    assert most(400 * DAY) == 50_000_000
+    play.set(new_numbers_until=datetime.datetime.fromtimestamp(NOW + DAY, datetime.UTC).date().isoformat())
+    left = DAY - NOW % DAY
+    assert (most(0), most(left + DAY - 1), most(left + DAY)) == (50_000_000, 50_000_000, 5_000)
+
+
+# ── what strangers cannot use up ─────────────────────────────────────────────────────────────────────────────────────
+
+NOTHING = {"app_permits_per_day": 4, "network_permits_per_day": 2, "address_permits_per_day": 1}
+
+
+def test_the_small_book_of_a_verified_number_meets_no_limit_of_others(play):
+    spend(play, play.person("stranger").id, 1, **NOTHING)
+    assert refusing(play, **NOTHING) == "address_permits_per_day"
+    ann = play.verified(ANN)
+    spend(play, ann, 200, **NOTHING)
+    spend(play, ann, 100, **NOTHING)
+    with pytest.raises(errors.TooMany):
+        spend(play, ann, 1, **NOTHING)
+    spend(play, ann, 300, after=DAY, **NOTHING)
+    assert not [name for name in used(play) if "strangers" in name and "known" in name]
+
+
+def test_an_account_that_is_made_again_has_no_second_small_book_of_the_day(play):
+    spend(play, play.verified(ANN), 300, **NOTHING)
+    with play.db.read() as tx:
+        (ann,) = [row[0] for row in tx.tuples("SELECT user_id FROM numbers")]
+    users.erase(play.db, ann)
+    with pytest.raises(errors.TooMany):
+        spend(play, play.verified(ANN), 2, **NOTHING)
+
+
+def test_an_email_is_added_to_an_account_when_strangers_have_used_up_everything(play):
+    few = Limits(**NOTHING)
+    ann = play.person("ann")
+    spend(play, ann.id, 1, **NOTHING)
+    assert refusing(play, **NOTHING)
+
+    def change(email: str) -> str | None:
+        fields = {"email": email}
+        return users.update(play.db, few, play.caller(ann.id), ann.id, fields, session=b"", now=NOW).email
+
+    assert change("ann@example.com") == "ann@example.com"
+    assert change("ann@example.org") == "ann@example.org"
+    with pytest.raises(errors.TooMany):  # more changes of a day are look-ups
+        change("ann@example.net")
+
+
+def test_strangers_of_one_network_have_a_twentieth_of_the_ceiling_and_known_users_another_quarter(play):
+    few = {"app_permits_per_day": 400, "small_book_permits_per_day": 0}
+    ann = play.verified(ANN)
+    spend(play, play.person("stranger").id, 10, after=2 * DAY, **few)
+    assert refusing(play, after=2 * DAY, **few) == "network_permits_per_day"
+    spend(play, play.person("elsewhere").id, 10, after=2 * DAY, address="198.51.100.1", **few)
+    spend(play, ann, 50, after=2 * DAY, **few)
+    with pytest.raises(errors.TooMany) as refused:
+        spend(play, ann, 1, after=2 * DAY, **few)
+    assert refused.value.limit == "network_permits_per_day"
+
+
+# ── accounts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -389,68 +466,34 @@ def test_every_shared_limit_begins_at_0_in_the_metrics(play):
     found += rate_limits.codes_for_subnets(Limits(), V6.format(1))
     found += rate_limits.sessions(Limits(), V6.format(1)) + rate_limits.sign_ins(Limits(), V6.format(1))
     found += [rate_limits.codes_of_day(play.app, 0), rate_limits.codes_to_new_numbers(play.app, 0)]
-    found += ceiling._shared(Limits(), play.app, V6.format(1), ceiling.LEAST, established=False)
-    assert {bucket.limit for bucket in found if bucket.alarm} == set(metrics.SHARED_LIMITS)
+    found += ceiling.shared(Limits(), play.app, 1, V6.format(1), ceiling.LEAST, is_known=False)
+    assert {bucket.limit for bucket in found if bucket.alarm} | {"sign_ups_alarm_per_hour"} == set(
+        metrics.SHARED_LIMITS
+    )
 
 
 def test_who_signs_in_again_is_no_stranger(play):
     ann = play.verified(ANN)
     assert proofs.by_phone(play.db, LIMITS, play.app, ANN, ADDRESS, NOW + 2 * DAY) == ann
-    spend(play, ann, 10, after=2 * DAY + HOUR)
-    assert f"permits of app {play.app_id} strangers" not in used(play)
+    spend(play, ann, 301, after=2 * DAY + HOUR)
+    assert not [name for name in used(play) if "strangers" in name]
+    assert f"permits of app {play.app_id} known@192.0.2.0/24" in used(play)
 
 
-# ── blocks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── rows of a large bucket ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def network(play: Play) -> int:
-    """The fill level of the network's bucket in the database."""
-    return used(play)[f"permits of app {play.app_id}@192.0.2.0/24"]
-
-
-def test_a_process_draws_a_block_and_then_touches_the_shared_rows_no_more(play):
-    block = ceiling.SMALLEST_BLOCK * 5 // 2
-    spend(play, play.person("ann").id, 100)
-    assert network(play) == 100 + block
-    for n in range(25):
-        spend(play, play.person(f"user{n}").id, 100)
-    assert network(play) == 100 + block
-    spend(play, play.person("bob").id, 100)
-    assert network(play) == 200 + 2 * block
-
-
-def test_who_is_refused_uses_nothing_of_a_block(play):
-    ann = play.person("ann").id
-    spend(play, ann, 100, permits=100)
-    for _ in range(40):
-        with pytest.raises(errors.TooMany):
-            spend(play, ann, 100, permits=100)
-    before = network(play)
-    spend(play, play.person("bob").id, 2_500)
-    assert network(play) == before
-
-
-def test_a_transaction_that_is_undone_draws_no_block(play):
-    ann = play.person("ann").id
-    with pytest.raises(ZeroDivisionError), play.db.write() as tx:
-        privacy.pay(tx, Limits(), play.caller(ann), 100, NOW)
-        raise ZeroDivisionError
-    assert used(play) == {}
-    assert blocks.of(play.db.memory).idle(NOW, all_=True) == []
-
-
-def test_what_is_left_of_a_block_is_returned_at_the_end_and_when_nobody_draws_on_it(play):
-    spend(play, play.person("ann").id, 100)
-    assert ceiling.return_blocks(play.db, NOW + blocks.IDLE_SECONDS - 1) == 0
-    assert ceiling.return_blocks(play.db, NOW, all_=True) == 3
-    assert network(play) == 100
-    spend(play, play.person("bob").id, 100, after=60)
-    assert ceiling.return_blocks(play.db, NOW + 60 + blocks.IDLE_SECONDS) > 0
-    assert network(play) >= 200 - 60 * 3
+def test_a_large_ceiling_is_divided_among_rows_by_the_ids_of_users(play):
+    most = 4 * ceiling.ROWS * ceiling.LEAST_PER_ROW
+    for of_app, rows in ((most, ceiling.ROWS), (most - 4, 1)):
+        names = {
+            ceiling.shared(Limits(), play.app, n, ADDRESS, of_app, is_known=False)[-1].name for n in range(100, 120)
+        }
+        assert len(names) == rows
 
 
 def test_several_processes_together_use_no_more_than_the_limit(databases: Databases):
-    """100,000 at the same time: each thread charges blocks of 1,000, and the last permits are counted exactly."""
+    """100,000 at the same time, counted exactly."""
     few = {"network_permits_per_day": 200_000, "app_permits_per_day": 10**9, "address_permits_per_day": 0, "permits": 0}
     with databases.fresh("postgresql") as url:
         first = Play(databases_.connect(url, seal=SEAL))
@@ -473,20 +516,4 @@ def test_several_processes_together_use_no_more_than_the_limit(databases: Databa
             thread.join()
         for db in (first.db, *others):
             db.close()
-    assert 100_000 - 4 * 1_730 <= sum(got) <= 100_000
-
-
-def test_blocks_of_any_number_of_networks_take_bounded_memory(monkeypatch):
-    monkeypatch.setattr(blocks, "MOST", 10)
-    held = blocks.Blocks()
-    for n in range(50):
-        held.add(str(n), 1.0, 100, NOW)
-    assert [held.take(str(n), 1, NOW) for n in (0, 39, 40, 49)] == [0, 0, 1, 1]
-
-
-def test_a_clock_that_went_back_gives_no_block_away_twice():
-    held = blocks.Blocks()
-    held.add("one", 1.0, 100, NOW)
-    assert held.take("one", 5, NOW - 1) == 0
-    assert held.idle(NOW - 1) == [("one", 100)]
-    assert held.take("one", 5, NOW) == 0
+    assert 100_000 - 730 < sum(got) <= 100_000

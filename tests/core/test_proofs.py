@@ -448,10 +448,10 @@ def test_who_proves_the_number_that_another_proof_has_just_taken_shows_it_too(db
     ann, left = typed(db, app, "ann", ANN), [ANN]
     charge = privacy.charge
 
-    def meanwhile(*given: Any) -> None:
+    def meanwhile(*given: Any, **named: Any) -> None:
         if left:
             sign_in_by_phone(db, app, left.pop())
-        charge(*given)
+        charge(*given, **named)
 
     monkeypatch.setattr(privacy, "charge", meanwhile)
     change(db, ann, verified_phone=ANN)

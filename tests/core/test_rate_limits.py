@@ -148,8 +148,8 @@ def test_removed_numbers_are_not_stored_as_numbers_and_are_forgotten_after_30_da
     removed = {value for row in rows(db, "removed") for value in row.values() if isinstance(value, int)}
     assert len(rows(db, "removed")) == 3
     assert removed.isdisjoint(range(12025550000, 12025550003))
-    # The five buckets: the user's, the address's, its /24's, the strangers' and the application's.
-    assert rate_limits.sweep(db, NOW + REMEMBERED_SECONDS) == 5
+    # The four buckets: the user's, the address's, its /24's and the strangers'.
+    assert rate_limits.sweep(db, NOW + REMEMBERED_SECONDS) == 4
     assert rate_limits.sweep(db, NOW + REMEMBERED_SECONDS + 1) == 3
 
 

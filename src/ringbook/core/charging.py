@@ -3,6 +3,7 @@
     Bucket                        a name, a capacity, and how fast it drains
     charge(tx, bucket, cost)      charges a bucket, in one statement if it drains, or refuses and says how long to wait
     Charge, charge_all            charges several buckets in two statements, or refuses and charges none
+    has_charged(…)                charges a bucket, or says that there is no room
     charge_up_to(…)               charges as much as there is room for, for work that is done already
     has_room, check_empty, fill   says whether there is room; refuses unless the bucket is empty; fills the bucket
     refund(tx, bucket)            takes a charge back
@@ -36,7 +37,7 @@ class Bucket:
 
     limit     the setting of the capacity; metrics count refusals by it
     ends_at   when a bucket that does not drain is deleted; 0 = never
-    alarm     many users share the bucket, and the operator is alarmed when it is nearly full
+    alarm     many users share the bucket, and the operator is alarmed when the share `alarm_at` of it is used
     app_id    the application whose bucket it is; 0 = all of them
     """
 
@@ -47,6 +48,7 @@ class Bucket:
     limit: str = ""
     ends_at: int = 0
     alarm: bool = False
+    alarm_at: float = NEAR
     app_id: int = 0
 
 
@@ -58,7 +60,7 @@ def charge(tx: Tx, bucket: Bucket, cost: int, now: int) -> None:
     if used is None:
         row = buckets.lock(tx, bucket.name, now)
         _write(tx, bucket, _used(bucket, row, cost, now), now)
-    elif bucket.alarm and used >= NEAR * bucket.capacity:
+    elif bucket.alarm and used >= bucket.alarm_at * bucket.capacity:
         _near(bucket, now)
 
 
@@ -70,34 +72,30 @@ def _charged(tx: Tx, bucket: Bucket, cost: int, now: int) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """A charge of `cost` to a bucket, and of up to `block` more, which the process keeps for later (`blocks.py`)."""
+    """A charge of `cost` to a bucket."""
 
     bucket: Bucket
     cost: int
-    block: int = 0
 
 
-def charge_all(tx: Tx, charges: Sequence[Charge], now: int) -> list[int]:
+def charge_all(tx: Tx, charges: Sequence[Charge], now: int) -> None:
     """Charge several buckets, or raise TooMany for the first one without enough room and charge none.
 
-    The buckets are locked in the order of their names, so that two transactions do not deadlock.
-    Returns how much of each block was granted.
+    The buckets are locked in this order. It must be the same everywhere, so that two transactions do not deadlock.
     """
     due = [one for one in charges if one.bucket.capacity and one.cost]
     if not due:
-        return [0] * len(charges)
+        return
     rows = buckets.lock_all(tx, [one.bucket.name for one in due], now)
     used = {one.bucket.name: _used(one.bucket, rows[one.bucket.name], one.cost, now) for one in due}
-    more = {one.bucket.name: max(0, min(one.block, int(one.bucket.capacity - used[one.bucket.name]))) for one in due}
-    written = [(one.bucket, used[one.bucket.name] + more[one.bucket.name]) for one in due]
+    written = [(one.bucket, used[one.bucket.name]) for one in due]
     buckets.set_all(tx, [(bucket.name, amount, _empty_at(bucket, amount, now)) for bucket, amount in written], now)
-    return [more.get(one.bucket.name, 0) for one in charges]
 
 
 def _used(bucket: Bucket, row: Row, cost: int, now: int) -> float:
     """The fill level of a locked bucket after this charge; TooMany if that is more than its capacity."""
     used = drained(row["used"], row["at"], bucket.per_second, now) + cost
-    if bucket.alarm and used >= NEAR * bucket.capacity:
+    if bucket.alarm and used >= bucket.alarm_at * bucket.capacity:
         _near(bucket, now)
     if used <= bucket.capacity:
         return used
@@ -116,7 +114,8 @@ def _near(bucket: Bucket, now: int) -> None:
     key = bucket.app_id, bucket.limit
     if not 0 <= now - _logged_at.get(key, -NEAR_SECONDS) < NEAR_SECONDS:
         _logged_at[key] = now
-        log.warning("a shared limit is nearly reached", limit=bucket.limit, app=bucket.app_id, percent=int(NEAR * 100))
+        percent = round(bucket.alarm_at * 100)
+        log.warning("a shared limit is nearly reached", limit=bucket.limit, app=bucket.app_id, percent=percent)
 
 
 def check_empty(tx: Tx, bucket: Bucket, now: int) -> None:
@@ -129,6 +128,15 @@ def fill(tx: Tx, bucket: Bucket, now: int) -> None:
     """Fill the bucket to its capacity."""
     buckets.lock(tx, bucket.name, now)
     _write(tx, bucket, bucket.capacity, now)
+
+
+def has_charged(tx: Tx, bucket: Bucket, cost: int, now: int) -> bool:
+    """Add `cost` to the bucket if there is room for it. Returns whether there was."""
+    try:
+        charge(tx, bucket, cost, now)
+    except errors.TooMany:
+        return False
+    return True
 
 
 def charge_up_to(tx: Tx, bucket: Bucket, cost: int, now: int) -> None:

@@ -13,7 +13,6 @@ import re
 import secrets
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 
 from .. import errors, metrics, phone
@@ -119,8 +118,7 @@ def _charge(tx: Tx, limits: Limits, app: App, number: int, address: str, now: in
     of_new, of_day = rate_limits.codes_to_new_numbers(app, now), rate_limits.codes_of_day(app, now)
     new_full, known = not charging.has_room(tx, of_new, 1, now), proofs.is_verified(tx, app.id, number)
     if not known:
-        with suppress(errors.TooMany):  # charged even if it is refused, so that the operator is alarmed
-            charging.charge(tx, of_new, 1, now)
+        charging.has_charged(tx, of_new, 1, now)  # also if there is no room, so that the operator is alarmed
     charging.charge(tx, of_day, 1, now)
     if known:
         return _Charged(tries, [of_day], new_full)

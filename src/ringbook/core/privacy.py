@@ -77,8 +77,18 @@ def is_open(caller: Caller) -> bool:
 # ── permits ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def charge(db: Database, limits: Limits, caller: Caller, named: Iterable[int | str], now: int) -> None:
+def charge(
+    db: Database,
+    limits: Limits,
+    caller: Caller,
+    named: Iterable[int | str],
+    now: int,
+    *,
+    free: charging.Bucket | None = None,
+) -> None:
     """Charge a permit for each value that the caller does not hold. Raises TooMany, and SessionGone after an erasure.
+
+    free   as in `pay`
 
     The charge is committed before any user is read, so that it is paid even if the request fails after that.
     """
@@ -90,13 +100,16 @@ def charge(db: Database, limits: Limits, caller: Caller, named: Iterable[int | s
     if cost:
         with db.write() as tx:
             users.lock(tx, caller.user_id)  # otherwise a concurrent erasure would leave a new bucket behind
-            pay(tx, limits, caller, cost, now)
+            pay(tx, limits, caller, cost, now, free=free)
 
 
 def _held(tx: Tx, caller: Caller, values: set[int | str], now: int) -> set[int | str]:
-    """The values that are the caller's own, or numbers that are in the caller's books or were there lately."""
+    """The values that are the caller's own, or numbers that are in the caller's books or were there lately.
+
+    An own number that is not verified costs a permit: otherwise each new account could ask for a number for nothing.
+    """
     keyed = numbers.keyed_all(tx, caller.app.id, (value for value in values if isinstance(value, int)))
-    held: set[int | str] = set(users.numbers_of(tx, caller.user_id))
+    held: set[int | str] = {row["number"] for row in users.identities(tx, caller.app.id, caller.user_id)} - {None}
     if keyed:
         found = books.elsewhere(tx, caller.app.id, caller.user_id, NO_BOOK, list(keyed))
         found |= removed_lately(tx, caller, list(keyed), now)
@@ -106,12 +119,15 @@ def _held(tx: Tx, caller: Caller, values: set[int | str], now: int) -> set[int |
     return held | {canonical(text, region) for text in (own and own.login, own and own.email) if text}
 
 
-def pay(tx: Tx, limits: Limits, caller: Caller, cost: int, now: int) -> None:
+def pay(tx: Tx, limits: Limits, caller: Caller, cost: int, now: int, *, free: charging.Bucket | None = None) -> None:
     """Charge `cost` new values to the caller, then to the address, its networks and the application.
 
+    free   while this bucket has room for them, it is charged in place of the address, the networks and the application
+
     Values cost the same whether they are registered or not. The caller's verified number and providers' ids are charged
-    besides the account, since they outlive it. The caller's row must be locked. Raises TooMany, and SessionGone; both
-    must undo the transaction.
+    besides the account, since they outlive it. The few new numbers of a small address book are charged to nobody else
+    if the caller's number is verified. The caller's row must be locked. Raises TooMany, and SessionGone; both must undo
+    the transaction.
     """
     if not cost:
         return
@@ -120,12 +136,15 @@ def pay(tx: Tx, limits: Limits, caller: Caller, cost: int, now: int) -> None:
     identities = users.identities(tx, caller.app.id, caller.user_id)
     if not identities:
         raise errors.SessionGone
-    own = rate_limits.identity_permits(limits, caller.app, identities)
-    established = _established(identities, now - DAY)
-    ceiling.charge_numbers(tx, limits, caller.app, caller.address, cost, now, own=own, established=established)
+    for bucket in rate_limits.identity_permits(limits, caller.app, identities):
+        charging.charge(tx, bucket, cost, now)
+    few = [*([free] if free else []), *rate_limits.small_books(limits, caller.app, identities)]
+    if not any(charging.has_charged(tx, bucket, cost, now) for bucket in few):
+        is_known = _is_known(identities, now - DAY)
+        ceiling.charge_numbers(tx, limits, caller.app, caller.user_id, caller.address, cost, now, is_known=is_known)
 
 
-def _established(identities: Sequence[Row], before: int) -> bool:
+def _is_known(identities: Sequence[Row], before: int) -> bool:
     """Whether a number of the user was verified by then, or the account, with a provider's id, existed by then."""
     return any(
         (row["verified_at"] is not None and row["verified_at"] <= before)

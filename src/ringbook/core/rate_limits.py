@@ -1,6 +1,7 @@
 """Rate limits: the buckets that requests are charged to. `charging.py` charges them.
 
 permits, identity_permits, address_permits     numbers that are new to a user, an identity, an address
+small_books, free_changes                      the few of these that are charged to the user alone
 lock_permits, carry_permits                    a number or id that a user gains takes over the user's used permits
 passwords, sign_ins, log_in                    wrong passwords and refused sign-ins; all buckets of one log-in
 admin_log_ins, audited_refusals                the same for the dashboard
@@ -26,6 +27,7 @@ from ..times import DAY, HOUR, MINUTE
 from .charging import Bucket, Charge, charge_all
 from .networks import Subnet, network, subnets
 
+FREE_CHANGES = 2  # the login and the e-mail of one account, once a day
 REMEMBERED_SECONDS = 30 * DAY  # within this time a removed number can be added back without a permit
 
 
@@ -56,6 +58,30 @@ def _identity_name(app: App, kind: str, value: str) -> str:
     """The name of an identity's bucket: a keyed hash, since it outlives the account and must not reveal the number."""
     who = hmac.new(app.hash_key, f"permits of {kind} {value}".encode(), "sha256").hexdigest()[:24]
     return f"permits of {app.id}:{who}"
+
+
+def small_books(limits: Limits, app: App, identities: Sequence[Row]) -> list[Bucket]:
+    """New numbers of a verified number in a day that count neither for an address nor for the application.
+
+    So what strangers use up does not stop small address books. Empty when there is no verified number.
+    """
+    a_day, reason = limits.small_book_permits_per_day, "Too many new numbers for this user"
+    numbers = sorted(row["number"] for row in identities if row["number"] is not None)
+    names = [_identity_name(app, "number", str(number)) for number in numbers[:1] if a_day]
+    return [Bucket(f"{name} small", a_day, a_day / DAY, reason, "small_book_permits_per_day") for name in names]
+
+
+def free_changes(user_id: int) -> Bucket:
+    """Changes of one user's login, e-mail and phone in a day that count neither for an address nor for the application.
+
+    So what strangers use up does not stop the user who adds an e-mail address to the account.
+    """
+    reason = "Too many changes of this user's login or e-mail"
+    return Bucket(_free_changes_name(user_id), FREE_CHANGES, FREE_CHANGES / DAY, reason, "permits")
+
+
+def _free_changes_name(user_id: int) -> str:
+    return f"free changes:{user_id}"
 
 
 def lock_permits(tx: Tx, user_id: int, now: int) -> None:
@@ -382,6 +408,7 @@ def forget_user(tx: Tx, user_id: int) -> None:
     buckets.forget(tx, _pushes_name(user_id))
     buckets.forget(tx, _searches_name(user_id))
     buckets.forget(tx, _phone_changes_name(user_id))
+    buckets.forget(tx, _free_changes_name(user_id))
     buckets.forget(tx, _refused_uploads_name(user_id))
 
 

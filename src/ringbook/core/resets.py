@@ -21,13 +21,13 @@ import msgspec
 from msgspec import Struct
 
 from .. import errors
-from ..config import Config, Limits
+from ..config import Config
 from ..logs import log
 from ..model import App
 from ..outbound.mail import Outcome, Result
 from ..store import proofs, sessions, users
 from ..store import resets as store
-from ..store.db import Database, Tx
+from ..store.db import Database
 from ..times import DAY, HOUR
 from . import applications, charging, numbers, passwords, rate_limits
 from .users import note_last_use
@@ -87,16 +87,8 @@ def request(db: Database, config: Config, app: App, email: str, languages: str, 
     folded, language = users.fold(email), language_of(languages, texts_of(app))
     with db.write() as tx:
         charging.charge(tx, rate_limits.resets_from_address(config.limits, address), 1, now)
-        if _has_room(tx, config.limits, app, folded, now):
+        if charging.has_charged(tx, rate_limits.resets_of_email(config.limits, app, folded), 1, now):
             store.put(tx, app.id, folded, language, now)
-
-
-def _has_room(tx: Tx, limits: Limits, app: App, folded: str, now: int) -> bool:
-    try:
-        charging.charge(tx, rate_limits.resets_of_email(limits, app, folded), 1, now)
-    except errors.TooMany:
-        return False
-    return True
 
 
 def texts_of(app: App) -> dict[str, str]:

@@ -5,6 +5,7 @@
     near           counts a charge that found a shared limit nearly reached
     refused        counts a refused request
     flush          writes the counts of this process to the database
+    check_sign_ups   alarms the operator when unusually many users sign up
     sweep          deletes old refusals and old activity
 
 Counting changes a dict in memory and needs no database. Each process writes its counts every EVERY_SECONDS and when it
@@ -23,7 +24,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from .. import errors
+from .. import errors, metrics
+from ..config import Limits
+from ..logs import log
 from ..store import stats as store
 from ..store.db import Database, Tx
 
@@ -37,6 +40,8 @@ PROCESS_KEPT_SECONDS = 7 * DAY
 # Also counted by half hours, so that a chart can show the days of the browser's time zone.
 CHARTED = ("sign-ups", "matches", "joined")
 SLOT_SECONDS = 1_800
+USUAL_HOURS = 7 * 24
+JUMP, LEAST_JUMP = 10, 100
 ACTIVITY_KEPT_SECONDS = 190 * DAY  # two times the longest period of the chart
 
 Name = Literal[
@@ -171,6 +176,23 @@ def plain(refused: errors.Refused) -> str:
 def flush(db: Database, now: int) -> int:
     """Write the counts of this process. Raises Unavailable and keeps them when that fails."""
     return _tally.flush(db, now)
+
+
+def check_sign_ups(db: Database, limits: Limits, now: int) -> int:
+    """Alarm the operator of each application in which unusually many users have signed up in the latest hour.
+
+    "Unusually many" is `sign_ups_alarm_per_hour`, or JUMP times as many as in an hour of the week before. Returns 0.
+    """
+    recent = now - now % SLOT_SECONDS - SLOT_SECONDS  # the half hour before this one, and this one
+    with db.read() as tx:
+        rows = store.sign_ups(tx, recent - USUAL_HOURS * 3_600, recent)
+    for app_id, latest, before in rows:
+        most = limits.sign_ups_alarm_per_hour
+        if (most and latest >= most) or latest >= max(LEAST_JUMP, JUMP * before / USUAL_HOURS):
+            metrics.limit_near("sign_ups_alarm_per_hour")
+            near(app_id, "sign_ups_alarm_per_hour", now)
+            log.warning("unusually many sign-ups", app=app_id, count=latest, usual=round(before / USUAL_HOURS))
+    return 0
 
 
 def sweep(db: Database, now: int, batch: int = 500) -> int:

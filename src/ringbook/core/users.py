@@ -28,7 +28,6 @@ from ..store.db import Database, Row, Tx
 from ..store.users import fold
 from . import (
     audit,
-    ceiling,
     charging,
     codes,
     erasures,
@@ -81,7 +80,7 @@ def sign_up(
     with faults.collected():
         chosen = preferences.checked(app, fields.get("preferences") or {})
     values = _checked(app, fields, faults)
-    _count_account(db, limits, app, address, now, has_number=bool(values.get("phone")))
+    _count_account(db, limits, address, now)
     values["password_hash"] = passwords.hashed(fields["password"])
     with db.write() as tx:
         return add(tx, app, values, now, chosen=chosen)
@@ -129,18 +128,14 @@ def has_number(app: App, typed: str | None) -> bool:
 def guest(db: Database, limits: Limits, app: App, full_name: str, address: str, now: int) -> User:
     """Create an account that ends after a day, without a password or a number (protocol §2.1)."""
     values = columns({"login": f"guest_login_{secrets.token_hex(16)}", "full_name": full_name})
-    _count_account(db, limits, app, address, now)
+    _count_account(db, limits, address, now)
     with db.write() as tx:
         return add(tx, app, values | {"phone": "", "is_guest": 1, "guest_until": now + GUEST_SECONDS}, now)
 
 
-def _count_account(db: Database, limits: Limits, app: App, address: str, now: int, *, has_number: bool = False) -> None:
-    """Charge a new account to the address, and its number as well: the new user may ask for that number for nothing."""
+def _count_account(db: Database, limits: Limits, address: str, now: int) -> None:
     with db.write() as tx:
-        if has_number:
-            ceiling.charge_numbers(tx, limits, app, address, 1, now, own=rate_limits.accounts(limits, address))
-        else:
-            charge_account(tx, limits, address, now)
+        charge_account(tx, limits, address, now)
 
 
 def charge_account(tx: Tx, limits: Limits, address: str, now: int) -> None:
@@ -245,9 +240,10 @@ def update(
     A phone of another number that is not verified can be given `phone_changes_per_day` times a day.
 
     A new phone, e-mail, or login that looks like one costs a permit, whether it is taken or not: otherwise a change
-    would show for nothing whether it is taken. A change of the password is refused if the old password was replaced or
-    the session ended since the password was compared. Raises Forbidden for another user's account, Invalid, Conflict,
-    TooMany, SessionGone.
+    would show for nothing whether it is taken. `rate_limits.FREE_CHANGES` a day are charged to the user alone.
+
+    A change of the password is refused if the old password was replaced or the session ended since the password was
+    compared. Raises Forbidden for another user's account, Invalid, Conflict, TooMany, SessionGone.
     """
     if verified_phone:
         fields = {**fields, "phone": verified_phone}
@@ -276,7 +272,9 @@ def update(
     if new.get("phone") and not verified_phone:
         _count_phone_change(db, limits, caller, new["phone"], now)
     charged = {name: value for name, value in new.items() if not (verified_phone and name == "phone")}
-    privacy.charge(db, limits, caller, _private_values(charged, caller.app.settings.default_region), now)
+    region = caller.app.settings.default_region
+    named = _private_values(charged, region) - {privacy.number(user.phone, region)}
+    privacy.charge(db, limits, caller, named, now, free=rate_limits.free_changes(caller.user_id))
     return _save(db, caller, _Change(values, session, old_hash, verified_phone, chosen), now)
 
 

@@ -69,6 +69,7 @@ class Warned:
 
     what: str
     advice: str
+    share: str = "80 %"
 
 
 READING_OUT = (
@@ -78,7 +79,7 @@ READING_OUT = (
 EXPECTED = "Is a campaign or an import under way? Raise the setting. " + READING_OUT
 OF_NETWORK = (
     "Is a campaign or an import under way? Raise the setting, and RINGBOOK_APP_PERMITS_PER_DAY: one network gets at "
-    "most a quarter of it. " + READING_OUT
+    "most a quarter of it, and a twentieth for users who were not verified more than a day ago. " + READING_OUT
 )
 MANY_HERE = (
     "Is it a school, an office or a mobile network? Raise the setting. If not, block the network at your proxy: "
@@ -88,7 +89,18 @@ NEAR = {
     "address_permits_per_day": Warned("new numbers from one address", EXPECTED),
     "subnet_permits_per_day": Warned("new numbers from one /56 network", EXPECTED),
     "network_permits_per_day": Warned("new numbers from one /48 or /24 network", OF_NETWORK),
-    "app_permits_per_day": Warned("new numbers of this application", EXPECTED),
+    "app_permits_per_day": Warned(
+        "new numbers of this application",
+        "Is a campaign or an import under way? Raise the application's setting new_numbers_per_day until a day "
+        "(new_numbers_until). " + READING_OUT,
+        "half",
+    ),
+    "sign_ups_alarm_per_hour": Warned(
+        "sign-ups of an hour",
+        "This alarm refuses nobody. It also comes when ten times as many users sign up as usual. Is a campaign under "
+        "way? If not, somebody may be making accounts: the runbook RingbookLimitNear says how to find the network.",
+        "all",
+    ),
     "new_accounts_per_hour": Warned("new accounts from one address", MANY_HERE),
     "subnet_accounts_per_hour": Warned("new accounts from one /56 network", MANY_HERE),
     "network_accounts_per_hour": Warned("new accounts from one /48 or /24 network", MANY_HERE),

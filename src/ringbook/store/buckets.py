@@ -7,7 +7,6 @@ keyed, sealed                           the keyed value of a bucket's name; the 
 lock, read, set_used                    one bucket: how much of it is used, and since when
 charge                                  use more of one bucket that drains, in one statement
 lock_all, set_all                       several buckets, in one statement each on one server
-give_back                               use less of a bucket
 carry                                   what was used of one bucket counts as used of another
 remember_removed, has_removed, removed_among         numbers that an owner removed lately
 forget, forget_owner                    a bucket, and what an owner has removed
@@ -141,15 +140,6 @@ def set_all(tx: Tx, rows: Sequence[tuple[str, float, int]], now: int) -> None:
         " FROM :rows AS r WHERE buckets.name = r.name",
         now=now,
         rows=Rows(USED, [(keyed(tx, name), repr(used), expires_at) for name, used, expires_at in rows]),
-    )
-
-
-def give_back(tx: Tx, name: str, amount: int) -> None:
-    """Reduce what is used of a bucket."""
-    tx.run(
-        "UPDATE buckets SET used = CASE WHEN used > :amount THEN used - :amount ELSE 0 END WHERE name = :name",
-        name=keyed(tx, name),
-        amount=amount,
     )
 
 

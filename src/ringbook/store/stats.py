@@ -4,7 +4,7 @@ first_time            has this batch of a process been written before?
 add, add_refusals     sums into the tables
 add_activity, activity, sweep_activity    the same by half hours, for some months
 totals, days, since   sums for ever, of each day, and from when on
-new_users             how many users an application got lately
+sign_ups              how many users each application got in the latest hour, and in the time before it
 refusals, sweep       the latest refusals; old ones forgotten
 """
 
@@ -123,15 +123,19 @@ def days(tx: Tx, app_id: int, first: int, last: int) -> list[tuple[int, str, int
     )
 
 
-def new_users(tx: Tx, app_id: int, since: int) -> int:
-    """How many users of an application signed up or were imported since a day, a number of days since 1970."""
-    found = tx.tuples(
-        "SELECT COALESCE(SUM(value), 0) FROM daily WHERE app_id = :app_id AND day >= :since"
-        " AND name IN ('sign-ups', 'imported')",
-        app_id=app_id,
+def sign_ups(tx: Tx, since: int, recent: int) -> list[tuple[int, int, int]]:
+    """The sign-ups of each application, by half hours that begin at some time: app_id, since `recent`, before that.
+
+    since   older half hours do not count
+    """
+    rows = tx.tuples(
+        "SELECT app_id, SUM(CASE WHEN at >= :recent THEN value ELSE 0 END), SUM(value) FROM activity"
+        " WHERE app_id IN (SELECT id FROM applications) AND name = 'sign-ups' AND at >= :since"
+        " GROUP BY app_id ORDER BY app_id",
         since=since,
+        recent=recent,
     )
-    return int(found[0][0])
+    return [(app_id, int(latest), int(all_) - int(latest)) for app_id, latest, all_ in rows]
 
 
 def since(tx: Tx, app_id: int) -> int | None:

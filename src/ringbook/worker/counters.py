@@ -1,7 +1,5 @@
 """Writes the counters of a process to the database every few seconds, and when the process ends.
 
-So do the permits that the process has drawn in blocks and does not use.
-
 begin, end    start to do so in a thread; stop, with what was counted until then
 """
 
@@ -9,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from .. import errors, times
-from ..core import ceiling, stats
+from ..core import stats
 from ..logs import log
 
 if TYPE_CHECKING:
@@ -43,7 +41,6 @@ def _flush(db: "Database", stop: threading.Event, every: float) -> None:
         now = times.now()
         try:
             stats.flush(db, now)
-            ceiling.return_blocks(db, now, all_=last)
         except errors.Unavailable as away:
             log.warning("figures wait", reason=away.reason)
         except Exception:

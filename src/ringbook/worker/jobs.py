@@ -21,6 +21,7 @@ from ..core import (
     app_totals,
     audit,
     backups,
+    ceiling,
     codes,
     delivery,
     erasures,
@@ -43,6 +44,7 @@ TROUBLE_SECONDS = 5
 MOST_BATCHES = 1_000  # per turn, so that no job delays the others too long
 HOUR, DAY = 3_600, 86_400
 COPIES_KEPT_DAYS = 30
+ALARM_SECONDS = 600
 
 
 def parts(config: Config) -> "dict[str, Part]":
@@ -60,11 +62,13 @@ def parts(config: Config) -> "dict[str, Part]":
         "old pushes": lambda db, now: delivery.sweep(db, now - kept),
         "old facts": lambda db, now: announcing.sweep(db, now - kept),
         "old refusals": stats.sweep,
+        "alarm of sign-ups": once_in(ALARM_SECONDS, lambda db, now: stats.check_sign_ups(db, config.limits, now)),
         "audit log": lambda db, now: audit.sweep(db, now - audit_kept),
         "journal of erasures": lambda db, now: erasures.sweep(db, now - journal_kept),
         "copies of the database": lambda db, now: backups.sweep(db, now - COPIES_KEPT_DAYS * DAY),
         "traces of those who were erased": once_in(DAY, lambda db, _now: erasures.rewrite_small(db)),
         "what is left of deleted rows": _scrub,
+        "established users": ceiling.count_established,
         "totals": app_totals.collect,
         "recount of totals": app_totals.recount,
     }
