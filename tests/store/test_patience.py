@@ -1,7 +1,11 @@
 """Statements without an answer: a frozen PostgreSQL, a statement that takes too long, and a node that died."""
 
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -101,3 +105,44 @@ def test_a_node_that_dies_within_a_transaction_makes_the_database_unavailable(da
             tx.run(dies)
         assert "node of the database cluster" in refused.value.explained()
         assert backend(db)
+
+
+# ── a pooler answers twice ───────────────────────────────────────────────────────────────────────────────────────────
+
+BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
+
+
+def end_while_asked(direct: str) -> threading.Timer:
+    """The server ends its connections to a database half a second from now. Until then it reads nothing from them."""
+    with psycopg.connect(direct) as connection:
+        own = connection.info.backend_pid
+        pids = [pid for (pid,) in connection.execute(BACKENDS).fetchall() if pid != own]
+    frozen_until = ExitStack()
+    frozen_until.enter_context(frozen(*pids))
+
+    def end() -> None:
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+        frozen_until.close()
+
+    ending = threading.Timer(0.5, end)
+    ending.start()
+    return ending
+
+
+@pytest.mark.parametrize("seconds", [0, 30])
+@pytest.mark.parametrize("moment", ["begin", "commit"])
+def test_behind_a_pooler_a_server_that_stops_is_a_database_that_is_away(
+    databases: Databases, moment: str, seconds: int
+):
+    with databases.fresh("pgbouncer") as url, closing(connect(url, pool=1, seal=SEAL, seconds=seconds)) as db:
+        direct = urlsplit(url)._replace(netloc=urlsplit(databases.postgresql.url).netloc).geturl()
+        with db.write() as tx:
+            assert sessions.remember_signature(tx, 1, "before", 2_000_000_000)
+        ending = end_while_asked(direct) if moment == "begin" else None
+        with pytest.raises(errors.Unavailable), db.write() as tx:
+            assert sessions.remember_signature(tx, 1, "a signature", 2_000_000_000)
+            ending = end_while_asked(direct)
+        assert ending
+        ending.join()
+        eventually(lambda: answers(db), "it never answers again")

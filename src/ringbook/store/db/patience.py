@@ -2,6 +2,7 @@
 
 patient(seconds, note)   a class of connections like the driver's
 GivenUp                  the error of a statement that waited too long
+Mixed                    the error of a statement that had more than one answer
 
 A frozen server keeps its TCP connections alive, so no time-out of the network ends the wait. A time-out that the server
 itself keeps is of no use either: it is frozen, or it is a node that waits for a frozen node of its cluster.
@@ -25,13 +26,20 @@ class GivenUp(psycopg.OperationalError):
     """A statement had no answer in time; its connection is closed."""
 
 
+class Mixed(psycopg.OperationalError):
+    """A statement had several answers; its connection is closed.
+
+    PgBouncer passes on the last words of a server that stops, and adds that the server's connection is lost.
+    """
+
+
 def patient(seconds: float, note: Callable[[BaseException | None], None]) -> type[psycopg.Connection[Any]]:
     """The driver's class of connections, whose statements wait at most so many seconds; 0 = without end.
 
     note   is told why a connection could not be made, or None when one was made
     """
 
-    class Noted(psycopg.Connection[Any]):
+    class Patient(psycopg.Connection[Any]):
         made_at = 0.0  # by time.monotonic(), when it was begun
 
         @classmethod
@@ -46,17 +54,22 @@ def patient(seconds: float, note: Callable[[BaseException | None], None]) -> typ
             made.made_at = began
             return made
 
-    class Patient(Noted):
         def wait(self, *given: Any, **more: Any) -> Any:
             try:
-                return super().wait(*given, **({"timeout": seconds} | more))
+                return super().wait(*given, **(limit | more))
+            except psycopg.InternalError as error:
+                if error.sqlstate:
+                    raise  # the server says so, in answer to the statement
+                self.pgconn.finish()
+                raise Mixed(str(error)) from error
             except psycopg.OperationalError:
-                if self.pgconn.transaction_status != psycopg.pq.TransactionStatus.ACTIVE:
+                if not seconds or self.pgconn.transaction_status != psycopg.pq.TransactionStatus.ACTIVE:
                     raise  # the connection is lost already
             give_up(self)
             raise GivenUp(f"{NO_ANSWER_WITHIN} {seconds} seconds")
 
-    return Patient if seconds else Noted
+    limit: dict[str, Any] = {"timeout": seconds} if seconds else {}
+    return Patient
 
 
 def give_up(connection: "psycopg.Connection[Any]") -> None:
