@@ -215,6 +215,15 @@ def test_an_erasure_and_a_first_upload_at_once_leave_the_totals_exact(db):
     assert shown(db) == counted(db) == {play.app_id: (0, 0, 0)}
 
 
+def test_an_erased_user_has_no_row_left_in_the_recorded_changes(play):
+    user = play.person("").id
+    play.holds(user, (phone(1), "a"))
+    users.erase(play.db, user)
+    with play.db.read() as tx:
+        assert not tx.tuples("SELECT 1 FROM total_changes WHERE owner_id = :id", id=user)
+    assert stored(play.db) == counted(play.db)
+
+
 # ── drift ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -238,10 +247,11 @@ def test_wrong_totals_are_corrected_a_slice_at_a_time(play):
     users.erase(db, owners[1])
     collect(db)
     app_totals.recount(db, NOW, 3)
-    users.erase(db, owners[6])  # a change that is not collected when the slice of this user is counted
+    users.erase(db, owners[6])
+    play.holds(owners[5], (phone(3), "c"))  # a change that is not collected when the slice of this user is counted
     assert shown(db) != counted(db)
     app_totals.recount(db, NOW, 3)
-    assert shown(db) == counted(db) == {play.app_id: (5, 5, 11)}
+    assert shown(db) == counted(db) == {play.app_id: (5, 5, 12)}
 
 
 def test_totals_that_are_missing_are_made(play):

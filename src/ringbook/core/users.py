@@ -11,6 +11,7 @@
 """
 
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from ..store import users as store
 from ..store import words as words_store
 from ..store.db import Database, Row, Tx
 from ..store.users import fold
+from ..times import DAY
 from . import (
     audit,
     charging,
@@ -448,7 +450,13 @@ def erase(db: Database, user_id: int, *, by: Actor | None = None, again: bool = 
             app_totals.change(tx, app_id, user_id, users=-1, books=-used, contacts=-contacts)
         if app_id and not again:
             erasures.note(db, tx, app_id, user_id)
-    return app_id is not None
+    if app_id is None:
+        return False
+    # Afterwards, because the lock of the totals is held by jobs that wait for locks of this transaction. If this
+    # fails, the periodic job does it.
+    with suppress(errors.Refused), db.write() as tx:
+        app_totals.collect_of(tx, int(time.time()) // DAY, user_id)
+    return True
 
 
 def erase_guests(db: Database, now: int, batch: int) -> int:

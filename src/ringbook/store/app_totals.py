@@ -2,7 +2,7 @@
 
 change, change_users          record how a transaction changes the totals
 of_app, users_of              read the totals of an application
-collect                       add recorded changes to the totals
+collect, collect_of           add recorded changes to the totals: any, or those of one user
 recount                       count a slice of the users anew, and at the end of a pass correct the totals
 write_day                     store the totals of all applications as the values of a day
 forget                        delete the totals of an application
@@ -24,6 +24,7 @@ from .sweeps import LAST_ID
 
 MOST_PENDING = 1_000  # of recorded changes that a page adds to the totals
 NAMES = ("users", "books", "contacts")
+RECORDED = "owner_id, app_id, users, books, contacts"
 COUNTS: dict[str, type] = {"app_id": int, "users": int, "books": int, "contacts": int}
 SWEEP = "totals"
 DAY = "totals of the day"
@@ -107,17 +108,29 @@ def collect(tx: Tx, day: int, limit: int) -> int:
     counts as well.
     """
     tx.lock("totals")
-    place, _ = sweeps.place(tx, SWEEP)
     rows = tx.tuples(
         "DELETE FROM total_changes WHERE owner_id IN (SELECT owner_id FROM total_changes LIMIT :limit)"
-        " RETURNING owner_id, app_id, users, books, contacts",
+        f" RETURNING {RECORDED}",
         limit=limit,
     )
+    _collected(tx, day, rows)
+    return len(rows)
+
+
+def collect_of(tx: Tx, day: int, owner_id: int) -> None:
+    """Add the recorded changes of one user to the totals, as `collect` does."""
+    tx.lock("totals")
+    rows = tx.tuples(f"DELETE FROM total_changes WHERE owner_id = :owner_id RETURNING {RECORDED}", owner_id=owner_id)
+    _collected(tx, day, rows)
+
+
+def _collected(tx: Tx, day: int, rows: Sequence[tuple[int, ...]]) -> None:
+    """Add rows that were deleted from the recorded changes."""
+    place, _ = sweeps.place(tx, SWEEP)
     if rows:
         _add(tx, "", _sums(row[1:] for row in rows))
         _add(tx, "recounted_", _sums(row[1:] for row in rows if row[0] <= place))
         _write_values(tx, day, sorted({row[1] for row in rows}))
-    return len(rows)
 
 
 def _sums(rows: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
