@@ -61,10 +61,10 @@ class Play:
         """The caller of a user's request."""
         return Caller(app=self.app, user_id=user_id, is_guest=False, address=ADDRESS)
 
-    def holds(self, user_id: int, *contacts: tuple[str, str], device: str = "") -> None:
+    def holds(self, user_id: int, *contacts: tuple[str, str], device: str = "", force: bool = False) -> None:
         """Upload contacts, as (phone, name), to a user's book."""
         entries = [Entry(phone=phone, name=name) for phone, name in contacts]
-        discovery.upload(self.db, LIMITS, self.caller(user_id), entries, device=device, now=self.now)
+        discovery.upload(self.db, LIMITS, self.caller(user_id), entries, device=device, force=force, now=self.now)
 
     def prefers(self, user_id: int, **given: Any) -> None:
         """Change the user's preferences for joined pushes."""

@@ -1,5 +1,7 @@
 """What an admin sees of users' address books."""
 
+from itertools import pairwise
+
 import pytest
 from core.joining import ANN, BOB, CLEO, NOW, Play
 from sealed import entries
@@ -31,6 +33,21 @@ def test_contacts_are_masked_in_the_order_of_the_upload_and_their_places_tell_no
     assert not ann.is_whole and str(ann.place) not in "12025550101"
     assert masked_books.masked(play.db, play.bob, 0, ann.place, 10) == [cleo]
     assert masked_books.masked(play.db, play.bob, 0, 0, 1) == [ann]
+
+
+def test_contacts_that_were_added_in_front_are_shown_and_revealed(play):
+    play.holds(play.bob, (BOB, "Bob"), (CLEO, "Cleo"), force=True)
+    for n in range(4):  # the positions go below 0
+        front = [(f"+1202555013{n}", f"Aaron {n}")]
+        kept = [(f"+1202555013{m}", f"Aaron {m}") for m in reversed(range(n))]
+        play.holds(play.bob, *front, *kept, (BOB, "Bob"), (CLEO, "Cleo"), force=True)
+    everybody = masked_books.masked(play.db, play.bob, 0, masked_books.FIRST, 10)
+    assert [one.phone for one in everybody] == ["…33", "…32", "…31", "…30", f"…{BOB[-2:]}", f"…{CLEO[-2:]}"]
+    assert everybody[0].place < 0
+    for before, one in pairwise(everybody):
+        assert masked_books.masked(play.db, play.bob, 0, before.place, 1) == [one]
+    shown = masked_books.reveal(play.db, play.bob, 0, everybody[0].place, BY)
+    assert (shown.name, shown.phone) == ("Aaron 3", "+12025550133")
 
 
 def test_one_contact_is_revealed_as_it_was_typed_and_only_with_an_entry_in_the_log(play):

@@ -52,8 +52,16 @@ def test_the_card_is_saved_and_kept(visitor, server, app):
     assert re.search(r'id="contact_joined_enabled" name="contact_joined_enabled" value="on" checked', page.html)
     assert page.value("contact_joined_template") == "%s ist da! 100%%" and "Annie ist da! 100%" in page.words
     assert stored(server, app)["contact_joined_enabled"] is True
-    visitor.post(at(app, "/joined"), contact_joined_template="%s")  # a box that is not ticked is not sent
+    assert 'type="hidden" name="contact_joined_enabled" value="off"' in page.html
+    visitor.post(at(app, "/joined"), contact_joined_enabled="off", contact_joined_template="%s")  # no tick
     assert stored(server, app)["contact_joined_enabled"] is False
+
+
+def test_a_box_that_the_page_does_not_show_is_not_switched_off(visitor, server, app):
+    visitor.post(at(app, "/joined"), contact_joined_enabled="on", contact_joined_template="%s")
+    visitor.post(at(app, "/joined"), contact_joined_template="%s!")
+    assert stored(server, app)["contact_joined_enabled"] is True
+    assert stored(server, app)["contact_joined_template"] == "%s!"
 
 
 @pytest.mark.parametrize(
@@ -180,7 +188,8 @@ def test_every_setting_of_an_application_stands_in_one_form_of_the_dashboard(vis
     assert cards == {*settings.CARDS, *(provider.key for provider in PROVIDERS)}
     for provider in PROVIDERS:
         assert [key for key, one in SETTINGS.items() if one.card == provider.key] == list(provider.settings)
-    pages = [visitor.get(f"/apps/{app.application_id}{path}").html for path in PAGES]
+    unticked = r'<input type="hidden" name="\w+" value="off">'
+    pages = [re.sub(unticked, "", visitor.get(f"/apps/{app.application_id}{path}").html) for path in PAGES]
     for key in SETTINGS:
         assert [page.count(f'name="{key}"') for page in pages].count(1) == 1, key
 
@@ -227,7 +236,7 @@ def test_limits_of_the_process_are_shown_with_the_variables_that_set_them(visito
 
 
 def test_each_change_is_in_the_audit_log(visitor, server, app):
-    visitor.post(at(app, "/sessions"), events="on", users_v1_list="on", reassigned_after_days="90")
+    visitor.post(at(app, "/sessions"), session_creates_user="off", users_v1_list="on", reassigned_after_days="90")
     found = {entry.subject: entry.detail for entry in entries_behind(server, app_id=app.application_id)}
     assert found == {
         "session_creates_user": "true → false",

@@ -170,6 +170,21 @@ def test_contacts_are_masked_until_one_is_revealed_which_is_written_down(visitor
     assert visitor.get(path.replace("books/0", "books/7")).status == 404
 
 
+def test_a_book_shows_the_contacts_that_were_added_in_front(visitor, server, app):
+    bob = person(server, app)
+    contacts = [{"phone": f"+1202555015{n}", "name": f"{'ABCDEF'[n]}x"} for n in range(6)]
+    for first in (4, 3, 2, 1, 0):
+        assert bob.upload(contacts[first:], force=1).status == 200
+    path = f"/apps/{app.application_id}/users/{bob.id}/books/0"
+    page = visitor.get(path)
+    places = re.findall(r'name="place" value="(-?[0-9]+)"', page.html)
+    assert "6 contacts" in page.words and len(places) == 6 and int(places[0]) < 0
+    assert "+12025550150" in visitor.follow(visitor.post(path, place=places[0])).words
+    before = f"{path}?after={places[1]}"
+    assert visitor.get(before).html.count('name="place"') == 4
+    assert f"after={places[1]}" in visitor.post(before, place=places[3]).goes_to
+
+
 def test_an_export_is_a_file_and_in_the_audit_log(visitor, server, app, ann):
     file = visitor.post(f"/apps/{app.application_id}/users/{ann.id}/export")
     assert file.headers["Content-Disposition"] == f'attachment; filename="ringbook-user-{ann.id}.json"'

@@ -16,6 +16,8 @@ from ..store.db import Database, Row, Tx
 from . import audit
 from .audit import Actor
 
+FIRST = store.BEFORE_ALL
+
 
 class Shown(Struct, frozen=True, kw_only=True):
     """A contact. `place` identifies it within its book and reveals nothing; `is_whole` means that nothing is masked."""
@@ -33,7 +35,7 @@ def books_of(db: Database, user_id: int) -> list[Row]:
 
 
 def masked(db: Database, user_id: int, book: int, after: int, limit: int) -> list[Shown]:
-    """Up to `limit` masked contacts after a place, in upload order."""
+    """Up to `limit` masked contacts after a place, in upload order; from the first one after FIRST."""
     with db.read() as tx:
         return [_masked(one) for one in store.page(tx, user_id, book, after, limit)]
 

@@ -101,7 +101,8 @@ def save(call: Call, keys: Sequence[str], instead: Mapping[str, str] | None = No
 
     instead   texts of settings that are composed of several fields
 
-    Browsers do not send an unticked checkbox: its setting is switched off. A secret that is left empty stays as it is.
+    A setting that the form does not contain stays as it is. Browsers do not send an unticked checkbox, so the page
+    sends "off" before each one. A secret that is left empty stays as it is.
     If another admin has changed the settings since the page was loaded, the conflicting ones are errors.
     """
     form, app = call.texts() | dict(instead or {}), call.app
@@ -133,8 +134,6 @@ def _entered(form: Mapping[str, str], keys: Sequence[str]) -> dict[str, str]:
 def _text(form: Mapping[str, str], declared: Setting) -> str | None:
     """The text that the form holds for a setting; None if the setting stays as it is."""
     kind, text = KINDS[declared.key], form.get(declared.key)
-    if kind == "check":
-        return "on" if text else "off"
     if kind == "secret" and form.get(f"{declared.key}_remove"):
         return str(declared.default)
     if text is None or (kind == "secret" and not text.strip()):

@@ -24,8 +24,9 @@ SHOWN = (*(key for key, field in FIELDS.items() if field.exported), "firebase_ui
 
 
 def number(text: str, otherwise: int) -> int:
-    """The number in an address, or another one if there is none."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else otherwise
+    """The number in an address, which may be negative; another one if there is none."""
+    digits = text.removeprefix("-")
+    return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 19 else otherwise
 
 
 def _user(call: Call) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def book(call: Call) -> Response:
     found = next((one for one in masked_books.books_of(call.db, user["id"]) if one["book"] == at), None)
     if not found:
         raise errors.NotFound("There is no such address book.")
-    after = number(call.query("after"), 0)
+    after = number(call.query("after"), masked_books.FIRST)
     page = masked_books.masked(call.db, user["id"], at, after, PER_PAGE + 1)
     whole = _revealed(call, user["id"], at)
     shown = [whole if whole and one.place == whole.place else one for one in page[:PER_PAGE]]
@@ -99,10 +100,9 @@ def book(call: Call) -> Response:
         book=found,
         contacts=shown,
         registered=masked_books.registered(call.db, call.app, user["id"], at, after, PER_PAGE),
-        after=after,
-        book_address=here,
+        form_address=here if after == masked_books.FIRST else f"{here}?{urlencode({'after': after})}",
         older=f"{here}?{urlencode({'after': shown[-1].place})}" if len(page) > PER_PAGE else "",
-        newest=here if after else "",
+        newest="" if after == masked_books.FIRST else here,
     )
 
 
@@ -111,15 +111,18 @@ def reveal_contact(call: Call) -> Response:
     assert call.login
     user, at = _user(call), _book_number(call)
     shown = masked_books.reveal(call.db, user["id"], at, number(call.text("place"), 0), call.by)
-    values = {"after": number(call.query("after"), 0), "place": shown.place, "seen": _seen(call, user["id"], at, shown)}
+    values: dict[str, str | int] = {"place": shown.place, "seen": _seen(call, user["id"], at, shown)}
+    if after := call.query("after"):
+        values["after"] = number(after, masked_books.FIRST)
     return call.redirect(f"{ROOT}/apps/{call.app.id}/users/{user['id']}/books/{at}?{urlencode(values)}")
 
 
 def _revealed(call: Call, user_id: int, at: int) -> Shown | None:
     """The contact in the address, if this session has revealed it and it has not changed since."""
     assert call.login
-    if not (place := number(call.query("place"), 0)):
+    if not call.query("place"):
         return None
+    place = number(call.query("place"), 0)
     try:
         shown = masked_books.contact(call.db, user_id, at, place)
     except errors.NotFound:

@@ -47,6 +47,7 @@ PUT_AT_NODE = (
 )
 STORED: dict[str, type] = {"number": int, "entry": int, "seq": int, "sealed": bytes}
 Found = tuple[int, str, str | None, int]  # a registered contact: user id, name in the book, phone, number
+BEFORE_ALL = -(2**63)  # positions are any integers: contacts that are added in front get lower ones
 HELD = "SELECT number, entry, seq, length(sealed) FROM contacts WHERE owner_id = :owner_id AND book = :book"
 
 
@@ -112,7 +113,7 @@ def of_owner(tx: Tx, owner_id: int) -> list[Row]:
 
 
 def page(tx: Tx, owner_id: int, book: int, after: int, limit: int) -> list[Contact]:
-    """Up to `limit` contacts of a book after a given place, in upload order."""
+    """Up to `limit` contacts of a book after a position, in upload order. The first position is above BEFORE_ALL."""
     rows = tx.tuples(
         "SELECT app_id, number, sealed, seq FROM contacts WHERE owner_id = :owner_id AND book = :book AND seq > :after"
         " ORDER BY seq LIMIT :limit",

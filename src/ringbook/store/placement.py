@@ -18,10 +18,10 @@ Storage of a column:
     sealed      encrypted, bound to its place
     hashed      a hash without a key, of values that cannot be guessed
 
-A column is declared as it is stored today. `owed` names those that are not sealed yet, and how they will be stored.
+A column is declared as it is stored today.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -36,12 +36,10 @@ class Table:
 
     by        the column by which it is distributed; "" for a reference table, "local" for one of the coordinator
     columns   how each column is stored
-    owed      the columns that must not stay as they are, and how they will be stored
     """
 
     by: str
     columns: dict[str, Storage]
-    owed: dict[str, Storage] = field(default_factory=dict)
 
     @property
     def is_reference(self) -> bool:
@@ -66,11 +64,10 @@ def by(
     keyed: str = "",
     sealed: str = "",
     hashed: str = "",
-    owed: dict[str, Storage] | None = None,
 ) -> Table:
     """A table that is distributed by a column. The others are names of columns, with spaces between."""
     kinds: dict[Storage, str] = {"plain": plain, "keyed": keyed, "sealed": sealed, "hashed": hashed}
-    return Table(column, {name: kind for kind, names in kinds.items() for name in names.split()}, owed or {})
+    return Table(column, {name: kind for kind, names in kinds.items() for name in names.split()})
 
 
 reference = partial(by, REFERENCE)  # a reference table

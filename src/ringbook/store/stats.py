@@ -30,9 +30,9 @@ THERE = "(r.app_id = 0 OR r.app_id IN (SELECT id FROM applications))"
 
 def first_time(tx: Tx, process: str, number: int, now: int, expires_at: int) -> bool:
     """Record that a process writes its batch with this number; False when it was written already."""
-    name = f"figures {process}"
+    name = f"stats {process}"
     key = buckets.keyed(tx, name)
-    tx.lock("figures")  # batches of several processes touch the same rows
+    tx.lock("stats")  # batches of several processes touch the same rows
     return bool(
         tx.tuples(
             "INSERT INTO buckets (name, sealed, used, at, expires_at)"

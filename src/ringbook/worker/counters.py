@@ -21,7 +21,7 @@ _running: list[tuple[threading.Thread, threading.Event]] = []
 def begin(db: "Database", every: float = stats.EVERY_SECONDS) -> None:
     """Start to write every so many seconds."""
     stop = threading.Event()
-    thread = threading.Thread(target=_flush, args=(db, stop, every), name="figures", daemon=True)
+    thread = threading.Thread(target=_flush, args=(db, stop, every), name="stats", daemon=True)
     _running.append((thread, stop))
     thread.start()
 
@@ -42,6 +42,6 @@ def _flush(db: "Database", stop: threading.Event, every: float) -> None:
         try:
             stats.flush(db, now)
         except errors.Unavailable as away:
-            log.warning("figures wait", reason=away.reason)
+            log.warning("stats wait", reason=away.reason)
         except Exception:
-            log.exception("figures failed")
+            log.exception("stats failed")
