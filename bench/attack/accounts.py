@@ -32,7 +32,7 @@ class Server:
     """A server, its application, and requests with any client address (X-Forwarded-For)."""
 
     def __init__(self, url: str, served: Served, app: dict[str, Any], log: Path) -> None:
-        self.url, self.app, self.log = url, app, log
+        self.url, self.app, self.log, self.port = url, app, log, served.port
         self._root = f"http://{HERE}:{served.port}"
 
     def ask(self, method: str, path: str, values: Any, token: str = "", address: str = HERE) -> tuple[int, Any]:
@@ -76,14 +76,14 @@ class Still(urllib.request.HTTPRedirectHandler):
 
 
 @contextmanager
-def running() -> Iterator[Server]:
+def running(**settings: str) -> Iterator[Server]:
     """A new server that trusts the loopback as a proxy."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         url = f"sqlite:///{folder / 'attacked.db'}"
         migrate(url)
         app = json.loads(ringbook(url, "app", "create", "attacked", "--json"))
-        with serve(url, folder, "--no-worker", TRUSTED_PROXIES=HERE) as served:
+        with serve(url, folder, "--no-worker", TRUSTED_PROXIES=HERE, **settings) as served:
             yield Server(url, served, app, folder / "serve.log")
 
 

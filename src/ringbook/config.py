@@ -286,6 +286,44 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             "the most searches for users in a minute from one address (IPv6: one /64); 0 = no limit", "searches", low=0
         ),
     ] = 1_200
+    search_turn_seconds: Annotated[
+        int,
+        option(
+            "how long a search waits for an earlier one of its user, and for its turn, before it is refused",
+            "seconds",
+            low=1,
+        ),
+    ] = 5
+    requests_at_once_per_user: Annotated[
+        int,
+        option(
+            "the most small requests of one user that one process works on at the same time; further ones wait for"
+            " their turn",
+            "requests",
+            low=1,
+        ),
+    ] = 2
+    requests_at_once_per_address: Annotated[
+        int,
+        option(
+            "the same for one address (IPv6: one /64), except loopback and trusted proxies; 0 = half of"
+            " RINGBOOK_THREADS",
+            "requests",
+            low=0,
+        ),
+    ] = 0
+    turn_seconds: Annotated[
+        int, option("how long a request waits for its turn before it gets 503", "seconds", low=1)
+    ] = 10
+    max_waiting_requests: Annotated[
+        int,
+        option(
+            "the most requests of one kind that wait for their turn in one process; when there are more, the address"
+            " with most of them loses its last one",
+            "requests",
+            low=1,
+        ),
+    ] = 1_000
     search_seconds: Annotated[int, option("the longest time of one search in the database", "seconds", low=1)] = 2
     max_search_values: Annotated[
         int, option("the most values in one search, all conditions together", "values", low=1)
@@ -468,6 +506,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         int,
         option(
             "the most searches for users that one process works on at the same time, in addition to `threads`",
+            "threads",
+            low=1,
+        ),
+    ] = 2
+    heavy_threads: Annotated[
+        int,
+        option(
+            "the most requests with whole address books or large uploads that one process works on at the same time, in"
+            " addition to `threads`; one user has one of them, and one address half",
             "threads",
             low=1,
         ),

@@ -40,7 +40,7 @@ PUSHES = Counter("ringbook_pushes", "Attempts to send a push, by outcome.", ["ch
 FAILURES = Counter(
     "ringbook_push_failures", "Attempts that no provider accepted, by cause.", ["channel", "outcome", "cause"]
 )
-STATE = Gauge("ringbook_now", "Database connections, and requests that wait for one.", ["what"])
+STATE = Gauge("ringbook_now", "Database connections, and requests that wait for one or for a turn.", ["what"])
 QUEUED = Gauge("ringbook_pushes_waiting", "Waiting pushes; not counted beyond 10000.")
 QUEUE_SECONDS = Gauge("ringbook_push_queue_seconds", "How long the oldest waiting push has been due.")
 DATABASE = Gauge("ringbook_database_up", "1 if the database answers, else 0.")

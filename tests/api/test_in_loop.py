@@ -8,6 +8,8 @@ from api.test_users import PASSWORD, Apps
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ringbook.api import routes
+from ringbook.api.endpoint import Answer, Route
 from ringbook.config import Config, Limits
 from ringbook.core import applications
 from ringbook.core.sessions import TOUCH_SECONDS
@@ -165,6 +167,26 @@ def test_who_signs_out_has_no_user(apps: Apps, in_loop: list[int]):
     assert apps.asks("ann", "POST", "/login", json=given).status_code == 202
     assert apps.asks("ann", "GET", "/session").json()["session"]["user"]["login"] == "bob"
     assert in_loop
+
+
+def test_a_route_for_users_is_closed_to_a_session_without_one_also_if_the_loop_has_found_it(
+    db: Database, clock: Clock, in_loop: list[int], monkeypatch: pytest.MonkeyPatch
+):
+    """The handler does not look for a user itself."""
+    own = Route(
+        method="GET",
+        path="/own",
+        handler=lambda _call: Answer("reached"),
+        in_loop=lambda _call: None,
+        shows_user=True,
+    )
+    monkeypatch.setattr(routes, "ROUTES", [own, *routes.ROUTES])
+    app = applications.create(db, "tests", NOW)
+    with TestClient(with_lifespan(front.build(Config(limits=Limits()), db, clock))) as client:
+        apps = Apps(client, app, db)
+        apps.tokens["app"] = apps.session({})
+        assert [apps.asks("app", "GET", "/own").status_code for _ in range(AGAIN)] == [403] * AGAIN
+        assert in_loop
 
 
 def test_a_repeated_upload_is_answered_as_by_a_thread(apps: Apps, in_loop: list[int]):

@@ -1,9 +1,10 @@
 """Users over HTTP: every route, in the spellings that apps use. Both databases."""
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -11,7 +12,6 @@ import pytest
 from servers import DATABASES, SEAL, Databases
 from starlette.testclient import TestClient
 
-from ringbook.api import routes
 from ringbook.config import Config, Limits
 from ringbook.core import applications
 from ringbook.model import App
@@ -600,13 +600,66 @@ def test_while_searches_take_their_time_other_requests_are_answered(
         assert [search.result().status_code for search in searches] == [200] * 3
 
 
-def test_only_so_many_searches_wait(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "MOST_SEARCHES_WAITING", 0)
-    with served(db, Limits()) as apps:
-        apps.sign_up("eve")
-        refused = apps.asks("eve", "GET", "/users/v2?full_name=eve")
-        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
-        assert apps.asks("eve", "GET", f"/users/{apps.ids['eve']}").status_code == 200
+@pytest.fixture
+def slow_searches(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Semaphore, threading.Event]:
+    """Searches that tell when they run, and end when they are told to."""
+    begun, done, count = threading.Semaphore(0), threading.Event(), user_search.count
+
+    def slowly(*given: Any, **named: Any) -> int:
+        begun.release()
+        assert done.wait(60)
+        return count(*given, **named)
+
+    monkeypatch.setattr(user_search, "count", slowly)
+    return begun, done
+
+
+SEARCH = "/users/v2?full_name=Ann"
+
+
+def test_several_searches_of_a_user_at_once_all_succeed_one_after_the_other(
+    db: Database, slow_searches: tuple[threading.Semaphore, threading.Event]
+) -> None:
+    begun, done = slow_searches
+    with served(db, Limits(search_seconds=60)) as apps, ThreadPoolExecutor(5) as threads:
+        apps.sign_up("ann")
+        searches = [threads.submit(apps.asks, "ann", "GET", SEARCH) for _ in range(5)]
+        assert begun.acquire(timeout=60)
+        assert not begun.acquire(timeout=0.2)
+        done.set()
+        assert [search.result().status_code for search in searches] == [200] * 5
+
+
+def test_a_search_that_waits_too_long_for_another_one_of_its_user_is_refused(
+    db: Database, slow_searches: tuple[threading.Semaphore, threading.Event]
+) -> None:
+    begun, done = slow_searches
+    with served(db, Limits(search_seconds=60, search_turn_seconds=1)) as apps, ThreadPoolExecutor(1) as threads:
+        apps.sign_up("ann")
+        first = threads.submit(apps.asks, "ann", "GET", SEARCH)
+        assert begun.acquire(timeout=60)
+        refused = apps.asks("ann", "GET", SEARCH)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
+        assert refused.json() == {"errors": ["Another search of this user is still running"]}
+        done.set()
+        assert first.result().status_code == 200
+
+
+def test_a_search_waits_for_one_of_its_user_in_another_process(databases: Any) -> None:
+    with (
+        databases.fresh("postgresql") as url,
+        closing(connect(url, seal=SEAL)) as here,
+        closing(connect(url, seal=SEAL)) as there,
+        served(here, Limits(search_turn_seconds=1)) as apps,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        apps.sign_up("ann")
+        with there.read(seconds=60) as tx:
+            assert tx.try_lock(f"search by {apps.ids['ann']}")
+            assert apps.asks("ann", "GET", SEARCH).status_code == 429
+            waits = threads.submit(apps.asks, "ann", "GET", SEARCH)
+            time.sleep(0.3)
+        assert waits.result().status_code == 200
 
 
 def test_a_beginning_shows_five_users_of_all_that_there_are(apps: Apps) -> None:

@@ -1,8 +1,6 @@
 """Queries for users: the limits that keep a small request cheap."""
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -13,7 +11,7 @@ from ringbook import errors
 from ringbook.app_settings import AppSettings
 from ringbook.config import Limits
 from ringbook.core import applications, users
-from ringbook.core.user_search import LOOKUP_FIELDS, MOST_CONDITIONS, NUMBERS, Filter, Query, is_lookup, query, turn
+from ringbook.core.user_search import LOOKUP_FIELDS, MOST_CONDITIONS, NUMBERS, Filter, Query, is_lookup, query
 from ringbook.model import App, Caller, User
 from ringbook.profile_fields import FOLDED_CHARACTERS, fold
 from ringbook.store import user_search as store
@@ -185,7 +183,7 @@ def test_a_look_up_is_not_counted_as_a_search_and_waits_for_none(databases: Any)
         ann = signed_up(db, applications.create(db, "test", NOW), "user-ann")
         assert search(db, ann, limits)[1] == 1
         assert refused(lambda: search(db, ann, limits)) == "searches_per_minute"
-        with turn(db, ann.user_id), db.read(seconds=60) as tx:
+        with db.read(seconds=60) as tx:
             assert tx.try_lock(f"search by {ann.user_id}")
             for _ in range(3):
                 assert looked_up(db, ann, limits, Filter("id", "in", (ann.user_id, 7))) == [ann.user_id]
@@ -225,31 +223,6 @@ def test_a_search_that_takes_too_long_is_ended_and_counts_as_ten(
     assert [refused(lambda: search(db, ann, limits)) for _ in range(3)] == ["", "", "searches_per_minute"]
 
 
-def test_a_user_has_one_search_at_a_time(db: Database, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    ann, bob = signed_up(db, app, "user-ann"), signed_up(db, app, "user-bob")
-    begun, done = threading.Event(), threading.Event()
-    count = store.count
-
-    def slowly(*given: Any, **named: Any) -> int:
-        if threading.current_thread().name.startswith("slow"):
-            begun.set()
-            assert done.wait(30)
-        return count(*given, **named)
-
-    monkeypatch.setattr(store, "count", slowly)
-    limits = Limits(search_seconds=60)
-    with ThreadPoolExecutor(1, "slow") as threads:
-        first = threads.submit(search, db, ann, limits)
-        assert begun.wait(30)
-        with pytest.raises(errors.TooMany, match="still running") as second:
-            search(db, ann)
-        assert second.value.wait_seconds == 1
-        assert search(db, bob)[1] == 2
-        done.set()
-        assert first.result()[1] == 2
-    assert search(db, ann)[1] == 2
-
-
 def test_a_user_has_one_search_at_a_time_in_all_processes(databases: Any) -> None:
     with (
         databases.fresh("plain") as url,  # on a cluster, the limit holds for each node
@@ -264,7 +237,7 @@ def test_a_user_has_one_search_at_a_time_in_all_processes(databases: Any) -> Non
         assert search(here, ann)[1] == 1
 
 
-def test_a_refused_search_leaves_the_turn_free(db: Database, app: App) -> None:
+def test_a_search_can_follow_a_refused_one(db: Database, app: App) -> None:
     ann = signed_up(db, app, "user-ann")
     limits = Limits(searches_per_minute=1)
     assert [refused(lambda: search(db, ann, limits)) for _ in range(3)] == ["", *2 * ["searches_per_minute"]]

@@ -12,7 +12,8 @@ from connecting import certificate, few_handles, own_address
 from servers import Server, eventually
 
 from ringbook.config import Limits
-from ringbook.server.connections import LOOPBACK, Connections, limits_of
+from ringbook.core.networks import LOOPBACK
+from ringbook.server.connections import Connections, limits_of
 
 from .test_protocol import GET, connect, everything, exchange, limits_reached, statuses
 

@@ -10,6 +10,7 @@ import msgspec
 from .. import errors
 from ..core import charging, discovered, discovery, kept_answers, rate_limits, reports
 from ..exchange.bodies import SMALL_BYTES
+from ..exchange.turns import Kind
 from ..model import Caller, Entry, Registered, RegisteredPhone, Report
 from .endpoint import Answer, Call, Route
 from .forms import from_body, refuse_many_values
@@ -50,6 +51,8 @@ _well_formed = msgspec.json.Decoder(_WellFormed)
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 _contact = msgspec.json.Decoder(_Contact)
 NUL, ESCAPE = b"\\u0000", b"\\"
+HEAVY_CONTACTS = 500  # work on more contacts of a book takes a turn of its own kind
+HEAVY_BYTES = 16 * 1024  # of an upload: about as many entries
 LEAST_BYTES = len(b'{"phone":""},')  # of a well-formed entry
 NAMES = {"device": "udid"}  # of fields in requests, by their names in core
 UDID = {"udid": "the device whose address book is used; by default the book that all devices of the user share"}
@@ -74,6 +77,8 @@ def _uploaded(call: Call) -> Answer:
     caller = call.caller
     digest = digest_of(call, caller)
     report = reports.repeated(call.db, caller, digest, call.now, call.books)
+    if not report and len(call.body) > HEAVY_BYTES:
+        call.needs(Kind.HEAVY)
     return Answer(report_out(report or _applied(call, caller, digest)))
 
 
@@ -95,7 +100,10 @@ def digest_of(call: Call, caller: Caller) -> bytes:
 
 
 def _applied(call: Call, caller: Caller, digest: bytes) -> Report:
-    contacts, force, udid = upload_of(call)
+    contacts, given, udid = upload_of(call)
+    force = flag(given, "force")
+    if force:
+        needs_turn(call, device(udid))
     with named(NAMES):
         return discovery.upload(
             call.db,
@@ -103,7 +111,7 @@ def _applied(call: Call, caller: Caller, digest: bytes) -> Report:
             caller,
             contacts,
             device=device(udid),
-            force=flag(force, "force"),
+            force=force,
             digest=digest,
             known=call.books,
             now=call.now,
@@ -243,12 +251,20 @@ def device(udid: Any) -> str:
     return "" if udid in (None, "", "null", "undefined") else text(udid, "udid")
 
 
+def needs_turn(call: Call, udid: str) -> None:
+    """Work on a whole book needs a turn of its own kind, unless the book is small."""
+    if any(book.device == udid and book.size > HEAVY_CONTACTS for book in call.books or ()):
+        call.needs(Kind.HEAVY)
+
+
 def show(call: Call) -> Answer:
     """Download an address book
 
     In the order of the upload, with phone and name as they were uploaded.
     """
-    rows = discovery.retrieve(call.db, call.caller, device(call.values.get("udid")))
+    book = device(call.values.get("udid"))
+    needs_turn(call, book)
+    rows = discovery.retrieve(call.db, call.caller, book)
     return Answer([ContactOut(phone, name) for phone, name in rows])
 
 
@@ -261,9 +277,10 @@ def show_registered(call: Call) -> Answer:
     0, the beginning.
     """
     compact, since = flag(call.values.get("compact"), "compact"), call.values.get("since")
-    if since is not None:
-        return _newly_registered(call, text(since, "since"), compact=compact)
     book = device(call.values.get("udid"))
+    needs_turn(call, book)
+    if since is not None:
+        return _newly_registered(call, text(since, "since"), book, compact=compact)
     if compact:
         return Answer(msgspec.Raw(kept_answers.registered(call.db, call.caller, book, _written, now=call.now)))
     return Answer(_page(discovery.registered(call.db, call.caller, book, now=call.now)))
@@ -280,8 +297,7 @@ def _page(
     return RegisteredPage([registered_out(one) for one in found], following)
 
 
-def _newly_registered(call: Call, since: str, *, compact: bool) -> Answer:
-    book = device(call.values.get("udid"))
+def _newly_registered(call: Call, since: str, book: str, *, compact: bool) -> Answer:
     found, following = discovered.since(call.db, call.caller, book, since, compact=compact, now=call.now)
     return Answer(_page(found, following))
 
@@ -298,7 +314,15 @@ ROUTES = [
         large=True,
         repeats=True,
     ),
-    Route(method="GET", path="/address_book", handler=show, query=UDID, answer=list[ContactOut], refusals=(422,)),
+    Route(
+        method="GET",
+        path="/address_book",
+        handler=show,
+        query=UDID,
+        answer=list[ContactOut],
+        refusals=(422,),
+        repeats=True,
+    ),
     Route(
         method="GET",
         path="/address_book/registered_users",
@@ -310,5 +334,6 @@ ROUTES = [
         },
         answer=RegisteredPage,
         refusals=(422,),
+        repeats=True,
     ),
 ]

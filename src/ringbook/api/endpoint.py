@@ -28,6 +28,7 @@ from ..core import applications, reports, sessions, stats
 from ..exchange import request as common
 from ..exchange.bodies import SMALL_BYTES, InFlight
 from ..exchange.run import Edge
+from ..exchange.turns import Asker
 from ..exchange.visit import VISIT, CasedName
 from ..model import App, Caller, Session, User
 from ..store.db import Database
@@ -87,7 +88,6 @@ class Route(common.Route):
     refusals: tuple[int, ...] = ()
     examples: dict[str, tuple[str, Any]] = field(default_factory=dict)  # of the body: a title and a value, by name
     large: bool = False  # the body may be as large as the setting `max_body_bytes` allows
-    search: bool = False  # a search for users: runs in threads of its own
     shows_user: bool = False  # the handler wants a user, who is read together with the session: see Call.user
     in_loop: "Callable[[Call], Answer | None] | None" = None  # a handler without statements; None: `handler` answers
     repeats: bool = False  # the handler wants the reports of the user's books, which are read with the session as well
@@ -232,8 +232,16 @@ class Api(Edge[Call]):
             if not has_key(call):
                 raise errors.SessionGone
             _ = call.app  # raises Unauthorized unless the key belongs to an application
-        elif who is Who.USER:
-            _ = call.user_id  # raises NeedUser unless the session has a user
+
+    def asker(self, call: Call) -> Asker:
+        """The user of the session, if it is known already, else the user of the token as far as it is remembered."""
+        token = sessions.digest(call.token) if call.token else None
+        return self.askers.of(call.address, token, call.session.user_id if call.session else None)
+
+    def identified(self, call: Call) -> None:
+        """Remembers the user of the token."""
+        if call.token and call.session and call.session.user_id:
+            self.askers.identified(sessions.digest(call.token), call.session.user_id)
 
     def answers_in_loop(self, route: Route) -> bool:
         """Does the route say how?"""
@@ -272,6 +280,7 @@ class Api(Edge[Call]):
         """The handler's answer as JSON. A caller who was identified this very moment is not looked up again."""
         if time.monotonic() - call.identified_at > JUST_NOW_SECONDS:
             self.identify(call)
+        check_user(call)
         answer = call.route.handler(call)
         call.session = answer.session or call.session
         return response(call, answer.status, answer.body)
@@ -285,6 +294,12 @@ class Api(Edge[Call]):
     def failure(self, call: Call) -> Response:
         """An internal error, without details."""
         return response(call, 500, wire.Errors(["Internal error"]))
+
+
+def check_user(call: Call) -> None:
+    """Raises NeedUser for a session without a user on a route that needs one, however the session was found."""
+    if call.route.who is Who.USER:
+        _ = call.user_id
 
 
 def wanted_user(call: Call) -> int | None:

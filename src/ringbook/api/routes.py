@@ -6,6 +6,7 @@ not_found                    the answer to an unknown path
 """
 
 from collections.abc import Awaitable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,9 +18,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .. import times
 from ..config import Config
 from ..core import reports
+from ..core.user_search import AnotherSearch
 from ..exchange.bodies import InFlight
-from ..exchange.lane import Lane
 from ..exchange.run import Endpoint, Router
+from ..exchange.turns import Kind, Places, Turns
 from ..store.db import Database
 from ..times import Clock
 from . import address_book, contact_joined, elsewhere, events, joined_lists, sessions, subscriptions, users
@@ -36,9 +38,6 @@ ROUTES: list[Route] = [
     *events.ROUTES,
 ]
 SLOW_AT_ONCE = 16  # `passwords` lets only as many of them hash at once as there are cores
-# A user's second concurrent search is refused at once. Without the delay a client that repeats it would keep us busy.
-SEARCH_REFUSED_SECONDS = 1
-MOST_SEARCHES_WAITING = 50  # in one process, for `search_threads`
 OVERRIDE = b"x-http-method-override"
 OVERRIDES = (b"PUT", b"PATCH", b"DELETE")
 
@@ -50,29 +49,34 @@ def api(
     unknown: ASGIApp | None = None,
     clock: Clock = times.now,
 ) -> ASGIApp:
-    """The API of one process. Searches, and requests that may hash or call other servers, have threads of their own.
+    """The API of one process.
 
     unknown   serves unknown paths and methods; by default `not_found`
     """
-    lanes = {
-        "usual": Lane(config.threads),
-        "search": Lane(
-            config.search_threads,
-            most_waiting=MOST_SEARCHES_WAITING,
-            full="Too many searches wait already. Try again.",
-            limit="search_threads",
-            refused_seconds=SEARCH_REFUSED_SECONDS,
-        ),
-        "slow": Lane(SLOW_AT_ONCE),
-    }
+    turns = Turns(places(config))
     edge = Api(db, config, in_flight, clock)
     reports.code()  # read now: an update may replace the files while this process still runs the code that was in them
-    return Normaliser(Router([Endpoint(edge, route, lanes[lane_of(route)]) for route in ROUTES], unknown or not_found))
+    return Normaliser(Router([Endpoint(edge, route, turns) for route in ROUTES], unknown or not_found))
 
 
-def lane_of(route: Route) -> str:
-    """The name of the lane that serves a route."""
-    return "search" if route.search else "slow" if route.slow else "usual"
+def places(config: Config) -> dict[Kind, Places]:
+    """The places of each kind of work in one process. One address never has all of them."""
+    limits, slow = config.limits, SLOW_AT_ONCE
+    per_address = limits.requests_at_once_per_address or share(config.threads)
+    per_user = min(limits.requests_at_once_per_user, per_address)
+    usual = partial(Places, wait_seconds=limits.turn_seconds, most_waiting=limits.max_waiting_requests)
+    searches = partial(usual, wait_seconds=limits.search_turn_seconds, busy=AnotherSearch, limit="search_turn_seconds")
+    return {
+        Kind.SMALL: usual(config.threads, per_user, per_address),
+        Kind.HEAVY: usual(config.heavy_threads, 1, share(config.heavy_threads)),
+        Kind.SEARCH: searches(config.search_threads, 1, share(config.search_threads)),
+        Kind.SLOW: usual(slow, slow // 4, slow // 4),
+    }
+
+
+def share(places: int) -> int:
+    """The places of one address: half of them."""
+    return max(1, places // 2)
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:

@@ -14,12 +14,16 @@ from ..core.user_search import (
     FIELDS,
     MOST_PER_PAGE,
     NUMBERS,
+    AnotherSearch,
     Filter,
     Operator,
     Query,
+    is_lookup,
     query,
     stands_alone,
 )
+from ..exchange.turns import Kind, NeedsTurn
+from ..model import User
 from .endpoint import Answer, Call, Route
 from .shapes.users import OldUserPage, OneUser, UserPage, user_out
 from .wire import integer, moment, text, texts
@@ -66,17 +70,27 @@ def search(call: Call) -> Answer:
     users), and for dates `field[gt|gte|lt|lte]=…` (ISO 8601 or Unix seconds). `field[eq]=…` is `field=…`, and a list
     may also be written as `field[in]=x&field[in]=y`. Parameters of other names are ignored. A user must match all
     conditions; at least one must be `=`, `in` or `start_with` on a field that is not a date. At most 20 conditions and
-    1,000 values, 100 of them with `nin`; `total_entries` counts up to 10,000. A user may run one search at a time, and
-    a search that takes longer than 2 seconds is refused. A query by ids, logins, phones, emails or external ids, with
-    `=` or `in` and at most 100 values, sorted by id, is a look-up: it does not count as a search, and several may run
-    at the same time. Each phone and email in a query costs one permit unless it is in the caller's address book,
-    whether or not a user has it. Phone and email are stored encrypted: users are found by whole values of them only,
-    and cannot be sorted by them (422); the same is true of a login that looks like one of them, which has no beginning
-    to search by and comes last when users are sorted by login.
+    1,000 values, 100 of them with `nin`; `total_entries` counts up to 10,000. The searches of a user run one after the
+    other; one that waits longer than 5 seconds for its turn, or takes longer than 2 seconds, is refused. A query by
+    ids, logins, phones, emails or external ids, with `=` or `in` and at most 100 values, sorted by id, is a look-up: it
+    does not count as a search, and several may run at the same time. Each phone and email in a query costs one permit
+    unless it is in the caller's address book, whether or not a user has it. Phone and email are stored encrypted: users
+    are found by whole values of them only, and cannot be sorted by them (422); the same is true of a login that looks
+    like one of them, which has no beginning to search by and comes last when users are sorted by login.
     """
     asked = query_of(call)
-    page, total = users.search(call.db, call.config.limits, call.caller, asked, call.now)
+    page, total = found(call, asked)
     return Answer(UserPage(asked.limit, asked.offset, total, [user_out(user) for user in page]))
+
+
+def found(call: Call, wanted: Query) -> tuple[list[User], int]:
+    """The page of users and their total. A search, unlike a look-up, waits for the turn of its user."""
+    if not is_lookup(wanted):
+        call.needs(Kind.SEARCH)
+    try:
+        return users.search(call.db, call.config.limits, call.caller, wanted, call.now)
+    except AnotherSearch as other:  # in another process
+        raise NeedsTurn(Kind.SEARCH, otherwise=other) from None
 
 
 def query_of(call: Call) -> Query:
@@ -193,7 +207,7 @@ def old_page(call: Call, asked: list[Filter]) -> Answer:
     sort, descending = order(call.values.get("order"))
     offset = (number - 1) * size
     wanted = query(call.app, call.config.limits, asked, sort=sort, descending=descending, offset=offset, limit=size)
-    page, total = users.search(call.db, call.config.limits, call.caller, wanted, call.now)
+    page, total = found(call, wanted)
     return Answer(OldUserPage(number, size, total, [OneUser(user_out(user)) for user in page]))
 
 
@@ -251,7 +265,6 @@ ROUTES: list[Route] = [
         method="GET",
         path="/users",
         handler=list_users,
-        search=True,
         query=OLD_PAGING | {"filter[]": "TYPE FIELD OPERATOR VALUE, any number of times", "order": "asc TYPE FIELD"},
         answer=OldUserPage,
         refusals=(422, 429),
@@ -260,7 +273,6 @@ ROUTES: list[Route] = [
         method="GET",
         path="/users/v2",
         handler=search,
-        search=True,
         query=QUERY,
         answer=UserPage,
         refusals=(422, 429),
@@ -269,7 +281,6 @@ ROUTES: list[Route] = [
         method="GET",
         path="/users/by_full_name",
         handler=by_full_name,
-        search=True,
         query={"full_name": "the whole name, in any case", **OLD_PAGING},
         answer=OldUserPage,
         refusals=(422, 429),
@@ -278,7 +289,6 @@ ROUTES: list[Route] = [
         method="GET",
         path="/users/by_tags",
         handler=by_tags,
-        search=True,
         query={"tags": "with commas between", **OLD_PAGING},
         answer=OldUserPage,
         refusals=(422, 429),

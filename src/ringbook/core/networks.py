@@ -3,12 +3,15 @@
 network        an address as limits count it: IPv4 whole, IPv6 by its /64
 subnets        the larger networks that an address is in
 is_loopback    says whether an address is of this machine
+Groups         the addresses that have a share of something, without those of proxies
 """
 
 import ipaddress
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal
 
+LOOPBACK = ("127.0.0.0/8", "::1/128")
 Subnet = Literal["subnet", "network"]
 
 
@@ -42,6 +45,24 @@ def is_loopback(address: str) -> bool:
     """Whether it is an address of this machine. A proxy here may forward the requests of all clients."""
     ip = _ip(address)
     return ip is not None and ip.is_loopback
+
+
+class Groups:
+    """The addresses that have a share of something.
+
+    exempt   networks whose addresses have none: those of proxies, each of which stands for many clients
+    """
+
+    def __init__(self, exempt: Iterable[str] = LOOPBACK) -> None:
+        self._exempt = [ipaddress.ip_network(one) for one in exempt]
+        self.of = lru_cache(maxsize=4096)(self._of)
+
+    def _of(self, address: str) -> str | None:
+        """The address as limits count it; None for an exempt one, and for a text that is not an address."""
+        ip = _ip(address.partition("%")[0])
+        if ip is None or any(ip.version == one.version and ip in one for one in self._exempt):
+            return None
+        return network(str(ip))
 
 
 def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -1,4 +1,4 @@
-"""Queries for users: their rules, and the e-mails and phones that they name. Pure, except for `as_found` and `turn`.
+"""Queries for users: their rules, and the e-mails and phones that they name. Pure, except for `as_found`.
 
     Filter      a condition as an app has sent it
     query       checks filters, order and page, and returns a Query
@@ -6,20 +6,18 @@
     is_lookup   whether a query is a look-up by whole values, which is no search
     named       the e-mails and phones in the conditions, each of which costs a permit
     as_found    the conditions as they are true for the caller, whom some users do not let find them
-    turn        allows one search of a user at a time
+    AnotherSearch   refuses a search while another one of the user runs
 
 Sources: docs/wire.md §3.3; ConnectyCube, Server API, Users, "Retrieve Users V2" for `stands_alone`.
 """
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from .. import errors, profile_fields
 from ..config import Limits
 from ..model import App, Caller
-from ..store.db import Database, Tx
+from ..store.db import Tx
 from ..store.user_search import FIELDS as FIELDS
 from ..store.user_search import SORTABLE, Condition
 from ..store.user_search import Operator as Operator
@@ -143,27 +141,12 @@ def _without_hidden_logins(tx: Tx, caller: Caller, condition: Condition) -> Cond
     return replace(condition, values=tuple(value for value in condition.values if value not in hidden))
 
 
-_searching: set[tuple[int, int]] = set()
-_searching_lock = threading.Lock()
+class AnotherSearch(errors.TooMany):
+    """Another search of the user runs. It may be over soon, so the exchange tries again for some seconds."""
 
-
-@contextmanager
-def turn(db: Database, user_id: int) -> Iterator[None]:
-    """Run one search of the user in this process. Raises TooMany while another one runs."""
-    mine = (id(db), user_id)
-    with _searching_lock:
-        if mine in _searching:
-            raise another_search()
-        _searching.add(mine)
-    try:
-        yield
-    finally:
-        _searching.discard(mine)
-
-
-def another_search() -> errors.TooMany:
-    """The refusal of a second concurrent search."""
-    return errors.TooMany("Another search of this user is still running", wait_seconds=1, limit="searches_per_minute")
+    def __init__(self) -> None:
+        reason = "Another search of this user is still running"
+        super().__init__(reason, wait_seconds=1, limit="search_turn_seconds")
 
 
 def _check_size(limits: Limits, filters: Sequence[Filter], offset: int) -> None:

@@ -44,7 +44,7 @@ from . import (
 )
 from .audit import Actor
 from .profile import Fields, columns
-from .user_search import Filter, Query, another_search, as_found, is_lookup, named, query, turn
+from .user_search import AnotherSearch, Filter, Query, as_found, is_lookup, named, query
 
 ONE_TIME_SECONDS = 24 * 3600
 NOT_A_NUMBER = "must be a phone number: 10 to 15 digits, best with + and the country code"
@@ -521,23 +521,27 @@ def search(db: Database, limits: Limits, caller: Caller, request: Query, now: in
     """A page of the matching users as the caller may see them, and the count of all matches up to `max_search_total`.
 
     A look-up by whole values (`user_search.is_lookup`) only pays for the phones and e-mails that it names
-    (`privacy.charge`). A search is charged, too, and a user can run one search at a time. Raises TooMany, and TooSlow
-    for a query that takes longer than `search_seconds`; such a search is charged like SLOW_SEARCH searches.
+    (`privacy.charge`). A search is charged, too. Raises AnotherSearch, without a charge, while another search of the
+    user runs; TooMany; and TooSlow for a query that takes longer than `search_seconds`, which is charged like
+    SLOW_SEARCH searches.
     """
     if is_lookup(request):
         return _found(db, limits, caller, request, now)
     buckets = rate_limits.searches(limits, caller.user_id, caller.address)
-    with turn(db, caller.user_id):
+    lock = f"search by {caller.user_id}"
+    with db.read() as tx:
+        if not tx.try_lock(lock):
+            raise AnotherSearch
+    with db.write() as tx:
+        for bucket in buckets:
+            charging.charge(tx, bucket, 1, now)
+    try:
+        return _found(db, limits, caller, request, now, lock=lock)
+    except errors.TooSlow:
         with db.write() as tx:
             for bucket in buckets:
-                charging.charge(tx, bucket, 1, now)
-        try:
-            return _found(db, limits, caller, request, now, lock=f"search by {caller.user_id}")
-        except errors.TooSlow:
-            with db.write() as tx:
-                for bucket in buckets:
-                    charging.charge_up_to(tx, bucket, SLOW_SEARCH - 1, now)
-            raise
+                charging.charge_up_to(tx, bucket, SLOW_SEARCH - 1, now)
+        raise
 
 
 def _found(
@@ -552,7 +556,7 @@ def _found(
     try:
         with db.read(seconds=limits.search_seconds) as tx:
             if lock and not tx.try_lock(lock):
-                raise another_search()
+                raise AnotherSearch
             conditions = as_found(tx, caller, request.conditions)
             found = _page(tx, caller, request, conditions, values)
             most, verified_only = limits.max_search_total, caller.app.verified_only

@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .. import errors, times
 from ..config import Config
 from ..exchange.bodies import InFlight
-from ..exchange.lane import Lane
 from ..exchange.run import Endpoint, Router
+from ..exchange.turns import Kind, Places, Turns
 from ..store.db import Database
 from ..times import Clock
 from . import (
@@ -83,10 +83,16 @@ SLOW_AT_ONCE = 4
 
 
 def dashboard(config: Config, db: Database, in_flight: InFlight, clock: Clock = times.now) -> ASGIApp:
-    """The dashboard of one process. Requests that may hash a password run in threads of their own."""
+    """The dashboard of one process. Its turns are its own: it works beside a crowd of apps."""
     edge = Dashboard(db, config, in_flight, clock)
-    lanes = {False: Lane(AT_ONCE), True: Lane(SLOW_AT_ONCE)}
-    return Router([Endpoint(edge, route, lanes[route.slow]) for route in [*ROUTES, *BACK, *NO_PAGE]], no_such_method)
+    per_address = AT_ONCE // 2
+    turns = Turns(
+        {
+            Kind.SMALL: Places(AT_ONCE, per_address, per_address, config.limits.turn_seconds),
+            Kind.SLOW: Places(SLOW_AT_ONCE, per_address, per_address, config.limits.turn_seconds),
+        },
+    )
+    return Router([Endpoint(edge, route, turns) for route in [*ROUTES, *BACK, *NO_PAGE]], no_such_method)
 
 
 async def no_such_method(scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,7 +2,8 @@
 
 run.py         the steps from a request to its response, and the table of routes
 request.py     a row of the table, and one request as a handler gets it
-lane.py        the threads that do the work
+turns.py       decides whose request is worked on next
+threads.py     the threads that do the work
 bodies.py      reads bodies within bounds
 visit.py       what every request has: headers, the log line, the metrics
 statuses.py    the HTTP statuses of refusals

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from .. import errors
 from ..config import Config
 from ..store.db import Database
+from .turns import Kind, NeedsTurn
 
 LARGEST_ID = 2**31 - 1
 Found = TypeVar("Found")
@@ -42,14 +43,18 @@ class Route:
     """A row of a table of routes. The edges add who may call it, and what they document.
 
     path   below the root of the edge
-    slow   the handler may hash a password or call another server: it runs in threads of its own, so that it does not
-           delay other requests
+    slow   the handler may hash a password or call another server
     """
 
     method: str
     path: str
     handler: Callable[[Any], Any]
     slow: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of turn that a request needs first."""
+        return Kind.SLOW if self.slow else Kind.SMALL
 
 
 @dataclass(kw_only=True)
@@ -59,6 +64,7 @@ class Call:
     address      the client's IP address; behind a trusted proxy, the address that the proxy reports
     body         empty until the body has been read
     log_fields   further fields of the request's log line
+    kind         of the turn that the request has; None: it was not sent over HTTP and needs none
     """
 
     db: Database
@@ -69,7 +75,13 @@ class Call:
     now: int
     body: bytes = b""
     log_fields: dict[str, Any] = field(default_factory=dict)
+    kind: Kind | None = None
     not_found: ClassVar[str] = "Not found"
+
+    def needs(self, kind: Kind) -> None:
+        """Raises NeedsTurn unless the request has a turn of this kind. To be called before anything is changed."""
+        if self.kind not in (None, kind):
+            raise NeedsTurn(kind)
 
     def path_id(self, name: str = "id") -> int:
         """An id from the path. Raises NotFound for a text that is no id."""

@@ -4,14 +4,15 @@
     Endpoint    one row of a table of routes, as an ASGI application
     Router      a table of routes, as an ASGI application
 
-The steps: check the credentials that cost no query, read the body within its bounds, then in a thread: identify the
-caller and call the handler. A refusal or a failure at any step becomes a response. Handlers are plain functions. The
-event loop reads sockets; it answers by itself only where an edge can do so without waiting. What depends on the route
-alone is made once, when the process starts.
+The steps: check the credentials that cost no query, read the body within its bounds, wait for a turn (`turns.py`), then
+in a thread: identify the caller and call the handler. A refusal or a failure at any step becomes a response. Handlers
+are plain functions. The event loop reads sockets; it answers by itself only where an edge can do so without waiting.
+What depends on the route alone is made once, when the process starts.
 """
 
 import asyncio
 import re
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -28,12 +29,13 @@ from ..logs import log
 from ..store.db import Database
 from ..times import Clock
 from .bodies import Body, InFlight
-from .lane import Lane
 from .request import Call, Route
+from .turns import Asker, Askers, Kind, NeedsTurn, Queue, Turns
 from .visit import VISIT, Visit
 
 C = TypeVar("C", bound=Call)
 RETRY_SECONDS = "1"  # after an Unavailable
+PAUSE_SECONDS = 0.1  # until a request is carried out again that waits for another process
 
 
 class Edge(ABC, Generic[C]):
@@ -55,6 +57,7 @@ class Edge(ABC, Generic[C]):
         self.config = config
         self.in_flight = in_flight
         self.clock = clock
+        self.askers = Askers(config.trusted_proxies)
 
     @abstractmethod
     def needs_caller(self, route: Any) -> bool:
@@ -67,6 +70,13 @@ class Edge(ABC, Generic[C]):
     @abstractmethod
     def call(self, route: Any, request: Request, now: int) -> C:
         """The request as this edge's handlers get it."""
+
+    def asker(self, call: C) -> Asker:
+        """Who asks, as far as that is known without a query."""
+        return self.askers.of(call.address)
+
+    def identified(self, call: C) -> None:
+        """Called in the event loop after a session was looked for: remembers who asks."""
 
     def check_credentials(self, call: C) -> None:
         """Refuses a request without the credentials that its route needs. Runs in the event loop: no query."""
@@ -113,10 +123,10 @@ class Edge(ABC, Generic[C]):
 class Endpoint(Generic[C]):
     """A row of a table of routes, as an ASGI application."""
 
-    def __init__(self, edge: Edge[C], route: Route, lane: Lane) -> None:
+    def __init__(self, edge: Edge[C], route: Route, turns: Turns) -> None:
         self._edge = edge
         self._route = route
-        self._lane = lane
+        self._turns = turns
         self._needs_caller = edge.needs_caller(route)
         self._answers_in_loop = edge.answers_in_loop(route)
         self._limit_bytes = edge.limit_bytes(route, has_file=False)
@@ -126,7 +136,7 @@ class Endpoint(Generic[C]):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         visit: Visit = scope[VISIT]
-        edge, lane = self._edge, self._lane
+        edge = self._edge
         request = Request(scope, receive)
         call = edge.call(self._route, request, edge.clock())
         body = self._body(call) if visit.has_body else None
@@ -136,8 +146,7 @@ class Endpoint(Generic[C]):
                 call.body = await body.read(partial(self._identify_early, call) if self._needs_caller else None)
                 if edge.decodes_in_loop:
                     await edge.decode(call)
-            response = await edge.respond_in_loop(call) if self._answers_in_loop else None
-            response = response or await lane.run(partial(self._carry_out, call))
+            response = await self._response(call)
         except errors.Refused as refused:
             response = await self._error(partial(self._refuse, call, refused))
         except ClientDisconnect:
@@ -152,9 +161,6 @@ class Endpoint(Generic[C]):
         for name, value in edge.headers.items():
             response.headers.setdefault(name, value)
         visit.method, visit.route, visit.fields = self.method, self.path, call.log_fields
-        if lane.refused_seconds and response.status_code == 429:
-            visit.record(429)  # the delay is not a part of the time that the request took
-            await asyncio.sleep(lane.refused_seconds)
         await response(scope, receive, send)
 
     def _body(self, call: C) -> Body:
@@ -163,14 +169,51 @@ class Endpoint(Generic[C]):
         limit = self._limit_bytes_of_file if has_file else self._limit_bytes
         return Body(self._edge.in_flight, call.request.receive, headers, limit, partial(self._edge.uploader, call))
 
+    async def _response(self, call: C) -> Response:
+        """The response, made in a turn. If the handler needs another kind of turn, it is called again in that one."""
+        kind, first, until = self._route.kind, self._answers_in_loop, 0.0
+        while True:
+            call.kind, queue = kind, self._turns.of(kind)
+            work = partial(self._carry_out, call)
+            outcome: Response | NeedsTurn = await self._in_turn(queue, call, work, in_loop=first)
+            if not isinstance(outcome, NeedsTurn):
+                return outcome
+            if outcome.otherwise:
+                now = time.monotonic()
+                until = until or now + queue.places.wait_seconds
+                if now > until:
+                    return await self._error(partial(self._refuse, call, outcome.otherwise))
+                await asyncio.sleep(PAUSE_SECONDS)
+            kind, first = outcome.kind, False
+
+    async def _in_turn(self, queue: Queue, call: C, work: Callable[[], Any], *, in_loop: bool = False) -> Any:
+        """Does a piece of work in a turn: in a thread, unless the event loop can answer by itself."""
+        edge = self._edge
+        asker = edge.asker(call)
+        if not queue.take(asker):
+            await queue.wait(asker)
+        answered = None
+        try:
+            answered = await edge.respond_in_loop(call) if in_loop else None
+            return answered or await self._turns.threads.run(work)
+        finally:
+            if answered:
+                # Not at once: of the requests that have arrived at the same moment, no asker has more than its places.
+                asyncio.get_running_loop().call_soon(queue.give_back, asker)
+            else:
+                queue.give_back(asker)
+            edge.identified(call)
+
     async def _identify_early(self, call: C) -> None:
         """Identifies the caller before the body is received, where that takes time."""
-        await self._lane.run_anyway(partial(self._edge.identify, call))
+        await self._in_turn(self._turns.of(Kind.SMALL), call, partial(self._edge.identify, call))
 
-    def _carry_out(self, call: C) -> Response:
+    def _carry_out(self, call: C) -> Response | NeedsTurn:
         """Everything that happens in the thread."""
         try:
             return self._edge.respond(call)
+        except NeedsTurn as other:
+            return other
         except errors.Refused as refused:
             return self._refuse(call, refused)
         except Exception:
@@ -180,7 +223,7 @@ class Endpoint(Generic[C]):
     async def _error(self, make: Callable[[], Response]) -> Response:
         """The response to a request that went no further than the event loop."""
         if self._edge.errors_need_thread:
-            response: Response = await self._lane.run_anyway(make)
+            response: Response = await self._turns.threads.run(make)
             return response
         return make()
 

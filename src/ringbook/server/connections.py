@@ -8,17 +8,15 @@ A connection waits while no request of its is under way: nothing has arrived yet
 alive. When file handles run short, the connection that has waited longest is closed for a new one.
 """
 
-import ipaddress
 import resource
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 from ..config import Limits
-from ..core.networks import network
+from ..core.networks import LOOPBACK, Groups
 from .reached import reached
 
 MOST_PER_ADDRESS = 2_500
-LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
 class Connection:
@@ -47,7 +45,7 @@ class Connections:
         self._per_address = per_address
         self._last_handle = last_handle
         self._most = last_handle
-        self._exempt = [ipaddress.ip_network(one) for one in exempt]
+        self._groups = Groups(exempt)
         self._of_group: dict[str, int] = {}
         self._waiting: OrderedDict[Connection, None] = OrderedDict()
         self._open: set[Connection] = set()
@@ -61,7 +59,7 @@ class Connections:
         handle   its file handle. The system gives the lowest free one, so a high number means that few are left.
         end      closes the connection at once
         """
-        group = self._group(address)
+        group = self._groups.of(address)
         if group is not None and self._of_group.get(group, 0) >= self._per_address:
             reached("connections_per_address")
             return None
@@ -103,13 +101,6 @@ class Connections:
                 self._of_group[connection.group] = left
             else:
                 del self._of_group[connection.group]
-
-    def _group(self, address: str) -> str | None:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-        ip = getattr(ip, "ipv4_mapped", None) or ip
-        if any(ip.version == one.version and ip in one for one in self._exempt):
-            return None
-        return network(str(ip))
 
     def _make_room(self) -> bool:
         """Close the connection that has been idle longest; False when none is idle."""

@@ -12,6 +12,7 @@ import asyncio
 import gc
 import hmac
 import re
+import sys
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
@@ -25,6 +26,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from .. import errors, metrics, times
 from ..config import Config
 from ..core import delivery, resets
+from ..exchange import turns
 from ..exchange.bodies import InFlight
 from ..exchange.leftovers import most_dropped
 from ..exchange.visit import NO_ROUTE, VISIT, Visit, lines_of
@@ -35,6 +37,7 @@ from ..times import Clock
 from .metrics_sum import reporter
 
 NOT_FOUND = "Not found"
+SWITCH_SECONDS = 0.0005  # Python's own is 0.005
 STOPPING = "The server is stopping. Try again."
 # With "Connection: close" the rest of the body is not received.
 STOPPING_HEADERS = {"Retry-After": "1", "Connection": "close"}
@@ -78,6 +81,8 @@ def build(config: Config, db: Database, clock: Clock = times.now) -> ASGIApp:
     # The garbage collector need not traverse these permanent objects each time an upload has made thousands of others.
     gc.collect()
     gc.freeze()
+    # A small request needs the interpreter about ten times, and beside a heavy one it waits so long each time.
+    sys.setswitchinterval(SWITCH_SECONDS)
     # An upload of thousands of contacts makes as many tuples that the collector would look at again and again, in vain.
     gc.set_threshold(20_000, 20, 20)
     return front
@@ -279,7 +284,7 @@ def trouble_of(db: Database) -> str:
 def exposition(db: Database) -> tuple[bytes, str]:
     """The text of /metrics and its content type. A metric that cannot be measured now is missing from it."""
     try:
-        metrics.measure(db.gauges())
+        metrics.measure(db.gauges() | {"turns": turns.waiting()})
         if nodes := db.nodes():
             metrics.nodes(len(nodes.names) - len(nodes.silent), len(nodes.silent))
         count, since = delivery.waiting(db)

@@ -22,8 +22,9 @@ from typing import Any
 import uvicorn
 
 from ..config import Config
+from ..core.networks import LOOPBACK
 from ..logs import log
-from .connections import LOOPBACK, Connection, Connections, limits_of
+from .connections import Connection, Connections, limits_of
 from .protocol import Protocol, Shared
 from .reached import reached
 from .sockets import BACKLOG

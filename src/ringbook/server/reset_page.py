@@ -17,10 +17,10 @@ from .. import errors, times
 from ..config import Config
 from ..core import resets
 from ..exchange.bodies import InFlight
-from ..exchange.lane import Lane
 from ..exchange.request import Call, Route
 from ..exchange.run import Edge, Endpoint, Router
 from ..exchange.statuses import API, status_of
+from ..exchange.turns import Kind, Places, Turns
 from ..store.db import Database
 from ..times import Clock
 from .start_page import policy, template
@@ -35,8 +35,10 @@ HEADERS = {"referrer-policy": "no-referrer", "x-robots-tag": "noindex"}
 
 def pages(config: Config, db: Database, in_flight: InFlight, unknown: ASGIApp, clock: Clock = times.now) -> ASGIApp:
     """The application that serves the page."""
-    edge, lane = ResetPage(db, config, in_flight, clock), Lane(SLOW_AT_ONCE)
-    return Router([Endpoint(edge, route, lane) for route in ROUTES], unknown)
+    edge = ResetPage(db, config, in_flight, clock)
+    places = Places(SLOW_AT_ONCE, SLOW_AT_ONCE // 2, SLOW_AT_ONCE // 2, config.limits.turn_seconds)
+    turns = Turns({Kind.SMALL: places, Kind.SLOW: places})
+    return Router([Endpoint(edge, route, turns) for route in ROUTES], unknown)
 
 
 class ResetPage(Edge[Call]):

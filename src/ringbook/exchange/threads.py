@@ -1,9 +1,10 @@
-"""The threads that some routes share.
+"""The threads in which handlers run.
 
-Lane    does work in one of its threads, for coroutines that wait for the result
+Threads    do work for coroutines that wait for the result
 
 The standard library's executor does the same with two futures, a queue and a semaphore for each piece of work. That
-took as long as reading a user from the database (bench/small.py), so a lane hands work to an idle thread directly.
+took as long as reading a user from the database (bench/small.py), so work is handed to an idle thread directly.
+`turns.py` decides whose work is done; here it waits only while the machine has no more threads.
 """
 
 import asyncio
@@ -21,56 +22,32 @@ NO_THREADS_WHY = "no thread can be started: raise the limit of processes or task
 Job = tuple[Callable[[], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop]
 
 
-class Lane:
-    """The threads that some routes share. They are started when they are needed, and end with the process.
+class Threads:
+    """So many threads at most. They are started when they are needed, and end with the process."""
 
-    most_waiting      further requests are refused, with `full`; None: any number may wait
-    limit             the setting that bounds the threads, for the metric
-    refused_seconds   a 429 is delayed by this time. A refusal costs so little that a client which repeats its request
-                      at once would keep the process busy
-    """
-
-    def __init__(
-        self,
-        threads: int,
-        *,
-        most_waiting: int | None = None,
-        full: str = "Too many requests wait already. Try again.",
-        limit: str = "",
-        refused_seconds: float = 0,
-    ) -> None:
-        self._most_threads = threads
-        self._most_waiting = most_waiting
-        self._full = full
-        self._limit = limit
-        self.refused_seconds = refused_seconds
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._lock = threading.Lock()
         self._started = 0
         self._idle: list[_Thread] = []  # the thread that worked last is the first to work again: its memory is warm
         self._waiting: deque[Job] = deque()
 
     def run(self, work: Callable[[], Any]) -> "asyncio.Future[Any]":
-        """Does the work in a thread. Raises Unavailable when too many requests wait for a thread."""
-        if self._most_waiting is not None and self._count_waiting() >= self._most_waiting:
-            raise errors.Unavailable(self._full, limit=self._limit)
-        return self.run_anyway(work)
-
-    def run_anyway(self, work: Callable[[], Any]) -> "asyncio.Future[Any]":
-        """Does the work in a thread, however many requests wait for one. Work that is cancelled may still begin."""
+        """Does the work in a thread. Work that is cancelled may still begin."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Any] = loop.create_future()
         job = (work, done, loop)
         with self._lock:
             if self._idle:
                 self._idle.pop().begin(job)
-            elif self._started >= self._most_threads or not self._begun(job):
+            elif self._started >= self._most or not self._begun(job):
                 self._waiting.append(job)
         return done
 
     def _begun(self, job: Job) -> bool:
-        """Begins the work in a new thread. False when the machine has no more threads, but this lane has some.
+        """Begins the work in a new thread. False when the machine has no more threads, but here are some.
 
-        Raises Unavailable when the lane has none either.
+        Raises Unavailable when here are none either.
         """
         try:
             _Thread(self, job)
@@ -80,11 +57,6 @@ class Lane:
             return False
         self._started += 1
         return True
-
-    def _count_waiting(self) -> int:
-        """How many requests wait for a thread, without those that were given up."""
-        with self._lock:
-            return sum(not done.cancelled() for _, done, _ in self._waiting)
 
     def next(self, thread: "_Thread") -> Job | None:
         """The next piece of work for a thread that has finished one; None: the thread is idle now."""
@@ -98,10 +70,10 @@ class Lane:
 
 
 class _Thread:
-    """A thread of a lane, which is given its first piece of work."""
+    """A thread, which is given its first piece of work."""
 
-    def __init__(self, lane: Lane, job: Job) -> None:
-        self._lane = lane
+    def __init__(self, threads: Threads, job: Job) -> None:
+        self._threads = threads
         self._job: Job | None = job
         self._begins = threading.Lock()  # taken by the thread once for each call of `begin`, and once at the start
         threading.Thread(target=self._run, name="request", daemon=True).start()
@@ -120,12 +92,15 @@ class _Thread:
 
     def _do(self, work: Callable[[], Any], done: "asyncio.Future[Any]", loop: asyncio.AbstractEventLoop) -> Job | None:
         """Does a piece of work; returns the next one, if there is one."""
-        result, error = None, None
+        result, error = None, None  # type: Any, BaseException | None
         try:
             result = work()
+        except StopIteration as raised:
+            error = RuntimeError("work has raised StopIteration")  # a future takes no StopIteration
+            error.__cause__ = raised
         except BaseException as raised:
             error = raised
-        following = self._lane.next(self)
+        following = self._threads.next(self)
         with suppress(RuntimeError):  # the loop has ended, and with it whoever waited
             loop.call_soon_threadsafe(_finish, done, result, error)
         return following
