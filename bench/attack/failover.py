@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
+from asking import Person, ask, line, person
 from attack import Attack, Figure
 from crowd import crowd
 from servers import (
@@ -39,7 +40,6 @@ from servers import (
     serve,
     serving_children,
 )
-from timed_http import Person, ask, line, person
 
 BOUND_SECONDS = 5
 OUTAGE_SECONDS = 3
