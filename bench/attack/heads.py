@@ -45,7 +45,7 @@ def headers() -> list[Figure]:
 
 def trailers() -> list[Figure]:
     """Send trailers without end; the application may answer before the limit is reached."""
-    start = b"POST /none HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+    start = b"POST /none HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
     return flood(start, b"a: b\r\n" * (PART_BYTES // 6), ("404", "431"))
 
 

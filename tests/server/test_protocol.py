@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -186,6 +187,70 @@ def test_heads_of_many_connections_have_a_bound_together(strict):
 
 def test_what_is_no_request_is_400_in_json(strict):
     assert is_refusal(exchange(strict, b"\x16\x03\x01\x02\x00\x01\r\n\r\n"), 400)
+
+
+@pytest.mark.parametrize(
+    "request_line, hosts, status",
+    [
+        (b"GET /healthz HTTP/1.1", [b"Host: x"], 200),
+        (b"GET /healthz HTTP/1.1", [b"Host:"], 200),
+        (b"GET /healthz HTTP/1.1", [], 400),
+        (b"GET /healthz HTTP/1.1", [b"Host: x", b"Host: x"], 400),
+        (b"POST /users HTTP/1.1", [b"Host: x", b"hOST: y"], 400),
+        (b"GET /healthz HTTP/1.0", [], 200),
+        (b"GET /healthz HTTP/1.0", [b"Host: x"], 200),
+        (b"GET /healthz HTTP/1.0", [b"Host: x", b"Host: y"], 400),
+        (b"GET /healthz", [], 400),
+        (b"GET /healthz HTTP/0.9", [b"Host: x"], 400),
+        (b"GET /healthz HTTP/2.0", [b"Host: x"], 400),
+    ],
+)
+def test_a_request_has_a_version_that_is_served_and_one_host(strict, request_line, hosts, status):
+    answer = exchange(strict, b"\r\n".join([request_line, *hosts, b"Connection: close", b"", b""]))
+    assert statuses(answer) == [status]
+    assert status == 200 or is_refusal(answer, status)
+
+
+def test_the_answers_before_a_request_without_a_host_are_given(strict):
+    assert statuses(exchange(strict, GET + b"GET /healthz HTTP/1.1\r\n\r\n" + GET)) in ([200], [200, 400])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="TCP_INFO is Linux's")
+@pytest.mark.parametrize(
+    "start",
+    [
+        pytest.param(b"GET / HTTP/1.1\r\nx: ", id="head"),
+        pytest.param(b"POST /users HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", id="after a head without a host"),
+    ],
+)
+def test_after_a_refusal_the_server_takes_a_mebibyte_and_ends_the_connection(patient, start):
+    part, most = b"a" * 65536, 48 * 2**20
+    with connect(patient) as one:
+        with suppress(OSError):
+            one.sendall(start)
+            for _ in range(most // len(part)):
+                one.sendall(part)
+        taken = int.from_bytes(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)[120:128], sys.byteorder)
+    assert 65536 < taken <= 1.5 * 2**20
+
+
+def test_a_request_that_is_under_way_is_answered_before_a_flood_behind_it_ends_the_connection(databases, tmp_path):
+    with databases.fresh("sqlite") as url, servers.serve(url, tmp_path) as server:
+        who = person(server)
+        with sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None) as blocker, connect(server) as one:
+            blocker.execute("BEGIN IMMEDIATE")
+            body = b'{"contacts":[{"name":"Ann","phone":"+12025550123"}]}'
+            head = f"POST /address_book HTTP/1.1\r\nHost: x\r\nCB-Token: {who.token}\r\nContent-Type: application/json\r\n"
+            one.sendall(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            one.settimeout(2)
+            sent = one.send(b"GET / HTTP/1.1\r\n\r\n")
+            with suppress(TimeoutError):
+                while sent < 48 * 2**20:
+                    sent += one.send(b"a" * 65536)
+            assert sent < 24 * 2**20
+            blocker.execute("ROLLBACK")
+            one.settimeout(30)
+            assert statuses(one.recv(65536)) == [200]
 
 
 # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -15,12 +15,15 @@ costs time. The limits:
     max_unsent_bytes            all answers of one process that clients have not taken: the slowest are closed
     max_queued_requests         requests that wait behind another one on the same connection: closed after their answers
 
-A refusal is sent after the answers of earlier requests.
+A request whose version is neither HTTP/1.1 nor HTTP/1.0, or whose Host header is missing or repeated, is refused: a proxy could
+understand it in another way. A refusal is sent after the answers of earlier requests. After it, LINGER_BYTES are dropped at most.
 """
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import httptools
@@ -41,10 +44,13 @@ PROGRESS_BYTES = 16 * 1024  # within `answer_seconds` a client takes at least th
 PIECE_BYTES = 64 * 1024
 LINGER_SECONDS = 2  # for the client to read a refusal while it still sends
 LINGER_BYTES = 1024 * 1024
+# The system also receives for us what we have not read yet. Linux reserves twice as much, without the limit up to 32 MiB.
+LINGER_BUFFER_BYTES = 64 * 1024
+HOSTS = {"1.1": (1,), "1.0": (0, 1)}  # how many Host headers a request of this version has. Source: RFC 9112, section 3.2
 
 
-class TooManyQueued(Exception):
-    """A client sends requests without reading the answers to earlier ones."""
+class Refused(Exception):
+    """Stops the parser after a request was refused."""
 
 
 class Shared:
@@ -155,7 +161,11 @@ class Protocol(HttpToolsProtocol):
 
     def _drop(self, size: int) -> None:
         self._dropped += size
-        if self._dropped > LINGER_BYTES and not self._is_due():
+        if self._dropped <= LINGER_BYTES:
+            return
+        if self._is_due():
+            self.flow.pause_reading()  # the answer to an earlier request goes first
+        else:
             self._own.end()
 
     # ── the parser ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -164,13 +174,24 @@ class Protocol(HttpToolsProtocol):
         """The head is complete: the request begins."""
         if len(self.pipeline) >= self._shared.limits.max_queued_requests:
             self._refuse(429, "Too many requests wait on this connection", "max_queued_requests")
-            raise TooManyQueued
+            raise Refused
+        if reason := self._fault():
+            self._refuse(400, reason)
+            raise Refused
         self._held = 0
         self._arriving = True
         self._shared.connections.works(self._own)
         cast(Scope, self.scope)[WHOLE] = self._whole
         super().on_headers_complete()
         self.headers = []  # trailers of a chunked body go here, not into the head that the application sees
+
+    def _fault(self) -> str:
+        """Why the request is refused for its version or its Host headers; "" if it is not."""
+        allowed = HOSTS.get(self.parser.get_http_version())
+        if not allowed:
+            return "The version must be HTTP/1.1 or HTTP/1.0"
+        count = sum(name == b"host" for name, _ in self.headers)
+        return "" if count in allowed else "The request must have one Host header"
 
     def on_body(self, body: bytes) -> None:
         """A part of the body. After its answer has begun, the application no longer reads it: count and drop it.
@@ -324,6 +345,8 @@ class Protocol(HttpToolsProtocol):
             return
         self._deaf = True
         self._unset_keepalive_if_required()
+        with suppress(OSError):
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LINGER_BUFFER_BYTES)
         self._linger(transport)
         transport.resume_reading()
         if transport.can_write_eof():
