@@ -581,3 +581,40 @@ def test_sigterm_waits_for_pushes_that_are_on_their_way_but_not_for_ever(kind, w
         pushes = play.rows("SELECT outcome, attempts FROM pushes ORDER BY user_id")
         assert pushes == [{"outcome": "accepted", "attempts": 1}, {"outcome": None, "attempts": 1}]
         assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["one process", "several"])
+def test_a_request_that_hangs_at_sigterm_takes_no_push_and_no_counter(options, databases, tmp_path):
+    """It hangs for the whole grace period, and all the time another process writes pushes to a slow provider."""
+    with (
+        databases.fresh("postgresql") as url,
+        providing(tmp_path) as providers,
+        contextlib.closing(store.connect(url, seal=SEAL)) as db,
+        psycopg.connect(url) as blocker,
+    ):
+        play = Play(db, now=int(time.time()))
+        play.set(**providers.settings)
+        bob = play.person("bob")
+        play.device(bob.id, apns_token("slow-2500"), channel="apns", platform="ios")
+        numbers = [f"+1 202 555 01{n:02}" for n in range(10, 99)]
+        play.holds(bob.id, *[(number, f"Friend {number[-2:]}") for number in numbers])
+        its = {name: str(value) for name, value in providers.config.items()}
+        with servers.serve(url, tmp_path, *options, database_seconds="0", **its) as server:
+            play.person("friend0", numbers[0])
+            eventually(lambda: providers.asked()["asked"], "nothing was sent")
+            blocker.execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE")
+            with socket.create_connection(("127.0.0.1", server.port)) as hanging:
+                hanging.sendall(b"GET /session HTTP/1.1\r\nHost: x\r\nCB-Token: " + b"1" * 40 + b"\r\n\r\n")
+                time.sleep(0.5)
+                server.process.send_signal(signal.SIGTERM)
+                for n, number in enumerate(numbers[1:], 1):
+                    if server.process.poll() is not None:
+                        break
+                    play.person(f"friend{n}", number)
+                    time.sleep(0.3)
+                assert server.process.wait(servers.STOP_SECONDS) == 0
+        sent = len(providers.asked()["asked"])
+        outcomes = [row["outcome"] for row in play.rows("SELECT outcome FROM pushes WHERE attempts > 0")]
+        counted = play.rows("SELECT value FROM daily WHERE name = 'joined pushes accepted' AND day = 0")
+        assert sent and outcomes == ["accepted"] * sent
+        assert counted == [{"value": sent}]

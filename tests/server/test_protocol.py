@@ -240,7 +240,9 @@ def test_a_request_that_is_under_way_is_answered_before_a_flood_behind_it_ends_t
         with sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None) as blocker, connect(server) as one:
             blocker.execute("BEGIN IMMEDIATE")
             body = b'{"contacts":[{"name":"Ann","phone":"+12025550123"}]}'
-            head = f"POST /address_book HTTP/1.1\r\nHost: x\r\nCB-Token: {who.token}\r\nContent-Type: application/json\r\n"
+            head = (
+                f"POST /address_book HTTP/1.1\r\nHost: x\r\nCB-Token: {who.token}\r\nContent-Type: application/json\r\n"
+            )
             one.sendall(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body)
             one.settimeout(2)
             sent = one.send(b"GET / HTTP/1.1\r\n\r\n")

@@ -1,6 +1,6 @@
 """Several serving processes on PostgreSQL: one parent starts, replaces and ends its children.
 
-supervise(config, sockets, db)    serve in `config.workers` processes until a signal; the exit code
+supervise(config, sockets, db, …)    serve in `config.workers` processes until a signal; the exit code
 
 Children end with their parent, also when the parent was killed. Each child reports its metrics to the parent over a
 socket pair (`metrics_sum`).
@@ -12,6 +12,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +29,19 @@ if TYPE_CHECKING:
     from .metrics_sum.collector import Reports
 
 
-def supervise(config: Config, sockets: list[socket.socket], db: "Database") -> int:
-    """Serve in `config.workers` child processes until a signal; 1 if one of them failed to start or to stop."""
+def supervise(
+    config: Config, sockets: list[socket.socket], db: "Database", on_stop: Callable[[], object] = lambda: None
+) -> int:
+    """Serve in `config.workers` child processes until a signal; 1 if one of them failed to start or to stop.
+
+    on_stop   called before the children are told to stop
+    """
     from .. import metrics
     from .metrics_sum.collector import Reports
 
     reports = Reports(lambda: metrics.measure(db.gauges()))
     settings = http.server_config(config, functools.partial(_application, config, os.getpid(), db.seal), factory=True)
-    supervisor = Supervisor(settings, sockets, reports)
+    supervisor = Supervisor(settings, sockets, reports, on_stop)
     supervisor.run()
     return 1 if supervisor.failed else 0
 
@@ -78,10 +84,17 @@ class Supervisor(Multiprocess):
 
     failed = False
 
-    def __init__(self, settings: http.ServerConfig, sockets: list[socket.socket], reports: "Reports") -> None:
+    def __init__(
+        self,
+        settings: http.ServerConfig,
+        sockets: list[socket.socket],
+        reports: "Reports",
+        on_stop: Callable[[], object],
+    ) -> None:
         super().__init__(settings, sockets)
         self._settings = settings
         self._reports = reports
+        self._on_stop = on_stop
 
     def handle_hup(self) -> None:
         """Tell each child to reload the certificate; uvicorn would replace all children instead."""
@@ -122,6 +135,11 @@ class Supervisor(Multiprocess):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         self._reports.add(ours)
         return process
+
+    def terminate_all(self) -> None:
+        """Tell the children to stop."""
+        self._on_stop()
+        super().terminate_all()
 
     def join_all(self) -> None:
         """Wait for the children, and kill those that do not stop in time."""

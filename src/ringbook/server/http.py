@@ -35,7 +35,7 @@ REST_SECONDS = 1
 TICKS_BETWEEN_SWEEPS = 5  # of 0.1 s each
 ARRIVAL_SECONDS = 5  # bodies that are still arriving get so much of the grace period when the server stops
 GRACE_SECONDS = 10  # for requests that have begun, when the process is told to stop
-LAST_SECONDS = 1  # after that the process ends itself
+LAST_SECONDS = 2  # for the counters; after that the process ends itself
 
 
 class ServerConfig(uvicorn.Config):
@@ -67,12 +67,16 @@ def server_config(config: Config, application: Any, *, factory: bool = False) ->
 
 
 class Server(uvicorn.Server):
-    """One serving process, or a thread of one."""
+    """One serving process, or a thread of one.
+
+    on_stop   called when the process is told to stop, at the beginning of the grace period
+    """
 
     config: ServerConfig
 
-    def __init__(self, config: ServerConfig) -> None:
+    def __init__(self, config: ServerConfig, on_stop: Callable[[], object] = lambda: None) -> None:
         super().__init__(config)
+        self._on_stop = on_stop
         ours = config.ringbook
         per_address, last_handle = limits_of(ours.limits)
         self.connections = Connections(per_address, last_handle, [*LOOPBACK, *ours.trusted_proxies])
@@ -114,6 +118,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, and give requests that have begun time to finish."""
+        self._on_stop()
         for task in self._accepting:
             task.cancel()
         asyncio.get_running_loop().call_later(ARRIVAL_SECONDS, self._stop_arriving)

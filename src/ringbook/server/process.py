@@ -11,7 +11,7 @@ With SQLite one process serves. With PostgreSQL there may be several: this proce
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -56,8 +56,9 @@ def run(config: Config, *, run_jobs: bool = True) -> int:
         raise CannotServe(trouble)
     with _farewell(), _database_opened(config) as (db, first):
         _announce(config, sockets[0].getsockname()[1], db, first)
-        with _counters_running(db), _jobs_running(db, config, run_jobs):
-            return children.supervise(config, sockets, db) if config.workers > 1 else _serve_alone(config, sockets, db)
+        with _counters_running(db), _jobs_running(db, config, run_jobs) as stop_jobs:
+            serve = children.supervise if config.workers > 1 else _serve_alone
+            return serve(config, sockets, db, stop_jobs)
 
 
 @contextmanager
@@ -179,8 +180,12 @@ def _counters_running(db: "Database") -> "Iterator[None]":
 
 
 @contextmanager
-def _jobs_running(db: "Database", config: Config, enabled: bool) -> "Iterator[None]":
-    """Runs the periodic jobs in a thread while the block lasts, if `enabled`."""
+def _jobs_running(db: "Database", config: Config, enabled: bool) -> "Iterator[Callable[[], None]]":
+    """Runs the periodic jobs in a thread, if `enabled`, until the yielded function is called or the block ends.
+
+    The function is called when the process is told to stop. Pushes that are being sent then have as long as requests
+    to finish, also when a request hangs until the end of the grace period.
+    """
     from ..worker import jobs
 
     stop = threading.Event()
@@ -188,18 +193,18 @@ def _jobs_running(db: "Database", config: Config, enabled: bool) -> "Iterator[No
     if enabled:
         thread.start()
     try:
-        yield
+        yield stop.set
     finally:
         stop.set()
         if enabled:
             thread.join(http.GRACE_SECONDS)
 
 
-def _serve_alone(config: Config, sockets: list[socket.socket], db: "Database") -> int:
-    """Serve in this process until a signal."""
+def _serve_alone(config: Config, sockets: list[socket.socket], db: "Database", on_stop: Callable[[], object]) -> int:
+    """Serve in this process until a signal; `on_stop` is called when it arrives."""
     from . import front
 
-    server = http.Server(http.server_config(config, front.build(config, db)))
+    server = http.Server(http.server_config(config, front.build(config, db)), on_stop)
     # uvicorn handles signals only while it runs, and raises the signal once more after it has stopped.
     signals.on_stop(lambda *_: setattr(server, "should_exit", True))
     signals.on_hangup(lambda *_: server.renew())

@@ -15,8 +15,9 @@ costs time. The limits:
     max_unsent_bytes            all answers of one process that clients have not taken: the slowest are closed
     max_queued_requests         requests that wait behind another one on the same connection: closed after their answers
 
-A request whose version is neither HTTP/1.1 nor HTTP/1.0, or whose Host header is missing or repeated, is refused: a proxy could
-understand it in another way. A refusal is sent after the answers of earlier requests. After it, LINGER_BYTES are dropped at most.
+A request is refused if its version is neither HTTP/1.1 nor HTTP/1.0, or its Host header is missing or repeated: another
+server could read it in another way. A refusal is sent after the answers of earlier requests. Then the connection drops
+at most LINGER_BYTES, and ends.
 """
 
 import asyncio
@@ -44,9 +45,12 @@ PROGRESS_BYTES = 16 * 1024  # within `answer_seconds` a client takes at least th
 PIECE_BYTES = 64 * 1024
 LINGER_SECONDS = 2  # for the client to read a refusal while it still sends
 LINGER_BYTES = 1024 * 1024
-# The system also receives for us what we have not read yet. Linux reserves twice as much, without the limit up to 32 MiB.
+# The system also receives bytes that we have not read, by default up to 6 MiB. Linux doubles this number.
 LINGER_BUFFER_BYTES = 64 * 1024
-HOSTS = {"1.1": (1,), "1.0": (0, 1)}  # how many Host headers a request of this version has. Source: RFC 9112, section 3.2
+HOSTS = {
+    "1.1": (1,),
+    "1.0": (0, 1),
+}  # how many Host headers a request of this version has. Source: RFC 9112, section 3.2
 
 
 class Refused(Exception):

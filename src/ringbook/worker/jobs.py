@@ -9,6 +9,7 @@ A part that fails is logged, does not keep the others from their turn, and gets 
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,8 @@ MOST_BATCHES = 1_000  # per turn, so that no job delays the others too long
 HOUR, DAY = 3_600, 86_400
 COPIES_KEPT_DAYS = 30
 ALARM_SECONDS = 600
+# For pushes and mails that are being sent when the worker is told to stop; less than a server's grace period.
+LAST_SECONDS = max(courier.LAST_SECONDS * 2, mailer.LAST_SECONDS)
 
 
 def parts(config: Config) -> "dict[str, Part]":
@@ -109,8 +112,9 @@ def run(db: "Database", config: Config, stop: threading.Event) -> None:
     due = parts(config)
     while not stop.wait(EVERY_SECONDS * random.uniform(0.5, 1.5)):
         turn(db, due, times.now(), stop)
-    sending.join(courier.LAST_SECONDS * 2)
-    mailing.join(mailer.LAST_SECONDS)
+    deadline = time.monotonic() + LAST_SECONDS
+    for thread in (sending, mailing):
+        thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _send(db: "Database", config: Config, stop: threading.Event) -> None:
