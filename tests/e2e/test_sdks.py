@@ -1,16 +1,15 @@
 """The unmodified npm packages of ConnectyCube and QuickBlox, driven against a running server."""
 
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from connecting import certificate
+from e2e.verdicts import Verdict, agree, verdict
 from servers import Databases, Server, serve
 
 HERE = Path(__file__).parent
@@ -19,15 +18,6 @@ KIT_SECONDS = 150
 # Checks of a kit that fail because we decided otherwise, each with its reason. Exactly these fail.
 CONNECTYCUBE_DECIDED: dict[str, str] = {}
 QUICKBLOX_DECIDED: dict[str, str] = {}
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a kit said: how many checks passed, the names of those that did not, and every word of it."""
-
-    passed: int
-    failed: set[str]
-    words: str
 
 
 def drive(kit: str, server: Server, *options: str, ca: Path | None = None) -> Verdict:
@@ -41,21 +31,6 @@ def drive(kit: str, server: Server, *options: str, ca: Path | None = None) -> Ve
     environment = os.environ | ({"NODE_EXTRA_CA_CERTS": str(ca)} if ca else {})
     done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, timeout=KIT_SECONDS)
     return verdict(done.stdout + done.stderr)
-
-
-def verdict(words: str) -> Verdict:
-    """Read what a kit prints: a line `FAIL  name  got …` per failed check, and `N passed, M failed` at its end."""
-    end = re.search(r"^(\d+) passed, (\d+) failed$", words, re.MULTILINE)
-    assert end, words
-    names = [name.partition("  got ")[0] for name in re.findall(r"^FAIL  (.*)$", words, re.MULTILINE)]
-    assert len(names) == int(end[2]), words
-    return Verdict(int(end[1]), set(names), words)
-
-
-def agree(found: Verdict, decided: dict[str, str], checks: int) -> None:
-    """All checks ran, and exactly those failed that we decided otherwise."""
-    assert found.failed == set(decided), found.words
-    assert found.passed + len(found.failed) >= checks, found.words
 
 
 @contextmanager
