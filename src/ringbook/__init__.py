@@ -8,7 +8,7 @@ Imports go down only, also for types; import-linter checks it:
     domain    core/                                    the rules
     gateways  store/  push/  verify/  outbound/        databases, push, number verification, outgoing HTTP and mail
     base      model  app_settings  profile_fields  preferences  push_texts  plurals  phone  seal  siv  errors  config
-              logs  metrics  times
+              logs  metrics  times  terminal
 
 The first argument of a function shows its side effects: `db` opens its own transaction, `tx` works inside the caller's,
 and a function with neither is pure. Only `api/wire.py` knows the names and formats of requests and responses, only

@@ -22,6 +22,8 @@ from typing import Any
 import msgspec
 import structlog
 
+from .terminal import safe
+
 Event = dict[str, Any]
 log: Any = structlog.get_logger()
 
@@ -36,12 +38,14 @@ def start(level: str) -> None:
     """
     least = logging.getLevelNamesMapping()[level.upper()]
     terminal = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    on_terminal: list[Any] = [_safe] if sys.stderr.isatty() else []
     line: Any = terminal if sys.stderr.isatty() else _json
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _exceptions(in_words=level == "debug"),
+            *on_terminal,
             line,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(least),
@@ -94,6 +98,15 @@ class _FromLibraries(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         log.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info)
+
+
+def _safe(_logger: Any, _method: str, event: Event) -> Event:
+    """Makes visible what a terminal would obey; the lines of an exception stay lines."""
+    return {name: _shown(value) for name, value in event.items()}
+
+
+def _shown(value: Any) -> Any:
+    return "\n".join(map(safe, value.split("\n"))) if isinstance(value, str) else value
 
 
 def _json(_logger: Any, _method: str, event: Event) -> str:

@@ -8,6 +8,7 @@ import pytest
 from ringbook_client import Contact, Synced
 from ringbook_client import display as displays
 from ringbook_client.display import Display, display_width, masked
+from ringbook_client.reading import Problem
 from ringbook_client.wire import printable
 
 
@@ -36,6 +37,18 @@ def test_a_number_inside_a_name_is_masked(name, shown):
 
 def test_control_characters_in_a_name_are_replaced():
     assert printable("Ann\x1b[31m\r\nBob\u202e") == "Ann?[31m??Bob?"
+
+
+@pytest.mark.parametrize("name", ["Zoe\u0301", "王\u3000小明", "علی\u200cرضا", "שרה \u200fכהן", "👩\u200d🚀"])
+def test_names_of_all_scripts_are_shown_as_they_are(name):
+    assert printable(name) == name
+
+
+def test_what_a_file_holds_cannot_move_the_cursor(capsys):
+    display = Display(as_json=False, show_numbers=True)
+    display.contacts([Contact("Ann\x1b[2J\x9b31m\u2066\nBob", "+12025550101\x07")])
+    display.problems([Problem(3, "odd \x1b]0;owned\x07\u202e")])
+    assert not set("\x1b\x9b\x07\u2066\u202e") & set(capsys.readouterr().out)
 
 
 def test_columns_line_up_for_names_of_any_script(capsys):

@@ -21,6 +21,7 @@ from .client import Client, SignIn
 from .display import Display
 from .model import Session
 from .proofs import Code, Email, Login, Proof
+from .wire import printable
 
 
 class WrongUse(Exception):
@@ -29,7 +30,7 @@ class WrongUse(Exception):
 
 def print_error(error: object, code: int) -> int:
     """Print a message to stderr; returns the exit status `code`."""
-    print(f"{PROGRAM}: {error}", file=sys.stderr)
+    print(f"{PROGRAM}: {printable(str(error))}", file=sys.stderr)
     return code
 
 

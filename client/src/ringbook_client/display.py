@@ -109,7 +109,7 @@ class Display:
     def print_line(self, text: str = "") -> None:
         """Print a line for people."""
         if not self.as_json:
-            print(text, flush=True)
+            print("\n".join(map(printable, text.split("\n"))), flush=True)
 
     def print_json(self, value: Any) -> None:
         """Print a value for programs."""
@@ -205,7 +205,7 @@ class Display:
         """Print the parts of the file that could not be read."""
         if problems:
             self.print_line("\nThese parts of the file could not be read:")
-            self.print_some([f"  line {problem.line}: {problem.reason}" for problem in problems])
+            self.print_some([f"  line {problem.line}: {printable(problem.reason)}" for problem in problems])
 
     def print_some(self, lines: Sequence[str]) -> None:
         """Print the first lines, and the number of the others."""
@@ -216,7 +216,7 @@ class Display:
 
 
 def problems_json(problems: Sequence[Problem]) -> list[dict[str, Any]]:
-    return [{"line": problem.line, "reason": problem.reason} for problem in problems]
+    return [{"line": problem.line, "reason": printable(problem.reason)} for problem in problems]
 
 
 def display_width(text: str) -> int:

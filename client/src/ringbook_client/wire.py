@@ -3,7 +3,7 @@
     Answer                      the status, headers and body of an answer
     json_of(answer)             the JSON of a successful answer; raises the refusal otherwise
     refusal(answer)             the exception for an unsuccessful answer
-    printable(text)             a text without control characters
+    printable(text)             a text that a terminal may show
     session, user, …            convert one JSON object to one value
 
 An answer that does not have the documented form raises `BadAnswer`.
@@ -12,6 +12,7 @@ An answer that does not have the documented form raises `BadAnswer`.
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -34,6 +35,8 @@ from .model import (
 )
 
 SUCCESS_STATUSES = (200, 201, 202)
+OBEYED = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode categories that change what a terminal does or shows
+HARMLESS = "\u200c\u200d\u200e\u200f\u061c"  # joiners and marks that names in many scripts need
 # The wire format has no error codes: the server's documented texts identify these two causes.
 SESSION_EXPIRED = "Required session does not exist"
 UNKNOWN_APPLICATION = "No application found"
@@ -106,8 +109,11 @@ def printable_texts(given: Any) -> tuple[str, ...]:
 
 
 def printable(text: str) -> str:
-    """The text with each control character replaced by `?`, so that it cannot move the cursor or change colours."""
-    return "".join(char if char.isprintable() else "?" for char in text)
+    """The text with `?` for each character that a terminal would obey: escape sequences, line breaks, bidi overrides.
+
+    Letters of all scripts, combining marks, emoji, blanks of any width and right-to-left text stay as they are.
+    """
+    return "".join("?" if unicodedata.category(char) in OBEYED and char not in HARMLESS else char for char in text)
 
 
 def wait_seconds(headers: Mapping[str, str]) -> float | None:

@@ -21,7 +21,22 @@ import cyclopts
 from cyclopts import Parameter
 
 from .. import __version__, config, errors, logs
-from . import admin, app, backup, check, database, diagnosis, distribute, key, openapi, push, serve, users, wrong_use
+from . import (
+    admin,
+    app,
+    backup,
+    check,
+    common,
+    database,
+    diagnosis,
+    distribute,
+    key,
+    openapi,
+    push,
+    serve,
+    users,
+    wrong_use,
+)
 from .common import Failed, WrongUse
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
@@ -83,7 +98,7 @@ def run(
 
 def _report(error: Exception, code: int) -> int:
     text = f"{error.field}: {error}" if isinstance(error, errors.Refused) and error.field else str(error)
-    print("ringbook: " + " ".join(text.split()), file=sys.stderr)
+    common.warn(" ".join(text.split()))
     return code
 
 

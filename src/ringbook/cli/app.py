@@ -102,7 +102,7 @@ def app_connect(
     address, wrong = snippets.endpoint_of(url, settings.public_url or local)
     if wrong:
         raise WrongUse(f"--url {wrong}")
-    common.print_line(_code(one, address))
+    common.print_lines(_code(one, address).split("\n"))
 
 
 @app.command(name="set", help_epilogue=KEYS)

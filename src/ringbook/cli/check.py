@@ -17,5 +17,5 @@ def check(*, as_json: Json = False, file: File) -> int:
     if as_json:
         common.print_json(found)
     else:
-        common.print_line("\n".join(f"{'ok  ' if one.ok else 'NO  '} {one.what}: {one.seen}" for one in found))
+        common.print_lines(f"{'ok  ' if one.ok else 'NO  '} {one.what}: {one.seen}" for one in found)
     return 0 if all(one.ok for one in found) else 1

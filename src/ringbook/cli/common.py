@@ -6,7 +6,8 @@ note_database                      says which database the command uses
 content                            a value from the command line, or from a file
 user_id                            the id of a user given by id, login or e-mail
 confirm                            ask for confirmation
-answer, table, print_line, print_json   output for people and for programs
+answer, table, print_json          output for people and for programs
+print_line, print_lines            lines for people: everything that is printed goes through `terminal.safe`
 note, warn, progress               a note; a warning; a progress bar on a terminal
 now, when, actor                   the time; a time as text; the author for the audit log
 Failed, WrongUse                   errors that end a command with one line on stderr
@@ -14,7 +15,7 @@ Failed, WrongUse                   errors that end a command with one line on st
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +25,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from .. import config, logs, times
+from ..terminal import safe, safe_json
 
 if TYPE_CHECKING:
     from ..core.audit import Actor
@@ -106,7 +108,7 @@ def create_files(found: config.Config) -> None:
     from ..server import opening
 
     if made := opening.create_files(found):
-        print(KEY_MADE.format(file=made.file, fingerprint=made.fingerprint), file=sys.stderr)
+        note(KEY_MADE.format(file=made.file, fingerprint=made.fingerprint))
 
 
 def content(value: str) -> str:
@@ -145,8 +147,8 @@ def confirm(warning: str, name: str, typed: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise WrongUse(f"{warning}: add --yes")
-    print(f"{warning}.")
-    if input(f"Type {name} ({typed}) to go on: ").strip() != typed:
+    print_line(f"{warning}.")
+    if input(f"Type {name} ({safe(typed)}) to go on: ").strip() != typed:
         raise Failed(f"that is not {name}; nothing was changed")
 
 
@@ -156,12 +158,13 @@ def answer(values: dict[str, Any], as_json: bool) -> None:
         print_json(values)
     else:
         width = max(map(len, values))
-        print_line("\n".join(f"{name:{width}}  {_text(value)}" for name, value in values.items()))
+        for name, value in values.items():
+            print_line(f"{name:{width}}  {_text(value)}")
 
 
 def table(rows: list[dict[str, Any]]) -> None:
     """Print rows as a table. Values are never cut off, because people copy keys from it."""
-    lines = [list(rows[0]), *(list(map(_text, row.values())) for row in rows)]
+    lines = [list(rows[0]), *([safe(_text(value)) for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print_line("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
@@ -176,12 +179,18 @@ def _text(value: Any) -> str:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON."""
-    print_line(msgspec.json.format(msgspec.json.encode(value)).decode())
+    print(safe_json(msgspec.json.format(msgspec.json.encode(value)).decode()), flush=True)
 
 
 def print_line(text: str) -> None:
-    """Print a line at once."""
-    print(text, flush=True)
+    """Print one line at once."""
+    print(safe(text), flush=True)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print several lines. A line break within one of them is made visible."""
+    for line in lines:
+        print_line(line)
 
 
 def now() -> int:
@@ -203,12 +212,12 @@ def actor() -> "Actor":
 
 def note(text: str) -> None:
     """Print on stderr what is not part of the answer, so that programs do not read it."""
-    print(text, file=sys.stderr)
+    print(safe(text), file=sys.stderr)
 
 
 def warn(text: str) -> None:
     """Print a warning on stderr."""
-    print(f"ringbook: {text}", file=sys.stderr)
+    note(f"ringbook: {text}")
 
 
 @contextmanager

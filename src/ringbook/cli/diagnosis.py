@@ -36,7 +36,7 @@ def why(
     if as_json:
         common.print_json(found)
     else:
-        common.print_line("\n".join(_said(found)))
+        common.print_lines(_said(found))
     return 0 if found.found else 1
 
 

@@ -40,7 +40,7 @@ def distribute(*, shards: Shards = 0, dry_run: DryRun = False, undo: Undo = Fals
     if databases.is_sqlite(settings.database):
         raise WrongUse("SQLite is one file: a cluster needs PostgreSQL with Citus in RINGBOOK_DATABASE")
     if undo:
-        common.print_line(UNDO)
+        common.print_lines(UNDO.split("\n"))
         return
     common.note_database(settings.database)
     plan = cluster.plan(settings.database, shards)

@@ -86,7 +86,7 @@ def push_status(*, as_json: Json = False, file: File) -> None:
     if any(lane.late_seconds > LATE_SECONDS for lane in state.waiting):
         common.print_line(f"pushes are late: {push_trace.NO_WORKER}")
     if state.parked:
-        common.print_line("\nparked:")
+        common.print_lines(["", "parked:"])
         common.table([msgspec.structs.asdict(one) for one in state.parked])
         common.print_line("fix the causes, then run `ringbook push retry --app ID`")
 
@@ -98,7 +98,7 @@ def _print(found: "User | Push", lines: list[str], as_json: bool) -> None:
     if as_json:
         common.print_json(found)
     else:
-        common.print_line("\n".join(lines))
+        common.print_lines(lines)
 
 
 def _of_user(found: "User") -> list[str]:

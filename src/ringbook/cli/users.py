@@ -112,7 +112,7 @@ def users_import(
         by, now = common.actor(), common.now()
         report = imports.import_users(db, one, lines, dry_run=dry_run, progress=progress, now=now, by=by)
     for refusal in report.refused:
-        print(f"{refusal.where}: {refusal.reason}", file=sys.stderr)
+        common.note(f"{refusal.where}: {refusal.reason}")
     _print_report(report, dry_run=dry_run, as_json=as_json)
     return 1 if report.refused else 0
 
@@ -209,7 +209,7 @@ def _stopped(path: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print(f"interrupted: imported users stay; import {path.name} again for the rest", file=sys.stderr)
+        common.note(f"interrupted: imported users stay; import {path.name} again for the rest")
         raise
     except OSError as error:
         raise Failed(f"{path} cannot be read: {error.strerror}") from None
