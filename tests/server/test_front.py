@@ -1,5 +1,9 @@
-"""`server/front.py`: the client's address of a request, and the token for /metrics."""
+"""`server/front.py`: building the application, the client's address of a request, and the token for /metrics."""
 
+import gc
+
+from ringbook.config import Config
+from ringbook.server import front
 from ringbook.server.front import has_token, plain
 
 
@@ -23,3 +27,9 @@ def test_the_token_is_the_whole_of_it_and_an_empty_one_is_nobodys():
         assert not has_token(bearing(given), "open-sesame")
     assert not has_token(bearing("Bearer "), "")
     assert not has_token(asked("192.0.2.1", "x"), "")
+
+
+def test_an_application_that_is_built_leaves_the_garbage_collector_as_it_is(db):
+    before = gc.get_freeze_count(), gc.get_threshold()
+    front.build(Config(), db)
+    assert (gc.get_freeze_count(), gc.get_threshold()) == before

@@ -171,7 +171,9 @@ def _application(config: Config, parent: int, seal: Seal) -> Any:
     migrations.watch(db)
     threading.Thread(target=_report_metrics, args=(db, parent), name="metrics", daemon=True).start()
     counters.begin(db)
-    return front.build(config, db)
+    application = front.build(config, db)
+    memory.collect_seldom()
+    return application
 
 
 def _report_metrics(db: "Database", parent: int) -> None:

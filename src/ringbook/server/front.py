@@ -9,7 +9,6 @@ of these has handled.
 """
 
 import asyncio
-import gc
 import hmac
 import re
 import sys
@@ -71,21 +70,15 @@ def build(config: Config, db: Database, clock: Clock = times.now) -> ASGIApp:
     in_flight = InFlight(config.limits)
     unknown = unknown_path(config, api.not_found)
     new_passwords = reset_page.pages(config, db, in_flight, unknown_path(config, not_found), clock)
-    front = Front(
+    # A small request needs the interpreter about ten times, and beside a heavy one it waits so long each time.
+    sys.setswitchinterval(SWITCH_SECONDS)
+    return Front(
         config,
         db,
         api.api(config, db, in_flight, unknown, clock),
         pages.dashboard(config, db, in_flight, clock),
         new_passwords,
     )
-    # The garbage collector need not traverse these permanent objects each time an upload has made thousands of others.
-    gc.collect()
-    gc.freeze()
-    # A small request needs the interpreter about ten times, and beside a heavy one it waits so long each time.
-    sys.setswitchinterval(SWITCH_SECONDS)
-    # An upload of thousands of contacts makes as many tuples that the collector would look at again and again, in vain.
-    gc.set_threshold(20_000, 20, 20)
-    return front
 
 
 def beside(config: Config, db: Database) -> ASGIApp:

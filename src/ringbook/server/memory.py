@@ -1,9 +1,11 @@
-"""Makes the C library return free memory to the system.
+"""How a serving process handles memory.
 
-limit_malloc()    return large blocks as soon as they are free; call it once, before threads start
+limit_malloc()      make the C library return large blocks as soon as they are free; call it once, before threads start
+collect_seldom()    let the garbage collector run less often; call it once, when the application has been built
 """
 
 import ctypes
+import gc
 import sys
 from contextlib import suppress
 
@@ -22,3 +24,14 @@ def limit_malloc() -> bool:
         library = ctypes.CDLL(None)
         return all(library.mallopt(name, value) == 1 for name, value in SETTINGS.items())
     return False
+
+
+def collect_seldom() -> None:
+    """Exempt all objects of the process from garbage collection for good, and collect later ones less often.
+
+    The application and its modules live as long as the process. An upload of thousands of contacts makes as many
+    tuples, and the collector would traverse all of these objects again and again, in vain.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)

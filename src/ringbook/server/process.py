@@ -204,7 +204,9 @@ def _serve_alone(config: Config, sockets: list[socket.socket], db: "Database", o
     """Serve in this process until a signal; `on_stop` is called when it arrives."""
     from . import front
 
-    server = http.Server(http.server_config(config, front.build(config, db)), on_stop)
+    application = front.build(config, db)
+    memory.collect_seldom()
+    server = http.Server(http.server_config(config, application), on_stop)
     # uvicorn handles signals only while it runs, and raises the signal once more after it has stopped.
     signals.on_stop(lambda *_: setattr(server, "should_exit", True))
     signals.on_hangup(lambda *_: server.renew())
