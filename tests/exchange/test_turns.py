@@ -175,12 +175,13 @@ def test_an_asker_is_the_address_until_the_token_is_known_and_then_the_user():
     askers.identified(b"token", 7)
     askers.identified(b"another", 7)
     assert askers.of("192.0.2.1", b"token") == askers.of("192.0.2.1", b"another") == ("192.0.2.1", 7)
+    assert askers.of("127.0.0.1", b"x") == askers.of("127.0.0.1", b"y")
     assert askers.of("2001:db8::1", b"x") == askers.of("2001:db8::2", b"y")
 
 
 def test_callers_from_a_proxy_itself_do_not_share_the_share_of_one_address():
     askers = Askers(["10.0.0.0/8"])
-    for proxy in ("10.1.2.3", "127.0.0.1", "::1", "", "testclient"):
+    for proxy in ("10.1.2.3", "::ffff:10.1.2.3", "", "testclient"):
         assert askers.of(proxy, b"one") != askers.of(proxy, b"two")
         assert askers.of(proxy) != askers.of(proxy)
         assert askers.of(proxy, b"one", 7) == askers.of(proxy, b"two", 7) == (7, 7)

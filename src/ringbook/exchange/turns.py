@@ -26,7 +26,7 @@ from typing import NamedTuple
 from weakref import WeakSet
 
 from .. import errors
-from ..core.networks import LOOPBACK, Groups
+from ..core.networks import Groups
 from .threads import Threads
 
 MOST_USERS = 10_000  # whose tokens are remembered, twice: see Askers
@@ -276,14 +276,14 @@ def _wake(wait: _Wait) -> bool:
 class Askers:
     """Finds the asker of a request before its session is read.
 
-    exempt   the networks of proxies, whose address stands for many users
+    proxies   the networks of trusted proxies: an address of theirs stands for many users, and so does none at all
 
     The users of tokens that were identified lately are remembered, by the digest of the token and the id of the user. A
     caller without a known token is its address. Callers from a proxy's own address are told apart by their tokens.
     """
 
-    def __init__(self, exempt: Iterable[str] = ()) -> None:
-        self._groups = Groups([*LOOPBACK, *exempt])
+    def __init__(self, proxies: Iterable[str] = ()) -> None:
+        self._groups = Groups(proxies)
         # When one is full, it replaces the older one. So users who come again stay, and no lock is needed.
         self._users: dict[bytes, int] = {}
         self._older: dict[bytes, int] = {}
