@@ -96,6 +96,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_bodies_in_flight_bytes: Annotated[
         int, option("the memory of one process for request bodies", "bytes", low=1024 * 1024)
     ] = 128 * 1024 * 1024
+    least_body_bytes_per_second: Annotated[
+        int,
+        option(
+            "a body that has not arrived after 10 seconds must have arrived at this rate on average, or its request"
+            " gets 408; 0 = only the limit of 60 seconds",
+            "bytes",
+            low=0,
+        ),
+    ] = 1024
     large_uploads_per_user: Annotated[
         int,
         option(

@@ -5,6 +5,7 @@ A refusal is an exception. Its reason is safe to show to the caller. Each class 
 
     Refused
     ├── Malformed      the request cannot be parsed
+    │   └── Late       its body did not arrive in time
     ├── TooLarge       the request is larger than the server reads
     ├── Invalid        the request is parsed, but its values are not accepted
     │   ├── Conflict   the values would be accepted if another user did not have them
@@ -54,6 +55,12 @@ class Malformed(Refused):
     """The request cannot be parsed."""
 
     cause = "malformed"
+
+
+class Late(Malformed):
+    """The body of the request did not arrive in time."""
+
+    cause = "late"
 
 
 class TooLarge(Refused):

@@ -20,6 +20,7 @@ from ringbook import errors, metrics
 from ringbook.api import forms
 from ringbook.config import Limits
 from ringbook.exchange import bodies, leftovers
+from ringbook.exchange.turns import Asker
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * 1024
@@ -185,10 +186,10 @@ def test_a_body_that_comes_in_many_pieces_is_read_whole(server):
         assert request.answer().json["updated"] == 50
 
 
-def test_a_log_in_has_at_most_64_kib(server):
+def test_a_log_in_has_at_most_16_kib(server):
     """Nobody knows yet who sends it."""
     keys = {"application_id": server.app.application_id, "auth_key": server.app.auth_key}
-    for size, status in ((64 * KIBIBYTE, 201), (64 * KIBIBYTE + 1, 400)):
+    for size, status in ((16 * KIBIBYTE, 201), (16 * KIBIBYTE + 1, 400)):
         body = json.dumps(keys).encode()
         body = body[:-1] + b" " * (size - len(body)) + b"}"
         assert ask(server, "POST", "/session", body=body).status == status
@@ -266,6 +267,73 @@ def test_bodies_in_flight_are_bounded_and_small_ones_still_pass(narrow):
     assert bob.book() == []
     for who in (bob, cleo):
         assert who.ask("POST", "/address_book", body=upload_of(size)).status == 200
+
+
+def pool(**limits: int) -> bodies.InFlight:
+    return bodies.InFlight(Limits(max_body_bytes=MEBIBYTE, max_bodies_in_flight_bytes=16 * MEBIBYTE, **limits))
+
+
+def read_at_once(in_flight: bodies.InFlight, asker: Asker, size: int, count: int) -> list[bodies.Body]:
+    """Bodies of so many requests of an asker, as far as they are received; the last byte of each is missing."""
+    held = []
+
+    async def read() -> None:
+        for _ in range(count):
+            sent = iter([{"type": "http.request", "body": b"x" * size, "more_body": True}])
+
+            async def receive(sent: Iterator[Message] = sent) -> Message:
+                return next(sent, None) or await silent()
+
+            body = bodies.Body(in_flight, receive, {}, MEBIBYTE, lambda: None, lambda: asker)
+            reading = asyncio.ensure_future(body.read())
+            await asyncio.sleep(0.01)
+            if reading.done() and isinstance(reading.exception(), errors.Unavailable):
+                body.release()
+            else:
+                held.append(body)
+            reading.cancel()
+
+    asyncio.run(read())
+    return held
+
+
+def test_bodies_of_one_address_leave_room_for_other_addresses_and_for_known_users():
+    in_flight, size = pool(), 64 * KIBIBYTE
+    cafe, home = Asker("192.0.2.1", "192.0.2.1"), Asker("198.51.100.1", "198.51.100.1")
+    held = read_at_once(in_flight, cafe, size, 60)
+    assert len(held) == 16 * MEBIBYTE // 8 // size  # an eighth
+    assert len(read_at_once(in_flight, home, size, 1)) == 1
+    assert len(read_at_once(in_flight, Asker(cafe.address, 7), size, 1)) == 1
+    held += [one for n in range(9) for one in read_at_once(in_flight, Asker(f"x{n}", f"x{n}"), size, 40)]
+    assert in_flight.bytes <= 8 * MEBIBYTE + size  # half is reserved for known users
+    assert len(read_at_once(in_flight, Asker("y", 8), size, 1)) == 1
+
+
+def test_bodies_of_one_user_are_bounded_whatever_the_addresses_and_all_are_given_back():
+    in_flight = pool()
+    held = [one for n in range(9) for one in read_at_once(in_flight, Asker(f"x{n}", 7), 128 * KIBIBYTE, 4)]
+    assert len(held) == 2 * MEBIBYTE // (128 * KIBIBYTE)
+    for one in held:
+        one.release()
+    assert (in_flight.bytes, len(in_flight._of)) == (0, 0)
+
+
+def test_a_body_that_arrives_slowly_is_ended_and_one_at_the_least_rate_is_not(monkeypatch):
+    monkeypatch.setattr(bodies, "GRACE_SECONDS", 0.2)
+
+    async def read(seconds: float) -> bytes:
+        parts = iter([*[{"type": "http.request", "body": b"x" * 100, "more_body": True}] * 9])
+
+        async def receive() -> Message:
+            await asyncio.sleep(seconds)
+            return next(parts, None) or {"type": "http.request", "body": b"x", "more_body": False}
+
+        return await bodies.Body(pool(least_body_bytes_per_second=1_000), receive, {}, MEBIBYTE, lambda: None).read()
+
+    assert len(asyncio.run(read(0.01))) == 901
+    with pytest.raises(errors.Late, match="1000 bytes a second") as refused:
+        asyncio.run(read(0.5))
+    assert refused.value.limit == "least_body_bytes_per_second"
 
 
 def test_what_a_client_that_went_away_had_sent_is_given_back(narrow):

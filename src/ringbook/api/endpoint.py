@@ -38,7 +38,7 @@ from . import forms, wire
 from .wire import Dialect
 
 JSON = "application/json; charset=utf-8"  # without the charset, Flutter shows names as mojibake (protocol §11.5)
-ANONYMOUS_BYTES = 64 * 1024  # the largest body on routes that anybody may call
+ANONYMOUS_BYTES = 4 * 1024  # the largest body on routes that anybody may call, unless the route says another size
 COMPRESSED_BYTES = 1024  # smaller answers are not worth it
 COMPRESSION = 5
 JUST_NOW_SECONDS = 0.05
@@ -88,6 +88,7 @@ class Route(common.Route):
     refusals: tuple[int, ...] = ()
     examples: dict[str, tuple[str, Any]] = field(default_factory=dict)  # of the body: a title and a value, by name
     large: bool = False  # the body may be as large as the setting `max_body_bytes` allows
+    anonymous_bytes: int = ANONYMOUS_BYTES  # the largest body of a caller who is not known
     shows_user: bool = False  # the handler wants a user, who is read together with the session: see Call.user
     in_loop: "Callable[[Call], Answer | None] | None" = None  # a handler without statements; None: `handler` answers
     repeats: bool = False  # the handler wants the reports of the user's books, which are read with the session as well
@@ -195,7 +196,7 @@ class Api(Edge[Call]):
         largest = self.config.limits.max_body_bytes
         if route.large:
             return largest
-        return min(ANONYMOUS_BYTES if route.who is Who.ANYBODY else SMALL_BYTES, largest)
+        return min(route.anonymous_bytes if route.who is Who.ANYBODY else SMALL_BYTES, largest)
 
     def call(self, route: Route, request: Request, now: int) -> Call:
         """One request."""

@@ -242,6 +242,7 @@ ROUTES = [
         also={202: CodeAsked},
         refusals=(401, 404, 422, 429),
         slow=True,
+        anonymous_bytes=16 * 1024,  # an identity provider's token with many claims
     ),
     Route(
         method="GET",

@@ -32,6 +32,7 @@ from ..core.audit import Actor
 from ..exchange import request as common
 from ..exchange.run import Edge
 from ..exchange.statuses import status_of
+from ..exchange.turns import Asker
 from ..model import App
 from . import cookies, refusals, templates
 
@@ -51,6 +52,7 @@ HEADERS = {
 }
 STATUS: dict[type[errors.Refused], int] = {
     errors.Malformed: 400,
+    errors.Late: 408,
     errors.Unauthorized: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,
@@ -271,6 +273,11 @@ class Dashboard(Edge[Call]):
         """One request."""
         address = request.client.host if request.client else ""
         return Call(db=self.db, config=self.config, route=route, request=request, address=address, now=now)
+
+    def asker(self, call: Call) -> Asker:
+        """The admin, once a thread has identified one."""
+        asker = super().asker(call)
+        return Asker(asker.address, ("admin", call.login.email)) if call.login else asker
 
     def identify(self, call: Call) -> None:
         """Finds the admin's session, and refuses a form that another site has sent. Raises Unauthorized, Forbidden."""

@@ -9,8 +9,9 @@ Everything here runs in the event loop, so no locks are needed.
 
 import asyncio
 import io
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from typing import Any, cast
 
 import anyio
@@ -19,16 +20,24 @@ from starlette.types import Message, Receive
 
 from .. import errors
 from ..config import Limits
+from .turns import Asker
 
 BODY_SECONDS = 60
+GRACE_SECONDS = 10  # before a body must arrive at the least rate
 SMALL_BYTES = 256 * 1024  # larger bodies are uploads of address books
 IDLE_TURNS = 2  # of the event loop without a part of a body: the rest is not there yet
 SMALL_SHARE = 4  # one part in four of the bytes is reserved for small bodies: uploads must not block sign-ins
+# Callers without a known user have at most one part in eight of the bytes at one address, and half of them together.
+# The rest is reserved for known users.
+STRANGERS_SHARE, ALL_STRANGERS_SHARE = 8, 2
+SMALL_BODIES = 4  # that a user may send besides a large upload
 RETRY_SECONDS = 2
+STRANGERS = ("strangers",)
+UNKNOWN = Asker("", "")
 
 
 class InFlight:
-    """The bodies that one process holds: their bytes, and the large uploads in progress by user."""
+    """The bodies that one process holds: their bytes, by who sends them, and the large uploads in progress by user."""
 
     def __init__(self, limits: Limits) -> None:
         self.bytes = 0
@@ -36,12 +45,39 @@ class InFlight:
         self.most_bytes = limits.max_bodies_in_flight_bytes
         self.most_large_bytes = self.most_bytes - self.most_bytes // SMALL_SHARE
         self.most_uploads = limits.large_uploads_per_user
+        self.least_rate = limits.least_body_bytes_per_second
+        self._user_bytes = limits.max_body_bytes + SMALL_BODIES * SMALL_BYTES
+        self._of: Counter[Hashable] = Counter()
+
+    def shares(self, asker: Asker) -> dict[Hashable, int]:
+        """The shares of which a body takes bytes, and their sizes. A caller without a known user is a stranger."""
+        address, user = asker
+        if user != address or isinstance(user, int):
+            return {("user", user): self._user_bytes, ("address", address): self.most_large_bytes}
+        return {
+            ("strangers", address): max(self.most_bytes // STRANGERS_SHARE, 2 * SMALL_BYTES),
+            ("address", address): self.most_large_bytes,
+            STRANGERS: self.most_bytes // ALL_STRANGERS_SHARE,
+        }
+
+    def has_room(self, shares: Mapping[Hashable, int], size: int) -> bool:
+        """Do so many more bytes fit in each of the shares?"""
+        return all(self._of[share] + size <= most for share, most in shares.items())
+
+    def add(self, shares: Mapping[Hashable, int], size: int) -> None:
+        """Counts bytes in each of the shares; a negative size releases them."""
+        self.bytes += size
+        for share in shares:
+            self._of[share] += size
+            if not self._of[share]:
+                del self._of[share]
 
 
 class Body:
     """The body of one request. `release` must be called once the request needs it no longer.
 
     limit_bytes   the size of the largest accepted body
+    asker         who sends it, as far as that is known now
     on_large      called once, before more than SMALL_BYTES of the body are held; returns the user who is charged for a
                   large upload, or None
     """
@@ -53,11 +89,14 @@ class Body:
         headers: Mapping[str, str],
         limit_bytes: int,
         on_large: Callable[[], int | None],
+        asker: Callable[[], Asker] = lambda: UNKNOWN,
     ) -> None:
         self._in_flight = in_flight
         self._receive = receive
         self._limit_bytes = limit_bytes
         self._on_large = on_large
+        self._asker = asker
+        self._shares: dict[Hashable, int] = {}
         # Grows in place and hands over its content without a copy; joining a list would need twice the memory.
         self._buffer = io.BytesIO()
         self._only_part = b""  # a body that came as one part is not copied into the buffer
@@ -73,7 +112,7 @@ class Body:
 
         before_waiting   called before the body is waited for; not for a small body that arrived right behind the head
 
-        Raises TooLarge, Malformed after BODY_SECONDS, Unavailable and TooMany (`_hold`, `_begin_upload`).
+        Raises TooLarge, Late when it arrives too slowly, Unavailable and TooMany (`_hold`, `_begin_upload`).
         """
         if self._may_be_at_hand():
             await self._receive_at_hand()
@@ -84,7 +123,7 @@ class Body:
     def release(self) -> None:
         """Releases the bytes, and the place of a large upload."""
         pool = self._in_flight
-        pool.bytes -= self._size
+        pool.add(self._shares, -self._size)
         if self._user_id is not None:
             pool.uploads[self._user_id] -= 1
             if not pool.uploads[self._user_id]:
@@ -111,11 +150,20 @@ class Body:
             await before_waiting()
         if self._declared is not None:
             self._check(self._declared)
-        with anyio.move_on_after(BODY_SECONDS) as scope:
-            while not self.is_read:
-                self._take(await self._receive())
-        if scope.cancelled_caught:
-            raise errors.Malformed(f"The body did not arrive within {BODY_SECONDS} s", limit="body_seconds")
+        began, rate = time.monotonic(), self._in_flight.least_rate
+        while not self.is_read:
+            seconds = min(BODY_SECONDS, GRACE_SECONDS + self._size / rate) if rate else BODY_SECONDS
+            with anyio.move_on_after(seconds - (time.monotonic() - began)) as scope:
+                message = await self._receive()
+            if scope.cancelled_caught:
+                self._refuse_late(seconds)
+            self._take(message)
+
+    def _refuse_late(self, seconds: float) -> None:
+        if seconds == BODY_SECONDS:
+            raise errors.Late(f"The body did not arrive within {BODY_SECONDS} s", limit="body_seconds")
+        reason = f"The body did not arrive at {self._in_flight.least_rate} bytes a second"
+        raise errors.Late(reason, limit="least_body_bytes_per_second")
 
     def _take(self, message: Message) -> None:
         if message["type"] == "http.disconnect":
@@ -142,15 +190,20 @@ class Body:
             self._is_large = True
 
     def _hold(self, size: int) -> None:
-        """Counts received bytes. Raises Unavailable when the process holds too many."""
+        """Counts received bytes. Raises Unavailable when the process, the user or the address holds too many."""
         pool = self._in_flight
+        shares = pool.shares(self._asker())
+        if shares != self._shares:  # the caller has become known
+            pool.add(self._shares, -self._size)
+            pool.add(shares, self._size)
+            self._shares = shares
         most = pool.most_bytes if self._size + size <= SMALL_BYTES else pool.most_large_bytes
-        if pool.bytes + size > most:
+        if pool.bytes + size > most or not pool.has_room(shares, size):
             raise errors.Unavailable(
                 "Too many requests are being received just now. Try again.", limit="max_bodies_in_flight_bytes"
             )
         self._size += size
-        pool.bytes += size
+        pool.add(shares, size)
 
     def _begin_upload(self, user_id: int) -> None:
         """Counts a large upload of the user. Raises TooMany when the allowed number is in progress."""

@@ -167,7 +167,9 @@ class Endpoint(Generic[C]):
         headers = call.request.headers
         has_file = headers.get("content-type", "").startswith("multipart/form-data")
         limit = self._limit_bytes_of_file if has_file else self._limit_bytes
-        return Body(self._edge.in_flight, call.request.receive, headers, limit, partial(self._edge.uploader, call))
+        edge = self._edge
+        uploader, asker = partial(edge.uploader, call), partial(edge.asker, call)
+        return Body(edge.in_flight, call.request.receive, headers, limit, uploader, asker)
 
     async def _response(self, call: C) -> Response:
         """The response, made in a turn. If the handler needs another kind of turn, it is called again in that one."""

@@ -11,6 +11,7 @@ from .. import errors
 # docs/wire.md §1.6
 API: dict[type[errors.Refused], int] = {
     errors.Malformed: 400,
+    errors.Late: 408,
     errors.TooLarge: 400,
     errors.Unauthorized: 401,
     errors.Forbidden: 403,
