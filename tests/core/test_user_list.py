@@ -217,3 +217,20 @@ def test_the_export_comes_in_batches(play, monkeypatch):
     monkeypatch.setattr(user_list, "CSV_BATCH", 10)
     crowd(play, 25)
     assert len(list(user_list.csv_rows(play.db, play.app, Wanted(), BY))) == 4
+
+
+@pytest.mark.parametrize(
+    "value, written",
+    [
+        ("=1+1", "'=1+1"),
+        ("Ann;=1+1", "Ann;'=1+1"),
+        ("Ann\t@SUM(1)", "Ann\t'@SUM(1)"),
+        ('Ann\n "=1', "Ann\n \"'=1"),
+        (" =1", " '=1"),
+        ("+1 (202) 555-0142", "+1 (202) 555-0142"),
+        ("+1;=1", "'+1;'=1"),
+        ("Ann-Marie; Bob", "Ann-Marie; Bob"),
+    ],
+)
+def test_no_separator_of_a_spreadsheet_begins_a_formula(value, written):
+    assert user_list._cell(value) == written

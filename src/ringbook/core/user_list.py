@@ -12,6 +12,7 @@ the same in an application with a million users as in one with some thousands. T
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -35,6 +36,8 @@ MOST_LOOKED_AT = 10_000
 MOST_FOUND = 5_000
 CSV_BATCH = 1_000
 FILTERS = {"verified": store.verified, "book": store.with_book, "device": store.with_device}
+# Where a formula would begin: at the start, or after what a spreadsheet may take for the end of a cell.
+FORMULA = re.compile(r"""(?:^|[;,|\t\r\n])[\s"]*(?=[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=[\t\r])""")
 COLUMNS = (
     *("id", "login", "full_name", "email", "phone", "external_id", "external_user_id", "user_tags"),
     *("created_at", "last_request_at", "verified", "contacts", "has_device"),
@@ -208,11 +211,12 @@ def _time(at: int | None) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """A value that no spreadsheet takes for a formula: those begin with = + - or @. A number with + stays as it is."""
-    if not isinstance(value, str) or value[:1] not in ("=", "+", "-", "@", "\t", "\r"):
+    """A value that no spreadsheet takes for a formula, whichever separator it reads. A number with + stays as it is."""
+    if not isinstance(value, str):
         return "" if value is None else value
-    is_phone = value[0] == "+" and all(sign.isdigit() or sign in " ()-./" for sign in value[1:])
-    return value if is_phone else f"'{value}"
+    if value[:1] == "+" and all(sign.isdigit() or sign in " ()-./" for sign in value[1:]):
+        return value
+    return FORMULA.sub(lambda found: f"{found[0]}'", value)
 
 
 def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
