@@ -21,11 +21,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # `make docs` runs this f
 
 from attack import Attack, Figure  # noqa: E402  (the path comes first)
 from keyed import SEAL, migrate  # noqa: E402
+from msgspec import structs  # noqa: E402
 
 from ringbook import errors, logs
 from ringbook.config import Limits
-from ringbook.core import app_totals, applications, privacy, proofs, stats, users
+from ringbook.core import app_totals, applications, codes, privacy, proofs, stats, users
 from ringbook.model import App, Caller
+from ringbook.outbound.requests import Outgoing
 from ringbook.store import db as databases
 from ringbook.store import established
 from ringbook.store import stats as figures_store
@@ -346,6 +348,33 @@ def starved() -> list[Figure]:
     ]
 
 
+def shut_out() -> list[Figure]:
+    """A stranger requests six codes; then the owner requests one, enters it, and could do so before."""
+    with world() as attacked:
+        own = {"sms_gateway": "console", "sms_regions": "US"}
+        app = structs.replace(attacked.app, settings=structs.replace(attacked.app.settings, **own))
+
+        def request(address: str) -> str:
+            try:
+                sent = codes.send(attacked.db, LIMITS, app, Outgoing(), NUMBERS[0], address, attacked.now)
+            except errors.TooMany:
+                return ""
+            return sent.request_id
+
+        before, home = request("203.0.113.9"), "203.0.113.9"
+        for place in range(6):
+            attacked.now += 31
+            request(f"198.51.100.{place}")
+        with attacked.db.write() as tx:
+            valid = tx.tuples("SELECT 1 FROM codes WHERE request_id = :before", before=before)
+        attacked.now += 600
+        after = request(home)
+    return [
+        Figure("the owner's code is valid still", yes(bool(valid)), "yes", bool(valid)),
+        Figure("the owner's next request is refused", yes(not after), "no", bool(after)),
+    ]
+
+
 def looked_up(world: World, user_id: int, address: str, cost: int) -> bool:
     """Charge a user for so many numbers; False if it is refused."""
     caller = Caller(app=world.app, user_id=user_id, is_guest=False, address=address)
@@ -383,6 +412,7 @@ ATTACKS = (
     Attack("permits: a /48, 400,000 users", partial(quiet, partial(network, LARGE))),
     Attack("permits: a /48, 10,000,000 users", partial(quiet, partial(network, 10 * MILLION))),
     Attack("permits: 3,300 sign-ups before the look-ups (A1)", partial(quiet, raised)),
+    Attack("codes: six are requested by a stranger (A22)", partial(quiet, shut_out)),
     Attack("permits: 3 addresses with 13 accounts use up what they can (A9)", partial(quiet, starved)),
 )
 

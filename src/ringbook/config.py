@@ -210,7 +210,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 100
     codes_per_number_per_hour: Annotated[
-        int, option("the most one-time codes sent to one number in an hour; 0 = no limit", "codes", low=0)
+        int,
+        option(
+            "the most one-time codes sent to one number in an hour, of these half for one /48 network (IPv4: one /24);"
+            " a network from which the number has signed in has as many for itself; 0 = no limit",
+            "codes",
+            low=0,
+        ),
     ] = 5
     codes_per_address_per_hour: Annotated[
         int,

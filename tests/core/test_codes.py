@@ -4,6 +4,7 @@ import hashlib
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from verify.gateway import Gateway
 from ringbook import errors, metrics, phone
 from ringbook.config import Config, Limits
 from ringbook.core import applications, charging, codes
-from ringbook.core.codes import LIFE_SECONDS, MOST_ATTEMPTS, REPEAT_SECONDS, RESEND_SECONDS, Sent
+from ringbook.core.codes import LIFE_SECONDS, MOST_ATTEMPTS, REPEAT_SECONDS, Sent
 from ringbook.model import App
 from ringbook.outbound.requests import Outgoing
 from ringbook.store import users
@@ -101,7 +102,7 @@ def test_a_code_of_six_digits_is_sent_to_the_number_and_opens_it(db, app, gatewa
 
 
 def test_codes_that_begin_with_zeros_keep_them(db, app, gateway, monkeypatch):
-    monkeypatch.setattr(codes.secrets, "randbelow", lambda below: 42 if below == 10**6 else 0)
+    monkeypatch.setattr(codes, "_code", lambda *_: "000042")
     asked = ask(db, app)
     assert code(gateway) == "000042"
     with pytest.raises(errors.Invalid):
@@ -111,7 +112,7 @@ def test_codes_that_begin_with_zeros_keep_them(db, app, gateway, monkeypatch):
 
 def test_codes_and_request_ids_come_from_all_there_are(db, app, gateway):
     free = Limits(codes_per_number_per_hour=0, codes_per_address_per_hour=0)
-    ids = {ask(db, app, ANN, NOW + n * RESEND_SECONDS, limits=free).request_id for n in range(20)}
+    ids = {ask(db, app, ANN, NOW + n * LIFE_SECONDS, limits=free).request_id for n in range(20)}
     sent = [int(json.loads(asked.body)["text"].split()[0]) for asked in gateway.asked]
     assert len(ids) == 20 and len(set(sent)) > 15
     assert min(sent) < 500_000 < max(sent)  # false for one run in half a million
@@ -240,25 +241,33 @@ def test_another_code_can_be_asked_for_after_30_seconds(db, app, gateway):
     assert ask(db, app, ANN, NOW + 30).resend_at == NOW + 60
 
 
-def test_asking_again_ends_the_code_before(db, app, gateway):
+def test_asking_again_sends_the_same_code_so_that_every_message_opens_the_number(db, app, gateway):
     first = ask(db, app)
     old = code(gateway)
-    second = ask(db, app, ANN, NOW + 30)
-    with pytest.raises(errors.Invalid, match="no longer valid"):
-        codes.verify(db, app, first.request_id, old, NOW + 31)
-    with pytest.raises(errors.Invalid, match="no longer valid"):
-        codes.verify(db, app, first.request_id, code(gateway), NOW + 31)
+    second = ask(db, app, ANN, NOW + 30, address="198.51.100.1")
+    assert (second.request_id, second.expires_at, code(gateway)) == (first.request_id, first.expires_at, old)
     assert codes.verify(db, app, second.request_id, code(gateway), NOW + 31) == ANN
+    third = ask(db, app, ANN, NOW + 60)
+    assert third.request_id != first.request_id  # a code that was used is not sent again
     assert len(rows(db, "codes")) == 1
+
+
+def test_a_code_that_ends_soon_is_replaced_when_it_is_requested_again(db, app, gateway):
+    first = ask(db, app)
+    left = codes.LEAST_LEFT_SECONDS
+    assert ask(db, app, ANN, NOW + LIFE_SECONDS - left - 1).request_id == first.request_id
+    last = ask(db, app, ANN, NOW + LIFE_SECONDS - left + 30)
+    assert last.request_id != first.request_id
+    assert codes.verify(db, app, last.request_id, code(gateway), NOW + LIFE_SECONDS) == ANN
 
 
 def test_asking_again_gives_attempts_anew(db, app, gateway):
     first = ask(db, app)
     for _ in range(MOST_ATTEMPTS):
         with pytest.raises(errors.Invalid):
-            codes.verify(db, app, first.request_id, wrong(gateway), NOW)
+            codes.verify(db, app, first.request_id, wrong(gateway), NOW, address=HERE)
     second = ask(db, app, ANN, NOW + 30)
-    assert codes.verify(db, app, second.request_id, code(gateway), NOW + 30) == ANN
+    assert codes.verify(db, app, second.request_id, code(gateway), NOW + 30, address=HERE) == ANN
 
 
 def test_many_who_ask_at_once_for_one_number_cost_one_message(db, app, gateway):
@@ -292,16 +301,53 @@ def test_two_applications_do_not_share_a_number(db, app, gateway):
 def test_codes_to_one_number_are_limited_and_the_wait_is_told(db, app, gateway):
     few = Limits(codes_per_number_per_hour=2)
     for n in range(2):
-        ask(db, app, ANN, NOW + 30 * n, address=f"192.0.2.{n}", limits=few)
+        ask(db, app, ANN, NOW + 30 * n, address=f"192.0.{n}.1", limits=few)
+    later = NOW + LIFE_SECONDS
     with pytest.raises(errors.TooMany, match="this number") as refused:
-        ask(db, app, ANN, NOW + 60, limits=few)
+        ask(db, app, ANN, later, limits=few)
     wait = refused.value.wait_seconds
-    assert wait - (HOUR / 2 - 60) in (0, 1)  # rounded up
-    ask(db, app, BOB, NOW + 60, limits=few)
+    assert wait - (HOUR / 2 - LIFE_SECONDS) in (0, 1)  # rounded up
+    ask(db, app, BOB, later, limits=few)
     with pytest.raises(errors.TooMany):
-        ask(db, app, ANN, NOW + 60 + wait - 2, limits=few)
-    ask(db, app, ANN, NOW + 60 + wait, limits=few)
+        ask(db, app, ANN, later + wait - 2, limits=few)
+    ask(db, app, ANN, later + wait, limits=few)
     assert len(gateway.asked) == 4
+
+
+def test_one_network_uses_up_half_of_the_codes_of_a_number(db, app, gateway):
+    for n in range(3):
+        ask(db, app, ANN, NOW + 30 * n, address=f"198.51.100.{n}")
+    later = NOW + LIFE_SECONDS
+    with pytest.raises(errors.TooMany, match="this number"):
+        ask(db, app, ANN, later, address="198.51.100.9")
+    asked = ask(db, app, ANN, later)
+    assert codes.verify(db, app, asked.request_id, code(gateway), later) == ANN
+
+
+def test_who_may_get_no_more_messages_can_use_the_code_that_a_stranger_has_asked_for(db, app, gateway):
+    for n in range(5):
+        ask(db, app, ANN, NOW + 30 * n, address=f"198.51.{n}.1")
+    asked = ask(db, app, ANN, NOW + 200)
+    assert len(gateway.asked) == 5
+    assert codes.verify(db, app, asked.request_id, code(gateway), NOW + 201) == ANN
+
+
+def test_a_network_where_the_number_has_signed_in_has_its_own_codes_and_attempts(db, app, gateway):
+    asked = ask(db, app)
+    codes.verify(db, app, asked.request_id, code(gateway), NOW, address=HERE)
+    later = NOW + DAY
+    for n in range(10):
+        with suppress(errors.TooMany):
+            ask(db, app, ANN, later + 30 * n, address=f"198.51.{n}.1")
+    later, before = later + HOUR // 20, len(gateway.asked)
+    mine = ask(db, app, ANN, later, address=ELSEWHERE)
+    assert len(gateway.asked) == before + 1  # a message, though strangers have used up the number's
+    for n in range(codes.MOST_IN_ALL + 5):
+        with suppress(errors.TooMany, errors.Invalid):
+            codes.verify(db, app, mine.request_id, wrong(gateway), later, address=f"203.0.{n}.1")
+    with pytest.raises(errors.TooMany):
+        codes.verify(db, app, mine.request_id, code(gateway), later, address="198.51.100.1")
+    assert codes.verify(db, app, mine.request_id, code(gateway), later, address=HERE) == ANN
 
 
 def test_codes_from_one_address_are_limited_and_the_wait_is_told(db, app, gateway):
@@ -343,13 +389,14 @@ def test_no_limit_is_no_limit(db, app, gateway):
     free = with_settings(app, sms_daily_cap=0, sms_gateway_url=app.settings.sms_gateway_url)
     for n in range(8):
         ask(db, free, ANN, NOW + 30 * n, limits=Limits(**NO_LIMITS))
-    assert (len(gateway.asked), rows(db, "buckets")) == (8, [])
+    (wait,) = used_of_all(db)  # the time between two messages
+    assert len(gateway.asked) == 8 and " wait@" in wait
 
 
 def test_names_of_buckets_hold_no_number(db, app):
     ask(db, app)
     names = list(used_of_all(db))
-    assert len(names) == 5 and not any("7700900123" in name for name in names)
+    assert len(names) == 7 and not any("7700900123" in name for name in names)
 
 
 # ── the half of the day that is reserved for known numbers ───────────────────────────────────────────────────────────
@@ -407,10 +454,11 @@ def test_known_and_new_numbers_cost_number_and_address_the_same(db, scarce, gate
         before = used_of_all(db)
         ask(db, scarce, typed, address=address)
         after = used_of_all(db)
-        costs = [after[name] - before.get(name, 0) for name in after if ":day " not in name]
+        costs = [after[name] - before.get(name, 0) for name in after if ":day " not in name and " wait@" not in name]
         return [cost for cost in costs if cost]
 
-    assert charged(BOB, "198.51.100.1") == charged(ANN, "203.0.113.1") == [1, 1, 1]  # number, address, network
+    # The address, its network, the number, and the part of the number's codes that this network may request.
+    assert charged(BOB, "198.51.100.1") == charged(ANN, "203.0.113.1") == [1, 1, 1, 1]
     eventually(lambda: len(gateway.asked) == 3, "the known number's message")
 
 
@@ -500,7 +548,7 @@ def test_codes_from_one_network_are_limited_whatever_the_address(db, app, gatewa
 def used(db: Database) -> dict[str, float]:
     """The fill levels of buckets, by a word in their names. The network's bucket is charged like the address's."""
     kinds = {"codes@": "address", ":day ": "day", ":new numbers ": "new"}
-    named = used_of_all(db)
+    named = {name: used for name, used in used_of_all(db).items() if " wait@" not in name}
     return {next((kinds[word] for word in kinds if word in name), "number"): used for name, used in named.items()}
 
 
@@ -598,13 +646,13 @@ def test_a_wrong_code_is_refused_and_the_right_one_is_still_taken(db, app, gatew
     asked = ask(db, app)
     for given in (wrong(gateway), "", "x" * 10_000, "\x00", "\ud83d", code(gateway)[:5]):
         with pytest.raises((errors.Invalid, errors.TooMany)) as refused:
-            codes.verify(db, app, asked.request_id, given, NOW)
+            codes.verify(db, app, asked.request_id, given, NOW, address=HERE)
     assert isinstance(refused.value, errors.TooMany)
     again = ask(db, app, ANN, NOW + 30)
     with pytest.raises(errors.Invalid, match="is wrong") as invalid:
-        codes.verify(db, app, again.request_id, wrong(gateway), NOW + 30)
+        codes.verify(db, app, again.request_id, wrong(gateway), NOW + 30, address=HERE)
     assert invalid.value.field == "code"
-    assert codes.verify(db, app, again.request_id, code(gateway), NOW + 30) == ANN
+    assert codes.verify(db, app, again.request_id, code(gateway), NOW + 30, address=HERE) == ANN
 
 
 def test_a_code_may_be_typed_with_blanks_and_in_the_digits_of_any_keyboard(db, app, gateway):

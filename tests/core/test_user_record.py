@@ -56,7 +56,6 @@ def test_everything_that_hangs_on_an_account_is_in_its_export(db, app, ann):
             code_hash=b"h",
             now=NOW,
             expires_at=NOW + 600,
-            asked_before=NOW,
         )
         tx.run("UPDATE codes SET attempts = 2")
     assert user_record.everything(db, ann.user_id)["codes"] == []  # whoever only typed a number learns nothing of it

@@ -71,7 +71,7 @@ def verified_phone(call: Call, app: App) -> str:
             raise errors.Invalid("request_id and code are required", field="phone")
         if not given.code:
             raise errors.Invalid("can't be blank", field="code")
-        return codes.verify(call.db, app, given.request_id, given.code, call.now)
+        return codes.verify(call.db, app, given.request_id, given.code, call.now, address=call.address)
     if name != "firebase_phone":
         raise errors.Invalid("verifies no phone number", field="provider")
     proof = firebase_proof(call, app)

@@ -5,7 +5,9 @@
     forget_user(tx, user_id)         deletes the codes to a user's verified numbers
     sweep(db, now)                   deletes expired codes
 
-A number has at most one valid code, the last one. No answer shows whether a number has an account.
+A number has one valid code. Whoever requests a code while it is valid gets the same code and the same request id: so a
+stranger's request makes no message useless that the owner of the number has, and the owner can use the stranger's
+messages. No answer shows whether a number has an account.
 """
 
 import hmac
@@ -20,17 +22,19 @@ from ..config import Limits
 from ..logs import log
 from ..model import App
 from ..outbound.requests import Outgoing
-from ..store import applications, proofs
+from ..store import buckets, proofs
 from ..store import codes as store
-from ..store.db import Database, Tx
+from ..store.db import Database, Row, Tx
 from ..verify import sms
-from . import charging, rate_limits
+from . import charging, known, rate_limits
 from .charging import Bucket
 
 LIFE_SECONDS = 600
 RESEND_SECONDS = 30
 REPEAT_SECONDS = 60  # a verified code is accepted again for so long, for apps that did not receive the answer
-MOST_ATTEMPTS = 5
+MOST_ATTEMPTS = 5  # of one network
+MOST_IN_ALL = 20
+LEAST_LEFT_SECONDS = 120  # a code that ends earlier is replaced when it is requested again
 LONGEST_TYPED = 64
 REQUEST_ID = re.compile(r"[0-9a-f]{32}")
 OVER = "is no longer valid: ask for a new one"
@@ -49,7 +53,10 @@ class Sent:
 
 
 def send(db: Database, limits: Limits, app: App, outgoing: Outgoing, typed: str, address: str, now: int) -> Sent:
-    """Send a code to a number. An earlier code to this number ends.
+    """Send a code to a number: the code that is valid, if there is one.
+
+    When the number may get no more messages in this hour, and its code is valid, nothing is sent, and the answer is the
+    same: the owner of the number has the code.
 
     Raises Invalid when no gateway is set up or codes are not sent to such a number, TooMany, and Unavailable when the
     gateway fails. After a failure a code can be requested again at once. What was charged is refunded, except what the
@@ -63,20 +70,37 @@ def send(db: Database, limits: Limits, app: App, outgoing: Outgoing, typed: str,
     if trouble := sms.trouble(app.settings):
         raise errors.Invalid(f"one-time codes are not set up for this application: {trouble}", field="provider")
     number = _allowed(app, typed)
-    request_id, code = secrets.token_hex(16), f"{secrets.randbelow(10**6):06}"
+    wait = rate_limits.code_wait(app, number, address, RESEND_SECONDS)
     with db.write() as tx:
-        charging.check_empty(tx, rate_limits.code_wait(app.id, app.hash_key, number, RESEND_SECONDS), now)
-        _put(tx, app, number, typed, request_id, code, now)
-        charged = _charge(tx, limits, app, number, address, now)
+        tx.lock(rate_limits.codes_name(app, number))
+        live = store.live(tx, app.id, number, typed, now + LEAST_LEFT_SECONDS, MOST_IN_ALL)
+        charging.charge(tx, wait, RESEND_SECONDS, now)
+        request_id = live["request_id"] if live else secrets.token_hex(16)
+        sent = Sent(request_id, live["expires_at"] if live else now + LIFE_SECONDS, now + RESEND_SECONDS)
+        charged = _charge(tx, limits, app, number, address, now, may_withhold=live is not None)
+        code = _code(app, request_id)
+        if charged:
+            buckets.forget(tx, rate_limits.code_attempts(request_id, address, MOST_ATTEMPTS, 0).name)
+        if not live:
+            _put(tx, app, number, typed, request_id, code, now)
+    if not charged:
+        log.info("code withheld", app=app.id, number=phone.masked(number), limit="codes_per_number_per_hour")
+        return sent
     message = _Message(app, outgoing, number, app.settings.sms_text.replace("%s", code))
     if not charged.new_full:
-        _deliver(db, message, request_id, charged, now)
+        _deliver(db, message, "" if live else request_id, wait, charged, now)
     elif charged.messages:
         _later.submit(_deliver_after_answer, db, message, charged, now)
     else:
         metrics.limit_reached("sms_daily_cap")
         log.info("code withheld", app=app.id, number=phone.masked(number), limit="sms_daily_cap")
-    return Sent(request_id, now + LIFE_SECONDS, now + RESEND_SECONDS)
+    return sent
+
+
+def _code(app: App, request_id: str) -> str:
+    """The code of a request: six digits that nobody can compute without the application's secret key."""
+    digest = hmac.digest(app.hash_key, f"code of {request_id}".encode(), "sha256")
+    return f"{int.from_bytes(digest[:16]) % 10**6:06}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,24 +127,33 @@ class _Charged:
     new_full: bool
 
 
-def _charge(tx: Tx, limits: Limits, app: App, number: int, address: str, now: int) -> _Charged:
+def _charge(
+    tx: Tx, limits: Limits, app: App, number: int, address: str, now: int, *, may_withhold: bool
+) -> _Charged | None:
     """Charge a code. The order of the buckets is fixed, so that two transactions do not deadlock.
+
+    may_withhold   when the number may get no more messages, return None and do not raise TooMany
 
     Raises TooMany. When the application's codes of the day are used up, known and new numbers are refused alike.
     """
-    tries = [
-        rate_limits.codes_to_number(limits, app, number),
-        rate_limits.codes_for_address(limits, address),
-        *rate_limits.codes_for_subnets(limits, address),
-    ]
-    for bucket in tries:
+    of_address = [rate_limits.codes_for_address(limits, address), *rate_limits.codes_for_subnets(limits, address)]
+    for bucket in of_address:
         charging.charge(tx, bucket, 1, now)
+    is_known = known.is_known(tx, rate_limits.codes_name(app, number), address, now)
+    of_number = rate_limits.codes_to_number(limits, app, number, address, is_known=is_known)
+    try:
+        charging.charge_all(tx, [charging.Charge(bucket, 1) for bucket in of_number], now)
+    except errors.TooMany:
+        if may_withhold:
+            return None
+        raise
+    tries = [*of_address, *of_number]
     of_new, of_day = rate_limits.codes_to_new_numbers(app, now), rate_limits.codes_of_day(app, now)
-    new_full, known = not charging.has_room(tx, of_new, 1, now), proofs.is_verified(tx, app.id, number)
-    if not known:
+    new_full, is_verified = not charging.has_room(tx, of_new, 1, now), proofs.is_verified(tx, app.id, number)
+    if not is_verified:
         charging.has_charged(tx, of_new, 1, now)  # also if there is no room, so that the operator is alarmed
     charging.charge(tx, of_day, 1, now)
-    if known:
+    if is_verified:
         return _Charged(tries, [of_day], new_full)
     if not new_full:
         return _Charged(tries, [of_new, of_day], new_full)
@@ -128,13 +161,17 @@ def _charge(tx: Tx, limits: Limits, app: App, number: int, address: str, now: in
     return _Charged(tries, [], new_full)
 
 
-def _deliver(db: Database, message: _Message, request_id: str, charged: _Charged, now: int) -> None:
-    """Give the message to the gateway. If that fails, delete the code and refund the charges."""
+def _deliver(db: Database, message: _Message, new: str, wait: Bucket, charged: _Charged, now: int) -> None:
+    """Give the message to the gateway. If that fails, refund the charges and delete the code of `new`.
+
+    new   the request id of a new code; "" for a code that was sent before
+    """
     try:
         _hand_over(message)
     except Exception as error:
         with db.write() as tx:
-            store.drop(tx, message.app.id, request_id)
+            store.drop(tx, message.app.id, new)
+            charging.refund(tx, wait, RESEND_SECONDS, now)
             for bucket in _refundable(error, charged):
                 charging.refund(tx, bucket, 1, now)
         raise
@@ -180,7 +217,7 @@ def _allowed(app: App, typed: str) -> int:
 
 
 def _put(tx: Tx, app: App, number: int, typed: str, request_id: str, code: str, now: int) -> None:
-    last_at = store.put(
+    store.put(
         tx,
         app.id,
         number,
@@ -189,12 +226,7 @@ def _put(tx: Tx, app: App, number: int, typed: str, request_id: str, code: str, 
         code_hash=_digest(app, request_id, code),
         now=now,
         expires_at=now + LIFE_SECONDS,
-        asked_before=now - RESEND_SECONDS,
     )
-    if last_at is not None:
-        seconds = max(1, last_at + RESEND_SECONDS - now)
-        reason = "A code has just been sent to this number"
-        raise errors.TooMany(reason, wait_seconds=seconds, limit="code_resend_seconds")
 
 
 def _refundable(error: Exception, charged: _Charged) -> list[Bucket]:
@@ -217,22 +249,26 @@ def _digest(app: App, request_id: str, code: str) -> bytes:
 # ── verifying ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def verify(db: Database, app: App, request_id: str, code: str, now: int) -> str:
+def verify(db: Database, app: App, request_id: str, code: str, now: int, *, address: str = "") -> str:
     """The number that the code was sent to, as it was typed in the request for the code.
 
     A code is valid once. It is accepted again within REPEAT_SECONDS, so that an app that did not receive the answer
     needs no second message. Each attempt is counted before the code is compared. Raises Invalid, and TooMany after
-    MOST_ATTEMPTS.
+    MOST_ATTEMPTS from one network, or MOST_IN_ALL strangers.
     """
     if not REQUEST_ID.fullmatch(request_id):
         raise errors.Invalid(OVER, field="code")
     given = _digest(app, request_id, _plain(code))
     with db.write() as tx:
         row = store.try_(tx, app.id, request_id, now, now - REPEAT_SECONDS)
-        left = row is not None and row["attempts"] <= MOST_ATTEMPTS
+        attempts = rate_limits.code_attempts(request_id, address, MOST_ATTEMPTS, now + LIFE_SECONDS)
+        left = row is not None and _may_try(tx, app, row, address, now) and charging.has_charged(tx, attempts, 1, now)
         right = left and row is not None and hmac.compare_digest(bytes(row["code_hash"]), given)
         if right:
             store.accept(tx, app.id, request_id, now)
+            charging.refund(tx, attempts, 1, now)
+            if row and address:
+                known.remember(tx, rate_limits.codes_name(app, row["number"]), address, now)
     if row is None:
         raise errors.Invalid(OVER, field="code")
     if not left:
@@ -243,6 +279,12 @@ def verify(db: Database, app: App, request_id: str, code: str, now: int) -> str:
     return str(row["typed"])
 
 
+def _may_try(tx: Tx, app: App, row: Row, address: str, now: int) -> bool:
+    """Whether an attempt is left. Strangers share MOST_IN_ALL; a network where the number has signed in has its own."""
+    who = rate_limits.codes_name(app, row["number"])
+    return row["attempts"] <= MOST_IN_ALL or known.is_known(tx, who, address, now)
+
+
 def _plain(code: str) -> str:
     """The code without blanks, in ASCII digits: some keyboards type other digits, such as Arabic ones."""
     return "".join(str(unicodedata.decimal(sign, sign)) for sign in code if not sign.isspace())
@@ -250,11 +292,7 @@ def _plain(code: str) -> str:
 
 def forget_user(tx: Tx, user_id: int) -> None:
     """Delete the codes to the user's verified numbers. The wait for the next code stays, under a keyed hash."""
-    for row in store.drop_of_user(tx, user_id):
-        app = applications.by_id(tx, row["app_id"])
-        assert app
-        wait = rate_limits.code_wait(app["id"], bytes(app["hash_key"]), row["number"], RESEND_SECONDS)
-        charging.fill(tx, wait, row["created_at"])
+    store.drop_of_user(tx, user_id)
 
 
 def sweep(db: Database, now: int, batch: int = 500) -> int:

@@ -2,6 +2,7 @@
 
 network        an address as limits count it: IPv4 whole, IPv6 by its /64
 subnets        the larger networks that an address is in
+neighbourhood  the largest network of an address
 is_loopback    says whether an address is of this machine
 Groups         the addresses that have a share of something, without those of proxies
 """
@@ -30,6 +31,12 @@ def subnets(address: str) -> list[tuple[Subnet, str]]:
     Each comes with the first word of its settings: `subnet` is a /56, `network` is a /48 or, for IPv4, a /24.
     """
     return list(_subnets(address))
+
+
+def neighbourhood(address: str) -> str:
+    """The /48 of an IPv6 address, the /24 of an IPv4 address; a text that is not an address itself."""
+    found = _subnets(address)
+    return found[-1][1] if found else address
 
 
 @lru_cache(maxsize=1024)

@@ -25,7 +25,7 @@ from ..store import buckets
 from ..store.db import Database, Row, Tx
 from ..times import DAY, HOUR, MINUTE
 from .charging import Bucket, Charge, charge_all
-from .networks import Subnet, network, subnets
+from .networks import Subnet, neighbourhood, network, subnets
 
 FREE_CHANGES = 2  # the login and the e-mail of one account, once a day
 REMEMBERED_SECONDS = 30 * DAY  # within this time a removed number can be added back without a permit
@@ -222,15 +222,32 @@ def _events_name(user_id: int) -> str:
     return f"events:{user_id}"
 
 
-def code_wait(app_id: int, hash_key: bytes, number: int, seconds: int) -> Bucket:
-    """The wait between two codes to one number, also after the first code was deleted."""
-    name = f"{_codes_name(app_id, hash_key, number)} wait"
+def code_wait(app: App, number: int, address: str, seconds: int) -> Bucket:
+    """The wait between two codes to one number that are requested from one network."""
+    name = f"{codes_name(app, number)} wait@{neighbourhood(address)}"
     return Bucket(name, seconds, 1.0, "A code has just been sent to this number", "code_resend_seconds")
 
 
-def _codes_name(app_id: int, hash_key: bytes, number: int) -> str:
-    who = hmac.new(hash_key, f"codes to {number}".encode(), "sha256").hexdigest()[:24]
-    return f"codes:{app_id}:{who}"
+def code_attempts(request_id: str, address: str, most: int, ends_at: int) -> Bucket:
+    """Wrong answers to one request for a code from one network."""
+    name = f"code attempts:{request_id}@{neighbourhood(address)}"
+    return Bucket(name, most, 0, "Too many wrong codes: ask for a new one", ends_at=ends_at)
+
+
+def codes_name(app: App, number: int) -> str:
+    """The beginning of the names of a number's buckets. It contains a keyed hash, not the number."""
+    who = hmac.new(app.hash_key, f"codes to {number}".encode(), "sha256").hexdigest()[:24]
+    return f"codes:{app.id}:{who}"
+
+
+def by_asker(name: str, an_hour: int, address: str, reason: str, limit: str, *, is_known: bool) -> list[Bucket]:
+    """What strangers may request about one account or number: one network at most half of it, rounded up.
+
+    is_known   the account or number has signed in from this network: it has as much again for itself
+    """
+    net = neighbourhood(address)
+    parts = [(f" known@{net}", an_hour)] if is_known else [(f"@{net}", (an_hour + 1) // 2), ("", an_hour)]
+    return [Bucket(f"{name}{part}", most, most / HOUR, reason, limit) for part, most in parts]
 
 
 def events_from_address(limits: Limits, address: str) -> Bucket:
@@ -257,16 +274,11 @@ def _pushes_name(user_id: int) -> str:
     return f"pushes:{user_id}"
 
 
-def codes_to_number(limits: Limits, app: App, number: int) -> Bucket:
-    """One-time codes sent to one number of an application. The name contains a keyed hash, not the number."""
-    an_hour = limits.codes_per_number_per_hour
-    return Bucket(
-        _codes_name(app.id, app.hash_key, number),
-        an_hour,
-        an_hour / HOUR,
-        "Too many codes for this number",
-        "codes_per_number_per_hour",
-    )
+def codes_to_number(limits: Limits, app: App, number: int, address: str, *, is_known: bool) -> list[Bucket]:
+    """One-time codes sent to one number of an application, as one asker may request them: see `by_asker`."""
+    reason, limit = "Too many codes for this number", "codes_per_number_per_hour"
+    name, an_hour = codes_name(app, number), limits.codes_per_number_per_hour
+    return by_asker(name, an_hour, address, reason, limit, is_known=is_known)
 
 
 def codes_for_address(limits: Limits, address: str) -> Bucket:

@@ -1,5 +1,6 @@
 """One-time codes: the last one requested for each number of an application, as a hash.
 
+live               the last code, if it is still valid for a while
 put, drop          a code is asked for; it could not be sent
 try_, accept       an answer is counted; it was right
 drop_of_user       forget those that were sent to a user's own numbers
@@ -8,6 +9,23 @@ sweep              forget those whose time is over
 
 from . import numbers
 from .db import Row, Tx
+
+
+def live(tx: Tx, app_id: int, number: int, typed: str, until: int, attempts: int) -> Row | None:
+    """The number's code, if it is valid until then and has fewer attempts: request_id, created_at, expires_at.
+
+    typed   replaces the spelling of the number
+    """
+    keyed = numbers.keyed(tx, app_id, number)
+    return tx.one(
+        "UPDATE codes SET typed = :typed WHERE app_id = :app_id AND number = :keyed AND expires_at > :until"
+        " AND attempts < :attempts AND answered_at IS NULL RETURNING request_id, created_at, expires_at",
+        app_id=app_id,
+        keyed=keyed,
+        typed=tx.seal.text(typed, "codes", "typed", app_id, keyed),
+        until=until,
+        attempts=attempts,
+    )
 
 
 def put(
@@ -20,19 +38,15 @@ def put(
     code_hash: bytes,
     now: int,
     expires_at: int,
-    asked_before: int,
-) -> int | None:
-    """Replace the number's last code, if that one was requested by `asked_before`.
-
-    Returns None, or when the last one was asked for that is too young.
-    """
+) -> None:
+    """Replace the number's last code."""
     keyed = numbers.keyed(tx, app_id, number)
-    done = tx.run(
+    tx.run(
         "INSERT INTO codes (app_id, number, digits, request_id, typed, code_hash, created_at, expires_at, attempts)"
         " VALUES (:app_id, :keyed, :digits, :request_id, :typed, :code_hash, :now, :expires_at, 0)"
         " ON CONFLICT (app_id, number) DO UPDATE SET request_id = excluded.request_id, typed = excluded.typed,"
         " code_hash = excluded.code_hash, created_at = excluded.created_at, expires_at = excluded.expires_at,"
-        " attempts = 0, answered_at = NULL WHERE codes.created_at <= :asked_before",
+        " attempts = 0, answered_at = NULL",
         app_id=app_id,
         keyed=keyed,
         digits=numbers.digits(tx, "codes", app_id, keyed, number),
@@ -41,12 +55,7 @@ def put(
         code_hash=code_hash,
         now=now,
         expires_at=expires_at,
-        asked_before=asked_before,
     )
-    if done:
-        return None
-    last = tx.one("SELECT created_at FROM codes WHERE app_id = :app_id AND number = :keyed", app_id=app_id, keyed=keyed)
-    return int(last["created_at"]) if last else now
 
 
 def drop(tx: Tx, app_id: int, request_id: str) -> None:
@@ -56,18 +65,13 @@ def drop(tx: Tx, app_id: int, request_id: str) -> None:
     )
 
 
-def drop_of_user(tx: Tx, user_id: int) -> list[Row]:
-    """Delete the codes for the user's verified numbers. An unverified number may belong to somebody else.
-
-    Returns app_id, number and created_at of each.
-    """
-    rows = tx.all(
+def drop_of_user(tx: Tx, user_id: int) -> None:
+    """Delete the codes for the user's verified numbers. An unverified number may belong to somebody else."""
+    tx.run(
         "DELETE FROM codes WHERE (app_id, number) IN"
-        " (SELECT app_id, number FROM numbers WHERE user_id = :user_id AND verified_at IS NOT NULL)"
-        " RETURNING app_id, number, digits, created_at",
+        " (SELECT app_id, number FROM numbers WHERE user_id = :user_id AND verified_at IS NOT NULL)",
         user_id=user_id,
     )
-    return [with_number(tx, row) for row in rows]
 
 
 def with_number(tx: Tx, row: Row) -> Row:
