@@ -35,6 +35,9 @@ NO_LIMITS = {
     "APP_PERMITS_PER_DAY": "1000000000000",
     "NEW_ACCOUNTS_PER_HOUR": "0",
     "NETWORK_ACCOUNTS_PER_HOUR": "0",
+    "CONTACT_CHANGES_PER_DAY": "0",
+    "PASSWORD_CHECKS_PER_HOUR": "0",
+    "ADDRESS_PASSWORD_CHECKS_PER_HOUR": "0",
 }
 PASSWORD = "correct-horse"
 REGISTERED = "/address_book/registered_users"

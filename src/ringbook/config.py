@@ -170,6 +170,28 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             low=0,
         ),
     ] = 1_000
+    password_checks_per_hour: Annotated[
+        int,
+        option(
+            "the most sign-ins of one account with a password in an hour from one address, right ones as well; 0 = no"
+            " limit",
+            "sign-ins",
+            low=0,
+        ),
+    ] = 300
+    address_password_checks_per_hour: Annotated[
+        int,
+        option("the same from one address (IPv6: one /64), for all accounts together; 0 = no limit", "sign-ins", low=0),
+    ] = 10_000
+    contact_changes_per_day: Annotated[
+        int,
+        option(
+            "the most contacts that one user's uploads create, change, move or delete in a day, without uploads of 20"
+            " or less; 0 = no limit",
+            "contacts",
+            low=0,
+        ),
+    ] = 300_000
     wrong_admin_passwords_per_hour: Annotated[
         int,
         option(

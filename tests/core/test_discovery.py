@@ -166,6 +166,25 @@ def test_permits_come_back_with_time(db, owner):
     assert upload(db, owner, Entry(BOB, "Bob"), limits=slow, now=NOW + 600).created == 1
 
 
+def test_written_contacts_draw_on_a_budget_of_the_user_that_small_and_repeated_uploads_do_not(db, app, owner):
+    limits = Limits(contact_changes_per_day=100)
+
+    def book(name: str, count: int = 60) -> list[Entry]:
+        return [Entry(f"+1202555{n:04}", name) for n in range(100, 100 + count)]
+
+    upload(db, owner, *book("Ann"), limits=limits)
+    with pytest.raises(errors.TooMany) as refused:
+        upload(db, owner, *book("Anna"), limits=limits)
+    assert refused.value.limit == "contact_changes_per_day"
+    assert {name for _, name in discovery.retrieve(db, owner)} == {"Ann"}
+    for _ in range(3):
+        upload(db, owner, *book("Ann"), limits=limits)
+        upload(db, owner, *book("Anna", 20), limits=limits)
+        upload(db, owner, *book("Ann", 20), limits=limits)
+    upload(db, signed_up(db, app, "another"), *book("Anna"), limits=limits)
+    assert upload(db, owner, *book("Anna"), limits=limits, now=NOW + 86_400).updated == 60
+
+
 def test_a_phone_replaces_a_book_in_which_a_contact_does_not_open(db, owner):
     upload(db, owner, Entry(ANN, "Ann"), Entry(BOB, "Bob"))
     with db.write() as tx:

@@ -120,7 +120,8 @@ def test_a_guest_has_permits_of_its_own_size(db, app):
 
 def test_no_limit_is_no_limit(db, app):
     ann = caller(db, app)
-    upload(db, ann, entries(0, 200), permits=0, address_permits_per_day=0, network_permits_per_day=0)
+    none = {"address_permits_per_day": 0, "network_permits_per_day": 0, "contact_changes_per_day": 0}
+    upload(db, ann, entries(0, 200), permits=0, **none)
     assert [name for name in used_of_all(db) if not name.startswith(f"permits of app {app.id}")] == []
 
 

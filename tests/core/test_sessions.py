@@ -106,6 +106,18 @@ def test_a_right_password_gives_its_try_back(db, app):
         opened(db, app, limits=few)
 
 
+@pytest.mark.parametrize("limit", ["password_checks_per_hour", "address_password_checks_per_hour"])
+def test_right_passwords_are_charged_to_the_account_and_to_the_address_and_to_no_other(db, app, limit):
+    limits = Limits(**{limit: 2})
+    opened(db, app, limits=limits)
+    opened(db, app, limits=limits)
+    with pytest.raises(errors.TooMany) as refused:
+        opened(db, app, limits=limits)
+    assert refused.value.limit == limit
+    sessions.open_user(db, limits, app, ANN, "198.51.100.1", ts=NOW, nonce=1, now=NOW)
+    opened(db, app, limits=limits, now=NOW + 3_600)
+
+
 def test_refused_sign_ins_count_for_the_address_whichever_the_accounts(db, app):
     app = applications.change(db, app.id, "session_creates_user", "false")
     few = Limits(wrong_sign_ins_per_hour=2)

@@ -21,11 +21,12 @@ from ..seal import CONTACTS, Seal
 from ..store import app_totals, books, buckets, users
 from ..store import reports as store_reports
 from ..store.db import Database, Row, Tx
-from . import discoverable, joined, prepared, privacy, rate_limits, reports, stats
+from . import charging, discoverable, joined, prepared, privacy, rate_limits, reports, stats
 from .diff import Changes, diff
 from .prepared import Prepared, Seen
 
 DEVICE_CHARACTERS = 64
+FREE_CHANGES = 20  # an upload that writes fewer contacts costs no more than any other request
 Dropped = tuple[int, bytes]  # a removed contact: keyed number and sealed text
 
 
@@ -108,6 +109,9 @@ def _apply(
             unknown = _unknown(tx, caller, book, changes.new, removed, now)
             dropped = _write(tx, caller, book, device, changes, sent, digest)
             _remember(tx, limits, caller, book, dropped, now)
+            written = len(changes.put) + len(changes.move) + len(changes.drop)
+            if written > FREE_CHANGES:
+                charging.charge(tx, rate_limits.contact_changes(limits, caller.user_id), written, now)
             # Last, because users behind one address share its bucket, which stays locked until the commit.
             privacy.pay(tx, limits, caller, unknown, now)
         return changes, sent.rejected

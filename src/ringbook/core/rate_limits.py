@@ -6,6 +6,8 @@ lock_permits, carry_permits                    a number or id that a user gains 
 passwords, sign_ins, log_in                    wrong passwords and refused sign-ins; all buckets of one log-in
 admin_log_ins, audited_refusals                the same for the dashboard
 sessions, charge_session, accounts             new sessions without a user, and new accounts
+password_checks                                passwords that are compared, right ones as well
+contact_changes                                contacts that uploads write
 refused_uploads                                large uploads of a user that were refused
 events, events_from_address, pushes_of_day     pushes that users send to each other
 code_wait, codes_…                             one-time codes
@@ -152,6 +154,37 @@ def sign_ins(limits: Limits, address: str) -> list[Bucket]:
 def log_in(limits: Limits, app_id: int, account: str, address: str) -> list[Bucket]:
     """All buckets of one log-in. Their order is fixed, so that two transactions do not deadlock."""
     return [passwords(limits, app_id, account, address), *sign_ins(limits, address)]
+
+
+def password_checks(limits: Limits, app_id: int, account: str, address: str) -> list[Bucket]:
+    """Passwords that are compared, right ones as well: for one account from one address, and for all from one address.
+
+    Each takes about 20 ms of a core. They are not refunded. A stranger elsewhere uses up neither.
+    """
+    who = hashlib.sha256(f"{app_id}:{account}".encode()).hexdigest()[:24]
+    own, all_ = limits.password_checks_per_hour, limits.address_password_checks_per_hour
+    reason = "Too many sign-ins of this account from this address"
+    return [
+        Bucket(f"checks:{who}@{network(address)}", own, own / HOUR, reason, "password_checks_per_hour"),
+        Bucket(
+            f"checks@{network(address)}",
+            all_,
+            all_ / HOUR,
+            "Too many sign-ins from this address",
+            "address_password_checks_per_hour",
+        ),
+    ]
+
+
+def contact_changes(limits: Limits, user_id: int) -> Bucket:
+    """Contacts that one user's uploads write: create, change, move or delete. Renames cost no permit, but work."""
+    a_day = limits.contact_changes_per_day
+    reason = "Too many changes of contacts by this user"
+    return Bucket(_contact_changes_name(user_id), a_day, a_day / DAY, reason, "contact_changes_per_day")
+
+
+def _contact_changes_name(user_id: int) -> str:
+    return f"contact-changes:{user_id}"
 
 
 def charge_session(tx: Tx, limits: Limits, address: str, now: int) -> None:
@@ -422,6 +455,7 @@ def forget_user(tx: Tx, user_id: int) -> None:
     buckets.forget(tx, _phone_changes_name(user_id))
     buckets.forget(tx, _free_changes_name(user_id))
     buckets.forget(tx, _refused_uploads_name(user_id))
+    buckets.forget(tx, _contact_changes_name(user_id))
 
 
 def forget_admin_log_ins(tx: Tx, email: str) -> None:

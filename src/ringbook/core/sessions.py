@@ -235,13 +235,16 @@ _remembered = lru_cache(maxsize=1024)(_hashed)
 
 
 def _charge_guess(db: Database, limits: Limits, app: App, given: Credentials, address: str, now: int) -> None:
-    """Charge a guess of a password before any user is read. `_signed_in` refunds it.
+    """Charge a guess of a password before any user is read. `_signed_in` refunds it, but not the work of comparing.
 
     It is charged first so that concurrent requests cannot guess more often than the limits allow. The bucket is named
     by the given login and e-mail, whether such a user exists or not.
     """
     with db.write() as tx:
-        charging.charge_all(tx, [charging.Charge(bucket, 1) for bucket in _guesses(limits, app, given, address)], now)
+        account = users.bucket_name(given.login, given.email)
+        work = rate_limits.password_checks(limits, app.id, account, address)
+        charged = [*_guesses(limits, app, given, address), *work]
+        charging.charge_all(tx, [charging.Charge(bucket, 1) for bucket in charged], now)
 
 
 def _guesses(limits: Limits, app: App, given: Credentials, address: str) -> list[charging.Bucket]:
