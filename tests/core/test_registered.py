@@ -15,11 +15,12 @@ from sealed import add_number
 
 from ringbook import errors, phone
 from ringbook.config import Limits
-from ringbook.core import applications, discovery, numbers, preferences, proofs, users
+from ringbook.core import applications, discovered, discovery, kept_answers, numbers, preferences, proofs, users
 from ringbook.core.import_lines import Line
 from ringbook.core.imports import import_users
 from ringbook.model import App, Caller, Entry, Registered, RegisteredPhone, User
 from ringbook.preferences import AUDIENCES
+from ringbook.store import books as book_store
 from ringbook.store import numbers as number_store
 from ringbook.store import profiles
 from ringbook.store import users as user_store
@@ -342,6 +343,45 @@ def test_while_others_write_an_answer_holds_only_what_was_true_at_some_time(db):
     for thread in readers:
         thread.join()
     assert check_both(db, world.owner, "") == 1
+
+
+FORMS: dict[str, Callable[[Database, Caller], list[str | None]]] = {
+    "whole": lambda db, who: [one.user.phone for one in discovery.registered(db, who, now=NOW)],
+    "compact": lambda db, who: [one.phone for one in discovery.registered_phones(db, who, now=NOW)],
+    "whole since": lambda db, who: [
+        one.user.phone if isinstance(one, Registered) else one.phone
+        for one in discovered.since(db, who, "", "0", compact=False, now=NOW)[0]
+    ],
+    "compact since": lambda db, who: [
+        one.user.phone if isinstance(one, Registered) else one.phone
+        for one in discovered.since(db, who, "", "0", compact=True, now=NOW)[0]
+    ],
+    "kept": lambda db, who: [
+        one["phone"] for one in msgspec.json.decode(kept_answers.registered(db, who, "", msgspec.json.encode, now=NOW))
+    ],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("login", ["bob", "+1 (202) 555-0101"])
+def test_a_contact_who_changes_the_number_meanwhile_is_shown_as_before(db, form, login, monkeypatch):
+    """The caller does not hold the new phone. It must not be in the answer, whichever statement reads it."""
+    world = new_world(db, "")
+    kept_answers.keep(db, 2**20)
+    discovery.upload(db, FREE, world.owner, [Entry("12025550101", "Bob")], now=NOW)
+    world.sign_up(0, {"login": login, "phone": "+1 (202) 555-0101"})
+    bob, found = world.ids[0], book_store.registered
+
+    def changed_meanwhile(*given: Any) -> book_store.Lookup:
+        looked = found(*given)
+        fields = {"phone": "+1 (202) 555-0199", "login": login.replace("0101", "0199")}
+        users.update(db, FREE, world.caller(bob), bob, fields, session=b"", now=NOW)
+        return looked
+
+    with monkeypatch.context() as patch:
+        patch.setattr(book_store, "registered", changed_meanwhile)
+        assert FORMS[form](db, world.owner) == ["+1 (202) 555-0101"]
+    assert FORMS[form](db, world.owner) == []
 
 
 # ── one user by id ───────────────────────────────────────────────────────────────────────────────────────────────────

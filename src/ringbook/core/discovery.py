@@ -276,9 +276,13 @@ def retrieve(db: Database, caller: Caller, device: str = "") -> list[tuple[str, 
 
 @contextmanager
 def reading(db: Database, caller: Caller, device: str) -> Iterator[Tx]:
-    """A reading of a book. If a contact does not open, the next upload stores all of the book's contacts anew."""
+    """Reads a book, and who of it is a user, as of one moment.
+
+    Otherwise a contact who changes the number between two statements is shown with the new phone, which the caller does
+    not hold. If a contact does not open, the next upload stores all of the book's contacts anew.
+    """
     try:
-        with reports.doubted(db, caller.user_id), db.read() as tx:
+        with reports.doubted(db, caller.user_id), db.read(snapshot=True) as tx:
             yield tx
     except errors.Unreadable as damaged:
         if CONTACTS in damaged.why:

@@ -226,10 +226,12 @@ class Database(Protocol):
     def file(self) -> Path | None:
         """The file of the database; None for PostgreSQL."""
 
-    def read(self, *, seconds: float = 0) -> AbstractContextManager[Tx]:
-        """A transaction that only reads.
+    def read(self, *, seconds: float = 0, snapshot: bool = False) -> AbstractContextManager[Tx]:
+        """Reads: each statement sees the database as it is at that moment.
 
-        seconds   how long all of them together may run; TooSlow ends the one that takes longer. 0 = as long as it takes
+        seconds    how long all statements together may run; TooSlow ends the one that takes longer. 0 = no limit
+        snapshot   all statements see the database of one moment. Cannot be combined with `seconds`. On a cluster, the
+                   tables of the other nodes are read as they are at that moment
         """
 
     def write(self) -> AbstractContextManager[Tx]:

@@ -139,7 +139,10 @@ def encoding_trouble(encoding: str) -> str:
 
 
 class Postgres:
-    """A pool of connections; each write is one transaction at READ COMMITTED, each statement of a read its own."""
+    """A pool of connections; each write is one transaction at READ COMMITTED, each statement of a read its own.
+
+    A read with a snapshot is one transaction at REPEATABLE READ.
+    """
 
     def __init__(
         self, url: str, size: int, erasures: Path | None = None, seal: Seal = WITHOUT_KEY, seconds: float = 0
@@ -199,8 +202,18 @@ class Postgres:
         self._drawing = threading.Lock()
         self._replaced_at = 0.0
 
-    def read(self, *, seconds: float = 0) -> AbstractContextManager[Tx]:
+    def read(self, *, seconds: float = 0, snapshot: bool = False) -> AbstractContextManager[Tx]:
+        if snapshot:
+            return self._snapshot()
         return self._limited_read(seconds) if seconds else _Read(self)
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[Tx]:
+        with self._errors(), self._connected() as connection, connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            tx = PostgresTx(connection, self)
+            self.guard.check(tx)
+            yield tx
 
     @contextmanager
     def _limited_read(self, seconds: float) -> Iterator[Tx]:

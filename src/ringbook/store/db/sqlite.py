@@ -105,8 +105,8 @@ class Sqlite:
         self._probe = Probe(self._attempt)
         self.guard = Guard()
 
-    def read(self, *, seconds: float = 0) -> AbstractContextManager[Tx]:
-        return _Read(self, seconds)
+    def read(self, *, seconds: float = 0, snapshot: bool = False) -> AbstractContextManager[Tx]:
+        return _Read(self, seconds, snapshot)
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
@@ -311,15 +311,17 @@ def physical_memory() -> int:
 class _Read:
     """A read. It is a class because a generator takes twice as long, and each request reads at least once.
 
-    seconds   interrupt the statement that runs at this time limit; 0 = no limit. By a progress handler, not by
-              `interrupt()` from a timer: that could hit the next one to use the connection
+    seconds    interrupt the statement that runs at this time limit; 0 = no limit. By a progress handler, not by
+               `interrupt()` from a timer: that could hit the next one to use the connection
+    snapshot   all statements are one transaction
     """
 
-    __slots__ = ("_connection", "_database", "_seconds")
+    __slots__ = ("_connection", "_database", "_seconds", "_snapshot")
 
-    def __init__(self, database: Sqlite, seconds: float) -> None:
+    def __init__(self, database: Sqlite, seconds: float, snapshot: bool) -> None:
         self._database = database
         self._seconds = seconds
+        self._snapshot = snapshot
 
     def __enter__(self) -> Tx:
         self._connection = self._database.take()
@@ -327,6 +329,8 @@ class _Read:
             until = time.monotonic() + self._seconds
             self._connection.set_progress_handler(lambda: time.monotonic() > until, STEPS)
         try:
+            if self._snapshot:
+                self._connection.execute("BEGIN")
             tx = SqliteTx(self._connection, self._database)
             self._database.guard.check(tx)
             return tx
@@ -337,6 +341,8 @@ class _Read:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if self._seconds:
             self._connection.set_progress_handler(None, STEPS)
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
         self._database.give_back(self._connection)
         if isinstance(error, sqlite3.DatabaseError) and (known := refusal(self._database.file, error)):
             raise known from error
