@@ -307,6 +307,14 @@ class AppSettings(Struct, frozen=True, kw_only=True):
             card="sessions",
         ),
     ] = False
+    online_users: Annotated[
+        bool,
+        setting(
+            "users see which of their contacts have sent a request in the last five minutes (GET /users/online)",
+            label="Users see which contacts are online",
+            card="finding",
+        ),
+    ] = False
     default_region: Annotated[
         str,
         setting(

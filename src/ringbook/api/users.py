@@ -7,7 +7,7 @@ from .. import errors
 from ..core import privacy, resets, sessions, users
 from ..core.profile import Fields
 from ..model import App, User
-from . import proofs, user_search
+from . import online, proofs, user_search
 from .endpoint import Answer, Call, Route, Who
 from .shapes.contact_joined import chosen_in
 from .shapes.users import (
@@ -201,6 +201,7 @@ def external_id(call: Call) -> str:
 
 ROUTES: list[Route] = [
     *user_search.ROUTES,
+    *online.ROUTES,
     Route(
         method="POST",
         path="/users",

@@ -4,6 +4,7 @@
     hidden(tx, …, user_ids)        those of these users whom the viewer does not find
     hidden_by_number(tx, …)        the users with some numbers, likewise
     hidden_logins(tx, …)           of some logins those of such users
+may_find(tx, …, viewers)       those of these viewers to whom a user does not hide
 
 A user who prefers `mutual` is found by whoever holds a number of the user and whose number the user holds, each in any
 address book; where only verified numbers count, this is true of both numbers. Everybody finds themselves. A user whom
@@ -41,6 +42,15 @@ def hidden_logins(tx: Tx, app: App, viewer_id: int, logins: Sequence[str]) -> se
     found = store.of_logins(tx, app.id, logins)
     unfound = hidden(tx, app, viewer_id, found.values())  # also of none, which takes as long as one who hides
     return {login for login, user_id in found.items() if user_id in unfound}
+
+
+def may_find(tx: Tx, app: App, user_id: int, viewers: Collection[int]) -> set[int]:
+    """Those of these users, all of them contacts of the user, to whom the user does not hide."""
+    kinds = rules(app)
+    audience = kinds.audience(store.of_user(tx, user_id))
+    if audience == "mutual":
+        return store.mutual(tx, user_id, viewers, verified_only=kinds.verified_only)
+    return set(viewers) if audience == "everyone" else set()
 
 
 def _hidden(tx: Tx, app: App, viewer_id: int, codes: Mapping[int, int]) -> set[int]:

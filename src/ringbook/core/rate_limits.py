@@ -12,24 +12,27 @@ refused_uploads                                large uploads of a user that were
 events, events_from_address, pushes_of_day     pushes that users send to each other
 code_wait, codes_…                             one-time codes
 resets_…                                       mails with a link to a new password
-searches                                       searches for users
+searches, search                               searches for users
 phone_changes                                  changes of a phone that is not verified
 forget_user, forget_admin_log_ins, sweep       delete buckets
 """
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+from .. import errors
 from ..config import Limits
 from ..model import App, Caller
 from ..store import buckets
 from ..store.db import Database, Row, Tx
 from ..times import DAY, HOUR, MINUTE
-from .charging import Bucket, Charge, charge_all
+from .charging import Bucket, Charge, charge, charge_all, charge_up_to
 from .networks import Subnet, neighbourhood, network, subnets
 
 FREE_CHANGES = 2  # the login and the e-mail of one account, once a day
+SLOW_SEARCH = 10  # a search that the database had to stop is charged like so many searches
 REMEMBERED_SECONDS = 30 * DAY  # within this time a removed number can be added back without a permit
 
 
@@ -404,6 +407,22 @@ def searches(limits: Limits, user_id: int, address: str) -> list[Bucket]:
             "address_searches_per_minute",
         ),
     ]
+
+
+@contextmanager
+def search(db: Database, limits: Limits, caller: Caller, now: int) -> Iterator[None]:
+    """Charge a search. Raises TooMany, and TooSlow for one that the database had to stop: it is charged ten times."""
+    buckets_ = searches(limits, caller.user_id, caller.address)
+    with db.write() as tx:
+        for bucket in buckets_:
+            charge(tx, bucket, 1, now)
+    try:
+        yield
+    except errors.TooSlow as slow:
+        with db.write() as tx:
+            for bucket in buckets_:
+                charge_up_to(tx, bucket, SLOW_SEARCH - 1, now)
+        raise errors.TooSlow("this search takes too long: narrow it", limit="search_seconds") from slow
 
 
 def _searches_name(user_id: int) -> str:

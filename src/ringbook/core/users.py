@@ -48,7 +48,6 @@ from .user_search import AnotherSearch, Filter, Query, as_found, is_lookup, name
 
 ONE_TIME_SECONDS = 24 * 3600
 NOT_A_NUMBER = "must be a phone number: 10 to 15 digits, best with + and the country code"
-SLOW_SEARCH = 10  # a search that the database had to stop is charged like this many searches
 # Values that identify a user. A guest has none of them. A change is charged, because it shows whether a value is taken.
 IDENTIFYING = tuple(key for key, field in FIELDS.items() if field.identifying)
 
@@ -522,26 +521,17 @@ def search(db: Database, limits: Limits, caller: Caller, request: Query, now: in
 
     A look-up by whole values (`user_search.is_lookup`) only pays for the phones and e-mails that it names
     (`privacy.charge`). A search is charged, too. Raises AnotherSearch, without a charge, while another search of the
-    user runs; TooMany; and TooSlow for a query that takes longer than `search_seconds`, which is charged like
-    SLOW_SEARCH searches.
+    user runs; TooMany; and TooSlow for a query that takes longer than `search_seconds`: such a search is charged ten
+    times.
     """
     if is_lookup(request):
         return _found(db, limits, caller, request, now)
-    buckets = rate_limits.searches(limits, caller.user_id, caller.address)
     lock = f"search by {caller.user_id}"
     with db.read() as tx:
         if not tx.try_lock(lock):
             raise AnotherSearch
-    with db.write() as tx:
-        for bucket in buckets:
-            charging.charge(tx, bucket, 1, now)
-    try:
+    with rate_limits.search(db, limits, caller, now):
         return _found(db, limits, caller, request, now, lock=lock)
-    except errors.TooSlow:
-        with db.write() as tx:
-            for bucket in buckets:
-                charging.charge_up_to(tx, bucket, SLOW_SEARCH - 1, now)
-        raise
 
 
 def _found(
@@ -553,16 +543,13 @@ def _found(
     """
     values = named(caller.app, request.conditions)
     privacy.charge(db, limits, caller, values, now)
-    try:
-        with db.read(seconds=limits.search_seconds) as tx:
-            if lock and not tx.try_lock(lock):
-                raise AnotherSearch
-            conditions = as_found(tx, caller, request.conditions)
-            found = _page(tx, caller, request, conditions, values)
-            most, verified_only = limits.max_search_total, caller.app.verified_only
-            return found, user_search.count(tx, caller.app.id, conditions, verified_only=verified_only, most=most)
-    except errors.TooSlow as slow:
-        raise errors.TooSlow("this search takes too long: narrow it", limit="search_seconds") from slow
+    with db.read(seconds=limits.search_seconds) as tx:
+        if lock and not tx.try_lock(lock):
+            raise AnotherSearch
+        conditions = as_found(tx, caller, request.conditions)
+        found = _page(tx, caller, request, conditions, values)
+        most, verified_only = limits.max_search_total, caller.app.verified_only
+        return found, user_search.count(tx, caller.app.id, conditions, verified_only=verified_only, most=most)
 
 
 def _page(

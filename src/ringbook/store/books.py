@@ -12,6 +12,7 @@ elsewhere_or_removed                  the same, and those that the owner removed
 add, put, move, drop                  the net change, sorted by number
 of_owner, page, registered_after      for admins
 count_registered, holders_of          how many registered contacts an owner finds; who holds a user's number
+found_users                           the registered contacts whom an owner finds
 in_order, registered                  reading a book, and who of it is a user
 holds                                 which of these users the owner finds in any of the books
 HELD_NUMBER, holds_of                 the same of one user, within a statement that reads more
@@ -160,6 +161,17 @@ def count_registered(tx: Tx, owner_id: int, rules: Rules) -> int:
     ids = tx.tuples(f"SELECT DISTINCT n.user_id {joined} AND n.discoverable IN :codes", codes=wanted, **params)
     asked = [row[0] for row in ids]
     return int(found) + len(discoverable.mutual(tx, owner_id, asked, verified_only=rules.verified_only))
+
+
+def found_users(tx: Tx, owner_id: int, rules: Rules) -> set[int]:
+    """The users whom an owner finds by the contacts of all books, without the owner."""
+    rows = tx.tuples(
+        "SELECT DISTINCT n.user_id, n.discoverable FROM contacts AS c CROSS JOIN numbers AS n"
+        " WHERE c.owner_id = :viewer AND n.app_id = c.app_id AND n.number = c.number AND n.user_id <> :viewer"
+        f" AND {rules.condition()}",
+        **rules.params(owner_id),
+    )
+    return {row[0] for row in _found(tx, owner_id, rows, 1, rules)[0]}
 
 
 def holders_of(tx: Tx, user_id: int, limit: int) -> list[int]:

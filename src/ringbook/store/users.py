@@ -140,6 +140,16 @@ def seen(tx: Tx, user_ids: Sequence[int]) -> dict[int, int]:
     return dict(rows)
 
 
+def seen_since(tx: Tx, user_ids: Sequence[int], since: int) -> set[int]:
+    """Those of these users who were active at this time or later."""
+    rows = tx.tuples(
+        "SELECT user_id FROM seen WHERE user_id IN :ids AND last_request_at >= :since",
+        ids=Rows.of("id", user_ids),
+        since=since,
+    )
+    return {row[0] for row in rows}
+
+
 def identities(tx: Tx, app_id: int, user_id: int) -> list[Row]:
     """What is verified of the user: one row per verified number, or one row without a number; [] for no user.
 

@@ -106,6 +106,13 @@ class OldUserPage(Struct):
     items: list[OneUser]
 
 
+class OnlineUsers(Struct):
+    """The answer of /users/online: the users, flat, or their count."""
+
+    users: list[UserOut] | UnsetType = UNSET
+    count: Annotated[int, Meta(examples=[3])] | UnsetType = UNSET
+
+
 PROFILE = len(Profile.__struct_fields__)
 
 
