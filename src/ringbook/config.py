@@ -191,7 +191,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             "contacts",
             low=0,
         ),
-    ] = 300_000
+    ] = 1_000_000
     wrong_admin_passwords_per_hour: Annotated[
         int,
         option(
