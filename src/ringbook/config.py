@@ -274,8 +274,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     pushes_per_sender_per_day: Annotated[
         int,
         option(
-            "the most pushes that one user may send to others in a day; each 512 bytes of an event's text count"
-            " as one more push; 0 = no limit",
+            "the most pushes that one user may send to others in a day, one for each recipient; each 512 bytes of an"
+            " event's text count as one more; 0 = no limit",
             "pushes",
             low=0,
         ),

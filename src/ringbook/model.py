@@ -180,3 +180,18 @@ class Subscription(Struct, frozen=True, kw_only=True):
     locale: str | None = None
     answered_at: int | None = None
     silent_since: int | None = None
+
+
+class SentEvent(Struct, frozen=True, kw_only=True):
+    """An event that a user has sent, without its text and recipients.
+
+    channel      the only channel that it goes to; "" = every channel
+    expires_at   after this time it is not delivered
+    """
+
+    id: int
+    user_id: int
+    environment: str
+    channel: str
+    created_at: int
+    expires_at: int

@@ -1,4 +1,4 @@
-"""Events over HTTP (protocol §6.1): a user sends a push to others."""
+"""Events over HTTP (protocol §6.1): a user sends a push to others, and looks after what was sent."""
 
 import base64
 import unicodedata
@@ -10,15 +10,29 @@ import msgspec
 from .. import errors
 from ..core import events
 from ..core.events import Recipients
+from ..model import SentEvent
 from ..push import universal
 from .endpoint import Answer, Call, Route
 from .forms import within
-from .shapes.events import EventIn, EventOut, EventRequest, ExternalIn, OneEvent, RecipientsIn, TagsIn
+from .shapes.events import (
+    EventIn,
+    EventOut,
+    EventPage,
+    EventRequest,
+    EventStatusOut,
+    ExternalIn,
+    OneEvent,
+    OneEventStatus,
+    RecipientsIn,
+    TagsIn,
+)
 from .shapes.fields import Name
+from .user_search import OLD_PAGING, old_paging
 from .wire import Dialect, integer, iso, keyword, named, take
 
 DEEPEST = 16
 STANDARD = str.maketrans("-_", "+/", "\r\n")  # from the URL's alphabet, and out of lines, to one line of base64
+SHOWN = ("apns", "gcm")  # the channels in answers for every channel: the same whatever the recipients have
 AT_ONCE = "is not supported: an event is sent once and at once"
 UNSUPPORTED = {
     "date": AT_ONCE,
@@ -36,18 +50,74 @@ def send(call: Call) -> Answer:
     """Send a push to other users
 
     To all subscriptions of the recipients in one environment, in the universal format, or with `push_type` to those of
-    one channel, also in its own format. The answer has one event for each channel. An event has at most 100
-    recipients, named by ids, tags or external ids; recipients without a subscription are skipped. The answer is 422 if
-    no recipient is left, and for dates.
+    one channel, also in its own format. An event has at most 100 recipients, named by ids, tags or external ids.
+    Recipients who do not exist or have no subscription are skipped, and the answer is the same without any: the event,
+    once for APNs and once for FCM, or once for the channel that is named. Dates are refused with 422.
     """
     event = read(call.values.get("event"))
     with named(NAMES):
-        sent = events.send(call.db, call.config.limits, call.caller, event, call.now)
+        event_id = events.send(call.db, call.config.limits, call.caller, event, call.now)
+    sent = SentEvent(
+        id=event_id,
+        user_id=call.user_id,
+        environment=event.environment,
+        channel=event.channel,
+        created_at=call.now,
+        expires_at=events.expiry(event, call.now),
+    )
     message = event.written or _spelled(call, event)
-    made = [_out(call, event, message, channel, id) for channel, id in sent.items()]
+    made = [_out(call, sent, channel, message) for channel in ([event.channel] if event.channel else SHOWN)]
     # QuickBlox answers an event for one platform without a list (protocol §6.1).
     alone = event.channel and call.dialect is Dialect.QUICKBLOX
     return Answer(made[0] if alone else made, status=201)
+
+
+def page(call: Call) -> Answer:
+    """List the events that you have sent
+
+    The newest first. An event is kept until it expires, and at least for a day.
+    """
+    number, size = old_paging(call)
+    sent, total = events.page(call.db, call.user_id, call.now, limit=size, offset=(number - 1) * size)
+    return Answer(EventPage(number, size, total, [_alone(call, one) for one in sent]))
+
+
+def show(call: Call) -> Answer:
+    """Show an event that you have sent
+
+    Without its message, which is kept only until it is delivered.
+    """
+    return Answer(_alone(call, events.show(call.db, call.user_id, call.path_id(), call.now)))
+
+
+def status(call: Call) -> Answer:
+    """Show the status of an event
+
+    `accepted` until it expires, and `ended` from then on. It is the same whether or not a recipient exists or has a
+    device.
+    """
+    sent = events.show(call.db, call.user_id, call.path_id(), call.now)
+    is_over = sent.expires_at <= call.now
+    out = EventStatusOut(id=sent.id, status="ended" if is_over else "accepted", expires_at=iso(sent.expires_at))
+    return Answer(OneEventStatus(out))
+
+
+def change(call: Call) -> Answer:
+    """Change an event: always refused
+
+    An event is sent at once, so there is nothing to change.
+    """
+    events.show(call.db, call.user_id, call.path_id(), call.now)
+    raise errors.Invalid("An event is sent at once and cannot be changed: delete it, and send another one")
+
+
+def delete(call: Call) -> Answer:
+    """Delete an event
+
+    Its pushes that wait are not sent any more. What a push provider has already may still arrive.
+    """
+    events.delete(call.db, call.user_id, call.path_id(), call.now)
+    return Answer()
 
 
 def read(values: Any) -> events.Event:
@@ -200,16 +270,22 @@ def _has_content(value: Any) -> bool:
     return value not in (None, "")
 
 
-def _out(call: Call, event: events.Event, message: str, channel: str, event_id: int) -> OneEvent:
+def _alone(call: Call, sent: SentEvent) -> OneEvent:
+    """An event of its own, with the first of the channels that the answer to sending it has shown."""
+    return _out(call, sent, sent.channel or SHOWN[0])
+
+
+def _out(call: Call, sent: SentEvent, channel: str, message: str | None = None) -> OneEvent:
     return OneEvent(
         EventOut(
-            id=event_id,
+            id=sent.id,
             message=message,
-            created_at=iso(call.now),
-            updated_at=iso(call.now),
-            application_id=call.caller.app.id,
-            user_id=call.user_id,
-            environment=event.environment,
+            created_at=iso(sent.created_at),
+            updated_at=iso(sent.created_at),
+            active=sent.expires_at > call.now,
+            application_id=call.app.id,
+            user_id=sent.user_id,
+            environment=sent.environment,
             notification_channel=Name(channel),
         )
     )
@@ -224,5 +300,10 @@ ROUTES = [
         request=EventRequest,
         answer=list[OneEvent] | OneEvent,
         refusals=(422, 429),
-    )
+    ),
+    Route(method="GET", path="/events", handler=page, query=OLD_PAGING, answer=EventPage, refusals=(422,)),
+    Route(method="GET", path="/events/{id}", handler=show, answer=OneEvent, refusals=(404,)),
+    Route(method="PUT", path="/events/{id}", handler=change, refusals=(404, 422)),
+    Route(method="DELETE", path="/events/{id}", handler=delete, refusals=(404,)),
+    Route(method="GET", path="/events/{id}/status", handler=status, answer=OneEventStatus, refusals=(404,)),
 ]

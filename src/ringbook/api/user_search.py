@@ -203,12 +203,17 @@ def allow_listing(call: Call) -> None:
 
 def old_page(call: Call, asked: list[Filter]) -> Answer:
     """A page of users, each in an object of its own."""
-    number, size = page_number(call, "page", 1), min(page_number(call, "per_page", OLD_PER_PAGE), 100)
+    number, size = old_paging(call)
     sort, descending = order(call.values.get("order"))
     offset = (number - 1) * size
     wanted = query(call.app, call.config.limits, asked, sort=sort, descending=descending, offset=offset, limit=size)
     page, total = found(call, wanted)
     return Answer(OldUserPage(number, size, total, [OneUser(user_out(user)) for user in page]))
+
+
+def old_paging(call: Call) -> tuple[int, int]:
+    """The number of a page, from 1, and its size, as `OLD_PAGING` names them."""
+    return page_number(call, "page", 1), min(page_number(call, "per_page", OLD_PER_PAGE), MOST_PER_PAGE)
 
 
 def page_number(call: Call, name: str, default: int) -> int:

@@ -4,7 +4,7 @@
     charge(tx, bucket, cost)      charges a bucket, in one statement if it drains, or refuses and says how long to wait
     Charge, charge_all            charges several buckets in two statements, or refuses and charges none
     has_charged(…)                charges a bucket, or says that there is no room
-    charge_up_to(…)               charges as much as there is room for, for work that is done already
+    charge_up_to(…)               charges as much as there is room for, for work that is not refused
     has_room, check_empty, fill   says whether there is room; refuses unless the bucket is empty; fills the bucket
     refund(tx, bucket)            takes a charge back
     charge_guess(db, buckets)     charges a guess before it is checked, and refunds it when it was right
@@ -139,12 +139,14 @@ def has_charged(tx: Tx, bucket: Bucket, cost: int, now: int) -> bool:
     return True
 
 
-def charge_up_to(tx: Tx, bucket: Bucket, cost: int, now: int) -> None:
-    """Charge `cost`, or as much of it as there is room for: for work that is done already."""
-    if bucket.capacity:
-        row = buckets.lock(tx, bucket.name, now)
-        used = drained(row["used"], row["at"], bucket.per_second, now) + cost
-        _write(tx, bucket, min(used, bucket.capacity), now)
+def charge_up_to(tx: Tx, bucket: Bucket, cost: int, now: int) -> int:
+    """Charge `cost`, or as much of it as there is room for, and return this: for work that is not refused."""
+    if not bucket.capacity:
+        return cost
+    row = buckets.lock(tx, bucket.name, now)
+    used = drained(row["used"], row["at"], bucket.per_second, now)
+    _write(tx, bucket, min(used + cost, bucket.capacity), now)
+    return min(cost, int(bucket.capacity - used))
 
 
 def has_room(tx: Tx, bucket: Bucket, cost: int, now: int) -> bool:

@@ -1,15 +1,18 @@
 """Events: pushes that users send to each other.
 
     send(db, limits, caller, event, now)    queues the pushes of an event
+    page, show                              a user's own events
+    delete                                  forgets an event, and stops the pushes that wait
     chosen(reached, …)                      the recipients' subscriptions that get an event
+    sweep                                   forgets old events
 
 An event is a message in the universal format (docs/wire.md §6.2) to users of the sender's application, on every channel
-or on one. It is sent once, without a delay. The answer names only the channels of the pushes, not their number or the
-devices.
+or on one. It is sent once, without a delay.
 
-A request is refused when it is over a limit: requests of the user and from the address, pushes of the user in a day,
-waiting pushes of the user. A subscription with too many waiting events gets no further ones. The sender is not told,
-because that would reveal something about another user's device.
+No answer reveals whether a recipient exists, is hidden or has a device (docs/decisions/0032): an event is kept for a
+time that depends on the event alone, without its text, and its status says only whether this time is over. The limits
+count recipients as the sender names them, not their devices. A subscription with too many waiting events gets no
+further ones, and the sender is not told.
 """
 
 from collections.abc import Sequence
@@ -20,8 +23,9 @@ from msgspec import Struct
 
 from .. import errors, metrics
 from ..config import Limits
-from ..model import Caller
+from ..model import Caller, SentEvent
 from ..push import providers, universal
+from ..store import events as store
 from ..store import pushes, subscriptions, users
 from ..store.db import Database, Row, Tx
 from . import charging, joined_texts, rate_limits, recipients, waking
@@ -29,9 +33,9 @@ from .recipients import Recipients as Recipients
 from .subscriptions import ENVIRONMENTS
 
 LARGEST_BYTES = 4_096  # the limit of APNs and Web Push, too
-PUSHES_OF_A_CALL = 100  # each further hundred pushes, or a part of it, is charged like another request
 OURS = {joined_texts.TYPE, joined_texts.TYPE_OF_DIGEST}  # the `type` of the pushes that this server sends by itself
 DAY = 86_400
+KEPT_SECONDS = DAY  # the shortest time for which a sender can look an event up
 LIFE_SECONDS, LONGEST_LIFE_SECONDS = DAY, 28 * DAY  # FCM keeps no message longer ("Set the lifespan of a message")
 TEXT_OF_A_PUSH = 512  # so many bytes of an event's text take as much room as a push without its text
 WAIT_SECONDS = 60  # the wait that a sender with too many waiting pushes is told
@@ -56,11 +60,12 @@ class Event(Struct, frozen=True, kw_only=True):
     expires_at: int | None = None
 
 
-def send(db: Database, limits: Limits, caller: Caller, event: Event, now: int) -> dict[str, int]:
-    """Queue the pushes of an event. Returns the event's id by channel.
+def send(db: Database, limits: Limits, caller: Caller, event: Event, now: int) -> int:
+    """Queue the pushes of an event. Returns the event's id.
 
-    Unknown recipients, users of other applications, and users without a subscription are skipped. Raises Unreached when
-    no recipient is left, and Invalid when the tags match too many users; such requests are charged as well.
+    The sender learns nothing about the recipients: unknown users, users of other applications and users without a
+    subscription are skipped, and the answer and the charges are the same when nobody is left. Raises Invalid when the
+    tags match too many users; such requests are charged as well.
     """
     if caller.app.settings.events == "off":
         raise errors.Forbidden("Sending pushes is switched off in this application")
@@ -71,8 +76,6 @@ def send(db: Database, limits: Limits, caller: Caller, event: Event, now: int) -
         sent = _queued(db, limits, caller, event, message, expires_at, now)
     if isinstance(sent, errors.Invalid):
         raise sent
-    if not sent:
-        raise errors.Unreached("No one can receive the message")
     return sent
 
 
@@ -107,8 +110,8 @@ def expiry(event: Event, now: int) -> int:
 
 def _queued(
     db: Database, limits: Limits, caller: Caller, event: Event, message: str, expires_at: int, now: int
-) -> dict[str, int] | errors.Invalid:
-    """Charge the request, then read the recipients and queue the pushes. A refused request reveals nothing."""
+) -> int | errors.Invalid:
+    """Charge the request, then read the recipients and queue the pushes."""
     app_id, user_id = caller.app.id, caller.user_id
     with db.write() as tx:
         _charge_call(tx, limits, caller, now)
@@ -118,15 +121,24 @@ def _queued(
         user_ids = recipients.found(tx, app_id, event.to)
         if isinstance(user_ids, errors.Invalid):
             return user_ids
+        count = recipients.charged(event.to, user_ids)
+        _check_waiting(limits, waiting + count if waiting else 0)
+        _charge_pushes(tx, limits, caller, count, len(message.encode()), now)
+        event_id = tx.next_id("event_ids")
+        store.add(
+            tx,
+            event_id,
+            user_id,
+            environment=event.environment,
+            channel=event.channel,
+            now=now,
+            expires_at=expires_at,
+            kept_until=max(expires_at, now + KEPT_SECONDS),
+        )
         reached = subscriptions.of_users(tx, app_id, user_ids, [event.environment])
         getting = chosen(reached, rings=event.payload.get("ios_voip") in YES, channel=event.channel)
-        ids = _ids(tx, getting)
-        if not getting:
-            return ids
-        _check_waiting(limits, waiting + len(getting) if waiting else 0)
-        _charge_pushes(tx, limits, caller, len(getting), len(message.encode()) * len(ids), now)
-        _add(tx, limits, caller, getting, ids, message, expires_at, now)
-    return ids
+        _add(tx, limits, caller, getting, event_id, message, expires_at, now)
+    return event_id
 
 
 def _charge_call(tx: Tx, limits: Limits, caller: Caller, now: int) -> None:
@@ -135,9 +147,10 @@ def _charge_call(tx: Tx, limits: Limits, caller: Caller, now: int) -> None:
 
 
 def _charge_pushes(tx: Tx, limits: Limits, caller: Caller, count: int, text_bytes: int, now: int) -> None:
-    """Charge the pushes of a request, besides the request itself, at most up to each bucket's capacity."""
-    for bucket in _calls(limits, caller):
-        charging.charge(tx, bucket, min(further(count), max(0, bucket.capacity - 1)), now)
+    """Charge the recipients of a request, besides the request itself, at most up to the bucket's capacity.
+
+    Their devices are not counted: the sender could tell from the charge how many there are.
+    """
     day = rate_limits.pushes_of_day(limits, caller.user_id)
     charging.charge(tx, day, min(count + text_bytes // TEXT_OF_A_PUSH, day.capacity), now)
 
@@ -166,23 +179,37 @@ def _add(
     limits: Limits,
     caller: Caller,
     getting: Sequence[Row],
-    ids: dict[str, int],
+    event_id: int,
     message: str,
     expires_at: int,
     now: int,
 ) -> None:
-    """Queue the pushes, and store the text once for each channel."""
-    sent = _with_room(tx, limits, getting)
-    for channel, event_id in ids.items():
-        if count := sum(row["channel"] == channel for row in sent):
-            pushes.keep_text(tx, event_id, caller.user_id, message, count, expires_at)
+    """Queue the pushes, and store the text once for all of them."""
     rows: list[pushes.NewPush] = [
-        (row["user_id"], row["id"], row["channel"], row["environment"], None, ids[row["channel"]], row["lane"])
-        for row in sent
+        (row["user_id"], row["id"], row["channel"], row["environment"], None, event_id, row["lane"])
+        for row in _with_room(tx, limits, _within_day(tx, limits, caller, getting, now))
     ]
     if rows:
+        pushes.keep_text(tx, event_id, caller.user_id, message, len(rows), expires_at)
         pushes.add(tx, caller.app.id, caller.user_id, rows, now=now, expires_at=expires_at)
         waking.pushes_added(tx)
+
+
+def _within_day(tx: Tx, limits: Limits, caller: Caller, getting: Sequence[Row], now: int) -> Sequence[Row]:
+    """The newest device of each recipient, and as many of the others as the sender's day has room for.
+
+    The sender is not told of those that are left out: it would reveal how many devices somebody has.
+    """
+    newest = {row["user_id"]: row["id"] for row in sorted(getting, key=lambda row: int(row["id"]))}
+    first = [row for row in getting if row["id"] == newest[row["user_id"]]]
+    others = [row for row in getting if row["id"] != newest[row["user_id"]]]
+    bucket = rate_limits.further_devices_of_day(limits, caller.user_id)
+    if not others:
+        return first
+    granted = charging.charge_up_to(tx, bucket, len(others), now)
+    if left_out := len(others) - granted:
+        tx.on_commit(lambda: metrics.limit_reached("pushes_per_sender_per_day", left_out))
+    return [*first, *others[:granted]]
 
 
 def _with_room(tx: Tx, limits: Limits, getting: Sequence[Row]) -> Sequence[Row]:
@@ -197,13 +224,39 @@ def _with_room(tx: Tx, limits: Limits, getting: Sequence[Row]) -> Sequence[Row]:
     return sent
 
 
-def further(pushes_: int) -> int:
-    """The charge for so many pushes besides the request: each is a row that may be kept for weeks."""
-    return max(0, pushes_ - 1) // PUSHES_OF_A_CALL
+# ── a user's own events ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _ids(tx: Tx, getting: Sequence[Row]) -> dict[str, int]:
-    return {channel: tx.next_id("event_ids") for channel in sorted({row["channel"] for row in getting})}
+def page(db: Database, user_id: int, now: int, *, limit: int, offset: int) -> tuple[list[SentEvent], int]:
+    """Up to `limit` events that a user has sent and that are kept, newest first; and how many there are."""
+    with db.read() as tx:
+        return store.page(tx, user_id, now, limit=limit, offset=offset), store.count(tx, user_id, now)
+
+
+def show(db: Database, user_id: int, event_id: int, now: int) -> SentEvent:
+    """One of these; NotFound for another user's."""
+    with db.read() as tx:
+        found = store.by_id(tx, user_id, event_id, now)
+    if not found:
+        raise errors.NotFound("Not found")
+    return found
+
+
+def delete(db: Database, user_id: int, event_id: int, now: int) -> None:
+    """Forget an event, and delete its pushes that wait; NotFound for another user's. What a provider has is sent."""
+    with db.write() as tx:
+        if not store.delete(tx, user_id, event_id, now):
+            raise errors.NotFound("Not found")
+        pushes.drop_of_event(tx, user_id, event_id)
+
+
+def sweep(db: Database, now: int, batch: int = 500) -> int:
+    """Delete up to `batch` events that are no longer kept. Returns how many."""
+    with db.write() as tx:
+        return store.sweep(tx, now, batch)
+
+
+# ── which devices get it ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def chosen(reached: Sequence[Row], *, rings: bool, channel: str = "") -> list[Row]:

@@ -9,7 +9,7 @@ sessions, charge_session, accounts             new sessions without a user, and 
 password_checks                                passwords that are compared, right ones as well
 contact_changes                                contacts that uploads write
 refused_uploads                                large uploads of a user that were refused
-events, events_from_address, pushes_of_day     pushes that users send to each other
+events…, pushes_of_day, further_devices_of_day   pushes that users send to each other
 code_wait, codes_…                             one-time codes
 resets_…                                       mails with a link to a new password
 searches, search                               searches for users
@@ -306,8 +306,19 @@ def pushes_of_day(limits: Limits, user_id: int) -> Bucket:
     )
 
 
+def further_devices_of_day(limits: Limits, user_id: int) -> Bucket:
+    """Devices that one user's events reach beside one for each recipient. A sender is never refused by it."""
+    a_day = limits.pushes_per_sender_per_day
+    more = max(1, a_day // 8) if a_day else 0
+    return Bucket(_devices_name(user_id), more, more / DAY, "", "pushes_per_sender_per_day")
+
+
 def _pushes_name(user_id: int) -> str:
     return f"pushes:{user_id}"
+
+
+def _devices_name(user_id: int) -> str:
+    return f"devices:{user_id}"
 
 
 def codes_to_number(limits: Limits, app: App, number: int, address: str, *, is_known: bool) -> list[Bucket]:
@@ -470,6 +481,7 @@ def forget_user(tx: Tx, user_id: int) -> None:
     buckets.forget(tx, _permits_name(user_id))
     buckets.forget(tx, _events_name(user_id))
     buckets.forget(tx, _pushes_name(user_id))
+    buckets.forget(tx, _devices_name(user_id))
     buckets.forget(tx, _searches_name(user_id))
     buckets.forget(tx, _phone_changes_name(user_id))
     buckets.forget(tx, _free_changes_name(user_id))

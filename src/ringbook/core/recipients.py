@@ -3,6 +3,7 @@
     Recipients   as the sender names them, in one of the three ways
     check        refuses recipients that are missing, too many or named in several ways
     found        the ids of the users, or the refusal when the tags match too many
+    charged      how many recipients a request is charged for
     fits         do a user's tags meet the conditions?
 
 The bound on recipients holds however they are named. Users are looked for by one tag at a time, so that no request
@@ -70,6 +71,11 @@ def found(tx: Tx, app_id: int, to: Recipients) -> list[int] | errors.Invalid:
     if to.external_ids:
         return _bounded(_external(tx, app_id, to.external_ids), "external_ids")
     return _tagged(tx, app_id, to)
+
+
+def charged(to: Recipients, found_: Sequence[int]) -> int:
+    """How many recipients a request is charged for: as many as it names, or as many users as have the tags."""
+    return len(set(to.ids)) or len(set(to.external_ids)) or max(1, len(found_))
 
 
 def _external(tx: Tx, app_id: int, names: Sequence[str]) -> list[int]:

@@ -117,6 +117,7 @@ def _everything(db: Database, user_id: int) -> dict[str, Any]:
             "codes": [_shown(row) for row in store.codes(tx, user_id)],
             "password_resets": [_shown(row) for row in resets.of_user(tx, user_id)],
             "pushes": _pushes(db, tx, user_id),
+            "events": [_shown(row) for row in store.events(tx, user_id)],
             "joined": [_shown(row) for row in store.joined(tx, user_id)],
             "announced_contacts": store.announced(tx, user_id),
             "contact_joined": _who_joined(db, tx, application["id"], user_id),

@@ -160,6 +160,7 @@ TABLES = {
     "joined": local(
         "id app_id user_id verified created_at due_at told_up_to armed done_at result", keyed="number", sealed="digits"
     ),
+    "sent_events": local("id user_id environment channel created_at expires_at kept_until"),
     "events": local("id user_id waiting expires_at", sealed="message"),
     "admin_sessions": local("address browser created_at last_used_at expires_at", keyed="email", hashed="token_hash"),
     "admin_invitations": local("role created_at expires_at", sealed="sealed", hashed="token_hash"),

@@ -10,7 +10,7 @@ waiting_of, waiting_at           how many events of a sender wait, and how many 
 is_due, lanes, claim_first, claim_repeats, postpone, settle      one attempt: taken, to be tried again, over
 withhold_others, attempted       the other pushes of a fact, where one is withheld
 wait, end_wait, waits_of         pushes that wait for the end of quiet hours, or of the 24 hours of a digest
-drop_about, drop_for, sweep, sweep_texts                removed with a user; forgotten when they are old
+drop_about, drop_for, drop_of_event, sweep, sweep_texts                removed with a user; forgotten when they are old
 retry, of_user, by_id, waiting   for whoever looks after them
 told, queue                      counted, for whoever looks after them
 page, queue_of, parked_of        the same for one application; none of them costs more when the table grows
@@ -520,6 +520,17 @@ def drop_about(tx: Tx, user_id: int) -> None:
 def drop_for(tx: Tx, user_id: int) -> None:
     """Delete the pushes for a user, and the texts that no other push needs."""
     dropped = tx.all("DELETE FROM pushes WHERE user_id = :user_id RETURNING event_id, outcome", user_id=user_id)
+    _release(tx, _unsettled(dropped))
+
+
+def drop_of_event(tx: Tx, user_id: int, event_id: int) -> None:
+    """Delete the pushes of a user's event that are not sent yet, and the text with the last of them."""
+    dropped = tx.all(
+        "DELETE FROM pushes WHERE about_user_id = :user_id AND event_id = :event_id"
+        f" AND COALESCE(outcome, '{PARKED}') = '{PARKED}' RETURNING event_id, outcome",
+        user_id=user_id,
+        event_id=event_id,
+    )
     _release(tx, _unsettled(dropped))
 
 

@@ -134,11 +134,20 @@ def pushes(tx: Tx, user_id: int, without: str) -> list[Row]:
         without=without,
     )
     waiting = [row for row in rows if row["outcome"] in (None, _pushes.PARKED)]
-    events = sorted({row["event_id"] for row in waiting if row["event_id"] is not None})
-    texts = _pushes.texts(tx, events) if events else {}
+    event_ids = sorted({row["event_id"] for row in waiting if row["event_id"] is not None})
+    texts = _pushes.texts(tx, event_ids) if event_ids else {}
     for row in waiting:
         row["message"] = _pushes.message(tx, row) or texts.get(row["event_id"])
     return rows
+
+
+def events(tx: Tx, user_id: int) -> list[Row]:
+    """Events that the user has sent, as long as they are kept."""
+    return tx.all(
+        "SELECT id, environment, channel, created_at, expires_at FROM sent_events WHERE user_id = :id"
+        " ORDER BY created_at, id",
+        id=user_id,
+    )
 
 
 def joined(tx: Tx, user_id: int) -> list[Row]:

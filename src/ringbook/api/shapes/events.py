@@ -1,6 +1,6 @@
 """Events: pushes from one user to others."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -82,7 +82,16 @@ class EventOut(Struct, kw_only=True):
 
     id: Id
     event_type: str = "one_shot"
-    message: Annotated[str, Meta(description="base64 of JSON, on every channel", examples=["eyJtZXNzYWdlIjoiaGkifQ=="])]
+    message: (
+        Annotated[
+            str,
+            Meta(
+                description="in the answer to sending it, as base64 of JSON; null later, because it is not kept",
+                examples=["eyJtZXNzYWdlIjoiaGkifQ=="],
+            ),
+        ]
+        | None
+    ) = None
     date: None = None
     period: None = None
     name: None = None
@@ -90,7 +99,7 @@ class EventOut(Struct, kw_only=True):
     created_at: Date
     updated_at: Date
     end_date: None = None
-    active: bool = True
+    active: Annotated[bool, Meta(description="false once it has expired")] = True
     application_id: Annotated[int, Meta(examples=[1])]
     user_id: Annotated[int, Meta(description="the sender", examples=[271])]
     kind: str = "API"
@@ -103,3 +112,26 @@ class OneEvent(Struct):
     """An object with an event."""
 
     event: EventOut
+
+
+class EventPage(Struct):
+    """Events, each wrapped, and how many there are on all pages."""
+
+    current_page: Annotated[int, Meta(examples=[1])]
+    per_page: Annotated[int, Meta(examples=[10])]
+    total_entries: Annotated[int, Meta(examples=[1])]
+    items: list[OneEvent]
+
+
+class EventStatusOut(Struct):
+    """The status of an event as a whole; it says nothing about the recipients."""
+
+    id: Id
+    status: Annotated[Literal["accepted", "ended"], Meta(description="ended: it has expired", examples=["accepted"])]
+    expires_at: Date
+
+
+class OneEventStatus(Struct):
+    """An object with the status of an event."""
+
+    event: EventStatusOut

@@ -22,7 +22,7 @@ from ..db import causes, copies
 from ..db.contract import AWAY
 from ..db.postgres import ENCODING, check_address, connect_to_coordinator, encoding_trouble
 
-HEAD = "1002"
+HEAD = "1003"
 FIRST = "1001"  # databases of earlier revisions, made before the first release, cannot be upgraded
 BEFORE, KEPT_COPIES = ".before-", 2
 FAILED = (
