@@ -27,6 +27,7 @@ from typing import Any
 from accounts import running
 from attack import Attack, Figure
 from served import NO_LIMITS, PASSWORD
+from timed_http import SILENT_SECONDS
 
 SECONDS, AT_REST = 8, 40
 BOOK, RENAMED, CONNECTIONS, CROWD, SIGNERS, SIGN_INS = 50_000, 5_000, 60, 20, 25, 200
@@ -40,10 +41,14 @@ class Client:
     def __init__(self, port: int, address: str) -> None:
         self._headers = {"X-Forwarded-For": address, "Content-Type": "application/json"}
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        self._used = time.monotonic()
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes, float]:
         """The status, the body and the seconds of an answer."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if time.monotonic() - self._used > SILENT_SECONDS:  # the server closes such a connection soon
+            self._connection.close()
+        self._used = time.monotonic()
         began = time.perf_counter()
         try:
             self._connection.request(method, path, body, self._headers | named)

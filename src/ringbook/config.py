@@ -70,6 +70,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         int, option("the most requests that may wait behind another one on the same connection", "requests", low=1)
     ] = 16
     handshake_seconds: Annotated[int, option("the longest time for a TLS handshake", "seconds", low=1)] = 20
+    handshakes_per_address_per_second: Annotated[
+        int,
+        option(
+            "the most TLS handshakes that one address (IPv6: one /64) begins in a second, except from loopback and from"
+            " trusted proxies; further ones wait; 0 = no limit",
+            "handshakes",
+            low=0,
+        ),
+    ] = 50
     answer_seconds: Annotated[
         int, option("the longest time in which a client may read nothing of its response", "seconds", low=1)
     ] = 20

@@ -25,6 +25,7 @@ from ..config import Config
 from ..core.networks import LOOPBACK
 from ..logs import log
 from .connections import Connection, Connections, limits_of
+from .handshakes import Handshakes
 from .protocol import Protocol, Shared
 from .reached import reached
 from .sockets import BACKLOG
@@ -81,6 +82,8 @@ class Server(uvicorn.Server):
         per_address, last_handle = limits_of(ours.limits)
         self.connections = Connections(per_address, last_handle, [*LOOPBACK, *ours.trusted_proxies])
         self._shared = Shared(ours.limits, self.connections)
+        limits = ours.limits
+        self._handshakes = Handshakes(limits.handshakes_per_address_per_second, limits.handshake_seconds)
         self._certificate: Certificate | None = None
         self._renewal_wanted = False
         self._sockets: list[socket.socket] = []
@@ -182,6 +185,8 @@ class Server(uvicorn.Server):
         tls = self._certificate.context if self._certificate else None
         seconds = self.config.ringbook.limits.handshake_seconds if tls else None
         try:
+            if tls:
+                await self._handshake_turn(connection, loop)
             await loop.connect_accepted_socket(
                 lambda: Protocol(self.config, self.server_state, self._shared, connection, loop),
                 sock,
@@ -193,6 +198,15 @@ class Server(uvicorn.Server):
             sock.close()
             if isinstance(error, ConnectionAbortedError) and not isinstance(error, ssl.SSLError):
                 reached("handshake_seconds")
+
+    async def _handshake_turn(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+        """Waits until the connection's address may begin a handshake. Raises OSError when that takes too long."""
+        wait = self._handshakes.wait(connection.group, loop.time())
+        if wait is None:
+            reached("handshakes_per_address_per_second")
+            raise OSError("too many handshakes")
+        if wait:
+            await asyncio.sleep(wait)
 
 
 class Listener:
