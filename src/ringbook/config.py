@@ -165,7 +165,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         int, option("the most new numbers in a day from one address (IPv6: one /64); 0 = no limit", "numbers", low=0)
     ] = 500_000
     wrong_passwords: Annotated[
-        int, option("the most wrong passwords for one account from one address; 0 = no limit", "tries", low=0)
+        int,
+        option(
+            "the most wrong passwords for one account from one address; ten times as many where the account has"
+            " signed in from the network before; 0 = no limit",
+            "tries",
+            low=0,
+        ),
     ] = 10
     wrong_password_minutes: Annotated[int, option("the time over which `wrong_passwords` counts", "minutes", low=1)] = (
         15

@@ -63,6 +63,7 @@ SHARED_LIMITS = (
     "subnet_permits_per_day",
     "subnet_sessions_per_hour",
     "subnet_wrong_sign_ins_per_hour",
+    "wrong_passwords",
 )
 for _limit in SHARED_LIMITS:
     NEAR.labels(_limit)  # starts at 0, because Prometheus sees no increase in a series that begins with 1

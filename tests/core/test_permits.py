@@ -467,7 +467,7 @@ def test_every_shared_limit_begins_at_0_in_the_metrics(play):
     found += rate_limits.sessions(Limits(), V6.format(1)) + rate_limits.sign_ins(Limits(), V6.format(1))
     found += [rate_limits.codes_of_day(play.app, 0), rate_limits.codes_to_new_numbers(play.app, 0)]
     found += ceiling.shared(Limits(), play.app, 1, V6.format(1), ceiling.LEAST, is_known=False)
-    assert {bucket.limit for bucket in found if bucket.alarm} | {"sign_ups_alarm_per_hour"} == set(
+    assert {bucket.limit for bucket in found if bucket.alarm} | {"sign_ups_alarm_per_hour", "wrong_passwords"} == set(
         metrics.SHARED_LIMITS
     )
 

@@ -343,6 +343,13 @@ def test_an_imported_account_is_entered_by_the_uid_that_it_has_as_external_id(db
     assert sign_in_by_phone(db, app, ANN, NOW + 1) != 1005
 
 
+def test_an_external_id_that_another_user_has_typed_does_not_keep_the_owner_out(db, app):
+    external(db, app, 1007)
+    typed: users.Fields = {"login": "typed", "password": "correct-horse", "external_id": "7"}
+    users.sign_up(db, LIMITS, app, typed, ADDRESS, NOW)
+    assert by_provider(db, app) == 1007
+
+
 def test_an_external_id_of_several_or_of_an_account_that_was_used_or_not_imported_opens_nothing(db, app):
     external(db, app, 1005, 1006)
     external(db, app, 1007, external_id="8")

@@ -2,12 +2,13 @@
 
 import hashlib
 import hmac
+from contextlib import suppress
 
 import pytest
 
 from ringbook import errors
 from ringbook.config import Limits
-from ringbook.core import applications, proofs, sessions, users
+from ringbook.core import applications, charging, proofs, rate_limits, sessions, users
 from ringbook.core.sessions import Credentials
 from ringbook.model import App
 from ringbook.store import db as store
@@ -122,7 +123,8 @@ def test_refused_sign_ins_count_for_the_address_whichever_the_accounts(db, app):
     app = applications.change(db, app.id, "session_creates_user", "false")
     few = Limits(wrong_sign_ins_per_hour=2)
     users.sign_up(db, few, app, {"login": "ann", "password": "correct-horse"}, ADDRESS, NOW)
-    assert opened(db, app, limits=few).user.login == "ann"  # a right one costs nothing
+    users.sign_up(db, few, app, {"login": "cat", "password": "correct-horse"}, ADDRESS, NOW)
+    assert opened(db, app, Credentials("cat", "", "correct-horse"), limits=few).user.login == "cat"  # it costs nothing
     with pytest.raises(errors.Unauthorized):
         opened(db, app, Credentials("ann", "", "wrong-horse"), limits=few)
     with pytest.raises(errors.NotFound):
@@ -131,6 +133,29 @@ def test_refused_sign_ins_count_for_the_address_whichever_the_accounts(db, app):
         with pytest.raises(errors.TooMany) as refused:
             opened(db, app, Credentials(login, "", password), limits=few)
         assert refused.value.wait_seconds == 1800
+
+
+def test_refused_sign_ins_of_others_do_not_refuse_an_account_that_has_signed_in_from_there(db, app):
+    few = Limits(wrong_sign_ins_per_hour=3, wrong_passwords=2)
+    opened(db, app)
+    day = NOW + 86_400
+    opened(db, app, now=day)
+    for _ in range(3):
+        with pytest.raises(errors.Unauthorized):
+            opened(db, app, Credentials("ann", "", "wrong-horse"), limits=few, now=day)
+    assert opened(db, app, limits=few, now=day).user
+    with db.write() as tx:
+        for bucket in rate_limits.sign_ins(few, ADDRESS):
+            charging.charge_up_to(tx, bucket, 10**6, day)
+    with pytest.raises(errors.TooMany):
+        opened(db, app, Credentials("cat", "", "correct-horse"), limits=few, now=day)
+    assert opened(db, app, limits=few, now=day).user
+    for _ in range(few.wrong_passwords * rate_limits.KNOWN_TIMES):
+        with suppress(errors.Unauthorized, errors.TooMany):
+            opened(db, app, Credentials("ann", "", "wrong-horse"), limits=few, now=day)
+    with pytest.raises(errors.TooMany, match="wrong passwords"):
+        opened(db, app, limits=few, now=day)
+    assert opened(db, app, limits=few, now=day + 60).user
 
 
 def test_a_name_costs_the_same_whether_or_not_somebody_has_it(db, app):

@@ -17,6 +17,7 @@ phone_changes                                  changes of a phone that is not ve
 forget_user, forget_admin_log_ins, sweep       delete buckets
 """
 
+import dataclasses
 import hashlib
 import hmac
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ from .networks import Subnet, neighbourhood, network, subnets
 
 FREE_CHANGES = 2  # the login and the e-mail of one account, once a day
 SLOW_SEARCH = 10  # a search that the database had to stop is charged like so many searches
+KNOWN_TIMES = 10
 REMEMBERED_SECONDS = 30 * DAY  # within this time a removed number can be added back without a permit
 
 
@@ -125,7 +127,7 @@ def passwords(limits: Limits, app_id: int, account: str, address: str) -> Bucket
 
     account   the login or e-mail that was given, whether such an account exists or not: otherwise the limit would show
     """
-    who = hashlib.sha256(f"{app_id}:{account}".encode()).hexdigest()[:24]
+    who = account_name(app_id, account)
     seconds = limits.wrong_password_minutes * 60
     name = f"password:{who}@{network(address)}"
     return Bucket(
@@ -154,9 +156,22 @@ def sign_ins(limits: Limits, address: str) -> list[Bucket]:
     return [of_address, *_for_subnets(address, "wrong_sign_ins", larger, reason)]
 
 
-def log_in(limits: Limits, app_id: int, account: str, address: str) -> list[Bucket]:
-    """All buckets of one log-in. Their order is fixed, so that two transactions do not deadlock."""
-    return [passwords(limits, app_id, account, address), *sign_ins(limits, address)]
+def log_in(limits: Limits, app_id: int, account: str, address: str, *, is_known: bool = False) -> list[Bucket]:
+    """All buckets of one log-in. Their order is fixed, so that two transactions do not deadlock.
+
+    is_known   the account has signed in from this network before: what strangers use up there does not refuse it, and
+               it has KNOWN_TIMES as many wrong passwords
+    """
+    own = passwords(limits, app_id, account, address)
+    if not is_known:
+        return [own, *sign_ins(limits, address)]
+    many = own.capacity * KNOWN_TIMES
+    return [dataclasses.replace(own, capacity=many, per_second=own.per_second * KNOWN_TIMES, alarm=True, alarm_at=0.5)]
+
+
+def account_name(app_id: int, account: str) -> str:
+    """A hash of the login or e-mail of an account, in the names of buckets."""
+    return hashlib.sha256(f"{app_id}:{account}".encode()).hexdigest()[:24]
 
 
 def password_checks(limits: Limits, app_id: int, account: str, address: str) -> list[Bucket]:
@@ -164,7 +179,7 @@ def password_checks(limits: Limits, app_id: int, account: str, address: str) -> 
 
     Each takes about 20 ms of a core. They are not refunded. A stranger elsewhere uses up neither.
     """
-    who = hashlib.sha256(f"{app_id}:{account}".encode()).hexdigest()[:24]
+    who = account_name(app_id, account)
     own, all_ = limits.password_checks_per_hour, limits.address_password_checks_per_hour
     reason = "Too many sign-ins of this account from this address"
     return [

@@ -28,7 +28,8 @@ from ..store import proofs, reports
 from ..store import sessions as store
 from ..store import users as user_store
 from ..store.db import Database, Row, Tx
-from . import audit, charging, numbers, passwords, rate_limits, stats, users
+from ..times import DAY
+from . import audit, charging, known, numbers, passwords, rate_limits, stats, users
 from .audit import Actor
 from .profile import Fields
 
@@ -243,12 +244,14 @@ def _charge_guess(db: Database, limits: Limits, app: App, given: Credentials, ad
     with db.write() as tx:
         account = users.bucket_name(given.login, given.email)
         work = rate_limits.password_checks(limits, app.id, account, address)
-        charged = [*_guesses(limits, app, given, address), *work]
+        charged = [*_guesses(tx, limits, app, given, address, now), *work]
         charging.charge_all(tx, [charging.Charge(bucket, 1) for bucket in charged], now)
 
 
-def _guesses(limits: Limits, app: App, given: Credentials, address: str) -> list[charging.Bucket]:
-    return rate_limits.log_in(limits, app.id, users.bucket_name(given.login, given.email), address)
+def _guesses(tx: Tx, limits: Limits, app: App, given: Credentials, address: str, now: int) -> list[charging.Bucket]:
+    account = users.bucket_name(given.login, given.email)
+    is_known = known.is_known(tx, rate_limits.account_name(app.id, account), address, now)
+    return rate_limits.log_in(limits, app.id, account, address, is_known=is_known)
 
 
 def _user_with_password(db: Database, app: App, given: Credentials, now: int) -> Row | None:
@@ -265,12 +268,16 @@ def _user_with_password(db: Database, app: App, given: Credentials, now: int) ->
 
 def _signed_in(tx: Tx, limits: Limits, app: App, account: Row, given: Credentials, address: str, now: int) -> User:
     """Refund the guess and mark the user as seen. Raises Unauthorized if the password has just been replaced."""
-    for bucket in _guesses(limits, app, given, address):
+    for bucket in _guesses(tx, limits, app, given, address, now):
         charging.refund(tx, bucket, 1, now)
     stored = user_store.secrets(tx, app.id, account["id"])
     if not stored or stored["password_hash"] != account.get("password_hash", stored["password_hash"]):
         raise errors.Unauthorized(UNAUTHORIZED)
-    return _marked_seen(tx, app, account["id"], now)
+    user = _marked_seen(tx, app, account["id"], now)
+    if now - user.created_at >= DAY:  # strangers who make accounts store nothing
+        name = users.bucket_name(given.login, given.email)
+        known.remember(tx, rate_limits.account_name(app.id, name), address, now)
+    return user
 
 
 def _marked_seen(tx: Tx, app: App, user_id: int, now: int) -> User:

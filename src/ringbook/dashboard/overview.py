@@ -113,6 +113,11 @@ NEAR = {
     "network_codes_per_hour": Warned("one-time codes requested from one /48 or /24 network", MANY_HERE),
     "subnet_sessions_per_hour": Warned("new sessions from one /56 network", MANY_HERE),
     "network_sessions_per_hour": Warned("new sessions from one /48 or /24 network", MANY_HERE),
+    "wrong_passwords": Warned(
+        "wrong passwords of one account from a network where it has signed in before",
+        "Somebody there may be guessing the password. Nobody else is refused.",
+        "half of ten times",
+    ),
     "subnet_wrong_sign_ins_per_hour": Warned("refused sign-ins from one /56 network", MANY_HERE),
     "network_wrong_sign_ins_per_hour": Warned("refused sign-ins from one /48 or /24 network", MANY_HERE),
 }

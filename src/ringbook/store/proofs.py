@@ -157,14 +157,17 @@ def drop_email(tx: Tx, user_id: int, now: int) -> None:
 
 
 def by_external_id(tx: Tx, app_id: int, external_id: str) -> Row | None:
-    """The id of the one imported user with this external id who never signed in; None for none or several."""
+    """The id of the one imported user with this external id who never signed in; None for none or several.
+
+    Other users can give themselves any external id, so theirs do not count.
+    """
     rows = tx.all(
-        f"SELECT u.id, CASE WHEN {UNTOUCHED} THEN 1 ELSE 0 END AS untouched FROM users AS u"
-        " WHERE u.app_id = :app_id AND u.external_id = :external_id LIMIT 2",
+        "SELECT u.id FROM users AS u WHERE u.app_id = :app_id AND u.external_id = :external_id"
+        f" AND {UNTOUCHED} LIMIT 2",
         app_id=app_id,
         external_id=external_id,
     )
-    return rows[0] if len(rows) == 1 and rows[0]["untouched"] else None
+    return rows[0] if len(rows) == 1 else None
 
 
 def end_import(tx: Tx, user_id: int) -> None:
