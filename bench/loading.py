@@ -18,6 +18,9 @@ from world import GAP, World, placed
 
 from ringbook.model import Entry
 from ringbook.phone import reading
+from ringbook.seal import RowKey
+from ringbook.store import db as databases
+from ringbook.store import row_macs
 from ringbook.store.numbers import DIGITS
 
 BOOK = 1_000
@@ -33,7 +36,10 @@ TABLES: dict[str, tuple[str, ...]] = {
     "app_totals": (
         *("app_id", "users", "books", "contacts", "recounted_users", "recounted_books", "recounted_contacts"),
     ),
-    "sessions": ("token_hash", "id", "app_id", "user_id", "nonce", "ts", "created_at", "last_used_at", "expires_at"),
+    "sessions": (
+        *("token_hash", "id", "app_id", "user_id", "nonce", "ts", "created_at", "last_used_at", "expires_at"),
+        "mac",
+    ),
 }
 Fill = Callable[[str, Sequence[str], Iterable[tuple[Any, ...]]], None]
 Advance = Callable[[str, int], None]
@@ -56,7 +62,7 @@ def load(url: str, world: World, app_id: int, holders: Sequence[int], owners: Se
         "contacts": (len(holders) * BOOK, contacts(world, app_id, holders)),
         # By the number of its users, an application may take new numbers in a day.
         "app_totals": (1, iter([(app_id, world.users, len(holders), len(holders) * BOOK, 0, 0, 0)])),
-        "sessions": (len(owners), sessions(app_id, owners, now)),
+        "sessions": (len(owners), sessions(row_key(url), app_id, owners, now)),
     }
     with filling(url) as fill:
         for table, (count, rows) in amounts.items():
@@ -128,11 +134,18 @@ def contact(app_id: int, owner_id: int, number: int, name: str, typed: str | Non
     return owner_id, 0, keyed, app_id, entry, seq, sealed
 
 
-def sessions(app_id: int, owners: Sequence[int], now: int) -> Iterator[tuple[Any, ...]]:
+def row_key(url: str) -> RowKey:
+    """Makes the MACs of rows of this database."""
+    with closing(databases.connect(url, pool=1, seal=SEAL)) as db, db.read() as tx:
+        return row_macs.key(tx)
+
+
+def sessions(key: RowKey, app_id: int, owners: Sequence[int], now: int) -> Iterator[tuple[Any, ...]]:
     """Write a session for each owner."""
     for position, owner in enumerate(owners, 1):
         digest = hashlib.sha256(token(owner).encode()).digest()
-        yield digest, position, app_id, owner, 0, now, now, now, now + SESSION_SECONDS
+        mac = row_macs.of_session(key, digest, app_id, owner, None)
+        yield digest, position, app_id, owner, 0, now, now, now, now + SESSION_SECONDS, mac
 
 
 def counted(rows: Iterable[tuple[Any, ...]], what: str, of: int, tell: Progress) -> Iterator[tuple[Any, ...]]:

@@ -144,7 +144,7 @@ def migrate(url: str) -> None:
     from ringbook.server import opening
     from ringbook.store import cluster, db, migrations
 
-    migrations.migrate(url)
+    migrations.migrate(url, KEY)
     if is_cluster(url):
         cluster.distribute(url, SHARDS)
     with closing(db.connect(url, pool=1)) as opened:

@@ -36,6 +36,7 @@ OUTCOMES = [CONTACTS.labels(outcome) for outcome in ("created", "updated", "dele
 LIMITS = Counter("ringbook_limits_reached", "Refusals by a limit; the label is the setting of the limit.", ["limit"])
 NEAR = Counter("ringbook_limits_near", "Charges to a limit of many users that was used to 80 % or more.", ["limit"])
 MATCHED = Counter("ringbook_contacts_matched", "Registered users that were returned as contacts of a user.")
+ROWS = Counter("ringbook_rows_refused", "Rows that were refused because their MAC is wrong.", ["table"])
 PUSHES = Counter("ringbook_pushes", "Attempts to send a push, by outcome.", ["channel", "outcome"])
 FAILURES = Counter(
     "ringbook_push_failures", "Attempts that no provider accepted, by cause.", ["channel", "outcome", "cause"]
@@ -105,6 +106,11 @@ def limit_near(limit: str) -> None:
     limit   as in `limit_reached`
     """
     NEAR.labels(limit).inc()
+
+
+def row_refused(table: str) -> None:
+    """Count a row that was written without the key of the database."""
+    ROWS.labels(table).inc()
 
 
 def uploaded(report: Report) -> None:

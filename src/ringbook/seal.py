@@ -13,6 +13,7 @@
     seal.entries                        keyed values by which a book knows the entries that it was made of
     seal.names                          the names of contacts of many books
     halves(keyed)                       a keyed value as a part of a place
+    RowKey(secret).mac(table, *parts)   the MAC of a row that opens something: 16 bytes
 
 Every sealed value is bound to its place: the table and the column as text, then the ids that the value belongs to. In
 another row, book or application it does not open: `errors.Unreadable`. Sealing is deterministic: the same value in the
@@ -22,7 +23,8 @@ times sees which values have changed.
 All keys come from the one in the key file, by HKDF-SHA256 (RFC 5869) with the purpose as info. Numbers and look-ups are
 keyed BLAKE2b (RFC 7693), entries BLAKE2b of a key and the entry. Sealing is AES-SIV with 256-bit keys and no nonce (RFC
 5297); the place is its associated data. Texts are padded as in ISO/IEC 7816-4, with 80 and zeros, to a multiple of 16
-bytes.
+bytes. The MACs of rows are keyed BLAKE2b under a random secret that the database holds sealed (`store/row_macs.py`), so
+that a change of the key leaves them valid.
 """
 
 import os
@@ -51,6 +53,8 @@ KEY_BYTES = 32
 FINGERPRINT_BYTES = 8
 LOOKUP_BYTES = 16
 ENTRY_BYTES = 8
+MAC_BYTES = 16
+ROW_SECRET_BYTES = 32
 BLOCK = 16
 SEALED_BYTES = 16  # by which a sealed value is longer
 CONTACTS = "contacts.sealed"  # what Unreadable names when it is a contact
@@ -384,6 +388,28 @@ class Seal:
         hashed = blake2b(digest_size=size)
         hashed.update(derived(self._secret, *purpose, size=KEY_BYTES))
         return hashed.copy
+
+
+class RowKey:
+    """Makes the MACs of rows under a secret of the database. Threads may share it."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+        self._tables: dict[str, Callable[[], blake2b]] = {}  # keyed hashes that have read nothing yet
+
+    def mac(self, table: str, *parts: int | bytes) -> bytes:
+        """The MAC of a row: 16 bytes. `parts` are the values that only a holder of the key may write together."""
+        try:
+            keyed = self._tables[table]()
+        except KeyError:
+            key = derived(self._secret, "row", table, size=KEY_BYTES)
+            self._tables[table] = copy = blake2b(key=key, digest_size=MAC_BYTES).copy
+            keyed = copy()
+        pack = _pack_signed
+        keyed.update(
+            b"".join([pack(b"i", part) if part.__class__ is int else pack(b"b", len(part)) + part for part in parts])  # type: ignore[arg-type, operator]
+        )
+        return keyed.digest()
 
 
 def contact_texts(contacts: Iterable[tuple[int, str | None, str | None]]) -> list[bytes | None]:

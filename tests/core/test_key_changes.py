@@ -481,11 +481,11 @@ def test_a_rotation_whose_former_key_is_lost_can_only_be_forgotten(database_url,
 def test_two_changes_at_once_are_refused_and_one_that_has_ended_is_ended_once(database_url):
     with opened(database_url) as db:
         with db.write() as tx:
-            keys.begin(tx, "0123456789abcdef", NOW)
+            keys.begin(tx, Seal(bytes(32)), keys.new_secret(), NOW)
         with pytest.raises(errors.Unavailable, match="has just begun"), db.write() as tx:
-            keys.begin(tx, "fedcba9876543210", NOW)
+            keys.begin(tx, Seal(b"x" * 32), keys.new_secret(), NOW)
         with db.write() as tx:
             keys.finish(tx)
         with pytest.raises(errors.Unavailable, match="has ended this change"), db.write() as tx:
             keys.finish(tx)
-        assert keys.recorded(db) == Recorded("0123456789abcdef", "")
+        assert keys.recorded(db) == Recorded(Seal(bytes(32)).fingerprint, "")

@@ -23,7 +23,15 @@ LIMITS = Limits()
 HERE, PASSWORD = "192.0.2.1", "correct-horse"
 ANN = "+1 202 555 0101"
 # What a row of the database may say that no export shows: hashes, and what only compares, counts or orders.
-HIDDEN = {"password_hash", "one_time_until", "guest_until", "login_folded", "login_sealed", "login_keyed"}
+HIDDEN = {
+    "password_hash",
+    "password_mac",
+    "one_time_until",
+    "guest_until",
+    "login_folded",
+    "login_sealed",
+    "login_keyed",
+}
 HIDDEN |= {"email_keyed", "full_name_folded", "user_tags", "app_id"}
 
 

@@ -1,12 +1,16 @@
 """Logging in and out of the dashboard."""
 
 import hashlib
+from contextlib import closing
 
 import pytest
 from asking import came_from, rows, write
 from dashboard.visiting import Visitor, admin, make_admin
 from sealed import entries_behind
 from servers import SEAL, serve
+
+from ringbook.store import db as databases
+from ringbook.store import row_macs
 
 WRONG = "The e-mail or the password is wrong."
 
@@ -129,10 +133,15 @@ def test_a_session_slides_with_its_use_and_ends_without(server):
 
 
 def test_a_session_ends_after_a_week_however_much_it_is_used(server):
-    visitor = admin(server)
-    week = 7 * 86_400
-    sql = "UPDATE admin_sessions SET created_at = created_at - :t, last_used_at = last_used_at - 7200"
-    write(server, sql, t=week - 60)
+    email, password = make_admin(server)
+    visitor = Visitor(server)
+    visitor.post("/login", email=email, password=password)
+    week, row = 7 * 86_400, session_of(visitor)[0]
+    created_at = row["created_at"] - week + 60
+    with closing(databases.connect(server.database_url, pool=1, seal=SEAL)) as db, db.read() as tx:
+        mac = row_macs.of_admin_session(row_macs.key(tx), row["token_hash"], email.lower(), created_at)
+    sql = "UPDATE admin_sessions SET created_at = :t, last_used_at = last_used_at - 7200, mac = :mac"
+    write(server, f"{sql} WHERE token_hash = :hash", t=created_at, mac=mac, hash=row["token_hash"])
     assert visitor.get("/apps").status == 200
     row = session_of(visitor)[0]
     assert row["expires_at"] == row["created_at"] + week

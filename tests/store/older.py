@@ -3,6 +3,7 @@
 config(folder)                       Alembic's configuration for the revisions in a folder
 brought_to(url, revision, folder)    an empty database of that revision
 of_before_the_first_release(url)     a SQLite file as such a version left it
+with_columns_of_today(db)            today's code can write users into it
 people(url, *logins)                 users of a new application in a SQLite file; their ids
 next_version(monkeypatch, folder)    from now on this code, and the commands it starts, are the version after this one
 """
@@ -10,7 +11,8 @@ next_version(monkeypatch, folder)    from now on this code, and the commands it 
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,9 +23,10 @@ from servers import SEAL
 
 from ringbook.store import db as databases
 from ringbook.store import migrations
+from ringbook.store.db import Database
 
 FOLDER = Path(migrations.__file__).parent
-NEXT = "1003"
+NEXT = str(int(migrations.HEAD) + 1)
 NEXT_REVISION = """
 from alembic import op
 revision, down_revision = "{revision}", "{before}"
@@ -69,6 +72,16 @@ def people(url: str, *logins: str) -> list[int]:
     with closing(databases.connect(url, seal=SEAL)) as db:
         play = Play(db, now=1_700_000_000)
         return [play.person(login).id for login in logins]
+
+
+@contextmanager
+def with_columns_of_today(db: Database) -> Iterator[None]:
+    """Let today's code write users without a password into a database of an older schema."""
+    with db.write() as tx:
+        tx.run(f"ALTER TABLE users ADD COLUMN password_mac {'BLOB' if db.file else 'BYTEA'}")
+    yield
+    with db.write() as tx:
+        tx.run("ALTER TABLE users DROP COLUMN password_mac")
 
 
 def next_version(monkeypatch: pytest.MonkeyPatch, folder: Path) -> str:

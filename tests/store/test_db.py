@@ -215,7 +215,7 @@ def test_an_insert_that_is_refused_for_one_row_undoes_all_rows(table):
 def test_bytes_come_back_as_they_were_given(db):
     everything, app = bytes(range(256)), app_id(db)
     with db.write() as tx:
-        tx.run("INSERT INTO sessions VALUES (:h, 1, :a, NULL, 0, 0, 0, 0, 0, NULL)", h=everything, a=app)
+        tx.run("INSERT INTO sessions VALUES (:h, 1, :a, NULL, 0, 0, 0, 0, 0, NULL, NULL)", h=everything, a=app)
         assert tx.tuples("SELECT token_hash FROM sessions WHERE token_hash = :h", h=everything) == [(everything,)]
 
 

@@ -13,7 +13,7 @@ from asking import ask
 from core.joining import ANN, BOB, Play
 from noted import without_database
 from servers import DATABASES, SEAL, Databases, ended, environment, eventually, free_port, program
-from store.older import FOLDER, brought_to, config
+from store.older import FOLDER, brought_to, config, with_columns_of_today
 
 from ringbook import errors
 from ringbook.core import discovery, users
@@ -93,9 +93,10 @@ def test_the_tables_that_a_database_must_have_are_those_that_the_revisions_make(
 def test_a_database_of_0_2_0_keeps_its_users_who_can_be_found_and_erased(empty):
     brought_to(empty, "1001")
     with closing(databases_.connect(empty, seal=SEAL)) as database:
-        play = Play(database, now=1_700_000_000)
-        ann, bob = play.person("ann", ANN).id, play.person("bob", BOB).id
-        play.holds(bob, (ANN, "Annie"))
+        with with_columns_of_today(database):
+            play = Play(database, now=1_700_000_000)
+            ann, bob = play.person("ann", ANN).id, play.person("bob", BOB).id
+            play.holds(bob, (ANN, "Annie"))
         assert migrations.migrate(empty) == "1001"
         assert migrations.state(database).current
         found = discovery.registered_phones(database, play.caller(bob), now=play.now)

@@ -227,6 +227,7 @@ LOCKING = {
     ("imports.py", "seen"),
     ("reports.py", "books"),
     ("resealing.py", "total_changes"),
+    ("row_macs.py", "sessions"),
     ("words.py", "words"),
     # a user is erased whom others were told about
     ("joined_lists.py", "announced"),

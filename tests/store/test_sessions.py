@@ -85,13 +85,13 @@ def test_use_moves_the_end(db, app_id):
 def test_a_session_becomes_a_users_and_the_applications_own_again(db, app_id, ann):
     opened(db, app_id, "a", guest_until=NOW + 9)
     with db.write() as tx:
-        row = sessions.set_user(tx, hashed("a"), ann, NOW + 1, NOW + 1 + HOUR)
+        row = sessions.set_user(tx, hashed("a"), app_id, ann, NOW + 1, NOW + 1 + HOUR)
         assert row
         assert (row["user_id"], row["guest_until"], row["expires_at"]) == (ann, None, NOW + 1 + HOUR)
-        row = sessions.set_user(tx, hashed("a"), None, NOW + 2, NOW + 2 + HOUR)
+        row = sessions.set_user(tx, hashed("a"), app_id, None, NOW + 2, NOW + 2 + HOUR)
         assert row
         assert row["user_id"] is None
-        assert sessions.set_user(tx, hashed("b"), ann, NOW, NOW) is None
+        assert sessions.set_user(tx, hashed("b"), app_id, ann, NOW, NOW) is None
 
 
 def test_ending_says_who_used_it_last_and_only_once(db, app_id, ann):

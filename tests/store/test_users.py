@@ -195,10 +195,10 @@ def test_a_one_time_password_is_used_up_once(db: Database, app: App) -> None:
     ann = added(db, app, login="ann")
     with db.write() as tx:
         assert store.set_password(tx, ann, "hash", NOW + 9)
-        assert not store.use_up(tx, ann, "another hash")
-        assert [store.use_up(tx, ann, "hash") for _ in range(2)] == [True, False]
+        assert not store.use_up(tx, app.id, ann, "another hash")
+        assert [store.use_up(tx, app.id, ann, "hash") for _ in range(2)] == [True, False]
         known = store.find_for_sign_in(tx, app.id, "ANN", None)
-    assert known == {"id": ann, "password_hash": "hash", "one_time_until": 0, "is_guest": 0}
+    assert known == {"id": ann, "app_id": app.id, "password_hash": "hash", "one_time_until": 0, "is_guest": 0}
 
 
 def test_a_guest_has_no_password_and_is_found_when_the_day_is_over(db: Database, app: App) -> None:

@@ -29,6 +29,7 @@ from ..terminal import safe, safe_json
 
 if TYPE_CHECKING:
     from ..core.audit import Actor
+    from ..seal import Key
     from ..store.db import Database
 
 Id = Annotated[int, Parameter(validator=Number(gte=1, lt=2**63))]
@@ -73,9 +74,9 @@ def database(found: config.Config, *, create: bool = False, noted: bool = True) 
     from ..store import db as databases
     from ..store import migrations
 
-    def upgrade(state: migrations.State) -> None:
+    def upgrade(state: migrations.State, key: "Key") -> None:
         if databases.is_sqlite(found.database) and not state.revision:
-            migrations.migrate(found.database)
+            migrations.migrate(found.database, key)
 
     absent = checks.missing(found)
     if absent and not create:

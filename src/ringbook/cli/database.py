@@ -18,7 +18,7 @@ def migrate(*, file: File) -> None:
     common.create_files(settings)
     with closing(databases.connect(url, pool=1, erasures=settings.erasures_folder)) as db:
         key = keys.read(db, url, settings.key_file)
-        before = migrations.migrate(url)
+        before = migrations.migrate(url, key)
         opening.unlock(db, key)
     already = " (it was there already)" if before == migrations.HEAD else ""
     common.print_line(f"schema {migrations.HEAD}{already}")

@@ -27,7 +27,8 @@ FORGET = (
 )
 FORGOTTEN = (
     "The database has the key in {file}: keep a copy apart from the database. `ringbook admin create EMAIL` creates an"
-    " admin. Phones upload their address books again."
+    " admin. Phones upload their address books again. Users with a login in clear go on with their password, and open"
+    " sessions go on; users who signed in with a phone or an e-mail address, and all admins, must sign in anew."
 )
 
 key = cyclopts.App(name="key", help="The key that the database is sealed with.")

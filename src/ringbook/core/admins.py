@@ -308,7 +308,7 @@ def session(db: Database, token: str, now: int, *, touch: bool = True) -> Login 
     """
     with db.read() as tx:
         row = store.by_token(tx, _digest(token), now)
-    if not row:
+    if not row or now >= row["created_at"] + LONGEST_SECONDS:
         return None
     expires_at = min(now + LIFE_SECONDS, row["created_at"] + LONGEST_SECONDS)
     if touch and now - row["last_used_at"] >= TOUCH_SECONDS:
@@ -413,8 +413,8 @@ def accept(db: Database, token: str, password: str, address: str, now: int, *, b
     hash_, session_token = passwords.hashed(password), secrets.token_urlsafe(32)
     by = Actor(email, address, now)
     with db.write() as tx:
-        row = store.withdraw(tx, _digest(token))
-        if not row:
+        row = store.invited(tx, _digest(token), now)
+        if not row or not store.withdraw(tx, _digest(token)):
             raise errors.NotFound(NOT_INVITED)
         _insert(tx, email, hash_, row["role"], now, by)
         return _opened(tx, session_token, email, by, browser)

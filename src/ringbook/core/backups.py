@@ -138,7 +138,7 @@ def restore(
         copies.remove(prepared)  # left by a restore that was killed; its log must not be applied to this copy
         try:
             found = _copied(backup, prepared, progress, without_checksum)
-            migrations.migrate(f"sqlite:///{prepared}", keep_copy=False)
+            migrations.migrate(f"sqlite:///{prepared}", key, keep_copy=False)
             opened = databases.connect(f"sqlite:///{prepared}", seal=Seal(key.secret), erasures=str(journal))
             with closing(opened) as db:
                 again = erase_again(db, [journal], done, incomplete=True)

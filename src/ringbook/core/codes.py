@@ -223,7 +223,7 @@ def _put(tx: Tx, app: App, number: int, typed: str, request_id: str, code: str, 
         number,
         request_id=request_id,
         typed=typed,
-        code_hash=_digest(app, request_id, code),
+        code_hash=_digest(app, request_id, number, now, code),
         now=now,
         expires_at=now + LIFE_SECONDS,
     )
@@ -240,9 +240,12 @@ def _refundable(error: Exception, charged: _Charged) -> list[Bucket]:
     return [] if error.may_arrive else charged.tries
 
 
-def _digest(app: App, request_id: str, code: str) -> bytes:
-    """The stored form of a code. It is keyed, because plain hashes of a million possible codes are computed quickly."""
-    message = f"{request_id} {code}".encode("utf-8", "surrogatepass")
+def _digest(app: App, request_id: str, number: int, created_at: int, code: str) -> bytes:
+    """The stored form of a code. It is keyed, because plain hashes of a million possible codes are computed quickly.
+
+    It is bound to the number and the time: in the row of another number, the hash of one's own code opens nothing.
+    """
+    message = f"{request_id} {number} {created_at} {code}".encode("utf-8", "surrogatepass")
     return hmac.digest(app.hash_key, message, "sha256")
 
 
@@ -258,12 +261,11 @@ def verify(db: Database, app: App, request_id: str, code: str, now: int, *, addr
     """
     if not REQUEST_ID.fullmatch(request_id):
         raise errors.Invalid(OVER, field="code")
-    given = _digest(app, request_id, _plain(code))
     with db.write() as tx:
         row = store.try_(tx, app.id, request_id, now, now - REPEAT_SECONDS)
         attempts = rate_limits.code_attempts(request_id, address, MOST_ATTEMPTS, now + LIFE_SECONDS)
         left = row is not None and _may_try(tx, app, row, address, now) and charging.has_charged(tx, attempts, 1, now)
-        right = left and row is not None and hmac.compare_digest(bytes(row["code_hash"]), given)
+        right = left and row is not None and _is_code(app, request_id, row, code, now)
         if right:
             store.accept(tx, app.id, request_id, now)
             charging.refund(tx, attempts, 1, now)
@@ -283,6 +285,13 @@ def _may_try(tx: Tx, app: App, row: Row, address: str, now: int) -> bool:
     """Whether an attempt is left. Strangers share MOST_IN_ALL; a network where the number has signed in has its own."""
     who = rate_limits.codes_name(app, row["number"])
     return row["attempts"] <= MOST_IN_ALL or known.is_known(tx, who, address, now)
+
+
+def _is_code(app: App, request_id: str, row: Row, code: str, now: int) -> bool:
+    """Is this the code of the row? Not after its time, whatever `expires_at` says: the hash knows when it was made."""
+    in_time = now - row["created_at"] <= LIFE_SECONDS + REPEAT_SECONDS
+    right = _digest(app, request_id, row["number"], row["created_at"], _plain(code))
+    return in_time and hmac.compare_digest(bytes(row["code_hash"]), right)
 
 
 def _plain(code: str) -> str:

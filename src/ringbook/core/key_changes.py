@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from .. import errors
 from ..seal import Key, Seal
-from ..store import keys, resealing
+from ..store import keys, resealing, row_macs
 from ..store.db import Database, Tx, copies
 from ..store.db.contract import GUARD_SECONDS
 from ..store.keys import Recorded
@@ -98,8 +98,10 @@ def rotate(db: Database, file: Path, progress: Progress, now: int, *, by: Actor)
     """
     found = _recorded(db)
     old, new = _keys(file, found)
+    with db.read() as tx:
+        secret = keys.row_secret(tx, Seal(old.secret))
     db.seal = Seal(new.secret)
-    _exclude_others(db, found, new, now)
+    _exclude_others(db, found, secret, now)
     _put_in_place(file, old, new)
     rows, unreadable = _reseal_all(db, Seal(old.secret), progress)
     with db.write() as tx:
@@ -154,11 +156,14 @@ def _next_key(file: Path, old: Key) -> Key:
     return key
 
 
-def _exclude_others(db: Database, found: Recorded, new: Key, now: int) -> None:
-    """Record that the key is being changed, and wait until every other process has noticed and is done."""
+def _exclude_others(db: Database, found: Recorded, secret: bytes, now: int) -> None:
+    """Record that the key is being changed, and wait until every other process has noticed and is done.
+
+    secret   the secret of the MACs of rows, for the next key
+    """
     if not found.next:
         with db.write() as tx:
-            keys.begin(tx, new.fingerprint, now)
+            keys.begin(tx, db.seal, secret, now)
     time.sleep(SETTLE_SECONDS)
     since, until = db.clock(), time.monotonic() + OTHERS_SECONDS
     while db.others_since(since):
@@ -269,6 +274,8 @@ def check_lost(db: Database, file: Path, *, usual: Path | None = None) -> Record
 def forget(db: Database, file: Path, now: int, *, by: Actor) -> Forgotten:
     """Delete whatever only the lost key could open, in one transaction, and give the database a new key.
 
+    The passwords and sessions that stay get new MACs. Nobody can tell whether they were changed: the key is lost.
+
     file   the key file: a key in it that is not the database's is used, else one is made
     """
     found = check_lost(db, file)
@@ -283,10 +290,12 @@ def forget(db: Database, file: Path, now: int, *, by: Actor) -> Forgotten:
         with db.write() as tx:
             keys.give_up(tx)
         found = Recorded(found.current)
-    _exclude_others(db, found, new, now)
+    _exclude_others(db, found, keys.new_secret(), now)
     with db.write() as tx:
         _check(tx, found.current, new.fingerprint)
+        row_macs.forget(tx)
         deleted = resealing.forget(tx)
+        row_macs.renew(tx)
         applications.start_over(tx)
         keys.finish(tx)
         audit.record(tx, by, "key forgotten", detail=f"{found.current} → {new.fingerprint}")

@@ -158,8 +158,10 @@ def sign_in(db: Database, limits: Limits, app: App, token: str, given: Credentia
 
 def _become(tx: Tx, limits: Limits, token: str, user_id: int, now: int) -> Session:
     before = store.by_token(tx, digest(token), now)
-    row = store.set_user(tx, digest(token), user_id, now, now + LIFE_SECONDS)
-    if not before or not row:
+    if not before:
+        raise errors.SessionGone
+    row = store.set_user(tx, digest(token), before["app_id"], user_id, now, now + LIFE_SECONDS)
+    if not row:
         raise errors.SessionGone
     users.note_last_use(tx, [before])
     _end_oldest(tx, limits, user_id, token)
@@ -192,7 +194,8 @@ def sign_out(db: Database, limits: Limits, token: str, address: str, now: int) -
         try:
             if before and before["user_id"]:
                 rate_limits.charge_session(tx, limits, address, now)
-            store.set_user(tx, digest(token), None, now, now + LIFE_SECONDS)
+            if before:
+                store.set_user(tx, digest(token), before["app_id"], None, now, now + LIFE_SECONDS)
         except errors.TooMany as refused:
             metrics.limit_reached(refused.limit)
             store.end(tx, digest(token))

@@ -506,7 +506,9 @@ def spend_one_time(db: Database, account: Row, now: int) -> None:
     if account["one_time_until"] is None:
         return
     with db.write() as tx:
-        spent = account["one_time_until"] > now and store.use_up(tx, account["id"], account["password_hash"])
+        spent = account["one_time_until"] > now and store.use_up(
+            tx, account["app_id"], account["id"], account["password_hash"]
+        )
         if spent:  # an admin has given access to this account, so an imported number or e-mail no longer does
             proofs.end_import_trust(tx, account["id"], verified=True)
     if not spent:

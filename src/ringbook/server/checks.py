@@ -16,7 +16,7 @@ from ..model import App
 from ..outbound import mail_check
 from ..push import credentials, providers
 from ..push.providers import Provider
-from ..store import cluster, keys, migrations
+from ..store import cluster, keys, migrations, row_macs
 from ..store import db as databases
 from ..verify import providers as verifying
 from . import machine, opening
@@ -75,6 +75,7 @@ def _database(config: Config) -> Iterator[Check]:
             if not key.ok:  # nothing that is sealed can be checked
                 return
             yield from _key_apart(config)
+            yield _rows(db)
             yield _journal(db)
             yield from _traces(db)
             apps = applications.all_(db)
@@ -103,6 +104,11 @@ KEY_BESIDE = (
 )
 
 
+WRITTEN_BY_OTHERS = (
+    "somebody else has write access to the database: change its password, and look for what else was changed"
+)
+
+
 def _key(config: Config, db: databases.Database) -> Check:
     """Does the key fit the database? If so, the database can seal and open with it."""
     try:
@@ -120,6 +126,17 @@ def _key_apart(config: Config) -> Iterator[Check]:
         yield from machine.private("key file", file)
         if other := machine.database_in(file.resolve().parent):
             yield Check("key apart", False, KEY_BESIDE.format(file=file, other=other))
+
+
+def _rows(db: databases.Database) -> Check:
+    """Was every row that opens something written with the key?"""
+    with db.read() as tx:
+        wrong = row_macs.wrong(tx)
+    what = "rows that open something"
+    if not wrong:
+        return Check(what, True, "each password, session, admin, invitation and link was written with the key")
+    counts = ", ".join(f"{table}: {count}" for table, count in wrong.items())
+    return Check(what, False, f"written without the key, so that they are refused ({counts}): {WRITTEN_BY_OTHERS}")
 
 
 def _journal(db: databases.Database) -> Check:

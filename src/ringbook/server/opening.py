@@ -18,7 +18,7 @@ from .. import errors, times
 from ..config import Config
 from ..seal import Key, Seal
 from ..store import db as databases
-from ..store import keys, migrations
+from ..store import keys, migrations, row_macs
 from ..store.db import Database, copies
 
 
@@ -58,12 +58,12 @@ def _key_made(config: Config) -> Key | None:
 
 
 def opened(
-    config: Config, *, pool: int, seconds: float = 0, upgrade: Callable[[migrations.State], None] | None = None
+    config: Config, *, pool: int, seconds: float = 0, upgrade: Callable[[migrations.State, Key], None] | None = None
 ) -> Database:
     """Open the database; Unavailable if its schema or its key is not the right one.
 
     seconds   the longest wait for PostgreSQL's answer to one statement; 0 = without end
-    upgrade   called with the state of a database whose schema is not the right one; it may change the schema
+    upgrade   called with state and key of a database whose schema is not the right one; it may change the schema
     """
     db = databases.connect(
         config.database,
@@ -78,7 +78,7 @@ def opened(
             raise refusal(state.trouble)  # whatever makes the schema makes the key file, too
         key = keys.read(db, config.database, config.key_file)
         if upgrade and not state.current:
-            upgrade(state)
+            upgrade(state, key)
         if trouble := migrations.state(db).trouble:
             raise refusal(trouble)
         unlock(db, key)
@@ -98,6 +98,8 @@ def unlock(db: Database, key: Key) -> None:
     if trouble := keys.trouble(found, key.fingerprint, f"the key in {key.file}"):
         raise refusal(trouble)
     db.seal = Seal(key.secret)
+    with db.read() as tx:
+        row_macs.key(tx)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from .sockets import CannotServe, listen, raise_file_limit
 
 if TYPE_CHECKING:
     from ..model import App
+    from ..seal import Key
     from ..store.db import Database
 
 ONE_WRITER = "SQLite has one writer, so one process serves; for more, set RINGBOOK_DATABASE=postgresql://…"
@@ -141,9 +142,9 @@ def _database_opened(config: Config) -> "Iterator[tuple[Database, App | None]]":
     from ..store import migrations
     from . import opening
 
-    def upgrade(state: migrations.State) -> None:
+    def upgrade(state: migrations.State, key: "Key") -> None:
         if databases.is_sqlite(config.database) and state.revision < migrations.HEAD and not state.lacks:
-            schema.migrate(config.database)
+            schema.migrate(config.database, key)
 
     made = opening.create_files(config)
     if made and not sys.stdout.isatty():  # a terminal shows it in the text of the first start

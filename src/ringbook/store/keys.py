@@ -9,18 +9,22 @@ trouble(found, fingerprint)       why a key must not be used with these fingerpr
 begin, place, set_place           a change of the key: both fingerprints, and how far it has got
 finish, give_up                   its end; its end when the next key is lost
 kept_file, next_file              where the former key and the next one are kept
+row_secret(tx)                    the secret of the MACs of rows (`row_macs.py`)
+sealed_secret(seal, secret)       that secret for the row of the seal's key
 
 The table `keys` holds one row, `current`. While `ringbook key rotate` seals everything anew it holds a second one,
-`next`, and the database cannot be used for anything else.
+`next`, and the database cannot be used for anything else. Each row holds the secret of the MACs of rows, sealed with
+the key of the row: a change of the key does not change the secret.
 """
 
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import Struct
 
 from .. import errors
-from ..seal import Key
+from ..seal import ROW_SECRET_BYTES, Key, Seal
 from . import db as databases
 from .db import Database, Tx
 
@@ -57,6 +61,10 @@ BACKUP_WRONG = (
 )
 BEGUN_ELSEWHERE = "another `ringbook key rotate` has just begun: let it end, then look with `ringbook key show`"
 ENDED_ELSEWHERE = "another `ringbook key rotate` has ended this change of the key: look with `ringbook key show`"
+NO_SECRET = (
+    "the secret in the table keys of the database is missing or was changed, which no version of Ringbook does: restore"
+    " a backup"
+)
 EMPTY = "the table keys of the database is empty, which no version of Ringbook leaves behind: restore a backup"
 
 
@@ -150,23 +158,54 @@ def record(db: Database, key: Key, now: int) -> None:
     """Write down with which key a new database is sealed; one that has been used, or has a key, is left as it is."""
     with db.write() as tx:
         tx.run(
-            "INSERT INTO keys (fingerprint, state, created_at)"
-            " SELECT :fingerprint, 'current', :now WHERE NOT EXISTS (SELECT 1 FROM keys)"
+            "INSERT INTO keys (fingerprint, state, created_at, row_secret)"
+            " SELECT :fingerprint, 'current', :now, :row_secret WHERE NOT EXISTS (SELECT 1 FROM keys)"
             " AND NOT EXISTS (SELECT 1 FROM applications) AND NOT EXISTS (SELECT 1 FROM admins)",
             fingerprint=key.fingerprint,
             now=now,
+            row_secret=sealed_secret(Seal(key.secret), new_secret()),
         )
 
 
-def begin(tx: Tx, fingerprint: str, now: int) -> None:
+def new_secret() -> bytes:
+    """A random secret for the MACs of rows."""
+    return secrets.token_bytes(ROW_SECRET_BYTES)
+
+
+def sealed_secret(seal: Seal, secret: bytes) -> bytes:
+    """The secret of the MACs of rows, as the row of this seal's key holds it."""
+    return seal.content(secret, "keys", "row_secret", seal.fingerprint)
+
+
+def row_secret(tx: Tx, seal: Seal | None = None) -> bytes:
+    """The secret of the MACs of rows; Unavailable when it is missing or was changed.
+
+    seal   made of the key whose row is read; None: the one in use
+    """
+    seal = seal or tx.seal
+    rows = tx.tuples("SELECT row_secret FROM keys WHERE fingerprint = :fingerprint", fingerprint=seal.fingerprint)
+    try:
+        if rows and rows[0][0] is not None:
+            return seal.open_content(rows[0][0], "keys", "row_secret", seal.fingerprint)
+    except errors.Unreadable:
+        pass
+    raise errors.Unavailable(NO_SECRET, why=NO_SECRET)
+
+
+def begin(tx: Tx, seal: Seal, secret: bytes, now: int) -> None:
     """Record to which key the database is being changed. From now on nothing else can use it.
+
+    seal     made of the next key
+    secret   the secret of the MACs of rows under that key
 
     Unavailable when another process has just begun to change it.
     """
     begun = tx.run(
-        "INSERT INTO keys (fingerprint, state, created_at) VALUES (:fingerprint, 'next', :now) ON CONFLICT DO NOTHING",
-        fingerprint=fingerprint,
+        "INSERT INTO keys (fingerprint, state, created_at, row_secret) VALUES (:fingerprint, 'next', :now, :row_secret)"
+        " ON CONFLICT DO NOTHING",
+        fingerprint=seal.fingerprint,
         now=now,
+        row_secret=sealed_secret(seal, secret),
     )
     if not begun:
         raise errors.Unavailable(BEGUN_ELSEWHERE, why=BEGUN_ELSEWHERE)

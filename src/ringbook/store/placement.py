@@ -17,6 +17,7 @@ Storage of a column:
     keyed       a hash under a key: equal values can be found, no value can be read
     sealed      encrypted, bound to its place
     hashed      a hash without a key, of values that cannot be guessed
+    bound       a MAC: whoever lacks the key cannot make one, so the row cannot be invented (`row_macs.py`)
 
 A column is declared as it is stored today.
 """
@@ -25,7 +26,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-Storage = Literal["plain", "keyed", "sealed", "hashed"]
+Storage = Literal["plain", "keyed", "sealed", "hashed", "bound"]
 REFERENCE, LOCAL = "", "local"
 TOGETHER = ("owner_id", "user_id")  # columns by which a table is kept together with `books`
 
@@ -64,9 +65,10 @@ def by(
     keyed: str = "",
     sealed: str = "",
     hashed: str = "",
+    bound: str = "",
 ) -> Table:
     """A table that is distributed by a column. The others are names of columns, with spaces between."""
-    kinds: dict[Storage, str] = {"plain": plain, "keyed": keyed, "sealed": sealed, "hashed": hashed}
+    kinds: dict[Storage, str] = {"plain": plain, "keyed": keyed, "sealed": sealed, "hashed": hashed, "bound": bound}
     return Table(column, {name: kind for kind, names in kinds.items() for name in names.split()})
 
 
@@ -83,13 +85,13 @@ TABLES = {
     # ── read everywhere
     # Every process reads these two every two seconds, also while the coordinator is down.
     "schema_state": reference("revision serves_from"),
-    "keys": reference("fingerprint state created_at place"),
+    "keys": reference("fingerprint state created_at place", sealed="row_secret"),
     "applications": reference(
         # in `settings`, a JSON object, each text that may be a secret is sealed by itself
         "id name auth_key vapid_public_key settings created_at verified_since",
         sealed="auth_secret hash_key vapid_private_key",
     ),
-    "admins": reference("created_at role", keyed="email", sealed="sealed", hashed="password_hash"),
+    "admins": reference("created_at role", keyed="email", sealed="sealed", hashed="password_hash", bound="mac"),
     "users": reference(
         # `login` is NULL where the login reads like a phone number or an e-mail address: it is then in `login_sealed`.
         "id app_id login login_folded full_name full_name_folded one_time_until external_id external_user_id"
@@ -98,6 +100,7 @@ TABLES = {
         keyed="login_keyed email_keyed",
         sealed="login_sealed email phone",
         hashed="password_hash",
+        bound="password_mac",
     ),
     "numbers": reference("app_id user_id verified_at imported spelling discoverable", keyed="number", sealed="digits"),
     "tags": reference("app_id tag user_id"),
@@ -146,6 +149,7 @@ TABLES = {
         "token_hash",
         "id app_id user_id nonce ts created_at last_used_at expires_at guest_until",
         hashed="token_hash",
+        bound="mac",
     ),
     "nonces": by("signature", "app_id signature expires_at"),
     "buckets": by("name", "used at expires_at", keyed="name", sealed="sealed"),
@@ -156,14 +160,16 @@ TABLES = {
         sealed="digits typed",
         hashed="code_hash",
     ),
-    "resets": local("user_id app_id language created_at due_at expires_at attempts", hashed="token_hash"),
+    "resets": local("user_id app_id language created_at due_at expires_at attempts", hashed="token_hash", bound="mac"),
     "joined": local(
         "id app_id user_id verified created_at due_at told_up_to armed done_at result", keyed="number", sealed="digits"
     ),
     "sent_events": local("id user_id environment channel created_at expires_at kept_until"),
     "events": local("id user_id waiting expires_at", sealed="message"),
-    "admin_sessions": local("address browser created_at last_used_at expires_at", keyed="email", hashed="token_hash"),
-    "admin_invitations": local("role created_at expires_at", sealed="sealed", hashed="token_hash"),
+    "admin_sessions": local(
+        "address browser created_at last_used_at expires_at", keyed="email", hashed="token_hash", bound="mac"
+    ),
+    "admin_invitations": local("role created_at expires_at", sealed="sealed", hashed="token_hash", bound="mac"),
     "admin_answers": local("expires_at", sealed="sealed", hashed="name"),
     "audit": local("id at app_id address action", keyed="admin subject", sealed="sealed"),
     "app_totals": local("app_id users books contacts recounted_users recounted_books recounted_contacts"),

@@ -329,8 +329,9 @@ RESEALED = {
         region=True,
     ),
 }
-# `admin_sessions.email` follows `admins.email`, by ON UPDATE CASCADE.
-FOLLOWS = {"admin_sessions": {"email"}}
+# `admin_sessions.email` follows `admins.email`, by ON UPDATE CASCADE. The secret of the MACs of rows is sealed for the
+# next key when the change of the key begins (`keys.begin`).
+FOLLOWS = {"admin_sessions": {"email"}, "keys": {"row_secret"}}
 # A lock's row is deleted before its transaction is committed.
 NEVER_STORED = {"locks"}
 # The uploads whose digests these are, are not stored. Without its report, an upload is read again.

@@ -1,5 +1,7 @@
 """Links to a new password: one row for each user who asked for one, with the hash of the link's token.
 
+A row with a token has a MAC (`row_macs.py`): a link that was written without the key is not valid.
+
 put                       a mail is asked for
 is_due, claim             a mail is to be sent; its token is stored with the claim
 sent, later, drop         what became of it
@@ -7,7 +9,7 @@ by_token, use_up          a link is followed; a password was chosen with it
 of_user, sweep            for the export of a user; forget those whose time is over
 """
 
-from . import profiles
+from . import profiles, row_macs
 from .db import Row, Tx
 
 
@@ -42,7 +44,7 @@ def is_due(tx: Tx, now: int) -> bool:
 
 def claim(tx: Tx, token_hash: bytes, now: int, until: int, expires_at: int) -> Row | None:
     """Take the mail that has waited longest, until a time, and store its token: user_id, app_id, language, attempts."""
-    return tx.one(
+    row = tx.one(
         "UPDATE resets SET due_at = :until, attempts = attempts + 1, token_hash = :token_hash,"
         " expires_at = :expires_at WHERE due_at <= :now AND user_id IN"
         " (SELECT user_id FROM resets WHERE due_at <= :now ORDER BY due_at, user_id LIMIT 1)"
@@ -52,6 +54,13 @@ def claim(tx: Tx, token_hash: bytes, now: int, until: int, expires_at: int) -> R
         until=until,
         expires_at=expires_at,
     )
+    if row:
+        tx.run(
+            "UPDATE resets SET mac = :mac WHERE token_hash = :token_hash",
+            token_hash=token_hash,
+            mac=row_macs.of_reset(row_macs.key(tx), token_hash, row["app_id"], row["user_id"], expires_at),
+        )
+    return row
 
 
 def sent(tx: Tx, token_hash: bytes) -> None:
@@ -71,11 +80,15 @@ def drop(tx: Tx, user_id: int) -> None:
 
 def by_token(tx: Tx, token_hash: bytes, now: int) -> Row | None:
     """user_id and app_id of a link that is valid."""
-    return tx.one(
-        "SELECT user_id, app_id FROM resets WHERE token_hash = :token_hash AND expires_at > :now",
+    row = tx.one(
+        "SELECT user_id, app_id, expires_at, mac FROM resets WHERE token_hash = :token_hash AND expires_at > :now",
         token_hash=token_hash,
         now=now,
     )
+    if row is None:
+        return None
+    right = row_macs.of_reset(row_macs.key(tx), token_hash, row["app_id"], row["user_id"], row.pop("expires_at"))
+    return row if row_macs.holds("resets", row.pop("mac"), right) else None
 
 
 def use_up(tx: Tx, token_hash: bytes, now: int) -> bool:

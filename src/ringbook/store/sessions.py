@@ -1,4 +1,7 @@
-"""Sessions, and the signatures that were used to open one. Only the SHA-256 of a token is stored.
+"""Sessions, and the signatures that were used to open one.
+
+Of a token, only its SHA-256 is stored. Each row has a MAC that binds the token to the user (`row_macs.py`): a session
+whose MAC is wrong does not exist for the functions that find one by its token.
 
 insert, by_token, touch, set_user     one session
 by_token_with_user, …_in_loop         one session, and a user of its application
@@ -13,11 +16,11 @@ remember_signature, sweep_signatures  each signature opens one session
 from typing import Any
 
 from ..model import User
-from ..seal import Seal
-from . import books, reports, users
+from ..seal import RowKey, Seal
+from . import books, reports, row_macs, users
 from .db import Database, Row, Rows, Tx
 
-COLUMNS = "id, app_id, user_id, nonce, ts, created_at, last_used_at, expires_at, guest_until"
+COLUMNS = "id, app_id, user_id, nonce, ts, created_at, last_used_at, expires_at, guest_until, mac"
 NAMES = COLUMNS.split(", ")
 WITH_USER = (
     f"SELECT {', '.join(f's.{name}' for name in NAMES)}, {users.COLUMNS_AND_SEEN.format(id='u.id')}{{more}}"
@@ -50,8 +53,8 @@ def insert(
     """Add a session."""
     row = tx.one(
         "INSERT INTO sessions (token_hash, id, app_id, user_id, nonce, ts, created_at, last_used_at, expires_at,"
-        " guest_until)"
-        " VALUES (:token_hash, :id, :app_id, :user_id, :nonce, :ts, :now, :now, :expires_at, :guest_until)"
+        " guest_until, mac)"
+        " VALUES (:token_hash, :id, :app_id, :user_id, :nonce, :ts, :now, :now, :expires_at, :guest_until, :mac)"
         f" RETURNING {COLUMNS}",
         token_hash=token_hash,
         id=tx.next_id("session_ids"),
@@ -62,18 +65,24 @@ def insert(
         now=now,
         expires_at=expires_at,
         guest_until=guest_until,
+        mac=row_macs.of_session(row_macs.key(tx), token_hash, app_id, user_id, guest_until),
     )
     assert row
-    return row
+    return _without_mac(row)
 
 
 def by_token(tx: Tx, token_hash: bytes, now: int) -> Row | None:
     """The session with this token, unless it has expired."""
-    return tx.one(
+    row = tx.one(
         f"SELECT {COLUMNS} FROM sessions WHERE token_hash = :token_hash AND expires_at > :now",
         token_hash=token_hash,
         now=now,
     )
+    return row if _is_bound(tx, token_hash, row) else None
+
+
+def _mac(key: RowKey, token_hash: bytes, row: Row) -> bytes:
+    return row_macs.of_session(key, token_hash, row["app_id"], row["user_id"], row["guest_until"])
 
 
 def by_token_with_user(
@@ -90,7 +99,19 @@ def by_token_with_user(
     statement = WITH_OWN_USER if user_id is None else WITH_USER_OF_ID
     named: dict[str, Any] = {} if user_id is None else {"user_id": user_id}
     rows = tx.tuples(statement, token_hash=token_hash, now=now, **named)
-    return _session_and_user(tx.seal, rows[0]) if rows else (None, None)
+    session, user = _session_and_user(tx.seal, rows[0]) if rows else (None, None)
+    return (session, user) if _is_bound(tx, token_hash, session) else (None, None)
+
+
+def _is_bound(tx: Tx, token_hash: bytes, row: Row | None) -> bool:
+    """Is there a session, with the right MAC? The MAC is taken out of the row."""
+    return row is not None and row_macs.holds("sessions", row.pop("mac"), _mac(row_macs.key(tx), token_hash, row))
+
+
+def _is_bound_in_loop(db: Database, token_hash: bytes, row: Row) -> bool:
+    """The same for the event loop. False also before a thread has read the secret of the MACs."""
+    key, mac = db.memory.get(row_macs.ROW_KEY), row.pop("mac")
+    return key is not None and row_macs.same(mac, _mac(key, token_hash, row))
 
 
 async def by_token_with_user_in_loop(
@@ -102,7 +123,10 @@ async def by_token_with_user_in_loop(
     elif rows := await db.query_in_loop(WITH_HELD, token_hash=token_hash, now=now, user_id=user_id):
         *row, held = rows[0]
         rows = [tuple(row)]
-    return (*_session_and_user(db.seal, rows[0]), held) if rows else None
+    if not rows:
+        return None
+    session, user = _session_and_user(db.seal, rows[0])
+    return (session, user, held) if _is_bound_in_loop(db, token_hash, session) else None
 
 
 def _session_and_user(seal: Seal, row: tuple[Any, ...]) -> tuple[Row, User | None]:
@@ -119,13 +143,15 @@ def by_token_with_reports(tx: Tx, token_hash: bytes, now: int) -> tuple[Row | No
         session = by_token(tx, token_hash, now)
         return session, reports.of_owner(tx, session["user_id"]) if session and session["user_id"] else []
     rows = tx.tuples(WITH_REPORTS, token_hash=token_hash, now=now)
-    return _session_and_reports(rows) if rows else (None, [])
+    found, books = _session_and_reports(rows) if rows else (None, [])
+    return (found, books) if _is_bound(tx, token_hash, found) else (None, [])
 
 
 async def by_token_with_reports_in_loop(db: Database, token_hash: bytes, now: int) -> tuple[Row, reports.Books] | None:
     """The same for the event loop; None where a thread must ask."""
     rows = await db.query_in_loop(WITH_REPORTS, token_hash=token_hash, now=now)
-    return _session_and_reports(rows) if rows else None
+    found = _session_and_reports(rows) if rows else None
+    return found if found and _is_bound_in_loop(db, token_hash, found[0]) else None
 
 
 def _session_and_reports(rows: list[tuple[Any, ...]]) -> tuple[Row, reports.Books]:
@@ -142,26 +168,34 @@ def touch(tx: Tx, token_hash: bytes, now: int, expires_at: int) -> None:
     )
 
 
-def set_user(tx: Tx, token_hash: bytes, user_id: int | None, now: int, expires_at: int) -> Row | None:
-    """Assign the session to another user, or with None to the application."""
-    return tx.one(
-        "UPDATE sessions SET user_id = :user_id, guest_until = NULL, last_used_at = :now, expires_at = :expires_at"
-        f" WHERE token_hash = :token_hash RETURNING {COLUMNS}",
+def set_user(tx: Tx, token_hash: bytes, app_id: int, user_id: int | None, now: int, expires_at: int) -> Row | None:
+    """Assign the session to another user of its application, or with None to the application."""
+    row = tx.one(
+        "UPDATE sessions SET user_id = :user_id, guest_until = NULL, last_used_at = :now, expires_at = :expires_at,"
+        f" mac = :mac WHERE token_hash = :token_hash RETURNING {COLUMNS}",
         token_hash=token_hash,
         user_id=user_id,
         now=now,
         expires_at=expires_at,
+        mac=row_macs.of_session(row_macs.key(tx), token_hash, app_id, user_id, None),
     )
+    return _without_mac(row) if row else None
+
+
+def _without_mac(row: Row) -> Row:
+    del row["mac"]
+    return row
 
 
 def of_user(tx: Tx, user_id: int, now: int) -> list[Row]:
     """A user's sessions, the last used first, unless they have expired."""
-    return tx.all(
+    rows = tx.all(
         f"SELECT {COLUMNS} FROM sessions WHERE user_id = :user_id AND expires_at > :now"
         " ORDER BY last_used_at DESC, id DESC",
         user_id=user_id,
         now=now,
     )
+    return [_without_mac(row) for row in rows]
 
 
 def end(tx: Tx, token_hash: bytes) -> list[Row]:

@@ -26,7 +26,7 @@ from typing import Any
 from ..model import User
 from ..profile_fields import fold as fold
 from ..seal import Seal
-from . import discoverable, numbers, profiles
+from . import discoverable, numbers, profiles, row_macs
 from .db import Row, Rows, Tx, ids
 
 # The fields of a `User` in their order, but for last_request_at, the last one, which is in the table `seen`; then other
@@ -41,7 +41,7 @@ ID, PHONE, APP_ID, IS_GUEST = (READ.index(name) for name in ("id", "phone", "app
 # Where a row may hold a sealed text, with the name of that column; and the field that it is the value of.
 SEALED = [(READ.index(one.column), one.column, READ.index(one.key)) for one in profiles.SEALED]
 # The columns that `change` writes. Its statement is built from these names only.
-CHANGEABLE = (*profiles.COLUMNS, "password_hash", "one_time_until")
+CHANGEABLE = (*profiles.COLUMNS, "password_hash", "one_time_until", "password_mac")
 INSERTED = ("id", "app_id", *CHANGEABLE, "is_guest", "guest_until", "created_at", "updated_at")
 
 
@@ -179,20 +179,40 @@ def lock(tx: Tx, user_id: int) -> None:
 
 # ── passwords ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-SECRETS = "u.id, u.password_hash, u.one_time_until, u.is_guest"
+SECRETS = "u.id, u.app_id, u.password_hash, u.one_time_until, u.is_guest, u.password_mac"
 
 
 def find_for_sign_in(tx: Tx, app_id: int, login: str | None, email: str | None) -> Row | None:
-    """id, password_hash, one_time_until and is_guest of the user with this login or else this e-mail."""
+    """id, app_id, password_hash, one_time_until and is_guest of the user with this login or else this e-mail.
+
+    password_hash is None where its MAC is wrong: a password that was written without the key opens nothing.
+    """
     key, value = ("login", login) if login else ("email", email or "")
-    return tx.one(_with_value(SECRETS, key), **_found_by(tx, app_id, key, fold(value)))
+    return _bound(tx, tx.one(_with_value(SECRETS, key), **_found_by(tx, app_id, key, fold(value))))
 
 
 def secrets(tx: Tx, app_id: int, user_id: int) -> Row | None:
-    """The same four, by id."""
-    return tx.one(
-        f"SELECT {SECRETS} FROM users AS u WHERE u.id = :id AND u.app_id = :app_id", id=user_id, app_id=app_id
+    """The same, by id."""
+    return _bound(
+        tx,
+        tx.one(f"SELECT {SECRETS} FROM users AS u WHERE u.id = :id AND u.app_id = :app_id", id=user_id, app_id=app_id),
     )
+
+
+def _bound(tx: Tx, row: Row | None) -> Row | None:
+    """The row without the MAC, and without a password whose MAC is wrong."""
+    if row is None:
+        return None
+    found, password_hash = row.pop("password_mac"), row["password_hash"]
+    if password_hash is not None:
+        right = _mac(tx, row["app_id"], row["id"], password_hash, row["one_time_until"])
+        if not row_macs.holds("users", found, right):
+            row["password_hash"] = None
+    return row
+
+
+def _mac(tx: Tx, app_id: int, user_id: int, password_hash: str, one_time_until: int | None) -> bytes:
+    return row_macs.of_password(row_macs.key(tx), app_id, user_id, password_hash, one_time_until)
 
 
 # ── an account ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -206,7 +226,7 @@ def insert(tx: Tx, app_id: int, values: Mapping[str, Any], now: int) -> int | No
     given = {"is_guest": 0, **values, "app_id": app_id, "created_at": now, "updated_at": now}
     for fresh in (False, True):  # an import may have taken ids of this process's block, but of no block drawn later
         user_id = tx.next_id("user_ids", fresh=fresh)
-        written = profiles.sealed(tx, app_id, user_id, given)
+        written = _with_mac(tx, app_id, user_id, profiles.sealed(tx, app_id, user_id, given))
         row = tx.one(
             f"INSERT INTO users ({', '.join(INSERTED)}) VALUES ({', '.join(f':{name}' for name in INSERTED)})"
             " ON CONFLICT DO NOTHING RETURNING id",
@@ -225,7 +245,7 @@ def change(tx: Tx, app_id: int, user_id: int, values: Mapping[str, Any], now: in
     values   in clear, by name: those of `profiles.VALUES`, `password_hash` and `one_time_until`
     An account that was imported is then no longer as it came. Whoever changes `phone` also calls `set_number`.
     """
-    given = profiles.sealed(tx, app_id, user_id, values)
+    given = _with_mac(tx, app_id, user_id, profiles.sealed(tx, app_id, user_id, values))
     columns = {name: given[name] for name in CHANGEABLE if name in given}
     written = "".join(f", {name} = :{name}" for name in columns)
     rows = tx.run(
@@ -240,26 +260,40 @@ def change(tx: Tx, app_id: int, user_id: int, values: Mapping[str, Any], now: in
     return rows == 1
 
 
+def _with_mac(tx: Tx, app_id: int, user_id: int, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values to write, with the MAC of a password that is among them."""
+    if not (password_hash := values.get("password_hash")):
+        return values
+    return {**values, "password_mac": _mac(tx, app_id, user_id, password_hash, values.get("one_time_until"))}
+
+
 def set_password(tx: Tx, user_id: int, password_hash: str, one_time_until: int | None) -> bool:
     """Replace the password; False when there is no such user, or it is a guest.
 
     one_time_until   the password opens one session, until then; None: as many as are wanted
     """
+    app_id = app_of(tx, user_id)
+    if app_id is None:
+        return False
     rows = tx.run(
-        "UPDATE users SET password_hash = :password_hash, one_time_until = :until WHERE id = :id AND is_guest = 0",
+        "UPDATE users SET password_hash = :password_hash, one_time_until = :until, password_mac = :mac"
+        " WHERE id = :id AND is_guest = 0",
         password_hash=password_hash,
         until=one_time_until,
+        mac=_mac(tx, app_id, user_id, password_hash, one_time_until),
         id=user_id,
     )
     return rows == 1
 
 
-def use_up(tx: Tx, user_id: int, password_hash: str) -> bool:
+def use_up(tx: Tx, app_id: int, user_id: int, password_hash: str) -> bool:
     """Use up a one-time password; False when another sign-in has used it."""
     rows = tx.run(
-        "UPDATE users SET one_time_until = 0 WHERE id = :id AND password_hash = :password_hash AND one_time_until > 0",
+        "UPDATE users SET one_time_until = 0, password_mac = :mac"
+        " WHERE id = :id AND password_hash = :password_hash AND one_time_until > 0",
         id=user_id,
         password_hash=password_hash,
+        mac=_mac(tx, app_id, user_id, password_hash, 0),
     )
     return rows == 1
 

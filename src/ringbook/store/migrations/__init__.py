@@ -1,6 +1,6 @@
 """The schema: one file per revision in `versions/`, executed by Alembic as plain SQL.
 
-    migrate(url)    upgrade a database to this code's revision; simultaneous calls wait for each other
+    migrate(url, key)   upgrade a database to this code's revision; simultaneous calls wait for each other
     state(db)       the revision of a database, and whether this code can use it
     watch(db)       refuse every transaction once the schema is too new for this code, or the key another one
 
@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from ... import errors
+from ...seal import Key, Seal
 from .. import db, keys, placement
 from ..db import causes, copies
 from ..db.contract import AWAY
 from ..db.postgres import ENCODING, check_address, connect_to_coordinator, encoding_trouble
 
-HEAD = "1003"
+HEAD = "1004"
+NEEDS_KEY = "1004"  # the newest revision that needs the key of a database that has one
 FIRST = "1001"  # databases of earlier revisions, made before the first release, cannot be upgraded
 BEFORE, KEPT_COPIES = ".before-", 2
 FAILED = (
@@ -102,9 +104,10 @@ def watch(database: db.Database) -> None:
     database.guard.watch(lambda tx: _state(tx).trouble or keys.trouble(keys.in_table(tx), database.seal.fingerprint))
 
 
-def migrate(url: str, *, keep_copy: bool = True) -> str:
+def migrate(url: str, key: Key | None = None, *, keep_copy: bool = True) -> str:
     """Upgrade the database to `HEAD` and return the revision that it had before; Unavailable if that fails.
 
+    key         the key that the database is sealed with, if it has one
     keep_copy   copy a SQLite file that has a schema before it is changed: see `copy_of`
 
     Each revision that is carried out is so as a whole; one that fails leaves the database as it was before them all.
@@ -121,6 +124,7 @@ def migrate(url: str, *, keep_copy: bool = True) -> str:
         if before > HEAD or "" < before < FIRST:
             raise errors.Unavailable(f"cannot migrate: {State(before, before).trouble}")
         _check_whole(connected, before)
+        config.attributes["seal"] = _seal(connected, before, key)
         if keep_copy and "" < before < HEAD and db.is_sqlite(url):
             _keep_copy(db.sqlite_file(url))
         try:
@@ -149,6 +153,20 @@ def _check_whole(connected: Any, before: str) -> None:
         found = keys.of_rows(dict(connected.exec_driver_sql("SELECT state, fingerprint FROM keys").fetchall()))
         if found.next:
             raise _refusal(keys.trouble(found, found.current))
+
+
+def _seal(connected: Any, before: str, key: Key | None) -> Seal | None:
+    """The seal that revisions use; None for a database that has no key yet. CannotMigrate without the right key."""
+    if not "" < before < NEEDS_KEY:
+        return None
+    found = keys.of_rows(dict(connected.exec_driver_sql("SELECT state, fingerprint FROM keys").fetchall()))
+    if not found.current:
+        return None
+    if key is None:
+        raise _refusal(keys.NOT_SET_SEALED.format(current=found.current))
+    if trouble := keys.trouble(found, key.fingerprint, f"the key in {key.file}"):
+        raise _refusal(trouble)
+    return Seal(key.secret)
 
 
 class CannotMigrate(errors.Unavailable):
