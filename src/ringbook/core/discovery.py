@@ -106,12 +106,12 @@ def _apply(
             changes.updated += sent.held
             _check_size(limits, book, changes)
             _count(tx, limits, caller, changes, now)
-            unknown = _unknown(tx, caller, book, changes.new, removed, now)
-            dropped = _write(tx, caller, book, device, changes, sent, digest)
-            _remember(tx, limits, caller, book, dropped, now)
             written = len(changes.put) + len(changes.move) + len(changes.drop)
             if written > FREE_CHANGES:
                 charging.charge(tx, rate_limits.contact_changes(limits, caller.user_id), written, now)
+            unknown = _unknown(tx, caller, book, changes.new, removed, now)
+            dropped = _write(tx, caller, book, device, changes, sent, digest)
+            _remember(tx, limits, caller, book, dropped, now)
             # Last, because users behind one address share its bucket, which stays locked until the commit.
             privacy.pay(tx, limits, caller, unknown, now)
         return changes, sent.rejected

@@ -30,11 +30,13 @@ from ..store.db import Database
 from ..times import Clock
 from .bodies import Body, InFlight
 from .request import Call, Route
-from .turns import Asker, Askers, Kind, NeedsTurn, Queue, Turns
+from .turns import REFUSED_SECONDS, Asker, Askers, Kind, NeedsTurn, Queue, Turns
 from .visit import VISIT, Visit
 
 C = TypeVar("C", bound=Call)
 RETRY_SECONDS = "1"  # after an Unavailable
+# The refusal of a body beyond a share is delayed: a client that repeats it at once would keep the event loop reading.
+SHARES = ("max_bodies_in_flight_bytes", "large_uploads_per_user")
 PAUSE_SECONDS = 0.1  # until a request is carried out again that waits for another process
 
 
@@ -127,6 +129,7 @@ class Endpoint(Generic[C]):
         self._edge = edge
         self._route = route
         self._turns = turns
+        self._kind, self._queue = route.kind, turns.of(route.kind)
         self._needs_caller = edge.needs_caller(route)
         self._answers_in_loop = edge.answers_in_loop(route)
         self._limit_bytes = edge.limit_bytes(route, has_file=False)
@@ -140,6 +143,7 @@ class Endpoint(Generic[C]):
         request = Request(scope, receive)
         call = edge.call(self._route, request, edge.clock())
         body = self._body(call) if visit.has_body else None
+        delay = 0
         try:
             edge.check_credentials(call)
             if body:
@@ -149,6 +153,7 @@ class Endpoint(Generic[C]):
             response = await self._response(call)
         except errors.Refused as refused:
             response = await self._error(partial(self._refuse, call, refused))
+            delay = REFUSED_SECONDS if refused.limit in SHARES else 0
         except ClientDisconnect:
             response = Response(status_code=400)
         except Exception:
@@ -161,6 +166,8 @@ class Endpoint(Generic[C]):
         for name, value in edge.headers.items():
             response.headers.setdefault(name, value)
         visit.method, visit.route, visit.fields = self.method, self.path, call.log_fields
+        if delay:
+            await asyncio.sleep(delay)
         await response(scope, receive, send)
 
     def _body(self, call: C) -> Body:
@@ -173,9 +180,8 @@ class Endpoint(Generic[C]):
 
     async def _response(self, call: C) -> Response:
         """The response, made in a turn. If the handler needs another kind of turn, it is called again in that one."""
-        kind, first, until = self._route.kind, self._answers_in_loop, 0.0
+        call.kind, queue, first, until = self._kind, self._queue, self._answers_in_loop, 0.0
         while True:
-            call.kind, queue = kind, self._turns.of(kind)
             work = partial(self._carry_out, call)
             outcome: Response | NeedsTurn = await self._in_turn(queue, call, work, in_loop=first)
             if not isinstance(outcome, NeedsTurn):
@@ -186,7 +192,7 @@ class Endpoint(Generic[C]):
                 if now > until:
                     return await self._error(partial(self._refuse, call, outcome.otherwise))
                 await asyncio.sleep(PAUSE_SECONDS)
-            kind, first = outcome.kind, False
+            call.kind, queue, first = outcome.kind, self._turns.of(outcome.kind), False
 
     async def _in_turn(self, queue: Queue, call: C, work: Callable[[], Any], *, in_loop: bool = False) -> Any:
         """Does a piece of work in a turn: in a thread, unless the event loop can answer by itself."""
