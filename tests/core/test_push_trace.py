@@ -125,7 +125,7 @@ def test_an_attempt_that_nobody_has_recorded_is_told_from_a_wait(play):
 def test_an_event_and_a_webhook_say_what_they_are(play):
     play.set(webhook_url="https://backend.example.com/", webhook_secret="secret")
     play.tell()
-    ids = events.send(
+    event_id = events.send(
         play.db,
         LIMITS,
         play.caller(play.ann),
@@ -134,7 +134,7 @@ def test_an_event_and_a_webhook_say_what_they_are(play):
     )
     joined, event = reversed(of_user(play.db, play.bob, play.now, 20).pushes)
     assert joined.why == f"contact joined: user {play.ann}"
-    assert event.why == f"event {ids['gcm']}, sent by user {play.ann}"
+    assert event.why == f"event {event_id}, sent by user {play.ann}"
     (webhook,) = of_user(play.db, play.ann, play.now, 20).pushes
     assert (webhook.why, webhook.channel) == (f"webhook: user {play.ann} has joined", "webhook")
     settle(play, Outcome.ACCEPTED)
