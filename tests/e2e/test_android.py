@@ -28,10 +28,6 @@ QUICKBLOX_NAMES = {
     r"\b(?=(ResponseException|PagedRequestBuilder)\b)": "QB",
 }
 
-# Checks that fail because we decided otherwise, each with its reason. Exactly these fail.
-NO_EVENTS = "a sent event is neither listed nor shown nor deleted"
-DECIDED = dict.fromkeys(("events are listed", "an event is shown", "an event is deleted"), NO_EVENTS)
-
 # A run of the checks opens this many sessions by itself, and the SDK one more after each of two sign-outs. An SDK that
 # does not find the end of its session opens one before each of its hundred requests.
 MOST_SESSIONS = 14
@@ -59,7 +55,7 @@ def test_an_android_sdk_finds_what_it_expects_and_keeps_its_session(
         given = [server.url, str(app.application_id), app.auth_key, app.auth_secret]
         command = [tool("java"), "-cp", path, "Checks", *given]
         done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_SECONDS)
-        agree(verdict(done.stdout + done.stderr), DECIDED, checks=93)
+        agree(verdict(done.stdout + done.stderr), {}, checks=93)
         assert len(session_openings(server)) <= MOST_SESSIONS
 
 
