@@ -147,7 +147,6 @@ def put_code(tx: Tx, app_id: int, number: int) -> None:
         code_hash=b"hash",
         now=NOW,
         expires_at=NOW + 600,
-        asked_before=NOW - 30,
     )
 
 

@@ -12,8 +12,8 @@ guide.py         the documents, at /guide
 reset_page.py    the page on which a user sets a new password
 http.py          accepts connections, checks them regularly, stops in order
 connections.py   limits connections per client address, and chooses one to close when file handles run short
+handshakes.py    divides TLS handshakes by address
 protocol.py      one HTTP connection, with limits on its head, on unread answers and on what follows a refusal
-handshakes.py    TLS handshakes of one address in a second
 tls.py           reloads the certificate while the server runs
 reached.py       counts and logs limits of connections that were reached
 metrics_sum/     the text of /metrics, for one process or as a sum over several
