@@ -3,8 +3,10 @@
 * two sessions change one password at the same time, with the same old password
 * attackers guess an admin's password from many addresses
 * attackers in many networks request all one-time codes of a day
+* a sender tests by `POST /events` who exists and who has a device (A23)
 """
 
+import base64
 import json
 import tempfile
 import threading
@@ -174,8 +176,53 @@ def ask_for_code(server: Server, number: str, address: str) -> tuple[int, Any]:
     return server.ask("POST", "/session", keys | {"provider": "phone", "phone": {"number": number}}, address=address)
 
 
+def tested_by_pushes() -> list[Figure]:
+    """Send pushes to a user with a device, to one without, and to nobody, and compare all that the sender can read."""
+    with running() as server:
+        ids = {}
+        for login in ("mallory", "ann", "bob"):
+            _, made = server.ask("POST", "/users", {"user": {"login": login, "password": OLD}})
+            ids[login] = made["user"]["id"]
+        device = {"platform": "android", "udid": "phone"}
+        push_token = {"environment": "production", "client_identification_sequence": "t" * 40}
+        subscribed, _ = server.ask(
+            "POST",
+            "/subscriptions",
+            {"notification_channel": "gcm", "device": device, "push_token": push_token},
+            server.session("ann", OLD),
+        )
+        token = server.session("mallory", OLD)
+        read = [told(server, token, str(one)) for one in (ids["ann"], ids["bob"], max(ids.values()) + 1_000)]
+    kinds = len({json.dumps(one) for one in read})
+    return [
+        Figure("the device was registered", str(subscribed), "201", subscribed == 201),
+        Figure(
+            "answers to a push", ", ".join(str(one[0]) for one in read), "201 each", {one[0] for one in read} == {201}
+        ),
+        Figure("different readings of a device, no device and nobody", str(kinds), "1", kinds == 1),
+    ]
+
+
+def told(server: Server, token: str, recipient: str) -> list[Any]:
+    """What a sender reads of a push: the answer, the event, its status, and the answer when it is deleted; no ids."""
+    message = base64.b64encode(b"Hello!").decode()
+    event = {"notification_type": "push", "environment": "production", "message": message, "user": {"ids": recipient}}
+    status, sent = server.ask("POST", "/events", {"event": event}, token)
+    path = f"/events/{sent[0]['event']['id']}"
+    read = [server.ask("GET", path, None, token), server.ask("GET", f"{path}/status", None, token)]
+    read.append(server.ask("DELETE", path, None, token))
+    shown = json.loads(json.dumps([sent, *read]), object_hook=without_changing)
+    return [status, shown]
+
+
+def without_changing(values: dict[str, Any]) -> dict[str, Any]:
+    """The fields that do not differ between any two events."""
+    return {name: value for name, value in values.items() if name != "id" and not name.endswith("_at")}
+
+
 ATTACKS = (
     Attack("victim and attacker change a password at once", both_change),
     Attack("an admin's password is guessed from many addresses", guessed),
     Attack("strangers use up the one-time codes of a day", used_up),
+    Attack("a sender tests who has a device (A23)", tested_by_pushes),
 )
