@@ -1,12 +1,14 @@
 """Admins in the dashboard: roles, invitations by link, and sessions."""
 
 import re
+from urllib.parse import urlencode
 
 import pytest
 from asking import person, rows
 from dashboard.test_endpoint import path_of
 from dashboard.visiting import Visitor, admin, make_admin
 from sealed import entries_behind
+from servers import application
 
 from ringbook.dashboard.browsers import named
 from ringbook.dashboard.endpoint import Who
@@ -30,7 +32,7 @@ def test_a_viewer_may_send_no_form_of_an_owner_and_open_no_page_of_one(server):
 
 def test_every_form_that_changes_something_needs_an_owner():
     """Whatever is not listed here changes nothing, or the admin's own session only."""
-    own = {"/users/settings/preview", "/users", "/why", "/logout", "/account/session/end"}
+    own = {"/users/settings/preview", "/users", "/logout", "/account/session/end"}
     own |= {"/account/sessions/end", "/account/password"}
     posts = [one for one in ROUTES if one.method == "POST" and one.who is Who.ADMIN]
     assert {one.path.removeprefix("/apps/{app_id}") for one in posts} == own
@@ -47,9 +49,51 @@ def test_a_viewer_sees_pages_but_reveals_and_exports_nothing(server):
     assert "Erase" not in viewer.get(f"{base}/users/{ann.id}").words
     settings = viewer.get(f"{base}/users/settings")
     assert "Only owners may change this" in settings.words and ">Save<" not in re.sub(r"\s", "", settings.html)
-    why = viewer.post(f"{base}/why", user=ann.id, contact="+1 202 555 0143")
-    assert why.status == 303 and "Reveal the name" not in viewer.follow(why).words
-    assert viewer.post(f"{base}/why", user=ann.id, contact="+1 202 555 0143", names="on").status == 403
+    for names in ("", "on"):
+        assert viewer.post(f"{base}/why", user=ann.id, contact="+1 202 555 0143", names=names).status == 403
+    assert viewer.get(f"{base}/why?user={ann.id}").status == 403
+    assert all("Why not found" not in viewer.get(page).words for page in (base, f"{base}/users?q=nobody-at-all"))
+
+
+PHONE, EMAIL = "+1 202 555 0142", "dora@example.org"
+PRIVATE = ("202555", "5550142", "555 0142", "555-0142", "5550143", "dora@", "dora.b@", "@example.org")
+
+
+def test_a_viewer_sees_no_phone_and_no_e_mail_in_any_field_on_any_page(server):
+    viewer, owner = admin(server, role="viewer"), admin(server)
+    app = application(server.database_url)
+    fields = {"phone": PHONE, "email": EMAIL, "full_name": "Dora +1 (202) 555-0142", "login": "dora.b@example.org"}
+    fields |= {"external_id": "12025550143", "external_user_id": 12025550143, "tag_list": "dora@example.org"}
+    fields |= {"custom_data": '{"mail": "dora@example.org", "call": "1 202 555 0142"}', "facebook_id": "12025550143"}
+    dora, nameless = person(server, app, **fields), person(server, app, login="+1 202 555 0143")
+    dora.upload([{"name": "Mum", "phone": "+1 202 555 0143"}])
+    base = f"/apps/{app.application_id}/users"
+    for path in (base, f"{base}?sort=name", f"{base}/{dora.id}", f"{base}/{dora.id}/books/0", f"{base}/{nameless.id}"):
+        page = viewer.get(path)
+        assert page.status == 200 and [one for one in PRIVATE if one in page.html] == [], path
+        assert page.words.count("…") or path.endswith("books/0"), path
+    shown = viewer.get(f"{base}/{dora.id}").words
+    assert "d…@…" in shown and "Dora …42" in shown and "…43" in shown
+    seen = owner.get(f"{base}/{dora.id}").words
+    assert all(text in seen for text in (PHONE, EMAIL, fields["full_name"], fields["custom_data"], "12025550142"))
+
+
+@pytest.mark.parametrize("text", [PHONE, "12025550142", EMAIL, "DORA@example.org", "dora.b@example.org", "2025550142"])
+def test_a_viewer_learns_from_no_search_whether_a_phone_or_an_e_mail_is_registered(server, text):
+    viewer, owner = admin(server, role="viewer"), admin(server)
+    app = application(server.database_url, default_region="US")
+    dora = person(server, app, phone=PHONE, email=EMAIL, login="dora.b@example.org", full_name="Dora")
+    other = person(server, app, full_name="Bob")
+    base = f"/apps/{app.application_id}/users"
+    link = owner.post(base, q=text).goes_to.removeprefix("/dashboard")
+    assert f'href="/dashboard{base}/{dora.id}"' in owner.get(link).html
+    sent = viewer.follow(viewer.post(base, q=text))
+    for page in (sent, viewer.get(link), viewer.get(f"{base}?{urlencode({'q': text})}")):
+        assert "Only owners search by phone or e-mail" in page.words and page.value("q") == ""
+        assert [f'href="/dashboard{base}/{one.id}"' in page.html for one in (dora, other)] == [True, True]  # all users
+    named = viewer.follow(viewer.post(base, q="dora")).html
+    assert [f'href="/dashboard{base}/{one.id}"' in named for one in (dora, other)] == [True, False]
+    assert f'href="/dashboard{base}/{dora.id}"' in viewer.follow(viewer.post(base, q=f"#{dora.id}")).html
 
 
 def test_an_admin_is_invited_by_a_link_that_is_shown_once(server, owner):

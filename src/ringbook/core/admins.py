@@ -10,7 +10,8 @@
     invitations, withdraw                     list the open invitations; delete one
     sweep                                     deletes expired sessions and invitations
 
-There are two roles. An owner may do everything. A viewer sees every page, but changes, reveals and exports nothing.
+There are two roles. An owner may do everything. A viewer sees no phone and no e-mail of a user, has no page
+"Why not found?", and changes, reveals and exports nothing.
 
 A session expires LIFE_SECONDS after its last use, and LONGEST_SECONDS after it was opened.
 """

@@ -2,7 +2,8 @@
 
 It is asked from both sides: whom a user does not find, and who does not find a user. The result has an address of its
 own, in which the user and the contact are sealed. The audit log records a check when the form is sent; the address is
-signed by that session, and shows another session only the form.
+signed by that session, and shows another session only the form. The page is for owners, because a check says whether
+a book contains a number.
 """
 
 from urllib.parse import urlencode
@@ -12,10 +13,9 @@ from starlette.responses import Response
 
 from .. import errors
 from ..core import diagnosis, sealed_links, user_lookup
-from .endpoint import ROOT, Call, Route
+from .endpoint import ROOT, Call, Route, Who
 
 PURPOSE = "why"
-REVEAL = "Revealing a name needs the role owner."
 
 
 class Asked(msgspec.Struct, frozen=True, array_like=True):
@@ -54,8 +54,6 @@ def ask(call: Call) -> Response:
     asked = Asked(call.text("user").strip(), call.text("contact").strip(), call.text("names") == "on")
     if wrong := {name: "Enter a value." for name in ("user", "contact") if not getattr(asked, name)}:
         return refused(call, wrong)
-    if asked.names and not call.may_change:
-        raise errors.Forbidden(REVEAL)
     try:
         diagnosed(call, asked, is_recorded=True)
     except Wrong as wrong_field:
@@ -120,6 +118,6 @@ def sentence(reason: str) -> str:
 
 
 ROUTES = [
-    Route(method="GET", path="/apps/{app_id}/why", handler=form),
-    Route(method="POST", path="/apps/{app_id}/why", handler=ask, repeats=True),
+    Route(method="GET", path="/apps/{app_id}/why", handler=form, who=Who.OWNER),
+    Route(method="POST", path="/apps/{app_id}/why", handler=ask, who=Who.OWNER, repeats=True),
 ]

@@ -63,7 +63,7 @@ STATUS: dict[type[errors.Refused], int] = {
     errors.Unavailable: 503,
 }
 TITLES = {404: "Not found", 429: "Too many requests", 500: "Internal error", 503: "Temporarily unavailable"}
-VIEWERS = "Your role is viewer: you may look at everything, but not change it. Ask an owner."
+VIEWERS = "Your role is viewer: this is for owners. Ask an owner."
 RUNNING = "This form was sent twice. The first one is still being carried out: load the page again to see the result."
 RUNNING_SECONDS, LOOK_SECONDS = 3, 0.05
 FOREIGN = "This form comes from another site or from an earlier session. Load the page again."

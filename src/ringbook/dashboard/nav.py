@@ -12,6 +12,7 @@ class Place:
     icon: str
     path: str
     of_app: bool = True
+    for_owners: bool = False
 
     def href(self, app_id: int) -> str:
         """The address."""
@@ -22,7 +23,7 @@ PLACES = (
     Place("overview", "Overview", "layout-dashboard", "/apps/{}"),
     Place("users", "Users", "users", "/apps/{}/users"),
     Place("push", "Push", "send", "/apps/{}/push"),
-    Place("why", "Why not found?", "search", "/apps/{}/why"),
+    Place("why", "Why not found?", "search", "/apps/{}/why", for_owners=True),
     Place("keys", "Keys and SDKs", "key-round", "/apps/{}/keys"),
     Place("applications", "Applications", "boxes", "/apps", of_app=False),
     Place("server", "Server", "activity", "/server", of_app=False),

@@ -41,7 +41,8 @@ def _environment() -> "jinja2.Environment":
         lstrip_blocks=True,
     )
     filters = (ago, moment, day, count, prose, breakable, tail)
-    made.filters |= {function.__name__: function for function in filters} | {"bytes": size, "digits": phone.digits}
+    made.filters |= {function.__name__: function for function in filters}
+    made.filters |= {"bytes": size, "digits": phone.digits, "masked": phone.masked}
     made.globals |= {"href": FILES.href, "icon": icon, "version": __version__, "places": PLACES}
     return made
 

@@ -1,15 +1,17 @@
 """The page of all users: search, filters, order, and the export as CSV.
 
 Everything that the page shows has an address of its own. A search is sent by POST and leads to its address. There a
-phone or an e-mail is sealed (`core/sealed_links.py`), because addresses stay in histories and logs of proxies.
+phone or an e-mail is sealed (`core/sealed_links.py`), because addresses stay in histories and logs of proxies. Only
+owners search by a phone or an e-mail: the result would say to a viewer whether somebody is a user, and who.
 """
 
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
+from msgspec import structs
 from starlette.responses import Response, StreamingResponse
 
-from ..core import overview, privacy, sealed_links, user_list
+from ..core import masked_users, overview, privacy, sealed_links, user_list
 from ..core.user_list import BEST, FILTERS, SORTS, SORTS_OF_SEARCH, Wanted
 from .endpoint import ROOT, Call, Route, Who
 from .users import number
@@ -30,7 +32,12 @@ PURPOSE = "users"
 def list_(call: Call) -> Response:
     """The users of an address."""
     wanted, after = wanted_of(call), number(call.query("after"), 0)
+    is_withheld = not call.may_change and privacy.is_private(wanted.text)
+    if is_withheld:  # also from an address that an owner has sent: the field of the search would show it
+        wanted = structs.replace(wanted, text="", sort="")
     page = user_list.page(call.db, call.app, wanted, after)
+    if not call.may_change:
+        page = structs.replace(page, users=[masked_users.user(one) for one in page.users])
     chosen = values_of(call, wanted)
     sorts = SORTS_OF_SEARCH if wanted.text else SORTS
     return call.page(
@@ -52,6 +59,7 @@ def list_(call: Call) -> Response:
         older=address(call, chosen | {"after": str(page.after)}) if page.after is not None else "",
         region=call.app.settings.default_region,
         most=user_list.MOST_FOUND,
+        is_withheld=is_withheld,
         is_stale=bool(call.query("find")) and not wanted.text,
     )
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from .. import errors
 from ..app_settings import AUDIENCES
-from ..core import masked_books, preferences, push_trace, sessions, user_record, users
+from ..core import masked_books, masked_users, preferences, push_trace, sessions, user_record, users
 from ..core.masked_books import Shown
 from ..preferences import Preferences, clock
 from ..profile_fields import FIELDS
@@ -30,12 +30,12 @@ def number(text: str, otherwise: int) -> int:
 
 
 def _user(call: Call) -> dict[str, Any]:
-    """The row of the user in the path. Raises NotFound, also for a user of another application."""
+    """The row of the user in the path, masked for viewers. Raises NotFound, also for a user of another application."""
     user_id = call.path_id("user_id")
     row = user_record.account(call.db, user_id)
     if not row or row["app_id"] != call.app.id:
         raise errors.NotFound(f"There is no user {user_id} in this application.")
-    return row
+    return row if call.may_change else masked_users.row(row)
 
 
 def show(call: Call) -> Response:
@@ -50,7 +50,7 @@ def show(call: Call) -> Response:
         user=user,
         facts=[(_label(name), user[name]) for name in SHOWN if user[name] not in (None, "")],
         numbers=details.numbers,
-        tags=details.tags,
+        tags=details.tags if call.may_change else [masked_users.text(tag) for tag in details.tags],
         sessions=details.sessions,
         subscriptions=details.subscriptions,
         books=masked_books.books_of(call.db, user_id),
