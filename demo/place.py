@@ -29,6 +29,7 @@ from ringbook.config import Config
 from ringbook.core import admins, applications, overview, user_lookup
 from ringbook.core.audit import COMMAND_LINE, Actor
 from ringbook.model import App
+from ringbook.seal import Key
 from ringbook.server import opening
 from ringbook.store import db as databases
 from ringbook.store import migrations
@@ -142,9 +143,9 @@ class Place:
         """The open database; a SQLite file is made when there is none."""
         opening.create_files(self.config)
 
-        def upgrade(state: migrations.State) -> None:
+        def upgrade(state: migrations.State, key: Key) -> None:
             if databases.is_sqlite(self.config.database) and not state.revision:
-                migrations.migrate(self.config.database)
+                migrations.migrate(self.config.database, key)
 
         with closing(opening.opened(self.config, pool=4, upgrade=upgrade)) as db:
             yield db

@@ -104,7 +104,7 @@ class Identity:
         trouble = self.trouble()
         if trouble != self._told:
             with self._noting:
-                self._tell(trouble)
+                self._tell(self.trouble())  # looked at again: another thread may have noted a later state
         if trouble:
             raise errors.Unavailable(AWAY, why=trouble)
 
