@@ -6,6 +6,7 @@
     FIELDS             the declarations of `Profile`
     IMPORT_COLUMNS     the columns of a file of users
     fold(text)         the form of a text in which texts are compared
+    LONGEST_READ       the longest texts that are read at all; check_readable refuses a longer one
 
 Made from these declarations: the requests and answers of the API and their description, what is checked and stored,
 the columns that `store/` reads and writes, the fields of searches, the columns of imports, the export of a user, the
@@ -33,6 +34,10 @@ EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 FOLDED_CHARACTERS = 1_000
 MAX_TAGS = 5
 MAX_TAG_CHARACTERS = 64
+# By the name of a field in requests, in characters. A longer text is refused before it is folded, before a regular
+# expression runs on it and before a number is looked for in it. What may be stored is shorter: see `Profile`.
+LONGEST_READ = {"login": 255, "email": 255, "phone": 256, "number": 256}
+LONGEST_QUERY = 8_192  # characters of all texts in the conditions of one search together
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 
@@ -44,6 +49,13 @@ def fold(text: str) -> str:
     """
     text = text[:FOLDED_CHARACTERS]
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).strip()
+
+
+def check_readable(text: str, key: str) -> None:
+    """Refuse a text that is longer than what is read of this field. Raises Invalid."""
+    longest = LONGEST_READ.get(key)
+    if longest and len(text) > longest:
+        raise errors.Invalid(f"is too long (maximum is {longest} characters)", field=key)
 
 
 # ── checks ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -102,3 +102,14 @@ def test_a_database_that_takes_no_writes_is_told(databases):
             tx.run(f"ALTER DATABASE {name_in(url)} SET default_transaction_read_only = on")
         with closing(open_(url)) as later:
             assert not found(later, url)["writing"].ok
+
+
+@pytest.mark.parametrize(
+    ("version", "mended"),
+    [((3, 11, 9), "3.11.10"), ((3, 11, 10), ""), ((3, 12, 5), "3.12.6"), ((3, 12, 6), ""), ((3, 13, 0), "")],
+)
+def test_a_python_with_a_known_hole_is_told_with_the_release_that_mends_it(
+    version: tuple[int, int, int], mended: str
+) -> None:
+    assert (f"use Python {mended} or newer" in machine.python_advice(version)) == bool(mended)
+    assert ("CVE-2024-7592" in machine.python(version)) == bool(mended)

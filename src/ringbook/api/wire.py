@@ -25,7 +25,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Struct, UnsetType
 
-from .. import errors
+from .. import errors, profile_fields
 from ..exchange import statuses
 from ..times import DAY, MINUTE
 
@@ -137,7 +137,17 @@ def flag(value: Any, field: str) -> bool:
 
 
 def text(value: Any, field: str) -> str:
-    """A text without NUL and lone surrogates, which databases do not store; a number becomes its digits."""
+    """A text without NUL and lone surrogates, which databases do not store; a number becomes its digits.
+
+    One that is longer than what is read of this field is refused.
+    """
+    found = _storable(value, field)
+    profile_fields.check_readable(found, field)
+    return found
+
+
+def _storable(value: Any, field: str) -> str:
+    """A text of any length."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
@@ -176,8 +186,8 @@ def texts(value: Any, field: str) -> list[str]:
     """A list of texts, or a text with commas (also escaped ones, as QuickBlox sends them)."""
     if isinstance(value, list):
         return [part for item in value for part in texts(item, field)]
-    parts = text(value, field).replace("%2c", ",").replace("%2C", ",").split(",")
-    return [part.strip() for part in parts if part.strip()]
+    parts = _storable(value, field).replace("%2c", ",").replace("%2C", ",").split(",")
+    return [text(part.strip(), field) for part in parts if part.strip()]
 
 
 def integers(value: Any, field: str) -> list[int]:

@@ -22,12 +22,14 @@ import msgspec
 from .. import errors, phone
 from ..config import Limits
 from ..model import Caller, User
+from ..profile_fields import FOLDED_CHARACTERS
 from ..store import books, buckets, numbers, users
 from ..store.db import Database, Row, Tx
 from ..times import DAY
 from . import ceiling, charging, discoverable, rate_limits
 
-URI = re.compile(r"\s*(tel|sms|callto):", re.IGNORECASE)
+# Without blanks before it: reading a number skips them, and a pattern that begins with them takes quadratic time.
+URI = re.compile(r"(tel|sms|callto):", re.IGNORECASE)
 SHORTEST = 7  # digits of a national number without its area code
 NO_BOOK = -1
 FEW = 64  # numbers that are looked up in the time of one more statement
@@ -37,12 +39,17 @@ NOTHING: Named = frozenset()
 
 
 def is_private(login: str) -> bool:
-    """Whether this login is an e-mail, or has enough digits for a phone number of some country, also behind `tel:`."""
+    """Whether this login is an e-mail, or has enough digits for a phone number of some country, also behind `tel:`.
+
+    A text that is too long for a login or another name is not read, and counts as private.
+    """
+    if len(login) > FOLDED_CHARACTERS:
+        return True
     login = unicodedata.normalize("NFKC", login)  # signs of double width are read as the usual ones
     if "@" in login:
         return True
     try:
-        phone.read(re.sub(URI, "", login))
+        phone.read(URI.sub("", login))
     except phone.Unreadable:
         return False
     except phone.WrongLength:

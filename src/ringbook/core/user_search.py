@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from .. import errors, profile_fields
 from ..config import Limits
 from ..model import App, Caller
+from ..profile_fields import LONGEST_QUERY
 from ..store.db import Tx
 from ..store.user_search import FIELDS as FIELDS
 from ..store.user_search import SORTABLE, Condition
@@ -152,6 +153,8 @@ class AnotherSearch(errors.TooMany):
 def _check_size(limits: Limits, filters: Sequence[Filter], offset: int) -> None:
     if len(filters) > MOST_CONDITIONS:
         raise errors.Invalid(f"the query has more than {MOST_CONDITIONS} conditions")
+    if sum(len(value) for one in filters for value in one.values if isinstance(value, str)) > LONGEST_QUERY:
+        raise errors.Invalid(f"the texts of the query have more than {LONGEST_QUERY:,} characters")
     most = limits.max_search_values
     if sum(len(one.values) for one in filters) > most:
         raise errors.Invalid(f"the query has more than {most} values", limit="max_search_values")

@@ -4,7 +4,6 @@ readiness(config, …)    every Check, for `ringbook check`
 missing(config)         why there is no database; "" when there is one
 """
 
-import platform
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -28,7 +27,7 @@ def readiness(config: Config, secrets: Iterable[Path] = ()) -> Iterator[Check]:
 
     secrets   files that settings were read from
     """
-    yield Check("Python", sys.version_info >= (3, 11), f"{platform.python_version()} (3.11 or newer)")
+    yield Check("Python", sys.version_info >= (3, 11), machine.python(sys.version_info[:3]))
     yield Check("phone numbers", True, phone.library())
     yield from machine.files(config, secrets)
     yield machine.proxies(config)

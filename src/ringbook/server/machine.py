@@ -1,5 +1,6 @@
 """Checks of the machine of a server: files and their modes, TLS, proxies, the disk, the clock.
 
+python(version)          the version as text, with what is known against it; python_advice: only that, or ""
 files(config, secrets)   each Check of a file that should be its owner's alone, or must be readable
 proxies(config)          the proxies that may name the address of a client
 database(config, db)     room on its disk, its clock beside ours, whether it takes writes
@@ -32,6 +33,12 @@ NO_PEM = (
     "RINGBOOK_TLS_CERT must hold a certificate chain and RINGBOOK_TLS_KEY its key without a password, both in PEM:"
     " one of the two files does not"
 )
+# By minor version: the first release that mends CVE-2024-7592 (quadratic time of http.cookies). 3.13.0 has the fix.
+# Source: CPython, changelogs of 3.11.10 and 3.12.6, gh-123067.
+MENDED = {(3, 11): 10, (3, 12): 6}
+OLD_PYTHON = (
+    "CVE-2024-7592 is open (Ringbook itself does not unquote cookies): use Python {major}.{minor}.{patch} or newer"
+)
 # How files begin that pg_dump (custom and plain) and SQLite write.
 COPIES = (b"PGDMP", b"-- PostgreSQL database", b"SQLite format 3\0")
 MOST_FILES = 1_000  # of a folder that are looked at
@@ -46,6 +53,19 @@ class Check(msgspec.Struct, frozen=True):
     what: str
     ok: bool
     seen: str
+
+
+def python(version: tuple[int, int, int]) -> str:
+    """The version of Python, with what is known against it."""
+    advice = python_advice(version)
+    return f"{'.'.join(map(str, version))} (3.11 or newer){f'; {advice}' if advice else ''}"
+
+
+def python_advice(version: tuple[int, int, int]) -> str:
+    """Which release to use in place of a version with a known hole; "" when none is known."""
+    major, minor, patch = version
+    mended = MENDED.get((major, minor), 0)
+    return OLD_PYTHON.format(major=major, minor=minor, patch=mended) if patch < mended else ""
 
 
 # ── files ────────────────────────────────────────────────────────────────────────────────────────────────────────────

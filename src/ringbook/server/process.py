@@ -129,6 +129,8 @@ def _announce(config: Config, port: int, db: "Database", first: "App | None") ->
     elif first:
         logs.log.info(f"first start: `ringbook app show {first.id} --secrets` shows the keys of application {first.id}")
         logs.log.info("first start: `ringbook admin create EMAIL` makes an admin for the dashboard")
+    if advice := machine.python_advice(sys.version_info[:3]):
+        logs.log.warning("old Python", advice=advice)
     logs.log.info("serving", url=url, database=database, version=__version__)
     if config.firebase_auth_emulator_host:
         logs.log.critical(UNSIGNED)  # shown at every log level
