@@ -28,7 +28,7 @@ from history import DAY, HOUR, MINUTE, Event, History
 from people import BOB
 
 from ringbook.config import Config
-from ringbook.core import ceiling, stats
+from ringbook.core import stats
 from ringbook.model import App
 from ringbook.server import front
 from ringbook.store.db import Database
@@ -213,7 +213,6 @@ class Player:
     def finish(self) -> None:
         """Write what this process still counts."""
         self._turn()
-        ceiling.return_blocks(self._db, self._clock.now, all_=True)
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
