@@ -4,16 +4,19 @@ It needs TEST_CITUS_URL of a cluster on this machine whose `pg_hba.conf` lets it
 nodes run beside the cluster, at other ports. docs/how-to/grow.md shows the same steps.
 """
 
+import re
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 import pytest
 from asking import line, person
 from clusters import URL, Cluster
 from crowd import crowd
+from psycopg.conninfo import conninfo_to_dict
 from sealed import contacts_behind
 from servers import (
     SEAL,
@@ -24,6 +27,7 @@ from servers import (
     migrate,
     name_in,
     nobody,
+    postgresql_programs,
     private_folder,
     running,
     serve,
@@ -35,9 +39,16 @@ from ringbook.store import cluster, migrations
 from ringbook.store.db import connect
 
 POINT = "rehearsal"
+# The folder of the socket is the one of the address. Without this line, PostgreSQL uses the folder that it was built
+# with, if the original got its own on the command line, and ends if its user may not write there.
+# The log goes to our file. Otherwise a copy inherits where the original logs, and ends without a word.
 # 2PC recovery would look at the nodes of the original cluster until the addresses are the new ones.
 SETTINGS = """
 port = {port}
+unix_socket_directories = '{sockets}'
+log_destination = 'stderr'
+logging_collector = off
+log_min_messages = warning
 restore_command = 'cp {wal}/%f %p'
 recovery_target_name = '{point}'
 recovery_target_action = 'promote'
@@ -72,7 +83,7 @@ class Copy:
     @contextmanager
     def restored(self) -> Iterator[Process]:
         """The node as it was at the restore point."""
-        settings = SETTINGS.format(port=self.port, wal=self.wal, point=POINT)
+        settings = settings_of(self.url, self.port, self.wal)
         with (self.data / "postgresql.auto.conf").open("a") as file:
             file.write(settings)
         as_nobody(["touch", self.data / "recovery.signal"])
@@ -84,6 +95,12 @@ class Copy:
     def _writes(self) -> None:
         with psycopg.connect(self.url, port=self.port) as connection:
             assert connection.execute("SELECT pg_is_in_recovery()").fetchone() == (False,)
+
+
+def settings_of(url: str, port: int, wal: Path) -> str:
+    """The settings of the copy of a node that had this address."""
+    host = str(conninfo_to_dict(url).get("host") or "")
+    return SETTINGS.format(port=port, wal=wal, point=POINT, sockets=host if host.startswith("/") else "")
 
 
 def new_addresses(nodes: Cluster, copies: list[Copy], name: str) -> Cluster:
@@ -123,3 +140,30 @@ def test_each_node_is_restored_to_the_same_moment(tmp_path: Path):
             assert contacts_behind(again) == before
             assert len(before) == people.answered
             assert person(again).upload([line(2)]).status == 200
+
+
+# A folder for sockets that does not exist, and a log that says nothing, or elsewhere.
+INHERITED = """
+unix_socket_directories = '/nonexistent'
+log_destination = 'csvlog'
+logging_collector = on
+log_min_messages = panic
+"""
+
+
+@pytest.mark.parametrize("sockets, said", [("", ""), ("/nonexistent", '"/nonexistent/.s.PGSQL.')])
+def test_a_copy_starts_without_the_sockets_and_the_log_of_the_original_or_says_why_it_ends(sockets: str, said: str):
+    """On plain PostgreSQL: what the copy inherits has nothing to do with Citus."""
+    port = free_port()
+    url = f"postgresql://postgres@{quote(sockets, safe='') or '127.0.0.1'}:{port}/postgres"
+    with private_folder() as folder:
+        initdb, postgres = postgresql_programs(folder)
+        data, log = folder / "data", folder / "log"
+        as_nobody([initdb, "-D", data, "-U", "postgres", "-A", "trust", "--no-sync"])
+        with (data / "postgresql.conf").open("a") as file:
+            file.write(INHERITED)
+        with (data / "postgresql.auto.conf").open("a") as file:
+            file.write(settings_of(url, port, folder))
+        ends = pytest.raises(RuntimeError, match=re.escape(said)) if said else nullcontext()
+        with running([postgres, "-D", data], log, stop=signal.SIGINT, user=nobody()) as process, ends:
+            wait_until(lambda: psycopg.connect(url).close(), psycopg.Error, process, log)
