@@ -32,6 +32,7 @@ from ringbook.store import db as store
 
 AWAY = "503 The database cannot be reached just now. Try again."
 BUSY = "503 Another request is changing the same thing. Try again."
+NO_TURN = "503 The server is busy just now. Try again."
 SESSION_GONE = "401 Required session does not exist"
 PEOPLE = 6
 NEED_FAKETIME = "The tests need faketime: `make test` installs it on Debian as root, else apt or brew install it"

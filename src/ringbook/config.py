@@ -397,7 +397,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         option(
             "the most new numbers of one application in 24 hours from one /48 network (IPv4: one /24), of users who"
             " were verified more than a day ago and of all others; never more than a quarter of the application's"
-            " ceiling for the first and a twentieth for the others; 0 = no limit",
+            " ceiling for the first and a tenth for the others; 0 = no limit",
             "numbers",
             low=0,
         ),

@@ -399,12 +399,12 @@ def test_an_email_is_added_to_an_account_when_strangers_have_used_up_everything(
         change("ann@example.net")
 
 
-def test_strangers_of_one_network_have_a_twentieth_of_the_ceiling_and_known_users_another_quarter(play):
+def test_strangers_of_one_network_have_a_tenth_of_the_ceiling_and_known_users_another_quarter(play):
     few = {"app_permits_per_day": 400, "small_book_permits_per_day": 0}
     ann = play.verified(ANN)
-    spend(play, play.person("stranger").id, 10, after=2 * DAY, **few)
+    spend(play, play.person("stranger").id, 20, after=2 * DAY, **few)
     assert refusing(play, after=2 * DAY, **few) == "network_permits_per_day"
-    spend(play, play.person("elsewhere").id, 10, after=2 * DAY, address="198.51.100.1", **few)
+    spend(play, play.person("elsewhere").id, 20, after=2 * DAY, address="198.51.100.1", **few)
     spend(play, ann, 50, after=2 * DAY, **few)
     with pytest.raises(errors.TooMany) as refused:
         spend(play, ann, 1, after=2 * DAY, **few)

@@ -27,7 +27,7 @@ PER_USER = 20
 CACHE_SECONDS = 300
 ESTABLISHED_AFTER = 7 * DAY
 COUNTED = 1_000  # users of one slice
-KNOWN_PARTS, STRANGERS_PARTS = 2, 10  # a network has one of so many parts of what its group has
+KNOWN_PARTS, STRANGERS_PARTS = 2, 5  # a network has one of so many parts of what its group has
 ALARM_AT = 0.5
 # One row of a busy application would let uploads wait for each other, so a large bucket has several rows.
 ROWS, LEAST_PER_ROW = 8, 50_000

@@ -79,7 +79,7 @@ READING_OUT = (
 EXPECTED = "Is a campaign or an import under way? Raise the setting. " + READING_OUT
 OF_NETWORK = (
     "Is a campaign or an import under way? Raise the setting, and RINGBOOK_APP_PERMITS_PER_DAY: one network gets at "
-    "most a quarter of it, and a twentieth for users who were not verified more than a day ago. " + READING_OUT
+    "most a quarter of it, and a tenth for users who were not verified more than a day ago. " + READING_OUT
 )
 MANY_HERE = (
     "Is it a school, an office or a mobile network? Raise the setting. If not, block the network at your proxy: "

@@ -1,4 +1,4 @@
-"""The threads in which handlers run.
+"""The threads in which handlers run, and the database calls of the courier.
 
 Threads    do work for coroutines that wait for the result
 

@@ -22,7 +22,6 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
@@ -34,6 +33,7 @@ from ..config import Config
 from ..core import announcing, delivery, waking
 from ..core.delivery import Attempt, Due, Room
 from ..core.waking import Work
+from ..exchange.threads import Threads
 from ..logs import log
 from ..push.transport import Cause, NotSetUp, Outcome, Receipt
 from ..times import Clock
@@ -114,7 +114,7 @@ class Courier:
         self._batch = announcing.BATCH
         self._freed = asyncio.Event()
         self._woken = {work: asyncio.Event() for work in Work}
-        self._threads = ThreadPoolExecutor(THREADS, "courier")
+        self._threads = Threads(THREADS)
         self._senders = Senders(config, self._asked)
 
     async def __aenter__(self) -> "Courier":
@@ -125,7 +125,6 @@ class Courier:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._senders.__aexit__(kind, error, trace)
-        self._threads.shutdown(wait=False)
 
     async def work(self) -> None:
         """Send and record until told to stop."""
@@ -133,14 +132,19 @@ class Courier:
         end = waking.on_work(self._db, functools.partial(self._wake, loop))
         try:
             async with self:
+                # Alone, because a statement of it may wait for a lock while pushes that were sent must be recorded.
+                telling = asyncio.create_task(
+                    self._repeat("telling who joined", self._tell, REST_SECONDS, self._woken[Work.FACTS])
+                )
                 await asyncio.gather(
-                    self._repeat("telling who joined", self._tell, REST_SECONDS, self._woken[Work.FACTS]),
                     self._repeat("sending pushes", self._send_due, REST_SECONDS, self._woken[Work.PUSHES]),
                     self._repeat("recording pushes", self._record, RECORD_SECONDS),
                     self._repeat("looking for work", self._look, LOOK_SECONDS),
                     self._repeat("ending late attempts", self._end_late, LATE_SECONDS),
                 )
                 await self._finish()
+                await asyncio.wait([telling], timeout=LAST_SECONDS)
+                telling.cancel()
         finally:
             end()
 
@@ -175,8 +179,8 @@ class Courier:
 
     async def _asked(self, work: "Callable[Concatenate[Database, P], T]", *values: P.args, **named: P.kwargs) -> T:
         """Run a database call in this courier's own thread, so that nothing else can delay it."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, functools.partial(work, self._db, *values, **named))
+        found: T = await self._threads.run(functools.partial(work, self._db, *values, **named))
+        return found
 
     async def _repeat(
         self, what: str, step: Callable[[], Awaitable[bool]], pause: float, woken: asyncio.Event | None = None
