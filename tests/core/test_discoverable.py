@@ -107,6 +107,7 @@ def test_a_look_up_of_a_hidden_user_is_one_of_a_value_that_nobody_has(apps, wish
     else:
         hide(apps, ANNS_LOGIN, wish)
     ids = f"{apps.ids[ANNS_LOGIN]},{apps.ids['bob']}"
+    apps.asks("bob", "GET", "/users/by_phone?phone=12025550177")  # the first charge reads the size of the ceiling
     for request, kind in LOOKUPS:
         hers, nobodys = (request.replace("{ids}", ids).format(value.replace("+", "%2B")) for value in VALUES[kind])
         apps.asks("bob", "GET", "/users/v2?id=1")  # opens caches
