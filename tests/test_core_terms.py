@@ -21,6 +21,7 @@ SHARED = {
         "code",
         "contact_joined",
         "contacts",
+        "count",
         "event",
         "ids",
         "imported",
@@ -28,7 +29,7 @@ SHARED = {
         "old_password",
         "password",
     ),
-    *("provider", "tags", "type"),
+    *("provider", "request_id", "tags", "type", "users"),
 }
 # Texts that are equal to a channel's name and mean something else: a platform of devices, and a kind of push.
 NOT_CHANNELS = {("subscriptions.py", "web"), ("push_trace.py", "webhook")}

@@ -11,13 +11,12 @@
 """
 
 import secrets
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from .. import errors
+from .. import errors, times
 from ..config import Limits
 from ..model import GUEST_SECONDS, App, Caller, User
 from ..profile_fields import FIELDS
@@ -454,7 +453,7 @@ def erase(db: Database, user_id: int, *, by: Actor | None = None, again: bool = 
     # Afterwards, because the lock of the totals is held by jobs that wait for locks of this transaction. If this
     # fails, the periodic job does it.
     with suppress(errors.Refused), db.write() as tx:
-        app_totals.collect_of(tx, int(time.time()) // DAY, user_id)
+        app_totals.collect_of(tx, times.now() // DAY, user_id)
     return True
 
 
