@@ -37,6 +37,7 @@ MAX_TAG_CHARACTERS = 64
 # By the name of a field in requests, in characters. A longer text is refused before it is folded, before a regular
 # expression runs on it and before a number is looked for in it. What may be stored is shorter: see `Profile`.
 LONGEST_READ = {"login": 255, "email": 255, "phone": 256, "number": 256}
+LONGEST_TOKEN = 8_192  # of a login that an application's identity provider is asked about
 LONGEST_QUERY = 8_192  # characters of all texts in the conditions of one search together
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
@@ -51,11 +52,15 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).strip()
 
 
+def is_readable(text: str, key: str) -> bool:
+    """Whether the text is no longer than what is read of this field."""
+    return len(text) <= LONGEST_READ.get(key, len(text))
+
+
 def check_readable(text: str, key: str) -> None:
     """Refuse a text that is longer than what is read of this field. Raises Invalid."""
-    longest = LONGEST_READ.get(key)
-    if longest and len(text) > longest:
-        raise errors.Invalid(f"is too long (maximum is {longest} characters)", field=key)
+    if not is_readable(text, key):
+        raise errors.Invalid(f"is too long (maximum is {LONGEST_READ[key]} characters)", field=key)
 
 
 # ── checks ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,7 +12,7 @@ from asking import ask, lines, person
 from noted import without_database
 from servers import DATABASES, KEY, Databases, ended, environment, key_file, program, serve
 
-from ringbook.seal import Key
+from ringbook.seal import Key, Seal
 from ringbook.store import db as databases_
 from ringbook.store import keys
 
@@ -72,7 +72,8 @@ def test_a_running_server_is_not_rotated_under(place, tmp_path):
 
 def test_while_the_key_is_changed_nothing_else_starts(place, tmp_path):
     with closing(databases_.connect(place.url, pool=1)) as db, db.write() as tx:
-        keys.begin(tx, Key.create(keys.next_file(place.key_file)).fingerprint, 1)
+        key = Key.create(keys.next_file(place.key_file))
+        keys.begin(tx, Seal(key.secret), keys.new_secret(), 1)
     for words in (["serve"], ["worker"], ["app", "list"], ["migrate"]):
         assert "finish that with `ringbook key rotate`" in place.run(*words, code=1)
     if databases_.is_sqlite(place.url):

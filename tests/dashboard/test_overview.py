@@ -43,7 +43,7 @@ def test_what_happened_and_what_was_refused_is_shown(databases, tmp_path):
             page = visitor.get(path)
             part = visitor.get(path + "/live")
             of_server = visitor.get("/server")
-    assert "a field is not a field that users can be searched by" in page.words
+    assert "The query needs a field that is no date" in page.words
     assert "First call of an app : done" in page.words and "First address book : done" in page.words
     assert "GET /users/v2" in page.words and "No application found" not in page.words
     assert "No application found" in of_server.words and "GET /users/v2" not in of_server.words

@@ -136,6 +136,9 @@ def test_an_identity_provider_says_who_a_log_in_belongs_to(databases: Databases,
         said = 'Custom Identity Provider responded with an error = "Token invalid". Status code = 404'
         assert (refused.status, refused.json) == (422, {"errors": {"base": [said]}})
         assert "token-" not in running.printed
+        asked = len(provider.paths)
+        assert signed_in("x" * 8_193).json == {"errors": {"login": ["is too long (maximum is 8192 characters)"]}}
+        assert len(provider.paths) == asked
 
 
 def test_an_identity_provider_on_a_private_network_is_not_asked(databases: Databases, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from .. import errors
+from .. import errors, profile_fields
 from ..core import applications, sessions
 from ..core.sessions import Credentials
 from ..model import App
@@ -77,8 +77,13 @@ def logged_in(
     """
     login, email = (given.login or "").strip(), (given.email or "").strip()
     if not (app.settings.cidp_url and login):
+        profile_fields.check_readable(login, "login")
         return with_password(credentials(given))
-    here = bool(given.password) and sessions.has_password(call.db, app, login, email)
+    here = (
+        profile_fields.is_readable(login, "login")
+        and bool(given.password)
+        and sessions.has_password(call.db, app, login, email)
+    )
     if here:
         try:
             return with_password(credentials(given))

@@ -20,7 +20,7 @@ from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from enum import Enum
 from functools import lru_cache
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NewType, TypeVar
 
 import msgspec
 from msgspec import Struct, UnsetType
@@ -30,6 +30,7 @@ from ..exchange import statuses
 from ..times import DAY, MINUTE
 
 T = TypeVar("T", bound=Struct)
+SignInLogin = NewType("SignInLogin", str)
 
 
 class Dialect(Enum):
@@ -146,6 +147,14 @@ def text(value: Any, field: str) -> str:
     return found
 
 
+def sign_in_login(value: Any, field: str) -> str:
+    """The login of a sign-in, which an identity provider may take as its own token: up to LONGEST_TOKEN characters."""
+    found = _storable(value, field)
+    if len(found) > profile_fields.LONGEST_TOKEN:
+        raise errors.Invalid(f"is too long (maximum is {profile_fields.LONGEST_TOKEN} characters)", field=field)
+    return found
+
+
 def _storable(value: Any, field: str) -> str:
     """A text of any length."""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -202,6 +211,7 @@ READERS: dict[Any, Callable[[Any, str], Any]] = {
     int: integer,
     bool: flag,
     str: text,
+    SignInLogin: sign_in_login,
     list[int]: integers,
     list[str]: texts,
 }

@@ -21,10 +21,10 @@ from .. import errors
 from ..app_settings import AppSettings
 from ..logs import log
 from ..outbound.requests import Answer, Outgoing, Unreachable
+from ..profile_fields import LONGEST_TOKEN
 
 REFUSED = 'Custom Identity Provider responded with an error = "{error}". Status code = {status}'
 PLACE = re.compile(r"#\{([^{}]*)\}")
-LARGEST_LOGIN = 8192
 LARGEST_UID = 255
 LARGEST_ERROR = 200
 
@@ -46,7 +46,7 @@ def identify(settings: AppSettings, outgoing: Outgoing, login: str, password: st
     Raises Invalid with the documented text when it answers anything but 200 with a uid, Unavailable when it does not
     answer, or has an address that we do not go to.
     """
-    if len(login) + len(password) > LARGEST_LOGIN:
+    if len(login) + len(password) > LONGEST_TOKEN:
         raise errors.Invalid("is too long", field="login")
     url = request_url(settings, login, password)
     try:

@@ -5,8 +5,8 @@ from typing import Annotated
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ...model import Session, User
-from ..wire import Dialect, iso
-from .fields import Date, Email, Id, Login, Password
+from ..wire import Dialect, SignInLogin, iso
+from .fields import Date, Email, Id, Password
 from .proofs import FirebaseIn, PhoneIn, Provider
 from .users import UserOut, user_out
 
@@ -14,7 +14,7 @@ from .users import UserOut, user_out
 class SignInIn(Struct, kw_only=True):
     """The user of a new session: login or email with the password, or a guest with a name."""
 
-    login: Login | None = None
+    login: Annotated[SignInLogin, Meta(examples=["ann"])] | None = None
     email: Email | None = None
     password: Password | None = None
     guest: Annotated[bool, Meta(description="opens a session for a guest, without login and password")] | None = None
@@ -47,7 +47,7 @@ class SessionRequest(Struct, kw_only=True):
 class LoginRequest(Struct, kw_only=True):
     """The user who signs in."""
 
-    login: Login | None = None
+    login: Annotated[SignInLogin, Meta(examples=["ann"])] | None = None
     email: Email | None = None
     password: Password | None = None
     provider: Provider | None = None
