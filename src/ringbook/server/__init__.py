@@ -4,7 +4,6 @@ process.py       starts and ends `ringbook serve`
 opening.py       opens the database with its key, and makes the files of a new one
 sockets.py       listening sockets
 signals.py       handlers of signals
-schema.py        migrates a SQLite database at the start, in a child process
 children.py      several serving processes: starts, replaces and ends them
 front.py         the first handler of every request: health, metrics, documentation, then the API or the dashboard
 start_page.py    the page that a browser sees at / and at unknown paths

@@ -19,7 +19,7 @@ import msgspec
 
 from .. import __version__, logs, times
 from ..config import Config
-from . import children, http, machine, memory, schema, signals, welcome
+from . import children, http, machine, memory, signals, welcome
 from .sockets import CannotServe, listen, raise_file_limit
 
 if TYPE_CHECKING:
@@ -146,7 +146,9 @@ def _database_opened(config: Config) -> "Iterator[tuple[Database, App | None]]":
 
     def upgrade(state: migrations.State, key: "Key") -> None:
         if databases.is_sqlite(config.database) and state.revision < migrations.HEAD and not state.lacks:
-            schema.migrate(config.database, key)
+            before = migrations.migrate(config.database, key)
+            copy = migrations.copy_made(config.database, before)
+            logs.log.info("migrated", before=before or None, schema=migrations.HEAD, copy=copy and str(copy))
 
     made = opening.create_files(config)
     if made and not sys.stdout.isatty():  # a terminal shows it in the text of the first start
