@@ -6,7 +6,8 @@
     pushed                          counts an attempt to send a push
     reached(up, disk)               sets whether the database answers, and the space on its disk
     nodes(answering, silent)        sets the number of nodes of the database cluster
-    measure(gauges)                 sets the gauges of this process
+    waits(change)                   counts the requests that wait for a turn
+    measure(gauges)                 sets the other gauges of this process
     queued                          sets the gauges of the queue, which all processes share
     measured_at(name)               when this process last set a gauge of the database
 
@@ -42,6 +43,7 @@ FAILURES = Counter(
     "ringbook_push_failures", "Attempts that no provider accepted, by cause.", ["channel", "outcome", "cause"]
 )
 STATE = Gauge("ringbook_now", "Database connections, and requests that wait for one or for a turn.", ["what"])
+WAITING = STATE.labels("turns")
 QUEUED = Gauge("ringbook_pushes_waiting", "Waiting pushes; not counted beyond 10000.")
 QUEUE_SECONDS = Gauge("ringbook_push_queue_seconds", "How long the oldest waiting push has been due.")
 DATABASE = Gauge("ringbook_database_up", "1 if the database answers, else 0.")
@@ -153,8 +155,13 @@ def nodes(answering: int, silent: int) -> None:
     _now_measured(NODES)
 
 
+def waits(change: int) -> None:
+    """Counts a request that begins (1) or ceases (-1) to wait for a turn."""
+    WAITING.inc(change)
+
+
 def measure(gauges: dict[str, int]) -> None:
-    """Sets the gauges of this process."""
+    """Sets the other gauges of this process."""
     for what, value in gauges.items():
         STATE.labels(what).set(value)
 

@@ -2,13 +2,17 @@
 
 safe(text)        the text on one line, with everything that a terminal would obey made visible
 safe_json(text)   the same for JSON text, whose values stay the same
+progress(unit)    a progress bar
 
 A name, a device or a login is chosen by strangers. Escape sequences in it change the title of a terminal, clear its
 screen or type on its keyboard; bidi overrides and isolates show other text than there is; line breaks add lines that
 look like ours. Letters of all scripts, combining marks, emoji and right-to-left text stay as they are.
 """
 
+import sys
 import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 # Zero-width joiners, which many scripts and emoji need, and marks that have no more effect than a right-to-left letter.
 HARMLESS = "\u200c\u200d\u200e\u200f\u061c"
@@ -25,6 +29,26 @@ def safe_json(text: str) -> str:
     if text.isascii() and text.replace("\n", "").isprintable():
         return text
     return "".join(one if one == "\n" or not _is_obeyed(one) else _json_escape(one) for one in text)
+
+
+@contextmanager
+def progress(unit: str, finishing: str = "") -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on a terminal, with the text `finishing`, if there is one, when all is done."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(unit, visible=False)
+
+        def shown(done: int, total: int) -> None:
+            text = unit if done < total else finishing or unit
+            bar.update(task, completed=done, total=total, description=text, visible=True)
+
+        yield shown
 
 
 def _visible(one: str) -> str:

@@ -432,7 +432,9 @@ def test_everything_that_is_open_goes_on_across_the_upgrade(older, monkeypatch):
         migrations.migrate(older)
     with pytest.raises(errors.Unavailable, match="but the database is sealed with the key"):
         migrations.migrate(older, Key(bytes(32)))
-    assert migrations.migrate(older, KEY) == "1002"
+    told: list[tuple[int, int]] = []
+    assert migrations.migrate(older, KEY, progress=lambda done, total: told.append((done, total))) == "1002"
+    assert told[-1] == (12 + 12 + 4, 12 + 12 + 4)
     with closing(databases_.connect(older)) as db:
         opening.unlock(db, KEY)
         for n in range(1, 13):

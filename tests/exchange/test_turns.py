@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ringbook import errors
+from ringbook import errors, metrics
 from ringbook.exchange import turns
 from ringbook.exchange.turns import Asker, Askers, Places, Queue
 
@@ -93,6 +93,23 @@ def test_places_are_free_for_others_while_one_address_has_all_of_its_own():
             one.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
         assert queue.waiting == 0
+
+    asyncio.run(play())
+
+
+def test_the_metric_counts_what_waits_and_no_longer_what_was_refused_or_given_up():
+    def shown() -> float:
+        return metrics.WAITING._value.get()
+
+    async def play():
+        queue, before = Queue(Places(1, 1, 1, wait_seconds=0.01)), shown()
+        assert queue.take(ANN)
+        waiting = [asyncio.ensure_future(queue.wait(one)) for one in (ANN, EVE, EVE)]
+        await asyncio.sleep(0)
+        assert shown() == before + 3
+        waiting[0].cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert shown() == before
 
     asyncio.run(play())
 

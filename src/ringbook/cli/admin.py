@@ -16,7 +16,10 @@ from .common import File, Json, Yes
 Email = Annotated[str, Parameter(help="e-mail address of the admin")]
 Role = Annotated[
     Literal["owner", "viewer"],
-    Parameter(help="what the admin may do: an owner everything, a viewer changes, reveals and exports nothing"),
+    Parameter(
+        help="what the admin may do: an owner everything; a viewer changes, reveals and exports nothing, and sees no"
+        " phones and e-mails of users"
+    ),
 ]
 
 admin = cyclopts.App(name="admin", help="Admins: people who may log in to the dashboard.")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from .. import terminal
 from . import common
 from .common import Failed, File, Json, WrongUse, Yes
 
@@ -62,7 +63,7 @@ def backup(
     if absent := checks.missing(common.settings(file)):
         raise Failed(absent)
     common.note_database(common.settings(file).database)
-    with common.progress("copied", CHECKING) as progress:
+    with terminal.progress("copied", CHECKING) as progress:
         found = backups.back_up(source, path, progress, overwrite=overwrite)
     common.answer({"backup": str(path)} | _amounts(found), as_json)
 
@@ -100,7 +101,7 @@ def restore(
         target.name,
         yes=yes,
     )
-    with common.progress("copied", CHECKING) as progress, _counted() as done:
+    with terminal.progress("copied", CHECKING) as progress, _counted() as done:
         restored = backups.restore(path, target, journal, key, progress, done, without_checksum=without_checksum)
     if not journal.exists() or not any(journal.iterdir()):
         common.warn(f"there is no journal of erasures in {journal}: users who were erased after the backup are back")

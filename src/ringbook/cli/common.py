@@ -8,14 +8,14 @@ user_id                            the id of a user given by id, login or e-mail
 confirm                            ask for confirmation
 answer, table, print_json          output for people and for programs
 print_line, print_lines            lines for people: everything that is printed goes through `terminal.safe`
-note, warn, progress               a note; a warning; a progress bar on a terminal
+note, warn                         a note; a warning
 now, when, actor                   the time; a time as text; the author for the audit log
 Failed, WrongUse                   errors that end a command with one line on stderr
 """
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -219,23 +219,3 @@ def note(text: str) -> None:
 def warn(text: str) -> None:
     """Print a warning on stderr."""
     note(f"ringbook: {text}")
-
-
-@contextmanager
-def progress(unit: str, finishing: str = "") -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar on a terminal, with the text `finishing`, if there is one, when all is done."""
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(unit)
-
-        def shown(done: int, total: int) -> None:
-            text = unit if done < total else finishing or unit
-            bar.update(task, completed=done, total=total, description=text)
-
-        yield shown

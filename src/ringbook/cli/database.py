@@ -2,6 +2,7 @@
 
 from contextlib import closing
 
+from .. import terminal
 from . import common
 from .common import File, Json, WrongUse
 
@@ -18,7 +19,8 @@ def migrate(*, file: File) -> None:
     common.create_files(settings)
     with closing(databases.connect(url, pool=1, erasures=settings.erasures_folder)) as db:
         key = keys.read(db, url, settings.key_file)
-        before = migrations.migrate(url, key)
+        with terminal.progress("rows rewritten") as progress:
+            before = migrations.migrate(url, key, progress=progress)
         opening.unlock(db, key)
     already = " (it was there already)" if before == migrations.HEAD else ""
     common.print_line(f"schema {migrations.HEAD}{already}")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from .. import terminal
 from . import common
 from .common import File, WrongUse
 
@@ -48,7 +49,7 @@ def distribute(*, shards: Shards = 0, dry_run: DryRun = False, undo: Undo = Fals
     if dry_run:
         _show(plan)
     elif plan.steps:
-        with common.progress("moving", "committing") as progress:
+        with terminal.progress("moving", "committing") as progress:
             done = cluster.distribute(settings.database, shards, progress)
         common.print_line(THERE.format(nodes=done.nodes, shards=done.shards))
 

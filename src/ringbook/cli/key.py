@@ -7,6 +7,7 @@ import cyclopts
 import msgspec
 from cyclopts import Parameter
 
+from .. import terminal
 from ..config import Config
 from . import common
 from .common import Failed, File, Json, Yes
@@ -64,7 +65,7 @@ def rotate(*, as_json: Json = False, file: File) -> None:
     from ..core import key_changes
     from ..server import opening
 
-    with opening.alone(_existing(file)) as (db, key_file), common.progress("sealed anew") as progress:
+    with opening.alone(_existing(file)) as (db, key_file), terminal.progress("sealed anew") as progress:
         done = key_changes.rotate(db, key_file, progress, common.now(), by=common.actor())
     common.answer(
         {

@@ -1,6 +1,7 @@
 """From a request to its response, the same way for the API and the dashboard.
 
     Edge        what the API and the dashboard do differently: sessions, handlers' answers, the look of errors
+    Refusals    which refusals get a log line
     Endpoint    one row of a table of routes, as an ASGI application
     Router      a table of routes, as an ASGI application
 
@@ -12,8 +13,10 @@ What depends on the route alone is made once, when the process starts.
 
 import asyncio
 import re
+import threading
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar
@@ -37,7 +40,31 @@ C = TypeVar("C", bound=Call)
 RETRY_SECONDS = "1"  # after an Unavailable
 # The refusal of a body beyond a share is delayed: a client that repeats it at once would keep the event loop reading.
 SHARES = ("max_bodies_in_flight_bytes", "large_uploads_per_user")
+LOG_SECONDS = 10  # between two log lines about refusals by one limit
 PAUSE_SECONDS = 0.1  # until a request is carried out again that waits for another process
+
+
+class Refusals:
+    """Decides which refusals get a log line: those by one limit one in LOG_SECONDS. An attack must not fill the log."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._logged_at: dict[str, float] = {}
+        self._since: Counter[str] = Counter()
+
+    def log_now(self, limit: str, now: float) -> int:
+        """How many refusals a line about this one stands for; 0 if it gets none now.
+
+        limit   the setting that refuses; "" for a refusal by none, which always gets a line
+        """
+        if not limit:
+            return 1
+        with self._lock:
+            self._since[limit] += 1
+            if now < self._logged_at.get(limit, -LOG_SECONDS) + LOG_SECONDS:
+                return 0
+            self._logged_at[limit] = now
+            return self._since.pop(limit)
 
 
 class Edge(ABC, Generic[C]):
@@ -60,6 +87,7 @@ class Edge(ABC, Generic[C]):
         self.in_flight = in_flight
         self.clock = clock
         self.askers = Askers(config.trusted_proxies)
+        self.refusals = Refusals()
 
     @abstractmethod
     def needs_caller(self, route: Any) -> bool:
@@ -245,7 +273,8 @@ class Endpoint(Generic[C]):
         elif isinstance(refused, errors.Unavailable):
             response.headers["Retry-After"] = RETRY_SECONDS
             why = refused.why or (type(refused.__cause__).__name__ if refused.__cause__ else None)
-            log.warning("unavailable", route=self.path, reason=refused.reason, why=why)
+            if count := self._edge.refusals.log_now(refused.limit, time.monotonic()):
+                log.warning("unavailable", route=self.path, reason=refused.reason, why=why, refused=count)
         return response
 
 

@@ -6,7 +6,6 @@
     Queue       the requests of one kind: those at work and those that wait
     Asker       who asks: an address and a user
     Askers      finds the asker of a request
-    waiting     how many requests wait for a turn
     NeedsTurn   raised by a handler that finds out that its work is of another kind
 
 A request takes a turn before its session is read, and gives it back when its response is made. It waits in the event
@@ -23,9 +22,8 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import count
 from typing import NamedTuple
-from weakref import WeakSet
 
-from .. import errors
+from .. import errors, metrics
 from ..core.networks import Groups
 from .threads import Threads
 
@@ -93,23 +91,10 @@ class Turns:
     def __init__(self, places: Mapping[Kind, Places]) -> None:
         self.threads = Threads(sum(one.at_once for one in places.values()) + SPARE_THREADS)
         self._queues = {kind: Queue(one) for kind, one in places.items()}
-        _all.add(self)
 
     def of(self, kind: Kind) -> "Queue":
         """The queue of a kind of work."""
         return self._queues[kind]
-
-    def waiting(self) -> int:
-        """How many requests wait."""
-        return sum(queue.waiting for queue in self._queues.values())
-
-
-_all: WeakSet[Turns] = WeakSet()
-
-
-def waiting() -> int:
-    """How many requests wait for a turn in this process."""
-    return sum(one.waiting() for one in _all)
 
 
 class _Wait:
@@ -216,6 +201,7 @@ class Queue:
         with self._lock:
             self._waiting.setdefault(address, OrderedDict()).setdefault(user, deque()).append(wait)
             self.waiting += 1
+            metrics.waits(1)
             if self.waiting > self.places.most_waiting:
                 dropped = self._drop()
         if dropped:
@@ -243,6 +229,7 @@ class Queue:
     def _tidy(self, address: Hashable, user: Hashable) -> None:
         """Called for each request that has left the queue."""
         self.waiting -= 1
+        metrics.waits(-1)
         users = self._waiting[address]
         if not users[user]:
             del users[user]

@@ -19,5 +19,6 @@ metrics_sum/     the text of /metrics, for one process or as a sum over several
 checks.py        the checks of `ringbook check`
 machine.py       checks of the machine: files, TLS, disk and clock
 welcome.py       what is printed on a terminal at the start
+interpreter.py   lets threads take turns more often
 memory.py        makes the C library return free memory
 """

@@ -22,7 +22,7 @@ from uvicorn.supervisors.multiprocess import Multiprocess, Process
 from .. import logs
 from ..config import Config
 from ..seal import Seal
-from . import http, memory, signals
+from . import http, interpreter, memory, signals
 
 if TYPE_CHECKING:
     from ..store.db import Database
@@ -161,6 +161,7 @@ def _application(config: Config, parent: int, seal: Seal) -> Any:
 
     logs.start(config.log_level)
     memory.limit_malloc()
+    interpreter.switch_often()
     db = databases.connect(
         config.database,
         seal=seal,

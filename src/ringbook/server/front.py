@@ -11,7 +11,6 @@ of these has handled.
 import asyncio
 import hmac
 import re
-import sys
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
@@ -25,7 +24,6 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from .. import errors, metrics, times
 from ..config import Config
 from ..core import delivery, resets
-from ..exchange import turns
 from ..exchange.bodies import InFlight
 from ..exchange.leftovers import most_dropped
 from ..exchange.visit import NO_ROUTE, VISIT, Visit, lines_of
@@ -36,7 +34,6 @@ from ..times import Clock
 from .metrics_sum import reporter
 
 NOT_FOUND = "Not found"
-SWITCH_SECONDS = 0.0005  # Python's own is 0.005
 STOPPING = "The server is stopping. Try again."
 # With "Connection: close" the rest of the body is not received.
 STOPPING_HEADERS = {"Retry-After": "1", "Connection": "close"}
@@ -70,8 +67,6 @@ def build(config: Config, db: Database, clock: Clock = times.now) -> ASGIApp:
     in_flight = InFlight(config.limits)
     unknown = unknown_path(config, api.not_found)
     new_passwords = reset_page.pages(config, db, in_flight, unknown_path(config, not_found), clock)
-    # A small request needs the interpreter about ten times, and beside a heavy one it waits so long each time.
-    sys.setswitchinterval(SWITCH_SECONDS)
     return Front(
         config,
         db,
@@ -277,7 +272,7 @@ def trouble_of(db: Database) -> str:
 def exposition(db: Database) -> tuple[bytes, str]:
     """The text of /metrics and its content type. A metric that cannot be measured now is missing from it."""
     try:
-        metrics.measure(db.gauges() | {"turns": turns.waiting()})
+        metrics.measure(db.gauges())
         if nodes := db.nodes():
             metrics.nodes(len(nodes.names) - len(nodes.silent), len(nodes.silent))
         count, since = delivery.waiting(db)

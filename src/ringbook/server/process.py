@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .. import __version__, logs, times
+from .. import __version__, logs, terminal, times
 from ..config import Config
-from . import children, http, machine, memory, signals, welcome
+from . import children, http, interpreter, machine, memory, signals, welcome
 from .sockets import CannotServe, listen, raise_file_limit
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def run(config: Config, *, run_jobs: bool = True) -> int:
     signals.on_hangup(lambda *_: None)
     raise_file_limit()
     memory.limit_malloc()
+    interpreter.switch_often()
+    interpreter.switch_often()
     config = _with_one_process_on_sqlite(config)
     sockets = [listen(config.host, config.port)]
     if config.admin_port:
@@ -146,7 +148,8 @@ def _database_opened(config: Config) -> "Iterator[tuple[Database, App | None]]":
 
     def upgrade(state: migrations.State, key: "Key") -> None:
         if databases.is_sqlite(config.database) and state.revision < migrations.HEAD and not state.lacks:
-            before = migrations.migrate(config.database, key)
+            with terminal.progress("rows rewritten") as progress:
+                before = migrations.migrate(config.database, key, progress=progress)
             copy = migrations.copy_made(config.database, before)
             logs.log.info("migrated", before=before or None, schema=migrations.HEAD, copy=copy and str(copy))
 

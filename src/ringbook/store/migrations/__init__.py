@@ -10,7 +10,7 @@ revision that may serve on it, so that one process after the other can be upgrad
 
 import functools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,8 @@ SCRIPTS = "ringbook:store/migrations"
 # An arbitrary constant. It is an advisory lock and not a row of `locks`, because before the first migration there is no
 # such table. On a cluster only the coordinator migrates.
 LOCK = 7_246_426
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +106,14 @@ def watch(database: db.Database) -> None:
     database.guard.watch(lambda tx: _state(tx).trouble or keys.trouble(keys.in_table(tx), database.seal.fingerprint))
 
 
-def migrate(url: str, key: Key | None = None, *, keep_copy: bool = True) -> str:
+def migrate(
+    url: str, key: Key | None = None, *, keep_copy: bool = True, progress: Progress = lambda done, total: None
+) -> str:
     """Upgrade the database to `HEAD` and return the revision that it had before; Unavailable if that fails.
 
     key         the key that the database is sealed with, if it has one
     keep_copy   copy a SQLite file that has a schema before it is changed: see `copy_of`
+    progress    is told how many rows of how many a revision has rewritten
 
     Each revision that is carried out is so as a whole; one that fails leaves the database as it was before them all.
     """
@@ -120,6 +125,7 @@ def migrate(url: str, key: Key | None = None, *, keep_copy: bool = True) -> str:
         config.set_main_option("script_location", SCRIPTS)
         config.set_main_option("path_separator", "os")
         config.attributes["connection"] = connected
+        config.attributes["progress"] = progress
         before = revision(connected)
         if before > HEAD or "" < before < FIRST:
             raise errors.Unavailable(f"cannot migrate: {State(before, before).trouble}")

@@ -41,8 +41,12 @@ def upgrade() -> None:
             sa.text("UPDATE keys SET row_secret = :sealed WHERE fingerprint = :fingerprint"),
             {"sealed": keys.sealed_secret(seal, secret), "fingerprint": seal.fingerprint},
         )
+        progress = context.config.attributes["progress"]
+        done, total = 0, sum(_count(read) for _, _, read, _ in ROWS)
         for table, key, read, parts in ROWS:
-            _bind(seal, RowKey(secret), table, key, read, parts)
+            for count in _bound(seal, RowKey(secret), table, key, read, parts):
+                done += count
+                progress(done, total)
     op.execute("UPDATE schema_state SET revision = '1004', serves_from = '1004'")
 
 
@@ -101,11 +105,17 @@ ROWS: tuple[tuple[str, str, str, Parts], ...] = (
 )
 
 
-def _bind(seal: Seal, made: RowKey, table: str, key: str, read: str, parts: Parts) -> None:
-    """Give every row of a table its MAC."""
+def _count(read: str) -> int:
+    found: int = op.get_bind().execute(sa.text(f"SELECT count(*) FROM ({read}) AS r")).scalar_one()
+    return found
+
+
+def _bound(seal: Seal, made: RowKey, table: str, key: str, read: str, parts: Parts) -> Iterator[int]:
+    """Give every row of a table its MAC; the number of rows, page by page."""
     for rows in _pages(key, read):
         macs = [(getattr(row, key), made.mac(table, *parts(seal, row))) for row in rows]
         _write(table, key, COLUMNS[table], macs)
+        yield len(macs)
 
 
 def _pages(key: str, read: str) -> Iterator[list[Any]]:
