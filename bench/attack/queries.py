@@ -38,7 +38,7 @@ def excluded(field: str, count: int, prefix: str = "x") -> str:
     return "&".join(f"{field}[nin][]={prefix}{n}" for n in range(count))
 
 
-FLOOD = f"/users/v2?{PREFIX}&{excluded('login', 100)}"
+FLOOD = f"/users/v2?{PREFIX}&{excluded('login', 99)}"
 REFUSED = f"/users/v2?{PREFIX}&{excluded('login', 1_000)}"
 # As many conditions as are allowed, each of which looks at every user.
 SLOWEST = f"/users/v2?{PREFIX}&" + "&".join(

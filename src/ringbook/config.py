@@ -378,8 +378,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1_000
     search_seconds: Annotated[int, option("the longest time of one search in the database", "seconds", low=1)] = 2
     max_search_values: Annotated[
-        int, option("the most values in one search, all conditions together", "values", low=1)
-    ] = 1_000
+        int, option("the most values in one query for users, all conditions together", "values", low=1)
+    ] = 100
     max_search_excluded: Annotated[
         int,
         option("the most values in conditions with `nin`, all such conditions of one search together", "values", low=0),

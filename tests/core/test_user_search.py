@@ -65,7 +65,8 @@ def test_up_to_the_limits_lists_and_offsets_are_taken() -> None:
 
 
 def a_query(*filters: Filter, sort: str = "id") -> Query:
-    return query(APP, Limits(), filters, sort=sort, descending=False, offset=0, limit=10)
+    """Of an operator who allows more values than a look-up has."""
+    return query(APP, Limits(max_search_values=200), filters, sort=sort, descending=False, offset=0, limit=10)
 
 
 @pytest.mark.parametrize("field", sorted(LOOKUP_FIELDS))

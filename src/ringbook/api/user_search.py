@@ -70,7 +70,7 @@ def search(call: Call) -> Answer:
     users), and for dates `field[gt|gte|lt|lte]=…` (ISO 8601 or Unix seconds). `field[eq]=…` is `field=…`, and a list
     may also be written as `field[in]=x&field[in]=y`. Parameters of other names are ignored. A user must match all
     conditions; at least one must be `=`, `in` or `start_with` on a field that is not a date. At most 20 conditions and
-    1,000 values, 100 of them with `nin`, and 8,192 characters of texts together;
+    100 values, and 8,192 characters of texts together;
     `total_entries` counts up to 10,000. The searches of a user run one after the
     other; one that waits longer than 5 seconds for its turn, or takes longer than 2 seconds, is refused. A query by
     ids, logins, phones, emails or external ids, with `=` or `in` and at most 100 values, sorted by id, is a look-up: it
