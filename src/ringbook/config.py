@@ -264,8 +264,32 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 60
     resets_per_user_per_hour: Annotated[
-        int, option("the most mails for a new password to one e-mail in an hour; 0 = no limit", "mails", low=0)
+        int,
+        option(
+            "the most mails for a new password to one e-mail in an hour, of these half for one /48 network (IPv4: one"
+            " /24); a network from which the account has signed in has as many for itself; 0 = no limit",
+            "mails",
+            low=0,
+        ),
     ] = 3
+    resets_per_user_per_day: Annotated[
+        int,
+        option(
+            "the most mails for a new password to one e-mail in a day that are requested from networks where the"
+            " account has not signed in, and as many again from all others; 0 = no limit",
+            "mails",
+            low=0,
+        ),
+    ] = 24
+    max_reset_links_per_user: Annotated[
+        int,
+        option(
+            "the most valid links to a new password of one user that are requested from networks where the account has"
+            " not signed in, and as many again from all others; no further one is sent",
+            "links",
+            low=1,
+        ),
+    ] = 25
     resets_per_address_per_hour: Annotated[
         int,
         option(
@@ -429,6 +453,18 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         option(
             "the most one-time codes requested in an hour from one /48 network (IPv4: one /24); 0 = no limit",
             "codes",
+            low=0,
+        ),
+    ] = 240
+    subnet_resets_per_hour: Annotated[
+        int,
+        option("the most requests for a new password in an hour from one /56 network; 0 = no limit", "requests", low=0),
+    ] = 120
+    network_resets_per_hour: Annotated[
+        int,
+        option(
+            "the most requests for a new password in an hour from one /48 network (IPv4: one /24); 0 = no limit",
+            "requests",
             low=0,
         ),
     ] = 240

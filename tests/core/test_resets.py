@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from core.test_discoverable import counted
+from prometheus_client import REGISTRY
 from smtp import Mailbox, listening
 
 from ringbook import config, errors
@@ -13,10 +15,11 @@ from ringbook.core import applications, passwords, resets, sessions, user_record
 from ringbook.core.profile import columns
 from ringbook.model import App, Caller
 from ringbook.store.db import Database
+from ringbook.times import DAY
 from ringbook.worker import jobs, mailer
 
 NOW = 1_800_000_000
-HERE = "192.0.2.1"
+HERE, HOME = "192.0.2.1", "198.51.100.7"
 OLD, NEW = "correct-horse", "battery-staple"
 TEXTS = '{"en": "New password\\nFollow %s now", "pt-BR": "Nova senha\\nSiga %s"}'
 
@@ -54,23 +57,18 @@ def send_all(db: Database, process: Config, now: int = NOW) -> None:
         pass
 
 
+def strangers(number: int) -> str:
+    """An address, each in a network of its own."""
+    return f"2001:db8:{number:x}::1"
+
+
+def sign_in_at(db: Database, app: App, address: str, now: int, *, login: str = "", email: str = "") -> None:
+    sessions.open_user(db, Limits(), app, sessions.Credentials(login, email, OLD), address, ts=now, nonce=1, now=now)
+
+
 def rows(db: Database) -> list[dict[str, Any]]:
     with db.read() as tx:
-        return tx.all("SELECT * FROM resets")
-
-
-def signed_in(db: Database, app: App, password: str, now: int = NOW) -> bool:
-    try:
-        sessions.open(
-            db,
-            Limits(),
-            sessions.Credentials(auth_key=app.auth_key, email="ann@example.org", password=password),
-            HERE,
-            now,
-        )
-    except errors.Unauthorized:
-        return False
-    return True
+        return tx.all("SELECT * FROM resets ORDER BY created_at, known DESC")
 
 
 def matches(db: Database, app: App, user_id: int, password: str) -> bool:
@@ -185,15 +183,116 @@ def test_without_an_smtp_server_the_answer_says_what_the_operator_must_set(db, a
 # ── limits ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_e_mail_gets_so_many_mails_in_an_hour_and_nobody_is_told(db, app, process, mailbox):
+def test_an_e_mail_gets_so_many_mails_in_an_hour_half_of_them_for_one_network_and_nobody_is_told(
+    db, app, process, mailbox
+):
+    def refused() -> float:
+        return REGISTRY.get_sample_value("ringbook_limits_reached_total", {"limit": "resets_per_user_per_hour"}) or 0
+
     person(db, app)
-    for _ in range(5):
-        ask(db, process, app)
-        send_all(db, process)
-    assert len(mailbox.got) == 3
+    before = refused()
+    for address, mails in ((HERE, 2), ("192.0.2.99", 2), (HOME, 3), (strangers(1), 3)):
+        for _ in range(4):
+            ask(db, process, app, address=address)
+            send_all(db, process)
+        assert len(mailbox.got) == mails
+    assert refused() - before == 13
     ask(db, process, app, now=NOW + 3600)
     send_all(db, process, NOW + 3600)
     assert len(mailbox.got) == 4
+
+
+@pytest.mark.parametrize("address, mails", [(HERE, 5), (HOME, 10)])
+def test_an_e_mail_gets_so_many_mails_in_a_day_and_as_many_again_for_known_networks(
+    db, app, process, mailbox, address, mails
+):
+    """Half are asked for from HERE, which is not known; HOME gets mails of its own."""
+    person(db, app)
+    sign_in_at(db, app, HOME, NOW + DAY, email="ann@example.org")
+    few = msgspec.structs.replace(process, limits=Limits(resets_per_user_per_hour=0, resets_per_user_per_day=5))
+    for asked_from in (HERE, address):
+        for _ in range(7):
+            ask(db, few, app, address=asked_from, now=NOW + DAY)
+            send_all(db, few, NOW + DAY)
+    assert len(mailbox.got) == mails
+
+
+def test_what_strangers_use_up_does_not_refuse_a_network_where_the_account_has_signed_in(db, app, process, mailbox):
+    person(db, app)
+    now = NOW + DAY
+    sign_in_at(db, app, HOME, now, email="ann@example.org")
+    for number in range(100):
+        ask(db, process, app, address=strangers(number), now=now)
+        send_all(db, process, now)
+    assert len(mailbox.got) == 3
+    ask(db, process, app, address=HOME, now=now)
+    send_all(db, process, now)
+    assert len(mailbox.got) == 4 and all(resets.is_valid(db, mailbox.token(n), now) for n in range(4))
+
+
+def test_a_sign_in_by_login_makes_the_network_known_for_the_e_mail_of_the_account(db, app, process, mailbox):
+    person(db, app)
+    for now in (NOW + DAY - 1, NOW + DAY):  # whoever has an account of less than a day stores nothing
+        sign_in_at(db, app, HOME, now, login="login ann@example.org")
+        ask(db, process, app, address=HOME, now=now)
+        send_all(db, process, now)
+    ask(db, process, app, address=HERE, now=NOW + DAY)
+    assert [row["known"] for row in rows(db)] == [0, 1, 0]
+
+
+def test_a_user_has_at_most_so_many_links_and_none_goes_for_another_one(db, app, process, mailbox):
+    person(db, app)
+    now = NOW + DAY
+    sign_in_at(db, app, HOME, now, email="ann@example.org")
+    free = {"resets_per_user_per_hour": 0, "resets_per_user_per_day": 0, "max_reset_links_per_user": 3}
+    few = msgspec.structs.replace(process, limits=Limits(**free))
+    for address, links in ((HERE, 3), (HOME, 6), (HERE, 6), (HOME, 6)):
+        for _ in range(5):
+            ask(db, few, app, address=address, now=now)
+            send_all(db, few, now)
+        assert len(mailbox.got) == len(rows(db)) == links
+    assert all(resets.is_valid(db, mailbox.token(n), now) for n in range(6))
+    ask(db, few, app, now=now + 3600)
+    send_all(db, few, now + 3600)
+    assert len(mailbox.got) == 7  # links that have expired do not count
+
+
+def test_whoever_asks_while_others_ask_too_has_a_link(db, app, process, mailbox):
+    """Strangers ask all the time, and every link of theirs is in the user's mailbox: a day of it, on a new phone."""
+    person(db, app)
+    for now in range(NOW, NOW + DAY, 450):
+        for number in range(8):
+            ask(db, process, app, address=strangers(number), now=now)
+            send_all(db, process, now)
+        ask(db, process, app, address=HERE, now=now)
+        send_all(db, process, now)
+        assert resets.is_valid(db, mailbox.token(), now)
+    assert 24 < len(mailbox.got) <= 48
+
+
+def test_a_request_for_somebody_makes_the_same_statements_as_one_for_nobody(db, app, process):
+    person(db, app)
+    ask(db, process, app, "bob@example.org")  # both have been here
+    ask(db, process, app)
+    for number in range(5):  # a mail is queued, waits already, and is withheld
+        made = []
+        for email in ("ann@example.org", "bob@example.org"):
+            with counted() as statements:
+                ask(db, process, app, email, address=strangers(number))
+            made.append(statements)
+        assert made[0] == made[1]
+    assert len(rows(db)) == 1
+
+
+@pytest.mark.parametrize("limit", ["subnet_resets_per_hour", "network_resets_per_hour"])
+def test_a_network_asks_only_so_often(db, app, process, limit):
+    few = msgspec.structs.replace(process, limits=Limits(**{limit: 2}))
+    for n in range(2):
+        ask(db, few, app, "ann@example.org", address=f"2001:db8:1:{n}::1")
+    with pytest.raises(errors.TooMany) as refused:
+        ask(db, few, app, "nobody@example.org", address="2001:db8:1:9::1")
+    assert refused.value.limit == limit
+    ask(db, few, app, "nobody@example.org", address="2001:db8:2::1")
 
 
 def test_an_address_asks_only_so_often_whomever_it_asks_for(db, app, process):
@@ -213,6 +312,20 @@ def test_requests_for_one_user_wait_as_one_mail(db, app, process, mailbox):
     assert len(rows(db)) == 1
     send_all(db, process)
     assert len(mailbox.got) == 1
+
+
+def test_mails_of_strangers_do_not_delay_those_of_known_networks(db, app, process, mailbox):
+    """Two users wait for mails that strangers asked for. Then the second asks at home."""
+    person(db, app, "bob@example.org")
+    person(db, app)
+    now = NOW + DAY
+    sign_in_at(db, app, HOME, now, email="ann@example.org")
+    for number, email in enumerate(("bob@example.org", "ann@example.org")):
+        ask(db, process, app, email, address=strangers(number), now=now + number)
+    for _ in range(2):
+        ask(db, process, app, address=HOME, now=now + 2)
+    send_all(db, process, now + 2)
+    assert mailbox.recipients == ["ann@example.org", "bob@example.org", "ann@example.org"]
 
 
 # ── failures ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -257,6 +370,17 @@ def test_a_mail_of_a_worker_that_was_killed_is_sent_by_another(db, app, process,
     assert mailbox.recipients == ["ann@example.org"]
 
 
+def test_a_mail_that_bounces_takes_no_other_link_away(db, app, process, mailbox):
+    person(db, app)
+    ask(db, process, app)
+    send_all(db, process)
+    ask(db, process, app, address=HOME, now=NOW + 60)
+    mailbox.replies = ["550 full"]
+    send_all(db, process, NOW + 60)
+    assert len(mailbox.got) == len(rows(db)) == 1
+    assert resets.is_valid(db, mailbox.token(), NOW + 60)
+
+
 # ── what ends a link ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -280,25 +404,47 @@ def test_a_mail_waits_for_a_day_also_when_an_earlier_link_ends_meanwhile(db, app
     send_all(db, process)
     later = NOW + 3590
     ask(db, process, app, now=later)
-    assert resets.sweep(db, later + 86_399) == 0
-    assert not resets.is_valid(db, mailbox.token(), later + 100)
+    assert resets.sweep(db, later + 86_399) == 1  # the earlier link
+    assert len(rows(db)) == 1
     assert resets.sweep(db, later + 86_400) == 1
 
 
-def test_the_last_link_counts(db, app, process, mailbox):
+def test_an_earlier_link_stays_valid_until_it_expires(db, app, process, mailbox):
+    """A stranger's request must not make the user's own link invalid, nor make it valid for longer."""
     person(db, app)
-    for _ in range(2):
-        ask(db, process, app)
+    for now, address in ((NOW, HOME), (NOW + 600, HERE)):
+        ask(db, process, app, address=address, now=now)
+        send_all(db, process, now)
+    assert all(resets.is_valid(db, mailbox.token(n), NOW + 3599) for n in (0, 1))
+    assert not resets.is_valid(db, mailbox.token(0), NOW + 3600)
+    assert resets.is_valid(db, mailbox.token(1), NOW + 4199)
+    assert not resets.is_valid(db, mailbox.token(1), NOW + 4200)
+
+
+@pytest.mark.parametrize("used", [0, 1])
+def test_a_link_that_was_used_ends_all_links_of_the_user_and_no_others(db, app, process, mailbox, used):
+    person(db, app)
+    person(db, app, "bob@example.org")
+    for address in (HOME, HERE):
+        ask(db, process, app, address=address)
         send_all(db, process)
-    assert not resets.is_valid(db, mailbox.token(0), NOW)
-    assert resets.is_valid(db, mailbox.token(1), NOW)
+    ask(db, process, app, "bob@example.org")
+    send_all(db, process)
+    ask(db, process, app, address=strangers(1))  # one waits
+    resets.use_up(db, mailbox.token(used), NEW, NOW)
+    assert [resets.is_valid(db, mailbox.token(n), NOW) for n in range(3)] == [False, False, True]
+    with pytest.raises(errors.NotFound):
+        resets.use_up(db, mailbox.token(1 - used), OLD, NOW)
+    send_all(db, process)
+    assert len(mailbox.got) == 3
 
 
 @pytest.mark.parametrize("change", ["email", "password", "operator", "erased"])
-def test_a_changed_e_mail_or_password_ends_the_link(db, app, process, mailbox, change):
+def test_a_changed_e_mail_or_password_ends_all_links(db, app, process, mailbox, change):
     ann = person(db, app)
-    ask(db, process, app)
-    send_all(db, process)
+    for _ in range(2):
+        ask(db, process, app)
+        send_all(db, process)
     caller = Caller(app=app, user_id=ann, is_guest=False, address=HERE)
     if change == "email":
         users.update(db, Limits(), caller, ann, {"email": "new@example.org"}, session=b"", now=NOW)
@@ -314,7 +460,7 @@ def test_a_changed_e_mail_or_password_ends_the_link(db, app, process, mailbox, c
         users.reset_password(db, ann, NOW)
     else:
         users.erase(db, ann)
-    assert not resets.is_valid(db, mailbox.token(), NOW)
+    assert not any(resets.is_valid(db, mailbox.token(n), NOW) for n in (0, 1))
     assert rows(db) == []
 
 

@@ -156,8 +156,8 @@ def test_a_one_time_password_that_was_used_does_not_become_a_lasting_one(thief):
 def test_an_invented_link_to_a_new_password_is_not_valid(thief):
     token = "A" * 43
     thief.runs(
-        "INSERT INTO resets (user_id, app_id, language, token_hash, created_at, expires_at, attempts)"
-        " VALUES (:victim, :app, 'en', :hash, :now, :later, 1)",
+        "INSERT INTO resets (id, user_id, app_id, language, known, token_hash, created_at, expires_at, attempts)"
+        " VALUES (1, :victim, :app, 'en', 0, :hash, :now, :later, 1)",
         victim=thief.victim.user.id,
         app=thief.app.id,
         hash=hashed(token),

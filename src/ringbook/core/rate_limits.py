@@ -397,27 +397,34 @@ def _codes_of_day(app: App, now: int, what: str, cap: int) -> Bucket:
     )
 
 
-def resets_of_email(limits: Limits, app: App, folded: str) -> Bucket:
-    """Mails with a link to one e-mail of an application. The name contains a keyed hash, not the e-mail."""
-    who, an_hour = (
-        hmac.new(app.hash_key, f"reset {folded}".encode(), "sha256").hexdigest()[:24],
-        limits.resets_per_user_per_hour,
+def resets_of_email(limits: Limits, app: App, folded: str, address: str, *, is_known: bool) -> list[Bucket]:
+    """Mails with a link to one e-mail of an application, as one asker may request them: see `by_asker`.
+
+    Strangers share a budget of the day, and all networks from which the account has signed in share another one. The
+    names contain a keyed hash, not the e-mail.
+    """
+    who = hmac.new(app.hash_key, f"reset {folded}".encode(), "sha256").hexdigest()[:24]
+    name, reason, a_day = f"resets:{app.id}:{who}", "Too many links for this e-mail", limits.resets_per_user_per_day
+    of_day = Bucket(
+        f"{name} known day" if is_known else f"{name} day", a_day, a_day / DAY, reason, "resets_per_user_per_day"
     )
-    return Bucket(
-        f"resets:{app.id}:{who}", an_hour, an_hour / HOUR, "Too many links for this e-mail", "resets_per_user_per_hour"
-    )
+    of_hour = limits.resets_per_user_per_hour, address, reason, "resets_per_user_per_hour"
+    return [*by_asker(name, *of_hour, is_known=is_known), of_day]
 
 
-def resets_from_address(limits: Limits, address: str) -> Bucket:
-    """Links to a new password that are asked for from one address."""
+def resets_from_address(limits: Limits, address: str) -> list[Bucket]:
+    """Links to a new password that are asked for from one address and from its networks, the smallest first."""
     an_hour = limits.resets_per_address_per_hour
-    return Bucket(
+    of_address = Bucket(
         f"resets@{network(address)}",
         an_hour,
         an_hour / HOUR,
         "Too many requests for a new password from this address",
         "resets_per_address_per_hour",
     )
+    larger: dict[Subnet, int] = {"subnet": limits.subnet_resets_per_hour, "network": limits.network_resets_per_hour}
+    reason = "Too many requests for a new password from this network"
+    return [of_address, *_for_subnets(address, "resets", larger, reason)]
 
 
 def searches(limits: Limits, user_id: int, address: str) -> list[Bucket]:

@@ -6,7 +6,11 @@
     settle(db, mail, result, now)  records what became of it
     is_valid(db, token, now)       is this the token of a valid link?
     use_up(db, token, …)           sets the new password and ends the user's sessions
-    forget, sweep                  forget the link of a user; forget those whose time is over
+    sweep                          forgets links whose time is over
+
+A user may have several links. Each is valid until it expires, or until a password was chosen: a request of somebody
+else takes none of them away. Strangers and the networks from which the account has signed in have budgets of their own.
+With the default limits, a request is left without a mail only while the user has a valid link or a mail that waits.
 
 The mail goes to the stored e-mail, never to the one in the request: two spellings that are compared as equal, as
 `ann@straße` and `ann@strasse`, may be two mailboxes. No answer shows whether a user has an e-mail. The token is made
@@ -16,21 +20,22 @@ when the mail is sent and stored as a hash only, so nothing in the queue opens a
 import hashlib
 import re
 import secrets
+from collections.abc import Sequence
 
 import msgspec
 from msgspec import Struct
 
-from .. import errors
+from .. import errors, metrics
 from ..config import Config
 from ..logs import log
 from ..model import App
 from ..outbound.mail import Outcome, Result
 from ..store import proofs, sessions, users
 from ..store import resets as store
-from ..store.db import Database
+from ..store.db import Database, Row
 from ..times import DAY, HOUR
-from . import applications, charging, numbers, passwords, rate_limits
-from .users import note_last_use
+from . import applications, charging, known, numbers, passwords, rate_limits
+from .users import bucket_name, note_last_use
 
 LIFE_SECONDS = HOUR
 WAITING_SECONDS = DAY  # a mail that cannot be sent for so long is forgotten
@@ -38,6 +43,7 @@ LEASE_SECONDS = 180  # longer than a mail takes, with all timeouts
 MOST_ATTEMPTS = 6
 FIRST_WAIT_SECONDS = 60  # doubled after each attempt
 LONGEST_HEADER = 500
+NOBODY = 0  # is the id of no user
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 PATH = "/reset/"
 OVER = "This link is no longer valid. Ask for a new one in the app."
@@ -80,15 +86,38 @@ def request(db: Database, config: Config, app: App, email: str, languages: str, 
 
     languages   the header Accept-Language
 
-    No answer shows whether there is such a user: both cost the same, and beyond the limit of an e-mail no mail is sent
-    without a word. Raises Invalid when mails cannot be sent, TooMany for too many requests from the address.
+    No answer shows whether there is such a user: both make the same charges and statements, and beyond the limits of an
+    e-mail no mail is sent without a word. Raises Invalid when mails cannot be sent, TooMany for too many requests from
+    the address or its networks.
     """
     check_set_up(config)
-    folded, language = users.fold(email), language_of(languages, texts_of(app))
+    folded, language, limits = users.fold(email), language_of(languages, texts_of(app)), config.limits
     with db.write() as tx:
-        charging.charge(tx, rate_limits.resets_from_address(config.limits, address), 1, now)
-        if charging.has_charged(tx, rate_limits.resets_of_email(config.limits, app, folded), 1, now):
-            store.put(tx, app.id, folded, language, now)
+        for bucket in rate_limits.resets_from_address(limits, address):
+            charging.charge(tx, bucket, 1, now)
+        is_known = known.is_known(tx, rate_limits.account_name(app.id, bucket_name("", email)), address, now)
+        of_email = rate_limits.resets_of_email(limits, app, folded, address, is_known=is_known)
+        try:
+            charging.charge_all(tx, [charging.Charge(bucket, 1) for bucket in of_email], now)
+            withheld = ""
+        except errors.TooMany as full:
+            withheld = full.limit
+        user_id = store.user_with(tx, app.id, folded)
+        links = store.live(tx, user_id or NOBODY, now)
+        wanted = user_id is not None and not withheld and is_wanted(links, limits.max_reset_links_per_user, is_known)
+        store.put(tx, app.id, user_id or NOBODY, language, now, known=is_known, wanted=wanted)
+    if withheld:
+        metrics.limit_reached(withheld)
+
+
+def is_wanted(links: Sequence[Row], most: int, is_known: bool) -> bool:
+    """Whether a further mail is queued for a user with these links.
+
+    No second mail waits, except one of a known asker behind mails of strangers. Strangers fill at most `most` places,
+    and known askers as many others, so that no link needs to end for another one.
+    """
+    waits = any(one["attempts"] == 0 and one["known"] >= is_known for one in links)
+    return not waits and sum(one["known"] == is_known for one in links) < most
 
 
 def texts_of(app: App) -> dict[str, str]:
@@ -131,9 +160,9 @@ def is_due(db: Database, now: int) -> bool:
 
 
 def claim(db: Database, config: Config, now: int) -> Mail | None:
-    """The next mail to send, with a new token; an earlier link of the user ends. None when nothing is to be sent now.
+    """The next mail to send, with a new token; None when nothing is to be sent now.
 
-    The mail of a user who has no e-mail any more is forgotten.
+    Earlier links of the user stay valid. The mails of a user who has no e-mail any more are forgotten.
     """
     token = secrets.token_urlsafe(32)
     with db.write() as tx:
@@ -165,7 +194,7 @@ def settle(db: Database, mail: Mail, result: Result, now: int) -> None:
         if result.outcome is Outcome.SENT:
             store.sent(tx, mail.token_hash)
         elif given_up:
-            store.drop(tx, mail.user_id)
+            store.give_up(tx, mail.token_hash)
         else:
             store.later(tx, mail.token_hash, now + FIRST_WAIT_SECONDS * 2 ** (mail.attempts - 1))
     if result.outcome is Outcome.SENT:
@@ -186,7 +215,7 @@ def is_valid(db: Database, token: str, now: int) -> bool:
 
 
 def use_up(db: Database, token: str, password: str, now: int) -> None:
-    """Set the password of the link's user, and end the link and all of the user's sessions.
+    """Set the password of the link's user, and end all of the user's links and sessions.
 
     Raises NotFound when the link is no longer valid, and Invalid for a password that is too short or too long; the link
     then stays valid.
@@ -204,6 +233,7 @@ def use_up(db: Database, token: str, password: str, now: int) -> None:
         )  # a concurrent change of the password or the e-mail waits, or has ended it
         if not store.use_up(tx, _digest(token), now) or not users.set_password(tx, row["user_id"], stored, None):
             raise errors.NotFound(OVER)
+        store.drop(tx, row["user_id"])
         # Whoever has the mailbox has the account: an imported number or e-mail no longer opens it.
         proofs.end_import_trust(tx, row["user_id"], verified=True)
         note_last_use(tx, sessions.end_others(tx, row["user_id"], b""))

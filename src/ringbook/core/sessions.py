@@ -278,8 +278,10 @@ def _signed_in(tx: Tx, limits: Limits, app: App, account: Row, given: Credential
         raise errors.Unauthorized(UNAUTHORIZED)
     user = _marked_seen(tx, app, account["id"], now)
     if now - user.created_at >= DAY:  # strangers who make accounts store nothing
-        name = users.bucket_name(given.login, given.email)
-        known.remember(tx, rate_limits.account_name(app.id, name), address, now)
+        # Links to a new password are asked for by e-mail, also by users who sign in by login.
+        emails = [users.bucket_name("", user.email)] if user.email else []
+        for name in dict.fromkeys([users.bucket_name(given.login, given.email), *emails]):
+            known.remember(tx, rate_limits.account_name(app.id, name), address, now)
     return user
 
 

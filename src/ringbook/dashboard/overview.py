@@ -111,6 +111,8 @@ NEAR = {
     ),
     "subnet_codes_per_hour": Warned("one-time codes requested from one /56 network", MANY_HERE),
     "network_codes_per_hour": Warned("one-time codes requested from one /48 or /24 network", MANY_HERE),
+    "subnet_resets_per_hour": Warned("requests for a new password from one /56 network", MANY_HERE),
+    "network_resets_per_hour": Warned("requests for a new password from one /48 or /24 network", MANY_HERE),
     "subnet_sessions_per_hour": Warned("new sessions from one /56 network", MANY_HERE),
     "network_sessions_per_hour": Warned("new sessions from one /48 or /24 network", MANY_HERE),
     "wrong_passwords": Warned(

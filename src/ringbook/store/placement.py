@@ -160,7 +160,9 @@ TABLES = {
         sealed="digits typed",
         hashed="code_hash",
     ),
-    "resets": local("user_id app_id language created_at due_at expires_at attempts", hashed="token_hash", bound="mac"),
+    "resets": local(
+        "id user_id app_id language known created_at due_at expires_at attempts", hashed="token_hash", bound="mac"
+    ),
     "joined": local(
         "id app_id user_id verified created_at due_at told_up_to armed done_at result", keyed="number", sealed="digits"
     ),

@@ -2,6 +2,8 @@
 
 This revision needs the key (`attributes["seal"]`) where the database has one. What stands in the rows now is trusted.
 One-time codes of the last ten minutes end: their hashes are bound to their number from now on.
+
+A user may have several links to a new password: the table `resets` has a row for each link.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,6 +27,23 @@ COLUMNS = {
     "admin_invitations": "mac",
     "resets": "mac",
 }
+# The links that there are keep their rows. Their ids are those of their users; later ids are random and far larger.
+LINKS = (
+    "CREATE TEMPORARY TABLE former_resets AS SELECT * FROM resets",
+    "DROP TABLE resets",
+    "CREATE TABLE resets (id BIGINT PRIMARY KEY,"
+    " user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE, app_id INTEGER NOT NULL,"
+    " language TEXT NOT NULL, known INTEGER NOT NULL, token_hash {bytes}, created_at BIGINT NOT NULL, due_at BIGINT,"
+    " expires_at BIGINT NOT NULL, attempts INTEGER NOT NULL, mac {bytes})",
+    "INSERT INTO resets (id, user_id, app_id, language, known, token_hash, created_at, due_at, expires_at, attempts)"
+    " SELECT user_id, user_id, app_id, language, 0, token_hash, created_at, due_at, expires_at, attempts"
+    " FROM former_resets",
+    "DROP TABLE former_resets",
+    "CREATE INDEX resets_user ON resets (user_id)",
+    "CREATE UNIQUE INDEX resets_token ON resets (token_hash)",
+    "CREATE INDEX resets_due ON resets (due_at) WHERE due_at IS NOT NULL",
+    "CREATE INDEX resets_expiry ON resets (expires_at)",
+)
 PAGE = 5_000
 NONE = -1
 Parts = Callable[[Seal, Any], tuple[int | bytes, ...]]
@@ -34,6 +53,8 @@ def upgrade() -> None:
     kind = "BLOB" if op.get_bind().dialect.name == "sqlite" else "BYTEA"
     for table, column in COLUMNS.items():
         op.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+    for statement in LINKS:
+        op.execute(statement.format(bytes=kind))
     op.execute("DELETE FROM codes")
     if seal := context.config.attributes.get("seal"):  # else the database is new, and has neither key nor rows
         secret = keys.new_secret()
