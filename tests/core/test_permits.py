@@ -464,6 +464,7 @@ def test_every_shared_limit_begins_at_0_in_the_metrics(play):
     """Prometheus sees no increase in a series whose first value is 1."""
     found = [rate_limits.address_permits(Limits(), ADDRESS), *rate_limits.accounts(Limits(), V6.format(1))]
     found += rate_limits.codes_for_subnets(Limits(), V6.format(1))
+    found += rate_limits.resets_from_address(Limits(), V6.format(1))
     found += rate_limits.sessions(Limits(), V6.format(1)) + rate_limits.sign_ins(Limits(), V6.format(1))
     found += [rate_limits.codes_of_day(play.app, 0), rate_limits.codes_to_new_numbers(play.app, 0)]
     found += ceiling.shared(Limits(), play.app, 1, V6.format(1), ceiling.LEAST, is_known=False)

@@ -50,7 +50,6 @@ def run(config: Config, *, run_jobs: bool = True) -> int:
     raise_file_limit()
     memory.limit_malloc()
     interpreter.switch_often()
-    interpreter.switch_often()
     config = _with_one_process_on_sqlite(config)
     sockets = [listen(config.host, config.port)]
     if config.admin_port:
